@@ -1,0 +1,225 @@
+//! The one error type of the library: a kind, a message, its causes in order, and one remedy.
+//!
+//! Refuses to print anything: the command line draws errors, the library only returns them.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in the words a caller can act on. Each kind is one exception class in Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A flag, argument or API parameter is not of the expected form.
+    Usage,
+    /// The Dockerfile cannot be read as BuildKit would read it, or cannot be planned.
+    Dockerfile,
+    /// manifest.txt, config.json or another file of the adapter project is missing or wrong.
+    Project,
+    /// A source of COPY or ADD is missing, unreadable or outside the build context.
+    Context,
+    /// A file that holds secrets was about to enter an image.
+    Secret,
+    /// An image, name, blob or file that was asked for is not there.
+    NotFound,
+    /// Bytes do not match the digest, size or format that they must have.
+    Corrupt,
+    /// The local store cannot be read or written.
+    Store,
+    /// A RUN step could not be started on this machine.
+    Sandbox,
+    /// A RUN step ended with a status other than 0.
+    RunFailed,
+    /// The registry refused the credentials, or asks for some.
+    Auth,
+    /// The registry answered with an error.
+    Registry,
+    /// The registry cannot be reached: name, TLS, connection or time-out.
+    Network,
+    /// A file or folder of this machine cannot be read or written.
+    Io,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// Understood, but not something that this version does.
+    Unsupported,
+}
+
+/// A place in a text file, shown with the line itself and a caret under the part that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
+    /// The file as the user named it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// First character in question, from 0, in characters of `text`.
+    pub column: usize,
+    /// How many characters are in question; at least 1 is drawn.
+    pub length: usize,
+    /// The line without its end.
+    pub text: String,
+}
+
+/// An error of this crate. One pointer wide; `Display` is the message alone, `source()` the next cause.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    snippet: Option<Snippet>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A new error. The message is lower case, without a full stop, its subject in backticks.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, snippet: None, source: None }))
+    }
+
+    /// An input or output error on `path`: "cannot {verb} `{path}`".
+    pub fn io(verb: &str, path: impl AsRef<std::path::Path>, source: std::io::Error) -> Self {
+        let path = path.as_ref().display();
+        let error = Self::new(ErrorKind::Io, format!("cannot {verb} `{path}`"));
+        match source.kind() {
+            std::io::ErrorKind::StorageFull => error.with_hint("free some space on that disk, then run the same command again"),
+            _ => error,
+        }
+        .with_source(source)
+    }
+
+    /// Adds the remedy: one sentence that says what to do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds the place in a text file.
+    #[must_use]
+    pub fn with_snippet(mut self, snippet: Snippet) -> Self {
+        self.0.snippet = Some(snippet);
+        self
+    }
+
+    /// Wraps this error as the cause of a wider one of the same kind; hint and snippet stay reachable.
+    #[must_use]
+    pub fn wrap(self, message: impl Into<String>) -> Self {
+        Self::new(self.kind(), message).with_source(self)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The remedy: this error's own, else that of the nearest cause that has one.
+    pub fn hint(&self) -> Option<&str> {
+        self.nearest(|inner| inner.hint.as_deref())
+    }
+
+    /// The place in a text file: this error's own, else that of the nearest cause that has one.
+    pub fn snippet(&self) -> Option<&Snippet> {
+        self.nearest(|inner| inner.snippet.as_ref())
+    }
+
+    fn nearest<'a, T>(&'a self, pick: impl Fn(&'a Inner) -> Option<T>) -> Option<T> {
+        let mut error = self;
+        loop {
+            if let Some(found) = pick(&error.0) {
+                return Some(found);
+            }
+            error = error.0.source.as_deref()?.downcast_ref::<Error>()?;
+        }
+    }
+
+    /// The messages of all causes, outermost first, this error's own message not included.
+    ///
+    /// A cause whose text its parent already ends with is left out: some libraries repeat themselves.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        let mut last = self.0.message.clone();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !last.ends_with(&text) {
+                causes.push(text.clone());
+                last = text;
+            }
+            next = cause.source();
+        }
+        causes
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, message, hint, snippet, source } = &*self.0;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("message", message)
+            .field("hint", hint)
+            .field("snippet", snippet)
+            .field("source", source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Says what was being done when something failed.
+pub trait ResultExt<T> {
+    /// Wraps the error as the cause of "`message`", of kind `kind`.
+    fn context(self, kind: ErrorKind, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
+    fn context(self, kind: ErrorKind, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::new(kind, message()).with_source(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hint_and_snippet_of_a_cause_are_found_through_wrapping() {
+        let inner = Error::new(ErrorKind::Registry, "registry answered 401").with_hint("log in");
+        let outer = inner.wrap("cannot push `a/b`");
+        assert_eq!(outer.hint(), Some("log in"));
+        assert_eq!(outer.kind(), ErrorKind::Registry);
+        assert_eq!(outer.to_string(), "cannot push `a/b`");
+        assert_eq!(outer.causes(), ["registry answered 401"]);
+    }
+
+    #[test]
+    fn a_cause_that_repeats_its_parent_is_shown_once() {
+        let low = std::io::Error::other("no route");
+        let error = Error::new(ErrorKind::Network, "cannot connect: no route").with_source(low);
+        assert!(error.causes().is_empty());
+    }
+
+    #[test]
+    fn an_error_is_one_pointer_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

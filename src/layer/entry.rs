@@ -1,0 +1,97 @@
+//! One entry of a layer: what it is, whose it is, and what is removed from below (image specification, layer.md).
+//!
+//! Refuses content: bytes travel beside an entry, never in it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::LayerPath;
+
+/// Extended attributes by name (`security.capability`, `user.…`).
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// An entry of a layer: a path with what the layer says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where it is in the image.
+    pub path: LayerPath,
+    /// What is there.
+    pub kind: Kind,
+    /// Whose it is, and since when. Of no meaning for whiteouts.
+    pub metadata: Metadata,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A folder; one of a lower layer keeps its entries.
+    Directory,
+    /// A regular file of `size` bytes.
+    File {
+        /// Bytes.
+        size: u64,
+    },
+    /// A symbolic link with this text, never resolved here.
+    Symlink {
+        /// The text.
+        target: Vec<u8>,
+    },
+    /// Another name of the file at `target`, which comes earlier in this layer or in a lower one.
+    Hardlink {
+        /// The first name.
+        target: LayerPath,
+    },
+    /// A character device.
+    CharDevice {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+    /// `path` of the lower layers is removed (written as `.wh.NAME`).
+    Whiteout,
+    /// Everything that lower layers have in the folder `path` is removed (written as `.wh..wh..opq` in it).
+    OpaqueWhiteout,
+}
+
+/// Owner, permissions and times of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Permission bits, set-id and sticky bits: `0o7777` at most.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Whole seconds since 1970.
+    pub mtime: i64,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+}
+
+impl Metadata {
+    /// `mode`, owned by `uid:gid`, of `mtime`, without extended attributes.
+    pub fn new(mode: u32, uid: u32, gid: u32, mtime: i64) -> Self {
+        Self { mode, uid, gid, mtime, xattrs: Xattrs::new() }
+    }
+}
+
+impl Kind {
+    /// How many bytes of content follow the entry.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::File { size } => *size,
+            _ => 0,
+        }
+    }
+}

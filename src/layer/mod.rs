@@ -1,0 +1,9 @@
+//! Layers: entries in, a compressed tar with its digests out; and back from a tar to entries and trees.
+//!
+//! Refuses the network, and decides nothing about Dockerfiles.
+
+mod entry;
+mod path;
+
+pub use entry::{Entry, Kind, Metadata, Xattrs};
+pub use path::LayerPath;

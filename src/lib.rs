@@ -1,0 +1,8 @@
+//! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
+
+pub mod error;
+pub mod layer;
+pub mod oci;
+pub mod progress;
+
+pub use error::{Error, ErrorKind, Result};

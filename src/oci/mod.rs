@@ -1,0 +1,13 @@
+//! The vocabulary of OCI images: digests, references, platforms, descriptors. Each is parsed once and right from then on.
+//!
+//! Refuses files and HTTP: only values live here.
+
+mod descriptor;
+mod digest;
+mod platform;
+mod reference;
+
+pub use descriptor::{Compression, Descriptor, MediaType};
+pub use digest::{ChainId, DiffId, Digest, Hasher};
+pub use platform::Platform;
+pub use reference::{Reference, Repository, Tag};
