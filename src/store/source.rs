@@ -93,6 +93,7 @@ fn flatten<S: Stream<Item = Result<Bytes>> + Send + 'static>(opened: Result<S>) 
 }
 
 /// How far a growing blob is.
+#[expect(clippy::large_enum_variant, reason = "one value a blob")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Growth {
     /// This many bytes are in the file; more will follow.
