@@ -2,8 +2,20 @@
 //!
 //! Refuses the network, and decides nothing about Dockerfiles.
 
+mod codec;
 mod entry;
+mod index;
 mod path;
+mod pipeline;
+mod read;
+mod tar;
+mod writer;
 
+pub use codec::Codec;
 pub use entry::{Entry, Kind, Metadata, Xattrs};
+pub use index::LayerIndex;
 pub use path::LayerPath;
+pub use pipeline::Sink;
+pub use read::{index_layer, read_entries};
+pub use tar::{RawEntry, TarReader};
+pub use writer::{FinishedLayer, LayerWriter};

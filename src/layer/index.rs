@@ -1,0 +1,107 @@
+//! The index of a layer: what it holds, without the content. With it, the tree of a stage is known without a byte of the
+//! layer being fetched or unpacked, and ownership stays known where it cannot be set on files.
+//!
+//! Refuses to be authoritative: it is a cache, made again from the layer whenever it is missing or damaged.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, LayerPath};
+use crate::error::{ErrorKind, Result, ResultExt as _};
+
+/// What a layer holds, in the order of its tar.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LayerIndex {
+    bytes: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Record {
+    Entry(Entry),
+    /// The content of a small file that builds ask for: users and groups.
+    Content(LayerPath, Vec<u8>),
+}
+
+/// Format of the stored bytes: a new number makes old ones a miss.
+const MAGIC: &[u8; 8] = b"mpimgx01";
+
+/// Files whose content is kept in the index, because `--chown` and `USER` look names up in them.
+const KEPT: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
+
+/// Of those, the part that is kept at most.
+pub(super) const KEPT_SIZE: u64 = 1 << 20;
+
+impl LayerIndex {
+    /// Whether the content of `path` belongs into the index.
+    pub(super) fn keeps(path: &LayerPath) -> bool {
+        KEPT.contains(&path.as_bytes())
+    }
+
+    /// Adds an entry.
+    pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
+        self.push_record(&Record::Entry(entry.clone()))
+    }
+
+    /// Adds the content of an entry.
+    pub(super) fn push_content(&mut self, path: &LayerPath, content: Vec<u8>) -> Result<()> {
+        self.push_record(&Record::Content(path.clone(), content))
+    }
+
+    fn push_record(&mut self, record: &Record) -> Result<()> {
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(MAGIC);
+        }
+        self.bytes = postcard::to_extend(record, std::mem::take(&mut self.bytes))
+            .context(ErrorKind::Io, || "cannot index a layer".into())?;
+        Ok(())
+    }
+
+    /// The bytes to store.
+    pub fn to_bytes(&self) -> &[u8] {
+        if self.bytes.is_empty() { MAGIC } else { &self.bytes }
+    }
+
+    /// Takes stored bytes; `None` if they are of another version or damaged.
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
+        if !bytes.starts_with(MAGIC) {
+            return None;
+        }
+        let index = Self { bytes };
+        let whole = index.records().all(|record| record.is_some());
+        whole.then_some(index)
+    }
+
+    fn records(&self) -> impl Iterator<Item = Option<Record>> {
+        let mut rest = self.bytes.get(MAGIC.len()..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            match postcard::take_from_bytes(rest) {
+                Ok((record, tail)) => {
+                    rest = tail;
+                    Some(Some(record))
+                }
+                Err(_) => {
+                    rest = &[];
+                    Some(None)
+                }
+            }
+        })
+    }
+
+    /// The entries, in the order of the tar.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.records().flatten().filter_map(|record| match record {
+            Record::Entry(entry) => Some(entry),
+            Record::Content(..) => None,
+        })
+    }
+
+    /// The files whose content the index holds.
+    pub fn contents(&self) -> impl Iterator<Item = (LayerPath, Vec<u8>)> {
+        self.records().flatten().filter_map(|record| match record {
+            Record::Content(path, content) => Some((path, content)),
+            Record::Entry(_) => None,
+        })
+    }
+}

@@ -1,0 +1,380 @@
+//! The pipeline under a layer: a stream of tar bytes in, compressed bytes and both digests out, in one pass.
+//!
+//! Blocks of the stream are compressed on all cores and written in order. Memory is bounded by the number of blocks under
+//! way, whatever the layer's size. Refuses to know what the bytes mean.
+//!
+//! The thread that produces the tar is one of the compressing threads: when enough blocks wait, it compresses one instead
+//! of waiting. So two cores are both busy even though reading, hashing and compressing take different times
+//! (measured on 311 MB of /usr: 1.9 times as fast as one thread; with a thread a role it was 1.4).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::codec::{Codec, Encoder};
+use crate::error::{Error, Result};
+use crate::oci::{Descriptor, DiffId, Hasher};
+
+/// Where compressed bytes go, in order.
+pub type Sink = Box<dyn Write + Send>;
+
+/// More threads than this gain nothing: reading and hashing the tar is one thread's work.
+const MOST_THREADS: usize = 16;
+
+/// The pipeline: write the tar into it, then [`finish`](Self::finish).
+pub(super) struct Pipeline {
+    shared: Arc<Shared>,
+    threads: usize,
+    workers: Vec<JoinHandle<()>>,
+    encoder: Option<Encoder>,
+    block: Vec<u8>,
+    filled: usize,
+    next: u64,
+    diff_id: Hasher,
+}
+
+/// What a finished pipeline knows of the layer.
+pub(super) struct Finished {
+    pub(super) descriptor: Descriptor,
+    pub(super) diff_id: DiffId,
+    /// Bytes of tar.
+    pub(super) unpacked_size: u64,
+    pub(super) sink: Sink,
+}
+
+struct Shared {
+    codec: Codec,
+    state: Mutex<State>,
+    /// Work has come, room has come, or the end.
+    changed: Condvar,
+}
+
+struct State {
+    waiting: VecDeque<(u64, Vec<u8>)>,
+    /// Compressed, not yet written, by number.
+    ready: BTreeMap<u64, Vec<u8>>,
+    /// Blocks handed in and not yet written.
+    under_way: usize,
+    /// Taken out by the one thread that writes.
+    output: Option<Output>,
+    spare: Vec<Vec<u8>>,
+    /// The first failure; none is compressed or written after it.
+    failure: Option<Failure>,
+    closed: bool,
+}
+
+enum Failure {
+    New(Error),
+    /// The caller has the error; should it go on all the same, it gets another.
+    Told,
+}
+
+struct Output {
+    sink: Sink,
+    digest: Hasher,
+    next: u64,
+}
+
+impl Pipeline {
+    /// A pipeline into `sink` on at most `threads` threads, the caller's included.
+    pub(super) fn new(codec: Codec, threads: usize, sink: Sink) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            ready: BTreeMap::new(),
+            under_way: 0,
+            output: Some(Output { sink, digest: Hasher::new(), next: 0 }),
+            spare: Vec::new(),
+            failure: None,
+            closed: false,
+        };
+        Self {
+            shared: Arc::new(Shared { codec, state: Mutex::new(state), changed: Condvar::new() }),
+            threads: threads.clamp(1, MOST_THREADS),
+            workers: Vec::new(),
+            encoder: None,
+            block: Vec::new(),
+            filled: 0,
+            next: 0,
+            diff_id: Hasher::new(),
+        }
+    }
+
+    /// Room for more bytes, never empty: fill a part of it, then call [`advance`](Self::advance).
+    pub(super) fn room(&mut self) -> Result<&mut [u8]> {
+        let size = self.shared.codec.block_size();
+        if self.filled == size {
+            let block = std::mem::take(&mut self.block);
+            self.submit(block)?;
+        }
+        if self.block.is_empty() {
+            self.block = self.shared.lock().spare.pop().unwrap_or_default();
+            self.block.resize(size, 0);
+            self.filled = 0;
+        }
+        Ok(&mut self.block[self.filled..])
+    }
+
+    /// `length` bytes of the room are filled.
+    pub(super) fn advance(&mut self, length: usize) {
+        self.diff_id.update(&self.block[self.filled..self.filled + length]);
+        self.filled += length;
+    }
+
+    /// How many bytes have come so far.
+    pub(super) fn position(&self) -> u64 {
+        self.diff_id.length()
+    }
+
+    fn submit(&mut self, block: Vec<u8>) -> Result<()> {
+        if self.threads > 1 && self.workers.is_empty() {
+            self.start_workers();
+        }
+        let number = self.next;
+        self.next += 1;
+        let mut state = self.shared.lock();
+        state.waiting.push_back((number, block));
+        state.under_way += 1;
+        drop(state);
+        self.shared.changed.notify_one();
+        // One block in each thread's hands and one waiting for each: enough that nobody idles.
+        let limit = if self.threads == 1 { 0 } else { 2 * self.threads - 1 };
+        self.help_until(limit)
+    }
+
+    /// A small layer never gets here, and so starts no thread.
+    fn start_workers(&mut self) {
+        for _ in 1..self.threads {
+            let shared = Arc::clone(&self.shared);
+            self.workers.push(std::thread::spawn(move || shared.work()));
+        }
+    }
+
+    /// Compresses blocks itself until at most `limit` are under way.
+    fn help_until(&mut self, limit: usize) -> Result<()> {
+        loop {
+            let mut state = self.shared.lock();
+            let job = loop {
+                match state.failure.replace(Failure::Told) {
+                    Some(Failure::New(error)) => return Err(error),
+                    Some(Failure::Told) => return Err(Error::io("write", "layer", io::Error::other("it failed before"))),
+                    None => state.failure = None,
+                }
+                if state.under_way <= limit {
+                    return Ok(());
+                }
+                match state.waiting.pop_front() {
+                    Some(job) => break job,
+                    None => state = self.shared.wait(state),
+                }
+            };
+            drop(state);
+            if self.encoder.is_none() {
+                self.encoder = Some(Encoder::new(self.shared.codec)?);
+            }
+            if let Some(encoder) = &mut self.encoder {
+                self.shared.run(encoder, job);
+            }
+        }
+    }
+
+    /// Compresses what is left and ends the workers.
+    pub(super) fn finish(mut self) -> Result<Finished> {
+        let mut block = std::mem::take(&mut self.block);
+        block.truncate(self.filled);
+        if !block.is_empty() || self.next == 0 {
+            let state = &mut *self.shared.lock();
+            state.waiting.push_back((self.next, block));
+            state.under_way += 1;
+        }
+        self.help_until(0)?;
+        let output = self.shared.lock().output.take();
+        let Some(mut output) = output else {
+            return Err(Error::io("write", "layer", io::Error::other("the writer was lost")));
+        };
+        output.sink.flush().map_err(|error| Error::io("write", "layer", error))?;
+        let size = output.digest.length();
+        let media_type = self.shared.codec.compression().layer_media_type();
+        let unpacked_size = self.diff_id.length();
+        let diff_id = DiffId(std::mem::take(&mut self.diff_id).finish());
+        let descriptor = Descriptor::new(media_type, output.digest.finish(), size);
+        Ok(Finished { descriptor, diff_id, unpacked_size, sink: output.sink })
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.waiting.clear();
+        drop(state);
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so; its layer never completes.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// tar's builder writes headers through this; content goes through `room` without a copy.
+impl Write for Pipeline {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.room().map_err(io::Error::other)?;
+        let length = room.len().min(bytes.len());
+        room[..length].copy_from_slice(&bytes[..length]);
+        self.advance(length);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker's life.
+    fn work(&self) {
+        let mut encoder = match Encoder::new(self.codec) {
+            Ok(encoder) => encoder,
+            // The producer, which compresses too, meets the same error and returns it.
+            Err(_) => return,
+        };
+        loop {
+            let mut state = self.lock();
+            let job = loop {
+                match state.waiting.pop_front() {
+                    Some(job) => break job,
+                    None if state.closed => return,
+                    None => state = self.wait(state),
+                }
+            };
+            drop(state);
+            self.run(&mut encoder, job);
+        }
+    }
+
+    /// Compresses one block and writes whatever is next in order.
+    fn run(&self, encoder: &mut Encoder, (number, block): (u64, Vec<u8>)) {
+        let mut out = self.lock().spare.pop().unwrap_or_default();
+        let encoded = encoder.encode(&block, &mut out);
+        let mut state = self.lock();
+        state.spare.push(block);
+        match encoded {
+            Ok(()) => drop(state.ready.insert(number, out)),
+            Err(error) => state.failure = Some(Failure::New(error)),
+        }
+        // Whoever holds the output writes; the others leave their block for it and go on compressing.
+        if let Some(mut output) = state.output.take() {
+            while state.failure.is_none()
+                && let Some(bytes) = state.ready.remove(&output.next)
+            {
+                drop(state);
+                output.digest.update(&bytes);
+                let written = output.sink.write_all(&bytes);
+                state = self.lock();
+                output.next += 1;
+                state.under_way -= 1;
+                state.spare.push(bytes);
+                if let Err(error) = written {
+                    state.failure = Some(Failure::New(Error::io("write", "layer", error)));
+                }
+            }
+            state.output = Some(output);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::oci::Digest;
+
+    /// A sink whose bytes the test can see.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn text(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i / 7 % 251) as u8 ^ (i / 4099) as u8).collect()
+    }
+
+    fn run(codec: &str, threads: usize, input: &[u8]) -> (Finished, Vec<u8>) {
+        let seen = Seen::default();
+        let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), threads, Box::new(seen.clone()));
+        pipeline.write_all(input).unwrap();
+        let finished = pipeline.finish().unwrap();
+        let bytes = seen.0.lock().unwrap().clone();
+        (finished, bytes)
+    }
+
+    #[test]
+    fn the_bytes_are_the_same_for_any_number_of_threads() {
+        let input = text(9_000_001);
+        for codec in ["gzip", "zstd", "none"] {
+            let (one, expected) = run(codec, 1, &input);
+            for threads in [2, 3, 8] {
+                let (many, bytes) = run(codec, threads, &input);
+                assert_eq!(many.descriptor, one.descriptor);
+                assert!(bytes == expected, "{codec} on {threads} threads");
+            }
+            assert_eq!(one.descriptor.digest, Digest::of(&expected));
+            assert_eq!(one.descriptor.size, expected.len() as u64);
+            assert_eq!(one.diff_id, DiffId(Digest::of(&input)));
+            assert_eq!(one.unpacked_size, 9_000_001);
+        }
+    }
+
+    #[test]
+    fn an_empty_stream_is_one_empty_block() {
+        let (finished, bytes) = run("gzip", 2, b"");
+        assert_eq!(finished.diff_id, DiffId(Digest::of(b"")));
+        assert!(bytes.starts_with(&[0x1f, 0x8b]));
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_pipeline_with_its_error() {
+        for threads in [1, 2] {
+            let mut pipeline = Pipeline::new(Codec::default(), threads, Box::new(Full));
+            let outcome = pipeline.write_all(&text(40 << 20)).map_err(|error| error.downcast::<Error>().unwrap());
+            let error = match outcome {
+                Err(error) => error,
+                Ok(()) => panic!("nothing was refused"),
+            };
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.hint().unwrap().contains("free some space"));
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Entries in, a layer out: writes the tar stream of a layer (image specification, layer.md; POSIX.1-2001 pax for what
+//! ustar cannot hold) into the pipeline.
+//!
+//! Refuses clocks, users and hosts: all that stands in the tar comes from the entries.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+
+use ::tar::{self, EntryType, Header};
+
+use super::codec::Codec;
+use super::index::{KEPT_SIZE, LayerIndex};
+use super::pipeline::{Pipeline, Sink};
+use super::{Entry, Kind, LayerPath};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Descriptor, DiffId};
+
+/// Name of the file in a folder that hides all that lower layers have in it.
+pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Before the name of what is removed.
+pub(super) const WHITEOUT: &[u8] = b".wh.";
+const TAR_BLOCK: u64 = 512;
+
+/// Writes one layer. Entries must come in the order of [`LayerPath`]; nothing checks that here.
+pub struct LayerWriter {
+    tar: tar::Builder<Pipeline>,
+    index: LayerIndex,
+    entries: u64,
+}
+
+/// A finished layer.
+pub struct FinishedLayer {
+    /// Digest, size and type of the compressed bytes.
+    pub descriptor: Descriptor,
+    /// Digest of the tar.
+    pub diff_id: DiffId,
+    /// Bytes of the tar.
+    pub unpacked_size: u64,
+    /// What is in it.
+    pub index: LayerIndex,
+    /// Where the compressed bytes went.
+    pub sink: Sink,
+}
+
+impl LayerWriter {
+    /// A layer compressed by `codec` on `threads` threads, the caller's included, into `sink`.
+    pub fn new(codec: Codec, threads: usize, sink: Sink) -> Self {
+        Self { tar: tar::Builder::new(Pipeline::new(codec, threads, sink)), index: LayerIndex::default(), entries: 0 }
+    }
+
+    /// How many entries were written.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// How many bytes of tar were written.
+    pub fn position(&self) -> u64 {
+        self.tar.get_ref().position()
+    }
+
+    /// Adds an entry that has no content: anything but a file of more than 0 bytes.
+    pub fn append(&mut self, entry: &Entry) -> Result<()> {
+        self.append_file(entry, &mut io::empty())
+    }
+
+    /// Adds a file with its content, which must be exactly as long as the entry says.
+    pub fn append_file(&mut self, entry: &Entry, content: &mut impl Read) -> Result<()> {
+        self.write_header(entry)?;
+        self.index.push(entry)?;
+        self.entries += 1;
+        let size = entry.kind.size();
+        if size == 0 {
+            return Ok(());
+        }
+        if LayerIndex::keeps(&entry.path) && size <= KEPT_SIZE {
+            let mut kept = Vec::new();
+            content.take(size + 1).read_to_end(&mut kept).map_err(|error| Error::io("read", entry.path.as_path(), error))?;
+            self.write_content(&entry.path, size, &mut &kept[..])?;
+            return self.index.push_content(&entry.path, kept);
+        }
+        self.write_content(&entry.path, size, content)
+    }
+
+    /// Adds the file that `open` opens.
+    pub fn append_opened(&mut self, entry: &Entry, open: impl FnOnce() -> Result<File>) -> Result<()> {
+        if entry.kind.size() == 0 {
+            return self.append(entry);
+        }
+        self.append_file(entry, &mut open()?)
+    }
+
+    fn write_content(&mut self, path: &LayerPath, size: u64, content: &mut impl Read) -> Result<()> {
+        let changed = |how: &str| {
+            Error::new(ErrorKind::Context, format!("`{path}` {how} while it was read"))
+                .with_hint("wait until nothing writes to it, then run the same command again")
+        };
+        let pipeline = self.tar.get_mut();
+        let mut rest = size;
+        while rest > 0 {
+            let room = pipeline.room()?;
+            // One byte more than is wanted, where there is room: a file that grew shows itself without a further call.
+            let want = room.len().min(usize::try_from(rest + 1).unwrap_or(usize::MAX));
+            let read = match content.read(&mut room[..want]) {
+                Ok(0) => return Err(changed("became shorter")),
+                Ok(read) => read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::io("read", path.as_path(), error)),
+            };
+            if read > rest {
+                return Err(changed("became longer"));
+            }
+            rest -= read;
+            pipeline.advance(read as usize);
+        }
+        self.pad(size)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<()> {
+        let padding = (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK;
+        self.write(&[0; TAR_BLOCK as usize][..padding as usize])
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.tar.get_mut().write_all(bytes).map_err(unwrap_io)
+    }
+
+    fn write_header(&mut self, entry: &Entry) -> Result<()> {
+        let (header, pax) = header(entry)?;
+        if !pax.is_empty() {
+            let records = pax.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+            self.tar.append_pax_extensions(records).map_err(unwrap_io)?;
+        }
+        self.write(header.as_bytes())
+    }
+
+    /// Ends the tar and waits for the pipeline.
+    pub fn finish(self) -> Result<FinishedLayer> {
+        let pipeline = self.tar.into_inner().map_err(unwrap_io)?;
+        let finished = pipeline.finish()?;
+        Ok(FinishedLayer {
+            descriptor: finished.descriptor,
+            diff_id: finished.diff_id,
+            unpacked_size: finished.unpacked_size,
+            index: self.index,
+            sink: finished.sink,
+        })
+    }
+}
+
+/// The pipeline's own error, out of the wrapping that `io::Write` demands.
+fn unwrap_io(error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(error) => Error::io("write", "layer", error),
+    }
+}
+
+/// Values that do not fit the header, by pax key.
+type Pax = Vec<(String, Vec<u8>)>;
+
+fn header(entry: &Entry) -> Result<(Header, Pax)> {
+    let mut header = Header::new_ustar();
+    let mut pax = Pax::new();
+    let removal = matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout);
+    let name = tar_name(entry)?;
+    if !set_name(&mut header, &name) {
+        pax.push(("path".into(), name));
+    }
+    header.set_entry_type(entry_type(&entry.kind));
+    let link = match &entry.kind {
+        Kind::Symlink { target } => target.as_slice(),
+        Kind::Hardlink { target } => target.as_bytes(),
+        _ => b"",
+    };
+    match header.as_ustar_mut() {
+        Some(ustar) if link.len() <= ustar.linkname.len() => ustar.linkname[..link.len()].copy_from_slice(link),
+        _ => pax.push(("linkpath".into(), link.to_vec())),
+    }
+    if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = entry.kind {
+        let set = |result: io::Result<()>| result.map_err(|error| Error::io("describe", entry.path.as_path(), error));
+        set(header.set_device_major(major))?;
+        set(header.set_device_minor(minor))?;
+    }
+    // A whiteout has no owner or time of its own: what BuildKit writes.
+    let metadata = if removal { &Default::default() } else { &entry.metadata };
+    header.set_mode(metadata.mode);
+    set_number(&mut pax, "uid", metadata.uid.into(), 0o7_777_777, |value| header.set_uid(value));
+    set_number(&mut pax, "gid", metadata.gid.into(), 0o7_777_777, |value| header.set_gid(value));
+    set_number(&mut pax, "size", entry.kind.size(), 0o77_777_777_777, |value| header.set_size(value));
+    match u64::try_from(metadata.mtime) {
+        Ok(mtime) => set_number(&mut pax, "mtime", mtime, 0o77_777_777_777, |value| header.set_mtime(value)),
+        Err(_) => {
+            header.set_mtime(0);
+            pax.push(("mtime".into(), metadata.mtime.to_string().into_bytes()));
+        }
+    }
+    for (name, value) in &metadata.xattrs {
+        let name = std::str::from_utf8(name).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("an attribute of `{}` has a strange name", entry.path)).with_source(error)
+        })?;
+        pax.push((format!("SCHILY.xattr.{name}"), value.clone()));
+    }
+    pax.sort();
+    header.set_cksum();
+    Ok((header, pax))
+}
+
+fn entry_type(kind: &Kind) -> EntryType {
+    match kind {
+        Kind::Directory => EntryType::Directory,
+        Kind::File { .. } | Kind::Whiteout | Kind::OpaqueWhiteout => EntryType::Regular,
+        Kind::Symlink { .. } => EntryType::Symlink,
+        Kind::Hardlink { .. } => EntryType::Link,
+        Kind::CharDevice { .. } => EntryType::Char,
+        Kind::BlockDevice { .. } => EntryType::Block,
+        Kind::Fifo => EntryType::Fifo,
+    }
+}
+
+fn tar_name(entry: &Entry) -> Result<Vec<u8>> {
+    let mut name = match &entry.kind {
+        Kind::Whiteout => {
+            let removed = entry.path.name().unwrap_or_default();
+            let parent = entry.path.parent().unwrap_or_default();
+            parent.child(&[WHITEOUT, removed].concat())?.as_bytes().to_vec()
+        }
+        Kind::OpaqueWhiteout => entry.path.child(OPAQUE)?.as_bytes().to_vec(),
+        _ if entry.path.name().is_some_and(|name| name.starts_with(WHITEOUT)) => {
+            return Err(Error::new(ErrorKind::Context, format!("`{}` cannot be in an image", entry.path))
+                .with_hint("names that begin with `.wh.` mean removed files in a layer: rename it or leave it out"));
+        }
+        _ => entry.path.as_bytes().to_vec(),
+    };
+    if name.is_empty() {
+        name.push(b'.');
+    }
+    if entry.kind == Kind::Directory {
+        name.push(b'/');
+    }
+    Ok(name)
+}
+
+/// Puts `name` into the header's name and prefix; `false` if it does not fit, with a shortened one in its place.
+fn set_name(header: &mut Header, name: &[u8]) -> bool {
+    let Some(ustar) = header.as_ustar_mut() else { return false };
+    let most = ustar.name.len();
+    if name.len() <= most {
+        ustar.name[..name.len()].copy_from_slice(name);
+        return true;
+    }
+    // The prefix ends before a slash that is not the name's last character, as late as the name allows.
+    let split = (name.len() - most - 1..name.len() - 1).find(|at| name[*at] == b'/');
+    match split {
+        Some(at) if at > 0 && at <= ustar.prefix.len() => {
+            ustar.prefix[..at].copy_from_slice(&name[..at]);
+            ustar.name[..name.len() - at - 1].copy_from_slice(&name[at + 1..]);
+            true
+        }
+        _ => {
+            ustar.name.copy_from_slice(&name[..most]);
+            false
+        }
+    }
+}
+
+/// Numbers beyond the octal field go into a pax record: base-256 fields are GNU's, not POSIX's.
+fn set_number(pax: &mut Pax, key: &str, value: u64, most: u64, set: impl FnOnce(u64)) {
+    if value <= most {
+        set(value);
+    } else {
+        set(0);
+        pax.push((key.into(), value.to_string().into_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+
+    use super::super::{Metadata, read_entries};
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An uncompressed layer of these entries; files are full of `x`.
+    fn layer(entries: &[Entry]) -> (Vec<u8>, FinishedLayer) {
+        let seen = Seen::default();
+        let mut writer = LayerWriter::new(Codec::parse("none").unwrap(), 1, Box::new(seen.clone()));
+        for entry in entries {
+            writer.append_file(entry, &mut io::repeat(b'x').take(entry.kind.size())).unwrap();
+        }
+        let finished = writer.finish().unwrap();
+        let bytes = seen.0.lock().unwrap().clone();
+        (bytes, finished)
+    }
+
+    fn entry(path: &str, kind: Kind) -> Entry {
+        Entry { path: LayerPath::parse(path).unwrap(), kind, metadata: Metadata::new(0o644, 1000, 50, 1_700_000_000) }
+    }
+
+    fn read(bytes: &[u8]) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        read_entries(bytes, |entry, content| {
+            let size = io::copy(content, &mut io::sink()).unwrap();
+            assert_eq!(size, entry.kind.size(), "{}", entry.path);
+            entries.push(entry);
+            Ok(())
+        })
+        .unwrap();
+        entries
+    }
+
+    #[test]
+    fn entries_of_every_kind_come_back_from_the_tar() {
+        let mut odd = entry("odd", Kind::File { size: 3 });
+        odd.metadata = Metadata::new(0o6755, 3_000_000, 4_000_000, -5);
+        odd.metadata.xattrs.insert(b"security.capability".to_vec(), vec![1, 0, 0, 2, 0, 0xff, b'\n', b'=']);
+        let long = "d".repeat(90);
+        let mut entries = vec![
+            entry("dev", Kind::Directory),
+            entry("dev/null", Kind::CharDevice { major: 1, minor: 3 }),
+            entry("dev/loop0", Kind::BlockDevice { major: 7, minor: 0 }),
+            entry("fifo", Kind::Fifo),
+            entry("file", Kind::File { size: 1025 }),
+            entry("hard", Kind::Hardlink { target: LayerPath::parse("file").unwrap() }),
+            odd,
+            entry("symlink", Kind::Symlink { target: b"../../etc/passwd".to_vec() }),
+            entry("long-link", Kind::Symlink { target: vec![b't'; 300] }),
+            entry(&format!("{long}/{long}"), Kind::Directory),
+            entry(&format!("{long}/{long}/{long}/{long}"), Kind::File { size: 1 }),
+            entry(&"n".repeat(255), Kind::File { size: 0 }),
+            entry("umlaut-\u{fc}", Kind::File { size: 0 }),
+        ];
+        let (bytes, finished) = layer(&entries);
+        assert_eq!(read(&bytes), entries);
+        assert_eq!(finished.index.entries().collect::<Vec<_>>(), entries);
+        assert_eq!(bytes.len() % 512, 0);
+
+        entries = vec![entry("gone", Kind::Whiteout), entry("dir", Kind::OpaqueWhiteout)];
+        let (bytes, _) = layer(&entries);
+        let back = read(&bytes);
+        assert_eq!(
+            back.iter().map(|e| (&e.path, &e.kind)).collect::<Vec<_>>(),
+            entries.iter().map(|e| (&e.path, &e.kind)).collect::<Vec<_>>()
+        );
+        assert_eq!(back[0].metadata, Metadata::default());
+    }
+
+    #[test]
+    fn users_and_groups_are_kept_in_the_index() {
+        let (_, finished) = layer(&[entry("etc/group", Kind::File { size: 2 }), entry("etc/hosts", Kind::File { size: 2 })]);
+        let index = LayerIndex::from_bytes(finished.index.to_bytes().to_vec()).unwrap();
+        let kept: Vec<_> = index.contents().collect();
+        assert_eq!(kept, [(LayerPath::parse("etc/group").unwrap(), b"xx".to_vec())]);
+        assert_eq!(LayerIndex::from_bytes(b"mpimgx00".to_vec()), None);
+    }
+
+    #[test]
+    fn a_file_that_changes_its_length_is_an_error() {
+        for (length, word) in [(4, "shorter"), (6, "longer")] {
+            let mut writer = LayerWriter::new(Codec::default(), 1, Box::new(io::sink()));
+            let error = writer.append_file(&entry("f", Kind::File { size: 5 }), &mut io::repeat(0).take(length)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Context);
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_read_as_a_whiteout_is_refused() {
+        let mut writer = LayerWriter::new(Codec::default(), 1, Box::new(io::sink()));
+        assert!(writer.append(&entry("a/.wh.b", Kind::File { size: 0 })).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_path_and_owner_come_back(path in "[a-zé\u{1F600}=\n ]{1,120}(/[a-z]{1,110}){0,4}", mode in 0u32..0o10000, uid: u32, gid: u32, mtime: i64, size in 0u64..3000) {
+            let mut entry = entry(&path, Kind::File { size });
+            entry.metadata = Metadata::new(mode, uid, gid, mtime);
+            let (bytes, _) = layer(std::slice::from_ref(&entry));
+            prop_assert_eq!(read(&bytes), vec![entry]);
+        }
+
+        #[test]
+        fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
+            let _ = read_entries(&bytes[..], |_, _| Ok(()));
+        }
+
+        #[test]
+        fn reading_a_damaged_tar_never_panics(at in 0usize..2048, value: u8) {
+            let (mut bytes, _) = layer(&[entry("a/b", Kind::File { size: 700 }), entry("s", Kind::Symlink { target: vec![b't'; 200] })]);
+            bytes[at] = value;
+            let _ = read_entries(&bytes[..], |_, content| { let _ = io::copy(content, &mut io::sink()); Ok(()) });
+        }
+    }
+}
