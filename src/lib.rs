@@ -1,5 +1,6 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
+pub mod dockerfile;
 pub mod error;
 pub mod image;
 pub mod layer;

@@ -1,0 +1,83 @@
+//! What to build: the stages that the target needs, in an order in which each comes after those it uses.
+//!
+//! Refuses unknown stages, stages that use later ones or themselves.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Platform;
+
+use super::{Dockerfile, Instruction, Located, Warning};
+
+/// The number of a stage in its Dockerfile, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageIndex(pub usize);
+
+/// What the command line says about a build.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// `--target`: a stage's name or number; the last stage without it.
+    pub target: Option<String>,
+    /// `--build-arg`, each.
+    pub build_args: BTreeMap<String, String>,
+    /// What the image is for.
+    pub platform: Platform,
+    /// What this machine is.
+    pub build_platform: Platform,
+    /// Proxy variables of this machine for RUN alone, `HTTP_PROXY` and its like in any case. A build argument of the name wins.
+    pub proxies: BTreeMap<String, String>,
+    /// `OnBuild` of the base images, by the stage that stands on them. Plan once without, look the images up, plan again with.
+    pub triggers: BTreeMap<StageIndex, Vec<String>>,
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The stages that the target needs, each after those it depends on.
+    pub stages: Vec<PlannedStage>,
+    /// The stage whose image is wanted.
+    pub target: StageIndex,
+    /// What the image is for; images of `COPY --from` and `RUN --mount=from` are of this platform, too.
+    pub platform: Platform,
+    /// What is odd.
+    pub warnings: Vec<Warning>,
+}
+
+/// A stage to build.
+#[derive(Debug, Clone)]
+pub struct PlannedStage {
+    /// Its number in the Dockerfile.
+    pub index: StageIndex,
+    /// Its name in lower case, where it has one.
+    pub name: Option<String>,
+    /// What it stands on.
+    pub base: Base,
+    /// The FROM, to point errors at.
+    pub from: Located<String>,
+    /// What its base is looked up for.
+    pub platform: Platform,
+    /// Triggers of its base, then its own instructions.
+    pub steps: Vec<Located<Instruction>>,
+    /// The stages that must be built before, in order, each once.
+    pub dependencies: Vec<StageIndex>,
+    /// The images that `COPY --from` and `RUN --mount=from` use, each once, in order of first use.
+    pub images: Vec<String>,
+}
+
+/// What a stage stands on, or files are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(StageIndex),
+    /// An image, as written, variables expanded.
+    Image(String),
+}
+
+impl Dockerfile {
+    /// Plans a build.
+    pub fn plan(&self, _options: &PlanOptions) -> Result<Plan> {
+        Err(Error::new(ErrorKind::Unsupported, "not there yet"))
+    }
+}
