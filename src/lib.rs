@@ -1,11 +1,13 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
 pub mod dockerfile;
+pub mod context;
 pub mod error;
 pub mod image;
 pub mod layer;
 pub mod oci;
 pub mod progress;
+pub mod project;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,15 @@
+//! Integration SDK projects: manifest.txt, config.json, the global configuration, the container repository, and what of a
+//! project enters an image.
+//!
+//! Refuses layers, Dockerfiles and the network; everything here agrees with the SDK's own `mp-build`.
+
+mod config;
+mod exclusions;
+mod json;
+mod manifest;
+mod repository;
+
+pub use config::{GlobalConfig, ProjectConfig};
+pub use exclusions::{EXCLUDED_FOLDERS, VIRTUAL_ENVIRONMENTS, excludes_folder};
+pub use manifest::Project;
+pub use repository::{ConfEntries, ContainerRepository};
