@@ -8,6 +8,7 @@ pub mod layer;
 pub mod oci;
 pub mod progress;
 pub mod project;
+pub mod registry;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
