@@ -5,6 +5,7 @@ pub mod image;
 pub mod layer;
 pub mod oci;
 pub mod progress;
+pub mod serve;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
