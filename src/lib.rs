@@ -9,6 +9,7 @@ pub mod oci;
 pub mod progress;
 pub mod project;
 pub mod registry;
+pub mod serve;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

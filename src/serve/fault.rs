@@ -1,0 +1,100 @@
+//! Faults that a registry can be told to play, and what its hooks are told of a request.
+//!
+//! Refuses to decide anything: which request meets which fault is the hook's business.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, Method, StatusCode};
+use bytes::Bytes;
+
+/// A request as the hooks see it.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// Counts the requests of this registry, from 0, in the order in which their heads arrived.
+    pub number: u64,
+    /// The method.
+    pub method: Method,
+    /// The path as sent, still percent-encoded.
+    pub path: String,
+    /// What follows `?`, as sent.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The client's address.
+    pub peer: SocketAddr,
+}
+
+/// A request that was answered, for the log.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The request.
+    pub request: RequestInfo,
+    /// The status of the answer; `None` if the connection was cut instead.
+    pub status: Option<StatusCode>,
+    /// Bytes of the request's body that were read.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body, as its head announces them (0 for HEAD).
+    pub response_bytes: u64,
+    /// From the request's head to the answer's head.
+    pub elapsed: Duration,
+}
+
+/// What happens to a request instead of, or besides, being carried out.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing: it is carried out.
+    #[default]
+    None,
+    /// It is not carried out: the body is read and thrown away, then this is the answer.
+    Status(Answer),
+    /// It is carried out, then this is the answer: a proxy that gave up too early.
+    StatusAfter(Answer),
+    /// It is not carried out: the connection is reset at once.
+    ResetBefore,
+    /// The connection is reset when this many bytes of the body have been read. What was read is handled as after a real break.
+    /// A shorter body is carried out, then the connection is reset.
+    ResetAfter(u64),
+    /// It is carried out, then the connection is reset: the answer is lost.
+    ResetAfterHandling,
+    /// The answer ends after this many bytes of its body although more were announced.
+    TruncateResponse(u64),
+    /// It is carried out after this time.
+    Delay(Duration),
+    /// It is not carried out and there is no answer; the connection stays open until the client leaves or the server stops.
+    Stall,
+}
+
+/// A scripted answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// Headers besides `Content-Length`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// A status without headers and with an empty body.
+    pub fn status(status: StatusCode) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// An error as registries send it: one entry with `code` and `message` (distribution specification, "Error Codes").
+    pub fn error(status: StatusCode, code: &str, message: &str) -> Self {
+        let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
+        let mut answer = Self { status, headers: HeaderMap::new(), body: body.to_string().into() };
+        answer.headers.insert(axum::http::header::CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
+        answer
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: axum::http::HeaderName, value: axum::http::HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+}
