@@ -5,6 +5,8 @@ pub mod image;
 pub mod layer;
 pub mod oci;
 pub mod progress;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

@@ -2,8 +2,12 @@
 //!
 //! Refuses the network, and decides nothing about Dockerfiles.
 
+#[cfg(target_os = "linux")]
+pub mod diff;
 mod entry;
 mod path;
+#[cfg(target_os = "linux")]
+pub mod unpack;
 
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use path::LayerPath;
