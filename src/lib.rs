@@ -10,6 +10,8 @@ pub mod progress;
 pub mod project;
 pub mod registry;
 pub mod serve;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

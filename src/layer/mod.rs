@@ -3,6 +3,8 @@
 //! Refuses the network, and decides nothing about Dockerfiles.
 
 mod codec;
+#[cfg(target_os = "linux")]
+pub mod diff;
 mod entry;
 mod index;
 mod path;
@@ -10,6 +12,8 @@ mod pipeline;
 mod read;
 mod tar;
 mod writer;
+#[cfg(target_os = "linux")]
+pub mod unpack;
 
 pub use codec::Codec;
 pub use entry::{Entry, Kind, Metadata, Xattrs};

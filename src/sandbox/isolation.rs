@@ -1,0 +1,195 @@
+//! The ladder: which rungs there are, what was tried, and what a chosen rung does.
+//!
+//! Refuses to change the rung once chosen: a stage is never built on two.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::Entry;
+use crate::layer::diff::Baseline;
+use crate::layer::unpack::{Limits, UnpackStats};
+
+use super::{RootSpec, RunOutcome, RunSpec};
+
+/// A rung of the ladder, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rung {
+    /// Root with namespaces and overlay.
+    Root,
+    /// A user namespace with a range of ids.
+    UserNamespace,
+    /// A user namespace with one id.
+    SingleId,
+    /// `chroot` without namespaces: no security boundary.
+    Chroot,
+}
+
+/// What `--isolation` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IsolationMode {
+    /// The best rung that works.
+    #[default]
+    Auto,
+    /// This rung or none.
+    Forced(Rung),
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::UserNamespace => "userns",
+            Self::SingleId => "single",
+            Self::Chroot => "chroot",
+        })
+    }
+}
+
+impl FromStr for IsolationMode {
+    type Err = Error;
+
+    /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single` or `chroot`.
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "root" => Self::Forced(Rung::Root),
+            "userns" => Self::Forced(Rung::UserNamespace),
+            "single" => Self::Forced(Rung::SingleId),
+            "chroot" => Self::Forced(Rung::Chroot),
+            _ => {
+                return Err(Error::new(ErrorKind::Usage, format!("`{text}` is no isolation"))
+                    .with_hint("use auto, root, userns, single or chroot"));
+            }
+        })
+    }
+}
+
+/// One rung that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which.
+    pub rung: Rung,
+    /// `None`: it works.
+    pub failure: Option<Failure>,
+}
+
+/// Why a rung does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The step that failed, such as `unshare(CLONE_NEWUSER)`.
+    pub step: String,
+    /// The error number that it gave.
+    pub errno: Option<i32>,
+    /// What would make it work.
+    pub remedy: String,
+}
+
+/// What `mpimg doctor` shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The rung in use; `None` where none works.
+    pub rung: Option<Rung>,
+    /// What was tried, best first, up to the one in use (all of them from [`Report::of_all`]).
+    pub attempts: Vec<Attempt>,
+}
+
+impl Report {
+    /// Tries every rung, also those below the one that [`Isolation::detect`] would take. For `mpimg doctor`.
+    pub fn of_all(state: &Path) -> Self {
+        let _ = state;
+        Self { rung: None, attempts: Vec::new() }
+    }
+}
+
+/// Stops a running step from another thread (Ctrl-C). Clones are one switch.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Stops whatever runs with this switch, now or later.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was thrown.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// State of a root file system before a step, to tell afterwards what the step changed.
+#[derive(Debug)]
+pub struct Snapshot(Option<Baseline>);
+
+/// The rung that this machine gives.
+#[derive(Debug, Clone)]
+pub struct Isolation {
+    rung: Rung,
+    report: Report,
+}
+
+/// What [`Isolation::changes`] hands over, entry by entry: the entry and the bytes of a regular file.
+pub type Emit<'a> = dyn FnMut(&Entry, Option<&mut dyn Read>) -> Result<()> + 'a;
+
+impl Isolation {
+    /// Finds the best rung (or tries the one that `mode` forces) by going through it in a child, with `state` as the place of
+    /// upper folders. Nothing is left behind.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sandbox`] where no rung works; the message lists each with its error number, the hint says what helps most.
+    pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
+        let _ = (state, mode);
+        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+    }
+
+    /// The rung.
+    pub fn rung(&self) -> Rung {
+        self.rung
+    }
+
+    /// What was tried to find it.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Notes what a step will be compared with. Call it after the root file system is complete and before [`Self::run`].
+    pub fn snapshot(&self, root: &RootSpec) -> Result<Snapshot> {
+        let _ = root;
+        Ok(Snapshot(None))
+    }
+
+    /// Runs one command. `output` gets both its streams as they come. Returns when the command has ended and all that it left
+    /// running is killed and unmounted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
+    /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
+    pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
+        let _ = (spec, output, cancel);
+        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+    }
+
+    /// Hands over what a step changed, in the order of a layer, owners as seen inside.
+    pub fn changes(&self, root: &RootSpec, before: &Snapshot, emit: &mut Emit<'_>) -> Result<()> {
+        let _ = (root, &before.0, emit);
+        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+    }
+
+    /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
+    /// folders; `lower` are the layers below, topmost first.
+    pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
+        let _ = (tar, into, lower, limits);
+        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+    }
+
+    /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        let _ = path;
+        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+    }
+}

@@ -1,0 +1,27 @@
+//! RUN without a daemon: which isolation this machine gives, and one command run in it.
+//!
+//! [`Isolation::detect`] tries the rungs of a ladder for real, best first, in a child process:
+//!
+//! | rung | root file system | a boundary? |
+//! | --- | --- | --- |
+//! | [`Rung::Root`] | overlay in own mount, PID, IPC and UTS namespaces | yes |
+//! | [`Rung::UserNamespace`] | the same inside a user namespace with a range of ids | yes |
+//! | [`Rung::SingleId`] | the same with one id; owners are kept in a side table | yes |
+//! | [`Rung::Chroot`] | a private tree, no namespaces | **no** |
+//!
+//! [`Isolation::run`] starts a helper: this very program again, single-threaded, under the name [`HELPER_NAME`]. Namespaces
+//! of users can only be entered by a process with one thread, and after a plain `fork` of a threaded program hardly anything may be
+//! called; a fresh program may call everything, and its death alone unmounts and kills all that it started. Therefore
+//! `main` must call [`init_main`] first. A program that cannot (a Python interpreter) names one that does with [`set_helper`].
+//!
+//! Refuses to know layers' tars, images and Dockerfiles.
+
+mod helper;
+mod isolation;
+mod spec;
+mod users;
+
+pub use helper::{HELPER_NAME, init_main, set_helper};
+pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
+pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
+pub use users::{User, lookup_owner, lookup_user};

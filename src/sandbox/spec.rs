@@ -1,0 +1,238 @@
+//! What one RUN step needs: command, environment, user, root file system, mounts.
+//!
+//! Refuses to show secrets: their `Debug` is empty, and a spec travels over a pipe, never in arguments.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layer::LayerPath;
+
+use super::User;
+
+/// One command and everything around it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Program and arguments. The program is searched in the `PATH` of `env` inside the root file system.
+    pub argv: Vec<Vec<u8>>,
+    /// The environment. `PATH` and `HOME` are added where they are missing, `HOME` from the root file system's passwd.
+    pub env: Vec<(String, String)>,
+    /// Environment variables whose values never appear in a message or in `Debug`.
+    pub secret_env: Vec<(String, SecretBytes)>,
+    /// Working directory; it must exist.
+    pub cwd: LayerPath,
+    /// Whose process it is.
+    pub user: User,
+    /// The root file system.
+    pub root: RootSpec,
+    /// What `RUN --mount` asks for, in order.
+    pub mounts: Vec<Mount>,
+    /// `RUN --network`.
+    pub network: Network,
+    /// `RUN --security`.
+    pub security: Security,
+    /// The host name inside.
+    pub hostname: String,
+    /// A heredoc with a `#!` line: written to a file that is bound at a path of its own and put in place of `argv[0]`.
+    pub script: Option<Vec<u8>>,
+    /// Further lines of `/etc/hosts`.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+}
+
+impl RunSpec {
+    /// `argv` as root in `/` of `root`, with an empty environment, the host's network and no mounts.
+    pub fn new(argv: impl IntoIterator<Item = impl Into<Vec<u8>>>, root: RootSpec) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            secret_env: Vec::new(),
+            cwd: LayerPath::root(),
+            user: User::default(),
+            root,
+            mounts: Vec::new(),
+            network: Network::default(),
+            security: Security::default(),
+            hostname: "buildkitsandbox".into(),
+            script: None,
+            extra_hosts: Vec::new(),
+        }
+    }
+}
+
+/// The root file system of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootSpec {
+    /// Unpacked layers under an upper folder that takes the changes. For every rung but [`Rung::Chroot`](super::Rung::Chroot).
+    Overlay {
+        /// Folders of unpacked layers, topmost first. May be empty (`FROM scratch`).
+        lower: Vec<PathBuf>,
+        /// Takes the changes; empty before the step. It must be on a file system that overlay can write to (not itself an overlay).
+        upper: PathBuf,
+        /// Room for the kernel and for writes that are thrown away; on the file system of `upper`; may be removed afterwards.
+        work: PathBuf,
+    },
+    /// A complete tree that belongs to this step alone. For [`Rung::Chroot`](super::Rung::Chroot).
+    Tree {
+        /// Its root.
+        path: PathBuf,
+    },
+}
+
+/// A file-system mount of one step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Mount {
+    /// A folder or file from outside; writes, where allowed, are thrown away.
+    Bind {
+        /// From where.
+        source: BindSource,
+        /// To where; created for the time of the step.
+        target: LayerPath,
+        /// `rw`: writes are allowed and thrown away.
+        writable: bool,
+    },
+    /// A folder that outlives the step; writes stay.
+    Cache {
+        /// The folder on this machine; created with `mode` and owner where it is missing.
+        folder: PathBuf,
+        /// To where.
+        target: LayerPath,
+        /// Permission bits of a new folder.
+        mode: u32,
+        /// Owner of a new folder.
+        uid: u32,
+        /// Group of a new folder.
+        gid: u32,
+        /// `ro`.
+        readonly: bool,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// To where.
+        target: LayerPath,
+        /// Bytes at most; half of the memory where not given.
+        size: Option<u64>,
+    },
+    /// A file in memory, read-only.
+    Secret {
+        /// Its content.
+        bytes: SecretBytes,
+        /// To where.
+        target: LayerPath,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// The socket of an SSH agent.
+    Ssh {
+        /// The agent's socket on this machine.
+        socket: PathBuf,
+        /// To where; `SSH_AUTH_SOCK` is the caller's to set.
+        target: LayerPath,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+/// What a bind mount shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum BindSource {
+    /// A folder or file of this machine, by absolute path.
+    Host(PathBuf),
+    /// A path in a stack of unpacked layers (another stage or image), topmost first.
+    Stack {
+        /// Folders of unpacked layers, topmost first.
+        lower: Vec<PathBuf>,
+        /// The path in them.
+        path: LayerPath,
+    },
+}
+
+/// `RUN --network`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Network {
+    /// The network of this machine.
+    #[default]
+    Host,
+    /// A loopback interface only.
+    None,
+}
+
+/// `RUN --security`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Security {
+    /// Docker's default capabilities and a system-call filter.
+    #[default]
+    Sandbox,
+    /// All capabilities that the rung has, no filter.
+    Insecure,
+}
+
+/// Bytes that never appear in a message.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    /// Keeps `bytes` out of sight.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes themselves.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(…)")
+    }
+}
+
+/// How the command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It returned this status; 126 and 127 also where it could not be started, as a shell would say.
+    Code(u8),
+    /// It was killed by this signal.
+    Signal(u8),
+}
+
+impl Exit {
+    /// Whether it succeeded.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+/// What is known after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOutcome {
+    /// How the command ended.
+    pub exit: Exit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_spec_shows_no_secret() {
+        let root = RootSpec::Tree { path: "/t".into() };
+        let mut spec = RunSpec::new(["true"], root);
+        spec.secret_env.push(("TOKEN".into(), SecretBytes::new("hunter2")));
+        let target = LayerPath::parse("run/secrets/a").unwrap();
+        spec.mounts.push(Mount::Secret { bytes: SecretBytes::new("hunter2"), target, mode: 0o400, uid: 0, gid: 0 });
+        assert!(!format!("{spec:?}").contains("hunter2"));
+    }
+}
