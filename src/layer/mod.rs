@@ -2,8 +2,10 @@
 //!
 //! Refuses the network, and decides nothing about Dockerfiles.
 
+mod decompress;
 mod entry;
 mod path;
 
+pub use decompress::{Wrapping, decompress, unwrap_tar};
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use path::LayerPath;
