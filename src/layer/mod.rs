@@ -5,6 +5,7 @@
 mod codec;
 #[cfg(target_os = "linux")]
 pub mod diff;
+mod decompress;
 mod entry;
 mod index;
 mod path;
@@ -16,6 +17,7 @@ mod writer;
 pub mod unpack;
 
 pub use codec::Codec;
+pub use decompress::{Wrapping, decompress, unwrap_tar};
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub use path::LayerPath;
