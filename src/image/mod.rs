@@ -74,7 +74,12 @@ pub struct Image {
 
 impl Image {
     /// A new image of `layers`, whose diff IDs are written into `config`.
-    pub fn assemble(config: ImageConfig, layers: Vec<Layer>, annotations: BTreeMap<String, String>, format: Format) -> Result<Self> {
+    pub fn assemble(
+        config: ImageConfig,
+        layers: Vec<Layer>,
+        annotations: BTreeMap<String, String>,
+        format: Format,
+    ) -> Result<Self> {
         unimplemented!()
     }
     /// An image that exists already; `sources` are in the manifest's order.

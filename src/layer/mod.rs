@@ -3,25 +3,26 @@
 //! Refuses the network, and decides nothing about Dockerfiles.
 
 mod codec;
+mod decompress;
 #[cfg(target_os = "linux")]
 pub mod diff;
-mod decompress;
 mod entry;
 mod index;
 mod path;
 mod pipeline;
 mod read;
 mod tar;
-mod writer;
+mod tree;
 #[cfg(target_os = "linux")]
 pub mod unpack;
+mod writer;
 
 pub use codec::Codec;
 pub use decompress::{Wrapping, decompress, unwrap_tar};
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub use path::LayerPath;
-pub use pipeline::Sink;
 pub use read::{index_layer, read_entries};
 pub use tar::{RawEntry, TarReader};
+pub use tree::{Node, Origin, Resolved, Tree};
 pub use writer::{FinishedLayer, LayerWriter};

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The kernel's limit (`limits.h`): what is longer cannot be used in a container. It also bounds the depth of trees.
+const PATH_MAX: usize = 4096;
+
 /// A path below an image's root, as bytes. The root itself is the empty path.
 ///
 /// Ordered so that a folder comes before what it holds and siblings are in byte order: the order of entries in a layer.
@@ -30,6 +33,9 @@ impl LayerPath {
         let wrong = |why| Error::new(ErrorKind::Corrupt, format!("path `{}` {why}", String::from_utf8_lossy(bytes)));
         if bytes.contains(&0) {
             return Err(wrong("has a NUL byte"));
+        }
+        if bytes.len() > PATH_MAX {
+            return Err(wrong("is longer than 4096 bytes"));
         }
         let mut path = Self(Vec::with_capacity(bytes.len()));
         for component in bytes.split(|byte| *byte == b'/') {

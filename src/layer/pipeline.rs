@@ -16,15 +16,12 @@ use super::codec::{Codec, Encoder};
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId, Hasher};
 
-/// Where compressed bytes go, in order.
-pub type Sink = Box<dyn Write + Send>;
-
 /// More threads than this gain nothing: reading and hashing the tar is one thread's work.
 const MOST_THREADS: usize = 16;
 
 /// The pipeline: write the tar into it, then [`finish`](Self::finish).
-pub(super) struct Pipeline {
-    shared: Arc<Shared>,
+pub(super) struct Pipeline<W: Write + Send + 'static> {
+    shared: Arc<Shared<W>>,
     threads: usize,
     workers: Vec<JoinHandle<()>>,
     encoder: Option<Encoder>,
@@ -35,29 +32,29 @@ pub(super) struct Pipeline {
 }
 
 /// What a finished pipeline knows of the layer.
-pub(super) struct Finished {
+pub(super) struct Finished<W> {
     pub(super) descriptor: Descriptor,
     pub(super) diff_id: DiffId,
     /// Bytes of tar.
     pub(super) unpacked_size: u64,
-    pub(super) sink: Sink,
+    pub(super) sink: W,
 }
 
-struct Shared {
+struct Shared<W> {
     codec: Codec,
-    state: Mutex<State>,
+    state: Mutex<State<W>>,
     /// Work has come, room has come, or the end.
     changed: Condvar,
 }
 
-struct State {
+struct State<W> {
     waiting: VecDeque<(u64, Vec<u8>)>,
     /// Compressed, not yet written, by number.
     ready: BTreeMap<u64, Vec<u8>>,
     /// Blocks handed in and not yet written.
     under_way: usize,
     /// Taken out by the one thread that writes.
-    output: Option<Output>,
+    output: Option<Output<W>>,
     spare: Vec<Vec<u8>>,
     /// The first failure; none is compressed or written after it.
     failure: Option<Failure>,
@@ -70,15 +67,15 @@ enum Failure {
     Told,
 }
 
-struct Output {
-    sink: Sink,
+struct Output<W> {
+    sink: W,
     digest: Hasher,
     next: u64,
 }
 
-impl Pipeline {
+impl<W: Write + Send + 'static> Pipeline<W> {
     /// A pipeline into `sink` on at most `threads` threads, the caller's included.
-    pub(super) fn new(codec: Codec, threads: usize, sink: Sink) -> Self {
+    pub(super) fn new(codec: Codec, threads: usize, sink: W) -> Self {
         let state = State {
             waiting: VecDeque::new(),
             ready: BTreeMap::new(),
@@ -179,7 +176,7 @@ impl Pipeline {
     }
 
     /// Compresses what is left and ends the workers.
-    pub(super) fn finish(mut self) -> Result<Finished> {
+    pub(super) fn finish(mut self) -> Result<Finished<W>> {
         let mut block = std::mem::take(&mut self.block);
         block.truncate(self.filled);
         if !block.is_empty() || self.next == 0 {
@@ -202,7 +199,7 @@ impl Pipeline {
     }
 }
 
-impl Drop for Pipeline {
+impl<W: Write + Send + 'static> Drop for Pipeline<W> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
@@ -217,7 +214,7 @@ impl Drop for Pipeline {
 }
 
 /// tar's builder writes headers through this; content goes through `room` without a copy.
-impl Write for Pipeline {
+impl<W: Write + Send + 'static> Write for Pipeline<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.room().map_err(io::Error::other)?;
         let length = room.len().min(bytes.len());
@@ -231,12 +228,12 @@ impl Write for Pipeline {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<W: Write> Shared<W> {
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, state: MutexGuard<'a, State<W>>) -> MutexGuard<'a, State<W>> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -331,9 +328,9 @@ mod tests {
         (0..length).map(|i| (i / 7 % 251) as u8 ^ (i / 4099) as u8).collect()
     }
 
-    fn run(codec: &str, threads: usize, input: &[u8]) -> (Finished, Vec<u8>) {
+    fn run(codec: &str, threads: usize, input: &[u8]) -> (Finished<Seen>, Vec<u8>) {
         let seen = Seen::default();
-        let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), threads, Box::new(seen.clone()));
+        let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), threads, seen.clone());
         pipeline.write_all(input).unwrap();
         let finished = pipeline.finish().unwrap();
         let bytes = seen.0.lock().unwrap().clone();
@@ -367,7 +364,7 @@ mod tests {
     #[test]
     fn a_full_disk_ends_the_pipeline_with_its_error() {
         for threads in [1, 2] {
-            let mut pipeline = Pipeline::new(Codec::default(), threads, Box::new(Full));
+            let mut pipeline = Pipeline::new(Codec::default(), threads, Full);
             let outcome = pipeline.write_all(&text(40 << 20)).map_err(|error| error.downcast::<Error>().unwrap());
             let error = match outcome {
                 Err(error) => error,

@@ -10,7 +10,7 @@ use ::tar::{self, EntryType, Header};
 
 use super::codec::Codec;
 use super::index::{KEPT_SIZE, LayerIndex};
-use super::pipeline::{Pipeline, Sink};
+use super::pipeline::Pipeline;
 use super::{Entry, Kind, LayerPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, DiffId};
@@ -22,14 +22,14 @@ pub(super) const WHITEOUT: &[u8] = b".wh.";
 const TAR_BLOCK: u64 = 512;
 
 /// Writes one layer. Entries must come in the order of [`LayerPath`]; nothing checks that here.
-pub struct LayerWriter {
-    tar: tar::Builder<Pipeline>,
+pub struct LayerWriter<W: io::Write + Send + 'static> {
+    tar: tar::Builder<Pipeline<W>>,
     index: LayerIndex,
     entries: u64,
 }
 
 /// A finished layer.
-pub struct FinishedLayer {
+pub struct FinishedLayer<W> {
     /// Digest, size and type of the compressed bytes.
     pub descriptor: Descriptor,
     /// Digest of the tar.
@@ -39,12 +39,12 @@ pub struct FinishedLayer {
     /// What is in it.
     pub index: LayerIndex,
     /// Where the compressed bytes went.
-    pub sink: Sink,
+    pub sink: W,
 }
 
-impl LayerWriter {
+impl<W: io::Write + Send + 'static> LayerWriter<W> {
     /// A layer compressed by `codec` on `threads` threads, the caller's included, into `sink`.
-    pub fn new(codec: Codec, threads: usize, sink: Sink) -> Self {
+    pub fn new(codec: Codec, threads: usize, sink: W) -> Self {
         Self { tar: tar::Builder::new(Pipeline::new(codec, threads, sink)), index: LayerIndex::default(), entries: 0 }
     }
 
@@ -134,7 +134,7 @@ impl LayerWriter {
     }
 
     /// Ends the tar and waits for the pipeline.
-    pub fn finish(self) -> Result<FinishedLayer> {
+    pub fn finish(self) -> Result<FinishedLayer<W>> {
         let pipeline = self.tar.into_inner().map_err(unwrap_io)?;
         let finished = pipeline.finish()?;
         Ok(FinishedLayer {
@@ -297,9 +297,9 @@ mod tests {
     }
 
     /// An uncompressed layer of these entries; files are full of `x`.
-    fn layer(entries: &[Entry]) -> (Vec<u8>, FinishedLayer) {
+    fn layer(entries: &[Entry]) -> (Vec<u8>, FinishedLayer<Seen>) {
         let seen = Seen::default();
-        let mut writer = LayerWriter::new(Codec::parse("none").unwrap(), 1, Box::new(seen.clone()));
+        let mut writer = LayerWriter::new(Codec::parse("none").unwrap(), 1, seen.clone());
         for entry in entries {
             writer.append_file(entry, &mut io::repeat(b'x').take(entry.kind.size())).unwrap();
         }
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_file_that_changes_its_length_is_an_error() {
         for (length, word) in [(4, "shorter"), (6, "longer")] {
-            let mut writer = LayerWriter::new(Codec::default(), 1, Box::new(io::sink()));
+            let mut writer = LayerWriter::new(Codec::default(), 1, io::sink());
             let error = writer.append_file(&entry("f", Kind::File { size: 5 }), &mut io::repeat(0).take(length)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Context);
             assert!(error.to_string().contains(word), "{error}");
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_file_that_would_read_as_a_whiteout_is_refused() {
-        let mut writer = LayerWriter::new(Codec::default(), 1, Box::new(io::sink()));
+        let mut writer = LayerWriter::new(Codec::default(), 1, io::sink());
         assert!(writer.append(&entry("a/.wh.b", Kind::File { size: 0 })).is_err());
     }
 

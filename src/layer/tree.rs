@@ -1,0 +1,307 @@
+//! The tree of a stack of layers: what a container of it would see, without any content.
+//!
+//! Refuses to touch a file system: it is made of layers' indexes, so it works for layers that nobody has unpacked and for
+//! users who cannot set owners.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Kind, LayerIndex, LayerPath, Metadata};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Mode of a folder that no layer describes, as docker creates it.
+const IMPLIED_MODE: u32 = 0o755;
+/// The kernel's limit, `ELOOP` beyond it (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// What a stack of layers looks like.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    root: Node,
+    files: u64,
+}
+
+/// A file, folder, link or device of the tree.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it is; never a hard link or a whiteout.
+    pub kind: Kind,
+    /// Its owner, mode and times.
+    pub metadata: Metadata,
+    /// Of a file: where its bytes are.
+    pub origin: Option<Origin>,
+    children: BTreeMap<Vec<u8>, Node>,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The layer, counted from the lowest, from 0.
+    pub layer: usize,
+    /// The path in that layer.
+    pub path: LayerPath,
+    /// The same for all names of one file (hard links).
+    pub file: u64,
+    /// The bytes themselves, where the layer's index keeps them.
+    pub content: Option<Arc<[u8]>>,
+}
+
+/// Where a path leads when symbolic links on the way are followed.
+#[derive(Debug)]
+pub struct Resolved<'a> {
+    /// The path without links.
+    pub path: LayerPath,
+    /// What is there; `None` if nothing is.
+    pub node: Option<&'a Node>,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { root: Node::implied(), files: 0 }
+    }
+}
+
+impl Node {
+    fn implied() -> Self {
+        Self::new(Kind::Directory, Metadata::new(IMPLIED_MODE, 0, 0, 0))
+    }
+
+    fn new(kind: Kind, metadata: Metadata) -> Self {
+        Self { kind, metadata, origin: None, children: BTreeMap::new() }
+    }
+
+    /// Whether this is a folder.
+    pub fn is_dir(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    /// What a folder holds, in byte order of the names.
+    pub fn children(&self) -> impl Iterator<Item = (&[u8], &Node)> {
+        self.children.iter().map(|(name, node)| (name.as_slice(), node))
+    }
+
+    /// The entry `name` of a folder.
+    pub fn child(&self, name: &[u8]) -> Option<&Node> {
+        self.children.get(name)
+    }
+}
+
+impl Tree {
+    /// Puts a layer on top; `layer` is its number from the lowest.
+    pub fn apply(&mut self, index: &LayerIndex, layer: usize) -> Result<()> {
+        // Removals count for lower layers only, wherever they stand in the tar (image specification, layer.md, "Whiteouts").
+        for entry in index.entries() {
+            match entry.kind {
+                Kind::Whiteout => self.remove(&entry.path),
+                Kind::OpaqueWhiteout => {
+                    if let Some(folder) = self.node_mut(&entry.path) {
+                        folder.children.clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+        for entry in index.entries() {
+            let node = match entry.kind {
+                Kind::Whiteout | Kind::OpaqueWhiteout => continue,
+                Kind::Hardlink { target } => {
+                    let Some(first) = self.lookup(&target).filter(|node| !node.is_dir()) else {
+                        let message = format!("`{}` is a hard link to `{target}`, which is not there", entry.path);
+                        return Err(Error::new(ErrorKind::Corrupt, message));
+                    };
+                    first.clone()
+                }
+                Kind::File { .. } => {
+                    self.files += 1;
+                    let origin = Origin { layer, path: entry.path.clone(), file: self.files, content: None };
+                    Node { origin: Some(origin), ..Node::new(entry.kind, entry.metadata) }
+                }
+                kind => Node::new(kind, entry.metadata),
+            };
+            self.insert(&entry.path, node);
+        }
+        for (path, content) in index.contents() {
+            if let Some(Node { origin: Some(origin), .. }) = self.node_mut(&path) {
+                origin.content = Some(content.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, path: &LayerPath, mut node: Node) {
+        let mut place = &mut self.root;
+        for name in path.components() {
+            if !place.is_dir() {
+                *place = Node::implied();
+            }
+            place = place.children.entry(name.to_vec()).or_insert_with(Node::implied);
+        }
+        if node.is_dir() && place.is_dir() {
+            node.children = std::mem::take(&mut place.children);
+        }
+        *place = node;
+    }
+
+    fn remove(&mut self, path: &LayerPath) {
+        let parent = path.parent().unwrap_or_default();
+        if let (Some(folder), Some(name)) = (self.node_mut(&parent), path.name()) {
+            folder.children.remove(name);
+        }
+    }
+
+    fn node_mut(&mut self, path: &LayerPath) -> Option<&mut Node> {
+        path.components().try_fold(&mut self.root, |node, name| node.children.get_mut(name))
+    }
+
+    /// The root folder.
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// What is at `path`, no link followed.
+    pub fn lookup(&self, path: &LayerPath) -> Option<&Node> {
+        path.components().try_fold(&self.root, |node, name| node.children.get(name))
+    }
+
+    /// Follows the symbolic links on the way to `path`, and at its end if `follow_last`; `..` and absolute links stop at
+    /// the root, as in a container. Components that do not exist are kept as they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Context`] for a loop of links, and for a path through something that is no folder.
+    pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Resolved<'_>> {
+        let written = path.as_ref();
+        let wrong = |why: &str| Error::new(ErrorKind::Context, format!("`{}` {why}", String::from_utf8_lossy(written)));
+        let mut rest: Vec<Vec<u8>> = split(written);
+        let mut resolved = LayerPath::root();
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    resolved = resolved.parent().unwrap_or_default();
+                    continue;
+                }
+                _ => {}
+            }
+            let next = resolved.child(&name)?;
+            let last = rest.iter().all(|name| name.is_empty() || name == b".");
+            match self.lookup(&next).map(|node| &node.kind) {
+                Some(Kind::Symlink { target }) if follow_last || !last => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(wrong("goes round in symbolic links"));
+                    }
+                    if target.starts_with(b"/") {
+                        resolved = LayerPath::root();
+                    }
+                    rest.extend(split(target));
+                }
+                Some(Kind::Directory) | None => resolved = next,
+                Some(_) if last => resolved = next,
+                Some(_) => return Err(wrong(&format!("leads through `{next}`, which is not a folder"))),
+            }
+        }
+        Ok(Resolved { node: self.lookup(&resolved), path: resolved })
+    }
+
+    /// The content that the index keeps of a small file, links followed: `/etc/passwd`, `/etc/group`.
+    pub fn kept_content(&self, path: &str) -> Option<Arc<[u8]>> {
+        self.resolve(path, true).ok()?.node?.origin.as_ref()?.content.clone()
+    }
+}
+
+/// Components in reverse, so that the next one is the last.
+fn split(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Entry;
+    use super::*;
+
+    fn path(text: &str) -> LayerPath {
+        LayerPath::parse(text).unwrap()
+    }
+
+    fn index(entries: &[(&str, Kind)]) -> LayerIndex {
+        let mut index = LayerIndex::default();
+        for (name, kind) in entries {
+            let metadata = Metadata::new(0o700, 1, 2, 3);
+            index.push(&Entry { path: path(name), kind: kind.clone(), metadata }).unwrap();
+        }
+        index
+    }
+
+    fn tree(layers: &[&[(&str, Kind)]]) -> Tree {
+        let mut tree = Tree::default();
+        for (number, layer) in layers.iter().enumerate() {
+            tree.apply(&index(layer), number).unwrap();
+        }
+        tree
+    }
+
+    fn link(target: &str) -> Kind {
+        Kind::Symlink { target: target.into() }
+    }
+
+    const FILE: Kind = Kind::File { size: 1 };
+    const DIR: Kind = Kind::Directory;
+
+    #[test]
+    fn whiteouts_remove_from_lower_layers_only() {
+        let tree = tree(&[
+            &[("a", DIR), ("a/x", FILE), ("a/y", FILE), ("b", DIR), ("b/z", FILE)],
+            &[("a", DIR), ("a/new", FILE), ("a", Kind::OpaqueWhiteout), ("b/z", Kind::Whiteout)],
+        ]);
+        let names =
+            |folder: &str| tree.lookup(&path(folder)).unwrap().children().map(|(name, _)| name.to_vec()).collect::<Vec<_>>();
+        assert_eq!(names("a"), [b"new"]);
+        assert!(names("b").is_empty());
+    }
+
+    #[test]
+    fn a_folder_over_a_folder_keeps_its_entries_and_a_file_over_a_folder_does_not() {
+        let tree = tree(&[&[("a", DIR), ("a/x", FILE), ("b", DIR), ("b/x", FILE)], &[("a", DIR), ("b", FILE)]]);
+        assert!(tree.lookup(&path("a/x")).is_some());
+        assert!(tree.lookup(&path("b/x")).is_none());
+        assert_eq!(tree.lookup(&path("b")).unwrap().origin.as_ref().unwrap().layer, 1);
+    }
+
+    #[test]
+    fn hard_links_share_their_origin() {
+        let tree = tree(&[&[("a", FILE), ("b", Kind::Hardlink { target: path("a") })]]);
+        assert_eq!(tree.lookup(&path("a")).unwrap().origin, tree.lookup(&path("b")).unwrap().origin);
+        let mut broken = Tree::default();
+        assert!(broken.apply(&index(&[("b", Kind::Hardlink { target: path("gone") })]), 0).is_err());
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root() {
+        let tree = tree(&[&[
+            ("usr", DIR),
+            ("usr/bin", DIR),
+            ("usr/bin/python", FILE),
+            ("bin", link("usr/bin")),
+            ("abs", link("/usr/../../usr")),
+            ("py", link("bin/python")),
+            ("loop", link("loop")),
+            ("file", FILE),
+        ]]);
+        let resolved = |text: &str, follow| tree.resolve(text, follow).unwrap().path.to_string();
+        assert_eq!(resolved("/bin/python", false), "/usr/bin/python");
+        assert_eq!(resolved("abs/bin/new/deeper", false), "/usr/bin/new/deeper");
+        assert_eq!(resolved("py", false), "/py");
+        assert_eq!(resolved("py", true), "/usr/bin/python");
+        assert_eq!(resolved("/bin/", true), "/usr/bin");
+        assert_eq!(resolved("../../bin/..", true), "/usr");
+        assert!(tree.resolve("loop/x", true).is_err());
+        assert!(tree.resolve("file/x", true).is_err());
+    }
+
+    #[test]
+    fn folders_that_no_layer_describes_are_as_docker_makes_them() {
+        let tree = tree(&[&[("a/b/c", FILE)]]);
+        assert_eq!(tree.lookup(&path("a/b")).unwrap().metadata, Metadata::new(0o755, 0, 0, 0));
+    }
+}
