@@ -1,6 +1,7 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
 pub mod context;
+pub mod build;
 pub mod dockerfile;
 pub mod error;
 pub mod image;

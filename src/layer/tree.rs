@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Kind, LayerIndex, LayerPath, Metadata};
+use super::{Entry, Kind, LayerIndex, LayerPath, Metadata};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Mode of a folder that no layer describes, as docker creates it.
@@ -102,29 +102,35 @@ impl Tree {
             }
         }
         for entry in index.entries() {
-            let node = match entry.kind {
-                Kind::Whiteout | Kind::OpaqueWhiteout => continue,
-                Kind::Hardlink { target } => {
-                    let Some(first) = self.lookup(&target).filter(|node| !node.is_dir()) else {
-                        let message = format!("`{}` is a hard link to `{target}`, which is not there", entry.path);
-                        return Err(Error::new(ErrorKind::Corrupt, message));
-                    };
-                    first.clone()
-                }
-                Kind::File { .. } => {
-                    self.files += 1;
-                    let origin = Origin { layer, path: entry.path.clone(), file: self.files, content: None };
-                    Node { origin: Some(origin), ..Node::new(entry.kind, entry.metadata) }
-                }
-                kind => Node::new(kind, entry.metadata),
-            };
-            self.insert(&entry.path, node);
+            self.put(&entry, layer)?;
         }
         for (path, content) in index.contents() {
             if let Some(Node { origin: Some(origin), .. }) = self.node_mut(&path) {
                 origin.content = Some(content.into());
             }
         }
+        Ok(())
+    }
+
+    /// Puts one entry of the layer `layer` in; removals are passed over.
+    pub fn put(&mut self, entry: &Entry, layer: usize) -> Result<()> {
+        let node = match &entry.kind {
+            Kind::Whiteout | Kind::OpaqueWhiteout => return Ok(()),
+            Kind::Hardlink { target } => {
+                let Some(first) = self.lookup(target).filter(|node| !node.is_dir()) else {
+                    let message = format!("`{}` is a hard link to `{target}`, which is not there", entry.path);
+                    return Err(Error::new(ErrorKind::Corrupt, message));
+                };
+                first.clone()
+            }
+            Kind::File { .. } => {
+                self.files += 1;
+                let origin = Origin { layer, path: entry.path.clone(), file: self.files, content: None };
+                Node { origin: Some(origin), ..Node::new(entry.kind.clone(), entry.metadata.clone()) }
+            }
+            kind => Node::new(kind.clone(), entry.metadata.clone()),
+        };
+        self.insert(&entry.path, node);
         Ok(())
     }
 
@@ -217,7 +223,6 @@ fn split(path: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Entry;
     use super::*;
 
     fn path(text: &str) -> LayerPath {

@@ -1,0 +1,185 @@
+//! ADD: what COPY does, and local archives unpacked, and files from the web.
+//!
+//! Refuses git sources, and archives whose entries would leave the destination.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::download;
+use super::place::{Content, Item, Placement, Stream, target};
+use super::session::Session;
+use super::sources::{self, Rules};
+use super::stage::Stage;
+use crate::context::{Patterns, Source};
+use crate::dockerfile::{AddSource, AddStep};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Tree, decompress_any, is_tar, read_entries};
+
+/// Mode of a file from the web (Dockerfile reference, "ADD").
+const DOWNLOADED: u32 = 0o600;
+
+/// Does one ADD; `instruction` is its text, for messages.
+pub(super) fn add(session: &Session<'_>, stage: &mut Stage, step: &AddStep, instruction: &str) -> Result<()> {
+    let owner = step.chown.as_deref().map(|spec| stage.owner(session, spec)).transpose()?;
+    let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
+    let mut rules = Rules {
+        owner,
+        chmod: step.chmod.as_ref(),
+        context_mtime: session.times.context,
+        exclude: Patterns::parse(step.exclude.iter().map(String::as_str))?,
+        destination: &step.destination.path,
+        several: false,
+    };
+    let scratch = session.store.scratch()?;
+    let found = find(session, step, scratch.path())?;
+    rules.several = found.len() + step.inline_files.len() > 1;
+    let rules = &rules;
+    let mut streams = Vec::new();
+    for (number, found) in found.iter().enumerate() {
+        let scratch = scratch.path().join(number.to_string());
+        streams.push(match found {
+            Found::Archive(file) => unpack(&tree, file, rules, &scratch)?,
+            Found::Context(source) => sources::from_context(&tree, source, rules, &session.guard, instruction, session.progress)?,
+            Found::Downloaded { file, name } => downloaded(&tree, file, name, rules)?,
+        });
+    }
+    for file in &step.inline_files {
+        streams.push(sources::from_heredoc(&tree, file, rules)?);
+    }
+    let writer = session.layer_writer(stage.target)?;
+    let mut placement = Placement::new(&tree, writer, rules.owner.as_ref(), session.times.context);
+    placement.put_all(streams)?;
+    stage.push_placement(session, placement)
+}
+
+enum Found {
+    Context(Source),
+    Archive(File),
+    Downloaded { file: std::path::PathBuf, name: String },
+}
+
+fn find(session: &Session<'_>, step: &AddStep, scratch: &Path) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for source in &step.sources {
+        match source {
+            AddSource::Path(pattern) => {
+                let sources = session.context.sources(pattern)?;
+                if sources.is_empty() {
+                    return Err(session.context.no_match(pattern));
+                }
+                for source in sources {
+                    let archive = if step.unpack == Some(false) { None } else { archive(&source)? };
+                    found.push(archive.map_or(Found::Context(source), Found::Archive));
+                }
+            }
+            AddSource::Url { url, file_name } => {
+                let file = scratch.join(format!("download-{}", found.len()));
+                let checksum = step.checksum.as_deref();
+                session.runtime.block_on(download::download(session, url, checksum, &file))?;
+                let opened = File::open(&file).map_err(|error| Error::io("open", &file, error))?;
+                found.push(match step.unpack {
+                    Some(true) => Found::Archive(opened),
+                    _ => Found::Downloaded { file, name: file_name.clone() },
+                });
+            }
+            AddSource::Git(address) => {
+                return Err(Error::new(ErrorKind::Unsupported, format!("ADD cannot fetch the git repository `{address}`"))
+                    .with_hint("clone it into the build context before the build, and use COPY"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Opens a source that is an archive: a tar, plain or compressed, told by its content as docker does.
+fn archive(source: &Source) -> Result<Option<File>> {
+    if !matches!(source.kind(), Kind::File { size } if *size > 0) {
+        return Ok(None);
+    }
+    let Some(walked) = source.walk(&Patterns::default())?.next().transpose()? else { return Ok(None) };
+    let mut file = walked.open()?;
+    if !is_tar(&mut file) {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(0)).map_err(|error| Error::io("read", walked.context_path().as_path(), error))?;
+    Ok(Some(file))
+}
+
+fn downloaded<'a>(tree: &Tree, file: &Path, name: &str, rules: &Rules<'_>) -> Result<Stream<'a>> {
+    let size = file.metadata().map_err(|error| Error::io("read", file, error))?.len();
+    let target = target(tree, rules.destination, rules.several, Some(name.as_bytes()))?;
+    let metadata = Metadata::new(DOWNLOADED, 0, 0, rules.context_mtime);
+    let mut entry = Entry { path: target.path.clone(), kind: Kind::File { size }, metadata };
+    rules.apply(&mut entry);
+    let item = Item { entry, content: if size > 0 { Content::Disk(file.to_owned()) } else { Content::None } };
+    Ok(Stream { target: target.path, items: Box::new(std::iter::once(Ok(item))) })
+}
+
+/// Unpacks an archive as `tar -x` in the destination would: links that are there are followed on the way to an entry, and
+/// replaced by it.
+fn unpack<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scratch: &Path) -> Result<Stream<'a>> {
+    std::fs::create_dir(scratch).map_err(|error| Error::io("create", scratch, error))?;
+    let base = tree.resolve(rules.destination, true)?.path;
+    let mut view = tree.clone();
+    let mut items: BTreeMap<LayerPath, Item> = BTreeMap::new();
+    let mut spooled = 0_u64;
+    let file = file.try_clone().map_err(|error| Error::io("read", "archive", error))?;
+    read_entries(decompress_any(Box::new(file))?, |mut entry, content| {
+        if entry.path.is_root() || rules.exclude.matches(&entry.path) {
+            return Ok(());
+        }
+        let inside = |path: &LayerPath, view: &Tree| -> Result<LayerPath> { Ok(view.resolve(base.join(path).as_bytes(), false)?.path) };
+        entry.path = inside(&entry.path, &view)?;
+        if let Kind::Hardlink { target } = &mut entry.kind {
+            *target = inside(target, &view)?;
+        }
+        if matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout) {
+            return Err(Error::new(ErrorKind::Context, format!("the archive has a whiteout for `{}`", entry.path))
+                .with_hint("it is a layer, not an archive of files: use it as a base image"));
+        }
+        entry.metadata.mtime = entry.metadata.mtime.min(rules.context_mtime.max(0));
+        rules.apply(&mut entry);
+        let content = if entry.kind.size() > 0 { spool(content, &scratch.join(spooled.to_string()))? } else { Content::None };
+        spooled += 1;
+        view.put(&entry, 0)?;
+        items.insert(entry.path.clone(), Item { entry, content });
+        Ok(())
+    })?;
+    order_hard_links(&mut items);
+    Ok(Stream { target: base, items: Box::new(items.into_values().map(Ok)) })
+}
+
+fn spool(content: &mut dyn Read, path: &Path) -> Result<Content> {
+    let mut file = File::create(path).map_err(|error| Error::io("create", path, error))?;
+    std::io::copy(content, &mut file).map_err(|error| Error::io("write", path, error))?;
+    Ok(Content::Disk(path.to_owned()))
+}
+
+/// In a layer the file comes before its further names; in path order it may not, so the first name in order becomes the file.
+fn order_hard_links(items: &mut BTreeMap<LayerPath, Item>) {
+    let links: Vec<(LayerPath, LayerPath)> = items
+        .iter()
+        .filter_map(|(path, item)| match &item.entry.kind {
+            Kind::Hardlink { target } if target > path => Some((path.clone(), target.clone())),
+            _ => None,
+        })
+        .collect();
+    for (path, target) in links {
+        let (Some(link), Some(mut file)) = (items.remove(&path), items.remove(&target)) else { continue };
+        if let Kind::Hardlink { .. } = file.entry.kind {
+            // An earlier name has taken the bytes over already: all later ones link to it.
+            let kind = file.entry.kind.clone();
+            items.insert(target, file);
+            items.insert(path, Item { entry: Entry { kind, ..link.entry }, content: Content::None });
+            continue;
+        }
+        let metadata = link.entry.metadata.clone();
+        file.entry.path = path.clone();
+        let entry = Entry { path: target.clone(), kind: Kind::Hardlink { target: path.clone() }, metadata };
+        items.insert(target, Item { entry, content: Content::None });
+        items.insert(path, file);
+    }
+}

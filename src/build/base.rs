@@ -1,0 +1,94 @@
+//! The images that a build stands on: from the local store, a layout or archive, or a registry.
+//!
+//! Refuses to fetch layers: they stay where they are until something needs their bytes.
+
+use std::collections::BTreeMap;
+
+use super::session::Session;
+use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Transport};
+use crate::oci::{Platform, Reference};
+
+/// Images by name and platform.
+#[derive(Default)]
+pub(super) struct Bases(BTreeMap<(String, String), Image>);
+
+impl Bases {
+    /// Plans the build and looks up all images that it needs. A base image's ONBUILD triggers are steps of the stage on it,
+    /// so the plan is made again once they are known.
+    pub(super) fn plan(session: &Session<'_>, dockerfile: &Dockerfile, options: &mut PlanOptions) -> Result<(Plan, Self)> {
+        let mut bases = Self::default();
+        let mut plan = dockerfile.plan(options)?;
+        bases.look_up(session, &plan)?;
+        let triggers = plan.stages.iter().filter_map(|stage| match &stage.base {
+            Base::Image(name) => {
+                let image = bases.0.get(&(name.clone(), stage.platform.to_string()))?;
+                let triggers = &image.config().config.on_build;
+                (!triggers.is_empty()).then(|| (stage.index, triggers.clone()))
+            }
+            _ => None,
+        });
+        options.triggers = triggers.collect();
+        if !options.triggers.is_empty() {
+            plan = dockerfile.plan(options)?;
+            bases.look_up(session, &plan)?;
+        }
+        Ok((plan, bases))
+    }
+
+    fn look_up(&mut self, session: &Session<'_>, plan: &Plan) -> Result<()> {
+        for stage in &plan.stages {
+            if let Base::Image(name) = &stage.base {
+                self.add(session, name, &stage.platform)
+                    .map_err(|error| error.wrap(format!("cannot use base image `{name}`")).with_snippet(stage.from.snippet()))?;
+            }
+            for name in &stage.images {
+                self.add(session, name, &plan.platform).map_err(|error| error.wrap(format!("cannot use image `{name}`")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, session: &Session<'_>, name: &str, platform: &Platform) -> Result<()> {
+        let key = (name.to_owned(), platform.to_string());
+        if !self.0.contains_key(&key) {
+            self.0.insert(key, find(session, name, platform)?);
+        }
+        Ok(())
+    }
+
+    /// An image that the plan names.
+    pub(super) fn image(&self, name: &str, platform: &Platform) -> Result<&Image> {
+        let found = self.0.get(&(name.to_owned(), platform.to_string()));
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("image `{name}` was not looked up for {platform}")))
+    }
+}
+
+/// `oci:`, `oci-archive:` and `docker-archive:` name files; anything else is a name of the store or, failing that, of a registry.
+fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image> {
+    let runtime = &session.runtime;
+    let reference = match Transport::parse(name)? {
+        Transport::Store(reference) => match super::stored_image(session.store, session.client, &reference, platform)? {
+            Some(image) => return Ok(image),
+            None => reference,
+        },
+        Transport::Registry(reference) => reference,
+        archive => return runtime.block_on(archive.read(session.store, platform, None)),
+    };
+    let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
+    let image = runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;
+    task.done();
+    Ok(image)
+}
+
+fn not_there(reference: &Reference, error: Error) -> Error {
+    let sdk_base = reference.path() == "library/base-adapter";
+    if !sdk_base || error.hint().is_some() && error.kind() == ErrorKind::Network {
+        return error;
+    }
+    error.wrap(format!("`{}` is neither in the local store nor in a registry", reference.familiar())).with_hint(format!(
+        "the SDK builds its base images itself: run `mpimg build -t {} FOLDER` with the folder of its Dockerfile in the SDK's package",
+        reference.familiar()
+    ))
+}

@@ -1,0 +1,151 @@
+//! The file system of a stage: its layers, and what is known of them.
+//!
+//! Layers are fetched, indexed and unpacked only when something asks; a stage of settings alone fetches nothing. Refuses to
+//! trust a layer: its tar must have the diff ID that the image's config says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::session::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Layer;
+use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Limits, Origin, Tree, decompress, index_layer, read_entries};
+use crate::oci::{ChainId, Compression};
+use crate::store::{BlobSource, BlobWriter, LayerData};
+
+/// Layers, lowest first, and the tree they make as far as anybody has asked.
+#[derive(Clone, Default)]
+pub(super) struct Filesystem {
+    layers: Vec<Layer>,
+    tree: Arc<Tree>,
+    /// How many layers are in `tree`.
+    indexed: usize,
+}
+
+impl Filesystem {
+    pub(super) fn new(layers: Vec<Layer>) -> Self {
+        Self { layers, ..Self::default() }
+    }
+
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    pub(super) fn chain_id(&self) -> Option<ChainId> {
+        ChainId::of(self.layers.iter().map(|layer| layer.diff_id))
+    }
+
+    /// Puts a layer on top. Its index, where it is known, spares reading it again.
+    pub(super) fn push(&mut self, layer: Layer, index: Option<&LayerIndex>) -> Result<()> {
+        if let Some(index) = index.filter(|_| self.indexed == self.layers.len()) {
+            Arc::make_mut(&mut self.tree).apply(index, self.indexed)?;
+            self.indexed += 1;
+        }
+        self.layers.push(layer);
+        Ok(())
+    }
+
+    /// Stores a layer that was just written and puts it on top.
+    pub(super) fn push_finished(&mut self, session: &Session<'_>, finished: FinishedLayer<BlobWriter>) -> Result<Layer> {
+        let FinishedLayer { descriptor, diff_id, index, sink, .. } = finished;
+        session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
+        let path = sink.commit(descriptor.clone(), diff_id)?;
+        let layer = Layer { diff_id, descriptor, source: BlobSource::File(path) };
+        self.push(layer.clone(), Some(&index))?;
+        Ok(layer)
+    }
+
+    /// What the stage looks like.
+    pub(super) fn tree(&mut self, session: &Session<'_>) -> Result<&Arc<Tree>> {
+        while self.indexed < self.layers.len() {
+            let index = index(session, &self.layers[self.indexed])?;
+            Arc::make_mut(&mut self.tree).apply(&index, self.indexed)?;
+            self.indexed += 1;
+        }
+        Ok(&self.tree)
+    }
+
+    /// Folders with the unpacked layers, topmost first, each made only once by all builds together.
+    pub(super) fn unpacked(&self, session: &Session<'_>) -> Result<Vec<PathBuf>> {
+        let mut lower: Vec<PathBuf> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let folder = session.store.unpacked_dir(&layer.diff_id, |folder| {
+                let mut tar = open(session, layer)?;
+                let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
+                session.isolation()?.unpack(&mut tar, folder, &below, &Limits::default())?;
+                Ok(())
+            })?;
+            lower.push(folder);
+        }
+        lower.reverse();
+        Ok(lower)
+    }
+
+    /// Files of this machine with the bytes of `origins`, by the origin's file number. What is not unpacked anywhere is
+    /// taken out of the layer into `scratch`.
+    pub(super) fn files<'o>(
+        &self,
+        session: &Session<'_>,
+        origins: impl Iterator<Item = &'o Origin>,
+        scratch: &Path,
+    ) -> Result<BTreeMap<u64, PathBuf>> {
+        let mut files = BTreeMap::new();
+        let mut missing: BTreeMap<usize, BTreeMap<&LayerPath, u64>> = BTreeMap::new();
+        for origin in origins {
+            let unpacked = session.store.unpacked_path(&self.layers[origin.layer].diff_id);
+            if unpacked.is_dir() {
+                files.insert(origin.file, unpacked.join(origin.path.as_path()));
+            } else {
+                missing.entry(origin.layer).or_default().insert(&origin.path, origin.file);
+            }
+        }
+        for (number, wanted) in missing {
+            let mut found = BTreeSet::new();
+            read_entries(open(session, &self.layers[number])?, |entry, content| {
+                if let Some(file) = wanted.get(&entry.path).filter(|_| entry.kind.size() > 0) {
+                    let path = scratch.join(file.to_string());
+                    let mut target = File::create(&path).map_err(|error| Error::io("create", &path, error))?;
+                    std::io::copy(content, &mut target).map_err(|error| Error::io("write", &path, error))?;
+                    found.insert(*file);
+                    files.insert(*file, path);
+                }
+                Ok(())
+            })?;
+            if let Some((path, _)) = wanted.iter().find(|(_, file)| !found.contains(*file)) {
+                return Err(Error::new(ErrorKind::Corrupt, format!("`{path}` is not in the layer that its index names")));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The uncompressed tar of a layer, which is fetched first if it is elsewhere.
+fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
+    let path = match &layer.source {
+        BlobSource::File(path) => path.clone(),
+        source => session.runtime.block_on(session.store.fetch(source, &layer.descriptor))?,
+    };
+    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+    let compression = layer.descriptor.media_type.layer_compression().ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, format!("a layer of type `{}` cannot be read", layer.descriptor.media_type))
+    })?;
+    let reader = BufReader::with_capacity(256 * 1024, file);
+    if compression == Compression::None {
+        return Ok(Box::new(reader));
+    }
+    decompress(Box::new(reader), compression)
+}
+
+fn index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
+    let stored = session.store.read_layer_data(&layer.diff_id, LayerData::Index)?;
+    if let Some(index) = stored.and_then(LayerIndex::from_bytes) {
+        return Ok(index);
+    }
+    let (index, diff_id) = index_layer(open(session, layer)?)?;
+    layer.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", layer.descriptor.digest)))?;
+    session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
+    Ok(index)
+}

@@ -1,0 +1,78 @@
+//! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags.
+//!
+//! Refuses nothing; the build checks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::image::Format;
+use crate::layer::Codec;
+use crate::oci::Platform;
+use crate::sandbox::{Cancel, IsolationMode, SecretBytes};
+
+/// What is to be built. [`BuildRequest::new`] gives docker's defaults.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The folder of the build context.
+    pub context: PathBuf,
+    /// The Dockerfile; `Dockerfile` in the context without it.
+    pub dockerfile: Option<PathBuf>,
+    /// The stage whose image is wanted; the last without it.
+    pub target: Option<String>,
+    /// `--build-arg`
+    pub build_args: BTreeMap<String, String>,
+    /// `--label`: they win over the Dockerfile's.
+    pub labels: BTreeMap<String, String>,
+    /// `--annotation`: of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// What the image runs on.
+    pub platform: Platform,
+    /// Docker's or OCI's media types.
+    pub format: Format,
+    /// How new layers are compressed.
+    pub codec: Codec,
+    /// How many threads compress one layer.
+    pub threads: usize,
+    /// Whether the build cache is left alone.
+    pub no_cache: bool,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970; the last git commit's time without it, 0 without that.
+    pub source_date_epoch: Option<String>,
+    /// Files of the build context that may enter the image although they look like secrets.
+    pub allowed_secret_files: Vec<String>,
+    /// `--secret`: what `RUN --mount=type=secret,id=…` sees.
+    pub secrets: BTreeMap<String, SecretBytes>,
+    /// `--ssh`: agent sockets by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// Proxy variables of this machine: RUN sees them, the image does not.
+    pub proxies: BTreeMap<String, String>,
+    /// How RUN steps are isolated.
+    pub isolation: IsolationMode,
+    /// Stops the build from another thread.
+    pub cancel: Cancel,
+}
+
+impl BuildRequest {
+    /// A build of the folder `context` for linux/amd64.
+    pub fn new(context: impl Into<PathBuf>) -> Self {
+        Self {
+            context: context.into(),
+            dockerfile: None,
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            platform: Platform::default(),
+            format: Format::default(),
+            codec: Codec::default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            no_cache: false,
+            source_date_epoch: None,
+            allowed_secret_files: Vec::new(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            proxies: BTreeMap::new(),
+            isolation: IsolationMode::default(),
+            cancel: Cancel::default(),
+        }
+    }
+}

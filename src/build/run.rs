@@ -1,0 +1,225 @@
+//! RUN: the command in the stage's file system, and what it changed as a layer.
+//!
+//! Refuses to guess about isolation: the sandbox says what this machine gives.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::cache;
+use super::session::Session;
+use super::stage::Stage;
+use super::stages::Stages;
+use crate::dockerfile::{Base, Mount as Wanted, RunStep, Sharing};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Layer;
+use crate::layer::LayerPath;
+use crate::oci::Digest;
+use crate::progress::Task;
+use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Security};
+use crate::store::{BlobSource, CacheRecord, CachedLayer};
+
+/// Does one RUN. Whether the build cache had it.
+pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, task: &Task) -> Result<bool> {
+    let key = cache::run_key(session, stage, step)?;
+    if let Some(key) = key.as_ref().filter(|_| !session.request.no_cache)
+        && let Some(record) = session.store.cache_lookup(key)
+        && cached(session, stage, &record)?
+    {
+        return Ok(true);
+    }
+    let isolation = session.isolation()?;
+    let scratch = session.store.scratch()?;
+    let folder = |name: &str| {
+        let path = scratch.path().join(name);
+        std::fs::create_dir(&path).map_err(|error| Error::io("create", &path, error)).map(|()| path)
+    };
+    let (upper, work) = (folder("upper")?, folder("work")?);
+    let root = RootSpec::Overlay { lower: stage.filesystem.unpacked(session)?, upper: upper.clone(), work };
+    let spec = spec(session, stages, stage, step, root, scratch.path())?;
+    let before = isolation.snapshot(&spec.root)?;
+    let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel)?;
+    if !outcome.exit.success() {
+        return Err(failure(outcome.exit));
+    }
+    let mut writer = session.layer_writer(stage.target)?;
+    let epoch = session.times.epoch;
+    isolation.changes(&spec.root, &before, &mut |entry, content| {
+        let mut entry = entry.clone();
+        entry.metadata.mtime = entry.metadata.mtime.min(epoch);
+        match content {
+            Some(mut content) => writer.append_file(&entry, &mut content),
+            None => writer.append(&entry),
+        }
+    })?;
+    let mut layer = None;
+    if writer.entries() > 0 {
+        let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
+        // The upper folder is what unpacking the layer would give: a later RUN stands on it at once.
+        session.store.unpacked_dir(&pushed.diff_id, |folder| {
+            std::fs::remove_dir(folder)
+                .and_then(|()| std::fs::rename(&upper, folder))
+                .map_err(|error| Error::io("move", &upper, error))
+        })?;
+        layer = Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor });
+    }
+    if let Some(key) = key {
+        session.store.cache_put(&key, &CacheRecord { layer, created: session.times.epoch })?;
+    }
+    isolation.remove_tree(scratch.path())?;
+    Ok(false)
+}
+
+fn failure(exit: Exit) -> Error {
+    match exit {
+        Exit::Code(127) => Error::new(ErrorKind::RunFailed, "the command ended with status 127: not found")
+            .with_hint("install the program in an earlier RUN, or check its name and PATH"),
+        Exit::Code(126) => Error::new(ErrorKind::RunFailed, "the command ended with status 126: it cannot be executed")
+            .with_hint("check its mode, its first line, and that it is for the image's platform"),
+        Exit::Code(code) => Error::new(ErrorKind::RunFailed, format!("the command ended with status {code}")),
+        Exit::Signal(9) => Error::new(ErrorKind::RunFailed, "the command was killed by signal 9")
+            .with_hint("if nothing killed it on purpose, the machine ran out of memory"),
+        Exit::Signal(signal) => Error::new(ErrorKind::RunFailed, format!("the command was killed by signal {signal}")),
+    }
+}
+
+/// Uses a cached result if all of it is still there.
+fn cached(session: &Session<'_>, stage: &mut Stage, record: &CacheRecord) -> Result<bool> {
+    let Some(CachedLayer { diff_id, descriptor }) = &record.layer else { return Ok(true) };
+    if !session.store.has(&descriptor.digest, descriptor.size)? {
+        return Ok(false);
+    }
+    let source = BlobSource::File(session.store.blob_path(&descriptor.digest));
+    stage.push_cached(session, Layer { diff_id: *diff_id, descriptor: descriptor.clone(), source })?;
+    Ok(true)
+}
+
+fn spec(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, root: RootSpec, scratch: &Path) -> Result<RunSpec> {
+    let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
+    spec.env = step.env.clone();
+    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch.to_string());
+    for (name, value) in step.proxies.iter().cloned().chain([epoch]) {
+        if !spec.env.iter().any(|(set, _)| *set == name) {
+            spec.env.push((name, value));
+        }
+    }
+    spec.user = stage.user(session)?;
+    let folder = stage.config.config.working_dir.clone();
+    let tree = stage.filesystem.tree(session)?;
+    spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
+    spec.network = match step.network {
+        crate::dockerfile::Network::None => Network::None,
+        crate::dockerfile::Network::Default | crate::dockerfile::Network::Host => Network::Host,
+    };
+    spec.security = match step.security {
+        crate::dockerfile::Security::Sandbox => Security::Sandbox,
+        crate::dockerfile::Security::Insecure => Security::Insecure,
+    };
+    if let Some(device) = step.devices.iter().find(|device| device.required) {
+        return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))
+            .with_hint("leave out --device: mpimg has no CDI devices"));
+    }
+    spec.script = step.script.as_ref().map(|script| script.content.clone().into_bytes());
+    spec.extra_hosts = Vec::<(String, IpAddr)>::new();
+    for (number, wanted) in step.mounts.iter().enumerate() {
+        mount(session, stages, &mut spec, wanted, &scratch.join(format!("mount-{number}")))?;
+    }
+    Ok(spec)
+}
+
+fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted: &Wanted, scratch: &Path) -> Result<()> {
+    match wanted {
+        Wanted::Bind { target, source, from, read_write } => {
+            let source = bind_source(session, stages, source, from.as_ref(), scratch)?;
+            spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
+        }
+        Wanted::Cache { target, id, from, read_only, sharing, mode, uid, gid, .. } => {
+            if from.is_some() {
+                return Err(Error::new(ErrorKind::Unsupported, "`from` of a cache mount cannot be used yet")
+                    .with_hint("leave out `from`: the cache starts empty, and its content must not matter"));
+            }
+            let folder = match sharing {
+                Sharing::Private => scratch.to_owned(),
+                Sharing::Shared | Sharing::Locked => session.store.mount_cache(&Digest::of(id))?,
+            };
+            let target = LayerPath::clean(target)?;
+            spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only });
+        }
+        Wanted::Tmpfs { target, size } => spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size }),
+        Wanted::Secret { id, target, env, required, mode, uid, gid } => {
+            let Some(bytes) = session.request.secrets.get(id) else {
+                if !*required {
+                    return Ok(());
+                }
+                return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required"))
+                    .with_hint(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")));
+            };
+            if let Some(target) = target {
+                let target = LayerPath::clean(target)?;
+                spec.mounts.push(Mount::Secret { bytes: bytes.clone(), target, mode: *mode, uid: *uid, gid: *gid });
+            }
+            if let Some(name) = env {
+                spec.secret_env.push((name.clone(), bytes.clone()));
+            }
+        }
+        Wanted::Ssh { id, target, required, mode, uid, gid } => {
+            let Some(socket) = session.request.ssh.get(id) else {
+                if !*required {
+                    return Ok(());
+                }
+                return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required"))
+                    .with_hint(format!("give it with `--ssh {id}` or `--ssh {id}=SOCKET`")));
+            };
+            let number = spec.mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
+            let target = target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"));
+            if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
+                spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
+            }
+            let target = LayerPath::clean(&target)?;
+            spec.mounts.push(Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid });
+        }
+    }
+    Ok(())
+}
+
+fn bind_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: Option<&Base>, scratch: &Path) -> Result<BindSource> {
+    let Some(from) = from else { return context_copy(session, source, scratch).map(BindSource::Host) };
+    let filesystem = stages.source(session, from)?;
+    let mut filesystem = filesystem.lock();
+    let path = filesystem.tree(session)?.resolve(source, true)?.path;
+    Ok(BindSource::Stack { lower: filesystem.unpacked(session)?, path })
+}
+
+/// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
+fn context_copy(session: &Session<'_>, source: &str, scratch: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let sources = session.context.sources(source)?;
+    let [source] = &sources[..] else { return Err(session.context.no_match(source)) };
+    for walked in source.walk(&crate::context::Patterns::default())? {
+        let walked = walked?;
+        let path = scratch.join(walked.entry.path.as_path());
+        let wrong = |error| Error::io("copy", &path, error);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(wrong)?;
+        }
+        match &walked.entry.kind {
+            crate::layer::Kind::Directory => std::fs::create_dir_all(&path).map_err(wrong)?,
+            crate::layer::Kind::Symlink { target } => {
+                use std::os::unix::ffi::OsStrExt as _;
+                symlink(std::ffi::OsStr::from_bytes(target), &path).map_err(wrong)?;
+                continue;
+            }
+            crate::layer::Kind::File { .. } => {
+                let mut file = walked.open()?;
+                let mut copy = std::fs::File::create(&path).map_err(wrong)?;
+                std::io::copy(&mut file, &mut copy).map_err(wrong)?;
+            }
+            _ => continue,
+        }
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)?;
+    }
+    if !scratch.exists() {
+        std::fs::create_dir_all(scratch).map_err(|error| Error::io("create", scratch, error))?;
+    }
+    Ok(scratch.to_owned())
+}

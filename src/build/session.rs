@@ -1,0 +1,68 @@
+//! What all stages of one build share: request, store, registry client, isolation, progress.
+//!
+//! Refuses to build anything itself.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Handle;
+
+use super::request::BuildRequest;
+use super::times::Times;
+use crate::context::{BuildContext, SecretGuard};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::LayerWriter;
+use crate::progress::Progress;
+use crate::registry::Client;
+use crate::sandbox::Isolation;
+use crate::store::{BlobWriter, Growing, Store};
+
+/// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
+pub type OnLayer = dyn Fn(Growing) + Send + Sync;
+
+/// One build.
+pub(super) struct Session<'a> {
+    pub(super) request: &'a BuildRequest,
+    pub(super) store: &'a Store,
+    pub(super) client: &'a Client,
+    pub(super) runtime: Handle,
+    pub(super) progress: &'a Progress,
+    pub(super) context: BuildContext,
+    pub(super) guard: SecretGuard,
+    pub(super) times: Times,
+    pub(super) on_layer: Option<&'a OnLayer>,
+    pub(super) isolation: OnceLock<Isolation>,
+    /// Another stage has failed: the others stop at their next step.
+    pub(super) failed: AtomicBool,
+}
+
+impl Session<'_> {
+    /// The isolation of RUN steps, found out at the first of them.
+    pub(super) fn isolation(&self) -> Result<&Isolation> {
+        if let Some(isolation) = self.isolation.get() {
+            return Ok(isolation);
+        }
+        let found = Isolation::detect(self.store.root(), self.request.isolation)?;
+        Ok(self.isolation.get_or_init(|| found))
+    }
+
+    /// A new layer; `target` says whether it belongs to the image that is wanted.
+    pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<BlobWriter>> {
+        let mut blob = self.store.blob_writer()?;
+        if let Some(on_layer) = self.on_layer.filter(|_| target) {
+            on_layer(blob.growing()?);
+        }
+        Ok(LayerWriter::new(self.request.codec, self.request.threads, blob))
+    }
+
+    /// An error if the build is to stop.
+    pub(super) fn check_running(&self) -> Result<()> {
+        if self.request.cancel.is_cancelled() {
+            return Err(Error::new(ErrorKind::Interrupted, "the build was interrupted"));
+        }
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Interrupted, "another stage failed"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! Sources of COPY and ADD as streams of items: from the build context, from another stage, from the Dockerfile itself.
+//!
+//! Refuses to decide where they go: see `place`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::place::{Content, Item, Stream, Target, target};
+use super::filesystem::Filesystem;
+use super::session::Session;
+use crate::context::{BuildContext, Patterns, SecretGuard, Source};
+use crate::dockerfile::{Chmod, InlineFile};
+use crate::error::Result;
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Node, Tree};
+use crate::progress::Progress;
+use crate::sandbox::User;
+
+/// What a copy does to all that it copies.
+pub(super) struct Rules<'a> {
+    pub(super) owner: Option<User>,
+    pub(super) chmod: Option<&'a Chmod>,
+    /// Time of files from the build context; the latest time of files from stages.
+    pub(super) context_mtime: i64,
+    pub(super) exclude: Patterns,
+    pub(super) destination: &'a str,
+    /// Whether the destination must be a folder because there is more than one source.
+    pub(super) several: bool,
+}
+
+impl Rules<'_> {
+    pub(super) fn apply(&self, entry: &mut Entry) {
+        if let Some(owner) = &self.owner {
+            (entry.metadata.uid, entry.metadata.gid) = (owner.uid, owner.gid);
+        }
+        if let Some(chmod) = self.chmod
+            && !matches!(entry.kind, Kind::Symlink { .. })
+        {
+            entry.metadata.mode = chmod.apply(entry.metadata.mode, entry.kind == Kind::Directory);
+        }
+    }
+
+    fn target(&self, tree: &Tree, kind: &Kind, name: Option<&[u8]>) -> Result<Target> {
+        target(tree, self.destination, self.several, if *kind == Kind::Directory { None } else { name })
+    }
+
+    /// The folder that a source's entries go into, if it is new: it is nobody's copy.
+    fn new_folder(&self, target: &Target) -> Option<Item> {
+        let (uid, gid) = self.owner.as_ref().map_or((0, 0), |owner| (owner.uid, owner.gid));
+        let metadata = Metadata::new(0o755, uid, gid, self.context_mtime);
+        let entry = Entry { path: target.path.clone(), kind: Kind::Directory, metadata };
+        (!target.exists).then_some(Item { entry, content: Content::None })
+    }
+}
+
+/// A source in the build context. Files of the context belong to root and have the build's time.
+pub(super) fn from_context<'a>(
+    tree: &Tree,
+    source: &Source,
+    rules: &'a Rules<'a>,
+    guard: &'a SecretGuard,
+    instruction: &'a str,
+    progress: &'a Progress,
+) -> Result<Stream<'a>> {
+    let target = rules.target(tree, source.kind(), source.path().name())?;
+    let head = if *source.kind() == Kind::Directory { rules.new_folder(&target).map(Ok) } else { None };
+    let base = target.path.clone();
+    let walk = source.walk(&rules.exclude)?.map(move |walked| {
+        let walked = walked?;
+        if let Some(warning) = guard.check(&walked, instruction)? {
+            progress.warn(&warning, None);
+        }
+        let mut entry = walked.entry.clone();
+        entry.path = base.join(&entry.path);
+        (entry.metadata.uid, entry.metadata.gid) = (0, 0);
+        entry.metadata.mtime = rules.context_mtime;
+        rules.apply(&mut entry);
+        let content = if entry.kind.size() > 0 { Content::Context(walked) } else { Content::None };
+        Ok(Item { entry, content })
+    });
+    Ok(Stream { target: target.path, items: Box::new(head.into_iter().chain(walk)) })
+}
+
+/// A file whose content stands in the Dockerfile.
+pub(super) fn from_heredoc<'a>(tree: &Tree, file: &InlineFile, rules: &Rules<'_>) -> Result<Stream<'a>> {
+    let bytes = file.content.as_bytes();
+    let target = target(tree, rules.destination, rules.several, Some(file.name.as_bytes()))?;
+    let kind = Kind::File { size: bytes.len() as u64 };
+    let mut entry = Entry { path: target.path.clone(), kind, metadata: Metadata::new(0o644, 0, 0, rules.context_mtime) };
+    rules.apply(&mut entry);
+    let content = if bytes.is_empty() { Content::None } else { Content::Bytes(bytes.into()) };
+    Ok(Stream { target: target.path, items: Box::new(std::iter::once(Ok(Item { entry, content }))) })
+}
+
+/// What one source pattern names in another stage: path and node, in sorted order, links followed.
+pub(super) fn matches<'t>(tree: &'t Tree, pattern: &str) -> Result<Vec<(LayerPath, &'t Node)>> {
+    let mut found = Vec::new();
+    let components: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    expand(tree, &LayerPath::root(), &components, &mut found)?;
+    Ok(found)
+}
+
+fn expand<'t>(tree: &'t Tree, folder: &LayerPath, rest: &[&str], found: &mut Vec<(LayerPath, &'t Node)>) -> Result<()> {
+    let Some((first, rest)) = rest.split_first() else {
+        let resolved = tree.resolve(folder.as_bytes(), true)?;
+        found.extend(resolved.node.map(|node| (folder.clone(), node)));
+        return Ok(());
+    };
+    if *first == ".." {
+        return expand(tree, &folder.parent().unwrap_or_default(), rest, found);
+    }
+    if !first.contains(['*', '?', '[', '\\']) {
+        return expand(tree, &folder.child(first.as_bytes())?, rest, found);
+    }
+    let resolved = tree.resolve(folder.as_bytes(), true)?;
+    for (name, _) in resolved.node.into_iter().flat_map(Node::children) {
+        if crate::context::matches_name(first, name)? {
+            expand(tree, &folder.child(name)?, rest, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Everything at and below a node of another stage, as items below `base`, without their content: that is fetched for all
+/// at once.
+pub(super) fn from_stage(
+    node: &Node,
+    target: &Target,
+    rules: &Rules<'_>,
+    collected: &mut Collected,
+) -> Result<()> {
+    if node.is_dir() {
+        if let Some(item) = rules.new_folder(target) {
+            collected.push(item.entry, None);
+        }
+        return collect_children(&LayerPath::root(), node, &target.path, rules, collected);
+    }
+    collect(node, target.path.clone(), rules, collected);
+    Ok(())
+}
+
+/// The place of a source of another stage.
+pub(super) fn stage_target(tree: &Tree, path: &LayerPath, node: &Node, rules: &Rules<'_>) -> Result<Target> {
+    rules.target(tree, &node.kind, path.name())
+}
+
+fn collect_children(
+    below: &LayerPath,
+    node: &Node,
+    base: &LayerPath,
+    rules: &Rules<'_>,
+    collected: &mut Collected,
+) -> Result<()> {
+    for (name, child) in node.children() {
+        let relative = below.child(name)?;
+        if rules.exclude.matches(&relative) {
+            continue;
+        }
+        collect(child, base.join(&relative), rules, collected);
+        collect_children(&relative, child, base, rules, collected)?;
+    }
+    Ok(())
+}
+
+fn collect(node: &Node, path: LayerPath, rules: &Rules<'_>, collected: &mut Collected) {
+    let mut entry = Entry { path, kind: node.kind.clone(), metadata: node.metadata.clone() };
+    rules.apply(&mut entry);
+    collected.push(entry, node.origin.clone());
+}
+
+/// Entries of another stage with the origins of their bytes.
+#[derive(Default)]
+pub(super) struct Collected {
+    entries: Vec<(Entry, Option<crate::layer::Origin>)>,
+}
+
+impl Collected {
+    fn push(&mut self, entry: Entry, origin: Option<crate::layer::Origin>) {
+        self.entries.push((entry, origin));
+    }
+
+    /// Finds the bytes of all files and gives the items in the order of their paths, the last of each path. Names of one
+    /// file stay names of one file.
+    pub(super) fn into_items(mut self, session: &Session, filesystem: &Filesystem, scratch: &Path) -> Result<Vec<Item>> {
+        self.entries.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+        let wanted = self.entries.iter().filter(|(entry, _)| entry.kind.size() > 0).filter_map(|(_, origin)| origin.as_ref());
+        let files = filesystem.files(session, wanted, scratch)?;
+        let mut first_names: BTreeMap<u64, LayerPath> = BTreeMap::new();
+        let mut items: Vec<Item> = Vec::with_capacity(self.entries.len());
+        for (mut entry, origin) in self.entries {
+            let mut content = Content::None;
+            if let Some(origin) = origin {
+                match first_names.get(&origin.file).filter(|first| **first != entry.path) {
+                    Some(first) => entry.kind = Kind::Hardlink { target: first.clone() },
+                    None => {
+                        first_names.insert(origin.file, entry.path.clone());
+                        if let Some(path) = files.get(&origin.file) {
+                            content = Content::Disk(path.clone());
+                        }
+                    }
+                }
+            }
+            if items.last().is_some_and(|last| last.entry.path == entry.path) {
+                items.pop();
+            }
+            items.push(Item { entry, content });
+        }
+        Ok(items)
+    }
+}

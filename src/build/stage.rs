@@ -1,0 +1,190 @@
+//! One stage: its config and file system, changed step by step.
+//!
+//! Refuses to know other stages but through `Stages`.
+
+use super::copy;
+use super::filesystem::Filesystem;
+use super::place::Placement;
+use super::run;
+use super::session::Session;
+use super::stages::Stages;
+use crate::dockerfile::{Expanded, InheritedConfig, Instruction, Located, Plan, PlannedStage, StageScope};
+use crate::error::{ErrorKind, Result};
+use crate::image::{Healthcheck, History, Image, ImageConfig, rfc3339};
+use crate::layer::LayerPath;
+use crate::sandbox::{User, lookup_owner, lookup_user};
+use crate::store::LayerData;
+
+/// A stage as far as it is built.
+#[derive(Clone)]
+pub(super) struct Stage {
+    pub(super) config: ImageConfig,
+    pub(super) filesystem: Filesystem,
+    scope: StageScope,
+    /// ENTRYPOINT drops a CMD that was inherited, but not one of this stage.
+    own_cmd: bool,
+    /// Whether its layers belong to the image that is wanted.
+    pub(super) target: bool,
+}
+
+impl Stage {
+    /// A stage on an image, or on nothing.
+    pub(super) fn on_image(plan: &Plan, planned: &PlannedStage, base: Option<&Image>) -> Self {
+        let mut config = base.map_or_else(|| ImageConfig::scratch(&planned.platform), |image| image.config().clone());
+        let inherited = InheritedConfig {
+            env: config.config.env_pairs(),
+            working_dir: config.config.working_dir.clone(),
+            shell: config.config.shell.clone().unwrap_or_default(),
+        };
+        // They were steps of this stage: a child of this image does not see them again.
+        config.config.on_build.clear();
+        let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
+        let scope = StageScope::new(plan, planned.index, inherited);
+        Self { config, filesystem: Filesystem::new(layers), scope, own_cmd: false, target: planned.index == plan.target }
+    }
+
+    /// A stage on an earlier stage.
+    pub(super) fn on_stage(plan: &Plan, planned: &PlannedStage, base: &Stage) -> Self {
+        Self {
+            scope: base.scope.child(plan, planned.index),
+            own_cmd: false,
+            target: planned.index == plan.target,
+            ..base.clone()
+        }
+    }
+
+    /// Does one step. An error names the instruction and its place in the Dockerfile.
+    pub(super) fn step(&mut self, session: &Session<'_>, stages: &Stages<'_>, step: &Located<Instruction>, name: &str) -> Result<()> {
+        session.check_running()?;
+        let task = session.progress.task(crate::progress::TaskKind::Step, name, None);
+        let place = |error: crate::Error| {
+            if error.kind() == ErrorKind::Interrupted || error.snippet().is_some() {
+                return error;
+            }
+            error.wrap(format!("{} failed", step.value().name())).with_snippet(step.snippet())
+        };
+        let expanded = self.scope.expand(step)?;
+        for warning in self.scope.take_warnings() {
+            session.progress.warn(&warning.message, None);
+        }
+        let layers = self.filesystem.layers().len();
+        let cached = self.execute(session, stages, step, &expanded, &task).map_err(place)?;
+        self.config.config.env = self.scope.image_env().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if let Some(created_by) = expanded.history_text() {
+            self.config.history.push(History {
+                created: Some(rfc3339(session.times.epoch)),
+                created_by: Some(created_by),
+                comment: Some("buildkit.dockerfile.v0".into()),
+                empty_layer: self.filesystem.layers().len() == layers,
+                ..History::default()
+            });
+        }
+        if cached { task.cached() } else { task.done() }
+        Ok(())
+    }
+
+    /// Whether the result was there already.
+    fn execute(
+        &mut self,
+        session: &Session<'_>,
+        stages: &Stages<'_>,
+        step: &Located<Instruction>,
+        expanded: &Expanded,
+        task: &crate::progress::Task,
+    ) -> Result<bool> {
+        let config = &mut self.config.config;
+        match expanded {
+            Expanded::Copy(copy) => copy::copy(session, stages, self, copy, step.text())?,
+            Expanded::Add(add) => super::add::add(session, self, add, step.text())?,
+            Expanded::Run(run) => return run::run(session, stages, self, run, task),
+            Expanded::Workdir(folder) => self.make_working_dir(session, folder)?,
+            Expanded::Arg(_) | Expanded::Env(_) => {}
+            Expanded::Cmd(command) => {
+                config.cmd = Some(command.clone());
+                self.own_cmd = true;
+            }
+            Expanded::Entrypoint(command) => {
+                config.entrypoint = Some(command.clone());
+                if !self.own_cmd {
+                    config.cmd = None;
+                }
+            }
+            Expanded::Expose(ports) => config.exposed_ports.extend(ports.iter().map(|port| (port.to_string(), Default::default()))),
+            Expanded::Healthcheck(check) => config.healthcheck = Some(healthcheck(check)),
+            Expanded::Label(labels) => config.labels.extend(labels.iter().cloned()),
+            Expanded::Maintainer(name) => self.config.author = Some(name.clone()),
+            Expanded::Onbuild(trigger) => config.on_build.push(trigger.clone()),
+            Expanded::Shell(shell) => config.shell = Some(shell.clone()),
+            Expanded::StopSignal(signal) => config.stop_signal = Some(signal.clone()),
+            Expanded::User(user) => config.user = user.clone(),
+            Expanded::Volume(folders) => config.volumes.extend(folders.iter().map(|folder| (folder.clone(), Default::default()))),
+        }
+        Ok(false)
+    }
+
+    /// WORKDIR creates what is missing for the stage's user, as BuildKit does.
+    fn make_working_dir(&mut self, session: &Session<'_>, folder: &str) -> Result<()> {
+        self.config.config.working_dir = folder.to_owned();
+        let tree = self.filesystem.tree(session)?.clone();
+        let resolved = tree.resolve(folder, true)?;
+        if resolved.node.is_some_and(crate::layer::Node::is_dir) {
+            return Ok(());
+        }
+        let user = self.user(session)?;
+        let path: LayerPath = resolved.path;
+        let mut placement = Placement::new(&tree, session.layer_writer(self.target)?, Some(&user), session.times.context);
+        placement.folder(&path)?;
+        self.push_placement(session, placement)
+    }
+
+    /// The user that RUN and WORKDIR work as.
+    pub(super) fn user(&mut self, session: &Session<'_>) -> Result<User> {
+        let spec = self.config.config.user.clone();
+        let (passwd, group) = self.accounts(session, &spec)?;
+        lookup_user(&passwd, &group, &spec)
+    }
+
+    /// The owner that `--chown` names.
+    pub(super) fn owner(&mut self, session: &Session<'_>, spec: &str) -> Result<User> {
+        let (passwd, group) = self.accounts(session, spec)?;
+        lookup_owner(&passwd, &group, spec)
+    }
+
+    /// The stage's own users and groups. Numbers for both need neither, so a base image is not fetched for them.
+    fn accounts(&mut self, session: &Session<'_>, spec: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if spec.is_empty() || spec.split_once(':').is_some_and(|(user, group)| number(user) && number(group)) {
+            return Ok(Default::default());
+        }
+        let tree = self.filesystem.tree(session)?;
+        let read = |path| tree.kept_content(path).map(|bytes| bytes.to_vec()).unwrap_or_default();
+        Ok((read("/etc/passwd"), read("/etc/group")))
+    }
+
+    /// Stores the layer of a placement; one that changes nothing makes no layer.
+    pub(super) fn push_placement(&mut self, session: &Session<'_>, placement: Placement<'_>) -> Result<()> {
+        if let Some(writer) = placement.finish() {
+            self.filesystem.push_finished(session, writer.finish()?)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a layer of the build cache on top.
+    pub(super) fn push_cached(&mut self, session: &Session<'_>, layer: crate::image::Layer) -> Result<()> {
+        let index = session.store.read_layer_data(&layer.diff_id, LayerData::Index)?;
+        let index = index.and_then(crate::layer::LayerIndex::from_bytes);
+        self.filesystem.push(layer, index.as_ref())
+    }
+}
+
+fn healthcheck(check: &crate::dockerfile::Healthcheck) -> Healthcheck {
+    Healthcheck {
+        test: check.test.clone(),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries.into(),
+        ..Healthcheck::default()
+    }
+}
