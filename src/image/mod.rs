@@ -1,22 +1,27 @@
 //! Images: config, history and manifest over layers that may be anywhere.
 //!
-//! Refuses compression and transport.
+//! Refuses to compress: whoever needs a tar turned into a layer passes that in ([`PackLayer`]).
 
-#![expect(missing_docs, unused, clippy::unimplemented, reason = "signatures first")]
+mod config;
+mod import;
+mod manifest;
+mod stored;
+mod transport;
+mod validate;
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::error::Result;
-use crate::oci::{Descriptor, DiffId, MediaType, Platform, Reference, Repository, Tag};
-use crate::store::{BlobSource, ImageRecord, Store};
+pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
+pub use import::{PackLayer, import_rootfs};
+pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
+pub use transport::Transport;
+pub use validate::validate;
 
-mod config;
-
-pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, Set};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Descriptor, DiffId, MediaType};
+use crate::store::BlobSource;
 
 /// A complete layer: what it is and where its bytes are.
 #[derive(Debug, Clone)]
@@ -29,128 +34,99 @@ pub struct Layer {
     pub source: BlobSource,
 }
 
-/// Whose media types a manifest has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    #[default]
-    Oci,
-    Docker,
-}
-
-#[derive(Debug, Clone)]
-pub struct Manifest {
-    pub media_type: MediaType,
-    pub config: Descriptor,
-    pub layers: Vec<Descriptor>,
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Manifest {
-    pub fn from_bytes(bytes: &[u8], media_type: Option<&MediaType>) -> Result<Self> {
-        unimplemented!()
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Index {
-    pub manifests: Vec<Descriptor>,
-}
-
-impl Index {
-    pub fn from_bytes(bytes: &[u8], media_type: Option<&MediaType>) -> Result<Self> {
-        unimplemented!()
-    }
-    /// The manifest for `platform`; the error lists what is there.
-    pub fn select(&self, platform: &Platform) -> Result<&Descriptor> {
-        unimplemented!()
-    }
-}
-
-/// An immutable image.
+/// An image: config, manifest and layers that belong together. It never changes.
 #[derive(Debug, Clone)]
 pub struct Image {
+    descriptor: Descriptor,
     manifest: Manifest,
+    manifest_bytes: Bytes,
+    config: ImageConfig,
+    config_bytes: Bytes,
+    layers: Vec<Layer>,
 }
 
 impl Image {
-    /// A new image of `layers`, whose diff IDs are written into `config`.
+    /// A new image of `layers`, lowest first. Their diff IDs become the config's; a history that tells too little is completed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: the history tells of more layers than there are. [`ErrorKind::Unsupported`]: see [`Manifest::new`].
     pub fn assemble(
-        config: ImageConfig,
+        mut config: ImageConfig,
         layers: Vec<Layer>,
         annotations: BTreeMap<String, String>,
         format: Format,
     ) -> Result<Self> {
-        unimplemented!()
+        config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+        let told = config.history.iter().filter(|step| !step.empty_layer).count();
+        if told > layers.len() {
+            let message = format!("the history tells of {told} layers, but the image has {}", layers.len());
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        config.complete_history();
+        let config_bytes = Bytes::from(config.to_bytes()?);
+        let config_descriptor = Descriptor::of(MediaType::Config, &config_bytes);
+        let descriptors = layers.iter().map(|layer| layer.descriptor.clone()).collect();
+        let manifest = Manifest::new(format, config_descriptor, descriptors, annotations)?;
+        let manifest_bytes = Bytes::from(manifest.to_bytes()?);
+        let descriptor = Descriptor::of(manifest.media_type.clone(), &manifest_bytes);
+        let typed = layers.into_iter().zip(&manifest.layers);
+        let layers = typed.map(|(layer, typed)| Layer { descriptor: typed.clone(), ..layer }).collect();
+        Ok(Self { descriptor, manifest, manifest_bytes, config, config_bytes, layers })
     }
-    /// An image that exists already; `sources` are in the manifest's order.
-    pub fn from_parts(manifest: Bytes, media_type: &MediaType, config: Bytes, sources: Vec<BlobSource>) -> Result<Self> {
-        unimplemented!()
-    }
-    pub fn manifest(&self) -> &Manifest {
-        unimplemented!()
-    }
-    pub fn manifest_bytes(&self) -> &Bytes {
-        unimplemented!()
-    }
-    /// Type, digest and size of the manifest.
-    pub fn descriptor(&self) -> &Descriptor {
-        unimplemented!()
-    }
-    pub fn config(&self) -> &ImageConfig {
-        unimplemented!()
-    }
-    pub fn config_bytes(&self) -> &Bytes {
-        unimplemented!()
-    }
-    pub fn layers(&self) -> &[Layer] {
-        unimplemented!()
-    }
-    /// A named image of the store; `remote` gives the source of a layer that is not local.
-    pub fn read_from_store(
-        store: &Store,
-        record: &ImageRecord,
-        remote: impl Fn(&Repository, &Descriptor) -> Result<BlobSource>,
+
+    /// An image that exists: the bytes of its manifest and config, and a source for each layer in the manifest's order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: the config is not the one that the manifest names, or tells of another number of layers.
+    pub fn from_parts(
+        manifest_bytes: Bytes,
+        media_type: Option<&MediaType>,
+        config_bytes: Bytes,
+        sources: Vec<BlobSource>,
     ) -> Result<Self> {
-        unimplemented!()
+        let manifest = Manifest::parse(&manifest_bytes, media_type)?;
+        let descriptor = Descriptor::of(manifest.media_type.clone(), &manifest_bytes);
+        manifest.config.digest.verify(&config_bytes).map_err(|error| error.wrap("the image configuration is damaged"))?;
+        let config = ImageConfig::from_bytes(&config_bytes)?;
+        let (diff_ids, layers) = (&config.rootfs.diff_ids, &manifest.layers);
+        if diff_ids.len() != layers.len() || sources.len() != layers.len() {
+            let message = format!("the manifest has {} layers, the configuration {}", layers.len(), diff_ids.len());
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let parts = diff_ids.iter().zip(layers).zip(sources);
+        let layers = parts
+            .map(|((diff_id, descriptor), source)| Layer { diff_id: *diff_id, descriptor: descriptor.clone(), source })
+            .collect();
+        Ok(Self { descriptor, manifest, manifest_bytes, config, config_bytes, layers })
     }
-    /// Puts manifest, config and all local layers into the store; remote layers stay remote. Tag the record to keep them.
-    pub async fn write_to_store(&self, store: &Store) -> Result<ImageRecord> {
-        unimplemented!()
+
+    /// Type, digest and size of the manifest: the image's identity.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
     }
-}
 
-/// Reads everything again and recomputes every digest and diff ID.
-pub async fn validate(image: &Image) -> Result<()> {
-    unimplemented!()
-}
-
-/// Where an image is read from or written to: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`, `docker://REF`, or a name of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transport {
-    Store(Reference),
-    Registry(Reference),
-    OciLayout { folder: PathBuf, tag: Option<String> },
-    OciArchive { file: PathBuf, tag: Option<String> },
-    DockerArchive { file: PathBuf, reference: Option<Reference> },
-}
-
-impl Transport {
-    pub fn parse(text: &str) -> Result<Self> {
-        unimplemented!()
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
-    /// Reads the image for `platform`. Archives are imported into the store, a layout is read in place.
-    pub async fn read(&self, store: &Store, platform: &Platform, pack: Option<&PackLayer>) -> Result<Image> {
-        unimplemented!()
-    }
-    pub async fn write(&self, store: &Store, image: &Image) -> Result<()> {
-        unimplemented!()
-    }
-}
 
-/// Makes a stored, compressed layer of an uncompressed tar.
-pub type PackLayer = dyn Fn(&mut dyn Read) -> Result<Layer> + Send + Sync;
+    /// The manifest's bytes, as they are stored and pushed.
+    pub fn manifest_bytes(&self) -> &Bytes {
+        &self.manifest_bytes
+    }
 
-/// A one-layer image of a root file system in a tar file, plain or compressed, as `docker import` makes it.
-pub fn import_rootfs(store: &Store, tar: &Path, platform: &Platform, created: i64, pack: &PackLayer) -> Result<Image> {
-    unimplemented!()
+    /// The configuration.
+    pub fn config(&self) -> &ImageConfig {
+        &self.config
+    }
+
+    /// The configuration's bytes, as they are stored and pushed.
+    pub fn config_bytes(&self) -> &Bytes {
+        &self.config_bytes
+    }
+
+    /// The layers, lowest first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
 }

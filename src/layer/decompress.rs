@@ -1,11 +1,20 @@
 //! Reading compressed tars: gzip of any number of members, zstd, and what ADD and import accept besides.
 //!
-//! Refuses trailing garbage and truncated input.
+//! Zeros after the last gzip member are padding (tapes, GNU gzip). Refuses any other trailing bytes, and input that ends early:
+//! both would otherwise pass as a shorter layer.
 
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
 
-use crate::error::Result;
+use flate2::bufread::GzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Compression;
+
+const BUFFER: usize = 256 * 1024;
+
+/// Memory that an .xz file may ask for: `xz -9` needs 65 MiB, a hostile file up to 4 GiB.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// What a tar may be wrapped in, told by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,12 +31,218 @@ pub enum Wrapping {
     Zstd,
 }
 
-/// The tar inside a layer's stored bytes.
-pub fn decompress<'a>(_reader: impl Read + Send + 'a, _compression: Compression) -> Result<Box<dyn Read + Send + 'a>> {
-    unimplemented!()
+/// Where `ustar` stands in a tar's first block, and how much of a file must be seen to tell what it is.
+const TAR_MAGIC: usize = 257;
+const TAR_BLOCK: usize = 512;
+
+impl Wrapping {
+    /// Tells by the first bytes of a file, 512 if there are as many; `None` if it is no archive that mpimg reads.
+    pub fn sniff(start: &[u8]) -> Option<Self> {
+        const MAGIC: [(&[u8], Wrapping); 4] = [
+            (b"\x1f\x8b\x08", Wrapping::Gzip),
+            (b"BZh", Wrapping::Bzip2),
+            (b"\xfd7zXZ\0", Wrapping::Xz),
+            (b"\x28\xb5\x2f\xfd", Wrapping::Zstd),
+        ];
+        let wrapped = MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
+        match wrapped {
+            Some((_, wrapping)) => Some(*wrapping),
+            // A skippable frame may come first (RFC 8878, 3.1.2).
+            None if matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) => Some(Self::Zstd),
+            None => is_tar(start).then_some(Self::Plain),
+        }
+    }
 }
 
-/// The tar inside a local archive, `None` if the first bytes are of no archive.
-pub fn unwrap_tar<'a>(_reader: impl Read + Send + 'a) -> Result<Option<(Wrapping, Box<dyn Read + Send + 'a>)>> {
-    unimplemented!()
+/// A header of any tar, also of the kind from before `ustar`, has its own checksum; an empty tar is zeros.
+fn is_tar(start: &[u8]) -> bool {
+    let Some(block) = start.get(..TAR_BLOCK) else { return false };
+    if block[TAR_MAGIC..].starts_with(b"ustar") || block.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let field = 148..156;
+    let bytes = block.iter().enumerate();
+    let sum: u32 = bytes.map(|(at, byte)| if field.contains(&at) { u32::from(b' ') } else { u32::from(*byte) }).sum();
+    tar::Header::from_byte_slice(block).cksum().is_ok_and(|written| written == sum)
+}
+
+/// The tar inside a layer's stored bytes.
+pub fn decompress<'a>(reader: impl Read + Send + 'a, compression: Compression) -> Result<Box<dyn Read + Send + 'a>> {
+    let wrapping = match compression {
+        Compression::None => Wrapping::Plain,
+        Compression::Gzip => Wrapping::Gzip,
+        Compression::Zstd => Wrapping::Zstd,
+    };
+    unwrap_as(BufReader::with_capacity(BUFFER, reader), wrapping)
+}
+
+/// The tar inside a local archive, compressed or not; `None` if its first bytes are of no archive.
+pub fn unwrap_tar<'a>(reader: impl Read + Send + 'a) -> Result<Option<(Wrapping, Box<dyn Read + Send + 'a>)>> {
+    let mut reader = reader;
+    let mut start = Vec::with_capacity(TAR_BLOCK);
+    let cannot = |error| Error::new(ErrorKind::Io, "cannot read the archive").with_source(error);
+    reader.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut start).map_err(cannot)?;
+    let Some(wrapping) = Wrapping::sniff(&start) else { return Ok(None) };
+    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(reader));
+    Ok(Some((wrapping, unwrap_as(whole, wrapping)?)))
+}
+
+fn unwrap_as<'a>(reader: impl BufRead + Send + 'a, wrapping: Wrapping) -> Result<Box<dyn Read + Send + 'a>> {
+    let cannot = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(ErrorKind::Io, "cannot set up decompression").with_source(error)
+    };
+    Ok(match wrapping {
+        Wrapping::Plain => Box::new(reader),
+        Wrapping::Gzip => Box::new(GzipMembers::Inside(GzDecoder::new(reader))),
+        Wrapping::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
+        Wrapping::Xz => {
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).map_err(|error| cannot(error.into()))?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream))
+        }
+        Wrapping::Zstd => Box::new(zstd::Decoder::with_buffer(reader).map_err(|error| cannot(error.into()))?),
+    })
+}
+
+/// All members of a gzip file, one after the other. flate2's own decoder of several members takes padding for a broken one.
+enum GzipMembers<R> {
+    Inside(GzDecoder<R>),
+    Done,
+}
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Self::Inside(decoder) = self else { return Ok(0) };
+            let read = decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            // A failure leaves the state as it is: callers read again after a signal.
+            match decoder.get_mut().fill_buf()?.first() {
+                None => *self = Self::Done,
+                Some(0) => {
+                    skip_padding(decoder.get_mut())?;
+                    *self = Self::Done;
+                }
+                Some(_) => self.next_member(),
+            }
+        }
+    }
+}
+
+impl<R: BufRead> GzipMembers<R> {
+    fn next_member(&mut self) {
+        if let Self::Inside(decoder) = std::mem::replace(self, Self::Done) {
+            *self = Self::Inside(GzDecoder::new(decoder.into_inner()));
+        }
+    }
+}
+
+fn skip_padding(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let bytes = reader.fill_buf()?;
+        let length = bytes.len();
+        if length == 0 {
+            return Ok(());
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "garbage after the end of the gzip data"));
+        }
+        reader.consume(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn gunzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut read = Vec::new();
+        decompress(bytes, Compression::Gzip).unwrap().read_to_end(&mut read).map(|_| read)
+    }
+
+    fn a_tar() -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(5);
+        builder.append_data(&mut header, "file", &b"hello"[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn all_gzip_members_are_read() {
+        let bytes = [gzip(b"one "), gzip(b""), gzip(b"two")].concat();
+        assert_eq!(gunzip(&bytes).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn zeros_after_the_last_member_are_padding_and_anything_else_is_an_error() {
+        assert_eq!(gunzip(&[gzip(b"one"), vec![0; 70_000]].concat()).unwrap(), b"one");
+        assert!(gunzip(&[gzip(b"one"), b"x".to_vec()].concat()).is_err());
+        assert!(gunzip(&[gzip(b"one"), vec![0; 512], b"x".to_vec()].concat()).is_err());
+        assert!(gunzip(&[gzip(b"one"), vec![0; 512], gzip(b"two")].concat()).is_err());
+    }
+
+    #[test]
+    fn input_that_ends_early_or_is_damaged_is_an_error() {
+        let whole = [gzip(b"first"), gzip(&a_tar())].concat();
+        for end in [0, 5, whole.len() / 2, whole.len() - 1] {
+            assert!(gunzip(&whole[..end]).is_err(), "{end}");
+        }
+        let mut damaged = whole.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert!(gunzip(&damaged).is_err());
+        let zstd = zstd::encode_all(&a_tar()[..], 1).unwrap();
+        let mut read = Vec::new();
+        assert!(decompress(&zstd[..zstd.len() - 1], Compression::Zstd).unwrap().read_to_end(&mut read).is_err());
+    }
+
+    #[test]
+    fn every_wrapping_is_told_by_its_first_bytes_and_read() {
+        let tar = a_tar();
+        let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bzip2.write_all(&tar).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(&tar).unwrap();
+        let xz = xz.finish().unwrap();
+        let zstd = zstd::encode_all(&tar[..], 1).unwrap();
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9][..], &zstd, &zstd].concat();
+        for (bytes, wrapping, times) in [
+            (tar.clone(), Wrapping::Plain, 1),
+            ([gzip(&tar), gzip(&tar)].concat(), Wrapping::Gzip, 2),
+            (bzip2.finish().unwrap(), Wrapping::Bzip2, 1),
+            ([&xz[..], &xz].concat(), Wrapping::Xz, 2),
+            (skippable, Wrapping::Zstd, 2),
+        ] {
+            let (found, mut reader) = unwrap_tar(&bytes[..]).unwrap().unwrap();
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).unwrap();
+            assert_eq!((found, read), (wrapping, tar.repeat(times)));
+        }
+    }
+
+    #[test]
+    fn old_and_empty_tars_are_known_and_other_files_are_not() {
+        let mut old = [0; 512];
+        let header = tar::Header::from_byte_slice(&old);
+        assert_eq!(header.as_bytes().len(), 512);
+        assert_eq!(Wrapping::sniff(&old), Some(Wrapping::Plain));
+        let mut header = tar::Header::new_old();
+        header.set_path("file").unwrap();
+        header.set_cksum();
+        old.copy_from_slice(header.as_bytes());
+        assert_eq!(Wrapping::sniff(&old), Some(Wrapping::Plain));
+        old[0] ^= 1;
+        assert_eq!(Wrapping::sniff(&old), None);
+        assert_eq!(Wrapping::sniff(b"PK\x03\x04"), None);
+        assert_eq!(Wrapping::sniff(b""), None);
+    }
 }

@@ -1,196 +1,170 @@
 //! The local store: blobs by digest, image names, build cache, locks.
 //!
-//! Refuses HTTP: a remote blob is only known here by the trait that fetches it.
+//! ```text
+//! version            the layout's number           gate       held while pruning
+//! boot               of which boot `fresh` speaks  locks/     one file a blob being fetched
+//! blobs/sha256/HEX   stored bytes                  tmp/       a folder and a lock a process
+//! names/HEX.json     image records                 uploads/   belongs to the registry room
+//! cache/HE/HEX       build cache records
+//! layers/HEX.index   side data of a layer          unpacked/HEX/tree
+//! ```
+//!
+//! Every file comes into being by a rename, complete; a kill at any moment leaves at most a folder in `tmp`, which the next
+//! process removes. What a power cut may do is in [`durable`]. Several processes may use one store at once; each pins what it
+//! uses ([`session`]), and pruning keeps pinned and named things.
+//!
+//! Refuses HTTP: a remote blob is only known here by the trait that fetches it. Refuses a store of a newer version, and a folder
+//! that holds something else.
 
-#![expect(missing_docs, unused, clippy::unimplemented, reason = "signatures first")]
-
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
-
-use crate::error::Result;
-use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository};
-
+mod blobs;
+mod cache;
+mod durable;
+mod fetch;
+mod layers;
+mod lock;
+mod names;
+mod prune;
+mod remove;
+mod root;
+mod scratch;
+mod session;
 mod source;
+mod writer;
 
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use cache::{CacheKey, CacheRecord, CachedLayer};
+pub use layers::LayerData;
+pub use names::{ImageRecord, LayerRecord, Place};
+pub use prune::{DiskUsage, PruneOptions, PruneReport};
+pub use scratch::ScratchDir;
 pub use source::{BlobSource, ByteStream, Growing, Growth, GrowthSender, RemoteBlob};
+pub use writer::BlobWriter;
 
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Digest;
+use session::Session;
+
+/// A handle on a store. Cheap to clone; what it uses is safe from pruning until the last clone is dropped.
 #[derive(Debug, Clone)]
-pub struct Store;
+pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
-pub struct BlobWriter;
-
-#[derive(Debug)]
-pub struct ScratchDir;
-
-impl ScratchDir {
-    pub fn path(&self) -> &Path {
-        unimplemented!()
-    }
-}
-
-/// Names the inputs of a build step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CacheKey(pub Digest);
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CachedLayer {
-    pub diff_id: DiffId,
-    pub descriptor: Descriptor,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheRecord {
-    /// None: the step changed no file.
-    pub layer: Option<CachedLayer>,
-    /// Seconds since 1970.
-    pub created: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    Local,
-    Remote(Repository),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerRecord {
-    pub diff_id: DiffId,
-    pub descriptor: Descriptor,
-    pub place: Place,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageRecord {
-    pub manifest: Descriptor,
-    pub config: Descriptor,
-    pub platform: Platform,
-    pub layers: Vec<LayerRecord>,
-}
-
-/// Which side data of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LayerData {
-    Index,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct PruneOptions {
-    pub keep_storage: Option<u64>,
-    pub all: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PruneReport {
-    pub blobs: u64,
-    pub cache_records: u64,
-    pub unpacked: u64,
-    pub freed: u64,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DiskUsage {
-    pub blobs: u64,
-    pub cache: u64,
-    pub unpacked: u64,
-    pub scratch: u64,
+struct Inner {
+    root: PathBuf,
+    // A full or read-only disk has no place for a session; reading and pruning work all the same.
+    session: Result<Session, io::Error>,
+    // Set where blobs written before the last boot could not be marked as doubtful.
+    doubt_fresh: bool,
 }
 
 impl Store {
-    pub fn open(root: &Path) -> Result<Self> {
-        unimplemented!()
+    /// Opens the store in the folder `root`, made if it is missing, and removes what dead processes left there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`]: `root` cannot be read, holds something else, or was written by a newer mpimg.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        let root = std::path::absolute(root.as_ref()).map_err(|error| failed("open", root.as_ref(), error))?;
+        let writable = root::prepare(&root)?;
+        let tmp = root.join(TMP);
+        let session = match writable {
+            Ok(()) => Session::begin(&tmp, &root.join(GATE)),
+            Err(error) => Err(error),
+        };
+        if session.is_ok() {
+            session::sweep(&tmp).map_err(|error| failed("tidy", &tmp, error))?;
+        }
+        let doubt_fresh = durable::after_boot(&root)?;
+        Ok(Self(Arc::new(Inner { root, session, doubt_fresh })))
     }
+
+    /// Where the store is unless told otherwise: `$MPIMG_HOME`, else `mpimg` in the XDG data folder.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`]: neither that variable nor a home folder is set.
     pub fn default_root() -> Result<PathBuf> {
-        unimplemented!()
+        root::default_root(|name| std::env::var_os(name))
     }
+
+    /// The store's folder.
     pub fn root(&self) -> &Path {
-        unimplemented!()
+        &self.0.root
     }
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        unimplemented!()
+
+    fn session(&self) -> Result<&Session> {
+        self.0.session.as_ref().map_err(|error| {
+            // io::Error cannot be cloned; its number and kind say all there is.
+            let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+            failed("write to", &self.0.root, copy)
+        })
     }
-    pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
-        unimplemented!()
+
+    /// Keeps `digest` from being pruned while this process lives. Nothing can be pruned from a store that cannot be written to.
+    fn pin(&self, digest: &Digest) -> Result<()> {
+        match &self.0.session {
+            Ok(session) => session.pin(digest).map_err(|error| failed("write to", session.folder(), error)),
+            Err(_) => Ok(()),
+        }
     }
-    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        unimplemented!()
+
+    /// A file in this process's folder, which becomes something else by a rename or vanishes.
+    fn temp_file(&self) -> Result<tempfile::NamedTempFile> {
+        let folder = self.session()?.folder();
+        tempfile::NamedTempFile::new_in(folder).map_err(|error| failed("write to", folder, error))
     }
-    pub fn read_small(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
-        unimplemented!()
-    }
-    pub fn put(&self, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor> {
-        unimplemented!()
-    }
-    pub fn import(&self, reader: &mut dyn Read, expected: &Descriptor) -> Result<PathBuf> {
-        unimplemented!()
-    }
-    pub async fn fetch(&self, source: &BlobSource, expected: &Descriptor) -> Result<PathBuf> {
-        unimplemented!()
-    }
-    pub fn blob_writer(&self) -> Result<BlobWriter> {
-        unimplemented!()
-    }
-    pub fn sync(&self, digests: &[Digest]) -> Result<()> {
-        unimplemented!()
-    }
-    pub fn tag(&self, name: &Reference, record: &ImageRecord) -> Result<()> {
-        unimplemented!()
-    }
-    pub fn resolve(&self, name: &Reference) -> Result<Option<ImageRecord>> {
-        unimplemented!()
-    }
-    pub fn untag(&self, name: &Reference) -> Result<bool> {
-        unimplemented!()
-    }
-    pub fn list(&self) -> Result<Vec<(Reference, ImageRecord)>> {
-        unimplemented!()
-    }
-    pub fn read_layer_data(&self, diff_id: &DiffId, kind: LayerData) -> Result<Option<Vec<u8>>> {
-        unimplemented!()
-    }
-    pub fn write_layer_data(&self, diff_id: &DiffId, kind: LayerData, bytes: &[u8]) -> Result<()> {
-        unimplemented!()
-    }
-    pub fn unpacked_path(&self, diff_id: &DiffId) -> PathBuf {
-        unimplemented!()
-    }
-    pub fn unpacked_dir(&self, diff_id: &DiffId, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        unimplemented!()
-    }
-    pub fn cache_lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
-        unimplemented!()
-    }
-    pub fn cache_put(&self, key: &CacheKey, record: &CacheRecord) -> Result<()> {
-        unimplemented!()
-    }
-    pub fn scratch(&self) -> Result<ScratchDir> {
-        unimplemented!()
-    }
-    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
-        unimplemented!()
-    }
-    pub fn disk_usage(&self) -> Result<DiskUsage> {
-        unimplemented!()
+
+    /// Makes `bytes` the content of the file `path`, whole or not at all.
+    fn write_file(&self, path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+        use std::io::Write as _;
+        let mut file = self.temp_file()?;
+        let write = |file: &mut tempfile::NamedTempFile| {
+            file.write_all(bytes)?;
+            match durability {
+                Durability::OnDisk => file.as_file().sync_all(),
+                Durability::Whenever => Ok(()),
+            }
+        };
+        write(&mut file).map_err(|error| failed("write", path, error))?;
+        let parent = path.parent().unwrap_or(&self.0.root);
+        create_folder(parent)?;
+        file.persist(path).map_err(|error| failed("write", path, error.error))?;
+        match durability {
+            Durability::OnDisk => durable::sync_folder(parent),
+            Durability::Whenever => Ok(()),
+        }
     }
 }
 
-impl BlobWriter {
-    pub fn growing(&mut self) -> Result<Growing> {
-        unimplemented!()
-    }
-    pub fn commit(self, descriptor: Descriptor, diff_id: DiffId) -> Result<PathBuf> {
-        unimplemented!()
-    }
+/// When a write must have reached the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// Before the call returns.
+    OnDisk,
+    /// When the system likes: a loss is noticed and costs only time.
+    Whenever,
 }
 
-impl Write for BlobWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        unimplemented!()
+const TMP: &str = "tmp";
+const GATE: &str = "gate";
+const LOCKS: &str = "locks";
+
+fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| failed("make", path, error))
+}
+
+/// "cannot {verb} `{path}`", with the remedy for the usual causes.
+fn failed(verb: &str, path: &Path, source: io::Error) -> Error {
+    let error = Error::new(ErrorKind::Store, format!("cannot {verb} `{}`", path.display()));
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            error.with_hint("run `mpimg prune`, or free some space on that disk, then try again")
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            error.with_hint("set MPIMG_HOME to a folder that you can write to")
+        }
+        _ => error,
     }
-    fn flush(&mut self) -> std::io::Result<()> {
-        unimplemented!()
-    }
+    .with_source(source)
 }

@@ -1,0 +1,306 @@
+//! Image manifests and indexes, OCI's and docker's (image specification, manifest.md and image-index.md; docker's schema 2).
+//!
+//! Refuses docker's schema 1, and a document that could be read as both manifest and index (CVE-2021-41190).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Compression, Descriptor, MediaType, Platform};
+
+/// The largest manifest or index that is read, in bytes: what registries accept (distribution specification, "Pushing manifests").
+pub const MANIFEST_LIMIT: u64 = 4 << 20;
+
+/// The largest configuration that is read, in bytes.
+pub const CONFIG_LIMIT: u64 = 16 << 20;
+
+/// Docker's type of an uncompressed layer. Registries know it, docker itself does not push it.
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// Whose media types a manifest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// OCI's.
+    #[default]
+    Oci,
+    /// Docker's schema 2, for registries that know nothing newer.
+    Docker,
+}
+
+/// A manifest: the descriptors of one image's config and layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    schema_version: u32,
+    /// Its own type.
+    pub media_type: MediaType,
+    /// The config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// Free-form pairs. Docker's format has none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An index: the manifests of one image for several platforms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// The manifests, in the index's order.
+    pub manifests: Vec<Descriptor>,
+}
+
+/// What stands under a name: one image, or one for each platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestOrIndex {
+    /// One image.
+    Manifest(Manifest),
+    /// One for each platform.
+    Index(Index),
+}
+
+impl ManifestOrIndex {
+    /// Parses a manifest or index. `media_type` is what the registry or descriptor says it is; without it, the document itself
+    /// must tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`]: docker's schema 1, or a type that is no image. [`ErrorKind::Corrupt`]: not what it says it is.
+    pub fn parse(bytes: &[u8], media_type: Option<&MediaType>) -> Result<Self> {
+        let corrupt = |why: &str| Error::new(ErrorKind::Corrupt, format!("the manifest {why}"));
+        let document: Value = serde_json::from_slice(bytes).map_err(|error| corrupt("is not JSON").with_source(error))?;
+        refuse_schema_1(&document)?;
+        let (has_manifests, has_layers) = (document.get("manifests").is_some(), document.get("layers").is_some());
+        if has_manifests && (has_layers || document.get("config").is_some()) {
+            return Err(corrupt("is an index and an image manifest at once"));
+        }
+        let media_type = told_type(&document, media_type)?.unwrap_or(match has_manifests {
+            true => MediaType::Index,
+            false => MediaType::Manifest,
+        });
+        if media_type.is_index() {
+            let index = serde_json::from_value(document).map_err(|error| corrupt("is not an index").with_source(error));
+            return index.map(|RawIndex { manifests }| Self::Index(Index { manifests }));
+        }
+        if !media_type.is_manifest() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("`{media_type}` is neither an image manifest nor an index")));
+        }
+        let manifest: RawManifest =
+            serde_json::from_value(document).map_err(|error| corrupt("is not an image manifest").with_source(error))?;
+        let RawManifest { schema_version, config, layers, annotations } = manifest;
+        Ok(Self::Manifest(Manifest { schema_version, media_type, config, layers, annotations: annotations.unwrap_or_default() }))
+    }
+}
+
+/// Leaves out the type, which older documents do not have.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawManifest {
+    schema_version: u32,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct RawIndex {
+    manifests: Vec<Descriptor>,
+}
+
+fn refuse_schema_1(document: &Value) -> Result<()> {
+    match document.get("schemaVersion").and_then(Value::as_u64) {
+        Some(2) => Ok(()),
+        Some(1) => Err(Error::new(ErrorKind::Unsupported, "the manifest is of docker's schema 1, which is no longer in use")
+            .with_hint("push the image again with a current tool, such as `skopeo copy --format oci`")),
+        _ => Err(Error::new(ErrorKind::Corrupt, "the manifest has no `schemaVersion` of 2")),
+    }
+}
+
+/// The type by the document and by whoever named it; they must not contradict each other.
+fn told_type(document: &Value, named: Option<&MediaType>) -> Result<Option<MediaType>> {
+    let own = document.get("mediaType").and_then(Value::as_str).map(MediaType::from);
+    match (own, named) {
+        (Some(own), Some(named)) if own != *named && (named.is_index() || named.is_manifest()) => {
+            Err(Error::new(ErrorKind::Corrupt, format!("the manifest says that it is `{own}`, but is named as `{named}`")))
+        }
+        // Some servers send application/json or text/plain.
+        (Some(own), _) => Ok(Some(own)),
+        (None, Some(named)) if named.is_index() || named.is_manifest() => Ok(Some(named.clone())),
+        (None, _) => Ok(None),
+    }
+}
+
+impl Manifest {
+    /// Parses a manifest; an index is an error. See [`ManifestOrIndex::parse`].
+    pub fn parse(bytes: &[u8], media_type: Option<&MediaType>) -> Result<Self> {
+        match ManifestOrIndex::parse(bytes, media_type)? {
+            ManifestOrIndex::Manifest(manifest) => Ok(manifest),
+            ManifestOrIndex::Index(_) => Err(Error::new(ErrorKind::Corrupt, "an index stands where a manifest should")),
+        }
+    }
+
+    /// A new manifest in `format`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`]: docker's format has no zstd layers and no annotations.
+    pub fn new(
+        format: Format,
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let media_type = match format {
+            Format::Oci => MediaType::Manifest,
+            Format::Docker => MediaType::DockerManifest,
+        };
+        let hint = "leave out `--format docker`";
+        if format == Format::Docker && !annotations.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "docker's manifest format has no annotations").with_hint(hint));
+        }
+        let layers = layers.into_iter().map(|layer| in_format(layer, format)).collect::<Result<_>>()?;
+        let config_type = match format {
+            Format::Oci => MediaType::Config,
+            Format::Docker => MediaType::DockerConfig,
+        };
+        let config = Descriptor { media_type: config_type, ..config };
+        Ok(Self { schema_version: 2, media_type, config, layers, annotations })
+    }
+
+    /// The manifest as JSON, the same bytes for equal manifests. An existing manifest keeps its own bytes; see
+    /// [`Image::manifest_bytes`](super::Image::manifest_bytes).
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::new(ErrorKind::Corrupt, "the manifest cannot be written").with_source(error))
+    }
+}
+
+/// The layer under the media type that `format` has for it. A type that is no known layer stays.
+fn in_format(layer: Descriptor, format: Format) -> Result<Descriptor> {
+    let media_type = match (format, layer.media_type.layer_compression()) {
+        (Format::Oci, Some(compression)) => compression.layer_media_type(),
+        (Format::Docker, Some(Compression::Gzip)) => MediaType::DockerLayerGzip,
+        (Format::Docker, Some(Compression::None)) => DOCKER_LAYER.into(),
+        (Format::Docker, Some(Compression::Zstd)) => {
+            return Err(Error::new(ErrorKind::Unsupported, "docker's manifest format has no zstd layers")
+                .with_hint("use `--compression gzip` with `--format docker`"));
+        }
+        (_, None) => return Ok(layer),
+    };
+    Ok(Descriptor { media_type, ..layer })
+}
+
+impl Index {
+    /// The manifest for `platform`: one that names the very variant before one that names none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: there is none; the hint lists the platforms that there are.
+    pub fn select(&self, platform: &Platform) -> Result<&Descriptor> {
+        let images = || self.manifests.iter().filter(|manifest| manifest.media_type.is_manifest() || manifest.media_type.is_index());
+        let exact = images().find(|manifest| manifest.platform.as_ref() == Some(platform));
+        let fitting = || images().find(|manifest| manifest.platform.as_ref().is_some_and(|own| own.fits(platform)));
+        // An index of a layout need not name platforms; then there is only one choice or none.
+        let only = || match images().collect::<Vec<_>>()[..] {
+            [only] if only.platform.is_none() => Some(only),
+            _ => None,
+        };
+        exact.or_else(fitting).or_else(only).ok_or_else(|| {
+            let mut there: Vec<String> =
+                images().filter_map(|manifest| manifest.platform.as_ref()).filter(|own| own.os != "unknown").map(ToString::to_string).collect();
+            there.dedup();
+            let error = Error::new(ErrorKind::NotFound, format!("the image is not there for {platform}"));
+            match there.is_empty() {
+                true => error,
+                false => error.with_hint(format!("choose one of these with `--platform`: {}", there.join(", "))),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+
+    fn descriptor(media_type: MediaType, platform: Option<&str>) -> Descriptor {
+        let mut descriptor = Descriptor::of(media_type, platform.unwrap_or("").as_bytes());
+        descriptor.platform = platform.map(|text| {
+            let mut parts = text.split('/').map(str::to_owned);
+            Platform { os: parts.next().unwrap(), architecture: parts.next().unwrap(), variant: parts.next() }
+        });
+        descriptor
+    }
+
+    fn index(platforms: &[&str]) -> Index {
+        Index { manifests: platforms.iter().map(|platform| descriptor(MediaType::Manifest, Some(platform))).collect() }
+    }
+
+    fn layers() -> Vec<Descriptor> {
+        vec![descriptor(MediaType::LayerGzip, None)]
+    }
+
+    #[test]
+    fn a_manifest_survives_a_round_trip_in_both_formats() {
+        for (format, media_type, layer) in [
+            (Format::Oci, MediaType::Manifest, MediaType::LayerGzip),
+            (Format::Docker, MediaType::DockerManifest, MediaType::DockerLayerGzip),
+        ] {
+            let manifest = Manifest::new(format, descriptor(MediaType::Config, None), layers(), BTreeMap::new()).unwrap();
+            assert_eq!((&manifest.media_type, &manifest.layers[0].media_type), (&media_type, &layer));
+            let bytes = manifest.to_bytes().unwrap();
+            let parsed = ManifestOrIndex::parse(&bytes, Some(&media_type)).unwrap();
+            assert_eq!(parsed, ManifestOrIndex::Manifest(manifest));
+            let error = ManifestOrIndex::parse(&bytes, Some(&MediaType::Index)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn docker_has_neither_zstd_nor_annotations() {
+        let config = || descriptor(MediaType::Config, None);
+        let zstd = vec![descriptor(MediaType::LayerZstd, None)];
+        let error = Manifest::new(Format::Docker, config(), zstd, BTreeMap::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        assert!(Manifest::new(Format::Docker, config(), layers(), annotations.clone()).is_err());
+        assert!(Manifest::new(Format::Oci, config(), layers(), annotations).is_ok());
+    }
+
+    #[test]
+    fn schema_1_and_documents_of_two_meanings_are_refused() {
+        let schema_1 = br#"{"schemaVersion":1,"name":"a","fsLayers":[]}"#;
+        assert_eq!(ManifestOrIndex::parse(schema_1, None).unwrap_err().kind(), ErrorKind::Unsupported);
+        let both = br#"{"schemaVersion":2,"manifests":[],"layers":[],"config":{}}"#;
+        assert_eq!(ManifestOrIndex::parse(both, None).unwrap_err().kind(), ErrorKind::Corrupt);
+        for text in ["", "{}", r#"{"schemaVersion":2}"#, r#"{"schemaVersion":2,"manifests":{}}"#] {
+            assert_eq!(ManifestOrIndex::parse(text.as_bytes(), None).unwrap_err().kind(), ErrorKind::Corrupt, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_type_may_be_in_the_document_or_beside_it() {
+        let index = br#"{"schemaVersion":2,"manifests":[]}"#;
+        for media_type in [None, Some(MediaType::Index), Some(MediaType::DockerList), Some("text/plain".into())] {
+            let parsed = ManifestOrIndex::parse(index, media_type.as_ref()).unwrap();
+            assert_eq!(parsed, ManifestOrIndex::Index(Index { manifests: vec![] }));
+        }
+        let other = br#"{"schemaVersion":2,"mediaType":"application/vnd.cncf.helm+json"}"#;
+        assert_eq!(ManifestOrIndex::parse(other, None).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn the_exact_variant_wins_and_attestations_are_never_taken() {
+        let index = index(&["linux/arm", "linux/arm/v7", "linux/amd64", "unknown/unknown"]);
+        let select = |text: &str| index.select(&Platform::parse(text).unwrap()).map(|found| found.digest);
+        assert_eq!(select("linux/arm/v7").unwrap(), Digest::of("linux/arm/v7"));
+        assert_eq!(select("linux/arm/v6").unwrap(), Digest::of("linux/arm"));
+        let error = select("linux/s390x").unwrap_err();
+        assert_eq!(error.hint(), Some("choose one of these with `--platform`: linux/arm, linux/arm/v7, linux/amd64"));
+    }
+
+    #[test]
+    fn a_single_image_without_a_platform_is_the_one() {
+        let index = Index { manifests: vec![descriptor(MediaType::Manifest, None)] };
+        assert!(index.select(&Platform::default()).is_ok());
+    }
+}

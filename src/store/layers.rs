@@ -1,0 +1,159 @@
+//! What is kept of a layer besides its bytes, by diff ID: side data, and its unpacked tree.
+//!
+//! Refuses half a tree: it appears by one rename when it is filled.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::lock::FileLock;
+use super::remove::remove_tree;
+use super::{Durability, Store, blobs, create_folder, failed};
+use crate::error::Result;
+use crate::oci::{DiffId, Digest};
+
+const LAYERS: &str = "layers";
+const UNPACKED: &str = "unpacked";
+const TREE: &str = "tree";
+/// In an unpacked layer's folder, once its tree is known to be on disk.
+const MARK: &str = "durable";
+/// After this long the system has written the tree by itself, so that waiting for it takes no time.
+const WRITTEN_BY_THEN: Duration = Duration::from_secs(60);
+
+/// Which side data of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LayerData {
+    /// The list of its entries.
+    Index,
+}
+
+impl LayerData {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+        }
+    }
+}
+
+impl Store {
+    /// The layer's side data as it was written; `None` if there is none or the file is damaged.
+    pub fn read_layer_data(&self, diff_id: &DiffId, data: LayerData) -> Result<Option<Vec<u8>>> {
+        self.pin(&diff_id.0)?;
+        let path = self.layer_data_path(diff_id, data);
+        let mut bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", &path, error)),
+        };
+        let Some(length) = bytes.len().checked_sub(seal(b"").len()) else { return Ok(None) };
+        if seal(&bytes[..length]) != bytes[length..] {
+            return Ok(None);
+        }
+        bytes.truncate(length);
+        Ok(Some(bytes))
+    }
+
+    /// Keeps side data of the layer, whole or not at all.
+    pub fn write_layer_data(&self, diff_id: &DiffId, data: LayerData, bytes: &[u8]) -> Result<()> {
+        self.pin(&diff_id.0)?;
+        let sealed = [bytes, &seal(bytes)].concat();
+        self.write_file(&self.layer_data_path(diff_id, data), &sealed, Durability::Whenever)
+    }
+
+    fn layer_data_path(&self, diff_id: &DiffId, data: LayerData) -> PathBuf {
+        self.root().join(LAYERS).join(format!("{}.{}", diff_id.0.hex(), data.extension()))
+    }
+
+    /// Where the layer's tree is once it is unpacked.
+    pub fn unpacked_path(&self, diff_id: &DiffId) -> PathBuf {
+        self.unpacked_home(diff_id).join(TREE)
+    }
+
+    fn unpacked_home(&self, diff_id: &DiffId) -> PathBuf {
+        self.root().join(UNPACKED).join(diff_id.0.hex())
+    }
+
+    /// The layer's unpacked tree, which `fill` makes in an empty folder unless it is there already. It stays while this process
+    /// lives, and must not be changed. Blocks while another thread or process unpacks the same layer.
+    ///
+    /// # Errors
+    /// Those of `fill`; nothing is kept then.
+    pub fn unpacked_dir(&self, diff_id: &DiffId, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.pin(&diff_id.0)?;
+        let home = self.unpacked_home(diff_id);
+        let tree = home.join(TREE);
+        if self.is_unpacked(&home)? {
+            return Ok(tree);
+        }
+        let lock_path = self.lock_path(&diff_id.0).with_extension("unpacked");
+        let _lock = FileLock::acquire(&lock_path).map_err(|error| failed("lock", &lock_path, error))?;
+        if self.is_unpacked(&home)? {
+            return Ok(tree);
+        }
+        let scratch = self.scratch()?;
+        let new = scratch.path().join(TREE);
+        create_folder(&new)?;
+        fill(&new)?;
+        create_folder(&self.root().join(UNPACKED))?;
+        std::fs::rename(scratch.path(), &home).map_err(|error| failed("write", &home, error))?;
+        Ok(tree)
+    }
+
+    fn is_unpacked(&self, home: &Path) -> Result<bool> {
+        let used = match home.symlink_metadata().and_then(|metadata| metadata.modified()) {
+            Ok(used) => used,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed("read", home, error)),
+        };
+        // Only time is lost if any of this fails: the tree goes at the first opening after a boot, or is pruned early.
+        if self.0.session.is_ok() {
+            let _ = File::open(home).and_then(|folder| {
+                if used.elapsed().is_ok_and(|age| age > WRITTEN_BY_THEN) && !home.join(MARK).exists() {
+                    rustix::fs::syncfs(&folder)?;
+                    File::create(home.join(MARK))?;
+                }
+                folder.set_modified(SystemTime::now())
+            });
+        }
+        Ok(true)
+    }
+}
+
+/// The digest that stands at the end of side data.
+fn seal(bytes: &[u8]) -> Vec<u8> {
+    Digest::of(bytes).to_string().into_bytes()
+}
+
+/// The diff ID that a name in `layers` or `unpacked` begins with.
+fn diff_id(name: &str) -> Option<Digest> {
+    let hex = name.split('.').next().unwrap_or(name);
+    ["sha256", "sha512"].iter().find_map(|algorithm| Digest::parse(&format!("{algorithm}:{hex}")).ok())
+}
+
+/// Side data of all layers.
+pub(super) fn list_data(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
+    list(&root.join(LAYERS))
+}
+
+/// The folders of all unpacked layers.
+pub(super) fn list_unpacked(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
+    list(&root.join(UNPACKED))
+}
+
+fn list(folder: &Path) -> Result<Vec<(Digest, PathBuf)>> {
+    let names = blobs::file_names(folder).map_err(|error| failed("read", folder, error))?;
+    Ok(names.into_iter().filter_map(|name| Some((diff_id(&name)?, folder.join(name)))).collect())
+}
+
+/// Removes unpacked layers that are not known to be on disk.
+pub(super) fn remove_unmarked(root: &Path) -> io::Result<()> {
+    let folder = root.join(UNPACKED);
+    for name in blobs::file_names(&folder)? {
+        let home = folder.join(name);
+        if !home.join(MARK).exists() {
+            remove_tree(&home)?;
+        }
+    }
+    Ok(())
+}
