@@ -1,7 +1,129 @@
-//! What a step changed, as entries of a layer.
+//! What a step changed, as entries of a layer in the layer's order: from an overlay's upper folder, or from a tree that is compared
+//! with what it was.
 //!
-//! Refuses to write tars.
+//! Equal to what Docker and BuildKit emit, on applied trees: sockets are left out, `user.*` attributes too, files and folders that were
+//! only copied up are no change, hard links stay links.
+//!
+//! Refuses to write tars, and to follow links.
+
+mod links;
+mod upper;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+
+use super::unpack::relative;
+use crate::error::{Error, Result};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+
+pub use upper::changes;
 
 /// A tree before a step: what a later scan is compared with.
 #[derive(Debug)]
 pub struct Baseline;
+
+/// One entry of the layer that a step makes.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The entry.
+    pub entry: Entry,
+    tree: Arc<Tree>,
+}
+
+/// The folder that holds the content of changes.
+#[derive(Debug)]
+struct Tree {
+    path: std::path::PathBuf,
+    root: OwnedFd,
+}
+
+impl Change {
+    /// Opens the content of a regular file; `None` for everything else.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where the file has gone or is no file any more.
+    pub fn open(&self) -> Result<Option<File>> {
+        match self.entry.kind {
+            Kind::File { .. } => Ok(Some(File::from(self.tree.open(&self.entry.path)?))),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Tree {
+    fn new(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno.into()))?;
+        Ok(Self { path: path.to_owned(), root })
+    }
+
+    fn open(&self, path: &LayerPath) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let file = rustix::fs::openat2(&self.root, relative(path), flags, Mode::empty(), resolve);
+        file.map_err(|errno| self.error("open", path, errno))
+    }
+
+    fn link_text(&self, path: &LayerPath) -> Result<Vec<u8>> {
+        let text = rustix::fs::readlinkat(&self.root, relative(path), Vec::new());
+        text.map(|text| text.into_bytes()).map_err(|errno| self.error("read", path, errno))
+    }
+
+    fn stat(&self, path: &LayerPath) -> Result<Stat> {
+        let stat = rustix::fs::statat(&self.root, relative(path), AtFlags::SYMLINK_NOFOLLOW);
+        stat.map_err(|errno| self.error("examine", path, errno))
+    }
+
+    fn names(&self, path: &LayerPath) -> Result<Vec<Vec<u8>>> {
+        let folder = self.open(path)?;
+        let failed = |errno| self.error("read", path, errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The file capability, the only attribute that images carry.
+    fn xattrs(&self, path: &LayerPath) -> Result<Xattrs> {
+        Ok(capability(&self.open(path)?).into_iter().map(|value| (b"security.capability".to_vec(), value)).collect())
+    }
+
+    fn error(&self, verb: &str, path: &LayerPath, errno: rustix::io::Errno) -> Error {
+        Error::io(verb, self.path.join(path.as_path()), errno.into())
+    }
+}
+
+fn capability(file: &OwnedFd) -> Option<Vec<u8>> {
+    let mut value = vec![0; 64];
+    let length = rustix::fs::fgetxattr(file, "security.capability", &mut value[..]).ok()?;
+    value.truncate(length);
+    Some(value)
+}
+
+fn metadata_of(stat: &Stat) -> Metadata {
+    Metadata::new(stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, stat.st_mtime)
+}
+
+/// What a file-system entry is in a layer; `None` for a socket.
+fn kind_of(tree: &Tree, path: &LayerPath, stat: &Stat) -> Result<Option<Kind>> {
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => Kind::File { size: u64::try_from(stat.st_size).unwrap_or_default() },
+        FileType::Symlink => Kind::Symlink { target: tree.link_text(path)? },
+        FileType::CharacterDevice => Kind::CharDevice { major, minor },
+        FileType::BlockDevice => Kind::BlockDevice { major, minor },
+        FileType::Fifo => Kind::Fifo,
+        _ => return Ok(None),
+    }))
+}

@@ -1,11 +1,22 @@
-//! Unpacks ONE layer into its own folder, so that the folder can be a lower layer of an overlay.
+//! Unpacks ONE layer into its own folder, so that the folder can be a lower layer of an overlay (or several into one folder, applied).
 //!
-//! Refuses to leave that folder, whatever the tar says.
+//! Refuses to leave that folder, whatever the tar says: parents are found by openat2 inside it, the last component is always
+//! replaced and never followed, link texts are stored as they stand, sources of hard links are looked up the same way.
 
-use std::io::Read;
+mod confined;
+mod entries;
+mod sparse;
+mod stack;
+mod tar;
+
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+
+pub(crate) use confined::{empty, is_folder, remove};
+pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
+pub use tar::{Piece, TarReader};
 
 /// How owners are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +45,7 @@ pub enum Whiteouts {
 pub struct Limits {
     /// Entries.
     pub entries: u64,
-    /// Bytes of content.
+    /// Bytes of content, holes included.
     pub bytes: u64,
     /// Components of a path.
     pub depth: usize,
@@ -55,7 +66,8 @@ pub struct UnpackOptions {
     pub ownership: Ownership,
     /// How whiteouts are kept.
     pub whiteouts: Whiteouts,
-    /// Folders of the layers below, topmost first: sources of hard links whose first name this layer does not have.
+    /// Folders of the layers below, topmost first: where a hard link's first name is if this layer does not have it, and what a
+    /// folder looks like that this layer uses without saying so.
     pub lower: Vec<PathBuf>,
     /// What the layer may cost.
     pub limits: Limits,
@@ -66,15 +78,26 @@ pub struct UnpackOptions {
 pub struct UnpackStats {
     /// Entries, whiteouts included.
     pub entries: u64,
-    /// Bytes of content.
+    /// Bytes of content, holes included.
     pub bytes: u64,
+    /// Devices that could not be made because a user namespace does not allow it; engines leave them out as well.
+    pub skipped_devices: u64,
 }
 
-/// Unpacks the uncompressed tar `reader` into the folder `into`, which is created where it is missing.
+const READ: usize = 256 * 1024;
+
+/// Unpacks the uncompressed tar `reader` into the folder `into`, which is created where it is missing. `reader` is read to its end,
+/// so that a reader that checks a digest can do so.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] for a tar that is damaged, leaves its folder or exceeds the limits; [`ErrorKind::Io`] otherwise.
+/// [`Corrupt`](crate::ErrorKind::Corrupt) for a tar that is damaged, leaves its folder or exceeds the limits;
+/// [`Io`](crate::ErrorKind::Io) otherwise. What was unpacked until then stays for the caller to remove.
 pub fn unpack(reader: impl Read, into: &Path, options: &UnpackOptions) -> Result<UnpackStats> {
-    let _ = (reader, into, options);
-    Err(Error::new(ErrorKind::Unsupported, "unpacking is not there yet"))
+    std::fs::create_dir_all(into).map_err(|error| Error::io("create", into, error))?;
+    let mut tar = TarReader::new(BufReader::with_capacity(READ, reader));
+    let mut unpacker = entries::Unpacker::new(into, options)?;
+    while let Some(entry) = tar.next_entry()? {
+        unpacker.entry(&entry, &mut tar)?;
+    }
+    unpacker.finish()
 }

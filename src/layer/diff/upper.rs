@@ -1,0 +1,134 @@
+//! An overlay's upper folder as changes: its whiteouts and opaque marks become those of the layer format.
+//!
+//! Refuses to believe a copy-up: what is equal to the layers below is no change.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+use super::links::{Candidate, settle};
+use super::{Change, Tree, capability, kind_of, metadata_of};
+use crate::error::{Error, Result};
+use crate::layer::unpack::{Stack, is_folder, is_opaque, is_whiteout, relative};
+use crate::layer::{Entry, Kind, LayerPath, Metadata};
+
+/// What the upper folder `upper` of an overlay changes over the unpacked layers `lower`, topmost first, in the order of a layer.
+///
+/// Owners are as this process sees them: call it inside the user namespace that the step ran in.
+///
+/// # Errors
+/// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
+pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
+    let tree = Arc::new(Tree::new(upper)?);
+    let mut walk = Walk { tree: &tree, lower: Stack::open(lower)?, found: Vec::new() };
+    walk.folder(&LayerPath::root(), false)?;
+    Ok(settle(walk.found, &tree))
+}
+
+struct Walk<'a> {
+    tree: &'a Tree,
+    lower: Stack,
+    found: Vec<Candidate>,
+}
+
+impl Walk<'_> {
+    /// `hidden`: an opaque folder above hides all that is below.
+    fn folder(&mut self, path: &LayerPath, hidden: bool) -> Result<()> {
+        for name in self.tree.names(path)? {
+            self.path(path.child(&name)?, hidden)?;
+        }
+        Ok(())
+    }
+
+    fn path(&mut self, path: LayerPath, hidden: bool) -> Result<()> {
+        let stat = self.tree.stat(&path)?;
+        let below = if hidden { None } else { self.lower.find(&path)?.map(|found| found.stat) };
+        if is_whiteout(&stat) {
+            if below.is_some() {
+                self.push(path, Kind::Whiteout, Metadata::default(), None, None);
+            }
+            return Ok(());
+        }
+        let Some(kind) = kind_of(self.tree, &path, &stat)? else {
+            // A socket is in no layer, but what it replaced is gone.
+            if below.is_some() {
+                self.push(path, Kind::Whiteout, Metadata::default(), None, None);
+            }
+            return Ok(());
+        };
+        let mut metadata = metadata_of(&stat);
+        if matches!(kind, Kind::File { .. }) {
+            metadata.xattrs = self.tree.xattrs(&path)?;
+        }
+        let copy_of = match &below {
+            Some(below) if self.is_copy(&path, &stat, below)? => Some((below.st_dev, below.st_ino)),
+            _ => None,
+        };
+        let inode = (stat.st_nlink > 1 && kind != Kind::Directory).then_some((stat.st_dev, stat.st_ino));
+        if kind != Kind::Directory {
+            self.push(path, kind, metadata, inode, copy_of);
+            return Ok(());
+        }
+        let opaque = is_opaque(self.tree.open(&path)?);
+        let hides = opaque && below.as_ref().is_some_and(is_folder);
+        self.push(path.clone(), kind, metadata, None, copy_of.filter(|_| !hides));
+        if hides {
+            self.push(path.clone(), Kind::OpaqueWhiteout, Metadata::default(), None, None);
+        }
+        self.folder(&path, hidden || opaque)
+    }
+
+    fn push(
+        &mut self,
+        path: LayerPath,
+        kind: Kind,
+        metadata: Metadata,
+        inode: Option<super::links::Inode>,
+        copy_of: Option<super::links::Inode>,
+    ) {
+        self.found.push(Candidate { entry: Entry { path, kind, metadata }, inode, copy_of });
+    }
+
+    fn is_copy(&mut self, path: &LayerPath, stat: &Stat, below: &Stat) -> Result<bool> {
+        let same = |key: fn(&Stat) -> (u32, u32, u32, i64, u64)| key(stat) == key(below);
+        if !same(|stat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec)) {
+            return Ok(false);
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory | FileType::Fifo => Ok(true),
+            FileType::RegularFile => Ok(stat.st_size == below.st_size && self.same_content(path)?),
+            FileType::Symlink => {
+                let Some(found) = self.lower.find(path)? else { return Ok(false) };
+                let text = rustix::fs::readlinkat(found.root, relative(path), Vec::new());
+                let text = text.map_err(|errno| self.tree.error("read below", path, errno))?;
+                Ok(text.as_bytes() == self.tree.link_text(path)?)
+            }
+            _ => Ok(stat.st_rdev == below.st_rdev),
+        }
+    }
+
+    fn same_content(&mut self, path: &LayerPath) -> Result<bool> {
+        let Some(found) = self.lower.find(path)? else { return Ok(false) };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let below = rustix::fs::openat(found.root, relative(path), flags, Mode::empty());
+        let below = below.map_err(|errno| self.tree.error("open below", path, errno))?;
+        let above = self.tree.open(path)?;
+        if capability(&above) != capability(&below) {
+            return Ok(false);
+        }
+        let (mut above, mut below) = (std::fs::File::from(above), std::fs::File::from(below));
+        let (mut left, mut right) = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
+        loop {
+            let failed = |error| Error::io("read", path.as_path(), error);
+            let read = above.read(&mut left).map_err(failed)?;
+            if read == 0 {
+                return Ok(true);
+            }
+            if below.read_exact(&mut right[..read]).is_err() || left[..read] != right[..read] {
+                return Ok(false);
+            }
+        }
+    }
+}

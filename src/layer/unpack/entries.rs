@@ -1,0 +1,449 @@
+//! Makes the entries of a layer in its folder, one after the other, as an overlay's lower layer wants them.
+//!
+//! Refuses entries over the limits, and forged overlay marks: only whiteouts of the layer format become overlay's.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+
+use super::confined::{Confined, FOLDER, empty, is_folder, remove, stat};
+use super::stack::{Stack, is_whiteout, relative};
+use super::tar::corrupt;
+use super::{Ownership, Piece, READ, TarReader, UnpackOptions, UnpackStats, Whiteouts};
+
+pub(super) struct Unpacker<'a> {
+    into: Confined,
+    lower: Stack,
+    options: &'a UnpackOptions,
+    stats: UnpackStats,
+    // A folder's time changes with every entry in it, so it is set at the end.
+    folder_times: BTreeMap<LayerPath, i64>,
+    // Paths of this layer, kept only where whiteouts are applied: those never remove what their own layer brings.
+    own: HashSet<LayerPath>,
+    buffer: Vec<u8>,
+}
+
+type Folder = Arc<OwnedFd>;
+
+impl<'a> Unpacker<'a> {
+    pub(super) fn new(into: &Path, options: &'a UnpackOptions) -> Result<Self> {
+        Ok(Self {
+            into: Confined::open(into)?,
+            lower: Stack::open(&options.lower)?,
+            options,
+            stats: UnpackStats::default(),
+            folder_times: BTreeMap::new(),
+            own: HashSet::new(),
+            buffer: vec![0; READ],
+        })
+    }
+
+    pub(super) fn entry<R: Read>(&mut self, entry: &Entry, tar: &mut TarReader<R>) -> Result<()> {
+        self.count(entry)?;
+        let path = &entry.path;
+        if self.options.whiteouts == Whiteouts::Apply && !matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout) {
+            self.own.extend(path.ancestors());
+            self.own.insert(path.clone());
+        }
+        if path.is_root() {
+            return self.root(entry);
+        }
+        if entry.kind == Kind::OpaqueWhiteout {
+            return self.opaque(path);
+        }
+        let folder = self.parent(path)?;
+        let name = path.name().unwrap_or_default();
+        let metadata = &entry.metadata;
+        match &entry.kind {
+            Kind::Directory => self.directory(&folder, path, metadata),
+            Kind::File { .. } => self.file(&folder, path, metadata, tar),
+            Kind::Symlink { target } => {
+                self.place(&folder, path, || rustix::fs::symlinkat(OsStr::from_bytes(target), &folder, os(name)))
+            }
+            Kind::Hardlink { target } => return self.hardlink(&folder, path, target),
+            Kind::CharDevice { major, minor } => self.device(&folder, path, FileType::CharacterDevice, (*major, *minor)),
+            Kind::BlockDevice { major, minor } => self.device(&folder, path, FileType::BlockDevice, (*major, *minor)),
+            Kind::Fifo => self.place(&folder, path, || rustix::fs::mknodat(&folder, os(name), FileType::Fifo, Mode::RUSR, 0)),
+            Kind::Whiteout => return self.whiteout(&folder, path),
+            Kind::OpaqueWhiteout => Ok(()),
+        }?;
+        match entry.kind {
+            Kind::File { .. } | Kind::Directory => Ok(()),
+            _ => self.dress_node(&folder, entry),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<UnpackStats> {
+        // Deepest first is not needed: setting a time does not change the parent's.
+        for (path, mtime) in std::mem::take(&mut self.folder_times) {
+            let Some(parent) = self.into.folder(&path.parent().unwrap_or_default())? else { continue };
+            let name = path.name().unwrap_or(b".");
+            if stat(&parent, name).ok().flatten().is_some_and(|stat| is_folder(&stat)) {
+                let set = rustix::fs::utimensat(&parent, os(name), &times(mtime), AtFlags::SYMLINK_NOFOLLOW);
+                set.map_err(|errno| self.into.error("set the time of", &path, errno))?;
+            }
+        }
+        Ok(self.stats)
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        let limits = &self.options.limits;
+        self.stats.entries += 1;
+        self.stats.bytes = self.stats.bytes.saturating_add(entry.kind.size());
+        let exceeded = |what: &str, limit: u64| {
+            Err(corrupt(format!("the layer has more than {limit} {what}"))
+                .with_hint("if this image is to be trusted, raise the limit"))
+        };
+        if self.stats.entries > limits.entries {
+            return exceeded("entries", limits.entries);
+        }
+        if self.stats.bytes > limits.bytes {
+            return exceeded("bytes", limits.bytes);
+        }
+        let too_deep = entry.path.components().count() > limits.depth || entry.path.as_bytes().len() > limits.path_bytes;
+        let too_long = entry.path.components().any(|name| name.len() > 255);
+        if too_deep || too_long {
+            return Err(corrupt("the layer has a path that is too long or too deep"));
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, entry: &Entry) -> Result<()> {
+        match entry.kind {
+            Kind::Directory => {
+                let root = self.parent(&LayerPath::root())?;
+                self.dress(&root, &entry.path, &entry.metadata)?;
+                self.folder_times.insert(LayerPath::root(), entry.metadata.mtime);
+                Ok(())
+            }
+            Kind::OpaqueWhiteout => self.opaque(&entry.path),
+            _ => Err(corrupt("the layer replaces the root folder by something else")),
+        }
+    }
+
+    /// The folder that `path` belongs into; made where the layer does not mention it, as it is in the layers below.
+    fn parent(&mut self, path: &LayerPath) -> Result<Folder> {
+        let parent = path.parent().unwrap_or_default();
+        if let Some(folder) = self.into.folder(&parent)? {
+            return Ok(folder);
+        }
+        let above = self.parent(&parent)?;
+        let metadata = match self.lower.find(&parent)? {
+            Some(found) if is_folder(&found.stat) => {
+                let fd = rustix::fs::openat(found.root, relative(&parent), FOLDER, Mode::empty());
+                let fd = fd.map_err(|errno| self.into.error("read the folder below", &parent, errno))?;
+                copied_metadata(&found.stat, &fd)
+            }
+            _ => Metadata::new(0o755, 0, 0, 0),
+        };
+        self.directory(&above, &parent, &metadata)?;
+        let missing = || corrupt(format!("`{path}` is in a folder that is none"));
+        self.into.folder(&parent)?.ok_or_else(missing)
+    }
+
+    fn directory(&mut self, folder: &Folder, path: &LayerPath, metadata: &Metadata) -> Result<()> {
+        let name = path.name().unwrap_or_default();
+        let make = || rustix::fs::mkdirat(folder, os(name), Mode::RWXU);
+        let mut hides_lower = false;
+        match make() {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let existing = stat(folder, name).map_err(|errno| self.into.error("examine", path, errno))?;
+                if !existing.as_ref().is_some_and(is_folder) {
+                    // A folder in place of a whiteout shows nothing of the folder that the whiteout removed.
+                    hides_lower = existing.is_some_and(|stat| is_whiteout(&stat));
+                    self.clear(folder, path)?;
+                    make().map_err(|errno| self.into.error("create", path, errno))?;
+                }
+            }
+            Err(errno) => return Err(self.into.error("create", path, errno)),
+        }
+        let made = rustix::fs::openat(folder, os(name), FOLDER, Mode::empty());
+        let made = made.map_err(|errno| self.into.error("open", path, errno))?;
+        if hides_lower {
+            self.mark_opaque(&made, path)?;
+        }
+        self.dress(&made, path, metadata)?;
+        self.folder_times.insert(path.clone(), metadata.mtime);
+        Ok(())
+    }
+
+    fn file<R: Read>(&mut self, folder: &Folder, path: &LayerPath, metadata: &Metadata, tar: &mut TarReader<R>) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(folder, os(path.name().unwrap_or_default()), flags, Mode::RUSR | Mode::WUSR);
+        let file = match open() {
+            Err(Errno::EXIST) => {
+                self.clear(folder, path)?;
+                open()
+            }
+            opened => opened,
+        };
+        let file = file.map_err(|errno| self.into.error("create", path, errno))?;
+        self.content(&file, path, tar)?;
+        self.dress(&file, path, metadata)?;
+        rustix::fs::futimens(&file, &times(metadata.mtime)).map_err(|errno| self.into.error("set the time of", path, errno))
+    }
+
+    fn content<R: Read>(&mut self, file: &OwnedFd, path: &LayerPath, tar: &mut TarReader<R>) -> Result<()> {
+        let mut offset = 0;
+        let mut ends_in_hole = false;
+        loop {
+            match tar.read_piece(&mut self.buffer)? {
+                Piece::End => break,
+                Piece::Hole(length) => {
+                    offset += length;
+                    ends_in_hole = true;
+                }
+                Piece::Data(length) => {
+                    write_at(file, &self.buffer[..length], offset).map_err(|errno| self.into.error("write", path, errno))?;
+                    offset += length as u64;
+                    ends_in_hole = false;
+                }
+            }
+        }
+        if ends_in_hole {
+            rustix::fs::ftruncate(file, offset).map_err(|errno| self.into.error("write", path, errno))?;
+        }
+        Ok(())
+    }
+
+    fn device(&mut self, folder: &Folder, path: &LayerPath, kind: FileType, (major, minor): (u32, u32)) -> Result<()> {
+        if kind == FileType::CharacterDevice && (major, minor) == (0, 0) {
+            return Err(corrupt(format!("`{path}` is the device 0:0, which is how overlay marks removed files")));
+        }
+        let name = path.name().unwrap_or_default();
+        let device = rustix::fs::makedev(major, minor);
+        self.place(folder, path, || rustix::fs::mknodat(folder, os(name), kind, Mode::RUSR, device))
+    }
+
+    /// Makes something that is no folder and has no content, in place of what is there.
+    fn place(&mut self, folder: &Folder, path: &LayerPath, make: impl Fn() -> Result<(), Errno>) -> Result<()> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.clear(folder, path)?;
+                make()
+            }
+            made => made,
+        }
+        .map_err(|errno| self.into.error("create", path, errno))
+    }
+
+    fn dress_node(&mut self, folder: &Folder, entry: &Entry) -> Result<()> {
+        let (path, metadata) = (&entry.path, &entry.metadata);
+        let name = os(path.name().unwrap_or_default());
+        let failed = |errno| self.into.error("set the owner, mode or time of", path, errno);
+        if self.options.ownership == Ownership::Real {
+            let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
+            rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        }
+        if !matches!(entry.kind, Kind::Symlink { .. }) {
+            // The node was made a moment ago under a name that nothing else uses, so it is no link.
+            rustix::fs::chmodat(folder, name, mode(metadata.mode), AtFlags::empty()).map_err(failed)?;
+        }
+        rustix::fs::utimensat(folder, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+    }
+
+    /// Owner, then mode, then attributes: a change of owner clears set-id bits and capabilities.
+    fn dress(&self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
+        let failed = |errno| self.into.error("set the owner or mode of", path, errno);
+        if self.options.ownership == Ownership::Real {
+            let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
+            rustix::fs::fchown(fd, uid, gid).map_err(failed)?;
+        }
+        rustix::fs::fchmod(fd, mode(metadata.mode)).map_err(failed)?;
+        for (name, value) in &metadata.xattrs {
+            self.xattr(fd, path, name, value)?;
+        }
+        Ok(())
+    }
+
+    fn xattr(&self, fd: &OwnedFd, path: &LayerPath, name: &[u8], value: &[u8]) -> Result<()> {
+        // `overlay.*` would let a layer hide or redirect what other layers have; `trusted.*` is the machine's own.
+        let capability = name == b"security.capability";
+        let wanted = capability
+            || name.starts_with(b"system.posix_acl_")
+            || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
+        if !wanted {
+            return Ok(());
+        }
+        match rustix::fs::fsetxattr(fd, os(name), value, XattrFlags::empty()) {
+            Ok(()) => Ok(()),
+            // File systems without them lose them, as with every engine; a capability changes what programs can do.
+            Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL) if !capability => Ok(()),
+            Err(errno) => Err(self.into.error("set the file capability of", path, errno)),
+        }
+    }
+
+    fn hardlink(&mut self, folder: &Folder, path: &LayerPath, target: &LayerPath) -> Result<()> {
+        if target == path {
+            return Err(corrupt(format!("`{path}` is a hard link to itself")));
+        }
+        let name = target.name().ok_or_else(|| corrupt(format!("`{path}` is a hard link to the root folder")))?;
+        let here = match self.into.folder(&target.parent().unwrap_or_default())? {
+            Some(parent) => {
+                stat(&parent, name).map_err(|errno| self.into.error("examine", target, errno))?.map(|stat| (parent, stat))
+            }
+            None => None,
+        };
+        let source = match here {
+            Some((_, stat)) if is_folder(&stat) || is_whiteout(&stat) => {
+                return Err(corrupt(format!("`{path}` is a hard link to `{target}`, which is no file")));
+            }
+            Some((parent, _)) => parent,
+            None => self.raise(target, path)?,
+        };
+        self.place(folder, path, || {
+            rustix::fs::linkat(&source, os(name), folder, os(path.name().unwrap_or_default()), AtFlags::empty())
+        })
+    }
+
+    /// Brings a file of a lower layer into this one, so that a hard link to it can be one. Returns its folder here.
+    fn raise(&mut self, target: &LayerPath, path: &LayerPath) -> Result<Folder> {
+        let missing = || corrupt(format!("`{path}` is a hard link to `{target}`, which no layer has"));
+        match self.lower.find(target)? {
+            Some(found) if !is_folder(&found.stat) => {}
+            _ => return Err(missing()),
+        }
+        let folder = self.parent(target)?;
+        let found = self.lower.find(target)?.ok_or_else(missing)?;
+        let name = os(target.name().unwrap_or_default());
+        // Layers never change once unpacked, so two of them may share an inode.
+        match rustix::fs::linkat(found.root, relative(target), &folder, name, AtFlags::empty()) {
+            Ok(()) => return Ok(folder),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM)
+                if FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile => {}
+            Err(errno) => return Err(self.into.error("link", target, errno)),
+        }
+        let failed = |errno| self.into.error("copy", target, errno);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let source = rustix::fs::openat(found.root, relative(target), flags, Mode::empty()).map_err(failed)?;
+        let metadata = copied_metadata(&found.stat, &source);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let copy = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        let (mut from, mut to) = (std::fs::File::from(source), std::fs::File::from(copy));
+        std::io::copy(&mut from, &mut to).map_err(|error| Error::io("copy", target.as_path(), error))?;
+        let copy = OwnedFd::from(to);
+        self.dress(&copy, target, &metadata)?;
+        rustix::fs::futimens(&copy, &times(metadata.mtime)).map_err(|errno| self.into.error("copy", target, errno))?;
+        Ok(folder)
+    }
+
+    fn whiteout(&mut self, folder: &Folder, path: &LayerPath) -> Result<()> {
+        let name = path.name().unwrap_or_default();
+        let existing = stat(folder, name).map_err(|errno| self.into.error("examine", path, errno))?;
+        if self.options.whiteouts == Whiteouts::Apply {
+            return if self.own.contains(path) { self.opaque(path) } else { self.clear(folder, path) };
+        }
+        match existing {
+            // A whiteout never hides what its own layer brings (image specification, layer.md), only what is below.
+            Some(stat) if is_folder(&stat) => {
+                let made = rustix::fs::openat(folder, os(name), FOLDER, Mode::empty());
+                let made = made.map_err(|errno| self.into.error("open", path, errno))?;
+                self.mark_opaque(&made, path)
+            }
+            Some(_) => Ok(()),
+            None => rustix::fs::mknodat(folder, os(name), FileType::CharacterDevice, Mode::empty(), 0).map_err(|errno| {
+                let error = self.into.error("mark as removed", path, errno);
+                if errno == Errno::PERM {
+                    error.with_hint("this container forbids device nodes: use `--isolation chroot`")
+                } else {
+                    error
+                }
+            }),
+        }
+    }
+
+    fn opaque(&mut self, path: &LayerPath) -> Result<()> {
+        if self.options.whiteouts == Whiteouts::Apply {
+            return self.remove_lower(path);
+        }
+        let child = path.join(&LayerPath::parse(b"x")?);
+        let folder = self.parent(&child)?;
+        self.mark_opaque(&folder, path)
+    }
+
+    fn mark_opaque(&self, folder: &OwnedFd, path: &LayerPath) -> Result<()> {
+        let name = match self.options.whiteouts {
+            Whiteouts::Overlay => "trusted.overlay.opaque",
+            Whiteouts::UserOverlay => "user.overlay.opaque",
+            Whiteouts::Apply => return Ok(()),
+        };
+        let set = rustix::fs::fsetxattr(folder, name, b"y", XattrFlags::empty());
+        set.map_err(|errno| self.into.error("mark as opaque", path, errno))
+    }
+
+    /// Removes from the folder `path` what this layer has not brought.
+    fn remove_lower(&mut self, path: &LayerPath) -> Result<()> {
+        let Some(folder) = self.into.folder(path)? else { return Ok(()) };
+        let mut lower = Vec::new();
+        let read = |errno| Error::io("read", path.as_path(), std::io::Error::from(errno));
+        for entry in rustix::fs::Dir::read_from(&*folder).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                lower.push(path.child(name)?);
+            }
+        }
+        for child in lower {
+            if !self.own.contains(&child) {
+                self.clear(&folder, &child)?;
+            } else if stat(&folder, child.name().unwrap_or_default()).ok().flatten().is_some_and(|stat| is_folder(&stat)) {
+                self.remove_lower(&child)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, folder: &OwnedFd, path: &LayerPath) -> Result<()> {
+        self.into.forget();
+        remove(folder, path.name().unwrap_or_default()).map_err(|errno| self.into.error("replace", path, errno))
+    }
+}
+
+/// What a file or folder of another layer looks like.
+fn copied_metadata(stat: &rustix::fs::Stat, fd: &OwnedFd) -> Metadata {
+    let mut metadata = Metadata::new(stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, stat.st_mtime);
+    let mut value = vec![0; 64];
+    if let Ok(length) = rustix::fs::fgetxattr(fd, "security.capability", &mut value[..]) {
+        value.truncate(length);
+        metadata.xattrs = Xattrs::from([(b"security.capability".to_vec(), value)]);
+    }
+    metadata
+}
+
+fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn os(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}
+
+fn mode(bits: u32) -> Mode {
+    Mode::from_raw_mode(bits)
+}
+
+fn times(mtime: i64) -> Timestamps {
+    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}

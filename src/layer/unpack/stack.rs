@@ -1,0 +1,123 @@
+//! A stack of unpacked layers seen as the one tree that overlay would show, for looking up single paths.
+//!
+//! Refuses symbolic links on the way: a path is looked up as the layers name it, never resolved.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::layer::LayerPath;
+
+/// Folders of unpacked layers, topmost first.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    roots: Vec<(PathBuf, OwnedFd)>,
+    // For the folder looked up last and those above it: the layers that take part in it, topmost first.
+    chain: Vec<(LayerPath, Vec<usize>)>,
+}
+
+/// Where a path of the stack really is.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// The root of its layer.
+    pub(crate) root: BorrowedFd<'a>,
+    /// What is there.
+    pub(crate) stat: Stat,
+}
+
+impl Stack {
+    pub(crate) fn open(roots: &[PathBuf]) -> Result<Self> {
+        let open = |path: &PathBuf| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno.into()))?;
+            Ok((path.clone(), fd))
+        };
+        let roots = roots.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let all = (0..roots.len()).collect();
+        Ok(Self { roots, chain: vec![(LayerPath::root(), all)] })
+    }
+
+    /// What the stack shows at `path`, if anything.
+    pub(crate) fn find(&mut self, path: &LayerPath) -> Result<Option<Found<'_>>> {
+        let folder = path.parent().unwrap_or_default();
+        let layers = self.folder(&folder)?.to_vec();
+        for layer in layers {
+            if let Some(stat) = self.stat(layer, path)? {
+                return Ok((!is_whiteout(&stat)).then(|| Found { root: self.roots[layer].1.as_fd(), stat }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn folder(&mut self, path: &LayerPath) -> Result<&[usize]> {
+        while self.chain.last().is_some_and(|(known, _)| !path.starts_with(known)) {
+            self.chain.pop();
+        }
+        let known = self.chain.last().map_or(0, |(known, _)| known.components().count());
+        for name in path.components().skip(known) {
+            let Some((parent, layers)) = self.chain.last() else { break };
+            let path = parent.child(name)?;
+            let layers = self.merge(&path, &layers.clone())?;
+            self.chain.push((path, layers));
+        }
+        Ok(self.chain.last().map_or(&[], |(_, layers)| layers))
+    }
+
+    fn merge(&self, path: &LayerPath, parents: &[usize]) -> Result<Vec<usize>> {
+        let mut layers = Vec::new();
+        for &layer in parents {
+            match self.stat(layer, path)? {
+                None => {}
+                Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                    layers.push(layer);
+                    if self.is_opaque(layer, path)? {
+                        break;
+                    }
+                }
+                Some(_) => break,
+            }
+        }
+        Ok(layers)
+    }
+
+    // Only called with a path whose parents are known to be folders of this layer, so nothing is followed.
+    fn stat(&self, layer: usize, path: &LayerPath) -> Result<Option<Stat>> {
+        let (root, fd) = &self.roots[layer];
+        match rustix::fs::statat(fd, relative(path), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(Error::io("examine", root.join(path.as_path()), errno.into())),
+        }
+    }
+
+    fn is_opaque(&self, layer: usize, path: &LayerPath) -> Result<bool> {
+        let (root, fd) = &self.roots[layer];
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(fd, relative(path), flags, Mode::empty());
+        let folder = folder.map_err(|errno| Error::io("open", root.join(path.as_path()), errno.into()))?;
+        Ok(is_opaque(&folder))
+    }
+}
+
+/// A path for the system calls that take one relative to a folder.
+pub(crate) fn relative(path: &LayerPath) -> &OsStr {
+    OsStr::from_bytes(if path.is_root() { b"." } else { path.as_bytes() })
+}
+
+/// Whether overlay takes this for "removed".
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Whether overlay hides what lower layers have in this folder.
+pub(crate) fn is_opaque(folder: impl AsFd) -> bool {
+    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
+        let mut value = [0; 4];
+        rustix::fs::fgetxattr(&folder, *name, &mut value[..]).is_ok_and(|read| value[..read] == *b"y")
+    })
+}
