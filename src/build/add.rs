@@ -16,7 +16,7 @@ use super::stage::Stage;
 use crate::context::{Patterns, Source};
 use crate::dockerfile::{AddSource, AddStep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Tree, decompress_any, is_tar, read_entries};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, TarReader, Tree, read_entries, unwrap_tar};
 
 /// Mode of a file from the web (Dockerfile reference, "ADD").
 const DOWNLOADED: u32 = 0o600;
@@ -101,7 +101,9 @@ fn archive(source: &Source) -> Result<Option<File>> {
     }
     let Some(walked) = source.walk(&Patterns::default())?.next().transpose()? else { return Ok(None) };
     let mut file = walked.open()?;
-    if !is_tar(&mut file) {
+    // A compressed file that is no tar inside is copied as it is, as docker does.
+    let Some((_, tar)) = unwrap_tar(&mut file)? else { return Ok(None) };
+    if TarReader::new(tar).next_entry().is_err() {
         return Ok(None);
     }
     file.seek(SeekFrom::Start(0)).map_err(|error| Error::io("read", walked.context_path().as_path(), error))?;
@@ -126,8 +128,10 @@ fn unpack<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scratch: &Path) -> Re
     let mut view = tree.clone();
     let mut items: BTreeMap<LayerPath, Item> = BTreeMap::new();
     let mut spooled = 0_u64;
-    let file = file.try_clone().map_err(|error| Error::io("read", "archive", error))?;
-    read_entries(decompress_any(Box::new(file))?, |mut entry, content| {
+    let Some((_, tar)) = unwrap_tar(file)? else {
+        return Err(Error::new(ErrorKind::Context, "the file is no archive").with_hint("leave out --unpack"));
+    };
+    read_entries(tar, |mut entry, content| {
         if entry.path.is_root() || rules.exclude.matches(&entry.path) {
             return Ok(());
         }

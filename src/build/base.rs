@@ -79,7 +79,8 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image>
     let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
     let image = runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;
     task.done();
-    Ok(image)
+    let sources = image.layers.into_iter().map(|layer| layer.source).collect();
+    Image::from_parts(image.manifest, &image.media_type, image.config, sources)
 }
 
 fn not_there(reference: &Reference, error: Error) -> Error {

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
-use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Limits, Origin, Tree, decompress, index_layer, read_entries};
-use crate::oci::{ChainId, Compression};
+use crate::layer::unpack::Limits;
+use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, decompress, index_layer, read_entries};
+use crate::oci::ChainId;
 use crate::store::{BlobSource, BlobWriter, LayerData};
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
@@ -132,11 +133,7 @@ fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
     let compression = layer.descriptor.media_type.layer_compression().ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, format!("a layer of type `{}` cannot be read", layer.descriptor.media_type))
     })?;
-    let reader = BufReader::with_capacity(256 * 1024, file);
-    if compression == Compression::None {
-        return Ok(Box::new(reader));
-    }
-    decompress(Box::new(reader), compression)
+    decompress(file, compression)
 }
 
 fn index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {

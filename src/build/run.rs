@@ -191,7 +191,7 @@ fn bind_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: O
 
 /// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
 fn context_copy(session: &Session<'_>, source: &str, scratch: &Path) -> Result<PathBuf> {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     let sources = session.context.sources(source)?;
     let [source] = &sources[..] else { return Err(session.context.no_match(source)) };

@@ -32,7 +32,7 @@ impl Stage {
     pub(super) fn on_image(plan: &Plan, planned: &PlannedStage, base: Option<&Image>) -> Self {
         let mut config = base.map_or_else(|| ImageConfig::scratch(&planned.platform), |image| image.config().clone());
         let inherited = InheritedConfig {
-            env: config.config.env_pairs(),
+            env: config.config.env.iter().map(|pair| split_env(pair)).collect(),
             working_dir: config.config.working_dir.clone(),
             shell: config.config.shell.clone().unwrap_or_default(),
         };
@@ -175,6 +175,11 @@ impl Stage {
         let index = index.and_then(crate::layer::LayerIndex::from_bytes);
         self.filesystem.push(layer, index.as_ref())
     }
+}
+
+fn split_env(pair: &str) -> (String, String) {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    (name.to_owned(), value.to_owned())
 }
 
 fn healthcheck(check: &crate::dockerfile::Healthcheck) -> Healthcheck {
