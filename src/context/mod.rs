@@ -2,10 +2,16 @@
 //!
 //! Refuses tar and hashing: it hands out paths, metadata and open files, in a definite order.
 
+mod filter;
+mod glob;
 mod guard;
 mod ignore;
+mod missing;
 mod pattern;
+mod regexp;
+mod resolve;
 mod source;
+mod tree;
 mod walk;
 
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
@@ -13,3 +19,32 @@ pub use ignore::{Ignore, IgnoreFile};
 pub use pattern::Patterns;
 pub use source::{BuildContext, ContextOptions, Source};
 pub use walk::{Walk, WalkEntry};
+
+use crate::error::{Error, ErrorKind};
+
+/// A path as messages show it: what would move the cursor of a terminal is escaped.
+fn shown(path: &[u8]) -> String {
+    let mut text = String::new();
+    for letter in String::from_utf8_lossy(path).chars() {
+        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+    }
+    text
+}
+
+/// The path changed between two looks at it.
+fn changed(path: &[u8]) -> Error {
+    Error::new(ErrorKind::Context, format!("`{}` changed while it was read", shown(path)))
+        .with_hint("wait until nothing writes to the build context, then run the same command again")
+}
+
+/// The path cannot be read.
+fn unreadable(path: &[u8], error: std::io::Error) -> Error {
+    let path = if path.is_empty() { ".".to_owned() } else { shown(path) };
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Error::new(ErrorKind::Context, format!("`{path}` cannot be read")).with_hint(
+            format!("make it readable with `chmod u+rX {path}`, or leave it out with a line `{path}` in .dockerignore"),
+        ),
+        _ => Error::new(ErrorKind::Context, format!("cannot read `{path}`")),
+    }
+    .with_source(error)
+}

@@ -1,7 +1,20 @@
-//! Sources.
-use std::path::Path;
+//! The sources of COPY and ADD: from a pattern to what it names in the build context.
+//!
+//! Refuses to leave the root: `..` and absolute paths are cleaned to it, and links are resolved as if it were `/`.
+//!
+//! Source: BuildKit, `dispatchCopy` and `docopy` (wildcards allowed and allowed to match nothing, links followed), fsutil
+//! `copy.go` (`ResolveWildcards`). One thing differs: a class such as `[^a]` never takes a `/` here.
 
-use super::{IgnoreFile, Patterns, Walk};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::filter::Filter;
+use super::glob::{Glob, has_wildcards};
+use super::ignore::Reason;
+use super::pattern::Verdict;
+use super::resolve::{Found, Missing, Place, Resolver};
+use super::tree::{Folder, Form, Hint, Identity, Status};
+use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath, Metadata};
 
@@ -14,58 +27,270 @@ pub struct ContextOptions {
     pub sdk: bool,
 }
 
-/// A folder that COPY and ADD take from.
+/// A folder that COPY and ADD take from. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct BuildContext {}
+pub struct BuildContext {
+    path: Arc<PathBuf>,
+    root: Arc<Folder>,
+    ignore: Arc<Ignore>,
+}
+
+/// One thing that a source names: a folder, or a file, device or pipe. Links on the way to it, and it itself if it was one, have
+/// been resolved inside the root.
+#[derive(Debug, Clone)]
+pub struct Source {
+    root: Arc<Folder>,
+    ignore: Arc<Ignore>,
+    /// As matched: the last component is its name in a destination folder.
+    path: LayerPath,
+    /// Without links.
+    resolved: LayerPath,
+    kind: Kind,
+    metadata: Metadata,
+    at: At,
+    include: Option<Arc<Patterns>>,
+}
+
+#[derive(Debug, Clone)]
+enum At {
+    Folder { identity: Identity, verdict: Verdict },
+    Leaf { folder: Arc<Folder>, status: Status },
+}
+
+/// What a pattern names.
+#[derive(Debug, Default)]
+struct Matches {
+    sources: Vec<Source>,
+    /// The first that the pattern names but the ignore rules leave out.
+    left_out: Option<(LayerPath, Reason)>,
+}
 
 impl BuildContext {
-    /// Opens the folder at `root`.
-    pub fn open(_root: &Path, _options: ContextOptions) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unsupported, "context"))
+    /// Opens the folder at `root`, which may be a link.
+    pub fn open(root: &Path, options: ContextOptions) -> Result<Self> {
+        let ignore = Ignore::parse(options.ignore.as_ref(), options.sdk)?;
+        let folder = Folder::open(root).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Error::new(ErrorKind::NotFound, format!("`{}` is not a folder", root.display()))
+                    .with_source(error)
+                    .with_hint("name the folder that holds what the Dockerfile copies")
+            }
+            _ => Error::io("open", root, error),
+        })?;
+        Ok(Self { path: Arc::new(root.to_owned()), root: Arc::new(folder), ignore: Arc::new(ignore) })
     }
 
-    /// What one source of COPY or ADD names, in sorted order. Empty only where the pattern has wildcards and nothing
-    /// matches, which BuildKit lets pass (`AllowEmptyWildcard`); [`no_match`](Self::no_match) makes an error of it.
-    pub fn sources(&self, _pattern: &str) -> Result<Vec<Source>> {
-        Err(Error::new(ErrorKind::Unsupported, "context"))
+    /// The folder, as given.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// What one source of COPY or ADD with `--parents` names: folders, of which the walk gives what the pattern includes,
-    /// with the folders above it, relative to the pivot (`/./`).
-    pub fn sources_with_parents(&self, _pattern: &str) -> Result<Vec<Source>> {
-        Err(Error::new(ErrorKind::Unsupported, "context"))
+    /// What a source of COPY or ADD names, in sorted order. A link that a pattern names is followed, as docker does.
+    ///
+    /// A path without wildcards that is not there, or left out, is an error of kind [`Context`](ErrorKind::Context). Wildcards that
+    /// match nothing give an empty list, as in BuildKit (`AllowEmptyWildcard`); [`no_match`](Self::no_match) makes an error of it.
+    pub fn sources(&self, pattern: &str) -> Result<Vec<Source>> {
+        Ok(self.matches(pattern)?.sources)
     }
 
-    /// The error that says why `pattern` matches nothing: missing, or left out and by which rule; with names that are close.
-    pub fn no_match(&self, _pattern: &str) -> Error {
-        Error::new(ErrorKind::Unsupported, "context")
+    /// What a source of COPY or ADD with `--parents` names. A folder's walk then gives only what the pattern after the pivot
+    /// `/./` matches (by the rules of ignore files, `**` included), with the folders above it, relative to the pivot.
+    pub fn sources_with_parents(&self, pattern: &str) -> Result<Vec<Source>> {
+        let (pivot, below) = pattern.split_once("/./").unwrap_or(("/", pattern));
+        let below = LayerPath::clean(below)?;
+        if !has_wildcards(pattern.as_bytes()) {
+            let whole = LayerPath::clean(pivot)?.join(&below);
+            self.resolver().resolve(&whole).map_err(|why| self.missing(pattern, why))?;
+        }
+        let text = String::from_utf8_lossy(below.as_bytes()).into_owned();
+        let include = (!below.is_root()).then(|| Patterns::parse([text.as_str()])).transpose()?.map(Arc::new);
+        let mut sources = self.sources(pivot)?;
+        sources.iter_mut().for_each(|source| source.include = include.clone());
+        Ok(sources)
+    }
+
+    /// The error that says why `pattern` matches nothing: not there, or left out and by which rule; with close names as hint.
+    pub fn no_match(&self, pattern: &str) -> Error {
+        match self.matches(pattern) {
+            Err(error) => error,
+            Ok(Matches { left_out: Some((path, reason)), .. }) => self.missing(pattern, Missing::LeftOut { path, reason }),
+            Ok(_) => Error::new(ErrorKind::Context, format!("`{pattern}` matches nothing in the build context"))
+                .with_hint(format!("sources are relative to `{}`; `*` stays within one folder", self.path.display())),
+        }
+    }
+
+    fn matches(&self, pattern: &str) -> Result<Matches> {
+        let path =
+            LayerPath::clean(pattern).map_err(|error| error.wrap(format!("`{}` is not a source", pattern.escape_debug())))?;
+        let resolver = self.resolver();
+        let wild = path.components().position(has_wildcards);
+        let literal = path.components().take(wild.unwrap_or(usize::MAX)).collect::<Vec<_>>().join(&b'/');
+        let literal = LayerPath::parse(literal)?;
+        let found = resolver.resolve(&literal).map_err(|why| self.missing(pattern, why))?;
+        let Some(wild) = wild else {
+            let mut matches = Matches::default();
+            self.take(&mut matches, literal, found)?;
+            return match matches.left_out {
+                Some((path, reason)) => Err(self.missing(pattern, Missing::LeftOut { path, reason })),
+                None => Ok(matches),
+            };
+        };
+        let globs = path.components().skip(wild).map(Glob::parse).collect::<std::result::Result<Vec<_>, _>>().map_err(|_| {
+            Error::new(ErrorKind::Context, format!("`{pattern}` is not a pattern"))
+                .with_hint("a `[` needs its `]`; to mean the character itself, write `[[]`")
+        })?;
+        let mut matches = Matches::default();
+        match found {
+            Found::Folder(place) => self.expand(&resolver, pattern, &place, &globs, &mut matches)?,
+            // A file holds nothing that a pattern could match.
+            Found::Leaf { .. } => {}
+        }
+        Ok(matches)
+    }
+
+    /// Adds what `globs` match in the folder `place`, one level a glob. Links are not followed on the way, only at the end.
+    fn expand(&self, resolver: &Resolver<'_>, pattern: &str, place: &Place, globs: &[Glob], matches: &mut Matches) -> Result<()> {
+        let Some((glob, below)) = globs.split_first() else { return Ok(()) };
+        let names = place.folder.names().map_err(|error| unreadable(place.path.as_bytes(), error))?;
+        for name in names.iter().filter(|name| glob.matches(&name.bytes)) {
+            if !below.is_empty() && name.hint == Hint::Other {
+                continue;
+            }
+            let path = place.path.child(&name.bytes)?;
+            let found = match resolver.look(place, &name.bytes) {
+                Ok(Some(found)) => found,
+                Ok(None) if below.is_empty() => match resolver.resolve(&path) {
+                    Ok(found) => found,
+                    Err(why) => return Err(self.missing(&path.to_string()[1..], why)),
+                },
+                Ok(None) => continue,
+                Err(Missing::LeftOut { path, reason }) => {
+                    matches.left_out.get_or_insert((path, reason));
+                    continue;
+                }
+                Err(Missing::NotThere { .. }) => continue,
+                Err(why) => return Err(self.missing(pattern, why)),
+            };
+            match found {
+                Found::Folder(place) if !below.is_empty() => self.expand(resolver, pattern, &place, below, matches)?,
+                found if below.is_empty() => self.take(matches, path, found)?,
+                Found::Folder(_) | Found::Leaf { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what was found, unless it is a folder that is left out and of which nothing was taken back.
+    fn take(&self, matches: &mut Matches, path: LayerPath, found: Found) -> Result<()> {
+        let (root, ignore) = (self.root.clone(), self.ignore.clone());
+        let source = match found {
+            Found::Folder(place) => {
+                let status = place.folder.own_status().map_err(|error| unreadable(place.path.as_bytes(), error))?;
+                let at = At::Folder { identity: status.identity, verdict: place.verdict };
+                Source {
+                    root,
+                    ignore,
+                    path,
+                    resolved: place.path,
+                    kind: Kind::Directory,
+                    metadata: metadata(&status),
+                    at,
+                    include: None,
+                }
+            }
+            Found::Leaf { folder, path: resolved, status } => {
+                // Sockets are no source, as if they were not there.
+                let Some(kind) = status.kind() else { return Ok(()) };
+                let metadata = metadata(&status);
+                Source { root, ignore, path, resolved, kind, metadata, at: At::Leaf { folder, status }, include: None }
+            }
+        };
+        match source.left_out()? {
+            Some(reason) => _ = matches.left_out.get_or_insert((source.resolved, reason)),
+            None => matches.sources.push(source),
+        }
+        Ok(())
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(&self.root, &self.ignore)
+    }
+
+    fn missing(&self, pattern: &str, why: Missing) -> Error {
+        missing::explain(&self.path, pattern, why)
     }
 }
 
-/// One thing that a source pattern names: a folder, or a file, link or device. Symbolic links on the way to it, and it itself,
-/// have been resolved inside the root.
-#[derive(Debug, Clone)]
-pub struct Source {}
+fn metadata(status: &Status) -> Metadata {
+    Metadata::new(status.mode, status.uid, status.gid, status.mtime.0)
+}
 
 impl Source {
-    /// Where it is in the build context, as matched: its last component is the name it has in a destination folder.
+    /// Where it is in the build context, as matched: its last component is its name in a destination folder.
     pub fn path(&self) -> &LayerPath {
-        unimplemented!()
+        &self.path
     }
 
-    /// What it is.
+    /// Where it is in the build context once links are resolved.
+    pub fn resolved(&self) -> &LayerPath {
+        &self.resolved
+    }
+
+    /// What it is: a folder, file, device or pipe.
     pub fn kind(&self) -> &Kind {
-        unimplemented!()
+        &self.kind
     }
 
-    /// Its mode, owner and time.
+    /// Its mode, owner and time, as the file system has them.
     pub fn metadata(&self) -> &Metadata {
-        unimplemented!()
+        &self.metadata
     }
 
     /// Of a folder, all that it holds but not the folder itself; of anything else, one entry with the empty path.
     /// What `exclude` matches is left out (`--exclude`).
-    pub fn walk(&self, _exclude: &Patterns) -> Result<Walk> {
-        Err(Error::new(ErrorKind::Unsupported, "context"))
+    pub fn walk(&self, exclude: &Patterns) -> Result<Walk> {
+        let filter = Filter { ignore: self.ignore.clone(), include: self.include.clone(), exclude: Arc::new(exclude.clone()) };
+        match &self.at {
+            At::Folder { identity, verdict } => {
+                let verdicts = filter.source(verdict.clone());
+                Walk::of_folder(&self.resolved, self.reopen(*identity)?, verdicts, filter)
+            }
+            At::Leaf { folder, status } => {
+                let name = self.resolved.name().unwrap_or_default();
+                Walk::of_leaf(&self.resolved, folder.clone(), name, status.clone(), filter)
+            }
+        }
+    }
+
+    /// Opens the folder again, component by component: holding all folders that a pattern names could be too many.
+    fn reopen(&self, identity: Identity) -> Result<Folder> {
+        let failed = |error: std::io::Error| unreadable(self.resolved.as_bytes(), error);
+        let mut folder = self.root.open_child(b".").map_err(failed)?;
+        for name in self.resolved.components() {
+            folder = folder.open_child(name).map_err(failed)?;
+        }
+        if folder.own_status().map_err(failed)?.identity != identity {
+            return Err(changed(self.resolved.as_bytes()));
+        }
+        Ok(folder)
+    }
+
+    /// Why it is not in the build context although it is in the folder: a folder that is left out is there only for what was
+    /// taken back in it.
+    fn left_out(&self) -> Result<Option<Reason>> {
+        let At::Folder { verdict, .. } = &self.at else { return Ok(None) };
+        if !verdict.is_match() || self.walk(&Patterns::default())?.next().transpose()?.is_some() {
+            return Ok(None);
+        }
+        let parent = self
+            .resolved
+            .ancestors()
+            .fold(self.ignore.patterns().root(), |verdict, folder| self.ignore.patterns().folder(folder.as_bytes(), &verdict));
+        Ok(self.ignore.line_for(self.resolved.as_bytes(), &parent))
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        matches!(&self.at, At::Leaf { status, .. } if status.form == Form::File)
     }
 }

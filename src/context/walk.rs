@@ -1,17 +1,220 @@
-//! Walk.
+//! The walk of a source: one entry after the other, a folder before what it holds, siblings in byte order.
+//!
+//! Holds one folder's names a level, never the tree, and a bounded number of open folders however deep the tree is. Refuses to
+//! follow links, to read a folder that cannot be read, and files that change while they are read.
+
+use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
+use std::sync::Arc;
 
+use super::filter::{Filter, Verdicts};
+use super::tree::{self, Folder, Form, Hint, Identity, Name, Status};
+use super::{changed, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Entry, LayerPath};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
-/// Entries of a source, a folder before what it holds, siblings in byte order.
+/// How many folders of the way down stay open; those above are opened again from below when the walk comes back to them.
+const OPEN_FOLDERS: usize = 32;
+
+/// The one extended attribute that docker puts into a layer.
+const CAPABILITY: &str = "security.capability";
+
+/// Entries of a source: an iterator that ends after its first error.
 #[derive(Debug)]
-pub struct Walk {}
+pub struct Walk {
+    /// Where the source is in the build context.
+    base: Arc<LayerPath>,
+    filter: Filter,
+    levels: Vec<Level>,
+    /// The path of the deepest level in the build context.
+    path: Vec<u8>,
+    ready: VecDeque<WalkEntry>,
+    sockets: Vec<LayerPath>,
+}
+
+/// A folder on the way down.
+#[derive(Debug)]
+struct Level {
+    /// `None` where it was closed for those below.
+    folder: Option<Arc<Folder>>,
+    identity: Identity,
+    names: std::vec::IntoIter<Name>,
+    verdicts: Verdicts,
+    /// The folder's own entry where it enters the image only if something in it does.
+    pending: Option<WalkEntry>,
+    /// The length of its path.
+    length: usize,
+}
+
+/// One entry of a walk. That of a regular file holds its folder open: keep few of them.
+#[derive(Debug)]
+pub struct WalkEntry {
+    /// Path relative to the source, kind (never a hard link), and mode, owner and time as the file system has them. docker
+    /// gives what comes from a build context to 0:0 where no owner is asked for.
+    pub entry: Entry,
+    base: Arc<LayerPath>,
+    /// Of a regular file, the folder that holds it and its name there.
+    place: Option<(Arc<Folder>, Box<[u8]>)>,
+    status: Status,
+}
 
 impl Walk {
-    /// Sockets that were left out so far: they mean nothing in an image.
+    /// What is in `folder`, which is at `base` in the build context.
+    pub(super) fn of_folder(base: &LayerPath, folder: Folder, verdicts: Verdicts, filter: Filter) -> Result<Self> {
+        let mut walk = Self::empty(base, filter);
+        let read = || Ok((folder.own_status()?.identity, folder.names()?));
+        let (identity, names) = read().map_err(|error| unreadable(base.as_bytes(), error))?;
+        let length = walk.path.len();
+        let names = names.into_iter();
+        walk.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, verdicts, pending: None, length });
+        Ok(walk)
+    }
+
+    /// The one entry of a source that is no folder.
+    pub(super) fn of_leaf(path: &LayerPath, folder: Arc<Folder>, name: &[u8], status: Status, filter: Filter) -> Result<Self> {
+        let mut walk = Self::empty(path, filter);
+        if walk.filter.takes_source(name) {
+            let entry = WalkEntry::new(&walk.base, LayerPath::root(), folder, name.into(), status)?;
+            walk.ready.extend(entry);
+        }
+        Ok(walk)
+    }
+
+    fn empty(base: &LayerPath, filter: Filter) -> Self {
+        Self {
+            base: Arc::new(base.clone()),
+            filter,
+            levels: Vec::new(),
+            path: base.as_bytes().to_vec(),
+            ready: VecDeque::new(),
+            sockets: Vec::new(),
+        }
+    }
+
+    /// Sockets that were left out so far, by their path in the build context: they mean nothing in an image.
     pub fn skipped_sockets(&self) -> &[LayerPath] {
-        &[]
+        &self.sockets
+    }
+
+    /// Takes the next name of the deepest level; `false` at the end of the walk.
+    fn step(&mut self) -> Result<bool> {
+        let Some(level) = self.levels.last_mut() else { return Ok(false) };
+        self.path.truncate(level.length);
+        match level.names.next() {
+            Some(name) => self.visit(name)?,
+            None => self.leave()?,
+        }
+        Ok(true)
+    }
+
+    fn visit(&mut self, name: Name) -> Result<()> {
+        let Some((level, folder)) = self.levels.last().and_then(|level| Some((level, level.folder.clone()?))) else {
+            return Ok(());
+        };
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(&name.bytes);
+        if name.hint == Hint::Folder {
+            return self.enter(&folder, name.bytes);
+        }
+        if name.hint != Hint::Unknown && !self.filter.takes_leaf(&self.path, self.relative(), &level.verdicts) {
+            return Ok(());
+        }
+        let Some(status) = there(folder.status(&name.bytes)).map_err(|error| unreadable(&self.path, error))? else {
+            return Ok(());
+        };
+        match (status.form, name.hint) {
+            (Form::Folder, Hint::Unknown) => return self.enter(&folder, name.bytes),
+            (Form::Folder, _) => return Err(changed(&self.path)),
+            (_, Hint::Unknown) if !self.filter.takes_leaf(&self.path, self.relative(), &level.verdicts) => return Ok(()),
+            (Form::Socket, _) => {
+                self.sockets.push(LayerPath::parse(&self.path)?);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let path = LayerPath::parse(self.relative())?;
+        if let Some(entry) = WalkEntry::new(&self.base, path, folder, name.bytes, status)? {
+            self.ready.extend(self.levels.iter_mut().filter_map(|level| level.pending.take()));
+            self.ready.push_back(entry);
+        }
+        Ok(())
+    }
+
+    /// Goes down into the folder at `self.path`, unless nothing in it can be wanted.
+    fn enter(&mut self, parent: &Arc<Folder>, name: Box<[u8]>) -> Result<()> {
+        let Some(level) = self.levels.last() else { return Ok(()) };
+        let Some(verdicts) = self.filter.folder(&self.path, self.relative(), &level.verdicts) else { return Ok(()) };
+        let folder = match parent.open_child(&name) {
+            Ok(folder) => folder,
+            Err(error) => return self.not_entered(&verdicts, error),
+        };
+        if self.filter.is_virtual_environment(&folder) {
+            return Ok(());
+        }
+        let read = || Ok((folder.own_status()?, folder.names()?));
+        let (status, names) = match read() {
+            Ok(read) => read,
+            Err(error) => return self.not_entered(&verdicts, error),
+        };
+        let identity = status.identity;
+        let path = LayerPath::parse(self.relative())?;
+        let mut pending = WalkEntry::new(&self.base, path, parent.clone(), name, status)?;
+        if verdicts.taken {
+            self.ready.extend(self.levels.iter_mut().filter_map(|level| level.pending.take()));
+            self.ready.extend(pending.take());
+        }
+        if let Some(above) = self.levels.len().checked_sub(OPEN_FOLDERS) {
+            self.levels[above].folder = None;
+        }
+        let (length, names) = (self.path.len(), names.into_iter());
+        self.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, verdicts, pending, length });
+        Ok(())
+    }
+
+    /// A folder that could not be opened: gone, swapped for something else, or not to be read.
+    fn not_entered(&self, verdicts: &Verdicts, error: io::Error) -> Result<()> {
+        use rustix::io::Errno;
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Ok(()),
+            Some(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => Err(changed(&self.path)),
+            // What is left out anyway need not be readable: moby looks away as well.
+            Some(Errno::ACCESS | Errno::PERM) if !verdicts.taken => Ok(()),
+            _ => Err(unreadable(&self.path, error)),
+        }
+    }
+
+    /// Goes back up to the folder above, which is opened again where it was closed.
+    fn leave(&mut self) -> Result<()> {
+        let Some(left) = self.levels.pop() else { return Ok(()) };
+        let Some(above) = self.levels.last_mut() else { return Ok(()) };
+        if let (None, Some(folder)) = (&above.folder, left.folder) {
+            let at = &self.path[..above.length];
+            let reopened = folder.open_parent().map_err(|error| unreadable(at, error))?;
+            let status = reopened.own_status().map_err(|error| unreadable(at, error))?;
+            if status.identity != above.identity {
+                return Err(changed(at));
+            }
+            above.folder = Some(Arc::new(reopened));
+        }
+        Ok(())
+    }
+
+    /// `self.path` seen from the source.
+    fn relative(&self) -> &[u8] {
+        let base = self.base.as_bytes().len();
+        let relative = &self.path[base..];
+        relative.strip_prefix(b"/").unwrap_or(relative)
+    }
+}
+
+/// `None` of what vanished since its folder was listed: moby takes it as never there.
+fn there(status: io::Result<Status>) -> io::Result<Option<Status>> {
+    match status {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        status => status.map(Some),
     }
 }
 
@@ -19,30 +222,70 @@ impl Iterator for Walk {
     type Item = Result<WalkEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        None
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Some(Ok(entry));
+            }
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.levels.clear();
+                    return Some(Err(error));
+                }
+            }
+        }
     }
-}
-
-/// One entry of a walk.
-#[derive(Debug)]
-pub struct WalkEntry {
-    /// Path relative to the source, kind (never a hard link), mode, owner and time as the file system has them.
-    pub entry: Entry,
 }
 
 impl WalkEntry {
-    /// Opens a regular file for reading. It is the very file that the entry was made from, or an error.
+    /// `None` of a link that vanished.
+    fn new(base: &Arc<LayerPath>, path: LayerPath, folder: Arc<Folder>, name: Box<[u8]>, status: Status) -> Result<Option<Self>> {
+        let kind = match status.kind() {
+            Some(kind) => kind,
+            None => match folder.link_text(&name) {
+                Ok(target) => Kind::Symlink { target },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(changed(base.join(&path).as_bytes())),
+                Err(error) => return Err(unreadable(base.join(&path).as_bytes(), error)),
+            },
+        };
+        let metadata = Metadata::new(status.mode, status.uid, status.gid, status.mtime.0);
+        // A folder's entry may wait on every level of a deep tree: it must not hold another folder open.
+        let place = (status.form == Form::File).then_some((folder, name));
+        Ok(Some(Self { entry: Entry { path, kind, metadata }, base: base.clone(), place, status }))
+    }
+
+    /// Where the entry is in the build context, for messages and for the secret guard.
+    pub fn context_path(&self) -> LayerPath {
+        self.base.join(&self.entry.path)
+    }
+
+    /// Opens a regular file for reading. It is the very file that the entry was made from, with its size and time: anything
+    /// else is an error of kind [`Context`](ErrorKind::Context).
     pub fn open(&self) -> Result<File> {
-        Err(Error::new(ErrorKind::Unsupported, "context"))
+        let path = || self.context_path();
+        let Some((folder, name)) = &self.place else {
+            return Err(Error::new(ErrorKind::Context, format!("`{}` is not a regular file", shown(path().as_bytes()))));
+        };
+        let file = tree::open_file(folder, name).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => unreadable(path().as_bytes(), error),
+            _ => changed(path().as_bytes()).with_source(error),
+        })?;
+        self.check_unchanged(&file)?;
+        Ok(file)
     }
 
-    /// Checks, after the last byte was read, that size and time are still those of the entry.
-    pub fn check_unchanged(&self, _file: &File) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "context"))
+    /// Checks, after the last byte was read, that `file` still has the size and time of the entry.
+    pub fn check_unchanged(&self, file: &File) -> Result<()> {
+        let path = || self.context_path();
+        let now = tree::status_of(file).map_err(|error| unreadable(path().as_bytes(), error))?;
+        if now.same_content(&self.status) { Ok(()) } else { Err(changed(path().as_bytes())) }
     }
 
-    /// Where the entry is in the build context, for messages and the secret guard.
-    pub fn context_path(&self) -> &LayerPath {
-        unimplemented!()
+    /// The extended attributes of the opened `file` that docker puts into a layer: file capabilities.
+    pub fn xattrs(&self, file: &File) -> Result<Xattrs> {
+        let value = tree::xattr(file, CAPABILITY).map_err(|error| unreadable(self.context_path().as_bytes(), error))?;
+        Ok(value.map(|value| (CAPABILITY.into(), value)).into_iter().collect())
     }
 }

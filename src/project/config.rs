@@ -237,7 +237,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn mode_and_symbolic_link_of_the_file_are_kept() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
         let (folder, file) = config("{}");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
         let project = tempfile::tempdir().unwrap();

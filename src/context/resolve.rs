@@ -1,0 +1,169 @@
+//! From a path to a file, as `chroot` would resolve it: the context's root is `/`, and links stay below it.
+//!
+//! Refuses paths that the ignore rules leave out, and more than 255 links (containerd's `fs.RootPath`).
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use super::filter::Filter;
+use super::ignore::Reason;
+use super::pattern::Verdict;
+use super::tree::{Folder, Form, Status};
+use super::{Ignore, unreadable};
+use crate::error::Error;
+use crate::layer::LayerPath;
+
+const LINKS: usize = 255;
+
+/// An open folder of the build context.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) folder: Arc<Folder>,
+    /// Without links.
+    pub(super) path: LayerPath,
+    pub(super) verdict: Verdict,
+}
+
+/// What is at a path.
+#[derive(Debug)]
+pub(super) enum Found {
+    Folder(Place),
+    /// A file, device, pipe or socket, with the folder that holds it.
+    Leaf {
+        folder: Arc<Folder>,
+        path: LayerPath,
+        status: Status,
+    },
+}
+
+/// Why nothing is at a path.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// The folder has no such name.
+    NotThere {
+        place: Place,
+        name: Vec<u8>,
+        link: Option<LayerPath>,
+    },
+    LeftOut {
+        path: LayerPath,
+        reason: Reason,
+    },
+    /// What should hold the rest of the path is no folder.
+    NotAFolder(LayerPath),
+    TooManyLinks,
+    Failed(Error),
+}
+
+impl From<Error> for Missing {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Resolves paths below one root.
+#[derive(Debug)]
+pub(super) struct Resolver<'a> {
+    root: &'a Arc<Folder>,
+    filter: Filter,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(root: &'a Arc<Folder>, ignore: &Arc<Ignore>) -> Self {
+        Self { root, filter: Filter { ignore: ignore.clone(), ..Filter::default() } }
+    }
+
+    fn ignore(&self) -> &Ignore {
+        &self.filter.ignore
+    }
+
+    /// The context's root.
+    fn top(&self) -> Place {
+        Place { folder: self.root.clone(), path: LayerPath::root(), verdict: self.ignore().patterns().root() }
+    }
+
+    /// What is at `path`, links followed.
+    pub(super) fn resolve(&self, path: &LayerPath) -> Result<Found, Missing> {
+        let mut ahead: VecDeque<Vec<u8>> = path.components().map(<[u8]>::to_vec).collect();
+        let mut places = vec![self.top()];
+        let mut links = 0;
+        let mut last_link = None;
+        while let Some(name) = ahead.pop_front() {
+            if name == b".." {
+                places.truncate((places.len() - 1).max(1));
+                continue;
+            }
+            let Some(place) = places.last() else { break };
+            let found = self.look(place, &name).map_err(|why| match why {
+                Missing::NotThere { place, name, .. } => Missing::NotThere { place, name, link: last_link.clone() },
+                other => other,
+            })?;
+            match found {
+                Some(Found::Folder(place)) => places.push(place),
+                Some(Found::Leaf { path, .. }) if ahead.iter().any(|name| name != b"..") => {
+                    return Err(Missing::NotAFolder(path));
+                }
+                Some(leaf) => return Ok(leaf),
+                None => {
+                    links += 1;
+                    if links > LINKS {
+                        return Err(Missing::TooManyLinks);
+                    }
+                    let link = place.path.child(&name)?;
+                    let text = place.folder.link_text(&name).map_err(|error| unreadable(link.as_bytes(), error))?;
+                    last_link = Some(link);
+                    if text.starts_with(b"/") {
+                        places.truncate(1);
+                    }
+                    let components = text.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+                    for name in components.rev() {
+                        ahead.push_front(name.to_vec());
+                    }
+                }
+            }
+        }
+        Ok(Found::Folder(places.pop().unwrap_or_else(|| self.top())))
+    }
+
+    /// What `name` is in the folder `place`; `None` of a link that is not left out.
+    pub(super) fn look(&self, place: &Place, name: &[u8]) -> Result<Option<Found>, Missing> {
+        let path = place.path.child(name)?;
+        let status = match place.folder.status(name) {
+            Ok(status) => status,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) => {
+                return Err(Missing::NotThere { place: place.clone(), name: name.to_vec(), link: None });
+            }
+            Err(error) => return Err(unreadable(path.as_bytes(), error).into()),
+        };
+        if status.form == Form::Folder {
+            return self.enter(place, name, path).map(Found::Folder).map(Some);
+        }
+        if self.ignore().patterns().leaf(path.as_bytes(), &place.verdict)
+            && let Some(reason) = self.ignore().line_for(path.as_bytes(), &place.verdict)
+        {
+            return Err(Missing::LeftOut { path, reason });
+        }
+        if status.form == Form::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(Found::Leaf { folder: place.folder.clone(), path, status }))
+    }
+
+    fn enter(&self, place: &Place, name: &[u8], path: LayerPath) -> Result<Place, Missing> {
+        if let Some(reason) = self.ignore().sdk_excludes(path.as_bytes()) {
+            return Err(Missing::LeftOut { path, reason });
+        }
+        let Some(verdict) = self.filter.ignored_folder(path.as_bytes(), &place.verdict) else {
+            let reason = self.ignore().line_for(path.as_bytes(), &place.verdict);
+            let reason = reason.unwrap_or(Reason::Sdk("it is left out"));
+            return Err(Missing::LeftOut { path, reason });
+        };
+        let folder = place.folder.open_child(name).map_err(|error| unreadable(path.as_bytes(), error))?;
+        if self.filter.is_virtual_environment(&folder) {
+            let reason = Reason::Sdk("the SDK leaves virtual environments out of the image");
+            return Err(Missing::LeftOut { path, reason });
+        }
+        Ok(Place { folder: Arc::new(folder), path, verdict })
+    }
+}
