@@ -1,66 +1,123 @@
 //! An embedded registry: the push, pull, content discovery and content management parts of the OCI distribution
 //! specification 1.1.1, over plain HTTP, with the data in one plain folder.
 //!
+//! ```no_run
+//! # async fn serve() -> mpimg::Result<()> {
+//! let registry = mpimg::serve::Registry::open(Default::default())?;
+//! let server = registry.bind("127.0.0.1:0").await?;
+//! let addr = server.addr();
+//! server.run(std::future::pending()).await
+//! # }
+//! ```
+//!
+//! For tests of programs that talk to registries it can ask for users or tokens ([`AuthOptions`]), play faults ([`Fault`]) and
+//! tell every request ([`Served`]).
+//!
 //! Refuses TLS, replication and garbage collection of whole images: it serves a developer's machine and tests.
 
 mod auth;
+mod blobs;
+mod connection;
+mod discovery;
+mod disk;
+mod exchange;
 mod fault;
+mod gate;
+mod index;
+mod manifest;
+mod manifests;
 mod options;
+mod range;
+mod refusal;
+mod repository;
+mod route;
+mod server;
+mod session;
+mod token;
+mod uploads;
 
-use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use auth::{AuthOptions, AuthScheme, User};
 pub use fault::{Answer, Fault, RequestInfo, Served};
 pub use options::{FaultHook, LogHook, RegistryOptions};
+pub use server::Server;
 
+use self::disk::Disk;
+use self::gate::Gate;
+use self::refusal::Refusal;
+use self::session::Sessions;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A registry: its data and its rules. Cheap to clone.
+/// A registry: its data and its rules. Cheap to clone; the folder is free again when the last clone and server are gone.
 #[derive(Debug, Clone)]
-pub struct Registry {
+pub struct Registry(Arc<App>);
+
+#[derive(Debug)]
+struct App {
     options: RegistryOptions,
+    disk: Disk,
+    sessions: Sessions,
+    gate: Option<Gate>,
+    requests: AtomicU64,
 }
 
 impl Registry {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, or makes it, and removes what a killed registry left behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`] if the folder holds something else or another registry has it open; [`ErrorKind::NotFound`] if it is
+    /// to be served read-only and is no registry's; [`ErrorKind::Io`] if it cannot be read or written.
     pub fn open(options: RegistryOptions) -> Result<Self> {
-        Ok(Self { options })
+        let disk = Disk::open(options.dir.as_deref(), options.read_only, options.durable)?;
+        if !options.read_only {
+            disk.remove_expired_uploads(options.upload_expiry)?;
+        }
+        let gate = options.auth.clone().map(Gate::new);
+        Ok(Self(Arc::new(App { options, disk, sessions: Sessions::default(), gate, requests: AtomicU64::new(0) })))
     }
 
     /// The folder that holds the data.
     pub fn dir(&self) -> &Path {
-        self.options.dir.as_deref().unwrap_or(Path::new(""))
+        self.0.disk.root()
+    }
+
+    /// How many requests have come in.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// The names of all repositories in the order of their bytes, such as `mp/nsx`.
+    pub fn repositories(&self) -> Result<Vec<String>> {
+        Ok(self.0.disk.repository_names()?.iter().map(|name| name.as_str().to_owned()).collect())
     }
 
     /// Listens on `addr` (`HOST:PORT`; port 0 takes a free one). Requests are answered once [`Server::run`] is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Network`] if the address cannot be bound.
     pub async fn bind(&self, addr: impl tokio::net::ToSocketAddrs) -> Result<Server> {
-        let _ = addr;
-        Err(Error::new(ErrorKind::Unsupported, "not yet"))
+        Server::bind(self.0.clone(), addr).await
     }
 }
 
-/// A registry that listens.
-#[derive(Debug)]
-pub struct Server {
-    addr: SocketAddr,
+/// Starts `work` at once on a thread that may wait for the disk; the answer is ready when it is done.
+fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> impl Future<Output = Result<T, Refusal>> + Send {
+    let running = tokio::task::spawn_blocking(work);
+    async move { Ok(running.await.map_err(died)??) }
 }
 
-impl Server {
-    /// The address it is bound to, with the real port.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
+/// Runs `work` to its end, whatever becomes of the request that waits for it.
+async fn in_task<T: Send + 'static>(work: impl Future<Output = Result<T, Refusal>> + Send + 'static) -> Result<T, Refusal> {
+    tokio::spawn(work).await.map_err(died)?
+}
 
-    /// Addresses under which clients reach it: [`Server::addr`] itself, or, where it listens on every interface, this machine's
-    /// address towards the network first and the loopback address last.
-    pub fn reachable_addrs(&self) -> Vec<SocketAddr> {
-        vec![self.addr]
-    }
-
-    /// Answers requests until `shutdown` is ready; then lets those under way finish within [`RegistryOptions::grace`].
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        shutdown.await;
-        Ok(())
-    }
+fn died(error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Interrupted, "the registry's work was broken off").with_source(error)
 }

@@ -1,0 +1,317 @@
+//! One request and its answer: faults, access, the endpoint, the log.
+//!
+//! Refuses to know what the endpoints do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use oci_spec::distribution::ErrorCode;
+use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
+
+use super::connection::{Cut, Peer};
+use super::gate::{Access, Need};
+use super::refusal::Refusal;
+use super::route::Route;
+use super::{Answer, App, Fault, RequestInfo, Served, blobs, discovery, manifests, uploads};
+
+/// How much of an unwanted body is read before the refusal is sent: a client that is still sending does not read it.
+const DRAIN: u64 = 64 * 1024 * 1024;
+
+/// What every request shares.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    pub(super) app: Arc<App>,
+    /// The server has stopped: whatever is still under way is cut.
+    pub(super) stopped: CancellationToken,
+}
+
+/// A request while it is answered.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) parts: Parts,
+    body: Option<Body>,
+}
+
+impl Exchange {
+    /// The body; empty if it was taken before.
+    pub(super) fn take_body(&mut self) -> Body {
+        self.body.take().unwrap_or_default()
+    }
+
+    /// A header that is text.
+    pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// The first value of `key` in the query, decoded.
+    pub(super) fn query(&self, key: &str) -> Option<String> {
+        let query = self.parts.uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value.into_owned())
+    }
+
+    /// The announced length of the body, in bytes.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH)?.parse().ok()
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.parts.method == Method::HEAD
+    }
+
+    /// Reads what is left of the body and throws it away. A client that waits for `100 Continue` sends none.
+    async fn drain(&mut self) {
+        if self.parts.headers.contains_key(header::EXPECT) {
+            return;
+        }
+        let mut frames = self.take_body().into_data_stream();
+        let mut drained = 0;
+        while let Some(Ok(part)) = frames.next().await {
+            drained += part.len() as u64;
+            if drained > DRAIN {
+                return;
+            }
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
+    let started = Instant::now();
+    let app = &service.app;
+    let (parts, body) = request.into_parts();
+    let info = RequestInfo {
+        number: app.requests.fetch_add(1, Ordering::Relaxed),
+        method: parts.method.clone(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: parts.headers.clone(),
+        peer: peer.addr,
+    };
+    let fault = app.options.faults.as_ref().map_or(Fault::None, |faults| faults(&info));
+    let received = Arc::new(AtomicU64::new(0));
+    let body = match fault {
+        Fault::ResetAfter(room) => break_off(body, room, peer.cut.clone()),
+        _ => body,
+    };
+    let exchange = Exchange { parts, body: Some(count(body, received.clone())) };
+    let response = tokio::select! {
+        response = carry_out(app, exchange, fault, &peer.cut) => response,
+        () = service.stopped.cancelled() => cut(&peer.cut),
+    };
+    let served = Served {
+        status: (!peer.cut.is_cut()).then(|| response.status()),
+        request_bytes: received.load(Ordering::Relaxed),
+        response_bytes: if info.method == Method::HEAD { 0 } else { announced_length(&response) },
+        elapsed: started.elapsed(),
+        request: info,
+    };
+    tracing::debug!(
+        method = %served.request.method,
+        path = served.request.path,
+        status = served.status.map(|status| status.as_u16()),
+        request_bytes = served.request_bytes,
+        response_bytes = served.response_bytes,
+        elapsed = ?served.elapsed,
+    );
+    if let Some(log) = &app.options.log {
+        log(&served);
+    }
+    response
+}
+
+async fn carry_out(app: &Arc<App>, mut exchange: Exchange, fault: Fault, cutter: &Cut) -> Response {
+    match fault {
+        Fault::None => handle(app, &mut exchange).await,
+        Fault::Status(answer) => {
+            exchange.drain().await;
+            answer.into_response()
+        }
+        Fault::StatusAfter(answer) => {
+            handle(app, &mut exchange).await;
+            answer.into_response()
+        }
+        Fault::ResetBefore => cut(cutter),
+        Fault::ResetAfter(_) | Fault::ResetAfterHandling => {
+            handle(app, &mut exchange).await;
+            cut(cutter)
+        }
+        Fault::TruncateResponse(room) => truncate(handle(app, &mut exchange).await, room),
+        Fault::Delay(delay) => {
+            tokio::time::sleep(delay).await;
+            handle(app, &mut exchange).await
+        }
+        Fault::Stall => std::future::pending().await,
+    }
+}
+
+async fn handle(app: &Arc<App>, exchange: &mut Exchange) -> Response {
+    let mut response = match dispatch(app, exchange).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            exchange.drain().await;
+            refusal.into_response()
+        }
+    };
+    // Clients tell by this that the registry speaks version 2 (docker's registry API, "API Version Check").
+    let version = HeaderValue::from_static("registry/2.0");
+    response.headers_mut().insert(HeaderName::from_static("docker-distribution-api-version"), version);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn dispatch(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, Refusal> {
+    let route = Route::parse(exchange.parts.uri.path())?;
+    let method = exchange.parts.method.clone();
+    let access = match &app.gate {
+        Some(gate) => gate.check(&exchange.parts.headers, &Need::of(&route, &method))?,
+        None => Access::Everything,
+    };
+    if app.options.read_only {
+        refuse_changes(&route, &method)?;
+    }
+    let reads = method == Method::GET || method == Method::HEAD;
+    match route {
+        Route::Home if reads => discovery::home(app, exchange).await,
+        Route::Base if reads => Ok(json(&serde_json::json!({}))),
+        Route::Token => match &app.gate {
+            Some(gate) => gate.answer_token(exchange).await,
+            None => Err(Refusal::no_such_path()),
+        },
+        Route::Catalog if reads => discovery::catalog(app, exchange).await,
+        Route::Tags(name) if reads => discovery::tags(app, exchange, name).await,
+        Route::Referrers(name, digest) if reads => discovery::referrers(app, exchange, name, digest).await,
+        Route::Home | Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => Err(Refusal::method("GET, HEAD")),
+        Route::Manifest(name, reference) => match method {
+            Method::GET | Method::HEAD => manifests::get(app, exchange, name, reference).await,
+            Method::PUT => manifests::put(app, exchange, name, reference).await,
+            Method::DELETE => manifests::delete(app, name, reference).await,
+            _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
+        },
+        Route::Blob(name, digest) => match method {
+            Method::GET | Method::HEAD => blobs::get(app, exchange, name, digest).await,
+            Method::DELETE => blobs::delete(app, name, digest).await,
+            _ => Err(Refusal::method("GET, HEAD, DELETE")),
+        },
+        Route::Uploads(name) => match method {
+            Method::POST => uploads::begin(app, exchange, name, &access).await,
+            _ => Err(Refusal::method("POST")),
+        },
+        Route::Upload(name, id) => match method {
+            Method::GET | Method::HEAD => uploads::status(app, name, &id).await,
+            Method::PATCH => uploads::patch(app, exchange, name, &id).await,
+            Method::PUT => uploads::put(app, exchange, name, &id).await,
+            Method::DELETE => uploads::cancel(app, name, &id).await,
+            _ => Err(Refusal::method("GET, HEAD, PATCH, PUT, DELETE")),
+        },
+    }
+}
+
+/// Distribution specification, "Content Management": deletion that is disabled is 400 or 405.
+fn refuse_changes(route: &Route, method: &Method) -> Result<(), Refusal> {
+    let message = "this registry is read-only";
+    match (route, method) {
+        (Route::Manifest(..) | Route::Blob(..), &Method::DELETE) => {
+            Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
+                .with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD")))
+        }
+        (Route::Uploads(_) | Route::Upload(..), _) | (Route::Manifest(..), &Method::PUT) => {
+            Err(Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// 200 with JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Response {
+    // Values of this crate's own types with string keys always become JSON.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer with headers and without a body. Text that cannot stand in a header is left out.
+pub(super) fn empty(status: StatusCode, headers: impl IntoIterator<Item = (HeaderName, String)>) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// Resets the connection in place of an answer: this one never arrives.
+fn cut(cutter: &Cut) -> Response {
+    cutter.cut();
+    empty(StatusCode::INTERNAL_SERVER_ERROR, [])
+}
+
+fn announced_length(response: &Response) -> u64 {
+    let header = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    header.or_else(|| response.body().size_hint().exact()).unwrap_or(0)
+}
+
+fn count(body: Body, received: Arc<AtomicU64>) -> Body {
+    Body::from_stream(body.into_data_stream().inspect(move |frame| {
+        if let Ok(part) = frame {
+            received.fetch_add(part.len() as u64, Ordering::Relaxed);
+        }
+    }))
+}
+
+/// The body as far as `room` bytes, then a broken connection.
+fn break_off(body: Body, room: u64, cutter: Cut) -> Body {
+    let frames = body.into_data_stream().map(|frame| frame.map_err(std::io::Error::other));
+    Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter).inspect(move |frame| {
+        if frame.is_err() {
+            cutter.cut();
+        }
+    }))
+}
+
+/// The answer as far as `room` bytes of its body.
+fn truncate(response: Response, room: u64) -> Response {
+    let length = announced_length(&response);
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    let frames = body.into_data_stream().map(|frame| frame.map_err(std::io::Error::other));
+    Response::from_parts(parts, Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter)))
+}
+
+type Frame = std::io::Result<Bytes>;
+
+/// Passes a frame on while there is room, then what fits of it, and an error.
+fn shorten(room: &mut u64, frame: Frame) -> std::future::Ready<Option<Vec<Frame>>> {
+    let frames = match frame {
+        Ok(part) if part.len() as u64 >= *room => {
+            let fits = part.slice(..usize::try_from(*room).unwrap_or(part.len()));
+            vec![Ok(fits), Err(std::io::ErrorKind::ConnectionReset.into())]
+        }
+        Ok(part) => {
+            *room -= part.len() as u64;
+            vec![Ok(part)]
+        }
+        Err(error) => vec![Err(error)],
+    };
+    std::future::ready(Some(frames))
+}

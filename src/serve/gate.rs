@@ -1,0 +1,208 @@
+//! Checks who asks: `Authorization` against what an endpoint needs (RFC 7617 for Basic; distribution's token
+//! authentication, RFC 6750 for Bearer).
+//!
+//! Refuses to hand tokens out; see `token.rs`.
+
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use oci_spec::distribution::ErrorCode;
+
+use super::auth::{AuthOptions, AuthScheme, User};
+use super::refusal::Refusal;
+use super::route::{RepositoryName, Route};
+use super::token::{Scope, Tokens};
+
+/// What can be done with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Pull,
+    Push,
+    Delete,
+}
+
+impl Action {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What an endpoint needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Need<'a> {
+    /// Nothing.
+    Nothing,
+    /// To know who asks.
+    Login,
+    /// A right on a repository.
+    Right(&'a RepositoryName, Action),
+}
+
+impl<'a> Need<'a> {
+    pub(super) fn of(route: &'a Route, method: &Method) -> Self {
+        let read = |name| Need::Right(name, Action::Pull);
+        match route {
+            Route::Home | Route::Token => Need::Nothing,
+            Route::Base | Route::Catalog => Need::Login,
+            Route::Tags(name) | Route::Referrers(name, _) => read(name),
+            Route::Uploads(name) | Route::Upload(name, _) => Need::Right(name, Action::Push),
+            Route::Manifest(name, _) | Route::Blob(name, _) if *method == Method::DELETE => Need::Right(name, Action::Delete),
+            Route::Manifest(name, _) if *method == Method::PUT => Need::Right(name, Action::Push),
+            Route::Manifest(name, _) | Route::Blob(name, _) => read(name),
+        }
+    }
+}
+
+/// What whoever asks may do.
+#[derive(Debug)]
+pub(super) enum Access {
+    /// Everything.
+    Everything,
+    /// Pulling.
+    PullOnly,
+    /// What a token grants.
+    Granted(Vec<Scope>),
+}
+
+impl Access {
+    pub(super) fn allows(&self, name: &RepositoryName, action: Action) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::PullOnly => action == Action::Pull,
+            Self::Granted(scopes) => scopes.iter().any(|scope| scope.covers(name, action)),
+        }
+    }
+}
+
+impl From<&User> for Access {
+    fn from(user: &User) -> Self {
+        if user.may_push() { Self::Everything } else { Self::PullOnly }
+    }
+}
+
+/// The check.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) options: AuthOptions,
+    pub(super) tokens: Tokens,
+}
+
+impl Gate {
+    pub(super) fn new(options: AuthOptions) -> Self {
+        Self { options, tokens: Tokens::default() }
+    }
+
+    /// Lets a request through, or answers 401 with a challenge, or 403.
+    pub(super) fn check(&self, headers: &HeaderMap, need: &Need<'_>) -> Result<Access, Refusal> {
+        match self.options.scheme {
+            _ if *need == Need::Nothing => Ok(Access::PullOnly),
+            AuthScheme::Basic => self.check_basic(headers, need),
+            AuthScheme::Bearer { .. } => self.check_bearer(headers, need),
+        }
+    }
+
+    fn check_basic(&self, headers: &HeaderMap, need: &Need<'_>) -> Result<Access, Refusal> {
+        let challenge = |message: &str| unauthorized(message, "Basic realm=\"mpimg\"");
+        let access = match basic_credentials(headers) {
+            Some((name, password)) => match self.options.user(&name, &password) {
+                Some(user) => Access::from(user),
+                None => return Err(challenge("wrong user name or password")),
+            },
+            None if self.options.anonymous_pull => Access::PullOnly,
+            None => return Err(challenge("authentication required")),
+        };
+        match need {
+            Need::Right(name, action) if access.allows(name, *action) => Ok(access),
+            // Docker and skopeo look for the challenge here, and only here, before they push.
+            Need::Login if headers.contains_key(header::AUTHORIZATION) => Ok(access),
+            Need::Right(..) if headers.contains_key(header::AUTHORIZATION) => {
+                Err(Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, "this user may not push or delete"))
+            }
+            _ => Err(challenge("authentication required")),
+        }
+    }
+
+    fn check_bearer(&self, headers: &HeaderMap, need: &Need<'_>) -> Result<Access, Refusal> {
+        let challenge = |message: &str, error: Option<&str>| {
+            let scope = match need {
+                Need::Right(name, Action::Push) => format!(",scope=\"repository:{name}:pull,push\""),
+                Need::Right(name, action) => format!(",scope=\"repository:{name}:{}\"", action.as_str()),
+                _ => String::new(),
+            };
+            let error = error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
+            let realm = realm(headers);
+            unauthorized(message, &format!("Bearer realm=\"{realm}\",service=\"mpimg\"{scope}{error}"))
+        };
+        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(token) = token.and_then(|value| strip_scheme(value, "Bearer")) else {
+            return Err(challenge("authentication required", None));
+        };
+        let Some(scopes) = self.tokens.scopes(token) else {
+            return Err(challenge("the token is unknown or has expired", Some("invalid_token")));
+        };
+        let access = Access::Granted(scopes);
+        match need {
+            Need::Right(name, action) if !access.allows(name, *action) => {
+                Err(challenge("the token does not allow this", Some("insufficient_scope")))
+            }
+            _ => Ok(access),
+        }
+    }
+}
+
+/// The user and password of `Authorization: Basic`.
+pub(super) fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let decoded = STANDARD.decode(strip_scheme(value, "Basic")?).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (found, rest) = value.split_once(' ')?;
+    found.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+/// Where tokens are to be had: this registry under the name by which the client knows it.
+fn realm(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
+    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(*c)).collect();
+    format!("http://{host}/token")
+}
+
+/// 401 with a challenge.
+pub(super) fn unauthorized(message: &str, challenge: &str) -> Refusal {
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message);
+    match HeaderValue::from_str(challenge) {
+        Ok(challenge) => refusal.with_header(header::WWW_AUTHENTICATE, challenge),
+        Err(_) => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_realm_is_the_host_that_the_client_named() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(realm(&headers), "http://localhost/token");
+        headers.insert(header::HOST, HeaderValue::from_static("[::1]:5000"));
+        assert_eq!(realm(&headers), "http://[::1]:5000/token");
+        headers.insert(header::HOST, HeaderValue::from_static("a\",b=\"c"));
+        assert_eq!(realm(&headers), "http://abc/token");
+    }
+
+    #[test]
+    fn basic_credentials_may_hold_colons() {
+        let mut headers = HeaderMap::new();
+        let value = format!("basic {}", STANDARD.encode("user:pass:word"));
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
+        assert_eq!(basic_credentials(&headers), Some(("user".into(), "pass:word".into())));
+    }
+}

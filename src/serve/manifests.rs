@@ -1,0 +1,216 @@
+//! Pushing, pulling and deleting manifests (distribution specification, "Pushing Manifests", "Pulling manifests",
+//! "Deleting Manifests", "Deleting tags").
+//!
+//! Refuses manifests whose blobs or manifests are not in the repository, and those over 4 MiB.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use oci_spec::distribution::ErrorCode;
+
+use super::blobs::{CONTENT_DIGEST, matches_etag};
+use super::disk::NewManifest;
+use super::exchange::{Exchange, empty};
+use super::index::Entry;
+use super::manifest::{Content, Manifest};
+use super::refusal::Refusal;
+use super::repository::Repository;
+use super::route::{ManifestReference, RepositoryName};
+use super::{App, blocking};
+use crate::error::{Error, Result};
+use crate::oci::{Digest, MediaType};
+
+/// The largest manifest in bytes: the least that every registry should take, and what others stop at.
+const LARGEST: usize = 4 * 1024 * 1024;
+
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// `GET` and `HEAD` of a manifest. The answer has the type that was pushed, whatever `Accept` says: there is only that one.
+pub(super) async fn get(
+    app: &Arc<App>,
+    exchange: &mut Exchange,
+    name: RepositoryName,
+    reference: ManifestReference,
+) -> Result<Response, Refusal> {
+    let unknown = Refusal::manifest_unknown(&reference.to_string());
+    let app = app.clone();
+    let is_head = exchange.is_head();
+    let found = blocking(move || {
+        let Some(repository) = app.disk.repository(&name)? else { return Ok(None) };
+        let Some((digest, entry)) = find(&repository, &reference) else { return Ok(None) };
+        let path = repository.blob_path(&digest);
+        let bytes = match is_head {
+            true => Vec::new(),
+            false => match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                // Deleted since the index was looked at.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::io("read", path, error)),
+            },
+        };
+        Ok(Some((digest, entry, bytes)))
+    });
+    let (digest, entry, bytes) = found.await?.ok_or(unknown)?;
+    let etag = format!("\"{digest}\"");
+    let headers = [(header::ETAG, etag.clone()), (CONTENT_DIGEST, digest.to_string())];
+    if exchange.header(header::IF_NONE_MATCH).is_some_and(|tags| matches_etag(tags, &etag)) {
+        return Ok(empty(StatusCode::NOT_MODIFIED, headers));
+    }
+    let mut response = empty(StatusCode::OK, headers);
+    response.headers_mut().insert(header::CONTENT_LENGTH, entry.size.into());
+    if let Ok(media_type) = HeaderValue::from_str(entry.media_type.as_str()) {
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    }
+    if !is_head {
+        *response.body_mut() = Body::from(bytes);
+    }
+    Ok(response)
+}
+
+/// `PUT` of a manifest.
+pub(super) async fn put(
+    app: &Arc<App>,
+    exchange: &mut Exchange,
+    name: RepositoryName,
+    reference: ManifestReference,
+) -> Result<Response, Refusal> {
+    let content_type = exchange.header(header::CONTENT_TYPE).map(str::to_owned);
+    if let ManifestReference::Invalid(text) = &reference {
+        return Err(Refusal::bad(ErrorCode::ManifestInvalid, format!("`{text}` is neither a tag nor a digest")));
+    }
+    let bytes = read_body(exchange).await?;
+    let pushed = Pushed::check(bytes, content_type.as_deref(), &reference)?;
+    let digest = pushed.digest;
+    let mut headers = vec![(header::LOCATION, format!("/v2/{name}/manifests/{digest}")), (CONTENT_DIGEST, digest.to_string())];
+    headers.extend(pushed.manifest.subject.as_ref().map(|subject| (SUBJECT, subject.digest.to_string())));
+    let app = app.clone();
+    blocking(move || pushed.store(&app, &name, reference)).await??;
+    Ok(empty(StatusCode::CREATED, headers))
+}
+
+/// `DELETE`: a tag alone, or a manifest with all its tags. Its blobs stay until they are deleted themselves.
+pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, reference: ManifestReference) -> Result<Response, Refusal> {
+    let unknown = Refusal::manifest_unknown(&reference.to_string());
+    let app = app.clone();
+    let removed = blocking(move || {
+        let Some(repository) = app.disk.repository(&name)? else { return Ok(false) };
+        match reference {
+            ManifestReference::Tag(tag) => repository.change(|index| Ok(index.remove_tag(&tag))),
+            ManifestReference::Digest(digest) => app.disk.remove_manifest(&repository, &digest),
+            ManifestReference::Invalid(_) => Ok(false),
+        }
+    });
+    if removed.await? { Ok(empty(StatusCode::ACCEPTED, [])) } else { Err(unknown) }
+}
+
+fn find(repository: &Repository, reference: &ManifestReference) -> Option<(Digest, Entry)> {
+    let index = repository.index();
+    let digest = match reference {
+        ManifestReference::Tag(tag) => index.tagged(tag)?,
+        ManifestReference::Digest(digest) => *digest,
+        ManifestReference::Invalid(_) => return None,
+    };
+    Some((digest, index.manifest(&digest)?.clone()))
+}
+
+async fn read_body(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let message = format!("a manifest has at most {LARGEST} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
+    };
+    if exchange.content_length().is_some_and(|length| length > LARGEST as u64) {
+        return Err(too_large());
+    }
+    let mut frames = exchange.take_body().into_data_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = frames.next().await {
+        let part = frame.map_err(|_| Refusal::bad(ErrorCode::ManifestInvalid, "the manifest broke off"))?;
+        if bytes.len() + part.len() > LARGEST {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.freeze())
+}
+
+/// A manifest that is right in itself.
+struct Pushed {
+    bytes: Bytes,
+    digest: Digest,
+    media_type: MediaType,
+    manifest: Manifest,
+}
+
+impl Pushed {
+    fn check(bytes: Bytes, content_type: Option<&str>, reference: &ManifestReference) -> Result<Self, Refusal> {
+        let digest = match reference {
+            ManifestReference::Digest(wanted) => {
+                wanted.verify(&bytes).map_err(|error| Refusal::bad(ErrorCode::DigestInvalid, error.to_string()))?;
+                *wanted
+            }
+            _ => Digest::of(&bytes),
+        };
+        let invalid = |error: Error| {
+            let detail = serde_json::json!({ "reasons": error.causes() });
+            Refusal::bad(ErrorCode::ManifestInvalid, error.to_string()).with_detail(detail)
+        };
+        let manifest = Manifest::parse(&bytes).map_err(invalid)?;
+        let media_type = manifest.settle_media_type(content_type).map_err(invalid)?;
+        manifest.check_fields(&media_type).map_err(invalid)?;
+        Ok(Self { bytes, digest, media_type, manifest })
+    }
+
+    fn store(self, app: &App, name: &RepositoryName, reference: ManifestReference) -> Result<Result<(), Refusal>> {
+        let repository = app.disk.make_repository(name)?;
+        if let Err(refusal) = self.check_contents(&repository)? {
+            return Ok(Err(refusal));
+        }
+        let file = app.disk.temporary_file()?;
+        std::fs::write(file.path(), &self.bytes).map_err(|error| Error::io("write", file.path(), error))?;
+        if app.disk.durable() {
+            file.as_file().sync_data().map_err(|error| Error::io("write", file.path(), error))?;
+        }
+        let tag = match reference {
+            ManifestReference::Tag(tag) => Some(tag),
+            _ => None,
+        };
+        let entry = Entry::new(self.media_type, self.bytes.len() as u64, self.manifest);
+        app.disk.put_manifest(&repository, file.path(), NewManifest { digest: self.digest, entry, tag })?;
+        Ok(Ok(()))
+    }
+
+    /// Everything that the manifest names must be in the repository, with the size that it names.
+    fn check_contents(&self, repository: &Repository) -> Result<Result<(), Refusal>> {
+        let index = repository.index();
+        let mut missing = Vec::new();
+        let mut check = |content: &Content, size: Option<u64>| match size {
+            None => {
+                missing.push(content.digest);
+                Ok(())
+            }
+            Some(size) if size != content.size => {
+                let message = format!("`{}` has {size} bytes, the manifest says {}", content.digest, content.size);
+                Err(Refusal::bad(ErrorCode::ManifestInvalid, message))
+            }
+            Some(_) => Ok(()),
+        };
+        for blob in self.manifest.blobs() {
+            let size = repository.blob_size(&blob.digest)?;
+            if let Err(refusal) = check(blob, size) {
+                return Ok(Err(refusal));
+            }
+        }
+        for manifest in self.manifest.manifests() {
+            if let Err(refusal) = check(manifest, index.manifest(&manifest.digest).map(|entry| entry.size)) {
+                return Ok(Err(refusal));
+            }
+        }
+        missing.sort();
+        missing.dedup();
+        Ok(if missing.is_empty() { Ok(()) } else { Err(Refusal::missing_blobs(&missing)) })
+    }
+}
