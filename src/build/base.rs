@@ -80,7 +80,7 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image>
     let image = runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;
     task.done();
     let sources = image.layers.into_iter().map(|layer| layer.source).collect();
-    Image::from_parts(image.manifest, &image.media_type, image.config, sources)
+    Image::from_parts(image.manifest, Some(&image.media_type), image.config, sources)
 }
 
 fn not_there(reference: &Reference, error: Error) -> Error {

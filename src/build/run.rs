@@ -139,7 +139,7 @@ fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted:
             }
             let folder = match sharing {
                 Sharing::Private => scratch.to_owned(),
-                Sharing::Shared | Sharing::Locked => session.store.mount_cache(&Digest::of(id))?,
+                Sharing::Shared | Sharing::Locked => cache_folder(session, id)?,
             };
             let target = LayerPath::clean(target)?;
             spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only });
@@ -179,6 +179,13 @@ fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted:
         }
     }
     Ok(())
+}
+
+/// The folder of a cache mount: by the digest of its name, since a name may hold anything.
+fn cache_folder(session: &Session<'_>, id: &str) -> Result<PathBuf> {
+    let all = session.store.root().join("mounts");
+    std::fs::create_dir_all(&all).map_err(|error| Error::io("create", &all, error))?;
+    Ok(all.join(Digest::of(id).hex()))
 }
 
 fn bind_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: Option<&Base>, scratch: &Path) -> Result<BindSource> {

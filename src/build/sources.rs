@@ -67,7 +67,7 @@ pub(super) fn from_context<'a>(
     let walk = source.walk(&rules.exclude)?.map(move |walked| {
         let walked = walked?;
         if let Some(warning) = guard.check(&walked, instruction)? {
-            progress.warn(&warning, None);
+            progress.warn(&warning.to_string(), warning.hint());
         }
         let mut entry = walked.entry.clone();
         entry.path = base.join(&entry.path);

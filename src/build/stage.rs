@@ -109,7 +109,7 @@ impl Stage {
                     config.cmd = None;
                 }
             }
-            Expanded::Expose(ports) => config.exposed_ports.extend(ports.iter().map(|port| (port.to_string(), Default::default()))),
+            Expanded::Expose(ports) => config.exposed_ports.extend(ports.iter().map(ToString::to_string)),
             Expanded::Healthcheck(check) => config.healthcheck = Some(healthcheck(check)),
             Expanded::Label(labels) => config.labels.extend(labels.iter().cloned()),
             Expanded::Maintainer(name) => self.config.author = Some(name.clone()),
@@ -117,7 +117,7 @@ impl Stage {
             Expanded::Shell(shell) => config.shell = Some(shell.clone()),
             Expanded::StopSignal(signal) => config.stop_signal = Some(signal.clone()),
             Expanded::User(user) => config.user = user.clone(),
-            Expanded::Volume(folders) => config.volumes.extend(folders.iter().map(|folder| (folder.clone(), Default::default()))),
+            Expanded::Volume(folders) => config.volumes.extend(folders.iter().cloned()),
         }
         Ok(false)
     }

@@ -20,7 +20,18 @@ pub use pattern::Patterns;
 pub use source::{BuildContext, ContextOptions, Source};
 pub use walk::{Walk, WalkEntry};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Whether `name`, one component of a path, matches `pattern` by the rules of COPY's sources (Go's `filepath.Match`).
+///
+/// # Errors
+/// [`ErrorKind::Context`] for a pattern that Go calls malformed.
+pub fn matches_name(pattern: &str, name: &[u8]) -> Result<bool> {
+    let glob = glob::Glob::parse(pattern.as_bytes()).map_err(|_| {
+        Error::new(ErrorKind::Context, format!("`{pattern}` is not a pattern")).with_hint("close its `[`, and end it with no single `\\`")
+    })?;
+    Ok(glob.matches(name))
+}
 
 /// A path as messages show it: what would move the cursor of a terminal is escaped.
 fn shown(path: &[u8]) -> String {

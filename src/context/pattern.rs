@@ -8,6 +8,7 @@
 use super::glob::{Glob, clean};
 use super::regexp::Matcher;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::LayerPath;
 
 /// A list of patterns: those of an ignore file, or the values of `--exclude`.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +71,12 @@ impl Patterns {
     /// Whether there is no pattern.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether `path` matches, by itself or with a folder above it.
+    pub fn matches(&self, path: &LayerPath) -> bool {
+        let folders = path.ancestors().fold(self.root(), |verdict, folder| self.folder(folder.as_bytes(), &verdict));
+        self.leaf(path.as_bytes(), &folders)
     }
 
     /// The verdict on the root: nothing matched.
