@@ -117,6 +117,8 @@ struct Planner<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a PlanOptions,
     shared: Shared,
+    /// Names of the stages so far.
+    earlier: BTreeMap<String, StageIndex>,
     /// Platforms of the stages so far.
     platforms: Vec<Platform>,
     /// Which stage uses which, in order.
@@ -140,7 +142,7 @@ impl<'a> Planner<'a> {
             stages: dockerfile.stages.len(),
             check: dockerfile.check.clone(),
         };
-        Ok(Self { dockerfile, options, shared, platforms: Vec::new(), uses: Vec::new(), warnings })
+        Ok(Self { dockerfile, options, shared, earlier: BTreeMap::new(), platforms: Vec::new(), uses: Vec::new(), warnings })
     }
 
     fn target(&self) -> Result<StageIndex> {
@@ -162,7 +164,7 @@ impl<'a> Planner<'a> {
 
     fn stage(&mut self, index: StageIndex) -> Result<PlannedStage> {
         let stage = &self.dockerfile.stages[index.0];
-        let base = self.base(index, stage)?;
+        let base = self.base(stage)?;
         let platform = self.platform(stage, &base)?;
         self.platforms.push(platform.clone());
         let mut steps = self.triggers(index, &base)?;
@@ -183,6 +185,9 @@ impl<'a> Planner<'a> {
         }
         let dependencies: BTreeSet<StageIndex> = uses.iter().map(|used| used.stage).collect();
         self.uses.push(uses);
+        if let Some(name) = &stage.name {
+            self.earlier.insert(name.clone(), index);
+        }
         Ok(PlannedStage {
             index,
             name: stage.name.clone(),
@@ -195,7 +200,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn base(&mut self, index: StageIndex, stage: &Stage) -> Result<Base> {
+    fn base(&mut self, stage: &Stage) -> Result<Base> {
         let name = self.from_word(stage, stage.base.value())?.text;
         if name.is_empty() {
             return Err(stage
@@ -204,10 +209,8 @@ impl<'a> Planner<'a> {
                 .with_hint("give the ARG before the first FROM a default, or pass --build-arg"));
         }
         // Only earlier stages can be a base; of several of one name, the nearest.
-        let earlier =
-            self.dockerfile.stages[..index.0].iter().rposition(|stage| stage.name.as_deref() == Some(&name.to_lowercase()));
-        Ok(match earlier {
-            Some(stage) => Base::Stage(StageIndex(stage)),
+        Ok(match self.earlier.get(&name.to_lowercase()) {
+            Some(stage) => Base::Stage(*stage),
             None if name == "scratch" => Base::Scratch,
             None => Base::Image(name),
         })
@@ -366,10 +369,11 @@ fn global_variables(dockerfile: &Dockerfile, predefined: Variables, build_args: 
 fn check_defaults(dockerfile: &Dockerfile, predefined: &Variables, warnings: &mut Warnings) {
     // An error comes up again with the build arguments, where it counts.
     let Ok(globals) = global_variables(dockerfile, predefined.clone(), &BTreeMap::new()) else { return };
+    let names: BTreeSet<&str> = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
     for stage in &dockerfile.stages {
         let word = stage.base.value();
         let Ok(lexed) = read(&stage.base, word, &globals) else { return };
-        let is_stage = dockerfile.stages.iter().any(|stage| stage.name.as_deref() == Some(&lexed.text.to_lowercase()));
+        let is_stage = names.contains(lexed.text.to_lowercase().as_str());
         if (!lexed.set.is_empty() || !lexed.unset.is_empty()) && !is_stage && Reference::parse(&lexed.text).is_err() {
             let message = format!("without build arguments, `{word}` names no image");
             warnings.push(Rule::InvalidDefaultArgInFrom, message, Some(stage.base.snippet_of(word)));

@@ -76,6 +76,9 @@ rules! {
     UnusedBuildArg = "UnusedBuildArg",
 }
 
+/// Nobody reads more.
+const MOST: usize = 200;
+
 /// Warnings in the making; what the `check` directive skips is left out.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Warnings {
@@ -94,7 +97,7 @@ impl Warnings {
             return;
         }
         let warning = Warning { rule, message: message.into(), snippet };
-        if !self.list.contains(&warning) {
+        if self.list.len() < MOST && !self.list.contains(&warning) {
             self.list.push(warning);
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Refuses names that do not start with a letter: numbers mean stages by their place.
 
+use std::collections::BTreeMap;
+
 use crate::error::Result;
 
 use super::super::Stage;
@@ -63,6 +65,7 @@ fn stage_name(request: &Request<'_>, name: &str) -> Result<String> {
 
 /// Warns of stages that take another's name, or one that means something else.
 pub(super) fn check_names(stages: &[Stage], warnings: &mut Warnings) {
+    let mut first = BTreeMap::new();
     for (index, stage) in stages.iter().enumerate() {
         let Some(name) = &stage.name else { continue };
         if ["context", "scratch"].contains(&name.as_str()) {
@@ -72,7 +75,8 @@ pub(super) fn check_names(stages: &[Stage], warnings: &mut Warnings) {
                 Some(stage.base.snippet_of(name)),
             );
         }
-        if let Some(first) = stages[..index].iter().position(|earlier| earlier.name.as_ref() == Some(name)) {
+        let first = *first.entry(name).or_insert(index);
+        if first != index {
             warnings.push(
                 Rule::DuplicateStageName,
                 format!("the stages {first} and {index} are both called `{name}`; from here on it means the later one"),
