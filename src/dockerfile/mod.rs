@@ -4,25 +4,32 @@
 //! Refuses the file system, the network and the machine it runs on: all of them come in as parameters.
 
 mod chmod;
+mod duration;
+mod expand;
+mod graph;
 mod history;
 mod instruction;
 mod mount;
+mod parse;
+mod path;
 mod plan;
-mod scope;
+mod port;
+mod signal;
 mod source;
 mod step;
+mod suggest;
+mod text;
 mod warning;
 
-use crate::error::Result;
-
 pub use chmod::Chmod;
+pub use expand::{InheritedConfig, StageScope};
 pub use instruction::{
     AddInstruction, ArgDeclaration, CommandLine, CopyInstruction, Device, Healthcheck, InlineFile, Instruction, KeyValue,
     Network, RunForm, RunInstruction, Security,
 };
 pub use mount::{Mount, Sharing};
+pub use parse::parse_trigger;
 pub use plan::{Base, Plan, PlanOptions, PlannedStage, StageIndex};
-pub use scope::{InheritedConfig, StageScope};
 pub use source::{Located, Warning};
 pub use step::{AddSource, AddStep, CopyStep, Destination, Expanded, Port, Protocol, RunStep};
 pub use warning::Rule;
@@ -36,6 +43,7 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// What is odd.
     pub warnings: Vec<Warning>,
+    check: text::Check,
 }
 
 /// A stage as written.
@@ -49,17 +57,4 @@ pub struct Stage {
     pub platform: Option<String>,
     /// The instructions up to the next FROM.
     pub instructions: Vec<Located<Instruction>>,
-}
-
-impl Dockerfile {
-    /// Parses the Dockerfile `text`, called `file_name` in errors.
-    pub fn parse(file_name: &str, text: &[u8]) -> Result<Self> {
-        let _ = (file_name, text);
-        Ok(Self { global_args: Vec::new(), stages: Vec::new(), warnings: Vec::new() })
-    }
-}
-
-/// Parses a trigger of a base image's `OnBuild`. FROM, MAINTAINER and ONBUILD are refused.
-pub fn parse_trigger(_text: &str) -> Result<Located<Instruction>> {
-    Err(crate::error::Error::new(crate::error::ErrorKind::Unsupported, "not there yet"))
 }

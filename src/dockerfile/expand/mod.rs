@@ -1,0 +1,16 @@
+//! Variables: the reading of words, patterns, and the scope of a stage.
+//!
+//! Refuses to touch what BuildKit hands on unexpanded: the commands of RUN, CMD, ENTRYPOINT and HEALTHCHECK.
+
+mod files;
+mod lexer;
+mod pattern;
+mod predefined;
+mod scope;
+mod variables;
+
+pub(super) use lexer::{Lexed, Lexer};
+pub(super) use predefined::{is_predefined, platform_variables, proxy_variables};
+pub(super) use scope::Shared;
+pub use scope::{InheritedConfig, StageScope};
+pub(super) use variables::Variables;

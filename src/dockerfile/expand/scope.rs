@@ -1,0 +1,406 @@
+//! The variables of a stage while it is built, and the expansion of its instructions one after the other.
+//!
+//! Refuses to guess: a variable that is not set is empty, with a warning. Refuses environments that no program could be given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+use super::super::mount::{MountScope, parse_mount};
+use super::super::path::join;
+use super::super::port::{has_host_part, parse_ports};
+use super::super::signal;
+use super::super::suggest::{did_you_mean, suggest};
+use super::super::text::Check;
+use super::super::warning::{Rule, Warnings, stop_on_warning};
+use super::super::{
+    ArgDeclaration, Base, CommandLine, Expanded, InlineFile, Instruction, KeyValue, Located, Mount, Plan, Port, RunForm,
+    RunInstruction, RunStep, StageIndex, Warning,
+};
+use super::{Lexed, Lexer, Variables};
+
+/// What BuildKit gives an image that has none (system.DefaultPathEnvUnix).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// ARGs that BuildKit reads itself and keeps out of the environment.
+const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// Linux gives a program 2 MiB for its arguments and environment by default (a quarter of the stack).
+const LARGEST_ENVIRONMENT: usize = 2 * 1024 * 1024;
+
+const MOST_PORTS: usize = 3 * 65536;
+
+/// What all stages of a plan share.
+#[derive(Debug)]
+pub(in crate::dockerfile) struct Shared {
+    /// Predefined platform arguments and ARGs before the first FROM.
+    pub(in crate::dockerfile) globals: Variables,
+    /// `--build-arg`
+    pub(in crate::dockerfile) build_args: BTreeMap<String, String>,
+    /// For RUN alone.
+    pub(in crate::dockerfile) proxies: Vec<(String, String)>,
+    /// Names of stages in lower case.
+    pub(in crate::dockerfile) names: BTreeMap<String, StageIndex>,
+    /// How many stages there are.
+    pub(in crate::dockerfile) stages: usize,
+    /// What the `check` directive says.
+    pub(in crate::dockerfile) check: Check,
+}
+
+/// What a stage inherits from its base image's config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InheritedConfig {
+    /// `Env`, in order, split at the first `=`.
+    pub env: Vec<(String, String)>,
+    /// `WorkingDir`; empty is `/`.
+    pub working_dir: String,
+    /// `Shell`; empty is `/bin/sh -c`.
+    pub shell: Vec<String>,
+}
+
+/// The variables of a stage at one of its steps.
+#[derive(Debug, Clone)]
+pub struct StageScope {
+    pub(super) shared: Arc<Shared>,
+    /// What expansion and RUN see: ENV and ARG, the later wins.
+    environment: Variables,
+    /// What the image config gets: ENV alone.
+    image_env: Variables,
+    args: Vec<(String, Option<String>)>,
+    pub(super) working_dir: String,
+    shell: Vec<String>,
+    has_workdir: bool,
+    seen: Vec<&'static str>,
+    warnings: Warnings,
+}
+
+impl StageScope {
+    /// The scope of a stage that stands on an image or on scratch.
+    pub fn new(plan: &Plan, inherited: InheritedConfig) -> Self {
+        let InheritedConfig { env, working_dir, shell } = inherited;
+        let mut image_env = Variables::default();
+        env.iter().for_each(|(name, value)| image_env.set_in_place(name, value));
+        if image_env.value("PATH").is_none() {
+            image_env.set_in_place("PATH", DEFAULT_PATH);
+        }
+        Self {
+            environment: image_env.clone(),
+            image_env,
+            args: Vec::new(),
+            working_dir: if working_dir.is_empty() { "/".into() } else { working_dir },
+            shell,
+            has_workdir: false,
+            seen: Vec::new(),
+            warnings: Warnings::new(plan.shared.check.clone()),
+            shared: Arc::clone(&plan.shared),
+        }
+    }
+
+    /// The scope of a stage that stands on the stage whose scope after its last step is `self`. ARGs are inherited, too.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let mut child = Self { seen: Vec::new(), warnings: Warnings::new(self.shared.check.clone()), ..self.clone() };
+        // The new stage starts from the image's ENV: an ARG that came after an ENV of its name loses here.
+        self.image_env.list().iter().for_each(|(name, value)| child.environment.set_last(name, value));
+        child
+    }
+
+    /// Expands the next step and takes in what it changes: ENV, ARG, WORKDIR and SHELL hold for the steps after it.
+    ///
+    /// Steps must come in order, each once.
+    pub fn expand(&mut self, step: &Located<Instruction>) -> Result<Expanded> {
+        let expanded = match step.value() {
+            Instruction::Add(add) => self.expand_add(step, add).map(Expanded::Add)?,
+            Instruction::Arg(args) => Expanded::Arg(self.expand_args(step, args)?),
+            Instruction::Cmd(command) => Expanded::Cmd(self.expand_command(step, command)),
+            Instruction::Copy(copy) => self.expand_copy(step, copy).map(Expanded::Copy)?,
+            Instruction::Entrypoint(command) => Expanded::Entrypoint(self.expand_command(step, command)),
+            Instruction::Env(pairs) => Expanded::Env(self.expand_env(step, pairs)?),
+            Instruction::Expose(words) => Expanded::Expose(self.expand_ports(step, words)?),
+            Instruction::Healthcheck(healthcheck) => {
+                self.check_once(step);
+                Expanded::Healthcheck(healthcheck.clone())
+            }
+            Instruction::Label(pairs) => Expanded::Label(self.pairs(step, pairs)?),
+            Instruction::Maintainer(name) => Expanded::Maintainer(name.clone()),
+            Instruction::Onbuild(trigger) => Expanded::Onbuild(trigger.clone()),
+            Instruction::Run(run) => Expanded::Run(self.expand_run(step, run)?),
+            Instruction::Shell(shell) => {
+                self.shell.clone_from(shell);
+                Expanded::Shell(shell.clone())
+            }
+            Instruction::StopSignal(word) => Expanded::StopSignal(self.expand_signal(step, word)?),
+            Instruction::User(word) => Expanded::User(self.word(step, word)?),
+            Instruction::Volume(words) => Expanded::Volume(self.expand_volumes(step, words)?),
+            Instruction::Workdir(word) => Expanded::Workdir(self.expand_workdir(step, word)?),
+        };
+        stop_on_warning(&self.shared.check, self.warnings.list())?;
+        Ok(expanded)
+    }
+
+    /// The image config's `Env` as it is now: ENV without ARG, `PATH` always among it.
+    pub fn image_env(&self) -> &[(String, String)] {
+        self.image_env.list()
+    }
+
+    /// The working directory as it is now: absolute, as the image config has it.
+    pub fn working_dir(&self) -> &str {
+        &self.working_dir
+    }
+
+    /// What was odd since the last call.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        self.warnings.take()
+    }
+
+    /// Expands one word.
+    pub(super) fn word(&mut self, step: &Located<Instruction>, text: &str) -> Result<String> {
+        let lexer = Lexer::new(step.place().escape);
+        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|message| step.error_at(text, message))
+    }
+
+    /// Reads `text` with the variables of this scope and warns of those that are not set.
+    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, String> {
+        let lexed = lexer.read(text, &|name| self.environment.value(name).map(str::to_owned))?;
+        for name in &lexed.unset {
+            let declared = self.args.iter().any(|(arg, _)| arg == name) || NOT_IN_ENVIRONMENT.contains(&name.as_str());
+            if declared {
+                continue;
+            }
+            let message = match suggest(name, self.environment.names()) {
+                Some(meant) => format!("the variable `{name}` is not set; {}", did_you_mean(meant)),
+                None => format!("the variable `{name}` is not set"),
+            };
+            self.warnings.push(Rule::UndefinedVar, message, Some(step.snippet_of(name)));
+        }
+        Ok(lexed)
+    }
+
+    fn words(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<String>> {
+        words.iter().map(|word| self.word(step, word)).collect()
+    }
+
+    /// Keys and values, all with the variables from before the instruction.
+    fn pairs(&mut self, step: &Located<Instruction>, pairs: &[KeyValue]) -> Result<Vec<(String, String)>> {
+        let mut expanded = Vec::new();
+        for pair in pairs {
+            let key = self.word(step, &pair.key)?;
+            if key.is_empty() {
+                return Err(step.error_at(&pair.key, format!("a name of {} is empty once its variables are put in", step.name())));
+            }
+            expanded.push((key, self.word(step, &pair.value)?));
+        }
+        Ok(expanded)
+    }
+
+    fn expand_env(&mut self, step: &Located<Instruction>, pairs: &[KeyValue]) -> Result<Vec<(String, String)>> {
+        let pairs = self.pairs(step, pairs)?;
+        for (name, value) in &pairs {
+            self.check_secret(step, name);
+            self.environment.set_last(name, value);
+            self.image_env.set_in_place(name, value);
+        }
+        self.check_size(step)?;
+        Ok(pairs)
+    }
+
+    fn expand_args(&mut self, step: &Located<Instruction>, args: &[ArgDeclaration]) -> Result<Vec<(String, Option<String>)>> {
+        let mut values = Vec::new();
+        for ArgDeclaration { name, default } in args {
+            self.check_secret(step, name);
+            let value = match (self.shared.build_args.get(name), default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(self.word(step, default)?),
+                (None, None) => self.shared.globals.value(name).map(str::to_owned),
+            };
+            if let Some(value) = value.as_deref().filter(|_| !NOT_IN_ENVIRONMENT.contains(&name.as_str())) {
+                self.environment.set_last(name, value);
+            }
+            match self.args.iter_mut().find(|(known, _)| known == name) {
+                Some((_, old)) => old.clone_from(&value),
+                None => self.args.push((name.clone(), value.clone())),
+            }
+            values.push((name.clone(), value));
+        }
+        self.check_size(step)?;
+        Ok(values)
+    }
+
+    fn check_size(&self, step: &Located<Instruction>) -> Result<()> {
+        match self.environment.size() > LARGEST_ENVIRONMENT {
+            true => Err(step.error("the environment has more than 2 MiB, and no program could be started with it")),
+            false => Ok(()),
+        }
+    }
+
+    fn check_secret(&mut self, step: &Located<Instruction>, name: &str) {
+        const SECRETS: [&str; 10] =
+            ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
+        let lower = name.to_ascii_lowercase();
+        if lower.split('_').any(|word| SECRETS.contains(&word)) && !lower.split('_').any(|word| word == "public") {
+            let message = format!("`{name}` looks like a secret, and {} keeps it in the image for all to read", step.name());
+            self.warnings.push(Rule::SecretsUsedInArgOrEnv, message, Some(step.snippet_of(name)));
+        }
+    }
+
+    /// Warns of the second instruction of a kind of which only the last has an effect.
+    fn check_once(&mut self, step: &Located<Instruction>) {
+        if self.seen.contains(&step.name()) {
+            let message = format!("{} is there before in this stage; only the last one has an effect", step.name());
+            self.warnings.push(Rule::MultipleInstructionsDisallowed, message, Some(step.snippet()));
+        }
+        self.seen.push(step.name());
+    }
+
+    fn with_shell(&self, text: &str) -> Vec<String> {
+        let shell = match self.shell.as_slice() {
+            [] => vec!["/bin/sh".to_owned(), "-c".to_owned()],
+            shell => shell.to_vec(),
+        };
+        shell.into_iter().chain([text.to_owned()]).collect()
+    }
+
+    fn expand_command(&mut self, step: &Located<Instruction>, command: &CommandLine) -> Vec<String> {
+        self.check_once(step);
+        match command {
+            CommandLine::Exec(strings) => strings.clone(),
+            CommandLine::Shell(text) => {
+                if self.shell.is_empty() {
+                    let message = format!("{} in shell form does not pass signals on; write it as a JSON array", step.name());
+                    self.warnings.push(Rule::JsonArgsRecommended, message, Some(step.snippet()));
+                }
+                self.with_shell(text)
+            }
+        }
+    }
+
+    fn expand_run(&mut self, step: &Located<Instruction>, run: &RunInstruction) -> Result<RunStep> {
+        let mounts = self.expand_mounts(step, &run.mounts)?;
+        let mut script = None;
+        let argv = match &run.form {
+            RunForm::Exec(strings) if strings.is_empty() => return Err(step.error("RUN has nothing to run")),
+            RunForm::Exec(strings) => strings.clone(),
+            RunForm::Shell(text) => self.with_shell(text),
+            RunForm::Script { name, content } => {
+                script = Some(InlineFile { name: name.clone(), content: content.clone(), expand: false });
+                self.with_shell(&format!("/dev/pipes/{name}"))
+            }
+        };
+        let history_args = self.args.iter().map(|(name, value)| {
+            let value = self.environment.value(name).or(value.as_deref()).unwrap_or_default();
+            (name.clone(), value.to_owned())
+        });
+        Ok(RunStep {
+            argv,
+            script,
+            env: self.environment.list().to_vec(),
+            proxies: self.shared.proxies.clone(),
+            history_args: history_args.collect(),
+            mounts,
+            network: run.network,
+            security: run.security,
+            devices: run.devices.clone(),
+        })
+    }
+
+    fn expand_mounts(&mut self, step: &Located<Instruction>, texts: &[String]) -> Result<Vec<Mount>> {
+        let shared = Arc::clone(&self.shared);
+        let working_dir = self.working_dir.clone();
+        let lexer = Lexer::new(step.place().escape);
+        let mut mounts: Vec<Mount> = Vec::new();
+        for text in texts {
+            let agents = mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
+            let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text);
+            let scope =
+                MountScope { expand: &mut expand, resolve: &|from| shared.resolve_name(from), working_dir: &working_dir, agents };
+            mounts.push(parse_mount(step.place(), text, scope)?);
+        }
+        Ok(mounts)
+    }
+
+    fn expand_ports(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<Port>> {
+        let lexer = Lexer::new(step.place().escape);
+        let mut ports: Vec<Port> = Vec::new();
+        for word in words {
+            let wrong = |message: String| {
+                step.error_at(word, message).with_hint("write it as EXPOSE PORT[/tcp|/udp|/sctp], such as EXPOSE 8080")
+            };
+            for port in self.lex(step, word, lexer).map_err(wrong)?.words {
+                self.check_port(step, &port);
+                ports.extend(parse_ports(&port).map_err(wrong)?);
+            }
+            if ports.len() > MOST_PORTS {
+                return Err(wrong("there are more ports than numbers for them".into()));
+            }
+        }
+        Ok(ports)
+    }
+
+    fn check_port(&mut self, step: &Located<Instruction>, port: &str) {
+        let protocol = port.split_once('/').map_or("", |(_, protocol)| protocol);
+        if protocol.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            let message = format!("write the protocol `{protocol}` in small letters");
+            self.warnings.push(Rule::ExposeProtoCasing, message, Some(step.snippet_of(protocol)));
+        }
+        if has_host_part(port) {
+            let message = format!("`{port}`: addresses and ports of the host have no effect in EXPOSE");
+            self.warnings.push(Rule::ExposeInvalidFormat, message, Some(step.snippet_of(port)));
+        }
+    }
+
+    fn expand_signal(&mut self, step: &Located<Instruction>, word: &str) -> Result<String> {
+        let name = self.word(step, word)?;
+        if signal::is_signal(&name) {
+            return Ok(name);
+        }
+        let hint = match signal::nearest(&name) {
+            Some(meant) => did_you_mean(&meant),
+            None => "write a name such as SIGTERM, or a number".to_owned(),
+        };
+        Err(step.error_at(word, format!("`{name}` is no signal")).with_hint(hint))
+    }
+
+    fn expand_volumes(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<String>> {
+        let volumes = self.words(step, words)?;
+        match volumes.iter().position(String::is_empty) {
+            Some(index) => Err(step.error_at(&words[index], "a path of VOLUME is empty once its variables are put in")),
+            None => Ok(volumes),
+        }
+    }
+
+    /// An absolute path stays as written, as in BuildKit; a relative one is joined to the one before.
+    fn expand_workdir(&mut self, step: &Located<Instruction>, word: &str) -> Result<String> {
+        let path = self.word(step, word)?;
+        if !path.starts_with('/') {
+            if !self.has_workdir {
+                let message = format!("`{path}` is relative to a folder that the base image may change");
+                self.warnings.push(Rule::WorkdirRelativePath, message, Some(step.snippet_of(word)));
+            }
+            self.working_dir = join(&self.working_dir, &path);
+        } else {
+            self.working_dir = path;
+        }
+        self.has_workdir = true;
+        Ok(self.working_dir.clone())
+    }
+}
+
+impl Shared {
+    /// What a name means where files are taken from: a stage, nothing, or an image.
+    pub(in crate::dockerfile) fn resolve_name(&self, name: &str) -> Base {
+        match self.names.get(&name.to_lowercase()) {
+            Some(stage) => Base::Stage(*stage),
+            None if name == "scratch" => Base::Scratch,
+            None => Base::Image(name.to_owned()),
+        }
+    }
+
+    /// What `COPY --from` means, which knows stages by number, too; `None` if there is no stage of that number.
+    pub(in crate::dockerfile) fn resolve(&self, from: &str) -> Option<Base> {
+        match from.parse::<usize>() {
+            Ok(number) => (number < self.stages).then_some(Base::Stage(StageIndex(number))),
+            Err(_) => Some(self.resolve_name(from)),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What was most likely meant instead of a word that nothing has.
+//!
+//! Refuses far guesses: two letters off at most, as BuildKit has it.
+
+const FARTHEST: usize = 2;
+
+/// The known word nearest to `word` in either case; the first one of several.
+pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let near = known.into_iter().map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known));
+    // A word all of whose letters differ is no misspelling.
+    near.filter(|(distance, known)| *distance <= FARTHEST && *distance < known.chars().count().min(word.chars().count()))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// The hint that goes with a suggestion.
+pub(super) fn did_you_mean(word: &str) -> String {
+    format!("did you mean `{word}`?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_suggested_if_it_is_near() {
+        let known = ["ADD", "ARG", "COPY", "ENTRYPOINT", "ENV", "RUN"];
+        for (word, meant) in [
+            ("COP", Some("COPY")),
+            ("copyy", Some("COPY")),
+            ("RNU", Some("RUN")),
+            ("ENTRYPONIT", Some("ENTRYPOINT")),
+            ("XYZ", None),
+            ("", None),
+            ("INSTALL", None),
+        ] {
+            assert_eq!(suggest(word, known), meant, "{word}");
+        }
+    }
+}
