@@ -207,27 +207,62 @@ mod tests {
         let error = error(401, Flavour::Other, body);
         assert_eq!(error.to_string(), "registry answered 401: UNAUTHORIZED: project mp not found: project mp not found");
         assert_eq!(error.kind(), ErrorKind::Auth);
-        assert_eq!(
-            error.hint(),
-            Some("create the project `mp` in Harbor and make it public, then run the same command again")
-        );
+        assert_eq!(error.hint(), Some("create the project `mp` in Harbor and make it public, then run the same command again"));
     }
 
     #[test]
     fn each_known_mistake_has_its_remedy() {
         let entry = |code: &str, message: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
         for (status, flavour, body, expected) in [
-            (401, Flavour::Other, entry("UNAUTHORIZED", "unauthorized to access repository: mp/nsx, action: push"), "right to push into the project `mp`"),
-            (412, Flavour::Other, entry("PRECONDITION", "Failed to process request due to 'nsx:1' configured as immutable."), "immutability rules of the Harbor project `mp`"),
-            (403, Flavour::Other, entry("DENIED", "adding 2 MiB of storage resource, which will exceed the configured upper limit"), "quota of the Harbor project `mp`"),
+            (
+                401,
+                Flavour::Other,
+                entry("UNAUTHORIZED", "unauthorized to access repository: mp/nsx, action: push"),
+                "right to push into the project `mp`",
+            ),
+            (
+                412,
+                Flavour::Other,
+                entry("PRECONDITION", "Failed to process request due to 'nsx:1' configured as immutable."),
+                "immutability rules of the Harbor project `mp`",
+            ),
+            (
+                403,
+                Flavour::Other,
+                entry("DENIED", "adding 2 MiB of storage resource, which will exceed the configured upper limit"),
+                "quota of the Harbor project `mp`",
+            ),
             (403, Flavour::Other, entry("DENIED", "can not push artifact to a proxy project: mp"), "`mp` is a proxy cache"),
             (403, Flavour::Other, entry("DENIED", "The system is in read only mode."), "read-only for now"),
-            (404, Flavour::Ecr, entry("NAME_UNKNOWN", "The repository with name 'mp/nsx' does not exist in the registry"), "aws ecr create-repository --repository-name mp/nsx"),
-            (400, Flavour::Ecr, entry("TAG_INVALID", "The image tag '1' already exists in the 'mp' repository and cannot be overwritten because the repository is immutable."), "tag mutability"),
-            (400, Flavour::Ecr, entry("BLOB_UPLOAD_INVALID", "None of the provided layer digests match the calculated digest"), "ECR put the layer's parts"),
+            (
+                404,
+                Flavour::Ecr,
+                entry("NAME_UNKNOWN", "The repository with name 'mp/nsx' does not exist in the registry"),
+                "aws ecr create-repository --repository-name mp/nsx",
+            ),
+            (
+                400,
+                Flavour::Ecr,
+                entry(
+                    "TAG_INVALID",
+                    "The image tag '1' already exists in the 'mp' repository and cannot be overwritten because the repository is immutable.",
+                ),
+                "tag mutability",
+            ),
+            (
+                400,
+                Flavour::Ecr,
+                entry("BLOB_UPLOAD_INVALID", "None of the provided layer digests match the calculated digest"),
+                "ECR put the layer's parts",
+            ),
             (401, Flavour::DockerHub, entry("UNAUTHORIZED", "requested access to the resource is denied"), "on Docker Hub"),
             (403, Flavour::Other, entry("DENIED", "permission_denied: write_package"), "write:packages"),
-            (413, Flavour::Other, "<html><head><title>413 Request Entity Too Large</title></head></html>".to_owned(), "client_max_body_size"),
+            (
+                413,
+                Flavour::Other,
+                "<html><head><title>413 Request Entity Too Large</title></head></html>".to_owned(),
+                "client_max_body_size",
+            ),
         ] {
             let error = error(status, flavour, &body);
             assert!(error.hint().unwrap_or_default().contains(expected), "{body}: {:?}", error.hint());
@@ -248,7 +283,8 @@ mod tests {
 
     #[test]
     fn ecrs_416_names_the_offset() {
-        let body = r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"First byte of the layer part is 0 instead of 5242880"}]}"#;
+        let body =
+            r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"First byte of the layer part is 0 instead of 5242880"}]}"#;
         assert_eq!(Refusal::parse(StatusCode::RANGE_NOT_SATISFIABLE, body.as_bytes()).named_offset(), Some(5_242_880));
     }
 }

@@ -149,7 +149,10 @@ impl Client {
         let PulledManifest { bytes, media_type, digest } = manifest;
         let Manifest { config: config_descriptor, layers } = parse(&bytes, "the manifest")?;
         if config_descriptor.size > LIMIT {
-            return Err(Error::new(ErrorKind::Corrupt, format!("the config has {} bytes, more than {LIMIT}", config_descriptor.size)));
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the config has {} bytes, more than {LIMIT}", config_descriptor.size),
+            ));
         }
         let blob = |descriptor: &Descriptor| RegistryBlob::new(self, repository, routes.clone(), descriptor.clone());
         let config = self.transport().unless_cancelled(blob(&config_descriptor).read_all(task)).await??;
@@ -243,7 +246,8 @@ fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descri
     let fitting = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|platform| platform.fits(wanted));
     let exact = entries.iter().find(|entry| entry.platform.as_ref() == Some(wanted));
     exact.or_else(|| entries.iter().find(fitting)).ok_or_else(|| {
-        let mut there: Vec<String> = entries.iter().filter_map(|entry| entry.platform.as_ref()).map(ToString::to_string).collect();
+        let mut there: Vec<String> =
+            entries.iter().filter_map(|entry| entry.platform.as_ref()).map(ToString::to_string).collect();
         // Attestations stand in the index as images for an unknown platform.
         there.retain(|platform| platform != "unknown/unknown");
         let error = Error::new(ErrorKind::NotFound, format!("there is no image for {wanted}"));

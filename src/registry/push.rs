@@ -234,9 +234,10 @@ impl PushSession {
         let own = Digest::of(manifest);
         match stored.and_then(|text| Digest::parse(&text).ok()) {
             // With another algorithm there is nothing to compare.
-            Some(stored) if stored.algorithm() == own.algorithm() => own.expect(stored).map(|()| None).map_err(|error| {
-                error.wrap("the registry stored another manifest than was sent")
-            }),
+            Some(stored) if stored.algorithm() == own.algorithm() => own
+                .expect(stored)
+                .map(|()| None)
+                .map_err(|error| error.wrap("the registry stored another manifest than was sent")),
             _ => Ok(None),
         }
     }

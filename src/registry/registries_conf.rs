@@ -77,7 +77,8 @@ impl RegistriesConf {
 
     fn read_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-        Self::parse(&text).map_err(|error| Error::new(error.kind(), format!("cannot read `{}`", path.display())).with_source(error))
+        Self::parse(&text)
+            .map_err(|error| Error::new(error.kind(), format!("cannot read `{}`", path.display())).with_source(error))
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -123,10 +124,14 @@ impl RegistriesConf {
         let mirrors = entry.into_iter().flat_map(|entry| {
             let key = entry.key();
             let name = &name;
-            entry.mirrors.iter().filter(move |mirror| {
-                let digest_only = mirror.pull_from_mirror == PullFrom::DigestOnly || entry.mirror_by_digest_only;
-                if by_digest { mirror.pull_from_mirror != PullFrom::TagOnly } else { !digest_only }
-            }).filter_map(move |mirror| place(&mirror.location, rest(name, key)?, mirror.insecure))
+            entry
+                .mirrors
+                .iter()
+                .filter(move |mirror| {
+                    let digest_only = mirror.pull_from_mirror == PullFrom::DigestOnly || entry.mirror_by_digest_only;
+                    if by_digest { mirror.pull_from_mirror != PullFrom::TagOnly } else { !digest_only }
+                })
+                .filter_map(move |mirror| place(&mirror.location, rest(name, key)?, mirror.insecure))
         });
         Ok(mirrors.chain([primary.clone()]).collect())
     }

@@ -14,15 +14,20 @@ const UNCOMPRESSED: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// are left out.
 pub(crate) fn convert(manifest: &[u8], media_type: &MediaType) -> Result<Bytes> {
     let unsupported = |what: String| {
-        Error::new(ErrorKind::Unsupported, what).with_hint("build with `--compression gzip`, or ask for a registry that takes OCI images")
+        Error::new(ErrorKind::Unsupported, what)
+            .with_hint("build with `--compression gzip`, or ask for a registry that takes OCI images")
     };
     if *media_type != MediaType::Manifest {
         return Err(unsupported(format!("`{media_type}` cannot be written as Docker schema 2")));
     }
-    let mut manifest: Value = serde_json::from_slice(manifest).context(ErrorKind::Corrupt, || "the manifest cannot be read".into())?;
+    let mut manifest: Value =
+        serde_json::from_slice(manifest).context(ErrorKind::Corrupt, || "the manifest cannot be read".into())?;
     let broken = || Error::new(ErrorKind::Corrupt, "the manifest has no config or no layers");
     manifest["mediaType"] = MediaType::DockerManifest.as_str().into();
-    manifest.as_object_mut().ok_or_else(broken)?.retain(|key, _| !matches!(key.as_str(), "annotations" | "artifactType" | "subject"));
+    manifest
+        .as_object_mut()
+        .ok_or_else(broken)?
+        .retain(|key, _| !matches!(key.as_str(), "annotations" | "artifactType" | "subject"));
     manifest.get_mut("config").ok_or_else(broken)?["mediaType"] = MediaType::DockerConfig.as_str().into();
     for layer in manifest.get_mut("layers").and_then(Value::as_array_mut).ok_or_else(broken)? {
         let own = MediaType::from(layer["mediaType"].as_str().unwrap_or_default());
@@ -52,7 +57,8 @@ mod tests {
 
     #[test]
     fn media_types_become_dockers_and_nothing_else_changes() {
-        let converted = convert(manifest("application/vnd.oci.image.layer.v1.tar+gzip").as_bytes(), &MediaType::Manifest).unwrap();
+        let converted =
+            convert(manifest("application/vnd.oci.image.layer.v1.tar+gzip").as_bytes(), &MediaType::Manifest).unwrap();
         let expected = r#"{"config":{"digest":"sha256:c","mediaType":"application/vnd.docker.container.image.v1+json","size":1},"layers":[{"digest":"sha256:l","mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","size":2}],"mediaType":"application/vnd.docker.distribution.manifest.v2+json","schemaVersion":2}"#;
         assert_eq!(converted, expected);
     }

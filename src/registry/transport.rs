@@ -33,7 +33,11 @@ pub(crate) enum Payload {
     #[default]
     Empty,
     Bytes(Bytes),
-    Stream { length: u64, open: Opener, meter: Meter },
+    Stream {
+        length: u64,
+        open: Opener,
+        meter: Meter,
+    },
 }
 
 /// A request to anywhere; can be sent more than once.
@@ -278,7 +282,8 @@ fn classify(error: reqwest::Error, url: &Url) -> Fault {
     let failed = |what: String| Error::new(ErrorKind::Network, what);
     if error.is_dns() {
         let temporary = error_text(&error).contains("Temporary failure");
-        let wrong = failed(format!("cannot find the host `{place}`")).with_hint("check the registry's name, and this machine's DNS");
+        let wrong =
+            failed(format!("cannot find the host `{place}`")).with_hint("check the registry's name, and this machine's DNS");
         let wrong = wrong.with_source(error);
         return if temporary { Fault::Passing(wrong) } else { Fault::Lasting(wrong) };
     }
@@ -291,12 +296,12 @@ fn classify(error: reqwest::Error, url: &Url) -> Fault {
 
 fn tls_error(error: rustls::Error, place: &str) -> Error {
     let hint = match &error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Some(format!(
-            "give its certificate authority with `--ca-file`, or put it into /etc/docker/certs.d/{place}/ca.crt"
-        )),
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. }) => {
-            Some("renew the registry's certificate, or check this machine's clock".to_owned())
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+            Some(format!("give its certificate authority with `--ca-file`, or put it into /etc/docker/certs.d/{place}/ca.crt"))
         }
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+        ) => Some("renew the registry's certificate, or check this machine's clock".to_owned()),
         rustls::Error::InvalidCertificate(_) => Some("check that the registry's certificate is for this name".to_owned()),
         rustls::Error::InvalidMessage(_) => {
             Some(format!("`{place}` seems not to speak TLS: if that is right, list it as `insecure` in registries.conf"))

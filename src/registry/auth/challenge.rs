@@ -32,7 +32,8 @@ fn parse(text: &str) -> Vec<Challenge> {
     let mut rest = text;
     while let Some((scheme, parameters, next)) = next_challenge(rest) {
         rest = next;
-        let value = |name: &str| parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+        let value =
+            |name: &str| parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
         if scheme.eq_ignore_ascii_case("basic") {
             challenges.push(Challenge::Basic);
         } else if let (true, Some(realm)) = (scheme.eq_ignore_ascii_case("bearer"), value("realm")) {

@@ -38,7 +38,10 @@ pub(crate) enum Found {
     Nothing,
     Credential(Credential),
     /// Ask this helper, and take what the file itself has if the helper has nothing.
-    Helper { helper: String, otherwise: Option<Credential> },
+    Helper {
+        helper: String,
+        otherwise: Option<Credential>,
+    },
 }
 
 impl AuthFile {

@@ -33,8 +33,9 @@ pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) 
     let output = run(environment, helper, "get", server.as_bytes()).await?;
     let Some(text) = output else { return Ok(None) };
     // The parser's own error could quote the secret.
-    let answer: Answer = serde_json::from_slice(&text)
-        .map_err(|_| Error::new(ErrorKind::Auth, format!("`docker-credential-{helper}` gave an answer that is not in docker's form")))?;
+    let answer: Answer = serde_json::from_slice(&text).map_err(|_| {
+        Error::new(ErrorKind::Auth, format!("`docker-credential-{helper}` gave an answer that is not in docker's form"))
+    })?;
     Ok(match answer.username.as_str() {
         "" if answer.secret.is_empty() => None,
         "<token>" => Some(Credential::IdentityToken { username: None, token: answer.secret }),

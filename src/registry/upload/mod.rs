@@ -11,4 +11,4 @@ mod state;
 
 pub(crate) use limits::Limits;
 pub(crate) use sender::{Job, send};
-pub(crate) use session::{Sessions, SessionLock};
+pub(crate) use session::{SessionLock, Sessions};

@@ -67,12 +67,18 @@ pub(crate) enum Verdict {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Begin { mount: bool },
+    Begin {
+        mount: bool,
+    },
     /// `Doubt`: why the registry is asked decides what its answer means.
     Ask(Doubt),
     Send,
-    Find { session_gone: bool },
-    Done { mounted: bool },
+    Find {
+        session_gone: bool,
+    },
+    Done {
+        mounted: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

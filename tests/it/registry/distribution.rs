@@ -1,9 +1,9 @@
 //! Whole images, there and back, with Debian's docker-registry.
 
 use futures_util::TryStreamExt as _;
+use mpimg::Result;
 use mpimg::oci::{Digest, MediaType, Platform, Repository, Tag};
 use mpimg::registry::{BlobOutcome, Client, Pushed};
-use mpimg::Result;
 
 use super::fixture::{Image, client, distribution, options, skopeo};
 
@@ -41,7 +41,7 @@ async fn an_image_is_pushed_pulled_back_and_copied_by_skopeo() {
 
     let folder = tempfile::tempdir().unwrap();
     let copy = format!("oci:{}:copy", folder.path().display());
-    skopeo(&["copy", "--src-tls-verify=false", &format!("docker://{repository}:1.0"), &copy]);
+    skopeo(&["copy", "--preserve-digests", "--src-tls-verify=false", &format!("docker://{repository}:1.0"), &copy]);
     assert!(skopeo(&["inspect", &copy]).contains(&image.layers[0].descriptor.digest.to_string()));
 }
 

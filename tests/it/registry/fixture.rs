@@ -144,7 +144,8 @@ impl Image {
     /// Layers of these sizes.
     pub(crate) fn new(seed: u64, sizes: &[usize]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let layers: Vec<Layer> = sizes.iter().enumerate().map(|(at, size)| layer(folder.path(), seed + at as u64, *size)).collect();
+        let layers: Vec<Layer> =
+            sizes.iter().enumerate().map(|(at, size)| layer(folder.path(), seed + at as u64, *size)).collect();
         let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
         let config = serde_json::json!({
             "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids},
