@@ -1,18 +1,24 @@
 //! The client: what all requests of one run share.
 //!
-//! Refuses nothing by itself.
+//! Refuses to connect, or to read credentials and certificates, before something is asked for.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::auth::CredentialSources;
-use super::check::{AnonymousReport, CheckItem};
-use super::pull::PulledImage;
-use super::push::PushSession;
-use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Digest, Platform, Reference, Repository};
+use super::auth::{Authenticator, CredentialSources};
+use super::endpoint::Endpoint;
+use super::environment::Environment;
+use super::host::host_of;
+use super::registries_conf::{Place, RegistriesConf};
+use super::retry::RetryPolicy;
+use super::tls::{Connections, certs_dirs};
+use super::transport::Transport;
+use crate::error::Result;
+use crate::oci::Repository;
 use crate::progress::Progress;
 
 /// How a [`Client`] works. `Default` is what the command does without flags.
@@ -24,6 +30,8 @@ pub struct ClientOptions {
     pub registries_conf: Option<PathBuf>,
     /// PEM files with further certificate authorities.
     pub ca_files: Vec<PathBuf>,
+    /// Folders of certificates by `host:port`; `None`: `~/.config/containers/certs.d`, then containers' and docker's in /etc.
+    pub certs_dirs: Option<Vec<PathBuf>>,
     /// Registries (`host[:port]`) that may be reached by plain HTTP or with a certificate that does not verify.
     pub insecure: Vec<String>,
     /// Mirrors of Docker Hub, asked before it: `host[:port][/path]`.
@@ -32,12 +40,17 @@ pub struct ClientOptions {
     pub progress: Progress,
     /// Where upload sessions are kept for the next process; `None`: an upload that is cut off starts again.
     pub state_dir: Option<PathBuf>,
-    /// How many blobs are uploaded at once.
+    /// How many blobs are uploaded at once, at least 1.
     pub concurrency: usize,
     /// Size of an upload chunk in bytes, within the limits that the registry sets.
     pub chunk_size: u64,
+    /// How often and how patiently things are tried again.
+    pub retry: RetryPolicy,
     /// Cancelled by the caller on Ctrl-C or SIGTERM: chunks in flight are finished and recorded, nothing new is begun.
     pub cancel: CancellationToken,
+    /// Environment variables, but for proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) and `SSL_CERT_FILE`: those are
+    /// the process's own.
+    pub environment: Environment,
 }
 
 impl Default for ClientOptions {
@@ -46,44 +59,102 @@ impl Default for ClientOptions {
             credentials: CredentialSources::default(),
             registries_conf: None,
             ca_files: Vec::new(),
+            certs_dirs: None,
             insecure: Vec::new(),
             mirrors: Vec::new(),
             progress: Progress::silent(),
             state_dir: None,
             concurrency: 8,
             chunk_size: 5 << 20,
+            retry: RetryPolicy::default(),
             cancel: CancellationToken::new(),
+            environment: Environment::process(),
         }
     }
 }
 
 /// Talks to registries. Cheap to clone; clones share connections and tokens.
-#[derive(Debug, Clone)]
-pub struct Client(Arc<ClientOptions>);
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    options: ClientOptions,
+    conf: RegistriesConf,
+    transport: Arc<Transport>,
+    endpoints: Mutex<HashMap<(String, bool), Arc<Endpoint>>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.0.options).finish()
+    }
+}
+
+/// A repository at a registry that is spoken to.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// The repository's path there.
+    pub(crate) path: String,
+}
 
 impl Client {
-    /// A client. Nothing is connected yet; files of credentials and certificates are read when they are needed.
+    /// A client. Reads registries.conf; nothing is connected yet.
     pub fn new(options: ClientOptions) -> Result<Self> {
-        Ok(Self(Arc::new(options)))
+        let conf = RegistriesConf::read(options.registries_conf.as_deref(), &options.environment)?;
+        let conf = conf.with_hub_mirrors(&options.mirrors);
+        Ok(Self::with_conf(options, conf))
     }
 
-    /// Finds the image of `reference` for `platform`. Manifest and config are fetched and checked, layers are not fetched.
-    pub async fn pull_image(&self, reference: &Reference, _platform: &Platform) -> Result<PulledImage> {
-        Err(Error::new(ErrorKind::Unsupported, format!("cannot pull `{reference}`")))
+    fn with_conf(options: ClientOptions, conf: RegistriesConf) -> Self {
+        let certs = options.certs_dirs.clone().unwrap_or_else(|| certs_dirs(&options.environment));
+        let connections = Connections::new(options.ca_files.clone(), certs, options.retry.connect_timeout);
+        let transport = Arc::new(Transport::new(connections, options.retry.clone(), options.cancel.clone()));
+        Self(Arc::new(Inner { options, conf, transport, endpoints: Mutex::default() }))
     }
 
-    /// Begins a push into `repository`. Must be called on a tokio runtime, which then carries the uploads.
-    pub fn push(&self, repository: &Repository) -> Result<PushSession> {
-        Err(Error::new(ErrorKind::Unsupported, format!("cannot push `{repository}`")))
+    /// A client that works as this one does, with no credentials, tokens or connections of it.
+    #[must_use]
+    pub fn anonymous(&self) -> Self {
+        let mut options = self.0.options.clone();
+        options.credentials = CredentialSources { anonymous: true, ..CredentialSources::default() };
+        Self::with_conf(options, self.0.conf.clone())
     }
 
-    /// Whether the image at `digest` can be pulled without credentials: manifest, config and every layer.
-    pub async fn check_anonymous(&self, _repository: &Repository, _digest: &Digest) -> AnonymousReport {
-        AnonymousReport { items: Vec::new(), pulls: None }
+    pub(crate) fn options(&self) -> &ClientOptions {
+        &self.0.options
     }
 
-    /// What a push into `repository` needs, one thing after the other; what depends on a failed one is left out.
-    pub async fn check(&self, _repository: &Repository) -> Vec<CheckItem> {
-        Vec::new()
+    pub(crate) fn transport(&self) -> &Arc<Transport> {
+        &self.0.transport
+    }
+
+    /// Where a push into `repository` goes, and everything else that must see the registry itself.
+    pub(crate) fn destination(&self, repository: &Repository) -> Result<Route> {
+        Ok(self.route(self.0.conf.destination(repository)?))
+    }
+
+    /// Where a pull from `repository` may come from, in the order to try.
+    pub(crate) fn sources(&self, repository: &Repository, by_digest: bool) -> Result<Vec<Route>> {
+        let places = self.0.conf.sources(repository, by_digest)?;
+        Ok(places.into_iter().map(|place| self.route(place)).collect())
+    }
+
+    fn route(&self, place: Place) -> Route {
+        let options = &self.0.options;
+        let listed = |name: &String| name == &place.registry || name == host_of(&place.registry);
+        let insecure = place.insecure || options.insecure.iter().any(listed);
+        let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoint = endpoints.entry((place.registry.clone(), insecure)).or_insert_with(|| {
+            let auth = Authenticator::new(
+                &place.registry,
+                insecure,
+                options.credentials.clone(),
+                options.environment.clone(),
+                options.progress.clone(),
+            );
+            Arc::new(Endpoint::new(&place.registry, insecure, auth, self.0.transport.clone(), options.progress.clone()))
+        });
+        Route { endpoint: endpoint.clone(), path: place.path }
     }
 }

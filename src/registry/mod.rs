@@ -3,13 +3,26 @@
 //! Refuses Dockerfiles, terminals and prompts; refuses to send a credential to any host but the one it belongs to.
 
 mod auth;
+mod blob;
 mod check;
 mod client;
+mod endpoint;
+mod environment;
+mod errors;
+mod host;
 mod pull;
 mod push;
+mod registries_conf;
+mod retry;
+mod schema2;
+mod tls;
+mod transport;
+mod upload;
 
 pub use auth::{Credential, CredentialSources};
 pub use check::{AnonymousReport, CheckItem, CheckState};
 pub use client::{Client, ClientOptions};
-pub use pull::PulledImage;
+pub use environment::Environment;
+pub use pull::{PulledImage, PulledManifest};
 pub use push::{BlobOutcome, PushSession, Pushed, PushedBlob};
+pub use retry::RetryPolicy;

@@ -2,12 +2,38 @@
 //!
 //! Refuses to push a manifest before everything it names is in the registry.
 
-use bytes::Bytes;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Scope;
+use super::client::{Client, Route};
+use super::endpoint::Call;
+use super::errors::Refusal;
+use super::schema2;
+use super::transport::interrupted;
+use super::upload::{self, Job, Limits, SessionLock, Sessions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
+use crate::progress::{Task, TaskKind};
 use crate::store::{BlobSource, Growing};
+
+/// How many questions whether a blob exists may be under way: they cost nothing but the round trip.
+const QUESTIONS: usize = 32;
+
+/// How often a blob is looked at that another process is uploading.
+const OTHER_PROCESS: Duration = Duration::from_millis(200);
 
 /// How a blob came to be in the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +43,9 @@ pub enum BlobOutcome {
     Exists,
     /// It was mounted from another repository of the registry.
     Mounted,
-    /// It was uploaded; this many bytes by this process.
+    /// It was uploaded.
     Uploaded {
-        /// Bytes sent and accepted.
+        /// Bytes that this process sent and the registry took.
         sent: u64,
     },
 }
@@ -38,18 +64,67 @@ pub struct PushedBlob {
 pub struct Pushed {
     /// The manifest's digest, confirmed by the registry.
     pub digest: Digest,
-    /// The manifest's size in bytes.
-    pub size: u64,
-    /// The type under which the registry took it.
+    /// The manifest as the registry took it: another one than was given, where it takes Docker's schema 2 only.
+    pub manifest: Bytes,
+    /// Its type.
     pub media_type: MediaType,
     /// The blobs in the order they were offered, the config last.
     pub blobs: Vec<PushedBlob>,
 }
 
-/// A push under way. Dropped, it stops; sessions on disk stay for the next process.
-#[derive(Debug)]
+impl Pushed {
+    /// The manifest's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.manifest.len() as u64
+    }
+}
+
+/// A push under way. Dropped, it stops after the requests in flight; sessions on disk stay for the next process.
 pub struct PushSession {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    uploads: Mutex<JoinSet<(usize, Result<PushedBlob>)>>,
+}
+
+struct Shared {
+    client: Client,
     repository: Repository,
+    route: Route,
+    cancel: CancellationToken,
+    questions: Semaphore,
+    uploads: Semaphore,
+    sessions: Option<Sessions>,
+    /// One lock a digest: layers that are the same are uploaded once.
+    digests: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl fmt::Debug for PushSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PushSession({})", self.shared.repository)
+    }
+}
+
+impl Client {
+    /// Begins a push into `repository`. Nothing is sent before something is offered.
+    ///
+    /// # Errors
+    /// `Usage` outside a tokio runtime (it carries the uploads), or if registries.conf blocks the repository.
+    pub fn push(&self, repository: &Repository) -> Result<PushSession> {
+        let runtime = Handle::try_current()
+            .map_err(|error| Error::new(ErrorKind::Usage, "a push needs a tokio runtime").with_source(error))?;
+        let options = self.options();
+        let shared = Shared {
+            client: self.clone(),
+            repository: repository.clone(),
+            route: self.destination(repository)?,
+            cancel: options.cancel.child_token(),
+            questions: Semaphore::new(QUESTIONS),
+            uploads: Semaphore::new(options.concurrency.max(1)),
+            sessions: options.state_dir.as_deref().and_then(Sessions::open),
+            digests: Mutex::default(),
+        };
+        Ok(PushSession { shared: Arc::new(shared), runtime, uploads: Mutex::default() })
+    }
 }
 
 impl PushSession {
@@ -59,15 +134,263 @@ impl PushSession {
     }
 
     /// Offers a complete blob.
-    pub fn offer_blob(&self, _descriptor: Descriptor, _source: BlobSource) {}
+    pub fn offer_blob(&self, descriptor: Descriptor, source: BlobSource) {
+        let shared = self.shared.clone();
+        self.spawn(async move { shared.blob(descriptor, source).await });
+    }
 
     /// Offers a blob that is still being written; it is sent meanwhile, if it is larger than one chunk.
     ///
     /// `key` names its future content (the layer's cache key): under it an upload that was cut off is taken up again.
-    pub fn offer_growing(&self, _growing: Growing, _key: Option<String>) {}
+    pub fn offer_growing(&self, growing: Growing, key: Option<String>) {
+        let shared = self.shared.clone();
+        self.spawn(async move { shared.growing(growing, key.as_deref()).await });
+    }
 
     /// Waits for all blobs, then pushes config and manifest, under each tag, or by digest where there is none.
-    pub async fn finish(self, _config: Bytes, _manifest: Bytes, _media_type: MediaType, _tags: &[Tag]) -> Result<Pushed> {
-        Err(Error::new(ErrorKind::Unsupported, format!("cannot push `{}`", self.repository)))
+    ///
+    /// # Errors
+    /// The first blob's that failed; the others finish the request they are at. `Auth`, `Network`, `Registry`, `NotFound`
+    /// for a missing repository; `Corrupt` if the registry stored something else than was sent.
+    pub async fn finish(self, config: Bytes, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<Pushed> {
+        self.offer_blob(Descriptor::of(config_type(&media_type), &config), BlobSource::Memory(config));
+        let blobs = self.blobs().await.map_err(|error| self.failed(error))?;
+        let (manifest, media_type) = self.manifest(manifest, media_type, tags).await.map_err(|error| self.failed(error))?;
+        Ok(Pushed { digest: Digest::of(&manifest), manifest, media_type, blobs })
     }
+
+    fn failed(&self, error: Error) -> Error {
+        error.wrap(format!("cannot push `{}`", self.shared.repository.familiar()))
+    }
+
+    fn spawn(&self, work: impl Future<Output = Result<PushedBlob>> + Send + 'static) {
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = uploads.len();
+        uploads.spawn_on(async move { (at, work.await) }, &self.runtime);
+    }
+
+    async fn blobs(&self) -> Result<Vec<PushedBlob>> {
+        let mut uploads = std::mem::take(&mut *self.uploads.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut done: Vec<(usize, PushedBlob)> = Vec::new();
+        let mut first_error = None;
+        while let Some(ended) = uploads.join_next().await {
+            let ended = ended.map_err(|error| Error::new(ErrorKind::Registry, "an upload crashed").with_source(error));
+            match ended.and_then(|(at, blob)| Ok((at, blob?))) {
+                Ok(blob) => done.push(blob),
+                Err(error) => {
+                    // The others record where they are and stop; their errors would only say so.
+                    self.shared.cancel.cancel();
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        done.sort_by_key(|(at, _)| *at);
+        first_error.map_or(Ok(done.into_iter().map(|(_, blob)| blob).collect()), Err)
+    }
+
+    async fn manifest(&self, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<(Bytes, MediaType)> {
+        let task = self.shared.client.options().progress.task(TaskKind::Push, "push manifest", Some(manifest.len() as u64));
+        let first = tags.first().map_or_else(|| Digest::of(&manifest).to_string(), ToString::to_string);
+        let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
+            None => (manifest, media_type),
+            Some(refusal) => {
+                let as_error = || self.shared.route.endpoint.refusal_error(refusal.clone(), &self.shared.route.path);
+                if !refusal.is_about_media_type() {
+                    return Err(as_error());
+                }
+                let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(as_error()))?;
+                let first = tags.first().map_or_else(|| Digest::of(&converted).to_string(), ToString::to_string);
+                let note = "the registry takes no OCI manifest: pushed as Docker schema 2";
+                self.shared.client.options().progress.note(note);
+                self.must_put(&first, &converted, &MediaType::DockerManifest, &task).await?;
+                (converted, MediaType::DockerManifest)
+            }
+        };
+        try_join_all(tags.iter().skip(1).map(|tag| self.must_put(tag.as_str(), &manifest, &media_type, &task))).await?;
+        task.done();
+        Ok((manifest, media_type))
+    }
+
+    async fn must_put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<()> {
+        match self.put(target, manifest, media_type, task).await? {
+            None => Ok(()),
+            Some(refusal) => Err(self.shared.route.endpoint.refusal_error(refusal, &self.shared.route.path)),
+        }
+    }
+
+    /// PUTs the manifest; a refusal is not yet an error.
+    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<Refusal>> {
+        let Route { endpoint, path } = &self.shared.route;
+        let call = Call::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+        let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
+        call.slow = true;
+        let response = endpoint.send_patiently(&call, Some(task)).await?;
+        let status = response.status();
+        let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = endpoint.transport.read_refusal(response).await;
+        if !status.is_success() {
+            return Ok(Some(Refusal::parse(status, &body)));
+        }
+        let own = Digest::of(manifest);
+        match stored.and_then(|text| Digest::parse(&text).ok()) {
+            // With another algorithm there is nothing to compare.
+            Some(stored) if stored.algorithm() == own.algorithm() => own
+                .expect(stored)
+                .map(|()| None)
+                .map_err(|error| error.wrap("the registry stored another manifest than was sent")),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Drop for PushSession {
+    fn drop(&mut self) {
+        // A chunk that is cut off costs the whole session on distribution 2.8: let those in flight end.
+        self.shared.cancel.cancel();
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).detach_all();
+    }
+}
+
+impl Shared {
+    /// Brings a blob of known digest into the repository.
+    async fn blob(&self, descriptor: Descriptor, source: BlobSource) -> Result<PushedBlob> {
+        let task = self.task(&descriptor.digest.short(), Some(descriptor.size));
+        let one = self.digest_lock(&descriptor.digest);
+        let _one = self.until_cancelled(one.lock()).await?;
+        if self.exists(&descriptor.digest, &task).await? {
+            task.cached();
+            return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
+        }
+        let session = match self.lock_session(&descriptor.digest).await? {
+            Locked::Ours(session) => session,
+            Locked::Arrived => {
+                task.cached();
+                return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
+            }
+        };
+        let mount = self.mountable(&source)?;
+        let _permit = self.permit(&self.uploads).await?;
+        self.upload(Some(descriptor), source, mount, session.as_ref(), task).await
+    }
+
+    /// Brings a blob into the repository while it grows.
+    async fn growing(&self, mut growing: Growing, key: Option<&str>) -> Result<PushedBlob> {
+        let limits = self.limits();
+        let session = key.and_then(|key| self.sessions.as_ref()?.lock(&self.repository.to_string(), key));
+        // Another process sends the very same layer: it may be there when this one is complete.
+        let elsewhere = key.is_some() && self.sessions.is_some() && session.is_none();
+        let enough = if limits.single || elsewhere { u64::MAX } else { limits.chunk + 1 };
+        let growth = self.until_cancelled(growing.wait_for(enough)).await?;
+        if !matches!(growth, crate::store::Growth::Written(_)) {
+            let (descriptor, _) = self.until_cancelled(growing.complete()).await??;
+            if session.as_ref().is_none_or(|session| session.read().is_none()) {
+                return self.blob(descriptor, BlobSource::Growing(growing)).await;
+            }
+        }
+        let task = self.task("layer", None);
+        let _permit = self.permit(&self.uploads).await?;
+        self.upload(None, BlobSource::Growing(growing), None, session.as_ref(), task).await
+    }
+
+    async fn upload(
+        &self,
+        descriptor: Option<Descriptor>,
+        source: BlobSource,
+        mount: Option<Repository>,
+        session: Option<&SessionLock>,
+        task: Task,
+    ) -> Result<PushedBlob> {
+        let task = Arc::new(task);
+        let job = Job {
+            route: &self.route,
+            source,
+            descriptor,
+            limits: self.limits(),
+            mount,
+            session,
+            task: task.clone(),
+            cancel: &self.cancel,
+        };
+        let sent = upload::send(job).await?;
+        let outcome = match (sent.mounted, sent.existed) {
+            (true, _) => BlobOutcome::Mounted,
+            (_, true) => BlobOutcome::Exists,
+            _ => BlobOutcome::Uploaded { sent: sent.bytes },
+        };
+        let end = if matches!(outcome, BlobOutcome::Uploaded { .. }) { Task::done } else { Task::cached };
+        Arc::into_inner(task).into_iter().for_each(end);
+        Ok(PushedBlob { descriptor: sent.descriptor, outcome })
+    }
+
+    fn task(&self, name: &str, total: Option<u64>) -> Task {
+        self.client.options().progress.task(TaskKind::Push, &format!("push {name}"), total)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of(self.route.endpoint.flavour, self.client.options().chunk_size)
+    }
+
+    fn digest_lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).entry(*digest).or_default().clone()
+    }
+
+    /// Whether the repository has the blob. A registry that will not say is asked by the upload itself.
+    async fn exists(&self, digest: &Digest, task: &Task) -> Result<bool> {
+        let _permit = self.permit(&self.questions).await?;
+        let Route { endpoint, path } = &self.route;
+        let call = Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
+        let response = endpoint.send_patiently(&call, Some(task)).await?;
+        Ok(response.status().is_success())
+    }
+
+    /// The right to upload a blob, among the processes of this machine.
+    async fn lock_session(&self, digest: &Digest) -> Result<Locked> {
+        let Some(sessions) = &self.sessions else { return Ok(Locked::Ours(None)) };
+        let (repository, digest_text) = (self.repository.to_string(), digest.to_string());
+        let mut waited = false;
+        loop {
+            if let Some(session) = sessions.lock(&repository, &digest_text) {
+                let task = self.task(&digest.short(), None);
+                // Whoever had it before may have finished.
+                return Ok(match waited && self.exists(digest, &task).await? {
+                    true => Locked::Arrived,
+                    false => Locked::Ours(Some(session)),
+                });
+            }
+            waited = true;
+            self.until_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;
+        }
+    }
+
+    /// The repository to mount a remote blob from, if it is in the same registry.
+    fn mountable(&self, source: &BlobSource) -> Result<Option<Repository>> {
+        let BlobSource::Remote(remote) = source else { return Ok(None) };
+        let from = self.client.destination(remote.repository())?;
+        let same = from.endpoint.authority() == self.route.endpoint.authority() && from.path != self.route.path;
+        let at_its_path = || Repository::parse(&format!("{}/{}", remote.repository().registry(), from.path));
+        same.then(at_its_path).transpose()
+    }
+
+    async fn permit<'a>(&self, semaphore: &'a Semaphore) -> Result<SemaphorePermit<'a>> {
+        self.until_cancelled(semaphore.acquire()).await?.map_err(|_| interrupted())
+    }
+
+    async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(interrupted()),
+            done = work => Ok(done),
+        }
+    }
+}
+
+enum Locked {
+    /// Ours to upload; `None` where nothing is recorded.
+    Ours(Option<SessionLock>),
+    /// Another process uploaded it meanwhile.
+    Arrived,
+}
+
+fn config_type(manifest: &MediaType) -> MediaType {
+    if *manifest == MediaType::DockerManifest { MediaType::DockerConfig } else { MediaType::Config }
 }

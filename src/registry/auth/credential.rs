@@ -1,9 +1,19 @@
-//! Credentials and the places they come from.
+//! Credentials and the order in which their places are asked.
 //!
 //! Refuses to show them.
 
 use std::fmt;
 use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
+
+use super::docker_config::{AuthFile, Found};
+use super::helper;
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::environment::Environment;
+use crate::registry::host::host_of;
 
 /// What a registry accepts as proof of who asks. Its Debug shows nothing.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +27,12 @@ pub enum Credential {
         password: String,
     },
     /// An OAuth2 refresh token, exchanged for access tokens (docker's `identitytoken`).
-    IdentityToken(String),
+    IdentityToken {
+        /// The user name beside it, for servers that take the token as a password only.
+        username: Option<String>,
+        /// The token.
+        token: String,
+    },
     /// A token that is sent as it is (docker's `registrytoken`).
     RegistryToken(String),
 }
@@ -28,13 +43,177 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Where credentials are looked for, in this order: `explicit`, the environment, docker's and podman's files.
+impl Credential {
+    /// A user name and a password or access token.
+    pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self::Basic { username: username.into(), password: password.into() }
+    }
+
+    /// The header that shows it to whoever asks for Basic.
+    pub(crate) fn basic_header(&self) -> Option<HeaderValue> {
+        let pair = match self {
+            Self::Basic { username, password } => format!("{username}:{password}"),
+            Self::IdentityToken { username: Some(username), token } => format!("{username}:{token}"),
+            Self::IdentityToken { .. } | Self::RegistryToken(_) => return None,
+        };
+        secret_header(&format!("Basic {}", STANDARD.encode(pair)))
+    }
+}
+
+/// A header value that the HTTP library, too, keeps out of its own debug output.
+pub(crate) fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Where credentials are looked for: `explicit`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, docker's config.json, podman's auth.json.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
     /// For the registry of this name (`harbor.example.com`): from flags or a prompt.
     pub explicit: Vec<(String, Credential)>,
     /// The folder of docker's config.json; `None`: `DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config_dir: Option<PathBuf>,
-    /// Ask nobody: no file, no environment, no helper. `explicit` still counts.
-    pub nothing_stored: bool,
+    /// Ask nobody at all.
+    pub anonymous: bool,
+}
+
+/// What was found, and what stood in the way of finding more.
+pub(crate) struct Lookup {
+    pub(crate) credential: Option<Credential>,
+    /// A helper or file that failed; the work goes on without it.
+    pub(crate) trouble: Vec<Error>,
+}
+
+impl CredentialSources {
+    /// The path of docker's config.json.
+    pub(crate) fn docker_config(&self, environment: &Environment) -> Option<PathBuf> {
+        let folder = self.docker_config_dir.clone();
+        let folder = folder.or_else(|| environment.path("DOCKER_CONFIG")).or_else(|| environment.home(".docker"));
+        Some(folder?.join("config.json"))
+    }
+
+    /// The credential for `path` in `registry`.
+    pub(crate) async fn find(&self, environment: &Environment, registry: &str, path: &str) -> Lookup {
+        let mut lookup = Lookup { credential: None, trouble: Vec::new() };
+        if self.anonymous {
+            return lookup;
+        }
+        let registry = canonical(registry);
+        lookup.credential =
+            self.explicit.iter().find(|(name, _)| canonical(name) == registry).map(|(_, credential)| credential.clone());
+        if lookup.credential.is_none() {
+            for file in self.files(environment, &mut lookup.trouble) {
+                match from_file(environment, &file, registry, path).await {
+                    Ok(None) => continue,
+                    Ok(found) => lookup.credential = found,
+                    Err(error) => lookup.trouble.push(error),
+                }
+                if lookup.credential.is_some() {
+                    break;
+                }
+            }
+        }
+        lookup
+    }
+
+    fn files(&self, environment: &Environment, trouble: &mut Vec<Error>) -> Vec<AuthFile> {
+        let mut files = Vec::new();
+        if let Some(text) = environment.var("DOCKER_AUTH_CONFIG") {
+            match AuthFile::parse(text.as_encoded_bytes()) {
+                Ok(file) => files.push(file),
+                Err(error) => trouble.push(Error::new(ErrorKind::Auth, "cannot read `DOCKER_AUTH_CONFIG`").with_source(error)),
+            }
+        }
+        let paths = [
+            environment.path("REGISTRY_AUTH_FILE"),
+            self.docker_config(environment),
+            environment.path("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
+            environment.config_home("containers/auth.json"),
+        ];
+        for path in paths.into_iter().flatten() {
+            match AuthFile::read(&path) {
+                Ok(file) => files.extend(file),
+                Err(error) => trouble.push(error),
+            }
+        }
+        files
+    }
+}
+
+async fn from_file(environment: &Environment, file: &AuthFile, registry: &str, path: &str) -> Result<Option<Credential>> {
+    match file.find(registry, path)? {
+        Found::Nothing => Ok(None),
+        Found::Credential(credential) => Ok(Some(credential)),
+        Found::Helper { helper, otherwise } => {
+            let found = helper::find(environment, &helper, &server_key(registry)).await?;
+            Ok(found.or(otherwise))
+        }
+    }
+}
+
+/// One name for Docker Hub's many.
+pub(crate) fn canonical(registry: &str) -> &str {
+    match host_of(registry) {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        _ => registry,
+    }
+}
+
+/// The name under which docker stores a registry's credential.
+pub(crate) fn server_key(registry: &str) -> String {
+    match canonical(registry) {
+        "docker.io" => "https://index.docker.io/v1/".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn find(sources: &CredentialSources, environment: &Environment, registry: &str) -> Option<Credential> {
+        let lookup = sources.find(environment, registry, "mp/nsx").await;
+        assert!(lookup.trouble.is_empty(), "{:?}", lookup.trouble);
+        lookup.credential
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credential = Credential::basic("user", "hunter2");
+        let sources = CredentialSources { explicit: vec![("r".into(), credential.clone())], ..CredentialSources::default() };
+        assert!(!format!("{credential:?} {sources:?} {:?}", credential.basic_header()).contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn flags_come_before_the_environment_and_that_before_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = |user: &str| format!(r#"{{"auths":{{"r.example.com":{{"username":"{user}","password":"p"}}}}}}"#);
+        std::fs::write(folder.path().join("config.json"), auth("docker")).unwrap();
+        std::fs::write(folder.path().join("podman.json"), auth("podman")).unwrap();
+        let user = |name: &str| Some(Credential::basic(name, "p"));
+        let mut sources = CredentialSources { docker_config_dir: Some(folder.path().into()), ..CredentialSources::default() };
+
+        let nothing = Environment::fixed::<&str, &str>([]);
+        assert_eq!(find(&sources, &nothing, "r.example.com").await, user("docker"));
+        let podman = Environment::fixed([("REGISTRY_AUTH_FILE", folder.path().join("podman.json"))]);
+        assert_eq!(find(&sources, &podman, "r.example.com").await, user("podman"));
+        let gitlab = Environment::fixed([("DOCKER_AUTH_CONFIG", auth("gitlab"))]);
+        assert_eq!(find(&sources, &gitlab, "r.example.com").await, user("gitlab"));
+        sources.explicit.push(("r.example.com".into(), Credential::basic("flag", "p")));
+        assert_eq!(find(&sources, &gitlab, "r.example.com").await, user("flag"));
+        assert_eq!(find(&sources, &gitlab, "other.example.com").await, None);
+        sources.anonymous = true;
+        assert_eq!(find(&sources, &gitlab, "r.example.com").await, None);
+    }
+
+    #[tokio::test]
+    async fn docker_hub_is_found_under_each_of_its_names() {
+        let nothing = Environment::fixed::<&str, &str>([]);
+        for name in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
+            let sources =
+                CredentialSources { explicit: vec![(name.into(), Credential::basic("u", "p"))], ..CredentialSources::default() };
+            assert!(find(&sources, &nothing, "docker.io").await.is_some(), "{name}");
+        }
+    }
 }

@@ -2,6 +2,13 @@
 //!
 //! Refuses to show a secret: neither Debug, nor an error, nor a log line contains one.
 
+mod authenticator;
+mod challenge;
 mod credential;
+mod docker_config;
+mod helper;
+mod token;
 
+pub(crate) use authenticator::Authenticator;
+pub(crate) use challenge::{Challenge, Scope};
 pub use credential::{Credential, CredentialSources};

@@ -1,0 +1,149 @@
+//! One registry's authentication: what it asked for, and the tokens it gave.
+//!
+//! Refuses to answer a challenge before it was made: a registry that asks nobody is never shown a credential.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use reqwest::header::HeaderValue;
+use url::Url;
+
+use super::challenge::{Challenge, Scope};
+use super::credential::{Credential, CredentialSources};
+use super::token::{Token, TokenRequest, fixed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use crate::registry::environment::Environment;
+use crate::registry::host::is_loopback;
+use crate::registry::transport::Transport;
+
+/// Authentication with one registry.
+pub(crate) struct Authenticator {
+    registry: String,
+    insecure: bool,
+    sources: CredentialSources,
+    environment: Environment,
+    progress: Progress,
+    known: Mutex<Known>,
+    /// Credentials by repository path; held while one is looked up or a token is asked for, so that it is done once.
+    credentials: tokio::sync::Mutex<HashMap<String, Option<Credential>>>,
+}
+
+#[derive(Default)]
+struct Known {
+    challenge: Option<Challenge>,
+    tokens: HashMap<Scope, Token>,
+    basic: HashMap<String, HeaderValue>,
+}
+
+impl Authenticator {
+    /// Nothing is known and nothing is read yet.
+    pub(crate) fn new(
+        registry: &str,
+        insecure: bool,
+        sources: CredentialSources,
+        environment: Environment,
+        progress: Progress,
+    ) -> Self {
+        let (known, credentials) = Default::default();
+        Self { registry: registry.to_owned(), insecure, sources, environment, progress, known, credentials }
+    }
+
+    /// Takes note of what the registry asks for.
+    pub(crate) fn challenged(&self, challenge: Challenge) {
+        self.known().challenge = Some(challenge);
+    }
+
+    /// Whether the registry has asked for anything yet.
+    pub(crate) fn is_challenged(&self) -> bool {
+        self.known().challenge.is_some()
+    }
+
+    /// Whether there is a credential for `path`.
+    pub(crate) async fn has_credential(&self, path: &str) -> bool {
+        let mut credentials = self.credentials.lock().await;
+        self.credential(&mut credentials, path).await.is_some()
+    }
+
+    /// The header for a request with `scope` on `path`, other than the one that was `rejected`; `None`: go without.
+    pub(crate) async fn header(
+        &self,
+        transport: &Transport,
+        path: &str,
+        scope: &Scope,
+        rejected: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>> {
+        let challenge = self.known().challenge.clone();
+        let (realm, service) = match &challenge {
+            None => return Ok(None),
+            Some(Challenge::Basic) => return Ok(self.basic(path).await.filter(|header| Some(header) != rejected)),
+            Some(Challenge::Bearer { realm, service }) => (realm, service.as_deref()),
+        };
+        if let Some(header) = self.cached(scope, rejected) {
+            return Ok(Some(header));
+        }
+        let mut credentials = self.credentials.lock().await;
+        // Another task may have got it meanwhile.
+        if let Some(header) = self.cached(scope, rejected) {
+            return Ok(Some(header));
+        }
+        let credential = self.credential(&mut credentials, path).await;
+        if let Some(Credential::RegistryToken(token)) = &credential {
+            return Ok(fixed(token).filter(|header| Some(header) != rejected));
+        }
+        let realm = self.realm(realm)?;
+        let request = TokenRequest { realm: &realm, service, scope, credential: credential.as_ref(), insecure: self.insecure };
+        let token = request.send(transport).await?;
+        self.known().tokens.insert(scope.clone(), token.clone());
+        Ok(Some(token.header))
+    }
+
+    fn cached(&self, scope: &Scope, rejected: Option<&HeaderValue>) -> Option<HeaderValue> {
+        let known = self.known();
+        let token = known.tokens.get(scope).filter(|token| token.is_fresh() && Some(&token.header) != rejected)?;
+        Some(token.header.clone())
+    }
+
+    async fn basic(&self, path: &str) -> Option<HeaderValue> {
+        if let Some(header) = self.known().basic.get(path) {
+            return Some(header.clone());
+        }
+        let mut credentials = self.credentials.lock().await;
+        let header = self.credential(&mut credentials, path).await?.basic_header()?;
+        self.known().basic.insert(path.to_owned(), header.clone());
+        Some(header)
+    }
+
+    async fn credential(&self, cache: &mut HashMap<String, Option<Credential>>, path: &str) -> Option<Credential> {
+        if let Some(found) = cache.get(path) {
+            return found.clone();
+        }
+        let lookup = self.sources.find(&self.environment, &self.registry, path).await;
+        for error in lookup.trouble {
+            let causes = error.causes();
+            let message = std::iter::once(error.to_string()).chain(causes).collect::<Vec<_>>().join(": ");
+            self.progress.warn(&message, error.hint());
+        }
+        cache.insert(path.to_owned(), lookup.credential.clone());
+        lookup.credential
+    }
+
+    /// The token server's address; plain HTTP only where the registry itself may be.
+    fn realm(&self, text: &str) -> Result<Url> {
+        let wrong = |why: &str| Error::new(ErrorKind::Auth, format!("registry names a token server `{text}` {why}"));
+        let url = Url::parse(text).map_err(|error| wrong("that is no address").with_source(error))?;
+        let plain_is_right = self.insecure || is_loopback(&self.registry);
+        match url.scheme() {
+            "https" => Ok(url),
+            "http" if plain_is_right => Ok(url),
+            "http" => Err(wrong("without encryption").with_hint(
+                "set the registry up to name its token server by https, or allow it with `insecure` in registries.conf",
+            )),
+            _ => Err(wrong("that is neither http nor https")),
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

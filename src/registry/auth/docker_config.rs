@@ -1,0 +1,209 @@
+//! docker's config.json and podman's auth.json: which entry is a registry's.
+//!
+//! Refuses to run helpers (that is `helper`'s) and to write (that is `login`'s).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::credential::{Credential, canonical};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+
+/// What of the file concerns credentials; everything else is not looked at.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct AuthFile {
+    auths: BTreeMap<String, Entry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+    registrytoken: String,
+}
+
+/// What a file says about a registry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Credential(Credential),
+    /// Ask this helper, and take what the file itself has if the helper has nothing.
+    Helper {
+        helper: String,
+        otherwise: Option<Credential>,
+    },
+}
+
+impl AuthFile {
+    /// Parses the file's text.
+    pub(crate) fn parse(text: &[u8]) -> std::result::Result<Self, serde_json::Error> {
+        serde_json::from_slice(text).map_err(without_excerpt)
+    }
+
+    /// Reads the file; `None` if there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
+        match std::fs::read(path) {
+            Ok(text) => Ok(Some(Self::parse(&text).context(ErrorKind::Auth, || format!("cannot read `{}`", path.display()))?)),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(Error::io("read", path, error)),
+        }
+    }
+
+    /// What the file says about `path` in `registry`: `credHelpers`, then `credsStore`, then `auths`.
+    pub(crate) fn find(&self, registry: &str, path: &str) -> Result<Found> {
+        let own = self.entry(registry, path).map(|(key, entry)| entry.credential(key)).transpose()?.flatten();
+        let for_host = self.cred_helpers.iter().find(|(key, _)| location(key) == registry).map(|(_, helper)| helper);
+        let helper = for_host.or(Some(&self.creds_store)).filter(|name| !name.is_empty());
+        Ok(match (helper, own) {
+            (Some(helper), otherwise) => Found::Helper { helper: helper.clone(), otherwise },
+            (None, Some(credential)) => Found::Credential(credential),
+            (None, None) => Found::Nothing,
+        })
+    }
+
+    /// The helper that `docker login` would store a registry's credential with.
+    pub(crate) fn helper_for(&self, registry: &str) -> Option<&str> {
+        let for_host = self.cred_helpers.iter().find(|(key, _)| location(key) == registry).map(|(_, helper)| helper);
+        for_host.or(Some(&self.creds_store)).filter(|name| !name.is_empty()).map(String::as_str)
+    }
+
+    /// The most specific entry (containers-auth.json(5): keys may have a path).
+    fn entry(&self, registry: &str, path: &str) -> Option<(&str, &Entry)> {
+        let mut wanted = format!("{registry}/{path}");
+        loop {
+            if let Some((key, entry)) = self.auths.iter().find(|(key, entry)| location(key) == wanted && !entry.is_empty()) {
+                return Some((key, entry));
+            }
+            wanted.truncate(wanted.rfind('/')?);
+        }
+    }
+}
+
+impl Entry {
+    /// `docker login` with a helper leaves `{}` behind.
+    fn is_empty(&self) -> bool {
+        let Self { auth, username, password: _, identitytoken, registrytoken } = self;
+        [auth, username, identitytoken, registrytoken].iter().all(|text| text.is_empty())
+    }
+
+    fn credential(&self, key: &str) -> Result<Option<Credential>> {
+        let (username, password) = match self.auth.is_empty() {
+            true => (self.username.clone(), self.password.clone()),
+            false => decode(&self.auth).ok_or_else(|| {
+                Error::new(ErrorKind::Auth, format!("the `auth` of `{key}` is not base64 of `user:password`"))
+                    .with_hint("log in to that registry again")
+            })?,
+        };
+        Ok(if !self.registrytoken.is_empty() {
+            Some(Credential::RegistryToken(self.registrytoken.clone()))
+        } else if !self.identitytoken.is_empty() {
+            let username = Some(username).filter(|name| !name.is_empty() && name != "<token>");
+            Some(Credential::IdentityToken { username, token: self.identitytoken.clone() })
+        } else {
+            (!username.is_empty()).then_some(Credential::Basic { username, password })
+        })
+    }
+}
+
+/// A key without scheme and API version: docker's `https://index.docker.io/v1/` is `docker.io`, podman's keep their path.
+fn location(key: &str) -> String {
+    let key = key.split_once("://").map_or(key, |(_, rest)| rest).trim_end_matches('/');
+    let key = key.strip_suffix("/v1").or(key.strip_suffix("/v2")).unwrap_or(key);
+    match key.split_once('/') {
+        Some((host, path)) => format!("{}/{path}", canonical(host)),
+        None => canonical(key).to_owned(),
+    }
+}
+
+fn decode(auth: &str) -> Option<(String, String)> {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let pair = GeneralPurpose::new(&STANDARD, config).decode(auth.trim()).ok()?;
+    // Old docker versions pad the password with NUL bytes.
+    let pair = String::from_utf8(pair).ok()?;
+    let (username, password) = pair.split_once(':')?;
+    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
+}
+
+/// serde_json quotes the value it did not expect, which may be a secret: keep the place only.
+fn without_excerpt(error: serde_json::Error) -> serde_json::Error {
+    use serde::de::Error as _;
+    serde_json::Error::custom(format!("not in docker's form, at line {} column {}", error.line(), error.column()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(file: &str, registry: &str, path: &str) -> Found {
+        AuthFile::parse(file.as_bytes()).unwrap().find(registry, path).unwrap()
+    }
+
+    fn basic(username: &str, password: &str) -> Found {
+        Found::Credential(Credential::basic(username, password))
+    }
+
+    #[test]
+    fn keys_are_found_whatever_their_scheme_and_version() {
+        for (key, registry) in [
+            ("r.example.com", "r.example.com"),
+            ("https://r.example.com", "r.example.com"),
+            ("https://r.example.com/v2/", "r.example.com"),
+            ("http://r.example.com:5000/v1/", "r.example.com:5000"),
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("docker.io", "docker.io"),
+        ] {
+            let file = format!(r#"{{"auths":{{"{key}":{{"auth":"dTpwOnE="}}}}}}"#);
+            assert_eq!(find(&file, registry, "a/b"), basic("u", "p:q"), "{key}");
+        }
+        assert_eq!(find(r#"{"auths":{"r.example.com":{"auth":"dTpw"}}}"#, "r.example.com:5000", "a"), Found::Nothing);
+    }
+
+    #[test]
+    fn the_most_specific_path_wins() {
+        let file = r#"{"auths":{
+            "r.example.com":{"username":"host","password":"p"},
+            "r.example.com/mp":{"username":"project","password":"p"},
+            "r.example.com/mp/nsx":{"username":"image","password":"p"}}}"#;
+        assert_eq!(find(file, "r.example.com", "mp/nsx"), basic("image", "p"));
+        assert_eq!(find(file, "r.example.com", "mp/other"), basic("project", "p"));
+        assert_eq!(find(file, "r.example.com", "mpx"), basic("host", "p"));
+    }
+
+    #[test]
+    fn tokens_are_told_apart() {
+        let file = r#"{"auths":{
+            "a":{"auth":"MDAwOg==","identitytoken":"i"},
+            "b":{"registrytoken":"t"},
+            "c":{}}}"#;
+        let identity = Credential::IdentityToken { username: Some("000".into()), token: "i".into() };
+        assert_eq!(find(file, "a", "x"), Found::Credential(identity));
+        assert_eq!(find(file, "b", "x"), Found::Credential(Credential::RegistryToken("t".into())));
+        assert_eq!(find(file, "c", "x"), Found::Nothing);
+    }
+
+    #[test]
+    fn helpers_come_before_stores_and_stores_before_auths() {
+        let file = r#"{"auths":{"a":{"auth":"dTpw"},"b":{}},"credHelpers":{"a":"one"},"credsStore":"two"}"#;
+        let otherwise = Some(Credential::basic("u", "p"));
+        assert_eq!(find(file, "a", "x"), Found::Helper { helper: "one".into(), otherwise });
+        assert_eq!(find(file, "b", "x"), Found::Helper { helper: "two".into(), otherwise: None });
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_without_its_content() {
+        let error = AuthFile::parse(br#"{"auths":"hunter2"}"#).err().unwrap();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        let error = AuthFile::parse(br#"{"auths":{"a":{"auth":"hunter2"}}}"#).unwrap().find("a", "x").unwrap_err();
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}

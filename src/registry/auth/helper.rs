@@ -1,0 +1,98 @@
+//! docker-credential-* programs: asks them, and has them store and erase.
+//!
+//! Refuses to wait for one for ever, and to put a secret on a command line.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::credential::Credential;
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::registry::environment::Environment;
+
+/// A keychain may ask its user for a password.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What helpers print when they have nothing (docker-credential-helpers, `credentials/error.go`).
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default, rename = "ServerURL")]
+    server_url: String,
+    username: String,
+    secret: String,
+}
+
+/// What `helper` has for `server`.
+pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) -> Result<Option<Credential>> {
+    let output = run(environment, helper, "get", server.as_bytes()).await?;
+    let Some(text) = output else { return Ok(None) };
+    // The parser's own error could quote the secret.
+    let answer: Answer = serde_json::from_slice(&text).map_err(|_| {
+        Error::new(ErrorKind::Auth, format!("`docker-credential-{helper}` gave an answer that is not in docker's form"))
+    })?;
+    Ok(match answer.username.as_str() {
+        "" if answer.secret.is_empty() => None,
+        "<token>" => Some(Credential::IdentityToken { username: None, token: answer.secret }),
+        _ => Some(Credential::Basic { username: answer.username, password: answer.secret }),
+    })
+}
+
+/// Has `helper` store a password or identity token for `server`.
+pub(crate) async fn store(environment: &Environment, helper: &str, server: &str, username: &str, secret: &str) -> Result<()> {
+    let answer = Answer { server_url: server.into(), username: username.into(), secret: secret.into() };
+    let text = serde_json::to_vec(&answer).context(ErrorKind::Auth, || "cannot write the credential".into())?;
+    run(environment, helper, "store", &text).await.map(|_| ())
+}
+
+/// Has `helper` forget `server`; having nothing to forget is right, too.
+pub(crate) async fn erase(environment: &Environment, helper: &str, server: &str) -> Result<()> {
+    run(environment, helper, "erase", server.as_bytes()).await.map(|_| ())
+}
+
+/// Runs the helper; `None` if it says that it has nothing.
+async fn run(environment: &Environment, helper: &str, action: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
+    let program = format!("docker-credential-{helper}");
+    if helper.contains('/') {
+        return Err(Error::new(ErrorKind::Auth, format!("`{helper}` is not the name of a credential helper")));
+    }
+    let path = environment.var("PATH").unwrap_or_default();
+    let mut child = Command::new(&program)
+        .arg(action)
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| {
+            Error::new(ErrorKind::Auth, format!("cannot run the credential helper `{program}`"))
+                .with_hint(format!("install `{program}`, or take `{helper}` out of docker's config.json and log in again"))
+                .with_source(error)
+        })?;
+    let talk = async {
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that fails early closes its input; its exit status tells more than our broken pipe.
+            let _ = stdin.write_all(input).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = tokio::time::timeout(PATIENCE, talk)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Auth, format!("`{program}` did not answer within {} s", PATIENCE.as_secs())))?
+        .context(ErrorKind::Auth, || format!("cannot talk to `{program}`"))?;
+    if output.status.success() {
+        return Ok(Some(output.stdout));
+    }
+    // Helpers print errors to standard output, and never a secret when they fail.
+    let said = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout }).trim().to_owned();
+    if said.contains(NOT_FOUND) {
+        return Ok(None);
+    }
+    Err(Error::new(ErrorKind::Auth, format!("`{program} {action}` failed: {said}")))
+}

@@ -1,0 +1,130 @@
+//! Bearer tokens: asking a token server for one (distribution, "Token Authentication" and "OAuth2").
+//!
+//! Refuses token servers that would see a password in clear where the registry itself is encrypted.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::challenge::Scope;
+use super::credential::{Credential, secret_header};
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::errors::Refusal;
+use crate::registry::transport::{Outgoing, Transport};
+
+/// Lifetime of a token that does not say (token specification: 60 seconds at least).
+const DEFAULT_LIFETIME: u64 = 60;
+
+/// Limit for a token server's answer.
+const ANSWER: usize = 1 << 20;
+
+/// A token as a header, and until when it may be used.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub(crate) header: HeaderValue,
+    expires: Instant,
+}
+
+impl Token {
+    /// Whether it can be used for a request that is sent now.
+    pub(crate) fn is_fresh(&self) -> bool {
+        Instant::now() < self.expires
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+/// Where and for what a token is asked.
+pub(crate) struct TokenRequest<'a> {
+    pub(crate) realm: &'a Url,
+    pub(crate) service: Option<&'a str>,
+    pub(crate) scope: &'a Scope,
+    pub(crate) credential: Option<&'a Credential>,
+    pub(crate) insecure: bool,
+}
+
+impl TokenRequest<'_> {
+    /// Asks for the token.
+    pub(crate) async fn send(&self, transport: &Transport) -> Result<Token> {
+        if let Some(Credential::IdentityToken { token, .. }) = self.credential {
+            let (status, body) = self.exchange(self.refresh(token)?, transport).await?;
+            // Servers without OAuth2 answer so; they take the identity token as a password.
+            if !matches!(status.as_u16(), 400 | 401 | 404 | 405) {
+                return self.read(status, &body);
+            }
+        }
+        let (status, body) = self.exchange(self.query()?, transport).await?;
+        self.read(status, &body)
+    }
+
+    async fn exchange(&self, request: Outgoing, transport: &Transport) -> Result<(StatusCode, Bytes)> {
+        let response = transport.send_patiently(request).await?;
+        let status = response.status();
+        Ok((status, transport.read_body(response, ANSWER).await?))
+    }
+
+    fn query(&self) -> Result<Outgoing> {
+        let mut url = self.realm.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(self.service.map(|service| ("service", service)));
+            query.extend_pairs(self.scope.parts().iter().map(|part| ("scope", part)));
+            if let Some(Credential::Basic { username, .. }) = self.credential {
+                query.append_pair("account", username);
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.extend(self.credential.and_then(Credential::basic_header).map(|value| (AUTHORIZATION, value)));
+        Ok(Outgoing { headers, insecure: self.insecure, ..Outgoing::new(Method::GET, url) })
+    }
+
+    fn refresh(&self, token: &str) -> Result<Outgoing> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token").append_pair("client_id", "mpimg");
+        form.extend_pairs(self.service.map(|service| ("service", service)));
+        form.append_pair("scope", &self.scope.to_string()).append_pair("refresh_token", token);
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
+        let request = Outgoing { insecure: self.insecure, ..Outgoing::new(Method::POST, self.realm.clone()) };
+        Ok(request.with_headers(headers).with_bytes(form.finish().into()))
+    }
+
+    fn read(&self, status: StatusCode, body: &[u8]) -> Result<Token> {
+        let host = self.realm.host_str().unwrap_or_default();
+        if !status.is_success() {
+            let refusal = Refusal::parse(status, body);
+            let error = Error::new(ErrorKind::Auth, format!("token server `{host}`: {refusal}"));
+            return Err(match (status, self.credential) {
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(_)) => {
+                    error.with_hint("the user name, password or token is wrong or has expired: log in again with `mpimg login`")
+                }
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => error.with_hint("log in with `mpimg login`"),
+                _ => error,
+            });
+        }
+        let wrong = || Error::new(ErrorKind::Auth, format!("token server `{host}` gave an answer without a token"));
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| wrong())?;
+        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or_else(wrong)?;
+        let header = secret_header(&format!("Bearer {token}")).ok_or_else(wrong)?;
+        Ok(Token { header, expires: Instant::now() + usable(answer.expires_in.unwrap_or(DEFAULT_LIFETIME)) })
+    }
+}
+
+/// How long a token of this lifetime (seconds) is used: a tenth less, so that it does not expire on the way.
+fn usable(lifetime: u64) -> Duration {
+    let lifetime = Duration::from_secs(lifetime.min(86_400));
+    lifetime - lifetime / 10
+}
+
+/// A token that never expires by itself: docker's `registrytoken`.
+pub(crate) fn fixed(token: &str) -> Option<HeaderValue> {
+    secret_header(&format!("Bearer {token}"))
+}

@@ -1,0 +1,204 @@
+//! A blob in a registry, read when it is needed: retried, resumed by Range requests, checked to its last byte.
+//!
+//! Refuses more bytes than the descriptor names, and fewer.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::RANGE;
+use reqwest::{Method, Response, StatusCode};
+
+use super::auth::Scope;
+use super::client::{Client, Route};
+use super::endpoint::Call;
+use super::transport::Fault;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Descriptor, Hasher, Repository};
+use crate::progress::{Progress, Task, TaskKind};
+use crate::store::{ByteStream, RemoteBlob};
+
+/// A blob in a registry or its mirrors.
+pub(crate) struct RegistryBlob {
+    repository: Repository,
+    reader: Reader,
+}
+
+#[derive(Clone)]
+struct Reader {
+    routes: Vec<Route>,
+    descriptor: Descriptor,
+    progress: Progress,
+}
+
+impl RegistryBlob {
+    pub(crate) fn new(client: &Client, repository: &Repository, routes: Vec<Route>, descriptor: Descriptor) -> Self {
+        let progress = client.options().progress.clone();
+        Self { repository: repository.clone(), reader: Reader { routes, descriptor, progress } }
+    }
+
+    /// The whole blob; for small ones.
+    pub(crate) async fn read_all(&self, task: &Task) -> Result<Bytes> {
+        let mut bytes = BytesMut::new();
+        let mut stream = self.fetch(0);
+        while let Some(piece) = stream.try_next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        task.advance(bytes.len() as u64);
+        Ok(bytes.freeze())
+    }
+}
+
+impl RemoteBlob for RegistryBlob {
+    fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    fn descriptor(&self) -> &Descriptor {
+        &self.reader.descriptor
+    }
+
+    fn fetch(&self, offset: u64) -> ByteStream {
+        let reading = Reading {
+            reader: self.reader.clone(),
+            offset,
+            hasher: (offset == 0).then(|| self.reader.descriptor.digest.hasher()),
+            response: None,
+            skip: 0,
+            route: 0,
+            attempt: 1,
+            task: None,
+        };
+        stream::try_unfold(reading, |mut reading| async move { Ok(reading.next().await?.map(|piece| (piece, reading))) }).boxed()
+    }
+}
+
+/// One read under way.
+struct Reading {
+    reader: Reader,
+    offset: u64,
+    hasher: Option<Hasher>,
+    response: Option<Response>,
+    /// Bytes of the answer that are not wanted.
+    skip: u64,
+    route: usize,
+    /// Tries since the last byte came.
+    attempt: u32,
+    task: Option<Task>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let size = self.reader.descriptor.size;
+        let cancel = self.route().endpoint.transport.cancel.clone();
+        loop {
+            if self.offset >= size {
+                return self.end().await;
+            }
+            let step = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(super::transport::interrupted()),
+                step = self.step() => step,
+            };
+            match step {
+                Ok(Some(piece)) => return self.take(piece).map(Some),
+                Ok(None) => {}
+                Err(fault) => self.recover(fault).await?,
+            }
+        }
+    }
+
+    /// One move: opens the answer, or takes a piece of it.
+    async fn step(&mut self) -> Result<Option<Bytes>, Fault> {
+        let transport = self.route().endpoint.transport.clone();
+        let Some(response) = &mut self.response else {
+            self.response = Some(self.open().await?);
+            return Ok(None);
+        };
+        match transport.next_piece(response).await? {
+            Some(mut piece) => {
+                let unwanted = piece.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+                self.skip -= unwanted as u64;
+                let wanted = piece.split_off(unwanted);
+                Ok(Some(wanted).filter(|wanted| !wanted.is_empty()))
+            }
+            None => {
+                let message = format!("`{}` ended {} bytes early", self.name(), self.reader.descriptor.size - self.offset);
+                Err(Fault::Passing(Error::new(ErrorKind::Corrupt, message)))
+            }
+        }
+    }
+
+    /// Asks for the bytes from the offset on.
+    async fn open(&mut self) -> Result<Response, Fault> {
+        let Route { endpoint, path } = self.route().clone();
+        if self.task.is_none() {
+            let name = format!("pull {}", self.reader.descriptor.digest.short());
+            self.task = Some(self.reader.progress.task(TaskKind::Pull, &name, Some(self.reader.descriptor.size)));
+        }
+        let rest = format!("blobs/{}", self.reader.descriptor.digest);
+        let mut call = Call::new(Method::GET, &path, &rest, Scope::pull(&path));
+        if self.offset > 0 {
+            call = call.with_header(RANGE, &format!("bytes={}-", self.offset));
+        }
+        let response = endpoint.send_patiently(&call, self.task.as_ref()).await.map_err(Fault::Lasting)?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::OK if self.offset == 0 => Ok(response),
+            // The registry knows no ranges: what is there already comes again and is passed over.
+            StatusCode::OK => {
+                self.skip = self.offset;
+                Ok(response)
+            }
+            _ => Err(Fault::Lasting(endpoint.refused(response, &path).await)),
+        }
+    }
+
+    fn take(&mut self, piece: Bytes) -> Result<Bytes> {
+        self.attempt = 1;
+        self.offset += piece.len() as u64;
+        if self.offset > self.reader.descriptor.size {
+            return Err(Error::new(ErrorKind::Corrupt, format!("`{}` is longer than its descriptor says", self.name())));
+        }
+        self.hasher.iter_mut().for_each(|hasher| hasher.update(&piece));
+        self.task.iter().for_each(|task| task.advance(self.offset));
+        Ok(piece)
+    }
+
+    async fn end(&mut self) -> Result<Option<Bytes>> {
+        if let Some(hasher) = self.hasher.take() {
+            let digest = self.reader.descriptor.digest;
+            digest.expect(hasher.finish()).map_err(|error| error.wrap(format!("`{}` is damaged", self.name())))?;
+        }
+        self.task.take().into_iter().for_each(Task::done);
+        Ok(None)
+    }
+
+    /// After a passing fault the same place again, after a lasting one the next.
+    async fn recover(&mut self, fault: Fault) -> Result<()> {
+        (self.response, self.skip) = (None, 0);
+        let transport = self.route().endpoint.transport.clone();
+        self.attempt += 1;
+        let error = match fault {
+            Fault::Passing(error) => match transport.policy.delay(self.attempt, None) {
+                Some(wait) => {
+                    let reason = error.to_string();
+                    return transport.pause_before(self.attempt, wait, &reason, self.task.as_ref()).await;
+                }
+                None => error,
+            },
+            Fault::Lasting(error) => error,
+        };
+        if error.kind() == ErrorKind::Interrupted || self.route + 1 == self.reader.routes.len() {
+            return Err(error);
+        }
+        (self.route, self.attempt) = (self.route + 1, 1);
+        Ok(())
+    }
+
+    fn route(&self) -> &Route {
+        &self.reader.routes[self.route]
+    }
+
+    fn name(&self) -> String {
+        self.reader.descriptor.digest.to_string()
+    }
+}

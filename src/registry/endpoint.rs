@@ -1,0 +1,327 @@
+//! One registry: finds out how it is spoken to, answers its challenges, follows its redirects, tries again.
+//!
+//! Refuses to send a credential to any other host, or to follow a redirect from https to http.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Method, Response, StatusCode};
+use url::Url;
+
+use super::auth::{Authenticator, Challenge, Scope};
+use super::errors::Refusal;
+use super::host::{Flavour, api_authority, is_loopback};
+use super::retry::{is_transient, retry_after};
+use super::transport::{Fault, Outgoing, Payload, Transport, interrupted};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Repository;
+use crate::progress::{Progress, Task};
+
+/// Browsers' limit is higher; registries need one or two.
+const REDIRECTS: usize = 5;
+
+/// Tries to reach a registry that has never answered: it is rather missing than restarting.
+const FIRST_ATTEMPTS: u32 = 3;
+
+/// A registry as it is spoken to.
+pub(crate) struct Endpoint {
+    /// Its name in references and configuration.
+    registry: String,
+    pub(crate) flavour: Flavour,
+    authority: String,
+    insecure: bool,
+    /// What to try, in this order, until one answers.
+    schemes: Vec<&'static str>,
+    scheme: OnceLock<&'static str>,
+    auth: Authenticator,
+    asked_for_challenge: AtomicBool,
+    progress: Progress,
+    /// Warnings of the registry that were shown.
+    warned: Mutex<BTreeSet<String>>,
+    pub(crate) transport: Arc<Transport>,
+}
+
+/// A request to a registry.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+    /// The repository in question, as the registry knows it.
+    pub(crate) path: String,
+    pub(crate) scope: Scope,
+    pub(crate) slow: bool,
+}
+
+/// Where a request goes.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A path with query on the registry, from `/v2/` on.
+    Path(String),
+    /// A Location that the registry gave.
+    Url(Url),
+}
+
+impl Call {
+    /// A request about the repository `path`: `/v2/<path>/<rest>`.
+    pub(crate) fn new(method: Method, path: &str, rest: &str, scope: Scope) -> Self {
+        let target = Target::Path(format!("/v2/{path}/{rest}"));
+        let (headers, payload) = Default::default();
+        Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false }
+    }
+
+    /// The same to a Location.
+    pub(crate) fn to(method: Method, location: &Url, path: &str, scope: Scope) -> Self {
+        Self { target: Target::Url(location.clone()), ..Self::new(method, path, "", scope) }
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        // All values are digits, digests and media types; one that cannot stand in a header is left out and refused there.
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    pub(crate) fn with_bytes(mut self, bytes: Bytes) -> Self {
+        self.payload = Payload::Bytes(bytes);
+        self
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn new(
+        registry: &str,
+        insecure: bool,
+        auth: Authenticator,
+        transport: Arc<Transport>,
+        progress: Progress,
+    ) -> Self {
+        let authority = api_authority(registry).to_owned();
+        let schemes = match (insecure, is_loopback(registry) && !transport.has_certificates(&authority)) {
+            // This machine: what listens here is nearly always plain. Both are tried, nothing leaves the machine.
+            (_, true) => vec!["http", "https"],
+            (true, false) => vec!["https", "http"],
+            (false, false) => vec!["https"],
+        };
+        Self {
+            registry: registry.to_owned(),
+            flavour: Flavour::of(registry),
+            authority,
+            insecure,
+            schemes,
+            scheme: OnceLock::new(),
+            auth,
+            asked_for_challenge: AtomicBool::new(false),
+            progress,
+            warned: Mutex::default(),
+            transport,
+        }
+    }
+
+    /// Host and port that are connected to.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Shows a `Warning` header of the registry, once (distribution specification, "Warnings").
+    pub(crate) fn warn(&self, header: &str) {
+        // 299 - "text"
+        let text = header.split_once('"').map_or(header, |(_, rest)| rest.trim_end_matches('"'));
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+            self.progress.warn(&format!("`{}` says: {text}", self.registry), None);
+        }
+    }
+
+    /// Sends a request once; again only to answer a challenge. Any status is an answer.
+    pub(crate) async fn send(&self, call: &Call) -> Result<Response, Fault> {
+        let header = self.header(call, None).await?;
+        let response = self.send_as(call, header.as_ref()).await?;
+        let may_be_hidden = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            if let Some(challenge) = Challenge::of(response.headers()) {
+                self.auth.challenged(challenge);
+            }
+        } else if !(may_be_hidden && header.is_none() && self.learn_challenge(call).await?) {
+            return Ok(response);
+        }
+        match self.header(call, header.as_ref()).await? {
+            Some(other) => {
+                // Read to its end, so that the connection serves again.
+                self.transport.read_refusal(response).await;
+                self.send_as(call, Some(&other)).await
+            }
+            None => Ok(response),
+        }
+    }
+
+    /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for requests that may be repeated.
+    pub(crate) async fn send_patiently(&self, call: &Call, task: Option<&Task>) -> Result<Response> {
+        let mut attempt = 1;
+        loop {
+            let answer = self.transport.unless_cancelled(self.send(call)).await?;
+            attempt += 1;
+            match answer {
+                Ok(response) if !is_transient(response.status()) => return Ok(response),
+                Ok(response) => {
+                    let wait = self.transport.policy.delay(attempt, retry_after(response.headers()));
+                    let Some(wait) = wait else { return Ok(response) };
+                    let reason = Refusal::parse(response.status(), &self.transport.read_refusal(response).await).to_string();
+                    self.transport.pause_before(attempt, wait, &reason, task).await?;
+                }
+                Err(Fault::Lasting(error)) => return Err(error),
+                Err(Fault::Passing(error)) => {
+                    let hopeless = self.scheme.get().is_none() && attempt > FIRST_ATTEMPTS;
+                    let wait = self.transport.policy.delay(attempt, None).filter(|_| !hopeless);
+                    let Some(wait) = wait else { return Err(error) };
+                    self.transport.pause_before(attempt, wait, &error.to_string(), task).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends as [`Self::send_patiently`] does; an error status is an error.
+    pub(crate) async fn fetch(&self, call: &Call, task: Option<&Task>) -> Result<Response> {
+        let response = self.send_patiently(call, task).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response, &call.path).await) }
+    }
+
+    /// The error that an answer with an error status is.
+    pub(crate) async fn refused(&self, response: Response, path: &str) -> Error {
+        let status = response.status();
+        let refusal = Refusal::parse(status, &self.transport.read_refusal(response).await);
+        self.refusal_error(refusal, path)
+    }
+
+    /// The same of a refusal that was read already.
+    pub(crate) fn refusal_error(&self, refusal: Refusal, path: &str) -> Error {
+        match Repository::parse(&format!("{}/{path}", self.registry)) {
+            Ok(repository) => refusal.into_error(self.flavour, &repository),
+            Err(_) => Error::new(ErrorKind::Registry, refusal.to_string()),
+        }
+    }
+
+    /// A Location as the registry means it: relative ones are completed; one that names this host by a lesser scheme or
+    /// without its port comes from a registry that does not know the proxy before it, and is mended.
+    pub(crate) fn resolve(&self, base: &Url, location: &str) -> Result<Url> {
+        let mut url = base.join(location).map_err(|error| {
+            Error::new(ErrorKind::Registry, format!("`{}` gave a Location that is no address", self.registry)).with_source(error)
+        })?;
+        let own = self.url("/");
+        if let (Ok(own), true) = (own, url.host_str() == base.host_str())
+            && own.host_str() == url.host_str()
+            && (url.port().is_none() || url.scheme() != own.scheme())
+        {
+            // Both cannot fail: http and https are alike, and the host is there.
+            let _ = url.set_scheme(own.scheme());
+            let _ = url.set_port(own.port());
+        }
+        Ok(url)
+    }
+
+    fn url(&self, path: &str) -> Result<Url> {
+        let scheme = self.scheme.get().copied().unwrap_or(self.schemes[0]);
+        self.url_on(scheme, path)
+    }
+
+    fn url_on(&self, scheme: &str, path: &str) -> Result<Url> {
+        Url::parse(&format!("{scheme}://{}{path}", self.authority))
+            .map_err(|error| Error::new(ErrorKind::Usage, format!("`{}` is not a registry", self.registry)).with_source(error))
+    }
+
+    async fn header(&self, call: &Call, rejected: Option<&HeaderValue>) -> Result<Option<HeaderValue>, Fault> {
+        self.auth.header(&self.transport, &call.path, &call.scope, rejected).await.map_err(Fault::Lasting)
+    }
+
+    /// Some registries hide what they do not show to strangers instead of asking who they are. Where there is a credential,
+    /// one request finds out whether they would take it.
+    async fn learn_challenge(&self, call: &Call) -> Result<bool, Fault> {
+        let known = self.auth.is_challenged() || self.asked_for_challenge.swap(true, Ordering::Relaxed);
+        if known || !self.auth.has_credential(&call.path).await {
+            return Ok(false);
+        }
+        let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &call.path, "", Scope::none()) };
+        let response = self.send_as(&ping, None).await?;
+        let challenge = Challenge::of(response.headers()).filter(|_| response.status() == StatusCode::UNAUTHORIZED);
+        let found = challenge.is_some();
+        challenge.into_iter().for_each(|challenge| self.auth.challenged(challenge));
+        Ok(found)
+    }
+
+    /// Sends with this header, on the scheme that works.
+    async fn send_as(&self, call: &Call, header: Option<&HeaderValue>) -> Result<Response, Fault> {
+        let path = match &call.target {
+            Target::Url(url) => return self.follow(call, url.clone(), header).await,
+            Target::Path(path) => path,
+        };
+        if let Some(scheme) = self.scheme.get() {
+            return self.follow(call, self.url_on(scheme, path).map_err(Fault::Lasting)?, header).await;
+        }
+        let mut first = None;
+        for scheme in &self.schemes {
+            let answer = self.follow(call, self.url_on(scheme, path).map_err(Fault::Lasting)?, header).await;
+            // A TLS port answers 400 to plain HTTP, if it answers at all.
+            let doubtful = matches!(&answer, Ok(response) if *scheme == "http" && response.status() == StatusCode::BAD_REQUEST);
+            if answer.is_ok() && !doubtful {
+                let _ = self.scheme.set(scheme);
+                return answer;
+            }
+            first.get_or_insert((scheme, answer));
+        }
+        let (scheme, answer) = first.ok_or_else(|| Fault::Lasting(interrupted()))?;
+        if answer.is_ok() {
+            let _ = self.scheme.set(scheme);
+        }
+        answer
+    }
+
+    /// Sends, and follows redirects: with the credential only to the registry itself.
+    async fn follow(&self, call: &Call, mut url: Url, header: Option<&HeaderValue>) -> Result<Response, Fault> {
+        for _ in 0..=REDIRECTS {
+            let own = self.is_own(&url);
+            let mut request = Outgoing {
+                headers: call.headers.clone(),
+                payload: call.payload.clone(),
+                insecure: self.insecure && own,
+                slow: call.slow,
+                ..Outgoing::new(call.method.clone(), url.clone())
+            };
+            request.headers.extend(header.filter(|_| own).map(|header| (AUTHORIZATION, header.clone())));
+            let response = self.transport.send(&request).await?;
+            match self.redirect(call, &url, &response)? {
+                Some(next) => url = next,
+                None => return Ok(response),
+            }
+        }
+        Err(Fault::Lasting(Error::new(ErrorKind::Registry, format!("`{}` redirects in circles", self.registry))))
+    }
+
+    fn redirect(&self, call: &Call, url: &Url, response: &Response) -> Result<Option<Url>, Fault> {
+        let reads = call.method == Method::GET || call.method == Method::HEAD;
+        let redirected = match response.status().as_u16() {
+            301..=303 => reads,
+            307 | 308 => true,
+            _ => false,
+        };
+        let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let Some(location) = location.filter(|_| redirected) else { return Ok(None) };
+        let next = url.join(location).map_err(|error| {
+            Fault::Lasting(Error::new(ErrorKind::Registry, "a redirect leads to what is no address").with_source(error))
+        })?;
+        if url.scheme() == "https" && next.scheme() != "https" {
+            let message = format!("`{}` redirects from https to {}", self.registry, next.scheme());
+            return Err(Fault::Lasting(Error::new(ErrorKind::Network, message)));
+        }
+        Ok(Some(next))
+    }
+
+    /// Whether an address is the registry itself: same host and port, encrypted if the registry is.
+    fn is_own(&self, url: &Url) -> bool {
+        let scheme = self.scheme.get().copied();
+        let own = self.url_on(url.scheme(), "/");
+        own.is_ok_and(|own| own.host_str() == url.host_str() && own.port_or_known_default() == url.port_or_known_default())
+            && (url.scheme() == "https" || scheme.is_none_or(|scheme| scheme == "http"))
+    }
+}

@@ -1,0 +1,54 @@
+//! Environment variables and the home folder, as this process has them or as a caller sets them.
+//!
+//! Refuses to change the process's own environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where environment variables are read: the process's own, or a fixed set (a library caller's, a test's).
+#[derive(Clone, Default)]
+pub struct Environment(Option<BTreeMap<String, OsString>>);
+
+impl Environment {
+    /// The process's own environment.
+    pub fn process() -> Self {
+        Self(None)
+    }
+
+    /// Exactly these variables.
+    pub fn fixed<K: Into<String>, V: Into<OsString>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self(Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+
+    /// The value of `name`; an empty one counts as unset.
+    pub(crate) fn var(&self, name: &str) -> Option<OsString> {
+        match &self.0 {
+            None => std::env::var_os(name),
+            Some(fixed) => fixed.get(name).cloned(),
+        }
+        .filter(|value| !value.is_empty())
+    }
+
+    /// The value of `name` as a path.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.var(name).map(PathBuf::from)
+    }
+
+    /// `below` in the user's home folder.
+    pub(crate) fn home(&self, below: &str) -> Option<PathBuf> {
+        Some(self.path("HOME")?.join(below))
+    }
+
+    /// `below` in the user's folder for configuration.
+    pub(crate) fn config_home(&self, below: &str) -> Option<PathBuf> {
+        Some(self.path("XDG_CONFIG_HOME").or_else(|| self.home(".config"))?.join(below))
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    // The values may be secrets: DOCKER_AUTH_CONFIG, AWS_SECRET_ACCESS_KEY.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Environment(fixed)" } else { "Environment(process)" })
+    }
+}

@@ -1,0 +1,290 @@
+//! What registries say when they refuse, and what to do about it: the one table of registries' error texts.
+//!
+//! Refuses to guess: an answer that is not in the table is shown as it came, without a hint.
+
+use std::fmt;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use super::host::Flavour;
+use crate::error::{Error, ErrorKind};
+use crate::oci::Repository;
+
+/// How much of an answer that is not JSON is shown.
+const SHOWN: usize = 300;
+
+/// A registry's refusal: its status and its own words (distribution specification, "Error Codes").
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) entries: Vec<Entry>,
+    /// The start of an answer that is not in the specification's form.
+    text: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Entry {
+    #[serde(default)]
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) message: String,
+    #[serde(default)]
+    detail: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    errors: Vec<Entry>,
+}
+
+impl Refusal {
+    /// Reads the body of an answer with an error status.
+    pub(crate) fn parse(status: StatusCode, body: &[u8]) -> Self {
+        let entries = serde_json::from_slice(body).map(|Body { errors }| errors).unwrap_or_default();
+        let text = if entries.is_empty() { plain(&String::from_utf8_lossy(body)) } else { String::new() };
+        Self { status, entries, text }
+    }
+
+    /// Whether the registry gave this error code.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.entries.iter().any(|entry| entry.code == code)
+    }
+
+    /// Whether the registry's words contain `fragment`, whatever their case.
+    pub(crate) fn says(&self, fragment: &str) -> bool {
+        self.words().to_ascii_lowercase().contains(fragment)
+    }
+
+    /// Whether the manifest's media type is what was refused: distribution and its children say `MANIFEST_INVALID`, others 415.
+    pub(crate) fn is_about_media_type(&self) -> bool {
+        self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            || (self.status == StatusCode::BAD_REQUEST || self.status == StatusCode::NOT_FOUND)
+                && (self.has_code("MANIFEST_INVALID") || self.has_code("UNSUPPORTED") || self.says("media type"))
+    }
+
+    /// The offset that a 416 names in words (ECR: "First byte of the layer part is 0 instead of 5242880").
+    pub(crate) fn named_offset(&self) -> Option<u64> {
+        let words = self.words();
+        let (_, rest) = words.split_once("First byte of the layer part is ")?;
+        let (_, wanted) = rest.split_once(" instead of ")?;
+        wanted.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    fn words(&self) -> String {
+        if self.entries.is_empty() {
+            return self.text.clone();
+        }
+        let entries: Vec<String> = self.entries.iter().map(ToString::to_string).collect();
+        entries.join("; ")
+    }
+
+    /// This refusal as an error: its kind by its status, its hint from the table.
+    pub(crate) fn into_error(self, flavour: Flavour, repository: &Repository) -> Error {
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Auth,
+            StatusCode::NOT_FOUND => ErrorKind::NotFound,
+            _ => ErrorKind::Registry,
+        };
+        let error = Error::new(kind, self.to_string());
+        match hint(&self, flavour, repository) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "registry answered {}", self.status.as_u16())?;
+        let words = self.words();
+        match (words.is_empty(), self.status.canonical_reason()) {
+            (false, _) => write!(f, ": {words}"),
+            (true, Some(reason)) => write!(f, ": {}", reason.to_ascii_lowercase()),
+            (true, None) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code.is_empty(), self.message.is_empty()) {
+            (false, false) => write!(f, "{}: {}", self.code, self.message)?,
+            (true, _) => f.write_str(&self.message)?,
+            (_, true) => f.write_str(&self.code)?,
+        }
+        // Details are often the request's own scopes as objects; only words help a reader.
+        match self.detail.as_str() {
+            Some(detail) if !detail.is_empty() && !self.message.contains(detail) => write!(f, " ({detail})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first words of a text or HTML answer, without its tags, on one line.
+fn plain(text: &str) -> String {
+    let mut inside = false;
+    let visible = text.chars().filter(|c| {
+        let tag = inside || *c == '<';
+        inside = *c == '<' || (inside && *c != '>');
+        !tag
+    });
+    let line = visible.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(SHOWN).collect()
+}
+
+/// The remedy for each mistake that registries are known to report.
+fn hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Option<String> {
+    let project = repository.path().split('/').next().unwrap_or_default();
+    let registry = repository.registry();
+    let path = repository.path();
+    let text = match refusal.status.as_u16() {
+        _ if refusal.says("none of the provided layer digests match") => {
+            "ECR put the layer's parts together differently: run the same command again, and report it if it happens twice".into()
+        }
+        _ if refusal.says("cannot be overwritten because the repository is immutable")
+            || refusal.says("image tag already exists") && flavour == Flavour::Ecr =>
+        {
+            format!("push under a new tag, or set tag mutability to `mutable` for the ECR repository `{path}`")
+        }
+        412 if refusal.says("immutable") => {
+            format!("push under a new tag, or change the tag immutability rules of the Harbor project `{project}`")
+        }
+        _ if flavour == Flavour::Ecr && refusal.says("does not exist") => missing_on_ecr(path),
+        _ if refusal.says("will exceed the configured upper limit") => {
+            format!("raise the storage quota of the Harbor project `{project}`, or delete images there and run garbage collection")
+        }
+        _ if refusal.says("proxy project") || refusal.says("proxy cache") => {
+            format!("`{project}` is a proxy cache in Harbor and takes no images: push into an ordinary project")
+        }
+        _ if refusal.says("read only mode") || refusal.says("read-only") => {
+            "the registry is read-only for now: ask its administrator, or try again later".into()
+        }
+        401 | 404 if refusal.says("project") && refusal.says("not found") => {
+            format!("create the project `{project}` in Harbor and make it public, then run the same command again")
+        }
+        _ if refusal.says("permission_denied: write_package") || refusal.says("write_package") => {
+            "the GitHub token needs the scope `write:packages`, and write access to the package: see its settings, `Manage Actions access`".into()
+        }
+        401 if refusal.says("action: push") => format!(
+            "give the account (or Harbor robot) the right to push into the project `{project}`, or log in as another with `mpimg login {registry}`"
+        ),
+        401 | 403 if flavour == Flavour::DockerHub => format!(
+            "create the repository `{path}` on Docker Hub or check its name, and log in with an access token that may read and write: `mpimg login`"
+        ),
+        401 | 403 if flavour == Flavour::Ecr => {
+            format!("check that the AWS identity may push to `{path}` (ecr:InitiateLayerUpload, ecr:PutImage, …) and that its token is fresh")
+        }
+        401 => format!("log in with `mpimg login {registry}`"),
+        403 => format!("check that the account may push to and pull from `{path}`"),
+        404 if refusal.has_code("NAME_UNKNOWN") && flavour.must_be_created() => {
+            format!("create the repository `{path}` in the registry first: it does not make repositories by itself")
+        }
+        413 => "a proxy in front of the registry limits the size of a request: raise its body limit (nginx: `client_max_body_size 0`), or use a smaller `--chunk-size`".into(),
+        429 => "the registry limits how often it may be asked: wait, or log in for a higher limit".into(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// The remedy for a repository that ECR does not know; it says so, or just closes the connection on POST.
+pub(crate) fn missing_on_ecr(path: &str) -> String {
+    format!("create the repository first: `aws ecr create-repository --repository-name {path}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(status: u16, flavour: Flavour, body: &str) -> Error {
+        let repository = Repository::parse("harbor.example.com/mp/nsx").unwrap();
+        Refusal::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(flavour, &repository)
+    }
+
+    #[test]
+    fn the_registrys_own_words_are_shown() {
+        let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"project mp not found: project mp not found"}]}"#;
+        let error = error(401, Flavour::Other, body);
+        assert_eq!(error.to_string(), "registry answered 401: UNAUTHORIZED: project mp not found: project mp not found");
+        assert_eq!(error.kind(), ErrorKind::Auth);
+        assert_eq!(error.hint(), Some("create the project `mp` in Harbor and make it public, then run the same command again"));
+    }
+
+    #[test]
+    fn each_known_mistake_has_its_remedy() {
+        let entry = |code: &str, message: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
+        for (status, flavour, body, expected) in [
+            (
+                401,
+                Flavour::Other,
+                entry("UNAUTHORIZED", "unauthorized to access repository: mp/nsx, action: push"),
+                "right to push into the project `mp`",
+            ),
+            (
+                412,
+                Flavour::Other,
+                entry("PRECONDITION", "Failed to process request due to 'nsx:1' configured as immutable."),
+                "immutability rules of the Harbor project `mp`",
+            ),
+            (
+                403,
+                Flavour::Other,
+                entry("DENIED", "adding 2 MiB of storage resource, which will exceed the configured upper limit"),
+                "quota of the Harbor project `mp`",
+            ),
+            (403, Flavour::Other, entry("DENIED", "can not push artifact to a proxy project: mp"), "`mp` is a proxy cache"),
+            (403, Flavour::Other, entry("DENIED", "The system is in read only mode."), "read-only for now"),
+            (
+                404,
+                Flavour::Ecr,
+                entry("NAME_UNKNOWN", "The repository with name 'mp/nsx' does not exist in the registry"),
+                "aws ecr create-repository --repository-name mp/nsx",
+            ),
+            (
+                400,
+                Flavour::Ecr,
+                entry(
+                    "TAG_INVALID",
+                    "The image tag '1' already exists in the 'mp' repository and cannot be overwritten because the repository is immutable.",
+                ),
+                "tag mutability",
+            ),
+            (
+                400,
+                Flavour::Ecr,
+                entry("BLOB_UPLOAD_INVALID", "None of the provided layer digests match the calculated digest"),
+                "ECR put the layer's parts",
+            ),
+            (401, Flavour::DockerHub, entry("UNAUTHORIZED", "requested access to the resource is denied"), "on Docker Hub"),
+            (403, Flavour::Other, entry("DENIED", "permission_denied: write_package"), "write:packages"),
+            (
+                413,
+                Flavour::Other,
+                "<html><head><title>413 Request Entity Too Large</title></head></html>".to_owned(),
+                "client_max_body_size",
+            ),
+        ] {
+            let error = error(status, flavour, &body);
+            assert!(error.hint().unwrap_or_default().contains(expected), "{body}: {:?}", error.hint());
+        }
+    }
+
+    #[test]
+    fn html_is_shown_without_its_tags() {
+        let error = error(502, Flavour::Other, "<html>\n<h1>502 Bad Gateway</h1>\n<hr>nginx</html>");
+        assert_eq!(error.to_string(), "registry answered 502: 502 Bad Gateway nginx");
+        assert_eq!(error.hint(), None);
+    }
+
+    #[test]
+    fn an_empty_answer_is_named_by_its_status() {
+        assert_eq!(error(404, Flavour::Other, "").to_string(), "registry answered 404: not found");
+    }
+
+    #[test]
+    fn ecrs_416_names_the_offset() {
+        let body =
+            r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"First byte of the layer part is 0 instead of 5242880"}]}"#;
+        assert_eq!(Refusal::parse(StatusCode::RANGE_NOT_SATISFIABLE, body.as_bytes()).named_offset(), Some(5_242_880));
+    }
+}

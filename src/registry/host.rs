@@ -1,0 +1,112 @@
+//! Registries by their host names: which service it is, under which names it is known, and what it is known to demand.
+//!
+//! Refuses to connect to anything: these are facts, not findings.
+
+use std::net::IpAddr;
+
+/// A service with habits of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// docker.io
+    DockerHub,
+    /// ghcr.io
+    Ghcr,
+    /// Amazon ECR, private or public.
+    Ecr,
+    /// quay.io
+    Quay,
+    /// Google Artifact Registry and gcr.io.
+    Google,
+    /// Anything else: distribution, Harbor, zot, Artifactory, …
+    Other,
+}
+
+impl Flavour {
+    /// The service behind a registry's name.
+    pub(crate) fn of(registry: &str) -> Self {
+        let host = host_of(registry);
+        match host {
+            "docker.io" | "index.docker.io" | "registry-1.docker.io" => Self::DockerHub,
+            "ghcr.io" => Self::Ghcr,
+            "quay.io" => Self::Quay,
+            "gcr.io" => Self::Google,
+            "public.ecr.aws" => Self::Ecr,
+            _ if host.ends_with(".gcr.io") || host.ends_with("-docker.pkg.dev") => Self::Google,
+            _ if is_private_ecr(host) => Self::Ecr,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether a repository must be made before the first push.
+    pub(crate) fn must_be_created(self) -> bool {
+        matches!(self, Self::Ecr | Self::Google | Self::Other)
+    }
+}
+
+/// `<acct>.dkr.ecr[-fips].<region>.amazonaws.com[.cn]` or `<acct>.dkr-ecr[-fips].<region>.on.aws`.
+fn is_private_ecr(host: &str) -> bool {
+    let labels: Vec<&str> = host.split('.').collect();
+    match labels[..] {
+        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"] => true,
+        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com", "cn"] => true,
+        [_, "dkr-ecr" | "dkr-ecr-fips", _, "on", "aws"] => true,
+        _ => false,
+    }
+}
+
+/// The host that is connected to for a registry's name.
+pub(crate) fn api_authority(registry: &str) -> &str {
+    match registry {
+        "docker.io" | "index.docker.io" => "registry-1.docker.io",
+        other => other,
+    }
+}
+
+/// The host of `host[:port]`, without an IPv6 address's brackets.
+pub(crate) fn host_of(registry: &str) -> &str {
+    match registry.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => registry.split(':').next().unwrap_or(registry),
+    }
+}
+
+/// Whether a registry is on this machine: it may be plain HTTP without being asked for.
+pub(crate) fn is_loopback(registry: &str) -> bool {
+    let host = host_of(registry);
+    host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_known_by_their_hosts() {
+        for (registry, flavour) in [
+            ("docker.io", Flavour::DockerHub),
+            ("ghcr.io", Flavour::Ghcr),
+            ("quay.io", Flavour::Quay),
+            ("gcr.io", Flavour::Google),
+            ("europe-west3-docker.pkg.dev", Flavour::Google),
+            ("public.ecr.aws", Flavour::Ecr),
+            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", Flavour::Ecr),
+            ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", Flavour::Ecr),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Flavour::Ecr),
+            ("123456789012.dkr-ecr.us-west-2.on.aws", Flavour::Ecr),
+            ("harbor.example.com:8443", Flavour::Other),
+            ("docker.io.example.com", Flavour::Other),
+        ] {
+            assert_eq!(Flavour::of(registry), flavour, "{registry}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "r.localhost:80"] {
+            assert!(is_loopback(registry), "{registry}");
+        }
+        for registry in ["10.0.0.1:5000", "localhost.example.com", "[fe80::1]:5000", "127.0.0.1.example.com"] {
+            assert!(!is_loopback(registry), "{registry}");
+        }
+    }
+}

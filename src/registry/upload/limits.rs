@@ -1,0 +1,58 @@
+//! What registries are known to demand of an upload, by their names (each number with its source).
+//!
+//! Refuses to learn: what an answer teaches is the state machine's.
+
+use crate::registry::host::Flavour;
+
+const MIB: u64 = 1 << 20;
+
+/// Limits of one registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes of a chunk that is not the last.
+    pub(crate) chunk: u64,
+    /// The registry takes everything in one request only.
+    pub(crate) single: bool,
+    /// The last chunk goes with the PUT that ends the upload, instead of a PATCH before it.
+    pub(crate) last_in_put: bool,
+    /// The `Range` of an answer is not to be believed.
+    pub(crate) range_lies: bool,
+}
+
+impl Limits {
+    /// The limits of a registry, with the chunk size that the caller wishes.
+    pub(crate) fn of(flavour: Flavour, wished: u64) -> Self {
+        let plain = Self { chunk: wished.max(1), single: false, last_in_put: false, range_lies: false };
+        match flavour {
+            // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion 26299).
+            Flavour::Ghcr => Self { chunk: plain.chunk.min(4 * MIB), ..plain },
+            // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands still at the first part
+            // (aws/containers-roadmap#2831).
+            Flavour::Ecr => Self { chunk: plain.chunk.clamp(5 * MIB, 10 * MIB), last_in_put: true, range_lies: true, ..plain },
+            // Google documents no chunked uploads: one request a blob.
+            Flavour::Google => Self { single: true, ..plain },
+            // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length as the blob's size, and
+            // Harbor cannot be told by its name.
+            Flavour::DockerHub | Flavour::Quay | Flavour::Other => plain,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wished_chunk_is_brought_within_the_registrys_limits() {
+        for (flavour, wished, chunk) in [
+            (Flavour::Other, 5 * MIB, 5 * MIB),
+            (Flavour::Other, 0, 1),
+            (Flavour::Ghcr, 5 * MIB, 4 * MIB),
+            (Flavour::Ghcr, MIB, MIB),
+            (Flavour::Ecr, MIB, 5 * MIB),
+            (Flavour::Ecr, 64 * MIB, 10 * MIB),
+        ] {
+            assert_eq!(Limits::of(flavour, wished).chunk, chunk, "{flavour:?} {wished}");
+        }
+    }
+}

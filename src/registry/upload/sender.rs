@@ -1,0 +1,377 @@
+//! Carries out what the state machine decides for one blob.
+//!
+//! Refuses decisions of its own but one: when to give up.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::{Method, Response};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::chunk::{Chunks, cut};
+use super::limits::Limits;
+use super::session::{Record, SessionLock};
+use super::state::{Answer, Available, Step, Upload, Verdict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Descriptor, Digest, Hasher, Repository};
+use crate::progress::Task;
+use crate::registry::auth::Scope;
+use crate::registry::client::Route;
+use crate::registry::endpoint::Call;
+use crate::registry::errors::{Refusal, missing_on_ecr};
+use crate::registry::host::Flavour;
+use crate::registry::retry::{is_transient, retry_after};
+use crate::registry::transport::{Fault, Payload, interrupted};
+use crate::store::{BlobSource, Growth};
+
+/// A blob to be uploaded.
+pub(crate) struct Job<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) source: BlobSource,
+    /// What it is; `None` while it grows.
+    pub(crate) descriptor: Option<Descriptor>,
+    pub(crate) limits: Limits,
+    /// The path of a repository of the same registry that has it, and the repository.
+    pub(crate) mount: Option<Repository>,
+    pub(crate) session: Option<&'a SessionLock>,
+    pub(crate) task: Arc<Task>,
+    /// Stops between requests.
+    pub(crate) cancel: &'a CancellationToken,
+}
+
+/// How an upload ended.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) mounted: bool,
+    /// The registry had it before all was sent.
+    pub(crate) existed: bool,
+    /// Bytes that were sent and taken.
+    pub(crate) bytes: u64,
+}
+
+/// Uploads one blob; returns when the registry has it.
+pub(crate) async fn send(job: Job<'_>) -> Result<Sent> {
+    let upload = match job.session.and_then(SessionLock::read) {
+        Some(record) if prefix_fits(&job, &record).await? => Upload::resume(job.limits.clone(), record.location, record.offset),
+        _ => Upload::new(job.limits.clone(), job.mount.is_some()),
+    };
+    let keyed = job.descriptor.is_none();
+    let chunks = Chunks::new(job.source.clone());
+    let mut sender = Sender { job, upload, prefix: keyed.then(Hasher::new), chunks, sent: 0, asked: false };
+    sender.run().await
+}
+
+/// Whether a growing blob begins with the bytes that an earlier process sent: a different build must not go on with its session.
+async fn prefix_fits(job: &Job<'_>, record: &Record) -> Result<bool> {
+    let Some(expected) = record.prefix else { return Ok(job.descriptor.is_some()) };
+    if let BlobSource::Growing(growing) = &job.source {
+        let mut growing = growing.clone();
+        let enough = tokio::select! {
+            () = job.cancel.cancelled() => return Err(interrupted()),
+            growth = growing.wait_for(record.offset) => growth,
+        };
+        if matches!(enough, Growth::Complete(descriptor, _) if descriptor.size < record.offset) {
+            return Ok(false);
+        }
+    }
+    Ok(hash_prefix(&job.source, record.offset).await?.finish() == expected)
+}
+
+async fn hash_prefix(source: &BlobSource, length: u64) -> Result<Hasher> {
+    let mut hasher = Hasher::new();
+    let mut bytes = cut(source.read(0), length);
+    while let Some(piece) = bytes.next().await {
+        hasher.update(&piece?);
+    }
+    Ok(hasher)
+}
+
+struct Sender<'a> {
+    job: Job<'a>,
+    upload: Upload,
+    /// Of the confirmed bytes, while the blob's own digest is not known.
+    prefix: Option<Hasher>,
+    chunks: Chunks,
+    sent: u64,
+    /// Whether the registry was asked for the blob after its digest became known.
+    asked: bool,
+}
+
+impl Sender<'_> {
+    async fn run(&mut self) -> Result<Sent> {
+        loop {
+            let available = self.available()?;
+            let step = self.upload.next(available);
+            match step {
+                Step::Finished { mounted } => return self.finished(mounted),
+                _ if self.job.cancel.is_cancelled() => return Err(interrupted()),
+                Step::Wait { until } => {
+                    self.wait(until).await?;
+                    if self.exists_meanwhile().await? {
+                        return self.existed().await;
+                    }
+                }
+                _ => self.perform(step).await?,
+            }
+        }
+    }
+
+    fn available(&mut self) -> Result<Available> {
+        if let BlobSource::Growing(growing) = &self.job.source {
+            return match growing.growth() {
+                Growth::Written(written) => Ok(Available { written, complete: false }),
+                Growth::Complete(descriptor, _) => {
+                    let written = descriptor.size;
+                    if self.job.descriptor.is_none() {
+                        // Nobody else holds the task between two requests.
+                        Arc::get_mut(&mut self.job.task).into_iter().for_each(|task| task.set_total(written));
+                        self.job.descriptor = Some(descriptor);
+                    }
+                    Ok(Available { written, complete: true })
+                }
+                Growth::Failed => Err(Error::new(ErrorKind::Interrupted, "the layer was not finished by its writer")),
+            };
+        }
+        let written = self.descriptor()?.size;
+        Ok(Available { written, complete: true })
+    }
+
+    async fn wait(&mut self, until: u64) -> Result<()> {
+        let BlobSource::Growing(growing) = &self.job.source else { return Ok(()) };
+        let mut growing = growing.clone();
+        tokio::select! {
+            () = self.job.cancel.cancelled() => Err(interrupted()),
+            _ = growing.wait_for(until) => Ok(()),
+        }
+    }
+
+    /// Once the digest of a growing blob is known: whether the registry has it, if there is still much to send.
+    async fn exists_meanwhile(&mut self) -> Result<bool> {
+        let Available { written, complete } = self.available()?;
+        if !complete || self.asked || written.saturating_sub(self.upload.offset()) <= self.job.limits.chunk {
+            return Ok(false);
+        }
+        self.asked = true;
+        let digest = self.descriptor()?.digest;
+        Ok(matches!(self.head(&digest).await, Ok(response) if response.status().is_success()))
+    }
+
+    async fn existed(&mut self) -> Result<Sent> {
+        if let Some(location) = self.location() {
+            // Registries forget sessions by themselves; some need a right for this that we do not have.
+            let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
+        }
+        self.job.session.iter().for_each(|session| session.clear());
+        Ok(Sent { descriptor: self.descriptor()?, mounted: false, existed: true, bytes: self.sent })
+    }
+
+    fn finished(&self, mounted: bool) -> Result<Sent> {
+        self.job.session.iter().for_each(|session| session.clear());
+        Ok(Sent { descriptor: self.descriptor()?, mounted, existed: false, bytes: self.sent })
+    }
+
+    /// Sends one request and takes in what came of it.
+    async fn perform(&mut self, step: Step) -> Result<()> {
+        let before = self.upload.location().map(str::to_owned);
+        let answer = match self.request(step).await {
+            Ok(response) => Ok(response),
+            Err(Fault::Passing(error)) => Err(error),
+            Err(Fault::Lasting(error)) => return Err(error),
+        };
+        let (verdict, error, after) = match answer {
+            Err(error) => (self.upload.broken(step), self.explain(step, error), None),
+            Ok(response) => {
+                let after = retry_after(response.headers());
+                let (answer, refusal) = self.read(response).await;
+                let verdict = self.upload.answered(step, &answer);
+                (verdict, self.job.route.endpoint.refusal_error(refusal, &self.job.route.path), after)
+            }
+        };
+        self.account(step, before).await?;
+        match verdict {
+            Verdict::Refused => Err(error),
+            Verdict::Go if self.upload.faults() < self.policy().attempts => Ok(()),
+            Verdict::Go => Err(error.wrap("the upload does not get on")),
+            Verdict::Pause => {
+                let attempt = self.upload.faults() + 1;
+                let Some(wait) = self.policy().delay(attempt, after) else { return Err(error) };
+                self.job.task.retry(&error.to_string(), attempt, wait);
+                tokio::select! {
+                    () = self.job.cancel.cancelled() => Err(interrupted()),
+                    () = tokio::time::sleep(wait) => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn request(&mut self, step: Step) -> Result<Response, Fault> {
+        let endpoint = self.job.route.endpoint.clone();
+        let location = || self.location().unwrap_or_else(|| Err(interrupted())).map_err(Fault::Lasting);
+        let call = match step {
+            Step::Start { mount } => self.start(mount).map_err(Fault::Lasting)?,
+            Step::Status => self.call(Method::GET, &location()?),
+            Step::Patch { offset, length } => {
+                let call = self.call(Method::PATCH, &location()?);
+                let call = call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1));
+                self.with_payload(call, offset, length).await.map_err(Fault::Lasting)?
+            }
+            Step::Put { offset, length } => {
+                let digest = self.descriptor().map_err(Fault::Lasting)?.digest;
+                let call = self.call(Method::PUT, &with_digest(location()?, &digest));
+                // ECR wants to know where the last part goes.
+                let call = match offset > 0 && length > 0 {
+                    true => call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1)),
+                    false => call,
+                };
+                self.with_payload(call, offset, length).await.map_err(Fault::Lasting)?
+            }
+            Step::Find => {
+                let digest = self.descriptor().map_err(Fault::Lasting)?.digest;
+                return self.head(&digest).await;
+            }
+            Step::Wait { .. } | Step::Finished { .. } => return Err(Fault::Lasting(interrupted())),
+        };
+        endpoint.send(&call).await
+    }
+
+    fn start(&self, mount: bool) -> Result<Call> {
+        let path = &self.job.route.path;
+        let plain = Call::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
+        match (&self.job.mount, &self.job.descriptor) {
+            (Some(from), Some(descriptor)) if mount => {
+                let query = url::form_urlencoded::Serializer::new(String::new())
+                    .append_pair("mount", &descriptor.digest.to_string())
+                    .append_pair("from", from.path())
+                    .finish();
+                let scope = plain.scope.and_pull(from);
+                Ok(Call::new(Method::POST, path, &format!("blobs/uploads/?{query}"), scope))
+            }
+            _ => Ok(plain),
+        }
+    }
+
+    async fn head(&self, digest: &Digest) -> Result<Response, Fault> {
+        let path = &self.job.route.path;
+        self.job.route.endpoint.send(&Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))).await
+    }
+
+    fn call(&self, method: Method, location: &Url) -> Call {
+        let path = &self.job.route.path;
+        Call::to(method, location, path, Scope::push(path))
+    }
+
+    fn location(&self) -> Option<Result<Url>> {
+        let text = self.upload.location()?;
+        let wrong = |error| Error::new(ErrorKind::Registry, "the upload session has no valid address").with_source(error);
+        Some(Url::parse(text).map_err(wrong))
+    }
+
+    async fn with_payload(&mut self, mut call: Call, offset: u64, length: u64) -> Result<Call> {
+        call.slow = true;
+        call = call.with_header(CONTENT_TYPE, "application/octet-stream");
+        if length == 0 {
+            return Ok(call);
+        }
+        let last = self.job.descriptor.as_ref().is_some_and(|descriptor| descriptor.size == offset + length);
+        let open = tokio::select! {
+            () = self.job.cancel.cancelled() => return Err(interrupted()),
+            open = self.chunks.open(offset, length, last) => open?,
+        };
+        let task = self.job.task.clone();
+        call.payload = Payload::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
+        Ok(call)
+    }
+
+    /// Reads an answer: what matters of it, and the registry's words.
+    async fn read(&self, response: Response) -> (Answer, Refusal) {
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let status = response.status();
+        let endpoint = &self.job.route.endpoint;
+        let location = header(LOCATION.as_str()).and_then(|location| endpoint.resolve(response.url(), &location).ok());
+        let mut answer = Answer {
+            status: status.as_u16(),
+            transient: is_transient(status),
+            location: location.map(String::from),
+            range: header(RANGE.as_str()),
+            least: header("oci-chunk-min-length").and_then(|text| text.parse().ok()),
+            ..Answer::default()
+        };
+        if let Some(warning) = header("warning").filter(|warning| warning.starts_with("299")) {
+            endpoint.warn(&warning);
+        }
+        let body = endpoint.transport.read_refusal(response).await;
+        let refusal = Refusal::parse(status, if status.is_success() { &[] } else { &body });
+        answer.named_offset = refusal.named_offset();
+        answer.wrong_digest = refusal.has_code("DIGEST_INVALID") || refusal.says("none of the provided layer digests match");
+        (answer, refusal)
+    }
+
+    /// After each answer: counts what was taken, and records where the upload is.
+    async fn account(&mut self, step: Step, before: Option<String>) -> Result<()> {
+        let offset = self.upload.offset();
+        match step {
+            Step::Patch { offset: from, .. } if offset > from => self.sent += offset - from,
+            Step::Put { length, .. } if self.upload.is_done() => {
+                self.sent += length;
+                return Ok(());
+            }
+            _ if before.as_deref() == self.upload.location() => return Ok(()),
+            _ => {}
+        }
+        let Some(session) = self.job.session else { return Ok(()) };
+        let Some(location) = self.upload.location() else {
+            session.clear();
+            return Ok(());
+        };
+        let location = location.to_owned();
+        let prefix = self.prefix_digest(offset).await?;
+        session.write(&Record { location, offset, prefix });
+        Ok(())
+    }
+
+    /// The digest of the confirmed bytes, if the record needs it.
+    async fn prefix_digest(&mut self, offset: u64) -> Result<Option<Digest>> {
+        let Some(mut hasher) = self.prefix.take() else { return Ok(None) };
+        if hasher.length() > offset {
+            hasher = Hasher::new();
+        }
+        let mut bytes = cut(self.job.source.read(hasher.length()), offset - hasher.length());
+        while let Some(piece) = bytes.next().await {
+            hasher.update(&piece?);
+        }
+        let digest = hasher.clone().finish();
+        self.prefix = Some(hasher);
+        Ok(Some(digest))
+    }
+
+    fn explain(&self, step: Step, error: Error) -> Error {
+        match (step, self.job.route.endpoint.flavour) {
+            // ECR closes the connection when the repository is missing.
+            (Step::Start { .. }, Flavour::Ecr) => error.with_hint(missing_on_ecr(&self.job.route.path)),
+            _ => error,
+        }
+    }
+
+    fn descriptor(&self) -> Result<Descriptor> {
+        let unknown = || Error::new(ErrorKind::Corrupt, "a blob without a digest");
+        self.job.descriptor.clone().ok_or_else(unknown)
+    }
+
+    fn policy(&self) -> &crate::registry::RetryPolicy {
+        &self.job.route.endpoint.transport.policy
+    }
+}
+
+/// The Location with the digest appended and nothing else changed: its query may be signed.
+fn with_digest(mut location: Url, digest: &Digest) -> Url {
+    let digest = format!("digest={}%3A{}", digest.algorithm(), digest.hex());
+    let query = match location.query() {
+        Some(query) if !query.is_empty() => format!("{query}&{digest}"),
+        _ => digest,
+    };
+    location.set_query(Some(&query));
+    location
+}

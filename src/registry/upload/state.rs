@@ -1,0 +1,421 @@
+//! An upload as a state machine: what to send next, given what the registry said (distribution specification, "Pushing Blobs").
+//!
+//! Refuses all input and output: no clock, no network, no file. What it decides can be tried against any simulated registry.
+
+use super::limits::Limits;
+use super::range::{UploadedRange, patched_offset, status_offset};
+
+/// A chunk that a registry finds too large is halved no further than this.
+const SMALLEST_CHUNK: u64 = 64 << 10;
+
+/// What is there to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Available {
+    /// Bytes that are there.
+    pub(crate) written: u64,
+    /// Whether they are all.
+    pub(crate) complete: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// POST: begin a session, or mount the blob from elsewhere.
+    Start { mount: bool },
+    /// GET on the session: how much has arrived?
+    Status,
+    /// Nothing, until this many bytes are there or the blob is complete.
+    Wait { until: u64 },
+    /// PATCH with these bytes.
+    Patch { offset: u64, length: u64 },
+    /// PUT with these bytes and the digest: the end.
+    Put { offset: u64, length: u64 },
+    /// HEAD: is the blob there after all?
+    Find,
+    /// Nothing any more.
+    Finished { mounted: bool },
+}
+
+/// What of the registry's answer matters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Whether the status means "not now".
+    pub(crate) transient: bool,
+    /// `Location`, resolved.
+    pub(crate) location: Option<String>,
+    /// `Range`.
+    pub(crate) range: Option<String>,
+    /// `OCI-Chunk-Min-Length`.
+    pub(crate) least: Option<u64>,
+    /// The offset that a refusal names in words.
+    pub(crate) named_offset: Option<u64>,
+    /// The registry says that the bytes do not have the digest.
+    pub(crate) wrong_digest: bool,
+}
+
+/// What an answer means for whoever sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Go on with the next step.
+    Go,
+    /// Go on after a pause.
+    Pause,
+    /// The registry refuses for good: show its words.
+    Refused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Begin {
+        mount: bool,
+    },
+    /// `Doubt`: why the registry is asked decides what its answer means.
+    Ask(Doubt),
+    Send,
+    Find {
+        session_gone: bool,
+    },
+    Done {
+        mounted: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// A request was lost, or the session is from another process.
+    Lost,
+    /// A chunk was taken, with a `Range` that does not fit.
+    OddRange,
+    /// A chunk was refused as too large or as out of place.
+    Refused,
+}
+
+/// An upload of one blob.
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    limits: Limits,
+    phase: Phase,
+    location: Option<String>,
+    /// Bytes that the registry has confirmed.
+    offset: u64,
+    /// The most that any session of this upload had confirmed: only what goes beyond it is progress.
+    reached: u64,
+    /// Things that went wrong since the last progress.
+    faults: u32,
+    /// Whether anything went wrong in this session: then a wrong digest may be the session's fault.
+    tainted: bool,
+    /// Refusals without a known meaning.
+    odd_refusals: u32,
+}
+
+impl Upload {
+    /// A new upload; first it tries to mount, if there is something to mount from.
+    pub(crate) fn new(limits: Limits, mount: bool) -> Self {
+        Self {
+            limits,
+            phase: Phase::Begin { mount },
+            location: None,
+            offset: 0,
+            reached: 0,
+            faults: 0,
+            tainted: false,
+            odd_refusals: 0,
+        }
+    }
+
+    /// Takes up the session of another process, which had `offset` bytes confirmed.
+    pub(crate) fn resume(limits: Limits, location: String, offset: u64) -> Self {
+        let phase = Phase::Ask(Doubt::Lost);
+        Self { phase, location: Some(location), offset, reached: offset, tainted: true, ..Self::new(limits, false) }
+    }
+
+    /// Where the session is; `None` if there is none.
+    pub(crate) fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// Bytes that the registry has confirmed.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Things that went wrong since the last progress: whoever sends gives up when there are too many.
+    pub(crate) fn faults(&self) -> u32 {
+        self.faults
+    }
+
+    /// Whether the registry has the blob.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done { .. })
+    }
+
+    /// What to do next.
+    pub(crate) fn next(&mut self, available: Available) -> Step {
+        let Available { written, complete } = available;
+        if self.phase == Phase::Send && complete && self.offset > written {
+            // The session holds more than the blob has: it is somebody else's, or garbage.
+            self.restart();
+        }
+        match self.phase {
+            Phase::Begin { mount } => Step::Start { mount },
+            Phase::Ask(_) => Step::Status,
+            Phase::Find { .. } => Step::Find,
+            Phase::Done { mounted } => Step::Finished { mounted },
+            Phase::Send if !complete => self.next_of_growing(written),
+            Phase::Send => self.next_of_complete(written - self.offset),
+        }
+    }
+
+    fn next_of_growing(&self, written: u64) -> Step {
+        let end = self.offset + self.limits.chunk;
+        // One byte more than a chunk: the last one may have to go with the PUT.
+        match written > end && !self.limits.single {
+            true => Step::Patch { offset: self.offset, length: self.limits.chunk },
+            false if self.limits.single => Step::Wait { until: u64::MAX },
+            false => Step::Wait { until: end + 1 },
+        }
+    }
+
+    fn next_of_complete(&self, left: u64) -> Step {
+        let Limits { chunk, single, last_in_put, .. } = self.limits;
+        let whole = self.offset == 0 && left <= chunk;
+        match left == 0 || single || whole || (last_in_put && left <= chunk) {
+            true => Step::Put { offset: self.offset, length: left },
+            false => Step::Patch { offset: self.offset, length: left.min(chunk) },
+        }
+    }
+
+    /// Takes in the registry's answer to `step`.
+    pub(crate) fn answered(&mut self, step: Step, answer: &Answer) -> Verdict {
+        match step {
+            Step::Start { mount } => self.started(mount, answer),
+            Step::Status => self.told(answer),
+            Step::Patch { offset, length } => self.patched(offset, length, answer),
+            Step::Put { length, .. } => self.put(length, answer),
+            Step::Find => self.found(answer),
+            Step::Wait { .. } | Step::Finished { .. } => Verdict::Go,
+        }
+    }
+
+    /// Takes in that no answer came: the registry may have taken all, part or nothing.
+    pub(crate) fn broken(&mut self, step: Step) -> Verdict {
+        self.fault();
+        match step {
+            Step::Start { .. } => self.phase = Phase::Begin { mount: false },
+            Step::Patch { .. } => self.phase = Phase::Ask(Doubt::Lost),
+            Step::Put { .. } => self.phase = Phase::Find { session_gone: false },
+            Step::Status | Step::Find | Step::Wait { .. } | Step::Finished { .. } => {}
+        }
+        Verdict::Pause
+    }
+
+    fn started(&mut self, mount: bool, answer: &Answer) -> Verdict {
+        match answer.status {
+            201 if mount => self.to(Phase::Done { mounted: true }),
+            201 | 202 if answer.location.is_some() => {
+                self.location.clone_from(&answer.location);
+                self.limits.chunk = self.limits.chunk.max(answer.least.unwrap_or(0));
+                (self.offset, self.tainted) = (0, false);
+                self.to(Phase::Send)
+            }
+            // Any trouble with a mount ends in a plain upload: Harbor refuses the whole POST if the source may not be read
+            // (goharbor/harbor#17097), Docker Hub likewise (go-containerregistry#1681).
+            _ if mount => self.to(Phase::Begin { mount: false }),
+            _ if answer.transient => self.pause(),
+            _ => Verdict::Refused,
+        }
+    }
+
+    fn told(&mut self, answer: &Answer) -> Verdict {
+        let Phase::Ask(doubt) = self.phase else { return Verdict::Go };
+        match answer.status {
+            200..=204 => {
+                let range = answer.range.as_deref().and_then(UploadedRange::parse);
+                let offset = range.map_or(self.offset, |range| status_offset(range, self.offset));
+                self.follow(answer);
+                if doubt == Doubt::Refused && offset == self.offset && !self.shrink() {
+                    return Verdict::Refused;
+                }
+                self.confirm(offset);
+                self.to(Phase::Send)
+            }
+            // Public ECR knows no status (dotnet/sdk-container-builds#33019): what it took by its own word, it has.
+            404 | 405 if doubt == Doubt::OddRange => self.to(Phase::Send),
+            401 | 403 => Verdict::Refused,
+            _ if answer.transient => self.pause(),
+            _ => {
+                self.fault();
+                self.restart();
+                Verdict::Go
+            }
+        }
+    }
+
+    fn patched(&mut self, offset: u64, length: u64, answer: &Answer) -> Verdict {
+        match answer.status {
+            200..=204 => {
+                self.follow(answer);
+                let range = answer.range.as_deref().filter(|_| !self.limits.range_lies).and_then(UploadedRange::parse);
+                match range.map_or(Some(offset + length), |range| patched_offset(range, offset, length)) {
+                    Some(offset) => {
+                        self.confirm(offset);
+                        self.to(Phase::Send)
+                    }
+                    None => {
+                        self.confirm(offset + length);
+                        self.fault();
+                        self.to(Phase::Ask(Doubt::OddRange))
+                    }
+                }
+            }
+            404 | 410 => {
+                self.fault();
+                self.restart();
+                Verdict::Go
+            }
+            405 | 501 => self.all_at_once(),
+            400 => self.odd(),
+            _ => self.refused_chunk(answer),
+        }
+    }
+
+    fn put(&mut self, length: u64, answer: &Answer) -> Verdict {
+        match answer.status {
+            200 | 201 | 204 => self.to(Phase::Done { mounted: false }),
+            // Taken, but not yet done, or so it says: look.
+            202 => {
+                self.fault();
+                self.phase = Phase::Find { session_gone: false };
+                Verdict::Pause
+            }
+            // The answer to an earlier PUT may have been lost.
+            404 | 410 => {
+                self.fault();
+                self.to(Phase::Find { session_gone: true })
+            }
+            _ if answer.wrong_digest && !self.tainted => Verdict::Refused,
+            _ if answer.wrong_digest => {
+                self.fault();
+                self.restart();
+                Verdict::Go
+            }
+            400 => self.odd(),
+            _ if answer.transient => {
+                self.phase = Phase::Find { session_gone: false };
+                self.pause()
+            }
+            // Nothing to cut smaller, and no way to begin again with less.
+            413 if self.limits.single || length == 0 => Verdict::Refused,
+            _ => self.refused_chunk(answer),
+        }
+    }
+
+    fn found(&mut self, answer: &Answer) -> Verdict {
+        let Phase::Find { session_gone } = self.phase else { return Verdict::Go };
+        match answer.status {
+            200 => self.to(Phase::Done { mounted: false }),
+            _ if answer.transient => self.pause(),
+            404 if session_gone => {
+                self.restart();
+                Verdict::Go
+            }
+            _ => self.to(Phase::Ask(Doubt::Lost)),
+        }
+    }
+
+    /// A chunk that was refused for its place or size, or not now.
+    fn refused_chunk(&mut self, answer: &Answer) -> Verdict {
+        let range = answer.range.as_deref().and_then(UploadedRange::parse);
+        let named = answer.named_offset.or(range.map(|range| status_offset(range, self.offset)));
+        match (answer.status, named) {
+            (416, Some(offset)) if offset != self.offset => {
+                self.fault();
+                self.follow(answer);
+                self.confirm(offset);
+                self.to(Phase::Send)
+            }
+            // The registry agrees about the place: it is the size that it refuses.
+            (416, Some(_)) if !self.shrink() => Verdict::Refused,
+            (416, Some(_)) => self.to(Phase::Ask(Doubt::Lost)),
+            (416, None) => {
+                self.fault();
+                self.to(Phase::Ask(Doubt::Refused))
+            }
+            (413, _) if !self.shrink() => Verdict::Refused,
+            (413, _) => self.to(Phase::Ask(Doubt::Lost)),
+            _ if answer.transient => {
+                self.phase = Phase::Ask(Doubt::Lost);
+                self.pause()
+            }
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// A refusal without a known meaning: a fresh session may help, then everything in one request.
+    fn odd(&mut self) -> Verdict {
+        self.odd_refusals += 1;
+        match self.odd_refusals {
+            1 => {
+                self.fault();
+                self.restart();
+                Verdict::Go
+            }
+            2 => self.all_at_once(),
+            _ => Verdict::Refused,
+        }
+    }
+
+    fn all_at_once(&mut self) -> Verdict {
+        if self.limits.single {
+            return Verdict::Refused;
+        }
+        self.limits.single = true;
+        self.fault();
+        self.restart();
+        Verdict::Go
+    }
+
+    /// Halves the chunk; `false` if it is as small as it gets.
+    fn shrink(&mut self) -> bool {
+        let half = self.limits.chunk / 2;
+        let may = half >= SMALLEST_CHUNK && !self.limits.single;
+        if may {
+            self.limits.chunk = half;
+        }
+        may
+    }
+
+    fn restart(&mut self) {
+        self.phase = Phase::Begin { mount: false };
+        (self.location, self.offset, self.tainted) = (None, 0, false);
+    }
+
+    fn follow(&mut self, answer: &Answer) {
+        if answer.location.is_some() {
+            self.location.clone_from(&answer.location);
+        }
+    }
+
+    fn confirm(&mut self, offset: u64) {
+        self.offset = offset;
+        if offset > self.reached {
+            (self.reached, self.faults) = (offset, 0);
+        }
+    }
+
+    fn fault(&mut self) {
+        self.faults += 1;
+        self.tainted = true;
+    }
+
+    fn pause(&mut self) -> Verdict {
+        self.fault();
+        Verdict::Pause
+    }
+
+    fn to(&mut self, phase: Phase) -> Verdict {
+        self.phase = phase;
+        Verdict::Go
+    }
+}
