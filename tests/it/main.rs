@@ -1,1 +1,4 @@
 //! x
+
+#[cfg(target_os = "linux")]
+mod sandbox;
