@@ -1,3 +1,6 @@
 //! The command.
 
-fn main() {}
+fn main() {
+    #[cfg(target_os = "linux")]
+    mpimg::sandbox::init_main();
+}

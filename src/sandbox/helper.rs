@@ -1,16 +1,48 @@
-//! x
+//! The helper process: how this program is started again as one, and the one call in `main` that makes it so.
+//!
+//! Refuses to guess: a program that never called [`init_main`] is not started as a helper, it would run its own `main`.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
 /// `argv[0]` of the helper process.
 pub const HELPER_NAME: &str = "mpimg-sandbox-init";
 
+static HELPER: OnceLock<PathBuf> = OnceLock::new();
+
 /// Becomes the helper if this process was started as one, and then never returns; otherwise does nothing but remember that this
 /// program can be its own helper. `main` must call it before anything else, above all before it starts a thread.
-pub fn init_main() {}
+#[expect(clippy::exit, reason = "the helper is a process of its own that ends here")]
+pub fn init_main() {
+    if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
+        std::process::exit(super::init::main());
+    }
+    let _ = HELPER.set("/proc/self/exe".into());
+}
 
 /// Names the program that is started as the helper: one whose `main` calls [`init_main`]. For programs that cannot do so themselves,
-/// such as a Python interpreter or a test harness.
+/// such as a Python interpreter or a test harness. The first call counts.
 pub fn set_helper(program: PathBuf) {
-    let _ = program;
+    let _ = HELPER.set(program);
+}
+
+/// Starts the helper. It reads its request from the socket and replies there; `output` becomes both its output streams.
+pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)> {
+    let program = HELPER.get().ok_or_else(|| {
+        Error::new(ErrorKind::Sandbox, "this program cannot start the sandbox")
+            .with_hint("call `mpimg::sandbox::init_main()` first in `main`, or name the mpimg command with `set_helper`")
+    })?;
+    let cannot = || "cannot start the sandbox".to_owned();
+    let (ours, theirs) = UnixStream::pair().context(ErrorKind::Sandbox, cannot)?;
+    let mut command = Command::new(program);
+    // Nothing of this program's environment belongs inside.
+    command.arg0(HELPER_NAME).env_clear().current_dir("/").stdin(OwnedFd::from(theirs)).stdout(output).stderr(errors);
+    let child = command.spawn().context(ErrorKind::Sandbox, || format!("cannot start the sandbox `{}`", program.display()))?;
+    Ok((child, ours))
 }

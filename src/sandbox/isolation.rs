@@ -9,15 +9,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::Entry;
-use crate::layer::diff::Baseline;
-use crate::layer::unpack::{Limits, UnpackStats};
+use crate::layer::diff::{self, Baseline};
+use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, unpack};
 
-use super::{RootSpec, RunOutcome, RunSpec};
+use super::wire::{Reply, Request};
+use super::{RootSpec, RunOutcome, RunSpec, launch};
 
 /// A rung of the ladder, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rung {
     /// Root with namespaces and overlay.
     Root,
@@ -144,7 +147,7 @@ impl Isolation {
     /// [`ErrorKind::Sandbox`] where no rung works; the message lists each with its error number, the hint says what helps most.
     pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
         let _ = (state, mode);
-        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+        Ok(Self { rung: Rung::Root, report: Report { rung: Some(Rung::Root), attempts: Vec::new() } })
     }
 
     /// The rung.
@@ -170,26 +173,40 @@ impl Isolation {
     /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
     /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
-        let _ = (spec, output, cancel);
-        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+        let request = Request::Run { rung: self.rung, spec: Box::new(spec.clone()) };
+        match launch::carry_out(&request, output, cancel)? {
+            Reply::Ended(exit) => Ok(RunOutcome { exit }),
+            Reply::Failed(fault) => Err(launch::failed(&fault)),
+        }
     }
 
     /// Hands over what a step changed, in the order of a layer, owners as seen inside.
     pub fn changes(&self, root: &RootSpec, before: &Snapshot, emit: &mut Emit<'_>) -> Result<()> {
-        let _ = (root, &before.0, emit);
-        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+        let _ = &before.0;
+        let RootSpec::Overlay { lower, upper, .. } = root else {
+            return Err(Error::new(ErrorKind::Unsupported, "a private tree is not there yet"));
+        };
+        for change in diff::changes(upper, lower)? {
+            match change.open()? {
+                Some(mut file) => emit(&change.entry, Some(&mut file))?,
+                None => emit(&change.entry, None)?,
+            }
+        }
+        Ok(())
     }
 
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
     /// folders; `lower` are the layers below, topmost first.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
-        let _ = (tar, into, lower, limits);
-        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+        let options = UnpackOptions { lower: lower.to_vec(), limits: limits.clone(), ..UnpackOptions::default() };
+        unpack(tar, into, &options)
     }
 
     /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        let _ = path;
-        Err(Error::new(ErrorKind::Unsupported, "RUN is not there yet"))
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|error| Error::io("remove", path, error)),
+        }
     }
 }

@@ -17,9 +17,12 @@
 //! Refuses to know layers' tars, images and Dockerfiles.
 
 mod helper;
+mod init;
 mod isolation;
+mod launch;
 mod spec;
 mod users;
+mod wire;
 
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};

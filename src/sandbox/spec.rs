@@ -145,8 +145,13 @@ pub enum Mount {
 /// What a bind mount shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum BindSource {
-    /// A folder or file of this machine, by absolute path.
-    Host(PathBuf),
+    /// A folder or file of this machine (the build context). Links in `path` cannot lead out of `root`.
+    Host {
+        /// A folder, by absolute path.
+        root: PathBuf,
+        /// The path in it.
+        path: LayerPath,
+    },
     /// A path in a stack of unpacked layers (another stage or image), topmost first.
     Stack {
         /// Folders of unpacked layers, topmost first.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
-use super::confined::{Confined, FOLDER, empty, is_folder, remove, stat};
+use super::confined::{Confined, FOLDER, is_folder, remove, stat};
 use super::stack::{Stack, is_whiteout, relative};
 use super::tar::corrupt;
 use super::{Ownership, Piece, READ, TarReader, UnpackOptions, UnpackStats, Whiteouts};

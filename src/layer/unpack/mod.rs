@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-pub(crate) use confined::{empty, is_folder, remove};
+pub(crate) use confined::is_folder;
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
 pub use tar::{Piece, TarReader};
 

@@ -1,0 +1,119 @@
+//! The command itself: its environment, user and working directory, and the last steps before it starts.
+//!
+//! Refuses nothing that a shell would accept: what cannot be started ends with 126 or 127 and a line on standard error.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::{Fault, files, privileges, process};
+use crate::sandbox::users::home_of;
+use crate::sandbox::wire::Step as _;
+use crate::sandbox::{RunSpec, Rung, Security, User};
+
+/// Docker's, for images that set none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Everything that is needed once the root file system has been entered.
+pub(super) struct Command {
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    path: Vec<u8>,
+    cwd: CString,
+    user: User,
+    security: Security,
+}
+
+pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd, script: Option<&str>) -> Result<Command, Fault> {
+    let _ = rung;
+    let mut argv = spec.argv.clone();
+    if let Some(script) = script {
+        match argv.first_mut() {
+            Some(first) => *first = script.into(),
+            None => argv.push(script.into()),
+        }
+    }
+    if argv.is_empty() {
+        return Err(Fault::new("start an empty command", None));
+    }
+    let mut env: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut set = |name: &str, value: &[u8]| {
+        env.retain(|(known, _)| known != name.as_bytes());
+        env.push((name.into(), value.to_vec()));
+    };
+    set("PATH", DEFAULT_PATH.as_bytes());
+    set("HOME", &home_of(&files::read_inside(root, "etc/passwd"), spec.user.uid));
+    for (name, value) in &spec.env {
+        set(name, value.as_bytes());
+    }
+    for (name, value) in &spec.secret_env {
+        set(name, value.reveal());
+    }
+    let path = env.iter().find(|(name, _)| name == b"PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+    let env = env.into_iter().map(|(name, value)| [name, b"=".to_vec(), value].concat());
+    Ok(Command {
+        argv: argv.into_iter().map(c_string).collect::<Result<_, _>>()?,
+        env: env.map(c_string).collect::<Result<_, _>>()?,
+        path,
+        cwd: c_string([b"/", spec.cwd.as_bytes()].concat())?,
+        user: spec.user.clone(),
+        security: spec.security,
+    })
+}
+
+fn c_string(bytes: Vec<u8>) -> Result<CString, Fault> {
+    CString::new(bytes).map_err(|_| Fault::new("start a command with a NUL byte", Some(Errno::INVAL.raw_os_error())))
+}
+
+impl Command {
+    /// Becomes the command. Returns an exit status only where that was impossible.
+    pub(super) fn become_it(self) -> i32 {
+        match self.enter() {
+            Ok(()) => {
+                let errno = self.exec();
+                say(&format!("cannot run `{}`: {}", self.argv[0].to_string_lossy(), std::io::Error::from(errno)));
+                if errno == Errno::NOENT { 127 } else { 126 }
+            }
+            Err(fault) => {
+                let cause =
+                    fault.errno.map(|errno| format!(": {}", std::io::Error::from_raw_os_error(errno))).unwrap_or_default();
+                say(&format!("{} failed{cause}", fault.step));
+                126
+            }
+        }
+    }
+
+    fn enter(&self) -> Result<(), Fault> {
+        process::default_sigpipe();
+        let _ = rustix::process::setsid();
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
+        privileges::drop_to(&self.user, self.security)
+    }
+
+    /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.
+    fn exec(&self) -> Errno {
+        let name = &self.argv[0];
+        if name.as_bytes().contains(&b'/') {
+            return process::exec(name, &self.argv, &self.env);
+        }
+        let mut worst = Errno::NOENT;
+        for folder in self.path.split(|byte| *byte == b':') {
+            let folder = if folder.is_empty() { b"." } else { folder };
+            let Ok(program) = c_string([folder, b"/", name.as_bytes()].concat()) else { continue };
+            match process::exec(&program, &self.argv, &self.env) {
+                Errno::NOENT | Errno::NOTDIR => {}
+                Errno::ACCESS => worst = Errno::ACCESS,
+                errno => return errno,
+            }
+        }
+        worst
+    }
+}
+
+/// One line on the command's standard error, in the place where a shell would put its own.
+fn say(message: &str) {
+    let _ = rustix::io::write(rustix::stdio::stderr(), format!("mpimg: {message}\n").as_bytes());
+}

@@ -1,0 +1,84 @@
+//! The helper: a process with one thread that sets a sandbox up, runs the command in it and takes it down again.
+//!
+//! ```text
+//! mpimg ──socket──► helper (this machine's namespaces; cleans up stubs)
+//!                     └─ init (process 1 of its own namespaces; mounts, reaps)
+//!                          └─ the command (few capabilities, filtered system calls)
+//! ```
+//! Each dies with the one above it, and with process 1 die all processes of its namespace and its mounts.
+//!
+//! Refuses to use standard error for itself: that belongs to the command.
+
+mod child;
+mod command;
+mod files;
+mod mounts;
+mod namespaces;
+mod overlay;
+mod privileges;
+mod process;
+mod rootfs;
+mod seccomp;
+mod stubs;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
+
+use super::wire::{Fault, Reply, Request, Step as _, read_message, write_message};
+
+/// The helper's `main`. Returns its exit status.
+pub(super) fn main() -> i32 {
+    let Ok(control) = take_control() else { return 1 };
+    let Ok(Some(request)) = read_message::<Request>(&control) else { return 1 };
+    let reply = carry_out(request, &control).unwrap_or_else(Reply::Failed);
+    i32::from(write_message(&control, &reply).is_err())
+}
+
+/// Makes standard input the control socket, then `/dev/null`, and sees that no other descriptor reaches the command.
+fn take_control() -> Result<UnixStream, Fault> {
+    process::close_others_on_exec().step(|| "close_range".into())?;
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).step(|| "dup".into())?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "open /dev/null".into())?;
+    rustix::stdio::dup2_stdin(&null).step(|| "dup2".into())?;
+    rustix::process::umask(Mode::empty());
+    // Out of the terminal's process group: Ctrl-C is the caller's to handle.
+    rustix::process::setsid().step(|| "setsid".into())?;
+    Ok(UnixStream::from(control))
+}
+
+fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
+    match request {
+        Request::Run { rung, spec } => namespaces::run(rung, &spec, control).map(Reply::Ended),
+    }
+}
+
+/// Dies when the parent dies. `alive` is the reading end of a pipe that only the parent can write: it closes the gap before this call.
+fn die_with_parent(alive: &OwnedFd) -> Result<(), Fault> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step(|| "prctl(PR_SET_PDEATHSIG)".into())?;
+    let mut fds = [rustix::event::PollFd::new(alive, rustix::event::PollFlags::IN)];
+    let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&none)) {
+        Ok(0) => Ok(()),
+        _ => Err(Fault::new("start (the parent is gone)", None)),
+    }
+}
+
+fn open_folder(path: &std::path::Path) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open `{}`", path.display()))
+}
+
+/// The path of an open descriptor, for calls that only take paths. Needs the /proc that this process was born with.
+fn fd_path(fd: &OwnedFd) -> String {
+    use std::os::fd::AsRawFd as _;
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn pipe() -> Result<(File, File), Fault> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "pipe".into())?;
+    Ok((reader.into(), writer.into()))
+}

@@ -1,0 +1,111 @@
+//! `RUN --mount`: bind, cache, tmpfs, secret, ssh.
+//!
+//! Refuses sources outside their root: they are opened by openat2 with `RESOLVE_IN_ROOT`, whatever links say.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use super::overlay::{Upper, make_folder, mount_stack};
+use super::rootfs::{Stage, is_folder};
+use super::stubs::Target;
+use super::{Fault, fd_path, open_folder};
+use crate::layer::LayerPath;
+use crate::sandbox::wire::Step as _;
+use crate::sandbox::{BindSource, Mount};
+
+pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), Fault> {
+    match mount {
+        Mount::Bind { source, target, writable } => {
+            let source = open_source(stage, source, index)?;
+            let kind = kind_of(&source)?;
+            if !writable {
+                return stage.bind(&source, target, kind, true);
+            }
+            let copy = disposable(stage, source, kind, index)?;
+            stage.bind(&copy, target, kind, false)
+        }
+        Mount::Cache { folder, target, mode, uid, gid, readonly } => {
+            let folder = cache_folder(folder, *mode, *uid, *gid)?;
+            stage.bind(&folder, target, Target::Folder, *readonly)
+        }
+        Mount::Tmpfs { target, size } => {
+            let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
+            stage.mount_at(target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, &format!("mode=0755{size}"))
+        }
+        Mount::Secret { bytes, target, mode, uid, gid } => {
+            let file = stage.memory_file(bytes.reveal(), *mode, *uid, *gid)?;
+            stage.bind(&file, target, Target::File, true)
+        }
+        Mount::Ssh { target, .. } => {
+            let socket = open_in(&open_folder(&stage.work)?, &ssh_socket(index))?;
+            stage.bind(&socket, target, Target::File, true)
+        }
+    }
+}
+
+/// The name of the socket that the helper listens on for a mount of type ssh, in the step's work folder.
+pub(super) fn ssh_socket(index: usize) -> LayerPath {
+    super::rootfs::layer_path(&format!("ssh-{index}"))
+}
+
+fn kind_of(source: &OwnedFd) -> Result<Target, Fault> {
+    let folder = is_folder(source).step(|| "examine the source of a mount".into())?;
+    Ok(if folder { Target::Folder } else { Target::File })
+}
+
+fn open_source(stage: &Stage, source: &BindSource, index: usize) -> Result<OwnedFd, Fault> {
+    let (root, path) = match source {
+        BindSource::Host { root, path } => (open_folder(root)?, path),
+        BindSource::Stack { lower, path } => {
+            let at = stage.work.join(format!("stack-{index}"));
+            (mount_stack(stage.rung, lower, None, &at)?, path)
+        }
+    };
+    open_in(&root, path)
+}
+
+fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Fault> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let relative = crate::layer::unpack::relative(path);
+    let opened = rustix::fs::openat2(root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    opened.step(|| format!("open the mount's source `{path}`"))
+}
+
+/// Something that looks like `source` and may be written to.
+fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Result<OwnedFd, Fault> {
+    let at = |what: &str| stage.work.join(format!("bind-{index}-{what}"));
+    if kind == Target::Folder {
+        let (upper, work) = (at("upper"), at("work"));
+        let lower = [PathBuf::from(fd_path(&source))];
+        return mount_stack(stage.rung, &lower, Some(Upper { folder: &upper, work: &work }), &at("root"));
+    }
+    let copy = at("file");
+    let step = || "copy the source of a mount".to_owned();
+    std::fs::copy(fd_path(&source), &copy).step(step)?;
+    let stat = rustix::fs::fstat(&source).step(step)?;
+    let copy = rustix::fs::open(&copy, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(step)?;
+    rustix::fs::fchown(&copy, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).step(step)?;
+    rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode & 0o7777)).step(step)?;
+    Ok(copy)
+}
+
+fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
+    let step = || format!("create the cache folder `{}`", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).step(step)?;
+    }
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
+        Err(Errno::EXIST) => return open_folder(path),
+        made => made.step(step)?,
+    }
+    make_folder(path)?;
+    let folder = open_folder(path)?;
+    rustix::fs::chownat(&folder, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), rustix::fs::AtFlags::EMPTY_PATH)
+        .step(step)?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode)).step(step)?;
+    Ok(folder)
+}

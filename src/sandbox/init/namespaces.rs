@@ -1,0 +1,106 @@
+//! The helper's own part on the rungs with namespaces: enter them, start process 1, wait for it, remove the stubs it made.
+//!
+//! Refuses to mount anything itself: its view of the file systems stays that of the machine.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+use super::process::{Fork, exit_now, fork, loopback_up, unshare};
+use super::stubs::{self, Stubs};
+use super::{Fault, child, die_with_parent, pipe};
+use crate::sandbox::wire::{Step as _, read_message, write_message};
+use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung};
+
+/// What process 1 tells the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// Everything is mounted; these stubs were made for it.
+    Ready(Stubs),
+    Ended(Exit),
+    Failed(Fault),
+}
+
+pub(super) fn run(rung: Rung, spec: &RunSpec, control: &UnixStream) -> Result<Exit, Fault> {
+    let RootSpec::Overlay { upper, .. } = &spec.root else {
+        return Err(Fault::new(format!("a step on the rung `{rung}` with a private tree"), None));
+    };
+    enter(rung, spec.network)?;
+    let (reports, report) = pipe()?;
+    let (alive, keep_alive) = pipe()?;
+    match fork().step(|| "fork".into())? {
+        Fork::Child => {
+            drop((reports, keep_alive));
+            exit_now(process_one(rung, spec, &OwnedFd::from(alive), &report))
+        }
+        Fork::Parent(pid) => {
+            drop((report, alive));
+            let (stubs, outcome) = supervise(pid, reports, control);
+            drop(keep_alive);
+            stubs::remove(upper, &stubs)?;
+            outcome
+        }
+    }
+}
+
+fn enter(rung: Rung, network: Network) -> Result<(), Fault> {
+    if rung != Rung::Root {
+        return Err(Fault::new(format!("the rung `{rung}`"), Some(Errno::NOSYS.raw_os_error())));
+    }
+    let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    if network == Network::None {
+        flags |= UnshareFlags::NEWNET;
+    }
+    unshare(flags).step(|| "unshare(CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS)".into())?;
+    match network {
+        Network::None => loopback_up().step(|| "bring up the loopback interface".into()),
+        Network::Host => Ok(()),
+    }
+}
+
+fn process_one(rung: Rung, spec: &RunSpec, alive: &OwnedFd, report: &File) -> i32 {
+    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, report));
+    let last = match outcome {
+        Ok(exit) => Report::Ended(exit),
+        Err(fault) => Report::Failed(fault),
+    };
+    i32::from(write_message(report, &last).is_err())
+}
+
+/// Hears process 1 out until it is gone; kills it when the caller goes.
+fn supervise(pid: Pid, mut reports: File, control: &UnixStream) -> (Stubs, Result<Exit, Fault>) {
+    let mut stubs = Stubs::default();
+    let mut outcome = Err(Fault::new("start process 1", None));
+    loop {
+        if wait_or_hang_up(&reports, control) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            break;
+        }
+        match read_message(&mut reports) {
+            Ok(Some(Report::Ready(made))) => stubs = made,
+            Ok(Some(Report::Ended(exit))) => outcome = Ok(exit),
+            Ok(Some(Report::Failed(fault))) => outcome = Err(fault),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    while let Err(Errno::INTR) = rustix::process::waitpid(Some(pid), WaitOptions::empty()) {}
+    (stubs, outcome)
+}
+
+/// Waits for a report; true when the caller has hung up instead.
+fn wait_or_hang_up(reports: &File, control: &UnixStream) -> bool {
+    loop {
+        let mut fds = [PollFd::new(reports, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            Err(_) => return true,
+            Ok(_) => return fds[0].revents().is_empty(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Takes away what a command does not need: capabilities, system calls, and its user's.
+//!
+//! Refuses to set no_new_privs: set-id programs (sudo, su) must work as they do in Docker.
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::{Fault, seccomp};
+use crate::sandbox::wire::Step as _;
+use crate::sandbox::{Security, User};
+
+/// What Docker leaves (moby, oci/caps/defaults.go).
+const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::AUDIT_WRITE);
+
+/// Becomes `user` with few privileges. The filter comes first, because installing it needs a capability that goes.
+pub(super) fn drop_to(user: &User, security: Security) -> Result<(), Fault> {
+    if security == Security::Sandbox {
+        seccomp::install()?;
+    }
+    let now = capabilities(None).step(|| "capget".into())?;
+    let keep = match security {
+        Security::Sandbox => now.permitted & DEFAULT,
+        Security::Insecure => now.permitted,
+    };
+    bound(keep).step(|| "drop capabilities".into())?;
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    set_thread_groups(&groups).step(|| "setgroups".into())?;
+    let gid = Gid::from_raw(user.gid);
+    set_thread_res_gid(gid, gid, gid).step(|| format!("setresgid({})", user.gid))?;
+    let uid = Uid::from_raw(user.uid);
+    set_thread_res_uid(uid, uid, uid).step(|| format!("setresuid({})", user.uid))?;
+    if user.uid != 0 {
+        // Leaving uid 0 has cleared the permitted and effective sets.
+        return Ok(());
+    }
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).step(|| "capset".into())
+}
+
+fn bound(keep: CapabilitySet) -> Result<(), Errno> {
+    for number in 0..64 {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::capability_is_in_bounding_set(one) {
+            Ok(true) if !keep.contains(one) => rustix::thread::remove_capability_from_bounding_set(one)?,
+            Ok(_) => {}
+            // Past the last one that this kernel knows.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()
+}

@@ -1,0 +1,116 @@
+//! The few process calls that no safe interface offers: fork, signal dispositions, descriptors in bulk.
+//!
+//! Refuses use outside the helper: everything here relies on there being one thread.
+#![expect(unsafe_code, reason = "fork and its like; the helper has one thread")]
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// Which side of a fork this is.
+pub(super) enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+pub(super) fn fork() -> Result<Fork, Errno> {
+    // SAFETY: the helper has one thread, so no lock can be held by another and the child may call anything.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(last_errno()),
+        0 => Ok(Fork::Child),
+        pid => Pid::from_raw(pid).map(Fork::Parent).ok_or(Errno::INVAL),
+    }
+}
+
+/// Ends this process without running anything registered by its parent.
+pub(super) fn exit_now(status: i32) -> ! {
+    // SAFETY: never returns, touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: `UnshareFlags::FILES` is never passed, which is what the caller must promise.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Rust programs ignore SIGPIPE; commands expect it to kill them.
+pub(super) fn default_sigpipe() {
+    // SAFETY: sets a default disposition, no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Marks all descriptors from 3 up as closed on exec, also those that this process was started with.
+pub(super) fn close_others_on_exec() -> Result<(), Errno> {
+    // SAFETY: only sets flags on descriptors; none is closed or changes its owner.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match result {
+        0 => Ok(()),
+        _ if matches!(last_errno(), Errno::NOSYS | Errno::INVAL | Errno::PERM) => each_close_on_exec(),
+        _ => Err(last_errno()),
+    }
+}
+
+fn each_close_on_exec() -> Result<(), Errno> {
+    let entries = std::fs::read_dir("/proc/self/fd").map_err(|_| Errno::NOSYS)?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for fd in numbers.filter(|fd| *fd > 2).collect::<Vec<_>>() {
+        // SAFETY: only sets a flag; a descriptor that has gone meanwhile gives EBADF.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Brings the loopback interface of the current network namespace up.
+pub(super) fn loopback_up() -> Result<(), Errno> {
+    use std::os::fd::AsRawFd as _;
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: all fields of `ifreq` are plain numbers and arrays, for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads the `ifreq` that the pointer is to, which lives until the call returns.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Makes the mount tree at `path` read-only, all mounts below it included.
+pub(super) fn read_only_recursively(path: &std::ffi::CStr) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_RECURSIVE as libc::c_uint;
+    // SAFETY: path and attributes are valid for the call, the size is that of the structure.
+    let result = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, path.as_ptr(), flags, &attributes, size_of::<libc::mount_attr>())
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Installs a system-call filter on this thread without giving up set-id programs; needs CAP_SYS_ADMIN in its user namespace.
+pub(super) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(), Errno> {
+    let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    // `seccompiler::sock_filter` has the kernel's layout; `sock_fprog` wants a pointer that it does not write to.
+    let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
+    // SAFETY: pointer and length describe `program`, which outlives the call.
+    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Replaces this process; returns only with an error.
+pub(super) fn exec(program: &std::ffi::CStr, argv: &[std::ffi::CString], env: &[std::ffi::CString]) -> Errno {
+    let pointers = |strings: &[std::ffi::CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both lists end with a null pointer and point to strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    last_errno()
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}

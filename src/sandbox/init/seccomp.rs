@@ -1,0 +1,142 @@
+//! The system calls that a command may not make: those that Docker's default profile denies to a container without extra capabilities.
+//!
+//! Refuses processors that the filter's builder does not know; programs of a foreign architecture are killed.
+
+use std::collections::BTreeMap;
+
+use rustix::io::Errno;
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    sock_filter,
+};
+
+use super::{Fault, process};
+use crate::sandbox::wire::Step as _;
+
+/// Docker documentation, "Significant syscalls blocked by the default profile", and moby's profiles/seccomp/default.json.
+const DENIED: &[libc::c_long] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_get_mempolicy,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_mbind,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_move_pages,
+    libc::SYS_nfsservctl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pivot_root,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_set_mempolicy,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+    // Newer than the list of libc; the numbers are the same on every architecture.
+    443, // quotactl_fd
+    457, // statmount
+    458, // listmount
+    467, // open_tree_attr
+];
+
+#[cfg(target_arch = "x86_64")]
+const DENIED_HERE: &[libc::c_long] =
+    &[libc::SYS__sysctl, libc::SYS_ioperm, libc::SYS_iopl, libc::SYS_sysfs, libc::SYS_uselib, libc::SYS_ustat];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_HERE: &[libc::c_long] = &[];
+
+const NAMESPACE_FLAGS: [libc::c_int; 8] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWCGROUP,
+    0x80, // CLONE_NEWTIME
+];
+
+/// The personalities that Docker allows: Linux, Linux with 32-bit address space or uname 2.6, and the query.
+const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+pub(super) fn install() -> Result<(), Fault> {
+    let step = || "install the system-call filter".to_owned();
+    let cannot = |_| Fault::new("build the system-call filter", None);
+    for program in [denied().map_err(cannot)?, clone3().map_err(cannot)?] {
+        process::install_filter(&program).step(step)?;
+    }
+    Ok(())
+}
+
+fn denied() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().chain(DENIED_HERE).map(|call| (*call, Vec::new())).collect();
+    let namespace = |flag: &libc::c_int| {
+        let flag = u64::from(flag.unsigned_abs());
+        SeccompRule::new(vec![SeccompCondition::new(0, Length::Dword, Op::MaskedEq(flag), flag)?])
+    };
+    // clone's flags are its first argument everywhere but on s390, which the filter's builder does not know.
+    rules.insert(libc::SYS_clone, NAMESPACE_FLAGS.iter().filter(|flag| **flag != 0x80).map(namespace).collect::<Result<_, _>>()?);
+    let other = PERSONALITIES.iter().map(|value| SeccompCondition::new(0, Length::Dword, Op::Ne, *value));
+    rules.insert(libc::SYS_personality, vec![SeccompRule::new(other.collect::<Result<_, _>>()?)?]);
+    let vsock = SeccompCondition::new(0, Length::Dword, Op::Eq, u64::from(libc::AF_VSOCK.unsigned_abs()))?;
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![vsock])?]);
+    let mut program = compile(rules, Errno::PERM)?;
+    if cfg!(target_arch = "x86_64") {
+        program.splice(0..0, x32_refused());
+    }
+    Ok(program)
+}
+
+/// clone3 hides its flags from filters: without it, libc falls back to clone.
+fn clone3() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), Errno::NOSYS)
+}
+
+fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: Errno) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let deny = SeccompAction::Errno(errno.raw_os_error().unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, deny, arch)?.try_into()
+}
+
+/// The x32 numbers of x86-64 are the ordinary ones plus a bit: a list of ordinary numbers would miss them.
+fn x32_refused() -> [sock_filter; 3] {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let refuse = libc::SECCOMP_RET_ERRNO | Errno::NOSYS.raw_os_error().unsigned_abs();
+    [
+        sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
+        sock_filter { code: IF_AT_LEAST, jt: 0, jf: 1, k: 0x4000_0000 },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: refuse },
+    ]
+}

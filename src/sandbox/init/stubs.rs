@@ -1,0 +1,170 @@
+//! Mount targets inside a root file system: found as the image's links lead to them, made where they are missing, removed afterwards.
+//!
+//! A stub that the command has not touched goes again, and the folder that it was in gets its time back, so that neither is a change.
+//!
+//! Refuses to leave the root file system: links are resolved here, one component at a time, and never above the root.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+use crate::layer::LayerPath;
+use crate::sandbox::wire::Step as _;
+
+/// As many links on the way as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// What was made for mounts, in order.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Stubs {
+    made: Vec<Stub>,
+    parents: Vec<Parent>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Stub {
+    path: LayerPath,
+    folder: bool,
+}
+
+/// A folder of the image that stubs were made in, with its time before and after: seconds and nanoseconds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Parent {
+    path: LayerPath,
+    before: (i64, i64),
+    after: (i64, i64),
+}
+
+/// Whether a folder or a file is to be mounted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Folder,
+    File,
+}
+
+impl Stubs {
+    /// Opens the place in `root` that `path` names, making it where it is missing.
+    pub(super) fn target(&mut self, root: &OwnedFd, path: &LayerPath, kind: Target) -> Result<OwnedFd, Fault> {
+        let place = resolve(root, path)?;
+        let step = || format!("make the mount target `{path}`");
+        for folder in place.ancestors() {
+            self.make(root, &folder, Target::Folder).step(step)?;
+        }
+        self.make(root, &place, kind).step(step)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat2(root, relative(&place), flags, Mode::empty(), BENEATH).step(step)
+    }
+
+    fn make(&mut self, root: &OwnedFd, path: &LayerPath, kind: Target) -> Result<(), Errno> {
+        let Some(name) = path.name() else { return Ok(()) };
+        match rustix::fs::statat(root, relative(path), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            found => return found.map(drop),
+        }
+        let parent_path = path.parent().unwrap_or_default();
+        let parent = open_folder(root, &parent_path)?;
+        let before = mtime(&parent)?;
+        if kind == Target::Folder {
+            rustix::fs::mkdirat(&parent, OsStr::from_bytes(name), Mode::from_raw_mode(0o755))?;
+        } else {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(&parent, OsStr::from_bytes(name), flags, Mode::from_raw_mode(0o644))?);
+        }
+        let after = mtime(&parent)?;
+        match self.parents.iter_mut().find(|known| known.path == parent_path) {
+            Some(known) => known.after = after,
+            None => self.parents.push(Parent { path: parent_path, before, after }),
+        }
+        self.made.push(Stub { path: path.clone(), folder: kind == Target::Folder });
+        Ok(())
+    }
+}
+
+/// Removes from `tree` (an upper folder or a whole tree, nothing mounted on it any more) the stubs that the command left as they were.
+pub(in crate::sandbox) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), Fault> {
+    if stubs.made.is_empty() {
+        return Ok(());
+    }
+    let root = super::open_folder(tree)?;
+    let step = || "remove mount targets".to_owned();
+    let mut times = Vec::new();
+    for parent in &stubs.parents {
+        let Ok(folder) = open_folder(&root, &parent.path) else { continue };
+        let now = mtime(&folder).step(step)?;
+        times.push((folder, if now == parent.after { parent.before } else { now }));
+    }
+    for stub in stubs.made.iter().rev() {
+        let Ok(parent) = open_folder(&root, &stub.path.parent().unwrap_or_default()) else { continue };
+        let name = OsStr::from_bytes(stub.path.name().unwrap_or_default());
+        let Ok(stat) = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let empty_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
+        let flags = match stub.folder {
+            true => AtFlags::REMOVEDIR,
+            false if empty_file => AtFlags::empty(),
+            false => continue,
+        };
+        match rustix::fs::unlinkat(&parent, name, flags) {
+            // The command put something there: then the folder is a change like any other.
+            Ok(()) | Err(Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => {}
+            Err(errno) => return Err(errno).step(step),
+        }
+    }
+    for (folder, (seconds, nanoseconds)) in times {
+        let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT }, last_modification: time };
+        rustix::fs::futimens(&folder, &times).step(step)?;
+    }
+    Ok(())
+}
+
+/// Where `path` leads in `root`, links on the way and at its end followed as in a chroot; what is missing is taken as it stands.
+fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, Fault> {
+    let mut rest: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
+    let mut place = LayerPath::root();
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        let wrong = |_| Fault::new(format!("find `{path}` in the image"), None);
+        if name == b".." {
+            place = place.parent().unwrap_or_default();
+            continue;
+        }
+        let next = place.child(&name).map_err(wrong)?;
+        // `next` has no link before its last component, because `place` has none.
+        let Ok(text) = rustix::fs::readlinkat(root, relative(&next), Vec::new()) else {
+            place = next;
+            continue;
+        };
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(Errno::LOOP).step(|| format!("find `{path}` in the image"));
+        }
+        if text.as_bytes().starts_with(b"/") {
+            place = LayerPath::root();
+        }
+        let components = text.as_bytes().split(|byte| *byte == b'/');
+        rest.extend(components.filter(|name| !matches!(*name, b"" | b".")).rev().map(<[u8]>::to_vec));
+    }
+    Ok(place)
+}
+
+fn open_folder(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, relative(path), flags, Mode::empty(), BENEATH)
+}
+
+fn mtime(folder: &OwnedFd) -> Result<(i64, i64), Errno> {
+    let stat = rustix::fs::fstat(folder)?;
+    Ok((stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()))
+}
+
+fn relative(path: &LayerPath) -> &OsStr {
+    crate::layer::unpack::relative(path)
+}

@@ -1,0 +1,125 @@
+//! This program's side of a helper: send the request, pass on what the command prints, hear how it ended, or stop it.
+//!
+//! Refuses to outlive its helper or to leave one behind: when the socket closes, the helper kills and unmounts everything.
+
+use std::io::{PipeReader, Read as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+
+use super::wire::{Fault, Reply, Request, read_message, write_message};
+use super::{Cancel, helper};
+
+/// How often a cancel is looked for, and how long the helper may take to clean up after one.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Carries out `request` in a helper. `output` gets what the command prints.
+pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<Reply> {
+    let lost = || "lost the sandbox".to_owned();
+    let (reader, writer) = std::io::pipe().context(ErrorKind::Sandbox, lost)?;
+    let errors = writer.try_clone().context(ErrorKind::Sandbox, lost)?;
+    let (child, control) = helper::spawn(writer.into(), errors.into())?;
+    let mut running = Running { child, control, output: Some(reader), reply: None, stopped: None };
+    write_message(&running.control, request).context(ErrorKind::Sandbox, lost)?;
+    while !running.ended() {
+        if cancel.is_cancelled() {
+            running.stop();
+        }
+        running.step(output)?;
+    }
+    let status = running.child.wait().context(ErrorKind::Sandbox, lost)?;
+    if running.stopped.is_some() {
+        return Err(Error::new(ErrorKind::Interrupted, "stopped while a command was running"));
+    }
+    match running.reply.take() {
+        Some(Some(reply)) => Ok(reply),
+        _ => Err(Error::new(ErrorKind::Sandbox, format!("the sandbox ended early: {status}"))),
+    }
+}
+
+/// The error of a step that failed in the helper, with the remedy where one is known.
+pub(super) fn failed(fault: &Fault) -> Error {
+    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", fault.step));
+    match fault.errno {
+        Some(errno) => error.with_source(std::io::Error::from_raw_os_error(errno)),
+        None => error,
+    }
+}
+
+struct Running {
+    child: Child,
+    control: UnixStream,
+    output: Option<PipeReader>,
+    /// `Some(None)`: the helper closed without one.
+    reply: Option<Option<Reply>>,
+    stopped: Option<Instant>,
+}
+
+impl Running {
+    fn ended(&self) -> bool {
+        self.output.is_none() && self.reply.is_some()
+    }
+
+    fn step(&mut self, output: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let mut waiting = Vec::new();
+        if let Some(reader) = &self.output {
+            waiting.push(PollFd::new(reader, PollFlags::IN));
+        }
+        if self.reply.is_none() {
+            waiting.push(PollFd::new(&self.control, PollFlags::IN));
+        }
+        match poll(&mut waiting, Some(&TICK)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context(ErrorKind::Sandbox, || "cannot wait for the command".into()),
+        }
+        let ready: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let output_ready = self.output.is_some() && ready[0];
+        let control_ready = self.reply.is_none() && ready[ready.len() - 1];
+        if output_ready {
+            self.read_output(output)?;
+        }
+        if control_ready {
+            self.reply = Some(read_message(&self.control).unwrap_or(None));
+        }
+        Ok(())
+    }
+
+    fn read_output(&mut self, output: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let mut buffer = [0; 64 * 1024];
+        let Some(reader) = &mut self.output else { return Ok(()) };
+        match reader.read(&mut buffer) {
+            Ok(0) => self.output = None,
+            Ok(read) => output(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context(ErrorKind::Sandbox, || "cannot read the command's output".into()),
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        match self.stopped {
+            // The helper sees the end of the socket and cleans up itself.
+            None => {
+                let _ = self.control.shutdown(Shutdown::Write);
+                self.stopped = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > GRACE => drop(self.child.kill()),
+            Some(_) => {}
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After an error or a panic of the caller: the closed socket ends the helper, and it must not stay a zombie.
+        let _ = self.control.shutdown(Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
