@@ -8,7 +8,7 @@ use std::path::Path;
 use futures_util::StreamExt as _;
 
 use super::session::Session;
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, Result};
 use crate::oci::{Digest, Hasher};
 use crate::progress::TaskKind;
 
@@ -16,16 +16,12 @@ use crate::progress::TaskKind;
 pub(super) async fn download(session: &Session<'_>, url: &str, checksum: Option<&str>, path: &Path) -> Result<()> {
     let expected = checksum.map(Digest::parse).transpose()?;
     let failed = || format!("cannot download `{url}`");
-    let response = session.client.get(url).await.context(ErrorKind::Network, failed)?;
-    let mut task = session.progress.task(TaskKind::Pull, &format!("download {url}"), response.content_length());
+    let mut download = session.client.download(url).await.map_err(|error| error.wrap(failed()))?;
+    let task = session.progress.task(TaskKind::Pull, &format!("download {url}"), download.size);
     let mut file = std::fs::File::create(path).map_err(|error| Error::io("create", path, error))?;
     let mut hasher = expected.as_ref().map_or_else(Hasher::new, Digest::hasher);
-    if let Some(total) = response.content_length() {
-        task.set_total(total);
-    }
-    let mut stream = response.bytes_stream();
-    while let Some(bytes) = stream.next().await {
-        let bytes = bytes.context(ErrorKind::Network, failed)?;
+    while let Some(bytes) = download.bytes.next().await {
+        let bytes = bytes.map_err(|error| error.wrap(failed()))?;
         hasher.update(&bytes);
         file.write_all(&bytes).map_err(|error| Error::io("write", path, error))?;
         task.advance(hasher.length());

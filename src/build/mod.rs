@@ -108,7 +108,7 @@ impl Builder {
 pub fn stored_image(store: &Store, client: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
     match store.resolve(reference)? {
         Some(record) if record.platform.fits(platform) => {
-            Image::read_from_store(store, &record, |repository, descriptor| Ok(client.blob(repository, descriptor))).map(Some)
+            Image::read_from_store(store, &record, |repository, descriptor| client.blob(repository, descriptor)).map(Some)
         }
         _ => Ok(None),
     }

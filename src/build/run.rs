@@ -9,10 +9,11 @@ use super::cache;
 use super::session::Session;
 use super::stage::Stage;
 use super::stages::Stages;
+use crate::context::{Patterns, WalkEntry};
 use crate::dockerfile::{Base, Mount as Wanted, RunStep, Sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
-use crate::layer::LayerPath;
+use crate::layer::{Kind, LayerPath};
 use crate::oci::Digest;
 use crate::progress::Task;
 use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Security};
@@ -169,12 +170,10 @@ fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted:
                 return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required"))
                     .with_hint(format!("give it with `--ssh {id}` or `--ssh {id}=SOCKET`")));
             };
-            let number = spec.mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
-            let target = target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"));
             if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
                 spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
             }
-            let target = LayerPath::clean(&target)?;
+            let target = LayerPath::clean(target)?;
             spec.mounts.push(Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid });
         }
     }
@@ -189,7 +188,7 @@ fn cache_folder(session: &Session<'_>, id: &str) -> Result<PathBuf> {
 }
 
 fn bind_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: Option<&Base>, scratch: &Path) -> Result<BindSource> {
-    let Some(from) = from else { return context_copy(session, source, scratch).map(BindSource::Host) };
+    let Some(from) = from else { return context_copy(session, source, scratch) };
     let filesystem = stages.source(session, from)?;
     let mut filesystem = filesystem.lock();
     let path = filesystem.tree(session)?.resolve(source, true)?.path;
@@ -197,36 +196,32 @@ fn bind_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: O
 }
 
 /// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
-fn context_copy(session: &Session<'_>, source: &str, scratch: &Path) -> Result<PathBuf> {
+fn context_copy(session: &Session<'_>, pattern: &str, root: &Path) -> Result<BindSource> {
+    std::fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
+    let sources = session.context.sources(pattern)?;
+    let [source] = &sources[..] else { return Err(session.context.no_match(pattern)) };
+    // A single file needs a name in the folder; a folder is the folder itself.
+    let base = if *source.kind() == Kind::Directory { LayerPath::root() } else { LayerPath::parse("source")? };
+    for walked in source.walk(&Patterns::default())? {
+        let walked = walked?;
+        copy_out(&walked, &root.join(base.join(&walked.entry.path).as_path()))?;
+    }
+    Ok(BindSource::Host { root: root.to_owned(), path: base })
+}
+
+fn copy_out(walked: &WalkEntry, path: &Path) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    let sources = session.context.sources(source)?;
-    let [source] = &sources[..] else { return Err(session.context.no_match(source)) };
-    for walked in source.walk(&crate::context::Patterns::default())? {
-        let walked = walked?;
-        let path = scratch.join(walked.entry.path.as_path());
-        let wrong = |error| Error::io("copy", &path, error);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(wrong)?;
+    let wrong = |error| Error::io("copy", path, error);
+    match &walked.entry.kind {
+        Kind::Directory => std::fs::create_dir(path).map_err(wrong)?,
+        Kind::Symlink { target } => return symlink(std::ffi::OsStr::from_bytes(target), path).map_err(wrong),
+        Kind::File { .. } => {
+            let mut copy = std::fs::File::create(path).map_err(wrong)?;
+            std::io::copy(&mut walked.open()?, &mut copy).map_err(wrong)?;
         }
-        match &walked.entry.kind {
-            crate::layer::Kind::Directory => std::fs::create_dir_all(&path).map_err(wrong)?,
-            crate::layer::Kind::Symlink { target } => {
-                use std::os::unix::ffi::OsStrExt as _;
-                symlink(std::ffi::OsStr::from_bytes(target), &path).map_err(wrong)?;
-                continue;
-            }
-            crate::layer::Kind::File { .. } => {
-                let mut file = walked.open()?;
-                let mut copy = std::fs::File::create(&path).map_err(wrong)?;
-                std::io::copy(&mut file, &mut copy).map_err(wrong)?;
-            }
-            _ => continue,
-        }
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)?;
+        _ => return Ok(()),
     }
-    if !scratch.exists() {
-        std::fs::create_dir_all(scratch).map_err(|error| Error::io("create", scratch, error))?;
-    }
-    Ok(scratch.to_owned())
+    std::fs::set_permissions(path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::place::{Content, Item, Stream, Target, target};
 use super::filesystem::Filesystem;
 use super::session::Session;
-use crate::context::{BuildContext, Patterns, SecretGuard, Source};
+use crate::context::{Patterns, SecretGuard, Source};
 use crate::dockerfile::{Chmod, InlineFile};
 use crate::error::Result;
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Node, Tree};

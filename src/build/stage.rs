@@ -39,14 +39,14 @@ impl Stage {
         // They were steps of this stage: a child of this image does not see them again.
         config.config.on_build.clear();
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
-        let scope = StageScope::new(plan, planned.index, inherited);
+        let scope = StageScope::new(plan, inherited);
         Self { config, filesystem: Filesystem::new(layers), scope, own_cmd: false, target: planned.index == plan.target }
     }
 
     /// A stage on an earlier stage.
     pub(super) fn on_stage(plan: &Plan, planned: &PlannedStage, base: &Stage) -> Self {
         Self {
-            scope: base.scope.child(plan, planned.index),
+            scope: base.scope.child(),
             own_cmd: false,
             target: planned.index == plan.target,
             ..base.clone()

@@ -6,6 +6,7 @@ mod auth;
 mod blob;
 mod check;
 mod client;
+mod download;
 mod endpoint;
 mod environment;
 mod errors;
@@ -21,6 +22,7 @@ mod upload;
 
 pub use auth::{Credential, CredentialSources};
 pub use check::{AnonymousReport, CheckItem, CheckState};
+pub use download::Download;
 pub use client::{Client, ClientOptions};
 pub use environment::Environment;
 pub use pull::{PulledImage, PulledManifest};

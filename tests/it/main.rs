@@ -10,6 +10,6 @@ fn judge(program: &str) -> std::path::PathBuf {
     let found = folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("install {program}"))
 }
-//! x
+
 #[cfg(target_os = "linux")]
 mod sandbox;

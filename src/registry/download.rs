@@ -1,0 +1,74 @@
+//! Files from the web that are no blobs: sources of ADD.
+//!
+//! Refuses anything but http and https, and credentials: none are ever sent.
+
+use futures_util::{StreamExt as _, stream};
+use reqwest::Method;
+use reqwest::header::LOCATION;
+use url::Url;
+
+use super::client::Client;
+use super::transport::{Fault, Outgoing};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::oci::{Descriptor, Repository};
+use crate::store::{BlobSource, ByteStream};
+
+use super::blob::RegistryBlob;
+
+/// As browsers and curl do.
+const MOST_REDIRECTS: usize = 10;
+
+/// A file on the web whose bytes are about to come.
+pub struct Download {
+    /// Bytes, where the server says it.
+    pub size: Option<u64>,
+    /// The bytes.
+    pub bytes: ByteStream,
+}
+
+impl Client {
+    /// Starts to download the file at `address`. Redirects are followed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for what is no http or https address, [`ErrorKind::NotFound`] for any answer but 200.
+    pub async fn download(&self, address: &str) -> Result<Download> {
+        let mut url = parse(address)?;
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.transport().send_patiently(Outgoing::new(Method::GET, url.clone())).await?;
+            if answer.status().is_redirection() {
+                let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
+                let missing = || Error::new(ErrorKind::Network, format!("`{url}` answered {} and no address", answer.status()));
+                url = parse(to.ok_or_else(missing)?.as_str())?;
+                continue;
+            }
+            if !answer.status().is_success() {
+                return Err(Error::new(ErrorKind::NotFound, format!("`{url}` answered {}", answer.status())));
+            }
+            let size = answer.content_length();
+            let transport = self.transport().clone();
+            let bytes = stream::try_unfold((transport, answer), |(transport, mut answer)| async move {
+                let piece = transport.next_piece(&mut answer).await.map_err(Fault::into_error)?;
+                Ok(piece.map(|piece| (piece, (transport, answer))))
+            });
+            return Ok(Download { size, bytes: bytes.boxed() });
+        }
+        Err(Error::new(ErrorKind::Network, format!("`{address}` redirects more than {MOST_REDIRECTS} times")))
+    }
+
+    /// A blob of a repository, fetched when its bytes are needed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] where registries.conf blocks the repository.
+    pub fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<BlobSource> {
+        let routes = self.sources(repository, true)?;
+        Ok(BlobSource::Remote(std::sync::Arc::new(RegistryBlob::new(self, repository, routes, descriptor.clone()))))
+    }
+}
+
+fn parse(address: &str) -> Result<Url> {
+    let url = Url::parse(address).context(ErrorKind::Usage, || format!("`{address}` is not an address"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(Error::new(ErrorKind::Usage, format!("`{address}` is of the kind `{other}`")).with_hint("use http or https")),
+    }
+}
