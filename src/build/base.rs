@@ -74,7 +74,7 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image>
             None => reference,
         },
         Transport::Registry(reference) => reference,
-        archive => return runtime.block_on(archive.read(session.store, platform, None)),
+        archive => return archive.read(session.store, platform, None),
     };
     let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
     let image = runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;

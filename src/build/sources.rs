@@ -180,7 +180,7 @@ impl Collected {
 
     /// Finds the bytes of all files and gives the items in the order of their paths, the last of each path. Names of one
     /// file stay names of one file.
-    pub(super) fn into_items(mut self, session: &Session, filesystem: &Filesystem, scratch: &Path) -> Result<Vec<Item>> {
+    pub(super) fn into_items(mut self, session: &Session<'_>, filesystem: &Filesystem, scratch: &Path) -> Result<Vec<Item>> {
         self.entries.sort_by(|a, b| a.0.path.cmp(&b.0.path));
         let wanted = self.entries.iter().filter(|(entry, _)| entry.kind.size() > 0).filter_map(|(_, origin)| origin.as_ref());
         let files = filesystem.files(session, wanted, scratch)?;

@@ -13,7 +13,7 @@ const ZIP_EPOCH: i64 = 315_532_800;
 
 /// The times of one build, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
+pub(super) struct Times {
     /// `created` of the image, and the latest time that RUN leaves in a layer; `SOURCE_DATE_EPOCH` inside RUN.
     pub epoch: i64,
     /// Of files from the build context. Times of a checkout say nothing, so they do not change a digest.
@@ -25,7 +25,7 @@ pub struct Times {
 impl Times {
     /// `SOURCE_DATE_EPOCH` where it is given, else the time of the last git commit of `folder`, else 0
     /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
-    pub fn of(folder: &Path, source_date_epoch: Option<&str>) -> Result<Self> {
+    pub(super) fn of(folder: &Path, source_date_epoch: Option<&str>) -> Result<Self> {
         match source_date_epoch.filter(|text| !text.is_empty()) {
             Some(text) => {
                 let epoch = text.trim().parse().ok().filter(|epoch| *epoch >= 0).ok_or_else(|| {

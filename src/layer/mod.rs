@@ -19,6 +19,7 @@ mod writer;
 
 pub use codec::Codec;
 pub use decompress::{Wrapping, decompress, unwrap_tar};
+pub(crate) use decompress::GzipReader;
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub use path::LayerPath;
