@@ -39,8 +39,9 @@ pub struct ImageConfig {
     /// The CPU's variant: `v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// Fields that mpimg does not know.
     #[serde(flatten)]
-    other: Map<String, Value>,
+    pub other: Map<String, Value>,
 }
 
 /// How a container is run: the object `config` of an image configuration.
@@ -83,8 +84,9 @@ pub struct RunConfig {
     /// The shell of shell forms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    /// Fields that mpimg does not know.
     #[serde(flatten)]
-    other: Map<String, Value>,
+    pub other: Map<String, Value>,
 }
 
 /// A health check, as docker writes it.
@@ -109,8 +111,9 @@ pub struct Healthcheck {
     /// How many failures in a row make a container unhealthy; 0 is docker's default.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
+    /// Fields that mpimg does not know.
     #[serde(flatten)]
-    other: Map<String, Value>,
+    pub other: Map<String, Value>,
 }
 
 /// One step of an image's making.
@@ -132,8 +135,9 @@ pub struct History {
     /// Whether the step made no layer.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
+    /// Fields that mpimg does not know.
     #[serde(flatten)]
-    other: Map<String, Value>,
+    pub other: Map<String, Value>,
 }
 
 /// The layers of an image by diff ID, lowest first.
@@ -322,7 +326,8 @@ mod tests {
 
     #[test]
     fn fields_of_the_wrong_type_are_refused() {
-        for text in ["", "[]", r#"{"config":[]}"#, r#"{"config":{"Env":{}}}"#, r#"{"rootfs":{"type":"layers","diff_ids":["x"]}}"#] {
+        for text in ["", "[]", r#"{"config":[]}"#, r#"{"config":{"Env":{}}}"#, r#"{"rootfs":{"type":"layers","diff_ids":["x"]}}"#]
+        {
             assert_eq!(ImageConfig::from_bytes(text.as_bytes()).unwrap_err().kind(), ErrorKind::Corrupt, "{text}");
         }
         let error = ImageConfig::from_bytes(br#"{"rootfs":{"type":"tarballs"}}"#).unwrap_err();

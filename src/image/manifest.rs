@@ -53,6 +53,7 @@ pub struct Index {
 }
 
 /// What stands under a name: one image, or one for each platform.
+#[expect(clippy::large_enum_variant, reason = "one value a document")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestOrIndex {
     /// One image.
@@ -196,7 +197,8 @@ impl Index {
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is none; the hint lists the platforms that there are.
     pub fn select(&self, platform: &Platform) -> Result<&Descriptor> {
-        let images = || self.manifests.iter().filter(|manifest| manifest.media_type.is_manifest() || manifest.media_type.is_index());
+        let images =
+            || self.manifests.iter().filter(|manifest| manifest.media_type.is_manifest() || manifest.media_type.is_index());
         let exact = images().find(|manifest| manifest.platform.as_ref() == Some(platform));
         let fitting = || images().find(|manifest| manifest.platform.as_ref().is_some_and(|own| own.fits(platform)));
         // An index of a layout need not name platforms; then there is only one choice or none.
@@ -205,8 +207,11 @@ impl Index {
             _ => None,
         };
         exact.or_else(fitting).or_else(only).ok_or_else(|| {
-            let mut there: Vec<String> =
-                images().filter_map(|manifest| manifest.platform.as_ref()).filter(|own| own.os != "unknown").map(ToString::to_string).collect();
+            let mut there: Vec<String> = images()
+                .filter_map(|manifest| manifest.platform.as_ref())
+                .filter(|own| own.os != "unknown")
+                .map(ToString::to_string)
+                .collect();
             there.dedup();
             let error = Error::new(ErrorKind::NotFound, format!("the image is not there for {platform}"));
             match there.is_empty() {

@@ -3,6 +3,7 @@
 //! Refuses to compress: whoever needs a tar turned into a layer passes that in ([`PackLayer`]).
 
 mod config;
+mod hashing;
 mod import;
 mod manifest;
 mod stored;
@@ -78,6 +79,7 @@ impl Image {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the config is not the one that the manifest names, or tells of another number of layers.
+    /// [`ErrorKind::Unsupported`]: an artifact that is no image.
     pub fn from_parts(
         manifest_bytes: Bytes,
         media_type: Option<&MediaType>,
@@ -87,6 +89,10 @@ impl Image {
         let manifest = Manifest::parse(&manifest_bytes, media_type)?;
         let descriptor = Descriptor::of(manifest.media_type.clone(), &manifest_bytes);
         manifest.config.digest.verify(&config_bytes).map_err(|error| error.wrap("the image configuration is damaged"))?;
+        if !matches!(manifest.config.media_type, MediaType::Config | MediaType::DockerConfig) {
+            let message = format!("the manifest is of no image: its config is of type `{}`", manifest.config.media_type);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let config = ImageConfig::from_bytes(&config_bytes)?;
         let (diff_ids, layers) = (&config.rootfs.diff_ids, &manifest.layers);
         if diff_ids.len() != layers.len() || sources.len() != layers.len() {

@@ -93,7 +93,7 @@ fn unwrap_as<'a>(reader: impl BufRead + Send + 'a, wrapping: Wrapping) -> Result
     };
     Ok(match wrapping {
         Wrapping::Plain => Box::new(reader),
-        Wrapping::Gzip => Box::new(GzipMembers::Inside(GzDecoder::new(reader))),
+        Wrapping::Gzip => Box::new(GzipReader::new(reader)),
         Wrapping::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
         Wrapping::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).map_err(|error| cannot(error.into()))?;
@@ -104,36 +104,52 @@ fn unwrap_as<'a>(reader: impl BufRead + Send + 'a, wrapping: Wrapping) -> Result
 }
 
 /// All members of a gzip file, one after the other. flate2's own decoder of several members takes padding for a broken one.
-enum GzipMembers<R> {
+pub(crate) struct GzipReader<R> {
+    state: GzipState<R>,
+    padded: bool,
+}
+
+#[expect(clippy::large_enum_variant, reason = "one value a file")]
+enum GzipState<R> {
     Inside(GzDecoder<R>),
     Done,
 }
 
-impl<R: BufRead> Read for GzipMembers<R> {
+impl<R: BufRead> GzipReader<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { state: GzipState::Inside(GzDecoder::new(reader)), padded: false }
+    }
+
+    /// Whether padding came after the last member: readers written in Go take such a file for damaged. Known at the end.
+    pub(crate) fn padded(&self) -> bool {
+        self.padded
+    }
+
+    fn next_member(&mut self) {
+        if let GzipState::Inside(decoder) = std::mem::replace(&mut self.state, GzipState::Done) {
+            self.state = GzipState::Inside(GzDecoder::new(decoder.into_inner()));
+        }
+    }
+}
+
+impl<R: BufRead> Read for GzipReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let Self::Inside(decoder) = self else { return Ok(0) };
+            let GzipState::Inside(decoder) = &mut self.state else { return Ok(0) };
             let read = decoder.read(buffer)?;
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
             // A failure leaves the state as it is: callers read again after a signal.
             match decoder.get_mut().fill_buf()?.first() {
-                None => *self = Self::Done,
+                None => self.state = GzipState::Done,
                 Some(0) => {
+                    self.padded = true;
                     skip_padding(decoder.get_mut())?;
-                    *self = Self::Done;
+                    self.state = GzipState::Done;
                 }
                 Some(_) => self.next_member(),
             }
-        }
-    }
-}
-
-impl<R: BufRead> GzipMembers<R> {
-    fn next_member(&mut self) {
-        if let Self::Inside(decoder) = std::mem::replace(self, Self::Done) {
-            *self = Self::Inside(GzDecoder::new(decoder.into_inner()));
         }
     }
 }

@@ -6,6 +6,7 @@ mod decompress;
 mod entry;
 mod path;
 
+pub(crate) use decompress::GzipReader;
 pub use decompress::{Wrapping, decompress, unwrap_tar};
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use path::LayerPath;

@@ -189,6 +189,7 @@ impl<'a> Pruning<'a> {
     /// Removes build cache records with what they alone hold, and unpacked layers, oldest use first, until `enough` of the bytes
     /// freed so far.
     fn remove_cache_until(&mut self, enough: impl Fn(u64) -> bool) -> Result<()> {
+        #[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
         enum Old {
             Record(Stored),
             Unpacked(PathBuf),

@@ -1,0 +1,218 @@
+//! Reading OCI layouts (image specification, image-layout.md): folders, and by the same rules the tars of such folders.
+//!
+//! Refuses a layout version other than 1.0.0, and to guess between several images.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::super::{CONFIG_LIMIT, Image, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Descriptor, Digest, MediaType, Platform};
+use crate::store::BlobSource;
+
+pub(super) const INDEX_FILE: &str = "index.json";
+pub(super) const LAYOUT_FILE: &str = "oci-layout";
+pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// The image's name in the index of a layout (image specification, annotations.md).
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The image's whole name, as docker and containerd write it.
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// How deep indexes may lie in indexes.
+const NESTING: usize = 4;
+
+/// The files of a layout, wherever they are.
+pub(super) trait LayoutFiles {
+    /// Opens a file by its name in the layout. Missing is [`ErrorKind::NotFound`].
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>>;
+
+    /// The whole of a small file.
+    fn read_small(&self, name: &str, limit: u64) -> Result<Bytes> {
+        let mut bytes = Vec::new();
+        let read = self.open(name)?.take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|error| Error::new(ErrorKind::Io, format!("cannot read `{name}`")).with_source(error))?;
+        match bytes.len() as u64 > limit {
+            true => Err(Error::new(ErrorKind::Corrupt, format!("`{name}` is larger than {limit} bytes"))),
+            false => Ok(bytes.into()),
+        }
+    }
+
+    /// The whole of a small blob, checked.
+    fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Bytes> {
+        let bytes = self.read_small(&blob_name(&descriptor.digest), limit)?;
+        descriptor.digest.verify(&bytes).map_err(|error| error.wrap(format!("blob `{}` is damaged", descriptor.digest)))?;
+        Ok(bytes)
+    }
+}
+
+/// A blob's name in a layout.
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+}
+
+/// A layout that is a folder.
+pub(super) struct Folder<'a>(pub(super) &'a Path);
+
+impl LayoutFiles for Folder<'_> {
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(open_file(&self.0.join(name))?))
+    }
+}
+
+/// Opens a regular file; a pipe would block, a device is nobody's image.
+fn open_file(path: &Path) -> Result<File> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let cannot = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("`{}` is missing", path.display())),
+        _ => Error::io("open", path, error),
+    };
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+    match file.metadata().map_err(cannot)?.is_file() {
+        true => Ok(file),
+        false => Err(Error::new(ErrorKind::Corrupt, format!("`{}` is not a file", path.display()))),
+    }
+}
+
+/// An image of a folder; its layers stay there.
+pub(super) fn read_folder(folder: &Path, tag: Option<&str>, platform: &Platform) -> Result<Image> {
+    let files = Folder(folder);
+    let document = read_document(&files, tag, platform)?;
+    let source = |layer: &Descriptor| -> Result<BlobSource> {
+        let path: PathBuf = folder.join(blob_name(&layer.digest));
+        let file = open_file(&path)?;
+        let length = file.metadata().map_err(|error| Error::io("read", &path, error))?.len();
+        match length == layer.size {
+            true => Ok(BlobSource::File(path)),
+            false => {
+                let message = format!("layer `{}` has {length} bytes, {} expected", layer.digest, layer.size);
+                Err(Error::new(ErrorKind::Corrupt, message))
+            }
+        }
+    };
+    let sources = document.manifest.layers.iter().map(source).collect::<Result<_>>()?;
+    Image::from_parts(document.manifest_bytes, Some(&document.media_type), document.config_bytes, sources)
+}
+
+/// What a layout says of one image.
+pub(super) struct Document {
+    pub(super) manifest: Manifest,
+    pub(super) manifest_bytes: Bytes,
+    pub(super) media_type: MediaType,
+    pub(super) config_bytes: Bytes,
+}
+
+/// Finds one image in a layout and reads its manifest and config.
+pub(super) fn read_document(files: &impl LayoutFiles, tag: Option<&str>, platform: &Platform) -> Result<Document> {
+    check_version(files)?;
+    let index = read_index(files)?;
+    read_manifest(files, select(&index, tag, platform)?, platform)
+}
+
+fn check_version(files: &impl LayoutFiles) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Layout {
+        image_layout_version: String,
+    }
+    let bytes = files.read_small(LAYOUT_FILE, MANIFEST_LIMIT)?;
+    let layout: Layout = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(ErrorKind::Corrupt, format!("`{LAYOUT_FILE}` cannot be read")).with_source(error))?;
+    match layout.image_layout_version.as_str() {
+        "1.0.0" => Ok(()),
+        other => Err(Error::new(ErrorKind::Unsupported, format!("the layout's version is `{other}`, not `1.0.0`"))),
+    }
+}
+
+pub(super) fn read_index(files: &impl LayoutFiles) -> Result<Index> {
+    match ManifestOrIndex::parse(&files.read_small(INDEX_FILE, MANIFEST_LIMIT)?, Some(&MediaType::Index))? {
+        ManifestOrIndex::Index(index) => Ok(index),
+        ManifestOrIndex::Manifest(_) => Err(Error::new(ErrorKind::Corrupt, format!("`{INDEX_FILE}` is no index"))),
+    }
+}
+
+/// Reads the manifest of a descriptor, through nested indexes if it is one, and the config.
+pub(super) fn read_manifest(files: &impl LayoutFiles, descriptor: &Descriptor, platform: &Platform) -> Result<Document> {
+    let mut descriptor = descriptor.clone();
+    for _ in 0..NESTING {
+        let manifest_bytes = files.read_blob(&descriptor, MANIFEST_LIMIT)?;
+        match ManifestOrIndex::parse(&manifest_bytes, Some(&descriptor.media_type))? {
+            ManifestOrIndex::Index(index) => descriptor = index.select(platform)?.clone(),
+            ManifestOrIndex::Manifest(manifest) => {
+                let config_bytes = files.read_blob(&manifest.config, CONFIG_LIMIT)?;
+                let media_type = manifest.media_type.clone();
+                return Ok(Document { manifest, manifest_bytes, media_type, config_bytes });
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Corrupt, format!("indexes lie more than {NESTING} deep in indexes")))
+}
+
+/// The entry of a layout's index that is meant.
+fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platform) -> Result<&'a Descriptor> {
+    let name = |entry: &'a Descriptor, key: &str| entry.annotations.get(key).map(String::as_str);
+    let is_named = |entry: &'a Descriptor, tag: &str| [REF_NAME, IMAGE_NAME].iter().any(|key| name(entry, key) == Some(tag));
+    let meant: Vec<&Descriptor> = match tag {
+        Some(tag) => index.manifests.iter().filter(|entry| is_named(entry, tag)).collect(),
+        None => index.manifests.iter().collect(),
+    };
+    let mut names: Vec<&str> = index.manifests.iter().filter_map(|entry| name(entry, REF_NAME)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let hint = |error: Error| match names.is_empty() {
+        true => error,
+        false => error.with_hint(format!("add one of these tags: {}", names.join(", "))),
+    };
+    match (&meant[..], tag) {
+        ([only], _) => Ok(only),
+        ([], Some(tag)) => Err(hint(Error::new(ErrorKind::NotFound, format!("no image has the tag `{tag}`")))),
+        ([], None) => Err(Error::new(ErrorKind::NotFound, "there is no image in it")),
+        // One name for several platforms.
+        (several, _) if several.iter().all(|entry| name(entry, REF_NAME) == name(several[0], REF_NAME)) => {
+            let index = Index { manifests: several.iter().map(|entry| (*entry).clone()).collect() };
+            let digest = index.select(platform)?.digest;
+            several
+                .iter()
+                .find(|entry| entry.digest == digest)
+                .copied()
+                .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the image is not there for {platform}")))
+        }
+        (several, _) => Err(hint(Error::new(ErrorKind::NotFound, format!("there are {} images in it", several.len())))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: Option<&str>, platform: &str) -> Descriptor {
+        let mut entry = Descriptor::of(MediaType::Manifest, format!("{name:?}{platform}").as_bytes());
+        entry.annotations.extend(name.map(|name| (REF_NAME.to_owned(), name.to_owned())));
+        entry.platform = Some(Platform::parse(platform).unwrap());
+        entry
+    }
+
+    #[test]
+    fn the_tag_decides_and_then_the_platform() {
+        let manifests = vec![entry(Some("a"), "amd64"), entry(Some("a"), "arm64"), entry(Some("b"), "amd64")];
+        let index = Index { manifests: manifests.clone() };
+        let arm = Platform::parse("arm64").unwrap();
+        assert_eq!(select(&index, Some("a"), &arm).unwrap(), &manifests[1]);
+        assert_eq!(select(&index, Some("b"), &arm).unwrap(), &manifests[2]);
+        let error = select(&index, None, &arm).unwrap_err();
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::NotFound, Some("add one of these tags: a, b")));
+        assert_eq!(select(&index, Some("c"), &arm).unwrap_err().hint(), Some("add one of these tags: a, b"));
+    }
+
+    #[test]
+    fn a_single_image_needs_no_tag() {
+        let index = Index { manifests: vec![entry(None, "amd64")] };
+        assert!(select(&index, None, &Platform::default()).is_ok());
+        assert!(select(&Index { manifests: vec![] }, None, &Platform::default()).is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! Writing OCI layouts (image specification, image-layout.md).
+//!
+//! Same image, same bytes. Refuses to leave half of anything: blobs first, the index last, files by a rename. Refuses a layer
+//! file that is not what its descriptor says.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::super::hashing::HashingReader;
+use super::super::{Image, MANIFEST_LIMIT};
+use super::layout::{Folder, INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutFiles as _, REF_NAME, blob_name};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Descriptor;
+
+/// One blob to be written.
+pub(super) struct Blob<'a> {
+    pub(super) descriptor: &'a Descriptor,
+    bytes: Bytes<'a>,
+}
+
+enum Bytes<'a> {
+    Memory(&'a [u8]),
+    File(&'a Path),
+}
+
+impl Blob<'_> {
+    fn open(&self) -> Result<Box<dyn Read + '_>> {
+        Ok(match self.bytes {
+            Bytes::Memory(bytes) => Box::new(bytes),
+            Bytes::File(path) => Box::new(File::open(path).map_err(|error| Error::io("open", path, error))?),
+        })
+    }
+
+    /// Copies the bytes, checking them on the way.
+    pub(super) fn copy(&self, writer: &mut dyn Write, target: &Path) -> Result<()> {
+        let mut reader = HashingReader::with(self.open()?, self.descriptor.digest.hasher());
+        let mut whole = (&mut reader).take(self.descriptor.size);
+        io::copy(&mut whole, writer).map_err(|error| Error::io("write", target, error))?;
+        reader.expect(self.descriptor)
+    }
+}
+
+/// Config, manifest and layers of an image, each once, sorted by digest.
+pub(super) fn blobs<'a>(image: &'a Image, files: &'a [PathBuf]) -> Vec<Blob<'a>> {
+    let documents = [(&image.manifest().config, image.config_bytes()), (image.descriptor(), image.manifest_bytes())];
+    let documents = documents.map(|(descriptor, bytes)| Blob { descriptor, bytes: Bytes::Memory(bytes) });
+    let layers = image.layers().iter().zip(files);
+    let layers = layers.map(|(layer, file)| Blob { descriptor: &layer.descriptor, bytes: Bytes::File(file) });
+    let mut blobs: Vec<Blob<'_>> = documents.into_iter().chain(layers).collect();
+    blobs.sort_by_key(|blob| blob.descriptor.digest);
+    blobs.dedup_by_key(|blob| blob.descriptor.digest);
+    blobs
+}
+
+/// The image's entry in an index.
+pub(super) fn entry(image: &Image, annotations: impl IntoIterator<Item = (&'static str, String)>) -> Descriptor {
+    let mut entry = image.descriptor().clone();
+    entry.annotations = annotations.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    entry.platform = Some(image.config().platform());
+    entry
+}
+
+/// Adds the image to the layout in `folder`, which is made if it is missing. An entry of the same tag is replaced; the other
+/// entries stay, and so do all blobs.
+pub(super) fn layout(folder: &Path, tag: Option<&str>, image: &Image, files: &[PathBuf]) -> Result<()> {
+    let cannot = |error| Error::io("write to", folder, error);
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    // The folder itself is the lock: a layout has no file for one.
+    let held = File::open(folder).map_err(cannot)?;
+    held.lock().map_err(cannot)?;
+    let is_layout = folder.join(LAYOUT_FILE).exists();
+    if !is_layout && folder.read_dir().map_err(cannot)?.next().is_some() {
+        return Err(Error::new(ErrorKind::Usage, format!("`{}` holds other files and is no OCI layout", folder.display()))
+            .with_hint("choose an empty or missing folder"));
+    }
+    let index = match folder.join(INDEX_FILE).exists() {
+        true => Folder(folder).read_small(INDEX_FILE, MANIFEST_LIMIT)?,
+        false => empty_index().into(),
+    };
+    if !is_layout {
+        write_whole(&folder.join(LAYOUT_FILE), LAYOUT.as_bytes())?;
+    }
+    for blob in blobs(image, files) {
+        write_blob(folder, &blob)?;
+    }
+    let index = with_entry(&index, &entry(image, tag.map(|tag| (REF_NAME, tag.to_owned()))))?;
+    write_whole(&folder.join(INDEX_FILE), &index)
+}
+
+fn write_blob(folder: &Path, blob: &Blob<'_>) -> Result<()> {
+    let path = folder.join(blob_name(&blob.descriptor.digest));
+    if path.metadata().is_ok_and(|metadata| metadata.len() == blob.descriptor.size) {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(|error| Error::io("make", parent, error))?;
+    replace_file(&path, |file| blob.copy(file, &path))
+}
+
+/// Writes a small file that must be the old one or the new one, even after a power cut.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_file(path, |file| {
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| Error::io("write", path, error))
+    })
+}
+
+/// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise.
+pub(super) fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cannot = |error| Error::io("write", path, error);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As if made by a shell's `>`: the umask takes its part.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(permissions).prefix(".mpimg-").tempfile_in(folder).map_err(cannot)?;
+    write(file.as_file_mut())?;
+    file.persist(path).map(drop).map_err(|error| cannot(error.error))
+}
+
+/// An index of no images.
+pub(super) fn empty_index() -> Vec<u8> {
+    json!({"schemaVersion": 2, "mediaType": crate::oci::MediaType::Index.as_str(), "manifests": []}).to_string().into_bytes()
+}
+
+/// The index with one more entry. It takes the place of one with the same name, or of the same image without a name.
+pub(super) fn with_entry(index: &[u8], entry: &Descriptor) -> Result<Vec<u8>> {
+    let damaged = || Error::new(ErrorKind::Corrupt, format!("`{INDEX_FILE}` cannot be read"));
+    // Kept as JSON: what other tools have written there stays.
+    let mut index: Value = serde_json::from_slice(index).map_err(|error| damaged().with_source(error))?;
+    let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or_else(damaged)?;
+    let new = serde_json::to_value(entry).map_err(|error| damaged().with_source(error))?;
+    let name = |entry: &Value| entry.get("annotations").and_then(|all| all.get(REF_NAME)).cloned();
+    let new_name = name(&new);
+    manifests.retain(|old| match (name(old), &new_name) {
+        (None, None) => old.get("digest") != new.get("digest"),
+        (old, new) => old != *new,
+    });
+    manifests.push(new);
+    Ok(index.to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::MediaType;
+
+    fn named(name: Option<&str>, content: &str) -> Descriptor {
+        let mut entry = Descriptor::of(MediaType::Manifest, content.as_bytes());
+        entry.annotations.extend(name.map(|name| (REF_NAME.to_owned(), name.to_owned())));
+        entry
+    }
+
+    #[test]
+    fn an_entry_takes_the_place_of_its_namesake_and_everything_else_stays() {
+        let mut index = br#"{"schemaVersion":2,"manifests":[{"digest":"x","urls":["u"]}],"annotations":{"a":"b"}}"#.to_vec();
+        for (name, content) in [(Some("v1"), "one"), (Some("v2"), "one"), (Some("v1"), "two"), (None, "three"), (None, "three")] {
+            index = with_entry(&index, &named(name, content)).unwrap();
+        }
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        assert_eq!(index["annotations"], json!({"a": "b"}));
+        let digests: Vec<_> = index["manifests"].as_array().unwrap().iter().map(|entry| entry["digest"].clone()).collect();
+        let digest = |content: &str| json!(named(None, content).digest.to_string());
+        assert_eq!(digests, [json!("x"), digest("one"), digest("two"), digest("three")]);
+        assert_eq!(index["manifests"][0]["urls"], json!(["u"]));
+    }
+
+    #[test]
+    fn an_index_that_is_none_is_left_alone() {
+        for text in ["", "[]", r#"{"manifests":{}}"#] {
+            assert_eq!(with_entry(text.as_bytes(), &named(None, "x")).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
+}
