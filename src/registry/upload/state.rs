@@ -5,9 +5,6 @@
 use super::limits::Limits;
 use super::range::{UploadedRange, patched_offset, status_offset};
 
-/// A chunk that a registry finds too large is halved no further than this.
-const SMALLEST_CHUNK: u64 = 64 << 10;
-
 /// What is there to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Available {
@@ -245,6 +242,10 @@ impl Upload {
             401 | 403 => Verdict::Refused,
             _ if answer.transient => self.pause(),
             _ => {
+                if doubt == Doubt::Refused {
+                    // Place or size? It cannot be asked; a smaller chunk is right in either case.
+                    self.shrink();
+                }
                 self.fault();
                 self.restart();
                 Verdict::Go
@@ -379,7 +380,7 @@ impl Upload {
     /// Halves the chunk; `false` if it is as small as it gets.
     fn shrink(&mut self) -> bool {
         let half = self.limits.chunk / 2;
-        let may = half >= SMALLEST_CHUNK && !self.limits.single;
+        let may = half >= self.limits.smallest && !self.limits.single;
         if may {
             self.limits.chunk = half;
         }
