@@ -231,8 +231,15 @@ impl Upload {
                 let range = answer.range.as_deref().and_then(UploadedRange::parse);
                 let offset = range.map_or(self.offset, |range| status_offset(range, self.offset));
                 self.follow(answer);
-                if doubt == Doubt::Refused && offset == self.offset && !self.shrink() {
-                    return Verdict::Refused;
+                if doubt == Doubt::Refused && offset == self.offset {
+                    if !self.shrink() {
+                        return Verdict::Refused;
+                    }
+                    if offset == 0 {
+                        // `0-0` may be one byte that came through: beginning again costs no more than that.
+                        self.restart();
+                        return Verdict::Go;
+                    }
                 }
                 self.confirm(offset);
                 self.to(Phase::Send)
