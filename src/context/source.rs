@@ -14,7 +14,7 @@ use super::ignore::Reason;
 use super::pattern::Verdict;
 use super::resolve::{Found, Missing, Place, Resolver};
 use super::tree::{Folder, Form, Hint, Identity, Status};
-use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, unreadable};
+use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath, Metadata};
 
@@ -114,14 +114,16 @@ impl BuildContext {
         match self.matches(pattern) {
             Err(error) => error,
             Ok(Matches { left_out: Some((path, reason)), .. }) => self.missing(pattern, Missing::LeftOut { path, reason }),
-            Ok(_) => Error::new(ErrorKind::Context, format!("`{pattern}` matches nothing in the build context"))
-                .with_hint(format!("sources are relative to `{}`; `*` stays within one folder", self.path.display())),
+            Ok(_) => {
+                Error::new(ErrorKind::Context, format!("`{}` matches nothing in the build context", shown(pattern.as_bytes())))
+                    .with_hint(format!("sources are relative to `{}`; `*` stays within one folder", self.path.display()))
+            }
         }
     }
 
     fn matches(&self, pattern: &str) -> Result<Matches> {
         let path =
-            LayerPath::clean(pattern).map_err(|error| error.wrap(format!("`{}` is not a source", pattern.escape_debug())))?;
+            LayerPath::clean(pattern).map_err(|error| error.wrap(format!("`{}` is not a source", shown(pattern.as_bytes()))))?;
         let resolver = self.resolver();
         let wild = path.components().position(has_wildcards);
         let literal = path.components().take(wild.unwrap_or(usize::MAX)).collect::<Vec<_>>().join(&b'/');
@@ -136,7 +138,7 @@ impl BuildContext {
             };
         };
         let globs = path.components().skip(wild).map(Glob::parse).collect::<std::result::Result<Vec<_>, _>>().map_err(|_| {
-            Error::new(ErrorKind::Context, format!("`{pattern}` is not a pattern"))
+            Error::new(ErrorKind::Context, format!("`{}` is not a pattern", shown(pattern.as_bytes())))
                 .with_hint("a `[` needs its `]`; to mean the character itself, write `[[]`")
         })?;
         let mut matches = Matches::default();
