@@ -13,7 +13,7 @@ use super::glob::{Glob, has_wildcards};
 use super::ignore::Reason;
 use super::pattern::Verdict;
 use super::resolve::{Found, Missing, Place, Resolver};
-use super::tree::{Folder, Form, Hint, Identity, Status};
+use super::tree::{Folder, Hint, Identity, Status};
 use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath, Metadata};
@@ -132,9 +132,10 @@ impl BuildContext {
         let Some(wild) = wild else {
             let mut matches = Matches::default();
             self.take(&mut matches, literal, found)?;
-            return match matches.left_out {
-                Some((path, reason)) => Err(self.missing(pattern, Missing::LeftOut { path, reason })),
-                None => Ok(matches),
+            return match matches {
+                Matches { left_out: Some((path, reason)), .. } => Err(self.missing(pattern, Missing::LeftOut { path, reason })),
+                Matches { sources, .. } if sources.is_empty() => Err(self.missing(pattern, Missing::Socket)),
+                matches => Ok(matches),
             };
         };
         let globs = path.components().skip(wild).map(Glob::parse).collect::<std::result::Result<Vec<_>, _>>().map_err(|_| {
@@ -163,7 +164,7 @@ impl BuildContext {
                 Ok(Some(found)) => found,
                 Ok(None) if below.is_empty() => match resolver.resolve(&path) {
                     Ok(found) => found,
-                    Err(why) => return Err(self.missing(&path.to_string()[1..], why)),
+                    Err(why) => return Err(self.missing(&shown(path.as_bytes()), why)),
                 },
                 Ok(None) => continue,
                 Err(Missing::LeftOut { path, reason }) => {
@@ -201,7 +202,7 @@ impl BuildContext {
                 }
             }
             Found::Leaf { folder, path: resolved, status } => {
-                // Sockets are no source, as if they were not there.
+                // To a wildcard a socket is as good as not there.
                 let Some(kind) = status.kind() else { return Ok(()) };
                 let metadata = metadata(&status);
                 Source { root, ignore, path, resolved, kind, metadata, at: At::Leaf { folder, status }, include: None }
@@ -289,10 +290,5 @@ impl Source {
             .ancestors()
             .fold(self.ignore.patterns().root(), |verdict, folder| self.ignore.patterns().folder(folder.as_bytes(), &verdict));
         Ok(self.ignore.line_for(self.resolved.as_bytes(), &parent))
-    }
-
-    /// Whether it is a regular file.
-    pub fn is_file(&self) -> bool {
-        matches!(&self.at, At::Leaf { status, .. } if status.form == Form::File)
     }
 }
