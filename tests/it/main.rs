@@ -1,14 +1,17 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
+mod buildah;
 mod context;
+mod parity;
 mod project;
 mod registry;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;
+mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Where a program that judges is; a test without its judge fails and says what to install.
@@ -23,4 +26,11 @@ pub(crate) fn judge_path(program: &str) -> PathBuf {
 /// A program that judges what mpimg made.
 pub(crate) fn judge(program: &str) -> Command {
     Command::new(judge_path(program))
+}
+
+/// The folder of what tests/setup makes once: base images, the SDK.
+pub(crate) fn judges() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("judges");
+    assert!(folder.join("base.made").exists(), "`{}` is not complete: run tests/setup", folder.display());
+    folder
 }
