@@ -4,6 +4,7 @@
 mod context;
 mod project;
 mod registry;
+mod rooms;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;
