@@ -56,7 +56,10 @@ fn count(folder: &Path) -> usize {
 
 fn blob_files(root: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(root.join("blobs/sha256")).into_iter().flatten();
-    entries.map(|entry| entry.unwrap().path()).map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path)).collect()
+    entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .collect()
 }
 
 /// Starts this test program again as another process that does `task`; see [`child`].
