@@ -441,21 +441,16 @@ fn damaged_and_hostile_archives_are_refused_and_leave_no_blob() {
 async fn a_layout_with_a_damaged_document_is_refused() {
     let place = Place::new();
     let image = image(&place.store, "hello", MediaType::LayerGzip);
-    let damage: [(&str, Box<dyn Fn(&Path)>); 4] = [
-        ("index.json", Box::new(|path| fs::write(path, "{}").unwrap())),
-        ("oci-layout", Box::new(|path| fs::write(path, r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap())),
-        ("manifest", Box::new(|path| fs::write(path, vec![b' '; 5 << 20]).unwrap())),
-        ("config", Box::new(|path| fs::remove_file(path).unwrap())),
-    ];
-    for (what, damage) in damage {
+    for what in ["index.json", "oci-layout", "manifest", "config"] {
         place.write(&image, "oci", "layout:v1").await;
         let layout = place.path("layout");
-        let path = match what {
-            "manifest" => layout.join("blobs/sha256").join(image.descriptor().digest.hex()),
-            "config" => layout.join("blobs/sha256").join(image.manifest().config.digest.hex()),
-            file => layout.join(file),
-        };
-        damage(&path);
+        let blob = |digest: &Digest| layout.join("blobs/sha256").join(digest.hex());
+        match what {
+            "index.json" => fs::write(layout.join(what), "{}").unwrap(),
+            "oci-layout" => fs::write(layout.join(what), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap(),
+            "manifest" => fs::write(blob(&image.descriptor().digest), vec![b' '; 5 << 20]).unwrap(),
+            _ => fs::remove_file(blob(&image.manifest().config.digest)).unwrap(),
+        }
         assert!(place.read("oci", "layout:v1").is_err(), "{what}");
         fs::remove_dir_all(layout).unwrap();
     }

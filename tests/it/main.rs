@@ -1,4 +1,5 @@
 //! Integration tests, one module a room. Programs from outside judge what mpimg makes; a missing one fails its test.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
 mod image;
 mod store;

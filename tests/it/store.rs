@@ -80,7 +80,7 @@ fn child() {
     let (Ok(task), Ok(root)) = (std::env::var("MPIMG_TEST_TASK"), std::env::var("MPIMG_TEST_ROOT")) else { return };
     let root = PathBuf::from(root);
     match task.as_str() {
-        "churn" => (0..).for_each(|round| churn(&root, round)),
+        "churn" => (0..u32::MAX).for_each(|round| churn(&root, round)),
         "churn a little" => (0..8).for_each(|round| churn(&root, round)),
         "fetch" => fetch_counted(&root),
         "hold" => hold(&root),
@@ -420,7 +420,7 @@ fn side_data_is_read_as_it_was_written_or_not_at_all() {
     }
     let path = store.root().join("layers").join(format!("{}.index", diff_id.0.hex()));
     let whole = fs::read(&path).unwrap();
-    for damaged in [&b""[..], &whole[1..], &vec![0; 80]] {
+    for damaged in [&b""[..], &whole[1..], &[0; 80]] {
         fs::write(&path, damaged).unwrap();
         assert_eq!(store.read_layer_data(&diff_id, LayerData::Index).unwrap(), None);
     }
@@ -477,8 +477,12 @@ fn pruning_keeps_what_is_named_cached_or_in_use_by_another_process() {
         let layer = CachedLayer { diff_id: DiffId(cached.digest), descriptor: cached.clone() };
         store.cache_put(&CacheKey(Digest::of("key")), &CacheRecord { layer: Some(layer), created: 0 }).unwrap();
         let loose = layer_of(&store, b"loose");
+        let fill = |dir: &Path| {
+            fs::write(dir.join("file"), "x").unwrap();
+            Ok(())
+        };
         for digest in [named.layers[0].diff_id.0, cached.digest, loose.digest] {
-            store.unpacked_dir(&DiffId(digest), |dir| Ok(fs::write(dir.join("file"), "x").unwrap())).unwrap();
+            store.unpacked_dir(&DiffId(digest), fill).unwrap();
             store.write_layer_data(&DiffId(digest), LayerData::Index, b"x").unwrap();
         }
         (named.layers[0].descriptor.clone(), cached, loose)
