@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::session::Session;
+use super::sink::LayerSink;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
 use crate::layer::unpack::Limits;
 use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, decompress, index_layer, read_entries};
 use crate::oci::ChainId;
-use crate::store::{BlobSource, BlobWriter, LayerData};
+use crate::store::{BlobSource, LayerData};
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
 #[derive(Clone, Default)]
@@ -50,7 +51,7 @@ impl Filesystem {
     }
 
     /// Stores a layer that was just written and puts it on top.
-    pub(super) fn push_finished(&mut self, session: &Session<'_>, finished: FinishedLayer<BlobWriter>) -> Result<Layer> {
+    pub(super) fn push_finished(&mut self, session: &Session<'_>, finished: FinishedLayer<LayerSink>) -> Result<Layer> {
         let FinishedLayer { descriptor, diff_id, index, sink, .. } = finished;
         session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
         let path = sink.commit(descriptor.clone(), diff_id)?;

@@ -12,6 +12,7 @@ mod place;
 mod request;
 mod run;
 mod session;
+mod sink;
 mod sources;
 mod stage;
 mod stages;
@@ -61,7 +62,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
-    pub fn build(&self, request: &BuildRequest, on_layer: Option<&OnLayer>) -> Result<Image> {
+    pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<Image> {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Usage, "a build needs a tokio runtime around it").with_source(error))?;
         let path = dockerfile_path(request)?;

@@ -8,11 +8,11 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::sink::LayerSink;
 use crate::context::WalkEntry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, Node, Tree};
 use crate::sandbox::User;
-use crate::store::BlobWriter;
 
 /// Mode of folders that a copy creates on the way.
 const NEW_FOLDER: u32 = 0o755;
@@ -44,7 +44,7 @@ pub(super) struct Stream<'a> {
 /// Writes one layer on top of a tree.
 pub(super) struct Placement<'a> {
     tree: &'a Tree,
-    writer: LayerWriter<BlobWriter>,
+    writer: LayerWriter<LayerSink>,
     /// Owner of folders that are created on the way.
     owner: (u32, u32),
     /// Time of folders that are created on the way.
@@ -54,7 +54,7 @@ pub(super) struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    pub(super) fn new(tree: &'a Tree, writer: LayerWriter<BlobWriter>, owner: Option<&User>, mtime: i64) -> Self {
+    pub(super) fn new(tree: &'a Tree, writer: LayerWriter<LayerSink>, owner: Option<&User>, mtime: i64) -> Self {
         let owner = owner.map_or((0, 0), |user| (user.uid, user.gid));
         Self { tree, writer, owner, mtime, folders: BTreeSet::new(), changed: false }
     }
@@ -137,7 +137,7 @@ impl<'a> Placement<'a> {
     }
 
     /// The finished layer's writer; `None` if nothing has changed.
-    pub(super) fn finish(self) -> Option<LayerWriter<BlobWriter>> {
+    pub(super) fn finish(self) -> Option<LayerWriter<LayerSink>> {
         self.changed.then_some(self.writer)
     }
 }

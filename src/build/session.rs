@@ -2,12 +2,13 @@
 //!
 //! Refuses to build anything itself.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::Handle;
 
 use super::request::BuildRequest;
+use super::sink::LayerSink;
 use super::times::Times;
 use crate::context::{BuildContext, SecretGuard};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,10 +16,10 @@ use crate::layer::LayerWriter;
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::sandbox::Isolation;
-use crate::store::{BlobWriter, Growing, Store};
+use crate::store::{Growing, Store};
 
 /// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
-pub type OnLayer = dyn Fn(Growing) + Send + Sync;
+pub type OnLayer = Arc<dyn Fn(Growing) + Send + Sync>;
 
 /// One build.
 pub(super) struct Session<'a> {
@@ -30,7 +31,7 @@ pub(super) struct Session<'a> {
     pub(super) context: BuildContext,
     pub(super) guard: SecretGuard,
     pub(super) times: Times,
-    pub(super) on_layer: Option<&'a OnLayer>,
+    pub(super) on_layer: Option<OnLayer>,
     pub(super) isolation: OnceLock<Isolation>,
     /// Another stage has failed: the others stop at their next step.
     pub(super) failed: AtomicBool,
@@ -47,12 +48,9 @@ impl Session<'_> {
     }
 
     /// A new layer; `target` says whether it belongs to the image that is wanted.
-    pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<BlobWriter>> {
-        let mut blob = self.store.blob_writer()?;
-        if let Some(on_layer) = self.on_layer.filter(|_| target) {
-            on_layer(blob.growing()?);
-        }
-        Ok(LayerWriter::new(self.request.codec, self.request.threads, blob))
+    pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<LayerSink>> {
+        let sink = LayerSink::new(self.store, self.on_layer.clone().filter(|_| target))?;
+        Ok(LayerWriter::new(self.request.codec, self.request.threads, sink))
     }
 
     /// An error if the build is to stop.

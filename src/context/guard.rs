@@ -197,6 +197,7 @@ fn has_key(text: &[u8], keys: &[&str]) -> bool {
     text.split(|byte| *byte == b'\n').any(|line| {
         let Some(equals) = line.iter().position(|byte| matches!(byte, b'=' | b':')) else { return false };
         let (key, value) = (line[..equals].trim_ascii(), line[equals + 1..].trim_ascii());
+        let key = key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key);
         keys.iter().any(|wanted| wanted.as_bytes() == key) && !value.is_empty() && !value.starts_with(b"$")
     })
 }
@@ -270,6 +271,7 @@ mod tests {
             (".azure/msal_token_cache.json", "{}", SecretKind::AzureCredentials),
             (".docker/config.json", r#"{"auths": {"h": {"auth": "dTpw"}}}"#, SecretKind::RegistryLogins),
             (".kube/config", "users:\n- user:\n    token: abc\n", SecretKind::Kubeconfig),
+            ("dev.kubeconfig", "{\n  \"client-key-data\": \"abc\"\n}", SecretKind::Kubeconfig),
         ] {
             let (_root, entry) = entry(path, text);
             assert_eq!(secret_in(&entry).unwrap(), Some(kind), "{path}");

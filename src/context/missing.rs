@@ -55,6 +55,9 @@ pub(super) fn explain(root: &Path, pattern: &str, why: Missing) -> Error {
         }
         Missing::TooManyLinks => error(format!("`{pattern}` leads through too many symbolic links"))
             .with_hint("look for links that point to each other"),
+        Missing::Socket => {
+            error(format!("`{pattern}` is a socket, which no image can hold")).with_hint("leave it out of the instruction")
+        }
         Missing::Failed(failed) => failed,
     }
 }

@@ -53,6 +53,7 @@ pub(super) enum Missing {
     /// What should hold the rest of the path is no folder.
     NotAFolder(LayerPath),
     TooManyLinks,
+    Socket,
     Failed(Error),
 }
 
@@ -155,9 +156,10 @@ impl<'a> Resolver<'a> {
             return Err(Missing::LeftOut { path, reason });
         }
         let Some(verdict) = self.filter.ignored_folder(path.as_bytes(), &place.verdict) else {
-            let reason = self.ignore().line_for(path.as_bytes(), &place.verdict);
-            let reason = reason.unwrap_or(Reason::Sdk("it is left out"));
-            return Err(Missing::LeftOut { path, reason });
+            return Err(match self.ignore().line_for(path.as_bytes(), &place.verdict) {
+                Some(reason) => Missing::LeftOut { path, reason },
+                None => Missing::NotThere { place: place.clone(), name: name.to_vec(), link: None },
+            });
         };
         let folder = place.folder.open_child(name).map_err(|error| unreadable(path.as_bytes(), error))?;
         if self.filter.is_virtual_environment(&folder) {

@@ -13,8 +13,8 @@ use super::glob::{Glob, has_wildcards};
 use super::ignore::Reason;
 use super::pattern::Verdict;
 use super::resolve::{Found, Missing, Place, Resolver};
-use super::tree::{Folder, Form, Hint, Identity, Status};
-use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, unreadable};
+use super::tree::{Folder, Hint, Identity, Status};
+use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath, Metadata};
 
@@ -114,14 +114,16 @@ impl BuildContext {
         match self.matches(pattern) {
             Err(error) => error,
             Ok(Matches { left_out: Some((path, reason)), .. }) => self.missing(pattern, Missing::LeftOut { path, reason }),
-            Ok(_) => Error::new(ErrorKind::Context, format!("`{pattern}` matches nothing in the build context"))
-                .with_hint(format!("sources are relative to `{}`; `*` stays within one folder", self.path.display())),
+            Ok(_) => {
+                Error::new(ErrorKind::Context, format!("`{}` matches nothing in the build context", shown(pattern.as_bytes())))
+                    .with_hint(format!("sources are relative to `{}`; `*` stays within one folder", self.path.display()))
+            }
         }
     }
 
     fn matches(&self, pattern: &str) -> Result<Matches> {
         let path =
-            LayerPath::clean(pattern).map_err(|error| error.wrap(format!("`{}` is not a source", pattern.escape_debug())))?;
+            LayerPath::clean(pattern).map_err(|error| error.wrap(format!("`{}` is not a source", shown(pattern.as_bytes()))))?;
         let resolver = self.resolver();
         let wild = path.components().position(has_wildcards);
         let literal = path.components().take(wild.unwrap_or(usize::MAX)).collect::<Vec<_>>().join(&b'/');
@@ -130,13 +132,14 @@ impl BuildContext {
         let Some(wild) = wild else {
             let mut matches = Matches::default();
             self.take(&mut matches, literal, found)?;
-            return match matches.left_out {
-                Some((path, reason)) => Err(self.missing(pattern, Missing::LeftOut { path, reason })),
-                None => Ok(matches),
+            return match matches {
+                Matches { left_out: Some((path, reason)), .. } => Err(self.missing(pattern, Missing::LeftOut { path, reason })),
+                Matches { sources, .. } if sources.is_empty() => Err(self.missing(pattern, Missing::Socket)),
+                matches => Ok(matches),
             };
         };
         let globs = path.components().skip(wild).map(Glob::parse).collect::<std::result::Result<Vec<_>, _>>().map_err(|_| {
-            Error::new(ErrorKind::Context, format!("`{pattern}` is not a pattern"))
+            Error::new(ErrorKind::Context, format!("`{}` is not a pattern", shown(pattern.as_bytes())))
                 .with_hint("a `[` needs its `]`; to mean the character itself, write `[[]`")
         })?;
         let mut matches = Matches::default();
@@ -161,7 +164,7 @@ impl BuildContext {
                 Ok(Some(found)) => found,
                 Ok(None) if below.is_empty() => match resolver.resolve(&path) {
                     Ok(found) => found,
-                    Err(why) => return Err(self.missing(&path.to_string()[1..], why)),
+                    Err(why) => return Err(self.missing(&shown(path.as_bytes()), why)),
                 },
                 Ok(None) => continue,
                 Err(Missing::LeftOut { path, reason }) => {
@@ -199,7 +202,7 @@ impl BuildContext {
                 }
             }
             Found::Leaf { folder, path: resolved, status } => {
-                // Sockets are no source, as if they were not there.
+                // To a wildcard a socket is as good as not there.
                 let Some(kind) = status.kind() else { return Ok(()) };
                 let metadata = metadata(&status);
                 Source { root, ignore, path, resolved, kind, metadata, at: At::Leaf { folder, status }, include: None }
@@ -287,10 +290,5 @@ impl Source {
             .ancestors()
             .fold(self.ignore.patterns().root(), |verdict, folder| self.ignore.patterns().folder(folder.as_bytes(), &verdict));
         Ok(self.ignore.line_for(self.resolved.as_bytes(), &parent))
-    }
-
-    /// Whether it is a regular file.
-    pub fn is_file(&self) -> bool {
-        matches!(&self.at, At::Leaf { status, .. } if status.form == Form::File)
     }
 }

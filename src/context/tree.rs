@@ -3,13 +3,14 @@
 //!
 //! Refuses paths: one name at a time, so a component that is swapped for a link in the middle of a walk leads nowhere.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, statat};
+
 use crate::layer::Kind;
-
-#[cfg(unix)]
-pub(super) use unix::{Folder, open_file, status_of, xattr};
-
-#[cfg(not(unix))]
-compile_error!("the build context needs openat and its relatives: mpimg builds images on Unix");
 
 /// Which file it is: what tells that a name still means the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,127 +82,122 @@ impl Status {
     }
 }
 
-#[cfg(unix)]
-mod unix {
-    use std::fs::File;
-    use std::io;
-    use std::os::fd::{AsFd, OwnedFd};
-    use std::path::Path;
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder(OwnedFd);
 
-    use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, statat};
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-    use super::{Form, Hint, Identity, Name, Status};
+impl Folder {
+    /// Opens the folder at `path`, which may be a link: it is the user who names it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(open(path, FOLDER, Mode::empty())?))
+    }
 
-    /// An open folder.
-    #[derive(Debug)]
-    pub(in crate::context) struct Folder(OwnedFd);
+    /// Opens the folder `name` in this one; a link is an error.
+    pub(super) fn open_child(&self, name: &[u8]) -> io::Result<Self> {
+        Ok(Self(openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    }
 
-    const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+    /// Opens the folder that holds this one now. The caller checks which it is.
+    pub(super) fn open_parent(&self) -> io::Result<Self> {
+        Ok(Self(openat(&self.0, c"..", FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    }
 
-    impl Folder {
-        /// Opens the folder at `path`, which may be a link: it is the user who names it.
-        pub(in crate::context) fn open(path: &Path) -> io::Result<Self> {
-            Ok(Self(open(path, FOLDER, Mode::empty())?))
-        }
-
-        /// Opens the folder `name` in this one; a link is an error.
-        pub(in crate::context) fn open_child(&self, name: &[u8]) -> io::Result<Self> {
-            Ok(Self(openat(&self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
-        }
-
-        /// Opens the folder that holds this one now. The caller checks which it is.
-        pub(in crate::context) fn open_parent(&self) -> io::Result<Self> {
-            Ok(Self(openat(&self.0, c"..", FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
-        }
-
-        /// The names in it, in byte order.
-        pub(in crate::context) fn names(&self) -> io::Result<Vec<Name>> {
-            let mut names = Vec::new();
-            for entry in Dir::read_from(&self.0)? {
-                let entry = entry?;
-                let bytes = entry.file_name().to_bytes();
-                if bytes == b"." || bytes == b".." {
-                    continue;
-                }
-                let hint = match entry.file_type() {
-                    FileType::Directory => Hint::Folder,
-                    FileType::Socket => Hint::Socket,
-                    FileType::Unknown => Hint::Unknown,
-                    _ => Hint::Other,
-                };
-                names.push(Name { bytes: bytes.into(), hint });
+    /// The names in it, in byte order.
+    pub(super) fn names(&self) -> io::Result<Vec<Name>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
             }
-            names.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
-            Ok(names)
+            let hint = match entry.file_type() {
+                FileType::Directory => Hint::Folder,
+                FileType::Socket => Hint::Socket,
+                FileType::Unknown => Hint::Unknown,
+                _ => Hint::Other,
+            };
+            names.push(Name { bytes: bytes.into(), hint });
         }
-
-        /// What `name` is; of a link, the link.
-        pub(in crate::context) fn status(&self, name: &[u8]) -> io::Result<Status> {
-            Ok(status(&statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?))
-        }
-
-        /// What the folder says of itself.
-        pub(in crate::context) fn own_status(&self) -> io::Result<Status> {
-            Ok(status(&fstat(&self.0)?))
-        }
-
-        /// The text of the link `name`.
-        pub(in crate::context) fn link_text(&self, name: &[u8]) -> io::Result<Vec<u8>> {
-            Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
-        }
-
-        /// Whether it holds something at `path`. Only whether: nothing is opened, so a link on the way gives nothing away.
-        pub(in crate::context) fn holds(&self, path: &str) -> bool {
-            statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-        }
+        names.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
+        Ok(names)
     }
 
-    /// Opens the file `name` for reading; a link is an error, and a pipe does not block.
-    pub(in crate::context) fn open_file(folder: &Folder, name: &[u8]) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        Ok(File::from(openat(&folder.0, name, flags, Mode::empty())?))
+    /// What `name` is; of a link, the link.
+    pub(super) fn status(&self, name: &[u8]) -> io::Result<Status> {
+        Ok(status(&statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// What an open file is now.
-    pub(in crate::context) fn status_of(file: &File) -> io::Result<Status> {
-        Ok(status(&fstat(file.as_fd())?))
+    /// What the folder says of itself.
+    pub(super) fn own_status(&self) -> io::Result<Status> {
+        Ok(status(&fstat(&self.0)?))
     }
 
-    /// An extended attribute of an open file; `None` where it has none of that name.
-    pub(in crate::context) fn xattr(file: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
-        use rustix::io::Errno;
-        // `security.capability` has 20 or 24 bytes.
-        let mut value = vec![0; 256];
-        match rustix::fs::fgetxattr(file, name, &mut value) {
-            Ok(length) => {
-                value.truncate(length);
-                Ok(Some(value))
-            }
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// The text of the link `name`.
+    pub(super) fn link_text(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
+    }
+
+    /// Whether it holds something at `path`. Only whether: nothing is opened, so a link on the way gives nothing away.
+    pub(super) fn holds(&self, path: &str) -> bool {
+        statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+}
+
+/// Opens the file `name` for reading; a link is an error, and a pipe does not block.
+pub(super) fn open_file(folder: &Folder, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(File::from(openat(&folder.0, name, flags, Mode::empty())?))
+}
+
+/// What an open file is now.
+pub(super) fn status_of(file: &File) -> io::Result<Status> {
+    Ok(status(&fstat(file.as_fd())?))
+}
+
+/// An extended attribute of an open file; `None` where it has none of that name.
+#[cfg(target_os = "linux")]
+pub(super) fn xattr(file: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
+    use rustix::io::Errno;
+    // `security.capability` has 20 or 24 bytes.
+    let mut value = vec![0; 256];
+    match rustix::fs::fgetxattr(file, name, &mut value) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
         }
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
 
-    // The fields' types differ between platforms.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    fn status(stat: &Stat) -> Status {
-        let (major, minor) = (rustix::fs::major(stat.st_rdev as _), rustix::fs::minor(stat.st_rdev as _));
-        Status {
-            identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
-            form: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => Form::Folder,
-                FileType::Symlink => Form::Symlink,
-                FileType::CharacterDevice => Form::CharDevice { major, minor },
-                FileType::BlockDevice => Form::BlockDevice { major, minor },
-                FileType::Fifo => Form::Fifo,
-                FileType::Socket => Form::Socket,
-                FileType::RegularFile | FileType::Unknown => Form::File,
-            },
-            mode: u32::from(stat.st_mode) & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
-        }
+/// Other systems have no file capabilities.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn xattr(_: &File, _: &str) -> io::Result<Option<Vec<u8>>> {
+    Ok(None)
+}
+
+// The fields' types differ between platforms.
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+fn status(stat: &Stat) -> Status {
+    let (major, minor) = (rustix::fs::major(stat.st_rdev as _), rustix::fs::minor(stat.st_rdev as _));
+    Status {
+        identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
+        form: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Form::Folder,
+            FileType::Symlink => Form::Symlink,
+            FileType::CharacterDevice => Form::CharDevice { major, minor },
+            FileType::BlockDevice => Form::BlockDevice { major, minor },
+            FileType::Fifo => Form::Fifo,
+            FileType::Socket => Form::Socket,
+            FileType::RegularFile | FileType::Unknown => Form::File,
+        },
+        mode: u32::from(stat.st_mode) & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
     }
 }

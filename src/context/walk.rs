@@ -30,6 +30,8 @@ pub struct Walk {
     /// The path of the deepest level in the build context.
     path: Vec<u8>,
     ready: VecDeque<WalkEntry>,
+    /// How many levels have an entry pending.
+    waiting: usize,
     sockets: Vec<LayerPath>,
 }
 
@@ -88,6 +90,7 @@ impl Walk {
             levels: Vec::new(),
             path: base.as_bytes().to_vec(),
             ready: VecDeque::new(),
+            waiting: 0,
             sockets: Vec::new(),
         }
     }
@@ -137,7 +140,7 @@ impl Walk {
         }
         let path = LayerPath::parse(self.relative())?;
         if let Some(entry) = WalkEntry::new(&self.base, path, folder, name.bytes, status)? {
-            self.ready.extend(self.levels.iter_mut().filter_map(|level| level.pending.take()));
+            self.take_pending();
             self.ready.push_back(entry);
         }
         Ok(())
@@ -163,15 +166,24 @@ impl Walk {
         let path = LayerPath::parse(self.relative())?;
         let mut pending = WalkEntry::new(&self.base, path, parent.clone(), name, status)?;
         if verdicts.taken {
-            self.ready.extend(self.levels.iter_mut().filter_map(|level| level.pending.take()));
+            self.take_pending();
             self.ready.extend(pending.take());
         }
         if let Some(above) = self.levels.len().checked_sub(OPEN_FOLDERS) {
             self.levels[above].folder = None;
         }
+        self.waiting += usize::from(pending.is_some());
         let (length, names) = (self.path.len(), names.into_iter());
         self.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, verdicts, pending, length });
         Ok(())
+    }
+
+    /// Makes the folders ready that waited for something in them.
+    fn take_pending(&mut self) {
+        if self.waiting > 0 {
+            self.ready.extend(self.levels.iter_mut().filter_map(|level| level.pending.take()));
+            self.waiting = 0;
+        }
     }
 
     /// A folder that could not be opened: gone, swapped for something else, or not to be read.
@@ -189,6 +201,7 @@ impl Walk {
     /// Goes back up to the folder above, which is opened again where it was closed.
     fn leave(&mut self) -> Result<()> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
+        self.waiting -= usize::from(left.pending.is_some());
         let Some(above) = self.levels.last_mut() else { return Ok(()) };
         if let (None, Some(folder)) = (&above.folder, left.folder) {
             let at = &self.path[..above.length];

@@ -63,7 +63,7 @@ impl ContainerRepository {
         ConfEntries {
             registry: (!use_default_registry).then(|| self.0.registry().to_owned()),
             repository: format!("/{}", self.0.path()),
-            digest: digest.clone(),
+            digest: *digest,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Service {
 pub(super) struct Exchange {
     pub(super) parts: Parts,
     body: Option<Body>,
+    /// The announced length of the body in bytes; unknown of a body in `Transfer-Encoding: chunked`.
+    pub(super) length: Option<u64>,
 }
 
 impl Exchange {
@@ -56,11 +58,6 @@ impl Exchange {
     pub(super) fn query(&self, key: &str) -> Option<String> {
         let query = self.parts.uri.query().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value.into_owned())
-    }
-
-    /// The announced length of the body, in bytes.
-    pub(super) fn content_length(&self) -> Option<u64> {
-        self.header(header::CONTENT_LENGTH)?.parse().ok()
     }
 
     pub(super) fn is_head(&self) -> bool {
@@ -98,11 +95,12 @@ pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): Co
     };
     let fault = app.options.faults.as_ref().map_or(Fault::None, |faults| faults(&info));
     let received = Arc::new(AtomicU64::new(0));
+    let length = body.size_hint().exact();
     let body = match fault {
         Fault::ResetAfter(room) => break_off(body, room, peer.cut.clone()),
         _ => body,
     };
-    let exchange = Exchange { parts, body: Some(count(body, received.clone())) };
+    let exchange = Exchange { parts, length, body: Some(count(body, received.clone())) };
     let response = tokio::select! {
         response = carry_out(app, exchange, fault, &peer.cut) => response,
         () = service.stopped.cancelled() => cut(&peer.cut),

@@ -122,7 +122,7 @@ async fn read_body(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
         let message = format!("a manifest has at most {LARGEST} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
     };
-    if exchange.content_length().is_some_and(|length| length > LARGEST as u64) {
+    if exchange.length.is_some_and(|length| length > LARGEST as u64) {
         return Err(too_large());
     }
     let mut frames = exchange.take_body().into_data_stream();

@@ -152,7 +152,7 @@ struct Chunk {
 impl Chunk {
     /// A body that is all there is.
     fn whole(exchange: &mut Exchange) -> Self {
-        Self { announced: exchange.content_length(), limit: u64::MAX, body: exchange.take_body() }
+        Self { announced: exchange.length, limit: u64::MAX, body: exchange.take_body() }
     }
 
     /// A body that continues a session; it must begin where the session ends.
@@ -163,7 +163,7 @@ impl Chunk {
         session: &Session,
         writing: &Writing,
     ) -> Result<Self, Refusal> {
-        let mut chunk = Self { body: Body::empty(), announced: exchange.content_length(), limit: u64::MAX };
+        let mut chunk = Self { body: Body::empty(), announced: exchange.length, limit: u64::MAX };
         if let Some(range) = exchange.header(header::CONTENT_RANGE) {
             let length = writing.length();
             let (start, size) = parse_content_range(range)

@@ -1,15 +1,26 @@
 //! Tests against the world outside: other programs judge what mpimg does.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
+mod context;
+mod project;
 mod registry;
+#[cfg(target_os = "linux")]
+mod sandbox;
+mod serve;
 
-/// The path of a program that judges; a test without its judge fails.
-fn judge(program: &str) -> std::path::PathBuf {
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Where a program that judges is; a test without its judge fails and says what to install.
+pub(crate) fn judge_path(program: &str) -> PathBuf {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&folders).collect();
     folders.extend(["/usr/sbin".into(), "/sbin".into()]);
     let found = folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("install {program}"))
+    found.unwrap_or_else(|| panic!("`{program}` is missing: run tests/setup, or `apt-get install {program}`"))
 }
 
-#[cfg(target_os = "linux")]
-mod sandbox;
+/// A program that judges what mpimg made.
+pub(crate) fn judge(program: &str) -> Command {
+    Command::new(judge_path(program))
+}

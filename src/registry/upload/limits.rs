@@ -11,6 +11,8 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct Limits {
     /// Bytes of a chunk that is not the last.
     pub(crate) chunk: u64,
+    /// A chunk that the registry finds too large is halved no further than this.
+    pub(crate) smallest: u64,
     /// The registry takes everything in one request only.
     pub(crate) single: bool,
     /// The last chunk goes with the PUT that ends the upload, instead of a PATCH before it.
@@ -22,7 +24,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// The limits of a registry, with the chunk size that the caller wishes.
     pub(crate) fn of(flavour: Flavour, wished: u64) -> Self {
-        let plain = Self { chunk: wished.max(1), single: false, last_in_put: false, range_lies: false };
+        let plain = Self { chunk: wished.max(1), smallest: 64 << 10, single: false, last_in_put: false, range_lies: false };
         match flavour {
             // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion 26299).
             Flavour::Ghcr => Self { chunk: plain.chunk.min(4 * MIB), ..plain },

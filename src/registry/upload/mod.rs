@@ -4,6 +4,8 @@
 
 mod chunk;
 mod limits;
+#[cfg(test)]
+mod model;
 mod range;
 mod sender;
 mod session;

@@ -5,9 +5,6 @@
 use super::limits::Limits;
 use super::range::{UploadedRange, patched_offset, status_offset};
 
-/// A chunk that a registry finds too large is halved no further than this.
-const SMALLEST_CHUNK: u64 = 64 << 10;
-
 /// What is there to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Available {
@@ -234,8 +231,15 @@ impl Upload {
                 let range = answer.range.as_deref().and_then(UploadedRange::parse);
                 let offset = range.map_or(self.offset, |range| status_offset(range, self.offset));
                 self.follow(answer);
-                if doubt == Doubt::Refused && offset == self.offset && !self.shrink() {
-                    return Verdict::Refused;
+                if doubt == Doubt::Refused && offset == self.offset {
+                    if !self.shrink() {
+                        return Verdict::Refused;
+                    }
+                    if offset == 0 {
+                        // `0-0` may be one byte that came through: beginning again costs no more than that.
+                        self.restart();
+                        return Verdict::Go;
+                    }
                 }
                 self.confirm(offset);
                 self.to(Phase::Send)
@@ -245,6 +249,10 @@ impl Upload {
             401 | 403 => Verdict::Refused,
             _ if answer.transient => self.pause(),
             _ => {
+                if doubt == Doubt::Refused {
+                    // Place or size? It cannot be asked; a smaller chunk is right in either case.
+                    self.shrink();
+                }
                 self.fault();
                 self.restart();
                 Verdict::Go
@@ -379,7 +387,7 @@ impl Upload {
     /// Halves the chunk; `false` if it is as small as it gets.
     fn shrink(&mut self) -> bool {
         let half = self.limits.chunk / 2;
-        let may = half >= SMALLEST_CHUNK && !self.limits.single;
+        let may = half >= self.limits.smallest && !self.limits.single;
         if may {
             self.limits.chunk = half;
         }

@@ -87,7 +87,7 @@ fn start(
     let path = folder.path().join("config");
     std::fs::write(&path, config).unwrap();
     let log = std::fs::File::create(folder.path().join("output")).unwrap();
-    let child = Command::new(judge(program))
+    let child = judge(program)
         .args(arguments(&path))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
@@ -181,7 +181,7 @@ fn layer(folder: &Path, seed: u64, size: usize) -> Layer {
 
 /// Runs skopeo; its output.
 pub(crate) fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new(judge("skopeo")).arg("--insecure-policy").args(arguments).output().unwrap();
+    let output = judge("skopeo").arg("--insecure-policy").args(arguments).output().unwrap();
     assert!(output.status.success(), "skopeo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -1,0 +1,343 @@
+//! The state machine against simulated registries: every dialect of the field, faults at any request, death at any moment.
+//!
+//! Refuses the network; the simulated registry checks the bytes themselves.
+
+use proptest::prelude::*;
+
+use super::limits::Limits;
+use super::state::{Answer, Available, Step, Upload, Verdict};
+
+/// What sets registries apart.
+#[derive(Debug, Clone, Copy)]
+struct Dialect {
+    range: RangeDialect,
+    /// distribution 2.8: an address names its offset, and any other is the end of the session.
+    strict: bool,
+    /// Parts of a broken chunk stay.
+    keeps_parts: bool,
+    /// Knows GET on a session.
+    knows_status: bool,
+    /// Largest request body, and what it answers to a larger one.
+    largest: Option<(u64, u16)>,
+    /// Refuses PATCH.
+    no_patch: bool,
+    /// Appends bytes wherever they were meant to go.
+    ignores_offsets: bool,
+    /// Names the right offset in a 416.
+    names_offset: bool,
+    /// `OCI-Chunk-Min-Length`.
+    least: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum RangeDialect {
+    Standard,
+    Quay,
+    Absent,
+    /// ECR: stands still at the end of the first chunk.
+    Stuck,
+}
+
+/// What happens to one request.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    None,
+    /// It never arrives.
+    Lost,
+    /// It is carried out, but its answer never arrives.
+    Unanswered,
+    /// The connection breaks after this share (of 256) of its body.
+    Broken(u8),
+    /// 503, nothing done.
+    Busy,
+    /// The registry forgets the session first.
+    Forgotten,
+    /// This process dies before it can send; another goes on from the record.
+    Death,
+}
+
+struct Registry {
+    dialect: Dialect,
+    session: Option<Session>,
+    sessions: u64,
+    first_chunk: Option<u64>,
+    blob: Option<Vec<u8>>,
+    received: u64,
+}
+
+struct Session {
+    id: u64,
+    bytes: Vec<u8>,
+}
+
+fn source(size: u64) -> Vec<u8> {
+    (0..size).map(|at| (at * 31 % 251) as u8).collect()
+}
+
+impl Registry {
+    fn new(dialect: Dialect) -> Self {
+        Self { dialect, session: None, sessions: 0, first_chunk: None, blob: None, received: 0 }
+    }
+
+    fn location(&self) -> Option<String> {
+        let session = self.session.as_ref()?;
+        Some(format!("{}/{}", session.id, if self.dialect.strict { session.bytes.len() } else { 0 }))
+    }
+
+    /// Whether an address leads to the session; a strict registry ends a session that is asked for by a stale one.
+    fn enter(&mut self, location: &str) -> bool {
+        let (id, offset) = location.split_once('/').unwrap();
+        let Some(session) = self.session.as_ref().filter(|session| session.id.to_string() == id) else { return false };
+        if self.dialect.strict && offset != session.bytes.len().to_string() {
+            self.session = None;
+            return false;
+        }
+        true
+    }
+
+    fn range(&self, after_patch: bool) -> Option<String> {
+        let held = self.session.as_ref()?.bytes.len() as u64;
+        let last = held.saturating_sub(1);
+        match self.dialect.range {
+            RangeDialect::Standard => Some(format!("0-{last}")),
+            RangeDialect::Absent if after_patch => None,
+            RangeDialect::Absent => Some(format!("0-{last}")),
+            RangeDialect::Quay if after_patch => Some(format!("0-{last}")),
+            RangeDialect::Quay => Some(format!("bytes=0-{held}")),
+            RangeDialect::Stuck if after_patch => Some(format!("0-{}", self.first_chunk.unwrap_or(held) - 1)),
+            RangeDialect::Stuck => Some(format!("0-{last}")),
+        }
+    }
+
+    fn answer(&self, status: u16) -> Answer {
+        Answer { status, transient: matches!(status, 429 | 503), location: self.location(), ..Answer::default() }
+    }
+
+    /// Carries out a request; `body` is what of its bytes arrives, `whole` whether that is all of them.
+    fn handle(&mut self, step: Step, location: Option<&str>, body: &[u8], length: u64, whole: bool, expected: &[u8]) -> Answer {
+        match step {
+            Step::Start { .. } => {
+                self.sessions += 1;
+                self.session = Some(Session { id: self.sessions, bytes: Vec::new() });
+                self.first_chunk = None;
+                Answer { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
+            }
+            Step::Find => Answer { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
+            Step::Status if !self.dialect.knows_status => self.answer(404),
+            Step::Status => match self.enter(location.unwrap()) {
+                true => Answer { range: self.range(false), ..self.answer(204) },
+                false => self.answer(404),
+            },
+            Step::Patch { .. } if self.dialect.no_patch => self.answer(405),
+            Step::Patch { offset, .. } | Step::Put { offset, .. } => {
+                let put = matches!(step, Step::Put { .. });
+                self.take(location.unwrap(), offset, body, length, whole, put, expected)
+            }
+            Step::Wait { .. } | Step::Finished { .. } => unreachable!(),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one request")]
+    fn take(&mut self, location: &str, offset: u64, body: &[u8], length: u64, whole: bool, put: bool, expected: &[u8]) -> Answer {
+        if !self.enter(location) {
+            return self.answer(404);
+        }
+        if let Some((_, status)) = self.dialect.largest.filter(|(largest, _)| length > *largest) {
+            return Answer { location: None, ..self.answer(status) };
+        }
+        let session = self.session.as_mut().unwrap();
+        let held = session.bytes.len() as u64;
+        if offset != held && !self.dialect.ignores_offsets {
+            let named_offset = self.dialect.names_offset.then_some(held);
+            return Answer { named_offset, location: None, ..self.answer(416) };
+        }
+        if whole || self.dialect.keeps_parts {
+            session.bytes.extend_from_slice(body);
+            self.received += body.len() as u64;
+        }
+        if !whole {
+            return self.answer(500);
+        }
+        if !put {
+            self.first_chunk.get_or_insert(length);
+            return Answer { range: self.range(true), ..self.answer(202) };
+        }
+        let bytes = self.session.take().unwrap().bytes;
+        if bytes != expected {
+            return Answer { wrong_digest: true, ..self.answer(400) };
+        }
+        self.blob = Some(bytes);
+        self.answer(201)
+    }
+}
+
+/// What an upload did.
+struct Run {
+    registry: Registry,
+    refused: bool,
+    steps: usize,
+    /// The most things that went wrong without progress between them: what the sender's patience is measured by.
+    faults: u32,
+}
+
+/// Uploads `size` bytes that become available `growth` at a time.
+fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Fault]) -> Run {
+    let bytes = source(size);
+    let mut run = Run { registry: Registry::new(dialect), refused: false, steps: 0, faults: 0 };
+    let mut upload = Upload::new(limits.clone(), false);
+    let mut record: Option<(String, u64)> = None;
+    let mut written = growth.min(size);
+    let mut faults = faults.iter().copied();
+    loop {
+        run.steps += 1;
+        if run.steps > 2000 {
+            return run;
+        }
+        let step = upload.next(Available { written, complete: written == size });
+        let (offset, length) = match step {
+            Step::Finished { .. } => return run,
+            Step::Wait { until } => {
+                assert!(written < size, "waits for bytes that cannot come");
+                assert!(until > written, "waits for bytes that are there");
+                written = (written + growth).min(size);
+                continue;
+            }
+            Step::Patch { offset, length } | Step::Put { offset, length } => (offset, length),
+            _ => (0, 0),
+        };
+        assert!(offset + length <= written, "sends bytes that are not there");
+        let body = &bytes[offset as usize..(offset + length) as usize];
+        let fault = faults.next().unwrap_or(Fault::None);
+        let location = upload.location().map(str::to_owned);
+        let registry = &mut run.registry;
+        let mut send = |body: &[u8], whole| registry.handle(step, location.as_deref(), body, length, whole, &bytes);
+        let verdict = match fault {
+            Fault::None => {
+                let answer = send(body, true);
+                upload.answered(step, &answer)
+            }
+            Fault::Lost => upload.broken(step),
+            Fault::Unanswered => {
+                send(body, true);
+                upload.broken(step)
+            }
+            Fault::Broken(share) => {
+                let arrived = body.len() * usize::from(share) / 256;
+                send(&body[..arrived], false);
+                upload.broken(step)
+            }
+            Fault::Busy => upload.answered(step, &Answer { status: 503, transient: true, ..Answer::default() }),
+            Fault::Forgotten => {
+                run.registry.session = None;
+                continue;
+            }
+            // The next process asks for the blob before anything else.
+            Fault::Death if run.registry.blob.is_some() => return run,
+            Fault::Death => {
+                upload = match record.clone() {
+                    Some((location, offset)) => Upload::resume(limits.clone(), location, offset),
+                    None => Upload::new(limits.clone(), false),
+                };
+                continue;
+            }
+        };
+        run.faults = run.faults.max(upload.faults());
+        record = upload.location().map(|location| (location.to_owned(), upload.offset()));
+        if verdict == Verdict::Refused {
+            run.refused = true;
+            return run;
+        }
+    }
+}
+
+fn dialects() -> impl Strategy<Value = Dialect> {
+    let range = prop_oneof![
+        Just(RangeDialect::Standard),
+        Just(RangeDialect::Quay),
+        Just(RangeDialect::Absent),
+        Just(RangeDialect::Stuck)
+    ];
+    let largest = prop_oneof![3 => Just(None), 1 => (100u64..400, prop_oneof![Just(413u16), Just(416)]).prop_map(Some)];
+    let least = prop_oneof![3 => Just(None), 1 => (1u64..400).prop_map(Some)];
+    let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
+    (range, flags, largest, any::<bool>(), least).prop_map(|(range, flags, largest, names_offset, least)| {
+        let (strict, keeps_parts, knows_status, no_patch, ignores_offsets) = flags;
+        let largest = if no_patch || least.is_some() { None } else { largest };
+        Dialect { range, strict, keeps_parts, knows_status, largest, no_patch, ignores_offsets, names_offset, least }
+    })
+}
+
+fn faults() -> impl Strategy<Value = Vec<Fault>> {
+    let fault = prop_oneof![
+        4 => Just(Fault::None),
+        1 => Just(Fault::Lost),
+        1 => Just(Fault::Unanswered),
+        1 => any::<u8>().prop_map(Fault::Broken),
+        1 => Just(Fault::Busy),
+        1 => Just(Fault::Forgotten),
+        1 => Just(Fault::Death),
+    ];
+    prop::collection::vec(fault, 0..16)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn whatever_happens_the_registry_ends_up_with_the_blob(
+        dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000,
+        last_in_put: bool, faults in faults(),
+    ) {
+        let limits = Limits { chunk, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
+        let run = run(&limits, dialect, size, growth, &faults);
+        prop_assert!(!run.refused, "refused after {} steps", run.steps);
+        // A lost request costs two: itself, and the session that is found gone.
+        let injected = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count();
+        prop_assert!(run.faults as usize <= 2 * injected + 6, "{} faults without progress", run.faults);
+        prop_assert!(run.registry.blob.as_deref() == Some(&source(size)[..]), "no blob after {} steps", run.steps);
+    }
+
+    #[test]
+    fn without_faults_each_byte_is_sent_once(
+        dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000, last_in_put: bool,
+    ) {
+        let dialect = Dialect { no_patch: false, largest: None, ..dialect };
+        let limits = Limits { chunk, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
+        let run = run(&limits, dialect, size, growth, &[]);
+        prop_assert_eq!(run.registry.received, size);
+        prop_assert_eq!(run.registry.sessions, 1);
+    }
+
+    #[test]
+    fn where_the_registry_keeps_its_session_a_fault_costs_one_chunk_at_most(
+        size in 0u64..900, chunk in 100u64..300, faults in faults(),
+    ) {
+        let dialect = Dialect {
+            range: RangeDialect::Standard, strict: false, keeps_parts: true, knows_status: true, largest: None, no_patch: false,
+            ignores_offsets: false, names_offset: false, least: None,
+        };
+        let faults: Vec<_> = faults.into_iter().filter(|fault| !matches!(fault, Fault::Forgotten)).collect();
+        let limits = Limits { chunk, smallest: 16, single: false, last_in_put: false, range_lies: false };
+        let run = run(&limits, dialect, size, size.max(1), &faults);
+        let bad = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count() as u64;
+        prop_assert!(run.registry.received <= size + bad * chunk, "{} bytes for {size}", run.registry.received);
+    }
+}
+
+#[test]
+fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once() {
+    let dialect = Dialect {
+        range: RangeDialect::Stuck,
+        strict: false,
+        keeps_parts: false,
+        knows_status: false,
+        largest: None,
+        no_patch: false,
+        ignores_offsets: false,
+        names_offset: true,
+        least: None,
+    };
+    let limits = Limits { chunk: 100, smallest: 16, single: false, last_in_put: true, range_lies: false };
+    let run = run(&limits, dialect, 450, 450, &[]);
+    assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
+}
