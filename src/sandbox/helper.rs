@@ -47,7 +47,8 @@ fn program() -> Result<PathBuf> {
     let copy = match COPY.get() {
         Some(copy) => copy,
         None => {
-            let copy = sealed_copy(program).context(ErrorKind::Sandbox, || format!("cannot copy `{}` into memory", program.display()))?;
+            let copy = sealed_copy(program)
+                .context(ErrorKind::Sandbox, || format!("cannot copy `{}` into memory", program.display()))?;
             COPY.get_or_init(|| copy)
         }
     };
