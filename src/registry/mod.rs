@@ -10,6 +10,7 @@ mod endpoint;
 mod environment;
 mod errors;
 mod host;
+mod login;
 mod pull;
 mod push;
 mod registries_conf;
@@ -19,7 +20,7 @@ mod tls;
 mod transport;
 mod upload;
 
-pub use auth::{Credential, CredentialSources};
+pub use auth::{Credential, CredentialSources, CredentialStore};
 pub use check::{AnonymousReport, CheckItem, CheckState};
 pub use client::{Client, ClientOptions};
 pub use environment::Environment;
