@@ -4,3 +4,4 @@ mod distribution;
 mod faults;
 mod fixture;
 mod proxy;
+mod resume;
