@@ -18,6 +18,8 @@ mod signal;
 mod source;
 mod step;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod text;
 mod warning;
 

@@ -352,4 +352,4 @@ fn trimmed(value: &str, operator: char, word: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
