@@ -232,6 +232,12 @@ impl<'a> Planner<'a> {
             let wrapped = stage.base.error_at(word, format!("`{}` is no platform", lexed.text));
             wrapped.with_hint(error.hint().unwrap_or("write it as os/architecture, such as linux/amd64"))
         };
+        if lexed.text.is_empty() {
+            return Err(stage
+                .base
+                .error_at(word, "the platform is empty once its variables are put in")
+                .with_hint("give the ARG before the first FROM a default, or pass --build-arg"));
+        }
         let platform = Platform::parse(&lexed.text).map_err(wrong)?;
         let snippet = stage.base.snippet_of(word);
         if lexed.set.len() == 1 && lexed.set.contains("TARGETPLATFORM") && lexed.unset.is_empty() {
@@ -384,5 +390,5 @@ fn check_defaults(dockerfile: &Dockerfile, predefined: &Variables, warnings: &mu
 fn read<T>(at: &Located<T>, word: &str, variables: &Variables) -> Result<Lexed> {
     let lexer = Lexer::new(at.place().escape);
     let lexed = lexer.read(word, &|name| variables.value(name).map(str::to_owned));
-    lexed.map_err(|message| at.error_at(word, message))
+    lexed.map_err(|fault| at.fault(word, fault))
 }

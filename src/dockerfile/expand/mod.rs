@@ -9,7 +9,7 @@ mod predefined;
 mod scope;
 mod variables;
 
-pub(super) use lexer::{Lexed, Lexer};
+pub(super) use lexer::{Fault, Lexed, Lexer};
 pub(super) use predefined::{is_predefined, platform_variables, proxy_variables};
 pub(super) use scope::Shared;
 pub use scope::{InheritedConfig, StageScope};

@@ -18,7 +18,7 @@ use super::super::{
     ArgDeclaration, Base, CommandLine, Expanded, InlineFile, Instruction, KeyValue, Located, Mount, Plan, Port, RunForm,
     RunInstruction, RunStep, StageIndex, Warning,
 };
-use super::{Lexed, Lexer, Variables};
+use super::{Fault, Lexed, Lexer, Variables};
 
 /// What BuildKit gives an image that has none (system.DefaultPathEnvUnix).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -157,11 +157,11 @@ impl StageScope {
     /// Expands one word.
     pub(super) fn word(&mut self, step: &Located<Instruction>, text: &str) -> Result<String> {
         let lexer = Lexer::new(step.place().escape);
-        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|message| step.error_at(text, message))
+        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|fault| step.fault(text, fault))
     }
 
     /// Reads `text` with the variables of this scope and warns of those that are not set.
-    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, String> {
+    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, Fault> {
         let lexed = lexer.read(text, &|name| self.environment.value(name).map(str::to_owned))?;
         for name in &lexed.unset {
             let declared = self.args.iter().any(|(arg, _)| arg == name) || NOT_IN_ENVIRONMENT.contains(&name.as_str());
@@ -279,7 +279,11 @@ impl StageScope {
         let mounts = self.expand_mounts(step, &run.mounts)?;
         let mut script = None;
         let argv = match &run.form {
-            RunForm::Exec(strings) if strings.is_empty() => return Err(step.error("RUN has nothing to run")),
+            RunForm::Exec(strings) if strings.is_empty() => {
+                return Err(step
+                    .error("RUN has nothing to run")
+                    .with_hint("write the program and its arguments into the brackets"));
+            }
             RunForm::Exec(strings) => strings.clone(),
             RunForm::Shell(text) => self.with_shell(text),
             RunForm::Script { name, content } => {
@@ -311,7 +315,7 @@ impl StageScope {
         let mut mounts: Vec<Mount> = Vec::new();
         for text in texts {
             let agents = mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
-            let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text);
+            let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text).map_err(|fault| fault.message);
             let scope =
                 MountScope { expand: &mut expand, resolve: &|from| shared.resolve_name(from), working_dir: &working_dir, agents };
             mounts.push(parse_mount(step.place(), text, scope)?);
@@ -326,7 +330,7 @@ impl StageScope {
             let wrong = |message: String| {
                 step.error_at(word, message).with_hint("write it as EXPOSE PORT[/tcp|/udp|/sctp], such as EXPOSE 8080")
             };
-            for port in self.lex(step, word, lexer).map_err(wrong)?.words {
+            for port in self.lex(step, word, lexer).map_err(|fault| step.fault(word, fault))?.words {
                 self.check_port(step, &port);
                 ports.extend(parse_ports(&port).map_err(wrong)?);
             }

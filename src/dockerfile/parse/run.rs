@@ -55,7 +55,7 @@ fn form(request: &mut Request<'_>) -> Result<RunForm> {
         return Ok(RunForm::Shell(std::iter::once(text).chain(parts).collect()));
     }
     Ok(match first.content.starts_with("#!") {
-        true => RunForm::Script { name: first.marker.name.clone(), content: first.text() },
+        true => RunForm::Script { name: request.file_name(&first.marker)?, content: first.text() },
         false => RunForm::Shell(first.text()),
     })
 }
