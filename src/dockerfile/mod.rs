@@ -13,6 +13,7 @@ mod mount;
 mod parse;
 mod path;
 mod plan;
+mod planner;
 mod port;
 mod signal;
 mod source;

@@ -1,4 +1,5 @@
 //! Tests against the world outside: other programs judge what mpimg does.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
 mod dockerfile;
 

@@ -72,7 +72,7 @@ impl From<String> for Fault {
 }
 
 /// The value of a variable.
-pub(in crate::dockerfile) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(in crate::dockerfile) type Lookup<'a, 'v> = &'a dyn Fn(&str) -> Option<&'v str>;
 
 impl Lexer {
     /// What one variable may hold at most: Linux hands no longer one to a program (MAX_ARG_STRLEN).
@@ -91,17 +91,17 @@ impl Lexer {
     }
 
     /// Reads `source`.
-    pub(in crate::dockerfile) fn read(self, source: &str, lookup: Lookup<'_>) -> Result<Lexed, Fault> {
+    pub(in crate::dockerfile) fn read(self, source: &str, lookup: Lookup<'_, '_>) -> Result<Lexed, Fault> {
         let mut reading = Reading { lexer: self, rest: source, lookup, depth: 0, lexed: Lexed::default() };
         let (text, words) = reading.until(None, self.keep_escapes)?;
         Ok(Lexed { text, words, ..reading.lexed })
     }
 }
 
-struct Reading<'a> {
+struct Reading<'a, 'v> {
     lexer: Lexer,
     rest: &'a str,
-    lookup: Lookup<'a>,
+    lookup: Lookup<'a, 'v>,
     depth: usize,
     lexed: Lexed,
 }
@@ -137,7 +137,7 @@ impl Words {
     }
 }
 
-impl Reading<'_> {
+impl<'v> Reading<'_, 'v> {
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
@@ -264,7 +264,7 @@ impl Reading<'_> {
         }
     }
 
-    fn value(&mut self, name: &str) -> Option<String> {
+    fn value(&mut self, name: &str) -> Option<&'v str> {
         let value = (self.lookup)(name);
         let names = if value.is_some() { &mut self.lexed.set } else { &mut self.lexed.unset };
         names.insert(name.to_owned());
@@ -295,7 +295,7 @@ impl Reading<'_> {
             let value = self.value(&name);
             return Ok(match value {
                 None if self.lexer.keep_unset => format!("${name}"),
-                value => value.unwrap_or_default(),
+                value => value.unwrap_or_default().to_owned(),
             });
         }
         self.next();
@@ -312,7 +312,7 @@ impl Reading<'_> {
                 let value = self.value(&name);
                 Ok(match value {
                     None if self.lexer.keep_unset => format!("${{{name}}}"),
-                    value => value.unwrap_or_default(),
+                    value => value.unwrap_or_default().to_owned(),
                 })
             }
             Some('/') => self.replaced(&name),
@@ -337,7 +337,7 @@ impl Reading<'_> {
             None if self.lexer.keep_unset => return Ok(format!("${{{name}/{pattern}/{replacement}}}")),
             value => value.unwrap_or_default(),
         };
-        let replaced = Pattern::parse(&pattern)?.replace(&value, &replacement, all, self.lexer.most)?;
+        let replaced = Pattern::parse(&pattern)?.replace(value, &replacement, all, self.lexer.most)?;
         replaced.ok_or_else(|| Fault::too_long(self.lexer.most))
     }
 
@@ -357,7 +357,7 @@ impl Reading<'_> {
             let colon = if colon { ":" } else { "" };
             return Ok(format!("${{{name}{colon}{operator}{word}}}"));
         }
-        let missing = value.is_none() || colon && value.as_deref() == Some("");
+        let missing = value.is_none() || colon && value == Some("");
         match operator {
             '-' if missing => Ok(word),
             '+' if missing => Ok(String::new()),
@@ -370,8 +370,8 @@ impl Reading<'_> {
                 };
                 Err(Fault::new(message, Fault::UNSET))
             }
-            '-' | '?' => Ok(value.unwrap_or_default()),
-            _ => trimmed(&value.unwrap_or_default(), operator, &word),
+            '-' | '?' => Ok(value.unwrap_or_default().to_owned()),
+            _ => trimmed(value.unwrap_or_default(), operator, &word),
         }
     }
 }

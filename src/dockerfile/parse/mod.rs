@@ -6,11 +6,14 @@ mod config;
 mod files;
 mod from;
 mod healthcheck;
+mod mount;
 mod run;
 
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result, Snippet};
+
+pub(super) use mount::{MountScope, mount_from, parse_mount};
 
 use super::source::{Located, Place};
 use super::suggest::{did_you_mean, suggest};

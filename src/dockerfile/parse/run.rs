@@ -4,11 +4,11 @@
 
 use crate::error::Result;
 
-use super::super::mount::check_mount;
 use super::super::suggest::{did_you_mean, suggest};
 use super::super::text::{FlagKind, Marker, comma_fields, parse_bool};
 use super::super::{CommandLine, Device, Network, RunForm, RunInstruction, Security};
 use super::Request;
+use super::mount::check_mount;
 
 const FLAGS: &[(&str, FlagKind)] =
     &[("mount", FlagKind::List), ("network", FlagKind::Text), ("security", FlagKind::Text), ("device", FlagKind::List)];

@@ -13,8 +13,8 @@ const VARIABLES: [(&str, &str); 8] = [
     ("STAR", "a*b?c\\d"),
 ];
 
-fn lookup(name: &str) -> Option<String> {
-    VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+fn lookup(name: &str) -> Option<&'static str> {
+    VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
 fn read(source: &str) -> Result<String, String> {
@@ -172,9 +172,8 @@ fn parts_are_replaced() {
 
 #[test]
 fn replacing_all_lets_dollar_zero_be_the_match_as_go_does() {
-    let with = |value: &'static str| {
-        Lexer::new('\\').read("${A//x/$R}", &move |name| Some(if name == "A" { "axbx" } else { value }.into()))
-    };
+    let with =
+        |value: &'static str| Lexer::new('\\').read("${A//x/$R}", &move |name| Some(if name == "A" { "axbx" } else { value }));
     assert_eq!(with("[$0]").unwrap().text, "a[x]b[x]");
     assert_eq!(with("$$").unwrap().text, "a$b$");
 }
@@ -244,7 +243,7 @@ fn nesting_and_length_have_limits() {
     let long = "x".repeat(Lexer::LONGEST_WORD / 2);
     let lexer = Lexer::new('\\');
     for source in ["$A$A$A", "\"$A$A$A\"", "${A//x/yyyy}", "${A//?/$A}"] {
-        let message = lexer.read(source, &|_| Some(long.clone())).unwrap_err().message;
+        let message = lexer.read(source, &|_| Some(long.as_str())).unwrap_err().message;
         assert_eq!(message, "the variables make this longer than 128 KiB", "{source}");
     }
 }
@@ -256,7 +255,7 @@ proptest! {
     fn reading_never_panics(source in "[$`{}:+?#%/*\\\\'\"a \\n-]{0,40}", escape in prop::sample::select(vec!['\\', '`']), flags in any::<[bool; 4]>()) {
         let [keep_quotes, keep_escapes, ignore_quotes, keep_unset] = flags;
         let lexer = Lexer { keep_quotes, keep_escapes, ignore_quotes, keep_unset, ..Lexer::new(escape) };
-        let _ = lexer.read(&source, &|name| (name == "a").then(|| "a/b".to_owned()));
+        let _ = lexer.read(&source, &|name| (name == "a").then_some("a/b"));
     }
 
     #[test]
