@@ -3,12 +3,16 @@
 
 mod buildah;
 mod context;
+mod dockerfile;
+mod image;
 mod parity;
 mod project;
 mod registry;
+mod rooms;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;
+mod store;
 mod tree;
 
 use std::path::{Path, PathBuf};

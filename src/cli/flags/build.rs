@@ -1,0 +1,140 @@
+//! What `build` and `push` have in common: how an image is built.
+//!
+//! Refuses to build; the library does.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::secret::{SecretFlag, SshFlag};
+use super::{Pair, parsed};
+use crate::build::BuildRequest;
+use crate::error::Result;
+use crate::image::Format;
+use crate::layer::Codec;
+use crate::oci::Platform;
+use crate::sandbox::IsolationMode;
+
+/// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// How an image is built.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Build options")]
+pub(crate) struct BuildFlags {
+    /// The Dockerfile [default: PATH/Dockerfile]
+    ///
+    /// Beside it, `<FILE>.dockerignore` wins over the build context's `.dockerignore`.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Build this stage, by name or number [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+
+    /// Set a build argument (ARG); without a value it comes from the environment
+    #[arg(long, value_name = "KEY[=VALUE]", value_parser = parsed::<Pair>)]
+    build_arg: Vec<Pair>,
+
+    /// Add a label to the image
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parsed::<Pair>)]
+    label: Vec<Pair>,
+
+    /// Add an annotation to the image's manifest
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parsed::<Pair>)]
+    annotation: Vec<Pair>,
+
+    /// What the image runs on: OS/ARCHITECTURE[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true,
+        default_value = "linux/amd64", value_parser = parsed::<Platform>)]
+    platform: Platform,
+
+    /// Do every step again: neither read nor trust the build cache
+    #[arg(long)]
+    no_cache: bool,
+
+    /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none
+    ///
+    /// The level changes the digest. Docker before 23 and some registries do not read zstd.
+    #[arg(long, value_name = "CODEC", default_value = "gzip:3", value_parser = parsed::<Codec>)]
+    compression: Codec,
+
+    /// Whose manifest format to write; `docker` is for registries that refuse OCI's
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatFlag::Oci)]
+    format: FormatFlag,
+
+    /// Let RUN see a secret: id=ID,src=FILE or id=ID,env=NAME; it never enters the image
+    ///
+    /// The Dockerfile asks for it with `RUN --mount=type=secret,id=ID`. At most 500 KiB.
+    #[arg(long, value_name = "SECRET", value_parser = parsed::<SecretFlag>)]
+    secret: Vec<SecretFlag>,
+
+    /// Let RUN use an SSH agent: `default` (the one of SSH_AUTH_SOCK) or ID=SOCKET
+    #[arg(long, value_name = "ID[=SOCKET]", value_parser = parsed::<SshFlag>)]
+    ssh: Vec<SshFlag>,
+
+    /// How RUN is isolated: auto, root, userns, single or chroot
+    ///
+    /// `auto` takes the best that this machine gives; `mpimg doctor` shows which and why. `chroot` is no security boundary.
+    #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
+    isolation: IsolationMode,
+
+    /// Let this file of the build context enter the image although it looks like a secret
+    ///
+    /// Without it, `connections.json`, private keys, `.env` and cloud credentials stop the build of an SDK project.
+    #[arg(long, value_name = "PATH")]
+    allow_secret_file: Vec<String>,
+
+    /// How many threads compress a layer [default: one a core]
+    #[arg(long, value_name = "N", hide = true)]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Whose manifest format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatFlag {
+    /// The Open Container Initiative's image manifest
+    Oci,
+    /// Docker's image manifest, schema 2
+    Docker,
+}
+
+impl BuildFlags {
+    /// The platform.
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// The Dockerfile of a build of `context`.
+    pub(crate) fn dockerfile(&self, context: &Path) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| context.join("Dockerfile"))
+    }
+
+    /// What the library is asked to build. Reads secrets, and the environment.
+    pub(crate) fn request(self, context: &Path) -> Result<BuildRequest> {
+        let mut request = BuildRequest::new(context);
+        request.dockerfile = self.file;
+        request.target = self.target;
+        request.build_args = Pair::build_args(self.build_arg, |name| std::env::var(name).ok());
+        request.labels = Pair::labels(self.label);
+        request.annotations = Pair::labels(self.annotation);
+        request.platform = self.platform;
+        request.format = match self.format {
+            FormatFlag::Oci => Format::Oci,
+            FormatFlag::Docker => Format::Docker,
+        };
+        request.codec = self.compression;
+        if let Some(threads) = self.threads {
+            request.threads = threads.get();
+        }
+        request.no_cache = self.no_cache;
+        request.source_date_epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|epoch| !epoch.is_empty());
+        request.allowed_secret_files = self.allow_secret_file;
+        request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;
+        request.ssh = self.ssh.into_iter().map(SshFlag::find).collect::<Result<_>>()?;
+        request.isolation = self.isolation;
+        let both_spellings = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+        request.proxies = both_spellings.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+        Ok(request)
+    }
+}

@@ -1,0 +1,97 @@
+//! How registries are reached, and who asks.
+//!
+//! Refuses to show a password, and to take one from a terminal that echoes it.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::prompt;
+use crate::cli::terminal::Terminal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::{Client, ClientOptions, Credential};
+use crate::store::Store;
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Registry options")]
+pub(crate) struct ConnectionFlags {
+    /// Trust the certificate authorities of this PEM file, too
+    #[arg(long, value_name = "FILE")]
+    ca_file: Vec<PathBuf>,
+
+    /// Reach this registry by plain HTTP, or with a certificate that does not verify
+    ///
+    /// Loopback addresses need no flag. `registries.conf` can say the same with `insecure = true`.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    insecure_registry: Vec<String>,
+
+    /// Ask this mirror before Docker Hub
+    #[arg(long, value_name = "HOST[:PORT][/PATH]")]
+    registry_mirror: Vec<String>,
+}
+
+impl ConnectionFlags {
+    /// The client of this command. Uploads that are cut off are taken up again from `store`.
+    pub(crate) fn client(self, terminal: &Terminal, store: Option<&Store>, explicit: Option<(String, Credential)>) -> Result<Client> {
+        let mut options = ClientOptions {
+            ca_files: self.ca_file,
+            insecure: self.insecure_registry,
+            mirrors: self.registry_mirror,
+            progress: terminal.progress().clone(),
+            state_dir: store.map(|store| store.root().join("uploads")),
+            cancel: terminal.interrupt().token().clone(),
+            ..ClientOptions::default()
+        };
+        options.credentials.explicit.extend(explicit);
+        Client::new(options)
+    }
+}
+
+/// Who asks the registry that is pushed to.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Registry options")]
+pub(crate) struct LoginFlags {
+    /// Log in under this name [default: what docker or podman have stored, see `mpimg login`]
+    #[arg(long, value_name = "NAME")]
+    registry_username: Option<String>,
+
+    /// The password or access token; other users of this machine can see it while mpimg runs
+    #[arg(long, value_name = "PASSWORD", requires = "registry_username", conflicts_with = "registry_password_stdin")]
+    registry_password: Option<String>,
+
+    /// Read the password or access token from standard input
+    #[arg(long, requires = "registry_username")]
+    registry_password_stdin: bool,
+}
+
+impl LoginFlags {
+    /// The credential for `registry`, if the flags name one. Asks for the password where it is missing.
+    pub(crate) fn credential(self, terminal: &Terminal, registry: &str) -> Result<Option<(String, Credential)>> {
+        let Some(username) = self.registry_username else { return Ok(None) };
+        let password = match self.registry_password {
+            Some(password) => {
+                let hint = "use `--registry-password-stdin`, or log in once with `mpimg login`";
+                terminal.progress().warn("a password on the command line can be seen by other users of this machine", Some(hint));
+                password
+            }
+            None if self.registry_password_stdin => read_password()?,
+            None => prompt::password(terminal, registry, "`--registry-password-stdin`")?,
+        };
+        Ok(Some((registry.to_owned(), Credential::Basic { username, password })))
+    }
+}
+
+/// The first line of standard input: what `echo` and password managers write ends with a line feed that is not the password's.
+pub(crate) fn read_password() -> Result<String> {
+    let mut password = String::new();
+    let read = std::io::stdin().lock().take(64 * 1024).read_to_string(&mut password);
+    read.map_err(|error| Error::new(ErrorKind::Io, "cannot read the password from standard input").with_source(error))?;
+    let password = password.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "the password on standard input is empty")
+            .with_hint("pipe it in: `mpimg … --password-stdin < FILE`"));
+    }
+    Ok(password.to_owned())
+}

@@ -1,0 +1,31 @@
+//! Flags that several commands share, and how their values are read.
+//!
+//! Refuses to act on them: commands do.
+
+mod build;
+mod connection;
+mod global;
+mod pair;
+mod secret;
+
+use std::str::FromStr;
+
+pub(super) use build::BuildFlags;
+pub(super) use connection::{ConnectionFlags, LoginFlags};
+pub(super) use global::{Global, ProgressMode};
+pub(super) use pair::Pair;
+
+use crate::error::Error;
+
+/// Reads a flag's value with the library's own parser. Clap repeats the value and the flag; what is left to say is the remedy.
+pub(super) fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| explained(&error))
+}
+
+/// What is wrong and what to write instead, in one line.
+fn explained(error: &Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,99 @@
+//! Ctrl-C and SIGTERM: the first one lets the work clean up, the second ends at once.
+//!
+//! Refuses to end a process that has something mounted, running or half-sent before it was asked twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use super::progress::Display;
+use crate::sandbox::Cancel;
+
+/// Shells report a process that a signal ended as this plus the signal's number.
+const SIGNALLED: u8 = 128;
+
+/// What a signal switches off, and which one came.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Interrupt {
+    build: Cancel,
+    network: CancellationToken,
+    signal: Arc<AtomicU8>,
+}
+
+impl Interrupt {
+    /// The build's switch.
+    pub(super) fn build(&self) -> &Cancel {
+        &self.build
+    }
+
+    /// The switch of everything on the network.
+    pub(super) fn token(&self) -> &CancellationToken {
+        &self.network
+    }
+
+    /// The exit code of a process that was told to end: 130 after Ctrl-C, 143 after SIGTERM.
+    pub(super) fn exit_code(&self) -> Option<u8> {
+        match self.signal.load(Ordering::Acquire) {
+            0 => None,
+            signal => Some(SIGNALLED + signal),
+        }
+    }
+
+    /// From now on signals are handled here. Must be called on the runtime.
+    pub(super) fn listen(&self, display: &Display) {
+        let (this, display) = (self.clone(), display.clone());
+        tokio::spawn(async move {
+            let Ok(mut signals) = Signals::new() else { return };
+            let first = signals.next().await;
+            this.signal.store(first, Ordering::Release);
+            this.build.cancel();
+            this.network.cancel();
+            display.print("interrupted: stopping; again to end at once");
+            let second = signals.next().await;
+            display.end();
+            #[expect(clippy::exit, reason = "the user asked twice, and what is under way may not end by itself")]
+            std::process::exit((SIGNALLED + second).into());
+        });
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next signal.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> u8 {
+        // Without a console there is no Ctrl-C to wait for.
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 2,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Progress on a terminal: a line a running task, with a bar for transfers and the last lines that RUN printed below its step;
+//! a finished task becomes a line that stays.
+//!
+//! Refuses to flicker: what takes less than a tenth of a second is never drawn as running.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use console::{Term, truncate_str};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::lines::{Lines, one_line};
+use super::log::Log;
+use super::{Manner, Screen, shown_time};
+use crate::cli::message::draw_warning;
+use crate::cli::size::Size;
+use crate::progress::{Event, Outcome, Reporter, TaskId, TaskKind};
+
+/// How often running tasks are drawn again; also the age at which they are first drawn.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many lines of a RUN step's output are shown below it.
+const WINDOW: usize = 6;
+
+/// A finished task of another kind than a step gets a line only if it took this long.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
+/// Terminals with fewer columns get shorter bars.
+const NARROW: usize = 72;
+
+/// Progress on a terminal.
+pub(super) struct Bars {
+    shared: Arc<Shared>,
+    ticker: Once,
+}
+
+struct Shared {
+    multi: MultiProgress,
+    manner: Manner,
+    width: fn() -> usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: BTreeMap<TaskId, Running>,
+    ended: bool,
+}
+
+struct Running {
+    kind: TaskKind,
+    name: String,
+    started: Instant,
+    done: u64,
+    total: Option<u64>,
+    bar: Option<ProgressBar>,
+    window: Option<ProgressBar>,
+    recent: VecDeque<String>,
+    lines: Lines,
+    log: Log,
+    printed: bool,
+}
+
+impl Bars {
+    pub(super) fn new(manner: Manner) -> Self {
+        Self::on(ProgressDrawTarget::stderr(), || Term::stderr().size_checked().map_or(80, |(_, columns)| columns.into()), manner)
+    }
+
+    fn on(target: ProgressDrawTarget, width: fn() -> usize, manner: Manner) -> Self {
+        let multi = MultiProgress::with_draw_target(target);
+        Self { shared: Arc::new(Shared { multi, manner, width, state: Mutex::default() }), ticker: Once::new() }
+    }
+
+    /// Draws running tasks now and then, until there is nothing to draw for.
+    fn start_ticker(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        let tick = move |shared: &Weak<Shared>| shared.upgrade().is_some_and(|shared| shared.tick());
+        self.ticker.call_once(|| {
+            std::thread::spawn(move || {
+                while tick(&shared) {
+                    std::thread::sleep(TICK);
+                }
+            });
+        });
+    }
+}
+
+impl Reporter for Bars {
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Started { .. }) {
+            self.start_ticker();
+        }
+        self.shared.event(event);
+    }
+}
+
+impl Screen for Bars {
+    fn print(&self, message: &str) {
+        let _drawing = self.shared.lock();
+        self.shared.print(message);
+    }
+
+    fn end(&self) {
+        let mut state = self.shared.lock();
+        state.ended = true;
+        for running in std::mem::take(&mut state.tasks).into_values() {
+            running.clear();
+        }
+        // What cannot be drawn cannot be reported either.
+        let _ = self.shared.multi.clear();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn print(&self, message: &str) {
+        let _ = self.multi.println(message);
+    }
+
+    fn tick(&self) -> bool {
+        let mut state = self.lock();
+        for running in state.tasks.values_mut().filter(|running| running.started.elapsed() >= TICK) {
+            self.draw(running);
+        }
+        !state.ended
+    }
+
+    fn draw(&self, running: &mut Running) {
+        let width = (self.width)();
+        let bar = running.bar.get_or_insert_with(|| {
+            let bar = running.total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+            let bar = self.multi.add(bar.with_elapsed(running.started.elapsed()).with_message(running.name.clone()));
+            bar.set_style(style(running.kind, running.total.is_some(), width));
+            bar
+        });
+        bar.set_position(running.done);
+        bar.tick();
+        if running.recent.is_empty() {
+            return;
+        }
+        let line = |line: &String| self.manner.theme.faint(truncate_str(&format!("    {line}"), width, "…")).to_string();
+        let text: Vec<String> = running.recent.iter().map(line).collect();
+        let window = running.window.get_or_insert_with(|| {
+            let window = self.multi.insert_after(bar, ProgressBar::no_length());
+            window.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            window
+        });
+        window.set_message(text.join("\n"));
+    }
+
+    fn event(&self, event: Event<'_>) {
+        let mut state = self.lock();
+        match event {
+            Event::Started { task, kind, name, total } => {
+                state.tasks.insert(task, Running::new(kind, one_line(name), total));
+            }
+            Event::Progress { task, done, total } => {
+                let Some(running) = state.tasks.get_mut(&task) else { return };
+                let newly_known = running.total.is_none() && total.is_some();
+                (running.done, running.total) = (done, total);
+                if let (Some(bar), Some(total)) = (&running.bar, total) {
+                    bar.set_length(total);
+                    if newly_known {
+                        bar.set_style(style(running.kind, true, (self.width)()));
+                    }
+                }
+            }
+            Event::Output { task, bytes } => {
+                if let Some(running) = state.tasks.get_mut(&task) {
+                    running.output(bytes);
+                }
+            }
+            Event::Retry { task, reason, attempt, delay } => {
+                let name = state.tasks.get(&task).map_or("", |running| running.name.as_str());
+                let again = self.manner.theme.warning("again");
+                self.print(&format!("{} {name}: {reason}; {again} in {} (try {attempt})", again_sign(), shown_time(delay)));
+            }
+            Event::Finished { task, outcome } => {
+                if let Some(running) = state.tasks.remove(&task) {
+                    self.finished(running, outcome);
+                }
+            }
+            Event::Warning { message, hint } => self.print(&draw_warning(message, hint, self.manner.theme)),
+            Event::Note { message } if self.manner.verbose => self.print(&format!("note: {message}")),
+            Event::Note { .. } => {}
+        }
+    }
+
+    fn finished(&self, running: Running, outcome: Outcome) {
+        running.clear();
+        let Running { kind, name, started, done, log, printed, .. } = running;
+        let (elapsed, theme) = (started.elapsed(), self.manner.theme);
+        let worth_a_line = kind == TaskKind::Step || outcome == Outcome::Failed || elapsed >= WORTH_A_LINE || self.manner.verbose;
+        if !worth_a_line {
+            return;
+        }
+        let sign = match outcome {
+            Outcome::Failed => theme.bad("✗"),
+            _ => theme.good("✓"),
+        };
+        let remark = match outcome {
+            Outcome::Cached if kind == TaskKind::Step => "cached".to_owned(),
+            Outcome::Cached => "was there already".to_owned(),
+            _ if done > 0 && kind != TaskKind::Step => format!("{} in {}", Size(done), shown_time(elapsed)),
+            _ => shown_time(elapsed),
+        };
+        let room = (self.width)().saturating_sub(remark.chars().count() + 5).max(10);
+        self.print(&format!("{sign} {}  {}", truncate_str(&name, room, "…"), theme.faint(remark)));
+        if outcome == Outcome::Failed && printed {
+            log.pages(|lines| self.print(&lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")));
+        }
+    }
+}
+
+impl Running {
+    fn new(kind: TaskKind, name: String, total: Option<u64>) -> Self {
+        Self {
+            kind,
+            name,
+            started: Instant::now(),
+            done: 0,
+            total,
+            bar: None,
+            window: None,
+            recent: VecDeque::new(),
+            lines: Lines::default(),
+            log: Log::default(),
+            printed: false,
+        }
+    }
+
+    fn output(&mut self, bytes: &[u8]) {
+        self.printed = true;
+        self.log.push(bytes);
+        let recent = &mut self.recent;
+        self.lines.push(bytes, |line| {
+            if recent.len() == WINDOW {
+                recent.pop_front();
+            }
+            recent.push_back(line.to_owned());
+        });
+    }
+
+    fn clear(&self) {
+        for bar in self.window.iter().chain(&self.bar) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn again_sign() -> &'static str {
+    "↻"
+}
+
+/// How a running task is drawn. Templates are tested: none of them is wrong.
+fn style(kind: TaskKind, known: bool, width: usize) -> ProgressStyle {
+    let template = match (kind, known) {
+        (TaskKind::Step | TaskKind::Work, false) => "{spinner} {wide_msg} {elapsed}",
+        (_, false) if width < NARROW => "{spinner} {wide_msg} {decimal_bytes}",
+        (_, false) => "{spinner} {wide_msg} {decimal_bytes} {decimal_bytes_per_sec}",
+        (_, true) if width < NARROW => "{spinner} {wide_msg} {percent:>3}% {eta}",
+        (_, true) => "{spinner} {msg:28!} {bar:20} {decimal_bytes:>10}/{decimal_total_bytes:10} {decimal_bytes_per_sec:>12} {eta:>4}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ").progress_chars("━╸─")
+}

@@ -1,0 +1,48 @@
+//! No progress: warnings, and the whole output of a step that failed.
+//!
+//! Refuses everything else.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::log::Log;
+use super::{Manner, Screen, write_line};
+use crate::cli::message::draw_warning;
+use crate::progress::{Event, Outcome, Reporter, TaskId};
+
+/// Says nothing unless something is wrong.
+pub(super) struct Silent {
+    manner: Manner,
+    logs: Mutex<HashMap<TaskId, Log>>,
+}
+
+impl Silent {
+    pub(super) fn new(manner: Manner) -> Self {
+        Self { manner, logs: Mutex::default() }
+    }
+}
+
+impl Reporter for Silent {
+    fn event(&self, event: Event<'_>) {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Output { task, bytes } => logs.entry(task).or_default().push(bytes),
+            Event::Finished { task, outcome } => {
+                if let Some(log) = logs.remove(&task).filter(|_| outcome == Outcome::Failed) {
+                    log.pages(|lines| lines.iter().for_each(|line| write_line(line)));
+                }
+            }
+            Event::Warning { message, hint } => write_line(&draw_warning(message, hint, self.manner.theme)),
+            Event::Note { message } if self.manner.verbose => write_line(&format!("note: {message}")),
+            _ => {}
+        }
+    }
+}
+
+impl Screen for Silent {
+    fn print(&self, message: &str) {
+        write_line(message);
+    }
+
+    fn end(&self) {}
+}

@@ -1,0 +1,62 @@
+//! Questions to whoever sits at the terminal.
+//!
+//! Refuses to ask where nobody can answer: then the error says which flag gives the answer.
+
+use inquire::validator::{ErrorMessage, Validation};
+use inquire::{InquireError, Password, PasswordDisplayMode, Text, ui::RenderConfig};
+
+use super::terminal::Terminal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::project::ContainerRepository;
+
+/// Asks for a password, which is not shown. `flag` is how it can be given without a terminal.
+pub(super) fn password(terminal: &Terminal, registry: &str, flag: &str) -> Result<String> {
+    if !terminal.can_ask() {
+        return Err(Error::new(ErrorKind::Usage, format!("no password for `{registry}` was given, and nobody can be asked"))
+            .with_hint(format!("pipe it in with {flag}")));
+    }
+    let prompt = Password::new(&format!("Password for {registry}:"))
+        .with_display_mode(PasswordDisplayMode::Hidden)
+        .without_confirmation()
+        .with_render_config(colours(terminal))
+        .prompt();
+    prompt.map_err(refused)
+}
+
+/// Asks for a user name.
+pub(super) fn username(terminal: &Terminal, registry: &str) -> Result<String> {
+    if !terminal.can_ask() {
+        return Err(Error::new(ErrorKind::Usage, format!("no user name for `{registry}` was given, and nobody can be asked"))
+            .with_hint("give it with `--username`"));
+    }
+    let prompt = Text::new(&format!("User name for {registry}:")).with_render_config(colours(terminal));
+    prompt.with_validator(inquire::required!("a user name is needed")).prompt().map_err(refused)
+}
+
+/// Asks where the adapter's image is to be kept, until the answer passes the SDK's check.
+pub(super) fn repository(terminal: &Terminal, default: Option<&str>) -> Result<ContainerRepository> {
+    let valid = |text: &str| {
+        Ok(match ContainerRepository::parse(text.trim()) {
+            Ok(_) => Validation::Valid,
+            Err(error) => Validation::Invalid(ErrorMessage::Custom(error.to_string())),
+        })
+    };
+    let help = "HOST[:PORT]/PATH without a tag, such as harbor.example.com/project/adapter; NAMESPACE/NAME is Docker Hub";
+    let mut prompt = Text::new("Container repository:").with_help_message(help).with_validator(valid);
+    prompt.initial_value = default;
+    let answer = prompt.with_render_config(colours(terminal)).prompt().map_err(refused)?;
+    ContainerRepository::parse(answer.trim())
+}
+
+fn colours(terminal: &Terminal) -> RenderConfig<'static> {
+    if terminal.error_theme().enabled() { RenderConfig::default_colored() } else { RenderConfig::empty() }
+}
+
+fn refused(error: InquireError) -> Error {
+    match error {
+        InquireError::OperationCanceled | InquireError::OperationInterrupted => {
+            Error::new(ErrorKind::Interrupted, "the question was not answered")
+        }
+        error => Error::new(ErrorKind::Io, "cannot ask on this terminal").with_source(error),
+    }
+}

@@ -1,0 +1,149 @@
+//! What a command knows of the world it prints to: results on standard output, everything else on standard error.
+//!
+//! Refuses to mix them: with `--json` standard output holds one object and nothing else.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::flags::{Global, ProgressMode};
+use super::interrupt::Interrupt;
+use super::message::{draw_error, draw_warning, error_json};
+use super::progress::{Display, Manner, Style};
+use super::style::Theme;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+
+/// The result of a command in its three forms.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// For people; each line with its line feed.
+    pub(super) text: String,
+    /// With `--quiet`.
+    pub(super) quiet: String,
+    /// With `--json`.
+    pub(super) json: Value,
+}
+
+/// Standard output and standard error of one command.
+pub(super) struct Terminal {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    output: Theme,
+    display: Display,
+    interrupt: Interrupt,
+    errors: Theme,
+}
+
+impl Terminal {
+    pub(super) fn new(global: &Global) -> Self {
+        let errors = Theme::new(global.color, io::stderr().is_terminal());
+        let manner = Manner { theme: errors, verbose: global.verbose > 0 };
+        let interactive = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
+        let style = match global.progress {
+            _ if global.quiet => Style::Silent,
+            ProgressMode::None => Style::Silent,
+            ProgressMode::Auto if interactive && !in_ci => Style::Bars,
+            ProgressMode::Auto | ProgressMode::Plain => Style::Plain,
+        };
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose > 0,
+            output: Theme::new(global.color, io::stdout().is_terminal()),
+            display: Display::new(style, manner),
+            interrupt: Interrupt::default(),
+            errors,
+        }
+    }
+
+    /// Where the library reports to.
+    pub(super) fn progress(&self) -> &Progress {
+        self.display.progress()
+    }
+
+    /// What Ctrl-C switches off.
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// From now on Ctrl-C lets the work clean up. To be called once nobody waits at a prompt any more.
+    pub(super) fn handle_signals(&self) {
+        self.interrupt.listen(&self.display);
+    }
+
+    pub(super) fn verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Colours of standard output.
+    pub(super) fn theme(&self) -> Theme {
+        self.output
+    }
+
+    /// Whether somebody sits there and can be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// A line on standard error, not shown with `--quiet`.
+    pub(super) fn say(&self, message: &str) {
+        if !self.quiet {
+            self.display.print(message);
+        }
+    }
+
+    /// Colours of standard error.
+    pub(super) fn error_theme(&self) -> Theme {
+        self.errors
+    }
+
+    /// A warning on standard error.
+    pub(super) fn warn(&self, message: &str, hint: Option<&str>) {
+        self.display.print(&draw_warning(message, hint, self.errors));
+    }
+
+    /// The command's result on standard output.
+    pub(super) fn answer(&self, answer: &Answer) -> Result<()> {
+        self.display.end();
+        let text = match (self.json, self.quiet) {
+            (true, _) => format!("{}\n", answer.json),
+            (false, true) => answer.quiet.clone(),
+            (false, false) => answer.text.clone(),
+        };
+        write_output(text.as_bytes())
+    }
+
+    /// Shows an error, and tells the exit code.
+    pub(super) fn fail(&self, error: &Error) -> ExitCode {
+        self.display.end();
+        if self.json {
+            // Standard output is gone: nobody is left to be told.
+            let _ = write_output(format!("{}\n", error_json(error)).as_bytes());
+        } else {
+            let width = console::Term::stderr().size_checked().map(|(_, columns)| columns.into());
+            let _ = io::stderr().lock().write_all(draw_error(error, self.errors, width).as_bytes());
+        }
+        match (self.interrupt.exit_code(), error.kind()) {
+            (Some(code), _) => code.into(),
+            // Ctrl-C at a prompt is a key, not a signal.
+            (None, ErrorKind::Interrupted) => 130.into(),
+            (None, ErrorKind::Usage) => 2.into(),
+            (None, _) => 1.into(),
+        }
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+pub(super) fn write_output(bytes: &[u8]) -> Result<()> {
+    let mut output = io::stdout().lock();
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Io, "cannot write to standard output").with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
