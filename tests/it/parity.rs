@@ -151,3 +151,103 @@ fn config_differences(ours: &Map<String, Value>, theirs: &Map<String, Value>) ->
         .map(|field| format!("config {field}\n  mpimg  : {}\n  buildah: {}", show(ours.get(*field)), show(theirs.get(*field))))
         .collect()
 }
+
+/// Builds the context with mpimg: an OCI layout with the tag `built`.
+fn build_with_mpimg(case: &Case, flags: &[&str]) -> PathBuf {
+    use mpimg::build::{BuildRequest, Builder};
+    use mpimg::image::Transport;
+    mpimg::sandbox::set_helper(env!("CARGO_BIN_EXE_mpimg").into());
+    let store = mpimg::store::Store::open(case.folder.path().join("store")).unwrap();
+    let client = crate::registry::fixture::client(crate::registry::fixture::options());
+    let platform = mpimg::oci::Platform::default();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _guard = runtime.enter();
+    let base = Transport::parse(&format!("oci:{}:base", judges().join("base").display())).unwrap();
+    let base = base.read(&store, &platform, None).unwrap();
+    runtime.block_on(Transport::parse(BASE).unwrap().write(&store, &base)).unwrap();
+    let mut request = BuildRequest::new(case.context());
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        let value = flags.next().unwrap();
+        match *flag {
+            "--build-arg" => {
+                let (name, value) = value.split_once('=').unwrap();
+                request.build_args.insert(name.into(), value.into());
+            }
+            "--target" => request.target = Some((*value).to_owned()),
+            _ => panic!("{flag}"),
+        }
+    }
+    let builder = Builder::new(store.clone(), client, mpimg::progress::Progress::default());
+    let image = builder.build(&request, None).unwrap_or_else(|error| {
+        let mut text = format!("{error}");
+        let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text += &format!("\n  caused by: {inner}");
+            cause = inner.source();
+        }
+        panic!("mpimg: {text}")
+    });
+    let layout = case.folder.path().join("layout");
+    runtime.block_on(Transport::parse(&format!("oci:{}:built", layout.display())).unwrap().write(&store, &image)).unwrap();
+    layout
+}
+
+macro_rules! fixtures {
+    ($($test:ident $folder:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            compare($folder);
+        })*
+
+        #[test]
+        fn every_fixture_has_a_test() {
+            let listed: BTreeSet<String> = [$($folder),*].into_iter().map(str::to_owned).collect();
+            let found = fixtures().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            assert_eq!(found.collect::<BTreeSet<String>>(), listed);
+        }
+    };
+}
+
+fixtures! {
+    add_archives "add-archives",
+    add_archives_over_links "add-archives-over-links",
+    add_zstd "add-zstd",
+    chmod "chmod",
+    chmod_symbolic "chmod-symbolic",
+    chown "chown",
+    config "config",
+    config_cmd_reset "config-cmd-reset",
+    config_health_none "config-health-none",
+    config_shell "config-shell",
+    copy_exclude "copy-exclude",
+    copy_files "copy-files",
+    copy_folders "copy-folders",
+    copy_from "copy-from",
+    copy_heredoc "copy-heredoc",
+    copy_link "copy-link",
+    copy_links "copy-links",
+    copy_over_links "copy-over-links",
+    copy_over_links_merge "copy-over-links-merge",
+    copy_parents "copy-parents",
+    dockerignore "dockerignore",
+    dockerignore_invert "dockerignore-invert",
+    dockerignore_own "dockerignore-own",
+    env_arg "env-arg",
+    expansion "expansion",
+    onbuild "onbuild",
+    run_copy_mixed "run-copy-mixed",
+    run_environment "run-environment",
+    run_files "run-files",
+    run_heredoc "run-heredoc",
+    run_links "run-links",
+    run_mounts "run-mounts",
+    run_replace "run-replace",
+    run_special "run-special",
+    run_users "run-users",
+    scratch "scratch",
+    stages "stages",
+    stages_target "stages-target",
+    workdir "workdir",
+    workdir_user "workdir-user",
+}

@@ -2,6 +2,6 @@
 
 mod distribution;
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod proxy;
 mod resume;
