@@ -28,3 +28,11 @@ pub(crate) fn judge_path(program: &str) -> PathBuf {
 pub(crate) fn judge(program: &str) -> Command {
     Command::new(judge_path(program))
 }
+
+/// Runs a command to its end; what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
