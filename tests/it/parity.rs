@@ -1,0 +1,153 @@
+//! Images built by mpimg equal those that buildah builds from the same Dockerfile: files, owners, modes, links, configuration.
+//!
+//! Each folder of fixtures/dockerfiles is a build context. `prepare.sh` in it, if there, makes what git cannot keep (modes, links,
+//! archives) and runs in a copy of the folder. Where Debian's buildah does not know an instruction of today's BuildKit, the
+//! folder has an `expected.txt` instead, written from BuildKit's documentation: the changes to the base image and the configuration.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use crate::buildah::Buildah;
+use crate::tree::{Tree, config_of_layout};
+use crate::{judge, judges};
+
+/// The image that fixtures name in FROM.
+const BASE: &str = "fixture-base:1";
+
+/// What buildah leaves in an image though no instruction asked for it.
+const HARMLESS_PATHS: &[&str] = &[];
+
+/// What the configurations are compared by.
+const CONFIG: &[&str] = &[
+    "User",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "WorkingDir",
+    "ExposedPorts",
+    "Volumes",
+    "Labels",
+    "StopSignal",
+    "Healthcheck",
+    "Shell",
+    "OnBuild",
+];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dockerfiles")
+}
+
+/// A copy of a fixture's folder, prepared: the build context, without what is not part of it.
+struct Case {
+    folder: TempDir,
+    expected: Option<String>,
+}
+
+impl Case {
+    fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let context = folder.path().join("context");
+        let copied = judge("cp").arg("-a").arg(fixtures().join(name)).arg(&context).status().unwrap();
+        assert!(copied.success());
+        // A clone's modes depend on the umask of whoever cloned.
+        assert!(judge("chmod").args(["-R", "u=rwX,go=rX"]).arg(&context).status().unwrap().success());
+        assert!(judge("chown").args(["-R", "0:0"]).arg(&context).status().unwrap().success());
+        let script = context.join("prepare.sh");
+        if script.exists() {
+            let output = judge("bash").args(["-euc", "umask 022; . ./prepare.sh"]).current_dir(&context).output().unwrap();
+            assert!(output.status.success(), "{name}/prepare.sh: {}", String::from_utf8_lossy(&output.stderr));
+            std::fs::remove_file(&script).unwrap();
+        }
+        let expected = std::fs::read_to_string(context.join("expected.txt")).ok();
+        if expected.is_some() {
+            std::fs::remove_file(context.join("expected.txt")).unwrap();
+        }
+        Self { folder, expected }
+    }
+
+    fn context(&self) -> PathBuf {
+        self.folder.path().join("context")
+    }
+
+    /// Flags for the build: a line of the Dockerfile that begins with `# flags:`.
+    fn flags(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.context().join("Dockerfile")).unwrap();
+        let flags = text.lines().filter_map(|line| line.strip_prefix("# flags:"));
+        flags.flat_map(str::split_whitespace).map(str::to_owned).collect()
+    }
+}
+
+/// Builds the fixture with mpimg and holds it against its judge.
+fn compare(name: &str) {
+    let case = Case::new(name);
+    let flags = case.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let layout = build_with_mpimg(&case, &flags);
+    let tree = Tree::of_layout(&layout, "built");
+    let config = comparable(config_of_layout(&layout, "built")["config"].take());
+    let mut differences = match &case.expected {
+        Some(expected) => {
+            let base = Tree::of_layout(&judges().join("base"), "base");
+            let base = if from_scratch(&case) { Tree::default() } else { base };
+            let mut found = tree.changes_since(&base);
+            found.retain(|line| !line.starts_with("/ "));
+            found.push(format!("config {}", Value::Object(config)));
+            difference_of_lines(expected, &found)
+        }
+        None => {
+            let buildah = Buildah::new();
+            buildah.load(&judges().join("base"), "base", BASE);
+            let (expected_config, expected_layout) = buildah.build(&case.context(), &flags);
+            let expected = Tree::of_layout(&expected_layout, "built").without(HARMLESS_PATHS);
+            let mut differences = tree.without(HARMLESS_PATHS).differences("mpimg  ", &expected, "buildah");
+            differences.extend(config_differences(&config, &comparable(expected_config)));
+            differences
+        }
+    };
+    differences.insert(0, format!("{name}: {} differences", differences.len()));
+    assert!(differences.len() == 1, "{}", differences.join("\n"));
+}
+
+fn from_scratch(case: &Case) -> bool {
+    std::fs::read_to_string(case.context().join("Dockerfile")).unwrap().lines().any(|line| line == "FROM scratch")
+}
+
+fn difference_of_lines(expected: &str, found: &[String]) -> Vec<String> {
+    let expected: BTreeSet<&str> = expected.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    let missing = expected.difference(&found).map(|line| format!("expected, not found: {line}"));
+    missing.chain(found.difference(&expected).map(|line| format!("found, not expected: {line}"))).collect()
+}
+
+/// The compared fields; an empty one is one that is not there.
+fn comparable(config: Value) -> Map<String, Value> {
+    let Value::Object(fields) = config else { return Map::new() };
+    let mut fields: Map<String, Value> = fields.into_iter().filter(|(name, _)| CONFIG.contains(&name.as_str())).collect();
+    if let Some(Value::Object(labels)) = fields.get_mut("Labels") {
+        // buildah's own signature.
+        labels.remove("io.buildah.version");
+    }
+    if let Some(Value::Object(check)) = fields.get_mut("Healthcheck") {
+        // 0 means inherited, as does an absent value.
+        check.retain(|_, value| *value != Value::from(0) && !value.is_null());
+    }
+    fields.retain(|_, value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(items) => !items.is_empty(),
+        _ => true,
+    });
+    fields
+}
+
+fn config_differences(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Vec<String> {
+    let show = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
+    let different = CONFIG.iter().filter(|field| ours.get(**field) != theirs.get(**field));
+    different
+        .map(|field| format!("config {field}\n  mpimg  : {}\n  buildah: {}", show(ours.get(*field)), show(theirs.get(*field))))
+        .collect()
+}
