@@ -11,17 +11,17 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use oci_spec::distribution::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
+use super::body::{announced_length, break_off, count, end_with, truncate};
 use super::connection::{Cut, Peer};
 use super::gate::{Access, Need};
 use super::refusal::Refusal;
 use super::route::Route;
-use super::{Answer, App, Fault, RequestInfo, Served, blobs, discovery, manifests, uploads};
+use super::{App, Fault, RequestInfo, Served, blobs, discovery, manifests, uploads};
 
 /// How much of an unwanted body is read before the refusal is sent: a client that is still sending does not read it.
 const DRAIN: u64 = 64 * 1024 * 1024;
@@ -102,7 +102,7 @@ pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): Co
     };
     let exchange = Exchange { parts, length, body: Some(count(body, received.clone())) };
     let response = tokio::select! {
-        response = carry_out(app, exchange, fault, &peer.cut) => response,
+        response = carry_out(app, exchange, fault, &peer.cut) => end_with(response, &service.stopped),
         () = service.stopped.cancelled() => cut(&peer.cut),
     };
     let served = Served {
@@ -249,67 +249,8 @@ pub(super) fn empty(status: StatusCode, headers: impl IntoIterator<Item = (Heade
     response
 }
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response
-    }
-}
-
 /// Resets the connection in place of an answer: this one never arrives.
 fn cut(cutter: &Cut) -> Response {
     cutter.cut();
     empty(StatusCode::INTERNAL_SERVER_ERROR, [])
-}
-
-fn announced_length(response: &Response) -> u64 {
-    let header = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    header.or_else(|| response.body().size_hint().exact()).unwrap_or(0)
-}
-
-fn count(body: Body, received: Arc<AtomicU64>) -> Body {
-    Body::from_stream(body.into_data_stream().inspect(move |frame| {
-        if let Ok(part) = frame {
-            received.fetch_add(part.len() as u64, Ordering::Relaxed);
-        }
-    }))
-}
-
-/// The body as far as `room` bytes, then a broken connection.
-fn break_off(body: Body, room: u64, cutter: Cut) -> Body {
-    let frames = body.into_data_stream().map(|frame| frame.map_err(std::io::Error::other));
-    Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter).inspect(move |frame| {
-        if frame.is_err() {
-            cutter.cut();
-        }
-    }))
-}
-
-/// The answer as far as `room` bytes of its body.
-fn truncate(response: Response, room: u64) -> Response {
-    let length = announced_length(&response);
-    let (mut parts, body) = response.into_parts();
-    parts.headers.insert(header::CONTENT_LENGTH, length.into());
-    let frames = body.into_data_stream().map(|frame| frame.map_err(std::io::Error::other));
-    Response::from_parts(parts, Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter)))
-}
-
-type Frame = std::io::Result<Bytes>;
-
-/// Passes a frame on while there is room, then what fits of it, and an error.
-fn shorten(room: &mut u64, frame: Frame) -> std::future::Ready<Option<Vec<Frame>>> {
-    let frames = match frame {
-        Ok(part) if part.len() as u64 >= *room => {
-            let fits = part.slice(..usize::try_from(*room).unwrap_or(part.len()));
-            vec![Ok(fits), Err(std::io::ErrorKind::ConnectionReset.into())]
-        }
-        Ok(part) => {
-            *room -= part.len() as u64;
-            vec![Ok(part)]
-        }
-        Err(error) => vec![Err(error)],
-    };
-    std::future::ready(Some(frames))
 }
