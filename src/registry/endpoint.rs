@@ -15,7 +15,7 @@ use super::auth::{Authenticator, Challenge, Scope};
 use super::errors::Refusal;
 use super::host::{Flavour, api_authority, is_loopback};
 use super::retry::{is_transient, retry_after};
-use super::transport::{Fault, Outgoing, Payload, Transport, interrupted};
+use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, refuses_certificate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Repository;
 use crate::progress::{Progress, Task};
@@ -304,7 +304,13 @@ impl Endpoint {
                 let _ = self.scheme.set(scheme);
                 return answer;
             }
-            first.get_or_insert((scheme, answer));
+            match answer {
+                // It does speak TLS: that is where the trouble is.
+                Err(Fault::Lasting(error)) if refuses_certificate(&error) => return Err(Fault::Lasting(error)),
+                answer => {
+                    first.get_or_insert((*scheme, answer));
+                }
+            }
         }
         let (scheme, answer) = first.ok_or_else(|| Fault::Lasting(interrupted()))?;
         if answer.is_ok() {

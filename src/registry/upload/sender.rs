@@ -12,7 +12,7 @@ use url::Url;
 
 use super::chunk::{Chunks, cut};
 use super::limits::Limits;
-use super::session::{Record, SessionLock};
+use super::session::{Record, SessionLock, Sessions};
 use super::state::{Answer, Available, Step, Upload, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Hasher, Repository};
@@ -36,6 +36,8 @@ pub(crate) struct Job<'a> {
     /// The path of a repository of the same registry that has it, and the repository.
     pub(crate) mount: Option<Repository>,
     pub(crate) session: Option<&'a SessionLock>,
+    /// Where the session can be found under the digest, too, once that is known; and the repository's name there.
+    pub(crate) sessions: Option<(&'a Sessions, String)>,
     pub(crate) task: Arc<Task>,
     /// Stops between requests.
     pub(crate) cancel: &'a CancellationToken,
@@ -106,7 +108,7 @@ impl Sender<'_> {
             let available = self.available()?;
             let step = self.upload.next(available);
             match step {
-                Step::Finished { mounted } => return self.finished(mounted),
+                Step::Finished { mounted } => return self.ended(mounted, false),
                 _ if self.job.cancel.is_cancelled() => return Err(interrupted()),
                 Step::Wait { until } => self.wait(until).await?,
                 _ if self.exists_meanwhile(available).await? => return self.existed().await,
@@ -122,9 +124,7 @@ impl Sender<'_> {
                 Growth::Complete(descriptor, _) => {
                     let written = descriptor.size;
                     if self.job.descriptor.is_none() {
-                        // Nobody else holds the task between two requests.
-                        Arc::get_mut(&mut self.job.task).into_iter().for_each(|task| task.set_total(written));
-                        self.job.descriptor = Some(descriptor);
+                        self.completed(descriptor);
                     }
                     Ok(Available { written, complete: true })
                 }
@@ -133,6 +133,16 @@ impl Sender<'_> {
         }
         let written = self.descriptor()?.size;
         Ok(Available { written, complete: true })
+    }
+
+    /// The blob has stopped growing, and its digest is known.
+    fn completed(&mut self, descriptor: Descriptor) {
+        // Nobody else holds the task between two requests.
+        Arc::get_mut(&mut self.job.task).into_iter().for_each(|task| task.set_total(descriptor.size));
+        if let (Some(session), Some((sessions, repository))) = (self.job.session, &self.job.sessions) {
+            sessions.link(repository, &descriptor.digest.to_string(), session);
+        }
+        self.job.descriptor = Some(descriptor);
     }
 
     async fn wait(&mut self, until: u64) -> Result<()> {
@@ -161,13 +171,16 @@ impl Sender<'_> {
             // Registries forget sessions by themselves; some need a right for this that we do not have.
             let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
         }
-        self.job.session.iter().for_each(|session| session.clear());
-        Ok(Sent { descriptor: self.descriptor()?, mounted: false, existed: true, bytes: self.sent })
+        self.ended(false, true)
     }
 
-    fn finished(&self, mounted: bool) -> Result<Sent> {
+    fn ended(&self, mounted: bool, existed: bool) -> Result<Sent> {
+        let descriptor = self.descriptor()?;
         self.job.session.iter().for_each(|session| session.clear());
-        Ok(Sent { descriptor: self.descriptor()?, mounted, existed: false, bytes: self.sent })
+        if let Some((sessions, repository)) = &self.job.sessions {
+            sessions.forget(repository, &descriptor.digest.to_string());
+        }
+        Ok(Sent { descriptor, mounted, existed, bytes: self.sent })
     }
 
     /// Sends one request and takes in what came of it.
