@@ -13,11 +13,14 @@ mod mount;
 mod parse;
 mod path;
 mod plan;
+mod planner;
 mod port;
 mod signal;
 mod source;
 mod step;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod text;
 mod warning;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Snippet};
 
 use super::Rule;
+use super::expand::Fault;
 
 /// A value with its place in the Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +98,10 @@ impl<T> Located<T> {
         self.place.error_at(part, message)
     }
 
+    pub(super) fn fault(&self, part: &str, fault: Fault) -> Error {
+        self.place.fault(part, fault)
+    }
+
     pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
     }
@@ -136,6 +141,15 @@ impl Place {
 
     pub(super) fn error_at(&self, part: &str, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Dockerfile, message).with_snippet(self.snippet_of(part))
+    }
+
+    /// An error of the lexer in `part`.
+    pub(super) fn fault(&self, part: &str, fault: Fault) -> Error {
+        let error = self.error_at(part, fault.message);
+        match fault.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -52,29 +52,33 @@ impl Image {
     pub async fn write_to_store(&self, store: &Store) -> Result<ImageRecord> {
         let manifest = store.put(self.descriptor.media_type.clone(), &self.manifest_bytes)?;
         let config = store.put(self.manifest.config.media_type.clone(), &self.config_bytes)?;
-        let layers = self.layers.iter().map(|layer| write_layer(store, layer));
+        let layers = self.layers.iter().cloned().map(|layer| write_layer(store.clone(), layer));
         let layers = stream::iter(layers).buffered(PARALLEL).try_collect().await?;
         Ok(ImageRecord { manifest, config, platform: self.config.platform(), layers })
     }
 
     /// The files that hold the layers' bytes, fetched into the store where there is none yet.
     pub(super) async fn layer_files(&self, store: &Store) -> Result<Vec<PathBuf>> {
-        let file = async |layer: &Layer| match &layer.source {
-            BlobSource::File(path) => Ok(path.clone()),
-            source => fetch(store, source, &layer.descriptor).await,
-        };
-        stream::iter(&self.layers).map(file).buffered(PARALLEL).try_collect().await
+        let files = self.layers.iter().cloned().map(|layer| layer_file(store.clone(), layer));
+        stream::iter(files).buffered(PARALLEL).try_collect().await
     }
 }
 
-async fn write_layer(store: &Store, layer: &Layer) -> Result<LayerRecord> {
+async fn layer_file(store: Store, layer: Layer) -> Result<PathBuf> {
+    match &layer.source {
+        BlobSource::File(path) => Ok(path.clone()),
+        source => fetch(&store, source, &layer.descriptor).await,
+    }
+}
+
+async fn write_layer(store: Store, layer: Layer) -> Result<LayerRecord> {
     let place = match &layer.source {
         BlobSource::Remote(remote) if !store.has(&layer.descriptor.digest, layer.descriptor.size)? => {
             Place::Remote(remote.repository().clone())
         }
-        source => fetch(store, source, &layer.descriptor).await.map(|_| Place::Local)?,
+        source => fetch(&store, source, &layer.descriptor).await.map(|_| Place::Local)?,
     };
-    Ok(LayerRecord { diff_id: layer.diff_id, descriptor: layer.descriptor.clone(), place })
+    Ok(LayerRecord { diff_id: layer.diff_id, descriptor: layer.descriptor, place })
 }
 
 async fn fetch(store: &Store, source: &BlobSource, descriptor: &Descriptor) -> Result<PathBuf> {

@@ -1,6 +1,21 @@
 //! Checks: can this machine push, can anybody pull.
 //!
-//! Refuses to use credentials for the anonymous check.
+//! Refuses to use credentials for the anonymous check, and to leave anything behind in the registry.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, LOCATION, RANGE};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::auth::Scope;
+use super::client::{Client, Route};
+use super::endpoint::{Call, Target};
+use super::host::{Flavour, host_of};
+use super::pull::{ACCEPTED, LIMIT};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::oci::{Descriptor, Digest, Repository};
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +42,18 @@ pub struct CheckItem {
     pub hint: Option<String>,
 }
 
+impl CheckItem {
+    fn passed(name: &str, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), state: CheckState::Passed, detail: detail.into(), hint: None }
+    }
+
+    fn failed(name: &str, error: &Error) -> Self {
+        let texts: Vec<String> = std::iter::once(error.to_string()).chain(error.causes()).collect();
+        let hint = error.hint().map(str::to_owned);
+        Self { name: name.into(), state: CheckState::Failed, detail: texts.join(": "), hint }
+    }
+}
+
 /// Whether an image can be pulled without credentials.
 #[derive(Debug, Clone)]
 pub struct AnonymousReport {
@@ -34,11 +61,253 @@ pub struct AnonymousReport {
     pub items: Vec<CheckItem>,
     /// Docker Hub: pulls left and allowed, for this source address.
     pub pulls: Option<(u64, u64)>,
+    /// What to do in this registry so that everybody can pull; `None` if they can, or it is not a matter of rights.
+    pub hint: Option<String>,
 }
 
 impl AnonymousReport {
     /// Whether everything can be pulled.
     pub fn pullable(&self) -> bool {
         !self.items.is_empty() && self.items.iter().all(|item| item.state == CheckState::Passed)
+    }
+}
+
+/// What a manifest or an index names.
+#[derive(Deserialize)]
+struct Names {
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+}
+
+impl Client {
+    /// Whether the image at `digest` can be pulled without credentials: manifest, config and every layer.
+    ///
+    /// On Docker Hub no pull is used up: its manifests are only asked for by HEAD, and read with the credentials.
+    pub async fn check_anonymous(&self, repository: &Repository, digest: &Digest) -> AnonymousReport {
+        let mut report = AnonymousReport { items: Vec::new(), pulls: None, hint: None };
+        let anybody = self.anonymous();
+        let mut seen = BTreeSet::from([*digest]);
+        let mut manifests = vec![*digest];
+        while let Some(digest) = manifests.pop() {
+            let names = match anybody.anonymous_manifest(self, repository, &digest, &mut report).await {
+                Ok(names) => names,
+                Err(error) => {
+                    report.items.push(CheckItem::failed(&format!("manifest {}", digest.short()), &error));
+                    report.hint = visibility_hint(repository, error.kind());
+                    continue;
+                }
+            };
+            report.items.push(CheckItem::passed(&format!("manifest {}", digest.short()), "anybody can pull it"));
+            manifests.extend(names.manifests.iter().map(|child| child.digest).filter(|child| seen.insert(*child)));
+            let blobs = names.config.into_iter().map(|config| ("config", config));
+            for (kind, blob) in blobs.chain(names.layers.into_iter().map(|layer| ("layer", layer))) {
+                let name = format!("{kind} {}", blob.digest.short());
+                match anybody.anonymous_blob(repository, &blob).await {
+                    Ok(()) => report.items.push(CheckItem::passed(&name, "anybody can pull it")),
+                    Err(error) => {
+                        report.items.push(CheckItem::failed(&name, &error));
+                        report.hint = report.hint.or_else(|| visibility_hint(repository, error.kind()));
+                    }
+                }
+            }
+        }
+        report
+    }
+
+    async fn anonymous_manifest(
+        &self,
+        owner: &Client,
+        repository: &Repository,
+        digest: &Digest,
+        report: &mut AnonymousReport,
+    ) -> Result<Names> {
+        let route = self.destination(repository)?;
+        let on_hub = route.endpoint.flavour == Flavour::DockerHub;
+        let method = if on_hub { Method::HEAD } else { Method::GET };
+        let (headers, bytes) = manifest(&route, method, digest).await?;
+        report.pulls = report.pulls.or(pulls(&headers));
+        let bytes = match on_hub {
+            true => manifest(&owner.destination(repository)?, Method::GET, digest).await?.1,
+            false => bytes,
+        };
+        digest.verify(&bytes)?;
+        serde_json::from_slice(&bytes).context(ErrorKind::Corrupt, || "the manifest cannot be read".into())
+    }
+
+    /// HEAD, and where storage behind a redirect refuses that, the first byte.
+    async fn anonymous_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<()> {
+        let Route { endpoint, path } = self.destination(repository)?;
+        let call = Call::new(Method::HEAD, &path, &format!("blobs/{}", blob.digest), Scope::pull(&path));
+        let response = endpoint.send_patiently(&call, None).await?;
+        if response.status().is_success() {
+            let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            return match length {
+                Some(length) if length != blob.size => {
+                    Err(Error::new(ErrorKind::Corrupt, format!("the registry has {length} bytes of {}", blob.size)))
+                }
+                _ => Ok(()),
+            };
+        }
+        let call = Call { method: Method::GET, ..call }.with_header(RANGE, "bytes=0-0");
+        endpoint.fetch(&call, None).await.map(drop)
+    }
+
+    /// What a push into `repository` needs, one thing after the other; what depends on a failed one is left out.
+    pub async fn check(&self, repository: &Repository) -> Vec<CheckItem> {
+        let mut items = Vec::new();
+        // Each error is also the last item: nothing is lost by dropping it here.
+        let _ = self.check_into(repository, &mut items).await;
+        items
+    }
+
+    async fn check_into(&self, repository: &Repository, items: &mut Vec<CheckItem>) -> Result<(), ()> {
+        let mut note = |name: &str, result: Result<String>| match result {
+            Ok(detail) => {
+                items.push(CheckItem::passed(name, detail));
+                Ok(())
+            }
+            Err(error) => {
+                items.push(CheckItem::failed(name, &error));
+                Err(())
+            }
+        };
+        let route = match self.destination(repository) {
+            Ok(route) => route,
+            Err(error) => return note("repository may be used", Err(error)),
+        };
+        note("name resolves", resolve(route.endpoint.authority()).await)?;
+        let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &route.path, "", Scope::none()) };
+        let answer = route.endpoint.ping(&ping).await;
+        let secure = if route.endpoint.is_encrypted() { "TLS verifies" } else { "connects" };
+        let status = match answer {
+            Ok(status) => status,
+            Err(error) => return note(secure, Err(error)),
+        };
+        let how = match (route.endpoint.is_encrypted(), route.endpoint.insecure()) {
+            (true, false) => "certificate is trusted",
+            (true, true) => "encrypted, certificate not checked",
+            (false, _) => "plain HTTP",
+        };
+        note(secure, Ok(how.into()))?;
+        note("/v2/ answers", speaks(status))?;
+        note("login works", self.check_login(&route, &ping, status).await)?;
+        note("push is allowed", check_push(&route).await)
+    }
+
+    async fn check_login(&self, route: &Route, ping: &Call, status: StatusCode) -> Result<String> {
+        if status.is_success() {
+            return Ok("the registry asks for none".into());
+        }
+        let response = route.endpoint.send_patiently(ping, None).await?;
+        match response.status().is_success() {
+            true if route.endpoint.has_credential(&route.path).await => Ok("credentials are accepted".into()),
+            true => Ok("as a stranger: no credentials are stored".into()),
+            false => Err(route.endpoint.refused(response, &route.path).await),
+        }
+    }
+}
+
+/// Begins an upload and takes it back.
+async fn check_push(route: &Route) -> Result<String> {
+    let Route { endpoint, path } = route;
+    let call = Call::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
+    let response = endpoint.fetch(&call, None).await?;
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), location).ok()) {
+        // A session that stays is purged by the registry.
+        let _ = endpoint.send(&Call::to(Method::DELETE, &location, path, Scope::push(path))).await;
+    }
+    Ok(format!("into `{path}`"))
+}
+
+async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes)> {
+    let Route { endpoint, path } = route;
+    let call = Call::new(method, path, &format!("manifests/{digest}"), Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
+    let response = endpoint.fetch(&call, None).await?;
+    let headers = response.headers().clone();
+    Ok((headers, endpoint.transport.read_body(response, LIMIT as usize).await?))
+}
+
+async fn resolve(authority: &str) -> Result<String> {
+    let host = host_of(authority);
+    let proxied = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].iter().any(|name| std::env::var_os(name).is_some());
+    match tokio::net::lookup_host((host, 0)).await {
+        Ok(addresses) => {
+            let addresses: BTreeSet<String> = addresses.map(|address| address.ip().to_string()).collect();
+            Ok(addresses.into_iter().collect::<Vec<_>>().join(", "))
+        }
+        Err(_) if proxied => Ok("left to the proxy".into()),
+        Err(error) => Err(Error::new(ErrorKind::Network, format!("cannot find the host `{host}`"))
+            .with_hint("check the registry's name, and this machine's DNS")
+            .with_source(error)),
+    }
+}
+
+fn speaks(status: StatusCode) -> Result<String> {
+    match status.as_u16() {
+        200 | 401 => Ok("a registry of the distribution API".into()),
+        other => Err(Error::new(ErrorKind::Registry, format!("`/v2/` answered {other}"))
+            .with_hint("check the registry's name and port: this seems to be another service, or a proxy before it")),
+    }
+}
+
+/// `ratelimit-limit: 100;w=21600` and `ratelimit-remaining` (Docker Hub, "Pull usage and limits").
+fn pulls(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.split(';').next()?.trim().parse().ok();
+    Some((number("ratelimit-remaining")?, number("ratelimit-limit")?))
+}
+
+/// How a repository is opened to everybody.
+fn visibility_hint(repository: &Repository, kind: ErrorKind) -> Option<String> {
+    // Registries answer strangers 401 or 403, or pretend that there is nothing.
+    if !matches!(kind, ErrorKind::Auth | ErrorKind::NotFound) {
+        return None;
+    }
+    let (registry, path) = (repository.registry(), repository.path());
+    let project = path.split('/').next().unwrap_or_default();
+    Some(match Flavour::of(registry) {
+        Flavour::Ecr if host_of(registry) != "public.ecr.aws" => format!(
+            "a private ECR repository cannot be pulled without credentials: push to ECR Public (`public.ecr.aws/<alias>/{path}`), \
+             or to a Harbor project that is public"
+        ),
+        Flavour::DockerHub => format!("on hub.docker.com open `{path}`, Settings, and make the repository public"),
+        Flavour::Ghcr => "on github.com open the package, Package settings, and change its visibility to public".into(),
+        Flavour::Quay => format!("on quay.io open `{path}`, Settings, and make the repository public"),
+        Flavour::Google => format!("grant `allUsers` the role `roles/artifactregistry.reader` on `{path}`"),
+        Flavour::Ecr | Flavour::Other => format!(
+            "make the repository public: in Harbor open the project `{project}`, Configuration, tick `Public` and save; elsewhere \
+             allow anonymous pulls of `{path}`"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_hubs_limits_are_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert("ratelimit-limit", "100;w=21600".parse().unwrap());
+        assert_eq!(pulls(&headers), None);
+        headers.insert("ratelimit-remaining", "76;w=21600".parse().unwrap());
+        assert_eq!(pulls(&headers), Some((76, 100)));
+    }
+
+    #[test]
+    fn each_service_has_its_way_to_the_public() {
+        for (repository, expected) in [
+            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com/nsx", "public.ecr.aws/<alias>/nsx"),
+            ("user/nsx", "hub.docker.com"),
+            ("ghcr.io/user/nsx", "github.com"),
+            ("harbor.example.com/mp/nsx", "in Harbor open the project `mp`"),
+        ] {
+            let hint = visibility_hint(&Repository::parse(repository).unwrap(), ErrorKind::Auth).unwrap();
+            assert!(hint.contains(expected), "{hint}");
+        }
+        assert_eq!(visibility_hint(&Repository::parse("user/nsx").unwrap(), ErrorKind::Network), None);
     }
 }

@@ -116,9 +116,12 @@ impl Client {
     /// A client that works as this one does, with no credentials, tokens or connections of it.
     #[must_use]
     pub fn anonymous(&self) -> Self {
-        let mut options = self.0.options.clone();
-        options.credentials = CredentialSources { anonymous: true, ..CredentialSources::default() };
-        Self::with_conf(options, self.0.conf.clone())
+        self.with_credentials(CredentialSources { anonymous: true, ..CredentialSources::default() })
+    }
+
+    /// The same with other credentials.
+    pub(crate) fn with_credentials(&self, credentials: CredentialSources) -> Self {
+        Self::with_conf(ClientOptions { credentials, ..self.0.options.clone() }, self.0.conf.clone())
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {

@@ -126,6 +126,40 @@ impl Endpoint {
         &self.authority
     }
 
+    /// Whether connections are encrypted, as far as that is known.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.scheme.get().copied().unwrap_or(self.schemes[0]) == "https"
+    }
+
+    /// Whether its certificate goes unchecked.
+    pub(crate) fn insecure(&self) -> bool {
+        self.insecure
+    }
+
+    /// Whether there is a credential for `path`.
+    pub(crate) async fn has_credential(&self, path: &str) -> bool {
+        self.auth.has_credential(path).await
+    }
+
+    /// Sends a request as a stranger; its status. Takes note of a challenge.
+    pub(crate) async fn ping(&self, call: &Call) -> Result<StatusCode> {
+        let mut attempt = 1;
+        loop {
+            attempt += 1;
+            match self.transport.unless_cancelled(self.send_as(call, None)).await? {
+                Ok(response) => {
+                    self.note_challenge(&response);
+                    return Ok(response.status());
+                }
+                Err(Fault::Passing(_)) if attempt <= FIRST_ATTEMPTS => {
+                    let wait = self.transport.policy.delay(attempt, None).unwrap_or_default();
+                    self.transport.pause(wait).await?;
+                }
+                Err(fault) => return Err(fault.into_error()),
+            }
+        }
+    }
+
     /// Shows a `Warning` header of the registry, once (distribution specification, "Warnings").
     pub(crate) fn warn(&self, header: &str) {
         // 299 - "text"
@@ -140,11 +174,10 @@ impl Endpoint {
         let header = self.header(call, None).await?;
         let response = self.send_as(call, header.as_ref()).await?;
         let may_be_hidden = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
-        if response.status() == StatusCode::UNAUTHORIZED {
-            if let Some(challenge) = Challenge::of(response.headers()) {
-                self.auth.challenged(challenge);
-            }
-        } else if !(may_be_hidden && header.is_none() && self.learn_challenge(call).await?) {
+        self.note_challenge(&response);
+        if response.status() != StatusCode::UNAUTHORIZED
+            && !(may_be_hidden && header.is_none() && self.learn_challenge(call).await?)
+        {
             return Ok(response);
         }
         match self.header(call, header.as_ref()).await? {
@@ -235,6 +268,11 @@ impl Endpoint {
         self.auth.header(&self.transport, &call.path, &call.scope, rejected).await.map_err(Fault::Lasting)
     }
 
+    fn note_challenge(&self, response: &Response) {
+        let challenge = Challenge::of(response.headers()).filter(|_| response.status() == StatusCode::UNAUTHORIZED);
+        challenge.into_iter().for_each(|challenge| self.auth.challenged(challenge));
+    }
+
     /// Some registries hide what they do not show to strangers instead of asking who they are. Where there is a credential,
     /// one request finds out whether they would take it.
     async fn learn_challenge(&self, call: &Call) -> Result<bool, Fault> {
@@ -244,10 +282,8 @@ impl Endpoint {
         }
         let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &call.path, "", Scope::none()) };
         let response = self.send_as(&ping, None).await?;
-        let challenge = Challenge::of(response.headers()).filter(|_| response.status() == StatusCode::UNAUTHORIZED);
-        let found = challenge.is_some();
-        challenge.into_iter().for_each(|challenge| self.auth.challenged(challenge));
-        Ok(found)
+        self.note_challenge(&response);
+        Ok(self.auth.is_challenged())
     }
 
     /// Sends with this header, on the scheme that works.

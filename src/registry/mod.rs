@@ -11,6 +11,7 @@ mod endpoint;
 mod environment;
 mod errors;
 mod host;
+mod login;
 mod pull;
 mod push;
 mod registries_conf;
@@ -20,7 +21,7 @@ mod tls;
 mod transport;
 mod upload;
 
-pub use auth::{Credential, CredentialSources};
+pub use auth::{Credential, CredentialSources, CredentialStore};
 pub use check::{AnonymousReport, CheckItem, CheckState};
 pub use download::Download;
 pub use client::{Client, ClientOptions};

@@ -20,12 +20,13 @@ use crate::progress::{Task, TaskKind};
 use crate::store::BlobSource;
 
 /// Limit for a manifest (distribution specification, "Pushing Manifests": registries take 4 MiB at least) and for a config.
-const LIMIT: u64 = 4 << 20;
+pub(crate) const LIMIT: u64 = 4 << 20;
 
 /// How deep indexes may stand in indexes.
 const DEPTH: usize = 4;
 
-const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+/// The manifests that are understood.
+pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// An image in a registry: checked manifest and config; the layers' bytes are still there.

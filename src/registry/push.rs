@@ -258,6 +258,8 @@ impl Shared {
         let one = self.digest_lock(&descriptor.digest);
         let _one = self.until_cancelled(one.lock()).await?;
         if self.exists(&descriptor.digest, &task).await? {
+            let (repository, digest) = (self.repository.to_string(), descriptor.digest.to_string());
+            self.sessions.iter().for_each(|sessions| sessions.forget(&repository, &digest));
             task.cached();
             return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
         }

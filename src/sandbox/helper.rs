@@ -2,12 +2,16 @@
 //!
 //! Refuses to guess: a program that never called [`init_main`] is not started as a helper, it would run its own `main`.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
@@ -32,17 +36,47 @@ pub fn set_helper(program: PathBuf) {
     let _ = HELPER.set(program);
 }
 
-/// Starts the helper. It reads its request from the socket and replies there; `output` becomes both its output streams.
-pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)> {
+/// The helper as a sealed copy in memory. A command can make the kernel run its parent's program once more (`#!/proc/self/exe`) and open
+/// it for writing afterwards; what it reaches that way must not be the file on this machine (CVE-2019-5736).
+fn program() -> Result<PathBuf> {
+    static COPY: OnceLock<OwnedFd> = OnceLock::new();
     let program = HELPER.get().ok_or_else(|| {
         Error::new(ErrorKind::Sandbox, "this program cannot start the sandbox")
             .with_hint("call `mpimg::sandbox::init_main()` first in `main`, or name the mpimg command with `set_helper`")
     })?;
+    let copy = match COPY.get() {
+        Some(copy) => copy,
+        None => {
+            let copy = sealed_copy(program)
+                .context(ErrorKind::Sandbox, || format!("cannot copy `{}` into memory", program.display()))?;
+            COPY.get_or_init(|| copy)
+        }
+    };
+    Ok(format!("/proc/self/fd/{}", copy.as_raw_fd()).into())
+}
+
+fn sealed_copy(program: &Path) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match rustix::fs::memfd_create(HELPER_NAME, flags | MemfdFlags::EXEC) {
+        // Older than Linux 6.3, where every such file can be executed.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(HELPER_NAME, flags),
+        created => created,
+    }?;
+    let mut copy = File::from(copy);
+    std::io::copy(&mut File::open(program)?, &mut copy)?;
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    Ok(copy.into())
+}
+
+/// Starts the helper. It reads its request from the socket and replies there; `output` becomes both its output streams.
+pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)> {
+    let program = program()?;
     let cannot = || "cannot start the sandbox".to_owned();
     let (ours, theirs) = UnixStream::pair().context(ErrorKind::Sandbox, cannot)?;
     let mut command = Command::new(program);
     // Nothing of this program's environment belongs inside.
     command.arg0(HELPER_NAME).env_clear().current_dir("/").stdin(OwnedFd::from(theirs)).stdout(output).stderr(errors);
-    let child = command.spawn().context(ErrorKind::Sandbox, || format!("cannot start the sandbox `{}`", program.display()))?;
+    let child = command.spawn().context(ErrorKind::Sandbox, cannot)?;
     Ok((child, ours))
 }

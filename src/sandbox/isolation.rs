@@ -173,7 +173,7 @@ impl Isolation {
     /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
     /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
-        let request = Request::Run { rung: self.rung, spec: Box::new(spec.clone()) };
+        let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?) };
         match launch::carry_out(&request, output, cancel)? {
             Reply::Ended(exit) => Ok(RunOutcome { exit }),
             Reply::Failed(fault) => Err(launch::failed(&fault)),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::layer::LayerPath;
 
 use super::User;
@@ -59,6 +60,34 @@ impl RunSpec {
             extra_hosts: Vec::new(),
         }
     }
+}
+
+impl RunSpec {
+    /// The same for a helper that does not share this process's working directory.
+    pub(super) fn with_absolute_paths(&self) -> Result<Self> {
+        let mut spec = self.clone();
+        match &mut spec.root {
+            RootSpec::Overlay { lower, upper, work } => {
+                lower.iter_mut().chain([upper, work]).try_for_each(make_absolute)?;
+            }
+            RootSpec::Tree { path } => make_absolute(path)?,
+        }
+        for mount in &mut spec.mounts {
+            match mount {
+                Mount::Bind { source: BindSource::Host { root, .. }, .. } => make_absolute(root)?,
+                Mount::Bind { source: BindSource::Stack { lower, .. }, .. } => lower.iter_mut().try_for_each(make_absolute)?,
+                Mount::Cache { folder, .. } => make_absolute(folder)?,
+                Mount::Ssh { socket, .. } => make_absolute(socket)?,
+                Mount::Tmpfs { .. } | Mount::Secret { .. } => {}
+            }
+        }
+        Ok(spec)
+    }
+}
+
+fn make_absolute(path: &mut PathBuf) -> Result<()> {
+    *path = std::path::absolute(&*path).map_err(|error| Error::io("find", &*path, error))?;
+    Ok(())
 }
 
 /// The root file system of a step.

@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
 mod context;
+mod dockerfile;
+mod store;
+mod image;
 mod project;
 mod registry;
+mod rooms;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;
@@ -23,4 +27,12 @@ pub(crate) fn judge_path(program: &str) -> PathBuf {
 /// A program that judges what mpimg made.
 pub(crate) fn judge(program: &str) -> Command {
     Command::new(judge_path(program))
+}
+
+/// Runs a command to its end; what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }

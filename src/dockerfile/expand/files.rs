@@ -9,7 +9,7 @@ use super::super::path::join_destination;
 use super::super::{
     AddInstruction, AddSource, AddStep, Chmod, CopyInstruction, CopyStep, Destination, InlineFile, Instruction, Located,
 };
-use super::{Lexer, StageScope};
+use super::{Fault, Lexer, StageScope};
 
 /// Bytes of an inline file once its variables are put in.
 const LARGEST_FILE: usize = 16 * 1024 * 1024;
@@ -50,7 +50,8 @@ impl StageScope {
         let checksum = self.option(step, add.checksum.as_deref())?;
         let sources = add.sources.iter().map(|source| Ok(source_kind(&self.word(step, source)?))).collect::<Result<Vec<_>>>()?;
         if let (Some(written), Some(checksum)) = (&add.checksum, &checksum) {
-            check_checksum(&sources, checksum).map_err(|message| step.error_at(written, message))?;
+            let hint = "write it as sha256: and 64 digits with one URL, or leave it out";
+            check_checksum(&sources, checksum).map_err(|message| step.error_at(written, message).with_hint(hint))?;
         }
         Ok(AddStep {
             sources,
@@ -91,8 +92,10 @@ impl StageScope {
                 return Ok(file.clone());
             }
             let lexed = self.lex(step, &file.content, lexer);
-            let content =
-                lexed.map_err(|message| step.error_at(&file.name, format!("in the heredoc `{}`: {message}", file.name)))?;
+            let content = lexed.map_err(|Fault { message, hint }| {
+                let message = format!("in the heredoc `{}`: {message}", file.name);
+                step.fault(&file.name, Fault { message, hint })
+            })?;
             Ok(InlineFile { content: content.text, ..file.clone() })
         };
         files.iter().map(expand).collect()

@@ -38,8 +38,41 @@ pub(in crate::dockerfile) struct Lexed {
     pub(in crate::dockerfile) unset: BTreeSet<String>,
 }
 
+/// What is wrong with a word, without its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::dockerfile) struct Fault {
+    /// What is wrong.
+    pub(in crate::dockerfile) message: String,
+    /// What to write instead, where that is known.
+    pub(in crate::dockerfile) hint: Option<&'static str>,
+}
+
+impl Fault {
+    const QUOTE: &'static str = "close it, or put the escape character before it where the quote itself is meant";
+    const DOLLAR: &'static str = "put the escape character before `$` where a dollar sign is meant";
+    const UNSET: &'static str = "set it with ENV, or declare it with ARG and pass --build-arg";
+
+    fn new(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { message: message.into(), hint: Some(hint) }
+    }
+
+    fn missing(end: char) -> Self {
+        Self::new(format!("`{end}` is missing at the end of a substitution"), Self::DOLLAR)
+    }
+
+    fn too_long(most: usize) -> Self {
+        format!("the variables make this longer than {} KiB", most / 1024).into()
+    }
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Self { message, hint: None }
+    }
+}
+
 /// The value of a variable.
-pub(in crate::dockerfile) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(in crate::dockerfile) type Lookup<'a, 'v> = &'a dyn Fn(&str) -> Option<&'v str>;
 
 impl Lexer {
     /// What one variable may hold at most: Linux hands no longer one to a program (MAX_ARG_STRLEN).
@@ -57,18 +90,18 @@ impl Lexer {
         }
     }
 
-    /// Reads `source`. The error is a message without a place.
-    pub(in crate::dockerfile) fn read(self, source: &str, lookup: Lookup<'_>) -> Result<Lexed, String> {
+    /// Reads `source`.
+    pub(in crate::dockerfile) fn read(self, source: &str, lookup: Lookup<'_, '_>) -> Result<Lexed, Fault> {
         let mut reading = Reading { lexer: self, rest: source, lookup, depth: 0, lexed: Lexed::default() };
         let (text, words) = reading.until(None, self.keep_escapes)?;
         Ok(Lexed { text, words, ..reading.lexed })
     }
 }
 
-struct Reading<'a> {
+struct Reading<'a, 'v> {
     lexer: Lexer,
     rest: &'a str,
-    lookup: Lookup<'a>,
+    lookup: Lookup<'a, 'v>,
     depth: usize,
     lexed: Lexed,
 }
@@ -104,7 +137,7 @@ impl Words {
     }
 }
 
-impl Reading<'_> {
+impl<'v> Reading<'_, 'v> {
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
@@ -115,25 +148,25 @@ impl Reading<'_> {
         Some(character)
     }
 
-    fn limit(&self, text: &str) -> Result<(), String> {
+    fn limit(&self, text: &str) -> Result<(), Fault> {
         if text.len() > self.lexer.most {
-            return Err(format!("the variables make this longer than {} KiB", self.lexer.most / 1024));
+            return Err(Fault::too_long(self.lexer.most));
         }
         Ok(())
     }
 
     /// Reads up to `stop`, which is taken in but not returned, or to the end.
-    fn until(&mut self, stop: Option<char>, raw: bool) -> Result<(String, Vec<String>), String> {
+    fn until(&mut self, stop: Option<char>, raw: bool) -> Result<(String, Vec<String>), Fault> {
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(format!("more than {DEEPEST} substitutions stand in one another"));
+            return Err(format!("more than {DEEPEST} substitutions stand in one another").into());
         }
         let mut text = String::new();
         let mut words = Words::default();
         loop {
             let Some(character) = self.peek() else {
                 match stop {
-                    Some(stop) => return Err(format!("`{stop}` is missing at the end of a substitution")),
+                    Some(stop) => return Err(Fault::missing(stop)),
                     None => break,
                 }
             };
@@ -179,22 +212,22 @@ impl Reading<'_> {
         }
     }
 
-    fn single_quoted(&mut self) -> Result<String, String> {
+    fn single_quoted(&mut self) -> Result<String, Fault> {
         let inner = &self.rest[1..];
-        let end = inner.find('\'').ok_or("a single quote is not closed")?;
+        let end = inner.find('\'').ok_or_else(|| Fault::new("a single quote is not closed", Fault::QUOTE))?;
         let length = if self.lexer.keep_quotes { &self.rest[..end + 2] } else { &inner[..end] };
         self.rest = &inner[end + 1..];
         Ok(length.to_owned())
     }
 
-    fn double_quoted(&mut self, raw: bool) -> Result<String, String> {
+    fn double_quoted(&mut self, raw: bool) -> Result<String, Fault> {
         let mut text = String::new();
         self.next();
         if self.lexer.keep_quotes {
             text.push('"');
         }
         loop {
-            match self.peek().ok_or("a double quote is not closed")? {
+            match self.peek().ok_or_else(|| Fault::new("a double quote is not closed", Fault::QUOTE))? {
                 '"' => {
                     self.next();
                     if self.lexer.keep_quotes {
@@ -231,7 +264,7 @@ impl Reading<'_> {
         }
     }
 
-    fn value(&mut self, name: &str) -> Option<String> {
+    fn value(&mut self, name: &str) -> Option<&'v str> {
         let value = (self.lookup)(name);
         let names = if value.is_some() { &mut self.lexed.set } else { &mut self.lexed.unset };
         names.insert(name.to_owned());
@@ -252,7 +285,7 @@ impl Reading<'_> {
         name.to_owned()
     }
 
-    fn dollar(&mut self) -> Result<String, String> {
+    fn dollar(&mut self) -> Result<String, Fault> {
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
@@ -262,14 +295,14 @@ impl Reading<'_> {
             let value = self.value(&name);
             return Ok(match value {
                 None if self.lexer.keep_unset => format!("${name}"),
-                value => value.unwrap_or_default(),
+                value => value.unwrap_or_default().to_owned(),
             });
         }
         self.next();
         match self.peek() {
-            None => return Err("`}` is missing at the end of a substitution".into()),
+            None => return Err(Fault::missing('}')),
             Some(wrong @ ('{' | '}' | ':')) => {
-                return Err(format!("`${{{wrong}` is no substitution: a variable's name is missing"));
+                return Err(Fault::new(format!("`${{{wrong}` is no substitution: a variable's name is missing"), Fault::DOLLAR));
             }
             Some(_) => {}
         }
@@ -279,21 +312,21 @@ impl Reading<'_> {
                 let value = self.value(&name);
                 Ok(match value {
                     None if self.lexer.keep_unset => format!("${{{name}}}"),
-                    value => value.unwrap_or_default(),
+                    value => value.unwrap_or_default().to_owned(),
                 })
             }
             Some('/') => self.replaced(&name),
             Some(':') => match self.next() {
                 Some(operator) => self.modified(&name, operator, true),
-                None => Err("`}` is missing at the end of a substitution".into()),
+                None => Err(Fault::missing('}')),
             },
             Some(operator) => self.modified(&name, operator, false),
-            None => Err("`}` is missing at the end of a substitution".into()),
+            None => Err(Fault::missing('}')),
         }
     }
 
     /// `${name/pattern/replacement}` and `${name//pattern/replacement}`, from after the first slash.
-    fn replaced(&mut self, name: &str) -> Result<String, String> {
+    fn replaced(&mut self, name: &str) -> Result<String, Fault> {
         let all = self.peek() == Some('/');
         if all {
             self.next();
@@ -304,17 +337,18 @@ impl Reading<'_> {
             None if self.lexer.keep_unset => return Ok(format!("${{{name}/{pattern}/{replacement}}}")),
             value => value.unwrap_or_default(),
         };
-        let replaced = Pattern::parse(&pattern)?.replace(&value, &replacement, all, self.lexer.most)?;
-        replaced.ok_or_else(|| format!("the variables make this longer than {} KiB", self.lexer.most / 1024))
+        let replaced = Pattern::parse(&pattern)?.replace(value, &replacement, all, self.lexer.most)?;
+        replaced.ok_or_else(|| Fault::too_long(self.lexer.most))
     }
 
     /// `${name:-word}` and its like, from after the operator.
-    fn modified(&mut self, name: &str, operator: char, colon: bool) -> Result<String, String> {
+    fn modified(&mut self, name: &str, operator: char, colon: bool) -> Result<String, Fault> {
         if !"+-?#%".contains(operator) {
             let colon = if colon { ":" } else { "" };
-            return Err(format!(
+            let message = format!(
                 "`${{{name}{colon}{operator}` is no substitution: only `-`, `+`, `?`, `#`, `%` and `/` come after a name"
-            ));
+            );
+            return Err(Fault::new(message, Fault::DOLLAR));
         }
         let (word, _) = self.until(Some('}'), operator == '#' || operator == '%')?;
         let stands_in = "+-?".contains(operator);
@@ -323,33 +357,36 @@ impl Reading<'_> {
             let colon = if colon { ":" } else { "" };
             return Ok(format!("${{{name}{colon}{operator}{word}}}"));
         }
-        let missing = value.is_none() || colon && value.as_deref() == Some("");
+        let missing = value.is_none() || colon && value == Some("");
         match operator {
             '-' if missing => Ok(word),
             '+' if missing => Ok(String::new()),
             '+' => Ok(word),
-            '?' if missing => Err(match (word.as_str(), value) {
-                ("", None) => format!("{name}: is not allowed to be unset"),
-                ("", Some(_)) => format!("{name}: is not allowed to be empty"),
-                _ => format!("{name}: {word}"),
-            }),
-            '-' | '?' => Ok(value.unwrap_or_default()),
-            _ => trimmed(&value.unwrap_or_default(), operator, &word),
+            '?' if missing => {
+                let message = match (word.as_str(), value) {
+                    ("", None) => format!("{name}: is not allowed to be unset"),
+                    ("", Some(_)) => format!("{name}: is not allowed to be empty"),
+                    _ => format!("{name}: {word}"),
+                };
+                Err(Fault::new(message, Fault::UNSET))
+            }
+            '-' | '?' => Ok(value.unwrap_or_default().to_owned()),
+            _ => trimmed(value.unwrap_or_default(), operator, &word),
         }
     }
 }
 
-fn trimmed(value: &str, operator: char, word: &str) -> Result<String, String> {
+fn trimmed(value: &str, operator: char, word: &str) -> Result<String, Fault> {
     let (greedy, word) = match word.strip_prefix(operator) {
         Some(word) => (true, word),
         None => (false, word),
     };
     let pattern = Pattern::parse(word)?;
     match operator {
-        '#' => pattern.trim_start(value, greedy).map(str::to_owned),
-        _ => pattern.trim_end(value, greedy),
+        '#' => Ok(pattern.trim_start(value, greedy)?.to_owned()),
+        _ => Ok(pattern.trim_end(value, greedy)?),
     }
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

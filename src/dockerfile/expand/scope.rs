@@ -2,23 +2,14 @@
 //!
 //! Refuses to guess: a variable that is not set is empty, with a warning. Refuses environments that no program could be given.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::Result;
 
-use super::super::mount::{MountScope, parse_mount};
-use super::super::path::join;
-use super::super::port::{has_host_part, parse_ports};
-use super::super::signal;
 use super::super::suggest::{did_you_mean, suggest};
-use super::super::text::Check;
 use super::super::warning::{Rule, Warnings, stop_on_warning};
-use super::super::{
-    ArgDeclaration, Base, CommandLine, Expanded, InlineFile, Instruction, KeyValue, Located, Mount, Plan, Port, RunForm,
-    RunInstruction, RunStep, StageIndex, Warning,
-};
-use super::{Lexed, Lexer, Variables};
+use super::super::{ArgDeclaration, Expanded, Instruction, KeyValue, Located, Plan, Warning};
+use super::{Fault, Lexed, Lexer, Shared, Variables};
 
 /// What BuildKit gives an image that has none (system.DefaultPathEnvUnix).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,25 +19,6 @@ const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_S
 
 /// Linux gives a program 2 MiB for its arguments and environment by default (a quarter of the stack).
 const LARGEST_ENVIRONMENT: usize = 2 * 1024 * 1024;
-
-const MOST_PORTS: usize = 3 * 65536;
-
-/// What all stages of a plan share.
-#[derive(Debug)]
-pub(in crate::dockerfile) struct Shared {
-    /// Predefined platform arguments and ARGs before the first FROM.
-    pub(in crate::dockerfile) globals: Variables,
-    /// `--build-arg`
-    pub(in crate::dockerfile) build_args: BTreeMap<String, String>,
-    /// For RUN alone.
-    pub(in crate::dockerfile) proxies: Vec<(String, String)>,
-    /// Names of stages in lower case.
-    pub(in crate::dockerfile) names: BTreeMap<String, StageIndex>,
-    /// How many stages there are.
-    pub(in crate::dockerfile) stages: usize,
-    /// What the `check` directive says.
-    pub(in crate::dockerfile) check: Check,
-}
 
 /// What a stage inherits from its base image's config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,15 +36,15 @@ pub struct InheritedConfig {
 pub struct StageScope {
     pub(super) shared: Arc<Shared>,
     /// What expansion and RUN see: ENV and ARG, the later wins.
-    environment: Variables,
+    pub(super) environment: Variables,
     /// What the image config gets: ENV alone.
     image_env: Variables,
-    args: Vec<(String, Option<String>)>,
+    pub(super) args: Vec<(String, Option<String>)>,
     pub(super) working_dir: String,
-    shell: Vec<String>,
-    has_workdir: bool,
+    pub(super) shell: Vec<String>,
+    pub(super) has_workdir: bool,
     seen: Vec<&'static str>,
-    warnings: Warnings,
+    pub(super) warnings: Warnings,
 }
 
 impl StageScope {
@@ -157,12 +129,12 @@ impl StageScope {
     /// Expands one word.
     pub(super) fn word(&mut self, step: &Located<Instruction>, text: &str) -> Result<String> {
         let lexer = Lexer::new(step.place().escape);
-        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|message| step.error_at(text, message))
+        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|fault| step.fault(text, fault))
     }
 
     /// Reads `text` with the variables of this scope and warns of those that are not set.
-    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, String> {
-        let lexed = lexer.read(text, &|name| self.environment.value(name).map(str::to_owned))?;
+    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, Fault> {
+        let lexed = lexer.read(text, &|name| self.environment.value(name))?;
         for name in &lexed.unset {
             let declared = self.args.iter().any(|(arg, _)| arg == name) || NOT_IN_ENVIRONMENT.contains(&name.as_str());
             if declared {
@@ -177,7 +149,7 @@ impl StageScope {
         Ok(lexed)
     }
 
-    fn words(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<String>> {
+    pub(super) fn words(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<String>> {
         words.iter().map(|word| self.word(step, word)).collect()
     }
 
@@ -245,162 +217,11 @@ impl StageScope {
     }
 
     /// Warns of the second instruction of a kind of which only the last has an effect.
-    fn check_once(&mut self, step: &Located<Instruction>) {
+    pub(super) fn check_once(&mut self, step: &Located<Instruction>) {
         if self.seen.contains(&step.name()) {
             let message = format!("{} is there before in this stage; only the last one has an effect", step.name());
             self.warnings.push(Rule::MultipleInstructionsDisallowed, message, Some(step.snippet()));
         }
         self.seen.push(step.name());
-    }
-
-    fn with_shell(&self, text: &str) -> Vec<String> {
-        let shell = match self.shell.as_slice() {
-            [] => vec!["/bin/sh".to_owned(), "-c".to_owned()],
-            shell => shell.to_vec(),
-        };
-        shell.into_iter().chain([text.to_owned()]).collect()
-    }
-
-    fn expand_command(&mut self, step: &Located<Instruction>, command: &CommandLine) -> Vec<String> {
-        self.check_once(step);
-        match command {
-            CommandLine::Exec(strings) => strings.clone(),
-            CommandLine::Shell(text) => {
-                if self.shell.is_empty() {
-                    let message = format!("{} in shell form does not pass signals on; write it as a JSON array", step.name());
-                    self.warnings.push(Rule::JsonArgsRecommended, message, Some(step.snippet()));
-                }
-                self.with_shell(text)
-            }
-        }
-    }
-
-    fn expand_run(&mut self, step: &Located<Instruction>, run: &RunInstruction) -> Result<RunStep> {
-        let mounts = self.expand_mounts(step, &run.mounts)?;
-        let mut script = None;
-        let argv = match &run.form {
-            RunForm::Exec(strings) if strings.is_empty() => return Err(step.error("RUN has nothing to run")),
-            RunForm::Exec(strings) => strings.clone(),
-            RunForm::Shell(text) => self.with_shell(text),
-            RunForm::Script { name, content } => {
-                script = Some(InlineFile { name: name.clone(), content: content.clone(), expand: false });
-                self.with_shell(&format!("/dev/pipes/{name}"))
-            }
-        };
-        let history_args = self.args.iter().map(|(name, value)| {
-            let value = self.environment.value(name).or(value.as_deref()).unwrap_or_default();
-            (name.clone(), value.to_owned())
-        });
-        Ok(RunStep {
-            argv,
-            script,
-            env: self.environment.list().to_vec(),
-            proxies: self.shared.proxies.clone(),
-            history_args: history_args.collect(),
-            mounts,
-            network: run.network,
-            security: run.security,
-            devices: run.devices.clone(),
-        })
-    }
-
-    fn expand_mounts(&mut self, step: &Located<Instruction>, texts: &[String]) -> Result<Vec<Mount>> {
-        let shared = Arc::clone(&self.shared);
-        let working_dir = self.working_dir.clone();
-        let lexer = Lexer::new(step.place().escape);
-        let mut mounts: Vec<Mount> = Vec::new();
-        for text in texts {
-            let agents = mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
-            let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text);
-            let scope =
-                MountScope { expand: &mut expand, resolve: &|from| shared.resolve_name(from), working_dir: &working_dir, agents };
-            mounts.push(parse_mount(step.place(), text, scope)?);
-        }
-        Ok(mounts)
-    }
-
-    fn expand_ports(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<Port>> {
-        let lexer = Lexer::new(step.place().escape);
-        let mut ports: Vec<Port> = Vec::new();
-        for word in words {
-            let wrong = |message: String| {
-                step.error_at(word, message).with_hint("write it as EXPOSE PORT[/tcp|/udp|/sctp], such as EXPOSE 8080")
-            };
-            for port in self.lex(step, word, lexer).map_err(wrong)?.words {
-                self.check_port(step, &port);
-                ports.extend(parse_ports(&port).map_err(wrong)?);
-            }
-            if ports.len() > MOST_PORTS {
-                return Err(wrong("there are more ports than numbers for them".into()));
-            }
-        }
-        Ok(ports)
-    }
-
-    fn check_port(&mut self, step: &Located<Instruction>, port: &str) {
-        let protocol = port.split_once('/').map_or("", |(_, protocol)| protocol);
-        if protocol.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            let message = format!("write the protocol `{protocol}` in small letters");
-            self.warnings.push(Rule::ExposeProtoCasing, message, Some(step.snippet_of(protocol)));
-        }
-        if has_host_part(port) {
-            let message = format!("`{port}`: addresses and ports of the host have no effect in EXPOSE");
-            self.warnings.push(Rule::ExposeInvalidFormat, message, Some(step.snippet_of(port)));
-        }
-    }
-
-    fn expand_signal(&mut self, step: &Located<Instruction>, word: &str) -> Result<String> {
-        let name = self.word(step, word)?;
-        if signal::is_signal(&name) {
-            return Ok(name);
-        }
-        let hint = match signal::nearest(&name) {
-            Some(meant) => did_you_mean(&meant),
-            None => "write a name such as SIGTERM, or a number".to_owned(),
-        };
-        Err(step.error_at(word, format!("`{name}` is no signal")).with_hint(hint))
-    }
-
-    fn expand_volumes(&mut self, step: &Located<Instruction>, words: &[String]) -> Result<Vec<String>> {
-        let volumes = self.words(step, words)?;
-        match volumes.iter().position(String::is_empty) {
-            Some(index) => Err(step.error_at(&words[index], "a path of VOLUME is empty once its variables are put in")),
-            None => Ok(volumes),
-        }
-    }
-
-    /// An absolute path stays as written, as in BuildKit; a relative one is joined to the one before.
-    fn expand_workdir(&mut self, step: &Located<Instruction>, word: &str) -> Result<String> {
-        let path = self.word(step, word)?;
-        if !path.starts_with('/') {
-            if !self.has_workdir {
-                let message = format!("`{path}` is relative to a folder that the base image may change");
-                self.warnings.push(Rule::WorkdirRelativePath, message, Some(step.snippet_of(word)));
-            }
-            self.working_dir = join(&self.working_dir, &path);
-        } else {
-            self.working_dir = path;
-        }
-        self.has_workdir = true;
-        Ok(self.working_dir.clone())
-    }
-}
-
-impl Shared {
-    /// What a name means where files are taken from: a stage, nothing, or an image.
-    pub(in crate::dockerfile) fn resolve_name(&self, name: &str) -> Base {
-        match self.names.get(&name.to_lowercase()) {
-            Some(stage) => Base::Stage(*stage),
-            None if name == "scratch" => Base::Scratch,
-            None => Base::Image(name.to_owned()),
-        }
-    }
-
-    /// What `COPY --from` means, which knows stages by number, too; `None` if there is no stage of that number.
-    pub(in crate::dockerfile) fn resolve(&self, from: &str) -> Option<Base> {
-        match from.parse::<usize>() {
-            Ok(number) => (number < self.stages).then_some(Base::Stage(StageIndex(number))),
-            Err(_) => Some(self.resolve_name(from)),
-        }
     }
 }

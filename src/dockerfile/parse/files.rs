@@ -98,11 +98,10 @@ fn paths(request: &mut Request<'_>) -> Result<Paths> {
     for word in words {
         match is_heredoc(&word) {
             None => sources.push(word),
-            Some(heredoc) => inline_files.push(InlineFile {
-                name: heredoc.marker.name.clone(),
-                content: heredoc.text(),
-                expand: heredoc.marker.expand,
-            }),
+            Some(heredoc) => {
+                let name = request.file_name(&heredoc.marker)?;
+                inline_files.push(InlineFile { name, content: heredoc.text(), expand: heredoc.marker.expand });
+            }
         }
     }
     Ok(Paths { sources, inline_files, destination })

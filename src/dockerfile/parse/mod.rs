@@ -6,15 +6,18 @@ mod config;
 mod files;
 mod from;
 mod healthcheck;
+mod mount;
 mod run;
 
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result, Snippet};
 
+pub(super) use mount::{MountScope, mount_from, parse_mount};
+
 use super::source::{Located, Place};
 use super::suggest::{did_you_mean, suggest};
-use super::text::{FlagKind, Flags, Heredoc, JsonForm, Line, Lines, json_form, read_lines, split_instruction};
+use super::text::{FlagKind, Flags, Heredoc, JsonForm, Line, Lines, Marker, json_form, read_lines, split_instruction};
 use super::warning::{Rule, Warnings};
 use super::{CommandLine, Dockerfile, Instruction, Stage};
 
@@ -156,7 +159,8 @@ fn known_name(place: &Place, written: &str) -> Result<&'static str> {
         let error = place.error_at(written, format!("unknown instruction `{written}`"));
         match suggest(written, NAMES) {
             Some(name) => error.with_hint(did_you_mean(name)),
-            None => error.with_hint("a line that goes on from the one before needs `\\` at the end of that one"),
+            None => error
+                .with_hint(format!("a line that goes on from the one before needs `{}` at the end of that one", place.escape)),
         }
     })
 }
@@ -214,6 +218,16 @@ impl Request<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// The name of the file that a heredoc becomes.
+    fn file_name(&self, marker: &Marker) -> Result<String> {
+        let name = &marker.name;
+        if name.contains('/') || name.contains('\0') || name == "." || name == ".." {
+            let error = self.place.error_at(name, format!("`{name}` cannot be the name of a file"));
+            return Err(error.with_hint("name the heredoc like the file, and write its folder as the destination"));
+        }
+        Ok(name.clone())
     }
 
     /// A command in either form.

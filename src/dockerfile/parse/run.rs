@@ -4,11 +4,11 @@
 
 use crate::error::Result;
 
-use super::super::mount::check_mount;
 use super::super::suggest::{did_you_mean, suggest};
 use super::super::text::{FlagKind, Marker, comma_fields, parse_bool};
 use super::super::{CommandLine, Device, Network, RunForm, RunInstruction, Security};
 use super::Request;
+use super::mount::check_mount;
 
 const FLAGS: &[(&str, FlagKind)] =
     &[("mount", FlagKind::List), ("network", FlagKind::Text), ("security", FlagKind::Text), ("device", FlagKind::List)];
@@ -55,7 +55,7 @@ fn form(request: &mut Request<'_>) -> Result<RunForm> {
         return Ok(RunForm::Shell(std::iter::once(text).chain(parts).collect()));
     }
     Ok(match first.content.starts_with("#!") {
-        true => RunForm::Script { name: first.marker.name.clone(), content: first.text() },
+        true => RunForm::Script { name: request.file_name(&first.marker)?, content: first.text() },
         false => RunForm::Shell(first.text()),
     })
 }

@@ -46,7 +46,10 @@ impl Flags {
                 (FlagKind::Bool, None | Some("")) => "true".to_owned(),
                 (FlagKind::Bool, Some(value)) => match value.to_ascii_lowercase().as_str() {
                     value @ ("true" | "false") => value.to_owned(),
-                    _ => return Err(wrong(format!("`--{flag}` is true or false, not `{value}`"))),
+                    _ => {
+                        return Err(wrong(format!("`--{flag}` is true or false, not `{value}`"))
+                            .with_hint(format!("write --{flag} for true, --{flag}=false for false")));
+                    }
                 },
                 (_, Some(value)) => value.to_owned(),
                 (_, None) => {

@@ -2,7 +2,7 @@
 //!
 //! Refuses to expand their content; it only says whether it is to be expanded.
 
-use super::super::expand::Lexer;
+use super::super::expand::{Fault, Lexer};
 
 /// What announces a heredoc.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,8 @@ impl Heredoc {
 }
 
 impl Marker {
-    /// Reads one word. The error, a message without a place, is an unclosed quote after `<<`.
-    pub(in crate::dockerfile) fn parse(word: &str) -> Result<Option<Self>, String> {
+    /// Reads one word. The error is an unclosed quote after `<<`.
+    pub(in crate::dockerfile) fn parse(word: &str) -> Result<Option<Self>, Fault> {
         let Some(rest) = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<") else {
             return Ok(None);
         };
@@ -66,7 +66,7 @@ impl Marker {
 }
 
 /// All heredocs that a line announces. A line with an unclosed quote announces none, as BuildKit has it.
-pub(super) fn markers(line: &str) -> Result<Vec<Marker>, String> {
+pub(super) fn markers(line: &str) -> Result<Vec<Marker>, Fault> {
     let lexer = Lexer { keep_quotes: true, keep_escapes: true, keep_unset: true, ..Lexer::new('\\') };
     let Ok(lexed) = lexer.read(line, &|_| None) else {
         return Ok(Vec::new());

@@ -137,7 +137,7 @@ impl<'t> Reader<'t> {
         let wrong =
             |reader: &Self, message: String| Error::new(ErrorKind::Dockerfile, message).with_snippet(reader.snippet(first));
         let markers = match takes_heredocs(&text) {
-            true => markers(&text).map_err(|message| wrong(self, message))?,
+            true => markers(&text).map_err(|fault| wrong(self, fault.message))?,
             false => Vec::new(),
         };
         let mut heredocs = Vec::new();

@@ -132,12 +132,13 @@ pub(super) fn with_entry(index: &[u8], entry: &Descriptor) -> Result<Vec<u8>> {
     let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or_else(damaged)?;
     let new = serde_json::to_value(entry).map_err(|error| damaged().with_source(error))?;
     let name = |entry: &Value| entry.get("annotations").and_then(|all| all.get(REF_NAME)).cloned();
-    let new_name = name(&new);
-    manifests.retain(|old| match (name(old), &new_name) {
-        (None, None) => old.get("digest") != new.get("digest"),
-        (old, new) => old != *new,
-    });
-    manifests.push(new);
+    let takes_the_place_of = |old: &Value| match (name(old), name(&new)) {
+        (None, None) => old.get("digest") == new.get("digest"),
+        (old, new) => old == new,
+    };
+    let at = manifests.iter().position(takes_the_place_of).unwrap_or(manifests.len());
+    manifests.retain(|old| !takes_the_place_of(old));
+    manifests.insert(at, new);
     Ok(index.to_string().into_bytes())
 }
 
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(index["annotations"], json!({"a": "b"}));
         let digests: Vec<_> = index["manifests"].as_array().unwrap().iter().map(|entry| entry["digest"].clone()).collect();
         let digest = |content: &str| json!(named(None, content).digest.to_string());
-        assert_eq!(digests, [json!("x"), digest("one"), digest("two"), digest("three")]);
+        assert_eq!(digests, [json!("x"), digest("two"), digest("one"), digest("three")]);
         assert_eq!(index["manifests"][0]["urls"], json!(["u"]));
     }
 

@@ -138,6 +138,12 @@ impl<'a> Unpacker<'a> {
             return Ok(folder);
         }
         let above = self.parent(&parent)?;
+        let missing = || corrupt(format!("`{path}` is in a folder that is none"));
+        let existing =
+            stat(&above, parent.name().unwrap_or_default()).map_err(|errno| self.into.error("examine", &parent, errno))?;
+        if existing.is_some_and(|stat| !is_whiteout(&stat)) {
+            return Err(missing());
+        }
         let metadata = match self.lower.find(&parent)? {
             Some(found) if is_folder(&found.stat) => {
                 let fd = rustix::fs::openat(found.root, relative(&parent), FOLDER, Mode::empty());
@@ -147,7 +153,6 @@ impl<'a> Unpacker<'a> {
             _ => Metadata::new(0o755, 0, 0, 0),
         };
         self.directory(&above, &parent, &metadata)?;
-        let missing = || corrupt(format!("`{path}` is in a folder that is none"));
         self.into.folder(&parent)?.ok_or_else(missing)
     }
 

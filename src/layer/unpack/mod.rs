@@ -5,11 +5,12 @@
 
 mod confined;
 mod entries;
+mod read_ahead;
 mod sparse;
 mod stack;
 mod tar;
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -87,17 +88,19 @@ pub struct UnpackStats {
 const READ: usize = 256 * 1024;
 
 /// Unpacks the uncompressed tar `reader` into the folder `into`, which is created where it is missing. `reader` is read to its end,
-/// so that a reader that checks a digest can do so.
+/// so that a reader that checks a digest can do so, and on a thread of its own, so that decompression and writing overlap.
 ///
 /// # Errors
 /// [`Corrupt`](crate::ErrorKind::Corrupt) for a tar that is damaged, leaves its folder or exceeds the limits;
 /// [`Io`](crate::ErrorKind::Io) otherwise. What was unpacked until then stays for the caller to remove.
-pub fn unpack(reader: impl Read, into: &Path, options: &UnpackOptions) -> Result<UnpackStats> {
+pub fn unpack(reader: impl Read + Send, into: &Path, options: &UnpackOptions) -> Result<UnpackStats> {
     std::fs::create_dir_all(into).map_err(|error| Error::io("create", into, error))?;
-    let mut tar = TarReader::new(BufReader::with_capacity(READ, reader));
-    let mut unpacker = entries::Unpacker::new(into, options)?;
-    while let Some(entry) = tar.next_entry()? {
-        unpacker.entry(&entry, &mut tar)?;
-    }
-    unpacker.finish()
+    std::thread::scope(|scope| {
+        let mut tar = TarReader::new(read_ahead::start(scope, reader));
+        let mut unpacker = entries::Unpacker::new(into, options)?;
+        while let Some(entry) = tar.next_entry()? {
+            unpacker.entry(&entry, &mut tar)?;
+        }
+        unpacker.finish()
+    })
 }

@@ -116,7 +116,7 @@ impl Entry {
 }
 
 /// A key without scheme and API version: docker's `https://index.docker.io/v1/` is `docker.io`, podman's keep their path.
-fn location(key: &str) -> String {
+pub(crate) fn location(key: &str) -> String {
     let key = key.split_once("://").map_or(key, |(_, rest)| rest).trim_end_matches('/');
     let key = key.strip_suffix("/v1").or(key.strip_suffix("/v2")).unwrap_or(key);
     match key.split_once('/') {

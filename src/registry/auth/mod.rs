@@ -7,8 +7,10 @@ mod challenge;
 mod credential;
 mod docker_config;
 mod helper;
+mod login;
 mod token;
 
 pub(crate) use authenticator::Authenticator;
 pub(crate) use challenge::{Challenge, Scope};
 pub use credential::{Credential, CredentialSources};
+pub use login::CredentialStore;

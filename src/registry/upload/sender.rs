@@ -60,7 +60,7 @@ pub(crate) async fn send(job: Job<'_>) -> Result<Sent> {
     };
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
-    let mut sender = Sender { job, upload, prefix: keyed.then(Hasher::new), chunks, sent: 0, asked: false };
+    let mut sender = Sender { job, upload, prefix: keyed.then(Hasher::new), chunks, sent: 0, asked: !keyed };
     sender.run().await
 }
 
@@ -108,12 +108,8 @@ impl Sender<'_> {
             match step {
                 Step::Finished { mounted } => return self.finished(mounted),
                 _ if self.job.cancel.is_cancelled() => return Err(interrupted()),
-                Step::Wait { until } => {
-                    self.wait(until).await?;
-                    if self.exists_meanwhile().await? {
-                        return self.existed().await;
-                    }
-                }
+                Step::Wait { until } => self.wait(until).await?,
+                _ if self.exists_meanwhile(available).await? => return self.existed().await,
                 _ => self.perform(step).await?,
             }
         }
@@ -149,13 +145,14 @@ impl Sender<'_> {
     }
 
     /// Once the digest of a growing blob is known: whether the registry has it, if there is still much to send.
-    async fn exists_meanwhile(&mut self) -> Result<bool> {
-        let Available { written, complete } = self.available()?;
-        if !complete || self.asked || written.saturating_sub(self.upload.offset()) <= self.job.limits.chunk {
+    async fn exists_meanwhile(&mut self, available: Available) -> Result<bool> {
+        let left = available.written.saturating_sub(self.upload.offset());
+        if self.asked || !available.complete || left <= self.job.limits.chunk {
             return Ok(false);
         }
         self.asked = true;
         let digest = self.descriptor()?.digest;
+        // A registry that does not say gets the rest.
         Ok(matches!(self.head(&digest).await, Ok(response) if response.status().is_success()))
     }
 

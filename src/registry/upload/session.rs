@@ -59,11 +59,22 @@ impl Sessions {
         }
     }
 
+    /// Removes what a process that was killed left behind: the registry has the blob.
+    pub(crate) fn forget(&self, repository: &str, what: &str) {
+        let (record, lock) = self.paths(repository, what);
+        if record.exists() || lock.exists() {
+            self.lock(repository, what).iter().for_each(SessionLock::clear);
+        }
+    }
+
+    fn paths(&self, repository: &str, what: &str) -> (PathBuf, PathBuf) {
+        let name = Digest::of(format!("{repository}\n{what}")).hex();
+        (self.folder.join(format!("{name}.json")), self.folder.join(format!("{name}.lock")))
+    }
+
     /// The record of `what` (a digest or a layer's key) for a repository; `None` if another process works on it.
     pub(crate) fn lock(&self, repository: &str, what: &str) -> Option<SessionLock> {
-        let name = Digest::of(format!("{repository}\n{what}")).hex();
-        let record = self.folder.join(format!("{name}.json"));
-        let lock = self.folder.join(format!("{name}.lock"));
+        let (record, lock) = self.paths(repository, what);
         for _ in 0..16 {
             let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock).ok()?;
             match file.try_lock() {

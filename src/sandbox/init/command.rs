@@ -86,7 +86,7 @@ impl Command {
     }
 
     fn enter(&self) -> Result<(), Fault> {
-        process::default_sigpipe();
+        process::default_signals();
         let _ = rustix::process::setsid();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;

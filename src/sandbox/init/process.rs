@@ -34,10 +34,19 @@ pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// Rust programs ignore SIGPIPE; commands expect it to kill them.
-pub(super) fn default_sigpipe() {
-    // SAFETY: sets a default disposition, no handler is involved.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Commands start with default signal dispositions and none blocked: Rust programs ignore SIGPIPE, nohup ignores SIGHUP, and both
+/// would be inherited.
+pub(super) fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: sets default dispositions, no handler is involved; numbers that cannot be set give EINVAL.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an empty set is written before it is read, and both outlive the calls.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
 }
 
 /// Marks all descriptors from 3 up as closed on exec, also those that this process was started with.

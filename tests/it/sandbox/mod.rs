@@ -1,4 +1,7 @@
-//! RUN in its sandbox: each rung of the ladder, what a command sees, and what it leaves behind.
+//! RUN in its sandbox: unpacking, each rung of the ladder, what a command sees, and what it leaves behind.
 
+mod layers;
 mod rootfs;
 mod run;
+mod unpack;
+mod unpack_hostile;

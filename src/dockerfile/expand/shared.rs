@@ -1,0 +1,45 @@
+//! What all stages of a plan share, and what the names in `--from` mean.
+//!
+//! Refuses to change: it is made once, with the plan.
+
+use std::collections::BTreeMap;
+
+use super::super::text::Check;
+use super::super::{Base, StageIndex};
+use super::Variables;
+
+/// What all stages of a plan share.
+#[derive(Debug)]
+pub(in crate::dockerfile) struct Shared {
+    /// Predefined platform arguments and ARGs before the first FROM.
+    pub(in crate::dockerfile) globals: Variables,
+    /// `--build-arg`
+    pub(in crate::dockerfile) build_args: BTreeMap<String, String>,
+    /// For RUN alone.
+    pub(in crate::dockerfile) proxies: Vec<(String, String)>,
+    /// Names of stages in lower case.
+    pub(in crate::dockerfile) names: BTreeMap<String, StageIndex>,
+    /// How many stages there are.
+    pub(in crate::dockerfile) stages: usize,
+    /// What the `check` directive says.
+    pub(in crate::dockerfile) check: Check,
+}
+
+impl Shared {
+    /// What a name means where files are taken from: a stage, nothing, or an image.
+    pub(in crate::dockerfile) fn resolve_name(&self, name: &str) -> Base {
+        match self.names.get(&name.to_lowercase()) {
+            Some(stage) => Base::Stage(*stage),
+            None if name == "scratch" => Base::Scratch,
+            None => Base::Image(name.to_owned()),
+        }
+    }
+
+    /// What `COPY --from` means, which knows stages by number, too; `None` if there is no stage of that number.
+    pub(in crate::dockerfile) fn resolve(&self, from: &str) -> Option<Base> {
+        match from.parse::<usize>() {
+            Ok(number) => (number < self.stages).then_some(Base::Stage(StageIndex(number))),
+            Err(_) => Some(self.resolve_name(from)),
+        }
+    }
+}

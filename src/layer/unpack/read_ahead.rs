@@ -1,0 +1,71 @@
+//! Reads ahead on a thread of its own, a few buffers at most.
+//!
+//! Refuses to lose an error: it comes after the bytes that were read before it.
+
+use std::io::{Read, Result};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
+
+use super::READ;
+
+const BUFFERS: usize = 4;
+
+pub(super) struct ReadAhead {
+    full: Receiver<Result<Vec<u8>>>,
+    empty: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+}
+
+pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, reader: impl Read + Send + 'scope) -> ReadAhead {
+    let (full_in, full) = sync_channel(BUFFERS);
+    let (empty, empty_out) = sync_channel(BUFFERS);
+    scope.spawn(move || fill(reader, &full_in, &empty_out));
+    ReadAhead { full, empty, current: Vec::new(), at: 0 }
+}
+
+fn fill(mut reader: impl Read, full: &SyncSender<Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+    loop {
+        let mut buffer = empty.try_recv().unwrap_or_default();
+        buffer.clear();
+        let message = match reader.by_ref().take(READ as u64).read_to_end(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => Ok(buffer),
+            Err(error) => {
+                if !buffer.is_empty() && full.send(Ok(buffer)).is_err() {
+                    return;
+                }
+                Err(error)
+            }
+        };
+        let last = message.is_err();
+        // The receiving end is gone where unpacking has failed: nobody wants the rest.
+        if full.send(message).is_err() || last {
+            return;
+        }
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        if self.at == self.current.len() {
+            let _ = self.empty.try_send(std::mem::take(&mut self.current));
+            self.at = 0;
+            match self.full.recv() {
+                Ok(Ok(buffer)) => self.current = buffer,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Ok(0),
+            }
+        }
+        let length = into.len().min(self.current.len() - self.at);
+        into[..length].copy_from_slice(&self.current[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+impl std::fmt::Debug for ReadAhead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadAhead").finish_non_exhaustive()
+    }
+}

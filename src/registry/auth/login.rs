@@ -1,0 +1,190 @@
+//! Storing and forgetting credentials where `docker login` and `docker logout` would.
+//!
+//! Refuses to touch anything else in docker's config.json, and to leave it half-written or readable by others.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::credential::{Credential, CredentialSources, server_key};
+use super::docker_config::{AuthFile, location};
+use super::helper;
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::registry::environment::Environment;
+
+/// Where a credential is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialStore {
+    /// With this credential helper: `docker-credential-<name>`.
+    Helper(String),
+    /// In this file, in clear but for base64: tell the user before.
+    File(PathBuf),
+}
+
+impl CredentialSources {
+    /// Where a credential for `registry` would be stored.
+    pub(crate) fn store_for(&self, environment: &Environment, registry: &str) -> Result<CredentialStore> {
+        let path = self.docker_config(environment).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "there is no place for credentials").with_hint("set `DOCKER_CONFIG` or `HOME`")
+        })?;
+        let helper = AuthFile::read(&path)?.and_then(|file| file.helper_for(registry).map(str::to_owned));
+        Ok(helper.map_or(CredentialStore::File(path), CredentialStore::Helper))
+    }
+
+    /// Stores a credential for `registry`.
+    pub(crate) async fn store(
+        &self,
+        environment: &Environment,
+        registry: &str,
+        credential: &Credential,
+    ) -> Result<CredentialStore> {
+        let store = self.store_for(environment, registry)?;
+        let key = server_key(registry);
+        let (username, secret) = match credential {
+            Credential::Basic { username, password } => (username.as_str(), password),
+            Credential::IdentityToken { token, .. } => ("<token>", token),
+            Credential::RegistryToken(_) => {
+                return Err(Error::new(ErrorKind::Unsupported, "a registry token cannot be stored"));
+            }
+        };
+        let path = self.docker_config(environment);
+        match &store {
+            CredentialStore::Helper(name) => helper::store(environment, name, &key, username, secret).await?,
+            CredentialStore::File(_) => {}
+        }
+        if let Some(path) = path {
+            // With a helper docker leaves an empty entry behind, which shows that there is a login.
+            let entry = match &store {
+                CredentialStore::Helper(_) => Value::Object(Map::new()),
+                CredentialStore::File(_) => entry(credential),
+            };
+            edit(&path, |auths| {
+                auths.insert(key, entry);
+            })?;
+        }
+        Ok(store)
+    }
+
+    /// Forgets what is stored for `registry`; whether there was anything in the file.
+    pub(crate) async fn erase(&self, environment: &Environment, registry: &str) -> Result<bool> {
+        if let CredentialStore::Helper(name) = self.store_for(environment, registry)? {
+            helper::erase(environment, &name, &server_key(registry)).await?;
+        }
+        let Some(path) = self.docker_config(environment).filter(|path| path.is_file()) else { return Ok(false) };
+        let mut found = false;
+        edit(&path, |auths| {
+            let before = auths.len();
+            auths.retain(|key, _| location(key) != super::credential::canonical(registry));
+            found = auths.len() != before;
+        })?;
+        Ok(found)
+    }
+}
+
+fn entry(credential: &Credential) -> Value {
+    match credential {
+        Credential::Basic { username, password } => {
+            serde_json::json!({ "auth": STANDARD.encode(format!("{username}:{password}")) })
+        }
+        Credential::IdentityToken { username, token } => {
+            let user = username.as_deref().unwrap_or("<token>");
+            serde_json::json!({ "auth": STANDARD.encode(format!("{user}:")), "identitytoken": token })
+        }
+        Credential::RegistryToken(token) => serde_json::json!({ "registrytoken": token }),
+    }
+}
+
+/// Changes the file's `auths` and nothing else.
+fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
+    let wrong = || format!("`{}` is not in docker's form", path.display());
+    let mut file: Map<String, Value> = match std::fs::read(path) {
+        // The parser's own error could quote a secret.
+        Ok(text) => serde_json::from_slice(&text).map_err(|_| Error::new(ErrorKind::Auth, wrong()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Map::new(),
+        Err(error) => return Err(Error::io("read", path, error)),
+    };
+    let auths = file.entry("auths").or_insert_with(|| Value::Object(Map::new()));
+    change(auths.as_object_mut().ok_or_else(|| Error::new(ErrorKind::Auth, wrong()))?);
+    let text = serde_json::to_vec_pretty(&file).context(ErrorKind::Auth, wrong)?;
+    // A link, as dotfile managers make them, stays one.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(&target)?;
+        Ok(())
+    };
+    write().map_err(|error| Error::io("write", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn sources(folder: &Path) -> CredentialSources {
+        CredentialSources { docker_config_dir: Some(folder.into()), ..CredentialSources::default() }
+    }
+
+    #[tokio::test]
+    async fn a_login_is_found_again_and_the_rest_of_the_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, r#"{"psFormat":"table","auths":{"other":{"auth":"dTpw"}}}"#).unwrap();
+        let (sources, environment) = (sources(folder.path()), Environment::fixed::<&str, &str>([]));
+        let credential = Credential::basic("u", "p:q");
+        let store = sources.store(&environment, "docker.io", &credential).await.unwrap();
+        assert_eq!(store, CredentialStore::File(path.clone()));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("psFormat") && text.contains("https://index.docker.io/v1/"), "{text}");
+        assert_eq!(sources.find(&environment, "docker.io", "a/b").await.credential, Some(credential));
+        assert!(sources.erase(&environment, "docker.io").await.unwrap());
+        assert!(!sources.erase(&environment, "docker.io").await.unwrap());
+        assert_eq!(sources.find(&environment, "docker.io", "a/b").await.credential, None);
+        assert!(sources.find(&environment, "other", "a/b").await.credential.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_helper_keeps_the_secret_and_the_file_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("docker-credential-test");
+        let kept = folder.path().join("kept");
+        // Keeps what it is told to store; gives it back, or docker's words for nothing.
+        let script = format!(
+            "#!/bin/sh\ncase $1 in store) cat >{0};; get) cat >/dev/null; cat {0} 2>/dev/null || {{ echo credentials not found in \
+             native keychain; exit 1; }};; erase) cat >/dev/null; rm -f {0};; esac\n",
+            kept.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(folder.path().join("config.json"), r#"{"credsStore":"test"}"#).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let (sources, environment) = (sources(folder.path()), Environment::fixed([("PATH", path)]));
+        assert_eq!(sources.find(&environment, "r.example.com", "a").await.credential, None);
+        let credential = Credential::basic("user", "hunter2");
+        let store = sources.store(&environment, "r.example.com", &credential).await.unwrap();
+        assert_eq!(store, CredentialStore::Helper("test".into()));
+        assert!(!std::fs::read_to_string(folder.path().join("config.json")).unwrap().contains("hunter2"));
+        assert_eq!(sources.find(&environment, "r.example.com", "a").await.credential, Some(credential));
+        sources.erase(&environment, "r.example.com").await.unwrap();
+        assert!(!kept.exists());
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_missing_is_trouble_with_a_remedy_and_not_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), r#"{"credHelpers":{"r.example.com":"gone"}}"#).unwrap();
+        let environment = Environment::fixed([("PATH", folder.path())]);
+        let lookup = sources(folder.path()).find(&environment, "r.example.com", "a").await;
+        assert_eq!(lookup.credential, None);
+        assert!(lookup.trouble[0].hint().unwrap().contains("docker-credential-gone"));
+    }
+}

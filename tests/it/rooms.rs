@@ -1,0 +1,88 @@
+//! The rooms of the crate: imports point one way.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room may use those before it. docs/architecture.md shows the same order.
+const ROOMS: [&str; 14] = [
+    "error", "progress", "oci", "project", "dockerfile", "layer", "context", "store", "image", "sandbox", "registry", "serve", "build",
+    "cli",
+];
+
+/// Most lines of a file, its tests left out.
+const LONGEST: usize = 500;
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all_sources() -> Vec<(PathBuf, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&src, &mut found);
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            // Tests may look anywhere.
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+            (path.strip_prefix(&src).unwrap().to_owned(), code)
+        })
+        .collect()
+}
+
+fn room_of(path: &Path) -> Option<usize> {
+    let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
+    ROOMS.iter().position(|room| *room == first.trim_end_matches(".rs"))
+}
+
+#[test]
+fn imports_point_one_way() {
+    let mut wrong = BTreeSet::new();
+    for (path, code) in all_sources() {
+        let Some(room) = room_of(&path) else { continue };
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for used in line.split("crate::").skip(1) {
+                let name: String = used.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+                if let Some(used) = ROOMS.iter().position(|room| *room == name)
+                    && used > room
+                {
+                    wrong.insert(format!("{} uses {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_file_says_what_it_does_and_none_is_too_long() {
+    let mut wrong = Vec::new();
+    for (path, code) in all_sources() {
+        if !code.starts_with("//!") {
+            wrong.push(format!("{} does not begin with what it does", path.display()));
+        }
+        let lines = code.lines().count();
+        if lines > LONGEST {
+            wrong.push(format!("{} has {lines} lines", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_room_is_in_the_list() {
+    for (path, _) in all_sources() {
+        let root = ["lib.rs", "main.rs"].contains(&path.to_str().unwrap());
+        assert!(root || room_of(&path).is_some(), "{} is in no room of the list", path.display());
+    }
+}
