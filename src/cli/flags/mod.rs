@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 pub(super) use build::BuildFlags;
 pub(super) use connection::{ConnectionFlags, LoginFlags};
-pub(super) use global::{Global, ProgressMode};
+pub(super) use global::{ColorMode, Global, ProgressMode};
 pub(super) use pair::Pair;
 
 use crate::error::Error;
