@@ -2,9 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
 mod context;
-mod tree;
-mod parity;
-mod buildah;
 mod dockerfile;
 mod store;
 mod image;

@@ -21,7 +21,7 @@ const PASSWORD: &str = "hunter2-secret";
 fn with_htpasswd() -> Server {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("htpasswd");
-    let output = Command::new(judge("htpasswd")).args(["-Bbn", "-C", "4", "user", PASSWORD]).output().unwrap();
+    let output = judge("htpasswd").args(["-Bbn", "-C", "4", "user", PASSWORD]).output().unwrap();
     std::fs::write(&file, output.stdout).unwrap();
     let further = format!("auth: {{htpasswd: {{realm: r, path: {}}}}}", file.display());
     distribution_in(folder, &further)

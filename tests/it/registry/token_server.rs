@@ -129,7 +129,7 @@ fn text(path: &Path) -> &str {
 /// Runs openssl; its output.
 pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
-    let mut child = Command::new(judge("openssl"))
+    let mut child = judge("openssl")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
