@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one module a room.
 
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod serve;
 
 use std::process::Command;
