@@ -74,9 +74,9 @@ impl Store {
             Err(error) => Err(error),
         };
         if session.is_ok() {
-            session::sweep(&tmp).map_err(|error| failed("tidy", &tmp, error))?;
+            session::sweep(&tmp);
         }
-        let doubt_fresh = durable::after_boot(&root)?;
+        let doubt_fresh = durable::after_boot(&root, session.as_ref().ok().map(Session::folder));
         Ok(Self(Arc::new(Inner { root, session, doubt_fresh })))
     }
 

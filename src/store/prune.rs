@@ -81,8 +81,7 @@ impl Store {
         let gate_path = self.root().join(GATE);
         let gate = File::open(&gate_path).and_then(|gate| lock_exclusive(&gate).map(|()| gate));
         let gate = gate.map_err(|error| failed("lock", &gate_path, error))?;
-        let tmp = self.root().join(TMP);
-        session::sweep(&tmp).map_err(|error| failed("tidy", &tmp, error))?;
+        session::sweep(&self.root().join(TMP));
         let mut pruning = Pruning::new(self)?;
         pruning.remove_damaged_records()?;
         if options.all {

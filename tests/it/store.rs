@@ -80,7 +80,10 @@ fn child() {
     let (Ok(task), Ok(root)) = (std::env::var("MPIMG_TEST_TASK"), std::env::var("MPIMG_TEST_ROOT")) else { return };
     let root = PathBuf::from(root);
     match task.as_str() {
-        "churn" => (0..u32::MAX).for_each(|round| churn(&root, round)),
+        "churn" => (0..u32::MAX).for_each(|round| {
+            churn(&root, round);
+            fs::write(root.with_extension("ready"), "").unwrap();
+        }),
         "churn a little" => (0..8).for_each(|round| churn(&root, round)),
         "fetch" => fetch_counted(&root),
         "hold" => hold(&root),
@@ -140,14 +143,29 @@ fn a_kill_at_any_moment_leaves_a_sound_store() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("store");
     for round in 0..40u64 {
+        let ready = root.with_extension("ready");
+        let _ = fs::remove_file(&ready);
         let mut child = spawn("churn", &root);
-        // Spread over start, first steps and steady work, differently each time.
-        std::thread::sleep(Duration::from_micros(round * 7919 % 120_000));
+        // Every other time at its start, else in the middle of its work, at a different moment each time.
+        let moment = match round % 2 {
+            0 => round * 7919 % 20_000,
+            _ => {
+                wait_for(&ready);
+                round * 7919 % 60_000
+            }
+        };
+        std::thread::sleep(Duration::from_micros(moment));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_sound(&root);
     }
-    assert!(!Store::open(&root).unwrap().list().unwrap().is_empty(), "no child came far enough");
+    assert!(!Store::open(&root).unwrap().list().unwrap().is_empty());
+}
+
+fn wait_for(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
@@ -488,9 +506,7 @@ fn pruning_keeps_what_is_named_cached_or_in_use_by_another_process() {
         (named.layers[0].descriptor.clone(), cached, loose)
     };
     let mut holder = spawn("hold", &root);
-    while !root.with_extension("ready").exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for(&root.with_extension("ready"));
     let held = Digest::of("held");
     let store = Store::open(&root).unwrap();
     let there = |digest: &Digest| (store.blob_path(digest).exists(), store.unpacked_path(&DiffId(*digest)).exists());
