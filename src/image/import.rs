@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::hashing::HashingReader;
+use super::hashing::{self, HashingReader};
 use super::transport::TarWalk;
 use super::{Format, History, Image, ImageConfig, Layer, rfc3339};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,11 +98,7 @@ fn check_tar(reader: &mut impl Read) -> Result<DiffId> {
 }
 
 fn unreadable(error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Corrupt,
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, "the archive cannot be read").with_source(error)
+    hashing::unreadable("the archive cannot be read".into(), error)
 }
 
 /// Writes what is read.

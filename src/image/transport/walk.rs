@@ -8,8 +8,8 @@ use std::io::{self, BufReader, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, Header, PaxExtensions};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::hashing::HashingReader;
+use crate::error::{Error, Result};
+use crate::image::hashing::{self, HashingReader};
 
 const BLOCK: u64 = 512;
 
@@ -169,13 +169,7 @@ impl<R: Skip> TarWalk<R> {
     }
 
     fn damaged(&self, error: io::Error) -> Error {
-        let kind = match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
-                ErrorKind::Corrupt
-            }
-            _ => ErrorKind::Io,
-        };
-        Error::new(kind, format!("the tar cannot be read at byte {}", self.position)).with_source(error)
+        hashing::unreadable(format!("the tar cannot be read at byte {}", self.position), error)
     }
 }
 
