@@ -81,8 +81,11 @@ impl Store {
         let gate_path = self.root().join(GATE);
         let gate = File::open(&gate_path).and_then(|gate| lock_exclusive(&gate).map(|()| gate));
         let gate = gate.map_err(|error| failed("lock", &gate_path, error))?;
-        let tmp = self.root().join(TMP);
-        session::sweep(&tmp).map_err(|error| failed("tidy", &tmp, error))?;
+        session::sweep(&self.root().join(TMP));
+        let total = match options.keep_storage {
+            Some(_) => self.disk_usage()?.total(),
+            None => 0,
+        };
         let mut pruning = Pruning::new(self)?;
         pruning.remove_damaged_records()?;
         if options.all {
@@ -90,7 +93,6 @@ impl Store {
         }
         pruning.remove_unused()?;
         if let Some(keep) = options.keep_storage {
-            let total = self.disk_usage()?.total();
             pruning.remove_cache_until(|freed| total.saturating_sub(freed) <= keep)?;
         }
         drop(gate);
