@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::header;
@@ -21,12 +21,31 @@ pub(super) fn announced_length(response: &Response) -> u64 {
     header.or_else(|| response.body().size_hint().exact()).unwrap_or(0)
 }
 
-/// The body, with its bytes counted as they are read.
-pub(super) fn count(body: Body, received: Arc<AtomicU64>) -> Body {
-    Body::from_stream(body.into_data_stream().inspect(move |frame| {
-        if let Ok(part) = frame {
-            received.fetch_add(part.len() as u64, Ordering::Relaxed);
+/// What has come of a request's body.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    bytes: AtomicU64,
+    broken: AtomicBool,
+}
+
+impl Received {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection broke before the body's end.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
+/// The body, with a record of what comes of it.
+pub(super) fn count(body: Body, received: Arc<Received>) -> Body {
+    Body::from_stream(body.into_data_stream().inspect(move |frame| match frame {
+        Ok(part) => {
+            received.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
         }
+        Err(_) => received.broken.store(true, Ordering::Relaxed),
     }))
 }
 

@@ -3,8 +3,8 @@
 //! Refuses to know what the endpoints do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
@@ -16,7 +16,7 @@ use oci_spec::distribution::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
-use super::body::{announced_length, break_off, count, end_with, truncate};
+use super::body::{Received, announced_length, break_off, count, end_with, truncate};
 use super::connection::{Cut, Peer};
 use super::gate::{Access, Need};
 use super::refusal::Refusal;
@@ -82,48 +82,69 @@ impl Exchange {
 
 /// Answers one request.
 pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
-    let started = Instant::now();
     let app = &service.app;
     let (parts, body) = request.into_parts();
-    let info = RequestInfo {
-        number: app.requests.fetch_add(1, Ordering::Relaxed),
-        method: parts.method.clone(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        headers: parts.headers.clone(),
-        peer: peer.addr,
-    };
-    let fault = app.options.faults.as_ref().map_or(Fault::None, |faults| faults(&info));
-    let received = Arc::new(AtomicU64::new(0));
+    let record = Record::begin(app, &parts, &peer);
+    let fault = app.options.faults.as_ref().map_or(Fault::None, |faults| faults(&record.served.request));
     let length = body.size_hint().exact();
     let body = match fault {
         Fault::ResetAfter(room) => break_off(body, room, peer.cut.clone()),
         _ => body,
     };
-    let exchange = Exchange { parts, length, body: Some(count(body, received.clone())) };
+    let exchange = Exchange { parts, length, body: Some(count(body, record.received.clone())) };
     let response = tokio::select! {
         response = carry_out(app, exchange, fault, &peer.cut) => end_with(response, &service.stopped),
         () = service.stopped.cancelled() => cut(&peer.cut),
     };
-    let served = Served {
-        status: (!peer.cut.is_cut()).then(|| response.status()),
-        request_bytes: received.load(Ordering::Relaxed),
-        response_bytes: if info.method == Method::HEAD { 0 } else { announced_length(&response) },
-        elapsed: started.elapsed(),
-        request: info,
-    };
-    tracing::debug!(
-        method = %served.request.method,
-        path = served.request.path,
-        status = served.status.map(|status| status.as_u16()),
-        request_bytes = served.request_bytes,
-        response_bytes = served.response_bytes,
-        elapsed = ?served.elapsed,
-    );
-    if let Some(log) = &app.options.log {
-        log(&served);
+    if !peer.cut.is_cut() {
+        record.answered(&response);
     }
     response
+}
+
+/// Goes to the log when it is dropped: also if the client leaves and nobody waits for the answer any more.
+struct Record<'a> {
+    app: &'a App,
+    started: Instant,
+    received: Arc<Received>,
+    served: Served,
+}
+
+impl<'a> Record<'a> {
+    fn begin(app: &'a App, parts: &Parts, peer: &Peer) -> Self {
+        let request = RequestInfo {
+            number: app.requests.fetch_add(1, Ordering::Relaxed),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers.clone(),
+            peer: peer.addr,
+        };
+        let served = Served { request, status: None, request_bytes: 0, response_bytes: 0, elapsed: Duration::ZERO };
+        Self { app, started: Instant::now(), received: Arc::default(), served }
+    }
+
+    fn answered(mut self, response: &Response) {
+        self.served.status = Some(response.status());
+        if self.served.request.method != Method::HEAD {
+            self.served.response_bytes = announced_length(response);
+        }
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        self.served.request_bytes = self.received.bytes();
+        if self.received.is_broken() {
+            // There may be an answer, but nobody to read it.
+            (self.served.status, self.served.response_bytes) = (None, 0);
+        }
+        self.served.elapsed = self.started.elapsed();
+        tracing::debug!(request = %self.served, "answered");
+        if let Some(log) = &self.app.options.log {
+            log(&self.served);
+        }
+    }
 }
 
 async fn carry_out(app: &Arc<App>, mut exchange: Exchange, fault: Fault, cutter: &Cut) -> Response {

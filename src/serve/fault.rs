@@ -28,12 +28,12 @@ pub struct RequestInfo {
     pub peer: SocketAddr,
 }
 
-/// A request that was answered, for the log.
+/// A request that was answered, or whose connection broke, for the log.
 #[derive(Debug, Clone)]
 pub struct Served {
     /// The request.
     pub request: RequestInfo,
-    /// The status of the answer; `None` if the connection was cut instead.
+    /// The status of the answer; `None` if there was none because the connection broke or was cut.
     pub status: Option<StatusCode>,
     /// Bytes of the request's body that were read.
     pub request_bytes: u64,

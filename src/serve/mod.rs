@@ -10,6 +10,9 @@
 //! # }
 //! ```
 //!
+//! Each repository is an OCI image layout, `DIR/repositories/NAME/_layout`, whose blobs are hard links to one shared store. A blob
+//! is seen in a repository only once it was pushed or mounted there.
+//!
 //! For tests of programs that talk to registries it can ask for users or tokens ([`AuthOptions`]), play faults ([`Fault`]) and
 //! tell every request ([`Served`]).
 //!

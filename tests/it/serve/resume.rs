@@ -44,6 +44,13 @@ async fn a_chunk_that_breaks_off_is_kept_to_its_last_byte() {
     drop(stream);
     let offset = offset(&rig, &location, 1_700_001).await;
     assert_eq!(offset, 1_700_001);
+    let broken = |served: &Served| served.status.is_none() && served.request_bytes == 700_001;
+    let logged = async {
+        while !rig.log.lock().unwrap().iter().any(broken) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), logged).await.expect("the broken request in the log");
     let reply = rig.patch_range(&location, "1700001-1999999", bytes[offset..2_000_000].to_vec()).await.expect(202);
     assert_eq!(reply.header("range"), "0-1999999");
     finish(&rig, &location, &bytes, 2_000_000).await;
