@@ -8,6 +8,7 @@ mod cache;
 mod copy;
 mod download;
 mod filesystem;
+mod pack;
 mod place;
 mod request;
 mod run;
@@ -25,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::runtime::Handle;
 
+pub use pack::pack_layer;
 pub use request::BuildRequest;
 pub use session::OnLayer;
 

@@ -21,6 +21,11 @@ Images are named as:
   oci-archive:FILE[:TAG]         a tar of an OCI layout
   docker-archive:FILE[:NAME]     what `docker save` writes";
 
+/// Reads a name of one of these forms.
+pub(super) fn named(text: &str) -> Result<Transport, String> {
+    Transport::parse(text).map_err(|error| error.hint().map_or_else(|| error.to_string(), str::to_owned))
+}
+
 /// The image that `transport` names. Layers of a registry's image are not fetched.
 pub(super) async fn find(transport: Transport, platform: &Platform, store: &Store, client: &Client) -> Result<Image> {
     match transport {

@@ -31,7 +31,7 @@ Examples:
 #[command(after_help = format!("{}\n\n{EXAMPLES}", image::FORMS))]
 pub(in crate::cli) struct Inspect {
     /// The image
-    #[arg(value_name = "IMAGE", value_parser = source)]
+    #[arg(value_name = "IMAGE", value_parser = image::named)]
     image: Transport,
 
     /// List the files of each layer as `tar tv` does; fetches layers that are in a registry
@@ -44,10 +44,6 @@ pub(in crate::cli) struct Inspect {
 
     #[command(flatten)]
     connection: ConnectionFlags,
-}
-
-fn source(text: &str) -> Result<Transport, String> {
-    Transport::parse(text).map_err(|error| error.hint().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 impl Inspect {

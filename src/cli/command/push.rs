@@ -60,7 +60,7 @@ pub(in crate::cli) struct Push {
     tag: Vec<Tag>,
 
     /// Push this image instead of building one: NAME[:TAG] of the local store, oci:DIR, oci-archive:FILE, …
-    #[arg(long, value_name = "IMAGE", value_parser = source)]
+    #[arg(long, value_name = "IMAGE", value_parser = image::named)]
     image: Option<Transport>,
 
     /// Fail (exit code 1) if the pushed image cannot be pulled without logging in
@@ -78,10 +78,6 @@ pub(in crate::cli) struct Push {
 
     #[command(flatten)]
     connection: ConnectionFlags,
-}
-
-fn source(text: &str) -> Result<Transport, String> {
-    Transport::parse(text).map_err(|error| error.hint().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 /// A project's folder, as far as there is one.

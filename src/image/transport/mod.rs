@@ -6,6 +6,7 @@
 mod archive;
 mod docker;
 mod layout;
+mod list;
 mod tar_index;
 mod walk;
 mod write;
@@ -14,6 +15,7 @@ mod write_archive;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use list::Listed;
 pub(super) use walk::TarWalk;
 
 use super::{Image, PackLayer};
