@@ -1,5 +1,7 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod registry;
 
 /// The path of a program that judges; a test without its judge fails.
