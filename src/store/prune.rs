@@ -13,7 +13,7 @@ use super::cache::{CacheRecord, Stored};
 use super::lock::lock_exclusive;
 use super::remove::remove_tree;
 use super::{GATE, Store, TMP, blobs, failed, layers, session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::Digest;
 
 /// What [`Store::prune`] removes besides what nothing refers to.
@@ -64,7 +64,7 @@ impl Store {
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         let sum = |names: &[&str]| {
             let mut seen = HashSet::new();
-            names.iter().try_fold(0, |sum, name| Ok(sum + size_on_disk(&self.root().join(name), &mut seen)?))
+            names.iter().try_fold(0, |sum, name| Ok::<u64, Error>(sum + size_on_disk(&self.root().join(name), &mut seen)?))
         };
         Ok(DiskUsage {
             blobs: sum(&["blobs"])?,
