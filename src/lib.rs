@@ -1,5 +1,7 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod context;
 pub mod build;
 pub mod dockerfile;

@@ -3,6 +3,7 @@
 //! Refuses to fetch layers: they stay where they are until something needs their bytes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::session::Session;
 use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions};
@@ -51,9 +52,8 @@ impl Bases {
     }
 
     fn add(&mut self, session: &Session<'_>, name: &str, platform: &Platform) -> Result<()> {
-        let key = (name.to_owned(), platform.to_string());
-        if !self.0.contains_key(&key) {
-            self.0.insert(key, find(session, name, platform)?);
+        if let Entry::Vacant(place) = self.0.entry((name.to_owned(), platform.to_string())) {
+            place.insert(find(session, name, platform)?);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod cache;
 mod copy;
 mod download;
 mod filesystem;
+mod pack;
 mod place;
 mod request;
 mod run;
@@ -25,6 +26,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::runtime::Handle;
 
+pub use pack::pack_layer;
 pub use request::BuildRequest;
 pub use session::OnLayer;
 
@@ -73,6 +75,8 @@ impl Builder {
         let sdk = Project::is_project(&request.context);
         let ignore = IgnoreFile::read(&request.context, &path)?;
         let policy = if sdk { GuardPolicy::Stop } else { GuardPolicy::Warn };
+        // BuildKit takes it as a build argument, too.
+        let epoch = request.source_date_epoch.as_ref().or_else(|| request.build_args.get("SOURCE_DATE_EPOCH"));
         let session = Session {
             request,
             store: &self.store,
@@ -81,7 +85,7 @@ impl Builder {
             progress: &self.progress,
             context: BuildContext::open(&request.context, ContextOptions { ignore, sdk })?,
             guard: SecretGuard::new(policy, request.allowed_secret_files.iter().cloned())?,
-            times: Times::of(&request.context, request.source_date_epoch.as_deref())?,
+            times: Times::of(&request.context, epoch.map(String::as_str))?,
             on_layer,
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),

@@ -29,7 +29,8 @@ pub(super) fn username(terminal: &Terminal, registry: &str) -> Result<String> {
         return Err(Error::new(ErrorKind::Usage, format!("no user name for `{registry}` was given, and nobody can be asked"))
             .with_hint("give it with `--username`"));
     }
-    let prompt = Text::new(&format!("User name for {registry}:")).with_render_config(colours(terminal));
+    let question = format!("User name for {registry}:");
+    let prompt = Text::new(&question).with_render_config(colours(terminal));
     prompt.with_validator(inquire::required!("a user name is needed")).prompt().map_err(refused)
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -35,6 +36,8 @@ pub(super) struct Terminal {
     display: Display,
     interrupt: Interrupt,
     errors: Theme,
+    /// Whether standard output has its one JSON object.
+    answered: AtomicBool,
 }
 
 impl Terminal {
@@ -57,6 +60,7 @@ impl Terminal {
             display: Display::new(style, manner),
             interrupt: Interrupt::default(),
             errors,
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +77,11 @@ impl Terminal {
     /// From now on Ctrl-C lets the work clean up. To be called once nobody waits at a prompt any more.
     pub(super) fn handle_signals(&self) {
         self.interrupt.listen(&self.display);
+    }
+
+    /// Whether standard output is for one JSON object.
+    pub(super) fn wants_json(&self) -> bool {
+        self.json
     }
 
     pub(super) fn verbose(&self) -> bool {
@@ -109,6 +118,7 @@ impl Terminal {
     /// The command's result on standard output.
     pub(super) fn answer(&self, answer: &Answer) -> Result<()> {
         self.display.end();
+        self.answered.store(true, Ordering::Relaxed);
         let text = match (self.json, self.quiet) {
             (true, _) => format!("{}\n", answer.json),
             (false, true) => answer.quiet.clone(),
@@ -120,7 +130,7 @@ impl Terminal {
     /// Shows an error, and tells the exit code.
     pub(super) fn fail(&self, error: &Error) -> ExitCode {
         self.display.end();
-        if self.json {
+        if self.json && !self.answered.load(Ordering::Relaxed) {
             // Standard output is gone: nobody is left to be told.
             let _ = write_output(format!("{}\n", error_json(error)).as_bytes());
         } else {

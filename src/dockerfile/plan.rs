@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
 
 use super::expand::Shared;
@@ -86,6 +86,9 @@ pub enum Base {
 impl Dockerfile {
     /// Plans a build.
     pub fn plan(&self, options: &PlanOptions) -> Result<Plan> {
+        if self.stages.is_empty() {
+            return Err(Error::new(ErrorKind::Dockerfile, "there is no stage to build"));
+        }
         let mut planner = Planner::new(self, options)?;
         let stages: Vec<PlannedStage> =
             (0..self.stages.len()).map(|index| planner.stage(StageIndex(index))).collect::<Result<_>>()?;

@@ -222,11 +222,14 @@ impl<'a> Planner<'a> {
     pub(super) fn check_order(&self, stages: &[PlannedStage]) -> Result<()> {
         let name = |index: StageIndex| stages[index.0].name.clone().unwrap_or_else(|| index.0.to_string());
         if let Some(circle) = circle(&self.uses) {
-            let names: Vec<String> = circle.iter().map(|(user, _)| format!("`{}`", name(*user))).collect();
             let (user, used) = circle[0];
-            let first = name(user);
-            let error = used.place.error_at(&used.word, format!("the stages {} need each other", names.join(" and ")));
-            return Err(error.with_hint(format!("take the files that both need out of `{first}` into a stage before it")));
+            let names: Vec<String> = circle.iter().take(5).map(|(user, _)| format!("`{}`", name(*user))).collect();
+            let more = if circle.len() > names.len() { " and more" } else { "" };
+            let message = format!("the stages {}{more} need each other", names.join(" and "));
+            return Err(used
+                .place
+                .error_at(&used.word, message)
+                .with_hint(format!("take the files that others need out of `{}` into a stage before it", name(user))));
         }
         let later = self.uses.iter().enumerate().flat_map(|(user, uses)| uses.iter().map(move |used| (user, used)));
         match later.into_iter().find(|(user, used)| used.stage.0 > *user) {

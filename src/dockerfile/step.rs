@@ -39,7 +39,7 @@ pub enum Expanded {
     User(String),
     /// VOLUME
     Volume(Vec<String>),
-    /// WORKDIR: absolute, without `.`, `..` and double slashes.
+    /// WORKDIR: absolute. One that is written so stays as written, as in BuildKit: it may have `..` or a slash at its end.
     Workdir(String),
 }
 

@@ -4,10 +4,17 @@
 
 const FARTHEST: usize = 2;
 
+const LONGEST: usize = 100;
+
 /// The known word nearest to `word` in either case; the first one of several.
 pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The time it takes grows with the square of the length, and nobody misspells so long a word.
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
-    let near = known.into_iter().map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known));
+    let known = known.into_iter().filter(|known| known.len() <= LONGEST);
+    let near = known.map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known));
     // A word all of whose letters differ is no misspelling.
     near.filter(|(distance, known)| *distance <= FARTHEST && *distance < known.chars().count().min(word.chars().count()))
         .min_by_key(|(distance, _)| *distance)

@@ -17,7 +17,7 @@ use bytes::Bytes;
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub use import::{PackLayer, import_rootfs};
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
-pub use transport::Transport;
+pub use transport::{Listed, Transport};
 pub use validate::validate;
 
 use crate::error::{Error, ErrorKind, Result};

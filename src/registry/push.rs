@@ -303,6 +303,7 @@ impl Shared {
         task: Task,
     ) -> Result<PushedBlob> {
         let task = Arc::new(task);
+        let growing = descriptor.is_none();
         let job = Job {
             route: &self.route,
             source,
@@ -310,6 +311,7 @@ impl Shared {
             limits: self.limits(),
             mount,
             session,
+            sessions: self.sessions.as_ref().filter(|_| growing).map(|sessions| (sessions, self.repository.to_string())),
             task: task.clone(),
             cancel: &self.cancel,
         };
@@ -341,7 +343,7 @@ impl Shared {
         let _permit = self.permit(&self.questions).await?;
         let Route { endpoint, path } = &self.route;
         let call = Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
-        let response = endpoint.send_patiently(&call, Some(task)).await?;
+        let response = self.until_cancelled(endpoint.send_patiently(&call, Some(task))).await??;
         Ok(response.status().is_success())
     }
 

@@ -315,6 +315,11 @@ fn tls_error(error: rustls::Error, place: &str) -> Error {
     }
 }
 
+/// Whether an error is about the other side's certificate, or its about ours: then it speaks TLS.
+pub(crate) fn refuses_certificate(error: &Error) -> bool {
+    matches!(cause(error), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)))
+}
+
 /// The first cause of type `T`; looks into `io::Error`, too, which hides what it carries from `source()`.
 fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);

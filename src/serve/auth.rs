@@ -32,7 +32,8 @@ pub struct User {
 pub enum AuthScheme {
     /// `Authorization: Basic` with every request.
     Basic,
-    /// `Authorization: Bearer` with a token from `/token` of this registry (distribution's token authentication).
+    /// `Authorization: Bearer` with a token from `/token` of this registry (distribution's token authentication). The challenge
+    /// names it by plain `http` and the host that the client named.
     Bearer {
         /// How long a token is good for; tests use very short ones.
         lifetime: Duration,

@@ -33,6 +33,10 @@ use crate::oci::{Digest, Tag};
 const MARKER: &str = "registry.json";
 const FORMAT: &str = "{\"format\":1}\n";
 
+/// A registry that has just stopped may still be letting go of its folder: a fifth of a second in all.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// A manifest to record.
 #[derive(Debug)]
 pub(super) struct NewManifest {
@@ -47,8 +51,7 @@ pub(super) struct Disk {
     root: PathBuf,
     durable: bool,
     repositories: Mutex<HashMap<RepositoryName, Arc<Repository>>>,
-    // Held for its lock.
-    _marker: File,
+    _lock: Lock,
     // Removes a temporary folder, last of all.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -64,8 +67,8 @@ impl Disk {
         if !read_only {
             make_root(&root)?;
         }
-        let marker = lock_root(&root, read_only)?;
-        let disk = Self { root, durable, repositories: Mutex::default(), _marker: marker, _temporary: temporary };
+        let lock = Lock::take(&root, read_only)?;
+        let disk = Self { root, durable, repositories: Mutex::default(), _lock: lock, _temporary: temporary };
         if !read_only {
             disk.remove_leftovers()?;
         }
@@ -302,27 +305,49 @@ fn make_root(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn lock_root(root: &Path, read_only: bool) -> Result<File> {
-    let path = root.join(MARKER);
-    let marker = File::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Error::new(ErrorKind::NotFound, format!("`{}` is not a registry's folder", root.display())).with_source(error)
+/// Keeps other registries out of the folder.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    /// A read-only registry shares the folder with others of its kind.
+    fn take(root: &Path, read_only: bool) -> Result<Self> {
+        let path = root.join(MARKER);
+        let marker = File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::new(ErrorKind::NotFound, format!("`{}` is not a registry's folder", root.display())).with_source(error)
+            }
+            _ => Error::io("open", &path, error),
+        })?;
+        let format = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+        // An empty marker is one whose writer was killed before it wrote.
+        if !format.is_empty() && format != FORMAT {
+            let message = format!("`{}` was written by another version of the registry", root.display());
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        _ => Error::io("open", &path, error),
-    })?;
-    let format = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
-    // An empty marker is one whose writer was killed before it wrote.
-    if !format.is_empty() && format != FORMAT {
-        let message = format!("`{}` was written by another version of the registry", root.display());
-        return Err(Error::new(ErrorKind::Unsupported, message));
+        let operation = if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
+        let mut tries = 0;
+        while let Err(error) = rustix::fs::flock(&marker, operation) {
+            tries += 1;
+            if tries == LOCK_TRIES {
+                let message = format!("`{}` is in use by another registry", root.display());
+                return Err(Error::new(ErrorKind::Usage, message)
+                    .with_hint("stop the other one, or name another folder")
+                    .with_source(io::Error::from(error)));
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        Ok(Self(marker))
     }
-    let operation = if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-    rustix::fs::flock(&marker, operation).map_err(|error| {
-        Error::new(ErrorKind::Usage, format!("`{}` is in use by another registry", root.display()))
-            .with_hint("stop the other one, or name another folder")
-            .with_source(io::Error::from(error))
-    })?;
-    Ok(marker)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, were it not for processes being forked just now: they have the file open until they exec.
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "cannot unlock the registry's folder");
+        }
+    }
 }
 
 /// The files of a folder; none if there is no such folder.

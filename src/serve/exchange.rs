@@ -3,25 +3,25 @@
 //! Refuses to know what the endpoints do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use oci_spec::distribution::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
+use super::body::{Received, announced_length, break_off, count, end_with, truncate};
 use super::connection::{Cut, Peer};
 use super::gate::{Access, Need};
 use super::refusal::Refusal;
 use super::route::Route;
-use super::{Answer, App, Fault, RequestInfo, Served, blobs, discovery, manifests, uploads};
+use super::{App, Fault, RequestInfo, Served, blobs, discovery, manifests, uploads};
 
 /// How much of an unwanted body is read before the refusal is sent: a client that is still sending does not read it.
 const DRAIN: u64 = 64 * 1024 * 1024;
@@ -82,48 +82,69 @@ impl Exchange {
 
 /// Answers one request.
 pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
-    let started = Instant::now();
     let app = &service.app;
     let (parts, body) = request.into_parts();
-    let info = RequestInfo {
-        number: app.requests.fetch_add(1, Ordering::Relaxed),
-        method: parts.method.clone(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        headers: parts.headers.clone(),
-        peer: peer.addr,
-    };
-    let fault = app.options.faults.as_ref().map_or(Fault::None, |faults| faults(&info));
-    let received = Arc::new(AtomicU64::new(0));
+    let record = Record::begin(app, &parts, &peer);
+    let fault = app.options.faults.as_ref().map_or(Fault::None, |faults| faults(&record.served.request));
     let length = body.size_hint().exact();
     let body = match fault {
         Fault::ResetAfter(room) => break_off(body, room, peer.cut.clone()),
         _ => body,
     };
-    let exchange = Exchange { parts, length, body: Some(count(body, received.clone())) };
+    let exchange = Exchange { parts, length, body: Some(count(body, record.received.clone())) };
     let response = tokio::select! {
-        response = carry_out(app, exchange, fault, &peer.cut) => response,
+        response = carry_out(app, exchange, fault, &peer.cut) => end_with(response, &service.stopped),
         () = service.stopped.cancelled() => cut(&peer.cut),
     };
-    let served = Served {
-        status: (!peer.cut.is_cut()).then(|| response.status()),
-        request_bytes: received.load(Ordering::Relaxed),
-        response_bytes: if info.method == Method::HEAD { 0 } else { announced_length(&response) },
-        elapsed: started.elapsed(),
-        request: info,
-    };
-    tracing::debug!(
-        method = %served.request.method,
-        path = served.request.path,
-        status = served.status.map(|status| status.as_u16()),
-        request_bytes = served.request_bytes,
-        response_bytes = served.response_bytes,
-        elapsed = ?served.elapsed,
-    );
-    if let Some(log) = &app.options.log {
-        log(&served);
+    if !peer.cut.is_cut() {
+        record.answered(&response);
     }
     response
+}
+
+/// Goes to the log when it is dropped: also if the client leaves and nobody waits for the answer any more.
+struct Record<'a> {
+    app: &'a App,
+    started: Instant,
+    received: Arc<Received>,
+    served: Served,
+}
+
+impl<'a> Record<'a> {
+    fn begin(app: &'a App, parts: &Parts, peer: &Peer) -> Self {
+        let request = RequestInfo {
+            number: app.requests.fetch_add(1, Ordering::Relaxed),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers.clone(),
+            peer: peer.addr,
+        };
+        let served = Served { request, status: None, request_bytes: 0, response_bytes: 0, elapsed: Duration::ZERO };
+        Self { app, started: Instant::now(), received: Arc::default(), served }
+    }
+
+    fn answered(mut self, response: &Response) {
+        self.served.status = Some(response.status());
+        if self.served.request.method != Method::HEAD {
+            self.served.response_bytes = announced_length(response);
+        }
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        self.served.request_bytes = self.received.bytes();
+        if self.received.is_broken() {
+            // There may be an answer, but nobody to read it.
+            (self.served.status, self.served.response_bytes) = (None, 0);
+        }
+        self.served.elapsed = self.started.elapsed();
+        tracing::debug!(request = %self.served, "answered");
+        if let Some(log) = &self.app.options.log {
+            log(&self.served);
+        }
+    }
 }
 
 async fn carry_out(app: &Arc<App>, mut exchange: Exchange, fault: Fault, cutter: &Cut) -> Response {
@@ -249,67 +270,8 @@ pub(super) fn empty(status: StatusCode, headers: impl IntoIterator<Item = (Heade
     response
 }
 
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response
-    }
-}
-
 /// Resets the connection in place of an answer: this one never arrives.
 fn cut(cutter: &Cut) -> Response {
     cutter.cut();
     empty(StatusCode::INTERNAL_SERVER_ERROR, [])
-}
-
-fn announced_length(response: &Response) -> u64 {
-    let header = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    header.or_else(|| response.body().size_hint().exact()).unwrap_or(0)
-}
-
-fn count(body: Body, received: Arc<AtomicU64>) -> Body {
-    Body::from_stream(body.into_data_stream().inspect(move |frame| {
-        if let Ok(part) = frame {
-            received.fetch_add(part.len() as u64, Ordering::Relaxed);
-        }
-    }))
-}
-
-/// The body as far as `room` bytes, then a broken connection.
-fn break_off(body: Body, room: u64, cutter: Cut) -> Body {
-    let frames = body.into_data_stream().map(|frame| frame.map_err(std::io::Error::other));
-    Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter).inspect(move |frame| {
-        if frame.is_err() {
-            cutter.cut();
-        }
-    }))
-}
-
-/// The answer as far as `room` bytes of its body.
-fn truncate(response: Response, room: u64) -> Response {
-    let length = announced_length(&response);
-    let (mut parts, body) = response.into_parts();
-    parts.headers.insert(header::CONTENT_LENGTH, length.into());
-    let frames = body.into_data_stream().map(|frame| frame.map_err(std::io::Error::other));
-    Response::from_parts(parts, Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter)))
-}
-
-type Frame = std::io::Result<Bytes>;
-
-/// Passes a frame on while there is room, then what fits of it, and an error.
-fn shorten(room: &mut u64, frame: Frame) -> std::future::Ready<Option<Vec<Frame>>> {
-    let frames = match frame {
-        Ok(part) if part.len() as u64 >= *room => {
-            let fits = part.slice(..usize::try_from(*room).unwrap_or(part.len()));
-            vec![Ok(fits), Err(std::io::ErrorKind::ConnectionReset.into())]
-        }
-        Ok(part) => {
-            *room -= part.len() as u64;
-            vec![Ok(part)]
-        }
-        Err(error) => vec![Err(error)],
-    };
-    std::future::ready(Some(frames))
 }

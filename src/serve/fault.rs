@@ -2,10 +2,13 @@
 //!
 //! Refuses to decide anything: which request meets which fault is the hook's business.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 /// A request as the hooks see it.
@@ -25,12 +28,12 @@ pub struct RequestInfo {
     pub peer: SocketAddr,
 }
 
-/// A request that was answered, for the log.
+/// A request that was answered, or whose connection broke, for the log.
 #[derive(Debug, Clone)]
 pub struct Served {
     /// The request.
     pub request: RequestInfo,
-    /// The status of the answer; `None` if the connection was cut instead.
+    /// The status of the answer; `None` if there was none because the connection broke or was cut.
     pub status: Option<StatusCode>,
     /// Bytes of the request's body that were read.
     pub request_bytes: u64,
@@ -38,6 +41,19 @@ pub struct Served {
     pub response_bytes: u64,
     /// From the request's head to the answer's head.
     pub elapsed: Duration,
+}
+
+impl fmt::Display for Served {
+    /// One line: method, path, status, bytes in, bytes out, time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.request.method, self.request.path)?;
+        self.request.query.iter().try_for_each(|query| write!(f, "?{query}"))?;
+        match self.status {
+            Some(status) => write!(f, " {}", status.as_u16())?,
+            None => f.write_str(" cut")?,
+        }
+        write!(f, " in={} out={} {:.1?}", self.request_bytes, self.response_bytes, self.elapsed)
+    }
 }
 
 /// What happens to a request instead of, or besides, being carried out.
@@ -87,14 +103,23 @@ impl Answer {
     pub fn error(status: StatusCode, code: &str, message: &str) -> Self {
         let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
         let mut answer = Self { status, headers: HeaderMap::new(), body: body.to_string().into() };
-        answer.headers.insert(axum::http::header::CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
+        answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         answer
     }
 
     /// Adds a header.
     #[must_use]
-    pub fn with_header(mut self, name: axum::http::HeaderName, value: axum::http::HeaderValue) -> Self {
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
     }
 }

@@ -4,6 +4,7 @@
 //! Refuses files: it is a value, changed as a whole and written as a whole.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::Vacant;
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -72,9 +73,9 @@ impl Index {
             serde_json::from_slice(json).context(ErrorKind::Corrupt, || "cannot read a repository's `index.json`".into())?;
         let mut index = Self::default();
         for descriptor in file.manifests {
-            if !index.manifests.contains_key(&descriptor.digest) {
+            if let Vacant(place) = index.manifests.entry(descriptor.digest) {
                 let Some(entry) = entry(&descriptor) else { continue };
-                index.manifests.insert(descriptor.digest, entry);
+                place.insert(entry);
             }
             // A name that is no tag was put there by another program; its manifest stays reachable by digest.
             if let Some(Ok(tag)) = descriptor.annotations.get(REF_NAME).map(|name| Tag::parse(name)) {

@@ -10,6 +10,9 @@
 //! # }
 //! ```
 //!
+//! Each repository is an OCI image layout, `DIR/repositories/NAME/_layout`, whose blobs are hard links to one shared store. A blob
+//! is seen in a repository only once it was pushed or mounted there.
+//!
 //! For tests of programs that talk to registries it can ask for users or tokens ([`AuthOptions`]), play faults ([`Fault`]) and
 //! tell every request ([`Served`]).
 //!
@@ -17,6 +20,7 @@
 
 mod auth;
 mod blobs;
+mod body;
 mod connection;
 mod discovery;
 mod disk;
@@ -45,6 +49,8 @@ pub use fault::{Answer, Fault, RequestInfo, Served};
 pub use options::{FaultHook, LogHook, RegistryOptions};
 pub use server::Server;
 
+use tokio_util::task::TaskTracker;
+
 use self::disk::Disk;
 use self::gate::Gate;
 use self::refusal::Refusal;
@@ -62,6 +68,8 @@ struct App {
     sessions: Sessions,
     gate: Option<Gate>,
     requests: AtomicU64,
+    // What goes on although its request may be gone.
+    tasks: TaskTracker,
 }
 
 impl Registry {
@@ -77,7 +85,8 @@ impl Registry {
             disk.remove_expired_uploads(options.upload_expiry)?;
         }
         let gate = options.auth.clone().map(Gate::new);
-        Ok(Self(Arc::new(App { options, disk, sessions: Sessions::default(), gate, requests: AtomicU64::new(0) })))
+        let (sessions, requests, tasks) = (Sessions::default(), AtomicU64::new(0), TaskTracker::new());
+        Ok(Self(Arc::new(App { options, disk, sessions, gate, requests, tasks })))
     }
 
     /// The folder that holds the data.
@@ -113,9 +122,14 @@ fn blocking<T: Send + 'static>(
     async move { Ok(running.await.map_err(died)??) }
 }
 
-/// Runs `work` to its end, whatever becomes of the request that waits for it.
-async fn in_task<T: Send + 'static>(work: impl Future<Output = Result<T, Refusal>> + Send + 'static) -> Result<T, Refusal> {
-    tokio::spawn(work).await.map_err(died)?
+impl App {
+    /// Runs `work` to its end, whatever becomes of the request that waits for it.
+    async fn in_task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.tasks.spawn(work).await.map_err(died)?
+    }
 }
 
 fn died(error: tokio::task::JoinError) -> Error {

@@ -12,8 +12,8 @@ use super::{AuthOptions, Fault, RequestInfo, Served};
 /// Decides for every request which fault, if any, it meets. Called once a request, before anything is done.
 pub type FaultHook = Arc<dyn Fn(&RequestInfo) -> Fault + Send + Sync>;
 
-/// Told of every request that was answered or cut off, just before the answer's first byte is sent: whoever has an answer
-/// can rely on its entry. Must return quickly.
+/// Told of every request: just before its answer's first byte is sent, so that whoever has the answer can rely on its entry, or
+/// when its connection breaks. Must return quickly.
 pub type LogHook = Arc<dyn Fn(&Served) + Send + Sync>;
 
 /// How a [`super::Registry`] is opened. `RegistryOptions::default()` is an empty registry in a temporary folder.

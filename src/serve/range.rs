@@ -79,6 +79,21 @@ mod tests {
         assert_eq!(parse_range("bytes=-1", 0), Wanted::Unsatisfiable);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_part_lies_inside_the_blob(header in "bytes=[0-9]{0,20}-[0-9]{0,20}", length in 0..30_u64) {
+            if let Wanted::Part { start, end } = parse_range(&header, length) {
+                proptest::prop_assert!(start <= end && end < length);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(header in ".{0,40}", length: u64) {
+            parse_range(&header, length);
+            parse_content_range(&header);
+        }
+    }
+
     #[test]
     fn content_ranges_are_offset_and_length() {
         assert_eq!(parse_content_range("0-0"), Some((0, 1)));

@@ -4,7 +4,7 @@
 //! client only learns that it did.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oci_spec::distribution::ErrorCode;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::oci::Digest;
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     errors: Vec<Entry>,
 }
 
@@ -41,7 +41,7 @@ fn code_or_unknown<S: serde::Serializer>(code: &Option<ErrorCode>, serializer: S
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         let entry = Entry { code: Some(code), message: message.into(), detail: None };
-        Self { status, headers: HeaderMap::new(), errors: vec![entry] }
+        Self { status, headers: Vec::new(), errors: vec![entry] }
     }
 
     /// 400 with `code`.
@@ -52,7 +52,7 @@ impl Refusal {
     /// 404 for a path outside the specification.
     pub(super) fn no_such_path() -> Self {
         let entry = Entry { code: None, message: "no such path in the distribution API".into(), detail: None };
-        Self { status: StatusCode::NOT_FOUND, headers: HeaderMap::new(), errors: vec![entry] }
+        Self { status: StatusCode::NOT_FOUND, headers: Vec::new(), errors: vec![entry] }
     }
 
     /// 405, with the methods that the path knows.
@@ -81,12 +81,12 @@ impl Refusal {
             message: "the manifest references a blob or manifest unknown to the repository".into(),
             detail: Some(digest_detail(digest)),
         });
-        Self { status: StatusCode::NOT_FOUND, headers: HeaderMap::new(), errors: errors.collect() }
+        Self { status: StatusCode::NOT_FOUND, headers: Vec::new(), errors: errors.collect() }
     }
 
     #[must_use]
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -115,7 +115,7 @@ impl From<Error> for Refusal {
             false => (StatusCode::INTERNAL_SERVER_ERROR, "the registry cannot read or write its storage"),
         };
         let entry = Entry { code: None, message: message.into(), detail: None };
-        Self { status, headers: HeaderMap::new(), errors: vec![entry] }
+        Self { status, headers: Vec::new(), errors: vec![entry] }
     }
 }
 
@@ -124,7 +124,7 @@ impl IntoResponse for Refusal {
         let body = serde_json::json!({ "errors": self.errors }).to_string();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }

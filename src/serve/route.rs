@@ -174,6 +174,23 @@ mod tests {
         assert_eq!(Route::parse(&format!("/v2/a/referrers/{digest}")).unwrap(), Route::Referrers(name("a"), digest));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_name_is_a_plain_path_below_the_folder(name in "[a-z0-9A-Z._/%-]{0,20}") {
+            if let Some(name) = RepositoryName::parse(&name) {
+                let path = std::path::Path::new(name.as_str());
+                let plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+                proptest::prop_assert!(plain);
+                proptest::prop_assert!(!name.as_str().split('/').any(|part| part.starts_with('_')));
+            }
+        }
+
+        #[test]
+        fn any_path_is_read_without_a_panic(path in "(/v2/)?[a-z./%:]{0,10}/(blobs/uploads|manifests|tags|referrers)/.{0,20}") {
+            let _ = Route::parse(&path);
+        }
+    }
+
     #[test]
     fn paths_outside_the_api_and_hostile_names_are_refused() {
         for path in ["", "/v1/", "/v2/a", "/v2/a/manifests/b/c", "/v2/../../etc/passwd", "/v2/a/blobs/sha256:00"] {

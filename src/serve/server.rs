@@ -18,6 +18,9 @@ use crate::error::{ErrorKind, Result, ResultExt as _};
 /// How often expired uploads are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
+/// How long the bytes that have arrived may take to their files once the server has stopped.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
 /// A registry that listens. Dropped, it stops listening.
 #[derive(Debug)]
 pub struct Server {
@@ -81,11 +84,16 @@ impl Server {
             stopping.cancelled().await;
             tokio::time::sleep(self.app.options.grace).await;
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = graceful => ended.context(ErrorKind::Network, || "cannot answer requests".into()),
             () = out_of_time => Ok(()),
             () = sweep(self.app.clone()) => Ok(()),
-        }
+        };
+        stopped.cancel();
+        // The bytes of uploads that were cut are on their way to their files. None of this waits for a client any more.
+        self.app.tasks.close();
+        let _ = tokio::time::timeout(LAST_WRITES, self.app.tasks.wait()).await;
+        ended
     }
 }
 

@@ -7,10 +7,9 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -49,7 +48,9 @@ pub(super) struct Session {
 /// The bytes of a session, and how far they are.
 #[derive(Debug)]
 pub(super) struct State {
-    file: File,
+    path: PathBuf,
+    // Open only while a request writes: there may be many sessions that nobody goes on with.
+    file: Option<File>,
     // The hash of all bytes so far; unknown after a restart.
     hasher: Option<Hasher>,
     length: u64,
@@ -80,9 +81,10 @@ impl Sessions {
             .map_err(|error| Error::io("take random numbers for", dir, error.into()))?;
         let path = dir.join(uuid(random));
         fs::create_dir_all(dir).map_err(|error| Error::io("make the folder", dir, error))?;
-        let file = (OpenOptions::new().read(true).append(true).create_new(true).open(&path))
-            .map_err(|error| Error::io("make", &path, error))?;
-        Ok(self.insert(path, State { file, hasher: Some(Hasher::new()), length: 0, short: false, ended: false }))
+        File::create_new(&path).map_err(|error| Error::io("make", &path, error))?;
+        let session = Arc::new(Session::new(path.clone(), 0));
+        self.lock().insert(path, session.clone());
+        Ok(session)
     }
 
     /// The session `id` of the folder `dir`, also one of an earlier process; `None` if there is none.
@@ -91,41 +93,48 @@ impl Sessions {
             return Ok(None);
         }
         let path = dir.join(id);
-        if let Some(session) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&path) {
+        // Locked to the end: two requests that find an old session at once must share it, and one that has ended must not
+        // come back while its file is being removed.
+        let mut sessions = self.lock();
+        if let Some(session) = sessions.get(&path) {
             return Ok(Some(session.clone()));
         }
-        let opened = OpenOptions::new().read(true).append(true).open(&path);
-        match opened.and_then(|file| file.metadata().map(|metadata| (file, metadata.len()))) {
-            Ok((file, length)) => {
-                let hasher = (length == 0).then(Hasher::new);
-                Ok(Some(self.insert(path, State { file, hasher, length, short: false, ended: false })))
+        match fs::metadata(&path) {
+            Ok(metadata) => {
+                let session = Arc::new(Session::new(path.clone(), metadata.len()));
+                sessions.insert(path, session.clone());
+                Ok(Some(session))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", path, error)),
+            Err(error) => Err(Error::io("read", path, error)),
         }
     }
 
     /// Ends a session: its file goes, and with it its URL.
     pub(super) fn end(&self, session: &Session, writing: &mut Writing) -> Result<()> {
+        let mut sessions = self.lock();
         writing.ended = true;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&session.path);
+        sessions.remove(&session.path);
         remove(&session.path)
     }
 
     /// Forgets the sessions whose files are gone.
     pub(super) fn forget_removed(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|path, _| path.exists());
+        self.lock().retain(|path, _| path.exists());
     }
 
-    fn insert(&self, path: PathBuf, state: State) -> Arc<Session> {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = |path| Session { path, takeover: Notify::new(), state: Arc::new(tokio::sync::Mutex::new(state)) };
-        // Two requests may find an old session at once; they must share one lock.
-        sessions.entry(path.clone()).or_insert_with(|| Arc::new(new(path))).clone()
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Session {
+    fn new(path: PathBuf, length: u64) -> Self {
+        let hasher = (length == 0).then(Hasher::new);
+        let state = State { path: path.clone(), file: None, hasher, length, short: false, ended: false };
+        Self { path, takeover: Notify::new(), state: Arc::new(tokio::sync::Mutex::new(state)) }
+    }
+
     /// The last part of its URL.
     pub(super) fn id(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
@@ -194,7 +203,9 @@ impl Session {
             let writing = written.await?;
             written = append(writing, piece.parts).boxed();
             if let Some(ending) = ending {
-                return Ok((written.await?, ending));
+                let mut writing = written.await?;
+                writing.file = None;
+                return Ok((writing, ending));
             }
         }
     }
@@ -219,37 +230,42 @@ impl State {
         if let Some(known) = known.filter(|known| known.algorithm() == wanted.algorithm()) {
             return Ok(known);
         }
-        let mut hasher = wanted.hasher();
-        let mut buffer = vec![0; PIECE];
-        let mut offset = 0;
-        loop {
-            let read = self.file.read_at(&mut buffer, offset).map_err(|error| Error::io("read", "an upload", error))?;
-            if read == 0 {
-                return Ok(hasher.finish());
-            }
-            hasher.update(&buffer[..read]);
-            offset += read as u64;
-        }
+        let hash = || {
+            let mut hasher = wanted.hasher();
+            let mut reader = BufReader::with_capacity(PIECE, File::open(&self.path)?);
+            io::copy(&mut reader, &mut hasher)?;
+            Ok(hasher.finish())
+        };
+        hash().map_err(|error| Error::io("read", &self.path, error))
     }
 
     /// Makes sure that a power cut keeps the bytes.
     pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|error| Error::io("write", "an upload", error))
+        let synced = File::open(&self.path).and_then(|file| file.sync_data());
+        synced.map_err(|error| Error::io("write", &self.path, error))
     }
 
     fn append(&mut self, parts: &[Bytes]) -> Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let opened = OpenOptions::new().append(true).open(&self.path);
+                opened.map_err(|error| Error::io("open", &self.path, error))?
+            }
+        };
         for part in parts {
-            if let Err(error) = self.file.write_all(part) {
+            if let Err(error) = file.write_all(part) {
                 // What was hashed must be what is in the file. If not even this works, the hash is taken from the file at the end.
-                if self.file.set_len(self.length).is_err() {
+                if file.set_len(self.length).is_err() {
                     self.hasher = None;
-                    self.length = self.file.metadata().map_or(self.length, |metadata| metadata.len());
+                    self.length = file.metadata().map_or(self.length, |metadata| metadata.len());
                 }
-                return Err(Error::io("write", "an upload", error));
+                return Err(Error::io("write", &self.path, error));
             }
             self.length += part.len() as u64;
             self.hasher.iter_mut().for_each(|hasher| hasher.update(part));
         }
+        self.file = Some(file);
         Ok(())
     }
 }

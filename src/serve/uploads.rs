@@ -18,7 +18,7 @@ use super::range::parse_content_range;
 use super::refusal::Refusal;
 use super::route::{RepositoryName, parse_digest};
 use super::session::{Ending, Session, Writing};
-use super::{App, blocking, in_task};
+use super::{App, blocking};
 use crate::error::Result;
 use crate::oci::Digest;
 
@@ -50,7 +50,7 @@ pub(super) async fn begin(
     let writing = session.write().await?;
     let chunk = Chunk::whole(exchange);
     let last = LastChunk { app: app.clone(), name, session, digest, resumable: false };
-    in_task(async move { last.receive(writing, chunk).await }).await
+    app.in_task(async move { last.receive(writing, chunk).await }).await
 }
 
 /// `GET` of a session: how far it is.
@@ -66,7 +66,7 @@ pub(super) async fn patch(app: &Arc<App>, exchange: &mut Exchange, name: Reposit
     let writing = session.write().await?;
     let chunk = Chunk::next(exchange, app, &name, &session, &writing)?;
     let min_chunk = app.options.min_chunk.unwrap_or(0);
-    in_task(async move {
+    app.in_task(async move {
         let before = writing.length();
         let mut writing = chunk.receive(&session, writing).await?;
         writing.short = writing.length() - before < min_chunk;
@@ -83,7 +83,7 @@ pub(super) async fn put(app: &Arc<App>, exchange: &mut Exchange, name: Repositor
     let writing = session.write().await?;
     let chunk = Chunk::next(exchange, app, &name, &session, &writing)?;
     let last = LastChunk { app: app.clone(), name, session, digest, resumable: true };
-    in_task(async move { last.receive(writing, chunk).await }).await
+    app.in_task(async move { last.receive(writing, chunk).await }).await
 }
 
 /// `DELETE` of a session.

@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::buildah::Buildah;
+use crate::home::Home;
 use crate::tree::{Tree, config_of_layout};
-use crate::{judge, judges};
+use crate::{judge, judges, run};
 
 /// The image that fixtures name in FROM.
 const BASE: &str = "fixture-base:1";
@@ -50,15 +51,13 @@ impl Case {
     fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let context = folder.path().join("context");
-        let copied = judge("cp").arg("-a").arg(fixtures().join(name)).arg(&context).status().unwrap();
-        assert!(copied.success());
-        // A clone's modes depend on the umask of whoever cloned.
-        assert!(judge("chmod").args(["-R", "u=rwX,go=rX"]).arg(&context).status().unwrap().success());
-        assert!(judge("chown").args(["-R", "0:0"]).arg(&context).status().unwrap().success());
+        run(judge("cp").arg("-a").arg(fixtures().join(name)).arg(&context));
+        // A clone's modes and owners are those of whoever cloned.
+        run(judge("chmod").args(["-R", "u=rwX,go=rX"]).arg(&context));
+        run(judge("chown").args(["-R", "0:0"]).arg(&context));
         let script = context.join("prepare.sh");
         if script.exists() {
-            let output = judge("bash").args(["-euc", "umask 022; . ./prepare.sh"]).current_dir(&context).output().unwrap();
-            assert!(output.status.success(), "{name}/prepare.sh: {}", String::from_utf8_lossy(&output.stderr));
+            run(judge("bash").args(["-euc", "umask 022; . ./prepare.sh"]).current_dir(&context));
             std::fs::remove_file(&script).unwrap();
         }
         let expected = std::fs::read_to_string(context.join("expected.txt")).ok();
@@ -154,42 +153,11 @@ fn config_differences(ours: &Map<String, Value>, theirs: &Map<String, Value>) ->
 
 /// Builds the context with mpimg: an OCI layout with the tag `built`.
 fn build_with_mpimg(case: &Case, flags: &[&str]) -> PathBuf {
-    use mpimg::build::{BuildRequest, Builder};
-    use mpimg::image::Transport;
-    mpimg::sandbox::set_helper(env!("CARGO_BIN_EXE_mpimg").into());
-    let store = mpimg::store::Store::open(case.folder.path().join("store")).unwrap();
-    let client = crate::registry::fixture::client(crate::registry::fixture::options());
-    let platform = mpimg::oci::Platform::default();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let _guard = runtime.enter();
-    let base = Transport::parse(&format!("oci:{}:base", judges().join("base").display())).unwrap();
-    let base = base.read(&store, &platform, None).unwrap();
-    runtime.block_on(Transport::parse(BASE).unwrap().write(&store, &base)).unwrap();
-    let mut request = BuildRequest::new(case.context());
-    let mut flags = flags.iter();
-    while let Some(flag) = flags.next() {
-        let value = flags.next().unwrap();
-        match *flag {
-            "--build-arg" => {
-                let (name, value) = value.split_once('=').unwrap();
-                request.build_args.insert(name.into(), value.into());
-            }
-            "--target" => request.target = Some((*value).to_owned()),
-            _ => panic!("{flag}"),
-        }
-    }
-    let builder = Builder::new(store.clone(), client, mpimg::progress::Progress::default());
-    let image = builder.build(&request, None).unwrap_or_else(|error| {
-        let mut text = format!("{error}");
-        let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text += &format!("\n  caused by: {inner}");
-            cause = inner.source();
-        }
-        panic!("mpimg: {text}")
-    });
+    let home = Home::new();
+    run(home.mpimg().args(["load", "-q", "-t", BASE]).arg(judges().join("base")));
     let layout = case.folder.path().join("layout");
-    runtime.block_on(Transport::parse(&format!("oci:{}:built", layout.display())).unwrap().write(&store, &image)).unwrap();
+    let output = format!("oci:{}:built", layout.display());
+    run(home.mpimg().args(["build", "-q", "--output", &output]).args(flags).arg(case.context()));
     layout
 }
 

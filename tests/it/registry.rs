@@ -3,5 +3,9 @@
 mod distribution;
 mod faults;
 pub(crate) mod fixture;
+mod login;
+mod mirrors;
 mod proxy;
 mod resume;
+mod tls;
+mod token_server;

@@ -102,6 +102,13 @@ impl Rig {
         drop(self.registry);
     }
 
+    /// Waits until the heads of `count` requests have arrived.
+    async fn arrived(&self, count: u64) {
+        while self.registry.requests() < count {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
     }

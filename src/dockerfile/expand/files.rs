@@ -137,7 +137,7 @@ fn url_file_name(url: &str) -> String {
     let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     match percent_decoded(name) {
-        name if name.is_empty() || name == "." || name == ".." || name.contains('/') => "__unnamed__".to_owned(),
+        name if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) => "__unnamed__".to_owned(),
         name => name,
     }
 }

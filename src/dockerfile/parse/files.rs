@@ -89,7 +89,7 @@ fn paths(request: &mut Request<'_>) -> Result<Paths> {
         }
         None => return Err(request.usage(format!("{name} has no arguments"))),
     };
-    let is_heredoc = |word: &str| request.heredocs.iter().find(|heredoc| names(word, &heredoc.marker));
+    let is_heredoc = |word: &str| request.heredocs.iter().rfind(|heredoc| names(word, &heredoc.marker));
     if is_heredoc(&destination).is_some() {
         return Err(request.usage(format!("a heredoc cannot be the destination of {name}")));
     }

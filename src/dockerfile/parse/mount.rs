@@ -284,12 +284,34 @@ fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..digits].parse().ok()?;
     let unit = text[digits..].trim_start().to_ascii_lowercase();
-    let (prefix, suffix) = unit.split_at(unit.find(['k', 'm', 'g', 't', 'p']).map_or(0, |_| 1));
-    if !["", "b", "ib"].contains(&suffix) || prefix.is_empty() && suffix == "ib" {
-        return None;
-    }
-    let power = "kmgtp".find(prefix).filter(|_| !prefix.is_empty()).map_or(0, |index| index + 1);
-    let bytes = number * 1024_f64.powi(i32::try_from(power).ok()?);
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let power = match unit.strip_suffix('i').unwrap_or(unit) {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    let bytes = number * 1024_f64.powi(power);
     // Whole numbers this side of 2^53 are exact; no memory is as large.
     (bytes < 9e15).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        for (text, bytes) in
+            [("0", 0), ("10", 10), ("64m", 64 << 20), ("1.5G", 3 << 29), ("2 kB", 2048), ("1MiB", 1 << 20), ("7b", 7)]
+        {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for wrong in ["", "m", "1x", "1.2.3m", "-1", "1한k", "1kk", "99999999p"] {
+            assert_eq!(parse_size(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -726,7 +726,7 @@ fn stages() {
     Dockerfile:2
       COPY --from=c d e
                   ^
-    hint: take the files that both need out of `b` into a stage before it
+    hint: take the files that others need out of `b` into a stage before it
     "#);
     assert_snapshot!(error("FROM a AS b\nCOPY --from=c d e\nFROM f AS c\nFROM b"), @r#"
     error: the stage `c` stands further down than this one, which uses it

@@ -74,6 +74,18 @@ fn line() -> impl Strategy<Value = String> {
         "\t",
         "한",
     ]);
+    let free = prop_oneof![
+        r"\PC{0,6}",
+        "--chmod=[ugoa+=,rwxXst0-7]{0,6}",
+        r"--mount=type=tmpfs,target=/x,size=[0-9.]{0,3}\PC{0,3}",
+        r"--mount=\PC{0,10}",
+        r"--device=\PC{0,6}",
+        r"--interval=[0-9.]{0,3}\PC{0,3}",
+        r"[0-9:./\[\]-]{0,8}",
+        r"https?://\PC{0,6}",
+        r"<<-?\PC{0,4}",
+    ];
+    let word = prop_oneof![3 => word.prop_map(str::to_owned), 1 => free];
     (name, prop::collection::vec(word, 0..5)).prop_map(|(name, words)| format!("{name} {}\n", words.join(" ")))
 }
 

@@ -50,6 +50,12 @@ pub(super) fn read(
     Image::from_parts(manifest.to_bytes()?.into(), Some(&manifest.media_type), config_bytes, sources)
 }
 
+/// The names of each image.
+pub(super) fn names(archive: &TarIndex) -> Result<Vec<Vec<Reference>>> {
+    let parse = |entry: Entry| entry.repo_tags.iter().flatten().map(|tag| Reference::parse(tag)).collect();
+    read_entries(archive)?.into_iter().map(parse).collect()
+}
+
 fn read_entries(archive: &TarIndex) -> Result<Vec<Entry>> {
     if !archive.has(MANIFEST_FILE) {
         let error = Error::new(ErrorKind::Unsupported, format!("it has no `{MANIFEST_FILE}`"));

@@ -3,6 +3,7 @@
 //! Refuses decisions of its own but one: when to give up.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
@@ -12,7 +13,8 @@ use url::Url;
 
 use super::chunk::{Chunks, cut};
 use super::limits::Limits;
-use super::session::{Record, SessionLock};
+use super::pace::chunk_for;
+use super::session::{Record, SessionLock, Sessions};
 use super::state::{Answer, Available, Step, Upload, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Hasher, Repository};
@@ -36,6 +38,8 @@ pub(crate) struct Job<'a> {
     /// The path of a repository of the same registry that has it, and the repository.
     pub(crate) mount: Option<Repository>,
     pub(crate) session: Option<&'a SessionLock>,
+    /// Where the session can be found under the digest, too, once that is known; and the repository's name there.
+    pub(crate) sessions: Option<(&'a Sessions, String)>,
     pub(crate) task: Arc<Task>,
     /// Stops between requests.
     pub(crate) cancel: &'a CancellationToken,
@@ -106,7 +110,7 @@ impl Sender<'_> {
             let available = self.available()?;
             let step = self.upload.next(available);
             match step {
-                Step::Finished { mounted } => return self.finished(mounted),
+                Step::Finished { mounted } => return self.ended(mounted, false),
                 _ if self.job.cancel.is_cancelled() => return Err(interrupted()),
                 Step::Wait { until } => self.wait(until).await?,
                 _ if self.exists_meanwhile(available).await? => return self.existed().await,
@@ -122,9 +126,7 @@ impl Sender<'_> {
                 Growth::Complete(descriptor, _) => {
                     let written = descriptor.size;
                     if self.job.descriptor.is_none() {
-                        // Nobody else holds the task between two requests.
-                        Arc::get_mut(&mut self.job.task).into_iter().for_each(|task| task.set_total(written));
-                        self.job.descriptor = Some(descriptor);
+                        self.completed(descriptor);
                     }
                     Ok(Available { written, complete: true })
                 }
@@ -133,6 +135,16 @@ impl Sender<'_> {
         }
         let written = self.descriptor()?.size;
         Ok(Available { written, complete: true })
+    }
+
+    /// The blob has stopped growing, and its digest is known.
+    fn completed(&mut self, descriptor: Descriptor) {
+        // Nobody else holds the task between two requests.
+        Arc::get_mut(&mut self.job.task).into_iter().for_each(|task| task.set_total(descriptor.size));
+        if let (Some(session), Some((sessions, repository))) = (self.job.session, &self.job.sessions) {
+            sessions.link(repository, &descriptor.digest.to_string(), session);
+        }
+        self.job.descriptor = Some(descriptor);
     }
 
     async fn wait(&mut self, until: u64) -> Result<()> {
@@ -161,20 +173,27 @@ impl Sender<'_> {
             // Registries forget sessions by themselves; some need a right for this that we do not have.
             let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
         }
-        self.job.session.iter().for_each(|session| session.clear());
-        Ok(Sent { descriptor: self.descriptor()?, mounted: false, existed: true, bytes: self.sent })
+        self.ended(false, true)
     }
 
-    fn finished(&self, mounted: bool) -> Result<Sent> {
+    fn ended(&self, mounted: bool, existed: bool) -> Result<Sent> {
+        let descriptor = self.descriptor()?;
         self.job.session.iter().for_each(|session| session.clear());
-        Ok(Sent { descriptor: self.descriptor()?, mounted, existed: false, bytes: self.sent })
+        if let Some((sessions, repository)) = &self.job.sessions {
+            sessions.forget(repository, &descriptor.digest.to_string());
+        }
+        Ok(Sent { descriptor, mounted, existed, bytes: self.sent })
     }
 
     /// Sends one request and takes in what came of it.
     async fn perform(&mut self, step: Step) -> Result<()> {
         let before = self.upload.location().map(str::to_owned);
+        let began = Instant::now();
         let answer = match self.request(step).await {
-            Ok(response) => Ok(response),
+            Ok(response) => {
+                self.pace(step, began.elapsed());
+                Ok(response)
+            }
             Err(Fault::Passing(error)) => Err(error),
             Err(Fault::Lasting(error)) => return Err(error),
         };
@@ -201,6 +220,17 @@ impl Sender<'_> {
                     () = tokio::time::sleep(wait) => Ok(()),
                 }
             }
+        }
+    }
+
+    /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small.
+    fn pace(&mut self, step: Step, took: Duration) {
+        let round_trip = self.job.route.endpoint.round_trip();
+        if let (Step::Patch { length, .. }, Some(round_trip)) = (step, round_trip)
+            && !matches!(self.job.source, BlobSource::Remote(_))
+            && let Some(chunk) = chunk_for(round_trip, length, took)
+        {
+            self.upload.prefer(chunk);
         }
     }
 

@@ -28,6 +28,14 @@ pub(crate) struct SessionLock {
     record: PathBuf,
     lock: PathBuf,
     _file: File,
+    /// The record of the blob's digest, where this one is of its key.
+    alias: Option<Box<SessionLock>>,
+}
+
+/// In the record of a digest: the upload began before the digest was known, and is recorded under this name.
+#[derive(Serialize, Deserialize)]
+struct Alias {
+    alias: String,
 }
 
 /// How far an upload is.
@@ -63,7 +71,9 @@ impl Sessions {
     pub(crate) fn forget(&self, repository: &str, what: &str) {
         let (record, lock) = self.paths(repository, what);
         if record.exists() || lock.exists() {
-            self.lock(repository, what).iter().for_each(SessionLock::clear);
+            // An alias whose target is in use is removed alone: whoever uses it removes the rest.
+            let lock = self.lock(repository, what).or_else(|| self.lock_paths((record, lock)));
+            lock.iter().for_each(SessionLock::clear);
         }
     }
 
@@ -74,18 +84,35 @@ impl Sessions {
 
     /// The record of `what` (a digest or a layer's key) for a repository; `None` if another process works on it.
     pub(crate) fn lock(&self, repository: &str, what: &str) -> Option<SessionLock> {
-        let (record, lock) = self.paths(repository, what);
+        let own = self.lock_paths(self.paths(repository, what))?;
+        let Some(Alias { alias }) = own.read_as() else { return Some(own) };
+        // The alias comes from our own folder, and still must not lead out of it.
+        let name = Path::new(&alias).file_name()?;
+        let (record, lock) = (self.folder.join(name).with_extension("json"), self.folder.join(name).with_extension("lock"));
+        let mut keyed = self.lock_paths((record, lock))?;
+        keyed.alias = Some(Box::new(own));
+        Some(keyed)
+    }
+
+    /// Has the record `keyed` found under the blob's digest, too, which has become known.
+    pub(crate) fn link(&self, repository: &str, digest: &str, keyed: &SessionLock) {
+        let alias = keyed.record.file_stem().map(|name| Alias { alias: name.to_string_lossy().into_owned() });
+        if let (Some(alias), Some(lock)) = (alias, self.lock_paths(self.paths(repository, digest))) {
+            lock.write_as(&alias);
+        }
+    }
+
+    fn lock_paths(&self, (record, lock): (PathBuf, PathBuf)) -> Option<SessionLock> {
         for _ in 0..16 {
             let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock).ok()?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return None,
-                Err(TryLockError::Error(_)) => return None,
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return None,
             }
             // Its former owner may have removed the file between our opening and our locking.
             let same = std::fs::metadata(&lock).ok().zip(file.metadata().ok());
             if same.is_some_and(|(path, file)| (path.ino(), path.dev()) == (file.ino(), file.dev())) {
-                return Some(SessionLock { record, lock, _file: file });
+                return Some(SessionLock { record, lock, _file: file, alias: None });
             }
         }
         None
@@ -95,6 +122,10 @@ impl Sessions {
 impl SessionLock {
     /// What the record says.
     pub(crate) fn read(&self) -> Option<Record> {
+        self.read_as()
+    }
+
+    fn read_as<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         if std::fs::metadata(&self.record).ok().is_none_or(|metadata| is_old(&metadata)) {
             return None;
         }
@@ -103,6 +134,10 @@ impl SessionLock {
 
     /// Replaces the record, whole or not at all.
     pub(crate) fn write(&self, record: &Record) {
+        self.write_as(record);
+    }
+
+    fn write_as<T: Serialize>(&self, record: &T) {
         let write = || -> std::io::Result<()> {
             let folder = self.record.parent().unwrap_or(Path::new("."));
             // tempfile makes files of mode 0600.
@@ -119,6 +154,7 @@ impl SessionLock {
     /// Forgets the record.
     pub(crate) fn clear(&self) {
         let _ = std::fs::remove_file(&self.record);
+        self.alias.iter().for_each(|alias| alias.clear());
     }
 }
 
@@ -161,6 +197,23 @@ mod tests {
         next.clear();
         assert_eq!(next.read(), None);
         drop(next);
+        assert_eq!(std::fs::read_dir(folder.path().join("uploads")).unwrap().count(), 0, "litter");
+    }
+
+    #[test]
+    fn a_record_of_a_key_is_found_under_the_digest_and_cleared_under_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(folder.path()).unwrap();
+        let keyed = sessions.lock("r/a", "key").unwrap();
+        keyed.write(&record());
+        sessions.link("r/a", "sha256:1", &keyed);
+        assert!(sessions.lock("r/a", "sha256:1").is_none(), "two owners");
+        drop(keyed);
+        let by_digest = sessions.lock("r/a", "sha256:1").unwrap();
+        assert_eq!(by_digest.read(), Some(record()));
+        assert!(sessions.lock("r/a", "key").is_none(), "two owners");
+        by_digest.clear();
+        drop(by_digest);
         assert_eq!(std::fs::read_dir(folder.path().join("uploads")).unwrap().count(), 0, "litter");
     }
 

@@ -52,7 +52,11 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// Debian's docker-registry on a free port; `further` is appended to its configuration.
 pub(crate) fn distribution(further: &str) -> Server {
-    let folder = tempfile::tempdir().unwrap();
+    distribution_in(tempfile::tempdir().unwrap(), further)
+}
+
+/// The same with its files in `folder`.
+pub(crate) fn distribution_in(folder: TempDir, further: &str) -> Server {
     let address = free_address();
     let config = format!(
         "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {0}/data}}\n  \

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mpimg::ErrorKind;
 use mpimg::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Repository};
 use mpimg::registry::{BlobOutcome, Client};
-use mpimg::store::Growing;
+use mpimg::store::{BlobSource, Growing};
 
 use super::distribution::{outcomes, push};
 use super::fixture::{Image, client, distribution, noise, options};
@@ -169,6 +169,44 @@ async fn a_layer_is_sent_while_it_is_compressed_and_taken_up_when_it_is_compress
     let (growing, _writer) = grow(bytes.clone(), Duration::from_millis(1), folder.path().join("2")).await;
     let outcome = push_growing(&resuming(state.path()), &repository, growing, "key", &bytes).await.unwrap();
     assert_eq!(outcome, BlobOutcome::Uploaded { sent: size - (3 << 20) });
+    assert_eq!(std::fs::read_dir(state.path().join("uploads")).unwrap().count(), 0, "records that nobody needs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_begun_while_the_layer_grew_is_taken_up_from_the_finished_file() {
+    let registry = distribution("");
+    let proxy = Proxy::before(registry.address).await;
+    let (state, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bytes = noise(51, 5_500_000);
+    let mut options = options();
+    options.state_dir = Some(state.path().into());
+    options.chunk_size = CHUNK;
+    let cancel = options.cancel.clone();
+    proxy.script(move |seen: &Seen, _| match seen.method.as_str() {
+        "PATCH" if seen.head.contains(": 2097152-") => {
+            cancel.cancel();
+            Fault::Delayed(Duration::from_millis(200))
+        }
+        "PATCH" => Fault::Delayed(Duration::from_millis(100)),
+        _ => Fault::None,
+    });
+    let repository = proxy.repository("finished");
+    let path = folder.path().join("1");
+    let (growing, writer) = grow(bytes.clone(), Duration::ZERO, path.clone()).await;
+    push_growing(&client(options), &repository, growing, "key", &bytes).await.unwrap_err();
+    writer.await.unwrap();
+    proxy.script(|_: &Seen, _| Fault::None);
+    let client = resuming(state.path());
+    let session = client.push(&repository).unwrap();
+    session.offer_blob(Descriptor::of(MediaType::LayerGzip, &bytes), BlobSource::File(path));
+    let config = bytes::Bytes::from_static(b"{}");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MediaType::Manifest, "config": Descriptor::of(MediaType::Config, &config),
+        "layers": [Descriptor::of(MediaType::LayerGzip, &bytes)],
+    });
+    let pushed = session.finish(config, manifest.to_string().into(), MediaType::Manifest, &[]).await.unwrap();
+    assert_eq!(outcomes(&pushed)[0], BlobOutcome::Uploaded { sent: bytes.len() as u64 - (3 << 20) });
+    assert_eq!(std::fs::read_dir(state.path().join("uploads")).unwrap().count(), 0, "records that nobody needs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

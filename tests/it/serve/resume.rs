@@ -10,9 +10,8 @@ use super::*;
 async fn begin_patch(addr: SocketAddr, location: &str, announced: usize, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body).await.unwrap();
-    stream.flush().await.unwrap();
+    // In one write, so that the first bytes of the body are there when the head is.
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
     stream
 }
 
@@ -45,6 +44,13 @@ async fn a_chunk_that_breaks_off_is_kept_to_its_last_byte() {
     drop(stream);
     let offset = offset(&rig, &location, 1_700_001).await;
     assert_eq!(offset, 1_700_001);
+    let broken = |served: &Served| served.status.is_none() && served.request_bytes == 700_001;
+    let logged = async {
+        while !rig.log.lock().unwrap().iter().any(broken) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), logged).await.expect("the broken request in the log");
     let reply = rig.patch_range(&location, "1700001-1999999", bytes[offset..2_000_000].to_vec()).await.expect(202);
     assert_eq!(reply.header("range"), "0-1999999");
     finish(&rig, &location, &bytes, 2_000_000).await;
@@ -83,7 +89,7 @@ async fn a_client_that_comes_back_takes_over_from_its_dead_connection() {
     let location = rig.begin("a").await;
     // The server does not learn that this one is dead.
     let dead = begin_patch(rig.addr, &location, 100, b"hello").await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    rig.arrived(2).await;
     rig.get(&location).await.expect(204);
     let reply = rig.patch_range(&location, "5-10", " world").await.expect(202);
     assert_eq!(reply.header("range"), "0-10");
@@ -98,9 +104,7 @@ async fn an_upload_goes_on_after_a_restart() {
     let rig = Rig::in_dir(dir.path()).await;
     let location = rig.begin("a/b").await;
     rig.patch(&location, bytes[..1_200_000].to_vec()).await.expect(202);
-    let half = begin_patch(rig.addr, &location, 500_000, &bytes[1_200_000..1_300_000]).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    drop(half);
+    drop(begin_patch(rig.addr, &location, 500_000, &bytes[1_200_000..1_300_000]).await);
     offset(&rig, &location, 1_300_000).await;
     rig.stop().await;
     let rig = Rig::in_dir(dir.path()).await;
@@ -181,7 +185,13 @@ impl Process {
         Self(child, addr.expect("the address of the process"))
     }
 
-    fn kill(mut self) {
+    fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

@@ -1,0 +1,33 @@
+//! `mpimg completions`: what a shell needs to complete mpimg's flags.
+//!
+//! Refuses to install it: where it belongs is the shell's business, and in the help.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::cli::grammar;
+use crate::cli::terminal::write_output;
+use crate::error::Result;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpimg completions bash > /etc/bash_completion.d/mpimg
+  mpimg completions zsh > \"${fpath[1]}/_mpimg\"
+  mpimg completions fish > ~/.config/fish/completions/mpimg.fish";
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut grammar(), "mpimg", &mut script);
+        write_output(&script)
+    }
+}

@@ -1,0 +1,78 @@
+//! `mpimg images`: what the local store has names for.
+//!
+//! Refuses to look into registries.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::flags::parsed;
+use crate::cli::size::Size;
+use crate::cli::table::Table;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::when;
+use crate::error::Result;
+use crate::image::{CONFIG_LIMIT, ImageConfig};
+use crate::oci::Reference;
+use crate::store::{ImageRecord, Store};
+
+const EXAMPLES: &str = "\
+SIZE is what the image takes in a registry: compressed.
+
+Examples:
+  mpimg images                  All images of the local store
+  mpimg images base-adapter     Those of one repository
+  mpimg images -q | sort -u     Their digests";
+
+/// List the images of the local store
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, visible_alias = "ls")]
+pub(in crate::cli) struct Images {
+    /// Only images of this repository, or with this tag
+    #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
+    name: Option<Reference>,
+}
+
+impl Images {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+        let store = Store::open(Store::default_root()?)?;
+        let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "CREATED", "SIZE"], &[]);
+        let (mut digests, mut list) = (String::new(), Vec::new());
+        let now = when::now();
+        for (name, image) in store.list()?.into_iter().filter(|(name, _)| self.wants(name)) {
+            let created = created(&store, &image);
+            let size: u64 = sizes(&image).sum();
+            let (repository, digest) = (name.repository().familiar(), image.manifest.digest);
+            let tag = name.tag().map(ToString::to_string);
+            let short = format!("{}:{}", digest.algorithm(), digest.short());
+            let shown_tag = tag.clone().unwrap_or_else(|| "<none>".into());
+            table.row([repository.clone(), shown_tag, short, when::ago(created.as_deref(), now), Size(size).to_string()]);
+            digests += &format!("{digest}\n");
+            list.push(json!({
+                "name": name.familiar(),
+                "repository": repository,
+                "tag": tag,
+                "digest": digest,
+                "platform": image.platform.to_string(),
+                "created": created,
+                "size": size,
+            }));
+        }
+        terminal.answer(&Answer { text: table.draw(), quiet: digests, json: json!({ "images": Value::Array(list) }) })
+    }
+
+    /// A name without a tag means the whole repository: as it was parsed, it has the tag `latest`.
+    fn wants(&self, name: &Reference) -> bool {
+        let latest = |wanted: &Reference| wanted.tag().is_some_and(|tag| tag.as_str() == "latest");
+        self.name.as_ref().is_none_or(|wanted| wanted == name || latest(wanted) && wanted.repository() == name.repository())
+    }
+}
+
+fn sizes(image: &ImageRecord) -> impl Iterator<Item = u64> {
+    [image.manifest.size, image.config.size].into_iter().chain(image.layers.iter().map(|layer| layer.descriptor.size))
+}
+
+/// A config that cannot be read is told by whoever uses the image; the list stays whole.
+fn created(store: &Store, image: &ImageRecord) -> Option<String> {
+    let bytes = store.read_small(&image.config.digest, CONFIG_LIMIT).ok()?;
+    ImageConfig::from_bytes(&bytes).ok()?.created
+}

@@ -1,0 +1,198 @@
+//! `mpimg inspect`: an image's configuration and layers, and the files in them.
+//!
+//! Refuses to fetch layers of a registry's image unless their files are asked for.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::contents;
+use crate::cli::flags::{ConnectionFlags, parsed};
+use crate::cli::size::Size;
+use crate::cli::style::Theme;
+use crate::cli::table::Table;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::{blocking, image};
+use crate::error::Result;
+use crate::image::{Image, RunConfig, Transport};
+use crate::layer::LayerIndex;
+use crate::oci::Platform;
+use crate::store::Store;
+
+const EXAMPLES: &str = "\
+SIZE is what a layer takes in a registry, FILES the sum of its files' sizes; it is known of layers that are here.
+
+Examples:
+  mpimg inspect base-adapter:python-1.2.0
+  mpimg inspect --files oci:out | less
+  mpimg inspect --json docker://docker.io/library/python:3.11-slim";
+
+/// Show an image: configuration, layers, and with --files what is in them
+#[derive(Debug, Args)]
+#[command(after_help = format!("{}\n\n{EXAMPLES}", image::FORMS))]
+pub(in crate::cli) struct Inspect {
+    /// The image
+    #[arg(value_name = "IMAGE", value_parser = image::named)]
+    image: Transport,
+
+    /// List the files of each layer as `tar tv` does; fetches layers that are in a registry
+    #[arg(long)]
+    files: bool,
+
+    /// Which of an image for several platforms
+    #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
+    platform: Platform,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+impl Inspect {
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        let store = Store::open(Store::default_root()?)?;
+        let client = self.connection.client(terminal, Some(&store), None)?;
+        terminal.handle_signals();
+        let name = self.image.to_string();
+        let image = image::find(self.image, &self.platform, &store, &client).await?;
+        let (layers, fetch) = (image.layers().to_vec(), self.files);
+        let indexes = blocking(move || {
+            layers.iter().map(|layer| contents::index(&store, layer, fetch)).collect::<Result<Vec<_>>>()
+        });
+        let indexes = indexes.await?;
+
+        let mut text = summary(&name, &image);
+        text += &layer_table(&image, &indexes, terminal.theme());
+        if self.files {
+            text += &files(&image, &indexes, terminal.theme());
+        }
+        let digest = image.descriptor().digest;
+        let json = json(&name, &image, &indexes, self.files);
+        terminal.answer(&Answer { text, quiet: format!("{digest}\n"), json })
+    }
+}
+
+/// The configuration, without what is not set.
+fn summary(name: &str, image: &Image) -> String {
+    let config = image.config();
+    let run = &config.config;
+    let mut lines: Vec<(&str, String)> = vec![
+        ("Name", name.to_owned()),
+        ("Digest", image.descriptor().digest.to_string()),
+        ("Type", image.descriptor().media_type.to_string()),
+        ("Platform", config.platform().to_string()),
+        ("Created", config.created.clone().unwrap_or_default()),
+        ("Author", config.author.clone().unwrap_or_default()),
+        ("Size", format!("{} in {} layers", Size(image::size(image)), image.layers().len())),
+    ];
+    lines.extend(run_lines(run));
+    let pairs = |(key, value): (&String, &String)| format!("{key}={value}");
+    lines.extend(image.manifest().annotations.iter().map(|pair| ("Annotation", pairs(pair))));
+    let mut last = "";
+    let mut text = String::new();
+    for (heading, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        let shown = if *heading == last { "" } else { *heading };
+        text += &format!("{shown:<12}{value}\n");
+        last = heading;
+    }
+    text
+}
+
+fn run_lines(run: &RunConfig) -> Vec<(&'static str, String)> {
+    let words = |words: &Option<Vec<String>>| words.as_ref().map(|words| json!(words).to_string()).unwrap_or_default();
+    let joined = |words: &mut dyn Iterator<Item = &String>| words.map(String::as_str).collect::<Vec<_>>().join(" ");
+    let mut lines = vec![
+        ("User", run.user.clone()),
+        ("Workdir", run.working_dir.clone()),
+        ("Entrypoint", words(&run.entrypoint)),
+        ("Cmd", words(&run.cmd)),
+        ("Shell", words(&run.shell)),
+        ("Ports", joined(&mut run.exposed_ports.iter())),
+        ("Volumes", joined(&mut run.volumes.iter())),
+        ("StopSignal", run.stop_signal.clone().unwrap_or_default()),
+        ("Healthcheck", run.healthcheck.as_ref().map(|check| json!(check).to_string()).unwrap_or_default()),
+    ];
+    lines.extend(run.env.iter().map(|pair| ("Env", pair.clone())));
+    lines.extend(run.labels.iter().map(|(key, value)| ("Label", format!("{key}={value}"))));
+    lines.extend(run.on_build.iter().map(|trigger| ("Onbuild", trigger.clone())));
+    lines
+}
+
+fn layer_table(image: &Image, indexes: &[Option<LayerIndex>], theme: Theme) -> String {
+    let mut table = Table::new(["#", "DIGEST", "SIZE", "FILES", "CREATED BY"], &[0, 2, 3]);
+    let steps = image.config().layer_steps();
+    for (number, (layer, index)) in image.layers().iter().zip(indexes).enumerate() {
+        let digest = layer.descriptor.digest;
+        let unpacked = index.as_ref().map_or_else(|| "-".to_owned(), |index| Size(contents::unpacked_size(index)).to_string());
+        let step = steps.get(number).copied().flatten().and_then(|step| step.created_by.as_deref()).unwrap_or("-");
+        table.row([
+            (number + 1).to_string(),
+            format!("{}:{}", digest.algorithm(), digest.short()),
+            Size(layer.descriptor.size).to_string(),
+            unpacked,
+            step.split_whitespace().collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    format!("\n{}\n{}", theme.strong("Layers"), table.draw())
+}
+
+fn files(image: &Image, indexes: &[Option<LayerIndex>], theme: Theme) -> String {
+    let mut text = String::new();
+    for (number, (layer, index)) in image.layers().iter().zip(indexes).enumerate() {
+        text += &format!("\n{}\n", theme.strong(format!("Layer {}: {}", number + 1, layer.descriptor.digest)));
+        for entry in index.iter().flat_map(LayerIndex::entries) {
+            text += &contents::line(&entry);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn json(name: &str, image: &Image, indexes: &[Option<LayerIndex>], files: bool) -> Value {
+    let mut layers = image::layers_json(image);
+    for (layer, index) in layers.as_array_mut().into_iter().flatten().zip(indexes) {
+        layer["unpacked_size"] = index.as_ref().map(contents::unpacked_size).into();
+        if files {
+            let paths = index.iter().flat_map(LayerIndex::entries).map(|entry| file_json(&entry));
+            layer["files"] = paths.collect();
+        }
+    }
+    for (layer, stored) in layers.as_array_mut().into_iter().flatten().zip(image.layers()) {
+        layer["media_type"] = json!(stored.descriptor.media_type);
+    }
+    json!({
+        "name": name,
+        "digest": image.descriptor().digest,
+        "media_type": image.descriptor().media_type,
+        "platform": image.config().platform().to_string(),
+        "created": image.config().created,
+        "size": image::size(image),
+        "annotations": image.manifest().annotations,
+        "config": image.config().config,
+        "history": image.config().history,
+        "layers": layers,
+    })
+}
+
+fn file_json(entry: &crate::layer::Entry) -> Value {
+    use crate::layer::Kind;
+    let (kind, link) = match &entry.kind {
+        Kind::Directory => ("directory", None),
+        Kind::Symlink { target } => ("symlink", Some(String::from_utf8_lossy(target).into_owned())),
+        Kind::Hardlink { target } => ("hardlink", Some(target.to_string())),
+        Kind::CharDevice { .. } => ("char_device", None),
+        Kind::BlockDevice { .. } => ("block_device", None),
+        Kind::Fifo => ("fifo", None),
+        Kind::Whiteout => ("whiteout", None),
+        Kind::OpaqueWhiteout => ("opaque_whiteout", None),
+        Kind::File { .. } => ("file", None),
+    };
+    json!({
+        "path": entry.path.to_string(),
+        "kind": kind,
+        "link": link,
+        "mode": format!("{:04o}", entry.metadata.mode),
+        "uid": entry.metadata.uid,
+        "gid": entry.metadata.gid,
+        "mtime": entry.metadata.mtime,
+        "size": entry.kind.size(),
+    })
+}

@@ -1,0 +1,104 @@
+//! `mpimg login`: tries a password, then stores it where docker would.
+//!
+//! Refuses to store what the registry does not accept.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::flags::{ConnectionFlags, read_password};
+use crate::cli::prompt;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::error::Result;
+use crate::registry::{Credential, CredentialStore};
+
+const EXAMPLES: &str = "\
+Stored with the credential helper that docker's config.json names, else in that file (in $DOCKER_CONFIG, else ~/.docker),
+where the password stands in clear but for base64. docker and podman use it, too.
+
+Examples:
+  mpimg login harbor.example.com
+  echo $TOKEN | mpimg login ghcr.io -u me --password-stdin
+  mpimg login                                     Docker Hub";
+
+/// Log in to a registry
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Login {
+    /// The registry
+    #[arg(value_name = "HOST[:PORT]", default_value = "docker.io")]
+    registry: String,
+
+    /// The user name [default: asked for]
+    #[arg(short, long, value_name = "NAME")]
+    username: Option<String>,
+
+    /// The password or access token; other users of this machine can see it while mpimg runs [default: asked for]
+    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    password: Option<String>,
+
+    /// Read the password or access token from standard input
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+impl Login {
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        let registry = registry_name(&self.registry);
+        let username = match self.username {
+            Some(username) => username,
+            None => prompt::username(terminal, &registry)?,
+        };
+        let password = match self.password {
+            Some(password) => {
+                let hint = "use `--password-stdin`";
+                terminal.warn("a password on the command line can be seen by other users of this machine", Some(hint));
+                password
+            }
+            None if self.password_stdin => read_password()?,
+            None => prompt::password(terminal, &registry, "`--password-stdin`")?,
+        };
+        let client = self.connection.client(terminal, None, None)?;
+        terminal.handle_signals();
+        if let CredentialStore::File(path) = client.credential_store(&registry)? {
+            let hint = "configure a credential helper with `credsStore` in that file to keep it safe";
+            terminal.warn(&format!("the password will stand unencrypted in `{}`", path.display()), Some(hint));
+        }
+        let store = client.login(&registry, &Credential::Basic { username: username.clone(), password }).await?;
+        let place = match store {
+            CredentialStore::File(path) => path.display().to_string(),
+            CredentialStore::Helper(helper) => format!("docker-credential-{helper}"),
+        };
+        terminal.answer(&Answer {
+            text: "Login Succeeded\n".into(),
+            quiet: String::new(),
+            json: json!({ "registry": registry, "username": username, "stored_in": place }),
+        })
+    }
+}
+
+/// People paste addresses: `https://harbor.example.com/` means `harbor.example.com`.
+pub(super) fn registry_name(text: &str) -> String {
+    let bare = text.trim_start_matches("https://").trim_start_matches("http://");
+    let host = bare.split('/').next().unwrap_or(bare);
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".into(),
+        host => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_a_host_however_it_is_pasted() {
+        for text in ["harbor.example.com", "https://harbor.example.com/", "harbor.example.com/v2/"] {
+            assert_eq!(registry_name(text), "harbor.example.com");
+        }
+        assert_eq!(registry_name("https://index.docker.io/v1/"), "docker.io");
+        assert_eq!(registry_name("localhost:5000"), "localhost:5000");
+    }
+}

@@ -1,0 +1,73 @@
+//! The commands, one file each.
+//!
+//! Refuses to know each other.
+
+mod build;
+mod check;
+mod completions;
+mod doctor;
+mod images;
+mod import;
+mod inspect;
+mod load;
+mod login;
+mod logout;
+mod man;
+mod prune;
+mod push;
+mod rm;
+mod save;
+mod serve;
+mod tag;
+
+use clap::Subcommand;
+
+use super::terminal::Terminal;
+use crate::error::Result;
+
+/// What `mpimg` can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Push(Box<push::Push>),
+    Build(Box<build::Build>),
+    Check(check::Check),
+    Images(images::Images),
+    Inspect(inspect::Inspect),
+    Tag(tag::Tag),
+    Rm(rm::Rm),
+    Prune(prune::Prune),
+    Import(import::Import),
+    Load(load::Load),
+    Save(save::Save),
+    Login(login::Login),
+    Logout(logout::Logout),
+    Serve(serve::Serve),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    /// Does it.
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        match self {
+            Self::Push(command) => command.run(terminal).await,
+            Self::Build(command) => command.run(terminal).await,
+            Self::Check(command) => command.run(terminal).await,
+            Self::Images(command) => command.run(terminal),
+            Self::Inspect(command) => command.run(terminal).await,
+            Self::Tag(command) => command.run(terminal),
+            Self::Rm(command) => command.run(terminal),
+            Self::Prune(command) => command.run(terminal),
+            Self::Import(command) => command.run(terminal).await,
+            Self::Load(command) => command.run(terminal).await,
+            Self::Save(command) => command.run(terminal).await,
+            Self::Login(command) => command.run(terminal).await,
+            Self::Logout(command) => command.run(terminal).await,
+            Self::Serve(command) => command.run(terminal).await,
+            Self::Doctor(command) => command.run(terminal).await,
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(terminal),
+        }
+    }
+}

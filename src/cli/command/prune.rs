@@ -1,0 +1,50 @@
+//! `mpimg prune`: frees the space of what nothing needs any more.
+//!
+//! Refuses to touch what has a name or is in use by another mpimg.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::flags::parsed;
+use crate::cli::size::Size;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::error::Result;
+use crate::store::{PruneOptions, Store};
+
+const EXAMPLES: &str = "\
+Examples:
+  mpimg prune                        Remove what neither a name nor the build cache refers to
+  mpimg prune --keep-storage 10GB    Forget the build cache's oldest entries, too, until the store takes no more than that
+  mpimg prune --all                  Forget the whole build cache and all unpacked layers";
+
+/// Free space in the local store
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Prune {
+    /// Forget the whole build cache and all unpacked layers, too
+    #[arg(short, long)]
+    all: bool,
+
+    /// Shrink the build cache, entries unused for longest first, until the store takes at most this much: 10GB, 500MB
+    #[arg(long, value_name = "SIZE", value_parser = parsed::<Size>, conflicts_with = "all")]
+    keep_storage: Option<Size>,
+}
+
+impl Prune {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+        let store = Store::open(Store::default_root()?)?;
+        let options = PruneOptions { keep_storage: self.keep_storage.map(|Size(bytes)| bytes), all: self.all };
+        let report = store.prune(&options)?;
+        let left = store.disk_usage()?.total();
+        let (blobs, records, unpacked) = (report.blobs, report.cache_records, report.unpacked);
+        terminal.answer(&Answer {
+            text: format!(
+                "Removed {blobs} blobs, {records} cache entries, {unpacked} unpacked layers\nFreed   {}\nLeft    {}\n",
+                Size(report.freed),
+                Size(left)
+            ),
+            quiet: format!("{}\n", Size(report.freed)),
+            json: json!({ "blobs": blobs, "cache_records": records, "unpacked": unpacked, "freed": report.freed, "left": left }),
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! `mpimg push`: builds a project and pushes it, or pushes an image that exists; then finds out whether the product can pull it.
+//!
+//! Refuses to write config.json before the image is in the registry.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use clap::Args;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::build::{BuildRequest, Builder};
+use crate::cli::destination::{Destination, DestinationFlags};
+use crate::cli::digest_file::DigestFile;
+use crate::cli::flags::{BuildFlags, ConnectionFlags, LoginFlags, parsed};
+use crate::cli::progress::shown_time;
+use crate::cli::size::Size;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::{blocking, image};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Transport};
+use crate::oci::Tag;
+use crate::project::{Project, ProjectConfig};
+use crate::registry::{AnonymousReport, CheckState, Client, PushSession, Pushed};
+use crate::store::{Growth, Store};
+
+const EXAMPLES: &str = "\
+The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls
+REGISTRY/REPOSITORY@DIGEST without logging in; whether that works is tried at the end of every push.
+
+An upload that is cut off goes on where it was when the same command is run again.
+
+Examples:
+  mpimg push                                        The project in this folder, to the repository in its config.json
+  mpimg push ~/nsx -r harbor.example.com/mp/nsx     Another folder, another repository
+  mpimg push --no-ttl --json --digest-file digest --require-anonymous-pull       In CI
+  echo $TOKEN | mpimg push -r ghcr.io/me/app --registry-username me --registry-password-stdin
+  mpimg push --image app:1.0 -r localhost:5000/app  An image that was built before";
+
+/// Build a project and push it; prints REGISTRY, REPOSITORY and DIGEST
+///
+/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --registry-tag, any folder with a Dockerfile.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Push {
+    /// The project's folder [default: .]
+    #[arg(value_name = "PATH", conflicts_with = "project")]
+    path: Option<PathBuf>,
+
+    /// The same as PATH, as mp-build has it
+    #[arg(short = 'p', long = "path", value_name = "PATH")]
+    project: Option<PathBuf>,
+
+    #[command(flatten)]
+    destination: DestinationFlags,
+
+    /// Push under this tag [default: <version>_<unix time> of a project, else latest]; may be repeated
+    #[arg(short, long, value_name = "TAG", value_parser = parsed::<Tag>)]
+    tag: Vec<Tag>,
+
+    /// Push this image instead of building one: NAME[:TAG] of the local store, oci:DIR, oci-archive:FILE, …
+    #[arg(long, value_name = "IMAGE", value_parser = image::named)]
+    image: Option<Transport>,
+
+    /// Fail (exit code 1) if the pushed image cannot be pulled without logging in
+    #[arg(long)]
+    require_anonymous_pull: bool,
+
+    #[command(flatten)]
+    digest_file: DigestFile,
+
+    #[command(flatten)]
+    build: BuildFlags,
+
+    #[command(flatten)]
+    login: LoginFlags,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+/// A project's folder, as far as there is one.
+struct Folder {
+    project: Option<Project>,
+    config: Option<ProjectConfig>,
+}
+
+impl Folder {
+    /// Reads the project. Without one, something else must tell what is to be pushed.
+    fn read(path: &Path, is_enough: bool) -> Result<Self> {
+        if !Project::is_project(path) && is_enough {
+            return Ok(Self { project: None, config: None });
+        }
+        let project = Project::open(path)?;
+        Ok(Self { config: Some(ProjectConfig::read(path)?), project: Some(project) })
+    }
+
+    fn both(&self) -> Option<(&Project, &ProjectConfig)> {
+        self.project.as_ref().zip(self.config.as_ref())
+    }
+}
+
+impl Push {
+    pub(super) async fn run(mut self, terminal: &Terminal) -> Result<()> {
+        let started = Instant::now();
+        let path = self.path.take().or(self.project.take()).unwrap_or_else(|| ".".into());
+        let mut folder = Folder::read(&path, self.image.is_some() || self.build.dockerfile(&path).is_file())?;
+        let destination = self.destination.decide(terminal, folder.both())?;
+        let tags = self.tags(&folder)?;
+        let credential = self.login.clone().credential(terminal, destination.push.repository().registry())?;
+
+        let store = Store::open(Store::default_root()?)?;
+        let client = self.connection.clone().client(terminal, Some(&store), credential)?;
+        let work = Work { store, client, terminal };
+        let (image, pushed) = match self.image.take() {
+            Some(transport) => {
+                terminal.handle_signals();
+                work.push_image(transport, &self.build, &destination, &tags).await?
+            }
+            None => {
+                let mut request = self.build.clone().request(&path)?;
+                request.cancel = terminal.interrupt().build().clone();
+                terminal.handle_signals();
+                work.build_and_push(request, &destination, &tags).await?
+            }
+        };
+        self.digest_file.write(&pushed.digest)?;
+        remember(terminal, &destination, folder.config.as_mut());
+        let seconds = started.elapsed();
+        say_pushed(terminal, &destination, &tags, &image, seconds);
+        let report = work.client.check_anonymous(destination.pull.repository(), &pushed.digest).await;
+        let refused = tell_anonymous(terminal, &destination, &pushed, &report, self.require_anonymous_pull);
+
+        let conf = destination.pull.conf_entries(&pushed.digest, destination.use_default_registry);
+        let tag_texts: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+        terminal.answer(&Answer {
+            text: conf.to_string(),
+            quiet: format!("{}\n", pushed.digest),
+            json: json!({
+                "repository": destination.push.to_string(),
+                "tag": tag_texts.first(),
+                "tags": tag_texts,
+                "digest": pushed.digest,
+                "size": image::size(&image),
+                "layers": image::layers_json(&image),
+                "seconds": seconds.as_secs_f64(),
+                "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
+                "anonymous_pull": report.pullable(),
+            }),
+        })?;
+        refused
+    }
+
+    fn tags(&self, folder: &Folder) -> Result<Vec<Tag>> {
+        if !self.tag.is_empty() {
+            return Ok(self.tag.clone());
+        }
+        let tag = match (&folder.project, &self.image) {
+            (Some(project), _) => project.tag_at(SystemTime::now())?,
+            (None, Some(Transport::Store(name) | Transport::Registry(name))) if name.tag().is_some() => {
+                return Ok(name.tag().cloned().into_iter().collect());
+            }
+            (None, _) => Tag::parse("latest")?,
+        };
+        Ok(vec![tag])
+    }
+}
+
+/// What one push works with.
+struct Work<'a> {
+    store: Store,
+    client: Client,
+    terminal: &'a Terminal,
+}
+
+impl Work<'_> {
+    /// Layers are sent while they are made.
+    async fn build_and_push(&self, request: BuildRequest, destination: &Destination, tags: &[Tag]) -> Result<(Image, Pushed)> {
+        let session = self.client.push(destination.push.repository())?;
+        let builder = Builder::new(self.store.clone(), self.client.clone(), self.terminal.progress().clone());
+        let (announce, mut announced) = mpsc::unbounded_channel();
+        let on_layer = Arc::new(move |growing| {
+            // Nobody listens any more once the push has failed.
+            let _ = announce.send(growing);
+        });
+        let build = tokio::spawn(blocking(move || builder.build(&request, Some(on_layer))));
+        let mut growing = Vec::new();
+        while let Some(layer) = announced.recv().await {
+            session.offer_growing(layer.clone(), None);
+            growing.push(layer);
+        }
+        let image = build.await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Interrupted, "the build was broken off").with_source(error))
+        })?;
+        let sent: Vec<_> = growing
+            .iter()
+            .filter_map(|layer| match layer.growth() {
+                Growth::Complete(descriptor, _) => Some(descriptor.digest),
+                _ => None,
+            })
+            .collect();
+        let rest = image.layers().iter().filter(|layer| !sent.contains(&layer.descriptor.digest));
+        rest.for_each(|layer| session.offer(layer));
+        finish(session, image, tags).await
+    }
+
+    async fn push_image(
+        &self,
+        transport: Transport,
+        build: &BuildFlags,
+        destination: &Destination,
+        tags: &[Tag],
+    ) -> Result<(Image, Pushed)> {
+        let image = image::find(transport, build.platform(), &self.store, &self.client).await?;
+        let session = self.client.push(destination.push.repository())?;
+        image.layers().iter().for_each(|layer| session.offer(layer));
+        finish(session, image, tags).await
+    }
+}
+
+async fn finish(session: PushSession, image: Image, tags: &[Tag]) -> Result<(Image, Pushed)> {
+    let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
+    let pushed = session.finish(config, manifest, image.descriptor().media_type.clone(), tags).await?;
+    Ok((image, pushed))
+}
+
+/// The image is where it should be: a config.json that cannot be written is no reason to fail.
+fn remember(terminal: &Terminal, destination: &Destination, config: Option<&mut ProjectConfig>) {
+    let Some(config) = config.filter(|_| destination.remember) else { return };
+    if let Err(error) = config.set_container_repository(&destination.pull) {
+        let hint = format!("set `container_repository` in it to {}", destination.pull);
+        let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+        terminal.warn(&format!("the image is pushed, but {error}{causes}"), Some(&hint));
+    }
+}
+
+fn say_pushed(terminal: &Terminal, destination: &Destination, tags: &[Tag], image: &Image, time: std::time::Duration) {
+    let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
+    let (layers, size) = (image.layers().len(), Size(image::size(image)));
+    terminal.say(&format!("pushed {}: {layers} layers, {size} in {}", names.join(", "), shown_time(time)));
+}
+
+/// Says whether the product will be able to pull. Under `--require-anonymous-pull` "no" is an error.
+fn tell_anonymous(
+    terminal: &Terminal,
+    destination: &Destination,
+    pushed: &Pushed,
+    report: &AnonymousReport,
+    required: bool,
+) -> Result<()> {
+    if let Some((left, allowed)) = report.pulls {
+        terminal.say(&format!("Docker Hub: {left} of {allowed} pulls are left for this address"));
+    }
+    if report.pullable() {
+        let tick = terminal.error_theme().good("✓");
+        terminal.say(&format!("{tick} it can be pulled without logging in, as VMware Aria Operations pulls it"));
+        return Ok(());
+    }
+    let failed = report.items.iter().find(|item| item.state != CheckState::Passed);
+    let name = format!("{}@{}", destination.pull, pushed.digest);
+    let reason = failed.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
+    let message = format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in");
+    let hint = report.hint.as_deref().or(failed.and_then(|item| item.hint.as_deref()));
+    if required {
+        let error = Error::new(ErrorKind::Auth, message).with_source(reason);
+        return Err(match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        });
+    }
+    terminal.warn(&format!("{message}\n{reason}"), hint);
+    Ok(())
+}

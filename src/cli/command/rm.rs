@@ -1,0 +1,56 @@
+//! `mpimg rm`: takes names away from images of the local store.
+//!
+//! Refuses to free space by itself: `mpimg prune` does, for all that has no name any more.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::flags::parsed;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Reference;
+use crate::store::Store;
+
+const EXAMPLES: &str = "\
+The image's bytes stay until `mpimg prune`, which spares what another name or the build cache still needs.
+
+Examples:
+  mpimg rm app:1.0 app:latest
+  mpimg rm -f app:maybe";
+
+/// Remove images from the local store, by name
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, visible_alias = "rmi")]
+pub(in crate::cli) struct Rm {
+    /// The names
+    #[arg(value_name = "NAME[:TAG]", required = true, value_parser = parsed::<Reference>)]
+    names: Vec<Reference>,
+
+    /// Do not fail where there is no such image
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Rm {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+        let store = Store::open(Store::default_root()?)?;
+        // First looked for, then removed: a mistyped name leaves all others where they are.
+        for name in &self.names {
+            if !self.force && store.resolve(name)?.is_none() {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no image `{}` in the local store", name.familiar()))
+                    .with_hint("`mpimg images` lists what is there; nothing was removed"));
+            }
+        }
+        let mut removed = Vec::new();
+        for name in &self.names {
+            if store.untag(name)? {
+                removed.push(name.familiar());
+            }
+        }
+        terminal.answer(&Answer {
+            text: removed.iter().map(|name| format!("Untagged: {name}\n")).collect(),
+            quiet: removed.iter().map(|name| format!("{name}\n")).collect(),
+            json: json!({ "removed": removed }),
+        })
+    }
+}

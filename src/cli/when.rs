@@ -1,0 +1,51 @@
+//! Times as docker shows them: how long ago.
+//!
+//! Refuses precision.
+
+use chrono::{DateTime, Utc};
+
+/// `5 minutes ago`, of an RFC 3339 time; a text that is none stays as it is.
+pub(super) fn ago(time: Option<&str>, now: DateTime<Utc>) -> String {
+    let Some(time) = time else { return "-".into() };
+    let Ok(parsed) = DateTime::parse_from_rfc3339(time) else { return time.to_owned() };
+    let seconds = now.signed_duration_since(parsed).num_seconds();
+    let (number, unit) = match seconds {
+        ..0 => return "in the future".into(),
+        0..60 => (seconds, "second"),
+        60..3600 => (seconds / 60, "minute"),
+        3600..172_800 => (seconds / 3600, "hour"),
+        172_800..1_209_600 => (seconds / 86_400, "day"),
+        1_209_600..5_184_000 => (seconds / 604_800, "week"),
+        5_184_000..63_072_000 => (seconds / 2_592_000, "month"),
+        _ => (seconds / 31_536_000, "year"),
+    };
+    format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
+}
+
+/// Now.
+pub(super) fn now() -> DateTime<Utc> {
+    DateTime::from(std::time::SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_unit_that_fits_is_shown() {
+        let now = DateTime::parse_from_rfc3339("2024-03-01T12:00:00Z").unwrap().to_utc();
+        for (time, shown) in [
+            ("2024-03-01T12:00:00Z", "0 seconds ago"),
+            ("2024-03-01T11:59:00Z", "1 minute ago"),
+            ("2024-03-01T13:30:00+02:00", "30 minutes ago"),
+            ("2024-02-29T12:00:00Z", "24 hours ago"),
+            ("2024-02-20T12:00:00Z", "10 days ago"),
+            ("1970-01-01T00:00:00Z", "54 years ago"),
+            ("2030-01-01T00:00:00Z", "in the future"),
+            ("yesterday", "yesterday"),
+        ] {
+            assert_eq!(ago(Some(time), now), shown);
+        }
+        assert_eq!(ago(None, now), "-");
+    }
+}

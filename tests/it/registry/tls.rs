@@ -1,0 +1,146 @@
+//! Encrypted registries: nginx with a private authority before docker-registry, with limits and without good manners.
+
+use std::path::{Path, PathBuf};
+
+use mpimg::ErrorKind;
+use mpimg::oci::Platform;
+use mpimg::registry::{CheckState, ClientOptions};
+
+use super::distribution::push;
+use super::fixture::{Image, Server, client, distribution, nginx, options};
+use super::token_server::openssl;
+
+/// nginx with TLS before a registry, and the authority's certificate.
+struct Front {
+    nginx: Server,
+    _registry: Server,
+    authority: PathBuf,
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A key and a certificate for `subject`, signed by `authority` or by itself.
+fn certificate(folder: &Path, name: &str, extensions: &str, authority: Option<&str>) {
+    let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.crt")));
+    let mut arguments =
+        vec!["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", text(&key), "-out", text(&certificate)];
+    let subject = format!("/CN={name}");
+    arguments.extend(["-subj", &subject]);
+    arguments.extend(extensions.split(' ').flat_map(|extension| ["-addext", extension]));
+    let signer = authority.map(|name| (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key"))));
+    if let Some((certificate, key)) = &signer {
+        arguments.extend(["-CA", text(certificate), "-CAkey", text(key)]);
+    }
+    openssl(&arguments, b"");
+}
+
+fn front(server: &str, location: &str) -> Front {
+    let registry = distribution("");
+    let upstream = registry.address;
+    let nginx = nginx(|address, folder| {
+        certificate(folder, "authority", "basicConstraints=critical,CA:TRUE", None);
+        certificate(folder, "server", "subjectAltName=IP:127.0.0.1,DNS:localhost basicConstraints=CA:FALSE", Some("authority"));
+        certificate(folder, "client", "extendedKeyUsage=clientAuth basicConstraints=CA:FALSE", Some("authority"));
+        let here = folder.display();
+        format!(
+            "server {{ listen {address} ssl; ssl_certificate {here}/server.crt; ssl_certificate_key {here}/server.key;\n{}\n\
+             location / {{ proxy_pass http://{upstream}; {location} }} }}",
+            server.replace("HERE", &here.to_string()),
+        )
+    });
+    let authority = nginx.folder.path().join("authority.crt");
+    Front { nginx, _registry: registry, authority }
+}
+
+const MANNERS: &str = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;";
+
+fn trusting(front: &Front) -> ClientOptions {
+    let mut options = options();
+    options.ca_files.push(front.authority.clone());
+    options
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_when_it_is_given_and_only_then() {
+    let front = front("client_max_body_size 0;", MANNERS);
+    let repository = front.nginx.repository("a/b");
+    let image = Image::new(81, &[1000, 6 << 20]);
+    let error = push(&client(options()), &repository, &image, &["1"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert!(error.hint().unwrap().contains("--ca-file"), "{error:?}");
+
+    let by_file = client(trusting(&front));
+    push(&by_file, &repository, &image, &["1"]).await.unwrap();
+    let checked = by_file.check(&repository).await;
+    assert!(checked.iter().any(|item| item.name == "TLS verifies" && item.state == CheckState::Passed), "{checked:?}");
+
+    let certs = tempfile::tempdir().unwrap();
+    let host = certs.path().join(front.nginx.address.to_string());
+    std::fs::create_dir(&host).unwrap();
+    std::fs::copy(&front.authority, host.join("ca.crt")).unwrap();
+    let mut by_folder = options();
+    by_folder.certs_dirs = Some(vec![certs.path().into()]);
+    client(by_folder).pull_image(&repository.with_digest(image.digest()), &Platform::default()).await.unwrap();
+
+    let mut unchecked = options();
+    unchecked.insecure.push(front.nginx.address.to_string());
+    client(unchecked).pull_image(&repository.with_digest(image.digest()), &Platform::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_certs_d_has_one() {
+    let front = front("ssl_client_certificate HERE/authority.crt; ssl_verify_client on;", MANNERS);
+    let repository = front.nginx.repository("a");
+    let image = Image::new(82, &[1000]);
+    push(&client(trusting(&front)), &repository, &image, &[]).await.unwrap_err();
+    let certs = tempfile::tempdir().unwrap();
+    let host = certs.path().join(front.nginx.address.to_string());
+    std::fs::create_dir(&host).unwrap();
+    let folder = front.nginx.folder.path();
+    for (from, to) in [("authority.crt", "ca.crt"), ("client.crt", "client.cert"), ("client.key", "client.key")] {
+        std::fs::copy(folder.join(from), host.join(to)).unwrap();
+    }
+    let mut options = options();
+    options.certs_dirs = Some(vec![certs.path().into()]);
+    push(&client(options.clone()), &repository, &image, &[]).await.unwrap();
+    std::fs::remove_file(host.join("client.key")).unwrap();
+    let error = push(&client(options), &repository, &image, &[]).await.unwrap_err();
+    assert!(error.causes().join("; ").contains("has no key beside it"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_hides_scheme_and_port_from_the_registry_does_no_harm() {
+    // The registry answers with Locations like `http://127.0.0.1/v2/…`: neither https nor the port.
+    let front = front("client_max_body_size 0;", "proxy_set_header Host $host;");
+    let image = Image::new(83, &[1000, 6 << 20]);
+    push(&client(trusting(&front)), &front.nginx.repository("a"), &image, &["1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_limit_on_the_size_of_requests_makes_the_chunks_smaller() {
+    let front = front("client_max_body_size 700k;", MANNERS);
+    let image = Image::new(84, &[3 << 20, 900_000]);
+    push(&client(trusting(&front)), &front.nginx.repository("a"), &image, &["1"]).await.unwrap();
+    let small = self::front("client_max_body_size 1k;", MANNERS);
+    let error = push(&client(trusting(&small)), &small.nginx.repository("a"), &image, &["1"]).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("client_max_body_size"), "{error:?}");
+}
+
+#[tokio::test]
+async fn plain_http_is_for_this_machine_only_unless_it_is_asked_for() {
+    // The name leads here, but does not say so.
+    let registry = distribution("");
+    let name = format!("{}:{}", hostname(), registry.address.port());
+    let mut options = options();
+    options.retry.attempts = 1;
+    let repository = mpimg::oci::Repository::parse(&format!("{name}/a")).unwrap();
+    let error = push(&client(options), &repository, &Image::new(85, &[10]), &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+}
+
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_ascii_lowercase();
+    if name.contains('.') { name } else { format!("{name}.invalid") }
+}
