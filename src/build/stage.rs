@@ -30,7 +30,7 @@ pub(super) struct Stage {
 impl Stage {
     /// A stage on an image, or on nothing.
     pub(super) fn on_image(plan: &Plan, planned: &PlannedStage, base: Option<&Image>) -> Self {
-        let mut config = base.map_or_else(|| ImageConfig::scratch(&planned.platform), |image| image.config().clone());
+        let mut config = base.map_or_else(|| ImageConfig::scratch(&planned.platform), |image| image.config().derive());
         let inherited = InheritedConfig {
             env: config.config.env.iter().map(|pair| split_env(pair)).collect(),
             working_dir: config.config.working_dir.clone(),

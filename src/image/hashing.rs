@@ -51,3 +51,19 @@ impl<R: Read> Read for HashingReader<R> {
         Ok(read)
     }
 }
+
+/// An error while something was read (or, on the way, written). What decoders say counts as damage.
+pub(super) fn unreadable(what: String, error: io::Error) -> Error {
+    let error = match error.downcast::<Error>() {
+        // What the store's writer says is not about the reading.
+        Ok(error) => return error,
+        Err(error) => error,
+    };
+    let kind = match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+            ErrorKind::Corrupt
+        }
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, what).with_source(error)
+}

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::hashing::HashingReader;
+use super::hashing::{self, HashingReader};
 use super::transport::TarWalk;
 use super::{Format, History, Image, ImageConfig, Layer, rfc3339};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,7 +14,7 @@ use crate::layer::{GzipReader, Wrapping, unwrap_tar};
 use crate::oci::{Compression, Descriptor, DiffId, Digest, Platform};
 use crate::store::{BlobSource, Store};
 
-/// Makes a stored, compressed layer of an uncompressed tar.
+/// Makes a stored, compressed layer of an uncompressed tar, which it reads to the end and does not change.
 pub type PackLayer<'a> = dyn Fn(&mut dyn Read) -> Result<Layer> + Send + Sync + 'a;
 
 /// Opens the same bytes each time.
@@ -51,13 +51,16 @@ pub(super) fn read_layer(store: &Store, open: &OpenFile<'_>, pack: Option<&PackL
     {
         return Ok(layer);
     }
-    let Some((_, mut reader)) = unwrap_tar(open()?)? else {
-        return Err(Error::new(ErrorKind::Corrupt, "it is no tar, plain or compressed with gzip, bzip2, xz or zstd"));
+    let tar = || match unwrap_tar(open()?)? {
+        Some((_, tar)) => Ok(tar),
+        None => Err(Error::new(ErrorKind::Corrupt, "it is no tar, plain or compressed with gzip, bzip2, xz or zstd")),
     };
-    match pack {
-        Some(pack) => pack(&mut reader),
-        None => keep_plain(store, reader),
-    }
+    let Some(pack) = pack else { return keep_plain(store, tar()?) };
+    // Whoever packs need not know what a tar is; and a file that changes between the two readings is found out.
+    let diff_id = check_tar(&mut tar()?)?;
+    let layer = pack(&mut tar()?)?;
+    diff_id.0.expect(layer.diff_id.0).map_err(|error| error.wrap("the file changed while it was read"))?;
+    Ok(layer)
 }
 
 /// Stores a gzip file as it is while its content is checked; `None` if other readers would stumble over its end.
@@ -95,11 +98,7 @@ fn check_tar(reader: &mut impl Read) -> Result<DiffId> {
 }
 
 fn unreadable(error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Corrupt,
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, "the archive cannot be read").with_source(error)
+    hashing::unreadable("the archive cannot be read".into(), error)
 }
 
 /// Writes what is read.

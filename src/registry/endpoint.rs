@@ -3,8 +3,9 @@
 //! Refuses to send a credential to any other host, or to follow a redirect from https to http.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -39,6 +40,8 @@ pub(crate) struct Endpoint {
     auth: Authenticator,
     asked_for_challenge: AtomicBool,
     progress: Progress,
+    /// The shortest time to an answer, in microseconds; 0: none yet.
+    round_trip: AtomicU64,
     /// Warnings of the registry that were shown.
     warned: Mutex<BTreeSet<String>>,
     pub(crate) transport: Arc<Transport>,
@@ -116,6 +119,7 @@ impl Endpoint {
             auth,
             asked_for_challenge: AtomicBool::new(false),
             progress,
+            round_trip: AtomicU64::new(0),
             warned: Mutex::default(),
             transport,
         }
@@ -268,6 +272,18 @@ impl Endpoint {
         self.auth.header(&self.transport, &call.path, &call.scope, rejected).await.map_err(Fault::Lasting)
     }
 
+    /// The shortest time that an answer has taken; a first request's includes the connection.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        Some(self.round_trip.load(Ordering::Relaxed)).filter(|shortest| *shortest > 0).map(Duration::from_micros)
+    }
+
+    fn note_round_trip(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let shorter = |shortest| (shortest == 0 || took < shortest).then_some(took);
+        // An error means that it was no shorter.
+        let _ = self.round_trip.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
+    }
+
     fn note_challenge(&self, response: &Response) {
         let challenge = Challenge::of(response.headers()).filter(|_| response.status() == StatusCode::UNAUTHORIZED);
         challenge.into_iter().for_each(|challenge| self.auth.challenged(challenge));
@@ -331,7 +347,11 @@ impl Endpoint {
                 ..Outgoing::new(call.method.clone(), url.clone())
             };
             request.headers.extend(header.filter(|_| own).map(|header| (AUTHORIZATION, header.clone())));
+            let began = Instant::now();
             let response = self.transport.send(&request).await?;
+            if matches!(call.payload, Payload::Empty) {
+                self.note_round_trip(began.elapsed());
+            }
             match self.redirect(call, &url, &response)? {
                 Some(next) => url = next,
                 None => return Ok(response),

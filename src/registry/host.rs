@@ -46,12 +46,12 @@ impl Flavour {
 /// `<acct>.dkr.ecr[-fips].<region>.amazonaws.com[.cn]` or `<acct>.dkr-ecr[-fips].<region>.on.aws`.
 fn is_private_ecr(host: &str) -> bool {
     let labels: Vec<&str> = host.split('.').collect();
-    match labels[..] {
-        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"] => true,
-        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com", "cn"] => true,
-        [_, "dkr-ecr" | "dkr-ecr-fips", _, "on", "aws"] => true,
-        _ => false,
-    }
+    matches!(
+        labels[..],
+        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"]
+            | [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com", "cn"]
+            | [_, "dkr-ecr" | "dkr-ecr-fips", _, "on", "aws"]
+    )
 }
 
 /// The host that is connected to for a registry's name.

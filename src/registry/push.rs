@@ -343,7 +343,7 @@ impl Shared {
         let _permit = self.permit(&self.questions).await?;
         let Route { endpoint, path } = &self.route;
         let call = Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
-        let response = endpoint.send_patiently(&call, Some(task)).await?;
+        let response = self.until_cancelled(endpoint.send_patiently(&call, Some(task))).await??;
         Ok(response.status().is_success())
     }
 

@@ -17,7 +17,7 @@ use crate::layer::diff::{self, Baseline};
 use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, unpack};
 
 use super::wire::{Reply, Request};
-use super::{RootSpec, RunOutcome, RunSpec, launch};
+use super::{RootSpec, RunOutcome, RunSpec, detect, launch, tasks};
 
 /// A rung of the ladder, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +40,20 @@ pub enum IsolationMode {
     Auto,
     /// This rung or none.
     Forced(Rung),
+}
+
+impl Rung {
+    /// All rungs, best first.
+    pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::SingleId, Self::Chroot];
+
+    /// Whether commands are kept from the machine: on the last rung they are not.
+    pub fn is_boundary(self) -> bool {
+        self != Self::Chroot
+    }
+
+    pub(super) fn has_user_namespace(self) -> bool {
+        matches!(self, Self::UserNamespace | Self::SingleId)
+    }
 }
 
 impl fmt::Display for Rung {
@@ -92,6 +106,17 @@ pub struct Failure {
     pub remedy: String,
 }
 
+impl fmt::Display for Failure {
+    /// `unshare(CLONE_NEWUSER) failed: Operation not permitted (os error 1)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed", self.step)?;
+        match self.errno {
+            Some(errno) => write!(f, ": {}", std::io::Error::from_raw_os_error(errno)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What `mpimg doctor` shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -104,8 +129,7 @@ pub struct Report {
 impl Report {
     /// Tries every rung, also those below the one that [`Isolation::detect`] would take. For `mpimg doctor`.
     pub fn of_all(state: &Path) -> Self {
-        let _ = state;
-        Self { rung: None, attempts: Vec::new() }
+        detect::try_rungs(state, IsolationMode::Auto, false)
     }
 }
 
@@ -146,8 +170,11 @@ impl Isolation {
     /// # Errors
     /// [`ErrorKind::Sandbox`] where no rung works; the message lists each with its error number, the hint says what helps most.
     pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
-        let _ = (state, mode);
-        Ok(Self { rung: Rung::Root, report: Report { rung: Some(Rung::Root), attempts: Vec::new() } })
+        let report = detect::try_rungs(state, mode, true);
+        match report.rung {
+            Some(rung) => Ok(Self { rung, report }),
+            None => Err(detect::no_rung(&report)),
+        }
     }
 
     /// The rung.
@@ -173,10 +200,10 @@ impl Isolation {
     /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
     /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
-        let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?) };
+        let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?), probe: false };
         match launch::carry_out(&request, output, cancel)? {
             Reply::Ended(exit) => Ok(RunOutcome { exit }),
-            Reply::Failed(fault) => Err(launch::failed(&fault)),
+            other => Err(launch::unexpected(other)),
         }
     }
 
@@ -186,6 +213,9 @@ impl Isolation {
         let RootSpec::Overlay { lower, upper, .. } = root else {
             return Err(Error::new(ErrorKind::Unsupported, "a private tree is not there yet"));
         };
+        if self.rung.has_user_namespace() {
+            return tasks::changes(self.rung, upper, lower, emit);
+        }
         for change in diff::changes(upper, lower)? {
             match change.open()? {
                 Some(mut file) => emit(&change.entry, Some(&mut file))?,
@@ -198,15 +228,18 @@ impl Isolation {
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
     /// folders; `lower` are the layers below, topmost first.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
+        if self.rung.has_user_namespace() {
+            return tasks::unpack(self.rung, tar, into, lower, limits);
+        }
         let options = UnpackOptions { lower: lower.to_vec(), limits: limits.clone(), ..UnpackOptions::default() };
         unpack(tar, into, &options)
     }
 
     /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        match std::fs::remove_dir_all(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(|error| Error::io("remove", path, error)),
+        if self.rung.has_user_namespace() {
+            return tasks::remove(self.rung, path);
         }
+        super::init::remove_tree(path).map_err(|errno| Error::io("remove", path, errno.into()))
     }
 }

@@ -53,6 +53,15 @@ pub(super) fn failed(fault: &Fault) -> Error {
     }
 }
 
+/// The error of a reply that is not the one asked for.
+pub(super) fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Failed(fault) => failed(&fault),
+        Reply::Refused(refusal) => refusal.into(),
+        _ => Error::new(ErrorKind::Sandbox, "the sandbox gave an answer to another question"),
+    }
+}
+
 struct Running {
     child: Child,
     control: UnixStream,

@@ -16,11 +16,13 @@
 //!
 //! Refuses to know layers' tars, images and Dockerfiles.
 
+mod detect;
 mod helper;
 mod init;
 mod isolation;
 mod launch;
 mod spec;
+mod tasks;
 mod users;
 mod wire;
 

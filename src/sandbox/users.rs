@@ -54,6 +54,12 @@ pub(super) fn home_of(passwd: &[u8], uid: u32) -> Vec<u8> {
     line.map(|fields| field(&fields, 5).to_vec()).filter(|home| !home.is_empty()).unwrap_or_else(|| b"/".to_vec())
 }
 
+/// The name of `uid`: that of its first passwd line.
+pub(super) fn name_of(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
+    let line = lines(passwd).find(|fields| fields.len() > 3 && number(field(fields, 2)) == Some(uid));
+    line.map(|fields| field(&fields, 0).to_vec())
+}
+
 struct Found {
     uid: u32,
     gid: u32,

@@ -2,12 +2,20 @@
 //!
 //! Refuses arguments and environment as a way: other processes can read those.
 
-use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::io::{Error, IoSlice, IoSliceMut, Read, Result, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Exit, RunSpec, Rung};
+use crate::ErrorKind;
+use crate::layer::Entry;
+use crate::layer::unpack::{Limits, UnpackStats};
 
 /// Far more than a script and its secrets need.
 const MAX_MESSAGE: u32 = 256 << 20;
@@ -15,14 +23,69 @@ const MAX_MESSAGE: u32 = 256 << 20;
 /// What the helper shall do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    Run { rung: Rung, spec: Box<RunSpec> },
+    /// Run a command; with `probe` everything but the command.
+    Run { rung: Rung, spec: Box<RunSpec>, probe: bool },
+    /// Unpack the tar that follows on the socket.
+    Unpack { rung: Rung, into: PathBuf, lower: Vec<PathBuf>, limits: Limits },
+    /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a descriptor.
+    Changes { rung: Rung, upper: PathBuf, lower: Vec<PathBuf> },
+    /// Remove a folder with all that is in it.
+    Remove { rung: Rung, path: PathBuf },
+}
+
+/// One message of the answer to [`Request::Changes`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Change {
+    Entry(Entry),
+    End,
 }
 
 /// How it went.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Ended(Exit),
+    Unpacked(UnpackStats),
+    Done,
     Failed(Fault),
+    Refused(Refusal),
+}
+
+/// An [`Error`](crate::Error) on its way to the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    corrupt: bool,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl From<crate::Error> for Refusal {
+    fn from(error: crate::Error) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { corrupt: error.kind() == ErrorKind::Corrupt, message: error.to_string(), causes: error.causes(), hint }
+    }
+}
+
+impl From<Refusal> for crate::Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = if refusal.corrupt { ErrorKind::Corrupt } else { ErrorKind::Io };
+        let mut cause: Option<Self> = None;
+        for message in refusal.causes.into_iter().rev() {
+            let error = Self::new(kind, message);
+            cause = Some(match cause {
+                Some(cause) => error.with_source(cause),
+                None => error,
+            });
+        }
+        let mut error = Self::new(kind, refusal.message);
+        if let Some(cause) = cause {
+            error = error.with_source(cause);
+        }
+        match refusal.hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
 }
 
 /// A step of the helper that failed.
@@ -67,14 +130,40 @@ pub(super) fn write_message(mut to: impl Write, message: &impl Serialize) -> Res
 pub(super) fn read_message<T: DeserializeOwned>(mut from: impl Read) -> Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
     let length = u32::from_le_bytes(length);
     if length > MAX_MESSAGE {
-        return Err(Error::from(ErrorKind::InvalidData));
+        return Err(Error::from(std::io::ErrorKind::InvalidData));
     }
     let mut body = vec![0; length as usize];
     from.read_exact(&mut body)?;
     postcard::from_bytes(&body).map(Some).map_err(Error::other)
+}
+
+/// Sends an open file to the other side.
+pub(super) fn send_file(to: &UnixStream, file: impl AsFd) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let files = [file.as_fd()];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+        return Err(Error::from(std::io::ErrorKind::OutOfMemory));
+    }
+    // A descriptor travels with at least one byte.
+    rustix::net::sendmsg(to, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives the file that the other side has sent.
+pub(super) fn receive_file(from: &UnixStream) -> Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    rustix::net::recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let files = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(files) => Some(files),
+        _ => None,
+    });
+    files.flatten().next().ok_or_else(|| Error::from(std::io::ErrorKind::UnexpectedEof))
 }

@@ -59,7 +59,7 @@ impl Store {
         let descriptor = Descriptor::of(media_type, bytes);
         if !self.has(&descriptor.digest, descriptor.size)? {
             let mut writer = self.blob_writer()?;
-            io::Write::write_all(&mut writer, bytes).map_err(|error| failed("write to", self.root(), error))?;
+            io::Write::write_all(&mut writer, bytes).map_err(|error| writer.failure(error))?;
             writer.commit_as(&descriptor)?;
         }
         Ok(descriptor)

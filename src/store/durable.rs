@@ -58,14 +58,14 @@ impl State {
 }
 
 /// At the first opening since the machine's boot: fresh blobs become doubtful, unmarked unpacked layers go.
-/// Tells whether fresh blobs must be doubted because that could not be written down.
-pub(super) fn after_boot(root: &Path) -> Result<bool> {
+/// `tmp` is this process's folder. Tells whether fresh blobs must be doubted because nothing could be written down.
+pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
     let path = root.join("boot");
     // Where the kernel does not tell, the sizes of blobs are all that is checked.
-    let Ok(current) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return Ok(false) };
+    let Ok(current) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return false };
     let same = |path: &Path| std::fs::read(path).is_ok_and(|last| last == current);
     if same(&path) {
-        return Ok(false);
+        return false;
     }
     let note = || -> io::Result<()> {
         let gate = File::open(root.join(GATE))?;
@@ -75,11 +75,11 @@ pub(super) fn after_boot(root: &Path) -> Result<bool> {
         }
         blobs::doubt_fresh(root)?;
         layers::remove_unmarked(root)?;
-        let file = tempfile::NamedTempFile::new_in(root)?;
+        let file = tempfile::NamedTempFile::new_in(tmp.ok_or(io::ErrorKind::ReadOnlyFilesystem)?)?;
         std::fs::write(&file, &current)?;
         file.persist(&path).map(drop).map_err(|error| error.error)
     };
-    Ok(note().is_err())
+    note().is_err()
 }
 
 /// Waits until the entries of a folder are on disk: new names are in no file's own fsync.

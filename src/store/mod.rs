@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Every file comes into being by a rename, complete; a kill at any moment leaves at most a folder in `tmp`, which the next
-//! process removes. What a power cut may do is in [`durable`]. Several processes may use one store at once; each pins what it
-//! uses ([`session`]), and pruning keeps pinned and named things.
+//! process removes. What a power cut may do is told in `durable.rs`. Several processes may use one store at once; each pins what it
+//! uses (`session.rs`), and pruning keeps pinned and named things.
 //!
 //! Refuses HTTP: a remote blob is only known here by the trait that fetches it. Refuses a store of a newer version, and a folder
 //! that holds something else.
@@ -74,9 +74,9 @@ impl Store {
             Err(error) => Err(error),
         };
         if session.is_ok() {
-            session::sweep(&tmp).map_err(|error| failed("tidy", &tmp, error))?;
+            session::sweep(&tmp);
         }
-        let doubt_fresh = durable::after_boot(&root)?;
+        let doubt_fresh = durable::after_boot(&root, session.as_ref().ok().map(Session::folder));
         Ok(Self(Arc::new(Inner { root, session, doubt_fresh })))
     }
 

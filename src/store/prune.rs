@@ -13,7 +13,7 @@ use super::cache::{CacheRecord, Stored};
 use super::lock::lock_exclusive;
 use super::remove::remove_tree;
 use super::{GATE, Store, TMP, blobs, failed, layers, session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::Digest;
 
 /// What [`Store::prune`] removes besides what nothing refers to.
@@ -64,7 +64,7 @@ impl Store {
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         let sum = |names: &[&str]| {
             let mut seen = HashSet::new();
-            names.iter().try_fold(0, |sum, name| Ok(sum + size_on_disk(&self.root().join(name), &mut seen)?))
+            names.iter().try_fold(0, |sum, name| Ok::<u64, Error>(sum + size_on_disk(&self.root().join(name), &mut seen)?))
         };
         Ok(DiskUsage {
             blobs: sum(&["blobs"])?,
@@ -81,8 +81,11 @@ impl Store {
         let gate_path = self.root().join(GATE);
         let gate = File::open(&gate_path).and_then(|gate| lock_exclusive(&gate).map(|()| gate));
         let gate = gate.map_err(|error| failed("lock", &gate_path, error))?;
-        let tmp = self.root().join(TMP);
-        session::sweep(&tmp).map_err(|error| failed("tidy", &tmp, error))?;
+        session::sweep(&self.root().join(TMP));
+        let total = match options.keep_storage {
+            Some(_) => self.disk_usage()?.total(),
+            None => 0,
+        };
         let mut pruning = Pruning::new(self)?;
         pruning.remove_damaged_records()?;
         if options.all {
@@ -90,7 +93,6 @@ impl Store {
         }
         pruning.remove_unused()?;
         if let Some(keep) = options.keep_storage {
-            let total = self.disk_usage()?.total();
             pruning.remove_cache_until(|freed| total.saturating_sub(freed) <= keep)?;
         }
         drop(gate);

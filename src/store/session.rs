@@ -91,20 +91,24 @@ fn lock_path(folder: &Path) -> PathBuf {
 }
 
 /// Removes what dead processes left in `tmp`. Whatever cannot be removed (a mount, files of another user) is left for later.
-pub(super) fn sweep(tmp: &Path) -> io::Result<()> {
-    for folder in session_folders(tmp)? {
-        if let Some(_dead) = FileLock::try_acquire(&lock_path(&folder))? {
+pub(super) fn sweep(tmp: &Path) {
+    for folder in session_folders(tmp).unwrap_or_default() {
+        if let Some(_dead) = lock_dead(&folder) {
             let _ = remove_tree(&folder);
         }
     }
-    Ok(())
+}
+
+/// The lock of a session whose process is dead. One that cannot be told (another user's) counts as living.
+fn lock_dead(folder: &Path) -> Option<FileLock> {
+    FileLock::try_acquire(&lock_path(folder)).ok().flatten()
 }
 
 /// What living processes use. The caller holds the gate, so nobody adds to it meanwhile.
 pub(super) fn pinned(tmp: &Path) -> io::Result<HashSet<Digest>> {
     let mut pinned = HashSet::new();
     for folder in session_folders(tmp)? {
-        if FileLock::try_acquire(&lock_path(&folder))?.is_some() {
+        if lock_dead(&folder).is_some() {
             continue;
         }
         match std::fs::read_to_string(folder.join(PINS)) {
@@ -142,7 +146,7 @@ mod tests {
         std::fs::write(tmp.join("1-2-3.lock"), "").unwrap();
         std::fs::create_dir(tmp.join("4-5-6")).unwrap();
         std::fs::write(tmp.join("7-8-9.lock"), "").unwrap();
-        sweep(&tmp).unwrap();
+        sweep(&tmp);
         let left: Vec<_> = session_folders(&tmp).unwrap().into_iter().collect();
         assert_eq!(left, [living.folder().to_owned()]);
         drop(living);

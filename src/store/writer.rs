@@ -62,6 +62,11 @@ impl BlobWriter {
         Ok(path)
     }
 
+    /// What a failed write was about.
+    pub(super) fn failure(&self, error: io::Error) -> Error {
+        error.downcast().unwrap_or_else(|error| failed("write to", self.store.root(), error))
+    }
+
     pub(super) fn commit_as(self, descriptor: &Descriptor) -> Result<PathBuf> {
         if self.written != descriptor.size {
             return Err(wrong(descriptor, format!("{} bytes were written, {} expected", self.written, descriptor.size)));
@@ -91,9 +96,11 @@ impl BlobWriter {
     }
 }
 
+/// An error holds a [`crate::Error`] that says what to do about a full disk.
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.as_file_mut().write(bytes)?;
+        let cannot = |error: io::Error| io::Error::new(error.kind(), failed("write to", self.store.root(), error));
+        let written = self.file.as_file_mut().write(bytes).map_err(cannot)?;
         self.written += written as u64;
         if let Some((sender, _)) = &self.growth {
             sender.written(self.written);
@@ -120,7 +127,7 @@ impl CheckedWriter {
         if self.hasher.length() > self.expected.size {
             return Err(wrong(&self.expected, format!("it is longer than {} bytes", self.expected.size)));
         }
-        self.writer.write_all(bytes).map_err(|error| failed("write to", self.writer.store.root(), error))
+        self.writer.write_all(bytes).map_err(|error| self.writer.failure(error))
     }
 
     pub(super) fn commit(self) -> Result<PathBuf> {

@@ -80,7 +80,10 @@ fn child() {
     let (Ok(task), Ok(root)) = (std::env::var("MPIMG_TEST_TASK"), std::env::var("MPIMG_TEST_ROOT")) else { return };
     let root = PathBuf::from(root);
     match task.as_str() {
-        "churn" => (0..u32::MAX).for_each(|round| churn(&root, round)),
+        "churn" => (0..u32::MAX).for_each(|round| {
+            churn(&root, round);
+            fs::write(root.with_extension("ready"), "").unwrap();
+        }),
         "churn a little" => (0..8).for_each(|round| churn(&root, round)),
         "fetch" => fetch_counted(&root),
         "hold" => hold(&root),
@@ -140,14 +143,29 @@ fn a_kill_at_any_moment_leaves_a_sound_store() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("store");
     for round in 0..40u64 {
+        let ready = root.with_extension("ready");
+        let _ = fs::remove_file(&ready);
         let mut child = spawn("churn", &root);
-        // Spread over start, first steps and steady work, differently each time.
-        std::thread::sleep(Duration::from_micros(round * 7919 % 120_000));
+        // Every other time at its start, else in the middle of its work, at a different moment each time.
+        let moment = match round % 2 {
+            0 => round * 7919 % 20_000,
+            _ => {
+                wait_for(&ready);
+                round * 7919 % 60_000
+            }
+        };
+        std::thread::sleep(Duration::from_micros(moment));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_sound(&root);
     }
-    assert!(!Store::open(&root).unwrap().list().unwrap().is_empty(), "no child came far enough");
+    assert!(!Store::open(&root).unwrap().list().unwrap().is_empty());
+}
+
+fn wait_for(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
@@ -488,9 +506,7 @@ fn pruning_keeps_what_is_named_cached_or_in_use_by_another_process() {
         (named.layers[0].descriptor.clone(), cached, loose)
     };
     let mut holder = spawn("hold", &root);
-    while !root.with_extension("ready").exists() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for(&root.with_extension("ready"));
     let held = Digest::of("held");
     let store = Store::open(&root).unwrap();
     let there = |digest: &Digest| (store.blob_path(digest).exists(), store.unpacked_path(&DiffId(*digest)).exists());
@@ -526,13 +542,15 @@ fn pruning_to_a_size_begins_with_what_was_not_used_for_longest() {
         std::thread::sleep(Duration::from_millis(20));
     }
     store.cache_lookup(&keys[0]).unwrap();
+    // What goes in any case does not count for it.
+    layer_of(&store, &[9; 3 << 20]);
     drop(store);
     let store = Store::open(&root).unwrap();
     let usage = store.disk_usage().unwrap();
-    assert!(usage.blobs >= 4 << 20 && usage.total() < 5 << 20, "{usage:?}");
+    assert!(usage.blobs >= 7 << 20 && usage.total() < 8 << 20, "{usage:?}");
     let report = store.prune(&PruneOptions { keep_storage: Some(5 << 19), ..PruneOptions::default() }).unwrap();
-    assert_eq!((report.cache_records, report.blobs), (2, 2));
-    assert!(report.freed >= 2 << 20);
+    assert_eq!((report.cache_records, report.blobs), (2, 3));
+    assert!(report.freed >= 5 << 20);
     let left: Vec<_> = keys.iter().map(|key| store.cache_lookup(key).is_some()).collect();
     assert_eq!(left, [true, false, false, true]);
 }
@@ -564,6 +582,8 @@ fn full_disk(root: &Path) {
     assert_eq!(error.hint(), Some("run `mpimg prune`, or free some space on that disk, then try again"));
     let error = store.import(&mut &huge[..], &Descriptor::of(MediaType::Layer, &huge)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Store);
+    let import = import_from_elsewhere(&store);
+    assert_eq!((import.kind(), import.hint()), (ErrorKind::Store, error.hint()));
     assert_eq!(blob_files(root).len(), 3);
     // Now to the last byte, and everything that does not need a byte must work.
     let filler = root.with_extension("filler");
@@ -583,6 +603,18 @@ fn full_disk(root: &Path) {
     assert_eq!(store.prune(&PruneOptions::default()).unwrap().blobs, 3);
     fs::remove_file(filler).unwrap();
     store.put(MediaType::Layer, b"small").unwrap();
+}
+
+/// Imports a large root file system that is on another disk.
+fn import_from_elsewhere(store: &Store) -> mpimg::Error {
+    let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(2 << 20);
+    builder.append_data(&mut header, "file", &vec![1; 2 << 20][..]).unwrap();
+    let mut file = tempfile::NamedTempFile::new_in("/var/tmp").unwrap();
+    file.write_all(&builder.into_inner().unwrap().finish().unwrap()).unwrap();
+    let never = |_: &mut dyn std::io::Read| -> mpimg::Result<mpimg::image::Layer> { panic!("gzip is kept as it is") };
+    mpimg::image::import_rootfs(store, file.path(), &Platform::default(), 0, &never).unwrap_err()
 }
 
 #[test]

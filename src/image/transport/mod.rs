@@ -171,7 +171,20 @@ impl fmt::Display for Transport {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn what_can_be_parsed_is_parsed_from_its_own_text_again(text in "((oci|oci-archive|docker-archive|docker):)?[a-z/.:@-]{0,20}") {
+            if let Ok(transport) = Transport::parse(&text) {
+                prop_assert_eq!(Transport::parse(&transport.to_string()).unwrap(), transport);
+            }
+        }
+    }
 
     #[test]
     fn every_form_is_parsed_and_shown_as_it_was_written() {

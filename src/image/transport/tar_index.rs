@@ -16,6 +16,9 @@ use crate::store::{ScratchDir, Store};
 /// How many members an archive may have. Each layer takes three at most.
 const MEMBERS: usize = 100_000;
 
+/// How long a name or link may be, in bytes: what the system takes for a path.
+const NAME: usize = 4096;
+
 /// What a compressed archive may unpack to, in bytes.
 const UNPACKED: u64 = 256 << 30;
 
@@ -111,6 +114,9 @@ fn read_members(path: &Path) -> Result<HashMap<LayerPath, Place>> {
         }
         if members.len() >= MEMBERS {
             return Err(Error::new(ErrorKind::Corrupt, format!("the archive has more than {MEMBERS} members")));
+        }
+        if member.path.len().max(member.link.len()) > NAME {
+            return Err(Error::new(ErrorKind::Corrupt, format!("the archive has a name of more than {NAME} bytes")));
         }
         let name = LayerPath::parse(&member.path)?;
         if let Some(place) = place(&name, &member)? {

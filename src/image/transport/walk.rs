@@ -8,8 +8,8 @@ use std::io::{self, BufReader, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, Header, PaxExtensions};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::hashing::HashingReader;
+use crate::error::{Error, Result};
+use crate::image::hashing::{self, HashingReader};
 
 const BLOCK: u64 = 512;
 
@@ -169,13 +169,7 @@ impl<R: Skip> TarWalk<R> {
     }
 
     fn damaged(&self, error: io::Error) -> Error {
-        let kind = match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
-                ErrorKind::Corrupt
-            }
-            _ => ErrorKind::Io,
-        };
-        Error::new(kind, format!("the tar cannot be read at byte {}", self.position)).with_source(error)
+        hashing::unreadable(format!("the tar cannot be read at byte {}", self.position), error)
     }
 }
 
@@ -207,4 +201,73 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     bytes.truncate(end);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Skip for &[u8] {}
+
+    fn walk(tar: &[u8]) -> Result<Vec<Member>> {
+        let mut walk = TarWalk::new(tar);
+        std::iter::from_fn(|| walk.next_member().transpose()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn members_are_found_where_the_tar_crate_put_them(
+            files in proptest::collection::vec(("[a-z]{1,8}(/[a-z]{1,60}){0,4}", proptest::collection::vec(any::<u8>(), 0..1500)), 0..5),
+        ) {
+            let mut builder = tar::Builder::new(Vec::new());
+            for (path, content) in &files {
+                let mut header = Header::new_gnu();
+                header.set_size(content.len() as u64);
+                builder.append_data(&mut header, path, &content[..]).unwrap();
+            }
+            let tar = builder.into_inner().unwrap();
+            let members = walk(&tar).unwrap();
+            prop_assert_eq!(members.len(), files.len());
+            for (member, (path, content)) in members.iter().zip(&files) {
+                prop_assert_eq!(&member.path, path.as_bytes());
+                let start = member.offset as usize;
+                prop_assert_eq!(&tar[start..start + member.size as usize], &content[..]);
+            }
+        }
+
+        #[test]
+        fn changed_bytes_end_in_an_error_or_in_fewer_members_never_in_a_panic(
+            at in 0usize..3000, byte in any::<u8>(), end in 0usize..4000,
+        ) {
+            let mut builder = tar::Builder::new(Vec::new());
+            let mut header = Header::new_gnu();
+            header.set_size(700);
+            builder.append_data(&mut header, "x".repeat(150), &[7; 700][..]).unwrap();
+            let mut tar = builder.into_inner().unwrap();
+            let length = tar.len();
+            tar[at % length] = byte;
+            let _ = walk(&tar[..end.min(length)]);
+        }
+    }
+
+    #[test]
+    fn the_size_in_an_extended_header_is_the_one_that_counts() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("size", &b"600"[..]), ("path", b"long")]).unwrap();
+        let mut header = Header::new_ustar();
+        header.set_path("short").unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        let mut tar = builder.get_ref().clone();
+        tar.extend(header.as_bytes());
+        tar.extend([1; 1024]);
+        tar.extend([0; 1024]);
+        let members = walk(&tar).unwrap();
+        assert_eq!((&members[0].path[..], members[0].size, members.len()), (&b"long"[..], 600, 1));
+        assert!(walk(&tar[..2048]).is_err(), "it ends before its content does");
+    }
 }

@@ -13,9 +13,11 @@ mod tar;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
-pub(crate) use confined::is_folder;
+pub(crate) use confined::{is_folder, remove};
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
 pub use tar::{Piece, TarReader};
 
@@ -42,7 +44,7 @@ pub enum Whiteouts {
 }
 
 /// What a layer may cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Entries.
     pub entries: u64,
@@ -75,7 +77,7 @@ pub struct UnpackOptions {
 }
 
 /// What was unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UnpackStats {
     /// Entries, whiteouts included.
     pub entries: u64,

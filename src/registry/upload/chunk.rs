@@ -45,6 +45,8 @@ impl Chunks {
         {
             return Ok(pieces.clone());
         }
+        // One chunk in memory, not two.
+        self.held = None;
         let before = self.remote.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let mut stream = match before {
             Some((at, stream)) if at == offset => stream,

@@ -11,6 +11,8 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct Limits {
     /// Bytes of a chunk that is not the last.
     pub(crate) chunk: u64,
+    /// What a chunk may grow to where each costs a long round trip.
+    pub(crate) most: u64,
     /// A chunk that the registry finds too large is halved no further than this.
     pub(crate) smallest: u64,
     /// The registry takes everything in one request only.
@@ -24,13 +26,18 @@ pub(crate) struct Limits {
 impl Limits {
     /// The limits of a registry, with the chunk size that the caller wishes.
     pub(crate) fn of(flavour: Flavour, wished: u64) -> Self {
-        let plain = Self { chunk: wished.max(1), smallest: 64 << 10, single: false, last_in_put: false, range_lies: false };
+        let chunk = wished.max(1);
+        // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
+        let plain =
+            Self { chunk, most: chunk.max(64 * MIB), smallest: 64 << 10, single: false, last_in_put: false, range_lies: false };
         match flavour {
             // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion 26299).
-            Flavour::Ghcr => Self { chunk: plain.chunk.min(4 * MIB), ..plain },
+            Flavour::Ghcr => Self { chunk: chunk.min(4 * MIB), most: 4 * MIB, ..plain },
             // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands still at the first part
             // (aws/containers-roadmap#2831).
-            Flavour::Ecr => Self { chunk: plain.chunk.clamp(5 * MIB, 10 * MIB), last_in_put: true, range_lies: true, ..plain },
+            Flavour::Ecr => {
+                Self { chunk: chunk.clamp(5 * MIB, 10 * MIB), most: 10 * MIB, last_in_put: true, range_lies: true, ..plain }
+            }
             // Google documents no chunked uploads: one request a blob.
             Flavour::Google => Self { single: true, ..plain },
             // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length as the blob's size, and

@@ -6,6 +6,7 @@ mod chunk;
 mod limits;
 #[cfg(test)]
 mod model;
+mod pace;
 mod range;
 mod sender;
 mod session;

@@ -241,6 +241,8 @@ fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Faul
                 continue;
             }
         };
+        // As fast as the link allows, which is as fast as it gets.
+        upload.prefer(u64::MAX);
         run.faults = run.faults.max(upload.faults());
         record = upload.location().map(|location| (location.to_owned(), upload.offset()));
         if verdict == Verdict::Refused {
@@ -286,9 +288,9 @@ proptest! {
     #[test]
     fn whatever_happens_the_registry_ends_up_with_the_blob(
         dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000,
-        last_in_put: bool, faults in faults(),
+        most in 100u64..1000, last_in_put: bool, faults in faults(),
     ) {
-        let limits = Limits { chunk, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
+        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
         let run = run(&limits, dialect, size, growth, &faults);
         prop_assert!(!run.refused, "refused after {} steps", run.steps);
         // A lost request costs two: itself, and the session that is found gone.
@@ -299,10 +301,11 @@ proptest! {
 
     #[test]
     fn without_faults_each_byte_is_sent_once(
-        dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000, last_in_put: bool,
+        dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000, most in 100u64..1000,
+        last_in_put: bool,
     ) {
         let dialect = Dialect { no_patch: false, largest: None, ..dialect };
-        let limits = Limits { chunk, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
+        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
         let run = run(&limits, dialect, size, growth, &[]);
         prop_assert_eq!(run.registry.received, size);
         prop_assert_eq!(run.registry.sessions, 1);
@@ -312,12 +315,13 @@ proptest! {
     fn where_the_registry_keeps_its_session_a_fault_costs_one_chunk_at_most(
         size in 0u64..900, chunk in 100u64..300, faults in faults(),
     ) {
+        let most = chunk;
         let dialect = Dialect {
             range: RangeDialect::Standard, strict: false, keeps_parts: true, knows_status: true, largest: None, no_patch: false,
             ignores_offsets: false, names_offset: false, least: None,
         };
         let faults: Vec<_> = faults.into_iter().filter(|fault| !matches!(fault, Fault::Forgotten)).collect();
-        let limits = Limits { chunk, smallest: 16, single: false, last_in_put: false, range_lies: false };
+        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put: false, range_lies: false };
         let run = run(&limits, dialect, size, size.max(1), &faults);
         let bad = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count() as u64;
         prop_assert!(run.registry.received <= size + bad * chunk, "{} bytes for {size}", run.registry.received);
@@ -337,7 +341,7 @@ fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once
         names_offset: true,
         least: None,
     };
-    let limits = Limits { chunk: 100, smallest: 16, single: false, last_in_put: true, range_lies: false };
+    let limits = Limits { chunk: 100, most: 100, smallest: 16, single: false, last_in_put: true, range_lies: false };
     let run = run(&limits, dialect, 450, 450, &[]);
     assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
 }

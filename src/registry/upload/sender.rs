@@ -3,6 +3,7 @@
 //! Refuses decisions of its own but one: when to give up.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
@@ -12,6 +13,7 @@ use url::Url;
 
 use super::chunk::{Chunks, cut};
 use super::limits::Limits;
+use super::pace::chunk_for;
 use super::session::{Record, SessionLock, Sessions};
 use super::state::{Answer, Available, Step, Upload, Verdict};
 use crate::error::{Error, ErrorKind, Result};
@@ -186,8 +188,12 @@ impl Sender<'_> {
     /// Sends one request and takes in what came of it.
     async fn perform(&mut self, step: Step) -> Result<()> {
         let before = self.upload.location().map(str::to_owned);
+        let began = Instant::now();
         let answer = match self.request(step).await {
-            Ok(response) => Ok(response),
+            Ok(response) => {
+                self.pace(step, began.elapsed());
+                Ok(response)
+            }
             Err(Fault::Passing(error)) => Err(error),
             Err(Fault::Lasting(error)) => return Err(error),
         };
@@ -214,6 +220,17 @@ impl Sender<'_> {
                     () = tokio::time::sleep(wait) => Ok(()),
                 }
             }
+        }
+    }
+
+    /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small.
+    fn pace(&mut self, step: Step, took: Duration) {
+        let round_trip = self.job.route.endpoint.round_trip();
+        if let (Step::Patch { length, .. }, Some(round_trip)) = (step, round_trip)
+            && !matches!(self.job.source, BlobSource::Remote(_))
+            && let Some(chunk) = chunk_for(round_trip, length, took)
+        {
+            self.upload.prefer(chunk);
         }
     }
 

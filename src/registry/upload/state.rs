@@ -94,6 +94,8 @@ pub(crate) struct Upload {
     limits: Limits,
     phase: Phase,
     location: Option<String>,
+    /// Bytes of the next chunk, if they are there: at least the limits' chunk.
+    preferred: u64,
     /// Bytes that the registry has confirmed.
     offset: u64,
     /// The most that any session of this upload had confirmed: only what goes beyond it is progress.
@@ -110,6 +112,7 @@ impl Upload {
     /// A new upload; first it tries to mount, if there is something to mount from.
     pub(crate) fn new(limits: Limits, mount: bool) -> Self {
         Self {
+            preferred: limits.chunk,
             limits,
             phase: Phase::Begin { mount },
             location: None,
@@ -147,6 +150,11 @@ impl Upload {
         matches!(self.phase, Phase::Done { .. })
     }
 
+    /// Wishes for larger chunks, where a round trip a chunk costs much; within the limits.
+    pub(crate) fn prefer(&mut self, chunk: u64) {
+        self.preferred = chunk.clamp(self.limits.chunk, self.limits.most.max(self.limits.chunk));
+    }
+
     /// What to do next.
     pub(crate) fn next(&mut self, available: Available) -> Step {
         let Available { written, complete } = available;
@@ -168,14 +176,15 @@ impl Upload {
         let end = self.offset + self.limits.chunk;
         // One byte more than a chunk: the last one may have to go with the PUT.
         match written > end && !self.limits.single {
-            true => Step::Patch { offset: self.offset, length: self.limits.chunk },
+            true => Step::Patch { offset: self.offset, length: self.preferred.min(written - 1 - self.offset) },
             false if self.limits.single => Step::Wait { until: u64::MAX },
             false => Step::Wait { until: end + 1 },
         }
     }
 
     fn next_of_complete(&self, left: u64) -> Step {
-        let Limits { chunk, single, last_in_put, .. } = self.limits;
+        let Limits { single, last_in_put, .. } = self.limits;
+        let chunk = self.preferred;
         let whole = self.offset == 0 && left <= chunk;
         match left == 0 || single || whole || (last_in_put && left <= chunk) {
             true => Step::Put { offset: self.offset, length: left },
@@ -213,6 +222,7 @@ impl Upload {
             201 | 202 if answer.location.is_some() => {
                 self.location.clone_from(&answer.location);
                 self.limits.chunk = self.limits.chunk.max(answer.least.unwrap_or(0));
+                self.preferred = self.preferred.max(self.limits.chunk);
                 (self.offset, self.tainted) = (0, false);
                 self.to(Phase::Send)
             }
@@ -386,10 +396,11 @@ impl Upload {
 
     /// Halves the chunk; `false` if it is as small as it gets.
     fn shrink(&mut self) -> bool {
-        let half = self.limits.chunk / 2;
+        let half = self.preferred / 2;
         let may = half >= self.limits.smallest && !self.limits.single;
         if may {
-            self.limits.chunk = half;
+            (self.preferred, self.limits.most) = (half, half);
+            self.limits.chunk = self.limits.chunk.min(half);
         }
         may
     }

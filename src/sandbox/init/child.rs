@@ -16,7 +16,7 @@ use super::{Fault, command, fd_path, rootfs};
 use crate::sandbox::wire::{Step as _, write_message};
 use crate::sandbox::{Exit, RunSpec, Rung};
 
-pub(super) fn run(rung: Rung, spec: &RunSpec, report: &File) -> Result<Exit, Fault> {
+pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, report: &File) -> Result<Exit, Fault> {
     unshare(UnshareFlags::NEWNS).step(|| "unshare(CLONE_NEWNS)".into())?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step(|| "make mounts private".into())?;
@@ -25,6 +25,9 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, report: &File) -> Result<Exit, Fau
     let command = command::prepare(rung, spec, &prepared.root, prepared.script)?;
     pivot(&prepared.root)?;
     write_message(report, &Report::Ready(prepared.stubs)).step(|| "report".into())?;
+    if probe {
+        return command.rehearse().map(|()| Exit::Code(0));
+    }
     match fork().step(|| "fork".into())? {
         Fork::Child => exit_now(command.become_it()),
         Fork::Parent(pid) => Ok(reap_until(pid)),

@@ -85,6 +85,11 @@ impl Command {
         }
     }
 
+    /// Takes all steps but the last.
+    pub(super) fn rehearse(&self) -> Result<(), Fault> {
+        self.enter()
+    }
+
     fn enter(&self) -> Result<(), Fault> {
         process::default_signals();
         let _ = rustix::process::setsid();

@@ -20,15 +20,20 @@ mod process;
 mod rootfs;
 mod seccomp;
 mod stubs;
+mod userns;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
-use super::wire::{Fault, Reply, Request, Step as _, read_message, write_message};
+use super::wire::{self, Fault, Reply, Request, Step as _, read_message, send_file, write_message};
+use crate::layer::diff::{Change, changes};
+use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
 
 /// The helper's `main`. Returns its exit status.
 pub(super) fn main() -> i32 {
@@ -52,7 +57,46 @@ fn take_control() -> Result<UnixStream, Fault> {
 
 fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
     match request {
-        Request::Run { rung, spec } => namespaces::run(rung, &spec, control).map(Reply::Ended),
+        Request::Run { rung, spec, probe } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
+        Request::Unpack { rung, into, lower, limits } => {
+            userns::enter(rung)?;
+            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, ..UnpackOptions::default() };
+            let unpacked = unpack(control, &into, &options);
+            Ok(unpacked.map_or_else(|error| Reply::Refused(error.into()), Reply::Unpacked))
+        }
+        Request::Changes { rung, upper, lower } => {
+            let entered = userns::enter(rung);
+            let told = entered.map(|()| changes(&upper, &lower).and_then(|changes| tell(changes, control)));
+            // The reply follows the last change, also where there was none.
+            write_message(control, &wire::Change::End).step(|| "tell what has changed".into())?;
+            Ok(told?.map_or_else(|error| Reply::Refused(error.into()), |()| Reply::Done))
+        }
+        Request::Remove { rung, path } => {
+            userns::enter(rung)?;
+            remove_tree(&path).step(|| format!("remove `{}`", path.display())).map(|()| Reply::Done)
+        }
+    }
+}
+
+fn tell(changes: Vec<Change>, control: &UnixStream) -> crate::Result<()> {
+    let lost = |error| crate::Error::new(crate::ErrorKind::Io, "cannot tell what has changed").with_source(error);
+    for change in changes {
+        let file = change.open()?;
+        write_message(control, &wire::Change::Entry(change.entry)).map_err(lost)?;
+        if let Some(file) = file {
+            send_file(control, file).map_err(lost)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a folder with all that is in it; none there is no error.
+pub(in crate::sandbox) fn remove_tree(path: &Path) -> Result<(), rustix::io::Errno> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(rustix::io::Errno::INVAL) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(parent, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        parent => unpack::remove(&parent?, name.as_bytes()),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
 use super::stubs::{self, Stubs};
-use super::{Fault, child, die_with_parent, pipe};
+use super::{Fault, child, die_with_parent, pipe, userns};
 use crate::sandbox::wire::{Step as _, read_message, write_message};
 use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung};
 
@@ -27,7 +27,7 @@ pub(super) enum Report {
     Failed(Fault),
 }
 
-pub(super) fn run(rung: Rung, spec: &RunSpec, control: &UnixStream) -> Result<Exit, Fault> {
+pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<Exit, Fault> {
     let RootSpec::Overlay { upper, .. } = &spec.root else {
         return Err(Fault::new(format!("a step on the rung `{rung}` with a private tree"), None));
     };
@@ -37,7 +37,7 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, control: &UnixStream) -> Result<Ex
     match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((reports, keep_alive));
-            exit_now(process_one(rung, spec, &OwnedFd::from(alive), &report))
+            exit_now(process_one(rung, spec, probe, &OwnedFd::from(alive), &report))
         }
         Fork::Parent(pid) => {
             drop((report, alive));
@@ -50,9 +50,7 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, control: &UnixStream) -> Result<Ex
 }
 
 fn enter(rung: Rung, network: Network) -> Result<(), Fault> {
-    if rung != Rung::Root {
-        return Err(Fault::new(format!("the rung `{rung}`"), Some(Errno::NOSYS.raw_os_error())));
-    }
+    userns::enter(rung)?;
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if network == Network::None {
         flags |= UnshareFlags::NEWNET;
@@ -64,8 +62,8 @@ fn enter(rung: Rung, network: Network) -> Result<(), Fault> {
     }
 }
 
-fn process_one(rung: Rung, spec: &RunSpec, alive: &OwnedFd, report: &File) -> i32 {
-    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, report));
+fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report: &File) -> i32 {
+    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report));
     let last = match outcome {
         Ok(exit) => Report::Ended(exit),
         Err(fault) => Report::Failed(fault),

@@ -3,6 +3,8 @@
 //! Refuses use outside the helper: everything here relies on there being one thread.
 #![expect(unsafe_code, reason = "fork and its like; the helper has one thread")]
 
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
@@ -72,7 +74,6 @@ fn each_close_on_exec() -> Result<(), Errno> {
 
 /// Brings the loopback interface of the current network namespace up.
 pub(super) fn loopback_up() -> Result<(), Errno> {
-    use std::os::fd::AsRawFd as _;
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
     // SAFETY: all fields of `ifreq` are plain numbers and arrays, for which zeros are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -86,13 +87,13 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
     }
 }
 
-/// Makes the mount tree at `path` read-only, all mounts below it included.
-pub(super) fn read_only_recursively(path: &std::ffi::CStr) -> Result<(), Errno> {
+/// Makes the mount tree whose root `mount` is read-only, all mounts below it included.
+pub(super) fn read_only_recursively(mount: &OwnedFd) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_RECURSIVE as libc::c_uint;
-    // SAFETY: path and attributes are valid for the call, the size is that of the structure.
+    let flags = (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as libc::c_uint;
+    // SAFETY: descriptor, path and attributes are valid for the call, the size is that of the structure.
     let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, path.as_ptr(), flags, &attributes, size_of::<libc::mount_attr>())
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &attributes, size_of::<libc::mount_attr>())
     };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }

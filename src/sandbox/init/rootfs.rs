@@ -139,8 +139,7 @@ impl Stage {
         match self.mount_at(&layer_path("sys"), "sysfs", HARDENED | MountFlags::RDONLY, "") {
             Err(fault) if fault.errno == Some(Errno::PERM.raw_os_error()) => {
                 self.bind_tree("/sys", "sys")?;
-                let sys = std::ffi::CString::new(fd_path(&self.reopen(&layer_path("sys"))?));
-                let sys = sys.map_err(|_| Fault::new("make /sys read-only", None))?;
+                let sys = self.reopen(&layer_path("sys"))?;
                 process::read_only_recursively(&sys).step(|| "make /sys read-only".into())?;
             }
             mounted => mounted?,

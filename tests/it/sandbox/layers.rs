@@ -23,6 +23,16 @@ impl Tar {
         self.raw(&header(kind, name, link, content.len() as u64), content)
     }
 
+    /// An entry with a mode, owned by user and group `id`.
+    pub(super) fn owned(self, kind: EntryType, name: &str, link: &str, mode: u32, id: u64, content: &[u8]) -> Self {
+        let mut header = header(kind, name, link, content.len() as u64);
+        header.set_mode(mode);
+        header.set_uid(id);
+        header.set_gid(id);
+        header.set_cksum();
+        self.raw(&header, content)
+    }
+
     pub(super) fn file(self, name: &str, content: &str) -> Self {
         self.entry(EntryType::Regular, name, "", content.as_bytes())
     }

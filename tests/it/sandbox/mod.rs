@@ -3,5 +3,6 @@
 mod layers;
 mod rootfs;
 mod run;
+mod rungs;
 mod unpack;
 mod unpack_hostile;

@@ -1,13 +1,15 @@
 //! A small root file system made from busybox, and steps on it.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
+use mpimg::layer::unpack::Limits;
 use mpimg::layer::{Entry, Kind};
 use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, Rung, set_helper};
+use tar::EntryType;
 use tempfile::TempDir;
+
+use super::layers::Tar;
 
 pub(super) const PASSWD: &str =
     "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/bin/false\naria:x:1000:1000::/home/aria:/bin/sh\n";
@@ -51,7 +53,10 @@ pub(super) struct Ran {
     pub(super) root: RootSpec,
 }
 
-static HELPER: Once = Once::new();
+/// A test harness has a `main` of its own, so the command is the helper.
+pub(super) fn set_test_helper() {
+    set_helper(env!("CARGO_BIN_EXE_mpimg").into());
+}
 
 impl Fixture {
     pub(super) fn new() -> Self {
@@ -59,11 +64,11 @@ impl Fixture {
     }
 
     pub(super) fn on(mode: IsolationMode) -> Self {
-        HELPER.call_once(|| set_helper(env!("CARGO_BIN_EXE_mpimg").into()));
+        set_test_helper();
         let state = tempfile::tempdir().unwrap();
         let isolation = Isolation::detect(state.path(), mode).unwrap();
         let base = state.path().join("base");
-        make_base(&base);
+        make_base(&isolation, &base);
         Self { layers: vec![base], isolation, state, steps: 0 }
     }
 
@@ -127,20 +132,31 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(line).collect()
 }
 
-fn make_base(base: &Path) {
-    for folder in ["bin", "etc", "root", "home/aria", "tmp", "usr/share/doc", "var/lib"] {
-        fs::create_dir_all(base.join(folder)).unwrap();
+/// Unpacks a layer with busybox, so that its owners are right on every rung.
+fn make_base(isolation: &Isolation, base: &Path) {
+    let mut tar = Tar::default();
+    for (folder, mode, id) in [
+        ("bin", 0o755, 0),
+        ("etc", 0o755, 0),
+        ("home", 0o755, 0),
+        ("home/aria", 0o755, 1000),
+        ("root", 0o700, 0),
+        ("tmp", 0o1777, 0),
+        ("usr", 0o755, 0),
+        ("usr/share", 0o755, 0),
+        ("usr/share/doc", 0o755, 0),
+    ] {
+        tar = tar.owned(EntryType::Directory, folder, "", mode, id, b"");
     }
-    fs::copy(busybox(), base.join("bin/busybox")).unwrap();
+    tar = tar.owned(EntryType::Regular, "bin/busybox", "", 0o755, 0, &fs::read(busybox()).unwrap());
     let list = std::process::Command::new(busybox()).arg("--list").output().unwrap();
     for applet in String::from_utf8(list.stdout).unwrap().lines().filter(|applet| *applet != "busybox") {
-        symlink("busybox", base.join("bin").join(applet)).unwrap();
+        tar = tar.owned(EntryType::Symlink, &format!("bin/{applet}"), "busybox", 0o777, 0, b"");
     }
-    fs::write(base.join("etc/passwd"), PASSWD).unwrap();
-    fs::write(base.join("etc/group"), GROUP).unwrap();
-    fs::write(base.join("usr/share/doc/a"), "first\n").unwrap();
-    fs::write(base.join("usr/share/doc/b"), "second\n").unwrap();
-    fs::set_permissions(base.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
-    fs::set_permissions(base.join("root"), fs::Permissions::from_mode(0o700)).unwrap();
-    std::os::unix::fs::chown(base.join("home/aria"), Some(1000), Some(1000)).ok();
+    for (name, content) in
+        [("etc/passwd", PASSWD), ("etc/group", GROUP), ("usr/share/doc/a", "first\n"), ("usr/share/doc/b", "second\n")]
+    {
+        tar = tar.owned(EntryType::Regular, name, "", 0o644, 0, content.as_bytes());
+    }
+    isolation.unpack(&mut tar.bytes().as_slice(), base, &[], &Limits::default()).unwrap();
 }

@@ -1,0 +1,138 @@
+//! Enters a user namespace with a range of ids: a second process, outside, writes the maps.
+//!
+//! Two ways: a process that may set ids maps all the ids it has onto themselves; any other asks the set-id programs newuidmap and newgidmap
+//! for the range that /etc/subuid and /etc/subgid give its user.
+//!
+//! Refuses ranges too small for an ordinary image.
+
+use std::io::{Read as _, Write as _};
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions};
+use rustix::thread::{CapabilitySet, Gid, Uid, UnshareFlags, capabilities};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::process::{Fork, exit_now, fork, unshare};
+use super::{Fault, pipe};
+use crate::sandbox::Rung;
+use crate::sandbox::wire::{Step as _, read_message, write_message};
+
+/// `nobody` is 65534 in every distribution: a map must reach it.
+const NEEDED: u64 = 65536;
+
+/// Where the set-id programs are; the environment of this process is empty.
+const FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
+
+/// Enters the user namespace that `rung` needs, as its root; none for the rungs without.
+pub(super) fn enter(rung: Rung) -> Result<(), Fault> {
+    match rung {
+        Rung::Root | Rung::Chroot => return Ok(()),
+        Rung::UserNamespace => {}
+        Rung::SingleId => return Err(Fault::new("a user namespace with one id (this version has none)", None)),
+    }
+    let (mut started, mut start) = pipe()?;
+    let (mapped, report) = pipe()?;
+    let me = rustix::process::getpid();
+    let mapper = match fork().step(|| "fork".into())? {
+        Fork::Child => {
+            drop((start, mapped));
+            let outcome = match started.read_exact(&mut [0]) {
+                Ok(()) => map(me),
+                Err(error) => Err(error).step(|| "unshare(CLONE_NEWUSER)".into()),
+            };
+            exit_now(i32::from(write_message(&report, &outcome).is_err()))
+        }
+        Fork::Parent(mapper) => mapper,
+    };
+    drop((started, report));
+    let entered = unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into());
+    if entered.is_ok() {
+        start.write_all(&[1]).step(|| "write to a pipe".into())?;
+    }
+    drop(start);
+    let outcome = read_message::<Result<(), Fault>>(&mapped).step(|| "read from a pipe".into());
+    let _ = rustix::process::waitpid(Some(mapper), WaitOptions::empty());
+    entered?;
+    outcome?.unwrap_or_else(|| Err(Fault::new("map ids", None)))?;
+    become_root()
+}
+
+fn become_root() -> Result<(), Fault> {
+    set_thread_groups(&[]).step(|| "setgroups in the user namespace".into())?;
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).step(|| "setresgid in the user namespace".into())?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).step(|| "setresuid in the user namespace".into())
+}
+
+fn map(pid: Pid) -> Result<(), Fault> {
+    let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let own = capabilities(None).step(|| "capget".into())?.effective;
+    if own.contains(wanted) && rustix::process::geteuid().is_root() {
+        return map_itself(pid);
+    }
+    for (program, file, id) in [
+        ("newuidmap", "/etc/subuid", rustix::process::getuid().as_raw()),
+        ("newgidmap", "/etc/subgid", rustix::process::getgid().as_raw()),
+    ] {
+        let (first, count) = subordinate(file)?;
+        let numbers = [0, id, 1, 1, first, count].map(|number| number.to_string());
+        let found =
+            FOLDERS.iter().map(|folder| format!("{folder}/{program}")).find(|path| std::fs::exists(path).unwrap_or(false));
+        let path = found.ok_or(Errno::NOENT).step(|| format!("find {program}"))?;
+        let output = Command::new(path).arg(pid.as_raw_nonzero().to_string()).args(numbers).output().step(|| program.into())?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr).trim().to_lowercase();
+            let errno = text.contains("operation not permitted").then_some(Errno::PERM.raw_os_error());
+            return Err(Fault::new(if text.is_empty() { program.to_owned() } else { text }, errno));
+        }
+    }
+    Ok(())
+}
+
+/// Every id that this process can set, onto itself.
+fn map_itself(pid: Pid) -> Result<(), Fault> {
+    for file in ["uid_map", "gid_map"] {
+        let own = std::fs::read_to_string(format!("/proc/self/{file}")).step(|| format!("read {file}"))?;
+        let mut map = String::new();
+        let mut reach = 0;
+        for line in own.lines() {
+            let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u64>().ok());
+            let (Some(first), Some(_), Some(count)) = (numbers.next(), numbers.next(), numbers.next()) else { continue };
+            // The last id means "none".
+            let count = count.min(u64::from(u32::MAX).saturating_sub(first));
+            map += &format!("{first} {first} {count}\n");
+            if first <= reach {
+                reach = reach.max(first + count);
+            }
+        }
+        if reach < NEEDED {
+            return Err(Fault::new(format!("map ids: this container itself has only {reach}"), None));
+        }
+        std::fs::write(format!("/proc/{}/{file}", pid.as_raw_nonzero()), map).step(|| format!("write {file}"))?;
+    }
+    Ok(())
+}
+
+/// The first range of this user in /etc/subuid or /etc/subgid that is large enough (subuid(5): name or number, first, count).
+fn subordinate(file: &str) -> Result<(u32, u32), Fault> {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    let name = crate::sandbox::users::name_of(&passwd, uid);
+    let lines = std::fs::read_to_string(file).step(|| format!("read {file}"))?;
+    let mut found = None;
+    for line in lines.lines() {
+        let fields: Vec<&str> = line.trim().split(':').collect();
+        let [user, first, count] = fields[..] else { continue };
+        let mine = user == uid.to_string() || name.as_deref() == Some(user.as_bytes());
+        if let (true, Ok(first), Ok(count)) = (mine, first.parse::<u32>(), count.parse::<u32>()) {
+            found = Some(count);
+            if u64::from(count) + 1 >= NEEDED {
+                return Ok((first, count));
+            }
+        }
+    }
+    match found {
+        Some(count) => Err(Fault::new(format!("a range of only {count} ids in {file}"), None)),
+        None => Err(Fault::new(format!("find a range of ids for uid {uid} in {file}"), None)),
+    }
+}

@@ -1,0 +1,92 @@
+//! Work that has to be done inside a user namespace, because only there the files belong to whom they should: unpack, compare, remove.
+//!
+//! Refuses to do it in this process: a threaded program cannot enter a user namespace.
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::layer::unpack::{Limits, UnpackStats};
+
+use super::wire::{Change, Reply, Request, read_message, receive_file, write_message};
+use super::{Emit, Rung, helper, launch};
+
+pub(super) fn unpack(rung: Rung, tar: &mut dyn Read, into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
+    let lower = lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    let mut task = Task::start(&Request::Unpack { rung, into: absolute(into)?, lower, limits: limits.clone() })?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = tar.read(&mut buffer).context(ErrorKind::Io, || "cannot read the layer".into())?;
+        // A helper that has given up closes its side; why, it says in its reply.
+        if read == 0 || (&task.control).write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = task.control.shutdown(Shutdown::Write);
+    match task.reply()? {
+        Reply::Unpacked(stats) => Ok(stats),
+        other => Err(launch::unexpected(other)),
+    }
+}
+
+pub(super) fn changes(rung: Rung, upper: &Path, lower: &[PathBuf], emit: &mut Emit<'_>) -> Result<()> {
+    let lower = lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    let mut task = Task::start(&Request::Changes { rung, upper: absolute(upper)?, lower })?;
+    let lost = || "lost the sandbox".to_owned();
+    loop {
+        match read_message::<Change>(&task.control).context(ErrorKind::Sandbox, lost)? {
+            Some(Change::Entry(entry)) if matches!(entry.kind, crate::layer::Kind::File { .. }) => {
+                let mut file = File::from(receive_file(&task.control).context(ErrorKind::Sandbox, lost)?);
+                emit(&entry, Some(&mut file))?;
+            }
+            Some(Change::Entry(entry)) => emit(&entry, None)?,
+            Some(Change::End) | None => break,
+        }
+    }
+    match task.reply()? {
+        Reply::Done => Ok(()),
+        other => Err(launch::unexpected(other)),
+    }
+}
+
+pub(super) fn remove(rung: Rung, path: &Path) -> Result<()> {
+    let mut task = Task::start(&Request::Remove { rung, path: absolute(path)? })?;
+    match task.reply()? {
+        Reply::Done => Ok(()),
+        other => Err(launch::unexpected(other)),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io("find", path, error))
+}
+
+struct Task {
+    child: Child,
+    control: UnixStream,
+}
+
+impl Task {
+    fn start(request: &Request) -> Result<Self> {
+        let (child, control) = helper::spawn(Stdio::null(), Stdio::null())?;
+        let task = Self { child, control };
+        write_message(&task.control, request).context(ErrorKind::Sandbox, || "lost the sandbox".into())?;
+        Ok(task)
+    }
+
+    fn reply(&mut self) -> Result<Reply> {
+        let reply = read_message(&self.control).context(ErrorKind::Sandbox, || "lost the sandbox".into())?;
+        reply.ok_or_else(|| Error::new(ErrorKind::Sandbox, "the sandbox ended early"))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let _ = self.control.shutdown(Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
