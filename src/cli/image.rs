@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::blocking;
+use super::size::Size;
 use crate::build::stored_image;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
@@ -61,6 +62,12 @@ fn not_stored(store: &Store, reference: &Reference, platform: &Platform) -> Erro
 pub(super) fn size(image: &Image) -> u64 {
     let layers: u64 = image.layers().iter().map(|layer| layer.descriptor.size).sum();
     image.descriptor().size + image.manifest().config.size + layers
+}
+
+/// `3 layers, 311MB`
+pub(super) fn extent(image: &Image) -> String {
+    let layers = image.layers().len();
+    format!("{layers} layer{}, {}", if layers == 1 { "" } else { "s" }, Size(size(image)))
 }
 
 /// The layers as every `--json` tells them, lowest first.

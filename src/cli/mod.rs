@@ -23,7 +23,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
 use clap::{CommandFactory as _, Parser};
-use serde_json::json;
 
 use crate::error::{Error, ErrorKind, Result};
 use command::Command;
@@ -113,17 +112,11 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     );
     if !help && arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let mut lines = text.lines().map(str::trim);
         let message = lines.next().unwrap_or_default().trim_start_matches("error: ");
-        let hint: Vec<&str> = lines.map(str::trim).collect();
-        let json = json!({ "error": {
-            "kind": message::kind_name(ErrorKind::Usage),
-            "message": message,
-            "causes": [],
-            "hint": hint.join("\n"),
-            "file": null,
-            "line": null,
-        }});
+        let tip = lines.find_map(|line| line.strip_prefix("tip: "));
+        let wrong = Error::new(ErrorKind::Usage, message).with_hint(tip.unwrap_or("`mpimg help COMMAND` shows all flags"));
+        let json = message::error_json(&wrong);
         // Whether anybody reads it or not, the exit code tells.
         let _ = terminal::write_output(format!("{json}\n").as_bytes());
         return ExitCode::from(2);

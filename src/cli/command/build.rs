@@ -12,7 +12,6 @@ use crate::build::Builder;
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, parsed};
 use crate::cli::progress::shown_time;
-use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,13 +97,12 @@ impl Build {
 }
 
 fn report(terminal: &Terminal, image: &Image, names: &[Reference], outputs: &[Transport], started: Instant) -> Result<()> {
-    let (digest, size) = (image.descriptor().digest, image::size(image));
+    let digest = image.descriptor().digest;
     let names: Vec<String> = names.iter().map(Reference::familiar).collect();
     let outputs: Vec<String> = outputs.iter().map(ToString::to_string).collect();
     let places: Vec<String> = names.iter().chain(&outputs).map(|place| format!("`{place}`")).collect();
     let whereto = if places.is_empty() { String::new() } else { format!(" as {}", places.join(", ")) };
-    let layers = image.layers().len();
-    terminal.say(&format!("built{whereto}: {layers} layers, {} in {}", Size(size), shown_time(started.elapsed())));
+    terminal.say(&format!("built{whereto}: {} in {}", image::extent(image), shown_time(started.elapsed())));
     terminal.answer(&Answer {
         text: format!("{digest}\n"),
         quiet: format!("{digest}\n"),
@@ -112,7 +110,7 @@ fn report(terminal: &Terminal, image: &Image, names: &[Reference], outputs: &[Tr
             "digest": digest,
             "names": names,
             "outputs": outputs,
-            "size": size,
+            "size": image::size(image),
             "layers": image::layers_json(image),
             "seconds": started.elapsed().as_secs_f64(),
         }),

@@ -81,7 +81,7 @@ fn summary(name: &str, image: &Image) -> String {
         ("Platform", config.platform().to_string()),
         ("Created", config.created.clone().unwrap_or_default()),
         ("Author", config.author.clone().unwrap_or_default()),
-        ("Size", format!("{} in {} layers", Size(image::size(image)), image.layers().len())),
+        ("Size", image::extent(image)),
     ];
     lines.extend(run_lines(run));
     let pairs = |(key, value): (&String, &String)| format!("{key}={value}");

@@ -2,7 +2,7 @@
 //!
 //! Refuses tars of root file systems: `mpimg import` takes those.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -31,8 +31,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Load {
-    /// A docker archive, an OCI archive, the folder of an OCI layout, or - for standard input
-    #[arg(value_name = "ARCHIVE", required_unless_present = "input")]
+    /// A docker archive, an OCI archive, the folder of an OCI layout, or - [default: standard input]
+    #[arg(value_name = "ARCHIVE")]
     archive: Option<PathBuf>,
 
     /// The same as ARCHIVE, as docker has it
@@ -51,6 +51,9 @@ pub(in crate::cli) struct Load {
 impl Load {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let archive = self.archive.or(self.input).unwrap_or_else(|| "-".into());
+        if archive == Path::new("-") && io::stdin().is_terminal() {
+            return Err(Error::new(ErrorKind::Usage, "no archive was named").with_hint("name a file, or pipe an archive in"));
+        }
         let store = Store::open(Store::default_root()?)?;
         let (work, platform, shown) = (store.clone(), self.platform, archive.display().to_string());
         let images = blocking(move || read_all(&work, &archive, &platform)).await?;

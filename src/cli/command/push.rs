@@ -15,7 +15,6 @@ use crate::cli::destination::{Destination, DestinationFlags};
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, LoginFlags, parsed};
 use crate::cli::progress::shown_time;
-use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
 use crate::error::{Error, ErrorKind, Result};
@@ -237,8 +236,7 @@ fn remember(terminal: &Terminal, destination: &Destination, config: Option<&mut 
 
 fn say_pushed(terminal: &Terminal, destination: &Destination, tags: &[Tag], image: &Image, time: std::time::Duration) {
     let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
-    let (layers, size) = (image.layers().len(), Size(image::size(image)));
-    terminal.say(&format!("pushed {}: {layers} layers, {size} in {}", names.join(", "), shown_time(time)));
+    terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(image), shown_time(time)));
 }
 
 /// Says whether the product will be able to pull. Under `--require-anonymous-pull` "no" is an error.

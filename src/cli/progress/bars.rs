@@ -4,11 +4,13 @@
 //! Refuses to flicker: what takes less than a tenth of a second is never drawn as running.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use console::{Term, truncate_str};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::style::ProgressTracker;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::lines::{Lines, one_line};
 use super::log::Log;
@@ -177,7 +179,7 @@ impl Shared {
             Event::Retry { task, reason, attempt, delay } => {
                 let name = state.tasks.get(&task).map_or("", |running| running.name.as_str());
                 let again = self.manner.theme.warning("again");
-                self.print(&format!("{} {name}: {reason}; {again} in {} (try {attempt})", again_sign(), shown_time(delay)));
+                self.print(&format!("↻ {name}: {reason}; {again} in {} (try {attempt})", shown_time(delay)));
             }
             Event::Finished { task, outcome } => {
                 if let Some(running) = state.tasks.remove(&task) {
@@ -252,19 +254,26 @@ impl Running {
     }
 }
 
-fn again_sign() -> &'static str {
-    "↻"
-}
-
 /// How a running task is drawn. Templates are tested: none of them is wrong.
 fn style(kind: TaskKind, known: bool, width: usize) -> ProgressStyle {
     let template = match (kind, known) {
         (TaskKind::Step | TaskKind::Work, false) => "{spinner} {wide_msg} {elapsed}",
-        (_, false) if width < NARROW => "{spinner} {wide_msg} {decimal_bytes}",
-        (_, false) => "{spinner} {wide_msg} {decimal_bytes} {decimal_bytes_per_sec}",
+        (_, false) if width < NARROW => "{spinner} {wide_msg} {done}",
+        (_, false) => "{spinner} {wide_msg} {done} {speed}",
         (_, true) if width < NARROW => "{spinner} {wide_msg} {percent:>3}% {eta}",
-        (_, true) => "{spinner} {msg:28!} {bar:20} {decimal_bytes:>10}/{decimal_total_bytes:10} {decimal_bytes_per_sec:>12} {eta:>4}",
+        (_, true) => "{spinner} {wide_msg} {bar:20} {done:>6}/{all:6} {speed:>9} {eta:>4}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = style
+        .with_key("done", shown(|state| Size(state.pos()).to_string()))
+        .with_key("all", shown(|state| Size(state.len().unwrap_or(0)).to_string()))
+        .with_key("speed", shown(|state| format!("{}/s", Size(state.per_sec() as u64))));
     style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ").progress_chars("━╸─")
+}
+
+fn shown(value: fn(&ProgressState) -> String) -> impl ProgressTracker {
+    move |state: &ProgressState, text: &mut dyn Write| {
+        // Writing to the line that is drawn cannot fail.
+        let _ = text.write_str(&value(state));
+    }
 }
