@@ -10,6 +10,7 @@ mod endpoint;
 mod environment;
 mod errors;
 mod host;
+mod listing;
 mod login;
 mod pull;
 mod push;
