@@ -62,7 +62,9 @@ impl<R: Read> TarReader<R> {
         let mut link = None;
         let mut pax = BTreeMap::new();
         loop {
-            self.skip(self.rest.saturating_add(self.padding))?;
+            if !self.skip_entry()? {
+                return Ok(None);
+            }
             self.holes = None;
             let Some(header) = self.read_header()? else { return Ok(None) };
             let size = header.entry_size().map_err(|_| damaged("an entry without a size"))?;
@@ -185,12 +187,20 @@ impl<R: Read> TarReader<R> {
         Ok(size)
     }
 
-    fn skip(&mut self, length: u64) -> Result<()> {
-        let skipped = io::copy(&mut (&mut self.inner).take(length), &mut io::sink())
-            .context(ErrorKind::Corrupt, || "the tar cannot be read".into())?;
-        self.rest = 0;
-        self.padding = 0;
-        if skipped < length { Err(damaged("it ends in the middle of a file")) } else { Ok(()) }
+    /// Passes over what is left of the current entry; `false` where the tar ends before the next header could begin.
+    fn skip_entry(&mut self) -> Result<bool> {
+        if self.skip(self.rest)? < self.rest {
+            return Err(damaged("it ends in the middle of a file"));
+        }
+        // Go's archive/tar, and so docker, takes an end inside the padding as the end of the tar; umoci's layers end so.
+        let whole = self.skip(self.padding)? == self.padding;
+        (self.rest, self.padding) = (0, 0);
+        Ok(whole)
+    }
+
+    fn skip(&mut self, length: u64) -> Result<u64> {
+        io::copy(&mut (&mut self.inner).take(length), &mut io::sink())
+            .context(ErrorKind::Corrupt, || "the tar cannot be read".into())
     }
 
     /// Reads what follows the end of the tar: it belongs to the digest, too.
