@@ -142,7 +142,16 @@ impl Endpoint {
 
     /// Whether there is a credential for `path`.
     pub(crate) async fn has_credential(&self, path: &str) -> bool {
-        self.auth.has_credential(path).await
+        self.auth.has_credential(&self.transport, path, &Scope::none()).await
+    }
+
+    /// The header for requests with `scope`, the registry asked first what it wants.
+    pub(crate) async fn authorize(&self, path: &str, scope: &Scope) -> Result<Option<HeaderValue>> {
+        if !self.auth.is_challenged() {
+            let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, path, "", Scope::none()) };
+            self.ping(&ping).await?;
+        }
+        self.auth.header(&self.transport, path, scope, None).await
     }
 
     /// Sends a request as a stranger; its status. Takes note of a challenge.
@@ -293,7 +302,7 @@ impl Endpoint {
     /// one request finds out whether they would take it.
     async fn learn_challenge(&self, call: &Call) -> Result<bool, Fault> {
         let known = self.auth.is_challenged() || self.asked_for_challenge.swap(true, Ordering::Relaxed);
-        if known || !self.auth.has_credential(&call.path).await {
+        if known || !self.auth.has_credential(&self.transport, &call.path, &call.scope).await {
             return Ok(false);
         }
         let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &call.path, "", Scope::none()) };

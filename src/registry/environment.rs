@@ -2,7 +2,7 @@
 //!
 //! Refuses to change the process's own environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,6 +28,17 @@ impl Environment {
             Some(fixed) => fixed.get(name).cloned(),
         }
         .filter(|value| !value.is_empty())
+    }
+
+    /// All variables that are text.
+    pub(crate) fn vars(&self) -> HashMap<String, String> {
+        match &self.0 {
+            // Unlike `vars`, `vars_os` does not panic at a value that is not text.
+            None => {
+                std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok())).collect()
+            }
+            Some(fixed) => fixed.iter().filter_map(|(name, value)| Some((name.clone(), value.to_str()?.to_owned()))).collect(),
+        }
     }
 
     /// The value of `name` as a path.

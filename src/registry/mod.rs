@@ -11,6 +11,7 @@ mod endpoint;
 mod environment;
 mod errors;
 mod host;
+mod listing;
 mod login;
 mod pull;
 mod push;

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Certificate, Identity, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use url::Url;
 
 use super::environment::Environment;
@@ -60,6 +62,18 @@ impl Connections {
     /// Whether a certs.d folder speaks of this host: then it is meant to be encrypted, even on this machine.
     pub(crate) fn has_certificates(&self, authority: &str) -> bool {
         self.certs_dirs.iter().any(|folder| folder.join(authority).is_dir())
+    }
+
+    /// The certificates of authorities for `host[:port]` beside the system's, in DER.
+    pub(crate) fn authorities(&self, authority: &str) -> Result<Vec<Vec<u8>>> {
+        let mut authorities = Vec::new();
+        for path in self.profile(authority, false)?.authorities {
+            let wrong = || format!("`{}` is not a PEM file of certificates", path.display());
+            for certificate in CertificateDer::pem_file_iter(&path).context(ErrorKind::Network, wrong)? {
+                authorities.push(certificate.context(ErrorKind::Network, wrong)?.to_vec());
+            }
+        }
+        Ok(authorities)
     }
 
     fn profile(&self, authority: &str, insecure: bool) -> Result<Profile> {
@@ -152,6 +166,6 @@ fn secure_client(profile: &Profile, connect_timeout: Duration) -> Result<reqwest
 }
 
 /// reqwest asks for a process-wide provider of cryptography; one that the program has set stays.
-fn install_provider() {
+pub(crate) fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

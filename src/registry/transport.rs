@@ -103,6 +103,11 @@ impl Transport {
         self.connections.has_certificates(authority)
     }
 
+    /// The certificates of authorities for `host[:port]` beside the system's, in DER.
+    pub(crate) fn authorities(&self, authority: &str) -> Result<Vec<Vec<u8>>> {
+        self.connections.authorities(authority)
+    }
+
     /// Sends the request once.
     pub(crate) async fn send(&self, request: &Outgoing) -> Result<Response, Fault> {
         let client = self.connections.client(&request.url, request.insecure).map_err(Fault::Lasting)?;

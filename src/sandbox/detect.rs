@@ -75,7 +75,9 @@ fn attempt(state: &Path, rung: Rung) -> Result<(), Fault> {
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {
         Reply::Failed(fault) => Err(fault),
-        Reply::Ended(exit) if !exit.success() => Err(Fault { step: "drop privileges".into(), errno: None }),
+        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => {
+            Err(Fault { step: "drop privileges".into(), errno: None })
+        }
         _ => removed.map_err(|errno| Fault { step: format!("remove `{}`", folder.display()), errno: Some(errno.raw_os_error()) }),
     }
 }
@@ -96,14 +98,16 @@ fn remedy(rung: Rung, fault: &Fault) -> String {
             "give the user a range of 65536 ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"
                 .into()
         }
-        Rung::UserNamespace | Rung::SingleId if step.starts_with("unshare") => {
+        Rung::SingleId => {
+            "give the user a range of 65536 ids in /etc/subuid and /etc/subgid and install the package `uidmap`, or run as root"
+                .into()
+        }
+        Rung::UserNamespace if step.starts_with("unshare") => {
             "allow user namespaces: seccomp and AppArmor unconfined for this container (`--security-opt seccomp=unconfined \
              --security-opt apparmor=unconfined`), or use sudo"
                 .into()
         }
-        Rung::UserNamespace | Rung::SingleId => {
-            "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into()
-        }
+        Rung::UserNamespace => "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into(),
         Rung::Chroot => "run as root, in a container with docker's default capabilities or more".into(),
     }
 }

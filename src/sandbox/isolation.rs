@@ -2,19 +2,20 @@
 //!
 //! Refuses to change the rung once chosen: a stage is never built on two.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::Entry;
 use crate::layer::diff::{self, Baseline};
-use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, unpack};
+use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
+use crate::layer::{Entry, LayerPath};
 
 use super::wire::{Reply, Request};
 use super::{RootSpec, RunOutcome, RunSpec, detect, launch, tasks};
@@ -158,6 +159,8 @@ pub struct Snapshot(Option<Baseline>);
 pub struct Isolation {
     rung: Rung,
     report: Report,
+    /// Of trees that a command has run in: paths that this program has moved away and back.
+    touched: Arc<Mutex<HashMap<PathBuf, HashSet<LayerPath>>>>,
 }
 
 /// What [`Isolation::changes`] hands over, entry by entry: the entry and the bytes of a regular file.
@@ -172,7 +175,7 @@ impl Isolation {
     pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
         let report = detect::try_rungs(state, mode, true);
         match report.rung {
-            Some(rung) => Ok(Self { rung, report }),
+            Some(rung) => Ok(Self { rung, report, touched: Arc::default() }),
             None => Err(detect::no_rung(&report)),
         }
     }
@@ -189,8 +192,10 @@ impl Isolation {
 
     /// Notes what a step will be compared with. Call it after the root file system is complete and before [`Self::run`].
     pub fn snapshot(&self, root: &RootSpec) -> Result<Snapshot> {
-        let _ = root;
-        Ok(Snapshot(None))
+        match root {
+            RootSpec::Overlay { .. } => Ok(Snapshot(None)),
+            RootSpec::Tree { path } => Baseline::scan(path).map(|baseline| Snapshot(Some(baseline))),
+        }
     }
 
     /// Runs one command. `output` gets both its streams as they come. Returns when the command has ended and all that it left
@@ -203,20 +208,32 @@ impl Isolation {
         let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?), probe: false };
         match launch::carry_out(&request, output, cancel)? {
             Reply::Ended(exit) => Ok(RunOutcome { exit }),
+            Reply::EndedInTree(exit, touched) => {
+                if let (RootSpec::Tree { path }, Ok(mut all)) = (&spec.root, self.touched.lock()) {
+                    all.insert(path.clone(), touched.into_iter().collect());
+                }
+                Ok(RunOutcome { exit })
+            }
             other => Err(launch::unexpected(other)),
         }
     }
 
     /// Hands over what a step changed, in the order of a layer, owners as seen inside.
     pub fn changes(&self, root: &RootSpec, before: &Snapshot, emit: &mut Emit<'_>) -> Result<()> {
-        let _ = &before.0;
-        let RootSpec::Overlay { lower, upper, .. } = root else {
-            return Err(Error::new(ErrorKind::Unsupported, "a private tree is not there yet"));
+        let changes = match (root, &before.0) {
+            (RootSpec::Overlay { lower, upper, .. }, _) if self.rung.has_user_namespace() => {
+                return tasks::changes(self.rung, upper, lower, emit);
+            }
+            (RootSpec::Overlay { lower, upper, .. }, _) => diff::changes(upper, lower)?,
+            (RootSpec::Tree { path }, Some(baseline)) => {
+                let touched = self.touched.lock().ok().and_then(|mut all| all.remove(path)).unwrap_or_default();
+                baseline.changes(path, &touched)?
+            }
+            (RootSpec::Tree { .. }, None) => {
+                return Err(Error::new(ErrorKind::Usage, "the snapshot is that of another root file system"));
+            }
         };
-        if self.rung.has_user_namespace() {
-            return tasks::changes(self.rung, upper, lower, emit);
-        }
-        for change in diff::changes(upper, lower)? {
+        for change in changes {
             match change.open()? {
                 Some(mut file) => emit(&change.entry, Some(&mut file))?,
                 None => emit(&change.entry, None)?,
@@ -227,11 +244,14 @@ impl Isolation {
 
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
     /// folders; `lower` are the layers below, topmost first.
+    ///
+    /// On [`Rung::Chroot`] the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
         if self.rung.has_user_namespace() {
             return tasks::unpack(self.rung, tar, into, lower, limits);
         }
-        let options = UnpackOptions { lower: lower.to_vec(), limits: limits.clone(), ..UnpackOptions::default() };
+        let whiteouts = if self.rung == Rung::Chroot { Whiteouts::Apply } else { Whiteouts::Overlay };
+        let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone(), ..UnpackOptions::default() };
         unpack(tar, into, &options)
     }
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Exit, RunSpec, Rung};
 use crate::ErrorKind;
-use crate::layer::Entry;
 use crate::layer::unpack::{Limits, UnpackStats};
+use crate::layer::{Entry, LayerPath};
 
 /// Far more than a script and its secrets need.
 const MAX_MESSAGE: u32 = 256 << 20;
@@ -44,6 +44,8 @@ pub(super) enum Change {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Ended(Exit),
+    /// In a private tree; these paths were moved away and back.
+    EndedInTree(Exit, Vec<LayerPath>),
     Unpacked(UnpackStats),
     Done,
     Failed(Fault),

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::judge;
+use crate::{judge, run};
 
 /// A buildah that shares nothing with the machine's.
 pub(crate) struct Buildah {
@@ -30,11 +30,7 @@ impl Buildah {
 
     /// Runs a buildah command that must succeed; what it printed.
     pub(crate) fn run<I: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> String {
-        let mut command = self.command();
-        let output = command.args(arguments).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout).trim().to_owned()
+        run(self.command().args(arguments)).trim().to_owned()
     }
 
     /// Takes the image `tag` of an OCI layout under the name `localhost/NAME`, which a Dockerfile may call NAME.

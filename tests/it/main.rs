@@ -1,18 +1,22 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
+mod buildah;
 mod context;
 mod dockerfile;
-mod store;
+mod home;
 mod image;
+mod parity;
 mod project;
 mod registry;
 mod rooms;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serve;
+mod store;
+mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Where a program that judges is; a test without its judge fails and says what to install.
@@ -35,4 +39,11 @@ pub(crate) fn run(command: &mut Command) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command:?}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
+}
+
+/// The folder of what tests/setup makes once: base images, the SDK.
+pub(crate) fn judges() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("judges");
+    assert!(folder.join("base.made").exists(), "`{}` is not complete: run tests/setup", folder.display());
+    folder
 }

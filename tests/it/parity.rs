@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::buildah::Buildah;
+use crate::home::Home;
 use crate::tree::{Tree, config_of_layout};
-use crate::{judge, judges};
+use crate::{judge, judges, run};
 
 /// The image that fixtures name in FROM.
 const BASE: &str = "fixture-base:1";
@@ -50,15 +51,13 @@ impl Case {
     fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let context = folder.path().join("context");
-        let copied = judge("cp").arg("-a").arg(fixtures().join(name)).arg(&context).status().unwrap();
-        assert!(copied.success());
-        // A clone's modes depend on the umask of whoever cloned.
-        assert!(judge("chmod").args(["-R", "u=rwX,go=rX"]).arg(&context).status().unwrap().success());
-        assert!(judge("chown").args(["-R", "0:0"]).arg(&context).status().unwrap().success());
+        run(judge("cp").arg("-a").arg(fixtures().join(name)).arg(&context));
+        // A clone's modes and owners are those of whoever cloned.
+        run(judge("chmod").args(["-R", "u=rwX,go=rX"]).arg(&context));
+        run(judge("chown").args(["-R", "0:0"]).arg(&context));
         let script = context.join("prepare.sh");
         if script.exists() {
-            let output = judge("bash").args(["-euc", "umask 022; . ./prepare.sh"]).current_dir(&context).output().unwrap();
-            assert!(output.status.success(), "{name}/prepare.sh: {}", String::from_utf8_lossy(&output.stderr));
+            run(judge("bash").args(["-euc", "umask 022; . ./prepare.sh"]).current_dir(&context));
             std::fs::remove_file(&script).unwrap();
         }
         let expected = std::fs::read_to_string(context.join("expected.txt")).ok();
@@ -150,4 +149,73 @@ fn config_differences(ours: &Map<String, Value>, theirs: &Map<String, Value>) ->
     different
         .map(|field| format!("config {field}\n  mpimg  : {}\n  buildah: {}", show(ours.get(*field)), show(theirs.get(*field))))
         .collect()
+}
+
+/// Builds the context with mpimg: an OCI layout with the tag `built`.
+fn build_with_mpimg(case: &Case, flags: &[&str]) -> PathBuf {
+    let home = Home::new();
+    run(home.mpimg().args(["load", "-q", "-t", BASE]).arg(judges().join("base")));
+    let layout = case.folder.path().join("layout");
+    let output = format!("oci:{}:built", layout.display());
+    run(home.mpimg().args(["build", "-q", "--output", &output]).args(flags).arg(case.context()));
+    layout
+}
+
+macro_rules! fixtures {
+    ($($test:ident $folder:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            compare($folder);
+        })*
+
+        #[test]
+        fn every_fixture_has_a_test() {
+            let listed: BTreeSet<String> = [$($folder),*].into_iter().map(str::to_owned).collect();
+            let found = fixtures().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            assert_eq!(found.collect::<BTreeSet<String>>(), listed);
+        }
+    };
+}
+
+fixtures! {
+    add_archives "add-archives",
+    add_archives_over_links "add-archives-over-links",
+    add_zstd "add-zstd",
+    chmod "chmod",
+    chmod_symbolic "chmod-symbolic",
+    chown "chown",
+    config "config",
+    config_cmd_reset "config-cmd-reset",
+    config_health_none "config-health-none",
+    config_shell "config-shell",
+    copy_exclude "copy-exclude",
+    copy_files "copy-files",
+    copy_folders "copy-folders",
+    copy_from "copy-from",
+    copy_heredoc "copy-heredoc",
+    copy_link "copy-link",
+    copy_links "copy-links",
+    copy_over_links "copy-over-links",
+    copy_over_links_merge "copy-over-links-merge",
+    copy_parents "copy-parents",
+    dockerignore "dockerignore",
+    dockerignore_invert "dockerignore-invert",
+    dockerignore_own "dockerignore-own",
+    env_arg "env-arg",
+    expansion "expansion",
+    onbuild "onbuild",
+    run_copy_mixed "run-copy-mixed",
+    run_environment "run-environment",
+    run_files "run-files",
+    run_heredoc "run-heredoc",
+    run_links "run-links",
+    run_mounts "run-mounts",
+    run_replace "run-replace",
+    run_special "run-special",
+    run_users "run-users",
+    scratch "scratch",
+    stages "stages",
+    stages_target "stages-target",
+    workdir "workdir",
+    workdir_user "workdir-user",
 }

@@ -2,7 +2,7 @@
 
 mod distribution;
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod login;
 mod mirrors;
 mod proxy;

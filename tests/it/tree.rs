@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::judge;
+use crate::{judge, run};
 
 /// One file, with all that two images must agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,16 +139,14 @@ impl Tree {
 /// umoci applies the image `tag` of an OCI layout to the new folder `root`.
 pub(crate) fn unpack(layout: &Path, tag: &str, root: &Path) {
     let image = format!("{}:{tag}", layout.display());
-    let output = judge("umoci").args(["raw", "unpack", "--image", &image]).arg(root).output().unwrap();
-    assert!(output.status.success(), "umoci cannot unpack {image}: {}", String::from_utf8_lossy(&output.stderr));
+    run(judge("umoci").args(["raw", "unpack", "--image", &image]).arg(root));
 }
 
 /// The image configuration, as skopeo finds it in an image that it checks.
 pub(crate) fn config_of_layout(layout: &Path, tag: &str) -> serde_json::Value {
     let image = format!("oci:{}:{tag}", layout.display());
-    let output = judge("skopeo").args(["--insecure-policy", "inspect", "--config", "--raw", &image]).output().unwrap();
-    assert!(output.status.success(), "skopeo cannot read {image}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    let config = run(judge("skopeo").args(["--insecure-policy", "inspect", "--config", "--raw", &image]));
+    serde_json::from_str(&config).unwrap()
 }
 
 fn mode(metadata: &std::fs::Metadata) -> String {

@@ -7,6 +7,7 @@
 //! Refuses to write tars, and to follow links.
 
 mod links;
+mod scan;
 mod upper;
 
 use std::fs::File;
@@ -20,11 +21,8 @@ use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
+pub use scan::Baseline;
 pub use upper::changes;
-
-/// A tree before a step: what a later scan is compared with.
-#[derive(Debug)]
-pub struct Baseline;
 
 /// One entry of the layer that a step makes.
 #[derive(Debug, Clone)]

@@ -3,13 +3,14 @@
 //! Refuses to answer a challenge before it was made: a registry that asks nobody is never shown a credential.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::challenge::{Challenge, Scope};
-use super::credential::{Credential, CredentialSources};
+use super::credential::{Credential, CredentialSources, canonical};
+use super::ecr;
 use super::token::{Token, TokenRequest, fixed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
@@ -25,15 +26,16 @@ pub(crate) struct Authenticator {
     environment: Environment,
     progress: Progress,
     known: Mutex<Known>,
-    /// Credentials by repository path; held while one is looked up or a token is asked for, so that it is done once.
-    credentials: tokio::sync::Mutex<HashMap<String, Option<Credential>>>,
+    /// Credentials by repository path and whether it is written to; held while one is looked up or a token is asked for, so that it is done once.
+    credentials: tokio::sync::Mutex<Credentials>,
 }
+
+type Credentials = HashMap<(String, bool), Option<Credential>>;
 
 #[derive(Default)]
 struct Known {
     challenge: Option<Challenge>,
     tokens: HashMap<Scope, Token>,
-    basic: HashMap<String, HeaderValue>,
 }
 
 impl Authenticator {
@@ -60,15 +62,15 @@ impl Authenticator {
     }
 
     /// Whether there is a credential for `path`.
-    pub(crate) async fn has_credential(&self, path: &str) -> bool {
+    pub(crate) async fn has_credential(&self, transport: &Arc<Transport>, path: &str, scope: &Scope) -> bool {
         let mut credentials = self.credentials.lock().await;
-        self.credential(&mut credentials, path).await.is_some()
+        self.credential(&mut credentials, transport, path, scope).await.is_some()
     }
 
     /// The header for a request with `scope` on `path`, other than the one that was `rejected`; `None`: go without.
     pub(crate) async fn header(
         &self,
-        transport: &Transport,
+        transport: &Arc<Transport>,
         path: &str,
         scope: &Scope,
         rejected: Option<&HeaderValue>,
@@ -76,7 +78,9 @@ impl Authenticator {
         let challenge = self.known().challenge.clone();
         let (realm, service) = match &challenge {
             None => return Ok(None),
-            Some(Challenge::Basic) => return Ok(self.basic(path).await.filter(|header| Some(header) != rejected)),
+            Some(Challenge::Basic) => {
+                return Ok(self.basic(transport, path, scope).await.filter(|header| Some(header) != rejected));
+            }
             Some(Challenge::Bearer { realm, service }) => (realm, service.as_deref()),
         };
         if let Some(header) = self.cached(scope, rejected) {
@@ -87,7 +91,7 @@ impl Authenticator {
         if let Some(header) = self.cached(scope, rejected) {
             return Ok(Some(header));
         }
-        let credential = self.credential(&mut credentials, path).await;
+        let credential = self.credential(&mut credentials, transport, path, scope).await;
         if let Some(Credential::RegistryToken(token)) = &credential {
             return Ok(fixed(token).filter(|header| Some(header) != rejected));
         }
@@ -104,27 +108,37 @@ impl Authenticator {
         Some(token.header.clone())
     }
 
-    async fn basic(&self, path: &str) -> Option<HeaderValue> {
-        if let Some(header) = self.known().basic.get(path) {
-            return Some(header.clone());
-        }
+    async fn basic(&self, transport: &Arc<Transport>, path: &str, scope: &Scope) -> Option<HeaderValue> {
         let mut credentials = self.credentials.lock().await;
-        let header = self.credential(&mut credentials, path).await?.basic_header()?;
-        self.known().basic.insert(path.to_owned(), header.clone());
-        Some(header)
+        self.credential(&mut credentials, transport, path, scope).await?.basic_header()
     }
 
-    async fn credential(&self, cache: &mut HashMap<String, Option<Credential>>, path: &str) -> Option<Credential> {
-        if let Some(found) = cache.get(path) {
+    async fn credential(
+        &self,
+        cache: &mut Credentials,
+        transport: &Arc<Transport>,
+        path: &str,
+        scope: &Scope,
+    ) -> Option<Credential> {
+        let key = (path.to_owned(), scope.writes());
+        if let Some(found) = cache.get(&key) {
             return found.clone();
         }
-        let lookup = self.sources.find(&self.environment, &self.registry, path).await;
+        let mut lookup = self.sources.find(&self.environment, &self.registry, path).await;
+        // Reading from ECR Public needs no identity: the search for one would only cost time.
+        let is_public = canonical(&self.registry) == "public.ecr.aws";
+        if lookup.credential.is_none() && !self.sources.anonymous && (scope.writes() || !is_public) {
+            match ecr::credential(&self.registry, &self.environment, transport).await {
+                Ok(found) => lookup.credential = found,
+                Err(error) => lookup.trouble.push(error),
+            }
+        }
         for error in lookup.trouble {
             let causes = error.causes();
             let message = std::iter::once(error.to_string()).chain(causes).collect::<Vec<_>>().join(": ");
             self.progress.warn(&message, error.hint());
         }
-        cache.insert(path.to_owned(), lookup.credential.clone());
+        cache.insert(key, lookup.credential.clone());
         lookup.credential
     }
 

@@ -114,6 +114,11 @@ impl Scope {
         Self(parts)
     }
 
+    /// Whether it asks for more than reading.
+    pub(crate) fn writes(&self) -> bool {
+        self.0.iter().any(|part| part.ends_with("push"))
+    }
+
     /// The parts.
     pub(crate) fn parts(&self) -> &[String] {
         &self.0

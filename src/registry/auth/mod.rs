@@ -6,6 +6,7 @@ mod authenticator;
 mod challenge;
 mod credential;
 mod docker_config;
+mod ecr;
 mod helper;
 mod login;
 mod token;

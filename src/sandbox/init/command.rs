@@ -14,7 +14,7 @@ use crate::sandbox::wire::Step as _;
 use crate::sandbox::{RunSpec, Rung, Security, User};
 
 /// Docker's, for images that set none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything that is needed once the root file system has been entered.
 pub(super) struct Command {
@@ -24,10 +24,10 @@ pub(super) struct Command {
     cwd: CString,
     user: User,
     security: Security,
+    rung: Rung,
 }
 
 pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd, script: Option<&str>) -> Result<Command, Fault> {
-    let _ = rung;
     let mut argv = spec.argv.clone();
     if let Some(script) = script {
         match argv.first_mut() {
@@ -60,6 +60,7 @@ pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd, script: Option
         cwd: c_string([b"/", spec.cwd.as_bytes()].concat())?,
         user: spec.user.clone(),
         security: spec.security,
+        rung,
     })
 }
 
@@ -69,7 +70,7 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, Fault> {
 
 impl Command {
     /// Becomes the command. Returns an exit status only where that was impossible.
-    pub(super) fn become_it(self) -> i32 {
+    pub(super) fn become_it(&self) -> i32 {
         match self.enter() {
             Ok(()) => {
                 let errno = self.exec();
@@ -95,7 +96,7 @@ impl Command {
         let _ = rustix::process::setsid();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
-        privileges::drop_to(&self.user, self.security)
+        privileges::drop_to(self.rung, &self.user, self.security)
     }
 
     /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.

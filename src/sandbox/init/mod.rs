@@ -10,7 +10,10 @@
 //! Refuses to use standard error for itself: that belongs to the command.
 
 mod child;
+mod chroot;
 mod command;
+mod copy;
+mod displace;
 mod files;
 mod mounts;
 mod namespaces;
@@ -19,6 +22,7 @@ mod privileges;
 mod process;
 mod rootfs;
 mod seccomp;
+mod ssh;
 mod stubs;
 mod userns;
 
@@ -31,6 +35,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
+use super::Rung;
 use super::wire::{self, Fault, Reply, Request, Step as _, read_message, send_file, write_message};
 use crate::layer::diff::{Change, changes};
 use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
@@ -57,6 +62,9 @@ fn take_control() -> Result<UnixStream, Fault> {
 
 fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
     match request {
+        Request::Run { rung: Rung::Chroot, spec, probe } => {
+            chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
+        }
         Request::Run { rung, spec, probe } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
         Request::Unpack { rung, into, lower, limits } => {
             userns::enter(rung)?;

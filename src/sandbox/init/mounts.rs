@@ -9,10 +9,10 @@ use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
-use super::overlay::{Upper, make_folder, mount_stack};
-use super::rootfs::{Stage, is_folder};
+use super::overlay::{Upper, mount_stack};
+use super::rootfs::{Stage, is_folder, layer_path};
 use super::stubs::Target;
-use super::{Fault, fd_path, open_folder};
+use super::{Fault, fd_path, open_folder, ssh};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::Step as _;
 use crate::sandbox::{BindSource, Mount};
@@ -41,15 +41,10 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
             stage.bind(&file, target, Target::File, true)
         }
         Mount::Ssh { target, .. } => {
-            let socket = open_in(&open_folder(&stage.work)?, &ssh_socket(index))?;
+            let socket = open_in(&open_folder(&stage.work)?, &layer_path(&ssh::socket_name(index)))?;
             stage.bind(&socket, target, Target::File, true)
         }
     }
-}
-
-/// The name of the socket that the helper listens on for a mount of type ssh, in the step's work folder.
-pub(super) fn ssh_socket(index: usize) -> LayerPath {
-    super::rootfs::layer_path(&format!("ssh-{index}"))
 }
 
 fn kind_of(source: &OwnedFd) -> Result<Target, Fault> {
@@ -68,7 +63,7 @@ fn open_source(stage: &Stage, source: &BindSource, index: usize) -> Result<Owned
     open_in(&root, path)
 }
 
-fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Fault> {
+pub(super) fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Fault> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let relative = crate::layer::unpack::relative(path);
     let opened = rustix::fs::openat2(root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
@@ -93,7 +88,7 @@ fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Res
     Ok(copy)
 }
 
-fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
+pub(super) fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
     let step = || format!("create the cache folder `{}`", path.display());
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).step(step)?;
@@ -102,7 +97,6 @@ fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, F
         Err(Errno::EXIST) => return open_folder(path),
         made => made.step(step)?,
     }
-    make_folder(path)?;
     let folder = open_folder(path)?;
     rustix::fs::chownat(&folder, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), rustix::fs::AtFlags::EMPTY_PATH)
         .step(step)?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
 use super::stubs::{self, Stubs};
-use super::{Fault, child, die_with_parent, pipe, userns};
+use super::{Fault, child, die_with_parent, overlay, pipe, ssh, userns};
 use crate::sandbox::wire::{Step as _, read_message, write_message};
 use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung};
 
@@ -28,10 +28,13 @@ pub(super) enum Report {
 }
 
 pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<Exit, Fault> {
-    let RootSpec::Overlay { upper, .. } = &spec.root else {
+    let RootSpec::Overlay { upper, work, .. } = &spec.root else {
         return Err(Fault::new(format!("a step on the rung `{rung}` with a private tree"), None));
     };
-    enter(rung, spec.network)?;
+    userns::enter(rung)?;
+    overlay::make_folder(work)?;
+    let agents = ssh::listen(spec, work)?.serve()?;
+    enter(spec.network)?;
     let (reports, report) = pipe()?;
     let (alive, keep_alive) = pipe()?;
     match fork().step(|| "fork".into())? {
@@ -42,15 +45,14 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
         Fork::Parent(pid) => {
             drop((report, alive));
             let (stubs, outcome) = supervise(pid, reports, control);
-            drop(keep_alive);
+            drop((keep_alive, agents));
             stubs::remove(upper, &stubs)?;
             outcome
         }
     }
 }
 
-fn enter(rung: Rung, network: Network) -> Result<(), Fault> {
-    userns::enter(rung)?;
+fn enter(network: Network) -> Result<(), Fault> {
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if network == Network::None {
         flags |= UnshareFlags::NEWNET;

@@ -39,9 +39,12 @@ pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
 /// Commands start with default signal dispositions and none blocked: Rust programs ignore SIGPIPE, nohup ignores SIGHUP, and both
 /// would be inherited.
 pub(super) fn default_signals() {
+    // Larger than the kernel's `sigaction` anywhere. All zeros means: default, no flags, no mask.
+    let default = [0u64; 16];
     for signal in 1..=64 {
+        // Not by libc, which keeps two numbers for itself and refuses them.
         // SAFETY: sets default dispositions, no handler is involved; numbers that cannot be set give EINVAL.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8) };
     }
     // SAFETY: an empty set is written before it is read, and both outlive the calls.
     unsafe {

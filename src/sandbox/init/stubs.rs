@@ -24,7 +24,7 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLI
 
 /// What was made for mounts, in order.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(in crate::sandbox) struct Stubs {
+pub(super) struct Stubs {
     made: Vec<Stub>,
     parents: Vec<Parent>,
 }
@@ -63,6 +63,11 @@ impl Stubs {
         rustix::fs::openat2(root, relative(&place), flags, Mode::empty(), BENEATH).step(step)
     }
 
+    /// Makes the folder `path` where it is missing; its parents are there.
+    pub(super) fn make_folder(&mut self, root: &OwnedFd, path: &LayerPath) -> Result<(), Errno> {
+        self.make(root, path, Target::Folder)
+    }
+
     fn make(&mut self, root: &OwnedFd, path: &LayerPath, kind: Target) -> Result<(), Errno> {
         let Some(name) = path.name() else { return Ok(()) };
         match rustix::fs::statat(root, relative(path), AtFlags::SYMLINK_NOFOLLOW) {
@@ -71,62 +76,93 @@ impl Stubs {
         }
         let parent_path = path.parent().unwrap_or_default();
         let parent = open_folder(root, &parent_path)?;
-        let before = mtime(&parent)?;
+        self.keep_time(&parent_path, &parent)?;
         if kind == Target::Folder {
             rustix::fs::mkdirat(&parent, OsStr::from_bytes(name), Mode::from_raw_mode(0o755))?;
         } else {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             drop(rustix::fs::openat(&parent, OsStr::from_bytes(name), flags, Mode::from_raw_mode(0o644))?);
         }
-        let after = mtime(&parent)?;
-        match self.parents.iter_mut().find(|known| known.path == parent_path) {
-            Some(known) => known.after = after,
-            None => self.parents.push(Parent { path: parent_path, before, after }),
-        }
+        self.note_time(&parent_path, &parent)?;
         self.made.push(Stub { path: path.clone(), folder: kind == Target::Folder });
+        Ok(())
+    }
+
+    /// Notes the time of a folder before its first change.
+    pub(super) fn keep_time(&mut self, path: &LayerPath, folder: &OwnedFd) -> Result<(), Errno> {
+        if self.parents.iter().all(|known| known.path != *path) {
+            let before = mtime(folder)?;
+            self.parents.push(Parent { path: path.clone(), before, after: before });
+        }
+        Ok(())
+    }
+
+    /// Notes the time of a folder after a change.
+    pub(super) fn note_time(&mut self, path: &LayerPath, folder: &OwnedFd) -> Result<(), Errno> {
+        let after = mtime(folder)?;
+        self.parents.iter_mut().filter(|known| known.path == *path).for_each(|known| known.after = after);
+        Ok(())
+    }
+
+    /// The folders of the image that have been changed.
+    pub(super) fn parents(&self) -> impl Iterator<Item = LayerPath> {
+        self.parents.iter().map(|parent| parent.path.clone())
+    }
+
+    /// The changed folders with the times that they shall have in the end. To be called before anything is removed.
+    pub(super) fn times(&self, root: &OwnedFd) -> Result<Times, Fault> {
+        let mut times = Vec::new();
+        for parent in &self.parents {
+            let Ok(folder) = open_folder(root, &parent.path) else { continue };
+            let now = mtime(&folder).step(|| "remove mount targets".into())?;
+            times.push((folder, if now == parent.after { parent.before } else { now }));
+        }
+        Ok(Times(times))
+    }
+
+    /// Removes the stubs that the command left as they were, and sets the folders' times.
+    pub(super) fn remove_from(&self, root: &OwnedFd, times: Times) -> Result<(), Fault> {
+        let step = || "remove mount targets".to_owned();
+        for stub in self.made.iter().rev() {
+            let Ok(parent) = open_folder(root, &stub.path.parent().unwrap_or_default()) else { continue };
+            let name = OsStr::from_bytes(stub.path.name().unwrap_or_default());
+            let Ok(stat) = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let empty_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
+            let flags = match stub.folder {
+                true => AtFlags::REMOVEDIR,
+                false if empty_file => AtFlags::empty(),
+                false => continue,
+            };
+            match rustix::fs::unlinkat(&parent, name, flags) {
+                // The command put something there: then the folder is a change like any other.
+                Ok(()) | Err(Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => {}
+                Err(errno) => return Err(errno).step(step),
+            }
+        }
+        for (folder, (seconds, nanoseconds)) in times.0 {
+            let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+            let times = Timestamps { last_access: omit, last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds } };
+            rustix::fs::futimens(&folder, &times).step(step)?;
+        }
         Ok(())
     }
 }
 
-/// Removes from `tree` (an upper folder or a whole tree, nothing mounted on it any more) the stubs that the command left as they were.
-pub(in crate::sandbox) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), Fault> {
+/// Open folders with the times that they shall have.
+pub(super) struct Times(Vec<(OwnedFd, (i64, i64))>);
+
+/// Removes from `tree` (an upper folder, nothing mounted on it any more) the stubs that the command left as they were.
+pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), Fault> {
     if stubs.made.is_empty() {
         return Ok(());
     }
     let root = super::open_folder(tree)?;
-    let step = || "remove mount targets".to_owned();
-    let mut times = Vec::new();
-    for parent in &stubs.parents {
-        let Ok(folder) = open_folder(&root, &parent.path) else { continue };
-        let now = mtime(&folder).step(step)?;
-        times.push((folder, if now == parent.after { parent.before } else { now }));
-    }
-    for stub in stubs.made.iter().rev() {
-        let Ok(parent) = open_folder(&root, &stub.path.parent().unwrap_or_default()) else { continue };
-        let name = OsStr::from_bytes(stub.path.name().unwrap_or_default());
-        let Ok(stat) = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        let empty_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
-        let flags = match stub.folder {
-            true => AtFlags::REMOVEDIR,
-            false if empty_file => AtFlags::empty(),
-            false => continue,
-        };
-        match rustix::fs::unlinkat(&parent, name, flags) {
-            // The command put something there: then the folder is a change like any other.
-            Ok(()) | Err(Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => {}
-            Err(errno) => return Err(errno).step(step),
-        }
-    }
-    for (folder, (seconds, nanoseconds)) in times {
-        let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT }, last_modification: time };
-        rustix::fs::futimens(&folder, &times).step(step)?;
-    }
-    Ok(())
+    let times = stubs.times(&root)?;
+    stubs.remove_from(&root, times)
 }
 
 /// Where `path` leads in `root`, links on the way and at its end followed as in a chroot; what is missing is taken as it stands.
-fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, Fault> {
+pub(super) fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, Fault> {
     let mut rest: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
     let mut place = LayerPath::root();
     let mut links = 0;
@@ -155,7 +191,8 @@ fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, Fault> {
     Ok(place)
 }
 
-fn open_folder(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Errno> {
+/// Opens a folder of `root` by a path without links.
+pub(super) fn open_folder(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat2(root, relative(path), flags, Mode::empty(), BENEATH)
 }

@@ -29,7 +29,7 @@ pub(super) fn enter(rung: Rung) -> Result<(), Fault> {
     match rung {
         Rung::Root | Rung::Chroot => return Ok(()),
         Rung::UserNamespace => {}
-        Rung::SingleId => return Err(Fault::new("a user namespace with one id (this version has none)", None)),
+        Rung::SingleId => return Err(Fault::new("a user namespace with one id, which this version does not have,", None)),
     }
     let (mut started, mut start) = pipe()?;
     let (mapped, report) = pipe()?;

@@ -64,6 +64,19 @@ async fn basic_authentication_opens_the_registry_and_a_wrong_password_does_not()
 }
 
 #[tokio::test]
+async fn tags_and_referrers_are_listed_with_our_login() {
+    let registry = with_htpasswd();
+    let client = client(as_user(&registry.address.to_string(), PASSWORD));
+    let image = Image::new(72, &[100]);
+    let repository = registry.repository("a/tags");
+    push(&client, &repository, &image, &["1", "2", "latest"]).await.unwrap();
+    let tags = client.tags(&repository).await.unwrap();
+    assert_eq!(tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>(), ["1", "2", "latest"]);
+    // 2.8 knows no referrers, and there is no tag in their place.
+    assert_eq!(client.referrers(&repository, &image.digest()).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn an_open_registry_passes_the_anonymous_check() {
     let registry = distribution("");
     let image = Image::new(63, &[1000, 2000]);

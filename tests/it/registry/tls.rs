@@ -73,6 +73,7 @@ async fn a_private_authority_is_trusted_when_it_is_given_and_only_then() {
 
     let by_file = client(trusting(&front));
     push(&by_file, &repository, &image, &["1"]).await.unwrap();
+    assert_eq!(by_file.tags(&repository).await.unwrap().len(), 1);
     let checked = by_file.check(&repository).await;
     assert!(checked.iter().any(|item| item.name == "TLS verifies" && item.state == CheckState::Passed), "{checked:?}");
 

@@ -1,11 +1,12 @@
 //! A small root file system made from busybox, and steps on it.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use mpimg::layer::unpack::Limits;
 use mpimg::layer::{Entry, Kind};
-use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, Rung, set_helper};
+use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, Rung, Snapshot, set_helper};
 use tar::EntryType;
 use tempfile::TempDir;
 
@@ -77,7 +78,10 @@ impl Fixture {
         let folder = self.state.path().join(format!("step-{}", self.steps));
         self.steps += 1;
         fs::create_dir(&folder).unwrap();
-        let root = RootSpec::Overlay { lower: self.layers.clone(), upper: folder.join("upper"), work: folder.join("work") };
+        let root = match self.isolation.rung() {
+            Rung::Chroot => RootSpec::Tree { path: self.layers[0].clone() },
+            _ => RootSpec::Overlay { lower: self.layers.clone(), upper: folder.join("upper"), work: folder.join("work") },
+        };
         RunSpec::new(["/bin/sh", "-c", script], root)
     }
 
@@ -101,16 +105,30 @@ impl Fixture {
         let before = self.isolation.snapshot(&spec.root).unwrap();
         let ran = self.run(&spec);
         assert_eq!(ran.exit, Exit::Code(0), "{}", ran.output);
-        let mut entries = Vec::new();
-        self.isolation
-            .changes(&ran.root, &before, &mut |entry, _| {
-                entries.push(entry.clone());
-                Ok(())
-            })
-            .unwrap();
+        let entries = self.changes_since(&ran, &before);
         if let RootSpec::Overlay { upper, .. } = ran.root {
             self.layers.insert(0, upper);
         }
+        entries
+    }
+}
+
+impl Fixture {
+    /// The entries of the layer that a step on an overlay makes.
+    pub(super) fn changes(&self, ran: &Ran) -> Vec<Entry> {
+        let before = self.isolation.snapshot(&ran.root).unwrap();
+        self.changes_since(ran, &before)
+    }
+
+    fn changes_since(&self, ran: &Ran, before: &Snapshot) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut keep = |entry: &Entry, content: Option<&mut dyn Read>| {
+            let bytes = content.map_or(Ok(0), |content| std::io::copy(content, &mut std::io::sink())).unwrap();
+            assert_eq!(bytes, entry.kind.size(), "{entry:?}");
+            entries.push(entry.clone());
+            Ok(())
+        };
+        self.isolation.changes(&ran.root, before, &mut keep).unwrap();
         entries
     }
 }

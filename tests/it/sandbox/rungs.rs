@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use mpimg::sandbox::{Isolation, IsolationMode, Rung};
+use mpimg::sandbox::{Exit, Isolation, IsolationMode, Rung, User};
 
 use super::rootfs::{Fixture, is_root, lines};
 
@@ -55,33 +55,145 @@ fn inside_user_namespace() {
     let mut fixture = Fixture::on(IsolationMode::Auto);
     assert_eq!(fixture.isolation.rung(), Rung::UserNamespace, "{:?}", fixture.isolation.report());
     assert_eq!(fixture.isolation.report().attempts[0].failure.as_ref().unwrap().errno, Some(1));
-    assert_eq!(fixture.output_of("id -u; stat -c '%u:%g' /home/aria; touch /sys/x 2>/dev/null || echo no"), "0\n1000:1000\nno\n");
+    assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 5000 1\n 1 200000 65536\n");
+    commands_do_what_they_do_in_docker(&mut fixture);
+}
+
+/// As in a container with Docker's default capabilities and no seccomp profile.
+const CONTAINER_ROOT: &str = "
+    exec setpriv --bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,\
++net_bind_service,+sys_chroot,+kill,+audit_write -- \"$@\"
+";
+
+#[test]
+fn root_of_a_container_without_a_seccomp_profile_gets_the_user_namespace_with_all_its_ids() {
+    if is_root() {
+        let folder = shared_folder();
+        again("sandbox::rungs::inside_container_without_profile", CONTAINER_ROOT, folder.path());
+    }
+}
+
+#[test]
+#[ignore = "started by another test in its environment"]
+fn inside_container_without_profile() {
+    let mut fixture = Fixture::on(IsolationMode::Auto);
+    assert_eq!(fixture.isolation.rung(), Rung::UserNamespace, "{:?}", fixture.isolation.report());
+    assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 0 4294967295\n");
+    commands_do_what_they_do_in_docker(&mut fixture);
+}
+
+#[test]
+fn root_of_a_default_container_gets_the_chroot() {
+    if is_root() {
+        let folder = shared_folder();
+        again("sandbox::rungs::inside_default_container", CONTAINER_ROOT, folder.path());
+    }
+}
+
+/// What Docker's default profile does to a process without CAP_SYS_ADMIN, as far as it matters here.
+fn deny_namespaces_and_mounts() {
+    use seccompiler::{SeccompAction, SeccompFilter};
+    let install = |calls: &[i64], errno: i32| {
+        let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+        let arch = std::env::consts::ARCH.try_into().unwrap();
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch).unwrap();
+        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
+    };
+    let denied = [
+        libc::SYS_unshare,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_setns,
+        libc::SYS_open_tree,
+        libc::SYS_move_mount,
+    ];
+    install(&denied, libc::EPERM);
+    install(&[libc::SYS_clone3], libc::ENOSYS);
+}
+
+#[test]
+#[ignore = "started by another test in its environment"]
+fn inside_default_container() {
+    deny_namespaces_and_mounts();
+    let mut fixture = Fixture::on(IsolationMode::Auto);
+    let report = fixture.isolation.report().clone();
+    assert_eq!(fixture.isolation.rung(), Rung::Chroot, "{report:?}");
+    for attempt in &report.attempts[..2] {
+        let failure = attempt.failure.as_ref().unwrap();
+        assert!(failure.step.starts_with("unshare") && failure.errno == Some(libc::EPERM), "{report:?}");
+    }
+    assert!(report.attempts[1].failure.as_ref().unwrap().remedy.contains("seccomp=unconfined"));
+    commands_do_what_they_do_in_docker(&mut fixture);
+    chroot_leaves_its_tree_as_it_was(&mut fixture);
+}
+
+fn chroot_leaves_its_tree_as_it_was(fixture: &mut Fixture) {
+    let tree = fixture.layers[0].clone();
+    assert!(!tree.join("dev").exists() && !tree.join("proc").exists() && !tree.join("etc/resolv.conf").exists());
+    // A file of the image itself comes back untouched, whatever the command did to the one in its place.
+    std::fs::write(tree.join("etc/hosts"), "of the image").unwrap();
+    let changes = fixture.changes_of("echo x >/etc/hosts; echo y >/dev/shm/y; echo z >/sys/z");
+    assert_eq!(lines(&changes), Vec::<String>::new());
+    assert_eq!(std::fs::read_to_string(tree.join("etc/hosts")).unwrap(), "of the image");
+    assert!(!tree.with_extension("aside").exists());
+}
+
+/// The same on every rung.
+fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
+    let facts = fixture.output_of("id -u; stat -c '%u:%g %a' /home/aria; umask; echo $HOME; cat </dev/null; stat -c %a /dev/shm; head -c 3 /dev/zero | wc -c");
+    assert_eq!(facts, "0\n1000:1000 755\n0022\n/root\n1777\n3\n");
+    let mut spec =
+        fixture.shell("id -u; id -g; id -G; echo $HOME; touch /home/aria/mine /root/x 2>/dev/null; stat -c %u /home/aria/mine");
+    spec.user = User { uid: 1000, gid: 1000, groups: vec![29] };
+    let ran = fixture.run(&spec);
+    assert_eq!(ran.output, "1000\n1000\n1000 29\n/home/aria\n1000\n");
+    if fixture.isolation.rung() == Rung::Chroot {
+        fixture.output_of("rm /home/aria/mine");
+    }
+    for (script, exit) in [("exit 3", Exit::Code(3)), ("kill -9 $$", Exit::Signal(9)), ("exec /nowhere", Exit::Code(127))] {
+        let spec = fixture.shell(script);
+        assert_eq!(fixture.run(&spec).exit, exit, "{script}");
+    }
     let changes = fixture.changes_of(
-        "rm /usr/share/doc/a; rm -r /home/aria; mkdir /home/aria; echo 1 >/home/aria/new; chown -R 1000:1000 /home/aria; \
-         cp /bin/busybox /opt; chown 1:2 /opt; chmod 4755 /opt",
+        "rm /usr/share/doc/a; chmod 700 /usr/share/doc/b; echo 1 >/home/aria/new; chown -R 1000:1000 /home/aria; ln /home/aria/new /home/z; \
+         mkfifo /home/fifo; cp /bin/busybox /opt; chown 1:2 /opt; chmod 4755 /opt; mkdir /tmp/d; rmdir /tmp/d; touch -d '2001-01-01 00:00:00' /tmp",
     );
+    let busybox = std::fs::metadata(super::rootfs::busybox()).unwrap().len();
     assert_eq!(
         lines(&changes),
         [
             "home/",
             "home/aria/",
-            "home/aria opaque",
             "home/aria/new 2",
-            &format!("opt {}", std::fs::metadata(super::rootfs::busybox()).unwrap().len()),
+            "home/fifo Fifo",
+            "home/z = home/aria/new",
+            &format!("opt {busybox}"),
+            "tmp/",
             "usr/",
             "usr/share/",
             "usr/share/doc/",
-            "usr/share/doc/a whiteout"
+            "usr/share/doc/a whiteout",
+            "usr/share/doc/b 7",
         ]
     );
-    let owner = |index: usize| (changes[index].metadata.mode, changes[index].metadata.uid, changes[index].metadata.gid);
-    assert_eq!(owner(3), (0o644, 1000, 1000));
-    assert_eq!(owner(4), (0o4755, 1, 2));
+    let of = |path: &str| &changes.iter().find(|entry| entry.path.as_bytes() == path.as_bytes()).unwrap().metadata;
+    assert_eq!((of("home/aria/new").mode, of("home/aria/new").uid, of("home/aria/new").gid), (0o644, 1000, 1000));
+    assert_eq!((of("opt").mode, of("opt").uid, of("opt").gid), (0o4755, 1, 2));
+    assert_eq!((of("tmp").mode, of("tmp").mtime), (0o1777, 978_307_200));
+    assert_eq!(of("usr/share/doc/b").mode, 0o700);
+    assert_eq!(lines(&fixture.changes_of("true")), Vec::<String>::new());
+    let again = fixture.changes_of("rm -r /home/aria; mkdir /home/aria");
+    let expected: &[&str] = match fixture.isolation.rung() {
+        // Losing a name changes the ctime of a file, and without its old content that counts.
+        Rung::Chroot => &["home/", "home/aria/", "home/aria/new whiteout", "home/z 2"],
+        _ => &["home/", "home/aria/", "home/aria opaque"],
+    };
+    assert_eq!(lines(&again), expected);
     let folder = fixture.state.path().join("step-1");
     fixture.isolation.remove_tree(&folder).unwrap();
     assert!(!folder.exists());
-    let base = fixture.state.path().join("base");
-    fixture.isolation.remove_tree(&base).unwrap();
 }
 
 #[test]

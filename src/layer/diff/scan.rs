@@ -1,0 +1,152 @@
+//! A whole tree compared with what it was before a step: for the rung that has no overlay.
+//!
+//! What a file system stamps on every change of an inode and nobody can set back, its ctime, decides; contents are not read. A clock tick
+//! separates the baseline from the step, so that a change right after it is seen.
+//!
+//! Refuses to tell apart a change from a change that was undone: both are written.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::Stat;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::links::{Candidate, settle};
+use super::{Change, Tree, kind_of, metadata_of};
+use crate::error::Result;
+use crate::layer::unpack::is_folder;
+use crate::layer::{Entry, Kind, LayerPath, Metadata};
+
+/// A tree before a step.
+#[derive(Debug)]
+pub struct Baseline {
+    stamps: BTreeMap<LayerPath, Stamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: (i64, u64),
+    // Of no meaning for folders: these change with every entry in them, and that is no change of the folder.
+    size: i64,
+    links: u64,
+    ctime: (i64, u64),
+}
+
+impl Stamp {
+    #[allow(clippy::unnecessary_cast, reason = "the fields of stat differ between architectures")]
+    fn of(stat: &Stat) -> Self {
+        let folder = is_folder(stat);
+        let unless_folder = |value| if folder { 0 } else { value };
+        Self {
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            size: unless_folder(stat.st_size),
+            links: unless_folder(stat.st_nlink as i64) as u64,
+            ctime: if folder { (0, 0) } else { (stat.st_ctime as i64, stat.st_ctime_nsec as u64) },
+        }
+    }
+
+    fn without_ctime(self) -> Self {
+        Self { ctime: (0, 0), ..self }
+    }
+}
+
+impl Baseline {
+    /// Stamps everything in `tree`. Returns once the clock of the file system has moved on, a few milliseconds at most.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
+    pub fn scan(tree: &Path) -> Result<Self> {
+        let tree = Tree::new(tree)?;
+        let mut stamps = BTreeMap::new();
+        let mut newest = (0, 0);
+        walk(&tree, &LayerPath::root(), &mut |path, stat| {
+            newest = newest.max((stat.st_ctime, stat.st_ctime_nsec));
+            stamps.insert(path.clone(), Stamp::of(stat));
+            Ok(())
+        })?;
+        loop {
+            // File systems stamp with the clock of the last tick.
+            let now = clock_gettime(ClockId::RealtimeCoarse);
+            #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the fields of stat differ between architectures")]
+            if (now.tv_sec as i64, now.tv_nsec as i64) > (newest.0 as i64, newest.1 as i64) {
+                return Ok(Self { stamps });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// What has changed in `tree` since, in the order of a layer. `touched` are paths that this program itself has moved away and back:
+    /// their ctime says nothing.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
+    pub fn changes(&self, tree: &Path, touched: &HashSet<LayerPath>) -> Result<Vec<Change>> {
+        let tree = Arc::new(Tree::new(tree)?);
+        let mut candidates = Vec::new();
+        let mut folders = HashSet::from([LayerPath::root()]);
+        let mut present = HashSet::new();
+        walk(&tree, &LayerPath::root(), &mut |path, stat| {
+            let Some(kind) = kind_of(&tree, path, stat)? else { return Ok(()) };
+            let now = Stamp::of(stat);
+            let same = self.stamps.get(path).is_some_and(|then| match touched.contains(path) {
+                true => then.without_ctime() == now.without_ctime(),
+                false => *then == now,
+            });
+            let mut metadata = metadata_of(stat);
+            if !same && matches!(kind, Kind::File { .. }) {
+                metadata.xattrs = tree.xattrs(path)?;
+            }
+            if kind == Kind::Directory {
+                folders.insert(path.clone());
+            }
+            present.insert(path.clone());
+            let inode = (stat.st_dev, stat.st_ino);
+            let several = stat.st_nlink > 1 && kind != Kind::Directory;
+            let entry = Entry { path: path.clone(), kind, metadata };
+            candidates.push(Candidate { entry, inode: several.then_some(inode), copy_of: same.then_some(inode) });
+            Ok(())
+        })?;
+        for path in self.stamps.keys().filter(|path| !present.contains(*path)) {
+            // What was in a folder that has gone as well goes with it.
+            if path.parent().is_some_and(|parent| folders.contains(&parent)) {
+                let entry = Entry { path: path.clone(), kind: Kind::Whiteout, metadata: Metadata::default() };
+                candidates.push(Candidate { entry, inode: None, copy_of: None });
+            }
+        }
+        candidates.sort_by(|left, right| left.entry.path.cmp(&right.entry.path));
+        self.fill_attributes(&mut candidates, &tree)?;
+        Ok(settle(candidates, &tree))
+    }
+
+    /// An unchanged name of a changed file is written too, so it needs its capability like the others.
+    fn fill_attributes(&self, candidates: &mut [Candidate], tree: &Tree) -> Result<()> {
+        for candidate in candidates {
+            let linked_file = candidate.inode.is_some() && matches!(candidate.entry.kind, Kind::File { .. });
+            if linked_file && candidate.copy_of.is_some() {
+                candidate.entry.metadata.xattrs = tree.xattrs(&candidate.entry.path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn walk(tree: &Tree, folder: &LayerPath, visit: &mut dyn FnMut(&LayerPath, &Stat) -> Result<()>) -> Result<()> {
+    for name in tree.names(folder)? {
+        let path = folder.child(&name)?;
+        let stat = tree.stat(&path)?;
+        visit(&path, &stat)?;
+        if is_folder(&stat) {
+            walk(tree, &path, visit)?;
+        }
+    }
+    Ok(())
+}

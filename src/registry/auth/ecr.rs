@@ -1,0 +1,276 @@
+//! Amazon ECR's own credentials: a token for 12 hours, asked for with whatever AWS identity this machine has.
+//!
+//! Refuses to need the aws command. The identity comes from AWS's usual chain: environment, profile and SSO, web identity,
+//! process, ECS and EKS endpoints, IMDSv2 (reqsign finds and signs; all requests go through our transport).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqsign_aws_v4::{DefaultCredentialProvider, RequestSigner};
+use reqsign_core::{Context, Env, FileRead, HttpSend, Signer};
+use reqwest::Method;
+use serde_json::Value;
+use url::Url;
+
+use super::credential::Credential;
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::oci::Digest;
+use crate::registry::environment::Environment;
+use crate::registry::host::host_of;
+use crate::registry::transport::{Outgoing, Transport};
+
+/// Instance metadata answers at once or is not there.
+const METADATA_PATIENCE: Duration = Duration::from_secs(2);
+
+const ANSWER: usize = 1 << 20;
+
+/// Which of ECR's interfaces gives the token for a registry.
+#[derive(Debug, PartialEq, Eq)]
+struct Interface {
+    /// The name that signatures are made for.
+    service: &'static str,
+    region: String,
+    url: String,
+    /// The operation (`X-Amz-Target`).
+    target: &'static str,
+    /// The variable that puts another address in the place of `url` (AWS SDKs, "Service-specific endpoints").
+    variable: &'static str,
+}
+
+impl Interface {
+    fn of(registry: &str) -> Option<Self> {
+        let host = host_of(registry);
+        if host == "public.ecr.aws" {
+            return Some(Self {
+                service: "ecr-public",
+                region: "us-east-1".into(),
+                url: "https://api.ecr-public.us-east-1.amazonaws.com/".into(),
+                target: "SpencerFrontendService.GetAuthorizationToken",
+                variable: "AWS_ENDPOINT_URL_ECR_PUBLIC",
+            });
+        }
+        let labels: Vec<&str> = host.split('.').collect();
+        let (service, region) = match labels[..] {
+            [_, "dkr", service, region, ..] => (service, region),
+            [_, service, region, "on", "aws"] => (service, region),
+            _ => return None,
+        };
+        let domain = if host.ends_with(".cn") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let name = if service.ends_with("-fips") { "ecr-fips" } else { "api.ecr" };
+        Some(Self {
+            service: "ecr",
+            region: region.into(),
+            url: format!("https://{name}.{region}.{domain}/"),
+            target: "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
+            variable: "AWS_ENDPOINT_URL_ECR",
+        })
+    }
+
+    fn url(&self, environment: &Environment) -> Result<Url> {
+        let given = environment.var(self.variable).or_else(|| environment.var("AWS_ENDPOINT_URL"));
+        let text = given.and_then(|text| text.into_string().ok()).unwrap_or_else(|| self.url.clone());
+        Url::parse(&text).context(ErrorKind::Auth, || format!("`{text}` is no address"))
+    }
+}
+
+/// A credential for an ECR registry from the machine's AWS identity.
+pub(super) async fn credential(
+    registry: &str,
+    environment: &Environment,
+    transport: &Arc<Transport>,
+) -> Result<Option<Credential>> {
+    let Some(interface) = Interface::of(registry) else { return Ok(None) };
+    let url = interface.url(environment)?;
+    const BODY: &[u8] = b"{}";
+    let request = http::Request::post(url.as_str())
+        .header("content-type", "application/x-amz-json-1.1")
+        .header("x-amz-target", interface.target)
+        .header("x-amz-content-sha256", Digest::of(BODY).hex())
+        .body(())
+        .context(ErrorKind::Auth, || "cannot ask ECR for a token".into())?;
+    let (mut head, ()) = request.into_parts();
+    let signer = RequestSigner::new(interface.service, &interface.region);
+    let signer = Signer::new(context(environment, transport), DefaultCredentialProvider::new(), signer);
+    signer.sign(&mut head, None).await.map_err(|error| {
+        // The crate's own text may go into details of profiles and answers: its kind is enough.
+        Error::new(ErrorKind::Auth, format!("no AWS identity for `{registry}`: {}", error.kind())).with_hint(
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with AWS_PROFILE, or give the machine a role",
+        )
+    })?;
+    let request = Outgoing { headers: head.headers, ..Outgoing::new(Method::POST, url) }.with_bytes(Bytes::from_static(BODY));
+    let response = transport.send_patiently(request).await?;
+    let status = response.status();
+    let body = transport.read_body(response, ANSWER).await?;
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if !status.is_success() {
+        let words = answer["message"].as_str().or(answer["Message"].as_str()).or(answer["__type"].as_str()).unwrap_or_default();
+        return Err(Error::new(ErrorKind::Auth, format!("ECR gives no token: {} {words}", status.as_u16()))
+            .with_hint("check that the AWS identity may call ecr:GetAuthorizationToken, and this machine's clock"));
+    }
+    read_token(&answer).map(Some)
+}
+
+/// `authorizationData` is a list, of ECR Public a single object; the token is base64 of `AWS:<password>`.
+fn read_token(answer: &Value) -> Result<Credential> {
+    let data = &answer["authorizationData"];
+    let token = data["authorizationToken"].as_str().or(data[0]["authorizationToken"].as_str());
+    let pair = token.and_then(|token| STANDARD.decode(token).ok()).and_then(|pair| String::from_utf8(pair).ok());
+    let pair = pair.as_deref().and_then(|pair| pair.split_once(':'));
+    let (username, password) = pair.ok_or_else(|| Error::new(ErrorKind::Auth, "ECR gave an answer without a token"))?;
+    Ok(Credential::basic(username, password))
+}
+
+fn context(environment: &Environment, transport: &Arc<Transport>) -> Context {
+    let environment = MachineEnvironment(environment.clone());
+    Context::new().with_file_read(Files).with_http_send(Requests(transport.clone())).with_env(environment)
+}
+
+#[derive(Debug)]
+struct Files;
+
+impl FileRead for Files {
+    async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
+        Ok(tokio::fs::read(path).await?)
+    }
+}
+
+#[derive(Debug)]
+struct MachineEnvironment(Environment);
+
+impl Env for MachineEnvironment {
+    fn var(&self, key: &str) -> Option<String> {
+        self.0.var(key)?.into_string().ok()
+    }
+
+    fn vars(&self) -> HashMap<String, String> {
+        self.0.vars()
+    }
+
+    fn home_dir(&self) -> Option<PathBuf> {
+        self.0.path("HOME")
+    }
+}
+
+struct Requests(Arc<Transport>);
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Requests")
+    }
+}
+
+impl HttpSend for Requests {
+    async fn http_send(&self, request: http::Request<Bytes>) -> reqsign_core::Result<http::Response<Bytes>> {
+        // Requests and answers hold secrets: neither goes into an error.
+        let failed = || reqsign_core::Error::unexpected("no answer");
+        let (head, body) = request.into_parts();
+        let url = Url::parse(&head.uri.to_string()).map_err(|_| failed())?;
+        let metadata = url.host_str().is_some_and(|host| host.starts_with("169.254.") || host == "[fd00:ec2::254]");
+        let outgoing = Outgoing { headers: head.headers, ..Outgoing::new(head.method, url) };
+        let outgoing = if body.is_empty() { outgoing } else { outgoing.with_bytes(body) };
+        let exchange = async {
+            let response = match metadata {
+                true => self.0.send(&outgoing).await.map_err(|_| failed())?,
+                false => self.0.send_patiently(outgoing).await.map_err(|_| failed())?,
+            };
+            let mut answer = http::Response::builder().status(response.status());
+            answer.headers_mut().into_iter().for_each(|headers| headers.clone_from(response.headers()));
+            let body = self.0.read_body(response, ANSWER).await.map_err(|_| failed())?;
+            answer.body(body).map_err(|_| failed())
+        };
+        match metadata {
+            true => tokio::time::timeout(METADATA_PATIENCE, exchange).await.map_err(|_| failed())?,
+            false => exchange.await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::RetryPolicy;
+    use crate::registry::tls::Connections;
+
+    #[test]
+    fn each_registry_has_its_interface() {
+        for (registry, service, region, url) in [
+            (
+                "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+                "ecr",
+                "eu-central-1",
+                "https://api.ecr.eu-central-1.amazonaws.com/",
+            ),
+            ("1.dkr.ecr-fips.us-east-1.amazonaws.com", "ecr", "us-east-1", "https://ecr-fips.us-east-1.amazonaws.com/"),
+            ("1.dkr.ecr.cn-north-1.amazonaws.com.cn", "ecr", "cn-north-1", "https://api.ecr.cn-north-1.amazonaws.com.cn/"),
+            ("1.dkr-ecr.us-west-2.on.aws", "ecr", "us-west-2", "https://api.ecr.us-west-2.amazonaws.com/"),
+            ("public.ecr.aws", "ecr-public", "us-east-1", "https://api.ecr-public.us-east-1.amazonaws.com/"),
+        ] {
+            let interface = Interface::of(registry).unwrap();
+            assert_eq!((interface.service, &*interface.region, &*interface.url), (service, region, url));
+        }
+        assert_eq!(Interface::of("harbor.example.com"), None);
+    }
+
+    fn transport() -> Arc<Transport> {
+        let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+        Arc::new(Transport::new(Connections::new(Vec::new(), Vec::new(), Duration::from_secs(1)), retry, Default::default()))
+    }
+
+    /// Answers one request with `body`; the request.
+    async fn serve_once(listener: tokio::net::TcpListener, body: String) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"{}") {
+            stream.read_buf(&mut request).await.unwrap();
+        }
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_token_is_asked_for_with_a_signature_and_the_secret_stays_here() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let environment = Environment::fixed([
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2".to_owned()),
+            ("AWS_ENDPOINT_URL_ECR", format!("http://{}/", listener.local_addr().unwrap())),
+        ]);
+        let body = serde_json::json!({"authorizationData": [{"authorizationToken": STANDARD.encode("AWS:secret")}]});
+        let server = tokio::spawn(serve_once(listener, body.to_string()));
+        let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+        let found = credential(registry, &environment, &transport()).await.unwrap();
+        assert_eq!(found, Some(Credential::basic("AWS", "secret")));
+        let request = server.await.unwrap().to_ascii_lowercase();
+        assert!(request.contains("authorization: aws4-hmac-sha256 credential=akidexample/"), "{request}");
+        assert!(request.contains("/eu-central-1/ecr/aws4_request"), "{request}");
+        assert!(request.contains("x-amz-target: amazonec2containerregistry_v20150921.getauthorizationtoken"), "{request}");
+        assert!(!request.contains("hunter2"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn without_an_identity_the_error_says_how_to_give_one() {
+        let environment = Environment::fixed([("AWS_EC2_METADATA_DISABLED", "true")]);
+        let registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+        let error = credential(registry, &environment, &transport()).await.unwrap_err();
+        assert!(error.hint().unwrap().contains("AWS_PROFILE"), "{error:?}");
+    }
+
+    #[test]
+    fn the_token_is_read_from_both_forms() {
+        let token = STANDARD.encode("AWS:secret");
+        let private = serde_json::json!({"authorizationData": [{"authorizationToken": token}]});
+        let public = serde_json::json!({"authorizationData": {"authorizationToken": token}});
+        for answer in [private, public] {
+            assert_eq!(read_token(&answer).unwrap(), Credential::basic("AWS", "secret"));
+        }
+        assert!(read_token(&Value::Null).is_err());
+    }
+}

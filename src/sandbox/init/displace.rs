@@ -1,0 +1,131 @@
+//! Puts things into a tree where nothing can be mounted: what is in the way is moved aside and moved back afterwards.
+//!
+//! Refuses to copy what it can move: the folder for what is moved aside must be on the file system of the tree.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+
+use super::Fault;
+use super::stubs::{Stubs, open_folder, resolve};
+use crate::layer::LayerPath;
+use crate::layer::unpack;
+use crate::sandbox::wire::Step as _;
+
+/// A tree with foreign things in it.
+pub(super) struct Displaced {
+    tree: OwnedFd,
+    /// Beside the tree.
+    aside: OwnedFd,
+    stubs: Stubs,
+    moved: Vec<Moved>,
+}
+
+struct Moved {
+    place: LayerPath,
+    /// Its name in `aside`, where something was in the way.
+    original: Option<String>,
+    /// Where what was put there goes back to, for what outlives the step.
+    returns_to: Option<std::path::PathBuf>,
+}
+
+impl Displaced {
+    pub(super) fn new(tree: OwnedFd, aside: OwnedFd) -> Self {
+        Self { tree, aside, stubs: Stubs::default(), moved: Vec::new() }
+    }
+
+    pub(super) fn tree(&self) -> &OwnedFd {
+        &self.tree
+    }
+
+    /// Paths whose ctime has changed for reasons that are not the command's.
+    pub(super) fn touched(&self) -> Vec<LayerPath> {
+        let places = self.moved.iter().flat_map(|moved| [Some(moved.place.clone()), moved.place.parent()]).flatten();
+        places.chain(self.stubs.parents()).collect()
+    }
+
+    /// Clears the place that `path` leads to and has `put` make something there: it gets the folder and the name.
+    pub(super) fn put(&mut self, path: &LayerPath, put: impl FnOnce(&OwnedFd, &OsStr) -> Result<(), Errno>) -> Result<(), Fault> {
+        let step = || format!("put `{path}` in place");
+        let place = resolve(&self.tree, path)?;
+        let Some(name) = place.name() else { return Err(Errno::BUSY).step(step) };
+        for folder in place.ancestors() {
+            self.stubs.make_folder(&self.tree, &folder).step(step)?;
+        }
+        let parent = open_folder(&self.tree, &place.parent().unwrap_or_default()).step(step)?;
+        self.stubs.keep_time(&place.parent().unwrap_or_default(), &parent).step(step)?;
+        let name = OsStr::from_bytes(name);
+        let original = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => None,
+            found => {
+                found.step(step)?;
+                let aside = self.moved.len().to_string();
+                rustix::fs::renameat(&parent, name, &self.aside, aside.as_str()).step(step)?;
+                Some(aside)
+            }
+        };
+        self.moved.push(Moved { place: place.clone(), original, returns_to: None });
+        put(&parent, name).step(step)?;
+        self.stubs.note_time(&place.parent().unwrap_or_default(), &parent).step(step)
+    }
+
+    /// As [`put`](Self::put), with a folder of this machine that goes back when the step has ended.
+    pub(super) fn lend(&mut self, path: &LayerPath, folder: &std::path::Path) -> Result<(), Fault> {
+        self.put(path, |parent, name| rustix::fs::renameat(rustix::fs::CWD, folder, parent, name))?;
+        if let Some(last) = self.moved.last_mut() {
+            last.returns_to = Some(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Makes a folder at `path` that holds nothing.
+    pub(super) fn put_folder(&mut self, path: &LayerPath, mode: u32) -> Result<OwnedFd, Fault> {
+        self.put(path, |parent, name| {
+            rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?;
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        })?;
+        let place = self.moved.last().map(|moved| moved.place.clone()).unwrap_or_default();
+        open_folder(&self.tree, &place).step(|| format!("open `{path}`"))
+    }
+
+    /// Takes everything out again and moves the originals back. Nothing of the step may run any more.
+    pub(super) fn restore(self) -> Result<(), Fault> {
+        let times = self.stubs.times(&self.tree)?;
+        let mut result = Ok(());
+        for moved in self.moved.iter().rev() {
+            // One that fails must not keep the others from being restored.
+            result = result.and(self.put_back(moved));
+        }
+        result?;
+        self.stubs.remove_from(&self.tree, times)
+    }
+
+    fn put_back(&self, moved: &Moved) -> Result<(), Fault> {
+        let step = || format!("restore `{}`", moved.place);
+        let parent = match open_folder(&self.tree, &moved.place.parent().unwrap_or_default()) {
+            // The command has removed or replaced the folder: then the original is gone with it, but what was lent must return.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if moved.returns_to.is_none() => return Ok(()),
+            parent => parent.step(step)?,
+        };
+        let name = moved.place.name().unwrap_or_default();
+        match &moved.returns_to {
+            // A link that the command has put in its place would be followed by the next step.
+            Some(folder) if is_folder(&parent, name) => {
+                rustix::fs::renameat(&parent, OsStr::from_bytes(name), rustix::fs::CWD, folder).step(step)?;
+            }
+            _ => unpack::remove(&parent, name).step(step)?,
+        }
+        match &moved.original {
+            Some(original) => rustix::fs::renameat(&self.aside, original.as_str(), &parent, OsStr::from_bytes(name)).step(step),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_folder(parent: &OwnedFd, name: &[u8]) -> bool {
+    let stat = rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| unpack::is_folder(&stat))
+}

@@ -1,0 +1,36 @@
+//! The command under test, run as a user with an empty home: nothing of this machine's user is read or written.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A home folder that goes with the test.
+pub(crate) struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        ["home", "store", "tmp", "run"].iter().for_each(|name| std::fs::create_dir(folder.path().join(name)).unwrap());
+        Self { folder }
+    }
+
+    /// The home folder itself.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// The command, with this home, a store of its own and no terminal.
+    pub(crate) fn mpimg(&self) -> Command {
+        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_mpimg")));
+        let at = |name: &str| self.folder.path().join(name);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", at("home")).env("TMPDIR", at("tmp")).env("XDG_RUNTIME_DIR", at("run")).env("MPIMG_HOME", at("store"));
+        // A machine's mirrors and logins are no part of a test.
+        command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null").env("DOCKER_CONFIG", at("home"));
+        command.stdin(std::process::Stdio::null()).current_dir(at("home"));
+        command
+    }
+}
