@@ -52,7 +52,9 @@ pub(super) fn line(entry: &Entry) -> String {
     };
     let width = 18_usize.saturating_sub(owner.len()).max(size.len());
     let time = rfc3339(metadata.mtime).replace('T', " ");
-    let mut line = format!("{} {owner} {size:>width$} {} {}", mode(entry), &time[..16.min(time.len())], entry.path);
+    let path = String::from_utf8_lossy(entry.path.as_bytes());
+    let path = if path.is_empty() { "." } else { &path };
+    let mut line = format!("{} {owner} {size:>width$} {} {path}", mode(entry), &time[..16.min(time.len())]);
     match &entry.kind {
         Kind::Directory => line.push('/'),
         Kind::Symlink { target } => {

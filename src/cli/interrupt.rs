@@ -52,7 +52,7 @@ impl Interrupt {
             display.print("interrupted: stopping; again to end at once");
             let second = signals.next().await;
             display.end();
-            #[expect(clippy::exit, reason = "the user asked twice, and what is under way may not end by itself")]
+            // The user asked twice, and what is under way may not end by itself.
             std::process::exit((SIGNALLED + second).into());
         });
     }

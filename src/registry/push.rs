@@ -263,7 +263,7 @@ impl Shared {
             task.cached();
             return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
         }
-        let session = match self.lock_session(&descriptor.digest).await? {
+        let session = match self.lock_session(&descriptor.digest, &task).await? {
             Locked::Ours(session) => session,
             Locked::Arrived => {
                 task.cached();
@@ -347,18 +347,17 @@ impl Shared {
     }
 
     /// The right to upload a blob, among the processes of this machine.
-    async fn lock_session(&self, digest: &Digest) -> Result<Locked> {
+    async fn lock_session(&self, digest: &Digest, task: &Task) -> Result<Locked> {
         let Some(sessions) = &self.sessions else { return Ok(Locked::Ours(None)) };
         let (repository, digest_text) = (self.repository.to_string(), digest.to_string());
         let mut waited = false;
         loop {
             if let Some(session) = sessions.lock(&repository, &digest_text) {
-                let task = self.task(&digest.short(), None);
                 // Whoever had it before may have finished.
-                return Ok(match waited && self.exists(digest, &task).await? {
-                    true => Locked::Arrived,
-                    false => Locked::Ours(Some(session)),
-                });
+                if waited && self.exists(digest, task).await? {
+                    return Ok(Locked::Arrived);
+                }
+                return Ok(Locked::Ours(Some(session)));
             }
             waited = true;
             self.until_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;

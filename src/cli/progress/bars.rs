@@ -277,3 +277,107 @@ fn shown(value: fn(&ProgressState) -> String) -> impl ProgressTracker {
         let _ = text.write_str(&value(state));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+    use crate::cli::flags::ColorMode;
+    use crate::cli::style::Theme;
+    use crate::progress::{Progress, Task};
+
+    /// Bars on a terminal in memory, drawn only when the test says so.
+    struct Screenful {
+        terminal: InMemoryTerm,
+        bars: Arc<Bars>,
+        progress: Progress,
+    }
+
+    fn screenful<const COLUMNS: u16>() -> Screenful {
+        let terminal = InMemoryTerm::new(24, COLUMNS);
+        let manner = Manner { theme: Theme::new(ColorMode::Never, true), verbose: false };
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let bars = Arc::new(Bars::on(target, || COLUMNS.into(), manner));
+        // No ticker: nothing is drawn behind the test's back.
+        bars.ticker.call_once(|| {});
+        Screenful { terminal, progress: Progress::new(bars.clone()), bars }
+    }
+
+    impl Screenful {
+        fn draw(&self) -> String {
+            let mut state = self.bars.shared.lock();
+            state.tasks.values_mut().for_each(|running| self.bars.shared.draw(running));
+            drop(state);
+            self.terminal.contents()
+        }
+
+        fn run_with_output(&self, lines: usize) -> Task {
+            let task = self.progress.task(TaskKind::Step, "[1/1] RUN make everything that there is to make", None);
+            (1..=lines).for_each(|line| task.output(format!("output {line}\n").as_bytes()));
+            task
+        }
+    }
+
+    #[test]
+    fn the_last_lines_of_a_running_step_scroll_below_it() {
+        let screen = screenful::<40>();
+        let task = screen.run_with_output(8);
+        let drawn = screen.draw();
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert!(lines[0].contains("[1/1] RUN make everything"), "{drawn}");
+        let shown: Vec<String> = (3..=8).map(|line| format!("    output {line}")).collect();
+        assert_eq!(lines[1..], shown);
+        task.done();
+        assert_eq!(screen.terminal.contents(), "✓ [1/1] RUN make everything tha…  0.0 s");
+    }
+
+    #[test]
+    fn a_message_stands_above_what_is_running() {
+        let screen = screenful::<80>();
+        let task = screen.run_with_output(3);
+        screen.draw();
+        screen.bars.print("warning: careful");
+        let drawn = screen.draw();
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert_eq!(lines.len(), 5, "{drawn}");
+        assert_eq!(lines[0], "warning: careful");
+        assert!(lines[1].contains("[1/1] RUN"), "{drawn}");
+        task.done();
+        assert_eq!(screen.terminal.contents().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_failed_step_shows_all_that_it_printed() {
+        let screen = screenful::<60>();
+        let task = screen.run_with_output(10);
+        screen.draw();
+        drop(task);
+        let drawn = screen.terminal.contents();
+        assert!(drawn.starts_with("✗ [1/1] RUN make everything that there is to make  0.0 s\n    output 1\n"), "{drawn}");
+        assert_eq!(drawn.lines().count(), 11);
+    }
+
+    #[test]
+    fn a_transfer_shows_what_is_done_on_any_width() {
+        let wide = screenful::<100>();
+        let task = wide.progress.task(TaskKind::Push, "push 0123456789ab", Some(300_000_000));
+        task.advance(120_000_000);
+        let drawn = wide.draw();
+        assert!(drawn.contains("push 0123456789ab") && drawn.contains("120MB/300MB"), "{drawn}");
+        let narrow = screenful::<40>();
+        let task = narrow.progress.task(TaskKind::Push, "push 0123456789ab", Some(300_000_000));
+        task.advance(120_000_000);
+        let drawn = narrow.draw();
+        assert!(drawn.contains(" 40%") && drawn.lines().count() == 1, "{drawn}");
+    }
+
+    #[test]
+    fn the_end_leaves_an_empty_line_and_nothing_running() {
+        let screen = screenful::<80>();
+        let _task = screen.run_with_output(3);
+        screen.draw();
+        screen.bars.end();
+        assert_eq!(screen.terminal.contents(), "");
+    }
+}
