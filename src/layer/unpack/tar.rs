@@ -383,7 +383,8 @@ pub(super) fn number(field: &[u8], what: &str) -> Result<i64> {
     if text.is_empty() {
         return Ok(0);
     }
-    std::str::from_utf8(text).ok().and_then(|text| i64::from_str_radix(text, 8).ok()).ok_or_else(wrong)
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|text| i64::from_str_radix(text, 8).ok()).ok_or_else(wrong)
 }
 
 pub(super) fn unsigned(field: &[u8], what: &str) -> Result<u64> {
@@ -439,4 +440,77 @@ pub(super) fn corrupt(message: impl Into<String>) -> Error {
 
 fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn drain(bytes: &[u8]) -> Result<usize> {
+        let mut tar = TarReader::new(bytes);
+        let (mut entries, mut buffer) = (0, [0; 4096]);
+        while tar.next_entry()?.is_some() {
+            entries += 1;
+            while tar.read_piece(&mut buffer)? != Piece::End {}
+        }
+        Ok(entries)
+    }
+
+    #[test]
+    fn numbers_are_octal_or_base_256_with_a_sign() {
+        for (field, value) in [
+            (&b"0000644\0"[..], 0o644),
+            (b"  644 \0\0", 0o644),
+            (b"\0\0\0\0\0\0\0\0", 0),
+            (b"\x80\0\0\0\0\0\x01\x00", 256),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xfe", -2),
+        ] {
+            assert_eq!(number(field, "field").unwrap(), value, "{field:?}");
+        }
+        for field in [&b"00008\0"[..], b"-1\0", b"x", b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+            assert!(number(field, "field").is_err(), "{field:?}");
+        }
+        assert!(unsigned(b"\xff\xff\xff\xff\xff\xff\xff\xfe", "field").is_err());
+    }
+
+    #[test]
+    fn times_are_rounded_down() {
+        for (text, seconds) in [("0", 0), ("1.999999999", 1), ("-1", -1), ("-1.5", -2), ("-1.000", -1), ("-0.5", -1)] {
+            assert_eq!(pax_seconds(text.as_bytes()).unwrap(), seconds, "{text}");
+        }
+        assert!(pax_seconds(b"soon").is_err());
+    }
+
+    #[test]
+    fn pax_values_may_hold_anything() {
+        let records = parse_pax(b"13 a=x\ny\n=z\n\n6 b=1\n").unwrap();
+        assert_eq!(records, [(b"a".to_vec(), b"x\ny\n=z\n".to_vec()), (b"b".to_vec(), b"1".to_vec())]);
+        for wrong in [&b"6 a=1"[..], b"99 a=1\n", b"6 a-1\n", b"a=1\n", b"2\n"] {
+            assert!(parse_pax(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            kind in prop::sample::select(b"0123456LKSxg".to_vec()),
+            name in prop::collection::vec(any::<u8>(), 0..100),
+            changes in prop::collection::vec((0usize..512, any::<u8>()), 0..6),
+            body in prop::collection::vec(any::<u8>(), 0..1500),
+        ) {
+            let mut header = Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(&name);
+            header.set_entry_type(EntryType::new(kind));
+            header.set_size(body.len() as u64);
+            for (at, byte) in changes {
+                header.as_mut_bytes()[at] = byte;
+            }
+            header.set_cksum();
+            let _ = drain(&[header.as_bytes(), body.as_slice()].concat());
+        }
+    }
 }
