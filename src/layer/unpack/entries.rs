@@ -14,12 +14,12 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+use crate::layer::tar::corrupt;
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
 use super::confined::{Confined, FOLDER, is_folder, remove, stat};
 use super::stack::{Stack, is_whiteout, relative};
-use super::tar::corrupt;
-use super::{Ownership, Piece, READ, TarReader, UnpackOptions, UnpackStats, Whiteouts};
+use super::{Ownership, READ, UnpackOptions, UnpackStats, Whiteouts};
 
 pub(super) struct Unpacker<'a> {
     into: Confined,

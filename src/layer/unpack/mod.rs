@@ -6,9 +6,7 @@
 mod confined;
 mod entries;
 mod read_ahead;
-mod sparse;
 mod stack;
-mod tar;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,10 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::layer::TarReader;
 
 pub(crate) use confined::{is_folder, remove};
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
-pub use tar::{Piece, TarReader};
 
 /// How owners are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
