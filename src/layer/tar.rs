@@ -319,10 +319,14 @@ impl<R: Read> Read for TarReader<R> {
 }
 
 fn device(header: &Header, kind: EntryType) -> Result<Kind> {
-    let field = |number: std::io::Result<Option<u32>>| {
-        number.map(Option::unwrap_or_default).map_err(|_| corrupt("a device number is damaged"))
+    let fields = match (header.as_gnu(), header.as_ustar()) {
+        (Some(gnu), _) => (&gnu.dev_major, &gnu.dev_minor),
+        (None, Some(ustar)) => (&ustar.dev_major, &ustar.dev_minor),
+        (None, None) => return Err(corrupt("a device in a tar without device numbers")),
     };
-    let (major, minor) = (field(header.device_major())?, field(header.device_minor())?);
+    let part =
+        |field: &[u8]| u32::try_from(unsigned(field, "device number")?).map_err(|_| corrupt("a device number is too large"));
+    let (major, minor) = (part(fields.0)?, part(fields.1)?);
     Ok(if kind == EntryType::Char { Kind::CharDevice { major, minor } } else { Kind::BlockDevice { major, minor } })
 }
 
