@@ -6,8 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 use mpimg::layer::LayerPath;
+use mpimg::layer::unpack::Limits;
 use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationMode, Mount, Rung, SecretBytes, User};
 
+use tar::EntryType;
+
+use super::layers::{Tar, header};
 use super::rootfs::{Fixture, is_root, lines};
 
 /// Starts the ignored test `name` of this program again, by way of `script`, whose `"$@"` is the command.
@@ -57,6 +61,18 @@ fn inside_user_namespace() {
     assert_eq!(fixture.isolation.rung(), Rung::UserNamespace, "{:?}", fixture.isolation.report());
     assert_eq!(fixture.isolation.report().attempts[0].failure.as_ref().unwrap().errno, Some(1));
     assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 5000 1\n 1 200000 65536\n");
+    let mut null = header(EntryType::Char, "null", "", 0);
+    null.set_device_major(1).unwrap();
+    null.set_device_minor(3).unwrap();
+    null.set_uid(0);
+    null.set_gid(0);
+    null.set_cksum();
+    let devices = Tar::default().raw(&null, b"").owned(EntryType::Fifo, "fifo", "", 0o600, 1, b"");
+    let folder = fixture.state.path().join("devices");
+    let stats = fixture.isolation.unpack(&mut devices.bytes().as_slice(), &folder, &[], &Limits::default()).unwrap();
+    assert_eq!((stats.entries, stats.skipped_devices), (2, 1));
+    let error = fixture.isolation.unpack(&mut &b"no tar"[..], &folder, &[], &Limits::default()).unwrap_err();
+    assert_eq!(error.kind(), mpimg::ErrorKind::Corrupt);
     commands_do_what_they_do_in_docker(&mut fixture);
 }
 
