@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::filesystem::Filesystem;
 use super::place::{Content, Item, Stream, Target, target};
+use super::filesystem::Filesystem;
 use super::session::Session;
 use crate::context::{Patterns, SecretGuard, Source};
 use crate::dockerfile::{Chmod, InlineFile};
@@ -122,7 +122,12 @@ fn expand<'t>(tree: &'t Tree, folder: &LayerPath, rest: &[&str], found: &mut Vec
 
 /// Everything at and below a node of another stage, as items below `base`, without their content: that is fetched for all
 /// at once.
-pub(super) fn from_stage(node: &Node, target: &Target, rules: &Rules<'_>, collected: &mut Collected) -> Result<()> {
+pub(super) fn from_stage(
+    node: &Node,
+    target: &Target,
+    rules: &Rules<'_>,
+    collected: &mut Collected,
+) -> Result<()> {
     if node.is_dir() {
         if let Some(item) = rules.new_folder(target) {
             collected.push(item.entry, None);

@@ -45,17 +45,16 @@ impl Stage {
 
     /// A stage on an earlier stage.
     pub(super) fn on_stage(plan: &Plan, planned: &PlannedStage, base: &Stage) -> Self {
-        Self { scope: base.scope.child(), own_cmd: false, target: planned.index == plan.target, ..base.clone() }
+        Self {
+            scope: base.scope.child(),
+            own_cmd: false,
+            target: planned.index == plan.target,
+            ..base.clone()
+        }
     }
 
     /// Does one step. An error names the instruction and its place in the Dockerfile.
-    pub(super) fn step(
-        &mut self,
-        session: &Session<'_>,
-        stages: &Stages<'_>,
-        step: &Located<Instruction>,
-        name: &str,
-    ) -> Result<()> {
+    pub(super) fn step(&mut self, session: &Session<'_>, stages: &Stages<'_>, step: &Located<Instruction>, name: &str) -> Result<()> {
         session.check_running()?;
         let task = session.progress.task(crate::progress::TaskKind::Step, name, None);
         let place = |error: crate::Error| {
@@ -80,11 +79,7 @@ impl Stage {
                 ..History::default()
             });
         }
-        if cached {
-            task.cached()
-        } else {
-            task.done()
-        }
+        if cached { task.cached() } else { task.done() }
         Ok(())
     }
 

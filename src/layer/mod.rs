@@ -19,8 +19,8 @@ pub mod unpack;
 mod writer;
 
 pub use codec::Codec;
-pub(crate) use decompress::GzipReader;
 pub use decompress::{Wrapping, decompress, unwrap_tar};
+pub(crate) use decompress::GzipReader;
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub use pack::pack_tar;
