@@ -36,6 +36,10 @@ impl Stage {
             working_dir: config.config.working_dir.clone(),
             shell: config.config.shell.clone().unwrap_or_default(),
         };
+        if base.is_none() {
+            // BuildKit's own (dockerfile2llb, `emptyImage`).
+            config.config.working_dir = "/".into();
+        }
         // They were steps of this stage: a child of this image does not see them again.
         config.config.on_build.clear();
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();

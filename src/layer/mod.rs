@@ -12,6 +12,7 @@ mod pack;
 mod path;
 mod pipeline;
 mod read;
+mod sparse;
 mod tar;
 mod tree;
 #[cfg(target_os = "linux")]
@@ -26,6 +27,6 @@ pub use index::LayerIndex;
 pub use pack::pack_tar;
 pub use path::LayerPath;
 pub use read::{index_layer, read_entries};
-pub use tar::{RawEntry, TarReader};
+pub use tar::{Piece, TarReader};
 pub use tree::{Node, Origin, Resolved, Tree};
 pub use writer::{FinishedLayer, LayerWriter};

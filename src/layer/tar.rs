@@ -1,270 +1,547 @@
-//! A reader of tar streams: ustar, pax (POSIX.1-2001) and GNU's long names and sparse files.
+//! Reads a layer's tar entry by entry, as Go's archive/tar does, because that is what every engine reads layers with.
 //!
-//! Refuses damaged headers, sizes beyond the limits, and streams that break off. The `tar` crate reads the fields of a
-//! header; the records are read here, because the crate ends a pax record at its first newline, and a file capability
-//! (`security.capability`) may well contain one.
+//! The header's fields come from the `tar` crate; framing and PAX records are read here: that crate splits PAX records at newlines, which
+//! breaks binary values such as `security.capability`, knows no PAX sparse files, and reads long names of any length into memory.
+//!
+//! Refuses what two readers could read differently: a damaged checksum, two long names for one entry, sizes that disagree,
+//! an extension header larger than [`MAX_EXTENSION`].
 
-use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{ErrorKind as IoErrorKind, Read};
 
-use ::tar::{self, EntryType, Header};
+use ::tar::{EntryType, Header};
 
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result};
+use super::sparse::{self, Segment};
+use super::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
 const BLOCK: usize = 512;
-/// A pax header or long name beyond this is an attack.
-const MOST_EXTENSION: u64 = 8 << 20;
 
-/// Reads the entries of a tar, one after the other.
+/// The largest long name or PAX header, in bytes. Go's limit is the same.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// The entries of an uncompressed tar.
+#[derive(Debug)]
 pub struct TarReader<R> {
-    inner: R,
-    /// Content and padding of the current entry that nobody has read.
-    rest: u64,
+    input: R,
+    /// Bytes of the current entry that are still in the tar, padding included.
+    pending: u64,
+    /// How many of them are padding.
     padding: u64,
-    holes: Option<Holes>,
+    content: Content,
+    /// Bytes of a hole that `read` has yet to give.
+    hole: u64,
+    ended: bool,
 }
 
-/// The header of an entry with everything that extends it.
-pub struct RawEntry {
-    /// The fields of the header.
-    pub header: Header,
-    /// The name, as long as it is.
-    pub path: Vec<u8>,
-    /// The link's target, as long as it is.
-    pub link: Vec<u8>,
-    /// Bytes of content, holes included.
-    pub size: u64,
-    /// The records of its pax header.
-    pub pax: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-/// Where the data of a sparse file is; between it are zeros.
-struct Holes {
-    /// Offset and length, in order.
-    data: std::collections::VecDeque<(u64, u64)>,
-    position: u64,
+/// How the content of the current entry lies in the tar.
+#[derive(Debug, Default)]
+struct Content {
+    /// Stretches of bytes at their offsets; what lies between is zero.
+    segments: std::collections::VecDeque<Segment>,
+    /// Position in the file.
+    at: u64,
+    /// Size of the file.
     size: u64,
+    holes: bool,
 }
 
-fn damaged(why: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("the tar is damaged: {why}"))
+/// A stretch of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// This many bytes were put into the buffer.
+    Data(usize),
+    /// This many bytes are zero and were not.
+    Hole(u64),
+    /// No more.
+    End,
+}
+
+/// PAX records and long names that precede an entry.
+#[derive(Default)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    pax: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl Extensions {
+    /// The last record of a key counts (pax(1), "Keyword precedence").
+    fn record(&self, key: &[u8]) -> Option<&[u8]> {
+        let records = self.pax.as_deref().unwrap_or_default();
+        records.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_slice())
+    }
+
+    fn number(&self, key: &[u8]) -> Result<Option<u64>> {
+        let parse = |value: &[u8]| std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        match self.record(key).filter(|value| !value.is_empty()) {
+            Some(value) => parse(value).map(Some).ok_or_else(|| corrupt(format!("PAX record `{}` is no number", lossy(key)))),
+            None => Ok(None),
+        }
+    }
 }
 
 impl<R: Read> TarReader<R> {
-    /// Reads a tar from `inner`.
-    pub fn new(inner: R) -> Self {
-        Self { inner, rest: 0, padding: 0, holes: None }
+    /// Reads `input` from its start.
+    pub fn new(input: R) -> Self {
+        Self { input, pending: 0, padding: 0, content: Content::default(), hole: 0, ended: false }
     }
 
-    /// The next entry; its content is then read through this reader. `None` at the end of the tar.
-    pub fn next_entry(&mut self) -> Result<Option<RawEntry>> {
-        let mut path = None;
-        let mut link = None;
-        let mut pax = BTreeMap::new();
+    /// The next entry; `None` at the end, when `input` has been read to its end. Content of the entry before that was not read is skipped.
+    ///
+    /// AUFS's own files (`.wh..wh.plnk` and the like) are left out, as engines do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] for what is no tar, or no layer; [`ErrorKind::Io`] from `input`.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        let mut extensions = Extensions::default();
         loop {
-            self.skip(self.rest.saturating_add(self.padding))?;
-            self.holes = None;
-            let Some(header) = self.read_header()? else { return Ok(None) };
-            let size = header.entry_size().map_err(|_| damaged("an entry without a size"))?;
-            self.expect(size);
-            match header.entry_type() {
-                EntryType::XHeader => pax = parse_pax(&self.read_extension()?)?,
-                EntryType::GNULongName => path = Some(self.read_name()?),
-                EntryType::GNULongLink => link = Some(self.read_name()?),
-                // Comments, and defaults that no layer relies on: docker and containerd pass over them, too.
-                EntryType::XGlobalHeader => {}
-                _ => return self.finish_entry(header, path, link, pax).map(Some),
+            if !self.skip_entry()? {
+                return self.end();
+            }
+            self.content = Content::default();
+            self.hole = 0;
+            let Some(header) = self.header()? else { return Ok(None) };
+            let kind = header.entry_type();
+            match kind {
+                EntryType::GNULongName => set_once(&mut extensions.path, self.long_name(&header)?)?,
+                EntryType::GNULongLink => set_once(&mut extensions.link, self.long_name(&header)?)?,
+                EntryType::XHeader => {
+                    let records = parse_pax(&self.extension(&header)?)?;
+                    if extensions.pax.replace(records).is_some() {
+                        return Err(corrupt("two PAX headers for one entry"));
+                    }
+                }
+                EntryType::XGlobalHeader => drop(self.extension(&header)?),
+                _ => {
+                    if let Some(entry) = self.entry(&header, &extensions)? {
+                        return Ok(Some(entry));
+                    }
+                    extensions = Extensions::default();
+                }
             }
         }
     }
 
-    fn finish_entry(
-        &mut self,
-        header: Header,
-        path: Option<Vec<u8>>,
-        link: Option<Vec<u8>>,
-        mut pax: BTreeMap<Vec<u8>, Vec<u8>>,
-    ) -> Result<RawEntry> {
-        if pax.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
-            return Err(Error::new(ErrorKind::Unsupported, "sparse files in pax format cannot be read")
-                .with_hint("write the archive without `--sparse`, or with `tar --format=gnu`"));
+    /// Reads on in the content of the current entry: data into `buffer`, or how long a hole is.
+    pub fn read_piece(&mut self, buffer: &mut [u8]) -> Result<Piece> {
+        let content = &mut self.content;
+        if content.at >= content.size {
+            return Ok(Piece::End);
         }
-        let path = pax.remove(&b"path"[..]).or(path).unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = pax.remove(&b"linkpath"[..]).or(link);
-        let link = link.unwrap_or_else(|| header.link_name_bytes().map_or_else(Vec::new, |link| link.into_owned()));
-        if let Some(size) = pax.get(&b"size"[..]) {
-            let size = std::str::from_utf8(size).ok().and_then(|text| text.parse().ok());
-            self.expect(size.ok_or_else(|| damaged("a pax size that is no number"))?);
+        let next = content.segments.front().map_or(content.size, |segment| segment.offset);
+        if content.at < next {
+            let hole = next - content.at;
+            content.at = next;
+            return Ok(Piece::Hole(hole));
         }
-        let mut size = self.rest;
-        if header.entry_type().is_gnu_sparse() {
-            size = self.read_holes(&header)?;
+        let Some(segment) = content.segments.front_mut() else { return Ok(Piece::End) };
+        let wanted = usize::try_from(segment.length).unwrap_or(usize::MAX).min(buffer.len());
+        let read = read_some(&mut self.input, &mut buffer[..wanted])?;
+        segment.offset += read as u64;
+        segment.length -= read as u64;
+        content.at += read as u64;
+        self.pending -= read as u64;
+        if segment.length == 0 {
+            content.segments.pop_front();
         }
-        // Links and folders have no content, whatever their header says (GNU tar gives a hard link its file's size).
-        if !(header.entry_type().is_file() || header.entry_type().is_contiguous() || header.entry_type().is_gnu_sparse()) {
-            if header.entry_type().is_hard_link() || header.entry_type().is_symlink() || header.entry_type().is_dir() {
-                self.expect(0);
-            }
-            size = 0;
-        }
-        Ok(RawEntry { header, path, link, size, pax })
+        Ok(Piece::Data(read))
     }
 
-    fn expect(&mut self, size: u64) {
-        self.rest = size;
-        self.padding = size.wrapping_neg() % BLOCK as u64;
+    /// Whether the content of the current entry is stored with holes.
+    pub fn is_sparse(&self) -> bool {
+        self.content.holes
     }
 
-    fn read_header(&mut self) -> Result<Option<Header>> {
-        let mut header = Header::new_old();
-        match read_full(&mut self.inner, header.as_mut_bytes())? {
-            0 => return Ok(None),
-            BLOCK => {}
-            _ => return Err(damaged("it ends in the middle of a header")),
-        }
-        if header.as_bytes().iter().all(|byte| *byte == 0) {
+    fn header(&mut self) -> Result<Option<Header>> {
+        if self.ended {
             return Ok(None);
         }
+        let mut header = Header::new_old();
+        if !self.block(header.as_mut_bytes())? {
+            return self.end();
+        }
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            let mut second = [0; BLOCK];
+            if self.block(&mut second)? && second.iter().any(|byte| *byte != 0) {
+                return Err(corrupt("one block of zeros in the middle of the tar"));
+            }
+            return self.end();
+        }
         let bytes = header.as_bytes();
-        let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
+        let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
         if header.cksum().ok() != Some(sum) {
-            return Err(damaged("the checksum of a header does not match"));
+            return Err(corrupt("the checksum of an entry is wrong"));
         }
         Ok(Some(header))
     }
 
-    fn read_extension(&mut self) -> Result<Vec<u8>> {
-        if self.rest > MOST_EXTENSION {
-            return Err(damaged("an extended header of more than 8 MiB"));
-        }
-        let mut bytes = Vec::new();
-        self.read_to_end(&mut bytes).context(ErrorKind::Corrupt, || "the tar is damaged".into())?;
-        Ok(bytes)
+    // What follows the end mark is read as well: whoever checks the digest of the tar needs every byte.
+    fn end<T>(&mut self) -> Result<Option<T>> {
+        self.ended = true;
+        std::io::copy(&mut self.input, &mut std::io::sink()).map_err(read_error)?;
+        Ok(None)
     }
 
-    fn read_name(&mut self) -> Result<Vec<u8>> {
-        let mut name = self.read_extension()?;
+    fn entry(&mut self, header: &Header, extensions: &Extensions) -> Result<Option<Entry>> {
+        let kind = header.entry_type();
+        let mut size = match extensions.number(b"size")? {
+            Some(size) => size,
+            None => unsigned(&header.as_old().size, "size")?,
+        };
+        let header_only = matches!(
+            kind,
+            EntryType::Link | EntryType::Symlink | EntryType::Char | EntryType::Block | EntryType::Directory | EntryType::Fifo
+        );
+        if header_only {
+            size = 0;
+        }
+        self.pending = padded(size)?;
+        self.padding = self.pending - size;
+        self.content = self.content_of(header, extensions, size)?;
+        let header_path = header.path_bytes();
+        let raw = extensions.record(b"GNU.sparse.name").or(extensions.path.as_deref()).or(extensions.record(b"path"));
+        let raw = raw.unwrap_or(&header_path);
+        let path = LayerPath::parse(raw)?;
+        let metadata = metadata(header, extensions).map_err(|error| error.wrap(format!("entry `{path}` is damaged")))?;
+        let link = || {
+            let field = header.link_name_bytes().map(|name| name.into_owned());
+            extensions.link.clone().or_else(|| extensions.record(b"linkpath").map(<[u8]>::to_vec)).or(field).unwrap_or_default()
+        };
+        let file = Kind::File { size: self.content.size };
+        let kind = match kind {
+            // Old tars mark folders by their name only.
+            EntryType::Regular if raw.ends_with(b"/") => Kind::Directory,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => file,
+            EntryType::Directory => Kind::Directory,
+            EntryType::Symlink => Kind::Symlink { target: link() },
+            EntryType::Link => Kind::Hardlink { target: LayerPath::parse(link())? },
+            EntryType::Char | EntryType::Block => device(header, kind)?,
+            EntryType::Fifo => Kind::Fifo,
+            other => return Err(corrupt(format!("entry `{path}` has the unknown type {:?}", char::from(other.as_byte())))),
+        };
+        whiteout(Entry { path, kind, metadata })
+    }
+
+    fn content_of(&mut self, header: &Header, extensions: &Extensions, stored: u64) -> Result<Content> {
+        let map = if header.entry_type() == EntryType::GNUSparse {
+            Some(sparse::old_gnu(header, || {
+                let mut block = [0; BLOCK];
+                self.block(&mut block)?.then_some(block).ok_or_else(truncated)
+            })?)
+        } else if extensions.record(b"GNU.sparse.major") == Some(b"1") {
+            let real = extensions.number(b"GNU.sparse.realsize")?.or(extensions.number(b"GNU.sparse.size")?).unwrap_or(0);
+            let map = sparse::pax_1_0(real, || {
+                let mut block = [0; BLOCK];
+                self.pending = self.pending.checked_sub(BLOCK as u64).ok_or_else(truncated)?;
+                self.block(&mut block)?.then_some(block).ok_or_else(truncated)
+            })?;
+            Some(map)
+        } else if let Some(map) = extensions.record(b"GNU.sparse.map") {
+            let real = extensions.number(b"GNU.sparse.size")?.unwrap_or(0);
+            Some(sparse::pax_0_1(real, map)?)
+        } else if extensions.record(b"GNU.sparse.numblocks").is_some() {
+            let real = extensions.number(b"GNU.sparse.size")?.unwrap_or(0);
+            Some(sparse::pax_0_0(real, extensions.pax.as_deref().unwrap_or_default())?)
+        } else {
+            None
+        };
+        let Some(map) = map else {
+            let whole = (stored > 0).then_some(Segment { offset: 0, length: stored });
+            return Ok(Content { segments: whole.into_iter().collect(), at: 0, size: stored, holes: false });
+        };
+        let listed: u64 = map.segments.iter().map(|segment| segment.length).sum();
+        if padded(listed)? != self.pending {
+            return Err(corrupt("the map of a sparse file does not match its size"));
+        }
+        Ok(Content { segments: map.segments.into(), at: 0, size: map.size, holes: true })
+    }
+
+    fn long_name(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let mut name = self.extension(header)?;
         name.truncate(name.iter().position(|byte| *byte == 0).unwrap_or(name.len()));
         Ok(name)
     }
 
-    /// GNU's old sparse format: a list of data in the header, continued in blocks after it (GNU tar manual, "Sparse Formats").
-    fn read_holes(&mut self, header: &Header) -> Result<u64> {
-        let gnu = header.as_gnu().ok_or_else(|| damaged("a sparse file without a list of its data"))?;
-        let wrong = |_| damaged("a sparse file with a damaged list of its data");
-        let size = gnu.real_size().map_err(wrong)?;
-        let mut data = std::collections::VecDeque::new();
-        let mut end = 0;
-        let mut add = |part: &tar::GnuSparseHeader| {
-            if part.is_empty() {
-                return Ok(());
-            }
-            let (offset, length) = (part.offset().map_err(wrong)?, part.length().map_err(wrong)?);
-            let fits = offset >= end && offset.checked_add(length).is_some_and(|end| end <= size);
-            if !fits {
-                return Err(damaged("the data of a sparse file overlap"));
-            }
-            end = offset + length;
-            data.push_back((offset, length));
-            Ok(())
-        };
-        gnu.sparse.iter().try_for_each(&mut add)?;
-        let mut more = gnu.is_extended();
-        while more {
-            let mut extension = tar::GnuExtSparseHeader::new();
-            if read_full(&mut self.inner, extension.as_mut_bytes())? != BLOCK {
-                return Err(damaged("it ends in a sparse file's list of data"));
-            }
-            extension.sparse().iter().try_for_each(&mut add)?;
-            more = extension.is_extended();
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let size = unsigned(&header.as_old().size, "size")?;
+        if size > MAX_EXTENSION {
+            return Err(corrupt(format!("an extension header of {size} bytes")));
         }
-        if data.iter().map(|(_, length)| length).sum::<u64>() != self.rest {
-            return Err(damaged("a sparse file has more or less data than its list says"));
-        }
-        self.holes = Some(Holes { data, position: 0, size });
-        Ok(size)
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        self.input.read_exact(&mut bytes).map_err(read_error)?;
+        self.pending = padded(size)? - size;
+        self.padding = self.pending;
+        Ok(bytes)
     }
 
-    fn skip(&mut self, length: u64) -> Result<()> {
-        let skipped = io::copy(&mut (&mut self.inner).take(length), &mut io::sink())
-            .context(ErrorKind::Corrupt, || "the tar cannot be read".into())?;
-        self.rest = 0;
-        self.padding = 0;
-        if skipped < length { Err(damaged("it ends in the middle of a file")) } else { Ok(()) }
+    /// Reads a block; false at the end of the input.
+    fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.input.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(truncated()),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+                Err(error) => return Err(read_error(error)),
+            }
+        }
+        Ok(true)
     }
 
-    /// Reads what follows the end of the tar: it belongs to the digest, too.
-    pub fn read_trailer(mut self) -> Result<()> {
-        io::copy(&mut self.inner, &mut io::sink()).context(ErrorKind::Corrupt, || "the tar cannot be read".into())?;
-        Ok(())
-    }
-
-    fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = buffer.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
-        if want == 0 {
-            return Ok(0);
+    /// Passes over what is left of the current entry; false where the tar ends inside its padding. Go's archive/tar, and so
+    /// docker, takes that as the end of the tar, and umoci's layers end so.
+    fn skip_entry(&mut self) -> Result<bool> {
+        let (pending, padding) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.padding));
+        if pending == 0 {
+            return Ok(true);
         }
-        let read = self.inner.read(&mut buffer[..want])?;
-        if read == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends in the middle of a file"));
-        }
-        self.rest -= read as u64;
-        Ok(read)
+        let skipped = std::io::copy(&mut (&mut self.input).take(pending), &mut std::io::sink()).map_err(read_error)?;
+        if skipped + padding < pending { Err(truncated()) } else { Ok(skipped == pending) }
     }
 }
 
-/// The content of the current entry.
+/// The content of the current entry, holes as zeros.
 impl<R: Read> Read for TarReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(holes) = &mut self.holes else { return self.read_data(buffer) };
-        while holes.data.front().is_some_and(|(offset, length)| holes.position >= offset + length) {
-            holes.data.pop_front();
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.hole == 0 {
+            match self.read_piece(buffer).map_err(std::io::Error::other)? {
+                Piece::Data(read) => return Ok(read),
+                Piece::Hole(length) => self.hole = length,
+                Piece::End => return Ok(0),
+            }
         }
-        let (zeros, data) = match holes.data.front() {
-            Some((offset, length)) if *offset <= holes.position => (0, offset + length - holes.position),
-            Some((offset, _)) => (offset - holes.position, 0),
-            None => (holes.size - holes.position, 0),
-        };
-        let most = |length: u64, buffer: &[u8]| buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-        let read = if data > 0 {
-            let want = most(data, buffer);
-            self.read_data(&mut buffer[..want])?
-        } else {
-            let length = most(zeros, buffer);
-            buffer[..length].fill(0);
-            length
-        };
-        if let Some(holes) = &mut self.holes {
-            holes.position += read as u64;
-        }
-        Ok(read)
+        let zeros = usize::try_from(self.hole).unwrap_or(usize::MAX).min(buffer.len());
+        buffer[..zeros].fill(0);
+        self.hole -= zeros as u64;
+        Ok(zeros)
     }
 }
 
-fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::new(ErrorKind::Corrupt, "the tar cannot be read").with_source(error)),
-        }
-    }
-    Ok(filled)
+fn device(header: &Header, kind: EntryType) -> Result<Kind> {
+    let fields = match (header.as_gnu(), header.as_ustar()) {
+        (Some(gnu), _) => (&gnu.dev_major, &gnu.dev_minor),
+        (None, Some(ustar)) => (&ustar.dev_major, &ustar.dev_minor),
+        (None, None) => return Err(corrupt("a device in a tar without device numbers")),
+    };
+    let part =
+        |field: &[u8]| u32::try_from(unsigned(field, "device number")?).map_err(|_| corrupt("a device number is too large"));
+    let (major, minor) = (part(fields.0)?, part(fields.1)?);
+    Ok(if kind == EntryType::Char { Kind::CharDevice { major, minor } } else { Kind::BlockDevice { major, minor } })
 }
 
-/// Records are `LENGTH KEY=VALUE\n`, LENGTH counting itself (POSIX.1-2001, pax, "Extended Header").
-fn parse_pax(mut bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let wrong = || damaged("a pax header with a damaged record");
-    let mut records = BTreeMap::new();
-    while !bytes.is_empty() {
-        let space = bytes.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
+/// Turns the names of image specification, layer.md ("Whiteouts") into kinds; `None` for AUFS's own files.
+fn whiteout(mut entry: Entry) -> Result<Option<Entry>> {
+    let reserved = entry.path.components().position(|name| name.starts_with(b".wh."));
+    let Some(index) = reserved else { return Ok(Some(entry)) };
+    let last = entry.path.components().count() - 1;
+    let name = entry.path.name().unwrap_or_default().to_vec();
+    let folder = entry.path.parent().unwrap_or_default();
+    if name == b".wh..wh..opq" && index == last {
+        entry.kind = Kind::OpaqueWhiteout;
+        entry.path = folder;
+    } else if entry.path.components().nth(index).is_some_and(|name| name.starts_with(b".wh..wh.")) {
+        return Ok(None);
+    } else if index == last && !matches!(&name[4..], b"" | b"." | b"..") {
+        entry.kind = Kind::Whiteout;
+        entry.path = folder.child(&name[4..])?;
+    } else {
+        return Err(corrupt(format!("`{}` is no whiteout", entry.path)));
+    }
+    Ok(Some(entry))
+}
+
+fn metadata(header: &Header, extensions: &Extensions) -> Result<Metadata> {
+    let old = header.as_old();
+    let id = |key: &[u8], field: &[u8], what| -> Result<u32> {
+        let value = match extensions.number(key)? {
+            Some(value) => value,
+            None => unsigned(field, what)?,
+        };
+        u32::try_from(value).ok().filter(|id| *id != u32::MAX).ok_or_else(|| corrupt(format!("{value} is no {what}")))
+    };
+    let mtime = match extensions.record(b"mtime").filter(|value| !value.is_empty()) {
+        Some(value) => pax_seconds(value)?,
+        None => number(&old.mtime, "mtime")?,
+    };
+    let mode = (number(&old.mode, "mode")? & 0o7777) as u32;
+    let uid = id(b"uid", &old.uid, "uid")?;
+    let gid = id(b"gid", &old.gid, "gid")?;
+    let mut xattrs = Xattrs::new();
+    for (key, value) in extensions.pax.as_deref().unwrap_or_default() {
+        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+            xattrs.insert(name.to_vec(), value.clone());
+        }
+    }
+    Ok(Metadata { mode, uid, gid, mtime, xattrs })
+}
+
+/// Whole seconds of a PAX time, rounded down: `-1.5` is -2.
+fn pax_seconds(value: &[u8]) -> Result<i64> {
+    let wrong = || corrupt(format!("PAX time `{}`", lossy(value)));
+    let text = std::str::from_utf8(value).map_err(|_| wrong())?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().map_err(|_| wrong())?;
+    let down = whole.starts_with('-') && fraction.bytes().any(|digit| digit != b'0');
+    Ok(seconds - i64::from(down))
+}
+
+fn parse_pax(mut bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let wrong = || corrupt("a PAX record is damaged");
+    let mut records = Vec::new();
+    while !bytes.is_empty() && bytes[0] != 0 {
+        let space = bytes.iter().take(20).position(|byte| *byte == b' ').ok_or_else(wrong)?;
         let length: usize = std::str::from_utf8(&bytes[..space]).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
         let record = bytes.get(space + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
-        records.insert(record[..equals].to_vec(), record[equals + 1..].to_vec());
+        records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
         bytes = &bytes[length..];
     }
     Ok(records)
+}
+
+/// A numeric field: octal digits, or GNU's base 256 with sign. An empty one is 0.
+pub(super) fn number(field: &[u8], what: &str) -> Result<i64> {
+    let wrong = || corrupt(format!("the {what} of an entry is damaged"));
+    if field[0] & 0x80 != 0 {
+        let negative = field[0] & 0x40 != 0;
+        let first = i128::from(field[0] & 0x3f) - if negative { 0x40 } else { 0 };
+        let value = field[1..].iter().try_fold(first, |value, byte| value.checked_mul(256)?.checked_add(i128::from(*byte)));
+        return value.and_then(|value| i64::try_from(value).ok()).ok_or_else(wrong);
+    }
+    let text = field.trim_ascii_start();
+    let text = &text[..text.iter().position(|byte| matches!(byte, 0 | b' ')).unwrap_or(text.len())];
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|text| i64::from_str_radix(text, 8).ok()).ok_or_else(wrong)
+}
+
+pub(super) fn unsigned(field: &[u8], what: &str) -> Result<u64> {
+    u64::try_from(number(field, what)?).map_err(|_| corrupt(format!("the {what} of an entry is negative")))
+}
+
+fn padded(size: u64) -> Result<u64> {
+    size.checked_next_multiple_of(BLOCK as u64)
+        .filter(|size| *size <= i64::MAX as u64)
+        .ok_or_else(|| corrupt("a size that no file can have"))
+}
+
+fn set_once(slot: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(corrupt("two long names for one entry")),
+    }
+}
+
+fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Ok(0) => return Err(truncated()),
+            Ok(read) => return Ok(read),
+            Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+            Err(error) => return Err(read_error(error)),
+        }
+    }
+}
+
+fn read_error(error: std::io::Error) -> Error {
+    // A verifying reader under this one already says what is wrong.
+    if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+        if let Some(Ok(inner)) = error.into_inner().map(|inner| inner.downcast::<Error>()) {
+            return *inner;
+        }
+        return truncated();
+    }
+    match error.kind() {
+        IoErrorKind::UnexpectedEof => truncated(),
+        IoErrorKind::InvalidData | IoErrorKind::InvalidInput => corrupt("the layer is damaged").with_source(error),
+        _ => Error::new(ErrorKind::Io, "cannot read the layer").with_source(error),
+    }
+}
+
+fn truncated() -> Error {
+    corrupt("the tar ends in the middle of an entry")
+}
+
+pub(super) fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+fn lossy(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn drain(bytes: &[u8]) -> Result<usize> {
+        let mut tar = TarReader::new(bytes);
+        let (mut entries, mut buffer) = (0, [0; 4096]);
+        while tar.next_entry()?.is_some() {
+            entries += 1;
+            while tar.read_piece(&mut buffer)? != Piece::End {}
+        }
+        Ok(entries)
+    }
+
+    #[test]
+    fn numbers_are_octal_or_base_256_with_a_sign() {
+        for (field, value) in [
+            (&b"0000644\0"[..], 0o644),
+            (b"  644 \0\0", 0o644),
+            (b"\0\0\0\0\0\0\0\0", 0),
+            (b"\x80\0\0\0\0\0\x01\x00", 256),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xfe", -2),
+        ] {
+            assert_eq!(number(field, "field").unwrap(), value, "{field:?}");
+        }
+        for field in [&b"00008\0"[..], b"-1\0", b"x", b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+            assert!(number(field, "field").is_err(), "{field:?}");
+        }
+        assert!(unsigned(b"\xff\xff\xff\xff\xff\xff\xff\xfe", "field").is_err());
+    }
+
+    #[test]
+    fn times_are_rounded_down() {
+        for (text, seconds) in [("0", 0), ("1.999999999", 1), ("-1", -1), ("-1.5", -2), ("-1.000", -1), ("-0.5", -1)] {
+            assert_eq!(pax_seconds(text.as_bytes()).unwrap(), seconds, "{text}");
+        }
+        assert!(pax_seconds(b"soon").is_err());
+    }
+
+    #[test]
+    fn pax_values_may_hold_anything() {
+        let records = parse_pax(b"13 a=x\ny\n=z\n\n6 b=1\n").unwrap();
+        assert_eq!(records, [(b"a".to_vec(), b"x\ny\n=z\n".to_vec()), (b"b".to_vec(), b"1".to_vec())]);
+        for wrong in [&b"6 a=1"[..], b"99 a=1\n", b"6 a-1\n", b"a=1\n", b"2\n"] {
+            assert!(parse_pax(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            kind in prop::sample::select(b"0123456LKSxg".to_vec()),
+            name in prop::collection::vec(any::<u8>(), 0..100),
+            changes in prop::collection::vec((0usize..512, any::<u8>()), 0..6),
+            body in prop::collection::vec(any::<u8>(), 0..1500),
+        ) {
+            let mut header = Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(&name);
+            header.set_entry_type(EntryType::new(kind));
+            header.set_size(body.len() as u64);
+            for (at, byte) in changes {
+                header.as_mut_bytes()[at] = byte;
+            }
+            header.set_cksum();
+            let _ = drain(&[header.as_bytes(), body.as_slice()].concat());
+        }
+    }
 }

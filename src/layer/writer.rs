@@ -361,6 +361,15 @@ mod tests {
     }
 
     #[test]
+    fn a_tar_may_end_without_padding_and_end_marks_but_not_inside_a_file() {
+        let file = entry("f", Kind::File { size: 700 });
+        let (bytes, _) = layer(std::slice::from_ref(&file));
+        assert_eq!(read(&bytes[..512 + 700]), [file]);
+        assert!(read_entries(&bytes[..512 + 699], |_, _| Ok(())).is_err());
+        assert!(read_entries(&bytes[..500], |_, _| Ok(())).is_err());
+    }
+
+    #[test]
     fn users_and_groups_are_kept_in_the_index() {
         let (_, finished) = layer(&[entry("etc/group", Kind::File { size: 2 }), entry("etc/hosts", Kind::File { size: 2 })]);
         let index = LayerIndex::from_bytes(finished.index.to_bytes().to_vec()).unwrap();

@@ -148,7 +148,7 @@ impl Reading {
                 self.skip = self.offset;
                 Ok(response)
             }
-            _ => Err(Fault::Lasting(endpoint.refused(response, &path).await)),
+            _ => Err(Fault::Lasting(endpoint.refused(response, &call).await)),
         }
     }
 

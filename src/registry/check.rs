@@ -70,6 +70,13 @@ impl AnonymousReport {
     pub fn pullable(&self) -> bool {
         !self.items.is_empty() && self.items.iter().all(|item| item.state == CheckState::Passed)
     }
+
+    fn fail(&mut self, name: &str, error: &Error, repository: &Repository) {
+        let hint = visibility_hint(repository, error.kind());
+        // The error's own hint would be to log in, which the product cannot.
+        self.items.push(CheckItem { hint: hint.clone(), ..CheckItem::failed(name, error) });
+        self.hint = self.hint.take().or(hint);
+    }
 }
 
 /// What a manifest or an index names.
@@ -95,8 +102,7 @@ impl Client {
             let names = match anybody.anonymous_manifest(self, repository, &digest, &mut report).await {
                 Ok(names) => names,
                 Err(error) => {
-                    report.items.push(CheckItem::failed(&format!("manifest {}", digest.short()), &error));
-                    report.hint = visibility_hint(repository, error.kind());
+                    report.fail(&format!("manifest {}", digest.short()), &error, repository);
                     continue;
                 }
             };
@@ -107,10 +113,7 @@ impl Client {
                 let name = format!("{kind} {}", blob.digest.short());
                 match anybody.anonymous_blob(repository, &blob).await {
                     Ok(()) => report.items.push(CheckItem::passed(&name, "anybody can pull it")),
-                    Err(error) => {
-                        report.items.push(CheckItem::failed(&name, &error));
-                        report.hint = report.hint.or_else(|| visibility_hint(repository, error.kind()));
-                    }
+                    Err(error) => report.fail(&name, &error, repository),
                 }
             }
         }
@@ -205,7 +208,7 @@ impl Client {
         match response.status().is_success() {
             true if route.endpoint.has_credential(&route.path).await => Ok("credentials are accepted".into()),
             true => Ok("as a stranger: no credentials are stored".into()),
-            false => Err(route.endpoint.refused(response, &route.path).await),
+            false => Err(route.endpoint.refused(response, ping).await),
         }
     }
 }

@@ -231,20 +231,20 @@ impl Endpoint {
     /// Sends as [`Self::send_patiently`] does; an error status is an error.
     pub(crate) async fn fetch(&self, call: &Call, task: Option<&Task>) -> Result<Response> {
         let response = self.send_patiently(call, task).await?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refused(response, &call.path).await) }
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response, call).await) }
     }
 
     /// The error that an answer with an error status is.
-    pub(crate) async fn refused(&self, response: Response, path: &str) -> Error {
+    pub(crate) async fn refused(&self, response: Response, call: &Call) -> Error {
         let status = response.status();
         let refusal = Refusal::parse(status, &self.transport.read_refusal(response).await);
-        self.refusal_error(refusal, path)
+        self.refusal_error(refusal, &call.path, call.scope.writes())
     }
 
-    /// The same of a refusal that was read already.
-    pub(crate) fn refusal_error(&self, refusal: Refusal, path: &str) -> Error {
+    /// The same of a refusal that was read already; `pushing`: of a request that was to write.
+    pub(crate) fn refusal_error(&self, refusal: Refusal, path: &str, pushing: bool) -> Error {
         match Repository::parse(&format!("{}/{path}", self.registry)) {
-            Ok(repository) => refusal.into_error(self.flavour, &repository),
+            Ok(repository) => refusal.into_error(self.flavour, &repository, pushing),
             Err(_) => Error::new(ErrorKind::Registry, refusal.to_string()),
         }
     }
@@ -294,7 +294,9 @@ impl Endpoint {
     }
 
     fn note_challenge(&self, response: &Response) {
-        let challenge = Challenge::of(response.headers()).filter(|_| response.status() == StatusCode::UNAUTHORIZED);
+        // A challenge from where a redirect led to would have us show the registry's credential to somebody else.
+        let ours = response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url());
+        let challenge = Challenge::of(response.headers()).filter(|_| ours);
         challenge.into_iter().for_each(|challenge| self.auth.challenged(challenge));
     }
 

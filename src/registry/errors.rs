@@ -80,14 +80,15 @@ impl Refusal {
     }
 
     /// This refusal as an error: its kind by its status, its hint from the table.
-    pub(crate) fn into_error(self, flavour: Flavour, repository: &Repository) -> Error {
+    pub(crate) fn into_error(self, flavour: Flavour, repository: &Repository, pushing: bool) -> Error {
         let kind = match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Auth,
             StatusCode::NOT_FOUND => ErrorKind::NotFound,
             _ => ErrorKind::Registry,
         };
         let error = Error::new(kind, self.to_string());
-        match hint(&self, flavour, repository) {
+        let hint = if pushing { push_hint(&self, flavour, repository) } else { pull_hint(&self, repository) };
+        match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
@@ -133,8 +134,24 @@ fn plain(text: &str) -> String {
     line.chars().take(SHOWN).collect()
 }
 
-/// The remedy for each mistake that registries are known to report.
-fn hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Option<String> {
+/// The remedy for what stands in the way of reading.
+fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
+    let registry = repository.registry();
+    Some(match refusal.status.as_u16() {
+        401 | 403 => format!(
+            "check the name `{}`; if the repository is private, log in with `mpimg login {registry}`",
+            repository.familiar()
+        ),
+        404 => "check the name, and the tag or digest".into(),
+        429 => TOO_OFTEN.into(),
+        _ => return None,
+    })
+}
+
+const TOO_OFTEN: &str = "the registry limits how often it may be asked: wait, or log in for a higher limit";
+
+/// The remedy for each mistake that registries are known to report on a push.
+fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Option<String> {
     let project = repository.path().split('/').next().unwrap_or_default();
     let registry = repository.registry();
     let path = repository.path();
@@ -181,7 +198,7 @@ fn hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Option<
             format!("create the repository `{path}` in the registry first: it does not make repositories by itself")
         }
         413 => "a proxy in front of the registry limits the size of a request: raise its body limit (nginx: `client_max_body_size 0`), or use a smaller `--chunk-size`".into(),
-        429 => "the registry limits how often it may be asked: wait, or log in for a higher limit".into(),
+        429 => TOO_OFTEN.into(),
         _ => return None,
     };
     Some(text)
@@ -198,7 +215,7 @@ mod tests {
 
     fn error(status: u16, flavour: Flavour, body: &str) -> Error {
         let repository = Repository::parse("harbor.example.com/mp/nsx").unwrap();
-        Refusal::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(flavour, &repository)
+        Refusal::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(flavour, &repository, true)
     }
 
     #[test]
@@ -267,6 +284,15 @@ mod tests {
             let error = error(status, flavour, &body);
             assert!(error.hint().unwrap_or_default().contains(expected), "{body}: {:?}", error.hint());
         }
+    }
+
+    #[test]
+    fn who_only_reads_is_not_told_to_create_anything() {
+        let repository = Repository::parse("user/nsx").unwrap();
+        let refusal = |status| Refusal::parse(StatusCode::from_u16(status).unwrap(), br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#);
+        let hint = |status| refusal(status).into_error(Flavour::DockerHub, &repository, false).hint().unwrap().to_owned();
+        assert_eq!(hint(404), "check the name, and the tag or digest");
+        assert_eq!(hint(401), "check the name `user/nsx`; if the repository is private, log in with `mpimg login docker.io`");
     }
 
     #[test]

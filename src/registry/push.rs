@@ -194,8 +194,8 @@ impl PushSession {
         let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
             None => (manifest, media_type),
             Some(refusal) => {
-                let as_error = || self.shared.route.endpoint.refusal_error(refusal.clone(), &self.shared.route.path);
-                if !refusal.is_about_media_type() {
+                let as_error = || self.shared.route.endpoint.refusal_error(refusal.clone(), &self.shared.route.path, true);
+                if media_type != MediaType::Manifest || !refusal.is_about_media_type() {
                     return Err(as_error());
                 }
                 let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(as_error()))?;
@@ -214,7 +214,7 @@ impl PushSession {
     async fn must_put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<()> {
         match self.put(target, manifest, media_type, task).await? {
             None => Ok(()),
-            Some(refusal) => Err(self.shared.route.endpoint.refusal_error(refusal, &self.shared.route.path)),
+            Some(refusal) => Err(self.shared.route.endpoint.refusal_error(refusal, &self.shared.route.path, true)),
         }
     }
 
@@ -302,7 +302,6 @@ impl Shared {
         session: Option<&SessionLock>,
         task: Task,
     ) -> Result<PushedBlob> {
-        let task = Arc::new(task);
         let growing = descriptor.is_none();
         let job = Job {
             route: &self.route,
@@ -312,7 +311,7 @@ impl Shared {
             mount,
             session,
             sessions: self.sessions.as_ref().filter(|_| growing).map(|sessions| (sessions, self.repository.to_string())),
-            task: task.clone(),
+            task: Arc::new(task),
             cancel: &self.cancel,
         };
         let sent = upload::send(job).await?;
@@ -322,7 +321,7 @@ impl Shared {
             _ => BlobOutcome::Uploaded { sent: sent.bytes },
         };
         let end = if matches!(outcome, BlobOutcome::Uploaded { .. }) { Task::done } else { Task::cached };
-        Arc::into_inner(task).into_iter().for_each(end);
+        Arc::into_inner(sent.task).into_iter().for_each(end);
         Ok(PushedBlob { descriptor: sent.descriptor, outcome })
     }
 

@@ -251,7 +251,7 @@ impl Isolation {
             return tasks::unpack(self.rung, tar, into, lower, limits);
         }
         let whiteouts = if self.rung == Rung::Chroot { Whiteouts::Apply } else { Whiteouts::Overlay };
-        let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone(), ..UnpackOptions::default() };
+        let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone() };
         unpack(tar, into, &options)
     }
 

@@ -44,9 +44,10 @@ pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel
     }
 }
 
-/// The error of a step that failed in the helper, with the remedy where one is known.
+/// The error of a step that failed in the helper.
 pub(super) fn failed(fault: &Fault) -> Error {
-    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", fault.step));
+    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", fault.step))
+        .with_hint("`mpimg doctor` shows what this machine allows and what would help");
     match fault.errno {
         Some(errno) => error.with_source(std::io::Error::from_raw_os_error(errno)),
         None => error,

@@ -14,12 +14,14 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+use crate::layer::tar::corrupt;
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
 use super::confined::{Confined, FOLDER, is_folder, remove, stat};
 use super::stack::{Stack, is_whiteout, relative};
+use super::{Ownership, READ, UnpackOptions, UnpackStats, Whiteouts};
 use super::tar::corrupt;
-use super::{Ownership, Piece, READ, TarReader, UnpackOptions, UnpackStats, Whiteouts};
+use super::{Piece, READ, TarReader, UnpackOptions, UnpackStats, Whiteouts};
 
 pub(super) struct Unpacker<'a> {
     into: Confined,
@@ -71,8 +73,14 @@ impl<'a> Unpacker<'a> {
                 self.place(&folder, path, || rustix::fs::symlinkat(OsStr::from_bytes(target), &folder, os(name)))
             }
             Kind::Hardlink { target } => return self.hardlink(&folder, path, target),
-            Kind::CharDevice { major, minor } => self.device(&folder, path, FileType::CharacterDevice, (*major, *minor)),
-            Kind::BlockDevice { major, minor } => self.device(&folder, path, FileType::BlockDevice, (*major, *minor)),
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                let char = matches!(entry.kind, Kind::CharDevice { .. });
+                let kind = if char { FileType::CharacterDevice } else { FileType::BlockDevice };
+                match self.device(&folder, path, kind, (*major, *minor))? {
+                    true => Ok(()),
+                    false => return Ok(()),
+                }
+            }
             Kind::Fifo => self.place(&folder, path, || rustix::fs::mknodat(&folder, os(name), FileType::Fifo, Mode::RUSR, 0)),
             Kind::Whiteout => return self.whiteout(&folder, path),
             Kind::OpaqueWhiteout => Ok(()),
@@ -222,13 +230,24 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn device(&mut self, folder: &Folder, path: &LayerPath, kind: FileType, (major, minor): (u32, u32)) -> Result<()> {
+    /// False where a user namespace forbids devices: engines leave them out there as well.
+    fn device(&mut self, folder: &Folder, path: &LayerPath, kind: FileType, (major, minor): (u32, u32)) -> Result<bool> {
         if kind == FileType::CharacterDevice && (major, minor) == (0, 0) {
             return Err(corrupt(format!("`{path}` is the device 0:0, which is how overlay marks removed files")));
         }
         let name = path.name().unwrap_or_default();
         let device = rustix::fs::makedev(major, minor);
-        self.place(folder, path, || rustix::fs::mknodat(folder, os(name), kind, Mode::RUSR, device))
+        let forbidden = std::cell::Cell::new(false);
+        let in_user_namespace = self.options.whiteouts == Whiteouts::UserOverlay;
+        self.place(folder, path, || match rustix::fs::mknodat(folder, os(name), kind, Mode::RUSR, device) {
+            Err(Errno::PERM) if in_user_namespace => {
+                forbidden.set(true);
+                Ok(())
+            }
+            made => made,
+        })?;
+        self.stats.skipped_devices += u64::from(forbidden.get());
+        Ok(!forbidden.get())
     }
 
     /// Makes something that is no folder and has no content, in place of what is there.
@@ -247,10 +266,8 @@ impl<'a> Unpacker<'a> {
         let (path, metadata) = (&entry.path, &entry.metadata);
         let name = os(path.name().unwrap_or_default());
         let failed = |errno| self.into.error("set the owner, mode or time of", path, errno);
-        if self.options.ownership == Ownership::Real {
-            let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
-            rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-        }
+        let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
+        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         if !matches!(entry.kind, Kind::Symlink { .. }) {
             // The node was made a moment ago under a name that nothing else uses, so it is no link.
             rustix::fs::chmodat(folder, name, mode(metadata.mode), AtFlags::empty()).map_err(failed)?;
@@ -261,10 +278,8 @@ impl<'a> Unpacker<'a> {
     /// Owner, then mode, then attributes: a change of owner clears set-id bits and capabilities.
     fn dress(&self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
         let failed = |errno| self.into.error("set the owner or mode of", path, errno);
-        if self.options.ownership == Ownership::Real {
-            let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
-            rustix::fs::fchown(fd, uid, gid).map_err(failed)?;
-        }
+        let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
+        rustix::fs::fchown(fd, uid, gid).map_err(failed)?;
         rustix::fs::fchmod(fd, mode(metadata.mode)).map_err(failed)?;
         for (name, value) in &metadata.xattrs {
             self.xattr(fd, path, name, value)?;

@@ -1,14 +1,13 @@
 //! Unpacks ONE layer into its own folder, so that the folder can be a lower layer of an overlay (or several into one folder, applied).
 //!
 //! Refuses to leave that folder, whatever the tar says: parents are found by openat2 inside it, the last component is always
-//! replaced and never followed, link texts are stored as they stand, sources of hard links are looked up the same way.
+//! replaced and never followed, link texts are stored as they stand, sources of hard links are looked up the same way. Refuses also to
+//! unpack without the owners that the layer names: a process that may not give them gets an error.
 
 mod confined;
 mod entries;
 mod read_ahead;
-mod sparse;
 mod stack;
-mod tar;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,20 +15,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::layer::TarReader;
 
 pub(crate) use confined::{is_folder, remove};
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
-pub use tar::{Piece, TarReader};
-
-/// How owners are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ownership {
-    /// Files belong to whom the layer says; needs the right to change owners.
-    #[default]
-    Real,
-    /// Files belong to this process; true owners and modes go to a side table beside the folder.
-    SideTable,
-}
 
 /// How whiteouts are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,8 +54,6 @@ impl Default for Limits {
 /// How to unpack.
 #[derive(Debug, Clone, Default)]
 pub struct UnpackOptions {
-    /// How owners are kept.
-    pub ownership: Ownership,
     /// How whiteouts are kept.
     pub whiteouts: Whiteouts,
     /// Folders of the layers below, topmost first: where a hard link's first name is if this layer does not have it, and what a

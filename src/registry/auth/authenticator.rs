@@ -26,7 +26,7 @@ pub(crate) struct Authenticator {
     environment: Environment,
     progress: Progress,
     known: Mutex<Known>,
-    /// Credentials by repository path and whether it is written to; held while one is looked up or a token is asked for, so that it is done once.
+    /// Credentials by repository path, and whether one was looked for in files only; held while one is looked up or a token is asked for, so that it is done once.
     credentials: tokio::sync::Mutex<Credentials>,
 }
 
@@ -120,14 +120,14 @@ impl Authenticator {
         path: &str,
         scope: &Scope,
     ) -> Option<Credential> {
-        let key = (path.to_owned(), scope.writes());
+        // Reading from ECR Public needs no identity: the search for one would only cost time.
+        let is_public = canonical(&self.registry) == "public.ecr.aws";
+        let key = (path.to_owned(), is_public && !scope.writes());
         if let Some(found) = cache.get(&key) {
             return found.clone();
         }
         let mut lookup = self.sources.find(&self.environment, &self.registry, path).await;
-        // Reading from ECR Public needs no identity: the search for one would only cost time.
-        let is_public = canonical(&self.registry) == "public.ecr.aws";
-        if lookup.credential.is_none() && !self.sources.anonymous && (scope.writes() || !is_public) {
+        if lookup.credential.is_none() && !self.sources.anonymous && !key.1 {
             match ecr::credential(&self.registry, &self.environment, transport).await {
                 Ok(found) => lookup.credential = found,
                 Err(error) => lookup.trouble.push(error),

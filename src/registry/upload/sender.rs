@@ -35,7 +35,7 @@ pub(crate) struct Job<'a> {
     /// What it is; `None` while it grows.
     pub(crate) descriptor: Option<Descriptor>,
     pub(crate) limits: Limits,
-    /// The path of a repository of the same registry that has it, and the repository.
+    /// A repository of the same registry that has it.
     pub(crate) mount: Option<Repository>,
     pub(crate) session: Option<&'a SessionLock>,
     /// Where the session can be found under the digest, too, once that is known; and the repository's name there.
@@ -46,8 +46,9 @@ pub(crate) struct Job<'a> {
 }
 
 /// How an upload ended.
-#[derive(Debug)]
 pub(crate) struct Sent {
+    /// Still to be ended: done or cached.
+    pub(crate) task: Arc<Task>,
     pub(crate) descriptor: Descriptor,
     pub(crate) mounted: bool,
     /// The registry had it before all was sent.
@@ -64,7 +65,7 @@ pub(crate) async fn send(job: Job<'_>) -> Result<Sent> {
     };
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
-    let mut sender = Sender { job, upload, prefix: keyed.then(Hasher::new), chunks, sent: 0, asked: !keyed };
+    let sender = Sender { job, upload, prefix: keyed.then(Hasher::new), chunks, sent: 0, asked: !keyed };
     sender.run().await
 }
 
@@ -105,7 +106,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn run(&mut self) -> Result<Sent> {
+    async fn run(mut self) -> Result<Sent> {
         loop {
             let available = self.available()?;
             let step = self.upload.next(available);
@@ -168,7 +169,7 @@ impl Sender<'_> {
         Ok(matches!(self.head(&digest).await, Ok(response) if response.status().is_success()))
     }
 
-    async fn existed(&mut self) -> Result<Sent> {
+    async fn existed(self) -> Result<Sent> {
         if let Some(location) = self.location() {
             // Registries forget sessions by themselves; some need a right for this that we do not have.
             let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
@@ -176,13 +177,13 @@ impl Sender<'_> {
         self.ended(false, true)
     }
 
-    fn ended(&self, mounted: bool, existed: bool) -> Result<Sent> {
+    fn ended(self, mounted: bool, existed: bool) -> Result<Sent> {
         let descriptor = self.descriptor()?;
         self.job.session.iter().for_each(|session| session.clear());
         if let Some((sessions, repository)) = &self.job.sessions {
             sessions.forget(repository, &descriptor.digest.to_string());
         }
-        Ok(Sent { descriptor, mounted, existed, bytes: self.sent })
+        Ok(Sent { task: self.job.task, descriptor, mounted, existed, bytes: self.sent })
     }
 
     /// Sends one request and takes in what came of it.
@@ -203,7 +204,7 @@ impl Sender<'_> {
                 let after = retry_after(response.headers());
                 let (answer, refusal) = self.read(response).await;
                 let verdict = self.upload.answered(step, &answer);
-                (verdict, self.job.route.endpoint.refusal_error(refusal, &self.job.route.path), after)
+                (verdict, self.job.route.endpoint.refusal_error(refusal, &self.job.route.path, true), after)
             }
         };
         self.account(step, before).await?;

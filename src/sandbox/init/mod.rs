@@ -68,7 +68,7 @@ fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
         Request::Run { rung, spec, probe } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
         Request::Unpack { rung, into, lower, limits } => {
             userns::enter(rung)?;
-            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, ..UnpackOptions::default() };
+            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits };
             let unpacked = unpack(control, &into, &options);
             Ok(unpacked.map_or_else(|error| Reply::Refused(error.into()), Reply::Unpacked))
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use mpimg::ErrorKind;
-use mpimg::oci::{Digest, Platform};
+use mpimg::oci::{Digest, MediaType, Platform, Tag};
 use mpimg::progress::{Event, Progress, Reporter};
 use mpimg::registry::{Client, RetryPolicy};
 
@@ -227,4 +227,47 @@ async fn damaged_bytes_never_pass() {
         false => Fault::None,
     });
     assert_eq!(client.pull_image(&reference, &Platform::default()).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_takes_no_oci_manifest_gets_dockers_schema_2() {
+    let (registry, proxy, client, _) = set_up().await;
+    let plain = Image::new(10, &[1000]);
+    proxy.script(|seen: &Seen, _| match seen.is("PUT", "/manifests/") && seen.head.contains("vnd.oci.image.manifest") {
+        true => {
+            Fault::Answer(400, String::new(), r#"{"errors":[{"code":"MANIFEST_INVALID","message":"manifest invalid"}]}"#.into())
+        }
+        false => Fault::None,
+    });
+    let pushed = push(&client, &proxy.repository("old"), &plain, &["1", "2"]).await.unwrap();
+    assert_eq!(pushed.media_type, MediaType::DockerManifest);
+    assert_eq!(pushed.digest, Digest::of(&pushed.manifest));
+    for tag in ["1", "2"] {
+        let reference = registry.repository("old").with_tag(Tag::parse(tag).unwrap());
+        let pulled = client.pull_image(&reference, &Platform::default()).await.unwrap();
+        assert_eq!((pulled.digest, pulled.media_type), (pushed.digest, MediaType::DockerManifest));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_resolved_to_the_platform() {
+    let (registry, proxy, client, image) = set_up().await;
+    push(&client, &registry.repository("multi"), &image, &[]).await.unwrap();
+    let entry = |architecture: &str, digest: Digest, size: usize| {
+        serde_json::json!({"mediaType": MediaType::Manifest, "digest": digest, "size": size,
+            "platform": {"os": "linux", "architecture": architecture}})
+    };
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": MediaType::Index, "manifests": [
+        entry("arm64", Digest::of("other"), 5), entry("amd64", image.digest(), image.manifest.len())]});
+    let index = index.to_string();
+    proxy.script(move |seen: &Seen, _| match seen.target.ends_with("/manifests/all") {
+        true => Fault::Answer(200, format!("Content-Type: {}\r\n", MediaType::Index), index.clone()),
+        false => Fault::None,
+    });
+    let reference = proxy.repository("multi").with_tag(Tag::parse("all").unwrap());
+    let pulled = client.pull_image(&reference, &Platform::default()).await.unwrap();
+    assert_eq!(pulled.digest, image.digest());
+    let error = client.pull_image(&reference, &Platform::parse("linux/s390x").unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.hint(), Some("choose one of the platforms there: linux/arm64, linux/amd64"));
 }

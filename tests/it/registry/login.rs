@@ -207,6 +207,17 @@ async fn credentials_do_not_travel_to_another_host() {
     assert!(!seen.is_empty());
     assert!(seen.iter().all(|seen| !seen.head.to_ascii_lowercase().contains("authorization")), "{seen:?}");
 
+    // Nor if the other host asks for it, in either way.
+    for challenge in ["Basic realm=\"x\"".to_owned(), format!("Bearer realm=\"http://{to}/token\"")] {
+        let challenge = format!("WWW-Authenticate: {challenge}\r\n");
+        storage.script(move |_: &Seen, _| Fault::Answer(401, challenge.clone(), String::new()));
+        let fresh = self::client(as_user(&front.address.to_string(), PASSWORD));
+        fresh.pull_image(&front.repository("a").with_digest(image.digest()), &Platform::default()).await.unwrap_err();
+        let seen = storage.seen();
+        assert!(!seen.is_empty());
+        assert!(seen.iter().all(|seen| !seen.head.to_ascii_lowercase().contains("authorization")), "{seen:?}");
+    }
+
     // A Location elsewhere gets the bytes, and no credential either.
     storage.script(|_: &Seen, _| Fault::Answer(201, String::new(), String::new()));
     front.script(move |seen: &Seen, _| match (seen.method.as_str(), seen.head.contains("uthorization")) {

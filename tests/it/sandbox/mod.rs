@@ -1,5 +1,7 @@
 //! RUN in its sandbox: unpacking, each rung of the ladder, what a command sees, and what it leaves behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
+
 mod layers;
 mod mounts;
 mod rootfs;

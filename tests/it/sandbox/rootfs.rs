@@ -120,7 +120,7 @@ impl Fixture {
         self.changes_since(ran, &before)
     }
 
-    fn changes_since(&self, ran: &Ran, before: &Snapshot) -> Vec<Entry> {
+    pub(super) fn changes_since(&self, ran: &Ran, before: &Snapshot) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut keep = |entry: &Entry, content: Option<&mut dyn Read>| {
             let bytes = content.map_or(Ok(0), |content| std::io::copy(content, &mut std::io::sink())).unwrap();

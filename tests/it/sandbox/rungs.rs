@@ -5,8 +5,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use mpimg::sandbox::{Exit, Isolation, IsolationMode, Rung, User};
+use mpimg::layer::LayerPath;
+use mpimg::layer::unpack::Limits;
+use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationMode, Mount, Rung, SecretBytes, User};
 
+use tar::EntryType;
+
+use super::layers::{Tar, header};
 use super::rootfs::{Fixture, is_root, lines};
 
 /// Starts the ignored test `name` of this program again, by way of `script`, whose `"$@"` is the command.
@@ -56,6 +61,18 @@ fn inside_user_namespace() {
     assert_eq!(fixture.isolation.rung(), Rung::UserNamespace, "{:?}", fixture.isolation.report());
     assert_eq!(fixture.isolation.report().attempts[0].failure.as_ref().unwrap().errno, Some(1));
     assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 5000 1\n 1 200000 65536\n");
+    let mut null = header(EntryType::Char, "null", "", 0);
+    null.set_device_major(1).unwrap();
+    null.set_device_minor(3).unwrap();
+    null.set_uid(0);
+    null.set_gid(0);
+    null.set_cksum();
+    let devices = Tar::default().raw(&null, b"").owned(EntryType::Fifo, "fifo", "", 0o600, 1, b"");
+    let folder = fixture.state.path().join("devices");
+    let stats = fixture.isolation.unpack(&mut devices.bytes().as_slice(), &folder, &[], &Limits::default()).unwrap();
+    assert_eq!((stats.entries, stats.skipped_devices), (2, 1));
+    let error = fixture.isolation.unpack(&mut &b"no tar"[..], &folder, &[], &Limits::default()).unwrap_err();
+    assert_eq!(error.kind(), mpimg::ErrorKind::Corrupt);
     commands_do_what_they_do_in_docker(&mut fixture);
 }
 
@@ -140,6 +157,43 @@ fn chroot_leaves_its_tree_as_it_was(fixture: &mut Fixture) {
     assert!(!tree.with_extension("aside").exists());
 }
 
+/// `RUN --mount` on every rung: what is mounted, or put in place where nothing can be, is gone afterwards.
+fn mounts_leave_nothing(fixture: &mut Fixture) {
+    let path = |text: &str| LayerPath::parse(text).unwrap();
+    let context = fixture.state.path().join("context");
+    std::fs::create_dir_all(context.join("folder")).unwrap();
+    std::fs::write(context.join("folder/file"), "source").unwrap();
+    let cache = fixture.state.path().join("cache");
+    let script = "cat /run/secrets/a /in/file; stat -c ' %u %a' /run/secrets/a; echo x >>/in/file; echo y >/scratch/y; cat /cache/kept; \
+                  echo again >>/cache/kept; echo z >/usr/share/doc/z";
+    for expected in
+        ["hunter2source 1000 400\ncat: can't open '/cache/kept': No such file or directory\n", "hunter2source 1000 400\nagain\n"]
+    {
+        let mut spec = fixture.shell(script);
+        spec.mounts = vec![
+            Mount::Secret {
+                bytes: SecretBytes::new("hunter2"),
+                target: path("run/secrets/a"),
+                mode: 0o400,
+                uid: 1000,
+                gid: 1000,
+            },
+            Mount::Bind {
+                source: BindSource::Host { root: context.clone(), path: path("folder") },
+                target: path("in"),
+                writable: true,
+            },
+            Mount::Tmpfs { target: path("scratch"), size: None },
+            Mount::Cache { folder: cache.clone(), target: path("cache"), mode: 0o755, uid: 0, gid: 0, readonly: false },
+        ];
+        let before = fixture.isolation.snapshot(&spec.root).unwrap();
+        let ran = fixture.run(&spec);
+        assert_eq!(ran.output, expected);
+        assert_eq!(lines(&fixture.changes_since(&ran, &before)), ["usr/", "usr/share/", "usr/share/doc/", "usr/share/doc/z 2"]);
+    }
+    assert_eq!(std::fs::read_to_string(context.join("folder/file")).unwrap(), "source");
+}
+
 /// The same on every rung.
 fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
     let facts = fixture.output_of("id -u; stat -c '%u:%g %a' /home/aria; umask; echo $HOME; cat </dev/null; stat -c %a /dev/shm; head -c 3 /dev/zero | wc -c");
@@ -191,6 +245,7 @@ fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
         _ => &["home/", "home/aria/", "home/aria opaque"],
     };
     assert_eq!(lines(&again), expected);
+    mounts_leave_nothing(fixture);
     let folder = fixture.state.path().join("step-1");
     fixture.isolation.remove_tree(&folder).unwrap();
     assert!(!folder.exists());
@@ -228,4 +283,57 @@ fn inside_overlay() {
     let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::Root)).unwrap_err();
     assert_eq!(error.causes()[0], "root: mount overlay failed: Invalid argument (os error 22)");
     assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
+}
+
+#[test]
+fn a_killed_process_leaves_nothing_running_or_mounted_on_any_rung() {
+    if !is_root() {
+        return;
+    }
+    for script in ["exec \"$@\"", CONTAINER_ROOT] {
+        let folder = shared_folder();
+        let started = folder.path().join("started");
+        let mut child = Command::new("sh")
+            .args(["-euc", script, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "sandbox::rungs::inside_long_command", "--ignored"])
+            .env("TMPDIR", folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // No more waiting than a broken machine deserves: the command writes the file as soon as it runs.
+        for _ in 0..600 {
+            if started.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(started.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let name = std::fs::read_to_string(&started).unwrap();
+        let left = || {
+            let pgrep = Command::new("pgrep").args(["-f", &format!("^sleep {name}")]).output().expect("install procps");
+            String::from_utf8(pgrep.stdout).unwrap()
+        };
+        for _ in 0..600 {
+            if left().is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(left(), "");
+        assert!(!std::fs::read_to_string("/proc/mounts").unwrap().contains(folder.path().to_str().unwrap()));
+    }
+}
+
+#[test]
+#[ignore = "started by another test and killed"]
+fn inside_long_command() {
+    let mut fixture = Fixture::on(IsolationMode::Auto);
+    let name = std::process::id() + 3_000_000;
+    let spec = fixture.shell(&format!("trap '' INT TERM HUP; (setsid sleep {name} &); echo up; sleep {name}"));
+    let started = std::env::temp_dir().join("started");
+    let _ = fixture.isolation.run(&spec, &mut |_| std::fs::write(&started, name.to_string()).unwrap(), &Default::default());
 }
