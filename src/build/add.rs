@@ -2,14 +2,14 @@
 //!
 //! Refuses git sources, and archives whose entries would leave the destination.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::download;
-use super::place::{Content, Item, Placement, Stream, target};
+use super::merge::Merged;
+use super::place::{Content, Item, Manner, Placement, Stream, Target, target};
 use super::session::Session;
 use super::sources::{self, Rules};
 use super::stage::Stage;
@@ -66,11 +66,7 @@ fn find(session: &Session<'_>, step: &AddStep, scratch: &Path) -> Result<Vec<Fou
     for source in &step.sources {
         match source {
             AddSource::Path(pattern) => {
-                let sources = session.context.sources(pattern)?;
-                if sources.is_empty() {
-                    return Err(session.context.no_match(pattern));
-                }
-                for source in sources {
+                for source in sources::found(session, pattern, session.context.sources(pattern)?) {
                     let archive = if step.unpack == Some(false) { None } else { archive(&source)? };
                     found.push(archive.map_or(Found::Context(source), Found::Archive));
                 }
@@ -116,17 +112,18 @@ fn downloaded<'a>(tree: &Tree, file: &Path, name: &str, rules: &Rules<'_>) -> Re
     let metadata = Metadata::new(DOWNLOADED, 0, 0, rules.context_mtime);
     let mut entry = Entry { path: target.path.clone(), kind: Kind::File { size }, metadata };
     rules.apply(&mut entry);
-    let item = Item { entry, content: if size > 0 { Content::Disk(file.to_owned()) } else { Content::None } };
+    let content = if size > 0 { Content::Disk(file.to_owned()) } else { Content::None };
+    let item = Item { entry, content, manner: Manner::Copy };
     Ok(Stream { target: target.path, items: Box::new(std::iter::once(Ok(item))) })
 }
 
-/// Unpacks an archive as `tar -x` in the destination would: links that are there are followed on the way to an entry, and
-/// replaced by it.
+/// Unpacks an archive as docker does: links that are there are followed on the way to an entry, and whatever is in its place
+/// is removed. Owners and modes are the archive's own; only a new destination folder gets `--chown`'s.
 fn unpack<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scratch: &Path) -> Result<Stream<'a>> {
     std::fs::create_dir(scratch).map_err(|error| Error::io("create", scratch, error))?;
     let base = tree.resolve(rules.destination, true)?.path;
     let mut view = tree.clone();
-    let mut items: BTreeMap<LayerPath, Item> = BTreeMap::new();
+    let mut merged = Merged::default();
     let mut spooled = 0_u64;
     let Some((_, tar)) = unwrap_tar(file)? else {
         return Err(Error::new(ErrorKind::Context, "the file is no archive").with_hint("leave out --unpack"));
@@ -145,45 +142,17 @@ fn unpack<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scratch: &Path) -> Re
                 .with_hint("it is a layer, not an archive of files: use it as a base image"));
         }
         entry.metadata.mtime = entry.metadata.mtime.min(rules.context_mtime.max(0));
-        rules.apply(&mut entry);
         let content = if entry.kind.size() > 0 { spool(content, &scratch.join(spooled.to_string()))? } else { Content::None };
         spooled += 1;
         view.put(&entry, 0)?;
-        items.insert(entry.path.clone(), Item { entry, content });
-        Ok(())
+        merged.put(Item { entry, content, manner: Manner::Unpack })
     })?;
-    order_hard_links(&mut items);
-    Ok(Stream { target: base, items: Box::new(items.into_values().map(Ok)) })
+    let folder = rules.new_folder(&Target { exists: tree.lookup(&base).is_some(), path: base.clone() });
+    Ok(Stream { target: base, items: Box::new(folder.into_iter().chain(merged.into_items()).map(Ok)) })
 }
 
 fn spool(content: &mut dyn Read, path: &Path) -> Result<Content> {
     let mut file = File::create(path).map_err(|error| Error::io("create", path, error))?;
     std::io::copy(content, &mut file).map_err(|error| Error::io("write", path, error))?;
     Ok(Content::Disk(path.to_owned()))
-}
-
-/// In a layer the file comes before its further names; in path order it may not, so the first name in order becomes the file.
-fn order_hard_links(items: &mut BTreeMap<LayerPath, Item>) {
-    let links: Vec<(LayerPath, LayerPath)> = items
-        .iter()
-        .filter_map(|(path, item)| match &item.entry.kind {
-            Kind::Hardlink { target } if target > path => Some((path.clone(), target.clone())),
-            _ => None,
-        })
-        .collect();
-    for (path, target) in links {
-        let (Some(link), Some(mut file)) = (items.remove(&path), items.remove(&target)) else { continue };
-        if let Kind::Hardlink { .. } = file.entry.kind {
-            // An earlier name has taken the bytes over already: all later ones link to it.
-            let kind = file.entry.kind.clone();
-            items.insert(target, file);
-            items.insert(path, Item { entry: Entry { kind, ..link.entry }, content: Content::None });
-            continue;
-        }
-        let metadata = link.entry.metadata.clone();
-        file.entry.path = path.clone();
-        let entry = Entry { path: target.clone(), kind: Kind::Hardlink { target: path.clone() }, metadata };
-        items.insert(target, Item { entry, content: Content::None });
-        items.insert(path, file);
-    }
 }

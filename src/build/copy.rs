@@ -50,12 +50,12 @@ pub(super) fn copy(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage
             let mut found = Vec::new();
             for pattern in &step.sources {
                 let matched = sources::matches(&source_tree, pattern)?;
-                if matched.is_empty() {
+                if matched.is_empty() && !pattern.contains(['*', '?', '[']) {
                     let message = format!("`{pattern}` is not in `{}`", stages.describe(from));
                     return Err(Error::new(ErrorKind::Context, message)
                         .with_hint("check the path; it is relative to the root of that stage or image"));
                 }
-                found.extend(matched);
+                found.extend(sources::found(session, pattern, matched));
             }
             rules.several = found.len() > 1;
             let mut collected = Collected::default();
@@ -78,10 +78,7 @@ fn context_sources(session: &Session<'_>, step: &CopyStep) -> Result<Vec<crate::
             true => session.context.sources_with_parents(pattern)?,
             false => session.context.sources(pattern)?,
         };
-        if sources.is_empty() {
-            return Err(session.context.no_match(pattern));
-        }
-        found.extend(sources);
+        found.extend(sources::found(session, pattern, sources));
     }
     Ok(found)
 }

@@ -8,6 +8,7 @@ mod cache;
 mod copy;
 mod download;
 mod filesystem;
+mod merge;
 mod pack;
 mod place;
 mod request;

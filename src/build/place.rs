@@ -3,11 +3,12 @@
 //!
 //! Refuses to replace a folder by a file or a file by a folder: that would be a wrong image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::merge::Merged;
 use super::sink::LayerSink;
 use crate::context::WalkEntry;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,16 @@ pub(super) enum Content {
 pub(super) struct Item {
     pub(super) entry: Entry,
     pub(super) content: Content,
+    pub(super) manner: Manner,
+}
+
+/// How an item treats what is in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// COPY: a file and a folder do not replace each other (fsutil: "cannot copy to non-directory").
+    Copy,
+    /// An archive of ADD: whatever is there is removed, unless both are folders (moby, pkg/archive, `Unpack`).
+    Unpack,
 }
 
 /// The items of one source, in the order of their paths, all at or below `target`.
@@ -80,14 +91,14 @@ impl<'a> Placement<'a> {
 
     /// Puts one item; items must come in the order of their paths.
     pub(super) fn put(&mut self, item: Item) -> Result<()> {
-        let Item { entry, content } = item;
+        let Item { entry, content, manner } = item;
         if entry.path.is_root() {
             return Ok(());
         }
         if let Some(parent) = entry.path.parent() {
             self.folder(&parent)?;
         }
-        match (self.tree.lookup(&entry.path), &entry.kind) {
+        match (self.tree.lookup(&entry.path).filter(|_| manner == Manner::Copy), &entry.kind) {
             (Some(node), Kind::Directory) if !node.is_dir() => {
                 return Err(in_the_way(&entry.path, "a folder", "is no folder"));
             }
@@ -117,23 +128,16 @@ impl<'a> Placement<'a> {
 
     /// Puts the items of all sources; a later source wins over an earlier one.
     pub(super) fn put_all(&mut self, mut streams: Vec<Stream<'_>>) -> Result<()> {
-        streams.sort_by(|a, b| a.target.cmp(&b.target));
-        let apart = streams.windows(2).all(|pair| !pair[1].target.starts_with(&pair[0].target));
-        if apart {
+        let mut targets: Vec<&LayerPath> = streams.iter().map(|stream| &stream.target).collect();
+        targets.sort();
+        if targets.windows(2).all(|pair| !pair[1].starts_with(pair[0])) {
             // The usual case: sources do not meet, so nothing needs to be kept in memory.
+            streams.sort_by(|a, b| a.target.cmp(&b.target));
             return streams.into_iter().flat_map(|stream| stream.items).try_for_each(|item| self.put(item?));
         }
-        let mut merged: BTreeMap<LayerPath, Item> = BTreeMap::new();
-        for item in streams.into_iter().flat_map(|stream| stream.items) {
-            let item = item?;
-            if let Some(earlier) = merged.get(&item.entry.path)
-                && (earlier.entry.kind == Kind::Directory) != (item.entry.kind == Kind::Directory)
-            {
-                return Err(in_the_way(&item.entry.path, "a file or folder", "is the other, from an earlier source"));
-            }
-            merged.insert(item.entry.path.clone(), item);
-        }
-        merged.into_values().try_for_each(|item| self.put(item))
+        let mut merged = Merged::default();
+        streams.into_iter().flat_map(|stream| stream.items).try_for_each(|item| merged.put(item?))?;
+        merged.into_items().try_for_each(|item| self.put(item))
     }
 
     /// The finished layer's writer; `None` if nothing has changed.
@@ -142,7 +146,7 @@ impl<'a> Placement<'a> {
     }
 }
 
-fn in_the_way(path: &LayerPath, what: &str, is: &str) -> Error {
+pub(super) fn in_the_way(path: &LayerPath, what: &str, is: &str) -> Error {
     Error::new(ErrorKind::Context, format!("cannot put {what} at `{path}`: what is there {is}"))
         .with_hint("name another destination, or remove it with RUN rm before")
 }

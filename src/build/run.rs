@@ -119,7 +119,7 @@ fn spec(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &Ru
         return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))
             .with_hint("leave out --device: mpimg has no CDI devices"));
     }
-    spec.script = step.script.as_ref().map(|script| script.content.clone().into_bytes());
+    spec.script = step.script.as_ref().map(|script| (script.name.clone(), script.content.clone().into_bytes()));
     spec.extra_hosts = Vec::<(String, IpAddr)>::new();
     for (number, wanted) in step.mounts.iter().enumerate() {
         mount(session, stages, &mut spec, wanted, &scratch.join(format!("mount-{number}")))?;

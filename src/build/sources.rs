@@ -3,9 +3,10 @@
 //! Refuses to decide where they go: see `place`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::path::Path;
 
-use super::place::{Content, Item, Stream, Target, target};
+use super::place::{Content, Item, Manner, Stream, Target, target};
 use super::filesystem::Filesystem;
 use super::session::Session;
 use crate::context::{Patterns, SecretGuard, Source};
@@ -44,12 +45,21 @@ impl Rules<'_> {
     }
 
     /// The folder that a source's entries go into, if it is new: it is nobody's copy.
-    fn new_folder(&self, target: &Target) -> Option<Item> {
+    pub(super) fn new_folder(&self, target: &Target) -> Option<Item> {
         let (uid, gid) = self.owner.as_ref().map_or((0, 0), |owner| (owner.uid, owner.gid));
         let metadata = Metadata::new(0o755, uid, gid, self.context_mtime);
         let entry = Entry { path: target.path.clone(), kind: Kind::Directory, metadata };
-        (!target.exists).then_some(Item { entry, content: Content::None })
+        (!target.exists).then_some(Item { entry, content: Content::None, manner: Manner::Copy })
     }
+}
+
+/// What a pattern with wildcards matches may be nothing, as in `COPY yarn.lock* .` (BuildKit's `AllowEmptyWildcard`); the
+/// user is told all the same.
+pub(super) fn found<T>(session: &Session<'_>, pattern: &str, matched: Vec<T>) -> Vec<T> {
+    if matched.is_empty() {
+        session.progress.warn(&format!("`{pattern}` matches nothing"), None);
+    }
+    matched
 }
 
 /// A source in the build context. Files of the context belong to root and have the build's time.
@@ -64,6 +74,7 @@ pub(super) fn from_context<'a>(
     let target = rules.target(tree, source.kind(), source.path().name())?;
     let head = if *source.kind() == Kind::Directory { rules.new_folder(&target).map(Ok) } else { None };
     let base = target.path.clone();
+    let mut first_names: BTreeMap<(u64, u64), LayerPath> = BTreeMap::new();
     let walk = source.walk(&rules.exclude)?.map(move |walked| {
         let walked = walked?;
         if let Some(warning) = guard.check(&walked, instruction)? {
@@ -74,8 +85,15 @@ pub(super) fn from_context<'a>(
         (entry.metadata.uid, entry.metadata.gid) = (0, 0);
         entry.metadata.mtime = rules.context_mtime;
         rules.apply(&mut entry);
+        if let Some(file) = walked.shared_file() {
+            // Names of one file stay names of one file within a source, as fsutil keeps them.
+            match first_names.entry(file) {
+                MapEntry::Occupied(first) => entry.kind = Kind::Hardlink { target: first.get().clone() },
+                MapEntry::Vacant(place) => drop(place.insert(entry.path.clone())),
+            }
+        }
         let content = if entry.kind.size() > 0 { Content::Context(walked) } else { Content::None };
-        Ok(Item { entry, content })
+        Ok(Item { entry, content, manner: Manner::Copy })
     });
     Ok(Stream { target: target.path, items: Box::new(head.into_iter().chain(walk)) })
 }
@@ -88,7 +106,7 @@ pub(super) fn from_heredoc<'a>(tree: &Tree, file: &InlineFile, rules: &Rules<'_>
     let mut entry = Entry { path: target.path.clone(), kind, metadata: Metadata::new(0o644, 0, 0, rules.context_mtime) };
     rules.apply(&mut entry);
     let content = if bytes.is_empty() { Content::None } else { Content::Bytes(bytes.into()) };
-    Ok(Stream { target: target.path, items: Box::new(std::iter::once(Ok(Item { entry, content }))) })
+    Ok(Stream { target: target.path, items: Box::new(std::iter::once(Ok(Item { entry, content, manner: Manner::Copy }))) })
 }
 
 /// What one source pattern names in another stage: path and node, in sorted order, links followed.
@@ -202,7 +220,7 @@ impl Collected {
             if items.last().is_some_and(|last| last.entry.path == entry.path) {
                 items.pop();
             }
-            items.push(Item { entry, content });
+            items.push(Item { entry, content, manner: Manner::Copy });
         }
         Ok(items)
     }

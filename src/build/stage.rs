@@ -49,12 +49,13 @@ impl Stage {
 
     /// A stage on an earlier stage.
     pub(super) fn on_stage(plan: &Plan, planned: &PlannedStage, base: &Stage) -> Self {
-        Self {
-            scope: base.scope.child(),
-            own_cmd: false,
-            target: planned.index == plan.target,
-            ..base.clone()
-        }
+        let mut stage = base.clone();
+        stage.scope = base.scope.child();
+        stage.own_cmd = false;
+        stage.target = planned.index == plan.target;
+        // As for an image: its triggers were steps of this stage.
+        stage.config.config.on_build.clear();
+        stage
     }
 
     /// Does one step. An error names the instruction and its place in the Dockerfile.
@@ -134,7 +135,8 @@ impl Stage {
         if resolved.node.is_some_and(crate::layer::Node::is_dir) {
             return Ok(());
         }
-        let user = self.user(session)?;
+        let user = self.config.config.user.clone();
+        let user = self.owner(session, &user)?;
         let path: LayerPath = resolved.path;
         let mut placement = Placement::new(&tree, session.layer_writer(self.target)?, Some(&user), session.times.context);
         placement.folder(&path)?;

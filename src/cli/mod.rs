@@ -34,31 +34,33 @@ const WORKERS: usize = 2;
 
 const ENVIRONMENT: &str = "\
 Environment:
-  MPIMG_HOME          The local store [default: mpimg in $XDG_DATA_HOME, else in ~/.local/share]
-  SOURCE_DATE_EPOCH   Latest time in new layers, in seconds since 1970 [default: the last git commit, else 0]
+  MPIMG_HOME           The local store [default: ~/.local/share/mpimg]
+  SOURCE_DATE_EPOCH    Latest time in new layers, in seconds since 1970
+                       [default: that of the last git commit, else 0]
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY
-                      Proxies, for registries and for RUN; they never enter an image
-  DOCKER_CONFIG       Folder of docker's config.json with credentials [default: ~/.docker]
-  DOCKER_AUTH_CONFIG  Credentials: the content of such a file
-  REGISTRY_AUTH_FILE  A file with credentials, as podman has it
+                       Proxies for registries and RUN; never in an image
+  DOCKER_CONFIG        Folder of docker's config.json [default: ~/.docker]
+  DOCKER_AUTH_CONFIG   Credentials: the content of such a file
+  REGISTRY_AUTH_FILE   A file with credentials, as podman has it
   CONTAINERS_REGISTRIES_CONF
-                      Mirrors and insecure registries [default: registries.conf of containers, user's then system's]
-  SSL_CERT_FILE       Certificate authorities instead of the system's
-  NO_COLOR            Turns colours off
-  CI                  Turns bars into lines
+                       Mirrors and insecure registries
+                       [default: the user's registries.conf, else the system's]
+  SSL_CERT_FILE        Certificate authorities instead of the system's
+  NO_COLOR             Turns colours off
+  CI                   Turns bars into lines
 
 Exit codes:
-  0  done      1  failed      2  wrong use      130, 143  ended by Ctrl-C, SIGTERM
+  0 done   1 failed   2 wrong use   130 ended by Ctrl-C   143 ended by SIGTERM
 
 Examples:
-  mpimg push                              Build the project of this folder and push it to its repository
-  mpimg push -r harbor.example.com/mp/nsx Push to a repository given here
-  mpimg build -t app:1 --progress plain   Build any folder with a Dockerfile
-  mpimg serve --addr 0.0.0.0:5000         Let a Cloud Proxy pull from this machine";
+  mpimg push                               The project in this folder
+  mpimg push -r harbor.example.com/mp/nsx  The same, to another repository
+  mpimg build -t app:1 --progress plain    Any folder with a Dockerfile
+  mpimg serve --addr 0.0.0.0:5000          Let a Cloud Proxy pull from here";
 
 /// Build container images of Integration SDK projects and push them to registries, with no daemon
 #[derive(Debug, Parser)]
-#[command(name = "mpimg", version, propagate_version = true, max_term_width = 110, subcommand_required = true)]
+#[command(name = "mpimg", version, max_term_width = 110, subcommand_required = true)]
 #[command(arg_required_else_help = true, after_help = ENVIRONMENT)]
 struct Cli {
     #[command(flatten)]

@@ -40,7 +40,8 @@ impl FromStr for Size {
     /// Reads `500`, `500kB`, `1.5GB`, `10g`, `2GiB`: as docker, with a factor of 1000, or of 1024 where there is an `i`.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::new(ErrorKind::Usage, format!("`{text}` is not a size")).with_hint("write it in bytes, or as 500MB, 10GB, 2GiB")
+            Error::new(ErrorKind::Usage, format!("`{text}` is not a size"))
+                .with_hint("write it in bytes, or as 500MB, 10GB, 2GiB")
         };
         let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
@@ -84,9 +85,15 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        for (text, bytes) in
-            [("0", 0), ("500", 500), ("1kB", 1000), ("1.5GB", 1_500_000_000), ("10g", 10_000_000_000), ("2GiB", 2 << 30), ("7b", 7)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("500", 500),
+            ("1kB", 1000),
+            ("1.5GB", 1_500_000_000),
+            ("10g", 10_000_000_000),
+            ("2GiB", 2 << 30),
+            ("7b", 7),
+        ] {
             assert_eq!(text.parse::<Size>().unwrap(), Size(bytes), "{text}");
         }
         for text in ["", "GB", "-1", "1XB", "1ib", "1.2.3"] {

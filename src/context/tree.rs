@@ -15,8 +15,8 @@ use crate::layer::Kind;
 /// Which file it is: what tells that a name still means the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
-    device: u64,
-    inode: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 /// What a name is, as the folder's listing tells without a look at the file.
@@ -45,6 +45,8 @@ pub(super) struct Status {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// How many names it has.
+    pub(super) links: u64,
     /// Bytes.
     pub(super) size: u64,
     /// Seconds since 1970, and nanoseconds.
@@ -197,6 +199,7 @@ fn status(stat: &Stat) -> Status {
         mode: u32::from(stat.st_mode) & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,
+        links: stat.st_nlink as u64,
         size: u64::try_from(stat.st_size).unwrap_or_default(),
         mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
     }

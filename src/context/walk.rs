@@ -274,6 +274,12 @@ impl WalkEntry {
         self.base.join(&self.entry.path)
     }
 
+    /// Of a file with several names (hard links), what they have in common: device and inode.
+    pub fn shared_file(&self) -> Option<(u64, u64)> {
+        let several = self.status.form == Form::File && self.status.links > 1;
+        several.then_some((self.status.identity.device, self.status.identity.inode))
+    }
+
     /// Opens a regular file for reading. It is the very file that the entry was made from, with its size and time: anything
     /// else is an error of kind [`Context`](ErrorKind::Context).
     pub fn open(&self) -> Result<File> {

@@ -36,8 +36,8 @@ pub struct RunSpec {
     pub security: Security,
     /// The host name inside.
     pub hostname: String,
-    /// A heredoc with a `#!` line: written to a file that is bound at a path of its own and put in place of `argv[0]`.
-    pub script: Option<Vec<u8>>,
+    /// A heredoc with a `#!` line: a file of this name and content in `/dev/pipes`, mode 755, which `argv` starts.
+    pub script: Option<(String, Vec<u8>)>,
     /// Further lines of `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
 }

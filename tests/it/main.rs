@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
 mod buildah;
+mod cli;
 mod context;
 mod dockerfile;
 mod home;

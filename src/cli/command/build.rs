@@ -20,15 +20,15 @@ use crate::oci::Reference;
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
-Base images come from the local store, or from a registry if they are not there; FROM also takes oci:DIR,
-oci-archive:FILE and docker-archive:FILE. In an Integration SDK project (a folder with manifest.txt) the folders
+Base images come from the local store, or from a registry if they are not there; FROM also takes oci:DIR, \
+oci-archive:FILE and docker-archive:FILE. In an Integration SDK project (a folder with manifest.txt) the folders \
 that mp-build leaves out are left out, too; anywhere else docker's rules hold.
 
 Examples:
-  mpimg build                                       Build this folder, print the digest
-  mpimg build -t app:1.0 -f docker/Dockerfile .     Name the image in the local store
-  mpimg build -o oci:out -o docker-archive:app.tar  Write it to an OCI layout and to an archive for `docker load`
-  mpimg build --build-arg HTTP_TIMEOUT=30 --target test --secret id=token,src=token.txt";
+  mpimg build                                    This folder; prints the digest
+  mpimg build -t app:1.0 -f docker/Dockerfile .  With a name in the local store
+  mpimg build -o oci:out -o docker-archive:a.tar To a layout and for docker load
+  mpimg build --target test --build-arg PORT=80 --secret id=token,src=token.txt";
 
 /// Build an image from a Dockerfile; prints its digest
 ///
@@ -62,7 +62,9 @@ pub(in crate::cli) struct Build {
 /// An output is a file or folder; names and registries have flags and commands of their own.
 fn output(text: &str) -> Result<Transport, String> {
     match Transport::parse(text) {
-        Ok(Transport::Store(_)) => Err("write oci:DIR, oci-archive:FILE or docker-archive:FILE; a name is given with --tag".into()),
+        Ok(Transport::Store(_)) => {
+            Err("write oci:DIR, oci-archive:FILE or docker-archive:FILE; a name is given with --tag".into())
+        }
         Ok(Transport::Registry(_)) => Err("an image goes to a registry with `mpimg push`".into()),
         Ok(transport) => Ok(transport),
         Err(error) => Err(error.hint().map_or_else(|| error.to_string(), str::to_owned)),

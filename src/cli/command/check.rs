@@ -19,10 +19,10 @@ const EXAMPLES: &str = "\
 With a tag or digest, the image is also tried to be pulled without logging in, as VMware Aria Operations does.
 
 Examples:
-  mpimg check                                     The repository in this project's config.json
+  mpimg check                                   The project in this folder
   mpimg check harbor.example.com/mp/nsx
-  mpimg check harbor.example.com/mp/nsx:1.0.0     An image that is there, too
-  mpimg check --json || exit 1                    In CI, before a long build";
+  mpimg check harbor.example.com/mp/nsx:1.0.0   An image that is there, too
+  mpimg check --json || exit 1                  In CI, before a long build";
 
 /// Check whether an image could be pushed, and pulled by the product
 #[derive(Debug, Args)]
@@ -91,9 +91,8 @@ fn subject(text: &str) -> Result<Subject> {
         return of_project(&path);
     }
     let with_tag = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-    let reference = Reference::parse(text).map_err(|error| {
-        error.with_hint("name a project's folder that exists, or a repository as HOST[:PORT]/PATH[:TAG]")
-    })?;
+    let reference = Reference::parse(text)
+        .map_err(|error| error.with_hint("name a project's folder that exists, or a repository as HOST[:PORT]/PATH[:TAG]"))?;
     let repository = reference.repository().clone();
     Ok(Subject { push: repository.clone(), pull: repository, image: with_tag.then_some(reference) })
 }

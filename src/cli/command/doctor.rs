@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::blocking;
 use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::blocking;
 use crate::error::Result;
 use crate::sandbox::{Attempt, Report, Rung};
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
-Isolation is really tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single
+Isolation is really tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single \
 (with one id), chroot (no security boundary). `mpimg build` takes the best unless --isolation says otherwise.
 
 Examples:
@@ -43,7 +43,10 @@ impl Doctor {
         text += &format!("  {}\n", root.display());
         text += &format!(
             "  blobs {}, build cache {}, unpacked layers {}, work under way {}\n",
-            Size(usage.blobs), Size(usage.cache), Size(usage.unpacked), Size(usage.scratch)
+            Size(usage.blobs),
+            Size(usage.cache),
+            Size(usage.unpacked),
+            Size(usage.scratch)
         );
         text += &format!("\n{}\n", theme.strong("Configuration"));
         for File { path, what, there, .. } in &files {
@@ -108,7 +111,11 @@ fn isolation_text(report: &Report, theme: Theme) -> String {
                 let number = failure.errno.map(|number| format!(": {}", std::io::Error::from_raw_os_error(number)));
                 format!(
                     "  {} {rung}  {}{}\n      {}: {}\n",
-                    theme.bad("✗"), failure.step, number.unwrap_or_default(), theme.guide("hint"), failure.remedy
+                    theme.bad("✗"),
+                    failure.step,
+                    number.unwrap_or_default(),
+                    theme.guide("hint"),
+                    failure.remedy
                 )
             }
         };
@@ -203,8 +210,10 @@ fn registries(bytes: &[u8], place: &str) -> Vec<(String, String)> {
     };
     let keys = |name: &str| document.get(name).and_then(Value::as_object).into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let helpers = keys("credHelpers").map(|(host, helper)| (host.clone(), format!("docker-credential-{}, {place}", text(helper))));
-    let all = document.get("credsStore").map(|helper| ("all others".into(), format!("docker-credential-{}, {place}", text(helper))));
+    let helpers =
+        keys("credHelpers").map(|(host, helper)| (host.clone(), format!("docker-credential-{}, {place}", text(helper))));
+    let all =
+        document.get("credsStore").map(|helper| ("all others".into(), format!("docker-credential-{}, {place}", text(helper))));
     let direct = keys("auths").map(|(host, _)| (host.clone(), place.to_owned()));
     helpers.chain(direct).chain(all).collect()
 }
@@ -215,7 +224,8 @@ mod tests {
 
     #[test]
     fn credentials_are_told_by_registry_and_place_alone() {
-        let file = br#"{"auths":{"ghcr.io":{"auth":"aHVudGVyMg=="}},"credsStore":"pass","credHelpers":{"x.amazonaws.com":"ecr-login"}}"#;
+        let file =
+            br#"{"auths":{"ghcr.io":{"auth":"aHVudGVyMg=="}},"credsStore":"pass","credHelpers":{"x.amazonaws.com":"ecr-login"}}"#;
         let found = registries(file, "config.json");
         assert_eq!(
             found,

@@ -18,11 +18,11 @@ use crate::oci::{Platform, Reference};
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
-The tar may be plain or compressed with gzip, bzip2, xz or zstd; `-` is standard input. The image's time is
+The tar may be plain or compressed with gzip, bzip2, xz or zstd; `-` is standard input. The image's time is \
 SOURCE_DATE_EPOCH, else that of the file, so that the same file gives the same digest.
 
 Examples:
-  debootstrap bookworm rootfs && tar -C rootfs -c . | mpimg import - debian:bookworm
+  tar -C rootfs -c . | mpimg import - debian:bookworm
   mpimg import rootfs.tar.xz base:1 --platform linux/arm64";
 
 /// Make a base image of a tar of a root file system

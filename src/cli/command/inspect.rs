@@ -54,9 +54,8 @@ impl Inspect {
         let name = self.image.to_string();
         let image = image::find(self.image, &self.platform, &store, &client).await?;
         let (layers, fetch) = (image.layers().to_vec(), self.files);
-        let indexes = blocking(move || {
-            layers.iter().map(|layer| contents::index(&store, layer, fetch)).collect::<Result<Vec<_>>>()
-        });
+        let indexes =
+            blocking(move || layers.iter().map(|layer| contents::index(&store, layer, fetch)).collect::<Result<Vec<_>>>());
         let indexes = indexes.await?;
 
         let mut text = summary(&name, &image);

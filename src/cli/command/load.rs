@@ -19,7 +19,7 @@ use crate::oci::{Platform, Reference};
 use crate::store::{ScratchDir, Store};
 
 const EXAMPLES: &str = "\
-What `docker save`, `podman save` and `mpimg save` write is recognised by itself, compressed or not; so is the folder
+What `docker save`, `podman save` and `mpimg save` write is recognised by itself, compressed or not; so is the folder \
 of an OCI layout. Uncompressed layers are compressed on the way in. `-` is standard input.
 
 Examples:

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::registry::{Credential, CredentialStore};
 
 const EXAMPLES: &str = "\
-Stored with the credential helper that docker's config.json names, else in that file (in $DOCKER_CONFIG, else ~/.docker),
+Stored with the credential helper that docker's config.json names, else in that file (in $DOCKER_CONFIG, else ~/.docker), \
 where the password stands in clear but for base64. docker and podman use it, too.
 
 Examples:

@@ -13,9 +13,9 @@ use crate::store::{PruneOptions, Store};
 
 const EXAMPLES: &str = "\
 Examples:
-  mpimg prune                        Remove what neither a name nor the build cache refers to
-  mpimg prune --keep-storage 10GB    Forget the build cache's oldest entries, too, until the store takes no more than that
-  mpimg prune --all                  Forget the whole build cache and all unpacked layers";
+  mpimg prune                        What neither a name nor the cache refers to
+  mpimg prune --keep-storage 10GB    The oldest of the build cache, too
+  mpimg prune --all                  The whole build cache, too";
 
 /// Free space in the local store
 #[derive(Debug, Args)]

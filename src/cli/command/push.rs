@@ -25,17 +25,17 @@ use crate::registry::{AnonymousReport, CheckState, Client, PushSession, Pushed};
 use crate::store::{Growth, Store};
 
 const EXAMPLES: &str = "\
-The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls
+The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls \
 REGISTRY/REPOSITORY@DIGEST without logging in; whether that works is tried at the end of every push.
 
 An upload that is cut off goes on where it was when the same command is run again.
 
 Examples:
-  mpimg push                                        The project in this folder, to the repository in its config.json
-  mpimg push ~/nsx -r harbor.example.com/mp/nsx     Another folder, another repository
-  mpimg push --no-ttl --json --digest-file digest --require-anonymous-pull       In CI
-  echo $TOKEN | mpimg push -r ghcr.io/me/app --registry-username me --registry-password-stdin
-  mpimg push --image app:1.0 -r localhost:5000/app  An image that was built before";
+  mpimg push                                       The project in this folder
+  mpimg push ~/nsx -r harbor.example.com/mp/nsx    Another one, to elsewhere
+  mpimg push --no-ttl --json --digest-file digest --require-anonymous-pull
+  mpimg push --registry-username me --registry-password-stdin < token.txt
+  mpimg push --image app:1 -r localhost:5000/app   An image built before";
 
 /// Build a project and push it; prints REGISTRY, REPOSITORY and DIGEST
 ///
@@ -189,9 +189,9 @@ impl Work<'_> {
             session.offer_growing(layer.clone(), None);
             growing.push(layer);
         }
-        let image = build.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Interrupted, "the build was broken off").with_source(error))
-        })?;
+        let image = build
+            .await
+            .unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the build was broken off").with_source(error)))?;
         let sent: Vec<_> = growing
             .iter()
             .filter_map(|layer| match layer.growth() {

@@ -37,8 +37,11 @@ impl Rm {
         // First looked for, then removed: a mistyped name leaves all others where they are.
         for name in &self.names {
             if !self.force && store.resolve(name)?.is_none() {
-                return Err(Error::new(ErrorKind::NotFound, format!("there is no image `{}` in the local store", name.familiar()))
-                    .with_hint("`mpimg images` lists what is there; nothing was removed"));
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("there is no image `{}` in the local store", name.familiar()),
+                )
+                .with_hint("`mpimg images` lists what is there; nothing was removed"));
             }
         }
         let mut removed = Vec::new();

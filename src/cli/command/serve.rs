@@ -17,13 +17,13 @@ use crate::serve::{Registry, RegistryOptions, Served};
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
-The registry speaks plain HTTP. Docker accepts that from other machines only if they list HOST:PORT under
+The registry speaks plain HTTP. Docker accepts that from other machines only if they list HOST:PORT under \
 \"insecure-registries\" in /etc/docker/daemon.json; mpimg needs --insecure-registry HOST:PORT. -v shows every request.
 
 Examples:
-  mpimg serve                              For this machine alone
-  mpimg serve --addr 0.0.0.0:5000          For the network, such as a Cloud Proxy
-  mpimg serve --addr 127.0.0.1:0 --json    On a free port, told in one JSON object";
+  mpimg serve                            For this machine alone
+  mpimg serve --addr 0.0.0.0:5000        For the network, such as a Cloud Proxy
+  mpimg serve --addr 127.0.0.1:0 --json  On a free port, told in JSON";
 
 /// Run a registry on this machine until Ctrl-C
 #[derive(Debug, Args)]
@@ -51,7 +51,10 @@ impl Serve {
         };
         let log = terminal.verbose().then(|| log(terminal));
         let registry = Registry::open(RegistryOptions { dir: Some(dir), read_only: self.read_only, log, ..Default::default() })?;
-        let server = registry.bind(self.addr.as_str()).await.context(crate::ErrorKind::Network, || format!("cannot serve on `{}`", self.addr))?;
+        let server = registry
+            .bind(self.addr.as_str())
+            .await
+            .context(crate::ErrorKind::Network, || format!("cannot serve on `{}`", self.addr))?;
         terminal.handle_signals();
 
         let addresses: Vec<String> = server.reachable_addrs().iter().map(ToString::to_string).collect();

@@ -14,7 +14,7 @@ use crate::store::Store;
 const EXAMPLES: &str = "\
 Examples:
   mpimg tag app:1.0 app:latest
-  mpimg tag base-adapter:python-1.2.0 harbor.example.com/mp/base-adapter:python-1.2.0";
+  mpimg tag app:1.0 harbor.example.com/mp/app:1.0";
 
 /// Give an image of the local store another name; a name that is taken moves to it
 #[derive(Debug, Args)]
@@ -37,8 +37,11 @@ impl Tag {
                 .with_hint("`mpimg images` lists what is there")
         })?;
         if self.target.digest().is_some_and(|digest| *digest != image.manifest.digest) {
-            return Err(Error::new(ErrorKind::Usage, format!("the image has the digest `{}`, not that of the new name", image.manifest.digest))
-                .with_hint("leave out what comes after `@`"));
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("the image has the digest `{}`, not that of the new name", image.manifest.digest),
+            )
+            .with_hint("leave out what comes after `@`"));
         }
         store.tag(&self.target, &image)?;
         let digest = image.manifest.digest;

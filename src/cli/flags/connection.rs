@@ -34,7 +34,12 @@ pub(crate) struct ConnectionFlags {
 
 impl ConnectionFlags {
     /// The client of this command. Uploads that are cut off are taken up again from `store`.
-    pub(crate) fn client(self, terminal: &Terminal, store: Option<&Store>, explicit: Option<(String, Credential)>) -> Result<Client> {
+    pub(crate) fn client(
+        self,
+        terminal: &Terminal,
+        store: Option<&Store>,
+        explicit: Option<(String, Credential)>,
+    ) -> Result<Client> {
         let mut options = ClientOptions {
             ca_files: self.ca_file,
             insecure: self.insecure_registry,

@@ -23,7 +23,7 @@ pub(crate) struct Global {
     pub(crate) verbose: u8,
 
     /// When to use colours; NO_COLOR turns them off in `auto`
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorMode::Auto, hide_possible_values = false)]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorMode::Auto)]
     pub(crate) color: ColorMode,
 
     /// How to show progress: `auto` draws bars on a terminal and writes lines elsewhere and in CI

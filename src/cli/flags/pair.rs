@@ -49,7 +49,10 @@ mod tests {
 
     #[test]
     fn only_the_first_equals_sign_separates() {
-        assert_eq!(Pair::labels(pairs(&["a=b=c", "empty", "also="])), [("a", "b=c"), ("also", ""), ("empty", "")].map(owned).into());
+        assert_eq!(
+            Pair::labels(pairs(&["a=b=c", "empty", "also="])),
+            [("a", "b=c"), ("also", ""), ("empty", "")].map(owned).into()
+        );
         assert!("=x".parse::<Pair>().is_err());
     }
 

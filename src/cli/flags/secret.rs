@@ -32,9 +32,7 @@ impl FromStr for SecretFlag {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |why: String| {
-            Error::new(ErrorKind::Usage, why).with_hint("write id=ID,src=FILE or id=ID,env=NAME")
-        };
+        let wrong = |why: String| Error::new(ErrorKind::Usage, why).with_hint("write id=ID,src=FILE or id=ID,env=NAME");
         let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
         for field in text.split(',') {
             match field.split_once('=') {
@@ -171,7 +169,10 @@ mod tests {
         let (id, bytes) = format!("id=t,src={}", path.display()).parse::<SecretFlag>().unwrap().read().unwrap();
         assert_eq!((id.as_str(), bytes.reveal()), ("t", b"hunter2\n".as_slice()));
         std::fs::write(&path, vec![0; 500 * 1024 + 1]).unwrap();
-        assert_eq!(format!("id=t,src={}", path.display()).parse::<SecretFlag>().unwrap().read().unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(
+            format!("id=t,src={}", path.display()).parse::<SecretFlag>().unwrap().read().unwrap_err().kind(),
+            ErrorKind::Usage
+        );
     }
 
     #[test]

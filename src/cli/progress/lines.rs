@@ -88,6 +88,9 @@ mod tests {
 
     #[test]
     fn a_name_of_several_lines_becomes_one() {
-        assert_eq!(one_line("[2/3] RUN apt-get update && \\\n    apt-get install -y x"), "[2/3] RUN apt-get update && apt-get install -y x");
+        assert_eq!(
+            one_line("[2/3] RUN apt-get update && \\\n    apt-get install -y x"),
+            "[2/3] RUN apt-get update && apt-get install -y x"
+        );
     }
 }

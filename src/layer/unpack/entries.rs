@@ -19,9 +19,8 @@ use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
 use super::confined::{Confined, FOLDER, is_folder, remove, stat};
 use super::stack::{Stack, is_whiteout, relative};
-use super::{Ownership, READ, UnpackOptions, UnpackStats, Whiteouts};
-use super::tar::corrupt;
-use super::{Piece, READ, TarReader, UnpackOptions, UnpackStats, Whiteouts};
+use super::{READ, UnpackOptions, UnpackStats, Whiteouts};
+
 
 pub(super) struct Unpacker<'a> {
     into: Confined,

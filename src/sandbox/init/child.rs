@@ -22,7 +22,7 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, report: &File) -> Res
     mount_change("/", private).step(|| "make mounts private".into())?;
     rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "sethostname".into())?;
     let prepared = rootfs::build(rung, spec)?;
-    let command = command::prepare(rung, spec, &prepared.root, prepared.script)?;
+    let command = command::prepare(rung, spec, &prepared.root)?;
     pivot(&prepared.root)?;
     write_message(report, &Report::Ready(prepared.stubs)).step(|| "report".into())?;
     if probe {

@@ -41,8 +41,8 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     overlay::make_folder(&aside)?;
     let mut displaced = Displaced::new(open_folder(path)?, open_folder(&aside)?);
     let outcome = ssh::listen(spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
-        let script = prepare(&mut displaced, spec, &aside)?;
-        let command = command::prepare(Rung::Chroot, spec, displaced.tree(), script)?;
+        prepare(&mut displaced, spec, &aside)?;
+        let command = command::prepare(Rung::Chroot, spec, displaced.tree())?;
         supervise(&command, displaced.tree(), agents, probe, control)
     });
     let touched = displaced.touched();
@@ -52,7 +52,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     restored.map(|()| (exit, touched))
 }
 
-fn prepare(displaced: &mut Displaced, spec: &RunSpec, aside: &Path) -> Result<Option<&'static str>, Fault> {
+fn prepare(displaced: &mut Displaced, spec: &RunSpec, aside: &Path) -> Result<(), Fault> {
     proc_files(displaced, spec)?;
     displaced.put_folder(&layer_path("sys"), 0o555)?;
     let dev = displaced.put_folder(&layer_path("dev"), 0o755)?;
@@ -77,9 +77,8 @@ fn prepare(displaced: &mut Displaced, spec: &RunSpec, aside: &Path) -> Result<Op
     for (index, mount) in spec.mounts.iter().enumerate() {
         put_mount(displaced, mount, index, aside)?;
     }
-    let Some(script) = &spec.script else { return Ok(None) };
-    put_file(displaced, &layer_path("dev/pipes/EOF"), script, 0o755, 0, 0)?;
-    Ok(Some("/dev/pipes/EOF"))
+    let Some((name, content)) = &spec.script else { return Ok(()) };
+    put_file(displaced, &layer_path(&format!("dev/pipes/{name}")), content, 0o755, 0, 0)
 }
 
 /// A still picture of /proc. `self/exe` is there for Java alone: its launcher finds its libraries by it.

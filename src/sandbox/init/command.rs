@@ -27,14 +27,8 @@ pub(super) struct Command {
     rung: Rung,
 }
 
-pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd, script: Option<&str>) -> Result<Command, Fault> {
-    let mut argv = spec.argv.clone();
-    if let Some(script) = script {
-        match argv.first_mut() {
-            Some(first) => *first = script.into(),
-            None => argv.push(script.into()),
-        }
-    }
+pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Command, Fault> {
+    let argv = spec.argv.clone();
     if argv.is_empty() {
         return Err(Fault::new("start an empty command", None));
     }

@@ -41,7 +41,9 @@ pub(super) fn drop_to(rung: Rung, user: &User, security: Security) -> Result<(),
         Security::Insecure => now.permitted,
     };
     bound(keep).step(|| "drop capabilities".into())?;
-    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    // The own group is one of them: without it, a file that the group is denied could be read (CVE-2022-36109).
+    let others = user.groups.iter().copied().filter(|group| *group != user.gid);
+    let groups: Vec<Gid> = std::iter::once(user.gid).chain(others).map(Gid::from_raw).collect();
     set_thread_groups(&groups).step(|| "setgroups".into())?;
     let gid = Gid::from_raw(user.gid);
     set_thread_res_gid(gid, gid, gid).step(|| format!("setresgid({})", user.gid))?;

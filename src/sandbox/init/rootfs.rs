@@ -46,8 +46,6 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 pub(super) struct Prepared {
     pub(super) root: OwnedFd,
     pub(super) stubs: Stubs,
-    /// Where the script of the step is inside, if it has one.
-    pub(super) script: Option<&'static str>,
 }
 
 /// Everything that mounts need to know.
@@ -74,7 +72,7 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
     mount("tmpfs", &memory, "tmpfs", HARDENED, c"mode=0700").step(|| "mount tmpfs".into())?;
     let mut stage = Stage { rung, root, stubs: Stubs::default(), work: work.clone(), memory, files: 0 };
     stage.kernel_files()?;
-    let script = stage.devices(spec)?;
+    stage.devices(spec)?;
     for (path, content) in
         [("etc/hosts", files::hosts(spec)), ("etc/hostname", files::hostname(spec)), ("etc/resolv.conf", files::resolv_conf())]
     {
@@ -84,7 +82,7 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
     for (index, mount) in spec.mounts.iter().enumerate() {
         mounts::add(&mut stage, mount, index)?;
     }
-    Ok(Prepared { root: stage.root, stubs: stage.stubs, script })
+    Ok(Prepared { root: stage.root, stubs: stage.stubs })
 }
 
 impl Stage {
@@ -171,7 +169,7 @@ impl Stage {
         read_only(&self.reopen(&layer_path(path))?).step(step)
     }
 
-    fn devices(&mut self, spec: &RunSpec) -> Result<Option<&'static str>, Fault> {
+    fn devices(&mut self, spec: &RunSpec) -> Result<(), Fault> {
         let nosuid = MountFlags::NOSUID | MountFlags::STRICTATIME;
         self.mount_at(&layer_path("dev"), "tmpfs", nosuid, "mode=0755,size=65536k")?;
         let dev = self.reopen(&layer_path("dev"))?;
@@ -204,11 +202,10 @@ impl Stage {
         }
         self.mount_at(&layer_path("dev/shm"), "tmpfs", HARDENED, "mode=1777,size=65536k")?;
         self.mount_at(&layer_path("dev/mqueue"), "mqueue", HARDENED, "")?;
-        let Some(script) = &spec.script else { return Ok(None) };
+        let Some((name, content)) = &spec.script else { return Ok(()) };
         rustix::fs::mkdirat(&dev, "pipes", Mode::from_raw_mode(0o755)).step(step)?;
-        let file = create("pipes/EOF", 0o755)?;
-        std::fs::File::from(file).write_all(script).step(step)?;
-        Ok(Some("/dev/pipes/EOF"))
+        let file = create(&format!("pipes/{name}"), 0o755)?;
+        std::fs::File::from(file).write_all(content).step(step)
     }
 }
 

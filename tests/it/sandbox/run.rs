@@ -190,8 +190,8 @@ fn a_script_with_an_interpreter_line_is_run_as_a_file() {
     }
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("");
-    spec.argv = vec![Vec::new(), b"argument".to_vec()];
-    spec.script = Some(b"#!/bin/awk -f\nBEGIN { print \"awk\", ARGV[1] }\n".to_vec());
+    spec.argv = vec![b"/dev/pipes/EOF".to_vec(), b"argument".to_vec()];
+    spec.script = Some(("EOF".into(), b"#!/bin/awk -f\nBEGIN { print \"awk\", ARGV[1] }\n".to_vec()));
     assert_eq!(fixture.run(&spec).output, "awk argument\n");
 }
 

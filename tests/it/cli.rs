@@ -1,0 +1,9 @@
+//! The command as a user or a script meets it: what it prints and where, exit codes, prompts, signals.
+
+mod answers;
+mod fixture;
+mod messages;
+mod prompts;
+mod push;
+mod signals;
+mod stored;

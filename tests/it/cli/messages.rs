@@ -1,0 +1,127 @@
+//! Errors as people read them.
+
+use super::fixture::{folder, project, run, text, write};
+use crate::home::Home;
+
+/// What standard error says, without the home folder's name.
+fn message<const N: usize>(home: &Home, arguments: [&str; N]) -> String {
+    let left = run(&mut home.mpimg(), arguments);
+    assert_eq!(left.out, "");
+    left.err.replace(text(&home.path()), "~")
+}
+
+#[test]
+fn a_mistake_in_a_dockerfile_is_shown_with_a_caret_and_the_way_on() {
+    let home = Home::new();
+    folder(&home, "bad", "FROM scratch\n\nCOP app app\n");
+    insta::assert_snapshot!(message(&home, ["build", "bad"]), @r#"
+    error: unknown instruction `COP`
+      --> bad/Dockerfile:3
+       |
+     3 | COP app app
+       | ^^^
+    hint: did you mean `COPY`?
+    "#);
+}
+
+#[test]
+fn a_missing_source_is_shown_at_its_instruction() {
+    let home = Home::new();
+    folder(&home, "bad", "FROM scratch\nCOPY app app\nCOPY ap app2\n");
+    insta::assert_snapshot!(message(&home, ["build", "-q", "bad"]), @r#"
+    error: COPY failed
+      caused by: `ap` is not in the build context
+      --> bad/Dockerfile:3
+       |
+     3 | COPY ap app2
+       | ^^^^^^^^^^^^
+    hint: did you mean `app`?
+    "#);
+}
+
+#[test]
+fn an_unknown_flag_or_command_gets_a_suggestion() {
+    let home = Home::new();
+    insta::assert_snapshot!(message(&home, ["push", "--registry-tga", "x"]), @r#"
+    error: unexpected argument '--registry-tga' found
+
+      tip: a similar argument exists: '--registry-tag'
+
+    Usage: mpimg push --registry-tag <REPOSITORY> [PATH]
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(message(&home, ["psuh"]), @r#"
+    error: unrecognized subcommand 'psuh'
+
+      tip: a similar subcommand exists: 'push'
+
+    Usage: mpimg [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn a_value_of_a_wrong_form_is_explained() {
+    let home = Home::new();
+    insta::assert_snapshot!(message(&home, ["build", "--platform", "linux/"]), @r#"
+    error: invalid value 'linux/' for '--platform <PLATFORM>': `linux/` is not a platform; write it as os/architecture, such as linux/amd64
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(message(&home, ["build", "--output", "app:1"]), @r#"
+    error: invalid value 'app:1' for '--output <TRANSPORT:PATH>': write oci:DIR, oci-archive:FILE or docker-archive:FILE; a name is given with --tag
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn a_folder_that_is_no_project_says_what_is_missing() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    insta::assert_snapshot!(message(&home, ["push", "empty"]), @r#"
+    error: `empty` is not an Integration SDK project
+    hint: run the command in the folder that holds manifest.txt, or name that folder
+    "#);
+    insta::assert_snapshot!(message(&home, ["build", "empty"]), @r#"
+    error: cannot read `empty/Dockerfile`
+      caused by: No such file or directory (os error 2)
+    hint: run it in the project's folder, or name it: `empty` has no Dockerfile
+    "#);
+    folder(&home, "plain", "FROM scratch\n");
+    insta::assert_snapshot!(message(&home, ["push", "plain"]), @r#"
+    error: no repository to push to was given
+    hint: give it with `-r HOST/PATH`; only an Integration SDK project can keep it in config.json
+    "#);
+}
+
+#[test]
+fn without_a_terminal_a_missing_repository_names_flag_and_key() {
+    let home = Home::new();
+    project(&home);
+    insta::assert_snapshot!(message(&home, ["push", "project"]), @r#"
+    error: no repository to push to was given, and nobody can be asked
+    hint: give it with `-r HOST/PATH`, or set `container_repository` in `project/config.json`
+    "#);
+    write(&home.path().join("project"), "config.json", r#"{"container_repository": "host.example.com/a:1"}"#);
+    insta::assert_snapshot!(message(&home, ["push", "project"]), @r#"
+    error: `container_repository` in config.json cannot be used
+      caused by: `host.example.com/a:1` is not a container repository: it must not have a tag, and `:1` looks like one
+    hint: write it as HOST[:PORT]/PATH, such as harbor.example.com/project/adapter, or as NAMESPACE/NAME for Docker Hub
+    "#);
+}
+
+#[test]
+fn a_name_that_is_not_there_says_where_to_look() {
+    let home = Home::new();
+    insta::assert_snapshot!(message(&home, ["inspect", "app:1"]), @r#"
+    error: there is no image `app:1` in the local store
+    hint: `mpimg images` lists what is there; one in a registry is named `docker://app:1`
+    "#);
+    insta::assert_snapshot!(message(&home, ["rm", "app"]), @r#"
+    error: there is no image `app:latest` in the local store
+    hint: `mpimg images` lists what is there; nothing was removed
+    "#);
+}
