@@ -110,8 +110,13 @@ impl Push {
         let store = Store::open(Store::default_root()?)?;
         let client = self.connection.client(terminal, Some(&store), credential)?;
         terminal.handle_signals();
-        let transfer =
-            Transfer { store, client: client.clone(), repository: destination.push.repository().clone(), tags: tags.clone() };
+        let transfer = Transfer {
+            store,
+            client: client.clone(),
+            repository: destination.push.repository().clone(),
+            tags: tags.clone(),
+            cancel: terminal.interrupt().token().clone(),
+        };
         let (image, pushed) = match self.image {
             Some(transport) => transfer.push_image(transport, self.build.platform()).await?,
             None => {
