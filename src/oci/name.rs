@@ -45,7 +45,9 @@ fn check_registry(registry: &str) -> Result<(), String> {
         let dash = part.starts_with('-') || part.ends_with('-');
         !part.is_empty() && !dash && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    match host.filter(|host| !host.split('.').all(right)) {
+    // Without a port, the expression takes a host with `_` in it, too: it could be the first part of a path.
+    let wrong = |host: &&str| !host.split('.').all(right) && !(port.is_none() && is_component(host));
+    match host.filter(wrong) {
         Some(host) => Err(format!("`{host}` is not a host name")),
         None => Ok(()),
     }
