@@ -4,6 +4,7 @@
 
 mod descriptor;
 mod digest;
+mod name;
 mod platform;
 mod reference;
 

@@ -1,13 +1,11 @@
 //! References: registry, repository, and a tag or digest, normalised as docker does (`python:3` is `docker.io/library/python:3`).
 //!
-//! Refuses what the distribution specification's grammar refuses; oci-spec holds that grammar.
+//! Refuses what the distribution specification's grammar refuses; see [`name`].
 
 use std::fmt;
 use std::str::FromStr;
 
-use oci_spec::distribution as spec;
-
-use super::Digest;
+use super::{Digest, name};
 use crate::error::{Error, ErrorKind, Result};
 
 const DEFAULT_TAG: &str = "latest";
@@ -140,25 +138,18 @@ impl Reference {
             Error::new(ErrorKind::Usage, format!("`{text}` is not an image reference: {why}"))
                 .with_hint("write it as [HOST[:PORT]/]PATH[:TAG][@DIGEST], in lower case but for the tag")
         };
-        let parsed = spec::Reference::try_from(text).map_err(|error| wrong(error.to_string()))?;
-        // oci-spec's grammar lets capitals through; registries and docker do not.
-        if parsed.repository().bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(wrong("the repository must be in lower case".into()));
-        }
-        // oci-spec adds `latest` by itself: whether the user wrote it is seen only in the text.
-        let written = text.split_once('@').map_or(text, |(name, _)| name);
-        let has_tag = written.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        let digest = parsed.digest().map(Digest::parse).transpose()?;
-        let tag = parsed.tag().filter(|_| has_tag).map(Tag::parse).transpose()?;
-        if let Some((_, port)) = parsed.registry().rsplit_once(':').filter(|(host, _)| !host.ends_with(':'))
-            && port.parse::<u16>().is_err()
-        {
-            return Err(wrong(format!("`{port}` is not a port")));
-        }
+        let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+        // A colon before the last slash belongs to the port.
+        let last = rest.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match rest[last..].find(':') {
+            Some(colon) => (&rest[..last + colon], Some(&rest[last + colon + 1..])),
+            None => (rest, None),
+        };
+        let (registry, path) = name::split(name).map_err(wrong)?;
         Ok(Self {
-            repository: Repository { registry: parsed.registry().to_owned(), path: parsed.repository().to_owned() },
-            tag,
-            digest,
+            repository: Repository { registry, path },
+            tag: tag.map(Tag::parse).transpose()?,
+            digest: digest.map(Digest::parse).transpose()?,
         })
     }
 

@@ -43,13 +43,13 @@ impl Buildah {
 
     /// Builds a folder; the image `built`, its configuration as docker would show it, and its files as an OCI layout with the
     /// tag `built`.
-    pub(crate) fn build(&self, context: &Path, flags: &[&str]) -> (Value, PathBuf) {
+    pub(crate) fn build(&self, context: &Path, flags: &[String]) -> (Value, PathBuf) {
         let context = context.display().to_string();
         // docker's format: OCI's has no place for HEALTHCHECK, SHELL and ONBUILD.
         let output = ["build", "-q", "--format", "docker", "-t", "localhost/built"];
         // MKNOD is among docker's capabilities, not among buildah's.
         let steps = ["--isolation", "chroot", "--layers=false", "--cap-add", "CAP_MKNOD"];
-        self.run(output.into_iter().chain(steps).chain(flags.iter().copied()).chain([context.as_str()]));
+        self.run(output.into_iter().chain(steps).chain(flags.iter().map(String::as_str)).chain([context.as_str()]));
         let shown: Value = serde_json::from_str(&self.run(["inspect", "--type", "image", "localhost/built"])).unwrap();
         let layout = self.folder.path().join("layout");
         self.run(["push", "-q", "--format", "oci", "localhost/built", &format!("oci:{}:built", layout.display())]);

@@ -71,10 +71,10 @@ impl Case {
         self.folder.path().join("context")
     }
 
-    /// Flags for the build: a line of the Dockerfile that begins with `# flags:`.
-    fn flags(&self) -> Vec<String> {
+    /// Flags for the build: a line of the Dockerfile that begins with `# flags:`, and `# buildah:` for buildah alone.
+    fn flags(&self, marker: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.context().join("Dockerfile")).unwrap();
-        let flags = text.lines().filter_map(|line| line.strip_prefix("# flags:"));
+        let flags = text.lines().filter_map(|line| line.strip_prefix(marker));
         flags.flat_map(str::split_whitespace).map(str::to_owned).collect()
     }
 }
@@ -82,8 +82,7 @@ impl Case {
 /// Builds the fixture with mpimg and holds it against its judge.
 fn compare(name: &str) {
     let case = Case::new(name);
-    let flags = case.flags();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let flags = case.flags("# flags:");
     let layout = build_with_mpimg(&case, &flags);
     let tree = Tree::of_layout(&layout, "built");
     let config = comparable(config_of_layout(&layout, "built")["config"].take());
@@ -99,7 +98,7 @@ fn compare(name: &str) {
         None => {
             let buildah = Buildah::new();
             buildah.load(&judges().join("base"), "base", BASE);
-            let (expected_config, expected_layout) = buildah.build(&case.context(), &flags);
+            let (expected_config, expected_layout) = buildah.build(&case.context(), &[flags, case.flags("# buildah:")].concat());
             let expected = Tree::of_layout(&expected_layout, "built").without(HARMLESS_PATHS);
             let mut differences = tree.without(HARMLESS_PATHS).differences("mpimg  ", &expected, "buildah");
             differences.extend(config_differences(&in_any_order(config), &in_any_order(comparable(expected_config))));
@@ -160,7 +159,7 @@ fn config_differences(ours: &Map<String, Value>, theirs: &Map<String, Value>) ->
 }
 
 /// Builds the context with mpimg: an OCI layout with the tag `built`.
-fn build_with_mpimg(case: &Case, flags: &[&str]) -> PathBuf {
+fn build_with_mpimg(case: &Case, flags: &[String]) -> PathBuf {
     let home = Home::new();
     run(home.mpimg().args(["load", "-q", "-t", BASE]).arg(judges().join("base")));
     let layout = case.folder.path().join("layout");
@@ -204,10 +203,10 @@ fixtures! {
     copy_heredoc "copy-heredoc",
     copy_link "copy-link",
     copy_links "copy-links",
-    copy_optional "copy-optional",
     copy_over_files "copy-over-files",
     copy_over_links "copy-over-links",
     copy_parents "copy-parents",
+    copy_patterns "copy-patterns",
     copy_special_bits "copy-special-bits",
     dockerignore "dockerignore",
     dockerignore_invert "dockerignore-invert",
