@@ -178,6 +178,7 @@ impl Work<'_> {
     async fn build_and_push(&self, request: BuildRequest, destination: &Destination, tags: &[Tag]) -> Result<(Image, Pushed)> {
         let session = self.client.push(destination.push.repository())?;
         let builder = Builder::new(self.store.clone(), self.client.clone(), self.terminal.progress().clone());
+        let context = request.context.canonicalize().unwrap_or_else(|_| request.context.clone()).display().to_string();
         let (announce, mut announced) = mpsc::unbounded_channel();
         let on_layer = Arc::new(move |growing| {
             // Nobody listens any more once the push has failed.
@@ -186,7 +187,8 @@ impl Work<'_> {
         let build = tokio::spawn(blocking(move || builder.build(&request, Some(on_layer))));
         let mut growing = Vec::new();
         while let Some(layer) = announced.recv().await {
-            session.offer_growing(layer.clone(), None);
+            // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
+            session.offer_growing(layer.clone(), Some(format!("{context} layer {}", growing.len())));
             growing.push(layer);
         }
         let image = build
