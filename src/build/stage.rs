@@ -55,7 +55,14 @@ impl Stage {
         config.config.on_build.clear();
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
         let scope = StageScope::new(plan, inherited);
-        Self { config, filesystem: Filesystem::new(layers), scope, own_cmd: false, target: planned.index == plan.target, tree: None }
+        Self {
+            config,
+            filesystem: Filesystem::new(layers),
+            scope,
+            own_cmd: false,
+            target: planned.index == plan.target,
+            tree: None,
+        }
     }
 
     /// A stage on an earlier stage.
@@ -71,7 +78,13 @@ impl Stage {
     }
 
     /// Does one step. An error names the instruction and its place in the Dockerfile.
-    pub(super) fn step(&mut self, session: &Session<'_>, stages: &Stages<'_>, step: &Located<Instruction>, name: &str) -> Result<()> {
+    pub(super) fn step(
+        &mut self,
+        session: &Session<'_>,
+        stages: &Stages<'_>,
+        step: &Located<Instruction>,
+        name: &str,
+    ) -> Result<()> {
         session.check_running()?;
         let task = session.progress.task(crate::progress::TaskKind::Step, name, None);
         let place = |error: crate::Error| {
@@ -96,7 +109,11 @@ impl Stage {
                 ..History::default()
             });
         }
-        if cached { task.cached() } else { task.done() }
+        if cached {
+            task.cached()
+        } else {
+            task.done()
+        }
         Ok(())
     }
 

@@ -70,15 +70,13 @@ impl Tree {
         let mut tree = Self::default();
         let mut inodes = BTreeMap::new();
         tree.add(root, root, &mut inodes);
-        let shared: BTreeMap<_, _> = inodes.into_values().filter(|paths: &Vec<String>| paths.len() > 1).fold(
-            BTreeMap::new(),
-            |mut shared, mut paths| {
+        let shared: BTreeMap<_, _> =
+            inodes.into_values().filter(|paths: &Vec<String>| paths.len() > 1).fold(BTreeMap::new(), |mut shared, mut paths| {
                 paths.sort();
                 let first = paths[0].clone();
                 shared.extend(paths.into_iter().map(|path| (path, first.clone())));
                 shared
-            },
-        );
+            });
         for (path, first) in shared {
             tree.0.get_mut(&path).unwrap().linked_with = (path != first).then_some(first);
         }
