@@ -37,6 +37,7 @@ impl Transfer {
     pub(super) async fn build_and_push(self, request: BuildRequest, progress: &Progress) -> Result<(Image, Pushed)> {
         let session = self.client.push(&self.repository)?;
         let builder = Builder::new(self.store.clone(), self.client.clone(), progress.clone());
+        let context = request.context.canonicalize().unwrap_or_else(|_| request.context.clone()).display().to_string();
         let (announce, mut announced) = mpsc::unbounded_channel();
         let on_layer = Arc::new(move |layer: Growing| {
             // Sending fails only when nobody waits for the build any more.
@@ -46,7 +47,8 @@ impl Transfer {
             let mut offered = Vec::new();
             // Ends with the build, which then drops the other side.
             while let Some(layer) = announced.recv().await {
-                session.offer_growing(layer.clone(), None);
+                // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
+                session.offer_growing(layer.clone(), Some(format!("{context} layer {}", offered.len())));
                 offered.push(layer);
             }
             offered

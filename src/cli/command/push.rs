@@ -150,66 +150,6 @@ impl Push {
     }
 }
 
-/// What one push works with.
-struct Work<'a> {
-    store: Store,
-    client: Client,
-    terminal: &'a Terminal,
-}
-
-impl Work<'_> {
-    /// Layers are sent while they are made.
-    async fn build_and_push(&self, request: BuildRequest, destination: &Destination, tags: &[Tag]) -> Result<(Image, Pushed)> {
-        let session = self.client.push(destination.push.repository())?;
-        let builder = Builder::new(self.store.clone(), self.client.clone(), self.terminal.progress().clone());
-        let context = request.context.canonicalize().unwrap_or_else(|_| request.context.clone()).display().to_string();
-        let (announce, mut announced) = mpsc::unbounded_channel();
-        let on_layer = Arc::new(move |growing| {
-            // Nobody listens any more once the push has failed.
-            let _ = announce.send(growing);
-        });
-        let build = tokio::spawn(blocking(move || builder.build(&request, Some(on_layer))));
-        let mut growing = Vec::new();
-        while let Some(layer) = announced.recv().await {
-            // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
-            session.offer_growing(layer.clone(), Some(format!("{context} layer {}", growing.len())));
-            growing.push(layer);
-        }
-        let image = build
-            .await
-            .unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the build was broken off").with_source(error)))?;
-        let sent: Vec<_> = growing
-            .iter()
-            .filter_map(|layer| match layer.growth() {
-                Growth::Complete(descriptor, _) => Some(descriptor.digest),
-                _ => None,
-            })
-            .collect();
-        let rest = image.layers().iter().filter(|layer| !sent.contains(&layer.descriptor.digest));
-        rest.for_each(|layer| session.offer(layer));
-        finish(session, image, tags).await
-    }
-
-    async fn push_image(
-        &self,
-        transport: Transport,
-        build: &BuildFlags,
-        destination: &Destination,
-        tags: &[Tag],
-    ) -> Result<(Image, Pushed)> {
-        let image = image::find(transport, build.platform(), &self.store, &self.client).await?;
-        let session = self.client.push(destination.push.repository())?;
-        image.layers().iter().for_each(|layer| session.offer(layer));
-        finish(session, image, tags).await
-    }
-}
-
-async fn finish(session: PushSession, image: Image, tags: &[Tag]) -> Result<(Image, Pushed)> {
-    let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
-    let pushed = session.finish(config, manifest, image.descriptor().media_type.clone(), tags).await?;
-    Ok((image, pushed))
-}
-
 /// The image is where it should be: a config.json that cannot be written is no reason to fail.
 fn remember(terminal: &Terminal, destination: &Destination, config: Option<&mut ProjectConfig>) {
     let Some(config) = config.filter(|_| destination.remember) else { return };
