@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage,
     let layer = layer?;
     removed?;
     if let Some(key) = key {
-        session.store.cache_put(&key, &CacheRecord { layer, created: session.times.epoch })?;
+        session.store.cache_put(&key, &CacheRecord { layer, created: session.times.epoch() })?;
     }
     Ok(false)
 }
@@ -66,7 +66,7 @@ fn run_in(
         return Err(failure(outcome.exit));
     }
     let mut writer = session.layer_writer(stage.target)?;
-    let epoch = session.times.epoch;
+    let epoch = session.times.epoch();
     isolation.changes(&spec.root, &before, &mut |entry, content| {
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
@@ -130,7 +130,7 @@ fn spec(
 ) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
-    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch.to_string());
+    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch().to_string());
     for (name, value) in step.proxies.iter().cloned().chain([epoch]) {
         if !spec.env.iter().any(|(set, _)| *set == name) {
             spec.env.push((name, value));

@@ -13,10 +13,13 @@ use super::session::Session;
 use super::stages::Stages;
 use crate::dockerfile::{Expanded, InheritedConfig, Instruction, Located, Plan, PlannedStage, StageScope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Healthcheck, History, Image, ImageConfig, rfc3339};
+use crate::image::{Healthcheck, History, Image, ImageConfig};
 use crate::layer::LayerPath;
 use crate::sandbox::{User, lookup_owner, lookup_user};
 use crate::store::{LayerData, ScratchDir};
+
+/// Marks steps of the history as those of a Dockerfile; the text is BuildKit's, which tools know.
+pub(super) const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// A stage as far as it is built.
 #[derive(Clone)]
@@ -102,9 +105,8 @@ impl Stage {
         self.config.config.env = self.scope.image_env().iter().map(|(name, value)| format!("{name}={value}")).collect();
         if let Some(created_by) = expanded.history_text() {
             self.config.history.push(History {
-                created: Some(rfc3339(session.times.epoch)),
                 created_by: Some(created_by),
-                comment: Some("buildkit.dockerfile.v0".into()),
+                comment: Some(HISTORY_COMMENT.into()),
                 empty_layer: self.filesystem.layers().len() == layers,
                 ..History::default()
             });
