@@ -1,9 +1,9 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
+pub mod build;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod context;
-pub mod build;
 pub mod dockerfile;
 pub mod error;
 pub mod image;

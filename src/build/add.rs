@@ -132,7 +132,8 @@ fn unpack<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scratch: &Path) -> Re
         if entry.path.is_root() || rules.exclude.matches(&entry.path) {
             return Ok(());
         }
-        let inside = |path: &LayerPath, view: &Tree| -> Result<LayerPath> { Ok(view.resolve(base.join(path).as_bytes(), false)?.path) };
+        let inside =
+            |path: &LayerPath, view: &Tree| -> Result<LayerPath> { Ok(view.resolve(base.join(path).as_bytes(), false)?.path) };
         entry.path = inside(&entry.path, &view)?;
         if let Kind::Hardlink { target } = &mut entry.kind {
             *target = inside(target, &view)?;

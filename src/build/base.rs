@@ -77,7 +77,8 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image>
         archive => return archive.read(session.store, platform, None),
     };
     let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
-    let image = runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;
+    let image =
+        runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;
     task.done();
     let sources = image.layers.into_iter().map(|layer| layer.source).collect();
     Image::from_parts(image.manifest, Some(&image.media_type), image.config, sources)

@@ -15,7 +15,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{LayerPath, Tree};
 
 /// Does one COPY; `instruction` is its text, for messages.
-pub(super) fn copy(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &CopyStep, instruction: &str) -> Result<()> {
+pub(super) fn copy(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    stage: &mut Stage,
+    step: &CopyStep,
+    instruction: &str,
+) -> Result<()> {
     let owner = step.chown.as_deref().map(|spec| stage.owner(session, spec)).transpose()?;
     let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
     let mut rules = Rules {

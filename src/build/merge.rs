@@ -129,13 +129,15 @@ mod tests {
 
     #[test]
     fn the_first_name_in_order_is_the_file() {
-        let items = vec![item("z", ONE, Manner::Unpack), item("a", link("z"), Manner::Unpack), item("m", link("z"), Manner::Unpack)];
+        let items =
+            vec![item("z", ONE, Manner::Unpack), item("a", link("z"), Manner::Unpack), item("m", link("z"), Manner::Unpack)];
         assert_eq!(merged(items), [("/a".into(), ONE), ("/m".into(), link("a")), ("/z".into(), link("a"))]);
     }
 
     #[test]
     fn an_archive_replaces_folders_and_a_copy_does_not() {
-        let items = vec![item("d", Kind::Directory, Manner::Unpack), item("d/x", ONE, Manner::Unpack), item("d", TWO, Manner::Unpack)];
+        let items =
+            vec![item("d", Kind::Directory, Manner::Unpack), item("d/x", ONE, Manner::Unpack), item("d", TWO, Manner::Unpack)];
         assert_eq!(merged(items), [("/d".into(), TWO)]);
         let mut copied = Merged::default();
         copied.put(item("d", Kind::Directory, Manner::Copy)).unwrap();

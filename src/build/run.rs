@@ -94,7 +94,14 @@ fn cached(session: &Session<'_>, stage: &mut Stage, record: &CacheRecord) -> Res
     Ok(true)
 }
 
-fn spec(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, root: RootSpec, scratch: &Path) -> Result<RunSpec> {
+fn spec(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    stage: &mut Stage,
+    step: &RunStep,
+    root: RootSpec,
+    scratch: &Path,
+) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
     let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch.to_string());
@@ -187,7 +194,13 @@ fn cache_folder(session: &Session<'_>, id: &str) -> Result<PathBuf> {
     Ok(all.join(Digest::of(id).hex()))
 }
 
-fn bind_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: Option<&Base>, scratch: &Path) -> Result<BindSource> {
+fn bind_source(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    source: &str,
+    from: Option<&Base>,
+    scratch: &Path,
+) -> Result<BindSource> {
     let Some(from) = from else { return context_copy(session, source, scratch) };
     let filesystem = stages.source(session, from)?;
     let mut filesystem = filesystem.lock();

@@ -2,8 +2,8 @@
 //!
 //! Refuses to build anything itself.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 

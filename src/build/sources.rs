@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::path::Path;
 
-use super::place::{Content, Item, Manner, Stream, Target, target};
 use super::filesystem::Filesystem;
+use super::place::{Content, Item, Manner, Stream, Target, target};
 use super::session::Session;
 use crate::context::{Patterns, SecretGuard, Source};
 use crate::dockerfile::{Chmod, InlineFile};
@@ -140,12 +140,7 @@ fn expand<'t>(tree: &'t Tree, folder: &LayerPath, rest: &[&str], found: &mut Vec
 
 /// Everything at and below a node of another stage, as items below `base`, without their content: that is fetched for all
 /// at once.
-pub(super) fn from_stage(
-    node: &Node,
-    target: &Target,
-    rules: &Rules<'_>,
-    collected: &mut Collected,
-) -> Result<()> {
+pub(super) fn from_stage(node: &Node, target: &Target, rules: &Rules<'_>, collected: &mut Collected) -> Result<()> {
     if node.is_dir() {
         if let Some(item) = rules.new_folder(target) {
             collected.push(item.entry, None);

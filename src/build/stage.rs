@@ -59,7 +59,13 @@ impl Stage {
     }
 
     /// Does one step. An error names the instruction and its place in the Dockerfile.
-    pub(super) fn step(&mut self, session: &Session<'_>, stages: &Stages<'_>, step: &Located<Instruction>, name: &str) -> Result<()> {
+    pub(super) fn step(
+        &mut self,
+        session: &Session<'_>,
+        stages: &Stages<'_>,
+        step: &Located<Instruction>,
+        name: &str,
+    ) -> Result<()> {
         session.check_running()?;
         let task = session.progress.task(crate::progress::TaskKind::Step, name, None);
         let place = |error: crate::Error| {
@@ -84,7 +90,11 @@ impl Stage {
                 ..History::default()
             });
         }
-        if cached { task.cached() } else { task.done() }
+        if cached {
+            task.cached()
+        } else {
+            task.done()
+        }
         Ok(())
     }
 

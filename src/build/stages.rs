@@ -54,7 +54,8 @@ impl<'a> Stages<'a> {
             return self.build_stage(session, only);
         }
         let mut outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = self.plan.stages.iter().map(|planned| scope.spawn(|| self.run_stage(session, planned))).collect();
+            let threads: Vec<_> =
+                self.plan.stages.iter().map(|planned| scope.spawn(|| self.run_stage(session, planned))).collect();
             let panicked = |_| Err(Error::new(ErrorKind::Io, "a stage's thread ended unexpectedly"));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
         });

@@ -28,7 +28,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// [`ErrorKind::Context`] for a pattern that Go calls malformed.
 pub fn matches_name(pattern: &str, name: &[u8]) -> Result<bool> {
     let glob = glob::Glob::parse(pattern.as_bytes()).map_err(|_| {
-        Error::new(ErrorKind::Context, format!("`{pattern}` is not a pattern")).with_hint("close its `[`, and end it with no single `\\`")
+        Error::new(ErrorKind::Context, format!("`{pattern}` is not a pattern"))
+            .with_hint("close its `[`, and end it with no single `\\`")
     })?;
     Ok(glob.matches(name))
 }

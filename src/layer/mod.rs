@@ -20,8 +20,8 @@ pub mod unpack;
 mod writer;
 
 pub use codec::Codec;
-pub use decompress::{Wrapping, decompress, unwrap_tar};
 pub(crate) use decompress::GzipReader;
+pub use decompress::{Wrapping, decompress, unwrap_tar};
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub use pack::pack_tar;

@@ -4,9 +4,9 @@
 
 use std::io::Read;
 
+use super::Entry;
 use super::index::{KEPT_SIZE, LayerIndex};
 use super::tar::TarReader;
-use super::Entry;
 use crate::error::{ErrorKind, Result, ResultExt as _};
 use crate::oci::{DiffId, Hasher};
 

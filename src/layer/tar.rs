@@ -10,9 +10,9 @@ use std::io::{ErrorKind as IoErrorKind, Read};
 
 use ::tar::{EntryType, Header};
 
-use crate::error::{Error, ErrorKind, Result};
 use super::sparse::{self, Segment};
 use super::{Entry, Kind, LayerPath, Metadata, Xattrs};
+use crate::error::{Error, ErrorKind, Result};
 
 const BLOCK: usize = 512;
 

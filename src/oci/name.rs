@@ -36,7 +36,9 @@ fn check_registry(registry: &str) -> Result<(), String> {
         }
         None => registry.split_once(':').map_or((Some(registry), None), |(host, port)| (Some(host), Some(port))),
     };
-    if let Some(port) = port.filter(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err()) {
+    if let Some(port) =
+        port.filter(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err())
+    {
         return Err(format!("`{port}` is not a port"));
     }
     let right = |part: &str| {

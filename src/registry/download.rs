@@ -69,6 +69,8 @@ fn parse(address: &str) -> Result<Url> {
     let url = Url::parse(address).context(ErrorKind::Usage, || format!("`{address}` is not an address"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        other => Err(Error::new(ErrorKind::Usage, format!("`{address}` is of the kind `{other}`")).with_hint("use http or https")),
+        other => {
+            Err(Error::new(ErrorKind::Usage, format!("`{address}` is of the kind `{other}`")).with_hint("use http or https"))
+        }
     }
 }

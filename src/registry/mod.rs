@@ -24,8 +24,8 @@ mod upload;
 
 pub use auth::{Credential, CredentialSources, CredentialStore};
 pub use check::{AnonymousReport, CheckItem, CheckState};
-pub use download::Download;
 pub use client::{Client, ClientOptions};
+pub use download::Download;
 pub use environment::Environment;
 pub use pull::{PulledImage, PulledManifest};
 pub use push::{BlobOutcome, PushSession, Pushed, PushedBlob};

@@ -6,7 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// Each room may use those before it. docs/architecture.md shows the same order.
 const ROOMS: [&str; 14] = [
-    "error", "progress", "oci", "project", "dockerfile", "layer", "context", "store", "image", "sandbox", "registry", "serve", "build",
+    "error",
+    "progress",
+    "oci",
+    "project",
+    "dockerfile",
+    "layer",
+    "context",
+    "store",
+    "image",
+    "sandbox",
+    "registry",
+    "serve",
+    "build",
     "cli",
 ];
 

@@ -70,15 +70,13 @@ impl Tree {
         let mut tree = Self::default();
         let mut inodes = BTreeMap::new();
         tree.add(root, root, &mut inodes);
-        let shared: BTreeMap<_, _> = inodes.into_values().filter(|paths: &Vec<String>| paths.len() > 1).fold(
-            BTreeMap::new(),
-            |mut shared, mut paths| {
+        let shared: BTreeMap<_, _> =
+            inodes.into_values().filter(|paths: &Vec<String>| paths.len() > 1).fold(BTreeMap::new(), |mut shared, mut paths| {
                 paths.sort();
                 let first = paths[0].clone();
                 shared.extend(paths.into_iter().map(|path| (path, first.clone())));
                 shared
-            },
-        );
+            });
         for (path, first) in shared {
             tree.0.get_mut(&path).unwrap().linked_with = (path != first).then_some(first);
         }
@@ -111,6 +109,17 @@ impl Tree {
             !paths.iter().any(|left_out| path.strip_prefix(left_out).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         });
         self
+    }
+
+    /// Leaves out the paths of which `matching` is true.
+    pub(crate) fn without_matching(mut self, matching: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|path, _| !matching(path));
+        self
+    }
+
+    /// All paths, in order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.keys().cloned()
     }
 
     /// How this tree differs from `base`, a line a path: what was added or changed, and `gone`.

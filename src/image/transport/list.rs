@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
+use super::Transport;
 use super::docker::{self, MANIFEST_FILE};
 use super::layout::{self, Folder, IMAGE_NAME, INDEX_FILE, REF_NAME};
 use super::tar_index::TarIndex;
-use super::Transport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Index;
 use crate::oci::{Descriptor, Reference};

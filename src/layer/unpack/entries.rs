@@ -21,7 +21,6 @@ use super::confined::{Confined, FOLDER, is_folder, remove, stat};
 use super::stack::{Stack, is_whiteout, relative};
 use super::{READ, UnpackOptions, UnpackStats, Whiteouts};
 
-
 pub(super) struct Unpacker<'a> {
     into: Confined,
     lower: Stack,

@@ -91,13 +91,8 @@ fn start(
     let path = folder.path().join("config");
     std::fs::write(&path, config).unwrap();
     let log = std::fs::File::create(folder.path().join("output")).unwrap();
-    let child = judge(program)
-        .args(arguments(&path))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let child =
+        judge(program).args(arguments(&path)).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let server = Server { child, address, folder };
     server.wait();
     server
