@@ -29,7 +29,7 @@ pub(super) fn run_key(session: &Session<'_>, stage: &Stage, step: &RunStep) -> R
     add(&stage.config.config.working_dir);
     add(&format!("{:?} {:?}", step.network, step.security));
     if session.times.explicit {
-        add(&session.times.epoch.to_string());
+        add(&session.times.epoch().to_string());
     }
     add(&session.request.codec.to_string());
     add(&step.argv.len().to_string());

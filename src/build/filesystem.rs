@@ -86,6 +86,14 @@ impl Filesystem {
         Ok(lower)
     }
 
+    /// Unpacks the layers from number `from` on over what is in `folder`.
+    pub(super) fn unpack_over(&self, session: &Session<'_>, from: usize, folder: &Path) -> Result<()> {
+        for layer in &self.layers[from..] {
+            session.isolation()?.unpack(&mut open(session, layer)?, folder, &[], &Limits::default())?;
+        }
+        Ok(())
+    }
+
     /// Files of this machine with the bytes of `origins`, by the origin's file number. What is not unpacked anywhere is
     /// taken out of the layer into `scratch`.
     pub(super) fn files<'o>(

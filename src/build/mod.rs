@@ -42,6 +42,7 @@ use crate::registry::Client;
 use crate::store::Store;
 use base::Bases;
 use session::Session;
+use stage::HISTORY_COMMENT;
 use stages::Stages;
 use times::Times;
 
@@ -104,7 +105,11 @@ impl Builder {
 
         let target = Stages::new(&plan, &bases).build(&session)?;
         let mut config = target.config;
-        config.created = Some(rfc3339(session.times.epoch));
+        // Only now: the time may have been searched for all the while.
+        let created = rfc3339(session.times.epoch());
+        let own = config.history.iter_mut().filter(|step| step.created.is_none());
+        own.filter(|step| step.comment.as_deref() == Some(HISTORY_COMMENT)).for_each(|step| step.created = Some(created.clone()));
+        config.created = Some(created);
         config.config.labels.extend(request.labels.clone());
         Image::assemble(config, target.filesystem.layers().to_vec(), request.annotations.clone(), request.format)
     }

@@ -16,7 +16,7 @@ use crate::image::Layer;
 use crate::layer::{Kind, LayerPath};
 use crate::oci::Digest;
 use crate::progress::Task;
-use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Security};
+use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung, Security};
 use crate::store::{BlobSource, CacheRecord, CachedLayer};
 
 /// Does one RUN. Whether the build cache had it.
@@ -30,20 +30,43 @@ pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage,
     }
     let isolation = session.isolation()?;
     let scratch = session.store.scratch()?;
-    let folder = |name: &str| {
-        let path = scratch.path().join(name);
-        std::fs::create_dir(&path).map_err(|error| Error::io("create", &path, error)).map(|()| path)
+    let layer = run_in(session, stages, stage, step, task, scratch.path());
+    // Also of a step that failed: its files may belong to users that only the sandbox can act for.
+    let removed = isolation.remove_tree(scratch.path());
+    let layer = layer?;
+    removed?;
+    if let Some(key) = key {
+        session.store.cache_put(&key, &CacheRecord { layer, created: session.times.epoch() })?;
+    }
+    Ok(false)
+}
+
+/// Runs the command, with `scratch` as room for it, and takes its changes as a layer; `None` where there are none.
+fn run_in(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    stage: &mut Stage,
+    step: &RunStep,
+    task: &Task,
+    scratch: &Path,
+) -> Result<Option<CachedLayer>> {
+    let isolation = session.isolation()?;
+    let root = match isolation.rung() {
+        Rung::Chroot => RootSpec::Tree { path: stage.whole_tree(session)? },
+        _ => RootSpec::Overlay {
+            lower: stage.filesystem.unpacked(session)?,
+            upper: new_folder(scratch, "upper")?,
+            work: new_folder(scratch, "work")?,
+        },
     };
-    let (upper, work) = (folder("upper")?, folder("work")?);
-    let root = RootSpec::Overlay { lower: stage.filesystem.unpacked(session)?, upper: upper.clone(), work };
-    let spec = spec(session, stages, stage, step, root, scratch.path())?;
+    let spec = spec(session, stages, stage, step, root, scratch)?;
     let before = isolation.snapshot(&spec.root)?;
     let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel)?;
     if !outcome.exit.success() {
         return Err(failure(outcome.exit));
     }
     let mut writer = session.layer_writer(stage.target)?;
-    let epoch = session.times.epoch;
+    let epoch = session.times.epoch();
     isolation.changes(&spec.root, &before, &mut |entry, content| {
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
@@ -52,22 +75,25 @@ pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage,
             None => writer.append(&entry),
         }
     })?;
-    let mut layer = None;
-    if writer.entries() > 0 {
-        let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
+    if writer.entries() == 0 {
+        return Ok(None);
+    }
+    let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
+    match &spec.root {
         // The upper folder is what unpacking the layer would give: a later RUN stands on it at once.
-        session.store.unpacked_dir(&pushed.diff_id, |folder| {
+        RootSpec::Overlay { upper, .. } => drop(session.store.unpacked_dir(&pushed.diff_id, |folder| {
             std::fs::remove_dir(folder)
-                .and_then(|()| std::fs::rename(&upper, folder))
-                .map_err(|error| Error::io("move", &upper, error))
-        })?;
-        layer = Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor });
+                .and_then(|()| std::fs::rename(upper, folder))
+                .map_err(|error| Error::io("move", upper, error))
+        })?),
+        RootSpec::Tree { .. } => stage.whole_tree_has_all(),
     }
-    if let Some(key) = key {
-        session.store.cache_put(&key, &CacheRecord { layer, created: session.times.epoch })?;
-    }
-    isolation.remove_tree(scratch.path())?;
-    Ok(false)
+    Ok(Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor }))
+}
+
+fn new_folder(parent: &Path, name: &str) -> Result<PathBuf> {
+    let path = parent.join(name);
+    std::fs::create_dir(&path).map_err(|error| Error::io("create", &path, error)).map(|()| path)
 }
 
 fn failure(exit: Exit) -> Error {
@@ -104,7 +130,7 @@ fn spec(
 ) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
-    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch.to_string());
+    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch().to_string());
     for (name, value) in step.proxies.iter().cloned().chain([epoch]) {
         if !spec.env.iter().any(|(set, _)| *set == name) {
             spec.env.push((name, value));

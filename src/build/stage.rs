@@ -2,6 +2,9 @@
 //!
 //! Refuses to know other stages but through `Stages`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::copy;
 use super::filesystem::Filesystem;
 use super::place::Placement;
@@ -9,11 +12,14 @@ use super::run;
 use super::session::Session;
 use super::stages::Stages;
 use crate::dockerfile::{Expanded, InheritedConfig, Instruction, Located, Plan, PlannedStage, StageScope};
-use crate::error::{ErrorKind, Result};
-use crate::image::{Healthcheck, History, Image, ImageConfig, rfc3339};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Healthcheck, History, Image, ImageConfig};
 use crate::layer::LayerPath;
 use crate::sandbox::{User, lookup_owner, lookup_user};
-use crate::store::LayerData;
+use crate::store::{LayerData, ScratchDir};
+
+/// Marks steps of the history as those of a Dockerfile; the text is BuildKit's, which tools know.
+pub(super) const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// A stage as far as it is built.
 #[derive(Clone)]
@@ -25,6 +31,14 @@ pub(super) struct Stage {
     own_cmd: bool,
     /// Whether its layers belong to the image that is wanted.
     pub(super) target: bool,
+    /// On the rung `chroot`: all its layers in one folder, as far as a RUN has needed them.
+    tree: Option<Arc<WholeTree>>,
+}
+
+/// A folder with a stage's layers unpacked one over the other, and how many of them.
+struct WholeTree {
+    scratch: ScratchDir,
+    layers: usize,
 }
 
 impl Stage {
@@ -44,7 +58,14 @@ impl Stage {
         config.config.on_build.clear();
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
         let scope = StageScope::new(plan, inherited);
-        Self { config, filesystem: Filesystem::new(layers), scope, own_cmd: false, target: planned.index == plan.target }
+        Self {
+            config,
+            filesystem: Filesystem::new(layers),
+            scope,
+            own_cmd: false,
+            target: planned.index == plan.target,
+            tree: None,
+        }
     }
 
     /// A stage on an earlier stage.
@@ -53,6 +74,7 @@ impl Stage {
         stage.scope = base.scope.child();
         stage.own_cmd = false;
         stage.target = planned.index == plan.target;
+        stage.tree = None;
         // As for an image: its triggers were steps of this stage.
         stage.config.config.on_build.clear();
         stage
@@ -83,9 +105,8 @@ impl Stage {
         self.config.config.env = self.scope.image_env().iter().map(|(name, value)| format!("{name}={value}")).collect();
         if let Some(created_by) = expanded.history_text() {
             self.config.history.push(History {
-                created: Some(rfc3339(session.times.epoch)),
                 created_by: Some(created_by),
-                comment: Some("buildkit.dockerfile.v0".into()),
+                comment: Some(HISTORY_COMMENT.into()),
                 empty_layer: self.filesystem.layers().len() == layers,
                 ..History::default()
             });
@@ -183,6 +204,28 @@ impl Stage {
             self.filesystem.push_finished(session, writer.finish()?)?;
         }
         Ok(())
+    }
+
+    /// The stage's file system as one folder of its own: what RUN stands on where nothing can be mounted.
+    pub(super) fn whole_tree(&mut self, session: &Session<'_>) -> Result<PathBuf> {
+        let (scratch, layers) = match self.tree.take().and_then(Arc::into_inner) {
+            Some(tree) => (tree.scratch, tree.layers),
+            None => (session.store.scratch()?, 0),
+        };
+        let path = scratch.path().join("tree");
+        if layers == 0 {
+            std::fs::create_dir_all(&path).map_err(|error| Error::io("create", &path, error))?;
+        }
+        self.filesystem.unpack_over(session, layers, &path)?;
+        self.tree = Some(Arc::new(WholeTree { scratch, layers: self.filesystem.layers().len() }));
+        Ok(path)
+    }
+
+    /// The layer that was just made of the folder's changes is in it.
+    pub(super) fn whole_tree_has_all(&mut self) {
+        if let Some(tree) = self.tree.as_mut().and_then(Arc::get_mut) {
+            tree.layers = self.filesystem.layers().len();
+        }
     }
 
     /// Puts a layer of the build cache on top.

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -12,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result};
 const ZIP_EPOCH: i64 = 315_532_800;
 
 /// The times of one build, in seconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
-    /// `created` of the image, and the latest time that RUN leaves in a layer; `SOURCE_DATE_EPOCH` inside RUN.
-    pub epoch: i64,
+    epoch: OnceLock<i64>,
+    /// Finds the last commit's time while the build goes on: git takes longer than a small build.
+    search: Mutex<Option<JoinHandle<Option<i64>>>>,
     /// Of files from the build context. Times of a checkout say nothing, so they do not change a digest.
-    pub context: i64,
+    pub(super) context: i64,
     /// Whether `SOURCE_DATE_EPOCH` was set by the user.
-    pub explicit: bool,
+    pub(super) explicit: bool,
 }
 
 impl Times {
@@ -32,10 +34,22 @@ impl Times {
                     Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds"))
                         .with_hint("set it to whole seconds since 1970, or unset it")
                 })?;
-                Ok(Self { epoch, context: epoch, explicit: true })
+                Ok(Self { epoch: OnceLock::from(epoch), search: Mutex::default(), context: epoch, explicit: true })
             }
-            None => Ok(Self { epoch: last_commit(folder).unwrap_or(0), context: ZIP_EPOCH, explicit: false }),
+            None => {
+                let folder = folder.to_owned();
+                let search = std::thread::spawn(move || last_commit(&folder));
+                Ok(Self { epoch: OnceLock::new(), search: Mutex::new(Some(search)), context: ZIP_EPOCH, explicit: false })
+            }
         }
+    }
+
+    /// `created` of the image, and the latest time that RUN leaves in a layer; `SOURCE_DATE_EPOCH` inside RUN.
+    pub(super) fn epoch(&self) -> i64 {
+        *self.epoch.get_or_init(|| {
+            let search = self.search.lock().unwrap_or_else(PoisonError::into_inner).take();
+            search.and_then(|search| search.join().ok().flatten()).unwrap_or(0)
+        })
     }
 }
 
@@ -62,7 +76,7 @@ mod tests {
     #[test]
     fn an_explicit_epoch_holds_for_everything() {
         let times = Times::of(Path::new("/"), Some("1700000000")).unwrap();
-        assert_eq!(times, Times { epoch: 1_700_000_000, context: 1_700_000_000, explicit: true });
+        assert_eq!((times.epoch(), times.context, times.explicit), (1_700_000_000, 1_700_000_000, true));
         assert!(Times::of(Path::new("/"), Some("yesterday")).is_err());
         assert!(Times::of(Path::new("/"), Some("-1")).is_err());
     }
@@ -70,7 +84,7 @@ mod tests {
     #[test]
     fn without_epoch_and_repository_it_is_0() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Times::of(folder.path(), None).unwrap().epoch, 0);
+        assert_eq!(Times::of(folder.path(), None).unwrap().epoch(), 0);
         assert_eq!(Times::of(folder.path(), Some("")).unwrap().context, ZIP_EPOCH);
     }
 }

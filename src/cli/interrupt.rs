@@ -13,6 +13,12 @@ use crate::sandbox::Cancel;
 /// Shells report a process that a signal ended as this plus the signal's number.
 const SIGNALLED: u8 = 128;
 
+/// The number of SIGINT.
+const INTERRUPT: u8 = 2;
+
+/// The number of SIGTERM.
+const TERMINATE: u8 = 15;
+
 /// What a signal switches off, and which one came.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Interrupt {
@@ -38,6 +44,11 @@ impl Interrupt {
             0 => None,
             signal => Some(SIGNALLED + signal),
         }
+    }
+
+    /// Ctrl-C as a key, which it is at a prompt.
+    pub(super) fn pressed(&self) {
+        self.signal.store(INTERRUPT, Ordering::Release);
     }
 
     /// From now on signals are handled here. Must be called on the runtime.
@@ -74,8 +85,8 @@ impl Signals {
     /// The number of the next signal.
     async fn next(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
+            _ = self.interrupt.recv() => INTERRUPT,
+            _ = self.terminate.recv() => TERMINATE,
         }
     }
 }
@@ -92,7 +103,7 @@ impl Signals {
     async fn next(&mut self) -> u8 {
         // Without a console there is no Ctrl-C to wait for.
         match tokio::signal::ctrl_c().await {
-            Ok(()) => 2,
+            Ok(()) => INTERRUPT,
             Err(_) => std::future::pending().await,
         }
     }

@@ -3,6 +3,7 @@
 //! Refuses decisions about images: those are the library's, and every program that uses it gets them.
 
 mod command;
+mod configuration;
 mod contents;
 mod destination;
 mod digest_file;
@@ -16,6 +17,7 @@ mod size;
 mod style;
 mod table;
 mod terminal;
+mod transfer;
 mod when;
 
 use std::ffi::OsString;
@@ -123,7 +125,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let _ = terminal::write_output(format!("{json}\n").as_bytes());
         return ExitCode::from(2);
     }
-    // As above.
+    // Help that nobody reads is no failure.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

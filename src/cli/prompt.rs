@@ -20,7 +20,7 @@ pub(super) fn password(terminal: &Terminal, registry: &str, flag: &str) -> Resul
         .without_confirmation()
         .with_render_config(colours(terminal))
         .prompt();
-    prompt.map_err(refused)
+    prompt.map_err(|error| refused(terminal, error))
 }
 
 /// Asks for a user name.
@@ -31,7 +31,7 @@ pub(super) fn username(terminal: &Terminal, registry: &str) -> Result<String> {
     }
     let question = format!("User name for {registry}:");
     let prompt = Text::new(&question).with_render_config(colours(terminal));
-    prompt.with_validator(inquire::required!("a user name is needed")).prompt().map_err(refused)
+    prompt.with_validator(inquire::required!("a user name is needed")).prompt().map_err(|error| refused(terminal, error))
 }
 
 /// Asks where the adapter's image is to be kept, until the answer passes the SDK's check.
@@ -45,7 +45,7 @@ pub(super) fn repository(terminal: &Terminal, default: Option<&str>) -> Result<C
     let help = "HOST[:PORT]/PATH without a tag, such as harbor.example.com/project/adapter; NAMESPACE/NAME is Docker Hub";
     let mut prompt = Text::new("Container repository:").with_help_message(help).with_validator(valid);
     prompt.initial_value = default;
-    let answer = prompt.with_render_config(colours(terminal)).prompt().map_err(refused)?;
+    let answer = prompt.with_render_config(colours(terminal)).prompt().map_err(|error| refused(terminal, error))?;
     ContainerRepository::parse(answer.trim())
 }
 
@@ -53,9 +53,10 @@ fn colours(terminal: &Terminal) -> RenderConfig<'static> {
     if terminal.error_theme().enabled() { RenderConfig::default_colored() } else { RenderConfig::empty() }
 }
 
-fn refused(error: InquireError) -> Error {
+fn refused(terminal: &Terminal, error: InquireError) -> Error {
     match error {
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
+            terminal.interrupt().pressed();
             Error::new(ErrorKind::Interrupted, "the question was not answered")
         }
         error => Error::new(ErrorKind::Io, "cannot ask on this terminal").with_source(error),

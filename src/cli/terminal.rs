@@ -84,6 +84,7 @@ impl Terminal {
         self.json
     }
 
+    /// Whether notes are wanted.
     pub(super) fn verbose(&self) -> bool {
         self.verbose
     }
@@ -139,8 +140,6 @@ impl Terminal {
         }
         match (self.interrupt.exit_code(), error.kind()) {
             (Some(code), _) => code.into(),
-            // Ctrl-C at a prompt is a key, not a signal.
-            (None, ErrorKind::Interrupted) => 130.into(),
             (None, ErrorKind::Usage) => 2.into(),
             (None, _) => 1.into(),
         }

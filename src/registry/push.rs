@@ -159,6 +159,13 @@ impl PushSession {
         Ok(Pushed { digest: Digest::of(&manifest), manifest, media_type, blobs })
     }
 
+    /// Gives up: chunks in flight are finished and recorded for the next process, nothing new is begun.
+    pub async fn abandon(self) {
+        self.shared.cancel.cancel();
+        // Why it is given up is known; that the uploads were interrupted is no news.
+        let _ = self.blobs().await;
+    }
+
     fn failed(&self, error: Error) -> Error {
         error.wrap(format!("cannot push `{}`", self.shared.repository.familiar()))
     }

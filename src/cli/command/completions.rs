@@ -4,9 +4,10 @@
 
 use clap::Args;
 use clap_complete::Shell;
+use serde_json::json;
 
 use crate::cli::grammar;
-use crate::cli::terminal::write_output;
+use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 
 const EXAMPLES: &str = "\
@@ -25,9 +26,11 @@ pub(in crate::cli) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<()> {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut grammar(), "mpimg", &mut script);
-        write_output(&script)
+        let script = String::from_utf8_lossy(&script).into_owned();
+        let json = json!({ "shell": self.shell.to_string(), "script": script });
+        terminal.answer(&Answer { quiet: script.clone(), text: script, json })
     }
 }

@@ -2,18 +2,18 @@
 //!
 //! Refuses to show a secret: of credentials, only whose they are and where.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::blocking;
+use crate::cli::configuration::{self, File};
+use crate::cli::message::error_json;
 use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 use crate::sandbox::{Attempt, Report, Rung};
-use crate::store::Store;
+use crate::store::{DiskUsage, Store};
 
 const EXAMPLES: &str = "\
 Isolation is really tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single \
@@ -31,23 +31,17 @@ pub(in crate::cli) struct Doctor {}
 impl Doctor {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let theme = terminal.theme();
-        let store = Store::open(Store::default_root()?)?;
-        let root = store.root().to_owned();
-        let (report, usage) = blocking(move || Ok((Report::of_all(store.root()), store.disk_usage()?))).await?;
-        let files = files();
-        let variables: Vec<&str> = VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some()).collect();
-        let credentials = credentials(&files);
+        // Somebody who asks for a doctor may well have a store that cannot be opened.
+        let store = Store::default_root().and_then(Store::open);
+        let state = store.as_ref().map_or_else(|_| std::env::temp_dir(), |store| store.root().to_owned());
+        let report = blocking(move || Ok(Report::of_all(&state))).await?;
+        let usage = store.and_then(|store| Ok((store.root().display().to_string(), store.disk_usage()?)));
+        let files = configuration::files();
+        let variables = configuration::variables();
+        let credentials = configuration::credentials(&files);
 
         let mut text = isolation_text(&report, theme);
-        text += &format!("\n{}\n", theme.strong("Local store"));
-        text += &format!("  {}\n", root.display());
-        text += &format!(
-            "  blobs {}, build cache {}, unpacked layers {}, work under way {}\n",
-            Size(usage.blobs),
-            Size(usage.cache),
-            Size(usage.unpacked),
-            Size(usage.scratch)
-        );
+        text += &format!("\n{}\n{}", theme.strong("Local store"), store_text(&usage, theme));
         text += &format!("\n{}\n", theme.strong("Configuration"));
         for File { path, what, there, .. } in &files {
             let sign = if *there { theme.good("✓").to_string() } else { theme.faint("-").to_string() };
@@ -61,45 +55,50 @@ impl Doctor {
         if credentials.is_empty() {
             text += "  none stored; `mpimg login HOST` stores some\n";
         }
+        let from = |(whose, place): &(String, String)| json!({ "registry": whose, "from": place });
         terminal.answer(&Answer {
             text,
             quiet: report.rung.map_or_else(String::new, |rung| format!("{rung}\n")),
             json: json!({
                 "isolation": isolation_json(&report),
-                "store": {
-                    "path": root.display().to_string(),
-                    "blobs": usage.blobs,
-                    "cache": usage.cache,
-                    "unpacked": usage.unpacked,
-                    "scratch": usage.scratch,
-                },
+                "store": store_json(&usage),
                 "files": files.iter().map(File::json).collect::<Vec<_>>(),
                 "variables": variables,
-                "credentials": credentials.iter()
-                    .map(|(whose, place)| json!({ "registry": whose, "from": place })).collect::<Vec<_>>(),
+                "credentials": credentials.iter().map(from).collect::<Vec<_>>(),
             }),
         })
     }
 }
 
-/// Variables that change what mpimg does. Only whether they are set is told: some hold secrets.
-const VARIABLES: [&str; 15] = [
-    "MPIMG_HOME",
-    "SOURCE_DATE_EPOCH",
-    "DOCKER_CONFIG",
-    "DOCKER_AUTH_CONFIG",
-    "REGISTRY_AUTH_FILE",
-    "CONTAINERS_REGISTRIES_CONF",
-    "SSL_CERT_FILE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "NO_COLOR",
-    "CI",
-];
+fn store_text(usage: &Result<(String, DiskUsage)>, theme: Theme) -> String {
+    match usage {
+        Ok((root, usage)) => format!(
+            "  {root}\n  blobs {}, build cache {}, unpacked layers {}, work under way {}\n",
+            Size(usage.blobs),
+            Size(usage.cache),
+            Size(usage.unpacked),
+            Size(usage.scratch)
+        ),
+        Err(error) => {
+            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+            let hint = error.hint().map(|hint| format!("      {}: {hint}\n", theme.guide("hint"))).unwrap_or_default();
+            format!("  {} {error}{causes}\n{hint}", theme.bad("✗"))
+        }
+    }
+}
+
+fn store_json(usage: &Result<(String, DiskUsage)>) -> Value {
+    match usage {
+        Ok((root, usage)) => json!({
+            "path": root,
+            "blobs": usage.blobs,
+            "cache": usage.cache,
+            "unpacked": usage.unpacked,
+            "scratch": usage.scratch,
+        }),
+        Err(error) => error_json(error),
+    }
+}
 
 fn isolation_text(report: &Report, theme: Theme) -> String {
     let mut text = format!("{}\n", theme.strong("Isolation of RUN"));
@@ -139,104 +138,4 @@ fn isolation_json(report: &Report) -> Value {
         })
     };
     json!({ "rung": report.rung.map(|rung| rung.to_string()), "attempts": report.attempts.iter().map(attempt).collect::<Vec<_>>() })
-}
-
-/// A file that mpimg reads if it is there.
-struct File {
-    path: PathBuf,
-    what: &'static str,
-    there: bool,
-    holds_credentials: bool,
-}
-
-impl File {
-    fn new(path: PathBuf, what: &'static str) -> Self {
-        Self { there: path.is_file(), path, what, holds_credentials: false }
-    }
-
-    fn with_credentials(path: PathBuf, what: &'static str) -> Self {
-        Self { holds_credentials: true, ..Self::new(path, what) }
-    }
-
-    fn json(&self) -> Value {
-        json!({ "path": self.path.display().to_string(), "what": self.what, "there": self.there })
-    }
-}
-
-fn files() -> Vec<File> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = variable("HOME");
-    let below_home = |below: &str| home.as_ref().map(|home| home.join(below));
-    let config_home = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
-    let in_config = |below: &str| config_home.as_ref().map(|folder| folder.join(below));
-    let registries = match variable("CONTAINERS_REGISTRIES_CONF") {
-        Some(path) => vec![path],
-        None => in_config("containers/registries.conf").into_iter().chain(["/etc/containers/registries.conf".into()]).collect(),
-    };
-    let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker")).map(|folder| folder.join("config.json"));
-    let runtime = variable("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json"));
-    let podman = [variable("REGISTRY_AUTH_FILE"), runtime, in_config("containers/auth.json")];
-    let mut files: Vec<File> = registries.into_iter().map(|path| File::new(path, "mirrors and insecure registries")).collect();
-    files.extend(docker.map(|path| File::with_credentials(path, "docker's credentials")));
-    files.extend(podman.into_iter().flatten().map(|path| File::with_credentials(path, "podman's credentials")));
-    files.extend(crate::project::GlobalConfig::path().map(|path| File::new(path, "the Integration SDK's settings")));
-    files
-}
-
-/// Registries with a login, and where it is.
-fn credentials(files: &[File]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    if let Some(text) = std::env::var_os("DOCKER_AUTH_CONFIG") {
-        found.extend(registries(text.as_encoded_bytes(), "DOCKER_AUTH_CONFIG"));
-    }
-    for file in files.iter().filter(|file| file.holds_credentials && file.there) {
-        found.extend(read(&file.path));
-    }
-    found
-}
-
-fn read(path: &Path) -> Vec<(String, String)> {
-    let place = path.display().to_string();
-    match std::fs::read(path) {
-        Ok(bytes) => registries(&bytes, &place),
-        Err(error) => vec![("?".into(), format!("{place} cannot be read: {error}"))],
-    }
-}
-
-/// The names of registries in a file of docker's format; its values are not looked at.
-fn registries(bytes: &[u8], place: &str) -> Vec<(String, String)> {
-    let Ok(document) = serde_json::from_slice::<Value>(bytes) else {
-        return vec![("?".into(), format!("{place} is not JSON"))];
-    };
-    let keys = |name: &str| document.get(name).and_then(Value::as_object).into_iter().flatten();
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let helpers =
-        keys("credHelpers").map(|(host, helper)| (host.clone(), format!("docker-credential-{}, {place}", text(helper))));
-    let all =
-        document.get("credsStore").map(|helper| ("all others".into(), format!("docker-credential-{}, {place}", text(helper))));
-    let direct = keys("auths").map(|(host, _)| (host.clone(), place.to_owned()));
-    helpers.chain(direct).chain(all).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_are_told_by_registry_and_place_alone() {
-        let file =
-            br#"{"auths":{"ghcr.io":{"auth":"aHVudGVyMg=="}},"credsStore":"pass","credHelpers":{"x.amazonaws.com":"ecr-login"}}"#;
-        let found = registries(file, "config.json");
-        assert_eq!(
-            found,
-            [
-                ("x.amazonaws.com", "docker-credential-ecr-login, config.json"),
-                ("ghcr.io", "config.json"),
-                ("all others", "docker-credential-pass, config.json"),
-            ]
-            .map(|(whose, place)| (whose.to_owned(), place.to_owned()))
-        );
-        assert!(!format!("{found:?}").contains("aHVudGVyMg"));
-        assert_eq!(registries(b"{", "config.json")[0].1, "config.json is not JSON");
-    }
 }

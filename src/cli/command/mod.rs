@@ -66,7 +66,7 @@ impl Command {
             Self::Logout(command) => command.run(terminal).await,
             Self::Serve(command) => command.run(terminal).await,
             Self::Doctor(command) => command.run(terminal).await,
-            Self::Completions(command) => command.run(),
+            Self::Completions(command) => command.run(terminal),
             Self::Man(command) => command.run(terminal),
         }
     }

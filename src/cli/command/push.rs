@@ -3,26 +3,24 @@
 //! Refuses to write config.json before the image is in the registry.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use serde_json::json;
-use tokio::sync::mpsc;
 
-use crate::build::{BuildRequest, Builder};
 use crate::cli::destination::{Destination, DestinationFlags};
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, LoginFlags, parsed};
+use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::{blocking, image};
+use crate::cli::transfer::Transfer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
-use crate::oci::Tag;
+use crate::oci::{Digest, Tag};
 use crate::project::{Project, ProjectConfig};
-use crate::registry::{AnonymousReport, CheckState, Client, PushSession, Pushed};
-use crate::store::{Growth, Store};
+use crate::registry::{AnonymousReport, CheckState};
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls \
@@ -107,47 +105,33 @@ impl Push {
         let mut folder = Folder::read(&path, self.image.is_some() || self.build.dockerfile(&path).is_file())?;
         let destination = self.destination.decide(terminal, folder.both())?;
         let tags = self.tags(&folder)?;
-        let credential = self.login.clone().credential(terminal, destination.push.repository().registry())?;
+        let credential = self.login.credential(terminal, destination.push.repository().registry())?;
 
         let store = Store::open(Store::default_root()?)?;
-        let client = self.connection.clone().client(terminal, Some(&store), credential)?;
-        let work = Work { store, client, terminal };
-        let (image, pushed) = match self.image.take() {
-            Some(transport) => {
-                terminal.handle_signals();
-                work.push_image(transport, &self.build, &destination, &tags).await?
-            }
+        let client = self.connection.client(terminal, Some(&store), credential)?;
+        terminal.handle_signals();
+        let transfer = Transfer {
+            store,
+            client: client.clone(),
+            repository: destination.push.repository().clone(),
+            tags: tags.clone(),
+            cancel: terminal.interrupt().token().clone(),
+        };
+        let (image, pushed) = match self.image {
+            Some(transport) => transfer.push_image(transport, self.build.platform()).await?,
             None => {
-                let mut request = self.build.clone().request(&path)?;
+                let mut request = self.build.request(&path)?;
                 request.cancel = terminal.interrupt().build().clone();
-                terminal.handle_signals();
-                work.build_and_push(request, &destination, &tags).await?
+                transfer.build_and_push(request, terminal.progress()).await?
             }
         };
         self.digest_file.write(&pushed.digest)?;
         remember(terminal, &destination, folder.config.as_mut());
-        let seconds = started.elapsed();
-        say_pushed(terminal, &destination, &tags, &image, seconds);
-        let report = work.client.check_anonymous(destination.pull.repository(), &pushed.digest).await;
-        let refused = tell_anonymous(terminal, &destination, &pushed, &report, self.require_anonymous_pull);
-
-        let conf = destination.pull.conf_entries(&pushed.digest, destination.use_default_registry);
-        let tag_texts: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-        terminal.answer(&Answer {
-            text: conf.to_string(),
-            quiet: format!("{}\n", pushed.digest),
-            json: json!({
-                "repository": destination.push.to_string(),
-                "tag": tag_texts.first(),
-                "tags": tag_texts,
-                "digest": pushed.digest,
-                "size": image::size(&image),
-                "layers": image::layers_json(&image),
-                "seconds": seconds.as_secs_f64(),
-                "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
-                "anonymous_pull": report.pullable(),
-            }),
-        })?;
+        let done = Done { destination, tags, image, digest: pushed.digest, time: started.elapsed() };
+        done.say(terminal);
+        let report = client.check_anonymous(done.destination.pull.repository(), &done.digest).await;
+        let refused = done.tell_anonymous(terminal, &report, self.require_anonymous_pull);
+        done.answer(terminal, report.pullable())?;
         refused
     }
 
@@ -166,64 +150,6 @@ impl Push {
     }
 }
 
-/// What one push works with.
-struct Work<'a> {
-    store: Store,
-    client: Client,
-    terminal: &'a Terminal,
-}
-
-impl Work<'_> {
-    /// Layers are sent while they are made.
-    async fn build_and_push(&self, request: BuildRequest, destination: &Destination, tags: &[Tag]) -> Result<(Image, Pushed)> {
-        let session = self.client.push(destination.push.repository())?;
-        let builder = Builder::new(self.store.clone(), self.client.clone(), self.terminal.progress().clone());
-        let (announce, mut announced) = mpsc::unbounded_channel();
-        let on_layer = Arc::new(move |growing| {
-            // Nobody listens any more once the push has failed.
-            let _ = announce.send(growing);
-        });
-        let build = tokio::spawn(blocking(move || builder.build(&request, Some(on_layer))));
-        let mut growing = Vec::new();
-        while let Some(layer) = announced.recv().await {
-            session.offer_growing(layer.clone(), None);
-            growing.push(layer);
-        }
-        let image = build
-            .await
-            .unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the build was broken off").with_source(error)))?;
-        let sent: Vec<_> = growing
-            .iter()
-            .filter_map(|layer| match layer.growth() {
-                Growth::Complete(descriptor, _) => Some(descriptor.digest),
-                _ => None,
-            })
-            .collect();
-        let rest = image.layers().iter().filter(|layer| !sent.contains(&layer.descriptor.digest));
-        rest.for_each(|layer| session.offer(layer));
-        finish(session, image, tags).await
-    }
-
-    async fn push_image(
-        &self,
-        transport: Transport,
-        build: &BuildFlags,
-        destination: &Destination,
-        tags: &[Tag],
-    ) -> Result<(Image, Pushed)> {
-        let image = image::find(transport, build.platform(), &self.store, &self.client).await?;
-        let session = self.client.push(destination.push.repository())?;
-        image.layers().iter().for_each(|layer| session.offer(layer));
-        finish(session, image, tags).await
-    }
-}
-
-async fn finish(session: PushSession, image: Image, tags: &[Tag]) -> Result<(Image, Pushed)> {
-    let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
-    let pushed = session.finish(config, manifest, image.descriptor().media_type.clone(), tags).await?;
-    Ok((image, pushed))
-}
-
 /// The image is where it should be: a config.json that cannot be written is no reason to fail.
 fn remember(terminal: &Terminal, destination: &Destination, config: Option<&mut ProjectConfig>) {
     let Some(config) = config.filter(|_| destination.remember) else { return };
@@ -234,39 +160,64 @@ fn remember(terminal: &Terminal, destination: &Destination, config: Option<&mut 
     }
 }
 
-fn say_pushed(terminal: &Terminal, destination: &Destination, tags: &[Tag], image: &Image, time: std::time::Duration) {
-    let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
-    terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(image), shown_time(time)));
+/// A push that succeeded.
+struct Done {
+    destination: Destination,
+    tags: Vec<Tag>,
+    image: Image,
+    digest: Digest,
+    time: Duration,
 }
 
-/// Says whether the product will be able to pull. Under `--require-anonymous-pull` "no" is an error.
-fn tell_anonymous(
-    terminal: &Terminal,
-    destination: &Destination,
-    pushed: &Pushed,
-    report: &AnonymousReport,
-    required: bool,
-) -> Result<()> {
-    if let Some((left, allowed)) = report.pulls {
-        terminal.say(&format!("Docker Hub: {left} of {allowed} pulls are left for this address"));
+impl Done {
+    fn say(&self, terminal: &Terminal) {
+        let names: Vec<String> = self.tags.iter().map(|tag| format!("{}:{tag}", self.destination.push)).collect();
+        terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(&self.image), shown_time(self.time)));
     }
-    if report.pullable() {
-        let tick = terminal.error_theme().good("✓");
-        terminal.say(&format!("{tick} it can be pulled without logging in, as VMware Aria Operations pulls it"));
-        return Ok(());
+
+    /// Says whether the product will be able to pull. If it must be, "no" is an error.
+    fn tell_anonymous(&self, terminal: &Terminal, report: &AnonymousReport, required: bool) -> Result<()> {
+        if let Some((left, allowed)) = report.pulls {
+            terminal.say(&format!("Docker Hub: {left} of {allowed} pulls are left for this address"));
+        }
+        if report.pullable() {
+            let tick = terminal.error_theme().good("✓");
+            terminal.say(&format!("{tick} it can be pulled without logging in, as VMware Aria Operations pulls it"));
+            return Ok(());
+        }
+        let failed = report.items.iter().find(|item| item.state != CheckState::Passed);
+        let name = format!("{}@{}", self.destination.pull, self.digest);
+        let reason = failed.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
+        let message = format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in");
+        let hint = report.hint.as_deref().or(failed.and_then(|item| item.hint.as_deref()));
+        if required {
+            let error = Error::new(ErrorKind::Auth, message).with_source(reason);
+            return Err(match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            });
+        }
+        terminal.warn(&format!("{message}\n{reason}"), hint);
+        Ok(())
     }
-    let failed = report.items.iter().find(|item| item.state != CheckState::Passed);
-    let name = format!("{}@{}", destination.pull, pushed.digest);
-    let reason = failed.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
-    let message = format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in");
-    let hint = report.hint.as_deref().or(failed.and_then(|item| item.hint.as_deref()));
-    if required {
-        let error = Error::new(ErrorKind::Auth, message).with_source(reason);
-        return Err(match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        });
+
+    fn answer(&self, terminal: &Terminal, anonymous_pull: bool) -> Result<()> {
+        let conf = self.destination.pull.conf_entries(&self.digest, self.destination.use_default_registry);
+        let tags: Vec<&str> = self.tags.iter().map(Tag::as_str).collect();
+        terminal.answer(&Answer {
+            text: conf.to_string(),
+            quiet: format!("{}\n", self.digest),
+            json: json!({
+                "repository": self.destination.push.to_string(),
+                "tag": tags.first(),
+                "tags": tags,
+                "digest": self.digest,
+                "size": image::size(&self.image),
+                "layers": image::layers_json(&self.image),
+                "seconds": self.time.as_secs_f64(),
+                "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
+                "anonymous_pull": anonymous_pull,
+            }),
+        })
     }
-    terminal.warn(&format!("{message}\n{reason}"), hint);
-    Ok(())
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
-use mpimg::serve::{AuthOptions, AuthScheme, Registry, RegistryOptions, User};
+use mpimg::serve::{AuthOptions, AuthScheme, Fault, Registry, RegistryOptions, RequestInfo, User};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -42,22 +44,29 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn open() -> Self {
-        Self::with(None)
+        Self::with(RegistryOptions::default())
+    }
+
+    /// One where `faults` decides what happens to a request.
+    pub(super) fn faulty(faults: impl Fn(&RequestInfo) -> Fault + Send + Sync + 'static) -> Self {
+        Self::with(RegistryOptions { faults: Some(Arc::new(faults)), ..RegistryOptions::default() })
     }
 
     /// One where only `user` with password `pass word` may do anything.
     pub(super) fn private() -> Self {
         let users = vec![User::new("user", "pass word")];
-        Self::with(Some(AuthOptions { users, scheme: AuthScheme::Basic, anonymous_pull: false }))
+        let auth = Some(AuthOptions { users, scheme: AuthScheme::Basic, anonymous_pull: false });
+        Self::with(RegistryOptions { auth, ..RegistryOptions::default() })
     }
 
-    fn with(auth: Option<AuthOptions>) -> Self {
+    fn with(options: RegistryOptions) -> Self {
+        // Nobody pulls the plug of a test.
+        let options = RegistryOptions { durable: false, grace: Duration::ZERO, ..options };
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, addr) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let options = RegistryOptions { auth, durable: false, ..RegistryOptions::default() };
                 let server = Registry::open(options).unwrap().bind("127.0.0.1:0").await.unwrap();
                 ready.send(server.addr()).unwrap();
                 server.run(async move { drop(stopped.await) }).await.unwrap();

@@ -1,5 +1,7 @@
 //! Where a push goes, what it prints, what it writes.
 
+use axum::http::StatusCode;
+use mpimg::serve::{Answer, Fault};
 use serde_json::{Value, json};
 
 use super::fixture::{Left, Serving, folder, is_digest, project, run, text, write};
@@ -61,7 +63,7 @@ fn a_push_repository_alone_is_remembered_but_only_after_success() {
 
     write(&project, "Dockerfile", super::fixture::DOCKERFILE);
     let closed = "127.0.0.1:1/mp/hello";
-    let left = run(home.mpimg().env("MPIMG_TEST", "1"), ["push", text(&project), "--push-registry", closed]);
+    let left = run(&mut home.mpimg(), ["push", text(&project), "--push-registry", closed]);
     assert_eq!(left.code, Some(1), "{}", left.err);
     assert_eq!(config(&project), Some(json!({ "default_memory_limit": 512 })));
 
@@ -178,4 +180,19 @@ fn check_is_a_list_of_ticks_and_crosses() {
     run(&mut home.mpimg(), ["check", text(&project)]).done();
     let left = run(&mut home.mpimg(), ["check", &format!("{repository}:1")]).done();
     assert!(left.out.contains("✓ anybody can pull"), "{}", left.out);
+}
+
+#[test]
+fn a_passing_fault_is_told_and_tried_again() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let registry = Serving::faulty(move |request| match request.method.as_str() {
+        "POST" if first.swap(false, std::sync::atomic::Ordering::Relaxed) => {
+            Fault::Status(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "busy"))
+        }
+        _ => Fault::None,
+    });
+    let home = Home::new();
+    let repository = format!("{}/mp/hello", registry.host);
+    let left = run(&mut home.mpimg(), ["push", text(&project(&home)), "-r", &repository]).done();
+    assert!(left.err.contains("; again in ") && left.err.contains("(try 2)"), "{}", left.err);
 }

@@ -2,11 +2,13 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::fixture::folder;
+use mpimg::serve::Fault;
+
+use super::fixture::{DOCKERFILE, Serving, folder};
 use crate::home::Home;
 use crate::judge_path;
 
@@ -14,23 +16,29 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Reads standard error until a line has `text`.
+fn wait_for(child: &mut Child, text: &str) {
+    let mut seen = String::new();
+    for line in BufReader::new(child.stderr.as_mut().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains(text) {
+            return;
+        }
+        seen += &format!("{line}\n");
+    }
+    panic!("no `{text}` on standard error:\n{seen}");
+}
+
 /// Starts a build whose RUN prints `started` and then goes on for longer than any test waits; returns when it is there.
 fn start_build(home: &Home) -> Child {
     let folder =
         folder(home, "run", "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN echo started; sleep 600\n");
     std::fs::copy(judge_path("busybox"), folder.join("busybox")).unwrap();
-    let mut command: Command = home.mpimg();
+    let mut command = home.mpimg();
     command.args(["build", "--progress", "plain"]).arg(&folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut seen = String::new();
-    for line in BufReader::new(child.stderr.as_mut().unwrap()).lines() {
-        let line = line.unwrap();
-        if line.ends_with(" started") {
-            return child;
-        }
-        seen += &format!("{line}\n");
-    }
-    panic!("the step did not start:\n{seen}");
+    wait_for(&mut child, "] started");
+    child
 }
 
 /// Nothing may be mounted, running or half-written.
@@ -84,4 +92,28 @@ fn serve_tells_its_address_and_ends_in_order() {
     send(&child, Signal::TERM);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_push_at_once_though_its_registry_does_not_answer() {
+    let (seen, waiting) = std::sync::mpsc::channel();
+    let registry = Serving::faulty(move |request| match request.method.as_str() {
+        "POST" => {
+            // The test looks at the first one only.
+            let _ = seen.send(());
+            Fault::Stall
+        }
+        _ => Fault::None,
+    });
+    let home = Home::new();
+    let folder = folder(&home, "plain", DOCKERFILE);
+    let mut command = home.mpimg();
+    command.args(["push", "-r", &format!("{}/app", registry.host)]).arg(&folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    waiting.recv().unwrap();
+    send(&child, Signal::INT);
+    wait_for(&mut child, "interrupted: stopping");
+    send(&child, Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()));
 }

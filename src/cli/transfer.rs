@@ -1,0 +1,94 @@
+//! Building and pushing at once: layers are sent while they are made.
+//!
+//! Refuses to leave a chunk half-sent when the build fails: some registries then forget all that came before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{blocking, image};
+use crate::build::{BuildRequest, Builder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Transport};
+use crate::oci::{Platform, Repository, Tag};
+use crate::progress::Progress;
+use crate::registry::{Client, PushSession, Pushed};
+use crate::store::{Growing, Growth, Store};
+
+/// How long a chunk that is under way may take to arrive once the push is given up.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What one push works with.
+pub(super) struct Transfer {
+    pub(super) store: Store,
+    pub(super) client: Client,
+    /// Where it goes.
+    pub(super) repository: Repository,
+    /// Under which tags.
+    pub(super) tags: Vec<Tag>,
+    /// Ctrl-C.
+    pub(super) cancel: CancellationToken,
+}
+
+impl Transfer {
+    /// Builds an image and pushes it.
+    pub(super) async fn build_and_push(self, request: BuildRequest, progress: &Progress) -> Result<(Image, Pushed)> {
+        let session = self.client.push(&self.repository)?;
+        let builder = Builder::new(self.store.clone(), self.client.clone(), progress.clone());
+        let context = request.context.canonicalize().unwrap_or_else(|_| request.context.clone()).display().to_string();
+        let (announce, mut announced) = mpsc::unbounded_channel();
+        let on_layer = Arc::new(move |layer: Growing| {
+            // Sending fails only when nobody waits for the build any more.
+            let _ = announce.send(layer);
+        });
+        let offer = async {
+            let mut offered = Vec::new();
+            // Ends with the build, which then drops the other side.
+            while let Some(layer) = announced.recv().await {
+                // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
+                session.offer_growing(layer.clone(), Some(format!("{context} layer {}", offered.len())));
+                offered.push(layer);
+            }
+            offered
+        };
+        let (built, offered) = tokio::join!(blocking(move || builder.build(&request, Some(on_layer))), offer);
+        let image = match built {
+            Ok(image) => image,
+            Err(error) => {
+                // A registry that does not answer must not hold up the error.
+                let _ = tokio::time::timeout(GRACE, session.abandon()).await;
+                return Err(error);
+            }
+        };
+        let is_offered = |digest| {
+            let complete =
+                |layer: &Growing| matches!(layer.growth(), Growth::Complete(descriptor, _) if descriptor.digest == digest);
+            offered.iter().any(complete)
+        };
+        image.layers().iter().filter(|layer| !is_offered(layer.descriptor.digest)).for_each(|layer| session.offer(layer));
+        self.finish(session, image).await
+    }
+
+    /// Pushes an image that exists.
+    pub(super) async fn push_image(self, transport: Transport, platform: &Platform) -> Result<(Image, Pushed)> {
+        let image = image::find(transport, platform, &self.store, &self.client).await?;
+        let session = self.client.push(&self.repository)?;
+        image.layers().iter().for_each(|layer| session.offer(layer));
+        self.finish(session, image).await
+    }
+
+    async fn finish(&self, session: PushSession, image: Image) -> Result<(Image, Pushed)> {
+        let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
+        let finish = session.finish(config, manifest, image.descriptor().media_type.clone(), &self.tags);
+        let out_of_patience = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            pushed = finish => Ok((image, pushed?)),
+            () = out_of_patience => Err(Error::new(ErrorKind::Interrupted, "the push was interrupted")),
+        }
+    }
+}
