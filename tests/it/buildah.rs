@@ -18,15 +18,23 @@ impl Buildah {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A buildah command; its working folder and storage are this one's.
-    pub(crate) fn command(&self) -> Command {
-        // In a mount namespace of its own: nothing stays mounted when a test is killed.
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// A program with this one's storage, in a mount namespace of its own: nothing stays mounted when a test is killed.
+    fn inside(&self, program: &str) -> Command {
         let mut command = judge("unshare");
-        let at = |name: &str| self.folder.path().join(name);
-        command.args(["--mount", "--propagation", "private"]).arg(judge_path("buildah"));
-        // overlay, as docker: a change to one of several hard links parts it from the others.
-        command.arg("--root").arg(at("root")).arg("--runroot").arg(at("run")).args(["--storage-driver", "overlay"]);
+        command.args(["--mount", "--propagation", "private"]).arg(judge_path(program));
         command.env("TMPDIR", self.folder.path()).env("HOME", self.folder.path()).current_dir(self.folder.path());
+        command
+    }
+
+    /// A buildah command.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = self.inside("buildah");
+        // overlay, as docker: a change to one of several hard links parts it from the others.
+        command.args(["--root", &self.at("root"), "--runroot", &self.at("run"), "--storage-driver", "overlay"]);
         command
     }
 
@@ -37,8 +45,9 @@ impl Buildah {
 
     /// Takes the image `tag` of an OCI layout under the name `localhost/NAME`, which a Dockerfile may call NAME.
     pub(crate) fn load(&self, layout: &Path, tag: &str, name: &str) {
-        let id = self.run(["pull", "-q", &format!("oci:{}:{tag}", layout.display())]);
-        self.run(["tag", &id, &format!("localhost/{name}")]);
+        let storage = format!("containers-storage:[overlay@{}+{}]localhost/{name}", self.at("root"), self.at("run"));
+        let image = format!("oci:{}:{tag}", layout.display());
+        run(self.inside("skopeo").args(["--insecure-policy", "copy", "-q", &image, &storage]));
     }
 
     /// Builds a folder; the image `built`, its configuration as docker would show it, and its files as an OCI layout with the
@@ -51,8 +60,8 @@ impl Buildah {
         let steps = ["--isolation", "chroot", "--layers=false", "--cap-add", "CAP_MKNOD"];
         self.run(output.into_iter().chain(steps).chain(flags.iter().map(String::as_str)).chain([context.as_str()]));
         let shown: Value = serde_json::from_str(&self.run(["inspect", "--type", "image", "localhost/built"])).unwrap();
-        let layout = self.folder.path().join("layout");
-        self.run(["push", "-q", "--format", "oci", "localhost/built", &format!("oci:{}:built", layout.display())]);
-        (shown["Docker"]["config"].clone(), layout)
+        let layout = self.at("layout");
+        self.run(["push", "-q", "--format", "oci", "localhost/built", &format!("oci:{layout}:built")]);
+        (shown["Docker"]["config"].clone(), layout.into())
     }
 }

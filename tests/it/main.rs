@@ -13,6 +13,8 @@ mod registry;
 mod rooms;
 #[cfg(target_os = "linux")]
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod sdk;
 mod serve;
 mod store;
 mod tree;

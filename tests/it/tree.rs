@@ -111,6 +111,17 @@ impl Tree {
         self
     }
 
+    /// Leaves out the paths of which `matching` is true.
+    pub(crate) fn without_matching(mut self, matching: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|path, _| !matching(path));
+        self
+    }
+
+    /// All paths, in order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.keys().cloned()
+    }
+
     /// How this tree differs from `base`, a line a path: what was added or changed, and `gone`.
     pub(crate) fn changes_since(&self, base: &Self) -> Vec<String> {
         let changed = self.0.iter().filter(|(path, node)| base.0.get(*path) != Some(*node));
