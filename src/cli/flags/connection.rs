@@ -45,7 +45,7 @@ impl ConnectionFlags {
             insecure: self.insecure_registry,
             mirrors: self.registry_mirror,
             progress: terminal.progress().clone(),
-            state_dir: store.map(|store| store.root().join("uploads")),
+            state_dir: store.map(|store| store.root().to_owned()),
             cancel: terminal.interrupt().token().clone(),
             ..ClientOptions::default()
         };
