@@ -46,7 +46,7 @@ fn check_registry(registry: &str) -> Result<(), String> {
         !part.is_empty() && !dash && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     // Without a port, the expression takes a host with `_` in it, too: it could be the first part of a path.
-    let wrong = |host: &&str| !host.split('.').all(right) && !(port.is_none() && is_component(host));
+    let wrong = |host: &&str| !(host.split('.').all(right) || port.is_none() && is_component(host));
     match host.filter(wrong) {
         Some(host) => Err(format!("`{host}` is not a host name")),
         None => Ok(()),

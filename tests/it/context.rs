@@ -596,7 +596,11 @@ fn a_tree_deeper_than_the_table_of_open_files_is_walked() {
 fn child_walks_a_deep_tree() {
     let root = given_folder();
     let count = |ignore: &str| {
-        only(open(&root, ignore).sources(".").unwrap()).walk(&Patterns::default()).unwrap().map(|entry| entry.unwrap()).count()
+        only(open(&root, ignore).sources(".").unwrap())
+            .walk(&Patterns::default())
+            .unwrap()
+            .inspect(|entry| assert!(entry.is_ok()))
+            .count()
     };
     assert_eq!(count(""), 2 * DEPTH + 1);
     assert_eq!(count("**\n!**/leaf"), DEPTH + 1, "all folders above the leaf wait for it");

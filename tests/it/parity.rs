@@ -162,7 +162,7 @@ fn comparable(config: Value) -> Map<String, Value> {
     }
     if let Some(Value::Object(check)) = fields.get_mut("Healthcheck") {
         // 0 means inherited, as does an absent value.
-        check.retain(|_, value| *value != Value::from(0) && !value.is_null());
+        check.retain(|_, value| value != 0 && !value.is_null());
     }
     fields.retain(|_, value| match value {
         Value::Null => false,
