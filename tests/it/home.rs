@@ -22,6 +22,16 @@ impl Home {
         self.folder.path().join("home")
     }
 
+    /// The local store's folder.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// What commands that have ended left in the store's work folder.
+    pub(crate) fn work_files(&self) -> Vec<PathBuf> {
+        self.store().join("tmp").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
     /// The command, with this home, a store of its own and no terminal.
     pub(crate) fn mpimg(&self) -> Command {
         let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_mpimg")));

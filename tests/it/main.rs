@@ -1,6 +1,8 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
+#[cfg(target_os = "linux")]
+mod bad_input;
 mod buildah;
 mod cli;
 mod context;

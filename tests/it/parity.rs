@@ -5,13 +5,17 @@
 //! folder has an `expected.txt` instead, written from BuildKit's documentation: the changes to the base image and the configuration.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::buildah::Buildah;
 use crate::home::Home;
+use crate::registry::fixture::free_address;
 use crate::tree::{Tree, config_of_layout};
 use crate::{judge, judges, run};
 
@@ -42,6 +46,8 @@ fn fixtures() -> PathBuf {
 struct Case {
     folder: TempDir,
     expected: Option<String>,
+    /// Serves the fixture's folder `served`, if there is one.
+    server: Option<Server>,
 }
 
 impl Case {
@@ -61,18 +67,47 @@ impl Case {
         if expected.is_some() {
             std::fs::remove_file(context.join("expected.txt")).unwrap();
         }
-        Self { folder, expected }
+        let server = context.join("served").is_dir().then(|| Server::start(&context.join("served")));
+        Self { folder, expected, server }
     }
 
     fn context(&self) -> PathBuf {
         self.folder.path().join("context")
     }
 
-    /// Flags for the build: a line of the Dockerfile that begins with `# flags:`, and `# buildah:` for buildah alone.
+    /// Flags for the build: a line of the Dockerfile that begins with `# flags:`, and `# buildah:` for buildah alone. `@SERVER@` in
+    /// them is the host and port of the server.
     fn flags(&self, marker: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.context().join("Dockerfile")).unwrap();
         let flags = text.lines().filter_map(|line| line.strip_prefix(marker));
-        flags.flat_map(str::split_whitespace).map(str::to_owned).collect()
+        let server = self.server.as_ref().map_or(String::new(), |server| server.address.to_string());
+        flags.flat_map(str::split_whitespace).map(|flag| flag.replace("@SERVER@", &server)).collect()
+    }
+}
+
+/// A web server that ends with the test.
+struct Server {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let address = free_address();
+        let mut httpd = judge("busybox");
+        httpd.args(["httpd", "-f", "-p", &address.to_string(), "-h"]).arg(folder);
+        let server = Self { address, process: httpd.spawn().unwrap() };
+        while TcpStream::connect(address).is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -184,6 +219,8 @@ macro_rules! fixtures {
 fixtures! {
     add_archives "add-archives",
     add_archives_over_links "add-archives-over-links",
+    add_url "add-url",
+    add_url_checksum "add-url-checksum",
     add_zstd "add-zstd",
     arg_after_env "arg-after-env",
     chmod "chmod",
@@ -197,9 +234,12 @@ fixtures! {
     copy_files "copy-files",
     copy_folders "copy-folders",
     copy_from "copy-from",
+    copy_from_special "copy-from-special",
     copy_heredoc "copy-heredoc",
+    copy_into_setgid "copy-into-setgid",
     copy_link "copy-link",
     copy_links "copy-links",
+    copy_names "copy-names",
     copy_over_files "copy-over-files",
     copy_over_links "copy-over-links",
     copy_parents "copy-parents",
@@ -210,7 +250,9 @@ fixtures! {
     dockerignore_own "dockerignore-own",
     env_arg "env-arg",
     expansion "expansion",
+    many_layers "many-layers",
     onbuild "onbuild",
+    platform "platform",
     run_copy_mixed "run-copy-mixed",
     run_environment "run-environment",
     run_files "run-files",
@@ -220,10 +262,14 @@ fixtures! {
     run_replace "run-replace",
     run_special "run-special",
     run_users "run-users",
+    run_volume "run-volume",
     scratch "scratch",
     stage_names "stage-names",
     stages "stages",
     stages_target "stages-target",
+    syntax "syntax",
+    syntax_crlf "syntax-crlf",
+    syntax_escape "syntax-escape",
     workdir "workdir",
     workdir_user "workdir-user",
 }
