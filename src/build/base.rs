@@ -45,7 +45,12 @@ impl Bases {
                     .map_err(|error| error.wrap(format!("cannot use base image `{name}`")).with_snippet(stage.from.snippet()))?;
             }
             for name in &stage.images {
-                self.add(session, name, &plan.platform).map_err(|error| error.wrap(format!("cannot use image `{name}`")))?;
+                self.add(session, name, &plan.platform).map_err(|error| {
+                    let error = error.wrap(format!("cannot use image `{name}`"));
+                    // The first step that names it; with variables in the name, the stage.
+                    let step = stage.steps.iter().find(|step| step.text().contains(name.as_str()));
+                    error.with_snippet(step.map_or_else(|| stage.from.snippet(), |step| step.snippet()))
+                })?;
             }
         }
         Ok(())
@@ -68,7 +73,10 @@ impl Bases {
 /// `oci:`, `oci-archive:` and `docker-archive:` name files; anything else is a name of the store or, failing that, of a registry.
 fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image> {
     let runtime = &session.runtime;
-    let reference = match Transport::parse(name)? {
+    // The mistake is in the Dockerfile, not in how the command was called.
+    let wrong =
+        |error: Error| Error::new(ErrorKind::Dockerfile, error.to_string()).with_hint("name it as [HOST[:PORT]/]PATH[:TAG]");
+    let reference = match Transport::parse(name).map_err(wrong)? {
         Transport::Store(reference) => match super::stored_image(session.store, session.client, &reference, platform)? {
             Some(image) => return Ok(image),
             None => reference,

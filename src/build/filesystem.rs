@@ -40,14 +40,9 @@ impl Filesystem {
         ChainId::of(self.layers.iter().map(|layer| layer.diff_id))
     }
 
-    /// Puts a layer on top. Its index, where it is known, spares reading it again.
-    pub(super) fn push(&mut self, layer: Layer, index: Option<&LayerIndex>) -> Result<()> {
-        if let Some(index) = index.filter(|_| self.indexed == self.layers.len()) {
-            Arc::make_mut(&mut self.tree).apply(index, self.indexed)?;
-            self.indexed += 1;
-        }
+    /// Puts a layer on top. Its index is read when a later step asks for the tree; the last layer's never is.
+    pub(super) fn push(&mut self, layer: Layer) {
         self.layers.push(layer);
-        Ok(())
     }
 
     /// Stores a layer that was just written and puts it on top.
@@ -56,7 +51,7 @@ impl Filesystem {
         session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
         let path = sink.commit(descriptor.clone(), diff_id)?;
         let layer = Layer { diff_id, descriptor, source: BlobSource::File(path) };
-        self.push(layer.clone(), Some(&index))?;
+        self.push(layer.clone());
         Ok(layer)
     }
 

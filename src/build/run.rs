@@ -116,7 +116,7 @@ fn cached(session: &Session<'_>, stage: &mut Stage, record: &CacheRecord) -> Res
         return Ok(false);
     }
     let source = BlobSource::File(session.store.blob_path(&descriptor.digest));
-    stage.push_cached(session, Layer { diff_id: *diff_id, descriptor: descriptor.clone(), source })?;
+    stage.filesystem.push(Layer { diff_id: *diff_id, descriptor: descriptor.clone(), source });
     Ok(true)
 }
 

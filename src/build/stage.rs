@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Healthcheck, History, Image, ImageConfig};
 use crate::layer::LayerPath;
 use crate::sandbox::{User, lookup_owner, lookup_user};
-use crate::store::{LayerData, ScratchDir};
+use crate::store::ScratchDir;
 
 /// Marks steps of the history as those of a Dockerfile; the text is BuildKit's, which tools know.
 pub(super) const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -226,13 +226,6 @@ impl Stage {
         if let Some(tree) = self.tree.as_mut().and_then(Arc::get_mut) {
             tree.layers = self.filesystem.layers().len();
         }
-    }
-
-    /// Puts a layer of the build cache on top.
-    pub(super) fn push_cached(&mut self, session: &Session<'_>, layer: crate::image::Layer) -> Result<()> {
-        let index = session.store.read_layer_data(&layer.diff_id, LayerData::Index)?;
-        let index = index.and_then(crate::layer::LayerIndex::from_bytes);
-        self.filesystem.push(layer, index.as_ref())
     }
 }
 
