@@ -17,6 +17,8 @@ mod rooms;
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod sdk;
+#[cfg(target_os = "linux")]
+mod sdk_base;
 mod serve;
 mod store;
 mod tree;
