@@ -12,6 +12,7 @@ mod image;
 mod parity;
 mod project;
 mod registry;
+mod reuse;
 mod rooms;
 #[cfg(target_os = "linux")]
 mod sandbox;
