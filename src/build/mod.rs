@@ -14,6 +14,7 @@ mod place;
 mod request;
 mod reuse;
 mod run;
+mod sdk_base;
 mod session;
 mod sink;
 mod sources;
