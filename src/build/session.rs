@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerWriter;
 use crate::progress::Progress;
 use crate::registry::Client;
-use crate::sandbox::Isolation;
+use crate::sandbox::{Isolation, Rung};
 use crate::store::{Growing, Store};
 
 /// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
@@ -47,7 +47,25 @@ impl Session<'_> {
             return Ok(isolation);
         }
         let found = Isolation::detect(self.store.root(), self.request.isolation)?;
-        Ok(self.isolation.get_or_init(|| found))
+        let mut first = false;
+        let isolation = self.isolation.get_or_init(|| {
+            first = true;
+            found
+        });
+        if first && !isolation.rung().is_boundary() {
+            self.warn_of(isolation);
+        }
+        Ok(isolation)
+    }
+
+    /// Says that commands can do what this program can, and what kept the next better rung from working.
+    fn warn_of(&self, isolation: &Isolation) {
+        let rung = isolation.rung();
+        let tried = isolation.report().attempts.iter().filter(|attempt| attempt.rung == Rung::UserNamespace);
+        let failure = tried.filter_map(|attempt| attempt.failure.as_ref()).next();
+        let why = failure.map(|failure| format!(" ({}: {failure})", Rung::UserNamespace)).unwrap_or_default();
+        let message = format!("RUN uses `{rung}`, which is no security boundary: build only Dockerfiles that you trust{why}");
+        self.progress.warn(&message, failure.map(|failure| failure.remedy.as_str()));
     }
 
     /// A new layer; `target` says whether it belongs to the image that is wanted.
