@@ -9,26 +9,25 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::cache;
+use super::reuse;
 use super::session::Session;
 use super::stage::Stage;
 use super::stages::Stages;
 use crate::context::{Patterns, WalkEntry};
 use crate::dockerfile::{Base, Mount as Wanted, RunStep, Sharing};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Layer;
 use crate::layer::diff::Original;
 use crate::layer::{Entry, Kind, LayerPath};
 use crate::oci::Digest;
 use crate::progress::Task;
 use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung, Security};
-use crate::store::{BlobSource, CacheRecord, CachedLayer};
+use crate::store::{CacheRecord, CachedLayer};
 
 /// Does one RUN. Whether the build cache had it.
 pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, task: &Task) -> Result<bool> {
     let key = cache::run_key(session, stage, step)?;
-    if let Some(key) = key.as_ref().filter(|_| !session.request.no_cache)
-        && let Some(record) = session.store.cache_lookup(key)
-        && cached(session, stage, &record)?
+    if let Some(key) = &key
+        && reuse::recall(session, stage, key)?
     {
         return Ok(true);
     }
@@ -135,17 +134,6 @@ fn failure(exit: Exit) -> Error {
             .with_hint("if nothing killed it on purpose, the machine ran out of memory"),
         Exit::Signal(signal) => Error::new(ErrorKind::RunFailed, format!("the command was killed by signal {signal}")),
     }
-}
-
-/// Uses a cached result if all of it is still there.
-fn cached(session: &Session<'_>, stage: &mut Stage, record: &CacheRecord) -> Result<bool> {
-    let Some(CachedLayer { diff_id, descriptor }) = &record.layer else { return Ok(true) };
-    if !session.store.has(&descriptor.digest, descriptor.size)? {
-        return Ok(false);
-    }
-    let source = BlobSource::File(session.store.blob_path(&descriptor.digest));
-    stage.filesystem.push(Layer { diff_id: *diff_id, descriptor: descriptor.clone(), source });
-    Ok(true)
 }
 
 fn spec(

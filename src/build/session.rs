@@ -2,8 +2,9 @@
 //!
 //! Refuses to build anything itself.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 
@@ -35,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) isolation: OnceLock<Isolation>,
     /// Another stage has failed: the others stop at their next step.
     pub(super) failed: AtomicBool,
+    /// Warnings about sources that were given.
+    pub(super) warned: Mutex<BTreeSet<String>>,
 }
 
 impl Session<'_> {
@@ -69,6 +72,19 @@ impl Session<'_> {
     pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<LayerSink>> {
         let sink = LayerSink::new(self.store, self.on_layer.clone().filter(|_| target))?;
         Ok(LayerWriter::new(self.request.codec, self.request.threads, sink))
+    }
+
+    /// A layer of which only the diff ID is wanted.
+    pub(super) fn hashing_writer(&self) -> LayerWriter<LayerSink> {
+        LayerWriter::hashing(LayerSink::closed())
+    }
+
+    /// Warns, but never twice of the same: a step may look at its sources more than once.
+    pub(super) fn warn_once(&self, warning: &Error) {
+        let message = warning.to_string();
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone()) {
+            self.progress.warn(&message, warning.hint());
+        }
     }
 
     /// An error if the build is to stop.

@@ -11,6 +11,7 @@ mod image;
 mod parity;
 mod project;
 mod registry;
+mod reuse;
 mod rooms;
 mod sandbox;
 mod sdk;
