@@ -4,6 +4,7 @@
 
 mod codec;
 mod decompress;
+#[cfg(target_os = "linux")]
 pub mod diff;
 mod entry;
 mod index;
@@ -14,6 +15,7 @@ mod read;
 mod sparse;
 mod tar;
 mod tree;
+#[cfg(target_os = "linux")]
 pub mod unpack;
 mod writer;
 

@@ -96,10 +96,7 @@ impl Running {
             self.read_output(output)?;
         }
         if control_ready {
-            match read_message(&self.control).unwrap_or(None) {
-                Some(Reply::Started(_)) => {}
-                reply => self.reply = Some(reply),
-            }
+            self.reply = Some(read_message(&self.control).unwrap_or(None));
         }
         Ok(())
     }

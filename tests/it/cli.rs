@@ -1,7 +1,8 @@
 //! The command as a user or a script meets it: what it prints and where, exit codes, prompts, signals.
 
 mod answers;
-pub(crate) mod fixture;
+mod copy;
+mod fixture;
 mod messages;
 mod prompts;
 mod push;

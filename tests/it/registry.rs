@@ -7,6 +7,5 @@ mod login;
 mod mirrors;
 mod proxy;
 mod resume;
-mod scripted;
 mod tls;
 mod token_server;
