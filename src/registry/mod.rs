@@ -6,7 +6,6 @@ mod auth;
 mod blob;
 mod check;
 mod client;
-mod copy;
 mod download;
 mod endpoint;
 mod environment;

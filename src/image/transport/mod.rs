@@ -8,7 +8,6 @@ mod docker;
 mod layout;
 mod list;
 mod tar_index;
-mod tree;
 mod walk;
 mod write;
 mod write_archive;
@@ -152,6 +151,14 @@ fn read_stored(store: &Store, name: &Reference) -> Result<Image> {
         Err(Error::new(ErrorKind::NotFound, format!("layer `{}` is only in `{repository}`", layer.digest))
             .with_hint("pull the image first"))
     })
+}
+
+impl std::str::FromStr for Transport {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
 }
 
 impl fmt::Display for Transport {

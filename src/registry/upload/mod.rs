@@ -3,7 +3,6 @@
 //! `state` decides, `sender` sends, `session` remembers on disk. Refuses to trust a registry's word over the digest.
 
 mod chunk;
-mod lanes;
 mod limits;
 #[cfg(test)]
 mod model;
@@ -13,7 +12,6 @@ mod sender;
 mod session;
 mod state;
 
-pub(crate) use lanes::Lanes;
 pub(crate) use limits::Limits;
 pub(crate) use sender::{Job, send};
 pub(crate) use session::{SessionLock, Sessions};
