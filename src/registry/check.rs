@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -16,6 +17,9 @@ use super::host::{Flavour, host_of};
 use super::pull::{ACCEPTED, LIMIT};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::{Descriptor, Digest, Repository};
+
+/// How many questions about blobs are under way at once.
+const QUESTIONS: usize = 8;
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,9 +113,12 @@ impl Client {
             report.items.push(CheckItem::passed(&format!("manifest {}", digest.short()), "anybody can pull it"));
             manifests.extend(names.manifests.iter().map(|child| child.digest).filter(|child| seen.insert(*child)));
             let blobs = names.config.into_iter().map(|config| ("config", config));
-            for (kind, blob) in blobs.chain(names.layers.into_iter().map(|layer| ("layer", layer))) {
+            let blobs: Vec<_> = blobs.chain(names.layers.into_iter().map(|layer| ("layer", layer))).collect();
+            let answers = blobs.iter().map(|(_, blob)| anybody.anonymous_blob(repository, blob));
+            let answers: Vec<_> = stream::iter(answers).buffered(QUESTIONS).collect().await;
+            for ((kind, blob), answer) in blobs.iter().zip(answers) {
                 let name = format!("{kind} {}", blob.digest.short());
-                match anybody.anonymous_blob(repository, &blob).await {
+                match answer {
                     Ok(()) => report.items.push(CheckItem::passed(&name, "anybody can pull it")),
                     Err(error) => report.fail(&name, &error, repository),
                 }
