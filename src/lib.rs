@@ -3,6 +3,8 @@
 pub mod build;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(target_os = "linux")]
+pub mod container;
 pub mod context;
 pub mod dockerfile;
 pub mod error;

@@ -9,9 +9,9 @@ use super::size::Size;
 use crate::build::stored_image;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Digest, Platform, Reference};
 use crate::registry::Client;
-use crate::store::Store;
+use crate::store::{ImageRecord, Store};
 
 /// Forms in which an image can be named, for help texts.
 pub(super) const FORMS: &str = "\
@@ -39,6 +39,20 @@ pub(super) async fn find(transport: Transport, platform: &Platform, store: &Stor
             blocking(move || archive.read(&store, &platform, None)).await
         }
     }
+}
+
+/// The image that `text` means: one of the forms, or the digest of a manifest or configuration in the local store.
+pub(super) async fn find_local(text: &str, platform: &Platform, store: &Store, client: &Client) -> Result<Image> {
+    if let Ok(digest) = Digest::parse(text) {
+        let same = |record: &ImageRecord| record.manifest.digest == digest || record.config.digest == digest;
+        let found = store.list()?.into_iter().find(|(_, record)| same(record));
+        let Some((_, record)) = found else {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no image `{text}` in the local store"))
+                .with_hint("`mpimg images` lists what is there"));
+        };
+        return Image::read_from_store(store, &record, |repository, descriptor| client.blob(repository, descriptor));
+    }
+    find(Transport::parse(text)?, platform, store, client).await
 }
 
 async fn pull(reference: &Reference, platform: &Platform, client: &Client) -> Result<Image> {

@@ -5,6 +5,8 @@
 mod bad_input;
 mod buildah;
 mod cli;
+#[cfg(target_os = "linux")]
+mod container;
 mod context;
 mod dockerfile;
 mod home;

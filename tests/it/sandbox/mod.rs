@@ -4,7 +4,7 @@
 
 mod layers;
 mod mounts;
-mod rootfs;
+pub(crate) mod rootfs;
 mod run;
 mod rungs;
 mod unpack;
