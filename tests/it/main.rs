@@ -1,11 +1,9 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
-#[cfg(target_os = "linux")]
 mod bad_input;
 mod buildah;
 mod cli;
-#[cfg(target_os = "linux")]
 mod container;
 mod context;
 mod dockerfile;
@@ -14,12 +12,10 @@ mod image;
 mod parity;
 mod project;
 mod registry;
+mod reuse;
 mod rooms;
-#[cfg(target_os = "linux")]
 mod sandbox;
-#[cfg(target_os = "linux")]
 mod sdk;
-#[cfg(target_os = "linux")]
 mod sdk_base;
 mod serve;
 mod store;

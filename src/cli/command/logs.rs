@@ -50,7 +50,7 @@ impl Logs {
         let store = Store::open(Store::default_root()?)?;
         let container = Container::find(&store, &self.container)?;
         terminal.handle_signals();
-        let cancel = terminal.interrupt().build().clone();
+        let cancel = terminal.interrupt().stop().build().clone();
         blocking(move || self.show(&container, &cancel)).await
     }
 

@@ -12,21 +12,16 @@ mod inspect;
 mod load;
 mod login;
 mod logout;
-#[cfg(target_os = "linux")]
 mod logs;
 mod man;
 mod prune;
-#[cfg(target_os = "linux")]
 mod ps;
 mod push;
 mod rm;
-#[cfg(target_os = "linux")]
 mod run;
 mod save;
 mod serve;
-#[cfg(target_os = "linux")]
 mod stats;
-#[cfg(target_os = "linux")]
 mod stop;
 mod tag;
 
@@ -41,15 +36,10 @@ pub(super) enum Command {
     Push(Box<push::Push>),
     Build(Box<build::Build>),
     Check(check::Check),
-    #[cfg(target_os = "linux")]
     Run(Box<run::Run>),
-    #[cfg(target_os = "linux")]
     Ps(ps::Ps),
-    #[cfg(target_os = "linux")]
     Logs(logs::Logs),
-    #[cfg(target_os = "linux")]
     Stats(stats::StatsCommand),
-    #[cfg(target_os = "linux")]
     Stop(stop::Stop),
     Images(images::Images),
     Inspect(inspect::Inspect),
@@ -74,15 +64,10 @@ impl Command {
             Self::Push(command) => command.run(terminal).await,
             Self::Build(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
-            #[cfg(target_os = "linux")]
             Self::Run(command) => command.run(terminal).await,
-            #[cfg(target_os = "linux")]
             Self::Ps(command) => command.run(terminal),
-            #[cfg(target_os = "linux")]
             Self::Logs(command) => command.run(terminal).await,
-            #[cfg(target_os = "linux")]
             Self::Stats(command) => command.run(terminal),
-            #[cfg(target_os = "linux")]
             Self::Stop(command) => command.run(terminal).await,
             Self::Images(command) => command.run(terminal),
             Self::Inspect(command) => command.run(terminal).await,
