@@ -145,7 +145,7 @@ mod tests {
         let git = |arguments: &[&str], time: &str| {
             let mut git = Command::new("git");
             git.arg("-C").arg(folder.path()).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments);
-            git.env("GIT_COMMITTER_DATE", format!("{time} +0000")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+            git.env("GIT_COMMITTER_DATE", format!("@{time} +0000")).env("GIT_CONFIG_GLOBAL", "/dev/null");
             assert!(git.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
         };
         let epoch = || Times::of(folder.path(), None, &store).unwrap().epoch();
