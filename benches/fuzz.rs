@@ -5,7 +5,7 @@
 //! debug assertions of a test build, and a seed repeats a run.
 //!
 //! `fuzz TARGET SECONDS SEED` prints how many inputs it tried; an input that makes a target panic, take longer than it may, or
-//! break a promise is written to the folder of build products and named, and the exit status is 1.
+//! break a promise is written to the folder for temporary files and named, and the exit status is 1.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first surprise and prints its figures")]
 
 use std::collections::BTreeMap;
@@ -105,9 +105,38 @@ fn mutated(corpus: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
 /// Bytes that mean something to one of the grammars, and some that should not.
 const SPECIAL: &[u8] = b"\0\n\r\t \\`\"'$${}[]()<>*?!^-:@/.,#=%~|&;0179aZ\x7f\x80\xc3\xff";
 const WORDS: &[&str] = &[
-    "FROM ", "COPY ", "ADD ", "RUN ", "<<EOF\n", "\nEOF\n", "--from=", "--mount=type=", "${a:-", "${a##", "${a//x/", "\\\n", "# escape=`\n",
-    "**", "**/", "[^", "!", "../", "@sha256:", ":5000/", "[::1]", "docker.io/", "\nFROM scratch AS a\n", "ONBUILD ", "99999999999999999999",
-    " path=", "GNU.sparse.", "00000000000\0", "ustar\x0000", "../../", "-1", "4294967296",
+    "FROM ",
+    "COPY ",
+    "ADD ",
+    "RUN ",
+    "<<EOF\n",
+    "\nEOF\n",
+    "--from=",
+    "--mount=type=",
+    "${a:-",
+    "${a##",
+    "${a//x/",
+    "\\\n",
+    "# escape=`\n",
+    "**",
+    "**/",
+    "[^",
+    "!",
+    "../",
+    "@sha256:",
+    ":5000/",
+    "[::1]",
+    "docker.io/",
+    "\nFROM scratch AS a\n",
+    "ONBUILD ",
+    "99999999999999999999",
+    " path=",
+    "GNU.sparse.",
+    "00000000000\0",
+    "ustar\x0000",
+    "../../",
+    "-1",
+    "4294967296",
 ];
 
 fn fixtures(ends: fn(&str) -> bool) -> Vec<Vec<u8>> {
@@ -170,7 +199,8 @@ fn pattern(input: &[u8]) {
 
 fn references() -> Vec<Vec<u8>> {
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    let texts = ["alpine", "localhost:5000/a/b-c__d.e:1.0_2", "[::1]:80/a@", "Harbor.example.com/mp/nsx", "linux/arm64/v8", "a:b@"];
+    let texts =
+        ["alpine", "localhost:5000/a/b-c__d.e:1.0_2", "[::1]:80/a@", "Harbor.example.com/mp/nsx", "linux/arm64/v8", "a:b@"];
     let with = |text: &str| [text.to_owned(), format!("{text}@{digest}"), format!("docker.io/library/{text}")];
     texts.iter().flat_map(|text| with(text)).map(String::into_bytes).chain([digest.into(), Vec::new()]).collect()
 }
@@ -195,7 +225,11 @@ fn reference(input: &[u8]) {
 
 /// Small layers with every kind of entry, as they are written here, plain and compressed.
 fn tars() -> Vec<Vec<u8>> {
-    let entry = |path: &str, kind| Entry { path: LayerPath::parse(path).unwrap(), kind, metadata: Metadata::new(0o644, 7, 8, 1_700_000_000) };
+    let entry = |path: &str, kind| Entry {
+        path: LayerPath::parse(path).unwrap(),
+        kind,
+        metadata: Metadata::new(0o644, 7, 8, 1_700_000_000),
+    };
     let long = format!("{}/{}", "d".repeat(120), "é".repeat(90));
     let mut odd = entry("odd", Kind::File { size: 5 });
     odd.metadata = Metadata::new(0o6755, 3_000_000, 4_000_000, -5);
@@ -215,7 +249,15 @@ fn tars() -> Vec<Vec<u8>> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut writer = LayerWriter::new(Codec::parse(codec).unwrap(), 1, file.reopen().unwrap());
         for entry in entries {
-            writer.append_file(entry, &mut std::io::repeat(b'x').take(match entry.kind { Kind::File { size } => size, _ => 0 })).unwrap();
+            writer
+                .append_file(
+                    entry,
+                    &mut std::io::repeat(b'x').take(match entry.kind {
+                        Kind::File { size } => size,
+                        _ => 0,
+                    }),
+                )
+                .unwrap();
         }
         writer.finish().unwrap();
         std::fs::read(file.path()).unwrap()
