@@ -8,6 +8,7 @@ mod cache;
 mod copy;
 mod download;
 mod filesystem;
+mod leftovers;
 mod merge;
 mod mounts;
 mod pack;

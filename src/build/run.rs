@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::cache;
+use super::leftovers::Leftovers;
 use super::mounts;
 use super::reuse;
 use super::session::Session;
@@ -71,7 +72,9 @@ fn run_in(
     }
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();
+    let mut leftovers = Leftovers::default();
     let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
+        leftovers.see(entry);
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
         match content {
@@ -80,6 +83,9 @@ fn run_in(
         }
     };
     isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
+    if stage.target {
+        leftovers.tell(session.progress);
+    }
     if writer.entries() == 0 {
         return Ok(None);
     }

@@ -2,7 +2,9 @@
 //!
 //! Refuses names as paths: a name may hold anything, so its digest is the folder's.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::lock::FileLock;
 use super::{LOCKS, Store, blobs, create_folder, failed};
@@ -18,11 +20,16 @@ pub struct MountLock {
 }
 
 impl Store {
-    /// Where the folder `name` is; whoever mounts it creates it.
+    /// Where the folder `name` is; whoever mounts it creates it. It is not pruned while this process lives.
     pub fn mount_folder(&self, name: &str) -> Result<PathBuf> {
         let all = self.root().join(MOUNTS);
         create_folder(&all)?;
-        Ok(all.join(Digest::of(name).hex()))
+        let digest = Digest::of(name);
+        self.pin(&digest)?;
+        let folder = all.join(digest.hex());
+        // For pruning, which begins with what was not used for longest. One that is not there yet is new.
+        let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+        Ok(folder)
     }
 
     /// The right to use the folder alone, if nobody has it.
@@ -33,9 +40,10 @@ impl Store {
     }
 }
 
-/// All folders.
-pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>> {
+/// All folders, by the digests of their names.
+pub(super) fn list(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
     let all = root.join(MOUNTS);
     let names = blobs::file_names(&all).map_err(|error| failed("read", &all, error))?;
-    Ok(names.into_iter().map(|name| all.join(name)).collect())
+    let digest = |name: &str| Digest::parse(&format!("sha256:{name}")).ok();
+    Ok(names.into_iter().filter_map(|name| Some((digest(&name)?, all.join(name)))).collect())
 }

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod buildah;
+mod cache_repo;
 mod cli;
 mod context;
 mod dockerfile;
@@ -13,6 +14,8 @@ mod project;
 mod registry;
 mod reuse;
 mod rooms;
+mod run_faults;
+mod run_mounts;
 mod sandbox;
 mod sdk;
 mod sdk_base;
