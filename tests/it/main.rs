@@ -19,6 +19,7 @@ mod run_mounts;
 mod sandbox;
 mod sdk;
 mod sdk_base;
+mod sdk_java;
 mod serve;
 mod store;
 mod tree;

@@ -13,22 +13,22 @@ fn context(home: &Home, dockerfile: &str) -> PathBuf {
     folder
 }
 
-/// Builds without the build cache; what RUN printed after `> `.
+/// Builds without the build cache; what RUN printed after `>|`.
 fn printed(home: &Home, dockerfile: &str, rung: &str) -> Vec<String> {
     let context = context(home, dockerfile);
     let output = home.mpimg().args(["build", "--no-cache", "--isolation", rung]).arg(context).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
-    text.lines().filter_map(|line| Some(line.split_once("> ")?.1.to_owned())).collect()
+    text.lines().filter_map(|line| Some(line.split_once("] >|")?.1.to_owned())).collect()
 }
 
 const SEEDED: &str = "FROM @BASE@ AS seed
 RUN mkdir -p /seed/sub && echo first >/seed/sub/file && chown -R 5:60 /seed/sub && chmod 710 /seed && ln -s file /seed/sub/link
 FROM @BASE@
-RUN --mount=type=cache,from=seed,source=/seed,target=/cache echo \"> $(stat -c %a /cache) $(stat -c %u:%g /cache/sub)\
- $(readlink /cache/sub/link) $(echo $(cat /cache/sub/file))\"; echo again >>/cache/sub/file
-RUN --mount=type=cache,target=/cache echo \"> $(ls -A /cache | wc -l)\"; touch /cache/x
-RUN --mount=type=bind,from=seed,source=/seed,target=/bound echo \"> $(echo $(ls /bound/sub))\"
+RUN --mount=type=cache,from=seed,source=/seed,target=/cache echo \">|$(stat -c %a /cache) $(stat -c %u:%g /cache/sub) \
+$(readlink /cache/sub/link) $(echo $(cat /cache/sub/file))\"; echo again >>/cache/sub/file
+RUN --mount=type=cache,target=/cache echo \">|$(ls -A /cache | wc -l)\"; touch /cache/x
+RUN --mount=type=bind,from=seed,source=/seed,target=/bound echo \">|$(echo $(ls /bound/sub))\"
 ";
 
 #[test]
@@ -44,9 +44,9 @@ fn a_cache_begins_with_the_files_of_its_stage_once() {
 
 /// Two stages that would see each other in a cache that both use at once.
 const BUSY: &str = "FROM @BASE@ AS one
-RUN --mount=type=cache,target=/c,sharing=SHARING echo \"> $(ls /c)\"; mkdir /c/busy; sleep 0.5; rmdir /c/busy
+RUN --mount=type=cache,target=/c,sharing=SHARING echo \">|$(ls /c)\"; mkdir /c/busy; sleep 0.5; rmdir /c/busy
 FROM @BASE@ AS two
-RUN --mount=type=cache,target=/c,sharing=SHARING echo \"> $(ls /c)\"; mkdir /c/busy; sleep 0.5; rmdir /c/busy
+RUN --mount=type=cache,target=/c,sharing=SHARING echo \">|$(ls /c)\"; mkdir /c/busy; sleep 0.5; rmdir /c/busy
 FROM @BASE@
 COPY --from=one /etc/passwd /one
 COPY --from=two /etc/passwd /two
@@ -63,7 +63,7 @@ fn a_locked_cache_is_used_by_one_step_at_a_time_and_a_private_one_by_nobody_else
 #[test]
 fn caches_are_pruned_with_the_build_cache_and_kept_otherwise() {
     let home = Home::new();
-    let fill = "FROM @BASE@\nRUN --mount=type=cache,target=/c echo \"> $(ls /c)\"; head -c 3000000 /dev/urandom >/c/kept\n";
+    let fill = "FROM @BASE@\nRUN --mount=type=cache,target=/c echo \">|$(ls /c)\"; head -c 3000000 /dev/urandom >/c/kept\n";
     assert_eq!(printed(&home, fill, "auto"), [""]);
     run(home.mpimg().args(["prune"]));
     assert_eq!(printed(&home, fill, "auto"), ["kept"]);
