@@ -5,6 +5,7 @@ mod bad_input;
 mod buildah;
 mod cache_repo;
 mod cli;
+mod container;
 mod context;
 mod dockerfile;
 mod home;
