@@ -145,7 +145,7 @@ class StoredImage:
 class File:
     """What a layer says of a path."""
 
-    #: From the root, without a slash before it.
+    #: From the root, with a slash before it.
     path: str
     #: A whiteout removes what is below; an opaque one empties a folder.
     kind: Literal[
