@@ -36,7 +36,7 @@ use std::sync::{Arc, OnceLock};
 pub use build::{BuildOutputs, Built};
 pub use check::{CheckReport, CheckSubject};
 pub use destination::{Destination, DestinationOptions};
-pub use image::{find_image, image_size};
+pub use image::{find_image, find_local_image, image_size};
 pub use inspect::InspectedImage;
 pub use login::registry_name;
 pub use push::{PushRequest, PushSource, PushedImage};
