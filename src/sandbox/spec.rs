@@ -44,6 +44,8 @@ pub struct RunSpec {
     pub script: Option<(String, Vec<u8>)>,
     /// Further lines of `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// Give a network of the command's own an interface to the world, whose packets [`Running::wait`](super::Running::wait) hands out.
+    pub way_out: bool,
     /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.
     pub name_servers: Option<Vec<IpAddr>>,
     /// Standard input is a terminal, which becomes the command's controlling one.
@@ -70,6 +72,7 @@ impl RunSpec {
             hostname: "buildkitsandbox".into(),
             script: None,
             extra_hosts: Vec::new(),
+            way_out: false,
             name_servers: None,
             terminal: false,
             data_limit: None,
