@@ -23,6 +23,7 @@ mod build;
 mod destination;
 mod image;
 mod push;
+mod sbom;
 mod stop;
 mod transfer;
 

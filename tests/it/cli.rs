@@ -6,5 +6,6 @@ pub(crate) mod fixture;
 mod messages;
 mod prompts;
 mod push;
+mod sbom;
 mod signals;
 mod stored;

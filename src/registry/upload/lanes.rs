@@ -20,6 +20,9 @@ const ASSUMED: f64 = 25e6;
 /// From this round trip on there are two lanes at least: a connection alone may be slower than the link.
 const LONG: Duration = Duration::from_millis(20);
 
+/// What takes no room: configs.
+const LITTLE: u64 = 64 << 10;
+
 /// What is too short to tell anything about the link's speed.
 const TELLING: u64 = 1 << 20;
 
@@ -60,8 +63,11 @@ impl Lanes {
 
     /// Waits until `bytes` of the blob that was offered as number `order` may be sent. `round_trip`: of the link, if it is known.
     pub(crate) async fn enter(self: &Arc<Self>, order: usize, bytes: u64, round_trip: Option<Duration>) -> Lane {
+        if bytes <= LITTLE {
+            return Lane { lanes: self.clone(), width: 0 };
+        }
         let (grant, granted) = oneshot::channel();
-        let width = bytes.clamp(1, self.width);
+        let width = bytes.min(self.width);
         {
             let mut state = self.lock();
             if let Some(round_trip) = round_trip {
@@ -170,6 +176,7 @@ mod tests {
         let enter = || lanes.enter(0, 2 << 20, None).now_or_never();
         let (one, two) = (enter().unwrap(), enter().unwrap());
         assert!(enter().is_none());
+        assert!(lanes.enter(0, LITTLE, None).now_or_never().is_some(), "a config waits for nobody");
         drop((one, two));
         assert_eq!(lanes.lock().taken, 0);
     }
