@@ -19,6 +19,7 @@ pub mod progress;
 pub mod project;
 pub mod registry;
 pub mod sandbox;
+pub mod sbom;
 pub mod serve;
 pub mod store;
 

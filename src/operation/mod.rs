@@ -23,6 +23,7 @@ mod build;
 mod destination;
 mod image;
 mod push;
+mod sbom;
 mod stop;
 mod transfer;
 
@@ -31,7 +32,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use build::{BuildOutputs, Built};
 pub use destination::{Destination, DestinationOptions};
-pub use image::{find_image, find_local_image, image_size};
+pub use image::{find_image, find_local_image, image_size, not_stored};
 pub use push::{PushRequest, PushSource, PushedImage};
 pub use stop::Stop;
 
