@@ -388,7 +388,7 @@ impl Shared {
 
     /// The right to upload a blob, among the processes of this machine.
     async fn lock_session(&self, blob: &Descriptor, task: &Task) -> Result<Locked> {
-        let small = blob.size <= SMALL.min(self.limits().chunk);
+        let small = blob.size <= SMALL.min(self.limits.chunk);
         let Some(sessions) = self.sessions.as_ref().filter(|_| !small) else { return Ok(Locked::Ours(None)) };
         let digest = &blob.digest;
         let (repository, digest_text) = (self.repository.to_string(), digest.to_string());
