@@ -27,7 +27,7 @@ impl Default for Codec {
 
 impl Codec {
     /// Part of the promise that a digest makes: changing it changes every layer's digest.
-    pub const GZIP_LEVEL: i32 = 1;
+    pub const GZIP_LEVEL: i32 = 3;
     /// zstd's own default.
     pub const ZSTD_LEVEL: i32 = 3;
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_codec_prints_as_it_is_parsed() {
         for (text, printed) in
-            [("gzip", "gzip:1"), ("gzip:12", "gzip:12"), ("zstd", "zstd:3"), ("zstd:19", "zstd:19"), ("none", "none")]
+            [("gzip", "gzip:3"), ("gzip:12", "gzip:12"), ("zstd", "zstd:3"), ("zstd:19", "zstd:19"), ("none", "none")]
         {
             assert_eq!(Codec::parse(text).unwrap().to_string(), printed);
         }

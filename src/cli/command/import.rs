@@ -42,7 +42,7 @@ pub(in crate::cli) struct Import {
     platform: Platform,
 
     /// How the layer is compressed: gzip[:0-12], zstd[:1-19] or none; a gzip file stays as it is
-    #[arg(long, value_name = "CODEC", default_value = "gzip:1", value_parser = parsed::<Codec>)]
+    #[arg(long, value_name = "CODEC", default_value = "gzip:3", value_parser = parsed::<Codec>)]
     compression: Codec,
 }
 

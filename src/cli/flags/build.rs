@@ -60,7 +60,7 @@ pub(crate) struct BuildFlags {
     /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none
     ///
     /// The level changes the digest. Docker before 23 and some registries do not read zstd.
-    #[arg(long, value_name = "CODEC", default_value = "gzip:1", value_parser = parsed::<Codec>)]
+    #[arg(long, value_name = "CODEC", default_value = "gzip:3", value_parser = parsed::<Codec>)]
     compression: Codec,
 
     /// Whose manifest format to write; `docker` is for registries that refuse OCI's

@@ -174,7 +174,7 @@ fn a_private_project_is_explained_with_the_steps_that_open_it() {
     let digest = left.out.lines().find_map(|line| line.strip_prefix("DIGEST=")).unwrap().to_owned();
     insta::assert_snapshot!(verdict(&left).replace(&digest, "DIGEST").replace(&digest[..19], "SHORT"), @r"
     warning: `harbor.example.com/mp/nsx@DIGEST` is pushed, but VMware Aria Operations cannot pull it without logging in
-        manifest e77224a8de7e: registry answered 401: UNAUTHORIZED: authentication required
+        manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: authentication required
     hint: make the repository public: in Harbor open the project `mp`, Configuration, tick `Public` and save; elsewhere allow anonymous pulls of `mp/nsx`
     ");
     let left = world.run(&["push", "-q", "project", "-t", "1", "-r", REPOSITORY, "--require-anonymous-pull"]);
@@ -206,7 +206,7 @@ fn check_lists_what_works_and_what_does_not() {
       ✓ /v2/ answers  a registry of the distribution API
       ✓ login works  credentials are accepted
       ✓ push is allowed  into `mp/nsx`
-      ✗ anybody can pull  manifest e77224a8de7e: registry answered 401: UNAUTHORIZED: authentication required
+      ✗ anybody can pull  manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: authentication required
           hint: make the repository public: in Harbor open the project `mp`, Configuration, tick `Public` and save; elsewhere allow anonymous pulls of `mp/nsx`
     ");
     let words = "project mp not found: project mp not found";
