@@ -8,10 +8,13 @@ mod cli;
 mod container;
 mod context;
 mod dockerfile;
+mod documentation;
 mod home;
 mod image;
 mod parity;
 mod project;
+#[cfg(target_os = "linux")]
+mod python;
 mod registry;
 mod reuse;
 mod rooms;
