@@ -204,7 +204,8 @@ impl Rig {
         let started = Instant::now();
         let client = Client::new(self.options()).unwrap();
         let pushed = push(&client, &self.repository(path), &self.image, &["1"]).await;
-        assert!(started.elapsed() < Duration::from_secs(20), "{faults:?}: hangs");
+        // A machine that is busy with something else may take its time, too.
+        assert!(started.elapsed() < Duration::from_secs(60), "{faults:?}: hangs");
         let digest = self.image.digest().to_string();
         match pushed {
             Ok(pushed) => {
