@@ -16,6 +16,7 @@ use crate::image::Layer;
 use crate::layer::unpack::Limits;
 use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, decompress, index_layer, read_entries};
 use crate::oci::ChainId;
+use crate::sandbox::User;
 use crate::store::{BlobSource, LayerData};
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
@@ -66,13 +67,17 @@ impl Filesystem {
     }
 
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.
-    pub(super) fn unpacked(&self, session: &Session<'_>) -> Result<Vec<PathBuf>> {
+    ///
+    /// `user`: whose step wants them.
+    pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
+        let isolation = session.isolation()?;
+        let ownership = isolation.ownership(user);
         let mut lower: Vec<PathBuf> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let folder = session.store.unpacked_dir(&layer.diff_id, |folder| {
+            let folder = session.store.unpacked_dir(&layer.diff_id, &ownership, |folder| {
                 let mut tar = open(session, layer)?;
                 let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
-                session.isolation()?.unpack(&mut tar, folder, &below, &Limits::default())?;
+                isolation.unpack_for(user, &mut tar, folder, &below, &Limits::default())?;
                 Ok(())
             })?;
             lower.push(folder);
@@ -98,13 +103,16 @@ impl Filesystem {
         scratch: &Path,
     ) -> Result<BTreeMap<u64, PathBuf>> {
         let mut files = BTreeMap::new();
+        let mut unpacked: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
         let mut missing: BTreeMap<usize, BTreeMap<&LayerPath, u64>> = BTreeMap::new();
         for origin in origins {
-            let unpacked = session.store.unpacked_path(&self.layers[origin.layer].diff_id);
-            if unpacked.is_dir() {
-                files.insert(origin.file, unpacked.join(origin.path.as_path()));
-            } else {
-                missing.entry(origin.layer).or_default().insert(&origin.path, origin.file);
+            let trees =
+                unpacked.entry(origin.layer).or_insert_with(|| session.store.unpacked_paths(&self.layers[origin.layer].diff_id));
+            // What belongs to another user on disk may not be readable here.
+            let mut paths = trees.iter().map(|tree| tree.join(origin.path.as_path()));
+            match paths.find(|path| File::open(path).is_ok()) {
+                Some(path) => drop(files.insert(origin.file, path)),
+                None => drop(missing.entry(origin.layer).or_default().insert(&origin.path, origin.file)),
             }
         }
         for (number, wanted) in missing {

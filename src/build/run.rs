@@ -16,7 +16,7 @@ use crate::image::Layer;
 use crate::layer::{Kind, LayerPath};
 use crate::oci::Digest;
 use crate::progress::Task;
-use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung, Security};
+use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung, Security, User};
 use crate::store::{BlobSource, CacheRecord, CachedLayer};
 
 /// Does one RUN. Whether the build cache had it.
@@ -51,15 +51,16 @@ fn run_in(
     scratch: &Path,
 ) -> Result<Option<CachedLayer>> {
     let isolation = session.isolation()?;
+    let user = stage.user(session)?;
     let root = match isolation.rung() {
         Rung::Chroot => RootSpec::Tree { path: stage.whole_tree(session)? },
         _ => RootSpec::Overlay {
-            lower: stage.filesystem.unpacked(session)?,
+            lower: stage.filesystem.unpacked(session, &user)?,
             upper: new_folder(scratch, "upper")?,
             work: new_folder(scratch, "work")?,
         },
     };
-    let spec = spec(session, stages, stage, step, root, scratch)?;
+    let spec = spec(session, stages, stage, step, user, root, scratch)?;
     let before = isolation.snapshot(&spec.root)?;
     let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel)?;
     if !outcome.exit.success() {
@@ -81,11 +82,13 @@ fn run_in(
     let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
     match &spec.root {
         // The upper folder is what unpacking the layer would give: a later RUN stands on it at once.
-        RootSpec::Overlay { upper, .. } => drop(session.store.unpacked_dir(&pushed.diff_id, |folder| {
-            std::fs::remove_dir(folder)
-                .and_then(|()| std::fs::rename(upper, folder))
-                .map_err(|error| Error::io("move", upper, error))
-        })?),
+        RootSpec::Overlay { upper, .. } => {
+            drop(session.store.unpacked_dir(&pushed.diff_id, &isolation.ownership(&spec.user), |folder| {
+                std::fs::remove_dir(folder)
+                    .and_then(|()| std::fs::rename(upper, folder))
+                    .map_err(|error| Error::io("move", upper, error))
+            })?)
+        }
         RootSpec::Tree { .. } => stage.whole_tree_has_all(),
     }
     Ok(Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor }))
@@ -125,6 +128,7 @@ fn spec(
     stages: &Stages<'_>,
     stage: &mut Stage,
     step: &RunStep,
+    user: User,
     root: RootSpec,
     scratch: &Path,
 ) -> Result<RunSpec> {
@@ -136,7 +140,7 @@ fn spec(
             spec.env.push((name, value));
         }
     }
-    spec.user = stage.user(session)?;
+    spec.user = user;
     let folder = stage.config.config.working_dir.clone();
     let tree = stage.filesystem.tree(session)?;
     spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
@@ -163,7 +167,7 @@ fn spec(
 fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted: &Wanted, scratch: &Path) -> Result<()> {
     match wanted {
         Wanted::Bind { target, source, from, read_write } => {
-            let source = bind_source(session, stages, source, from.as_ref(), scratch)?;
+            let source = bind_source(session, stages, &spec.user, source, from.as_ref(), scratch)?;
             spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
         }
         Wanted::Cache { target, id, from, read_only, sharing, mode, uid, gid, .. } => {
@@ -223,6 +227,7 @@ fn cache_folder(session: &Session<'_>, id: &str) -> Result<PathBuf> {
 fn bind_source(
     session: &Session<'_>,
     stages: &Stages<'_>,
+    user: &User,
     source: &str,
     from: Option<&Base>,
     scratch: &Path,
@@ -231,7 +236,7 @@ fn bind_source(
     let filesystem = stages.source(session, from)?;
     let mut filesystem = filesystem.lock();
     let path = filesystem.tree(session)?.resolve(source, true)?.path;
-    Ok(BindSource::Stack { lower: filesystem.unpacked(session)?, path })
+    Ok(BindSource::Stack { lower: filesystem.unpacked(session, user)?, path })
 }
 
 /// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.

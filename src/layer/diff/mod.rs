@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 
+use super::owners::{Owners, Record, path_in};
 use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
@@ -37,6 +38,7 @@ pub struct Change {
 struct Tree {
     path: std::path::PathBuf,
     root: OwnedFd,
+    owners: Owners,
 }
 
 impl Change {
@@ -56,7 +58,8 @@ impl Tree {
     fn new(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno.into()))?;
-        Ok(Self { path: path.to_owned(), root })
+        let owners = Owners::of(&root);
+        Ok(Self { path: path.to_owned(), root, owners })
     }
 
     fn open(&self, path: &LayerPath) -> Result<OwnedFd> {
@@ -74,6 +77,22 @@ impl Tree {
     fn stat(&self, path: &LayerPath) -> Result<Stat> {
         let stat = rustix::fs::statat(&self.root, relative(path), AtFlags::SYMLINK_NOFOLLOW);
         stat.map_err(|errno| self.error("examine", path, errno))
+    }
+
+    /// The same with the true owner and mode. `parent`: the folder it is in, which gives new files its group if it has the set-gid bit;
+    /// where owners are recorded that has to be caught up with.
+    fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>) -> Result<Stat> {
+        let mut stat = self.stat(path)?;
+        let on_disk = stat.st_mode;
+        if !self.owners.apply(&self.root, relative(path), &mut stat)
+            && let Some(parent) = parent.filter(|parent| parent.st_mode & 0o2000 != 0 && parent.st_gid != stat.st_gid)
+        {
+            stat.st_gid = parent.st_gid;
+            let record = Record { uid: stat.st_uid, gid: stat.st_gid, mode: None, device: None };
+            let written = record.write(&path_in(&self.root, relative(path)), on_disk);
+            written.map_err(|errno| self.error("record the group of", path, errno))?;
+        }
+        Ok(stat)
     }
 
     fn names(&self, path: &LayerPath) -> Result<Vec<Vec<u8>>> {

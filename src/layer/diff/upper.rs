@@ -23,7 +23,7 @@ use crate::layer::{Entry, Kind, LayerPath, Metadata};
 pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     let tree = Arc::new(Tree::new(upper)?);
     let mut walk = Walk { tree: &tree, lower: Stack::open(lower)?, found: Vec::new() };
-    walk.folder(&LayerPath::root(), false)?;
+    walk.folder(&LayerPath::root(), None, false)?;
     Ok(settle(walk.found, &tree))
 }
 
@@ -35,15 +35,15 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// `hidden`: an opaque folder above hides all that is below.
-    fn folder(&mut self, path: &LayerPath, hidden: bool) -> Result<()> {
+    fn folder(&mut self, path: &LayerPath, stat: Option<&Stat>, hidden: bool) -> Result<()> {
         for name in self.tree.names(path)? {
-            self.path(path.child(&name)?, hidden)?;
+            self.path(path.child(&name)?, stat, hidden)?;
         }
         Ok(())
     }
 
-    fn path(&mut self, path: LayerPath, hidden: bool) -> Result<()> {
-        let stat = self.tree.stat(&path)?;
+    fn path(&mut self, path: LayerPath, parent: Option<&Stat>, hidden: bool) -> Result<()> {
+        let stat = self.tree.true_stat(&path, parent)?;
         let below = if hidden { None } else { self.lower.find(&path)?.map(|found| found.stat) };
         if is_whiteout(&stat) {
             if below.is_some() {
@@ -77,7 +77,7 @@ impl Walk<'_> {
         if hides {
             self.push(path.clone(), Kind::OpaqueWhiteout, Metadata::default(), None, None);
         }
-        self.folder(&path, hidden || opaque)
+        self.folder(&path, Some(&stat), hidden || opaque)
     }
 
     fn push(

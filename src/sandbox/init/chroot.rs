@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::child::exit_of;
 use super::displace::Displaced;
+use super::owners::Owners;
 use super::process::{Fork, exit_now, fork};
 use super::rootfs::layer_path;
 use super::{Fault, command, copy, die_with_parent, files, mounts, open_folder, overlay, pipe, ssh, stubs};
@@ -40,9 +41,9 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     overlay::make_folder(path)?;
     overlay::make_folder(&aside)?;
     let mut displaced = Displaced::new(open_folder(path)?, open_folder(&aside)?);
-    let outcome = ssh::listen(spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
+    let outcome = ssh::listen(&Owners::OnDisk, spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
         prepare(&mut displaced, spec, &aside)?;
-        let command = command::prepare(Rung::Chroot, spec, displaced.tree())?;
+        let command = command::prepare(Rung::Chroot, spec, displaced.tree(), None)?;
         supervise(&command, displaced.tree(), agents, probe, control)
     });
     let touched = displaced.touched();
@@ -140,7 +141,7 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
             displaced.put(target, |folder, name| copy::copy(&source, folder, name))
         }
         Mount::Cache { folder, target, mode, uid, gid, .. } => {
-            drop(mounts::cache_folder(folder, *mode, *uid, *gid)?);
+            drop(mounts::cache_folder(&Owners::OnDisk, folder, *mode, *uid, *gid)?);
             displaced.lend(target, folder)
         }
         Mount::Tmpfs { target, .. } => displaced.put_folder(target, 0o755).map(drop),
@@ -153,7 +154,7 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
 }
 
 fn supervise(
-    command: &command::Command,
+    command: &command::Command<'_>,
     tree: &OwnedFd,
     agents: ssh::Server,
     probe: bool,

@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -17,7 +18,7 @@ use crate::sandbox::{RunSpec, Rung, Security, User};
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything that is needed once the root file system has been entered.
-pub(super) struct Command {
+pub(super) struct Command<'a> {
     argv: Vec<CString>,
     env: Vec<CString>,
     path: Vec<u8>,
@@ -25,9 +26,16 @@ pub(super) struct Command {
     user: User,
     security: Security,
     rung: Rung,
+    /// Where one id has to do for all.
+    recorder: Option<&'a UnixStream>,
 }
 
-pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Command, Fault> {
+pub(super) fn prepare<'a>(
+    rung: Rung,
+    spec: &RunSpec,
+    root: &OwnedFd,
+    recorder: Option<&'a UnixStream>,
+) -> Result<Command<'a>, Fault> {
     let argv = spec.argv.clone();
     if argv.is_empty() {
         return Err(Fault::new("start an empty command", None));
@@ -55,6 +63,7 @@ pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Comm
         user: spec.user.clone(),
         security: spec.security,
         rung,
+        recorder,
     })
 }
 
@@ -62,7 +71,7 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, Fault> {
     CString::new(bytes).map_err(|_| Fault::new("start a command with a NUL byte", Some(Errno::INVAL.raw_os_error())))
 }
 
-impl Command {
+impl Command<'_> {
     /// Becomes the command. Returns an exit status only where that was impossible.
     pub(super) fn become_it(&self) -> i32 {
         match self.enter() {
@@ -90,7 +99,7 @@ impl Command {
         let _ = rustix::process::setsid();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
-        privileges::drop_to(self.rung, &self.user, self.security)
+        privileges::drop_to(self.rung, &self.user, self.security, self.recorder)
     }
 
     /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.

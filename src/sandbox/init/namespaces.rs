@@ -12,7 +12,9 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
+use super::owners::Owners;
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
+use super::recorder::Recorder;
 use super::stubs::{self, Stubs};
 use super::{Fault, child, die_with_parent, overlay, pipe, ssh, userns};
 use crate::sandbox::wire::{Step as _, read_message, write_message};
@@ -33,19 +35,21 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     };
     userns::enter(rung)?;
     overlay::make_folder(work)?;
-    let agents = ssh::listen(spec, work)?.serve()?;
+    let agents = ssh::listen(&Owners::new(rung, &spec.user), spec, work)?.serve()?;
+    let recorder = (rung == Rung::SingleId).then(|| Recorder::start(&spec.user)).transpose()?;
     enter(spec.network)?;
     let (reports, report) = pipe()?;
     let (alive, keep_alive) = pipe()?;
     match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((reports, keep_alive));
-            exit_now(process_one(rung, spec, probe, &OwnedFd::from(alive), &report))
+            let recorder = recorder.as_ref().map(Recorder::socket);
+            exit_now(process_one(rung, spec, probe, &OwnedFd::from(alive), &report, recorder))
         }
         Fork::Parent(pid) => {
             drop((report, alive));
             let (stubs, outcome) = supervise(pid, reports, control);
-            drop((keep_alive, agents));
+            drop((keep_alive, agents, recorder));
             stubs::remove(upper, &stubs)?;
             outcome
         }
@@ -64,8 +68,8 @@ fn enter(network: Network) -> Result<(), Fault> {
     }
 }
 
-fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report: &File) -> i32 {
-    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report));
+fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report: &File, recorder: Option<&UnixStream>) -> i32 {
+    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report, recorder));
     let last = match outcome {
         Ok(exit) => Report::Ended(exit),
         Err(fault) => Report::Failed(fault),
