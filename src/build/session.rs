@@ -44,7 +44,17 @@ impl Session<'_> {
             return Ok(isolation);
         }
         let found = Isolation::detect(self.store.root(), self.request.isolation)?;
-        Ok(self.isolation.get_or_init(|| found))
+        let isolation = self.isolation.get_or_init(|| {
+            if !found.rung().is_boundary() {
+                let message = format!("the isolation `{}` is no security boundary: RUN can do what this user can", found.rung());
+                self.progress.warn(
+                    &message,
+                    Some("`mpimg doctor` shows why there is no better one; build only Dockerfiles that you trust"),
+                );
+            }
+            found
+        });
+        Ok(isolation)
     }
 
     /// A new layer; `target` says whether it belongs to the image that is wanted.

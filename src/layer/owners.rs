@@ -15,6 +15,8 @@ use rustix::fs::{FileType, Stat, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+
 /// The names of attributes begin with this.
 pub(crate) const PREFIX: &str = "user.mpimg.";
 /// `UID:GID`, then `:MODE` (octal) where the mode on disk is another, then `:cMAJOR.MINOR` or `:bMAJOR.MINOR` for a device, which is
@@ -55,6 +57,16 @@ pub(crate) struct Device {
     pub(crate) kind: FileType,
     pub(crate) major: u32,
     pub(crate) minor: u32,
+}
+
+impl Device {
+    pub(crate) fn of(kind: &Kind) -> Option<Self> {
+        match *kind {
+            Kind::CharDevice { major, minor } => Some(Self { kind: FileType::CharacterDevice, major, minor }),
+            Kind::BlockDevice { major, minor } => Some(Self { kind: FileType::BlockDevice, major, minor }),
+            _ => None,
+        }
+    }
 }
 
 impl Identity {
@@ -200,8 +212,13 @@ impl Record {
 }
 
 /// Attributes of `user.` are for files and folders.
-fn has_attributes(mode: u32) -> bool {
+pub(crate) fn has_attributes(mode: u32) -> bool {
     matches!(FileType::from_raw_mode(mode), FileType::RegularFile | FileType::Directory)
+}
+
+/// Whether a file or folder of an upper folder is a copy of one below.
+pub(crate) fn is_copied_up(path: &Path) -> bool {
+    rustix::fs::lgetxattr(path, "user.overlay.origin", &mut [0u8; 256][..]) != Err(Errno::NODATA)
 }
 
 /// The path of `name` in an open folder, for calls that only take paths.

@@ -278,7 +278,7 @@ impl Isolation {
         match self.rung {
             Rung::Root => "root".into(),
             Rung::UserNamespace => super::init::name_of_map(),
-            Rung::SingleId if user.uid == 0 => "single".into(),
+            Rung::SingleId if (user.uid, user.gid) == (0, 0) => "single".into(),
             Rung::SingleId => {
                 let groups: String = user.groups.iter().map(|group| format!("-{group}")).collect();
                 format!("single.{}-{}{groups}", user.uid, user.gid)

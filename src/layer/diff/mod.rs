@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 
-use super::owners::{Owners, Record, path_in};
+use super::owners::{Owners, Record, has_attributes, is_copied_up, path_in};
 use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
@@ -79,18 +79,20 @@ impl Tree {
         stat.map_err(|errno| self.error("examine", path, errno))
     }
 
-    /// The same with the true owner and mode. `parent`: the folder it is in, which gives new files its group if it has the set-gid bit;
-    /// where owners are recorded that has to be caught up with.
-    fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>) -> Result<Stat> {
+    /// The same with the true owner and mode. A folder `parent` with the set-gid bit gives new files its group, which has to be caught up
+    /// with where owners are recorded. `below`: whether there is something at `path` below.
+    fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>, below: bool) -> Result<Stat> {
         let mut stat = self.stat(path)?;
         let on_disk = stat.st_mode;
-        if !self.owners.apply(&self.root, relative(path), &mut stat)
-            && let Some(parent) = parent.filter(|parent| parent.st_mode & 0o2000 != 0 && parent.st_gid != stat.st_gid)
-        {
+        if self.owners.apply(&self.root, relative(path), &mut stat) {
+            return Ok(stat);
+        }
+        let place = path_in(&self.root, relative(path));
+        let old = if has_attributes(on_disk) { is_copied_up(&place) } else { below };
+        if let Some(parent) = parent.filter(|parent| !old && parent.st_mode & 0o2000 != 0 && parent.st_gid != stat.st_gid) {
             stat.st_gid = parent.st_gid;
             let record = Record { uid: stat.st_uid, gid: stat.st_gid, mode: None, device: None };
-            let written = record.write(&path_in(&self.root, relative(path)), on_disk);
-            written.map_err(|errno| self.error("record the group of", path, errno))?;
+            record.write(&place, on_disk).map_err(|errno| self.error("record the group of", path, errno))?;
         }
         Ok(stat)
     }

@@ -43,8 +43,8 @@ impl Walk<'_> {
     }
 
     fn path(&mut self, path: LayerPath, parent: Option<&Stat>, hidden: bool) -> Result<()> {
-        let stat = self.tree.true_stat(&path, parent)?;
         let below = if hidden { None } else { self.lower.find(&path)?.map(|found| found.stat) };
+        let stat = self.tree.true_stat(&path, parent, below.is_some())?;
         if is_whiteout(&stat) {
             if below.is_some() {
                 self.push(path, Kind::Whiteout, Metadata::default(), None, None);

@@ -275,7 +275,7 @@ impl<'a> Unpacker<'a> {
             let link = matches!(entry.kind, Kind::Symlink { .. });
             let recorded;
             // A link's mode means nothing.
-            (bits, recorded) = identity.dress(metadata.uid, metadata.gid, if link { 0 } else { bits }, device(&entry.kind));
+            (bits, recorded) = identity.dress(metadata.uid, metadata.gid, if link { 0 } else { bits }, Device::of(&entry.kind));
             if let Some(record) = recorded {
                 let now = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
                 record.write(&owners::path_in(folder, name), now.st_mode).map_err(failed)?;
@@ -452,14 +452,6 @@ impl<'a> Unpacker<'a> {
     fn clear(&mut self, folder: &OwnedFd, path: &LayerPath) -> Result<()> {
         self.into.forget();
         remove(folder, path.name().unwrap_or_default()).map_err(|errno| self.into.error("replace", path, errno))
-    }
-}
-
-fn device(kind: &Kind) -> Option<Device> {
-    match *kind {
-        Kind::CharDevice { major, minor } => Some(Device { kind: FileType::CharacterDevice, major, minor }),
-        Kind::BlockDevice { major, minor } => Some(Device { kind: FileType::BlockDevice, major, minor }),
-        _ => None,
     }
 }
 

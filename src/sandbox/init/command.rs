@@ -123,6 +123,6 @@ impl Command<'_> {
 }
 
 /// One line on the command's standard error, in the place where a shell would put its own.
-fn say(message: &str) {
+pub(super) fn say(message: &str) {
     let _ = rustix::io::write(rustix::stdio::stderr(), format!("mpimg: {message}\n").as_bytes());
 }

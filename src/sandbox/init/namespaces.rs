@@ -35,7 +35,8 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     };
     userns::enter(rung)?;
     overlay::make_folder(work)?;
-    let agents = ssh::listen(&Owners::new(rung, &spec.user), spec, work)?.serve()?;
+    let owners = Owners::new(rung, &spec.user);
+    let agents = ssh::listen(&owners, spec, work)?.serve()?;
     let recorder = (rung == Rung::SingleId).then(|| Recorder::start(&spec.user)).transpose()?;
     enter(spec.network)?;
     let (reports, report) = pipe()?;
@@ -51,7 +52,8 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
             let (stubs, outcome) = supervise(pid, reports, control);
             drop((keep_alive, agents, recorder));
             stubs::remove(upper, &stubs)?;
-            outcome
+            let exit = outcome?;
+            owners.end(upper).map(|()| exit)
         }
     }
 }

@@ -73,4 +73,10 @@ impl Owners {
         identity.mark_tree(&path_in(&folder, OsStr::new("."))).step(|| "record an owner (setxattr)".into())?;
         self.give(&folder, 0, 0, 0o755).step(|| "set the mode of the root folder".into())
     }
+
+    /// Lets the upper folder be moved, for which its owner must be allowed to write to it.
+    pub(super) fn end(&self, path: &Path) -> Result<(), Fault> {
+        let Self::Recorded(_) = self else { return Ok(()) };
+        rustix::fs::chmod(path, Mode::from_raw_mode(0o755)).step(|| "set the mode of the root folder".into())
+    }
 }

@@ -31,7 +31,7 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
 /// Becomes `user` with few privileges. The filter comes first, because installing it needs a capability that goes.
 pub(super) fn drop_to(rung: Rung, user: &User, security: Security, recorder: Option<&UnixStream>) -> Result<(), Fault> {
     if let Some(recorder) = recorder {
-        if user.uid != 0 {
+        if (user.uid, user.gid) != (0, 0) {
             // The one id becomes this user's.
             userns::enter_as(user.uid, user.gid)?;
         }

@@ -11,11 +11,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
@@ -23,7 +24,7 @@ use rustix::thread::LinkNameSpaceType;
 use super::notify::{self, Answer, Call};
 use super::process::{Fork, exit_now, fork};
 use super::tracee::{Tracee, name_of};
-use super::{Fault, die_with_parent, pipe};
+use super::{Fault, command, die_with_parent, pipe};
 use crate::layer::owners::{CAPABILITY, Device, OWNER, PREFIX, Record};
 use crate::sandbox::User;
 use crate::sandbox::wire::{Step as _, receive_file};
@@ -71,7 +72,9 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
     let descriptors = rustix::fs::open("/proc/self/fd", folder, Mode::empty())?;
     let listener = receive_file(socket).map_err(|_| Errno::PIPE)?;
     notify::wake_up_here(&listener);
+    let began = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec;
     let mut inside = false;
+    let mut told = false;
     loop {
         let mut fds = [PollFd::new(&listener, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -94,7 +97,16 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
             inside = true;
         }
         let tracee = Tracee { call: &call, listener: &listener, proc: &proc };
-        let answer = Recording { user, tracee }.answer();
+        let recording = Recording { user, began, tracee };
+        // What apt's fetchers make gets its owner from apt itself.
+        let told_of = |_: &u32| !told && !recording.tracee.program().starts_with("/usr/lib/apt/");
+        if let Some(other) = recording.becomes().filter(told_of) {
+            told = true;
+            command::say(&format!(
+                "a program became user {other}, which with one id is a pretence (--isolation single): what it makes is recorded as root's"
+            ));
+        }
+        let answer = recording.answer();
         notify::answer(&listener, &call, answer.unwrap_or_else(Answer::Error));
     }
 }
@@ -109,6 +121,8 @@ fn enter_mounts_of(call: &Call, proc: &OwnedFd) -> Result<(), Errno> {
 /// One call of a command that runs as `user`.
 struct Recording<'a> {
     user: &'a User,
+    /// When the step began, in seconds since 1970: what has not changed since then is no new file.
+    began: i64,
     tracee: Tracee<'a>,
 }
 
@@ -117,6 +131,8 @@ struct Seen {
     file: OwnedFd,
     stat: Stat,
     record: Option<Record>,
+    /// Whose group a new file is because of its folder's set-gid bit.
+    group: Option<u32>,
 }
 
 impl Seen {
@@ -126,7 +142,20 @@ impl Seen {
             FileType::Unknown => None,
             _ => Record::read_descriptor(Path::new(&name_of(&file)), stat.st_mode),
         };
-        Ok(Self { file, stat, record })
+        Ok(Self { file, stat, record, group: None })
+    }
+
+    /// The group that a new file has from its folder, if that has the set-gid bit.
+    fn group_of_folder(&self) -> Option<u32> {
+        let path = rustix::fs::readlinkat(rustix::fs::CWD, name_of(&self.file), Vec::new()).ok()?.into_bytes();
+        let parent = Path::new(OsStr::from_bytes(&path)).parent()?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let folder = rustix::fs::openat2(rustix::fs::CWD, parent, flags, Mode::empty(), resolve).ok()?;
+        let Self { mut stat, record, .. } = Self::new(folder).ok()?;
+        let record = record?;
+        record.apply(&mut stat);
+        (stat.st_mode & 0o2000 != 0).then_some(record.gid)
     }
 }
 
@@ -148,8 +177,20 @@ impl Recording<'_> {
             libc::SYS_llistxattr => self.attributes(tracee.open(cwd, &tracee.path(0)?, false)),
             libc::SYS_flistxattr => self.attributes(tracee.descriptor(tracee.int(0))),
             libc::SYS_getgroups => self.groups(),
+            libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => Ok(Answer::Value(0)),
             number => self.answer_old(number),
         }
+    }
+
+    /// The other user that this call would make the process, if it is such a call.
+    fn becomes(&self) -> Option<u32> {
+        let arguments = match self.tracee.call.number {
+            libc::SYS_setuid => 0..1,
+            libc::SYS_setreuid => 0..2,
+            libc::SYS_setresuid => 0..3,
+            _ => return None,
+        };
+        arguments.filter_map(|index| self.tracee.id(index)).find(|uid| *uid != self.user.uid)
     }
 
     /// Calls that newer architectures do not have.
@@ -186,9 +227,20 @@ impl Recording<'_> {
         }
     }
 
+    fn see(&self, file: OwnedFd) -> Result<Seen, Errno> {
+        let mut seen = Seen::new(file)?;
+        if seen.stat.st_ctime >= self.began {
+            seen.group = seen.group_of_folder();
+            if let (None, Some(gid)) = (seen.record, seen.group) {
+                seen.record = Some(Record { uid: self.user.uid, gid, mode: None, device: None });
+            }
+        }
+        Ok(seen)
+    }
+
     /// `ids`: the first of the two arguments.
     fn chown(&self, file: OwnedFd, ids: usize) -> Result<Answer, Errno> {
-        let seen = Seen::new(file)?;
+        let seen = self.see(file)?;
         let owner = (self.user.uid, self.user.gid);
         let now = seen.record.unwrap_or(Record { uid: owner.0, gid: owner.1, mode: None, device: None });
         let (uid, gid) = (self.tracee.id(ids).unwrap_or(now.uid), self.tracee.id(ids + 1).unwrap_or(now.gid));
@@ -206,7 +258,9 @@ impl Recording<'_> {
             changed => changed?,
         }
         let record = Record { uid, gid, ..now };
-        match record.write_descriptor(Path::new(&name_of(&seen.file)), seen.stat.st_mode, owner) {
+        // In such a folder no record means the folder's group.
+        let unrecorded = if seen.group.is_some() { (u32::MAX, u32::MAX) } else { owner };
+        match record.write_descriptor(Path::new(&name_of(&seen.file)), seen.stat.st_mode, unrecorded) {
             // A file system that keeps no attributes is in no layer either.
             Ok(()) | Err(Errno::NOTSUP | Errno::PERM) => Ok(Answer::Value(0)),
             Err(errno) => Err(errno),
@@ -239,7 +293,8 @@ impl Recording<'_> {
 
     /// A user may change the mode of what is its own; the kernel takes everything for that.
     fn chmod(&self, file: Result<OwnedFd, Errno>) -> Result<Answer, Errno> {
-        let foreign = file.and_then(Seen::new).is_ok_and(|seen| seen.record.is_some_and(|record| record.uid != self.user.uid));
+        let foreign =
+            file.and_then(|file| self.see(file)).is_ok_and(|seen| seen.record.is_some_and(|record| record.uid != self.user.uid));
         if foreign { Err(Errno::PERM) } else { Ok(Answer::Kernel) }
     }
 
@@ -274,7 +329,7 @@ impl Recording<'_> {
         buffer: usize,
         make: impl FnOnce(&Seen, &Record) -> Result<Vec<u8>, Errno>,
     ) -> Answer {
-        let shown = file.and_then(Seen::new).and_then(|seen| match &seen.record {
+        let shown = file.and_then(|file| self.see(file)).and_then(|seen| match &seen.record {
             None => Ok(None),
             Some(record) => make(&seen, record).map(Some),
         });
@@ -296,7 +351,7 @@ impl Recording<'_> {
 
     /// The names of attributes, records left out: `cp -a` would copy them to files of another owner.
     fn attributes(&self, file: Result<OwnedFd, Errno>) -> Result<Answer, Errno> {
-        let Ok(seen) = file.and_then(Seen::new) else { return Ok(Answer::Kernel) };
+        let Ok(seen) = file.and_then(|file| self.see(file)) else { return Ok(Answer::Kernel) };
         let mut names = vec![0; 64 * 1024];
         let path = name_of(&seen.file);
         let Ok(length) = rustix::fs::listxattr(path.as_str(), &mut names[..]) else { return Ok(Answer::Kernel) };
@@ -316,7 +371,9 @@ impl Recording<'_> {
     }
 
     fn groups(&self) -> Result<Answer, Errno> {
-        let groups: Vec<u32> = self.user.all_groups().collect();
+        let mut groups: Vec<u32> = self.user.all_groups().collect();
+        // The kernel keeps them in order.
+        groups.sort_unstable();
         match self.tracee.int(0) {
             0 => {}
             room if usize::try_from(room).is_ok_and(|room| room >= groups.len()) => {

@@ -135,13 +135,14 @@ impl Stage {
         mount(kind, fd_path(&place), kind, flags, options.as_c_str()).step(step)
     }
 
-    /// apt fetches as a user of its own and looks whether it has become that; with one id nobody can become another.
+    /// apt fetches as a user of its own and looks whether it has become that, which with one id is a pretence.
     fn settings_of_apt(&mut self) -> Result<(), Fault> {
         let folder = layer_path("etc/apt/apt.conf.d");
         if !self.reopen(&folder).and_then(|folder| is_folder(&folder).step(|| "examine apt's settings".into())).unwrap_or(false) {
             return Ok(());
         }
-        let source = self.memory_file(b"APT::Sandbox::User \"root\";\n", 0o644, 0, 0)?;
+        let source =
+            self.memory_file(b"APT::Sandbox::Verify::IDs \"false\";\nAPT::Sandbox::Verify::Regain \"false\";\n", 0o644, 0, 0)?;
         self.bind(&source, &layer_path("etc/apt/apt.conf.d/zz-mpimg-one-id"), Target::File, true)
     }
 

@@ -112,16 +112,10 @@ const SHOWING: &[libc::c_long] = &[
 const CHOWNING: &[libc::c_long] = &[libc::SYS_fchown, libc::SYS_fchownat];
 const CHMODDING: &[libc::c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchmodat2];
 /// Those of becoming another user, which one id cannot, but root may.
-const BECOMING: [libc::c_long; 9] = [
-    libc::SYS_setfsgid,
-    libc::SYS_setfsuid,
-    libc::SYS_setgid,
-    libc::SYS_setgroups,
-    libc::SYS_setregid,
-    libc::SYS_setresgid,
-    libc::SYS_setresuid,
-    libc::SYS_setreuid,
-    libc::SYS_setuid,
+const BECOMING: [&[libc::c_long]; 2] = [
+    &[libc::SYS_setfsgid, libc::SYS_setfsuid, libc::SYS_setgid, libc::SYS_setgroups, libc::SYS_setregid, libc::SYS_setresgid],
+    // The recorder says so.
+    &[libc::SYS_setresuid, libc::SYS_setreuid, libc::SYS_setuid],
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -135,7 +129,7 @@ pub(super) fn install_recording(root: bool) -> Result<OwnedFd, Fault> {
     let cannot = |_| Fault::new("build the system-call filter", None);
     let step = || "install the system-call filter that records owners".to_owned();
     if root {
-        let nothing = BECOMING.iter().map(|call| (*call, Vec::new())).collect();
+        let nothing = BECOMING[0].iter().map(|call| (*call, Vec::new())).collect();
         // "Failing" with error 0 is success.
         process::install_filter(&compile(nothing, SeccompAction::Errno(0)).map_err(cannot)?).step(step)?;
     }
@@ -145,7 +139,9 @@ pub(super) fn install_recording(root: bool) -> Result<OwnedFd, Fault> {
 fn recording(root: bool) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
     let [show, chown, chmod] = OLD;
     let mut calls = [SHOWING, CHOWNING, show, chown].concat();
-    if !root {
+    if root {
+        calls.extend(BECOMING[1]);
+    } else {
         // Root may change every mode, and no other user may make a device.
         calls.extend([CHMODDING, chmod].concat());
     }

@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -96,6 +97,12 @@ impl Tracee<'_> {
             libc::AT_FDCWD => self.of_proc("cwd"),
             number => self.descriptor(number),
         }
+    }
+
+    /// The program that it runs; empty where that cannot be told.
+    pub(super) fn program(&self) -> PathBuf {
+        let path = rustix::fs::readlinkat(self.proc, format!("{}/exe", self.call.thread), Vec::new());
+        path.map(|path| OsString::from_vec(path.into_bytes()).into()).unwrap_or_default()
     }
 
     pub(super) fn umask(&self) -> u32 {

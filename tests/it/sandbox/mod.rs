@@ -4,6 +4,7 @@
 
 mod layers;
 mod mounts;
+mod one_id;
 mod rootfs;
 mod run;
 mod rungs;

@@ -308,6 +308,9 @@ fn inside_overlay() {
     let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::Root)).unwrap_err();
     assert_eq!(error.causes()[0], "root: mount overlay failed: Invalid argument (os error 22)");
     assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
+    let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::SingleId)).unwrap_err();
+    assert_eq!(error.causes()[0], "single: mount overlay failed: Invalid argument (os error 22)");
+    assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
 }
 
 #[test]
@@ -315,7 +318,7 @@ fn a_killed_process_leaves_nothing_running_or_mounted_on_any_rung() {
     if !is_root() {
         return;
     }
-    for script in ["exec \"$@\"", CONTAINER_ROOT] {
+    for script in ["exec \"$@\"", CONTAINER_ROOT, ONE_ID[1]] {
         let folder = shared_folder();
         let started = folder.path().join("started");
         let mut child = Command::new("sh")
