@@ -5,11 +5,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, in the words a caller can act on. Each kind is one exception class in Python.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A flag, argument or API parameter is not of the expected form.
@@ -44,6 +46,30 @@ pub enum ErrorKind {
     Interrupted,
     /// Understood, but not something that this version does.
     Unsupported,
+}
+
+impl ErrorKind {
+    /// Its name in `--json` and in Python: part of the interface, never changed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Dockerfile => "dockerfile",
+            Self::Project => "project",
+            Self::Context => "context",
+            Self::Secret => "secret",
+            Self::NotFound => "not_found",
+            Self::Corrupt => "corrupt",
+            Self::Store => "store",
+            Self::Sandbox => "sandbox",
+            Self::RunFailed => "run_failed",
+            Self::Auth => "auth",
+            Self::Registry => "registry",
+            Self::Network => "network",
+            Self::Io => "io",
+            Self::Interrupted => "interrupted",
+            Self::Unsupported => "unsupported",
+        }
+    }
 }
 
 /// A place in a text file, shown with the line itself and a caret under the part that is wrong.

@@ -1,18 +1,23 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
+// Base images are unpacked and RUN steps run with Linux's own system calls; a port that cannot do so would build other images.
+#[cfg(not(target_os = "linux"))]
+compile_error!("mpimg runs on Linux: on macOS or Windows build it in a virtual machine or WSL2");
+
 pub mod build;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod container;
 pub mod context;
 pub mod dockerfile;
 pub mod error;
 pub mod image;
 pub mod layer;
 pub mod oci;
+pub mod operation;
 pub mod progress;
 pub mod project;
 pub mod registry;
-#[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod serve;
 pub mod store;

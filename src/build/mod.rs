@@ -12,7 +12,9 @@ mod merge;
 mod pack;
 mod place;
 mod request;
+mod reuse;
 mod run;
+mod sdk_base;
 mod session;
 mod sink;
 mod sources;
@@ -22,11 +24,12 @@ mod times;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 
+pub(crate) use filesystem::{open_file, unpacked};
 pub use pack::pack_layer;
 pub use request::BuildRequest;
 pub use session::OnLayer;
@@ -91,6 +94,7 @@ impl Builder {
             on_layer,
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),
+            warned: Mutex::default(),
         };
         let mut options = PlanOptions {
             target: request.target.clone(),

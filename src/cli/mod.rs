@@ -5,7 +5,6 @@
 mod command;
 mod configuration;
 mod contents;
-mod destination;
 mod digest_file;
 mod flags;
 mod image;
@@ -17,7 +16,6 @@ mod size;
 mod style;
 mod table;
 mod terminal;
-mod transfer;
 mod when;
 
 use std::ffi::OsString;
@@ -26,7 +24,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind as ClapErrorKind;
 use clap::{CommandFactory as _, Parser};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
+use crate::operation::blocking;
 use command::Command;
 use flags::Global;
 use terminal::Terminal;
@@ -95,7 +94,7 @@ fn run(cli: Cli) -> ExitCode {
     // A thread that still waits for a disk or a name server must not keep the user waiting.
     runtime.shutdown_background();
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => terminal.done(),
         Err(error) => terminal.fail(&error),
     }
 }
@@ -133,12 +132,6 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 /// The whole command line, for completions and manual pages.
 fn grammar() -> clap::Command {
     Cli::command()
-}
-
-/// Runs what blocks off the network's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the work was broken off").with_source(error)))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) fn try_rungs(state: &Path, mode: IsolationMode, stop: bool) -> Report
     report
 }
 
-/// The error where no rung works: every attempt as a cause, the remedy of the best rung as the hint.
+/// The error where no rung works: every attempt as a cause; as the hint the remedy of the best rung that this user may hope for.
 pub(super) fn no_rung(report: &Report) -> Error {
     let mut cause: Option<Error> = None;
     for attempt in report.attempts.iter().rev() {
@@ -51,34 +51,32 @@ pub(super) fn no_rung(report: &Report) -> Error {
         Some(cause) => error.with_source(cause),
         None => error,
     };
-    let best = report.attempts.iter().find_map(|attempt| attempt.failure.as_ref());
-    match best {
+    let out_of_reach = |attempt: &&Attempt| attempt.rung == Rung::Root && !rustix::process::geteuid().is_root();
+    let best = report.attempts.iter().find(|attempt| !out_of_reach(attempt)).or(report.attempts.first());
+    match best.and_then(|attempt| attempt.failure.as_ref()) {
         Some(failure) => error.with_hint(failure.remedy.clone()),
         None => error,
     }
 }
 
 fn attempt(state: &Path, rung: Rung) -> Result<(), Fault> {
-    let plain = |error: Error| Fault { step: error.to_string(), errno: None };
+    let plain = |error: Error| Fault::new(error.to_string(), None);
     let made = tempfile::Builder::new().prefix("probe-").tempdir_in(state);
     // Removed below by other means: overlay leaves a folder that its owner may not enter.
-    let folder = made
-        .map_err(|error| Fault { step: format!("create a folder in `{}`", state.display()), errno: error.raw_os_error() })?
-        .keep();
+    let folder =
+        made.map_err(|error| Fault::new(format!("create a folder in `{}`", state.display()), error.raw_os_error()))?.keep();
     let root = match rung {
         Rung::Chroot => RootSpec::Tree { path: folder.join("tree") },
         _ => RootSpec::Overlay { lower: Vec::new(), upper: folder.join("upper"), work: folder.join("work") },
     };
     let spec = RunSpec::new(["true"], root).with_absolute_paths().map_err(plain)?;
-    let request = Request::Run { rung, spec: Box::new(spec), probe: true };
+    let request = Request::Run { rung, spec: Box::new(spec), probe: true, stdin: false };
     let reply = launch::carry_out(&request, &mut |_| {}, &Cancel::default());
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {
         Reply::Failed(fault) => Err(fault),
-        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => {
-            Err(Fault { step: "drop privileges".into(), errno: None })
-        }
-        _ => removed.map_err(|errno| Fault { step: format!("remove `{}`", folder.display()), errno: Some(errno.raw_os_error()) }),
+        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => Err(Fault::new("drop privileges", None)),
+        _ => removed.map_err(|errno| Fault::new(format!("remove `{}`", folder.display()), Some(errno.raw_os_error()))),
     }
 }
 

@@ -16,17 +16,21 @@
 //!
 //! Refuses to know layers' tars, images and Dockerfiles.
 
+mod detached;
 mod detect;
 mod helper;
 mod init;
 mod isolation;
 mod launch;
+mod running;
 mod spec;
 mod tasks;
 mod users;
-mod wire;
+pub(crate) mod wire;
 
+pub(crate) use detached::{detach, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
+pub use running::{Remote, Running, Streams};
 pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
 pub use users::{User, lookup_owner, lookup_user};

@@ -12,12 +12,17 @@ mod inspect;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod man;
 mod prune;
+mod ps;
 mod push;
 mod rm;
+mod run;
 mod save;
 mod serve;
+mod stats;
+mod stop;
 mod tag;
 
 use clap::Subcommand;
@@ -31,6 +36,11 @@ pub(super) enum Command {
     Push(Box<push::Push>),
     Build(Box<build::Build>),
     Check(check::Check),
+    Run(Box<run::Run>),
+    Ps(ps::Ps),
+    Logs(logs::Logs),
+    Stats(stats::StatsCommand),
+    Stop(stop::Stop),
     Images(images::Images),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
@@ -54,6 +64,11 @@ impl Command {
             Self::Push(command) => command.run(terminal).await,
             Self::Build(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
+            Self::Run(command) => command.run(terminal).await,
+            Self::Ps(command) => command.run(terminal),
+            Self::Logs(command) => command.run(terminal).await,
+            Self::Stats(command) => command.run(terminal),
+            Self::Stop(command) => command.run(terminal).await,
             Self::Images(command) => command.run(terminal),
             Self::Inspect(command) => command.run(terminal).await,
             Self::Tag(command) => command.run(terminal),

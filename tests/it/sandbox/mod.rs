@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
+mod docker;
 mod layers;
 mod mounts;
 mod one_id;
-mod rootfs;
+pub(crate) mod rootfs;
 mod run;
 mod rungs;
 mod unpack;
