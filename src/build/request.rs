@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::image::Format;
 use crate::layer::Codec;
-use crate::oci::Platform;
+use crate::oci::{Platform, Repository};
 use crate::sandbox::{Cancel, IsolationMode, SecretBytes};
 
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
@@ -50,6 +50,8 @@ pub struct BuildRequest {
     pub proxies: BTreeMap<String, String>,
     /// How RUN steps are isolated.
     pub isolation: IsolationMode,
+    /// A repository for results of RUN that other machines take, and that this one takes from them.
+    pub cache_repo: Option<Repository>,
     /// Stops the build from another thread.
     pub cancel: Cancel,
 }
@@ -75,6 +77,7 @@ impl BuildRequest {
             ssh: BTreeMap::new(),
             proxies: BTreeMap::new(),
             isolation: IsolationMode::default(),
+            cache_repo: None,
             cancel: Cancel::default(),
         }
     }

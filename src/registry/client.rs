@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +118,16 @@ impl Client {
     #[must_use]
     pub fn anonymous(&self) -> Self {
         self.with_credentials(CredentialSources { anonymous: true, ..CredentialSources::default() })
+    }
+
+    /// A client for work that must neither hold a build up nor be shown: it gives up soon and says nothing.
+    #[must_use]
+    pub(crate) fn in_background(&self) -> Self {
+        let mut options = self.0.options.clone();
+        options.progress = Progress::silent();
+        options.retry.attempts = options.retry.attempts.min(2);
+        options.retry.connect_timeout = options.retry.connect_timeout.min(Duration::from_secs(5));
+        Self::with_conf(options, self.0.conf.clone())
     }
 
     /// The same with other credentials.

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod buildah;
+mod cache_repo;
 mod cli;
 mod container;
 mod context;
@@ -14,9 +15,12 @@ mod project;
 mod registry;
 mod reuse;
 mod rooms;
+mod run_faults;
+mod run_mounts;
 mod sandbox;
 mod sdk;
 mod sdk_base;
+mod sdk_java;
 mod serve;
 mod store;
 mod tree;

@@ -21,7 +21,7 @@ const PYTHON: &str = "python:3.11.12-slim-bookworm";
 const BASE: &str = "base-adapter:python-1.2.0";
 
 /// What the SDK generates for a language from one of its templates.
-fn generate(home: &Home, language: &str, template: &str) -> PathBuf {
+pub(crate) fn generate(home: &Home, language: &str, template: &str) -> PathBuf {
     let folder = home.path().join(format!("{language}-{template}"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sdk/generate.py");
     let mut python = Command::new(judges().join("python/bin/python"));
@@ -32,7 +32,7 @@ fn generate(home: &Home, language: &str, template: &str) -> PathBuf {
 }
 
 /// Gives this home's store the image under the SDK's base images.
-fn import_python(home: &Home) {
+pub(crate) fn import_python(home: &Home) {
     run(home.mpimg().args(["import", "-q", "--compression", "gzip:1"]).arg(judges().join("bookworm.tar")).arg(PYTHON));
 }
 

@@ -12,7 +12,7 @@ use crate::build::BuildRequest;
 use crate::error::Result;
 use crate::image::Format;
 use crate::layer::Codec;
-use crate::oci::Platform;
+use crate::oci::{Platform, Repository};
 use crate::sandbox::IsolationMode;
 
 /// How an image is built.
@@ -49,6 +49,13 @@ pub(crate) struct BuildFlags {
     /// Do every step again: neither read nor trust the build cache
     #[arg(long)]
     no_cache: bool,
+
+    /// Take results of RUN from this repository, and put there what is made here, so that CI jobs use each other's work
+    ///
+    /// An ordinary repository, with the same credentials as a push. What comes back is checked, and trusted as far as those who
+    /// can push there. A cache that cannot be used is a warning.
+    #[arg(long, value_name = "HOST/PATH", value_parser = parsed::<Repository>)]
+    cache_repo: Option<Repository>,
 
     /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none
     ///
@@ -120,6 +127,7 @@ impl BuildFlags {
             request.threads = threads.get();
         }
         request.no_cache = self.no_cache;
+        request.cache_repo = self.cache_repo;
         request.allowed_secret_files = self.allow_secret_file;
         request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;
         request.ssh = self.ssh.into_iter().map(SshFlag::find).collect::<Result<_>>()?;

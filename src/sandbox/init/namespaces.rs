@@ -40,6 +40,9 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     let agents = ssh::listen(&owners, spec, work)?.serve()?;
     let recorder = (rung == Rung::SingleId).then(|| Recorder::start(&spec.user)).transpose()?;
     enter(spec.network)?;
+    if spec.way_out && !probe {
+        attended::open_way_out(control)?;
+    }
     let (reports, report) = UnixStream::pair().step(|| "make a socket".into())?;
     let (alive, keep_alive) = pipe()?;
     match fork().step(|| "fork".into())? {
