@@ -52,6 +52,8 @@ pub struct BuildRequest {
     pub isolation: IsolationMode,
     /// A repository for results of RUN that other machines take, and that this one takes from them.
     pub cache_repo: Option<Repository>,
+    /// Whether `RUN --security=insecure` may have all the rights that this program has.
+    pub allow_insecure: bool,
     /// Stops the build from another thread.
     pub cancel: Cancel,
 }
@@ -78,6 +80,7 @@ impl BuildRequest {
             proxies: BTreeMap::new(),
             isolation: IsolationMode::default(),
             cache_repo: None,
+            allow_insecure: false,
             cancel: Cancel::default(),
         }
     }

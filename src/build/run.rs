@@ -15,7 +15,7 @@ use super::reuse;
 use super::session::Session;
 use super::stage::Stage;
 use super::stages::Stages;
-use crate::dockerfile::RunStep;
+use crate::dockerfile::{RunStep, Security as Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::diff::Original;
 use crate::layer::{Entry, LayerPath};
@@ -25,6 +25,10 @@ use crate::store::CachedLayer;
 
 /// Does one RUN. Whether the build cache had it.
 pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, task: &Task) -> Result<bool> {
+    if step.security == Wanted::Insecure && !session.request.allow_insecure {
+        return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed")
+            .with_hint("allow it with `--allow security.insecure`, if you trust the Dockerfile as you trust mpimg"));
+    }
     let key = cache::run_key(session, stage, step)?;
     if let Some(key) = &key
         && reuse::recall_run(session, stage, key)?
@@ -164,8 +168,8 @@ fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, ro
         crate::dockerfile::Network::Default | crate::dockerfile::Network::Host => Network::Host,
     };
     spec.security = match step.security {
-        crate::dockerfile::Security::Sandbox => Security::Sandbox,
-        crate::dockerfile::Security::Insecure => Security::Insecure,
+        Wanted::Sandbox => Security::Sandbox,
+        Wanted::Insecure => Security::Insecure,
     };
     if let Some(device) = step.devices.iter().find(|device| device.required) {
         return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))

@@ -41,7 +41,8 @@ pub struct ClientOptions {
     pub progress: Progress,
     /// Where upload sessions are kept for the next process; `None`: an upload that is cut off starts again.
     pub state_dir: Option<PathBuf>,
-    /// How many blobs are uploaded at once, at least 1.
+    /// How many blobs of more than one chunk are uploaded at once at most, at least 1. How many of their chunks are under way is found
+    /// out: as many as fill the link.
     pub concurrency: usize,
     /// Size of an upload chunk in bytes, within the limits that the registry sets.
     pub chunk_size: u64,

@@ -12,6 +12,8 @@ mod home;
 mod image;
 mod parity;
 mod project;
+#[cfg(target_os = "linux")]
+mod python;
 mod registry;
 mod reuse;
 mod rooms;

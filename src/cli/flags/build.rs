@@ -83,6 +83,10 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
+    /// Let RUN have more rights where it asks for them: `security.insecure` for `RUN --security=insecure`
+    #[arg(long, value_enum, value_name = "ENTITLEMENT")]
+    allow: Vec<Entitlement>,
+
     /// Let this file of the build context enter the image although it looks like a secret
     ///
     /// Without it, `connections.json`, private keys, `.env` and cloud credentials stop the build of an SDK project.
@@ -92,6 +96,14 @@ pub(crate) struct BuildFlags {
     /// How many threads compress a layer [default: one a core]
     #[arg(long, value_name = "N", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
+}
+
+/// What a Dockerfile may ask for, in BuildKit's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Entitlement {
+    /// All the rights that mpimg itself has
+    #[value(name = "security.insecure")]
+    Insecure,
 }
 
 /// Whose manifest format.
@@ -128,6 +140,7 @@ impl BuildFlags {
         }
         request.no_cache = self.no_cache;
         request.cache_repo = self.cache_repo;
+        request.allow_insecure = self.allow.contains(&Entitlement::Insecure);
         request.allowed_secret_files = self.allow_secret_file;
         request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;
         request.ssh = self.ssh.into_iter().map(SshFlag::find).collect::<Result<_>>()?;
