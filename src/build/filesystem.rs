@@ -16,7 +16,7 @@ use crate::image::Layer;
 use crate::layer::unpack::Limits;
 use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, decompress, index_layer, read_entries};
 use crate::oci::ChainId;
-use crate::sandbox::Isolation;
+use crate::sandbox::{Isolation, User};
 use crate::store::{BlobSource, LayerData, Store};
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
@@ -67,8 +67,10 @@ impl Filesystem {
     }
 
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.
-    pub(super) fn unpacked(&self, session: &Session<'_>) -> Result<Vec<PathBuf>> {
-        unpacked(session.store, &self.layers, &|| session.isolation(), &|layer| open(session, layer))
+    ///
+    /// `user`: whose step wants them.
+    pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
+        unpacked(session.store, &self.layers, session.isolation()?, user, &|layer| open(session, layer))
     }
 
     /// Unpacks the layers from number `from` on over what is in `folder`.
@@ -88,13 +90,16 @@ impl Filesystem {
         scratch: &Path,
     ) -> Result<BTreeMap<u64, PathBuf>> {
         let mut files = BTreeMap::new();
+        let mut unpacked: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
         let mut missing: BTreeMap<usize, BTreeMap<&LayerPath, u64>> = BTreeMap::new();
         for origin in origins {
-            let unpacked = session.store.unpacked_path(&self.layers[origin.layer].diff_id);
-            if unpacked.is_dir() {
-                files.insert(origin.file, unpacked.join(origin.path.as_path()));
-            } else {
-                missing.entry(origin.layer).or_default().insert(&origin.path, origin.file);
+            let trees =
+                unpacked.entry(origin.layer).or_insert_with(|| session.store.unpacked_paths(&self.layers[origin.layer].diff_id));
+            // What belongs to another user on disk may not be readable here.
+            let mut paths = trees.iter().map(|tree| tree.join(origin.path.as_path()));
+            match paths.find(|path| File::open(path).is_ok()) {
+                Some(path) => drop(files.insert(origin.file, path)),
+                None => drop(missing.entry(origin.layer).or_default().insert(&origin.path, origin.file)),
             }
         }
         for (number, wanted) in missing {
@@ -117,18 +122,20 @@ impl Filesystem {
     }
 }
 
-/// Folders with the unpacked layers, topmost first. Isolation and bytes are asked for only where a layer is not unpacked yet.
-pub(crate) fn unpacked<'i>(
+/// Folders with the layers unpacked for commands of `user`, topmost first. Bytes are asked for only where a layer is not unpacked yet.
+pub(crate) fn unpacked(
     store: &Store,
     layers: &[Layer],
-    isolation: &dyn Fn() -> Result<&'i Isolation>,
+    isolation: &Isolation,
+    user: &User,
     open: &dyn Fn(&Layer) -> Result<Box<dyn Read + Send>>,
 ) -> Result<Vec<PathBuf>> {
+    let ownership = isolation.ownership(user);
     let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
     for layer in layers {
-        let folder = store.unpacked_dir(&layer.diff_id, |folder| {
+        let folder = store.unpacked_dir(&layer.diff_id, &ownership, |folder| {
             let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
-            isolation()?.unpack(&mut open(layer)?, folder, &below, &Limits::default()).map(drop)
+            isolation.unpack_for(user, &mut open(layer)?, folder, &below, &Limits::default()).map(drop)
         })?;
         lower.push(folder);
     }

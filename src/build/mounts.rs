@@ -16,7 +16,7 @@ use crate::context::{Patterns, WalkEntry};
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath};
-use crate::sandbox::{BindSource, Mount, RunSpec, Rung};
+use crate::sandbox::{BindSource, Mount, RunSpec, Rung, User};
 use crate::store::MountLock;
 
 /// How often a cache is looked at that another step is using.
@@ -99,7 +99,7 @@ fn add_one(
 ) -> Result<()> {
     match wanted {
         Wanted::Bind { target, source, from, read_write } => {
-            let source = bind_source(session, stages, source, from.as_ref(), scratch)?;
+            let source = bind_source(session, stages, &spec.user, source, from.as_ref(), scratch)?;
             spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
         }
         Wanted::Cache { target, source, from, read_only, mode, uid, gid, .. } => {
@@ -110,7 +110,7 @@ fn add_one(
             // Looked at only where there is no cache yet.
             let seed = match from {
                 Some(from) if !folder.exists() => {
-                    Some((stage_source(session, stages, source, from, scratch)?, scratch.join("seed")))
+                    Some((stage_source(session, stages, &spec.user, source, from, scratch)?, scratch.join("seed")))
                 }
                 _ => None,
             };
@@ -157,22 +157,30 @@ fn add_one(
 fn bind_source(
     session: &Session<'_>,
     stages: &Stages<'_>,
+    user: &User,
     source: &str,
     from: Option<&Base>,
     scratch: &Path,
 ) -> Result<BindSource> {
     match from {
-        Some(from) => stage_source(session, stages, source, from, scratch),
+        Some(from) => stage_source(session, stages, user, source, from, scratch),
         None => context_copy(session, source, scratch),
     }
 }
 
-fn stage_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: &Base, scratch: &Path) -> Result<BindSource> {
+fn stage_source(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    user: &User,
+    source: &str,
+    from: &Base,
+    scratch: &Path,
+) -> Result<BindSource> {
     let filesystem = stages.source(session, from)?;
     let mut filesystem = filesystem.lock();
     let path = filesystem.tree(session)?.resolve(source, true)?.path;
     if session.isolation()?.rung() != Rung::Chroot {
-        return Ok(BindSource::Stack { lower: filesystem.unpacked(session)?, path });
+        return Ok(BindSource::Stack { lower: filesystem.unpacked(session, user)?, path });
     }
     // Nothing can be mounted there: the layers go into one folder.
     let root = scratch.join("tree");

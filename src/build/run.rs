@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::diff::Original;
 use crate::layer::{Entry, LayerPath};
 use crate::progress::Task;
-use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung, Security};
+use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung, Security, User};
 use crate::store::CachedLayer;
 
 /// Does one RUN. Whether the build cache had it.
@@ -58,15 +58,16 @@ fn run_in(
     scratch: &Path,
 ) -> Result<Option<CachedLayer>> {
     let isolation = session.isolation()?;
+    let user = stage.user(session)?;
     let root = match isolation.rung() {
         Rung::Chroot => RootSpec::Tree { path: stage.whole_tree(session)? },
         _ => RootSpec::Overlay {
-            lower: stage.filesystem.unpacked(session)?,
+            lower: stage.filesystem.unpacked(session, &user)?,
             upper: new_folder(scratch, "upper")?,
             work: new_folder(scratch, "work")?,
         },
     };
-    let mut spec = spec(session, stage, step, root)?;
+    let mut spec = spec(session, stage, step, user, root)?;
     let locks = mounts::add(session, stages, &mut spec, &step.mounts, scratch)?;
     let before = isolation.snapshot(&spec.root)?;
     let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel)?;
@@ -96,11 +97,13 @@ fn run_in(
     let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
     match &spec.root {
         // The upper folder is what unpacking the layer would give: a later RUN stands on it at once.
-        RootSpec::Overlay { upper, .. } => drop(session.store.unpacked_dir(&pushed.diff_id, |folder| {
-            std::fs::remove_dir(folder)
-                .and_then(|()| std::fs::rename(upper, folder))
-                .map_err(|error| Error::io("move", upper, error))
-        })?),
+        RootSpec::Overlay { upper, .. } => {
+            drop(session.store.unpacked_dir(&pushed.diff_id, &isolation.ownership(&spec.user), |folder| {
+                std::fs::remove_dir(folder)
+                    .and_then(|()| std::fs::rename(upper, folder))
+                    .map_err(|error| Error::io("move", upper, error))
+            })?)
+        }
         RootSpec::Tree { .. } => stage.whole_tree_has_all(),
     }
     Ok(Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor }))
@@ -147,7 +150,7 @@ fn failure(exit: Exit) -> Error {
     }
 }
 
-fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, root: RootSpec) -> Result<RunSpec> {
+fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
     let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch().to_string());
@@ -156,7 +159,7 @@ fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, root: RootSpec
             spec.env.push((name, value));
         }
     }
-    spec.user = stage.user(session)?;
+    spec.user = user;
     let folder = stage.config.config.working_dir.clone();
     let tree = stage.filesystem.tree(session)?;
     spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;

@@ -166,7 +166,7 @@ fn is_name(name: &str) -> bool {
 
 /// Fetches the layer where neither its tree nor its bytes are here.
 fn layer_file(store: &Store, layer: &Layer) -> Result<LayerFile> {
-    let unpacked = || store.unpacked_path(&layer.diff_id).is_dir();
+    let unpacked = || !store.unpacked_paths(&layer.diff_id).is_empty();
     let file = match &layer.source {
         BlobSource::File(path) => std::path::absolute(path).map_err(|error| Error::io("find", path, error))?,
         _ if unpacked() => store.blob_path(&layer.descriptor.digest),

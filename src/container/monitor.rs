@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -23,7 +23,7 @@ use crate::image::Layer;
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::wire::{read_message, receive_file, write_message};
-use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, detach};
+use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, User, detach, lookup_user};
 use crate::store::{BlobSource, Store};
 
 /// The monitor's `main`. Returns its exit status.
@@ -116,7 +116,12 @@ fn run(
     }
     let scratch = folder.scratch();
     std::fs::create_dir(&scratch).map_err(|error| Error::io("make", &scratch, error))?;
-    let mut spec = RunSpec::new(info.command.iter().map(String::as_str), root(job, store, isolation, &scratch)?);
+    let (root, user) = root(job, store, isolation, &scratch)?;
+    let mut spec = RunSpec::new(info.command.iter().map(String::as_str), root);
+    match user {
+        Some(user) => spec.user = user,
+        None => spec.user_name = Some(job.user.clone()),
+    }
     dress(&mut spec, job, &plan)?;
     limit(&mut spec, job, info, starter);
 
@@ -167,23 +172,39 @@ fn run(
     Ok(Outcome { exit: exit?, out_of_memory, finished: record::now() })
 }
 
-/// The root file system: layers under a folder for the changes, or a tree of its own.
-fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Result<RootSpec> {
+/// The root file system: layers under a folder for the changes, or a tree of its own. And the user, where it had to be known for that.
+fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Result<(RootSpec, Option<User>)> {
     let layers: Vec<Layer> = job.layers.iter().map(layer).collect();
     let open = |layer: &Layer| match &layer.source {
         BlobSource::File(path) => open_file(path, layer),
         _ => Err(Error::new(ErrorKind::NotFound, format!("layer `{}` is not here", layer.descriptor.digest))),
     };
     if isolation.rung() != Rung::Chroot {
-        let lower = unpacked(store, &layers, &|| Ok(isolation), &open)?;
-        return Ok(RootSpec::Overlay { lower, upper: scratch.join("upper"), work: scratch.join("work") });
+        let mut lower = unpacked(store, &layers, isolation, &User::default(), &open)?;
+        let mut user = None;
+        if isolation.rung() == Rung::SingleId {
+            // There the files are another tree for each user.
+            let read = |name: &str| accounts(&lower, name);
+            let found = lookup_user(&read("passwd"), &read("group"), &job.user)?;
+            lower = unpacked(store, &layers, isolation, &found, &open)?;
+            user = Some(found);
+        }
+        return Ok((RootSpec::Overlay { lower, upper: scratch.join("upper"), work: scratch.join("work") }, user));
     }
     let path = scratch.join("tree");
     std::fs::create_dir(&path).map_err(|error| Error::io("make", &path, error))?;
     for layer in &layers {
         isolation.unpack(&mut open(layer)?, &path, &[], &Limits::default())?;
     }
-    Ok(RootSpec::Tree { path })
+    Ok((RootSpec::Tree { path }, None))
+}
+
+/// A file of /etc of an image; empty where there is none. Links are not followed: they would lead out of it.
+fn accounts(lower: &[PathBuf], name: &str) -> Vec<u8> {
+    let plain = |tree: &&PathBuf| tree.join("etc").symlink_metadata().is_ok_and(|etc| etc.is_dir());
+    let mut found = lower.iter().filter(plain).map(|tree| tree.join("etc").join(name));
+    let topmost = found.find_map(|path| path.symlink_metadata().ok().map(|metadata| (path, metadata)));
+    topmost.filter(|(_, metadata)| metadata.is_file()).and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default()
 }
 
 fn layer(file: &super::launch::LayerFile) -> Layer {
@@ -194,7 +215,6 @@ fn layer(file: &super::launch::LayerFile) -> Layer {
 /// What the command sees besides its files.
 fn dress(spec: &mut RunSpec, job: &Job, plan: &Plan) -> Result<()> {
     spec.env.clone_from(&job.env);
-    spec.user_name = Some(job.user.clone());
     spec.cwd = LayerPath::clean(if job.workdir.is_empty() { "/" } else { &job.workdir })?;
     spec.make_cwd = true;
     spec.hostname.clone_from(&job.hostname);

@@ -7,6 +7,8 @@ mod decompress;
 pub mod diff;
 mod entry;
 mod index;
+#[cfg(target_os = "linux")]
+pub(crate) mod owners;
 mod pack;
 mod path;
 mod pipeline;

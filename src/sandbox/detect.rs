@@ -87,6 +87,11 @@ fn remedy(rung: Rung, fault: &Fault) -> String {
         // A container's root file system is an overlay itself, and an overlay on an overlay has nowhere to put its marks.
         return "put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk".into();
     }
+    if step.starts_with("record an owner") {
+        return "put the state directory (`MPIMG_HOME`) on a file system with extended attributes: ext4, xfs, btrfs, or tmpfs since \
+                Linux 6.6"
+            .into();
+    }
     match rung {
         Rung::Root => "run as root on a virtual machine or in a privileged container (`docker run --privileged`)".into(),
         Rung::UserNamespace if step.contains("newuidmap") || step.contains("newgidmap") => {
@@ -96,16 +101,14 @@ fn remedy(rung: Rung, fault: &Fault) -> String {
             "give the user a range of 65536 ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"
                 .into()
         }
-        Rung::SingleId => {
-            "give the user a range of 65536 ids in /etc/subuid and /etc/subgid and install the package `uidmap`, or run as root"
-                .into()
-        }
-        Rung::UserNamespace if step.starts_with("unshare") => {
+        Rung::UserNamespace | Rung::SingleId if step.starts_with("unshare") => {
             "allow user namespaces: seccomp and AppArmor unconfined for this container (`--security-opt seccomp=unconfined \
              --security-opt apparmor=unconfined`), or use sudo"
                 .into()
         }
-        Rung::UserNamespace => "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into(),
+        Rung::UserNamespace | Rung::SingleId => {
+            "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into()
+        }
         Rung::Chroot => "run as root, in a container with docker's default capabilities or more".into(),
     }
 }

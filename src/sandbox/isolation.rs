@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::diff::{self, Baseline, Originals};
-use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
+use crate::layer::unpack::{Identity, Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
 use crate::layer::{Entry, LayerPath};
 
 use super::wire::{Reply, Request};
-use super::{RootSpec, RunOutcome, RunSpec, Running, Streams, detect, launch, tasks};
+use super::{RootSpec, RunOutcome, RunSpec, Running, Streams, User, detect, launch, tasks};
 
 /// A rung of the ladder, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -265,12 +265,44 @@ impl Isolation {
     ///
     /// On [`Rung::Chroot`] the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
+        self.unpack_for(&User::default(), tar, into, lower, limits)
+    }
+
+    /// The same for steps of `user`. A folder serves all users of one [`Self::ownership`] and no others.
+    pub fn unpack_for(
+        &self,
+        user: &User,
+        tar: &mut (dyn Read + Send),
+        into: &Path,
+        lower: &[PathBuf],
+        limits: &Limits,
+    ) -> Result<UnpackStats> {
+        let whiteouts = match self.rung {
+            Rung::Root => Whiteouts::Overlay,
+            Rung::UserNamespace | Rung::SingleId => Whiteouts::UserOverlay,
+            Rung::Chroot => Whiteouts::Apply,
+        };
+        let recorded = (self.rung == Rung::SingleId).then(|| Identity::from(user));
+        let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone(), recorded };
         if self.rung.has_user_namespace() {
-            return tasks::unpack(self.rung, tar, into, lower, limits);
+            return tasks::unpack(self.rung, tar, into, options);
         }
-        let whiteouts = if self.rung == Rung::Chroot { Whiteouts::Apply } else { Whiteouts::Overlay };
-        let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone() };
         unpack(tar, into, &options)
+    }
+
+    /// Names what unpacked files have in common whose owners, modes and marks on disk are of one kind: files of one such name must not be
+    /// used under another. Letters, digits, `-` and `.`.
+    pub fn ownership(&self, user: &User) -> String {
+        match self.rung {
+            Rung::Root => "root".into(),
+            Rung::UserNamespace => super::init::name_of_map(),
+            Rung::SingleId if (user.uid, user.gid) == (0, 0) => "single".into(),
+            Rung::SingleId => {
+                let groups: String = user.groups.iter().map(|group| format!("-{group}")).collect();
+                format!("single.{}-{}{groups}", user.uid, user.gid)
+            }
+            Rung::Chroot => "chroot".into(),
+        }
     }
 
     /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | [`Rung::Root`] | overlay in own mount, PID, IPC and UTS namespaces | yes |
 //! | [`Rung::UserNamespace`] | the same inside a user namespace with a range of ids | yes |
-//! | [`Rung::SingleId`] | the same with one id (not in this version: the attempt says so) | yes |
+//! | [`Rung::SingleId`] | the same with one id; other owners are recorded beside the files | yes |
 //! | [`Rung::Chroot`] | a private tree, no namespaces | **no** |
 //!
 //! [`Isolation::run`] starts a helper: this very program again, single-threaded, under the name [`HELPER_NAME`]. Namespaces

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::layer::unpack::{Limits, UnpackStats};
+use crate::layer::unpack::{UnpackOptions, UnpackStats};
 
 use super::wire::{Change, Reply, Request, read_message, receive_file, write_message};
 use super::{Emit, Rung, helper, launch};
 
-pub(super) fn unpack(rung: Rung, tar: &mut dyn Read, into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
-    let lower = lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
-    let mut task = Task::start(&Request::Unpack { rung, into: absolute(into)?, lower, limits: limits.clone() })?;
+pub(super) fn unpack(rung: Rung, tar: &mut dyn Read, into: &Path, options: UnpackOptions) -> Result<UnpackStats> {
+    let lower = options.lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    let (limits, recorded) = (options.limits, options.recorded);
+    let mut task = Task::start(&Request::Unpack { rung, into: absolute(into)?, lower, limits, recorded })?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let read = tar.read(&mut buffer).context(ErrorKind::Io, || "cannot read the layer".into())?;

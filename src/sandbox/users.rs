@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::unpack::Identity;
 
 /// Ids of a process or of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
@@ -15,6 +16,21 @@ pub struct User {
     pub gid: u32,
     /// Supplementary group ids, in the order of the group file. Files have none.
     pub groups: Vec<u32>,
+}
+
+impl User {
+    /// The groups of a process, its own first. The own group is one of them: without it, a file that the group is denied could be read
+    /// (CVE-2022-36109).
+    pub(super) fn all_groups(&self) -> impl Iterator<Item = u32> {
+        let others = self.groups.iter().copied().filter(|group| *group != self.gid);
+        std::iter::once(self.gid).chain(others)
+    }
+}
+
+impl From<&User> for Identity {
+    fn from(user: &User) -> Self {
+        Self { uid: user.uid, gid: user.gid, groups: user.groups.clone() }
+    }
 }
 
 /// Looks up `user`, `user:group`, each a name or a number; empty parts mean root.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Exit, RunSpec, Rung};
 use crate::ErrorKind;
-use crate::layer::unpack::{Limits, UnpackStats};
+use crate::layer::unpack::{Identity, Limits, UnpackStats};
 use crate::layer::{Entry, LayerPath};
 
 /// Far more than a script and its secrets need.
@@ -27,7 +27,7 @@ pub(super) enum Request {
     /// [`Order`]s may follow.
     Run { rung: Rung, spec: Box<RunSpec>, probe: bool, stdin: bool },
     /// Unpack the tar that follows on the socket.
-    Unpack { rung: Rung, into: PathBuf, lower: Vec<PathBuf>, limits: Limits },
+    Unpack { rung: Rung, into: PathBuf, lower: Vec<PathBuf>, limits: Limits, recorded: Option<Identity> },
     /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a descriptor.
     Changes { rung: Rung, upper: PathBuf, lower: Vec<PathBuf> },
     /// Remove a folder with all that is in it.

@@ -1,4 +1,4 @@
-//! What is kept of a layer besides its bytes, by diff ID: side data, and its unpacked tree.
+//! What is kept of a layer besides its bytes, by diff ID: side data, and its unpacked trees, one for each kind of ownership on disk.
 //!
 //! Refuses half a tree: it appears by one rename when it is filled.
 
@@ -65,23 +65,32 @@ impl Store {
         self.root().join(LAYERS).join(format!("{}.{}", diff_id.0.hex(), data.extension()))
     }
 
-    /// Where the layer's tree is once it is unpacked.
-    pub fn unpacked_path(&self, diff_id: &DiffId) -> PathBuf {
-        self.unpacked_home(diff_id).join(TREE)
+    /// Where the layer's tree of this ownership is once it is unpacked.
+    pub fn unpacked_path(&self, diff_id: &DiffId, ownership: &str) -> PathBuf {
+        self.unpacked_home(diff_id, ownership).join(TREE)
     }
 
-    fn unpacked_home(&self, diff_id: &DiffId) -> PathBuf {
-        self.root().join(UNPACKED).join(diff_id.0.hex())
+    /// The layer's unpacked trees, whoever owns their files: for those that want content alone.
+    pub fn unpacked_paths(&self, diff_id: &DiffId) -> Vec<PathBuf> {
+        let names = blobs::file_names(&self.root().join(UNPACKED)).unwrap_or_default();
+        let homes = names.into_iter().filter(|name| self::diff_id(name) == Some(diff_id.0));
+        homes.map(|name| self.root().join(UNPACKED).join(name).join(TREE)).filter(|tree| tree.is_dir()).collect()
+    }
+
+    fn unpacked_home(&self, diff_id: &DiffId, ownership: &str) -> PathBuf {
+        self.root().join(UNPACKED).join(format!("{}.{ownership}", diff_id.0.hex()))
     }
 
     /// The layer's unpacked tree, which `fill` makes in an empty folder unless it is there already. It stays while this process
     /// lives, and must not be changed. Blocks while another thread or process unpacks the same layer.
     ///
+    /// `ownership` is the sandbox's name for how owners and marks are kept on disk: one layer may be unpacked several ways.
+    ///
     /// # Errors
     /// Those of `fill`; nothing is kept then.
-    pub fn unpacked_dir(&self, diff_id: &DiffId, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    pub fn unpacked_dir(&self, diff_id: &DiffId, ownership: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         self.pin(&diff_id.0)?;
-        let home = self.unpacked_home(diff_id);
+        let home = self.unpacked_home(diff_id, ownership);
         let tree = home.join(TREE);
         if self.is_unpacked(&home)? {
             return Ok(tree);

@@ -6,7 +6,7 @@
 //! blobs/sha256/HEX   stored bytes                  tmp/       a folder and a lock a process
 //! names/HEX.json     image records                 uploads/   belongs to the registry room
 //! cache/HE/HEX       build cache records
-//! layers/HEX.index   side data of a layer          unpacked/HEX/tree
+//! layers/HEX.index   side data of a layer          unpacked/HEX.OWNERSHIP/tree
 //! mounts/HEX         folders of cache mounts
 //! ```
 //!

@@ -106,7 +106,7 @@ fn churn(root: &Path, round: u32) {
         (0..20).for_each(|file| fs::write(dir.join(file.to_string()), &content[..1000]).unwrap());
         Ok(())
     };
-    let tree = store.unpacked_dir(&diff_id, fill).unwrap();
+    let tree = store.unpacked_dir(&diff_id, "root", fill).unwrap();
     assert_eq!(count(&tree), 20);
     let layer = Some(CachedLayer { diff_id, descriptor: image.layers[0].descriptor.clone() });
     let key = CacheKey(Digest::of(round.to_string()));
@@ -329,7 +329,7 @@ fn after_a_power_cut_names_are_whole_and_damage_elsewhere_is_noticed() {
     let key = CacheKey(Digest::of("key"));
     let layer = CachedLayer { diff_id: DiffId(cached.digest), descriptor: cached.clone() };
     store.cache_put(&key, &CacheRecord { layer: Some(layer), created: 0 }).unwrap();
-    let tree = store.unpacked_dir(&DiffId(whole.digest), |_| Ok(())).unwrap();
+    let tree = store.unpacked_dir(&DiffId(whole.digest), "root", |_| Ok(())).unwrap();
     drop(store);
     // What file systems make of unwritten pages.
     fs::write(root.join("blobs/sha256").join(zeroed.digest.hex()), [0; 6]).unwrap();
@@ -452,8 +452,8 @@ fn a_layer_is_unpacked_once_and_not_at_all_if_that_fails() {
         fs::write(dir.join("half"), "x").unwrap();
         Err(mpimg::Error::new(ErrorKind::Corrupt, "the layer ends early"))
     };
-    assert!(store.unpacked_dir(&diff_id, fail).is_err());
-    assert!(!store.unpacked_path(&diff_id).exists());
+    assert!(store.unpacked_dir(&diff_id, "root", fail).is_err());
+    assert!(!store.unpacked_path(&diff_id, "root").exists());
     let times = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -466,8 +466,8 @@ fn a_layer_is_unpacked_once_and_not_at_all_if_that_fails() {
                     fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
                     Ok(())
                 };
-                let tree = store.unpacked_dir(&diff_id, fill).unwrap();
-                assert_eq!(tree, store.unpacked_path(&diff_id));
+                let tree = store.unpacked_dir(&diff_id, "root", fill).unwrap();
+                assert_eq!(tree, store.unpacked_path(&diff_id, "root"));
                 assert!(tree.join("file").exists());
             });
         }
@@ -478,7 +478,7 @@ fn a_layer_is_unpacked_once_and_not_at_all_if_that_fails() {
 fn hold(root: &Path) {
     let store = Store::open(root).unwrap();
     let held = layer_of(&store, b"held");
-    store.unpacked_dir(&DiffId(held.digest), |_| Ok(())).unwrap();
+    store.unpacked_dir(&DiffId(held.digest), "root", |_| Ok(())).unwrap();
     fs::write(root.with_extension("ready"), "").unwrap();
     std::thread::sleep(Duration::from_secs(60));
 }
@@ -500,7 +500,7 @@ fn pruning_keeps_what_is_named_cached_or_in_use_by_another_process() {
             Ok(())
         };
         for digest in [named.layers[0].diff_id.0, cached.digest, loose.digest] {
-            store.unpacked_dir(&DiffId(digest), fill).unwrap();
+            store.unpacked_dir(&DiffId(digest), "root", fill).unwrap();
             store.write_layer_data(&DiffId(digest), LayerData::Index, b"x").unwrap();
         }
         (named.layers[0].descriptor.clone(), cached, loose)
@@ -509,7 +509,7 @@ fn pruning_keeps_what_is_named_cached_or_in_use_by_another_process() {
     wait_for(&root.with_extension("ready"));
     let held = Digest::of("held");
     let store = Store::open(&root).unwrap();
-    let there = |digest: &Digest| (store.blob_path(digest).exists(), store.unpacked_path(&DiffId(*digest)).exists());
+    let there = |digest: &Digest| (store.blob_path(digest).exists(), store.unpacked_path(&DiffId(*digest), "root").exists());
 
     let report = store.prune(&PruneOptions::default()).unwrap();
     assert_eq!((report.blobs, report.unpacked, report.cache_records), (1, 1, 0));
@@ -590,8 +590,8 @@ fn full_disk(root: &Path) {
     let _ = File::create(&filler).unwrap().write_all(&huge);
     let diff_id = DiffId(Digest::of("layer"));
     let fill = |dir: &Path| fs::write(dir.join("file"), &huge).map_err(|error| mpimg::Error::io("write", dir, error));
-    assert!(store.unpacked_dir(&diff_id, fill).is_err());
-    assert!(!store.unpacked_path(&diff_id).exists());
+    assert!(store.unpacked_dir(&diff_id, "root", fill).is_err());
+    assert!(!store.unpacked_path(&diff_id, "root").exists());
     assert!(store.tag(&name("other"), &kept).is_err());
     drop(store);
     let store = Store::open(root).unwrap();

@@ -111,6 +111,15 @@ impl Tree {
         self
     }
 
+    /// Leaves out the content of these files and of those below these folders.
+    pub(crate) fn without_content(mut self, paths: &[&str]) -> Self {
+        let below =
+            |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let named = self.0.iter_mut().filter(|(path, _)| paths.iter().any(|left_out| below(path, left_out)));
+        named.for_each(|(_, node)| node.content = Content::None);
+        self
+    }
+
     /// Leaves out the paths of which `matching` is true.
     pub(crate) fn without_matching(mut self, matching: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|path, _| !matching(path));

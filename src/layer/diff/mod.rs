@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 
+use super::owners::{Owners, Record, has_attributes, is_copied_up, path_in};
 use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
@@ -42,6 +43,7 @@ pub struct Change {
 struct Tree {
     path: std::path::PathBuf,
     root: OwnedFd,
+    owners: Owners,
 }
 
 impl Change {
@@ -61,7 +63,8 @@ impl Tree {
     fn new(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno.into()))?;
-        Ok(Self { path: path.to_owned(), root })
+        let owners = Owners::of(&root);
+        Ok(Self { path: path.to_owned(), root, owners })
     }
 
     fn open(&self, path: &LayerPath) -> Result<OwnedFd> {
@@ -79,6 +82,24 @@ impl Tree {
     fn stat(&self, path: &LayerPath) -> Result<Stat> {
         let stat = rustix::fs::statat(&self.root, relative(path), AtFlags::SYMLINK_NOFOLLOW);
         stat.map_err(|errno| self.error("examine", path, errno))
+    }
+
+    /// The same with the true owner and mode. A folder `parent` with the set-gid bit gives new files its group, which has to be caught up
+    /// with where owners are recorded. `below`: whether there is something at `path` below.
+    fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>, below: bool) -> Result<Stat> {
+        let mut stat = self.stat(path)?;
+        let on_disk = stat.st_mode;
+        if self.owners.apply(&self.root, relative(path), &mut stat) {
+            return Ok(stat);
+        }
+        let place = path_in(&self.root, relative(path));
+        let old = if has_attributes(on_disk) { is_copied_up(&place) } else { below };
+        if let Some(parent) = parent.filter(|parent| !old && parent.st_mode & 0o2000 != 0 && parent.st_gid != stat.st_gid) {
+            stat.st_gid = parent.st_gid;
+            let record = Record { uid: stat.st_uid, gid: stat.st_gid, mode: None, device: None };
+            record.write(&place, on_disk).map_err(|errno| self.error("record the group of", path, errno))?;
+        }
+        Ok(stat)
     }
 
     fn names(&self, path: &LayerPath) -> Result<Vec<Vec<u8>>> {

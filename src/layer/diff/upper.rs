@@ -24,7 +24,7 @@ use crate::layer::{Entry, Kind, LayerPath, Metadata};
 pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     let tree = Arc::new(Tree::new(upper)?);
     let mut walk = Walk { tree: &tree, lower: Stack::open(lower)?, found: Vec::new() };
-    walk.folder(&LayerPath::root(), false)?;
+    walk.folder(&LayerPath::root(), None, false)?;
     Ok(settle(walk.found, &tree))
 }
 
@@ -35,23 +35,23 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `replaced`: the folder hides what the layers below have in it.
-    fn folder(&mut self, path: &LayerPath, replaced: bool) -> Result<()> {
+    /// `replaced`: the folder hides what the layers below have in it. `stat`: the folder's own.
+    fn folder(&mut self, path: &LayerPath, stat: Option<&Stat>, replaced: bool) -> Result<()> {
         let above: BTreeSet<_> = self.tree.names(path)?.into_iter().collect();
         let below: BTreeSet<_> = if replaced { self.lower.names(path)?.into_iter().collect() } else { BTreeSet::new() };
         for name in above.union(&below) {
             let child = path.child(name)?;
             match above.contains(name) {
-                true => self.path(child, replaced)?,
+                true => self.path(child, stat, replaced)?,
                 false => self.push(child, Kind::Whiteout, Metadata::default(), None, None),
             }
         }
         Ok(())
     }
 
-    fn path(&mut self, path: LayerPath, replaced: bool) -> Result<()> {
-        let stat = self.tree.stat(&path)?;
+    fn path(&mut self, path: LayerPath, parent: Option<&Stat>, replaced: bool) -> Result<()> {
         let below = self.lower.find(&path)?.map(|found| found.stat);
+        let stat = self.tree.true_stat(&path, parent, below.is_some() && !replaced)?;
         if is_whiteout(&stat) {
             if below.is_some() {
                 self.push(path, Kind::Whiteout, Metadata::default(), None, None);
@@ -80,7 +80,7 @@ impl Walk<'_> {
         }
         let replaced = replaced || is_opaque(self.tree.open(&path)?);
         self.push(path.clone(), kind, metadata, None, copy_of.filter(|_| !replaced));
-        self.folder(&path, replaced && below.as_ref().is_some_and(is_folder))
+        self.folder(&path, Some(&stat), replaced && below.as_ref().is_some_and(is_folder))
     }
 
     fn push(

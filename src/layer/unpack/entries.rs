@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::layer::owners::{self, Device, OWNER};
 use crate::layer::tar::corrupt;
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
@@ -237,6 +238,11 @@ impl<'a> Unpacker<'a> {
         let device = rustix::fs::makedev(major, minor);
         let forbidden = std::cell::Cell::new(false);
         let in_user_namespace = self.options.whiteouts == Whiteouts::UserOverlay;
+        if self.options.recorded.is_some() {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            self.place(folder, path, || rustix::fs::openat(folder, os(name), flags, Mode::RUSR | Mode::WUSR).map(drop))?;
+            return Ok(true);
+        }
         self.place(folder, path, || match rustix::fs::mknodat(folder, os(name), kind, Mode::RUSR, device) {
             Err(Errno::PERM) if in_user_namespace => {
                 forbidden.set(true);
@@ -264,11 +270,23 @@ impl<'a> Unpacker<'a> {
         let (path, metadata) = (&entry.path, &entry.metadata);
         let name = os(path.name().unwrap_or_default());
         let failed = |errno| self.into.error("set the owner, mode or time of", path, errno);
-        let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
-        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let mut bits = metadata.mode;
+        if let Some(identity) = &self.options.recorded {
+            let link = matches!(entry.kind, Kind::Symlink { .. });
+            let recorded;
+            // A link's mode means nothing.
+            (bits, recorded) = identity.dress(metadata.uid, metadata.gid, if link { 0 } else { bits }, Device::of(&entry.kind));
+            if let Some(record) = recorded {
+                let now = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                record.write(&owners::path_in(folder, name), now.st_mode).map_err(failed)?;
+            }
+        } else {
+            let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
+            rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        }
         if !matches!(entry.kind, Kind::Symlink { .. }) {
             // The node was made a moment ago under a name that nothing else uses, so it is no link.
-            rustix::fs::chmodat(folder, name, mode(metadata.mode), AtFlags::empty()).map_err(failed)?;
+            rustix::fs::chmodat(folder, name, mode(bits), AtFlags::empty()).map_err(failed)?;
         }
         rustix::fs::utimensat(folder, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
     }
@@ -276,9 +294,18 @@ impl<'a> Unpacker<'a> {
     /// Owner, then mode, then attributes: a change of owner clears set-id bits and capabilities.
     fn dress(&self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
         let failed = |errno| self.into.error("set the owner or mode of", path, errno);
-        let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
-        rustix::fs::fchown(fd, uid, gid).map_err(failed)?;
-        rustix::fs::fchmod(fd, mode(metadata.mode)).map_err(failed)?;
+        let mut bits = metadata.mode;
+        if let Some(identity) = &self.options.recorded {
+            let recorded;
+            (bits, recorded) = identity.dress(metadata.uid, metadata.gid, bits, None);
+            if let Some(record) = recorded {
+                rustix::fs::fsetxattr(fd, OWNER, record.to_text().as_bytes(), XattrFlags::empty()).map_err(failed)?;
+            }
+        } else {
+            let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
+            rustix::fs::fchown(fd, uid, gid).map_err(failed)?;
+        }
+        rustix::fs::fchmod(fd, mode(bits)).map_err(failed)?;
         for (name, value) in &metadata.xattrs {
             self.xattr(fd, path, name, value)?;
         }
@@ -286,11 +313,11 @@ impl<'a> Unpacker<'a> {
     }
 
     fn xattr(&self, fd: &OwnedFd, path: &LayerPath, name: &[u8], value: &[u8]) -> Result<()> {
-        // `overlay.*` would let a layer hide or redirect what other layers have; `trusted.*` is the machine's own.
+        // `overlay.*` would let a layer hide or redirect what other layers have, `mpimg.*` forge owners; `trusted.*` is the machine's own.
         let capability = name == b"security.capability";
         let wanted = capability
             || name.starts_with(b"system.posix_acl_")
-            || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
+            || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !name.starts_with(owners::PREFIX.as_bytes());
         if !wanted {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //!
 //! Refuses to leave that folder, whatever the tar says: parents are found by openat2 inside it, the last component is always
 //! replaced and never followed, link texts are stored as they stand, sources of hard links are looked up the same way. Refuses also to
-//! unpack without the owners that the layer names: a process that may not give them gets an error.
+//! lose the owners that the layer names: a process that may not give them gets an error, unless it asks for records of them.
 
 mod confined;
 mod entries;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::layer::TarReader;
 
+pub use super::owners::Identity;
 pub(crate) use confined::{is_folder, remove};
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
 
@@ -61,6 +62,8 @@ pub struct UnpackOptions {
     pub lower: Vec<PathBuf>,
     /// What the layer may cost.
     pub limits: Limits,
+    /// For a process with one id: owners, modes and devices are recorded, and modes made so that this user may do what it may.
+    pub recorded: Option<Identity>,
 }
 
 /// What was unpacked.
@@ -86,6 +89,9 @@ pub fn unpack(reader: impl Read + Send, into: &Path, options: &UnpackOptions) ->
     std::fs::create_dir_all(into).map_err(|error| Error::io("create", into, error))?;
     std::thread::scope(|scope| {
         let mut tar = TarReader::new(read_ahead::start(scope, reader));
+        if let Some(identity) = &options.recorded {
+            identity.mark_tree(into).map_err(|errno| Error::io("record the owner of", into, errno.into()))?;
+        }
         let mut unpacker = entries::Unpacker::new(into, options)?;
         while let Some(entry) = tar.next_entry()? {
             unpacker.entry(&entry, &mut tar)?;

@@ -13,11 +13,12 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::layer::LayerPath;
+use crate::layer::owners::Owners;
 
 /// Folders of unpacked layers, topmost first.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    roots: Vec<(PathBuf, OwnedFd)>,
+    roots: Vec<(PathBuf, OwnedFd, Owners)>,
     // For the folder looked up last and those above it: the layers that take part in it, topmost first.
     chain: Vec<(LayerPath, Vec<usize>)>,
 }
@@ -27,7 +28,7 @@ pub(crate) struct Stack {
 pub(crate) struct Found<'a> {
     /// The root of its layer.
     pub(crate) root: BorrowedFd<'a>,
-    /// What is there.
+    /// What is there, with its true owner and mode.
     pub(crate) stat: Stat,
 }
 
@@ -36,7 +37,8 @@ impl Stack {
         let open = |path: &PathBuf| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno.into()))?;
-            Ok((path.clone(), fd))
+            let owners = Owners::of(&fd);
+            Ok((path.clone(), fd, owners))
         };
         let roots = roots.iter().map(open).collect::<Result<Vec<_>>>()?;
         let all = (0..roots.len()).collect();
@@ -60,7 +62,7 @@ impl Stack {
         let layers = self.folder(path)?.to_vec();
         let mut shown = BTreeMap::new();
         for layer in layers {
-            let (root, fd) = &self.roots[layer];
+            let (root, fd, _) = &self.roots[layer];
             let failed = |errno: Errno| Error::io("read", root.join(path.as_path()), errno.into());
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let folder = rustix::fs::openat(fd, relative(path), flags, Mode::empty()).map_err(failed)?;
@@ -109,16 +111,19 @@ impl Stack {
 
     // Only called with a path whose parents are known to be folders of this layer, so nothing is followed.
     fn stat(&self, layer: usize, path: &LayerPath) -> Result<Option<Stat>> {
-        let (root, fd) = &self.roots[layer];
+        let (root, fd, owners) = &self.roots[layer];
         match rustix::fs::statat(fd, relative(path), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
+            Ok(mut stat) => {
+                owners.apply(fd, relative(path), &mut stat);
+                Ok(Some(stat))
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(Error::io("examine", root.join(path.as_path()), errno.into())),
         }
     }
 
     fn is_opaque(&self, layer: usize, path: &LayerPath) -> Result<bool> {
-        let (root, fd) = &self.roots[layer];
+        let (root, fd, _) = &self.roots[layer];
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(fd, relative(path), flags, Mode::empty());
         let folder = folder.map_err(|errno| Error::io("open", root.join(path.as_path()), errno.into()))?;

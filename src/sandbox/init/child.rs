@@ -16,13 +16,19 @@ use super::{Fault, command, fd_path, rootfs};
 use crate::sandbox::wire::{Step as _, send_file, write_message};
 use crate::sandbox::{Exit, RunSpec, Rung};
 
-pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, report: &UnixStream) -> Result<Exit, Fault> {
+pub(super) fn run(
+    rung: Rung,
+    spec: &RunSpec,
+    probe: bool,
+    report: &UnixStream,
+    recorder: Option<&UnixStream>,
+) -> Result<Exit, Fault> {
     unshare(UnshareFlags::NEWNS).step(|| "unshare(CLONE_NEWNS)".into())?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step(|| "make mounts private".into())?;
     rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "sethostname".into())?;
     let prepared = rootfs::build(rung, spec)?;
-    let command = command::prepare(rung, spec, &prepared.root)?;
+    let command = command::prepare(rung, spec, &prepared.root, recorder)?;
     pivot(&prepared.root)?;
     write_message(report, &Report::Ready(prepared.stubs)).step(|| "report".into())?;
     if probe {

@@ -15,6 +15,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
 use super::displace::Displaced;
+use super::owners::Owners;
 use super::process::{Fork, exit_now, fork};
 use super::rootfs::layer_path;
 use super::{Fault, attended, command, copy, die_with_parent, files, mounts, open_folder, overlay, pipe, ssh, stubs, volumes};
@@ -46,10 +47,10 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     overlay::make_folder(path)?;
     overlay::make_folder(&aside)?;
     let mut displaced = Displaced::new(open_folder(path)?, open_folder(&aside)?);
-    let outcome = ssh::listen(spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
+    let outcome = ssh::listen(&Owners::OnDisk, spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
         prepare(&mut displaced, spec, &aside)?;
         let volumes = volumes::note(displaced.tree(), spec)?;
-        let command = command::prepare(Rung::Chroot, spec, displaced.tree())?;
+        let command = command::prepare(Rung::Chroot, spec, displaced.tree(), None)?;
         let exit = supervise(&command, displaced.tree(), agents, probe, control);
         // Also of a command that failed or was killed: its logs are what somebody wants then.
         volumes.iter().try_for_each(volumes::Volume::copy_back).and(exit)
@@ -158,7 +159,7 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
                 mounts::plant(&open_source(source)?, room, folder)?;
             }
-            drop(mounts::cache_folder(folder, *mode, *uid, *gid)?);
+            drop(mounts::cache_folder(&Owners::OnDisk, folder, *mode, *uid, *gid)?);
             displaced.lend(target, folder)
         }
         Mount::Volume { source, target, .. } => {
@@ -175,7 +176,7 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
 }
 
 fn supervise(
-    command: &command::Command,
+    command: &command::Command<'_>,
     tree: &OwnedFd,
     agents: ssh::Server,
     probe: bool,

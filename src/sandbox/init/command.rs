@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ use crate::sandbox::{RunSpec, Rung, Security, User};
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything that is needed once the root file system has been entered.
-pub(super) struct Command {
+pub(super) struct Command<'a> {
     argv: Vec<CString>,
     env: Vec<CString>,
     path: Vec<u8>,
@@ -27,11 +28,18 @@ pub(super) struct Command {
     user: User,
     security: Security,
     rung: Rung,
+    /// Where one id has to do for all.
+    recorder: Option<&'a UnixStream>,
     terminal: bool,
     data_limit: Option<u64>,
 }
 
-pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Command, Fault> {
+pub(super) fn prepare<'a>(
+    rung: Rung,
+    spec: &RunSpec,
+    root: &OwnedFd,
+    recorder: Option<&'a UnixStream>,
+) -> Result<Command<'a>, Fault> {
     let argv = spec.argv.clone();
     if argv.is_empty() {
         return Err(Fault::new("start an empty command", None));
@@ -69,6 +77,7 @@ pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Comm
         user,
         security: spec.security,
         rung,
+        recorder,
         terminal: spec.terminal,
         data_limit: spec.data_limit,
     })
@@ -78,7 +87,7 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, Fault> {
     CString::new(bytes).map_err(|_| Fault::new("start a command with a NUL byte", Some(Errno::INVAL.raw_os_error())))
 }
 
-impl Command {
+impl Command<'_> {
     /// Becomes the command. Returns an exit status only where that was impossible.
     pub(super) fn become_it(&self) -> i32 {
         match self.enter() {
@@ -113,7 +122,7 @@ impl Command {
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
-        privileges::drop_to(self.rung, &self.user, self.security)
+        privileges::drop_to(self.rung, &self.user, self.security, self.recorder)
     }
 
     /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.
@@ -137,6 +146,6 @@ impl Command {
 }
 
 /// One line on the command's standard error, in the place where a shell would put its own.
-fn say(message: &str) {
+pub(super) fn say(message: &str) {
     let _ = rustix::io::write(rustix::stdio::stderr(), format!("mpimg: {message}\n").as_bytes());
 }

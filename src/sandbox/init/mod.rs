@@ -18,13 +18,17 @@ mod displace;
 mod files;
 mod mounts;
 mod namespaces;
+mod notify;
 mod overlay;
+mod owners;
 mod privileges;
 pub(super) mod process;
+mod recorder;
 mod rootfs;
 mod seccomp;
 mod ssh;
 mod stubs;
+mod tracee;
 mod userns;
 mod volumes;
 
@@ -38,6 +42,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
 use super::Rung;
+pub(super) use userns::name_of_map;
+
 use super::wire::{self, Fault, Reply, Request, Step as _, read_message, send_file, write_message};
 use crate::layer::diff::{Change, changes};
 use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
@@ -77,9 +83,9 @@ fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
             chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
         }
         Request::Run { rung, spec, probe, .. } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
-        Request::Unpack { rung, into, lower, limits } => {
+        Request::Unpack { rung, into, lower, limits, recorded } => {
             userns::enter(rung)?;
-            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits };
+            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, recorded };
             let unpacked = unpack(control, &into, &options);
             Ok(unpacked.map_or_else(|error| Reply::Refused(error.into()), Reply::Unpacked))
         }

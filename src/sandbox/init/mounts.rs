@@ -5,11 +5,12 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::overlay::{Upper, mount_stack};
+use super::owners::Owners;
 use super::rootfs::{Stage, is_folder, layer_path};
 use super::stubs::Target;
 use super::{Fault, copy, fd_path, open_folder, ssh};
@@ -32,7 +33,7 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
                 plant(&open_source(stage, source, index)?, room, folder)?;
             }
-            let folder = cache_folder(folder, *mode, *uid, *gid)?;
+            let folder = cache_folder(&stage.owners, folder, *mode, *uid, *gid)?;
             stage.bind(&folder, target, Target::Folder, *readonly)
         }
         Mount::Volume { source, target, readonly } => {
@@ -96,8 +97,7 @@ fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Res
     std::fs::copy(fd_path(&source), &copy).step(step)?;
     let stat = rustix::fs::fstat(&source).step(step)?;
     let copy = rustix::fs::open(&copy, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(step)?;
-    rustix::fs::fchown(&copy, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).step(step)?;
-    rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode & 0o7777)).step(step)?;
+    stage.owners.give(&copy, stat.st_uid, stat.st_gid, stat.st_mode & 0o7777).step(step)?;
     Ok(copy)
 }
 
@@ -115,7 +115,7 @@ pub(super) fn plant(source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), 
     }
 }
 
-pub(super) fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
+pub(super) fn cache_folder(owners: &Owners, path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
     let step = || format!("create the cache folder `{}`", path.display());
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).step(step)?;
@@ -125,8 +125,6 @@ pub(super) fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result
         made => made.step(step)?,
     }
     let folder = open_folder(path)?;
-    rustix::fs::chownat(&folder, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), rustix::fs::AtFlags::EMPTY_PATH)
-        .step(step)?;
-    rustix::fs::chmod(path, Mode::from_raw_mode(mode)).step(step)?;
+    owners.give(&folder, uid, gid, mode).step(step)?;
     Ok(folder)
 }

@@ -11,7 +11,9 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
+use super::owners::Owners;
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
+use super::recorder::Recorder;
 use super::stubs::{self, Stubs};
 use super::{Fault, attended, child, die_with_parent, overlay, pipe, ssh, userns};
 use crate::sandbox::wire::{Step as _, read_message, receive_file, write_message};
@@ -34,7 +36,9 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     };
     userns::enter(rung)?;
     overlay::make_folder(work)?;
-    let agents = ssh::listen(spec, work)?.serve()?;
+    let owners = Owners::new(rung, &spec.user);
+    let agents = ssh::listen(&owners, spec, work)?.serve()?;
+    let recorder = (rung == Rung::SingleId).then(|| Recorder::start(&spec.user)).transpose()?;
     enter(spec.network)?;
     if spec.way_out && !probe {
         attended::open_way_out(control)?;
@@ -44,14 +48,16 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((reports, keep_alive));
-            exit_now(process_one(rung, spec, probe, &OwnedFd::from(alive), &report))
+            let recorder = recorder.as_ref().map(Recorder::socket);
+            exit_now(process_one(rung, spec, probe, &OwnedFd::from(alive), &report, recorder))
         }
         Fork::Parent(pid) => {
             drop((report, alive));
             let (stubs, outcome) = supervise(pid, reports, control);
-            drop((keep_alive, agents));
+            drop((keep_alive, agents, recorder));
             stubs::remove(upper, &stubs)?;
-            outcome
+            let exit = outcome?;
+            owners.end(upper).map(|()| exit)
         }
     }
 }
@@ -68,8 +74,15 @@ fn enter(network: Network) -> Result<(), Fault> {
     }
 }
 
-fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report: &UnixStream) -> i32 {
-    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report));
+fn process_one(
+    rung: Rung,
+    spec: &RunSpec,
+    probe: bool,
+    alive: &OwnedFd,
+    report: &UnixStream,
+    recorder: Option<&UnixStream>,
+) -> i32 {
+    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report, recorder));
     let last = match outcome {
         Ok(exit) => Report::Ended(exit),
         Err(fault) => Report::Failed(fault),

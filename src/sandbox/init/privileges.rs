@@ -2,12 +2,14 @@
 //!
 //! Refuses to set no_new_privs: set-id programs (sudo, su) must work as they do in Docker.
 
+use std::os::unix::net::UnixStream;
+
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::{Fault, seccomp};
-use crate::sandbox::wire::Step as _;
+use super::{Fault, seccomp, userns};
+use crate::sandbox::wire::{Step as _, send_file};
 use crate::sandbox::{Rung, Security, User};
 
 /// What Docker leaves (moby, oci/caps/defaults.go).
@@ -27,7 +29,15 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Becomes `user` with few privileges. The filter comes first, because installing it needs a capability that goes.
-pub(super) fn drop_to(rung: Rung, user: &User, security: Security) -> Result<(), Fault> {
+pub(super) fn drop_to(rung: Rung, user: &User, security: Security, recorder: Option<&UnixStream>) -> Result<(), Fault> {
+    if let Some(recorder) = recorder {
+        if (user.uid, user.gid) != (0, 0) {
+            // The one id becomes this user's.
+            userns::enter_as(user.uid, user.gid)?;
+        }
+        let listener = seccomp::install_recording(user.uid == 0)?;
+        send_file(recorder, listener).step(|| "hand over the system-call filter".into())?;
+    }
     if security == Security::Sandbox {
         match seccomp::install() {
             // Without namespaces there is no right to install one; the container around has its own.
@@ -41,20 +51,21 @@ pub(super) fn drop_to(rung: Rung, user: &User, security: Security) -> Result<(),
         Security::Insecure => now.permitted,
     };
     bound(keep).step(|| "drop capabilities".into())?;
-    // The own group is one of them: without it, a file that the group is denied could be read (CVE-2022-36109).
-    let others = user.groups.iter().copied().filter(|group| *group != user.gid);
-    let groups: Vec<Gid> = std::iter::once(user.gid).chain(others).map(Gid::from_raw).collect();
+    if recorder.is_none() {
+        become_user(user)?;
+    }
+    let keep = if user.uid == 0 { keep } else { CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).step(|| "capset".into())
+}
+
+fn become_user(user: &User) -> Result<(), Fault> {
+    let groups: Vec<Gid> = user.all_groups().map(Gid::from_raw).collect();
     set_thread_groups(&groups).step(|| "setgroups".into())?;
     let gid = Gid::from_raw(user.gid);
     set_thread_res_gid(gid, gid, gid).step(|| format!("setresgid({})", user.gid))?;
     let uid = Uid::from_raw(user.uid);
-    set_thread_res_uid(uid, uid, uid).step(|| format!("setresuid({})", user.uid))?;
-    if user.uid != 0 {
-        // Leaving uid 0 has cleared the permitted and effective sets.
-        return Ok(());
-    }
-    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).step(|| "capset".into())
+    set_thread_res_uid(uid, uid, uid).step(|| format!("setresuid({})", user.uid))
 }
 
 fn bound(keep: CapabilitySet) -> Result<(), Errno> {

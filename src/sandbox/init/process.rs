@@ -184,6 +184,6 @@ pub(super) fn exec(program: &std::ffi::CStr, argv: &[std::ffi::CString], env: &[
     last_errno()
 }
 
-fn last_errno() -> Errno {
+pub(super) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

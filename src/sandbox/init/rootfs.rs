@@ -6,11 +6,12 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_remount};
 
 use super::overlay::{Upper, make_folder, mount_stack};
+use super::owners::Owners;
 use super::stubs::{Stubs, Target};
 use super::{Fault, fd_path, files, mounts, process};
 use crate::layer::LayerPath;
@@ -51,6 +52,7 @@ pub(super) struct Prepared {
 /// Everything that mounts need to know.
 pub(super) struct Stage {
     pub(super) rung: Rung,
+    pub(super) owners: Owners,
     pub(super) root: OwnedFd,
     pub(super) stubs: Stubs,
     /// Room on disk for writes that are thrown away.
@@ -65,12 +67,15 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
         return Err(Fault::new("mount a private tree", None));
     };
     make_folder(work)?;
+    let owners = Owners::new(rung, &spec.user);
+    make_folder(upper)?;
+    owners.begin(upper)?;
     let upper = Upper { folder: upper, work: &work.join("overlay") };
     let root = mount_stack(rung, lower, Some(upper), &work.join("root"))?;
     let memory = work.join("memory");
     make_folder(&memory)?;
     mount("tmpfs", &memory, "tmpfs", HARDENED, c"mode=0700").step(|| "mount tmpfs".into())?;
-    let mut stage = Stage { rung, root, stubs: Stubs::default(), work: work.clone(), memory, files: 0 };
+    let mut stage = Stage { rung, owners, root, stubs: Stubs::default(), work: work.clone(), memory, files: 0 };
     stage.kernel_files()?;
     stage.devices(spec)?;
     for (path, content) in [
@@ -80,6 +85,9 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
     ] {
         let source = stage.memory_file(&content, 0o644, 0, 0)?;
         stage.bind(&source, &layer_path(path), Target::File, true)?;
+    }
+    if rung == Rung::SingleId && spec.user.uid == 0 {
+        stage.settings_of_apt()?;
     }
     for (index, mount) in spec.mounts.iter().enumerate() {
         mounts::add(&mut stage, mount, index)?;
@@ -98,8 +106,7 @@ impl Stage {
         let mut file = std::fs::File::from(file);
         file.write_all(content).step(step)?;
         let file = OwnedFd::from(file);
-        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).step(step)?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).step(step)?;
+        self.owners.give(&file, uid, gid, mode).step(step)?;
         Ok(file)
     }
 
@@ -144,6 +151,17 @@ impl Stage {
         let step = || format!("mount {kind} on `{target}`");
         let options = std::ffi::CString::new(options).map_err(|_| Fault::new(step(), None))?;
         mount(kind, fd_path(&place), kind, flags, options.as_c_str()).step(step)
+    }
+
+    /// apt fetches as a user of its own and looks whether it has become that, which with one id is a pretence.
+    fn settings_of_apt(&mut self) -> Result<(), Fault> {
+        let folder = layer_path("etc/apt/apt.conf.d");
+        if !self.reopen(&folder).and_then(|folder| is_folder(&folder).step(|| "examine apt's settings".into())).unwrap_or(false) {
+            return Ok(());
+        }
+        let source =
+            self.memory_file(b"APT::Sandbox::Verify::IDs \"false\";\nAPT::Sandbox::Verify::Regain \"false\";\n", 0o644, 0, 0)?;
+        self.bind(&source, &layer_path("etc/apt/apt.conf.d/zz-mpimg-one-id"), Target::File, true)
     }
 
     fn kernel_files(&mut self) -> Result<(), Fault> {

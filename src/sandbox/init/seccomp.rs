@@ -3,6 +3,7 @@
 //! Refuses processors that the filter's builder does not know; programs of a foreign architecture are killed.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use seccompiler::{
@@ -10,7 +11,7 @@ use seccompiler::{
     sock_filter,
 };
 
-use super::{Fault, process};
+use super::{Fault, notify, process};
 use crate::sandbox::wire::Step as _;
 
 /// Docker documentation, "Significant syscalls blocked by the default profile", and moby's profiles/seccomp/default.json.
@@ -98,6 +99,75 @@ pub(super) fn install() -> Result<(), Fault> {
     Ok(())
 }
 
+/// Calls that show an owner or a mode, or its record.
+const SHOWING: &[libc::c_long] = &[
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_getgroups,
+];
+const CHOWNING: &[libc::c_long] = &[libc::SYS_fchown, libc::SYS_fchownat];
+const CHMODDING: &[libc::c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchmodat2];
+/// Those of becoming another user, which one id cannot, but root may.
+const BECOMING: [&[libc::c_long]; 2] = [
+    &[libc::SYS_setfsgid, libc::SYS_setfsuid, libc::SYS_setgid, libc::SYS_setgroups, libc::SYS_setregid, libc::SYS_setresgid],
+    // The recorder says so.
+    &[libc::SYS_setresuid, libc::SYS_setreuid, libc::SYS_setuid],
+];
+
+#[cfg(target_arch = "x86_64")]
+const OLD: [&[libc::c_long]; 3] = [&[libc::SYS_stat, libc::SYS_lstat], &[libc::SYS_chown, libc::SYS_lchown], &[libc::SYS_chmod]];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: [&[libc::c_long]; 3] = [&[], &[], &[]];
+
+/// For a process with one id: has the calls that show or change owners wait for the recorder, which gets the descriptor returned here.
+/// Of root, those that would make it another user are said to have succeeded.
+pub(super) fn install_recording(root: bool) -> Result<OwnedFd, Fault> {
+    let cannot = |_| Fault::new("build the system-call filter", None);
+    let step = || "install the system-call filter that records owners".to_owned();
+    if root {
+        let nothing = BECOMING[0].iter().map(|call| (*call, Vec::new())).collect();
+        // "Failing" with error 0 is success.
+        process::install_filter(&compile(nothing, SeccompAction::Errno(0)).map_err(cannot)?).step(step)?;
+    }
+    notify::install_listener(&recording(root).map_err(cannot)?).step(step)
+}
+
+fn recording(root: bool) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+    let [show, chown, chmod] = OLD;
+    let mut calls = [SHOWING, CHOWNING, show, chown].concat();
+    if root {
+        calls.extend(BECOMING[1]);
+    } else {
+        // Root may change every mode, and no other user may make a device.
+        calls.extend([CHMODDING, chmod].concat());
+    }
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.into_iter().map(|call| (call, Vec::new())).collect();
+    if root {
+        let device = |argument| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+            let kinds = [libc::S_IFCHR, libc::S_IFBLK].map(u64::from);
+            let is = |kind| {
+                let format = Op::MaskedEq(u64::from(libc::S_IFMT));
+                SeccompRule::new(vec![SeccompCondition::new(argument, Length::Dword, format, kind)?])
+            };
+            kinds.into_iter().map(is).collect()
+        };
+        rules.insert(libc::SYS_mknodat, device(2)?);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_mknod, device(1)?);
+    }
+    let mut program = compile(rules, SeccompAction::Trace(0))?;
+    // The filter's builder does not know notifications.
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    for instruction in program.iter_mut().filter(|one| one.code == RETURN && one.k == libc::SECCOMP_RET_TRACE) {
+        instruction.k = libc::SECCOMP_RET_USER_NOTIF;
+    }
+    Ok(program)
+}
+
 fn denied() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().chain(DENIED_HERE).map(|call| (*call, Vec::new())).collect();
     let namespace = |flag: &libc::c_int| {
@@ -110,7 +180,7 @@ fn denied() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
     rules.insert(libc::SYS_personality, vec![SeccompRule::new(other.collect::<Result<_, _>>()?)?]);
     let vsock = SeccompCondition::new(0, Length::Dword, Op::Eq, u64::from(libc::AF_VSOCK.unsigned_abs()))?;
     rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![vsock])?]);
-    let mut program = compile(rules, Errno::PERM)?;
+    let mut program = compile(rules, refuse(Errno::PERM))?;
     if cfg!(target_arch = "x86_64") {
         program.splice(0..0, x32_refused());
     }
@@ -119,13 +189,16 @@ fn denied() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
 
 /// clone3 hides its flags from filters: without it, libc falls back to clone.
 fn clone3() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
-    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), Errno::NOSYS)
+    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), refuse(Errno::NOSYS))
 }
 
-fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: Errno) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+fn refuse(errno: Errno) -> SeccompAction {
+    SeccompAction::Errno(errno.raw_os_error().unsigned_abs())
+}
+
+fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let deny = SeccompAction::Errno(errno.raw_os_error().unsigned_abs());
-    SeccompFilter::new(rules, SeccompAction::Allow, deny, arch)?.try_into()
+    SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?.try_into()
 }
 
 /// The x32 numbers of x86-64 are the ordinary ones plus a bit: a list of ordinary numbers would miss them.

@@ -9,9 +9,9 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::owners::Owners;
 use super::process::{Fork, exit_now, fork};
 use super::{Fault, die_with_parent, fd_path, open_folder, pipe};
 use crate::sandbox::wire::Step as _;
@@ -26,7 +26,7 @@ pub(super) fn socket_name(index: usize) -> String {
 }
 
 /// Makes the sockets of all mounts of type ssh in `folder`.
-pub(super) fn listen(spec: &RunSpec, folder: &Path) -> Result<Agents, Fault> {
+pub(super) fn listen(owners: &Owners, spec: &RunSpec, folder: &Path) -> Result<Agents, Fault> {
     let mut agents = Vec::new();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let Mount::Ssh { socket, mode, uid, gid, .. } = mount else { continue };
@@ -35,9 +35,7 @@ pub(super) fn listen(spec: &RunSpec, folder: &Path) -> Result<Agents, Fault> {
         let name = socket_name(index);
         // By descriptor: the path of a socket may have 107 bytes only.
         let listener = UnixListener::bind(format!("{}/{name}", fd_path(&opened))).step(step)?;
-        let (uid, gid) = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
-        rustix::fs::chownat(&opened, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
-        rustix::fs::chmodat(&opened, &name, Mode::from_raw_mode(*mode), AtFlags::empty()).step(step)?;
+        owners.give_node(&opened, &name, *uid, *gid, *mode).step(step)?;
         agents.push((listener, socket.clone()));
     }
     Ok(Agents(agents))

@@ -1,4 +1,4 @@
-//! Enters a user namespace with a range of ids: a second process, outside, writes the maps.
+//! Enters a user namespace. For one with a range of ids a second process, outside, writes the maps; one id everybody may map.
 //!
 //! Two ways: a process that may set ids maps all the ids it has onto themselves; any other asks the set-id programs newuidmap and newgidmap
 //! for the range that /etc/subuid and /etc/subgid give its user.
@@ -29,7 +29,7 @@ pub(super) fn enter(rung: Rung) -> Result<(), Fault> {
     match rung {
         Rung::Root | Rung::Chroot => return Ok(()),
         Rung::UserNamespace => {}
-        Rung::SingleId => return Err(Fault::new("a user namespace with one id, which this version does not have,", None)),
+        Rung::SingleId => return enter_as(0, 0),
     }
     let (mut started, mut start) = pipe()?;
     let (mapped, report) = pipe()?;
@@ -56,6 +56,30 @@ pub(super) fn enter(rung: Rung) -> Result<(), Fault> {
     entered?;
     outcome?.unwrap_or_else(|| Err(Fault::new("map ids", None)))?;
     become_root()
+}
+
+/// Enters a new user namespace with one id, which is `uid:gid` in it and what it was outside. Without privileges that costs the right to
+/// set supplementary groups.
+pub(super) fn enter_as(uid: u32, gid: u32) -> Result<(), Fault> {
+    let (outer_uid, outer_gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into())?;
+    for (file, text) in [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("{uid} {outer_uid} 1")),
+        ("gid_map", format!("{gid} {outer_gid} 1")),
+    ] {
+        std::fs::write(format!("/proc/self/{file}"), text).step(|| format!("write {file}"))?;
+    }
+    Ok(())
+}
+
+/// Names the ids that files on disk get from [`enter`] on [`Rung::UserNamespace`].
+pub(in crate::sandbox) fn name_of_map() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    match subordinate("/etc/subuid") {
+        Ok((first, _)) if uid != 0 => format!("userns.{uid}-{first}"),
+        _ => format!("userns.{uid}"),
+    }
 }
 
 fn become_root() -> Result<(), Fault> {

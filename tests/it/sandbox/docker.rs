@@ -150,7 +150,7 @@ impl Outcome {
             command.arg("--volume").arg(format!("{}:{target}", source.display()));
         }
         let arguments = Project::arguments(Path::new("/project"));
-        let script = "mpimg doctor --json >/out/doctor; mpimg \"$@\" >/out/digest 2>/out/messages; rm -rf /out/store";
+        let script = "mpimg doctor --json >/out/doctor; mpimg \"$@\" >/out/digest 2>/out/messages; test ! -e /out/store || chmod -R u+rwX /out/store; rm -rf /out/store";
         run(command.args(flags).arg(IMAGE).args(["sh", "-c", script, "sh"]).args(arguments));
         let read = |name: &str| std::fs::read_to_string(out.path().join(name)).unwrap();
         let mut doctor: Value = serde_json::from_str(&read("doctor")).unwrap();
@@ -204,16 +204,27 @@ fn each_kind_of_container_gives_its_rung_and_all_of_them_the_same_image() {
     assert_eq!(unconfined.isolation["rung"], "userns", "{}", unconfined.isolation);
     assert_eq!(unconfined.digest, digest, "{}", unconfined.messages);
 
+    // The same as an ordinary user, who has no range of ids there and may not use newuidmap.
+    let seccomp =
+        ["--user", "1000", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined"];
+    let one_id = container(&seccomp, true);
+    assert_eq!(one_id.isolation["rung"], "single", "{}", one_id.isolation);
+    assert_eq!(one_id.digest, digest, "{}", one_id.messages);
+    // Its own file system is an overlay, on which no other can be put.
+    let no_volume = container(&seccomp, false);
+    assert_eq!(no_volume.attempt("single"), (Some(22), "mount overlay", VOLUME));
+    assert!(no_volume.messages.contains("single: mount overlay failed"), "{}", no_volume.messages);
+
     // What a restricted pod gives: nothing.
     let restricted = container(&["--user", "1000", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"], true);
     assert_eq!(restricted.isolation["rung"], Value::Null, "{}", restricted.isolation);
     let denied = "Operation not permitted (os error 1)";
-    let (_, single, _) = restricted.attempt("single");
+    assert_eq!(restricted.attempt("single"), (EPERM, "unshare(CLONE_NEWUSER)", UNCONFINED));
     let message = format!(
         "caused by: RUN cannot be isolated on this machine
   caused by: root: {NEW_NAMESPACES} failed: {denied}
   caused by: userns: unshare(CLONE_NEWUSER) failed: {denied}
-  caused by: single: {single} failed
+  caused by: single: unshare(CLONE_NEWUSER) failed: {denied}
   caused by: chroot: chroot as uid 1000 without CAP_SYS_CHROOT failed: {denied}
   --> /project/context/Dockerfile:4
 "

@@ -6,6 +6,7 @@ mod builds_hostile;
 mod docker;
 mod layers;
 mod mounts;
+mod one_id;
 pub(crate) mod rootfs;
 mod run;
 mod rungs;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mpimg::layer::unpack::Limits;
 use mpimg::layer::{Entry, Kind};
-use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, Rung, Snapshot, set_helper};
+use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, Rung, Snapshot, User, set_helper};
 use tar::EntryType;
 use tempfile::TempDir;
 
@@ -70,7 +70,7 @@ impl Fixture {
         let state = tempfile::tempdir().unwrap();
         let isolation = Isolation::detect(state.path(), mode).unwrap();
         let base = state.path().join("base");
-        make_base(&isolation, &base);
+        make_base(&isolation, &User::default(), &base);
         Self { layers: vec![base], isolation, state, steps: 0 }
     }
 
@@ -84,6 +84,22 @@ impl Fixture {
             _ => RootSpec::Overlay { lower: self.layers.clone(), upper: folder.join("upper"), work: folder.join("work") },
         };
         RunSpec::new(["/bin/sh", "-c", script], root)
+    }
+
+    /// The same as `user` over the base layer, unpacked for it where that makes a difference.
+    pub(super) fn shell_as(&mut self, user: &User, script: &str) -> RunSpec {
+        let mut spec = self.shell(script);
+        spec.user = user.clone();
+        if let RootSpec::Overlay { lower, .. } = &mut spec.root
+            && self.isolation.ownership(user) != self.isolation.ownership(&User::default())
+        {
+            let base = self.state.path().join(self.isolation.ownership(user));
+            if !base.exists() {
+                make_base(&self.isolation, user, &base);
+            }
+            *lower = vec![base];
+        }
+        spec
     }
 
     pub(super) fn run(&mut self, spec: &RunSpec) -> Ran {
@@ -152,7 +168,7 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
 }
 
 /// Unpacks a layer with busybox, so that its owners are right on every rung.
-fn make_base(isolation: &Isolation, base: &Path) {
+fn make_base(isolation: &Isolation, user: &User, base: &Path) {
     let mut tar = Tar::default();
     for (folder, mode, id) in [
         ("bin", 0o755, 0),
@@ -177,5 +193,5 @@ fn make_base(isolation: &Isolation, base: &Path) {
     {
         tar = tar.owned(EntryType::Regular, name, "", 0o644, 0, content.as_bytes());
     }
-    isolation.unpack(&mut tar.bytes().as_slice(), base, &[], &Limits::default()).unwrap();
+    isolation.unpack_for(user, &mut tar.bytes().as_slice(), base, &[], &Limits::default()).unwrap();
 }

@@ -76,6 +76,31 @@ fn inside_user_namespace() {
     commands_do_what_they_do_in_docker(&mut fixture);
 }
 
+/// A user without a range of ids; the second may not even run newuidmap.
+const ONE_ID: [&str; 2] = [
+    "exec setpriv --reuid=5000 --regid=5000 --clear-groups -- \"$@\"",
+    "exec setpriv --reuid=5000 --regid=5000 --clear-groups --no-new-privs --bounding-set=-all -- \"$@\"",
+];
+
+#[test]
+fn a_plain_user_without_a_range_of_ids_gets_one_id() {
+    if is_root() {
+        for script in ONE_ID {
+            let folder = shared_folder();
+            again("sandbox::rungs::inside_one_id", script, folder.path());
+        }
+    }
+}
+
+#[test]
+#[ignore = "started by another test in its environment"]
+fn inside_one_id() {
+    let mut fixture = Fixture::on(IsolationMode::Auto);
+    assert_eq!(fixture.isolation.rung(), Rung::SingleId, "{:?}", fixture.isolation.report());
+    assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 5000 1\n");
+    commands_do_what_they_do_in_docker(&mut fixture);
+}
+
 /// As in a container with Docker's default capabilities and no seccomp profile.
 const CONTAINER_ROOT: &str = "
     exec setpriv --bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,\
@@ -206,9 +231,9 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
 fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
     let facts = fixture.output_of("id -u; stat -c '%u:%g %a' /home/aria; umask; echo $HOME; cat </dev/null; stat -c %a /dev/shm; head -c 3 /dev/zero | wc -c");
     assert_eq!(facts, "0\n1000:1000 755\n0022\n/root\n1777\n3\n");
-    let mut spec =
-        fixture.shell("id -u; id -g; id -G; echo $HOME; touch /home/aria/mine /root/x 2>/dev/null; stat -c %u /home/aria/mine");
-    spec.user = User { uid: 1000, gid: 1000, groups: vec![29] };
+    let aria = User { uid: 1000, gid: 1000, groups: vec![29] };
+    let script = "id -u; id -g; id -G; echo $HOME; touch /home/aria/mine /root/x 2>/dev/null; stat -c %u /home/aria/mine";
+    let spec = fixture.shell_as(&aria, script);
     let ran = fixture.run(&spec);
     assert_eq!(ran.output, "1000\n1000\n1000 29\n/home/aria\n1000\n");
     if fixture.isolation.rung() == Rung::Chroot {
@@ -291,6 +316,9 @@ fn inside_overlay() {
     let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::Root)).unwrap_err();
     assert_eq!(error.causes()[0], "root: mount overlay failed: Invalid argument (os error 22)");
     assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
+    let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::SingleId)).unwrap_err();
+    assert_eq!(error.causes()[0], "single: mount overlay failed: Invalid argument (os error 22)");
+    assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
 }
 
 #[test]
@@ -298,7 +326,7 @@ fn a_killed_process_leaves_nothing_running_or_mounted_on_any_rung() {
     if !is_root() {
         return;
     }
-    for script in ["exec \"$@\"", CONTAINER_ROOT] {
+    for script in ["exec \"$@\"", CONTAINER_ROOT, ONE_ID[1]] {
         let folder = shared_folder();
         let started = folder.path().join("started");
         let mut child = Command::new("sh")

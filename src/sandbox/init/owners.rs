@@ -1,0 +1,82 @@
+//! Owners and modes of what this program itself puts into a sandbox.
+//!
+//! Refuses to fail where a file system cannot record an owner: nothing that is only put there gets into a layer.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::io::Errno;
+
+use super::{Fault, fd_path, open_folder};
+use crate::layer::owners::path_in;
+use crate::layer::unpack::Identity;
+use crate::sandbox::wire::Step as _;
+use crate::sandbox::{Rung, User};
+
+/// How files get their owner.
+#[derive(Debug, Clone)]
+pub(super) enum Owners {
+    /// By chown.
+    OnDisk,
+    /// By a record for a step of this user.
+    Recorded(Identity),
+}
+
+impl Owners {
+    pub(super) fn new(rung: Rung, user: &User) -> Self {
+        match rung {
+            Rung::SingleId => Self::Recorded(user.into()),
+            _ => Self::OnDisk,
+        }
+    }
+
+    /// Gives what `file` is open on its owner and mode.
+    pub(super) fn give(&self, file: &OwnedFd, uid: u32, gid: u32, mode: u32) -> Result<(), Errno> {
+        let mode = match self {
+            Self::OnDisk => {
+                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH)?;
+                mode
+            }
+            Self::Recorded(identity) => {
+                let now = rustix::fs::fstat(file)?;
+                let (on_disk, record) = identity.dress(uid, gid, mode, None);
+                if let Some(record) = record {
+                    let _ = record.write_descriptor(Path::new(&fd_path(file)), now.st_mode, identity.default_owner());
+                }
+                on_disk
+            }
+        };
+        // By path: a descriptor that is only a place cannot be changed.
+        rustix::fs::chmod(fd_path(file), Mode::from_raw_mode(mode))
+    }
+
+    /// Gives `name` in `folder`, which is no file and no folder, its owner and mode.
+    pub(super) fn give_node(&self, folder: &OwnedFd, name: &str, uid: u32, gid: u32, mode: u32) -> Result<(), Errno> {
+        let mode = match self {
+            Self::OnDisk => {
+                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+                mode
+            }
+            Self::Recorded(identity) => identity.mode_on_disk(uid, gid, mode),
+        };
+        rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())
+    }
+
+    /// Makes the empty folder `path` an upper folder: it shows as root's `/`, and says whose the files without a record in it are.
+    pub(super) fn begin(&self, path: &Path) -> Result<(), Fault> {
+        let Self::Recorded(identity) = self else { return Ok(()) };
+        let folder = open_folder(path)?;
+        identity.mark_tree(&path_in(&folder, OsStr::new("."))).step(|| "record an owner (setxattr)".into())?;
+        self.give(&folder, 0, 0, 0o755).step(|| "set the mode of the root folder".into())
+    }
+
+    /// Lets the upper folder be moved, for which its owner must be allowed to write to it.
+    pub(super) fn end(&self, path: &Path) -> Result<(), Fault> {
+        let Self::Recorded(_) = self else { return Ok(()) };
+        rustix::fs::chmod(path, Mode::from_raw_mode(0o755)).step(|| "set the mode of the root folder".into())
+    }
+}
