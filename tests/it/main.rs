@@ -9,6 +9,8 @@ mod context;
 mod dockerfile;
 mod home;
 mod image;
+#[cfg(target_os = "linux")]
+mod mp_build;
 mod parity;
 mod project;
 mod registry;

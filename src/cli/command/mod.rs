@@ -13,6 +13,7 @@ mod load;
 mod login;
 mod logout;
 mod man;
+mod mp_build;
 mod prune;
 mod push;
 mod rm;
@@ -29,6 +30,7 @@ use crate::error::Result;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Push(Box<push::Push>),
+    MpBuild(mp_build::MpBuild),
     Build(Box<build::Build>),
     Check(check::Check),
     Images(images::Images),
@@ -52,6 +54,7 @@ impl Command {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         match self {
             Self::Push(command) => command.run(terminal).await,
+            Self::MpBuild(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
             Self::Images(command) => command.run(terminal),
