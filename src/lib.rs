@@ -1,5 +1,9 @@
 //! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
 
+// Base images are unpacked and RUN steps run with Linux's own system calls; a port that cannot do so would build other images.
+#[cfg(not(target_os = "linux"))]
+compile_error!("mpimg runs on Linux: on macOS or Windows build it in a virtual machine or WSL2");
+
 pub mod build;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -12,7 +16,6 @@ pub mod oci;
 pub mod progress;
 pub mod project;
 pub mod registry;
-#[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod serve;
 pub mod store;

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before any thread: this process may have been started to hold a RUN step.
-    #[cfg(target_os = "linux")]
     mpimg::sandbox::init_main();
     mpimg::cli::main()
 }

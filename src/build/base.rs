@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::sdk_base;
 use super::session::Session;
 use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
-use crate::oci::{Platform, Reference};
+use crate::oci::Platform;
 
 /// Images by name and platform.
 #[derive(Default)]
@@ -79,26 +80,19 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image>
     let reference = match Transport::parse(name).map_err(wrong)? {
         Transport::Store(reference) => match super::stored_image(session.store, session.client, &reference, platform)? {
             Some(image) => return Ok(image),
-            None => reference,
+            None => match sdk_base::build(session, &reference, platform)? {
+                Some(image) => return Ok(image),
+                None => reference,
+            },
         },
         Transport::Registry(reference) => reference,
         archive => return archive.read(session.store, platform, None),
     };
     let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
-    let image =
-        runtime.block_on(session.client.pull_image(&reference, platform)).map_err(|error| not_there(&reference, error))?;
+    let image = runtime
+        .block_on(session.client.pull_image(&reference, platform))
+        .map_err(|error| sdk_base::not_there(&reference, error))?;
     task.done();
     let sources = image.layers.into_iter().map(|layer| layer.source).collect();
     Image::from_parts(image.manifest, Some(&image.media_type), image.config, sources)
-}
-
-fn not_there(reference: &Reference, error: Error) -> Error {
-    let sdk_base = reference.path() == "library/base-adapter";
-    if !sdk_base || error.hint().is_some() && error.kind() == ErrorKind::Network {
-        return error;
-    }
-    error.wrap(format!("`{}` is neither in the local store nor in a registry", reference.familiar())).with_hint(format!(
-        "the SDK builds its base images itself: run `mpimg build -t {} FOLDER` with the folder of its Dockerfile in the SDK's package",
-        reference.familiar()
-    ))
 }

@@ -13,6 +13,7 @@ mod pack;
 mod place;
 mod request;
 mod run;
+mod sdk_base;
 mod session;
 mod sink;
 mod sources;

@@ -178,7 +178,9 @@ fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted:
             let target = LayerPath::clean(target)?;
             spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only });
         }
-        Wanted::Tmpfs { target, size } => spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size }),
+        Wanted::Tmpfs { target, size } => {
+            spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: 0o755 });
+        }
         Wanted::Secret { id, target, env, required, mode, uid, gid } => {
             let Some(bytes) = session.request.secrets.get(id) else {
                 if !*required {

@@ -160,7 +160,6 @@ pub(super) fn status_of(file: &File) -> io::Result<Status> {
 }
 
 /// An extended attribute of an open file; `None` where it has none of that name.
-#[cfg(target_os = "linux")]
 pub(super) fn xattr(file: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
     use rustix::io::Errno;
     // `security.capability` has 20 or 24 bytes.
@@ -173,12 +172,6 @@ pub(super) fn xattr(file: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
         Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Other systems have no file capabilities.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn xattr(_: &File, _: &str) -> io::Result<Option<Vec<u8>>> {
-    Ok(None)
 }
 
 // The fields' types differ between platforms.

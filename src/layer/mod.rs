@@ -4,7 +4,6 @@
 
 mod codec;
 mod decompress;
-#[cfg(target_os = "linux")]
 pub mod diff;
 mod entry;
 mod index;
@@ -15,7 +14,6 @@ mod read;
 mod sparse;
 mod tar;
 mod tree;
-#[cfg(target_os = "linux")]
 pub mod unpack;
 mod writer;
 

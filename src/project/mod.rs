@@ -8,8 +8,10 @@ mod exclusions;
 mod json;
 mod manifest;
 mod repository;
+mod sdk;
 
 pub use config::{GlobalConfig, ProjectConfig};
 pub use exclusions::{EXCLUDED_FOLDERS, VIRTUAL_ENVIRONMENTS, excludes_folder};
 pub use manifest::Project;
 pub use repository::{ConfEntries, ContainerRepository};
+pub use sdk::InstalledSdk;

@@ -70,7 +70,7 @@ fn attempt(state: &Path, rung: Rung) -> Result<(), Fault> {
         _ => RootSpec::Overlay { lower: Vec::new(), upper: folder.join("upper"), work: folder.join("work") },
     };
     let spec = RunSpec::new(["true"], root).with_absolute_paths().map_err(plain)?;
-    let request = Request::Run { rung, spec: Box::new(spec), probe: true };
+    let request = Request::Run { rung, spec: Box::new(spec), probe: true, stdin: false };
     let reply = launch::carry_out(&request, &mut |_| {}, &Cancel::default());
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {

@@ -18,7 +18,7 @@ use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, Whiteouts, unpack
 use crate::layer::{Entry, LayerPath};
 
 use super::wire::{Reply, Request};
-use super::{RootSpec, RunOutcome, RunSpec, detect, launch, tasks};
+use super::{RootSpec, RunOutcome, RunSpec, Running, Streams, detect, launch, tasks};
 
 /// A rung of the ladder, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +50,14 @@ impl Rung {
     /// Whether commands are kept from the machine: on the last rung they are not.
     pub fn is_boundary(self) -> bool {
         self != Self::Chroot
+    }
+
+    /// Removes a folder that was unpacked or changed on this rung, whoever its files belong to. One that is not there is no error.
+    pub fn remove_tree(self, path: &Path) -> Result<()> {
+        if self.has_user_namespace() {
+            return tasks::remove(self, path);
+        }
+        super::init::remove_tree(path).map_err(|errno| Error::io("remove", path, errno.into()))
     }
 
     pub(super) fn has_user_namespace(self) -> bool {
@@ -205,7 +213,7 @@ impl Isolation {
     /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
     /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
-        let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?), probe: false };
+        let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?), probe: false, stdin: false };
         match launch::carry_out(&request, output, cancel)? {
             Reply::Ended(exit) => Ok(RunOutcome { exit }),
             Reply::EndedInTree(exit, touched) => {
@@ -216,6 +224,15 @@ impl Isolation {
             }
             other => Err(launch::unexpected(other)),
         }
+    }
+
+    /// Starts one command that the caller attends: with streams of its own, signals, and a way to its ports. `prepare` gets the
+    /// number of the process that the command will descend from, before anything is done in it (to put it into a control group).
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), and those of `prepare`. A sandbox that cannot be set up is told by [`Running::wait`].
+    pub fn start(&self, spec: &RunSpec, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Running> {
+        Running::start(self.rung, spec.with_absolute_paths()?, streams, prepare)
     }
 
     /// Hands over what a step changed, in the order of a layer, owners as seen inside.
@@ -257,9 +274,6 @@ impl Isolation {
 
     /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        if self.rung.has_user_namespace() {
-            return tasks::remove(self.rung, path);
-        }
-        super::init::remove_tree(path).map_err(|errno| Error::io("remove", path, errno.into()))
+        self.rung.remove_tree(path)
     }
 }

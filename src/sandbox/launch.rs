@@ -96,7 +96,10 @@ impl Running {
             self.read_output(output)?;
         }
         if control_ready {
-            self.reply = Some(read_message(&self.control).unwrap_or(None));
+            match read_message(&self.control).unwrap_or(None) {
+                Some(Reply::Started(_)) => {}
+                reply => self.reply = Some(reply),
+            }
         }
         Ok(())
     }

@@ -21,12 +21,14 @@ mod helper;
 mod init;
 mod isolation;
 mod launch;
+mod running;
 mod spec;
 mod tasks;
 mod users;
-mod wire;
+pub(crate) mod wire;
 
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
+pub use running::{Remote, Running, Streams};
 pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
 pub use users::{User, lookup_owner, lookup_user};

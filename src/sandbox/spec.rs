@@ -22,10 +22,14 @@ pub struct RunSpec {
     pub env: Vec<(String, String)>,
     /// Environment variables whose values never appear in a message or in `Debug`.
     pub secret_env: Vec<(String, SecretBytes)>,
-    /// Working directory; it must exist.
+    /// Working directory; it must exist, unless `make_cwd` says otherwise.
     pub cwd: LayerPath,
+    /// Whether a missing working directory is made, owned by root (what docker does when a container starts).
+    pub make_cwd: bool,
     /// Whose process it is.
     pub user: User,
+    /// The same as `USER` names it, looked up in the root file system's own passwd and group; wins over `user`.
+    pub user_name: Option<String>,
     /// The root file system.
     pub root: RootSpec,
     /// What `RUN --mount` asks for, in order.
@@ -40,6 +44,12 @@ pub struct RunSpec {
     pub script: Option<(String, Vec<u8>)>,
     /// Further lines of `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.
+    pub name_servers: Option<Vec<IpAddr>>,
+    /// Standard input is a terminal, which becomes the command's controlling one.
+    pub terminal: bool,
+    /// Bytes of private writable memory that each process may have (`RLIMIT_DATA`).
+    pub data_limit: Option<u64>,
 }
 
 impl RunSpec {
@@ -50,7 +60,9 @@ impl RunSpec {
             env: Vec::new(),
             secret_env: Vec::new(),
             cwd: LayerPath::root(),
+            make_cwd: false,
             user: User::default(),
+            user_name: None,
             root,
             mounts: Vec::new(),
             network: Network::default(),
@@ -58,6 +70,9 @@ impl RunSpec {
             hostname: "buildkitsandbox".into(),
             script: None,
             extra_hosts: Vec::new(),
+            name_servers: None,
+            terminal: false,
+            data_limit: None,
         }
     }
 }
@@ -78,6 +93,7 @@ impl RunSpec {
                 Mount::Bind { source: BindSource::Stack { lower, .. }, .. } => lower.iter_mut().try_for_each(make_absolute)?,
                 Mount::Cache { folder, .. } => make_absolute(folder)?,
                 Mount::Ssh { socket, .. } => make_absolute(socket)?,
+                Mount::Volume { source, .. } => make_absolute(source)?,
                 Mount::Tmpfs { .. } | Mount::Secret { .. } => {}
             }
         }
@@ -136,12 +152,24 @@ pub enum Mount {
         /// `ro`.
         readonly: bool,
     },
+    /// A folder or file of this machine as it is; writes stay. On [`Rung::Chroot`](super::Rung::Chroot), where nothing can be
+    /// mounted, it is copied in and what has changed is copied back at the end.
+    Volume {
+        /// The folder or file.
+        source: PathBuf,
+        /// To where.
+        target: LayerPath,
+        /// `ro`.
+        readonly: bool,
+    },
     /// An empty file system in memory.
     Tmpfs {
         /// To where.
         target: LayerPath,
         /// Bytes at most; half of the memory where not given.
         size: Option<u64>,
+        /// Permission bits of its root.
+        mode: u32,
     },
     /// A file in memory, read-only.
     Secret {
@@ -198,6 +226,8 @@ pub enum Network {
     Host,
     /// A loopback interface only.
     None,
+    /// A loopback interface only, whose ports [`Remote::dial`](super::Remote::dial) reaches.
+    Private,
 }
 
 /// `RUN --security`.

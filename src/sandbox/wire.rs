@@ -23,8 +23,9 @@ const MAX_MESSAGE: u32 = 256 << 20;
 /// What the helper shall do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Run a command; with `probe` everything but the command.
-    Run { rung: Rung, spec: Box<RunSpec>, probe: bool },
+    /// Run a command; with `probe` everything but the command. With `stdin` its standard input follows as a descriptor. While it runs,
+    /// [`Order`]s may follow.
+    Run { rung: Rung, spec: Box<RunSpec>, probe: bool, stdin: bool },
     /// Unpack the tar that follows on the socket.
     Unpack { rung: Rung, into: PathBuf, lower: Vec<PathBuf>, limits: Limits },
     /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a descriptor.
@@ -40,9 +41,22 @@ pub(super) enum Change {
     End,
 }
 
+/// What a caller may want while a command runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Send the command this signal.
+    Signal(i32),
+    /// Connect to this port of the command's own network; [`Reply::Dialled`] answers.
+    Dial(u16),
+}
+
 /// How it went.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
+    /// The command has been started; process 1 of its namespace, or the command, has this number here.
+    Started(i32),
+    /// The answer to [`Order::Dial`]: an error number, or a connected socket that follows as a descriptor.
+    Dialled(Option<i32>),
     Ended(Exit),
     /// In a private tree; these paths were moved away and back.
     EndedInTree(Exit, Vec<LayerPath>),
@@ -121,7 +135,7 @@ impl<T> Step<T> for Result<T> {
     }
 }
 
-pub(super) fn write_message(mut to: impl Write, message: &impl Serialize) -> Result<()> {
+pub(crate) fn write_message(mut to: impl Write, message: &impl Serialize) -> Result<()> {
     let body = postcard::to_stdvec(message).map_err(Error::other)?;
     let length = u32::try_from(body.len()).map_err(Error::other)?;
     to.write_all(&length.to_le_bytes())?;
@@ -129,7 +143,7 @@ pub(super) fn write_message(mut to: impl Write, message: &impl Serialize) -> Res
 }
 
 /// The next message; `None` where the other side has closed.
-pub(super) fn read_message<T: DeserializeOwned>(mut from: impl Read) -> Result<Option<T>> {
+pub(crate) fn read_message<T: DeserializeOwned>(mut from: impl Read) -> Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -145,7 +159,7 @@ pub(super) fn read_message<T: DeserializeOwned>(mut from: impl Read) -> Result<O
 }
 
 /// Sends an open file to the other side.
-pub(super) fn send_file(to: &UnixStream, file: impl AsFd) -> Result<()> {
+pub(crate) fn send_file(to: &UnixStream, file: impl AsFd) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let files = [file.as_fd()];
@@ -158,7 +172,7 @@ pub(super) fn send_file(to: &UnixStream, file: impl AsFd) -> Result<()> {
 }
 
 /// Receives the file that the other side has sent.
-pub(super) fn receive_file(from: &UnixStream) -> Result<OwnedFd> {
+pub(crate) fn receive_file(from: &UnixStream) -> Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

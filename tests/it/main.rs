@@ -1,7 +1,6 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
-#[cfg(target_os = "linux")]
 mod bad_input;
 mod buildah;
 mod cli;
@@ -15,10 +14,9 @@ mod parity;
 mod project;
 mod registry;
 mod rooms;
-#[cfg(target_os = "linux")]
 mod sandbox;
-#[cfg(target_os = "linux")]
 mod sdk;
+mod sdk_base;
 mod serve;
 mod store;
 mod tree;

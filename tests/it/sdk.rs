@@ -34,13 +34,18 @@ pub(crate) fn generate(home: &Home, language: &str, template: &str) -> PathBuf {
     folder
 }
 
-/// Builds the SDK's base image in this home's store, as the SDK does when it is missing: from a folder of its package, the answer.
+/// Gives this home's store the image under the SDK's base images.
+fn import_python(home: &Home) {
+    run(home.mpimg().args(["import", "-q", "--compression", "gzip:1"]).arg(judges().join("bookworm.tar")).arg(PYTHON));
+}
+
+/// Builds the SDK's base image by hand, from a copy of its folder in the SDK's package, the answer.
 fn build_base(home: &Home) -> PathBuf {
+    import_python(home);
     let python = judges().join("python/lib");
     let version = python.read_dir().unwrap().next().unwrap().unwrap().path();
     let folder = home.path().join("base-python-adapter");
     run(judge("cp").arg("-r").arg(version.join("site-packages/images/base-python-adapter")).arg(&folder));
-    run(home.mpimg().args(["import", "-q", "--compression", "gzip:1"]).arg(judges().join("bookworm.tar")).arg(PYTHON));
     run(home.mpimg().args(["build", "-q", "-t", BASE]).arg(&folder));
     folder
 }
@@ -74,12 +79,19 @@ fn the_dockerfiles_that_the_sdk_generates_are_planned() {
 #[test]
 fn a_generated_project_is_built_pushed_and_runs_from_the_registry() {
     let home = Home::new();
-    build_base(&home);
+    // The base image itself is not there: the SDK, found by its `mp-build` on the PATH, says how it is made.
+    import_python(&home);
+    let path = std::env::join_paths(
+        [judges().join("python/bin")].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
     let project = generate(&home, "python", "new");
     assert!(project.join("connections.json").exists(), "the SDK makes a file for credentials");
     let registry = distribution("");
     let repository = registry.repository("mp/new-python").to_string();
-    let pushed = run(home.mpimg().args(["push", "--json", "--no-ttl", "-r", &repository]).arg(&project));
+    let pushed =
+        run(home.mpimg().args(["push", "--json", "--no-ttl", "-r", &repository]).arg(&project).env("PATH", path.unwrap()));
+    let images = run(home.mpimg().args(["images", "-q", "base-adapter"]));
+    assert_eq!(images.lines().count(), 1, "it has a name now, as after mp-build: {images}");
     let pushed: Value = serde_json::from_str(&pushed).unwrap();
 
     let container = Container::start(&format!("{repository}@{}", pushed["digest"].as_str().unwrap()));

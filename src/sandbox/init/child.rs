@@ -2,21 +2,21 @@
 //!
 //! Refuses to be left: when it ends, the kernel kills every process of its namespace.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
-use rustix::process::{Pid, WaitOptions, WaitStatus, chdir, fchdir};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, chdir, fchdir};
 use rustix::thread::UnshareFlags;
 
 use super::namespaces::Report;
 use super::process::{Fork, exit_now, fork, unshare};
 use super::{Fault, command, fd_path, rootfs};
-use crate::sandbox::wire::{Step as _, write_message};
+use crate::sandbox::wire::{Step as _, send_file, write_message};
 use crate::sandbox::{Exit, RunSpec, Rung};
 
-pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, report: &File) -> Result<Exit, Fault> {
+pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, report: &UnixStream) -> Result<Exit, Fault> {
     unshare(UnshareFlags::NEWNS).step(|| "unshare(CLONE_NEWNS)".into())?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step(|| "make mounts private".into())?;
@@ -30,7 +30,11 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, report: &File) -> Res
     }
     match fork().step(|| "fork".into())? {
         Fork::Child => exit_now(command.become_it()),
-        Fork::Parent(pid) => Ok(reap_until(pid)),
+        Fork::Parent(pid) => {
+            let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).step(|| "pidfd_open".into())?;
+            write_message(report, &Report::Started).and_then(|()| send_file(report, process)).step(|| "report".into())?;
+            Ok(reap_until(pid))
+        }
     }
 }
 

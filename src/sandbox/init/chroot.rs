@@ -16,7 +16,7 @@ use super::child::exit_of;
 use super::displace::Displaced;
 use super::process::{Fork, exit_now, fork};
 use super::rootfs::layer_path;
-use super::{Fault, command, copy, die_with_parent, files, mounts, open_folder, overlay, pipe, ssh, stubs};
+use super::{Fault, attended, command, copy, die_with_parent, files, mounts, open_folder, overlay, pipe, ssh, stubs, volumes};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::{Step as _, read_message, write_message};
 use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung};
@@ -33,8 +33,8 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     let RootSpec::Tree { path } = &spec.root else {
         return Err(Fault::new("a step on the rung `chroot` with an overlay", None));
     };
-    if spec.network == Network::None {
-        return Err(Fault::new("a step without network on the rung `chroot`", Some(Errno::PERM.raw_os_error())));
+    if spec.network != Network::Host {
+        return Err(Fault::new("a network of its own on the rung `chroot`", Some(Errno::PERM.raw_os_error())));
     }
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
@@ -42,8 +42,11 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     let mut displaced = Displaced::new(open_folder(path)?, open_folder(&aside)?);
     let outcome = ssh::listen(spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
         prepare(&mut displaced, spec, &aside)?;
+        let volumes = volumes::note(displaced.tree(), spec)?;
         let command = command::prepare(Rung::Chroot, spec, displaced.tree())?;
-        supervise(&command, displaced.tree(), agents, probe, control)
+        let exit = supervise(&command, displaced.tree(), agents, probe, control);
+        // Also of a command that failed or was killed: its logs are what somebody wants then.
+        volumes.iter().try_for_each(volumes::Volume::copy_back).and(exit)
     });
     let touched = displaced.touched();
     let restored = displaced.restore();
@@ -69,9 +72,11 @@ fn prepare(displaced: &mut Displaced, spec: &RunSpec, aside: &Path) -> Result<()
     {
         rustix::fs::symlinkat(text, &dev, name).step(step)?;
     }
-    for (path, content) in
-        [("etc/hosts", files::hosts(spec)), ("etc/hostname", files::hostname(spec)), ("etc/resolv.conf", files::resolv_conf())]
-    {
+    for (path, content) in [
+        ("etc/hosts", files::hosts(spec)),
+        ("etc/hostname", files::hostname(spec)),
+        ("etc/resolv.conf", files::resolv_conf(spec)),
+    ] {
         put_file(displaced, &layer_path(path), &content, 0o644, 0, 0)?;
     }
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -143,7 +148,11 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
             drop(mounts::cache_folder(folder, *mode, *uid, *gid)?);
             displaced.lend(target, folder)
         }
-        Mount::Tmpfs { target, .. } => displaced.put_folder(target, 0o755).map(drop),
+        Mount::Volume { source, target, .. } => {
+            let source = mounts::open_volume(source)?;
+            displaced.put(target, |folder, name| copy::copy(&source, folder, name))
+        }
+        Mount::Tmpfs { target, mode, .. } => displaced.put_folder(target, *mode).map(drop),
         Mount::Secret { bytes, target, mode, uid, gid } => put_file(displaced, target, bytes.reveal(), *mode, *uid, *gid),
         Mount::Ssh { target, .. } => {
             let socket = open_folder(aside)?;
@@ -177,7 +186,7 @@ fn supervise(
         Fork::Parent(pid) => pid,
     };
     drop((report, alive));
-    let exit = wait_or_hang_up(pid, control);
+    let exit = attended::tell_start(control, pid).and_then(|()| wait_or_hang_up(pid, control));
     drop(agents);
     kill_descendants();
     drop(keep_alive);
@@ -206,7 +215,12 @@ fn wait_or_hang_up(pid: Pid, control: &UnixStream) -> Result<Exit, Fault> {
             polled => polled.step(|| "wait for the command".into())?,
         };
         if fds[0].revents().is_empty() {
-            return Err(Fault::new("wait for the command (the caller is gone)", None));
+            if !attended::obey(control, |signal| {
+                let _ = rustix::process::pidfd_send_signal(&process, signal);
+            }) {
+                return Err(Fault::new("wait for the command (the caller is gone)", None));
+            }
+            continue;
         }
         let ended = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).step(|| "wait".into())?;
         if let Some(exit) = ended.and_then(|(_, status)| exit_of(status)) {

@@ -7,9 +7,11 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
 
+use super::stubs::{Stubs, Target};
 use super::{Fault, files, privileges, process};
-use crate::sandbox::users::home_of;
+use crate::sandbox::users::{home_of, lookup_user};
 use crate::sandbox::wire::Step as _;
 use crate::sandbox::{RunSpec, Rung, Security, User};
 
@@ -25,6 +27,8 @@ pub(super) struct Command {
     user: User,
     security: Security,
     rung: Rung,
+    terminal: bool,
+    data_limit: Option<u64>,
 }
 
 pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Command, Fault> {
@@ -32,13 +36,22 @@ pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Comm
     if argv.is_empty() {
         return Err(Fault::new("start an empty command", None));
     }
+    let passwd = files::read_inside(root, "etc/passwd");
+    let user = match &spec.user_name {
+        Some(name) => lookup_user(&passwd, &files::read_inside(root, "etc/group"), name)
+            .map_err(|error| Fault::new(format!("find the user: {error}"), None))?,
+        None => spec.user.clone(),
+    };
+    if spec.make_cwd {
+        Stubs::default().target(root, &spec.cwd, Target::Folder)?;
+    }
     let mut env: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut set = |name: &str, value: &[u8]| {
         env.retain(|(known, _)| known != name.as_bytes());
         env.push((name.into(), value.to_vec()));
     };
     set("PATH", DEFAULT_PATH.as_bytes());
-    set("HOME", &home_of(&files::read_inside(root, "etc/passwd"), spec.user.uid));
+    set("HOME", &home_of(&passwd, user.uid));
     for (name, value) in &spec.env {
         set(name, value.as_bytes());
     }
@@ -52,9 +65,11 @@ pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Comm
         env: env.map(c_string).collect::<Result<_, _>>()?,
         path,
         cwd: c_string([b"/", spec.cwd.as_bytes()].concat())?,
-        user: spec.user.clone(),
+        user,
         security: spec.security,
         rung,
+        terminal: spec.terminal,
+        data_limit: spec.data_limit,
     })
 }
 
@@ -88,6 +103,13 @@ impl Command {
     fn enter(&self) -> Result<(), Fault> {
         process::default_signals();
         let _ = rustix::process::setsid();
+        if self.terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).step(|| "make the terminal the command's own".into())?;
+        }
+        if let Some(bytes) = self.data_limit {
+            let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+            rustix::process::setrlimit(Resource::Data, limit).step(|| "limit memory".into())?;
+        }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
         privileges::drop_to(self.rung, &self.user, self.security)

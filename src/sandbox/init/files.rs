@@ -22,9 +22,12 @@ pub(super) fn hosts(spec: &RunSpec) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The machine's `/etc/resolv.conf`; the network is the machine's too.
-pub(super) fn resolv_conf() -> Vec<u8> {
-    std::fs::read("/etc/resolv.conf").unwrap_or_default()
+/// The machine's `/etc/resolv.conf` where the network is the machine's too.
+pub(super) fn resolv_conf(spec: &RunSpec) -> Vec<u8> {
+    match &spec.name_servers {
+        Some(servers) => servers.iter().map(|server| format!("nameserver {server}\n")).collect::<String>().into_bytes(),
+        None => std::fs::read("/etc/resolv.conf").unwrap_or_default(),
+    }
 }
 
 pub(super) fn hostname(spec: &RunSpec) -> Vec<u8> {

@@ -9,6 +9,7 @@
 //!
 //! Refuses to use standard error for itself: that belongs to the command.
 
+mod attended;
 mod child;
 mod chroot;
 mod command;
@@ -25,6 +26,7 @@ mod seccomp;
 mod ssh;
 mod stubs;
 mod userns;
+mod volumes;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -44,6 +46,9 @@ use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
 pub(super) fn main() -> i32 {
     let Ok(control) = take_control() else { return 1 };
     let Ok(Some(request)) = read_message::<Request>(&control) else { return 1 };
+    if matches!(request, Request::Run { stdin: true, .. }) && take_stdin(&control).is_err() {
+        return 1;
+    }
     let reply = carry_out(request, &control).unwrap_or_else(Reply::Failed);
     i32::from(write_message(&control, &reply).is_err())
 }
@@ -60,12 +65,18 @@ fn take_control() -> Result<UnixStream, Fault> {
     Ok(UnixStream::from(control))
 }
 
+/// The command's standard input, which follows the request.
+fn take_stdin(control: &UnixStream) -> Result<(), Fault> {
+    let stdin = wire::receive_file(control).step(|| "receive standard input".into())?;
+    rustix::stdio::dup2_stdin(&stdin).step(|| "dup2".into())
+}
+
 fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
     match request {
-        Request::Run { rung: Rung::Chroot, spec, probe } => {
+        Request::Run { rung: Rung::Chroot, spec, probe, .. } => {
             chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
         }
-        Request::Run { rung, spec, probe } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
+        Request::Run { rung, spec, probe, .. } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
         Request::Unpack { rung, into, lower, limits } => {
             userns::enter(rung)?;
             let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits };

@@ -32,9 +32,14 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
             let folder = cache_folder(folder, *mode, *uid, *gid)?;
             stage.bind(&folder, target, Target::Folder, *readonly)
         }
-        Mount::Tmpfs { target, size } => {
+        Mount::Volume { source, target, readonly } => {
+            let source = open_volume(source)?;
+            let kind = kind_of(&source)?;
+            stage.bind_all(&source, target, kind, *readonly)
+        }
+        Mount::Tmpfs { target, size, mode } => {
             let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
-            stage.mount_at(target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, &format!("mode=0755{size}"))
+            stage.mount_at(target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, &format!("mode={mode:o}{size}"))
         }
         Mount::Secret { bytes, target, mode, uid, gid } => {
             let file = stage.memory_file(bytes.reveal(), *mode, *uid, *gid)?;
@@ -50,6 +55,11 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
 fn kind_of(source: &OwnedFd) -> Result<Target, Fault> {
     let folder = is_folder(source).step(|| "examine the source of a mount".into())?;
     Ok(if folder { Target::Folder } else { Target::File })
+}
+
+/// A folder or file of this machine; links lead where they lead.
+pub(super) fn open_volume(path: &Path) -> Result<OwnedFd, Fault> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(|| format!("open `{}`", path.display()))
 }
 
 fn open_source(stage: &Stage, source: &BindSource, index: usize) -> Result<OwnedFd, Fault> {

@@ -2,7 +2,6 @@
 //!
 //! Refuses to mount anything itself: its view of the file systems stays that of the machine.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -14,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
 use super::stubs::{self, Stubs};
-use super::{Fault, child, die_with_parent, overlay, pipe, ssh, userns};
-use crate::sandbox::wire::{Step as _, read_message, write_message};
+use super::{Fault, attended, child, die_with_parent, overlay, pipe, ssh, userns};
+use crate::sandbox::wire::{Step as _, read_message, receive_file, write_message};
 use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung};
 
 /// What process 1 tells the helper.
@@ -23,6 +22,8 @@ use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung};
 pub(super) enum Report {
     /// Everything is mounted; these stubs were made for it.
     Ready(Stubs),
+    /// The command has been started; a descriptor of its process follows.
+    Started,
     Ended(Exit),
     Failed(Fault),
 }
@@ -35,7 +36,7 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     overlay::make_folder(work)?;
     let agents = ssh::listen(spec, work)?.serve()?;
     enter(spec.network)?;
-    let (reports, report) = pipe()?;
+    let (reports, report) = UnixStream::pair().step(|| "make a socket".into())?;
     let (alive, keep_alive) = pipe()?;
     match fork().step(|| "fork".into())? {
         Fork::Child => {
@@ -54,17 +55,17 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
 
 fn enter(network: Network) -> Result<(), Fault> {
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    if network == Network::None {
+    if network != Network::Host {
         flags |= UnshareFlags::NEWNET;
     }
     unshare(flags).step(|| "unshare(CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS)".into())?;
     match network {
-        Network::None => loopback_up().step(|| "bring up the loopback interface".into()),
+        Network::None | Network::Private => loopback_up().step(|| "bring up the loopback interface".into()),
         Network::Host => Ok(()),
     }
 }
 
-fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report: &File) -> i32 {
+fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report: &UnixStream) -> i32 {
     let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report));
     let last = match outcome {
         Ok(exit) => Report::Ended(exit),
@@ -74,16 +75,21 @@ fn process_one(rung: Rung, spec: &RunSpec, probe: bool, alive: &OwnedFd, report:
 }
 
 /// Hears process 1 out until it is gone; kills it when the caller goes.
-fn supervise(pid: Pid, mut reports: File, control: &UnixStream) -> (Stubs, Result<Exit, Fault>) {
+fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs, Result<Exit, Fault>) {
+    let mut command = attended::Command::default();
     let mut stubs = Stubs::default();
     let mut outcome = Err(Fault::new("start process 1", None));
     loop {
-        if wait_or_hang_up(&reports, control) {
+        if wait_or_hang_up(&reports, control, &mut command) {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             break;
         }
         match read_message(&mut reports) {
             Ok(Some(Report::Ready(made))) => stubs = made,
+            Ok(Some(Report::Started)) => match receive_file(&reports) {
+                Ok(process) if attended::tell_start(control, pid).is_ok() => command.started(process),
+                _ => break,
+            },
             Ok(Some(Report::Ended(exit))) => outcome = Ok(exit),
             Ok(Some(Report::Failed(fault))) => outcome = Err(fault),
             Ok(None) | Err(_) => break,
@@ -94,13 +100,15 @@ fn supervise(pid: Pid, mut reports: File, control: &UnixStream) -> (Stubs, Resul
 }
 
 /// Waits for a report; true when the caller has hung up instead.
-fn wait_or_hang_up(reports: &File, control: &UnixStream) -> bool {
+fn wait_or_hang_up(reports: &UnixStream, control: &UnixStream, command: &mut attended::Command) -> bool {
     loop {
         let mut fds = [PollFd::new(reports, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
         match poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
             Err(_) => return true,
-            Ok(_) => return fds[0].revents().is_empty(),
+            Ok(_) if !fds[0].revents().is_empty() => return false,
+            Ok(_) if attended::obey(control, |signal| command.signal(signal)) => {}
+            Ok(_) => return true,
         }
     }
 }

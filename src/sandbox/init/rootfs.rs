@@ -73,9 +73,11 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
     let mut stage = Stage { rung, root, stubs: Stubs::default(), work: work.clone(), memory, files: 0 };
     stage.kernel_files()?;
     stage.devices(spec)?;
-    for (path, content) in
-        [("etc/hosts", files::hosts(spec)), ("etc/hostname", files::hostname(spec)), ("etc/resolv.conf", files::resolv_conf())]
-    {
+    for (path, content) in [
+        ("etc/hosts", files::hosts(spec)),
+        ("etc/hostname", files::hostname(spec)),
+        ("etc/resolv.conf", files::resolv_conf(spec)),
+    ] {
         let source = stage.memory_file(&content, 0o644, 0, 0)?;
         stage.bind(&source, &layer_path(path), Target::File, true)?;
     }
@@ -110,6 +112,22 @@ impl Stage {
             // Reopened: `place` is what the mount covers.
             let mounted = self.reopen(target)?;
             read_only(&mounted).step(step)?;
+        }
+        Ok(())
+    }
+
+    /// As [`bind`](Self::bind), with everything that is mounted below `source`.
+    pub(super) fn bind_all(&mut self, source: &OwnedFd, target: &LayerPath, kind: Target, readonly: bool) -> Result<(), Fault> {
+        let step = || format!("bind `{target}`");
+        let place = self.stubs.target(&self.root, target, kind)?;
+        mount_bind_recursive(fd_path(source), fd_path(&place)).step(step)?;
+        if readonly {
+            let mounted = self.reopen(target)?;
+            match process::read_only_recursively(&mounted) {
+                // Older than Linux 5.12: then what is mounted below keeps its own flags.
+                Err(Errno::NOSYS | Errno::PERM) => read_only(&mounted).step(step)?,
+                done => done.step(step)?,
+            }
         }
         Ok(())
     }

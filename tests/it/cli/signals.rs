@@ -1,5 +1,4 @@
 //! Ctrl-C and SIGTERM, sent while a RUN step is running or a registry serves.
-#![cfg(target_os = "linux")]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};

@@ -183,7 +183,7 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
                 target: path("in"),
                 writable: true,
             },
-            Mount::Tmpfs { target: path("scratch"), size: None },
+            Mount::Tmpfs { target: path("scratch"), size: None, mode: 0o755 },
             Mount::Cache { folder: cache.clone(), target: path("cache"), mode: 0o755, uid: 0, gid: 0, readonly: false },
         ];
         let before = fixture.isolation.snapshot(&spec.root).unwrap();

@@ -1,0 +1,90 @@
+//! Base images that the installed SDK builds: found, built, named; and what is said where that cannot be.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::home::Home;
+use crate::run;
+
+/// An adapter project with an SDK in a virtual environment of its own, whose images need no other.
+fn project_with_sdk(home: &Home, from: &str) {
+    let write = |path: &str, text: &str| {
+        let path = home.path().join("adapter").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("manifest.txt", r#"{"name": "Adapter", "version": "1.0.0", "adapter_kinds": ["Adapter"]}"#);
+    write("Dockerfile", &format!("FROM {from}\nCOPY app app\n"));
+    write("app/adapter.py", "print()\n");
+    write("venv-Adapter/bin/activate", "");
+    write("venv-Adapter/bin/python", "");
+    let site = "venv-Adapter/lib/python3.11/site-packages";
+    let versions = r#"{"base_image": {"language": "Python", "path": "base-python-adapter", "version": "1.2.0"},
+        "secondary_images": [{"language": "Java", "path": "java-adapter", "version": "1.2.0"}]}"#;
+    write(&format!("{site}/vmware_aria_operations_integration_sdk/container_versions.json"), versions);
+    write(&format!("{site}/images/base-python-adapter/Dockerfile"), "FROM scratch\nWORKDIR /src\nCOPY server /server\n");
+    write(&format!("{site}/images/base-python-adapter/server"), "server\n");
+    write(&format!("{site}/images/java-adapter/Dockerfile"), "FROM base-adapter:python-1.2.0\nLABEL language=java\n");
+}
+
+fn names(home: &Home) -> Vec<String> {
+    let images: Value = serde_json::from_str(&run(home.mpimg().args(["images", "--json"]))).unwrap();
+    let name = |image: &Value| format!("{}:{}", image["repository"].as_str().unwrap(), image["tag"].as_str().unwrap());
+    images["images"].as_array().unwrap().iter().map(name).collect()
+}
+
+#[test]
+fn a_missing_base_image_is_built_from_the_sdk_with_the_one_below_it_and_both_are_named() {
+    let home = Home::new();
+    project_with_sdk(&home, "base-adapter:java-1.2.0");
+    let build = |home: &Home| run(home.mpimg().args(["build", "--json", "adapter"]));
+    let first: Value = serde_json::from_str(&build(&home)).unwrap();
+    let steps: Vec<&str> =
+        first["layers"].as_array().unwrap().iter().map(|layer| layer["created_by"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["WORKDIR /src", "COPY server /server # buildkit", "COPY app app # buildkit"]);
+    assert_eq!(names(&home), ["base-adapter:java-1.2.0", "base-adapter:python-1.2.0"]);
+
+    // What is in the store is used as it is, as mp-build does.
+    std::fs::remove_dir_all(home.path().join("adapter/venv-Adapter")).unwrap();
+    let second: Value = serde_json::from_str(&build(&home)).unwrap();
+    assert_eq!(second["digest"], first["digest"]);
+}
+
+fn fails(home: &Home, folder: &Path) -> String {
+    // A registry that is not there: nothing outside this machine is asked.
+    let mirrors = home.path().join("registries.conf");
+    std::fs::write(&mirrors, "[[registry]]\nprefix = \"docker.io\"\nlocation = \"127.0.0.1:1\"\ninsecure = true\n").unwrap();
+    let output = home.mpimg().args(["build", "-q"]).arg(folder).env("CONTAINERS_REGISTRIES_CONF", mirrors).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn another_version_than_the_sdks_is_an_error_that_names_those_it_has() {
+    let home = Home::new();
+    project_with_sdk(&home, "base-adapter:python-9.9.9");
+    let error = fails(&home, Path::new("adapter"));
+    assert!(
+        error.contains("the installed SDK does not build `base-adapter:python-9.9.9`, but python-1.2.0, java-1.2.0"),
+        "{error}"
+    );
+    assert!(error.contains("hint: name one of these in FROM"), "{error}");
+    assert!(error.contains("--> adapter/Dockerfile:1"), "{error}");
+}
+
+#[test]
+fn without_an_sdk_the_error_says_how_to_get_the_base_image() {
+    let home = Home::new();
+    project_with_sdk(&home, "base-adapter:python-1.2.0");
+    std::fs::remove_dir_all(home.path().join("adapter/venv-Adapter")).unwrap();
+    let error = fails(&home, Path::new("adapter"));
+    assert!(
+        error.contains("`base-adapter:python-1.2.0` is neither in the local store nor in a registry, and no SDK is installed"),
+        "{error}"
+    );
+    assert!(
+        error.contains("hint: install the SDK where mpimg finds it (`pip install vmware-aria-operations-integration-sdk`"),
+        "{error}"
+    );
+}
