@@ -4,6 +4,7 @@
 use is an error that says so. Refuses to print: that is the SDK's.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from argparse import Namespace
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, cast
 
 #: For how long, in seconds, what RUN made counts as new, although mp-build asks for an image built without a cache.
 FRESH = 24 * 60 * 60
@@ -47,6 +48,8 @@ class Engine:
         self._command = command
         self._options = options
         self._containers: List["Container"] = []
+        #: What was begun before mp-build asked for it: an `ahead.Ahead`.
+        self.ahead: Any = None
         #: Where warnings go, with a level of `logging`: the SDK's log shows them.
         self.log: Callable[[int, str], None] = logging.getLogger(__name__).log
 
@@ -83,6 +86,12 @@ class Engine:
             shown = line.startswith("warning:") and arguments[0] != "login"
             self.log(logging.WARNING if shown else logging.DEBUG, line)
         return dict(answer)
+
+    def output(self, *arguments: str) -> str:
+        """What a command prints that has no answer in JSON, on either stream."""
+        command = [self._command, *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.stdout.decode("utf-8", "replace")
 
     def registry_flags(self) -> List[str]:
         """What the user said of registries."""
@@ -123,8 +132,15 @@ class Engine:
         """Remembers a container until it was stopped."""
         self._containers.append(container)
 
+    def removed(self, container: "Container") -> None:
+        """Forgets a container."""
+        if container in self._containers:
+            self._containers.remove(container)
+
     def stop_all(self) -> None:
         """Stops what still runs, and says nothing."""
+        if self.ahead is not None:
+            self.ahead.end()
         for container in list(self._containers):
             try:
                 container.remove()
@@ -166,6 +182,11 @@ class Images(_Shape):
         return Image(self._engine, name)
 
     def build(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
+        """Builds a folder's Dockerfile, unless that was done ahead."""
+        made = self._engine.ahead.image(path, tag, nocache) if self._engine.ahead is not None else None
+        return made or self.make(path, tag, nocache, labels)
+
+    def make(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
         """Builds a folder's Dockerfile.
 
         mp-build wants the image that it tries from the cache and, a moment later, the one that it pushes without. Here the first
@@ -173,7 +194,7 @@ class Images(_Shape):
         """
         fresh = nocache
         if "mp-test" in labels and tag:
-            last = self._last_fresh(tag)
+            last = self.last_fresh(tag)
             fresh = last is None
             labels = {**labels, FRESH_LABEL: str(int(last or time.time()))}
         elif nocache and _tried.get(path, 0) > time.time() - FRESH:
@@ -185,7 +206,7 @@ class Images(_Shape):
             _tried[path] = float(labels[FRESH_LABEL])
         return Image(self._engine, name)
 
-    def _last_fresh(self, tag: str) -> Optional[float]:
+    def last_fresh(self, tag: str) -> Optional[float]:
         """When the steps of the project tried under this name were last done again, if that is not too long ago."""
         try:
             labels = self._engine.run("inspect", tag).get("config", {}).get("Labels") or {}
@@ -236,25 +257,42 @@ class Containers(_Shape):
     def run(
         self, image: str, detach: bool, ports: Dict[str, int], mem_limit: str, memswap_limit: str, volumes: Dict[str, Dict[str, str]]
     ) -> "Container":
-        """Starts an adapter; answers when it does, when it ended, or after some seconds."""
-        port = ports["8080/tcp"]
-        flags = [f"--publish={port}:8080", f"--memory={mem_limit}"]
+        """Starts an adapter, unless that was done ahead; answers when it does, when it ended, or after some seconds."""
+        options: Dict[str, Any] = {"ports": ports, "mem_limit": mem_limit, "memswap_limit": memswap_limit, "volumes": volumes}
+        made = self._engine.ahead.container(image, **options) if self._engine.ahead is not None else None
+        return made or self.start(image, **options)
+
+    def start(self, image: str, **options: Any) -> "Container":
+        """Starts an adapter and waits for it."""
+        container = self.launch(image, **options)
+        self.wait(container, options["ports"]["8080/tcp"])
+        return container
+
+    def launch(
+        self, image: str, ports: Dict[str, int], mem_limit: str, memswap_limit: str, volumes: Dict[str, Dict[str, str]]
+    ) -> "Container":
+        """Starts an adapter."""
+        flags = [f"--publish={ports['8080/tcp']}:8080", f"--memory={mem_limit}"]
         flags += [f"--volume={os.path.abspath(source)}:{target['bind'].rstrip('/')}" for source, target in volumes.items()]
         try:
             answer = self._engine.run("run", "--detach", *flags, *self._engine.isolation_flags(), image)
         except EngineError as error:
-            raise _sdk_error(error.full(), error.hint) from None
+            # mpimg's own remedy names a flag of `mpimg run`.
+            hint = "stop what listens there, or give mp-build another port with -P" if error.kind == "network" else error.hint
+            raise sdk_error(error.full(), hint) from None
         container = Container(self._engine, answer["id"])
         self._engine.started(container)
+        return container
+
+    def wait(self, container: "Container", port: int) -> None:
+        """Saves mp-build the half second that it sleeps when the adapter does not answer at once; removes what has ended."""
         try:
             self._wait(container, port)
         except BaseException:
             container.remove()
             raise
-        return container
 
     def _wait(self, container: "Container", port: int) -> None:
-        """Saves mp-build the half second that it sleeps when the adapter does not answer at once."""
         start = time.monotonic()
         looked = start
         while time.monotonic() < start + STARTUP:
@@ -270,7 +308,7 @@ class Containers(_Shape):
                 looked = time.monotonic()
                 code = container.exit_code()
                 if code is not None:
-                    raise _sdk_error(f"the adapter ended with exit code {code} before it answered:\n{container.last_lines()}", "")
+                    raise sdk_error(f"the adapter ended with exit code {code} before it answered:\n{container.last_lines()}", "")
             time.sleep(0.02)
 
 
@@ -280,31 +318,44 @@ class Container(_Shape):
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
-        self._removed = False
 
     def exit_code(self) -> Optional[int]:
         """How it ended; nothing while it runs."""
-        return self._engine.run("ps", self._name)["exit_code"]
+        for found in self._engine.run("ps", "--all")["containers"]:
+            if found["id"] == self._name:
+                return None if found["state"] in ("starting", "running") else int(found["status"] or 137)
+        return None
 
     def last_lines(self) -> str:
         """The end of what it printed."""
-        return "\n".join(self._engine.run("logs", self._name)["log"].splitlines()[-20:])
+        return self._engine.output("logs", "--tail", "20", self._name).rstrip()
 
     def kill(self) -> None:
-        """Ends it at once."""
-        self._engine.run("stop", "--time=0", self._name)
+        """Ends it at once, with all that it started."""
+        self._engine.run("stop", "--time", "0", self._name)
 
     def remove(self) -> None:
         """Takes away what is left of it, running or not."""
-        self._engine.run("stop", "--time=0", self._name)
+        self._engine.run("stop", "--time", "0", "--rm", self._name)
+        self._engine.removed(self)
 
     def stats(self, stream: bool) -> Dict[str, Any]:
-        """What it uses, in the shape of Docker's API."""
-        raise NotImplementedError
+        """What it uses, in the shape of Docker's API (as far as the SDK reads it)."""
+        found = self._engine.run("stats", self._name)["containers"][0]
+        disk = [{"op": "Read", "value": found["read"]}, {"op": "Write", "value": found["written"]}]
+        return {
+            "blkio_stats": {"io_service_bytes_recursive": disk},
+            "networks": {"eth0": {"rx_bytes": found["received"], "tx_bytes": found["sent"]}},
+            "memory_stats": {"limit": found["memory_limit"], "usage": found["memory"]},
+            "cpu_stats": {
+                "cpu_usage": {"total_usage": found["cpu_ns"]},
+                "system_cpu_usage": found["system_cpu_ns"],
+                "online_cpus": found["processors"],
+            },
+        }
 
 
-def _sdk_error(message: str, hint: str) -> Exception:
+def sdk_error(message: str, hint: str) -> Exception:
     """What mp-build and mp-test show as a message and a recommendation."""
-    from vmware_aria_operations_integration_sdk.docker_wrapper import DockerWrapperError
-
-    return DockerWrapperError(message, hint)
+    wrapper = importlib.import_module("vmware_aria_operations_integration_sdk.docker_wrapper")
+    return cast(Exception, wrapper.DockerWrapperError(message, hint))

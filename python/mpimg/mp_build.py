@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from . import sdk_seam
-from .docker_part import Client, Container, Engine, EngineError, Image
+from .ahead import Ahead
+from .docker_part import Client, Engine, EngineError, Image
 
 #: The tools of the SDK that can be run, by the name of their module.
 TOOLS = {"mp_build": "mp-build", "mp_test": "mp-test"}
@@ -32,13 +33,16 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     except (sdk_seam.SeamError, EngineError) as error:
         print(f"error: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
         sys.exit(1)
+    # A job that is cancelled stops its container, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    atexit.register(engine.stop_all)
+    if tool == "mp_build":
+        Ahead.begin(engine, rest)
+    # Only now: the SDK's modules take longer to read than the adapter to start.
     import importlib
 
     docker_wrapper = importlib.import_module(f"{sdk_seam.SDK}.docker_wrapper")
     play_docker(docker_wrapper, engine)
-    # A job that is cancelled stops its container, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    atexit.register(engine.stop_all)
     sys.argv = [TOOLS[tool], *rest]
     importlib.import_module(f"{sdk_seam.SDK}.{tool}").main()
     sys.exit(0)
@@ -93,13 +97,13 @@ class _Part:
         name, password = kwargs.get("registry_username"), kwargs.get("registry_password")
         try:
             if name is None and registry and self._engine.may_push(registry):
-                return registry
+                return str(registry)
             self._engine.login(host, name, password)
         except EngineError as error:
             # mp-build shows nothing of a LoginError where it comes from here: docker's command wrote to the terminal.
             print(error.full(), file=sys.stderr)
             raise self._sdk.LoginError(error.full(), error.hint) from None
-        return registry or host
+        return str(registry or host)
 
     def build_image(
         self, client: Client, path: str, nocache: bool = True, labels: Optional[Dict[str, str]] = None, **kwargs: Any

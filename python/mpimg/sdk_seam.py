@@ -17,7 +17,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-from typing import Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, Iterator, List, Set, Tuple, Union, cast
 
 SDK = "vmware_aria_operations_integration_sdk"
 DISTRIBUTION = "vmware-aria-operations-integration-sdk"
@@ -36,6 +36,11 @@ REPLACED = (
 
 #: What the SDK's sources call the objects of Docker.
 _ROOTS = {"client", "container", "docker", "docker_client", "image", "subprocess"}
+
+#: How one release uses Docker: `replaced` (function to signature and body) and `uses` (function to calls).
+Row = Dict[str, Dict[str, Any]]
+
+_Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
 
 class SeamError(Exception):
@@ -66,13 +71,13 @@ def installed_folder() -> str:
     return spec.submodule_search_locations[0]
 
 
-def known_seams() -> Dict[str, Dict]:
+def known_seams() -> Dict[str, Row]:
     """The table: SDK version to row."""
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "sdk_seam.json"), encoding="utf-8") as file:
-        return json.load(file)
+        return cast(Dict[str, Row], json.load(file))
 
 
-def check_seam(folder: str, version: str) -> Dict:
+def check_seam(folder: str, version: str) -> Row:
     """Compares the SDK in `folder` with the table; its row.
 
     A release that is not in the table passes if every piece of it is known from one that is.
@@ -107,7 +112,7 @@ def check_seam(folder: str, version: str) -> Dict:
     return row
 
 
-def describe_seam(folder: str) -> Dict:
+def describe_seam(folder: str) -> Row:
     """The row of the SDK whose sources are in `folder`."""
     replaced: Dict[str, Dict[str, str]] = {}
     uses: Dict[str, List[str]] = {}
@@ -140,14 +145,14 @@ def _modules(folder: str) -> Iterator[Tuple[str, ast.Module]]:
 
 def _docker_names(tree: ast.Module) -> Set[str]:
     """What a module takes from `docker_wrapper` by name."""
-    names = set()
+    names: Set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.rpartition(".")[2] == "docker_wrapper":
             names.update(alias.name for alias in node.names)
     return names
 
 
-def _functions(tree: ast.Module) -> Iterator[Tuple[str, ast.AST]]:
+def _functions(tree: ast.Module) -> Iterator[Tuple[str, _Function]]:
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node.name, node
@@ -157,7 +162,7 @@ def _functions(tree: ast.Module) -> Iterator[Tuple[str, ast.AST]]:
                     yield f"{node.name}.{inner.name}", inner
 
 
-def _signature(function: ast.AST) -> str:
+def _signature(function: _Function) -> str:
     """Parameters with their defaults, without types."""
     arguments = function.args
     parts = [argument.arg for argument in arguments.posonlyargs + arguments.args]
@@ -171,9 +176,9 @@ def _signature(function: ast.AST) -> str:
     return f"({', '.join(parts)})"
 
 
-def _uses(function: ast.AST, names: Set[str]) -> Set[str]:
+def _uses(function: _Function, names: Set[str]) -> Set[str]:
     """Calls of Docker's objects and of `docker_wrapper`'s functions, with the names of their arguments."""
-    found = set()
+    found: Set[str] = set()
     for node in ast.walk(function):
         if not isinstance(node, ast.Call):
             continue
@@ -198,7 +203,7 @@ def _chain(node: ast.AST) -> str:
     return ".".join(reversed(parts))
 
 
-def _digest(function: ast.AST) -> str:
+def _digest(function: _Function) -> str:
     return hashlib.sha256("".join(_tokens(function.body)).encode()).hexdigest()[:16]
 
 

@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,24 +50,8 @@ impl MpBuild {
         if let Ok(this) = std::env::current_exe() {
             command.env("MPIMG_COMMAND", this);
         }
-        Err(replace_process(&mut command, &python))
-    }
-}
-
-/// Becomes that program; only a failure comes back.
-#[cfg(unix)]
-fn replace_process(command: &mut Command, program: &Path) -> Error {
-    use std::os::unix::process::CommandExt as _;
-    Error::io("start", program, command.exec())
-}
-
-/// Waits for that program and ends as it does; only a failure comes back.
-#[cfg(not(unix))]
-#[allow(clippy::exit, reason = "where a process cannot become another, it passes its exit code on")]
-fn replace_process(command: &mut Command, program: &Path) -> Error {
-    match command.status() {
-        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(error) => Error::io("start", program, error),
+        // This process becomes that one; only a failure comes back.
+        Err(Error::io("start", &python, command.exec()))
     }
 }
 
@@ -104,8 +89,7 @@ fn candidates() -> Vec<PathBuf> {
     if let Some(python) = variable("MPIMG_PYTHON") {
         return vec![python];
     }
-    let bin = if cfg!(windows) { "Scripts" } else { "bin" };
-    let environment = variable("VIRTUAL_ENV").map(|folder| folder.join(bin).join("python"));
+    let environment = variable("VIRTUAL_ENV").map(|folder| folder.join("bin/python"));
     let beside = std::env::current_exe().ok().map(|this| this.with_file_name("python"));
     let of_tool = on_path("mp-build").and_then(|tool| interpreter(&tool));
     let mut found: Vec<PathBuf> = Vec::new();

@@ -158,9 +158,13 @@ fn wrong_use_ends_as_with_docker() {
 
 #[test]
 fn older_sdks_build_on_mpimg_and_are_in_the_table() {
+    let table: Value = serde_json::from_str(include_str!("../../../python/mpimg/sdk_seam.json")).unwrap();
     let home = Home::new();
     let store = store();
     let registry = distribution("");
+    let registries_conf = home.path().join("registries.conf");
+    let elsewhere = format!("[[registry]]\nprefix = 'registry.example.com:5000'\nlocation = '{}'\n", registry.address);
+    std::fs::write(&registries_conf, elsewhere).unwrap();
     for (version, host) in [
         ("1.0.0", "projects.registry.vmware.com"),
         ("1.1.0", "projects.registry.vmware.com"),
@@ -173,12 +177,31 @@ fn older_sdks_build_on_mpimg_and_are_in_the_table() {
         make(&home, "new", &project);
         let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
         std::fs::write(project.join("Dockerfile"), dockerfile.replace(&format!("FROM {BASE}"), &format!("FROM {base}"))).unwrap();
-        let output = Build::new(&home, &project, &registry).with_mpimg(&store, &python(version));
+        let mut build = Build::new(&home, &project, &registry);
+        // SDK 1.0 takes nothing for a registry that has no domain.
+        build.repository = "registry.example.com:5000/mp/adapter".into();
+        build.registries_conf = registries_conf.clone();
+        let output = build.with_mpimg(&store, &python(version));
         let (files, conf) = read_pak(&pak_of(&project, &output));
         assert!(files.iter().any(|(name, _)| name == "adapter.zip/NewPython/conf/describe.xml"), "{version}: {files:?}");
-        assert_eq!((conf["REPOSITORY"].as_str(), conf["DIGEST"].len()), ("/mp/adapter", 71), "{version}");
+        assert_eq!(
+            (conf["REGISTRY"].as_str(), conf["REPOSITORY"].as_str()),
+            ("registry.example.com:5000", "/mp/adapter"),
+            "{version}"
+        );
+        let pulled = format!("{}/mp/adapter@{}", registry.address, conf["DIGEST"]);
+        run(judge("skopeo").args(["inspect", "--no-creds", "--tls-verify=false", &format!("docker://{pulled}")]));
+        assert_eq!(row(version), table[version], "{version}");
     }
+    assert_eq!(row("1.3.1"), table["1.3.1"]);
     assert_nothing_runs(&home);
+}
+
+/// How an installed SDK uses Docker, as mpimg reads it.
+fn row(version: &str) -> Value {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/mpimg/sdk_seam.py");
+    let row: Value = serde_json::from_str(&run(std::process::Command::new(python(version)).arg(module))).unwrap();
+    row[version].clone()
 }
 
 #[test]

@@ -78,11 +78,19 @@ pub(super) struct Build<'a> {
     pub(super) project: &'a Path,
     pub(super) repository: String,
     pub(super) port: u16,
+    /// Where mpimg finds what registries are called elsewhere.
+    pub(super) registries_conf: PathBuf,
 }
 
 impl<'a> Build<'a> {
     pub(super) fn new(home: &'a Home, project: &'a Path, registry: &Server) -> Self {
-        Self { home, project, repository: format!("{}/mp/adapter", registry.address), port: free_address().port() }
+        Self {
+            home,
+            project,
+            repository: format!("{}/mp/adapter", registry.address),
+            port: free_address().port(),
+            registries_conf: "/dev/null".into(),
+        }
     }
 
     /// The SDK's own command, for Docker.
@@ -95,11 +103,17 @@ impl<'a> Build<'a> {
     pub(super) fn with_mpimg(&self, store: &Path, python: &Path) -> Output {
         let mut command = self.home.mpimg();
         command.arg("mp-build").env("MPIMG_HOME", store).env("MPIMG_PYTHON", python).env("PYTHONPATH", package(self.home));
+        command.env("CONTAINERS_REGISTRIES_CONF", &self.registries_conf);
         self.arguments(&mut command).output().unwrap()
     }
 
     fn arguments<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        command.args(["--no-ttl", "-i", "-p"]).arg(self.project).args(["-P", &self.port.to_string(), "--registry-tag", &self.repository]);
+        command.args(["--no-ttl", "-i", "-p"]).arg(self.project).args([
+            "-P",
+            &self.port.to_string(),
+            "--registry-tag",
+            &self.repository,
+        ]);
         // Units of measurement come out of a set: without a fixed seed, two runs of mp-build differ in describe.xml.
         command.args(["--registry-username", "user", "--registry-password", "secret"]).env("PYTHONHASHSEED", "0");
         command.env("LC_ALL", "C.UTF-8").stdin(std::process::Stdio::null())
