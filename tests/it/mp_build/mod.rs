@@ -142,7 +142,7 @@ fn wrong_use_ends_as_with_docker() {
             "two kinds" => &["multiple adapter kinds are specified in manifest.txt"],
             "registry refused" => &["cannot connect to `127.0.0.1:1`", "Connection refused"],
             "crash" => &["the adapter ended with exit code 1 before it answered", "no licence here"],
-            "port taken" => &["is taken"],
+            "port taken" => &["cannot listen on port", "give mp-build another port with -P"],
             "definition 500" => &["adapterDefinition endpoint returned 500"],
             "definition 204" => &["but no describe.xml file was found"],
             _ => unreachable!(),
