@@ -46,6 +46,30 @@ pub enum ErrorKind {
     Unsupported,
 }
 
+impl ErrorKind {
+    /// Its name in `--json` and in Python: part of the interface, never changed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Dockerfile => "dockerfile",
+            Self::Project => "project",
+            Self::Context => "context",
+            Self::Secret => "secret",
+            Self::NotFound => "not_found",
+            Self::Corrupt => "corrupt",
+            Self::Store => "store",
+            Self::Sandbox => "sandbox",
+            Self::RunFailed => "run_failed",
+            Self::Auth => "auth",
+            Self::Registry => "registry",
+            Self::Network => "network",
+            Self::Io => "io",
+            Self::Interrupted => "interrupted",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
 /// A place in a text file, shown with the line itself and a caret under the part that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {

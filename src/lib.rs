@@ -13,6 +13,7 @@ pub mod error;
 pub mod image;
 pub mod layer;
 pub mod oci;
+pub mod operation;
 pub mod progress;
 pub mod project;
 pub mod registry;

@@ -22,6 +22,11 @@ impl TaskId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// The task's number, from 1.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// What kind of work a task is.

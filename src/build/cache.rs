@@ -1,29 +1,87 @@
-//! Keys of the build cache: everything that the result of a RUN may depend on.
+//! Keys of the build cache: everything that the result of a step may depend on. What files of the build context have to do
+//! with it is told by `reuse`.
 //!
-//! Refuses to name a result that may depend on more: such a step has no key and is always run.
+//! Refuses to name a result that may depend on more: such a step has no key and is always done.
 
 use super::session::Session;
 use super::stage::Stage;
-use crate::dockerfile::{Mount, RunStep};
+use crate::dockerfile::{AddStep, CopyStep, Mount, RunStep};
 use crate::error::Result;
-use crate::oci::Hasher;
+use crate::oci::{ChainId, Hasher};
 use crate::store::CacheKey;
 
 /// A new number when the meaning of a key changes.
-const VERSION: &str = "mpimg-run-1";
+const RUN: &str = "mpimg-run-1";
+/// Of steps whose layer this program writes from known bytes: another release may write them in another way.
+const PLACE: &str = concat!("mpimg-place-1 ", env!("CARGO_PKG_VERSION"));
+
+/// Fields of a key, each with its length: no two lists of fields read alike.
+struct Fields(Hasher);
+
+impl Fields {
+    fn new(version: &str) -> Self {
+        let mut fields = Self(Hasher::new());
+        fields.add(version);
+        fields
+    }
+
+    fn add(&mut self, field: &str) {
+        self.0.update(&(field.len() as u64).to_le_bytes());
+        self.0.update(field.as_bytes());
+    }
+
+    fn add_chain(&mut self, chain: Option<ChainId>) {
+        self.add(&chain.map(|chain| chain.to_string()).unwrap_or_default());
+    }
+
+    fn finish(self) -> CacheKey {
+        CacheKey(self.0.finish())
+    }
+}
+
+/// What a COPY depends on besides the files that it copies. With `--link` that is not what lies below, unless users are named.
+pub(super) fn copy_key(session: &Session<'_>, stage: &Stage, step: &CopyStep) -> CacheKey {
+    let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
+    place_key(session, stage, below, "COPY", &format!("{step:?}"))
+}
+
+/// What an ADD depends on besides the files that it adds and downloads.
+pub(super) fn add_key(session: &Session<'_>, stage: &Stage, step: &AddStep) -> CacheKey {
+    let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
+    place_key(session, stage, below, "ADD", &format!("{step:?}"))
+}
+
+/// All that a WORKDIR depends on.
+pub(super) fn workdir_key(session: &Session<'_>, stage: &Stage, folder: &str) -> CacheKey {
+    place_key(session, stage, true, "WORKDIR", &format!("{folder:?} {:?}", stage.config.config.user))
+}
+
+/// `step` tells all that the instruction says, users by name: who they are stands in the layers below.
+fn place_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step: &str) -> CacheKey {
+    let mut key = Fields::new(PLACE);
+    key.add(name);
+    key.add(step);
+    key.add_chain(if below { stage.filesystem.chain_id() } else { None });
+    key.add(&session.times.context.to_string());
+    key.add(&session.request.codec.to_string());
+    key.finish()
+}
+
+/// A key for `key` together with what else its result depends on.
+pub(super) fn with(key: CacheKey, more: &str) -> CacheKey {
+    let mut both = Fields::new(PLACE);
+    both.add(&key.to_string());
+    both.add(more);
+    both.finish()
+}
 
 /// The key of a RUN: file system, command, environment, user, folder, mounts. Proxies are left out, as in BuildKit; so is
 /// `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run everything again. `None` where files from
 /// outside the stage are seen.
 pub(super) fn run_key(session: &Session<'_>, stage: &Stage, step: &RunStep) -> Result<Option<CacheKey>> {
-    let mut key = Hasher::new();
-    // Every field with its length: no two lists of fields read alike.
-    let mut add = |field: &str| {
-        key.update(&(field.len() as u64).to_le_bytes());
-        key.update(field.as_bytes());
-    };
-    add(VERSION);
-    add(&stage.filesystem.chain_id().map(|chain| chain.to_string()).unwrap_or_default());
+    let mut key = Fields::new(RUN);
+    key.add_chain(stage.filesystem.chain_id());
+    let mut add = |field: &str| key.add(field);
     add(&stage.config.platform().to_string());
     add(&stage.config.config.user);
     add(&stage.config.config.working_dir);
@@ -48,5 +106,5 @@ pub(super) fn run_key(session: &Session<'_>, stage: &Stage, step: &RunStep) -> R
             Mount::Bind { .. } => return Ok(None),
         }
     }
-    Ok(Some(CacheKey(key.finish())))
+    Ok(Some(key.finish()))
 }

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::oci::{Digest, Hasher};
 use crate::progress::TaskKind;
 
-/// Downloads `url` into the new file `path`.
-pub(super) async fn download(session: &Session<'_>, url: &str, checksum: Option<&str>, path: &Path) -> Result<()> {
+/// Downloads `url` into the file `path`; the digest of what came.
+pub(super) async fn download(session: &Session<'_>, url: &str, checksum: Option<&str>, path: &Path) -> Result<Digest> {
     let expected = checksum.map(Digest::parse).transpose()?;
     let failed = || format!("cannot download `{url}`");
     let mut download = session.client.download(url).await.map_err(|error| error.wrap(failed()))?;
@@ -26,11 +26,12 @@ pub(super) async fn download(session: &Session<'_>, url: &str, checksum: Option<
         file.write_all(&bytes).map_err(|error| Error::io("write", path, error))?;
         task.advance(hasher.length());
     }
+    let digest = hasher.finish();
     if let Some(expected) = expected {
-        expected.expect(hasher.finish()).map_err(|error| {
+        expected.expect(digest).map_err(|error| {
             error.wrap(failed()).with_hint("check --checksum, and whether the file at that address has been replaced")
         })?;
     }
     task.done();
-    Ok(())
+    Ok(digest)
 }

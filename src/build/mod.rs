@@ -12,6 +12,7 @@ mod merge;
 mod pack;
 mod place;
 mod request;
+mod reuse;
 mod run;
 mod sdk_base;
 mod session;
@@ -23,8 +24,8 @@ mod times;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 
@@ -92,6 +93,7 @@ impl Builder {
             on_layer,
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),
+            warned: Mutex::default(),
         };
         let mut options = PlanOptions {
             target: request.target.clone(),

@@ -10,6 +10,9 @@ use crate::layer::Codec;
 use crate::oci::Platform;
 use crate::sandbox::{Cancel, IsolationMode, SecretBytes};
 
+/// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
 /// What is to be built. [`BuildRequest::new`] gives docker's defaults.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -74,5 +77,14 @@ impl BuildRequest {
             isolation: IsolationMode::default(),
             cancel: Cancel::default(),
         }
+    }
+
+    /// Takes `SOURCE_DATE_EPOCH` and the proxy variables of this process, as docker and the command do.
+    #[must_use]
+    pub fn with_environment(mut self) -> Self {
+        self.source_date_epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|epoch| !epoch.is_empty());
+        let both_spellings = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+        self.proxies = both_spellings.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+        self
     }
 }

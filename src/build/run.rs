@@ -2,29 +2,32 @@
 //!
 //! Refuses to guess about isolation: the sandbox says what this machine gives.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::cache;
+use super::reuse;
 use super::session::Session;
 use super::stage::Stage;
 use super::stages::Stages;
 use crate::context::{Patterns, WalkEntry};
 use crate::dockerfile::{Base, Mount as Wanted, RunStep, Sharing};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Layer;
-use crate::layer::{Kind, LayerPath};
+use crate::layer::diff::Original;
+use crate::layer::{Entry, Kind, LayerPath};
 use crate::oci::Digest;
 use crate::progress::Task;
 use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung, Security};
-use crate::store::{BlobSource, CacheRecord, CachedLayer};
+use crate::store::{CacheRecord, CachedLayer};
 
 /// Does one RUN. Whether the build cache had it.
 pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, task: &Task) -> Result<bool> {
     let key = cache::run_key(session, stage, step)?;
-    if let Some(key) = key.as_ref().filter(|_| !session.request.no_cache)
-        && let Some(record) = session.store.cache_lookup(key)
-        && cached(session, stage, &record)?
+    if let Some(key) = &key
+        && reuse::recall(session, stage, key)?
     {
         return Ok(true);
     }
@@ -67,14 +70,15 @@ fn run_in(
     }
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();
-    isolation.changes(&spec.root, &before, &mut |entry, content| {
+    let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
         match content {
             Some(mut content) => writer.append_file(&entry, &mut content),
             None => writer.append(&entry),
         }
-    })?;
+    };
+    isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
     if writer.entries() == 0 {
         return Ok(None);
     }
@@ -89,6 +93,29 @@ fn run_in(
         RootSpec::Tree { .. } => stage.whole_tree_has_all(),
     }
     Ok(Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor }))
+}
+
+/// What files of the stage were before the step, out of its layers: where nothing can be mounted, the step ran on the only copy.
+fn originals(
+    session: &Session<'_>,
+    stage: &mut Stage,
+    paths: &[LayerPath],
+    scratch: &Path,
+) -> Result<HashMap<LayerPath, Original>> {
+    let tree = stage.filesystem.tree(session)?.clone();
+    let nodes = paths.iter().filter_map(|path| Some((path, tree.lookup(path)?)));
+    let wanted: Vec<_> = nodes.filter_map(|(path, node)| Some((path, node, node.origin.as_ref()?))).collect();
+    let folder = new_folder(scratch, "originals")?;
+    let filled = wanted.iter().filter(|(_, node, _)| node.kind.size() > 0);
+    let files = stage.filesystem.files(session, filled.map(|(_, _, origin)| *origin), &folder)?;
+    let mut originals = HashMap::new();
+    for (path, node, origin) in wanted {
+        // An empty file is in no layer's content.
+        let file = files.get(&origin.file).map_or(Path::new("/dev/null"), PathBuf::as_path);
+        let content = File::open(file).map_err(|error| Error::io("open", file, error))?;
+        originals.insert(path.clone(), Original { xattrs: node.metadata.xattrs.clone(), content });
+    }
+    Ok(originals)
 }
 
 fn new_folder(parent: &Path, name: &str) -> Result<PathBuf> {
@@ -107,17 +134,6 @@ fn failure(exit: Exit) -> Error {
             .with_hint("if nothing killed it on purpose, the machine ran out of memory"),
         Exit::Signal(signal) => Error::new(ErrorKind::RunFailed, format!("the command was killed by signal {signal}")),
     }
-}
-
-/// Uses a cached result if all of it is still there.
-fn cached(session: &Session<'_>, stage: &mut Stage, record: &CacheRecord) -> Result<bool> {
-    let Some(CachedLayer { diff_id, descriptor }) = &record.layer else { return Ok(true) };
-    if !session.store.has(&descriptor.digest, descriptor.size)? {
-        return Ok(false);
-    }
-    let source = BlobSource::File(session.store.blob_path(&descriptor.digest));
-    stage.filesystem.push(Layer { diff_id: *diff_id, descriptor: descriptor.clone(), source });
-    Ok(true)
 }
 
 fn spec(

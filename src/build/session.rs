@@ -2,8 +2,9 @@
 //!
 //! Refuses to build anything itself.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerWriter;
 use crate::progress::Progress;
 use crate::registry::Client;
-use crate::sandbox::Isolation;
+use crate::sandbox::{Isolation, Rung};
 use crate::store::{Growing, Store};
 
 /// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
@@ -35,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) isolation: OnceLock<Isolation>,
     /// Another stage has failed: the others stop at their next step.
     pub(super) failed: AtomicBool,
+    /// Warnings about sources that were given.
+    pub(super) warned: Mutex<BTreeSet<String>>,
 }
 
 impl Session<'_> {
@@ -44,13 +47,44 @@ impl Session<'_> {
             return Ok(isolation);
         }
         let found = Isolation::detect(self.store.root(), self.request.isolation)?;
-        Ok(self.isolation.get_or_init(|| found))
+        let mut first = false;
+        let isolation = self.isolation.get_or_init(|| {
+            first = true;
+            found
+        });
+        if first && !isolation.rung().is_boundary() {
+            self.warn_of(isolation);
+        }
+        Ok(isolation)
+    }
+
+    /// Says that commands can do what this program can, and what kept the next better rung from working.
+    fn warn_of(&self, isolation: &Isolation) {
+        let rung = isolation.rung();
+        let tried = isolation.report().attempts.iter().filter(|attempt| attempt.rung == Rung::UserNamespace);
+        let failure = tried.filter_map(|attempt| attempt.failure.as_ref()).next();
+        let why = failure.map(|failure| format!(" ({}: {failure})", Rung::UserNamespace)).unwrap_or_default();
+        let message = format!("RUN uses `{rung}`, which is no security boundary: build only Dockerfiles that you trust{why}");
+        self.progress.warn(&message, failure.map(|failure| failure.remedy.as_str()));
     }
 
     /// A new layer; `target` says whether it belongs to the image that is wanted.
     pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<LayerSink>> {
         let sink = LayerSink::new(self.store, self.on_layer.clone().filter(|_| target))?;
         Ok(LayerWriter::new(self.request.codec, self.request.threads, sink))
+    }
+
+    /// A layer of which only the diff ID is wanted.
+    pub(super) fn hashing_writer(&self) -> LayerWriter<LayerSink> {
+        LayerWriter::hashing(LayerSink::closed())
+    }
+
+    /// Warns, but never twice of the same: a step may look at its sources more than once.
+    pub(super) fn warn_once(&self, warning: &Error) {
+        let message = warning.to_string();
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone()) {
+            self.progress.warn(&message, warning.hint());
+        }
     }
 
     /// An error if the build is to stop.

@@ -6,36 +6,43 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::session::OnLayer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId};
 use crate::store::{BlobWriter, Store};
 
-/// A blob in the making.
+/// A blob in the making; none where only the layer's diff ID is wanted.
 pub(super) struct LayerSink {
-    blob: BlobWriter,
+    blob: Option<BlobWriter>,
     announce: Option<OnLayer>,
 }
 
 impl LayerSink {
     pub(super) fn new(store: &Store, announce: Option<OnLayer>) -> Result<Self> {
-        Ok(Self { blob: store.blob_writer()?, announce })
+        Ok(Self { blob: Some(store.blob_writer()?), announce })
+    }
+
+    /// A sink that takes nothing.
+    pub(super) fn closed() -> Self {
+        Self { blob: None, announce: None }
     }
 
     /// Puts the blob into the store.
     pub(super) fn commit(self, descriptor: Descriptor, diff_id: DiffId) -> Result<PathBuf> {
-        self.blob.commit(descriptor, diff_id)
+        let blob = self.blob.ok_or_else(|| Error::io("write", "layer", io::ErrorKind::BrokenPipe.into()))?;
+        blob.commit(descriptor, diff_id)
     }
 }
 
 impl Write for LayerSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(blob) = &mut self.blob else { return Err(io::ErrorKind::BrokenPipe.into()) };
         if let Some(announce) = self.announce.take() {
-            announce(self.blob.growing().map_err(io::Error::other)?);
+            announce(blob.growing().map_err(io::Error::other)?);
         }
-        self.blob.write(bytes)
+        blob.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.blob.flush()
+        self.blob.as_mut().map_or(Ok(()), Write::flush)
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! Refuses to decide where they go: see `place`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::path::Path;
 
 use super::filesystem::Filesystem;
 use super::place::{Content, Item, Manner, Stream, Target, target};
+use super::reuse::{Listing, Look};
 use super::session::Session;
-use crate::context::{Patterns, SecretGuard, Source};
+use crate::context::{Patterns, Source};
 use crate::dockerfile::{Chmod, InlineFile};
 use crate::error::Result;
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Node, Tree};
-use crate::progress::Progress;
 use crate::sandbox::User;
 
 /// What a copy does to all that it copies.
@@ -67,9 +68,8 @@ pub(super) fn from_context<'a>(
     tree: &Tree,
     source: &Source,
     rules: &'a Rules<'a>,
-    guard: &'a SecretGuard,
-    instruction: &'a str,
-    progress: &'a Progress,
+    look: &'a Look<'a>,
+    listing: &'a RefCell<Listing>,
 ) -> Result<Stream<'a>> {
     let target = rules.target(tree, source.kind(), source.path().name())?;
     let head = if *source.kind() == Kind::Directory { rules.new_folder(&target).map(Ok) } else { None };
@@ -77,9 +77,8 @@ pub(super) fn from_context<'a>(
     let mut first_names: BTreeMap<(u64, u64), LayerPath> = BTreeMap::new();
     let walk = source.walk(&rules.exclude)?.map(move |walked| {
         let walked = walked?;
-        if let Some(warning) = guard.check(&walked, instruction)? {
-            progress.warn(&warning.to_string(), warning.hint());
-        }
+        look.check(&walked)?;
+        listing.borrow_mut().add(&walked);
         let mut entry = walked.entry.clone();
         entry.path = base.join(&entry.path);
         (entry.metadata.uid, entry.metadata.gid) = (0, 0);

@@ -5,16 +5,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::cache;
 use super::copy;
 use super::filesystem::Filesystem;
 use super::place::Placement;
+use super::reuse;
 use super::run;
 use super::session::Session;
+use super::sink::LayerSink;
 use super::stages::Stages;
 use crate::dockerfile::{Expanded, InheritedConfig, Instruction, Located, Plan, PlannedStage, StageScope};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Healthcheck, History, Image, ImageConfig};
-use crate::layer::LayerPath;
+use crate::image::{Healthcheck, History, Image, ImageConfig, Layer};
+use crate::layer::{LayerPath, LayerWriter};
 use crate::sandbox::{User, lookup_owner, lookup_user};
 use crate::store::ScratchDir;
 
@@ -130,10 +133,10 @@ impl Stage {
     ) -> Result<bool> {
         let config = &mut self.config.config;
         match expanded {
-            Expanded::Copy(copy) => copy::copy(session, stages, self, copy, step.text())?,
-            Expanded::Add(add) => super::add::add(session, self, add, step.text())?,
+            Expanded::Copy(copy) => return copy::copy(session, stages, self, copy, step.text()),
+            Expanded::Add(add) => return super::add::add(session, self, add, step.text()),
             Expanded::Run(run) => return run::run(session, stages, self, run, task),
-            Expanded::Workdir(folder) => self.make_working_dir(session, folder)?,
+            Expanded::Workdir(folder) => return self.make_working_dir(session, folder),
             Expanded::Arg(_) | Expanded::Env(_) => {}
             Expanded::Cmd(command) => {
                 config.cmd = Some(command.clone());
@@ -159,19 +162,29 @@ impl Stage {
     }
 
     /// WORKDIR creates what is missing for the stage's user, as BuildKit does.
-    fn make_working_dir(&mut self, session: &Session<'_>, folder: &str) -> Result<()> {
+    fn make_working_dir(&mut self, session: &Session<'_>, folder: &str) -> Result<bool> {
         self.config.config.working_dir = folder.to_owned();
+        let key = cache::workdir_key(session, self, folder);
+        if reuse::recall(session, self, &key)? {
+            return Ok(true);
+        }
+        let layer = self.new_working_dir(session, folder)?;
+        reuse::remember(session, &key, layer.as_ref())?;
+        Ok(false)
+    }
+
+    fn new_working_dir(&mut self, session: &Session<'_>, folder: &str) -> Result<Option<Layer>> {
         let tree = self.filesystem.tree(session)?.clone();
         let resolved = tree.resolve(folder, true)?;
         if resolved.node.is_some_and(crate::layer::Node::is_dir) {
-            return Ok(());
+            return Ok(None);
         }
         let user = self.config.config.user.clone();
         let user = self.owner(session, &user)?;
         let path: LayerPath = resolved.path;
         let mut placement = Placement::new(&tree, session.layer_writer(self.target)?, Some(&user), session.times.context);
         placement.folder(&path)?;
-        self.push_placement(session, placement)
+        self.push_written(session, placement.finish())
     }
 
     /// The user that RUN and WORKDIR work as.
@@ -189,8 +202,7 @@ impl Stage {
 
     /// The stage's own users and groups. Numbers for both need neither, so a base image is not fetched for them.
     fn accounts(&mut self, session: &Session<'_>, spec: &str) -> Result<(Vec<u8>, Vec<u8>)> {
-        let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if spec.is_empty() || spec.split_once(':').is_some_and(|(user, group)| number(user) && number(group)) {
+        if !Self::needs_accounts(spec) {
             return Ok(Default::default());
         }
         let tree = self.filesystem.tree(session)?;
@@ -198,12 +210,19 @@ impl Stage {
         Ok((read("/etc/passwd"), read("/etc/group")))
     }
 
-    /// Stores the layer of a placement; one that changes nothing makes no layer.
-    pub(super) fn push_placement(&mut self, session: &Session<'_>, placement: Placement<'_>) -> Result<()> {
-        if let Some(writer) = placement.finish() {
-            self.filesystem.push_finished(session, writer.finish()?)?;
-        }
-        Ok(())
+    /// Whether the stage's users and groups tell who `spec` is.
+    pub(super) fn needs_accounts(spec: &str) -> bool {
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        !spec.is_empty() && !spec.split_once(':').is_some_and(|(user, group)| number(user) && number(group))
+    }
+
+    /// Stores the layer that a placement has written, if it has.
+    pub(super) fn push_written(
+        &mut self,
+        session: &Session<'_>,
+        written: Option<LayerWriter<LayerSink>>,
+    ) -> Result<Option<Layer>> {
+        written.map(|writer| self.filesystem.push_finished(session, writer.finish()?)).transpose()
     }
 
     /// The stage's file system as one folder of its own: what RUN stands on where nothing can be mounted.

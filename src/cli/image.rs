@@ -1,17 +1,12 @@
-//! Images by the names that users give them, and how an image is told in JSON.
+//! Images in flags, and how an image is told in JSON.
 //!
-//! Refuses to guess: what is not in the local store is taken from a registry only where `docker://` says so.
+//! Refuses to look for them: the library does.
 
 use serde_json::{Value, json};
 
-use super::blocking;
 use super::size::Size;
-use crate::build::stored_image;
-use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
-use crate::oci::{Platform, Reference};
-use crate::registry::Client;
-use crate::store::Store;
+pub(super) use crate::operation::{find_image as find, image_size as size};
 
 /// Forms in which an image can be named, for help texts.
 pub(super) const FORMS: &str = "\
@@ -25,43 +20,6 @@ Images are named as:
 /// Reads a name of one of these forms.
 pub(super) fn named(text: &str) -> Result<Transport, String> {
     Transport::parse(text).map_err(|error| error.hint().map_or_else(|| error.to_string(), str::to_owned))
-}
-
-/// The image that `transport` names. Layers of a registry's image are not fetched.
-pub(super) async fn find(transport: Transport, platform: &Platform, store: &Store, client: &Client) -> Result<Image> {
-    match transport {
-        Transport::Registry(reference) => pull(&reference, platform, client).await,
-        Transport::Store(reference) => {
-            stored_image(store, client, &reference, platform)?.ok_or_else(|| not_stored(store, &reference, platform))
-        }
-        archive => {
-            let (store, platform) = (store.clone(), platform.clone());
-            blocking(move || archive.read(&store, &platform, None)).await
-        }
-    }
-}
-
-async fn pull(reference: &Reference, platform: &Platform, client: &Client) -> Result<Image> {
-    let pulled = client.pull_image(reference, platform).await?;
-    let sources = pulled.layers.into_iter().map(|layer| layer.source).collect();
-    Image::from_parts(pulled.manifest, Some(&pulled.media_type), pulled.config, sources)
-}
-
-fn not_stored(store: &Store, reference: &Reference, platform: &Platform) -> Error {
-    let name = reference.familiar();
-    let other = store.resolve(reference).ok().flatten().map(|record| record.platform);
-    match other {
-        Some(other) => Error::new(ErrorKind::NotFound, format!("`{name}` in the local store is for {other}, not for {platform}"))
-            .with_hint(format!("add `--platform {other}`")),
-        None => Error::new(ErrorKind::NotFound, format!("there is no image `{name}` in the local store"))
-            .with_hint(format!("`mpimg images` lists what is there; one in a registry is named `docker://{name}`")),
-    }
-}
-
-/// The bytes that the image takes in a registry: manifest, config and layers as they are stored.
-pub(super) fn size(image: &Image) -> u64 {
-    let layers: u64 = image.layers().iter().map(|layer| layer.descriptor.size).sum();
-    image.descriptor().size + image.manifest().config.size + layers
 }
 
 /// `3 layers, 311MB`

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Display;
-use crate::sandbox::Cancel;
+use crate::operation::Stop;
 
 /// Shells report a process that a signal ended as this plus the signal's number.
 const SIGNALLED: u8 = 128;
@@ -22,20 +22,19 @@ const TERMINATE: u8 = 15;
 /// What a signal switches off, and which one came.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Interrupt {
-    build: Cancel,
-    network: CancellationToken,
+    stop: Stop,
     signal: Arc<AtomicU8>,
 }
 
 impl Interrupt {
-    /// The build's switch.
-    pub(super) fn build(&self) -> &Cancel {
-        &self.build
+    /// The switch itself.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
-    /// The switch of everything on the network.
+    /// The part of everything on the network.
     pub(super) fn token(&self) -> &CancellationToken {
-        &self.network
+        self.stop.token()
     }
 
     /// The exit code of a process that was told to end: 130 after Ctrl-C, 143 after SIGTERM.
@@ -58,8 +57,7 @@ impl Interrupt {
             let Ok(mut signals) = Signals::new() else { return };
             let first = signals.next().await;
             this.signal.store(first, Ordering::Release);
-            this.build.cancel();
-            this.network.cancel();
+            this.stop.stop();
             display.print("interrupted: stopping; again to end at once");
             let second = signals.next().await;
             display.end();

@@ -8,7 +8,7 @@ use console::measure_text_width;
 use serde_json::{Value, json};
 
 use super::style::Theme;
-use crate::error::{Error, ErrorKind, Snippet};
+use crate::error::{Error, Snippet};
 
 /// How much of a long line is shown where the terminal's width is not known, in columns.
 const WIDTH: usize = 160;
@@ -96,7 +96,7 @@ fn window(before: &str, marked: &str, after: &str, room: usize) -> (String, usiz
 pub(super) fn error_json(error: &Error) -> Value {
     let snippet = error.snippet();
     json!({ "error": {
-        "kind": kind_name(error.kind()),
+        "kind": error.kind().name(),
         "message": error.to_string(),
         "causes": error.causes(),
         "hint": error.hint(),
@@ -105,32 +105,11 @@ pub(super) fn error_json(error: &Error) -> Value {
     }})
 }
 
-/// The names of kinds are part of the JSON interface: they never change.
-pub(super) fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Usage => "usage",
-        ErrorKind::Dockerfile => "dockerfile",
-        ErrorKind::Project => "project",
-        ErrorKind::Context => "context",
-        ErrorKind::Secret => "secret",
-        ErrorKind::NotFound => "not_found",
-        ErrorKind::Corrupt => "corrupt",
-        ErrorKind::Store => "store",
-        ErrorKind::Sandbox => "sandbox",
-        ErrorKind::RunFailed => "run_failed",
-        ErrorKind::Auth => "auth",
-        ErrorKind::Registry => "registry",
-        ErrorKind::Network => "network",
-        ErrorKind::Io => "io",
-        ErrorKind::Interrupted => "interrupted",
-        ErrorKind::Unsupported => "unsupported",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::flags::ColorMode;
+    use crate::error::ErrorKind;
 
     fn plain() -> Theme {
         Theme::new(ColorMode::Never, true)

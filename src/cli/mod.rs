@@ -5,7 +5,6 @@
 mod command;
 mod configuration;
 mod contents;
-mod destination;
 mod digest_file;
 mod flags;
 mod image;
@@ -17,7 +16,6 @@ mod size;
 mod style;
 mod table;
 mod terminal;
-mod transfer;
 mod when;
 
 use std::ffi::OsString;
@@ -26,7 +24,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind as ClapErrorKind;
 use clap::{CommandFactory as _, Parser};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
+use crate::operation::blocking;
 use command::Command;
 use flags::Global;
 use terminal::Terminal;
@@ -133,12 +132,6 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 /// The whole command line, for completions and manual pages.
 fn grammar() -> clap::Command {
     Cli::command()
-}
-
-/// Runs what blocks off the network's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the work was broken off").with_source(error)))
 }
 
 #[cfg(test)]

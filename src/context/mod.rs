@@ -18,7 +18,7 @@ pub use guard::{GuardPolicy, SecretGuard, SecretKind};
 pub use ignore::{Ignore, IgnoreFile};
 pub use pattern::Patterns;
 pub use source::{BuildContext, ContextOptions, Source};
-pub use walk::{Walk, WalkEntry};
+pub use walk::{Stamp, Walk, WalkEntry};
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -85,6 +85,11 @@ impl BuildContext {
         &self.path
     }
 
+    /// The device of the files whose [`Stamp`](super::Stamp) tells whether they have changed; `None` where that is not sure.
+    pub fn telling_device(&self) -> Option<u64> {
+        self.root.telling_device().ok().flatten()
+    }
+
     /// What a source of COPY or ADD names, in sorted order. A link that a pattern names is followed, as docker does.
     ///
     /// A path without wildcards that is not there, or left out, is an error of kind [`Context`](ErrorKind::Context). Wildcards that

@@ -49,6 +49,21 @@ struct Level {
     length: usize,
 }
 
+/// What of a regular file changes whenever its content does, on file systems that tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The device it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When its content was last changed, as far as nobody set it: seconds since 1970, and nanoseconds.
+    pub mtime: (i64, u32),
+    /// When anything of it was last changed: seconds since 1970, and nanoseconds.
+    pub ctime: (i64, u32),
+}
+
 /// One entry of a walk. That of a regular file holds its folder open: keep few of them.
 #[derive(Debug)]
 pub struct WalkEntry {
@@ -278,6 +293,12 @@ impl WalkEntry {
     pub fn shared_file(&self) -> Option<(u64, u64)> {
         let several = self.status.form == Form::File && self.status.links > 1;
         several.then_some((self.status.identity.device, self.status.identity.inode))
+    }
+
+    /// Of a regular file, what tells whether it is still the same.
+    pub fn stamp(&self) -> Option<Stamp> {
+        let Status { identity, form, size, mtime, ctime, .. } = self.status;
+        (form == Form::File).then_some(Stamp { device: identity.device, inode: identity.inode, size, mtime, ctime })
     }
 
     /// Opens a regular file for reading. It is the very file that the entry was made from, with its size and time: anything

@@ -29,6 +29,8 @@ pub(super) struct Pipeline<W: Write + Send + 'static> {
     filled: usize,
     next: u64,
     diff_id: Hasher,
+    /// Only the diff ID is wanted.
+    hash_only: bool,
 }
 
 /// What a finished pipeline knows of the layer.
@@ -94,12 +96,28 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             filled: 0,
             next: 0,
             diff_id: Hasher::new(),
+            hash_only: false,
         }
+    }
+
+    /// A pipeline that finds the diff ID and drops the bytes; `sink` gets none.
+    pub(super) fn hashing(sink: W) -> Self {
+        let mut pipeline = Self::new(Codec::default(), 1, sink);
+        pipeline.hash_only = true;
+        pipeline
+    }
+
+    /// The diff ID of what has come.
+    pub(super) fn finish_hash(mut self) -> DiffId {
+        DiffId(std::mem::take(&mut self.diff_id).finish())
     }
 
     /// Room for more bytes, never empty: fill a part of it, then call [`advance`](Self::advance).
     pub(super) fn room(&mut self) -> Result<&mut [u8]> {
         let size = self.shared.codec.block_size();
+        if self.filled == size && self.hash_only {
+            self.filled = 0;
+        }
         if self.filled == size {
             let block = std::mem::take(&mut self.block);
             self.submit(block)?;

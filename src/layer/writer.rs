@@ -48,6 +48,16 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         Self { tar: tar::Builder::new(Pipeline::new(codec, threads, sink)), index: LayerIndex::default(), entries: 0 }
     }
 
+    /// A layer of which only the diff ID is wanted: nothing is compressed, and `sink` gets nothing.
+    pub fn hashing(sink: W) -> Self {
+        Self { tar: tar::Builder::new(Pipeline::hashing(sink)), index: LayerIndex::default(), entries: 0 }
+    }
+
+    /// Ends the tar; its digest.
+    pub fn finish_hash(self) -> Result<DiffId> {
+        Ok(self.tar.into_inner().map_err(unwrap_io)?.finish_hash())
+    }
+
     /// How many entries were written.
     pub fn entries(&self) -> u64 {
         self.entries

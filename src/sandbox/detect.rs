@@ -35,7 +35,7 @@ pub(super) fn try_rungs(state: &Path, mode: IsolationMode, stop: bool) -> Report
     report
 }
 
-/// The error where no rung works: every attempt as a cause, the remedy of the best rung as the hint.
+/// The error where no rung works: every attempt as a cause; as the hint the remedy of the best rung that this user may hope for.
 pub(super) fn no_rung(report: &Report) -> Error {
     let mut cause: Option<Error> = None;
     for attempt in report.attempts.iter().rev() {
@@ -51,8 +51,9 @@ pub(super) fn no_rung(report: &Report) -> Error {
         Some(cause) => error.with_source(cause),
         None => error,
     };
-    let best = report.attempts.iter().find_map(|attempt| attempt.failure.as_ref());
-    match best {
+    let out_of_reach = |attempt: &&Attempt| attempt.rung == Rung::Root && !rustix::process::geteuid().is_root();
+    let best = report.attempts.iter().find(|attempt| !out_of_reach(attempt)).or(report.attempts.first());
+    match best.and_then(|attempt| attempt.failure.as_ref()) {
         Some(failure) => error.with_hint(failure.remedy.clone()),
         None => error,
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::diff::{self, Baseline};
+use crate::layer::diff::{self, Baseline, Originals};
 use crate::layer::unpack::{Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
 use crate::layer::{Entry, LayerPath};
 
@@ -235,8 +235,9 @@ impl Isolation {
         Running::start(self.rung, spec.with_absolute_paths()?, streams, prepare)
     }
 
-    /// Hands over what a step changed, in the order of a layer, owners as seen inside.
-    pub fn changes(&self, root: &RootSpec, before: &Snapshot, emit: &mut Emit<'_>) -> Result<()> {
+    /// Hands over what a step changed, in the order of a layer, owners as seen inside. `originals` finds what files of a
+    /// [`RootSpec::Tree`] were; with an overlay it is not asked.
+    pub fn changes(&self, root: &RootSpec, before: &Snapshot, originals: &mut Originals<'_>, emit: &mut Emit<'_>) -> Result<()> {
         let changes = match (root, &before.0) {
             (RootSpec::Overlay { lower, upper, .. }, _) if self.rung.has_user_namespace() => {
                 return tasks::changes(self.rung, upper, lower, emit);
@@ -244,7 +245,7 @@ impl Isolation {
             (RootSpec::Overlay { lower, upper, .. }, _) => diff::changes(upper, lower)?,
             (RootSpec::Tree { path }, Some(baseline)) => {
                 let touched = self.touched.lock().ok().and_then(|mut all| all.remove(path)).unwrap_or_default();
-                baseline.changes(path, &touched)?
+                baseline.changes(path, &touched, originals)?
             }
             (RootSpec::Tree { .. }, None) => {
                 return Err(Error::new(ErrorKind::Usage, "the snapshot is that of another root file system"));

@@ -13,6 +13,7 @@ mod mp_build;
 mod parity;
 mod project;
 mod registry;
+mod reuse;
 mod rooms;
 mod sandbox;
 mod sdk;

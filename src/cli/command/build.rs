@@ -3,21 +3,19 @@
 //! Refuses to push: `mpimg push` does both.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::build::Builder;
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, parsed};
+use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::{blocking, image};
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Transport};
+use crate::error::Result;
+use crate::image::Transport;
 use crate::oci::Reference;
-use crate::store::Store;
+use crate::operation::{BuildOutputs, Built};
 
 const EXAMPLES: &str = "\
 Base images come from the local store, or from a registry if they are not there; FROM also takes oci:DIR, \
@@ -73,38 +71,24 @@ fn output(text: &str) -> Result<Transport, String> {
 
 impl Build {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let started = Instant::now();
-        let mut request = self.build.request(&self.path)?;
-        request.cancel = terminal.interrupt().build().clone();
-        if let Some(name) = self.tag.iter().find(|name| name.digest().is_some()) {
-            return Err(Error::new(ErrorKind::Usage, format!("`{}` has a digest", name.familiar()))
-                .with_hint("name the image by NAME:TAG; the digest is what the build finds out"));
-        }
-        let store = Store::open(Store::default_root()?)?;
-        let client = self.connection.client(terminal, Some(&store), None)?;
+        let request = self.build.request(&self.path)?;
+        let mpimg = self.connection.mpimg(terminal, None)?;
         terminal.handle_signals();
-
-        let builder = Builder::new(store.clone(), client, terminal.progress().clone());
-        let image = blocking(move || builder.build(&request, None)).await?;
-        if !self.tag.is_empty() {
-            let record = image.write_to_store(&store).await?;
-            self.tag.iter().try_for_each(|name| store.tag(name, &record))?;
-        }
-        for output in &self.output {
-            output.write(&store, &image).await?;
-        }
-        self.digest_file.write(&image.descriptor().digest)?;
-        report(terminal, &image, &self.tag, &self.output, started)
+        let outputs = BuildOutputs { names: self.tag, outputs: self.output };
+        let built = mpimg.build(request, &outputs).await?;
+        self.digest_file.write(&built.image.descriptor().digest)?;
+        report(terminal, &built, &outputs)
     }
 }
 
-fn report(terminal: &Terminal, image: &Image, names: &[Reference], outputs: &[Transport], started: Instant) -> Result<()> {
+fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<()> {
+    let (image, seconds) = (&built.image, built.time.as_secs_f64());
     let digest = image.descriptor().digest;
-    let names: Vec<String> = names.iter().map(Reference::familiar).collect();
-    let outputs: Vec<String> = outputs.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = outputs.names.iter().map(Reference::familiar).collect();
+    let outputs: Vec<String> = outputs.outputs.iter().map(ToString::to_string).collect();
     let places: Vec<String> = names.iter().chain(&outputs).map(|place| format!("`{place}`")).collect();
     let whereto = if places.is_empty() { String::new() } else { format!(" as {}", places.join(", ")) };
-    terminal.say(&format!("built{whereto}: {} in {}", image::extent(image), shown_time(started.elapsed())));
+    terminal.say(&format!("built{whereto}: {} in {}", image::extent(image), shown_time(built.time)));
     terminal.answer(&Answer {
         text: format!("{digest}\n"),
         quiet: format!("{digest}\n"),
@@ -114,7 +98,7 @@ fn report(terminal: &Terminal, image: &Image, names: &[Reference], outputs: &[Tr
             "outputs": outputs,
             "size": image::size(image),
             "layers": image::layers_json(image),
-            "seconds": started.elapsed().as_secs_f64(),
+            "seconds": seconds,
         }),
     })
 }

@@ -1,26 +1,23 @@
 //! `mpimg push`: builds a project and pushes it, or pushes an image that exists; then finds out whether the product can pull it.
 //!
-//! Refuses to write config.json before the image is in the registry.
+//! Refuses decisions: what is pushed where, and what config.json learns, is the library's.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::destination::{Destination, DestinationFlags};
 use crate::cli::digest_file::DigestFile;
-use crate::cli::flags::{BuildFlags, ConnectionFlags, LoginFlags, parsed};
+use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::transfer::Transfer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Transport};
-use crate::oci::{Digest, Tag};
-use crate::project::{Project, ProjectConfig};
+use crate::image::Transport;
+use crate::oci::Tag;
+use crate::operation::{PushRequest, PushSource, PushedImage};
 use crate::registry::{AnonymousReport, CheckState};
-use crate::store::Store;
 
 const EXAMPLES: &str = "\
 The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls \
@@ -77,102 +74,42 @@ pub(in crate::cli) struct Push {
     connection: ConnectionFlags,
 }
 
-/// A project's folder, as far as there is one.
-struct Folder {
-    project: Option<Project>,
-    config: Option<ProjectConfig>,
-}
-
-impl Folder {
-    /// Reads the project. Without one, something else must tell what is to be pushed.
-    fn read(path: &Path, is_enough: bool) -> Result<Self> {
-        if !Project::is_project(path) && is_enough {
-            return Ok(Self { project: None, config: None });
-        }
-        let project = Project::open(path)?;
-        Ok(Self { config: Some(ProjectConfig::read(path)?), project: Some(project) })
-    }
-
-    fn both(&self) -> Option<(&Project, &ProjectConfig)> {
-        self.project.as_ref().zip(self.config.as_ref())
-    }
-}
-
 impl Push {
     pub(super) async fn run(mut self, terminal: &Terminal) -> Result<()> {
         let started = Instant::now();
         let path = self.path.take().or(self.project.take()).unwrap_or_else(|| ".".into());
-        let mut folder = Folder::read(&path, self.image.is_some() || self.build.dockerfile(&path).is_file())?;
-        let destination = self.destination.decide(terminal, folder.both())?;
-        let tags = self.tags(&folder)?;
+        let source = match self.image {
+            Some(name) => PushSource::Image { name, platform: self.build.platform().clone() },
+            None => PushSource::Build(self.build.request(&path)?),
+        };
+        let mut request = PushRequest { tags: self.tag, ..PushRequest::new(source) }.in_folder(&path)?;
+        let destination = self.destination.decide(terminal, &mut request)?;
         let credential = self.login.credential(terminal, destination.push.repository().registry())?;
-
-        let store = Store::open(Store::default_root()?)?;
-        let client = self.connection.client(terminal, Some(&store), credential)?;
+        let mpimg = self.connection.mpimg(terminal, credential)?;
         terminal.handle_signals();
-        let transfer = Transfer {
-            store,
-            client: client.clone(),
-            repository: destination.push.repository().clone(),
-            tags: tags.clone(),
-            cancel: terminal.interrupt().token().clone(),
-        };
-        let (image, pushed) = match self.image {
-            Some(transport) => transfer.push_image(transport, self.build.platform()).await?,
-            None => {
-                let mut request = self.build.request(&path)?;
-                request.cancel = terminal.interrupt().build().clone();
-                transfer.build_and_push(request, terminal.progress()).await?
-            }
-        };
+
+        let pushed = mpimg.push(request).await?;
         self.digest_file.write(&pushed.digest)?;
-        remember(terminal, &destination, folder.config.as_mut());
-        let done = Done { destination, tags, image, digest: pushed.digest, time: started.elapsed() };
+        let done = Done { pushed, time: started.elapsed() };
         done.say(terminal);
-        let report = client.check_anonymous(done.destination.pull.repository(), &done.digest).await;
+        let report = mpimg.check_anonymous(&done.pushed).await;
         let refused = done.tell_anonymous(terminal, &report, self.require_anonymous_pull);
         done.answer(terminal, report.pullable())?;
         refused
-    }
-
-    fn tags(&self, folder: &Folder) -> Result<Vec<Tag>> {
-        if !self.tag.is_empty() {
-            return Ok(self.tag.clone());
-        }
-        let tag = match (&folder.project, &self.image) {
-            (Some(project), _) => project.tag_at(SystemTime::now())?,
-            (None, Some(Transport::Store(name) | Transport::Registry(name))) if name.tag().is_some() => {
-                return Ok(name.tag().cloned().into_iter().collect());
-            }
-            (None, _) => Tag::parse("latest")?,
-        };
-        Ok(vec![tag])
-    }
-}
-
-/// The image is where it should be: a config.json that cannot be written is no reason to fail.
-fn remember(terminal: &Terminal, destination: &Destination, config: Option<&mut ProjectConfig>) {
-    let Some(config) = config.filter(|_| destination.remember) else { return };
-    if let Err(error) = config.set_container_repository(&destination.pull) {
-        let hint = format!("set `container_repository` in it to {}", destination.pull);
-        let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-        terminal.warn(&format!("the image is pushed, but {error}{causes}"), Some(&hint));
     }
 }
 
 /// A push that succeeded.
 struct Done {
-    destination: Destination,
-    tags: Vec<Tag>,
-    image: Image,
-    digest: Digest,
+    pushed: PushedImage,
     time: Duration,
 }
 
 impl Done {
     fn say(&self, terminal: &Terminal) {
-        let names: Vec<String> = self.tags.iter().map(|tag| format!("{}:{tag}", self.destination.push)).collect();
-        terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(&self.image), shown_time(self.time)));
+        let PushedImage { destination, tags, image, .. } = &self.pushed;
+        let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
+        terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(image), shown_time(self.time)));
     }
 
     /// Says whether the product will be able to pull. If it must be, "no" is an error.
@@ -186,7 +123,7 @@ impl Done {
             return Ok(());
         }
         let failed = report.items.iter().find(|item| item.state != CheckState::Passed);
-        let name = format!("{}@{}", self.destination.pull, self.digest);
+        let name = format!("{}@{}", self.pushed.destination.pull, self.pushed.digest);
         let reason = failed.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
         let message = format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in");
         let hint = report.hint.as_deref().or(failed.and_then(|item| item.hint.as_deref()));
@@ -202,18 +139,19 @@ impl Done {
     }
 
     fn answer(&self, terminal: &Terminal, anonymous_pull: bool) -> Result<()> {
-        let conf = self.destination.pull.conf_entries(&self.digest, self.destination.use_default_registry);
-        let tags: Vec<&str> = self.tags.iter().map(Tag::as_str).collect();
+        let PushedImage { destination, tags, image, digest, .. } = &self.pushed;
+        let conf = self.pushed.conf_entries();
+        let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
         terminal.answer(&Answer {
             text: conf.to_string(),
-            quiet: format!("{}\n", self.digest),
+            quiet: format!("{digest}\n"),
             json: json!({
-                "repository": self.destination.push.to_string(),
+                "repository": destination.push.to_string(),
                 "tag": tags.first(),
                 "tags": tags,
-                "digest": self.digest,
-                "size": image::size(&self.image),
-                "layers": image::layers_json(&self.image),
+                "digest": digest,
+                "size": image::size(image),
+                "layers": image::layers_json(image),
                 "seconds": self.time.as_secs_f64(),
                 "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
                 "anonymous_pull": anonymous_pull,

@@ -15,9 +15,6 @@ use crate::layer::Codec;
 use crate::oci::Platform;
 use crate::sandbox::IsolationMode;
 
-/// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
-const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
-
 /// How an image is built.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Build options")]
@@ -105,14 +102,9 @@ impl BuildFlags {
         &self.platform
     }
 
-    /// The Dockerfile of a build of `context`.
-    pub(crate) fn dockerfile(&self, context: &Path) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| context.join("Dockerfile"))
-    }
-
     /// What the library is asked to build. Reads secrets, and the environment.
     pub(crate) fn request(self, context: &Path) -> Result<BuildRequest> {
-        let mut request = BuildRequest::new(context);
+        let mut request = BuildRequest::new(context).with_environment();
         request.dockerfile = self.file;
         request.target = self.target;
         request.build_args = Pair::build_args(self.build_arg, |name| std::env::var(name).ok());
@@ -128,13 +120,10 @@ impl BuildFlags {
             request.threads = threads.get();
         }
         request.no_cache = self.no_cache;
-        request.source_date_epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|epoch| !epoch.is_empty());
         request.allowed_secret_files = self.allow_secret_file;
         request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;
         request.ssh = self.ssh.into_iter().map(SshFlag::find).collect::<Result<_>>()?;
         request.isolation = self.isolation;
-        let both_spellings = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
-        request.proxies = both_spellings.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
         Ok(request)
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation::{Mpimg, Options};
 use crate::registry::{Client, ClientOptions, Credential};
 use crate::store::Store;
 
@@ -33,6 +34,16 @@ pub(crate) struct ConnectionFlags {
 }
 
 impl ConnectionFlags {
+    /// What this command works with. Uploads that are cut off are taken up again from the store.
+    pub(crate) fn mpimg(self, terminal: &Terminal, explicit: Option<(String, Credential)>) -> Result<Mpimg> {
+        Mpimg::new(Options {
+            home: None,
+            client: self.options(explicit),
+            progress: terminal.progress().clone(),
+            stop: terminal.interrupt().stop().clone(),
+        })
+    }
+
     /// The client of this command. Uploads that are cut off are taken up again from `store`.
     pub(crate) fn client(
         self,
@@ -40,17 +51,23 @@ impl ConnectionFlags {
         store: Option<&Store>,
         explicit: Option<(String, Credential)>,
     ) -> Result<Client> {
+        Client::new(ClientOptions {
+            progress: terminal.progress().clone(),
+            state_dir: store.map(|store| store.root().to_owned()),
+            cancel: terminal.interrupt().token().clone(),
+            ..self.options(explicit)
+        })
+    }
+
+    fn options(self, explicit: Option<(String, Credential)>) -> ClientOptions {
         let mut options = ClientOptions {
             ca_files: self.ca_file,
             insecure: self.insecure_registry,
             mirrors: self.registry_mirror,
-            progress: terminal.progress().clone(),
-            state_dir: store.map(|store| store.root().to_owned()),
-            cancel: terminal.interrupt().token().clone(),
             ..ClientOptions::default()
         };
         options.credentials.explicit.extend(explicit);
-        Client::new(options)
+        options
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod build;
 mod connection;
+mod destination;
 mod global;
 mod pair;
 mod secret;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 
 pub(super) use build::BuildFlags;
 pub(super) use connection::{ConnectionFlags, LoginFlags, read_password};
+pub(super) use destination::DestinationFlags;
 pub(super) use global::{ColorMode, Global, ProgressMode};
 pub(super) use pair::Pair;
 

@@ -153,6 +153,14 @@ fn read_stored(store: &Store, name: &Reference) -> Result<Image> {
     })
 }
 
+impl std::str::FromStr for Transport {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, name) = match self {

@@ -11,6 +11,7 @@ mod scan;
 mod upper;
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +22,12 @@ use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
-pub use scan::Baseline;
+pub use scan::{Baseline, Original, Originals};
 pub use upper::changes;
+
+/// The only attribute that images carry.
+const CAPABILITY: &[u8] = b"security.capability";
+const CHUNK: usize = 128 * 1024;
 
 /// One entry of the layer that a step makes.
 #[derive(Debug, Clone)]
@@ -93,7 +98,7 @@ impl Tree {
 
     /// The file capability, the only attribute that images carry.
     fn xattrs(&self, path: &LayerPath) -> Result<Xattrs> {
-        Ok(capability(&self.open(path)?).into_iter().map(|value| (b"security.capability".to_vec(), value)).collect())
+        Ok(capability(&self.open(path)?).into_iter().map(|value| (CAPABILITY.to_vec(), value)).collect())
     }
 
     fn error(&self, verb: &str, path: &LayerPath, errno: rustix::io::Errno) -> Error {
@@ -106,6 +111,23 @@ fn capability(file: &OwnedFd) -> Option<Vec<u8>> {
     let length = rustix::fs::fgetxattr(file, "security.capability", &mut value[..]).ok()?;
     value.truncate(length);
     Some(value)
+}
+
+/// Whether both have the same bytes from here to their ends.
+fn same_bytes(mut left: impl Read, mut right: impl Read) -> std::io::Result<bool> {
+    let (mut one, mut other) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+    loop {
+        one.clear();
+        other.clear();
+        left.by_ref().take(CHUNK as u64).read_to_end(&mut one)?;
+        right.by_ref().take(CHUNK as u64).read_to_end(&mut other)?;
+        if one != other {
+            return Ok(false);
+        }
+        if one.is_empty() {
+            return Ok(true);
+        }
+    }
 }
 
 fn metadata_of(stat: &Stat) -> Metadata {

@@ -1,11 +1,13 @@
 //! A whole tree compared with what it was before a step: for the rung that has no overlay.
 //!
-//! What a file system stamps on every change of an inode and nobody can set back, its ctime, decides; contents are not read. A clock tick
-//! separates the baseline from the step, so that a change right after it is seen.
+//! What a file system stamps on every change of an inode and nobody can set back, its ctime, tells what may have changed. Of that, files
+//! that look as before (a `chown` to the same owner does that, or a hard link that has gone) are compared with what they were; the
+//! others are not read. A clock tick separates the baseline from the step, so that a change right after it is seen.
 //!
-//! Refuses to tell apart a change from a change that was undone: both are written.
+//! Refuses to guess: a file whose former content nobody has counts as changed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,10 +15,22 @@ use rustix::fs::Stat;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::links::{Candidate, settle};
-use super::{Change, Tree, kind_of, metadata_of};
-use crate::error::Result;
+use super::{CAPABILITY, Change, Tree, kind_of, metadata_of, same_bytes};
+use crate::error::{Error, Result};
 use crate::layer::unpack::is_folder;
-use crate::layer::{Entry, Kind, LayerPath, Metadata};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+
+/// What a file was before the step.
+#[derive(Debug)]
+pub struct Original {
+    /// Its attributes, as the layer says them.
+    pub xattrs: Xattrs,
+    /// Its content.
+    pub content: File,
+}
+
+/// Finds what files were before the step; asked once, for those only that look unchanged. It may leave some out.
+pub type Originals<'a> = dyn FnMut(&[LayerPath]) -> Result<HashMap<LayerPath, Original>> + 'a;
 
 /// A tree before a step.
 #[derive(Debug)]
@@ -57,6 +71,16 @@ impl Stamp {
     fn without_ctime(self) -> Self {
         Self { ctime: (0, 0), ..self }
     }
+
+    /// What of it everybody can see in a layer.
+    fn looks(self) -> Self {
+        Self { inode: 0, links: 0, ..self.without_ctime() }
+    }
+
+    /// Whether this is the very same file, so that what cannot be changed in place (a link's text, a device's number) is the same.
+    fn is(self, other: Self) -> bool {
+        self.inode == other.inode && self.looks() == other.looks()
+    }
 }
 
 impl Baseline {
@@ -85,36 +109,48 @@ impl Baseline {
     }
 
     /// What has changed in `tree` since, in the order of a layer. `touched` are paths that this program itself has moved away and back:
-    /// their ctime says nothing.
+    /// their ctime says nothing. `originals` finds what files were, in the image that `tree` was made of.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
-    pub fn changes(&self, tree: &Path, touched: &HashSet<LayerPath>) -> Result<Vec<Change>> {
+    pub fn changes(&self, tree: &Path, touched: &HashSet<LayerPath>, originals: &mut Originals<'_>) -> Result<Vec<Change>> {
         let tree = Arc::new(Tree::new(tree)?);
         let mut candidates = Vec::new();
         let mut folders = HashSet::from([LayerPath::root()]);
         let mut present = HashSet::new();
+        let mut suspects = Vec::new();
         walk(&tree, &LayerPath::root(), &mut |path, stat| {
             let Some(kind) = kind_of(&tree, path, stat)? else { return Ok(()) };
             let now = Stamp::of(stat);
-            let same = self.stamps.get(path).is_some_and(|then| match touched.contains(path) {
-                true => then.without_ctime() == now.without_ctime(),
-                false => *then == now,
+            let then = self.stamps.get(path).copied();
+            let same = then.is_some_and(|then| match &kind {
+                Kind::File { .. } if touched.contains(path) => then.without_ctime() == now.without_ctime(),
+                Kind::File { .. } => then == now,
+                _ => then.is(now),
             });
             let mut metadata = metadata_of(stat);
             if !same && matches!(kind, Kind::File { .. }) {
                 metadata.xattrs = tree.xattrs(path)?;
+                if then.is_some_and(|then| then.looks() == now.looks()) {
+                    suspects.push(path.clone());
+                }
             }
             if kind == Kind::Directory {
                 folders.insert(path.clone());
             }
             present.insert(path.clone());
-            let inode = (stat.st_dev, stat.st_ino);
+            // One tree is one file system.
+            let inode = (0, stat.st_ino);
             let several = stat.st_nlink > 1 && kind != Kind::Directory;
             let entry = Entry { path: path.clone(), kind, metadata };
-            candidates.push(Candidate { entry, inode: several.then_some(inode), copy_of: same.then_some(inode) });
+            candidates.push(Candidate {
+                entry,
+                inode: several.then_some(inode),
+                copy_of: then.filter(|_| same).map(|then| (0, then.inode)),
+            });
             Ok(())
         })?;
+        self.acquit(&mut candidates, &suspects, &tree, originals)?;
         for path in self.stamps.keys().filter(|path| !present.contains(*path)) {
             // What was in a folder that has gone as well goes with it.
             if path.parent().is_some_and(|parent| folders.contains(&parent)) {
@@ -125,6 +161,33 @@ impl Baseline {
         candidates.sort_by(|left, right| left.entry.path.cmp(&right.entry.path));
         self.fill_attributes(&mut candidates, &tree)?;
         Ok(settle(candidates, &tree))
+    }
+
+    /// Takes those suspects for unchanged that are what they were.
+    fn acquit(
+        &self,
+        candidates: &mut [Candidate],
+        suspects: &[LayerPath],
+        tree: &Tree,
+        originals: &mut Originals<'_>,
+    ) -> Result<()> {
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let originals = originals(suspects)?;
+        for candidate in candidates {
+            let Entry { path, metadata, .. } = &candidate.entry;
+            let (Some(original), Some(then)) = (originals.get(path), self.stamps.get(path)) else { continue };
+            let capability = |xattrs: &Xattrs| xattrs.get(CAPABILITY).cloned();
+            if capability(&original.xattrs) != capability(&metadata.xattrs) {
+                continue;
+            }
+            let same = same_bytes(File::from(tree.open(path)?), &original.content);
+            if same.map_err(|error| Error::io("read", tree.path.join(path.as_path()), error))? {
+                candidate.copy_of = Some((0, then.inode));
+            }
+        }
+        Ok(())
     }
 
     /// An unchanged name of a changed file is written too, so it needs its capability like the others.

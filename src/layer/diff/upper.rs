@@ -1,15 +1,16 @@
-//! An overlay's upper folder as changes: its whiteouts and opaque marks become those of the layer format.
+//! An overlay's upper folder as changes: its whiteouts become those of the layer format, and a folder that hides those below becomes
+//! a whiteout for each name that is gone, as in BuildKit: so a step makes the same layer with and without overlay.
 //!
 //! Refuses to believe a copy-up: what is equal to the layers below is no change.
 
-use std::io::Read as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::links::{Candidate, settle};
-use super::{Change, Tree, capability, kind_of, metadata_of};
+use super::{Change, Tree, capability, kind_of, metadata_of, same_bytes};
 use crate::error::{Error, Result};
 use crate::layer::unpack::{Stack, is_folder, is_opaque, is_whiteout, relative};
 use crate::layer::{Entry, Kind, LayerPath, Metadata};
@@ -34,17 +35,23 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `hidden`: an opaque folder above hides all that is below.
-    fn folder(&mut self, path: &LayerPath, hidden: bool) -> Result<()> {
-        for name in self.tree.names(path)? {
-            self.path(path.child(&name)?, hidden)?;
+    /// `replaced`: the folder hides what the layers below have in it.
+    fn folder(&mut self, path: &LayerPath, replaced: bool) -> Result<()> {
+        let above: BTreeSet<_> = self.tree.names(path)?.into_iter().collect();
+        let below: BTreeSet<_> = if replaced { self.lower.names(path)?.into_iter().collect() } else { BTreeSet::new() };
+        for name in above.union(&below) {
+            let child = path.child(name)?;
+            match above.contains(name) {
+                true => self.path(child, replaced)?,
+                false => self.push(child, Kind::Whiteout, Metadata::default(), None, None),
+            }
         }
         Ok(())
     }
 
-    fn path(&mut self, path: LayerPath, hidden: bool) -> Result<()> {
+    fn path(&mut self, path: LayerPath, replaced: bool) -> Result<()> {
         let stat = self.tree.stat(&path)?;
-        let below = if hidden { None } else { self.lower.find(&path)?.map(|found| found.stat) };
+        let below = self.lower.find(&path)?.map(|found| found.stat);
         if is_whiteout(&stat) {
             if below.is_some() {
                 self.push(path, Kind::Whiteout, Metadata::default(), None, None);
@@ -71,13 +78,9 @@ impl Walk<'_> {
             self.push(path, kind, metadata, inode, copy_of);
             return Ok(());
         }
-        let opaque = is_opaque(self.tree.open(&path)?);
-        let hides = opaque && below.as_ref().is_some_and(is_folder);
-        self.push(path.clone(), kind, metadata, None, copy_of.filter(|_| !hides));
-        if hides {
-            self.push(path.clone(), Kind::OpaqueWhiteout, Metadata::default(), None, None);
-        }
-        self.folder(&path, hidden || opaque)
+        let replaced = replaced || is_opaque(self.tree.open(&path)?);
+        self.push(path.clone(), kind, metadata, None, copy_of.filter(|_| !replaced));
+        self.folder(&path, replaced && below.as_ref().is_some_and(is_folder))
     }
 
     fn push(
@@ -118,17 +121,7 @@ impl Walk<'_> {
         if capability(&above) != capability(&below) {
             return Ok(false);
         }
-        let (mut above, mut below) = (std::fs::File::from(above), std::fs::File::from(below));
-        let (mut left, mut right) = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
-        loop {
-            let failed = |error| Error::io("read", path.as_path(), error);
-            let read = above.read(&mut left).map_err(failed)?;
-            if read == 0 {
-                return Ok(true);
-            }
-            if below.read_exact(&mut right[..read]).is_err() || left[..read] != right[..read] {
-                return Ok(false);
-            }
-        }
+        same_bytes(std::fs::File::from(above), std::fs::File::from(below))
+            .map_err(|error| Error::io("read", path.as_path(), error))
     }
 }

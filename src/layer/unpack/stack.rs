@@ -2,12 +2,13 @@
 //!
 //! Refuses symbolic links on the way: a path is looked up as the layers name it, never resolved.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -52,6 +53,27 @@ impl Stack {
             }
         }
         Ok(None)
+    }
+
+    /// The names that the stack shows in the folder `path`, in byte order; none where it is no folder.
+    pub(crate) fn names(&mut self, path: &LayerPath) -> Result<Vec<Vec<u8>>> {
+        let layers = self.folder(path)?.to_vec();
+        let mut shown = BTreeMap::new();
+        for layer in layers {
+            let (root, fd) = &self.roots[layer];
+            let failed = |errno: Errno| Error::io("read", root.join(path.as_path()), errno.into());
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let folder = rustix::fs::openat(fd, relative(path), flags, Mode::empty()).map_err(failed)?;
+            for entry in Dir::read_from(&folder).map_err(failed)? {
+                let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+                if name == b"." || name == b".." || shown.contains_key(&name) {
+                    continue;
+                }
+                let stat = rustix::fs::statat(&folder, OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                shown.insert(name, !is_whiteout(&stat));
+            }
+        }
+        Ok(shown.into_iter().filter_map(|(name, there)| there.then_some(name)).collect())
     }
 
     fn folder(&mut self, path: &LayerPath) -> Result<&[usize]> {

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
 use super::displace::Displaced;
@@ -35,6 +36,11 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     };
     if spec.network != Network::Host {
         return Err(Fault::new("a network of its own on the rung `chroot`", Some(Errno::PERM.raw_os_error())));
+    }
+    let own = capabilities(None).step(|| "capget".into())?.effective;
+    if !own.contains(CapabilitySet::SYS_CHROOT) {
+        let uid = rustix::process::geteuid().as_raw();
+        return Err(Fault::new(format!("chroot as uid {uid} without CAP_SYS_CHROOT"), Some(Errno::PERM.raw_os_error())));
     }
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;

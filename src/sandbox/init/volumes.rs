@@ -73,7 +73,9 @@ impl Volume {
 
     fn copy_changes(&self, before: &Baseline) -> Result<(), Errno> {
         let root = rustix::fs::open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let changes = before.changes(fd_path(&self.copy).as_ref(), &Default::default()).map_err(|_| Errno::IO)?;
+        let changes = before
+            .changes(fd_path(&self.copy).as_ref(), &Default::default(), &mut |_| Ok(Default::default()))
+            .map_err(|_| Errno::IO)?;
         for change in changes {
             self.apply(&root, &change.entry.path, &change.entry.kind)?;
         }

@@ -1,5 +1,6 @@
 //! A small root file system made from busybox, and steps on it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -128,7 +129,7 @@ impl Fixture {
             entries.push(entry.clone());
             Ok(())
         };
-        self.isolation.changes(&ran.root, before, &mut keep).unwrap();
+        self.isolation.changes(&ran.root, before, &mut |_| Ok(HashMap::new()), &mut keep).unwrap();
         entries
     }
 }

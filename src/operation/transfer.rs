@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{blocking, image};
+use super::{blocking, find_image};
 use crate::build::{BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
@@ -73,7 +73,7 @@ impl Transfer {
 
     /// Pushes an image that exists.
     pub(super) async fn push_image(self, transport: Transport, platform: &Platform) -> Result<(Image, Pushed)> {
-        let image = image::find(transport, platform, &self.store, &self.client).await?;
+        let image = find_image(transport, platform, &self.store, &self.client).await?;
         let session = self.client.push(&self.repository)?;
         image.layers().iter().for_each(|layer| session.offer(layer));
         self.finish(session, image).await

@@ -1,0 +1,82 @@
+"""Builds container images of Integration SDK adapter projects and pushes them to registries, with no Docker daemon.
+
+>>> import mpimg
+>>> project = mpimg.Project.open("my-adapter")
+>>> pushed = mpimg.push(project, "harbor.example.com/mp/my-adapter")
+>>> print(pushed.conf)
+
+Functions of this module work with the user's own store and logins; :class:`Mpimg` has the same ones for others. The GIL is
+released while they work; a ``progress`` callback hears of everything; Ctrl-C stops them with nothing half-written.
+
+Errors are :class:`Error`, one class for each kind, with a ``hint``. Without a callback, warnings go to the logger ``mpimg``.
+"""
+
+from . import _mpimg, command, errors, events
+from .errors import (
+    AuthError,
+    ContextError,
+    CorruptError,
+    DockerfileError,
+    Error,
+    InterruptedError,
+    IoError,
+    NetworkError,
+    NotFoundError,
+    ProjectError,
+    RegistryError,
+    RunFailedError,
+    SandboxError,
+    SecretError,
+    Snippet,
+    StoreError,
+    UnsupportedError,
+    UsageError,
+)
+from .events import Event, ProgressCallback
+from .operations import Mpimg
+from .project import Project
+from .results import BuiltImage, CheckItem, ConfEntries, Layer, PushedImage
+
+__version__ = _mpimg.__VERSION__
+
+__all__ = [
+    "AuthError",
+    "BuiltImage",
+    "CheckItem",
+    "ConfEntries",
+    "ContextError",
+    "CorruptError",
+    "DockerfileError",
+    "Error",
+    "Event",
+    "InterruptedError",
+    "IoError",
+    "Layer",
+    "Mpimg",
+    "NetworkError",
+    "NotFoundError",
+    "ProgressCallback",
+    "Project",
+    "ProjectError",
+    "PushedImage",
+    "RegistryError",
+    "RunFailedError",
+    "SandboxError",
+    "SecretError",
+    "Snippet",
+    "StoreError",
+    "UnsupportedError",
+    "UsageError",
+    "build",
+    "errors",
+    "events",
+    "push",
+]
+
+_default = Mpimg()
+build = _default.build
+push = _default.push
+
+_helper = command.find()
+if _helper is not None:
+    _mpimg.set_helper(str(_helper))

@@ -1,0 +1,244 @@
+"""What mpimg does: build, push, and the rest. The same words as Rust's ``mpimg::operation`` and the command line."""
+
+from __future__ import annotations
+
+import os
+from typing import Mapping, Optional, Sequence, Tuple, Union
+
+from . import _mpimg
+from .events import ProgressCallback
+from .project import Project, StrPath
+from .results import BuiltImage, CheckItem, ConfEntries, Layer, PushedImage
+
+__all__ = ["Mpimg"]
+
+_Folder = Union[Project, StrPath]
+
+
+class Mpimg:
+    """The local store and the way to registries. Holds no connection: cheap to make, and safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        home: Optional[StrPath] = None,
+        ca_files: Sequence[StrPath] = (),
+        insecure_registries: Sequence[str] = (),
+        registry_mirrors: Sequence[str] = (),
+        credentials: Optional[Mapping[str, Tuple[str, str]]] = None,
+    ) -> None:
+        """
+        :param home: the local store's folder; without it ``$MPIMG_HOME``, else ``mpimg`` in the XDG data folder
+        :param ca_files: PEM files with certificate authorities to trust, too
+        :param insecure_registries: registries (``host[:port]``) to reach by plain HTTP or with a certificate that does not
+            verify; loopback addresses need no mention
+        :param registry_mirrors: mirrors to ask before Docker Hub: ``host[:port][/path]``
+        :param credentials: user name and password or token by registry; without one, those that docker, podman or
+            ``mpimg login`` have stored
+        """
+        self._options: _mpimg.Options = {
+            "home": None if home is None else os.fspath(home),
+            "ca_files": [os.fspath(file) for file in ca_files],
+            "insecure_registries": list(insecure_registries),
+            "registry_mirrors": list(registry_mirrors),
+            "credentials": {registry: (user, password) for registry, (user, password) in (credentials or {}).items()},
+        }
+
+    def __repr__(self) -> str:
+        home = self._options["home"]
+        registries = sorted(self._options["credentials"])
+        return f"Mpimg(home={home!r}, credentials for {registries!r})"
+
+    def build(
+        self,
+        path: _Folder = ".",
+        *,
+        names: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        dockerfile: Optional[StrPath] = None,
+        target: Optional[str] = None,
+        build_args: Optional[Mapping[str, str]] = None,
+        labels: Optional[Mapping[str, str]] = None,
+        annotations: Optional[Mapping[str, str]] = None,
+        platform: str = "linux/amd64",
+        format: str = "oci",
+        codec: str = "gzip:3",
+        no_cache: bool = False,
+        source_date_epoch: Optional[int] = None,
+        allowed_secret_files: Sequence[str] = (),
+        secrets: Optional[Mapping[str, bytes]] = None,
+        ssh: Optional[Mapping[str, StrPath]] = None,
+        isolation: str = "auto",
+        progress: Optional[ProgressCallback] = None,
+    ) -> BuiltImage:
+        """Build an image from a Dockerfile and a folder.
+
+        Nothing is named or written unless ``names`` or ``outputs`` say so, but layers and the results of RUN are kept in the
+        local store, and not made again.
+
+        :param path: the folder of the build context, or a project
+        :param names: names that the image gets in the local store: ``name[:tag]``
+        :param outputs: where it is written: ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE[:NAME]``
+        :param dockerfile: the Dockerfile; ``Dockerfile`` in ``path`` without it
+        :param target: the stage whose image is wanted; the last without it
+        :param build_args: values of ARG
+        :param labels: labels of the image; they win over the Dockerfile's
+        :param annotations: annotations of the manifest
+        :param platform: what the image runs on: ``os/architecture[/variant]``
+        :param format: whose manifest format: ``oci`` or ``docker``
+        :param codec: how new layers are compressed: ``gzip[:0-12]``, ``zstd[:1-19]`` or ``none``
+        :param no_cache: do every step again
+        :param source_date_epoch: latest time in new layers, in seconds since 1970; without it the variable
+            ``SOURCE_DATE_EPOCH``, else the time of the last git commit, else 0
+        :param allowed_secret_files: files that may enter the image although they look like secrets
+        :param secrets: what ``RUN --mount=type=secret`` sees, by id; never in the image
+        :param ssh: sockets of SSH agents, by id
+        :param isolation: how RUN is isolated: ``auto``, ``root``, ``userns``, ``single`` or ``chroot``
+        :param progress: called with each event, on this thread
+        :raises DockerfileError: the Dockerfile is wrong; ``snippet`` tells where
+        :raises ContextError: a source of COPY or ADD is missing
+        :raises SecretError: a file that holds secrets was about to enter the image
+        :raises RunFailedError: a RUN step ended with a status other than 0
+        :raises SandboxError: RUN cannot be started on this machine
+        :raises NetworkError, AuthError, RegistryError: a base image cannot be had
+        :raises KeyboardInterrupt: Ctrl-C; nothing is half-written then
+        """
+        request = _build_request(
+            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, source_date_epoch,
+            allowed_secret_files, secrets, ssh, isolation, names, outputs,
+        )  # fmt: skip
+        built = _mpimg.build(self._options, request, progress)
+        return BuiltImage(
+            digest=built["digest"],
+            image_id=built["image_id"],
+            size=built["size"],
+            layers=_layers(built["layers"]),
+            seconds=built["seconds"],
+        )
+
+    def push(
+        self,
+        path: _Folder = ".",
+        repository: Optional[str] = None,
+        *,
+        image: Optional[str] = None,
+        push_repository: Optional[str] = None,
+        use_default_registry: bool = False,
+        tags: Sequence[str] = (),
+        username: Optional[str] = None,
+        password: Optional[str] = None,
+        dockerfile: Optional[StrPath] = None,
+        target: Optional[str] = None,
+        build_args: Optional[Mapping[str, str]] = None,
+        labels: Optional[Mapping[str, str]] = None,
+        annotations: Optional[Mapping[str, str]] = None,
+        platform: str = "linux/amd64",
+        format: str = "oci",
+        codec: str = "gzip:3",
+        no_cache: bool = False,
+        source_date_epoch: Optional[int] = None,
+        allowed_secret_files: Sequence[str] = (),
+        secrets: Optional[Mapping[str, bytes]] = None,
+        ssh: Optional[Mapping[str, StrPath]] = None,
+        isolation: str = "auto",
+        progress: Optional[ProgressCallback] = None,
+    ) -> PushedImage:
+        """Build a project and push it, or push an image that exists; then find out whether the product can pull it.
+
+        An upload that is cut off goes on where it was when the same is pushed again, even by another process. Once the image is
+        in the registry, config.json learns a repository that was known from ``push_repository`` alone.
+
+        :param path: the project's folder; with ``repository``, any folder with a Dockerfile
+        :param repository: ``host[:port]/path``, or ``namespace/name`` on Docker Hub: where the product pulls from; without it
+            ``container_repository`` of config.json
+        :param image: push this image instead of building one: ``name[:tag]`` of the local store, ``oci:DIR``,
+            ``oci-archive:FILE``, ``docker-archive:FILE``, ``docker://NAME``
+        :param push_repository: push here instead, if the product reaches the same repository by another name; without it
+            ``container_push_repository`` of config.json
+        :param use_default_registry: leave the host out of ``conf``
+        :param tags: the tags; without any ``<version>_<unix time>`` of a project, else the image's, else ``latest``
+        :param username: log in to the registry that is pushed to under this name
+        :param password: with this password or token
+        :raises UsageError: no repository was given, or one that is none
+        :raises AuthError: the registry refuses the credentials, or asks for some
+        :raises RegistryError, NetworkError: it answers with an error, or not at all
+        :raises KeyboardInterrupt: Ctrl-C; what was sent stays for the next push
+
+        All other parameters and errors are those of :meth:`build`.
+        """
+        build = _build_request(
+            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, source_date_epoch,
+            allowed_secret_files, secrets, ssh, isolation, (), (),
+        )  # fmt: skip
+        request: _mpimg.PushRequest = {
+            "path": build["context"],
+            "image": image,
+            "repository": repository,
+            "push_repository": push_repository,
+            "use_default_registry": use_default_registry,
+            "tags": list(tags),
+            "username": username,
+            "password": password,
+            "build": build,
+        }
+        pushed = _mpimg.push(self._options, request, progress)
+        return PushedImage(
+            repository=pushed["repository"],
+            tags=tuple(pushed["tags"]),
+            digest=pushed["digest"],
+            image_id=pushed["image_id"],
+            size=pushed["size"],
+            layers=_layers(pushed["layers"]),
+            seconds=pushed["seconds"],
+            conf=ConfEntries(pushed["conf_registry"], pushed["conf_repository"], pushed["digest"]),
+            anonymous_pull=pushed["anonymous_pull"],
+            anonymous_pull_checks=_checks(pushed["anonymous_pull_checks"]),
+        )
+
+
+def _build_request(
+    path: _Folder,
+    dockerfile: Optional[StrPath],
+    target: Optional[str],
+    build_args: Optional[Mapping[str, str]],
+    labels: Optional[Mapping[str, str]],
+    annotations: Optional[Mapping[str, str]],
+    platform: str,
+    format: str,
+    codec: str,
+    no_cache: bool,
+    source_date_epoch: Optional[int],
+    allowed_secret_files: Sequence[str],
+    secrets: Optional[Mapping[str, bytes]],
+    ssh: Optional[Mapping[str, StrPath]],
+    isolation: str,
+    names: Sequence[str],
+    outputs: Sequence[str],
+) -> _mpimg.BuildRequest:
+    return {
+        "context": os.fspath(path.path if isinstance(path, Project) else path),
+        "dockerfile": None if dockerfile is None else os.fspath(dockerfile),
+        "target": target,
+        "build_args": dict(build_args or {}),
+        "labels": dict(labels or {}),
+        "annotations": dict(annotations or {}),
+        "platform": platform,
+        "format": format,
+        "codec": codec,
+        "no_cache": no_cache,
+        "source_date_epoch": source_date_epoch,
+        "allowed_secret_files": list(allowed_secret_files),
+        "secrets": dict(secrets or {}),
+        "ssh": {name: os.fspath(socket) for name, socket in (ssh or {}).items()},
+        "isolation": isolation,
+        "names": list(names),
+        "outputs": list(outputs),
+    }
+
+
+def _layers(layers: Sequence[_mpimg.LayerResult]) -> Tuple[Layer, ...]:
+    return tuple(Layer(**layer) for layer in layers)
+
+
+def _checks(items: Sequence[_mpimg.CheckResult]) -> Tuple[CheckItem, ...]:
+    return tuple(CheckItem(**item) for item in items)

@@ -1,0 +1,151 @@
+//! What Python passes: dictionaries that the Python sources fill completely.
+//!
+//! Refuses to have defaults: those are in the Python signatures, where they can be read. Nothing here has a Debug: it holds secrets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use mpimg::build::BuildRequest;
+use mpimg::image::{Format, Transport};
+use mpimg::operation::{DestinationOptions, Mpimg, PushRequest, PushSource, Stop};
+use mpimg::progress::Progress;
+use mpimg::project::ContainerRepository;
+use mpimg::registry::{ClientOptions, Credential, CredentialSources};
+use mpimg::sandbox::SecretBytes;
+use mpimg::{Error, ErrorKind, Result};
+use pyo3::prelude::*;
+
+/// `Mpimg.__init__`
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Options {
+    home: Option<PathBuf>,
+    ca_files: Vec<PathBuf>,
+    insecure_registries: Vec<String>,
+    registry_mirrors: Vec<String>,
+    /// By registry: user name and password.
+    credentials: BTreeMap<String, (String, String)>,
+}
+
+impl Options {
+    pub(crate) fn mpimg(self, progress: Progress, stop: Stop) -> Result<Mpimg> {
+        let credential = |(registry, (username, password))| (registry, Credential::Basic { username, password });
+        let explicit = self.credentials.into_iter().map(credential).collect();
+        Mpimg::new(mpimg::operation::Options {
+            home: self.home,
+            client: ClientOptions {
+                credentials: CredentialSources { explicit, ..CredentialSources::default() },
+                ca_files: self.ca_files,
+                insecure: self.insecure_registries,
+                mirrors: self.registry_mirrors,
+                ..ClientOptions::default()
+            },
+            progress,
+            stop,
+        })
+    }
+}
+
+/// What `Mpimg.build` takes.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct BuildOptions {
+    context: PathBuf,
+    dockerfile: Option<PathBuf>,
+    target: Option<String>,
+    build_args: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    platform: String,
+    format: String,
+    codec: String,
+    no_cache: bool,
+    source_date_epoch: Option<u64>,
+    allowed_secret_files: Vec<String>,
+    secrets: BTreeMap<String, Vec<u8>>,
+    ssh: BTreeMap<String, PathBuf>,
+    isolation: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) outputs: Vec<String>,
+}
+
+impl BuildOptions {
+    pub(crate) fn request(self) -> Result<BuildRequest> {
+        let mut request = BuildRequest::new(self.context).with_environment();
+        request.dockerfile = self.dockerfile;
+        request.target = self.target;
+        request.build_args = self.build_args;
+        request.labels = self.labels;
+        request.annotations = self.annotations;
+        request.platform = self.platform.parse()?;
+        request.format = match self.format.as_str() {
+            "oci" => Format::Oci,
+            "docker" => Format::Docker,
+            other => {
+                return Err(
+                    Error::new(ErrorKind::Usage, format!("`{other}` is no manifest format")).with_hint("write `oci` or `docker`")
+                );
+            }
+        };
+        request.codec = self.codec.parse()?;
+        request.no_cache = self.no_cache;
+        request.source_date_epoch = self.source_date_epoch.map(|epoch| epoch.to_string()).or(request.source_date_epoch);
+        request.allowed_secret_files = self.allowed_secret_files;
+        request.secrets = self.secrets.into_iter().map(|(id, bytes)| (id, SecretBytes::new(bytes))).collect();
+        request.ssh = self.ssh;
+        request.isolation = self.isolation.parse()?;
+        Ok(request)
+    }
+}
+
+/// What `Mpimg.push` takes.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct PushOptions {
+    /// The project's folder.
+    path: PathBuf,
+    /// An image that exists, instead of a build.
+    image: Option<String>,
+    repository: Option<String>,
+    push_repository: Option<String>,
+    use_default_registry: bool,
+    tags: Vec<String>,
+    username: Option<String>,
+    password: Option<String>,
+    build: BuildOptions,
+}
+
+impl PushOptions {
+    /// Who asks the registry that is pushed to.
+    pub(crate) fn credential(&mut self) -> Result<Option<Credential>> {
+        match (self.username.take(), self.password.take()) {
+            (Some(username), Some(password)) => Ok(Some(Credential::Basic { username, password })),
+            (None, None) => Ok(None),
+            _ => Err(Error::new(ErrorKind::Usage, "a user name and a password belong together")
+                .with_hint("give both, or neither: then those that docker, podman or `mpimg login` have stored are used")),
+        }
+    }
+
+    pub(crate) fn request(self) -> Result<PushRequest> {
+        let repository = |text: Option<String>| text.as_deref().map(ContainerRepository::parse).transpose();
+        let source = match self.image {
+            Some(name) => PushSource::Image { name: Transport::parse(&name)?, platform: self.build.platform.parse()? },
+            None => PushSource::Build(self.build.request()?),
+        };
+        let mut request = PushRequest::new(source).in_folder(&self.path)?;
+        request.destination = DestinationOptions {
+            repository: repository(self.repository)?,
+            push_repository: repository(self.push_repository)?,
+            use_default_registry: self.use_default_registry,
+            remember: false,
+        };
+        request.tags = parse_all(&self.tags)?;
+        Ok(request)
+    }
+}
+
+/// Reads each text with the library's own parser.
+pub(crate) fn parse_all<T: FromStr<Err = Error>>(texts: &[String]) -> Result<Vec<T>> {
+    texts.iter().map(|text| text.parse()).collect()
+}

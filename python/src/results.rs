@@ -1,0 +1,137 @@
+//! What Python gets: dictionaries that the Python sources make objects of.
+//!
+//! Refuses secrets.
+
+use std::time::Duration;
+
+use mpimg::image::{Image, Layer};
+use mpimg::operation::image_size;
+use mpimg::project::ProjectConfig;
+use mpimg::registry::{AnonymousReport, CheckItem, CheckState};
+use pyo3::prelude::*;
+
+/// `mpimg.Project`
+#[derive(IntoPyObject)]
+pub(crate) struct Project {
+    name: String,
+    version: String,
+    kind: String,
+    image_name: String,
+    container_repository: Option<String>,
+    container_push_repository: Option<String>,
+    use_default_registry: bool,
+    default_memory_limit: u64,
+}
+
+impl Project {
+    pub(crate) fn new(project: &mpimg::project::Project, config: &ProjectConfig) -> mpimg::Result<Self> {
+        Ok(Self {
+            name: project.name().into(),
+            version: project.version().into(),
+            kind: project.kind()?.into(),
+            image_name: project.image_name()?.familiar(),
+            container_repository: config.container_repository().map(str::to_owned),
+            container_push_repository: config.container_push_repository().map(str::to_owned),
+            use_default_registry: config.use_default_registry(),
+            default_memory_limit: config.default_memory_limit(),
+        })
+    }
+}
+
+/// `mpimg.Layer`
+#[derive(IntoPyObject)]
+pub(crate) struct LayerResult {
+    digest: String,
+    diff_id: String,
+    size: u64,
+    created_by: Option<String>,
+}
+
+/// The layers of an image, lowest first.
+pub(crate) fn layers(image: &Image) -> Vec<LayerResult> {
+    let steps = image.config().layer_steps();
+    let layer = |(layer, step): (&Layer, &Option<&mpimg::image::History>)| LayerResult {
+        digest: layer.descriptor.digest.to_string(),
+        diff_id: layer.diff_id.0.to_string(),
+        size: layer.descriptor.size,
+        created_by: step.and_then(|step| step.created_by.clone()),
+    };
+    image.layers().iter().zip(&steps).map(layer).collect()
+}
+
+/// `mpimg.BuiltImage`
+#[derive(IntoPyObject)]
+pub(crate) struct BuiltImage {
+    digest: String,
+    image_id: String,
+    size: u64,
+    layers: Vec<LayerResult>,
+    seconds: f64,
+}
+
+impl BuiltImage {
+    pub(crate) fn new(image: &Image, time: Duration) -> Self {
+        Self {
+            digest: image.descriptor().digest.to_string(),
+            image_id: image.manifest().config.digest.to_string(),
+            size: image_size(image),
+            layers: layers(image),
+            seconds: time.as_secs_f64(),
+        }
+    }
+}
+
+/// `mpimg.PushedImage`
+#[derive(IntoPyObject)]
+pub(crate) struct PushedImage {
+    repository: String,
+    tags: Vec<String>,
+    digest: String,
+    image_id: String,
+    size: u64,
+    layers: Vec<LayerResult>,
+    seconds: f64,
+    conf_registry: Option<String>,
+    conf_repository: String,
+    anonymous_pull: bool,
+    anonymous_pull_checks: Vec<CheckResult>,
+}
+
+impl PushedImage {
+    pub(crate) fn new(pushed: &mpimg::operation::PushedImage, report: &AnonymousReport) -> Self {
+        let conf = pushed.conf_entries();
+        Self {
+            repository: pushed.destination.push.to_string(),
+            tags: pushed.tags.iter().map(ToString::to_string).collect(),
+            digest: pushed.digest.to_string(),
+            image_id: pushed.image.manifest().config.digest.to_string(),
+            size: pushed.size(),
+            layers: layers(&pushed.image),
+            seconds: pushed.time.as_secs_f64(),
+            conf_registry: conf.registry,
+            conf_repository: conf.repository,
+            anonymous_pull: report.pullable(),
+            anonymous_pull_checks: report.items.iter().map(CheckResult::new).collect(),
+        }
+    }
+}
+
+/// `mpimg.CheckItem`
+#[derive(IntoPyObject)]
+pub(crate) struct CheckResult {
+    name: String,
+    state: &'static str,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl CheckResult {
+    pub(crate) fn new(item: &CheckItem) -> Self {
+        let state = match item.state {
+            CheckState::Passed => "passed",
+            CheckState::Failed => "failed",
+            _ => "unknown",
+        };
+        Self { name: item.name.clone(), state, detail: item.detail.clone(), hint: item.hint.clone() }
+    }
+}

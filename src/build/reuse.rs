@@ -1,0 +1,233 @@
+//! Results of earlier builds: which step need not be done again.
+//!
+//! What COPY and ADD take from the build context is compared in two ways. If every file has the stamp that it had (device,
+//! inode, size, times of change), the layer is the same, and no byte is read. If only names, sizes and modes are the same, as
+//! in a fresh clone, the tar is made and hashed, which is a fraction of the work of compressing it, and its diff ID decides.
+//!
+//! Refuses to trust a stamp that could hide a change: of a file that changed in the seconds before it was read (a second change
+//! within the clock's grain would leave no trace; git calls such files racy), or on a file system that does not tell. One
+//! thing no stamp tells: a program that keeps a file mapped may write into it for some seconds before its times move.
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::cache;
+use super::session::Session;
+use super::sink::LayerSink;
+use super::stage::Stage;
+use crate::context::{Patterns, Source, WalkEntry};
+use crate::error::Result;
+use crate::image::Layer;
+use crate::layer::LayerWriter;
+use crate::oci::Hasher;
+use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer};
+
+/// A file must not have changed for this long before it was looked at: the coarsest times are whole seconds.
+const SETTLED: i64 = 2;
+
+/// How a step looks at its sources.
+pub(super) struct Look<'a> {
+    pub(super) session: &'a Session<'a>,
+    /// The instruction as written, for messages.
+    pub(super) instruction: &'a str,
+    pub(super) exclude: &'a Patterns,
+}
+
+impl Look<'_> {
+    /// Stops at a secret, or warns of it.
+    pub(super) fn check(&self, walked: &WalkEntry) -> Result<()> {
+        if let Some(warning) = self.session.guard.check(walked, self.instruction)? {
+            self.session.warn_once(&warning);
+        }
+        Ok(())
+    }
+
+    /// All that a source holds; its files are not read.
+    fn list(&self, source: &Source, device: Option<u64>) -> Result<Listing> {
+        let mut listing = Listing::new(source, device);
+        for walked in source.walk(self.exclude)? {
+            let walked = walked?;
+            self.check(&walked)?;
+            listing.add(&walked);
+        }
+        Ok(listing)
+    }
+}
+
+/// What a source was when it was looked at.
+pub(super) struct Listing {
+    /// Names, kinds, sizes, modes, and the stamps of files.
+    exact: Hasher,
+    /// The same without stamps.
+    outline: Hasher,
+    device: Option<u64>,
+    /// When a file changed last.
+    newest: i64,
+    telling: bool,
+}
+
+impl Listing {
+    pub(super) fn new(source: &Source, device: Option<u64>) -> Self {
+        let mut listing =
+            Self { exact: Hasher::new(), outline: Hasher::new(), device, newest: i64::MIN, telling: device.is_some() };
+        listing.field(source.path().as_bytes());
+        listing.field(format!("{:?}", source.kind()).as_bytes());
+        listing
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        let length = (bytes.len() as u64).to_le_bytes();
+        for hasher in [&mut self.exact, &mut self.outline] {
+            hasher.update(&length);
+            hasher.update(bytes);
+        }
+    }
+
+    pub(super) fn add(&mut self, walked: &WalkEntry) {
+        self.field(walked.entry.path.as_bytes());
+        self.field(format!("{:?} {:o}", walked.entry.kind, walked.entry.metadata.mode).as_bytes());
+        let Some(stamp) = walked.stamp() else { return };
+        self.newest = self.newest.max(stamp.ctime.0);
+        self.telling &= self.device == Some(stamp.device);
+        self.exact.update(format!("{stamp:?}").as_bytes());
+    }
+}
+
+/// The listings of all sources as keys.
+struct Keys {
+    outline: CacheKey,
+    /// `None` where stamps prove nothing.
+    exact: Option<CacheKey>,
+}
+
+impl Keys {
+    /// `since`: when the first source was looked at.
+    fn new(step: CacheKey, listings: impl IntoIterator<Item = Listing>, since: i64) -> Self {
+        let (mut exact, mut outline, mut trusted) = (String::new(), String::new(), true);
+        for listing in listings {
+            trusted &= listing.telling && listing.newest.saturating_add(SETTLED) < since;
+            exact.push_str(&listing.exact.finish().to_string());
+            outline.push_str(&listing.outline.finish().to_string());
+        }
+        let exact = cache::with(step, &format!("exact {exact}"));
+        Self { outline: cache::with(step, &format!("outline {outline}")), exact: trusted.then_some(exact) }
+    }
+}
+
+/// A COPY or ADD from the build context that may have been done before.
+pub(super) struct Attempt {
+    step: CacheKey,
+    since: i64,
+}
+
+impl Attempt {
+    /// Begins: before any of the sources is looked at. `step` names all that the result depends on but the sources.
+    pub(super) fn new(step: CacheKey) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { step, since: i64::try_from(now.as_secs()).unwrap_or(i64::MAX) }
+    }
+
+    /// More that the result depends on.
+    pub(super) fn depends_on(&mut self, more: &str) {
+        self.step = cache::with(self.step, more);
+    }
+
+    /// Takes the layer from an earlier build, or makes it with `fill`, which puts all sources into the writer, tells the
+    /// listings what it saw, and gives back the writer unless nothing changed. Whether an earlier build had it.
+    pub(super) fn take_or_make(
+        self,
+        stage: &mut Stage,
+        look: &Look<'_>,
+        sources: &[&Source],
+        mut fill: impl FnMut(&mut Stage, LayerWriter<LayerSink>, &[RefCell<Listing>]) -> Result<Option<LayerWriter<LayerSink>>>,
+    ) -> Result<bool> {
+        let session = look.session;
+        let device = session.context.telling_device();
+        let new = || sources.iter().map(|source| RefCell::new(Listing::new(source, device))).collect::<Vec<_>>();
+        let keys =
+            |listings: Vec<RefCell<Listing>>| Keys::new(self.step, listings.into_iter().map(RefCell::into_inner), self.since);
+        // Only a step that was done before is worth a look at all its files.
+        if lookup(session, &self.step).is_some() {
+            let listings = sources.iter().map(|source| look.list(source, device)).collect::<Result<Vec<_>>>()?;
+            let seen = Keys::new(self.step, listings, i64::MAX);
+            if let Some(record) = seen.exact.as_ref().and_then(|key| lookup(session, key)) {
+                push(session, stage, &record);
+                return Ok(true);
+            }
+            if let Some(record) = lookup(session, &seen.outline) {
+                let listings = new();
+                let written = fill(stage, session.hashing_writer(), &listings)?;
+                let diff_id = written.map(LayerWriter::finish_hash).transpose()?;
+                if diff_id == record.layer.as_ref().map(|layer| layer.diff_id) {
+                    push(session, stage, &record);
+                    if let Some(exact) = keys(listings).exact {
+                        session.store.cache_put(&exact, &record)?;
+                    }
+                    return Ok(true);
+                }
+            }
+        }
+        let listings = new();
+        let written = fill(stage, session.layer_writer(stage.target)?, &listings)?;
+        let layer = stage.push_written(session, written)?;
+        let keys = keys(listings);
+        for key in [Some(self.step), Some(keys.outline), keys.exact].iter().flatten() {
+            remember(session, key, layer.as_ref())?;
+        }
+        Ok(false)
+    }
+}
+
+fn lookup(session: &Session<'_>, key: &CacheKey) -> Option<CacheRecord> {
+    if session.request.no_cache { None } else { session.store.cache_lookup(key) }
+}
+
+fn push(session: &Session<'_>, stage: &mut Stage, record: &CacheRecord) {
+    if let Some(CachedLayer { diff_id, descriptor }) = record.layer.clone() {
+        let source = BlobSource::File(session.store.blob_path(&descriptor.digest));
+        stage.filesystem.push(Layer { diff_id, descriptor, source });
+    }
+}
+
+/// Puts the layer of an earlier build on the stage, if there is one for `key`.
+pub(super) fn recall(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -> Result<bool> {
+    let Some(record) = lookup(session, key) else { return Ok(false) };
+    push(session, stage, &record);
+    Ok(true)
+}
+
+/// Keeps what a step with known inputs made; `None` if it changed nothing.
+pub(super) fn remember(session: &Session<'_>, key: &CacheKey, layer: Option<&Layer>) -> Result<()> {
+    let layer = layer.map(|layer| CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() });
+    session.store.cache_put(key, &CacheRecord { layer, created: session.times.context })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::context::{BuildContext, ContextOptions};
+    use crate::oci::Digest;
+
+    /// Whether the stamp of a file is trusted, looked at so many seconds after it changed, on a device that tells or does not.
+    fn trusted(after: i64, same_device: bool) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "a").unwrap();
+        let metadata = folder.path().join("a").metadata().unwrap();
+        let context = BuildContext::open(folder.path(), ContextOptions::default()).unwrap();
+        let source = &context.sources("a").unwrap()[0];
+        let device = same_device.then(|| metadata.dev());
+        let mut listing = Listing::new(source, device);
+        listing.add(&source.walk(&Patterns::default()).unwrap().next().unwrap().unwrap());
+        Keys::new(CacheKey(Digest::of("step")), [listing], metadata.ctime() + after).exact.is_some()
+    }
+
+    #[test]
+    fn a_stamp_is_trusted_only_when_a_change_would_show() {
+        assert!(trusted(3, true));
+        assert!(!trusted(2, true), "a change in the same two seconds");
+        assert!(!trusted(-100, true), "a clock that was set back");
+        assert!(!trusted(3, false), "a file system that does not tell");
+    }
+}

@@ -1,0 +1,83 @@
+//! Where an image goes: flags, and the question if neither they nor config.json tell.
+//!
+//! Refuses to decide: the library does, for every program.
+
+use clap::Args;
+
+use crate::cli::prompt;
+use crate::cli::terminal::Terminal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::{Destination, DestinationOptions, PushRequest};
+use crate::project::{ContainerRepository, GlobalConfig};
+
+/// Where an image goes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DestinationFlags {
+    /// The repository: HOST[:PORT]/PATH, or NAMESPACE/NAME on Docker Hub [default: config.json, else asked for]
+    ///
+    /// It is what <kind>.conf names and the product pulls from. Without the flag it is `container_repository` of config.json.
+    /// If there is none, it is asked for, and written to config.json once the push has succeeded.
+    #[arg(short, long, value_name = "REPOSITORY", visible_alias = "repository")]
+    registry_tag: Option<String>,
+
+    /// Push here instead, if the product reaches the same repository by another name [default: `container_push_repository`]
+    #[arg(long, value_name = "REPOSITORY")]
+    push_registry: Option<String>,
+
+    /// Leave REGISTRY out of the printed entries: the product then uses its own default registry
+    #[arg(long)]
+    use_default_registry: bool,
+
+    /// Ask nothing, even on a terminal
+    #[arg(long)]
+    no_ttl: bool,
+}
+
+impl DestinationFlags {
+    /// Puts the flags into the request; asks if neither they nor config.json tell where it goes.
+    pub(crate) fn decide(&self, terminal: &Terminal, request: &mut PushRequest) -> Result<Destination> {
+        request.destination = self.options()?;
+        if let Some(known) = request.destination()? {
+            return Ok(known);
+        }
+        let Some((project, config)) = &request.project else {
+            return Err(Error::new(ErrorKind::Usage, "no repository to push to was given")
+                .with_hint("give it with `-r HOST/PATH`; only an Integration SDK project can keep it in config.json"));
+        };
+        if self.no_ttl || !terminal.can_ask() {
+            let config = config.path().display();
+            return Err(Error::new(ErrorKind::Usage, "no repository to push to was given, and nobody can be asked")
+                .with_hint(format!("give it with `-r HOST/PATH`, or set `container_repository` in `{config}`")));
+        }
+        let default = GlobalConfig::read()?.default_repository(project.kind()?);
+        let answer = prompt::repository(terminal, default.as_deref())?;
+        let use_default_registry = self.use_default_registry || config.use_default_registry();
+        request.destination =
+            DestinationOptions { repository: Some(answer.clone()), remember: true, ..request.destination.clone() };
+        Ok(Destination { push: answer.clone(), pull: answer, remember: true, use_default_registry })
+    }
+
+    fn options(&self) -> Result<DestinationOptions> {
+        // An empty flag comes from a CI variable that is not set; mp-build takes it as no flag.
+        let parse =
+            |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(ContainerRepository::parse).transpose();
+        Ok(DestinationOptions {
+            repository: parse(&self.registry_tag)?,
+            push_repository: parse(&self.push_registry)?,
+            use_default_registry: self.use_default_registry,
+            remember: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_flags_are_no_flags() {
+        let empty = Some(String::new());
+        let flags = DestinationFlags { registry_tag: empty.clone(), push_registry: empty, ..DestinationFlags::default() };
+        assert_eq!(flags.options().unwrap(), DestinationOptions::default());
+    }
+}

@@ -1,0 +1,56 @@
+//! Building an image, and giving it names and places.
+//!
+//! Refuses to push: [`Mpimg::push`] does both.
+
+use std::time::{Duration, Instant};
+
+use super::{Mpimg, blocking};
+use crate::build::{BuildRequest, Builder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Transport};
+use crate::oci::Reference;
+
+/// Where a built image goes. With neither, only its layers are kept, in the build cache.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOutputs {
+    /// Names in the local store: `NAME[:TAG]`.
+    pub names: Vec<Reference>,
+    /// Layouts and archives.
+    pub outputs: Vec<Transport>,
+}
+
+/// An image that was built.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The image.
+    pub image: Image,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl Mpimg {
+    /// Builds an image; then gives it names and writes it to places, in this order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile;
+    /// [`ErrorKind::Usage`]: a name with a digest; [`ErrorKind::Interrupted`]: stopped.
+    pub async fn build(&self, mut request: BuildRequest, outputs: &BuildOutputs) -> Result<Built> {
+        let started = Instant::now();
+        if let Some(name) = outputs.names.iter().find(|name| name.digest().is_some()) {
+            return Err(Error::new(ErrorKind::Usage, format!("`{}` has a digest", name.familiar()))
+                .with_hint("name the image by NAME:TAG; the digest is what the build finds out"));
+        }
+        request.cancel = self.stop().build().clone();
+        let store = self.store()?;
+        let builder = Builder::new(store.clone(), self.client().clone(), self.progress().clone());
+        let image = blocking(move || builder.build(&request, None)).await?;
+        if !outputs.names.is_empty() {
+            let record = image.write_to_store(store).await?;
+            outputs.names.iter().try_for_each(|name| store.tag(name, &record))?;
+        }
+        for output in &outputs.outputs {
+            output.write(store, &image).await?;
+        }
+        Ok(Built { image, time: started.elapsed() })
+    }
+}

@@ -1,0 +1,190 @@
+//! Pushing a project, a folder with a Dockerfile, or an image that exists.
+//!
+//! Refuses to write config.json before the image is in the registry.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::destination::{Destination, DestinationOptions};
+use super::transfer::Transfer;
+use super::{Mpimg, image_size};
+use crate::build::BuildRequest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Transport};
+use crate::oci::{Digest, Platform, Tag};
+use crate::project::{ConfEntries, Project, ProjectConfig};
+use crate::registry::AnonymousReport;
+
+/// What is pushed.
+#[derive(Debug, Clone)]
+pub enum PushSource {
+    /// It is built, and sent while it is built.
+    Build(BuildRequest),
+    /// It exists.
+    Image {
+        /// Its name.
+        name: Transport,
+        /// Which of an image for several platforms.
+        platform: Platform,
+    },
+}
+
+/// What is pushed, where to, and as what.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// What is pushed.
+    pub source: PushSource,
+    /// The project that it belongs to: gives the tag, and the repository where nothing else does.
+    pub project: Option<(Project, ProjectConfig)>,
+    /// Where to.
+    pub destination: DestinationOptions,
+    /// The tags; none: [`PushRequest::tags`] finds one.
+    pub tags: Vec<Tag>,
+}
+
+impl PushRequest {
+    /// A build and push of the SDK project in the folder `path`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Project`]: it is none, or manifest.txt or config.json is wrong.
+    pub fn project(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let project = Some(read(&path)?);
+        Ok(Self { project, ..Self::new(PushSource::Build(BuildRequest::new(path).with_environment())) })
+    }
+
+    /// A push that belongs to no project yet.
+    pub fn new(source: PushSource) -> Self {
+        Self { source, project: None, destination: DestinationOptions::default(), tags: Vec::new() }
+    }
+
+    /// Reads the project in the folder `path`. Without one, the Dockerfile or the image must tell what is pushed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Project`]: it is no project and nothing else tells, or manifest.txt or config.json is wrong.
+    pub fn in_folder(mut self, path: &Path) -> Result<Self> {
+        let is_enough = match &self.source {
+            PushSource::Build(request) => {
+                request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile")).is_file()
+            }
+            PushSource::Image { .. } => true,
+        };
+        if Project::is_project(path) || !is_enough {
+            self.project = Some(read(path)?);
+        }
+        Ok(self)
+    }
+
+    /// Where it goes, if flags or config.json tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`]: a repository in config.json is not of the form that the SDK takes.
+    pub fn destination(&self) -> Result<Option<Destination>> {
+        self.destination.find(self.project.as_ref().map(|(_, config)| config))
+    }
+
+    /// The tags as given; else `<version>_<unix time>` of a project, the tag of the image, `latest`.
+    fn tags(&self) -> Result<Vec<Tag>> {
+        if !self.tags.is_empty() {
+            return Ok(self.tags.clone());
+        }
+        let tag = match (&self.project, &self.source) {
+            (Some((project, _)), _) => project.tag_at(SystemTime::now())?,
+            (None, PushSource::Image { name: Transport::Store(name) | Transport::Registry(name), .. })
+                if name.tag().is_some() =>
+            {
+                return Ok(name.tag().cloned().into_iter().collect());
+            }
+            (None, _) => Tag::parse("latest")?,
+        };
+        Ok(vec![tag])
+    }
+
+    /// Why nothing can be pushed.
+    fn no_destination(&self) -> Error {
+        let error = Error::new(ErrorKind::Usage, "no repository to push to was given");
+        match &self.project {
+            Some((_, config)) => error
+                .with_hint(format!("give it, such as HOST/PATH, or set `container_repository` in `{}`", config.path().display())),
+            None => error.with_hint("give it, such as HOST/PATH; only an Integration SDK project can keep it in config.json"),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<(Project, ProjectConfig)> {
+    Ok((Project::open(path)?, ProjectConfig::read(path)?))
+}
+
+/// An image that was pushed.
+#[derive(Debug, Clone)]
+pub struct PushedImage {
+    /// Where it went, and where the product pulls it from.
+    pub destination: Destination,
+    /// Under which tags.
+    pub tags: Vec<Tag>,
+    /// The image.
+    pub image: Image,
+    /// The manifest's digest, as the registry confirmed it.
+    pub digest: Digest,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl PushedImage {
+    /// What `<kind>.conf` says of it.
+    pub fn conf_entries(&self) -> ConfEntries {
+        self.destination.pull.conf_entries(&self.digest, self.destination.use_default_registry)
+    }
+
+    /// The bytes that it takes in the registry.
+    pub fn size(&self) -> u64 {
+        image_size(&self.image)
+    }
+}
+
+impl Mpimg {
+    /// Builds if asked to, and pushes. Once the image is in the registry, config.json learns a repository that it did not know;
+    /// if it cannot be written, that is a warning. What was cut off goes on in the next push, even of another process.
+    ///
+    /// # Errors
+    /// Those of [`Mpimg::build`] and [`Mpimg::find`]; [`ErrorKind::Usage`]: no repository; [`ErrorKind::Auth`],
+    /// [`ErrorKind::Registry`], [`ErrorKind::Network`]: the registry.
+    pub async fn push(&self, request: PushRequest) -> Result<PushedImage> {
+        let started = Instant::now();
+        let destination = request.destination()?.ok_or_else(|| request.no_destination())?;
+        let tags = request.tags()?;
+        let transfer = Transfer {
+            store: self.store()?.clone(),
+            client: self.client().clone(),
+            repository: destination.push.repository().clone(),
+            tags: tags.clone(),
+            cancel: self.stop().token().clone(),
+        };
+        let (image, pushed) = match request.source {
+            PushSource::Image { name, platform } => transfer.push_image(name, &platform).await?,
+            PushSource::Build(mut build) => {
+                build.cancel = self.stop().build().clone();
+                transfer.build_and_push(build, self.progress()).await?
+            }
+        };
+        let done = PushedImage { destination, tags, image, digest: pushed.digest, time: started.elapsed() };
+        if let Some((_, mut config)) = request.project.filter(|_| done.destination.remember) {
+            self.remember(&done.destination, &mut config);
+        }
+        Ok(done)
+    }
+
+    /// The image is where it should be: a config.json that cannot be written is no reason to fail.
+    fn remember(&self, destination: &Destination, config: &mut ProjectConfig) {
+        if let Err(error) = config.set_container_repository(&destination.pull) {
+            let hint = format!("set `container_repository` in it to {}", destination.pull);
+            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+            self.progress().warn(&format!("the image is pushed, but {error}{causes}"), Some(&hint));
+        }
+    }
+
+    /// Whether the product, which does not log in, can pull what was pushed.
+    pub async fn check_anonymous(&self, pushed: &PushedImage) -> AnonymousReport {
+        self.client().check_anonymous(pushed.destination.pull.repository(), &pushed.digest).await
+    }
+}
