@@ -18,6 +18,8 @@ import uuid
 from argparse import Namespace
 from typing import Any, Callable, Dict, List, Optional, cast
 
+from .command import find as installed_command
+
 #: For how long, in seconds, what RUN made counts as new, although mp-build asks for an image built without a cache.
 FRESH = 24 * 60 * 60
 #: How long a container may take to answer before mp-build asks for itself, in seconds.
@@ -56,11 +58,10 @@ class Engine:
     @classmethod
     def find(cls, options: Namespace) -> "Engine":
         """The command that started this, else the one installed with this package, else one on the PATH."""
-        beside = os.path.join(os.path.dirname(sys.executable), "mpimg")
-        command = os.environ.get("MPIMG_COMMAND") or (beside if os.path.exists(beside) else shutil.which("mpimg"))
+        command = os.environ.get("MPIMG_COMMAND") or installed_command() or shutil.which("mpimg")
         if not command:
             raise EngineError("the command `mpimg` is not on the PATH", hint="install it again: pip install --force-reinstall mpimg")
-        return cls(command, options)
+        return cls(str(command), options)
 
     def run(self, *arguments: str, stdin: Optional[str] = None) -> Dict[str, Any]:
         """Runs a command of mpimg; its answer."""
@@ -176,9 +177,8 @@ class Images(_Shape):
         except EngineError as error:
             if error.kind != "not_found":
                 raise
-            import docker.errors
-
-            raise docker.errors.ImageNotFound(str(error)) from None
+            errors = importlib.import_module("docker.errors")
+            raise cast(Exception, errors.ImageNotFound(str(error))) from None
         return Image(self._engine, name)
 
     def build(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":

@@ -47,7 +47,9 @@ impl MpBuild {
         let mut command = Command::new(&python);
         command.args(["-m", "mpimg.mp_build"]).args(self.arguments);
         // The same mpimg plays Docker's part, whatever else is on the PATH.
-        if let Ok(this) = std::env::current_exe() {
+        if std::env::var_os("MPIMG_COMMAND").is_none()
+            && let Ok(this) = std::env::current_exe()
+        {
             command.env("MPIMG_COMMAND", this);
         }
         // This process becomes that one; only a failure comes back.
