@@ -7,6 +7,7 @@ compile_error!("mpimg runs on Linux: on macOS or Windows build it in a virtual m
 pub mod build;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod container;
 pub mod context;
 pub mod dockerfile;
 pub mod error;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before any thread: this process may have been started to hold a RUN step.
-    mpimg::sandbox::init_main();
+    // Before any thread: this process may have been started to hold a RUN step or a container.
+    mpimg::container::init_main();
     mpimg::cli::main()
 }

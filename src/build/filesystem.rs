@@ -16,7 +16,8 @@ use crate::image::Layer;
 use crate::layer::unpack::Limits;
 use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, decompress, index_layer, read_entries};
 use crate::oci::ChainId;
-use crate::store::{BlobSource, LayerData};
+use crate::sandbox::Isolation;
+use crate::store::{BlobSource, LayerData, Store};
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
 #[derive(Clone, Default)]
@@ -67,18 +68,7 @@ impl Filesystem {
 
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.
     pub(super) fn unpacked(&self, session: &Session<'_>) -> Result<Vec<PathBuf>> {
-        let mut lower: Vec<PathBuf> = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let folder = session.store.unpacked_dir(&layer.diff_id, |folder| {
-                let mut tar = open(session, layer)?;
-                let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
-                session.isolation()?.unpack(&mut tar, folder, &below, &Limits::default())?;
-                Ok(())
-            })?;
-            lower.push(folder);
-        }
-        lower.reverse();
-        Ok(lower)
+        unpacked(session.store, &self.layers, &|| session.isolation(), &|layer| open(session, layer))
     }
 
     /// Unpacks the layers from number `from` on over what is in `folder`.
@@ -127,13 +117,37 @@ impl Filesystem {
     }
 }
 
+/// Folders with the unpacked layers, topmost first. Isolation and bytes are asked for only where a layer is not unpacked yet.
+pub(crate) fn unpacked<'i>(
+    store: &Store,
+    layers: &[Layer],
+    isolation: &dyn Fn() -> Result<&'i Isolation>,
+    open: &dyn Fn(&Layer) -> Result<Box<dyn Read + Send>>,
+) -> Result<Vec<PathBuf>> {
+    let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let folder = store.unpacked_dir(&layer.diff_id, |folder| {
+            let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
+            isolation()?.unpack(&mut open(layer)?, folder, &below, &Limits::default()).map(drop)
+        })?;
+        lower.push(folder);
+    }
+    lower.reverse();
+    Ok(lower)
+}
+
 /// The uncompressed tar of a layer, which is fetched first if it is elsewhere.
 fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
     let path = match &layer.source {
         BlobSource::File(path) => path.clone(),
         source => session.runtime.block_on(session.store.fetch(source, &layer.descriptor))?,
     };
-    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+    open_file(&path, layer)
+}
+
+/// The uncompressed tar of a layer whose bytes are in a file.
+pub(crate) fn open_file(path: &Path, layer: &Layer) -> Result<Box<dyn Read + Send>> {
+    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
     let compression = layer.descriptor.media_type.layer_compression().ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, format!("a layer of type `{}` cannot be read", layer.descriptor.media_type))
     })?;

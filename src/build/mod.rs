@@ -29,6 +29,7 @@ use std::sync::{Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 
+pub(crate) use filesystem::{open_file, unpacked};
 pub use pack::pack_layer;
 pub use request::BuildRequest;
 pub use session::OnLayer;

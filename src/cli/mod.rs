@@ -94,7 +94,7 @@ fn run(cli: Cli) -> ExitCode {
     // A thread that still waits for a disk or a name server must not keep the user waiting.
     runtime.shutdown_background();
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => terminal.done(),
         Err(error) => terminal.fail(&error),
     }
 }

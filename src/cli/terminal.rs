@@ -4,7 +4,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use serde_json::Value;
 
@@ -38,6 +38,9 @@ pub(super) struct Terminal {
     errors: Theme,
     /// Whether standard output has its one JSON object.
     answered: AtomicBool,
+    /// Exit codes that are not the usual ones; 0 means: the usual one.
+    done_code: AtomicU8,
+    failed_code: AtomicU8,
 }
 
 impl Terminal {
@@ -61,6 +64,8 @@ impl Terminal {
             interrupt: Interrupt::default(),
             errors,
             answered: AtomicBool::new(false),
+            done_code: AtomicU8::new(0),
+            failed_code: AtomicU8::new(0),
         }
     }
 
@@ -128,6 +133,21 @@ impl Terminal {
         write_output(text.as_bytes())
     }
 
+    /// The exit code of a command that succeeds: that of what it ran.
+    pub(super) fn set_done_code(&self, code: u8) {
+        self.done_code.store(code, Ordering::Relaxed);
+    }
+
+    /// The exit code of a command that fails, where 1 could be that of what it ran.
+    pub(super) fn set_failed_code(&self, code: u8) {
+        self.failed_code.store(code, Ordering::Relaxed);
+    }
+
+    /// The exit code after success.
+    pub(super) fn done(&self) -> ExitCode {
+        self.done_code.load(Ordering::Relaxed).into()
+    }
+
     /// Shows an error, and tells the exit code.
     pub(super) fn fail(&self, error: &Error) -> ExitCode {
         self.display.end();
@@ -140,6 +160,7 @@ impl Terminal {
         }
         match (self.interrupt.exit_code(), error.kind()) {
             (Some(code), _) => code.into(),
+            _ if self.failed_code.load(Ordering::Relaxed) != 0 => self.failed_code.load(Ordering::Relaxed).into(),
             (None, ErrorKind::Usage) => 2.into(),
             (None, _) => 1.into(),
         }

@@ -6,9 +6,9 @@ use super::{Mpimg, blocking};
 use crate::build::stored_image;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Digest, Platform, Reference};
 use crate::registry::Client;
-use crate::store::Store;
+use crate::store::{ImageRecord, Store};
 
 impl Mpimg {
     /// The image that `name` names. Layers of a registry's image are not fetched.
@@ -34,6 +34,22 @@ pub async fn find_image(transport: Transport, platform: &Platform, store: &Store
             let (store, platform) = (store.clone(), platform.clone());
             blocking(move || archive.read(&store, &platform, None)).await
         }
+    }
+}
+
+/// The image that `text` means: one of [`Transport`]'s forms, or the digest of a manifest or configuration in the local store.
+///
+/// # Errors
+/// See [`Mpimg::find`].
+pub async fn find_local_image(text: &str, platform: &Platform, store: &Store, client: &Client) -> Result<Image> {
+    let Ok(digest) = Digest::parse(text) else {
+        return find_image(Transport::parse(text)?, platform, store, client).await;
+    };
+    let same = |record: &ImageRecord| record.manifest.digest == digest || record.config.digest == digest;
+    match store.list()?.into_iter().find(|(_, record)| same(record)) {
+        Some((_, record)) => Image::read_from_store(store, &record, |repository, blob| client.blob(repository, blob)),
+        None => Err(Error::new(ErrorKind::NotFound, format!("there is no image `{text}` in the local store"))
+            .with_hint("`mpimg images` lists what is there")),
     }
 }
 

@@ -31,7 +31,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use build::{BuildOutputs, Built};
 pub use destination::{Destination, DestinationOptions};
-pub use image::{find_image, image_size};
+pub use image::{find_image, find_local_image, image_size};
 pub use push::{PushRequest, PushSource, PushedImage};
 pub use stop::Stop;
 

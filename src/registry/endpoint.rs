@@ -188,7 +188,10 @@ impl Endpoint {
         let response = self.send_as(call, header.as_ref()).await?;
         let may_be_hidden = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
         self.note_challenge(&response);
+        // ECR's answer to a password that has expired is 403.
+        let may_be_expired = self.flavour == Flavour::Ecr && response.status() == StatusCode::FORBIDDEN && header.is_some();
         if response.status() != StatusCode::UNAUTHORIZED
+            && !may_be_expired
             && !(may_be_hidden && header.is_none() && self.learn_challenge(call).await?)
         {
             return Ok(response);

@@ -38,11 +38,23 @@ struct Body {
     errors: Vec<Entry>,
 }
 
+/// Token servers' forms: Docker Hub's `details`, OAuth2's `error_description` and `error` (RFC 6749, 5.2), AWS's `message`.
+#[derive(Deserialize)]
+struct Words {
+    #[serde(alias = "error_description", alias = "message")]
+    details: Option<String>,
+    error: Option<String>,
+}
+
 impl Refusal {
     /// Reads the body of an answer with an error status.
     pub(crate) fn parse(status: StatusCode, body: &[u8]) -> Self {
         let entries = serde_json::from_slice(body).map(|Body { errors }| errors).unwrap_or_default();
-        let text = if entries.is_empty() { plain(&String::from_utf8_lossy(body)) } else { String::new() };
+        let words = || serde_json::from_slice(body).ok().and_then(|Words { details, error }| details.or(error));
+        let text = match entries.is_empty() {
+            true => words().unwrap_or_else(|| plain(&String::from_utf8_lossy(body))),
+            false => String::new(),
+        };
         Self { status, entries, text }
     }
 
@@ -197,7 +209,7 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
         404 if refusal.has_code("NAME_UNKNOWN") && flavour.must_be_created() => {
             format!("create the repository `{path}` in the registry first: it does not make repositories by itself")
         }
-        413 => "a proxy in front of the registry limits the size of a request: raise its body limit (nginx: `client_max_body_size 0`), or use a smaller `--chunk-size`".into(),
+        413 => "a proxy in front of the registry limits the size of a request, and mpimg's smallest chunk is larger: raise its body limit (nginx: `client_max_body_size 0`)".into(),
         429 => TOO_OFTEN.into(),
         _ => return None,
     };

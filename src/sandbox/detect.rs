@@ -60,12 +60,11 @@ pub(super) fn no_rung(report: &Report) -> Error {
 }
 
 fn attempt(state: &Path, rung: Rung) -> Result<(), Fault> {
-    let plain = |error: Error| Fault { step: error.to_string(), errno: None };
+    let plain = |error: Error| Fault::new(error.to_string(), None);
     let made = tempfile::Builder::new().prefix("probe-").tempdir_in(state);
     // Removed below by other means: overlay leaves a folder that its owner may not enter.
-    let folder = made
-        .map_err(|error| Fault { step: format!("create a folder in `{}`", state.display()), errno: error.raw_os_error() })?
-        .keep();
+    let folder =
+        made.map_err(|error| Fault::new(format!("create a folder in `{}`", state.display()), error.raw_os_error()))?.keep();
     let root = match rung {
         Rung::Chroot => RootSpec::Tree { path: folder.join("tree") },
         _ => RootSpec::Overlay { lower: Vec::new(), upper: folder.join("upper"), work: folder.join("work") },
@@ -76,10 +75,8 @@ fn attempt(state: &Path, rung: Rung) -> Result<(), Fault> {
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {
         Reply::Failed(fault) => Err(fault),
-        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => {
-            Err(Fault { step: "drop privileges".into(), errno: None })
-        }
-        _ => removed.map_err(|errno| Fault { step: format!("remove `{}`", folder.display()), errno: Some(errno.raw_os_error()) }),
+        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => Err(Fault::new("drop privileges", None)),
+        _ => removed.map_err(|errno| Fault::new(format!("remove `{}`", folder.display()), Some(errno.raw_os_error()))),
     }
 }
 

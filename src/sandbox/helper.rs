@@ -18,6 +18,9 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 /// `argv[0]` of the helper process.
 pub const HELPER_NAME: &str = "mpimg-sandbox-init";
 
+/// This program itself.
+pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 static HELPER: OnceLock<PathBuf> = OnceLock::new();
 
 /// Becomes the helper if this process was started as one, and then never returns; otherwise does nothing but remember that this
@@ -27,7 +30,7 @@ pub fn init_main() {
     if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
         std::process::exit(super::init::main());
     }
-    let _ = HELPER.set("/proc/self/exe".into());
+    let _ = HELPER.set(OWN_PROGRAM.into());
 }
 
 /// Names the program that is started as the helper: one whose `main` calls [`init_main`]. For programs that cannot do so themselves,
@@ -36,14 +39,19 @@ pub fn set_helper(program: PathBuf) {
     let _ = HELPER.set(program);
 }
 
+/// The program that is the helper, unless none has been named.
+pub(super) fn path() -> Result<&'static Path> {
+    HELPER.get().map(PathBuf::as_path).ok_or_else(|| {
+        Error::new(ErrorKind::Sandbox, "this program cannot start the sandbox")
+            .with_hint("call `mpimg::sandbox::init_main()` first in `main`, or name the mpimg command with `set_helper`")
+    })
+}
+
 /// The helper as a sealed copy in memory. A command can make the kernel run its parent's program once more (`#!/proc/self/exe`) and open
 /// it for writing afterwards; what it reaches that way must not be the file on this machine (CVE-2019-5736).
 fn program() -> Result<PathBuf> {
     static COPY: OnceLock<OwnedFd> = OnceLock::new();
-    let program = HELPER.get().ok_or_else(|| {
-        Error::new(ErrorKind::Sandbox, "this program cannot start the sandbox")
-            .with_hint("call `mpimg::sandbox::init_main()` first in `main`, or name the mpimg command with `set_helper`")
-    })?;
+    let program = path()?;
     let copy = match COPY.get() {
         Some(copy) => copy,
         None => {

@@ -34,7 +34,7 @@ pub enum Rung {
 }
 
 /// What `--isolation` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum IsolationMode {
     /// The best rung that works.
     #[default]

@@ -46,6 +46,10 @@ pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel
 
 /// The error of a step that failed in the helper.
 pub(super) fn failed(fault: &Fault) -> Error {
+    if let Some(remedy) = &fault.remedy {
+        let error = Error::new(ErrorKind::Sandbox, fault.step.clone());
+        return if remedy.is_empty() { error } else { error.with_hint(remedy.clone()) };
+    }
     let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", fault.step))
         .with_hint("`mpimg doctor` shows what this machine allows and what would help");
     match fault.errno {

@@ -16,6 +16,7 @@
 //!
 //! Refuses to know layers' tars, images and Dockerfiles.
 
+mod detached;
 mod detect;
 mod helper;
 mod init;
@@ -27,6 +28,7 @@ mod tasks;
 mod users;
 pub(crate) mod wire;
 
+pub(crate) use detached::{detach, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
 pub use running::{Remote, Running, Streams};

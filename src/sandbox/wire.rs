@@ -68,8 +68,8 @@ pub(super) enum Reply {
 
 /// An [`Error`](crate::Error) on its way to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Refusal {
-    corrupt: bool,
+pub(crate) struct Refusal {
+    kind: ErrorKind,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
@@ -78,13 +78,13 @@ pub(super) struct Refusal {
 impl From<crate::Error> for Refusal {
     fn from(error: crate::Error) -> Self {
         let hint = error.hint().map(str::to_owned);
-        Self { corrupt: error.kind() == ErrorKind::Corrupt, message: error.to_string(), causes: error.causes(), hint }
+        Self { kind: error.kind(), message: error.to_string(), causes: error.causes(), hint }
     }
 }
 
 impl From<Refusal> for crate::Error {
     fn from(refusal: Refusal) -> Self {
-        let kind = if refusal.corrupt { ErrorKind::Corrupt } else { ErrorKind::Io };
+        let kind = refusal.kind;
         let mut cause: Option<Self> = None;
         for message in refusal.causes.into_iter().rev() {
             let error = Self::new(kind, message);
@@ -110,11 +110,18 @@ pub(super) struct Fault {
     /// What was tried, such as `mount overlay`.
     pub(super) step: String,
     pub(super) errno: Option<i32>,
+    /// Set where what was asked for is wrong, not this machine: then `step` is the whole message, and this is the remedy.
+    pub(super) remedy: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(step: impl Into<String>, errno: Option<i32>) -> Self {
-        Self { step: step.into(), errno }
+        Self { step: step.into(), errno, remedy: None }
+    }
+
+    /// What was asked for is wrong.
+    pub(super) fn refused(error: &crate::Error) -> Self {
+        Self { step: error.to_string(), errno: None, remedy: Some(error.hint().unwrap_or_default().to_owned()) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command as a user or a script meets it: what it prints and where, exit codes, prompts, signals.
 
 mod answers;
-mod fixture;
+pub(crate) mod fixture;
 mod messages;
 mod prompts;
 mod push;

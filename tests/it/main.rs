@@ -4,6 +4,7 @@
 mod bad_input;
 mod buildah;
 mod cli;
+mod container;
 mod context;
 mod dockerfile;
 mod home;

@@ -7,5 +7,6 @@ mod login;
 mod mirrors;
 mod proxy;
 mod resume;
+mod scripted;
 mod tls;
 mod token_server;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those before it. docs/architecture.md shows the same order.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "error",
     "progress",
     "oci",
@@ -19,6 +19,7 @@ const ROOMS: [&str; 15] = [
     "registry",
     "serve",
     "build",
+    "container",
     "operation",
     "cli",
 ];

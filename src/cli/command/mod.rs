@@ -12,13 +12,18 @@ mod inspect;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod man;
 mod mp_build;
 mod prune;
+mod ps;
 mod push;
 mod rm;
+mod run;
 mod save;
 mod serve;
+mod stats;
+mod stop;
 mod tag;
 
 use clap::Subcommand;
@@ -33,6 +38,11 @@ pub(super) enum Command {
     MpBuild(mp_build::MpBuild),
     Build(Box<build::Build>),
     Check(check::Check),
+    Run(Box<run::Run>),
+    Ps(ps::Ps),
+    Logs(logs::Logs),
+    Stats(stats::StatsCommand),
+    Stop(stop::Stop),
     Images(images::Images),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
@@ -57,6 +67,11 @@ impl Command {
             Self::MpBuild(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
+            Self::Run(command) => command.run(terminal).await,
+            Self::Ps(command) => command.run(terminal),
+            Self::Logs(command) => command.run(terminal).await,
+            Self::Stats(command) => command.run(terminal),
+            Self::Stop(command) => command.run(terminal).await,
             Self::Images(command) => command.run(terminal),
             Self::Inspect(command) => command.run(terminal).await,
             Self::Tag(command) => command.run(terminal),

@@ -29,6 +29,11 @@ impl FromStr for Pair {
 impl Pair {
     /// Build arguments: one without a value comes from the environment, and is left out where that has none (as with docker).
     pub(crate) fn build_args(pairs: Vec<Self>, environment: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+        Self::environment(pairs, environment).into_iter().collect()
+    }
+
+    /// The same in the given order, for variables.
+    pub(crate) fn environment(pairs: Vec<Self>, environment: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let from_environment = |Self { key, value }| value.or_else(|| environment(&key)).map(|value| (key, value));
         pairs.into_iter().filter_map(from_environment).collect()
     }

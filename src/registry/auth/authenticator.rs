@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
 use url::Url;
@@ -15,8 +16,11 @@ use super::token::{Token, TokenRequest, fixed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use crate::registry::environment::Environment;
-use crate::registry::host::is_loopback;
+use crate::registry::host::{Flavour, is_loopback};
 use crate::registry::transport::Transport;
+
+/// How long a rejected password is not asked for again.
+const RENEWAL: Duration = Duration::from_secs(60);
 
 /// Authentication with one registry.
 pub(crate) struct Authenticator {
@@ -36,6 +40,8 @@ type Credentials = HashMap<(String, bool), Option<Credential>>;
 struct Known {
     challenge: Option<Challenge>,
     tokens: HashMap<Scope, Token>,
+    /// When ECR was last asked for a password because the one before was rejected.
+    renewed: Option<Instant>,
 }
 
 impl Authenticator {
@@ -79,7 +85,10 @@ impl Authenticator {
         let (realm, service) = match &challenge {
             None => return Ok(None),
             Some(Challenge::Basic) => {
-                return Ok(self.basic(transport, path, scope).await.filter(|header| Some(header) != rejected));
+                return Ok(match self.basic(transport, path, scope).await {
+                    Some(header) if Some(&header) == rejected => self.renewed(transport, path, header).await,
+                    other => other,
+                });
             }
             Some(Challenge::Bearer { realm, service }) => (realm, service.as_deref()),
         };
@@ -111,6 +120,30 @@ impl Authenticator {
     async fn basic(&self, transport: &Arc<Transport>, path: &str, scope: &Scope) -> Option<HeaderValue> {
         let mut credentials = self.credentials.lock().await;
         self.credential(&mut credentials, transport, path, scope).await?.basic_header()
+    }
+
+    /// A fresh password in the place of the one that was rejected. ECR's last 12 hours: what `docker login` stored yesterday, or
+    /// what this process got, may have expired. Rights that are missing look the same: so not again and again.
+    async fn renewed(&self, transport: &Arc<Transport>, path: &str, rejected: HeaderValue) -> Option<HeaderValue> {
+        let given = self.sources.explicit.iter().any(|(name, _)| canonical(name) == canonical(&self.registry));
+        if self.sources.anonymous || given || Flavour::of(&self.registry) != Flavour::Ecr {
+            return None;
+        }
+        let mut credentials = self.credentials.lock().await;
+        // Another task may have got it meanwhile.
+        let current = credentials.get(&(path.to_owned(), false)).cloned().flatten().and_then(|found| found.basic_header());
+        if let Some(header) = current.filter(|header| *header != rejected) {
+            return Some(header);
+        }
+        let last = self.known().renewed.replace(Instant::now());
+        if last.is_some_and(|last| last.elapsed() < RENEWAL) {
+            return None;
+        }
+        // Without an identity the registry's own refusal says more than ours.
+        let fresh = ecr::credential(&self.registry, &self.environment, transport).await.ok().flatten()?;
+        let header = fresh.basic_header();
+        credentials.insert((path.to_owned(), false), Some(fresh));
+        header
     }
 
     async fn credential(

@@ -21,6 +21,8 @@ pub(crate) struct Limits {
     pub(crate) last_in_put: bool,
     /// The `Range` of an answer is not to be believed.
     pub(crate) range_lies: bool,
+    /// A session cannot be asked where it stands; a chunk that is out of place is answered by 416 with the right offset.
+    pub(crate) no_status: bool,
 }
 
 impl Limits {
@@ -28,16 +30,29 @@ impl Limits {
     pub(crate) fn of(flavour: Flavour, wished: u64) -> Self {
         let chunk = wished.max(1);
         // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
-        let plain =
-            Self { chunk, most: chunk.max(64 * MIB), smallest: 64 << 10, single: false, last_in_put: false, range_lies: false };
+        let plain = Self {
+            chunk,
+            most: chunk.max(64 * MIB),
+            smallest: 64 << 10,
+            single: false,
+            last_in_put: false,
+            range_lies: false,
+            no_status: false,
+        };
         match flavour {
             // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion 26299).
             Flavour::Ghcr => Self { chunk: chunk.min(4 * MIB), most: 4 * MIB, ..plain },
             // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands still at the first part
-            // (aws/containers-roadmap#2831).
-            Flavour::Ecr => {
-                Self { chunk: chunk.clamp(5 * MIB, 10 * MIB), most: 10 * MIB, last_in_put: true, range_lies: true, ..plain }
-            }
+            // (aws/containers-roadmap#2831); GET on a session is 404 (dotnet/sdk-container-builds#33019).
+            Flavour::Ecr => Self {
+                chunk: chunk.clamp(5 * MIB, 10 * MIB),
+                most: 10 * MIB,
+                smallest: 5 * MIB,
+                last_in_put: true,
+                range_lies: true,
+                no_status: true,
+                ..plain
+            },
             // Google documents no chunked uploads: one request a blob.
             Flavour::Google => Self { single: true, ..plain },
             // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length as the blob's size, and

@@ -290,7 +290,7 @@ proptest! {
         dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000,
         most in 100u64..1000, last_in_put: bool, faults in faults(),
     ) {
-        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
+        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck), no_status: !dialect.knows_status && dialect.names_offset };
         let run = run(&limits, dialect, size, growth, &faults);
         prop_assert!(!run.refused, "refused after {} steps", run.steps);
         // A lost request costs two: itself, and the session that is found gone.
@@ -305,7 +305,7 @@ proptest! {
         last_in_put: bool,
     ) {
         let dialect = Dialect { no_patch: false, largest: None, ..dialect };
-        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck) };
+        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck), no_status: !dialect.knows_status && dialect.names_offset };
         let run = run(&limits, dialect, size, growth, &[]);
         prop_assert_eq!(run.registry.received, size);
         prop_assert_eq!(run.registry.sessions, 1);
@@ -321,7 +321,7 @@ proptest! {
             ignores_offsets: false, names_offset: false, least: None,
         };
         let faults: Vec<_> = faults.into_iter().filter(|fault| !matches!(fault, Fault::Forgotten)).collect();
-        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put: false, range_lies: false };
+        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put: false, range_lies: false, no_status: false };
         let run = run(&limits, dialect, size, size.max(1), &faults);
         let bad = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count() as u64;
         prop_assert!(run.registry.received <= size + bad * chunk, "{} bytes for {size}", run.registry.received);
@@ -341,7 +341,8 @@ fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once
         names_offset: true,
         least: None,
     };
-    let limits = Limits { chunk: 100, most: 100, smallest: 16, single: false, last_in_put: true, range_lies: false };
+    let limits =
+        Limits { chunk: 100, most: 100, smallest: 16, single: false, last_in_put: true, range_lies: false, no_status: false };
     let run = run(&limits, dialect, 450, 450, &[]);
     assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
 }

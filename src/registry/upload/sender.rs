@@ -28,6 +28,9 @@ use crate::registry::retry::{is_transient, retry_after};
 use crate::registry::transport::{Fault, Payload, interrupted};
 use crate::store::{BlobSource, Growth};
 
+/// So often ECR may close the connection on POST before the repository counts as missing.
+const CLOSED_POSTS: u32 = 3;
+
 /// A blob to be uploaded.
 pub(crate) struct Job<'a> {
     pub(crate) route: &'a Route,
@@ -196,10 +199,20 @@ impl Sender<'_> {
                 Ok(response)
             }
             Err(Fault::Passing(error)) => Err(error),
+            // Docker Hub's token server knows no token for a `from` that it does not know (go-containerregistry#1681).
+            Err(Fault::Lasting(_)) if step == (Step::Start { mount: true }) && !self.job.cancel.is_cancelled() => {
+                self.upload.answered(step, &Answer::default());
+                return Ok(());
+            }
             Err(Fault::Lasting(error)) => return Err(error),
         };
+        let is_missing_on_ecr =
+            answer.is_err() && matches!(step, Step::Start { .. }) && self.job.route.endpoint.flavour == Flavour::Ecr;
         let (verdict, error, after) = match answer {
-            Err(error) => (self.upload.broken(step), self.explain(step, error), None),
+            Err(error) if is_missing_on_ecr => {
+                (self.upload.broken(step), error.with_hint(missing_on_ecr(&self.job.route.path)), None)
+            }
+            Err(error) => (self.upload.broken(step), error, None),
             Ok(response) => {
                 let after = retry_after(response.headers());
                 let (answer, refusal) = self.read(response).await;
@@ -208,7 +221,10 @@ impl Sender<'_> {
             }
         };
         self.account(step, before).await?;
+        // A repository that ECR does not know is no matter of patience.
+        let hopeless = is_missing_on_ecr && self.upload.faults() >= CLOSED_POSTS;
         match verdict {
+            Verdict::Pause if hopeless => Err(error),
             Verdict::Refused => Err(error),
             Verdict::Go if self.upload.faults() < self.policy().attempts => Ok(()),
             Verdict::Go => Err(error.wrap("the upload does not get on")),
@@ -373,14 +389,6 @@ impl Sender<'_> {
         let digest = hasher.clone().finish();
         self.prefix = Some(hasher);
         Ok(Some(digest))
-    }
-
-    fn explain(&self, step: Step, error: Error) -> Error {
-        match (step, self.job.route.endpoint.flavour) {
-            // ECR closes the connection when the repository is missing.
-            (Step::Start { .. }, Flavour::Ecr) => error.with_hint(missing_on_ecr(&self.job.route.path)),
-            _ => error,
-        }
     }
 
     fn descriptor(&self) -> Result<Descriptor> {

@@ -96,6 +96,8 @@ pub(crate) struct Upload {
     location: Option<String>,
     /// Bytes of the next chunk, if they are there: at least the limits' chunk.
     preferred: u64,
+    /// Bytes of the last chunk that was answered.
+    last_length: u64,
     /// Bytes that the registry has confirmed.
     offset: u64,
     /// The most that any session of this upload had confirmed: only what goes beyond it is progress.
@@ -104,6 +106,8 @@ pub(crate) struct Upload {
     faults: u32,
     /// Whether anything went wrong in this session: then a wrong digest may be the session's fault.
     tainted: bool,
+    /// Whether the registry found a wrong digest before.
+    wrong_digest: bool,
     /// Refusals without a known meaning.
     odd_refusals: u32,
 }
@@ -116,10 +120,12 @@ impl Upload {
             limits,
             phase: Phase::Begin { mount },
             location: None,
+            last_length: 0,
             offset: 0,
             reached: 0,
             faults: 0,
             tainted: false,
+            wrong_digest: false,
             odd_refusals: 0,
         }
     }
@@ -194,6 +200,9 @@ impl Upload {
 
     /// Takes in the registry's answer to `step`.
     pub(crate) fn answered(&mut self, step: Step, answer: &Answer) -> Verdict {
+        if let Step::Patch { length, .. } | Step::Put { length, .. } = step {
+            self.last_length = length;
+        }
         match step {
             Step::Start { mount } => self.started(mount, answer),
             Step::Status => self.told(answer),
@@ -242,7 +251,7 @@ impl Upload {
                 let offset = range.map_or(self.offset, |range| status_offset(range, self.offset));
                 self.follow(answer);
                 if doubt == Doubt::Refused && offset == self.offset {
-                    if !self.shrink() {
+                    if !(self.shrink() || offset == 0 && self.tainted) {
                         return Verdict::Refused;
                     }
                     if offset == 0 {
@@ -256,6 +265,8 @@ impl Upload {
             }
             // Public ECR knows no status (dotnet/sdk-container-builds#33019): what it took by its own word, it has.
             404 | 405 if doubt == Doubt::OddRange => self.to(Phase::Send),
+            // It tells the right offset where the next chunk goes, or that the session is gone.
+            404 | 405 if self.limits.no_status && (doubt != Doubt::Refused || self.shrink()) => self.to(Phase::Send),
             401 | 403 => Verdict::Refused,
             _ if answer.transient => self.pause(),
             _ => {
@@ -312,8 +323,10 @@ impl Upload {
                 self.fault();
                 self.to(Phase::Find { session_gone: true })
             }
-            _ if answer.wrong_digest && !self.tainted => Verdict::Refused,
+            // Bytes may have been damaged on the way, or put together in a wrong order: once more, unless there is a known reason.
+            _ if answer.wrong_digest && !self.tainted && self.wrong_digest => Verdict::Refused,
             _ if answer.wrong_digest => {
+                self.wrong_digest = true;
                 self.fault();
                 self.restart();
                 Verdict::Go
@@ -357,7 +370,8 @@ impl Upload {
             (416, Some(_)) if !self.shrink() => Verdict::Refused,
             (416, Some(_)) => self.to(Phase::Ask(Doubt::Lost)),
             (416, None) => {
-                self.fault();
+                // No reason to believe that the session is damaged.
+                self.faults += 1;
                 self.to(Phase::Ask(Doubt::Refused))
             }
             (413, _) if !self.shrink() => Verdict::Refused,
@@ -394,9 +408,9 @@ impl Upload {
         Verdict::Go
     }
 
-    /// Halves the chunk; `false` if it is as small as it gets.
+    /// Makes chunks half as large as the refused one; `false` if that is as small as it gets.
     fn shrink(&mut self) -> bool {
-        let half = self.preferred / 2;
+        let half = self.preferred.min(self.last_length) / 2;
         let may = half >= self.limits.smallest && !self.limits.single;
         if may {
             (self.preferred, self.limits.most) = (half, half);

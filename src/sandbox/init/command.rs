@@ -38,8 +38,9 @@ pub(super) fn prepare(rung: Rung, spec: &RunSpec, root: &OwnedFd) -> Result<Comm
     }
     let passwd = files::read_inside(root, "etc/passwd");
     let user = match &spec.user_name {
-        Some(name) => lookup_user(&passwd, &files::read_inside(root, "etc/group"), name)
-            .map_err(|error| Fault::new(format!("find the user: {error}"), None))?,
+        Some(name) => {
+            lookup_user(&passwd, &files::read_inside(root, "etc/group"), name).map_err(|error| Fault::refused(&error))?
+        }
         None => spec.user.clone(),
     };
     if spec.make_cwd {

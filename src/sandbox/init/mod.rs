@@ -20,7 +20,7 @@ mod mounts;
 mod namespaces;
 mod overlay;
 mod privileges;
-mod process;
+pub(super) mod process;
 mod rootfs;
 mod seccomp;
 mod ssh;

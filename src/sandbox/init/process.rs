@@ -10,12 +10,12 @@ use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
 /// Which side of a fork this is.
-pub(super) enum Fork {
+pub(in crate::sandbox) enum Fork {
     Parent(Pid),
     Child,
 }
 
-pub(super) fn fork() -> Result<Fork, Errno> {
+pub(in crate::sandbox) fn fork() -> Result<Fork, Errno> {
     // SAFETY: the helper has one thread, so no lock can be held by another and the child may call anything.
     let pid = unsafe { libc::fork() };
     match pid {
@@ -26,7 +26,7 @@ pub(super) fn fork() -> Result<Fork, Errno> {
 }
 
 /// Ends this process without running anything registered by its parent.
-pub(super) fn exit_now(status: i32) -> ! {
+pub(in crate::sandbox) fn exit_now(status: i32) -> ! {
     // SAFETY: never returns, touches no memory.
     unsafe { libc::_exit(status) }
 }
@@ -51,6 +51,16 @@ pub(super) fn default_signals() {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Closes all descriptors from 3 up, also those that this process was started with. To be called before it has opened any itself.
+pub(in crate::sandbox) fn close_others() {
+    // SAFETY: at the very start of `main` nothing of this program owns a descriptor above 2.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if result != 0 {
+        // An old kernel or a filter: then they are at least not passed on.
+        let _ = each_close_on_exec();
     }
 }
 

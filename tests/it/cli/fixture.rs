@@ -15,7 +15,7 @@ use crate::home::Home;
 pub(super) const DOCKERFILE: &str = "FROM scratch\nCOPY commands.cfg .\nCOPY app app\nCMD [\"run\"]\n";
 
 /// Makes an SDK project in a folder of the home.
-pub(super) fn project(home: &Home) -> PathBuf {
+pub(crate) fn project(home: &Home) -> PathBuf {
     let folder = folder(home, "project", DOCKERFILE);
     write(&folder, "manifest.txt", r#"{"name": "iSDK_Hello", "version": "1.2.3", "adapter_kinds": ["HelloAdapter"]}"#);
     folder
@@ -86,26 +86,26 @@ impl Drop for Serving {
 }
 
 /// What a command left.
-pub(super) struct Left {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Left {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Left {
-    pub(super) fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     /// Standard output, which must be one JSON object and its line feed.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.out.lines().count(), 1, "{}\n{}", self.out, self.err);
         serde_json::from_str(&self.out).unwrap()
     }
 
     /// The same, of a command that succeeded.
-    pub(super) fn done(self) -> Self {
+    pub(crate) fn done(self) -> Self {
         assert_eq!(self.code, Some(0), "{}\n{}", self.out, self.err);
         self
     }

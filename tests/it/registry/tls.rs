@@ -22,10 +22,10 @@ fn text(path: &Path) -> &str {
 }
 
 /// A key and a certificate for `subject`, signed by `authority` or by itself.
-fn certificate(folder: &Path, name: &str, extensions: &str, authority: Option<&str>) {
+pub(super) fn certificate(folder: &Path, name: &str, extensions: &str, authority: Option<&str>) {
     let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.crt")));
-    let mut arguments =
-        vec!["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", text(&key), "-out", text(&certificate)];
+    let mut arguments = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    arguments.extend(["-keyout", text(&key), "-out", text(&certificate)]);
     let subject = format!("/CN={name}");
     arguments.extend(["-subj", &subject]);
     arguments.extend(extensions.split(' ').flat_map(|extension| ["-addext", extension]));

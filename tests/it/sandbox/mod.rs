@@ -5,7 +5,7 @@
 mod docker;
 mod layers;
 mod mounts;
-mod rootfs;
+pub(crate) mod rootfs;
 mod run;
 mod rungs;
 mod unpack;

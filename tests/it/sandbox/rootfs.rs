@@ -18,7 +18,7 @@ pub(super) const PASSWD: &str =
 pub(super) const GROUP: &str = "root:x:0:\naudio:x:29:aria\naria:x:1000:\n";
 
 /// Runs the machine's own tests as root only; without root they say so, except in CI, where they must not be skipped.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = rustix_geteuid() == 0;
     assert!(root || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "run the tests as root: CI must not skip the sandbox");
     if !root {

@@ -1,0 +1,124 @@
+//! `mpimg logs`: what a container has written.
+//!
+//! Refuses to mix the streams: each goes to its own.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::blocking;
+use crate::cli::terminal::{Terminal, write_output};
+use crate::container::{Container, Stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::rfc3339;
+use crate::sandbox::Cancel;
+use crate::store::Store;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpimg logs web             What it has written so far
+  mpimg logs -f --tail 10 web    The last 10 pieces, and what comes until it ends";
+
+/// Show what a container has written
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Logs {
+    /// Name, ID or beginning of an ID
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+
+    /// Wait for more until it ends
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Put the time before each line
+    #[arg(short, long)]
+    timestamps: bool,
+
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "LINES")]
+    tail: Option<usize>,
+}
+
+impl Logs {
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        if terminal.wants_json() {
+            return Err(Error::new(ErrorKind::Usage, "a log cannot be told in JSON").with_hint("leave out --json"));
+        }
+        let store = Store::open(Store::default_root()?)?;
+        let container = Container::find(&store, &self.container)?;
+        terminal.handle_signals();
+        let cancel = terminal.interrupt().stop().build().clone();
+        blocking(move || self.show(&container, &cancel)).await
+    }
+
+    fn show(&self, container: &Container, cancel: &Cancel) -> Result<()> {
+        let mut lines = Lines { timestamps: self.timestamps, fresh: [true; 2] };
+        let stop = Cancel::default();
+        stop.cancel();
+        let Some(most) = self.tail else {
+            let cancel = if self.follow { cancel } else { &stop };
+            return container.follow(cancel, &mut |stream, time, text| lines.write(stream, time, text));
+        };
+        let mut last: VecDeque<(Stream, Duration, Vec<u8>)> = VecDeque::new();
+        let mut seen = 0;
+        container.follow(&stop, &mut |stream, time, text| {
+            seen += 1;
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                last.push_back((stream, time, line.to_vec()));
+            }
+            while last.len() > most {
+                last.pop_front();
+            }
+            Ok(())
+        })?;
+        last.iter().try_for_each(|(stream, time, text)| lines.write(*stream, *time, text))?;
+        if !self.follow {
+            return Ok(());
+        }
+        container.follow(cancel, &mut |stream, time, text| {
+            // What has been shown, or left out, comes by once more.
+            if seen > 0 {
+                seen -= 1;
+                return Ok(());
+            }
+            lines.write(stream, time, text)
+        })
+    }
+}
+
+/// Where the next byte of each stream begins a line.
+struct Lines {
+    timestamps: bool,
+    fresh: [bool; 2],
+}
+
+impl Lines {
+    fn write(&mut self, stream: Stream, time: Duration, text: &[u8]) -> Result<()> {
+        let fresh = &mut self.fresh[usize::from(stream == Stream::Error)];
+        let mut shown = Vec::with_capacity(text.len());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            if self.timestamps && *fresh {
+                shown.extend_from_slice(stamp(time).as_bytes());
+            }
+            shown.extend_from_slice(line);
+            *fresh = line.ends_with(b"\n");
+        }
+        match stream {
+            Stream::Out => write_output(&shown),
+            // Nobody to be told is no error of the log.
+            Stream::Error => {
+                let _ = std::io::stderr().lock().write_all(&shown);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `2024-02-29T12:00:00.123Z `
+fn stamp(time: Duration) -> String {
+    let seconds = rfc3339(i64::try_from(time.as_secs()).unwrap_or(0));
+    format!("{}.{:03}Z ", seconds.trim_end_matches('Z'), time.subsec_millis())
+}

@@ -1,0 +1,91 @@
+//! `mpimg ps`: the containers of the local store.
+//!
+//! Refuses to show those of other stores, even if they run on this machine.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::table::Table;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::when;
+use crate::container::{Container, ContainerInfo, Outcome, State};
+use crate::error::Result;
+use crate::image::rfc3339;
+use crate::store::Store;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpimg ps                        What runs
+  mpimg ps -a                     What has ended, too
+  mpimg stop --rm $(mpimg ps -aq) Get rid of all of them";
+
+/// Letters of the command that are shown.
+const COMMAND: usize = 30;
+
+/// List containers
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Ps {
+    /// Also containers that have ended
+    #[arg(short, long)]
+    all: bool,
+}
+
+impl Ps {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+        let store = Store::open(Store::default_root()?)?;
+        let mut table = Table::new(["CONTAINER", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAME"], &[]);
+        let (mut ids, mut list) = (String::new(), Vec::new());
+        let now = when::now();
+        let runs = |info: &ContainerInfo| matches!(info.state, State::Starting | State::Running);
+        for info in Container::list(&store)?.into_iter().filter(|info| self.all || runs(info)) {
+            let command = info.command.join(" ");
+            let command = console::truncate_str(&command, COMMAND, "…").into_owned();
+            let ports: Vec<String> = info.ports.iter().map(ToString::to_string).collect();
+            let created = when::ago(Some(&rfc3339(info.created)), now);
+            let name = info.name.clone().unwrap_or_default();
+            table.row([info.id.clone(), info.image.clone(), command, created, status(&info), ports.join(", "), name]);
+            ids += &format!("{}\n", info.id);
+            list.push(json(&info));
+        }
+        terminal.answer(&Answer { text: table.draw(), quiet: ids, json: json!({ "containers": list }) })
+    }
+}
+
+fn status(info: &ContainerInfo) -> String {
+    match info.state {
+        State::Starting => "starting".into(),
+        State::Running => "running".into(),
+        State::Ended(Outcome { out_of_memory: true, .. }) => "ended: out of memory".into(),
+        State::Ended(outcome) => format!("ended ({})", outcome.status()),
+        State::Lost => "killed".into(),
+    }
+}
+
+/// A container as every `--json` tells it.
+pub(super) fn json(info: &ContainerInfo) -> Value {
+    let (state, outcome) = match info.state {
+        State::Starting => ("starting", None),
+        State::Running => ("running", None),
+        State::Ended(outcome) => ("ended", Some(outcome)),
+        State::Lost => ("killed", None),
+    };
+    let ports = info.ports.iter().map(|port| json!({ "ip": port.ip, "host": port.host, "container": port.container }));
+    json!({
+        "id": info.id,
+        "name": info.name,
+        "image": info.image,
+        "digest": info.digest,
+        "command": info.command,
+        "created": rfc3339(info.created),
+        "state": state,
+        "status": outcome.map(|outcome| outcome.status()),
+        "out_of_memory": outcome.is_some_and(|outcome| outcome.out_of_memory),
+        "finished": outcome.map(|outcome| rfc3339(outcome.finished)),
+        "ports": ports.collect::<Vec<_>>(),
+        "network": info.network,
+        "isolation": info.rung.map(|rung| rung.to_string()),
+        "memory": info.memory,
+        "pid": info.pid,
+    })
+}

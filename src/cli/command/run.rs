@@ -1,0 +1,325 @@
+//! `mpimg run`: a local image's command, in the foreground or the background.
+//!
+//! Refuses to pull by itself: an image in a registry is named `docker://NAME`.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::flags::{ConnectionFlags, Pair, parsed};
+use crate::cli::size::Size;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::{blocking, image};
+use crate::container::{
+    AttachedControl, Container, ContainerSpec, NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume, parse_memory,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Image;
+use crate::oci::Platform;
+use crate::sandbox::IsolationMode;
+use crate::store::Store;
+
+/// What docker ends with when a container could not be started: the command's own status may be anything else.
+const NOT_STARTED: u8 = 125;
+
+/// How often Ctrl-C or SIGTERM are passed on before everything is killed.
+const PATIENCE: u32 = 2;
+
+const EXAMPLES: &str = "\
+The command ends with the container's status: 126 or 127 where its program could not be started, 128 and the signal's \
+number where it was killed, 125 where mpimg failed. What a container writes outside of volumes is thrown away at its end.
+
+In the foreground nothing is left of it; with -d, log and status stay until `mpimg stop --rm`. Ctrl-C, SIGTERM and \
+others are passed on; the third Ctrl-C kills.
+
+Examples:
+  mpimg run my-adapter:1.0.0                      Try an adapter
+  mpimg run -d -p 8080:8080 --memory 1g my-adapter
+  mpimg run -v ./logs:/var/log -e LEVEL=debug my-adapter
+  mpimg run -it --entrypoint sh my-adapter        A shell in the image";
+
+/// Run a command in a container of a local image
+#[derive(Debug, Args)]
+#[command(after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
+pub(in crate::cli) struct Run {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// The command instead of the image's default arguments
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+
+    /// Run in the background; prints the container's ID
+    #[arg(short, long, conflicts_with = "interactive")]
+    detach: bool,
+
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+
+    /// Give the container a terminal
+    #[arg(short, long)]
+    tty: bool,
+
+    /// Forget the container at its end, log and status as well (in the foreground that is always so)
+    #[arg(long)]
+    rm: bool,
+
+    /// A name to stop it by
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// The program instead of the image's entrypoint; its default arguments are dropped, too
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+
+    /// Set a variable; without a value it comes from the environment
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = parsed::<Pair>)]
+    env: Vec<Pair>,
+
+    /// Set the variables of this file: KEY=VALUE a line, `#` begins a comment
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+
+    /// The user: NAME or UID, with :GROUP or :GID where one is wanted
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+
+    /// The working directory; made where it is missing
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+
+    /// The host name inside [default: the ID]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// Show a folder or file of this machine: HOST:CONTAINER[:ro]; a missing folder is made
+    #[arg(short, long, value_name = "VOLUME", value_parser = parsed::<Volume>)]
+    volume: Vec<Volume>,
+
+    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]
+    #[arg(long, value_name = "MOUNT", value_parser = parsed::<TmpfsMount>)]
+    mount: Vec<TmpfsMount>,
+
+    /// Listen on this machine: [[IP:]HOST:]CONTAINER; without HOST on a free port, without IP on all addresses
+    #[arg(short, long, value_name = "PORT", value_parser = parsed::<PortMapping>)]
+    publish: Vec<PortMapping>,
+
+    /// How much memory all its processes together may have: 512m, 2g
+    #[arg(short, long, value_name = "SIZE", value_parser = |text: &str| parse_memory(text).map_err(|error| error.to_string()))]
+    memory: Option<u64>,
+
+    /// Its network: auto, host (this machine's), private (its own) or none (its own, no way out)
+    ///
+    /// `auto` is this machine's network, unless a published port has to be moved.
+    #[arg(long, value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
+    network: NetworkMode,
+
+    /// How it is isolated: auto, root, userns, single or chroot
+    ///
+    /// `auto` takes the best that this machine gives; `mpimg doctor` shows which and why. `chroot` is no security boundary.
+    #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
+    isolation: IsolationMode,
+
+    /// Which of an image for several platforms [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
+    platform: Option<Platform>,
+
+    /// Say more
+    // Here `-v` is docker's: the global flag of the same name gives way.
+    #[arg(id = "verbose", long = "verbose", action = clap::ArgAction::Count, hide = true)]
+    _verbose: u8,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+impl Run {
+    pub(super) async fn run(self: Box<Self>, terminal: &Terminal) -> Result<()> {
+        terminal.set_failed_code(NOT_STARTED);
+        if terminal.wants_json() && !self.detach {
+            return Err(Error::new(ErrorKind::Usage, "in the foreground standard output is the command's, and cannot be JSON")
+                .with_hint("add -d, or leave out --json"));
+        }
+        let spec = self.spec()?;
+        let store = Store::open(Store::default_root()?)?;
+        let client = self.connection.client(terminal, Some(&store), None)?;
+        let platform = self.platform.unwrap_or_else(Platform::host);
+        let image = image::find_local(&self.image, &platform, &store, &client).await?;
+        match self.detach {
+            true => in_background(terminal, store, image, self.image, spec).await,
+            false => in_foreground(terminal, store, image, self.image, spec).await,
+        }
+    }
+
+    fn spec(&self) -> Result<ContainerSpec> {
+        let mut env = Vec::new();
+        for path in &self.env_file {
+            env.extend(read_env_file(path)?);
+        }
+        env.extend(Pair::environment(self.env.clone(), |name| std::env::var(name).ok()));
+        Ok(ContainerSpec {
+            name: self.name.clone(),
+            entrypoint: self.entrypoint.clone().map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
+            command: self.command.clone(),
+            env,
+            user: self.user.clone(),
+            workdir: self.workdir.clone(),
+            hostname: self.hostname.clone(),
+            volumes: self.volume.clone(),
+            tmpfs: self.mount.clone(),
+            ports: self.publish.clone(),
+            memory: self.memory,
+            network: self.network,
+            isolation: self.isolation,
+            interactive: self.interactive,
+            terminal: self.tty,
+            remove: self.rm || !self.detach,
+        })
+    }
+}
+
+/// Docker's format: no quotes, no expansion; a name without `=` comes from the environment.
+fn read_env_file(path: &Path) -> Result<Vec<(String, String)>> {
+    let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    let mut pairs = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(|error| Error::io("read", path, error))?;
+        let line = line.trim_start();
+        if !line.is_empty() && !line.starts_with('#') {
+            pairs.push(line.parse::<Pair>().map_err(|error| error.wrap(format!("cannot read `{}`", path.display())))?);
+        }
+    }
+    Ok(Pair::environment(pairs, |name| std::env::var(name).ok()))
+}
+
+async fn in_background(terminal: &Terminal, store: Store, image: Image, name: String, spec: ContainerSpec) -> Result<()> {
+    let started = blocking(move || {
+        let mut notes = Vec::new();
+        let container = Container::start(&store, &image, &name, &spec, &mut |note| notes.push(note.to_owned()))?;
+        // It may have ended and been forgotten already.
+        Ok((container.id().to_owned(), container.info().ok(), notes))
+    });
+    let (id, info, notes) = started.await?;
+    notes.iter().for_each(|note| terminal.say(note));
+    let json = info.as_ref().map_or_else(|| json!({ "id": id }), super::ps::json);
+    terminal.answer(&Answer { text: format!("{id}\n"), quiet: format!("{id}\n"), json })
+}
+
+async fn in_foreground(terminal: &Terminal, store: Store, image: Image, name: String, spec: ContainerSpec) -> Result<()> {
+    let raw = spec.terminal && std::io::stdin().is_terminal();
+    let (interactive, memory) = (spec.interactive, spec.memory);
+    let attached = blocking(move || {
+        let mut notes = Vec::new();
+        let attached = Container::attach(&store, &image, &name, &spec, &mut |note| notes.push(note.to_owned()))?;
+        Ok((attached, notes))
+    });
+    let (attached, notes) = attached.await?;
+    notes.iter().for_each(|note| terminal.say(note));
+    pass_signals(&attached.control())?;
+    let restore = raw.then(|| raw_terminal(&attached.control())).transpose()?;
+    if interactive {
+        pass_input(attached.control());
+    }
+    let outcome = blocking(move || attached.wait(&mut write)).await;
+    drop(restore);
+    let outcome: Outcome = outcome?;
+    if outcome.out_of_memory {
+        let limit = memory.map(|bytes| format!(" of {}", Size(bytes))).unwrap_or_default();
+        terminal.warn(&format!("the container has reached its limit of memory{limit}"), Some("give it more with --memory"));
+    }
+    terminal.set_done_code(outcome.status());
+    Ok(())
+}
+
+/// A reader that has gone ends the container, as it would end the command without one.
+fn write(stream: Stream, bytes: &[u8]) -> Result<()> {
+    let written = match stream {
+        Stream::Out => {
+            let mut output = std::io::stdout().lock();
+            output.write_all(bytes).and_then(|()| output.flush())
+        }
+        Stream::Error => std::io::stderr().lock().write_all(bytes),
+    };
+    written.map_err(|error| Error::new(ErrorKind::Io, "cannot pass on what the command writes").with_source(error))
+}
+
+fn pass_signals(control: &AttachedControl) -> Result<()> {
+    let cannot = |error| Error::new(ErrorKind::Io, "cannot receive signals").with_source(error);
+    for (number, kind) in [
+        (1, SignalKind::hangup()),
+        (2, SignalKind::interrupt()),
+        (3, SignalKind::quit()),
+        (10, SignalKind::user_defined1()),
+        (12, SignalKind::user_defined2()),
+        (15, SignalKind::terminate()),
+    ] {
+        let mut signals = signal(kind).map_err(cannot)?;
+        let control = control.clone();
+        tokio::spawn(async move {
+            let mut came = 0;
+            while signals.recv().await.is_some() {
+                came += 1;
+                match matches!(number, 2 | 15) && came > PATIENCE {
+                    true => control.kill(),
+                    false => control.signal(number),
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Standard input may wait for ever: its thread is left alone at the end.
+fn pass_input(control: AttachedControl) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 * 1024];
+        let mut input = std::io::stdin().lock();
+        while let Ok(read) = input.read(&mut buffer) {
+            if read == 0 {
+                break;
+            }
+            control.input(&buffer[..read]);
+        }
+        control.end_input();
+    });
+}
+
+/// The terminal as it was.
+struct Restore(rustix::termios::Termios);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+    }
+}
+
+/// Every key goes to the container's terminal, which does with it what terminals do; its size follows this one's.
+fn raw_terminal(control: &AttachedControl) -> Result<Restore> {
+    let cannot = |error: std::io::Error| Error::new(ErrorKind::Io, "cannot prepare the terminal").with_source(error);
+    let stdin = rustix::stdio::stdin();
+    let before = rustix::termios::tcgetattr(stdin).map_err(|errno| cannot(errno.into()))?;
+    let restore = Restore(before.clone());
+    let mut raw = before;
+    raw.make_raw();
+    rustix::termios::tcsetattr(stdin, rustix::termios::OptionalActions::Now, &raw).map_err(|errno| cannot(errno.into()))?;
+    let resize = |control: &AttachedControl| {
+        if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
+            control.resize(size.ws_row, size.ws_col);
+        }
+    };
+    resize(control);
+    let mut changes = signal(SignalKind::window_change()).map_err(cannot)?;
+    let control = control.clone();
+    tokio::spawn(async move {
+        while changes.recv().await.is_some() {
+            resize(&control);
+        }
+    });
+    Ok(restore)
+}

@@ -1,0 +1,76 @@
+//! `mpimg stats`: what containers use at this moment.
+//!
+//! Refuses to watch: run it again, or let a program do so.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::size::Size;
+use crate::cli::table::Table;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::container::{Container, State};
+use crate::error::Result;
+use crate::store::Store;
+
+const EXAMPLES: &str = "\
+CPU is the processor time since the start. Memory does not count caches that can be dropped.
+
+Examples:
+  mpimg stats
+  mpimg stats --json web";
+
+/// Show what containers use
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct StatsCommand {
+    /// Names, IDs or beginnings of IDs [default: all that run]
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl StatsCommand {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+        let store = Store::open(Store::default_root()?)?;
+        let mut names = self.containers;
+        if names.is_empty() {
+            let running = Container::list(&store)?.into_iter().filter(|info| info.state == State::Running);
+            names = running.map(|info| info.id).collect();
+        }
+        let headings = ["CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "READ", "WRITTEN", "RECEIVED", "SENT", "PROCESSES"];
+        let mut table = Table::new(headings, &[2, 3, 4, 5, 6, 7, 8, 9]);
+        let (mut ids, mut list) = (String::new(), Vec::new());
+        for name in names {
+            let container = Container::find(&store, &name)?;
+            let (stats, info) = (container.stats()?, container.info()?);
+            let size = |bytes| Size(bytes).to_string();
+            table.row([
+                info.id.clone(),
+                info.name.clone().unwrap_or_default(),
+                format!("{:.2} s", stats.cpu as f64 / 1e9),
+                size(stats.memory),
+                size(stats.memory_limit),
+                size(stats.read),
+                size(stats.written),
+                size(stats.received),
+                size(stats.sent),
+                stats.processes.to_string(),
+            ]);
+            ids += &format!("{}\n", info.id);
+            list.push(json!({
+                "id": info.id,
+                "name": info.name,
+                "cpu_ns": stats.cpu,
+                "system_cpu_ns": stats.system_cpu,
+                "processors": stats.processors,
+                "memory": stats.memory,
+                "memory_limit": stats.memory_limit,
+                "read": stats.read,
+                "written": stats.written,
+                "received": stats.received,
+                "sent": stats.sent,
+                "processes": stats.processes,
+            }));
+        }
+        terminal.answer(&Answer { text: table.draw(), quiet: ids, json: json!({ "containers": list }) })
+    }
+}

@@ -1,0 +1,216 @@
+//! A container by handle: start, find, watch, stop, remove.
+//!
+//! Refuses to start an ended one again: what it wrote is gone.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::{Duration, Instant};
+
+use super::ContainerSpec;
+use super::attached::Attached;
+use super::launch::launch;
+use super::log::{LogReader, Stream};
+use super::record::{self, ContainerInfo, Folder, Outcome, State};
+use super::stats::{self, Stats};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Image;
+use crate::sandbox::Cancel;
+use crate::store::Store;
+
+/// What [`Container::follow`] hands over: the stream, the time since 1970, the text.
+pub type Follow<'a> = dyn FnMut(Stream, Duration, &[u8]) -> Result<()> + 'a;
+
+/// How often is looked whether something has changed.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a killed container may take to be taken down.
+const KILLED: Duration = Duration::from_secs(20);
+
+/// A container of the store. It lives by itself: dropping this changes nothing.
+#[derive(Debug, Clone)]
+pub struct Container {
+    id: String,
+    folder: Folder,
+}
+
+impl Container {
+    /// Starts a container of `image` that outlives this process; `name` is how the image is called in lists. Returns when its command
+    /// runs. `note` gets what the user should know: which network it has, a limit that does not hold.
+    ///
+    /// Blocks. Inside a tokio runtime, call it off the async threads; layers that are still in a registry need such a runtime around.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`]: no command, a taken name. [`ErrorKind::Network`]: a taken port. [`ErrorKind::Sandbox`]: this machine cannot
+    /// run it. Nothing is left behind then.
+    pub fn start(store: &Store, image: &Image, name: &str, spec: &ContainerSpec, note: &mut dyn FnMut(&str)) -> Result<Self> {
+        if spec.interactive {
+            return Err(Error::new(ErrorKind::Usage, "a container in the background has no standard input")
+                .with_hint("leave out -i, or -d"));
+        }
+        let launched = launch(store, image, name, spec, false, note)?;
+        Ok(Self { id: launched.id, folder: launched.folder })
+    }
+
+    /// As [`start`](Self::start), but the container ends with the value that is returned, or with this process.
+    pub fn attach(
+        store: &Store,
+        image: &Image,
+        name: &str,
+        spec: &ContainerSpec,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Attached> {
+        launch(store, image, name, spec, true, note).map(Attached::new)
+    }
+
+    /// The container that a name, an ID or the beginning of one means.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: there is none, or more than one.
+    pub fn find(store: &Store, name: &str) -> Result<Self> {
+        record::find(store, name).map(|(folder, info)| Self { id: info.id, folder })
+    }
+
+    /// All containers, those that have ended and were not removed included, newest first.
+    pub fn list(store: &Store) -> Result<Vec<ContainerInfo>> {
+        Ok(record::list(store)?.into_iter().map(|(_, info)| info).collect())
+    }
+
+    /// Its ID: 12 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is known of it now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: it was removed.
+    pub fn info(&self) -> Result<ContainerInfo> {
+        self.folder.look()
+    }
+
+    /// What it uses now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: it is not running.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::measure(&self.info()?)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sandbox`]: it was lost with its own process. [`ErrorKind::NotFound`]: it was removed. [`ErrorKind::Interrupted`].
+    pub fn wait(&self, cancel: &Cancel) -> Result<Outcome> {
+        loop {
+            if let Some(outcome) = self.outcome()? {
+                return Ok(outcome);
+            }
+            if cancel.is_cancelled() {
+                return Err(Error::new(ErrorKind::Interrupted, "stopped waiting for the container"));
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// How it ended, if it has; nothing of it runs any more then.
+    fn outcome(&self) -> Result<Option<Outcome>> {
+        match self.info()?.state {
+            State::Starting | State::Running => Ok(None),
+            State::Ended(outcome) => Ok((!self.folder.is_alive()).then_some(outcome)),
+            State::Lost => {
+                Err(Error::new(ErrorKind::Sandbox, format!("container `{}` was killed with its own process", self.id)))
+            }
+        }
+    }
+
+    /// Sends its command a signal. One that does not run gets none.
+    pub fn signal(&self, number: i32) -> Result<()> {
+        self.order(&format!("signal {number}\n"))
+    }
+
+    /// Kills it with all that it has started, at once.
+    pub fn kill(&self) -> Result<()> {
+        self.order("kill\n")?;
+        self.ends_within(KILLED).and_then(|ended| match ended {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Sandbox, format!("container `{}` does not end", self.id))
+                .with_hint("its processes may wait for a disk; try again")),
+        })
+    }
+
+    /// Sends its command the image's STOPSIGNAL and waits; kills it with all that it has started where it runs longer than `grace`.
+    /// Returns when nothing of it runs or is mounted. One that has ended is left as it is.
+    pub fn stop(&self, grace: Duration) -> Result<()> {
+        let info = self.info()?;
+        if !grace.is_zero() {
+            self.signal(info.stop_signal)?;
+            if self.ends_within(grace)? {
+                return Ok(());
+            }
+        }
+        self.kill()
+    }
+
+    /// Kills it if it runs, and forgets it: log and exit status, too.
+    pub fn remove(&self) -> Result<()> {
+        let gone = |error: Error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
+        self.kill().or_else(gone)?;
+        match self.info() {
+            Ok(info) => self.folder.remove(info.rung),
+            Err(error) => gone(error),
+        }
+    }
+
+    /// Hands over all that its command has written so far.
+    pub fn logs(&self, output: &mut dyn FnMut(Stream, &[u8])) -> Result<()> {
+        let mut reader = LogReader::open(&self.folder.log())?;
+        while let Some((stream, _, text)) = reader.next()? {
+            output(stream, &text);
+        }
+        Ok(())
+    }
+
+    /// As [`logs`](Self::logs), and waits for more until it has ended or `cancel` is thrown. `output` also gets each text's time since
+    /// 1970.
+    pub fn follow(&self, cancel: &Cancel, output: &mut Follow<'_>) -> Result<()> {
+        let mut reader = LogReader::open(&self.folder.log())?;
+        loop {
+            // Asked first: what is written before the end is then read after it.
+            let alive = self.folder.is_alive();
+            while let Some((stream, time, text)) = reader.next()? {
+                output(stream, time, &text)?;
+            }
+            if !alive || cancel.is_cancelled() {
+                return Ok(());
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    fn order(&self, line: &str) -> Result<()> {
+        let path = self.folder.orders();
+        // Without somebody who reads, opening would wait for one.
+        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        match opened.and_then(|mut pipe| pipe.write_all(line.as_bytes())) {
+            Ok(()) => Ok(()),
+            // Ended: there is nothing to be done.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENXIO) => Ok(()),
+            Err(error) => Err(Error::io("write to", &path, error)),
+        }
+    }
+
+    fn ends_within(&self, time: Duration) -> Result<bool> {
+        let until = Instant::now() + time;
+        while self.folder.is_alive() {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(TICK);
+        }
+        // One whose own process was killed leaves something to clean up.
+        match self.folder.look() {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(true),
+        }
+    }
+}

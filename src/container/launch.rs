@@ -1,0 +1,234 @@
+//! Starting a container: the record, the monitor's process, and what is said to it.
+//!
+//! Refuses to wait for the container's end; it returns when the command runs, or cannot.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use super::record::{self, ContainerInfo, Folder, Making, Outcome, State};
+use super::{ContainerSpec, MONITOR_NAME, NetworkMode, PortMapping, Stream, TmpfsMount, Volume, process, spec};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::{Image, Layer};
+use crate::oci::{Descriptor, DiffId};
+use crate::sandbox::IsolationMode;
+use crate::sandbox::spawn_detached;
+use crate::sandbox::wire::{Refusal, read_message, send_file, write_message};
+use crate::store::{BlobSource, Store};
+
+/// Docker's, for images that name none.
+const DEFAULT_STOP_SIGNAL: &str = "SIGTERM";
+
+/// Set once this program's `main` is known to become a monitor when it is started as one.
+static ALLOWED: OnceLock<()> = OnceLock::new();
+
+pub(super) fn allow() {
+    let _ = ALLOWED.set(());
+}
+
+/// What the monitor is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) store: PathBuf,
+    pub(super) id: String,
+    pub(super) layers: Vec<LayerFile>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) user: String,
+    pub(super) workdir: String,
+    pub(super) hostname: String,
+    pub(super) volumes: Vec<Volume>,
+    pub(super) tmpfs: Vec<TmpfsMount>,
+    pub(super) ports: Vec<PortMapping>,
+    pub(super) network: NetworkMode,
+    pub(super) isolation: IsolationMode,
+    pub(super) interactive: bool,
+    pub(super) terminal: bool,
+    pub(super) remove: bool,
+    /// Whether the starter stays: then it gets the output, and the container ends with it.
+    pub(super) attached: bool,
+}
+
+/// A layer and the file that has its bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LayerFile {
+    pub(super) diff_id: DiffId,
+    pub(super) descriptor: Descriptor,
+    pub(super) file: PathBuf,
+}
+
+/// What the monitor tells its starter.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Told {
+    /// Something that the user should know.
+    Note(String),
+    /// The command runs.
+    Started,
+    /// It cannot.
+    Failed(Refusal),
+    /// What the command wrote.
+    Output(Stream, Vec<u8>),
+    /// The command has ended.
+    Ended(Outcome),
+}
+
+/// What a starter that stays tells the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Wish {
+    Signal(i32),
+    Kill,
+    Input(Vec<u8>),
+    InputEnds,
+    /// Rows and columns of the terminal.
+    Resize(u16, u16),
+}
+
+/// A container that has just been started, and the socket to its monitor.
+pub(super) struct Launched {
+    pub(super) folder: Folder,
+    pub(super) id: String,
+    pub(super) socket: UnixStream,
+}
+
+/// Starts a container of `image`, which the record calls `name`; returns when its command runs.
+pub(super) fn launch(
+    store: &Store,
+    image: &Image,
+    name: &str,
+    spec: &ContainerSpec,
+    attached: bool,
+    note: &mut dyn FnMut(&str),
+) -> Result<Launched> {
+    let config = &image.config().config;
+    let stop_signal = config.stop_signal.as_deref().unwrap_or(DEFAULT_STOP_SIGNAL);
+    let info = ContainerInfo {
+        id: format!("{:012x}", fastrand::u64(..) >> 16),
+        name: spec.name.clone(),
+        image: name.to_owned(),
+        digest: image.descriptor().digest,
+        command: process::arguments(config, spec)?,
+        created: record::now(),
+        ports: spec.ports.clone(),
+        memory: spec.memory,
+        network: None,
+        rung: None,
+        pid: None,
+        state: State::Starting,
+        stop_signal: super::parse_signal(stop_signal)?,
+        helper: None,
+        cgroup: None,
+    };
+    if let Some(name) = spec.name.as_deref().filter(|name| !is_name(name)) {
+        return Err(Error::new(ErrorKind::Usage, format!("`{name}` is no name for a container"))
+            .with_hint("use letters, digits, `_`, `.` and `-`, two at least and a letter or digit first"));
+    }
+    let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
+    let first = |given: &Option<String>, image: &str| given.clone().unwrap_or_else(|| image.to_owned());
+    let job = Job {
+        store: store.root().to_owned(),
+        id: info.id.clone(),
+        layers: image.layers().iter().map(|layer| layer_file(store, layer)).collect::<Result<_>>()?,
+        env: process::environment(config, spec, &hostname),
+        user: first(&spec.user, &config.user),
+        workdir: first(&spec.workdir, &config.working_dir),
+        hostname,
+        volumes: spec.volumes.iter().map(volume).collect::<Result<_>>()?,
+        tmpfs: spec.tmpfs.clone(),
+        ports: spec.ports.clone(),
+        network: spec.network,
+        isolation: spec.isolation,
+        interactive: spec.interactive,
+        terminal: spec.terminal,
+        remove: spec.remove,
+        attached,
+    };
+    let Making { folder, lock } = record::make(store, &info)?;
+    let started = start_monitor(&job, lock).and_then(|socket| hear_start(&socket, note).map(|()| socket));
+    match started {
+        Ok(socket) => Ok(Launched { folder, id: info.id, socket }),
+        Err(error) => {
+            // Its monitor, if there is one, is about to end or has.
+            let _ = folder.remove(None);
+            Err(error)
+        }
+    }
+}
+
+/// Docker's rule for names.
+fn is_name(name: &str) -> bool {
+    let mut letters = name.bytes();
+    let first = letters.next().is_some_and(|letter| letter.is_ascii_alphanumeric());
+    first && name.len() > 1 && letters.all(|letter| letter.is_ascii_alphanumeric() || b"_.-".contains(&letter))
+}
+
+/// Fetches the layer where neither its tree nor its bytes are here.
+fn layer_file(store: &Store, layer: &Layer) -> Result<LayerFile> {
+    let unpacked = || store.unpacked_path(&layer.diff_id).is_dir();
+    let file = match &layer.source {
+        BlobSource::File(path) => std::path::absolute(path).map_err(|error| Error::io("find", path, error))?,
+        _ if unpacked() => store.blob_path(&layer.descriptor.digest),
+        source => {
+            let runtime = Handle::try_current().map_err(|error| {
+                Error::new(ErrorKind::Usage, "a layer has to be fetched, which needs a tokio runtime around it")
+                    .with_source(error)
+            })?;
+            runtime.block_on(store.fetch(source, &layer.descriptor))?
+        }
+    };
+    Ok(LayerFile { diff_id: layer.diff_id, descriptor: layer.descriptor.clone(), file })
+}
+
+/// The volume by absolute path; made where it is missing, as docker does.
+fn volume(volume: &Volume) -> Result<Volume> {
+    spec::inside(&volume.target)?;
+    let source = std::path::absolute(&volume.source).map_err(|error| Error::io("find", &volume.source, error))?;
+    if let Err(error) = source.symlink_metadata() {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&source).map_err(|error| Error::io("make", &source, error))?;
+            }
+            _ => return Err(Error::io("open", &source, error)),
+        }
+    }
+    Ok(Volume { source, ..volume.clone() })
+}
+
+fn start_monitor(job: &Job, lock: std::fs::File) -> Result<UnixStream> {
+    let lost = || "lost the container's process".to_owned();
+    let socket = spawn_detached(MONITOR_NAME, ALLOWED.get().is_some())?;
+    let text = serde_json::to_string(job).context(ErrorKind::Sandbox, lost)?;
+    write_message(&socket, &text).context(ErrorKind::Sandbox, lost)?;
+    // From here on the monitor holds it, too, and alone as soon as this function returns.
+    send_file(&socket, lock).context(ErrorKind::Sandbox, lost)?;
+    Ok(socket)
+}
+
+fn hear_start(socket: &UnixStream, note: &mut dyn FnMut(&str)) -> Result<()> {
+    loop {
+        match read_message::<Told>(socket).context(ErrorKind::Sandbox, || "lost the container's process".into())? {
+            Some(Told::Note(text)) => note(&text),
+            Some(Told::Started) => return Ok(()),
+            Some(Told::Failed(refusal)) => return Err(refusal.into()),
+            // Nothing else comes before the start.
+            Some(Told::Output(..) | Told::Ended(_)) => {}
+            None => return Err(Error::new(ErrorKind::Sandbox, "the container's process was killed while it started")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_docker_s() {
+        for (name, right) in
+            [("web", true), ("a1_.-", true), ("a", false), ("-a", false), ("a/b", false), ("", false), ("ä1", false)]
+        {
+            assert_eq!(is_name(name), right, "{name}");
+        }
+    }
+}

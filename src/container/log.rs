@@ -1,0 +1,124 @@
+//! A container's log: what it wrote to standard output and standard error, in the order in which it came.
+//!
+//! A record is one byte (the stream), eight bytes (nanoseconds since 1970), four bytes (the length), all little-endian, and the text.
+//!
+//! Refuses half a record: one that a crash cut off is not shown.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Which stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Error,
+}
+
+const HEAD: usize = 13;
+
+/// The writing side; threads share it.
+#[derive(Debug)]
+pub(super) struct LogWriter(Mutex<File>);
+
+impl LogWriter {
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|error| Error::io("write", path, error))?;
+        Ok(Self(Mutex::new(file)))
+    }
+
+    /// Appends one record. A full disk must not stop the container: what cannot be written is not in the log.
+    pub(super) fn append(&self, stream: Stream, bytes: &[u8]) {
+        let Ok(length) = u32::try_from(bytes.len()) else { return };
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
+        let mut record = Vec::with_capacity(HEAD + bytes.len());
+        record.push(u8::from(stream == Stream::Error));
+        record.extend_from_slice(&now.to_le_bytes());
+        record.extend_from_slice(&length.to_le_bytes());
+        record.extend_from_slice(bytes);
+        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&record);
+    }
+}
+
+/// The reading side, which may wait for more.
+#[derive(Debug)]
+pub(super) struct LogReader {
+    path: PathBuf,
+    file: File,
+    at: u64,
+}
+
+impl LogReader {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+        Ok(Self { path: path.to_owned(), file, at: 0 })
+    }
+
+    /// The next record, if it is all there: its stream, its time since 1970, and its text.
+    pub(super) fn next(&mut self) -> Result<Option<(Stream, Duration, Vec<u8>)>> {
+        let record = self.read();
+        if !matches!(record, Ok(Some(_))) {
+            self.file.seek(SeekFrom::Start(self.at)).map_err(|error| Error::io("read", &self.path, error))?;
+        }
+        record.map_err(|error| Error::io("read", &self.path, error))
+    }
+
+    fn read(&mut self) -> std::io::Result<Option<(Stream, Duration, Vec<u8>)>> {
+        let mut head = [0; HEAD];
+        if !fill(&mut self.file, &mut head)? {
+            return Ok(None);
+        }
+        let [stream, time @ .., a, b, c, d] = head;
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        let left = self.file.metadata()?.len().saturating_sub(self.at + HEAD as u64);
+        if left < length as u64 {
+            return Ok(None);
+        }
+        let mut text = vec![0; length];
+        if !fill(&mut self.file, &mut text)? {
+            return Ok(None);
+        }
+        self.at += (HEAD + length) as u64;
+        let stream = if stream == 0 { Stream::Out } else { Stream::Error };
+        Ok(Some((stream, Duration::from_nanos(u64::from_le_bytes(time)), text)))
+    }
+}
+
+/// Reads exactly as much as there is room for; false where the file ends before.
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<bool> {
+    match file.read_exact(buffer) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_in_order_and_half_of_one_waits_for_its_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let writer = LogWriter::create(&path).unwrap();
+        writer.append(Stream::Out, b"one\n");
+        writer.append(Stream::Error, b"two");
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let mut reader = LogReader::open(&path).unwrap();
+        let mut next = || reader.next().unwrap().map(|(stream, _, text)| (stream, text));
+        assert_eq!(next(), Some((Stream::Out, b"one\n".to_vec())));
+        assert_eq!(next(), None);
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(next(), Some((Stream::Error, b"two".to_vec())));
+        assert_eq!(next(), None);
+    }
+}

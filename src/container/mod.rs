@@ -1,0 +1,72 @@
+//! Containers without a daemon: a local image's command, started on the same isolation ladder as RUN.
+//!
+//! ```text
+//! mpimg run ──► monitor (one process a container: unpacks, limits, ports, log) ──► sandbox ──► the command
+//! ```
+//! The monitor is this program once more, under the name [`MONITOR_NAME`]; with `-d` it stays when its starter ends. Whatever ends
+//! it, even `kill -9`, ends everything that it has started. What others need to know of a container is in
+//! `containers/ID` of the store's folder: `container.json`, `log`, `lock` (held while the monitor lives), `orders` (a pipe).
+//!
+//! ```no_run
+//! # fn main() -> mpimg::Result<()> {
+//! use mpimg::container::{Container, ContainerSpec};
+//! use mpimg::image::Transport;
+//! use mpimg::oci::Platform;
+//! use mpimg::store::Store;
+//! use std::time::Duration;
+//!
+//! // First in `main`; a program that cannot (Python) calls `mpimg::sandbox::set_helper` with the path of the mpimg command.
+//! mpimg::container::init_main();
+//! let store = Store::open(Store::default_root()?)?;
+//! let image = Transport::parse("app:1.0")?.read(&store, &Platform::host(), None)?;
+//! let mut spec = ContainerSpec::default();
+//! spec.ports = vec!["127.0.0.1:0:8080".parse()?];
+//! spec.memory = Some(1 << 30);
+//! let container = Container::start(&store, &image, "app:1.0", &spec, &mut |note| eprintln!("{note}"))?;
+//! println!("http://127.0.0.1:{}", container.info()?.ports[0].host);
+//! println!("{} bytes of memory", container.stats()?.memory);
+//! container.stop(Duration::from_secs(10))?;
+//! container.logs(&mut |_stream, bytes| print!("{}", String::from_utf8_lossy(bytes)))?;
+//! container.remove()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Refuses to keep what a container has written: its writable layer goes when the command ends. What shall stay goes to a volume.
+
+mod attached;
+mod cgroup;
+mod handle;
+mod launch;
+mod log;
+mod monitor;
+mod network;
+mod process;
+mod record;
+mod signal;
+mod spec;
+mod stats;
+
+pub use attached::{Attached, AttachedControl};
+pub use handle::{Container, Follow};
+pub use log::Stream;
+pub use record::{ContainerInfo, Outcome, State};
+pub use signal::parse_signal;
+pub use spec::{ContainerSpec, NetworkMode, PortMapping, TmpfsMount, Volume, parse_memory};
+pub use stats::Stats;
+
+/// `argv[0]` of the process that holds a container.
+pub const MONITOR_NAME: &str = "mpimg-container";
+
+/// Becomes the monitor of a container or the sandbox's helper if this process was started as one, and then never returns. `main` of a
+/// program that starts containers must call it first, before it starts a thread; it includes
+/// [`sandbox::init_main`](crate::sandbox::init_main).
+#[expect(clippy::exit, reason = "the monitor is a process of its own that ends here")]
+pub fn init_main() {
+    if std::env::args_os().next().is_some_and(|name| name == MONITOR_NAME) {
+        crate::sandbox::init_main();
+        std::process::exit(monitor::main());
+    }
+    crate::sandbox::init_main();
+    launch::allow();
+}

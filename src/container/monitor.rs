@@ -1,0 +1,289 @@
+//! The process that holds one container: sets it up, starts it, writes its log, obeys orders, takes everything down at its end.
+//!
+//! Refuses to speak to anybody but its starter (a socket) and the container's folder: it has no terminal and no standard streams.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::cgroup::Cgroup;
+use super::launch::{Job, Told, Wish};
+use super::log::{LogWriter, Stream};
+use super::network::{self, Plan};
+use super::record::{self, ContainerInfo, Folder, Outcome, State};
+use super::spec;
+use crate::build::{open_file, unpacked};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Layer;
+use crate::layer::LayerPath;
+use crate::layer::unpack::Limits;
+use crate::sandbox::wire::{read_message, receive_file, write_message};
+use crate::sandbox::{Isolation, Mount, Remote, RootSpec, RunSpec, Rung, detach};
+use crate::store::{BlobSource, Store};
+
+/// The monitor's `main`. Returns its exit status.
+pub(super) fn main() -> i32 {
+    let Ok(socket) = detach() else { return 1 };
+    let Ok(Some(text)) = read_message::<String>(&socket) else { return 1 };
+    let (Ok(job), Ok(lock)) = (serde_json::from_str::<Job>(&text), receive_file(&socket)) else { return 1 };
+    let starter = Starter { socket: Arc::new(socket), sending: Arc::default(), attached: job.attached };
+    let done = hold(job, &starter);
+    if let Err(error) = &done {
+        starter.tell(&Told::Failed(clone(error).into()));
+    }
+    // Held to the very end: what is cleaned up must not be cleaned up by somebody else at the same time.
+    drop(lock);
+    i32::from(done.is_err())
+}
+
+/// Errors cannot be cloned; what is shown of one can.
+fn clone(error: &Error) -> Error {
+    let causes = error.causes().into_iter().rev().fold(None, |source: Option<Error>, message| {
+        let cause = Error::new(error.kind(), message);
+        Some(match source {
+            Some(source) => cause.with_source(source),
+            None => cause,
+        })
+    });
+    let mut copy = Error::new(error.kind(), error.to_string());
+    if let Some(cause) = causes {
+        copy = copy.with_source(cause);
+    }
+    match error.hint() {
+        Some(hint) => copy.with_hint(hint),
+        None => copy,
+    }
+}
+
+/// The process that started this one; it may have gone.
+#[derive(Clone)]
+struct Starter {
+    socket: Arc<UnixStream>,
+    sending: Arc<Mutex<()>>,
+    attached: bool,
+}
+
+impl Starter {
+    fn tell(&self, told: &Told) {
+        let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = write_message(&*self.socket, told);
+    }
+}
+
+/// From the first look at the machine to the last folder removed.
+fn hold(job: Job, starter: &Starter) -> Result<()> {
+    let store = Store::open(&job.store)?;
+    let folder = Folder::of(&store, &job.id);
+    let mut info = folder.read()?;
+    let isolation = Isolation::detect(store.root(), job.isolation)?;
+    info.rung = Some(isolation.rung());
+    folder.write(&info)?;
+    let ended = run(&job, &store, &folder, &isolation, &mut info, starter);
+    if let Some(cgroup) = info.cgroup.take() {
+        cgroup.remove();
+    }
+    let removed = folder.remove_scratch(info.rung);
+    let outcome = ended?;
+    info.state = State::Ended(outcome);
+    (info.pid, info.helper) = (None, None);
+    match job.remove {
+        true => folder.remove(info.rung)?,
+        false => folder.write(&info)?,
+    }
+    starter.tell(&Told::Ended(outcome));
+    removed
+}
+
+/// Runs the command to its end.
+fn run(
+    job: &Job,
+    store: &Store,
+    folder: &Folder,
+    isolation: &Isolation,
+    info: &mut ContainerInfo,
+    starter: &Starter,
+) -> Result<Outcome> {
+    let plan = network::plan(isolation.rung(), job.network, &job.ports)?;
+    info.network = Some(plan.words.to_owned());
+    info.ports.clone_from(&plan.ports);
+    if let Some(note) = &plan.note {
+        starter.tell(&Told::Note(note.clone()));
+    }
+    let scratch = folder.scratch();
+    std::fs::create_dir(&scratch).map_err(|error| Error::io("make", &scratch, error))?;
+    let mut spec = RunSpec::new(info.command.iter().map(String::as_str), root(job, store, isolation, &scratch)?);
+    dress(&mut spec, job, &plan)?;
+    limit(&mut spec, job, info, starter);
+
+    let log = Arc::new(LogWriter::create(&folder.log())?);
+    let orders = open_orders(&folder.orders())?;
+    let (streams, ends) = super::attached::streams(job)?;
+    let running = isolation.start(&spec, streams, |pid| match &info.cgroup {
+        Some(cgroup) => cgroup.add(pid).map_err(|error| Error::new(ErrorKind::Sandbox, "cannot limit memory").with_source(error)),
+        None => Ok(()),
+    })?;
+    info.helper = Some(running.id());
+    let remote = running.remote();
+    let _forwarder = plan.forward(&remote)?;
+    obey(orders, remote.clone())?;
+    let mut readers = Vec::new();
+    let mut outputs = Some(ends.outputs);
+    let mut read = |outputs: &mut Option<Vec<(Stream, File)>>| {
+        for (stream, output) in outputs.take().into_iter().flatten() {
+            readers.extend(keep(stream, output, log.clone(), starter.clone()));
+        }
+    };
+    let (mut pid, input) = (None, ends.input);
+    let exit = running.wait(|started| {
+        pid = Some(started);
+        let running = ContainerInfo { pid, state: State::Running, ..info.clone() };
+        // A disk that is full now was not a moment ago; the record is of use to others only.
+        let _ = folder.write(&running);
+        starter.tell(&Told::Started);
+        if starter.attached {
+            listen(starter, remote.clone(), input);
+        }
+        // Not before: nothing may come before the start.
+        read(&mut outputs);
+    });
+    read(&mut outputs);
+    readers.into_iter().for_each(|reader: JoinHandle<()>| drop(reader.join()));
+    let out_of_memory = info.cgroup.as_ref().is_some_and(Cgroup::out_of_memory);
+    Ok(Outcome { exit: exit?, out_of_memory, finished: record::now() })
+}
+
+/// The root file system: layers under a folder for the changes, or a tree of its own.
+fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Result<RootSpec> {
+    let layers: Vec<Layer> = job.layers.iter().map(layer).collect();
+    let open = |layer: &Layer| match &layer.source {
+        BlobSource::File(path) => open_file(path, layer),
+        _ => Err(Error::new(ErrorKind::NotFound, format!("layer `{}` is not here", layer.descriptor.digest))),
+    };
+    if isolation.rung() != Rung::Chroot {
+        let lower = unpacked(store, &layers, &|| Ok(isolation), &open)?;
+        return Ok(RootSpec::Overlay { lower, upper: scratch.join("upper"), work: scratch.join("work") });
+    }
+    let path = scratch.join("tree");
+    std::fs::create_dir(&path).map_err(|error| Error::io("make", &path, error))?;
+    for layer in &layers {
+        isolation.unpack(&mut open(layer)?, &path, &[], &Limits::default())?;
+    }
+    Ok(RootSpec::Tree { path })
+}
+
+fn layer(file: &super::launch::LayerFile) -> Layer {
+    let source = BlobSource::File(file.file.clone());
+    Layer { diff_id: file.diff_id, descriptor: file.descriptor.clone(), source }
+}
+
+/// What the command sees besides its files.
+fn dress(spec: &mut RunSpec, job: &Job, plan: &Plan) -> Result<()> {
+    spec.env.clone_from(&job.env);
+    spec.user_name = Some(job.user.clone());
+    spec.cwd = LayerPath::clean(if job.workdir.is_empty() { "/" } else { &job.workdir })?;
+    spec.make_cwd = true;
+    spec.hostname.clone_from(&job.hostname);
+    spec.network = plan.network;
+    spec.name_servers = plan.name_servers().map(<[IpAddr]>::to_vec);
+    spec.terminal = job.terminal;
+    for tmpfs in &job.tmpfs {
+        spec.mounts.push(Mount::Tmpfs { target: spec::inside(&tmpfs.target)?, size: tmpfs.size, mode: tmpfs.mode });
+    }
+    for volume in &job.volumes {
+        let target = spec::inside(&volume.target)?;
+        spec.mounts.push(Mount::Volume { source: volume.source.clone(), target, readonly: volume.readonly });
+    }
+    Ok(())
+}
+
+/// Limits memory by a control group, or else as well as can be.
+fn limit(spec: &mut RunSpec, job: &Job, info: &mut ContainerInfo, starter: &Starter) {
+    match Cgroup::create(&job.id, info.memory) {
+        Ok(cgroup) => info.cgroup = Some(cgroup),
+        Err(error) => {
+            let Some(bytes) = info.memory else { return };
+            spec.data_limit = Some(bytes);
+            starter.tell(&Told::Note(format!(
+                "memory: no control group can be made here ({error}); the limit holds for each process alone, not for all together"
+            )));
+        }
+    }
+}
+
+/// Writes what comes from `output` to the log, and to the starter where it stayed.
+fn keep(stream: Stream, mut output: File, log: Arc<LogWriter>, starter: Starter) -> Option<JoinHandle<()>> {
+    let work = move || {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match output.read(&mut buffer) {
+                Ok(read) if read > 0 => {
+                    log.append(stream, &buffer[..read]);
+                    if starter.attached {
+                        starter.tell(&Told::Output(stream, buffer[..read].to_vec()));
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                // A terminal whose other side has closed gives an error instead of an end.
+                Ok(_) | Err(_) => break,
+            }
+        }
+    };
+    std::thread::Builder::new().name("output".into()).spawn(work).ok()
+}
+
+/// Does what the starter wishes; kills everything when it has gone.
+fn listen(starter: &Starter, remote: Remote, mut input: Option<super::attached::Input>) {
+    let socket = starter.socket.clone();
+    let work = move || {
+        loop {
+            match read_message::<Wish>(&*socket) {
+                Ok(Some(Wish::Signal(number))) => remote.signal(number),
+                Ok(Some(Wish::Kill)) => remote.kill(),
+                Ok(Some(Wish::Input(bytes))) => {
+                    // A command that reads no more is no reason to stop it.
+                    if input.as_mut().is_some_and(|input| input.write_all(&bytes).is_err()) {
+                        input = None;
+                    }
+                }
+                Ok(Some(Wish::InputEnds)) => input = input.take().and_then(super::attached::Input::end),
+                Ok(Some(Wish::Resize(rows, columns))) => {
+                    if let Some(input) = &input {
+                        input.resize(rows, columns);
+                    }
+                }
+                Ok(None) | Err(_) => return remote.kill(),
+            }
+        }
+    };
+    let _ = std::thread::Builder::new().name("starter".into()).spawn(work);
+}
+
+/// Both ends: one without a writer would be at its end all the time.
+fn open_orders(path: &Path) -> Result<File> {
+    File::options().read(true).write(true).open(path).map_err(|error| Error::io("open", path, error))
+}
+
+/// Does what lines in the pipe say: `signal NUMBER` or `kill`.
+fn obey(orders: File, remote: Remote) -> Result<()> {
+    let work = move || {
+        for line in BufReader::new(orders).lines().map_while(std::io::Result::ok) {
+            match line.split_once(' ') {
+                Some(("signal", number)) => drop(number.parse().map(|number| remote.signal(number))),
+                _ if line == "kill" => remote.kill(),
+                _ => {}
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("orders".into()).spawn(work);
+    thread.map(drop).map_err(|error| Error::new(ErrorKind::Io, "cannot start a thread").with_source(error))
+}
+
+/// Gives a stream away as a file.
+pub(super) fn file(fd: impl Into<OwnedFd>) -> File {
+    File::from(fd.into())
+}

@@ -1,0 +1,196 @@
+//! A container's network: whose it is, and how its published ports are reached.
+//!
+//! A port of a container's own network is forwarded: this process listens on this machine and, for each connection, asks the sandbox for
+//! a socket that was made and connected inside.
+//!
+//! Refuses ports that are taken, before anything is started.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{NetworkMode, PortMapping};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sandbox::{Network, Remote, Rung};
+
+/// The network of this machine, in words.
+pub(super) const HOST: &str = "host";
+/// One of its own, in words.
+const PRIVATE: &str = "private";
+
+/// Which network, and what listens for it.
+pub(super) struct Plan {
+    pub(super) network: Network,
+    /// In words, for the record.
+    pub(super) words: &'static str,
+    /// What the user should know at the start.
+    pub(super) note: Option<String>,
+    /// The ports with what is really listened on.
+    pub(super) ports: Vec<PortMapping>,
+    /// One a port, where they are forwarded.
+    listeners: Vec<TcpListener>,
+}
+
+/// Decides on the network and takes the ports.
+///
+/// # Errors
+/// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the rung cannot give what `mode` asks for.
+pub(super) fn plan(rung: Rung, mode: NetworkMode, ports: &[PortMapping]) -> Result<Plan> {
+    let same = ports.iter().all(|port| port.host == port.container);
+    match mode {
+        NetworkMode::Host => host(ports),
+        NetworkMode::Private | NetworkMode::None if rung == Rung::Chroot => {
+            Err(Error::new(ErrorKind::Unsupported, "a network of its own cannot be given to a container on the rung `chroot`")
+                .with_hint("use `--network host`; `mpimg doctor` tells what would make a better rung work"))
+        }
+        NetworkMode::Auto if ports.is_empty() || rung == Rung::Chroot => host(ports),
+        // Its own network would have no way out: this machine's is worth more where no port has to be moved.
+        NetworkMode::Auto if same && ports.iter().all(|port| listen(port).is_ok()) => host(ports),
+        NetworkMode::Auto | NetworkMode::Private | NetworkMode::None => private(ports, mode),
+    }
+}
+
+/// This machine's network: the container itself listens on its ports.
+fn host(ports: &[PortMapping]) -> Result<Plan> {
+    for port in ports {
+        if port.host != port.container {
+            let message =
+                format!("port {} cannot be published as {}: the container has this machine's network", port.container, port.host);
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_hint(format!("publish it as it is (`-p {0}:{0}`), or use a rung with namespaces", port.container)));
+        }
+        listen(port)?;
+    }
+    let note = (!ports.is_empty()).then(|| "network: this machine's; the container listens on its ports itself".to_owned());
+    Ok(Plan { network: Network::Host, words: HOST, note, ports: ports.to_vec(), listeners: Vec::new() })
+}
+
+fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<Plan> {
+    let listeners = ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
+    let real = |(port, listener): (&PortMapping, &TcpListener)| {
+        let address = listener.local_addr().map_err(|error| taken(port, error))?;
+        Ok(PortMapping { host: address.port(), ..*port })
+    };
+    let ports = ports.iter().zip(&listeners).map(real).collect::<Result<_>>()?;
+    let note = (mode == NetworkMode::Auto)
+        .then(|| "network: the container's own, without a way out; `--network host` gives it this machine's".to_owned());
+    Ok(Plan { network: Network::Private, words: PRIVATE, note, ports, listeners })
+}
+
+/// Listens where `port` says; without an address on all of them, IPv4 and IPv6.
+fn listen(port: &PortMapping) -> Result<TcpListener> {
+    let on = |ip: IpAddr| TcpListener::bind(SocketAddr::new(ip, port.host));
+    let listener = match port.ip {
+        Some(ip) => on(ip),
+        None => on(Ipv6Addr::UNSPECIFIED.into()).or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+            // No IPv6 on this machine.
+            _ => on(Ipv4Addr::UNSPECIFIED.into()),
+        }),
+    };
+    listener.map_err(|error| taken(port, error))
+}
+
+fn taken(port: &PortMapping, error: io::Error) -> Error {
+    let message = format!("cannot listen on port {}", port.host);
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "stop what listens there, or publish the port elsewhere: `-p {}:{}`",
+                port.host.wrapping_add(1).max(1024),
+                port.container
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 are root's: publish it elsewhere, `-p 8080:{}`", port.container)
+        }
+        _ => "give an address of this machine, or none".into(),
+    };
+    Error::new(ErrorKind::Network, message).with_hint(hint).with_source(error)
+}
+
+/// Passes connections on until it is dropped.
+pub(super) struct Forwarder {
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Plan {
+    /// The name servers of a network that is not this machine's.
+    pub(super) fn name_servers(&self) -> Option<&[IpAddr]> {
+        (self.network != Network::Host).then_some(&[])
+    }
+
+    /// Begins to pass on connections.
+    pub(super) fn forward(self, remote: &Remote) -> Result<Forwarder> {
+        let stop = CancellationToken::new();
+        if self.listeners.is_empty() {
+            return Ok(Forwarder { stop, thread: None });
+        }
+        let cannot = |error| Error::new(ErrorKind::Network, "cannot forward ports").with_source(error);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let (remote, stopped) = (remote.clone(), stop.clone());
+        let work = move || {
+            runtime.block_on(async move {
+                for (listener, port) in self.listeners.into_iter().zip(self.ports) {
+                    tokio::spawn(accept(listener, port.container, remote.clone()));
+                }
+                stopped.cancelled().await;
+            });
+        };
+        let thread = std::thread::Builder::new().name("ports".into()).spawn(work).map_err(cannot)?;
+        Ok(Forwarder { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, port: u16, remote: Remote) {
+    let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    let Ok(listener) = listener else { return };
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => drop(tokio::spawn(pass_on(client, port, remote.clone()))),
+            // Out of descriptors, or a client that has gone: neither must end the port, or keep a processor busy.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn pass_on(mut client: TcpStream, port: u16, remote: Remote) {
+    let (answer, dialled) = tokio::sync::oneshot::channel();
+    remote.dial(port, move |socket| drop(answer.send(socket)));
+    let inside = match dialled.await {
+        Ok(Ok(socket)) => connected(socket).await,
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::ErrorKind::NotConnected.into()),
+    };
+    match inside {
+        Ok(mut inside) => drop(tokio::io::copy_bidirectional(&mut client, &mut inside).await),
+        // Nothing listens there yet: the client shall see a refused connection, as near as can be.
+        Err(_) => drop(client.set_zero_linger()),
+    }
+}
+
+/// Waits until a socket has connected.
+async fn connected(socket: OwnedFd) -> io::Result<TcpStream> {
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(stream)?;
+    stream.ready(Interest::WRITABLE).await?;
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream),
+    }
+}

@@ -1,0 +1,68 @@
+//! Signals by number or by name.
+//!
+//! Refuses real-time signals: nothing sends them to containers.
+
+use crate::error::{Error, ErrorKind, Result};
+
+const NAMES: [(&str, i32); 30] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("PWR", 30),
+];
+
+/// Reads a signal as STOPSIGNAL has it: a number from 1 to 31, or a name with or without `SIG`, in either case.
+///
+/// # Errors
+/// [`ErrorKind::Usage`]: none of these.
+pub fn parse_signal(text: &str) -> Result<i32> {
+    let upper = text.trim().to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = name.parse().ok().filter(|number| (1..=31).contains(number));
+    let named = || NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    number.or_else(named).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("`{text}` is no signal that a container can get"))
+            .with_hint("write a number from 1 to 31, or a name such as TERM or SIGINT")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_numbers_and_names() {
+        for (text, number) in [("SIGTERM", 15), ("term", 15), ("9", 9), ("sigusr1", 10), ("INT", 2)] {
+            assert_eq!(parse_signal(text).unwrap(), number, "{text}");
+        }
+        for text in ["", "0", "32", "SIGRTMIN", "TREM"] {
+            assert_eq!(parse_signal(text).unwrap_err().kind(), ErrorKind::Usage, "{text}");
+        }
+    }
+}

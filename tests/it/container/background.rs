@@ -1,0 +1,118 @@
+//! Containers in the background: ports, names, stopping, logs, and what is left of them.
+
+use serde_json::json;
+
+use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
+use crate::sandbox::rootfs::is_root;
+
+fn host_port(container: &serde_json::Value) -> u64 {
+    container["ports"][0]["host"].as_u64().unwrap()
+}
+
+#[test]
+fn two_that_want_the_same_port_run_at_once() {
+    if !is_root() {
+        return;
+    }
+    let containers = Containers::new();
+    let one = containers.start(&["-e", "PAGE=one", "-p", "127.0.0.1:0:8080", "--name", "one"], SERVER);
+    let two = containers.start(&["-e", "PAGE=two", "-p", "8080"], SERVER);
+    assert_ne!(host_port(&one), host_port(&two));
+    assert_eq!((page(host_port(&one)), page(host_port(&two))), ("one".into(), "two".into()));
+    assert_eq!((&one["state"], &one["network"], &one["name"]), (&json!("running"), &json!("private"), &json!("one")));
+
+    let taken = format!("{}:80", host_port(&two));
+    let left = containers.run(&["-d", "-p", &taken], SERVER);
+    assert_eq!(left.code, Some(125));
+    let message =
+        format!("error: cannot listen on port {}\n  caused by: Address already in use (os error 98)\n", host_port(&two));
+    assert!(left.err.starts_with(&message) && left.err.contains("hint: "), "{}", left.err);
+    let left = containers.run(&["-d", "--name", "one"], "true");
+    assert_eq!(left.code, Some(125));
+    assert!(left.err.contains("has the name `one`"), "{}", left.err);
+
+    let stats: serde_json::Value = serde_json::from_str(&containers.mpimg(&["stats", "--json", "one"]).out).unwrap();
+    let stats = &stats["containers"][0];
+    assert!(stats["memory"].as_u64().unwrap() > 0 && stats["processes"].as_u64().unwrap() >= 2, "{stats}");
+    assert_eq!(containers.list().len(), 2, "those that could not be started have left something");
+}
+
+#[test]
+fn stop_sends_the_signal_and_kills_what_does_not_end() {
+    if !is_root() {
+        return;
+    }
+    let containers = Containers::new();
+    containers.start(&["--name", "polite"], "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done");
+    containers.start(&["--name", "rude"], "trap '' TERM; (setsid sleep 70003 &); echo up; sleep 70003");
+    wait_until("both run", || ["polite", "rude"].iter().all(|name| containers.mpimg(&["logs", name]).out == "up\n"));
+    assert_eq!(containers.mpimg(&["stop", "-t", "1", "polite", "rude"]).code, Some(0));
+    assert_eq!(containers.mpimg(&["logs", "polite"]).out, "up\nbye\n");
+    let states: Vec<_> = containers.list().iter().map(|one| (one["name"].clone(), one["status"].clone())).collect();
+    assert!(states.contains(&(json!("polite"), json!(5))) && states.contains(&(json!("rude"), json!(137))), "{states:?}");
+    containers.assert_nothing_left("70003");
+    assert_eq!(containers.mpimg(&["stop", "polite"]).code, Some(0), "stopping a stopped one is done");
+    assert_eq!(containers.mpimg(&["stop", "--rm", "polite", "rude"]).code, Some(0));
+    assert_eq!(containers.list().len(), 0);
+    assert_eq!(containers.mpimg(&["stop", "polite"]).code, Some(1));
+}
+
+#[test]
+fn logs_keep_the_streams_apart_and_follow_until_the_end() {
+    if !is_root() {
+        return;
+    }
+    let containers = Containers::new();
+    let one = containers.start(&[], "echo one; echo two >&2; sleep 0.3; echo three; exit 4");
+    let id = one["id"].as_str().unwrap();
+    let left = containers.mpimg(&["logs", "-f", &id[..6]]);
+    assert_eq!((left.code, left.out.as_str(), left.err.as_str()), (Some(0), "one\nthree\n", "two\n"));
+    assert_eq!(containers.mpimg(&["logs", "--tail", "1", id]).out, "three\n");
+    let stamped = containers.mpimg(&["logs", "-t", id]).out;
+    assert!(stamped.lines().all(|line| line.as_bytes()[10] == b'T' && line.contains("Z ")), "{stamped}");
+    assert_eq!(containers.list()[0]["status"], 4);
+    let gone = containers.start(&["--rm"], "exit 1");
+    wait_until("it is forgotten", || containers.list().iter().all(|one| one["id"] != gone["id"]));
+}
+
+#[test]
+fn a_killed_monitor_takes_its_container_with_it_and_the_next_command_cleans_up() {
+    if !is_root() {
+        return;
+    }
+    let containers = Containers::new();
+    let one = containers.start(&["--name", "one"], "trap '' TERM; (setsid sleep 70004 &); echo up; sleep 70004");
+    wait_until("it runs", || running("70004").len() == 2);
+    // The process whose grandchild the container's first process is.
+    let parent = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse::<i32>().unwrap()
+    };
+    let monitor = parent(parent(one["pid"].as_i64().unwrap() as i32));
+    let line = std::fs::read_to_string(format!("/proc/{monitor}/cmdline")).unwrap();
+    assert!(line.starts_with("mpimg-container"), "{line}");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), rustix::process::Signal::KILL).unwrap();
+    wait_until("all of it is gone", || running("70004").is_empty());
+    assert_eq!(containers.list()[0]["state"], "killed");
+    containers.assert_nothing_left("70004");
+    assert_eq!(containers.mpimg(&["logs", "one"]).out, "up\n");
+    assert_eq!(containers.mpimg(&["stop", "--rm", "one"]).code, Some(0));
+}
+
+#[test]
+fn a_container_on_the_machine_s_network_listens_itself() {
+    if !is_root() {
+        return;
+    }
+    let containers = Containers::new();
+    let port = free_port();
+    let (published, own) = (format!("{port}:{port}"), format!("PORT={port}"));
+    let one = containers.start(&["-p", &published, "-e", &own, "-e", "PAGE=host", "--network", "host"], SERVER);
+    assert_eq!(one["network"], "host");
+    assert_eq!(page(port.into()), "host");
+    let left = containers.run(&["-d", "--network", "host", "-p", "1:2"], "true");
+    assert_eq!(left.code, Some(125));
+    assert!(left.err.contains("port 2 cannot be published as 1"), "{}", left.err);
+    let left = containers.run(&["--network", "none"], "cat /proc/net/dev | tail -n +3 | cut -d: -f1");
+    assert_eq!(left.out.trim(), "lo");
+}

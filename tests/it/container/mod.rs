@@ -1,0 +1,8 @@
+//! `mpimg run`: containers of a small image, looked at from outside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
+
+mod background;
+mod fixture;
+mod foreground;
+mod rungs;

@@ -1,0 +1,138 @@
+//! Who may do what at a scripted registry: Basic, or Bearer with a token server, with the words and habits of the real ones.
+//!
+//! Tokens are random words that serve for a while; it keeps what was asked, and every secret there was.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::wire::{Answer, Request};
+
+/// How the registry asks.
+#[derive(Debug, Clone)]
+pub(super) enum Scheme {
+    Basic,
+    /// The token server's address, and what it calls the registry.
+    Bearer {
+        realm: String,
+        service: &'static str,
+    },
+}
+
+impl Scheme {
+    pub(super) fn bearer(host: &str, path: &str, service: &'static str) -> Self {
+        Self::Bearer { realm: format!("https://{host}{path}"), service }
+    }
+}
+
+/// The door of a registry.
+pub(super) struct Door {
+    pub(super) scheme: Scheme,
+    /// `user:password` in base64.
+    user: String,
+    /// Whether strangers may pull from a repository.
+    pub(super) public: fn(&str) -> bool,
+    /// Whether all tokens run out just before a request.
+    pub(super) expires: Box<dyn FnMut(&Request) -> bool + Send>,
+    /// The token server refuses a login for a scope that it does not know (go-containerregistry#1681).
+    pub(super) knows: fn(&str) -> bool,
+    tokens: HashMap<String, Token>,
+    issued: u32,
+}
+
+#[derive(Default)]
+struct Token {
+    pull: Vec<String>,
+    push: Vec<String>,
+}
+
+impl Door {
+    pub(super) fn new(scheme: Scheme, user: &str, password: &str) -> Self {
+        let user = STANDARD.encode(format!("{user}:{password}"));
+        Self { scheme, user, public: |_| false, expires: Box::new(|_| false), knows: |_| true, tokens: HashMap::new(), issued: 0 }
+    }
+
+    /// Every secret that has been about.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        self.tokens.keys().cloned().chain([self.user.clone()]).collect()
+    }
+
+    /// How many tokens were given.
+    pub(super) fn issued(&self) -> u32 {
+        self.issued
+    }
+
+    /// The token server's answer, if the request is for it.
+    pub(super) fn token(&mut self, request: &Request) -> Option<Answer> {
+        let Scheme::Bearer { realm, service } = &self.scheme else { return None };
+        if realm.split_once("://").map(|(_, address)| address) != Some(&format!("{}{}", request.host, request.path)) {
+            return None;
+        }
+        assert_eq!(request.parameter("service").as_deref(), Some(*service), "the service is the challenge's");
+        let login = request.header("authorization").map(|text| text.trim_start_matches("Basic ").to_owned());
+        let known = login.as_ref() == Some(&self.user);
+        if login.is_some() && !known {
+            return Some(match *service {
+                "registry.docker.io" => Answer::json(401, &serde_json::json!({"details": "incorrect username or password"})),
+                _ => Answer::error(401, "UNAUTHORIZED", "unauthorized"),
+            });
+        }
+        let (mut pull, mut push) = (Vec::new(), Vec::new());
+        for scope in request.parameters("scope") {
+            let [kind, repository, actions] = scope.split(':').collect::<Vec<_>>()[..] else { panic!("scope {scope}") };
+            assert_eq!(kind, "repository");
+            if !(self.knows)(repository) {
+                return Some(Answer::error(401, "UNAUTHORIZED", &format!("unknown repository in scope: {repository}")));
+            }
+            let repository = repository.to_owned();
+            pull.extend(Some(repository.clone()).filter(|name| known || (self.public)(name)));
+            push.extend(Some(repository).filter(|_| known && actions.contains("push")));
+        }
+        self.issued += 1;
+        let name = format!("tok{}.{}", self.issued, STANDARD.encode(format!("secret{}", self.issued * 7919)).replace('=', ""));
+        self.tokens.insert(name.clone(), Token { pull, push });
+        Some(Answer::json(200, &serde_json::json!({"token": name, "expires_in": 300})))
+    }
+
+    /// The refusal of a request that may not pass.
+    pub(super) fn refuses(&mut self, request: &Request) -> Option<Answer> {
+        if (self.expires)(request) {
+            self.tokens.values_mut().for_each(|token| *token = Token::default());
+            return Some(self.challenge(repository(&request.path)));
+        }
+        let writes = !matches!(request.method.as_str(), "GET" | "HEAD") || request.path.contains("/uploads/");
+        let repository = repository(&request.path);
+        let header = request.header("authorization").unwrap_or_default();
+        let may = match &self.scheme {
+            Scheme::Basic => header.strip_prefix("Basic ").is_some_and(|text| text == self.user),
+            Scheme::Bearer { .. } => {
+                let token = header.strip_prefix("Bearer ").and_then(|name| self.tokens.get(name));
+                token.is_some_and(|token| {
+                    let list = if writes { &token.push } else { &token.pull };
+                    repository.is_none_or(|repository| list.iter().any(|name| name == repository))
+                })
+            }
+        };
+        (!may).then(|| self.challenge(repository))
+    }
+
+    /// The 401 that asks who is there.
+    pub(super) fn challenge(&self, repository: Option<&str>) -> Answer {
+        let challenge = match &self.scheme {
+            Scheme::Basic => r#"Basic realm="the registry""#.to_owned(),
+            Scheme::Bearer { realm, service } => {
+                let scope = repository.map(|name| format!(r#",scope="repository:{name}:pull""#)).unwrap_or_default();
+                format!(r#"Bearer realm="{realm}",service="{service}"{scope}"#)
+            }
+        };
+        Answer::error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge)
+    }
+}
+
+/// The repository of a path.
+pub(super) fn repository(path: &str) -> Option<&str> {
+    let path = path.strip_prefix("/v2/")?;
+    let end = ["/blobs/", "/manifests/", "/tags/"].iter().filter_map(|part| path.find(part)).min()?;
+    Some(&path[..end])
+}
