@@ -66,7 +66,7 @@ const DESCRIBE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <AdapterKind xmlns="http://schemas.vmware.com/vcops/schema" key="NewPython" nameKey="1" version="1">
     <ResourceKinds>
         <ResourceKind key="instance" nameKey="2" type="7" credentialKind="">
-            <ResourceIdentifier key="container_memory_limit" nameKey="3" dispOrder="0" identType="2" type="integer" default="1024"/>
+            <ResourceIdentifier key="container_memory_limit" nameKey="3" dispOrder="0" identType="2" type="integer" required="true" default="1024"/>
         </ResourceKind>
     </ResourceKinds>
 </AdapterKind>
