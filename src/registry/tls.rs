@@ -22,6 +22,7 @@ pub(crate) struct Connections {
     certs_dirs: Vec<PathBuf>,
     connect_timeout: Duration,
     plain: OnceLock<reqwest::Client>,
+    direct: OnceLock<reqwest::Client>,
     secure: Mutex<BTreeMap<Profile, reqwest::Client>>,
 }
 
@@ -36,8 +37,17 @@ struct Profile {
 
 impl Connections {
     pub(crate) fn new(ca_files: Vec<PathBuf>, certs_dirs: Vec<PathBuf>, connect_timeout: Duration) -> Self {
-        let (plain, secure) = Default::default();
-        Self { ca_files, certs_dirs, connect_timeout, plain, secure }
+        let (plain, direct, secure) = Default::default();
+        Self { ca_files, certs_dirs, connect_timeout, plain, direct, secure }
+    }
+
+    /// The client for what belongs to this machine alone and no proxy can reach: plain HTTP.
+    pub(crate) fn direct(&self) -> Result<reqwest::Client> {
+        if let Some(client) = self.direct.get() {
+            return Ok(client.clone());
+        }
+        let client = plain_client(builder(self.connect_timeout).no_proxy())?;
+        Ok(self.direct.get_or_init(|| client).clone())
     }
 
     /// The client for requests to `url`.
@@ -46,7 +56,7 @@ impl Connections {
             if let Some(client) = self.plain.get() {
                 return Ok(client.clone());
             }
-            let client = plain_client(self.connect_timeout)?;
+            let client = plain_client(builder(self.connect_timeout))?;
             return Ok(self.plain.get_or_init(|| client).clone());
         }
         let profile = self.profile(&place(url), insecure)?;
@@ -125,14 +135,14 @@ fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
 }
 
 /// A client without certificates: it cannot make an encrypted connection and reads no certificate store.
-fn plain_client(connect_timeout: Duration) -> Result<reqwest::Client> {
+fn plain_client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     let wrong = || "cannot set up HTTP".to_owned();
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .context(ErrorKind::Network, wrong)?
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    builder(connect_timeout).tls_backend_preconfigured(tls).build().context(ErrorKind::Network, wrong)
+    builder.tls_backend_preconfigured(tls).build().context(ErrorKind::Network, wrong)
 }
 
 fn secure_client(profile: &Profile, connect_timeout: Duration) -> Result<reqwest::Client> {

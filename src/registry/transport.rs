@@ -49,13 +49,15 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Payload,
     /// The host may have a certificate that does not verify.
     pub(crate) insecure: bool,
+    /// No proxy is asked: the machine's own metadata service.
+    pub(crate) direct: bool,
     /// The registry may have to work long before it answers: end of an upload.
     pub(crate) slow: bool,
 }
 
 impl Outgoing {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), payload: Payload::Empty, insecure: false, slow: false }
+        Self { method, url, headers: HeaderMap::new(), payload: Payload::Empty, insecure: false, direct: false, slow: false }
     }
 
     pub(crate) fn with_headers(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
@@ -110,13 +112,18 @@ impl Transport {
 
     /// Sends the request once.
     pub(crate) async fn send(&self, request: &Outgoing) -> Result<Response, Fault> {
-        let client = self.connections.client(&request.url, request.insecure).map_err(Fault::Lasting)?;
+        let client = match request.direct {
+            true => self.connections.direct(),
+            false => self.connections.client(&request.url, request.insecure),
+        }
+        .map_err(Fault::Lasting)?;
         let mut builder = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
         let watch = Arc::new(Watch::default());
         builder = match &request.payload {
             Payload::Empty => {
                 watch.sent.store(true, Ordering::Relaxed);
                 match request.method {
+                    _ if request.headers.contains_key(CONTENT_LENGTH) => builder,
                     // nginx and some registries want to see that nothing follows.
                     Method::POST | Method::PUT | Method::PATCH => builder.header(CONTENT_LENGTH, 0),
                     _ => builder,

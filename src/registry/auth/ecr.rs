@@ -171,8 +171,9 @@ impl HttpSend for Requests {
         let failed = || reqsign_core::Error::unexpected("no answer");
         let (head, body) = request.into_parts();
         let url = Url::parse(&head.uri.to_string()).map_err(|_| failed())?;
-        let metadata = url.host_str().is_some_and(|host| host.starts_with("169.254.") || host == "[fd00:ec2::254]");
-        let outgoing = Outgoing { headers: head.headers, ..Outgoing::new(head.method, url) };
+        // Metadata services alone are not encrypted. They are this machine's: a proxy would answer with its own identity.
+        let metadata = url.scheme() == "http";
+        let outgoing = Outgoing { headers: head.headers, direct: metadata, ..Outgoing::new(head.method, url) };
         let outgoing = if body.is_empty() { outgoing } else { outgoing.with_bytes(body) };
         let exchange = async {
             let response = match metadata {

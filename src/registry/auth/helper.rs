@@ -57,6 +57,16 @@ pub(crate) async fn erase(environment: &Environment, helper: &str, server: &str)
 
 /// Runs the helper; `None` if it says that it has nothing.
 async fn run(environment: &Environment, helper: &str, action: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
+    run_within(PATIENCE, environment, helper, action, input).await
+}
+
+async fn run_within(
+    patience: Duration,
+    environment: &Environment,
+    helper: &str,
+    action: &str,
+    input: &[u8],
+) -> Result<Option<Vec<u8>>> {
     let program = format!("docker-credential-{helper}");
     if helper.contains('/') {
         return Err(Error::new(ErrorKind::Auth, format!("`{helper}` is not the name of a credential helper")));
@@ -82,9 +92,9 @@ async fn run(environment: &Environment, helper: &str, action: &str, input: &[u8]
         }
         child.wait_with_output().await
     };
-    let output = tokio::time::timeout(PATIENCE, talk)
+    let output = tokio::time::timeout(patience, talk)
         .await
-        .map_err(|_| Error::new(ErrorKind::Auth, format!("`{program}` did not answer within {} s", PATIENCE.as_secs())))?
+        .map_err(|_| Error::new(ErrorKind::Auth, format!("`{program}` did not answer within {} s", patience.as_secs())))?
         .context(ErrorKind::Auth, || format!("cannot talk to `{program}`"))?;
     if output.status.success() {
         return Ok(Some(output.stdout));
@@ -95,4 +105,30 @@ async fn run(environment: &Environment, helper: &str, action: &str, input: &[u8]
         return Ok(None);
     }
     Err(Error::new(ErrorKind::Auth, format!("`{program} {action}` failed: {said}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_given_up_and_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, pid) = (folder.path().join("docker-credential-stuck"), folder.path().join("pid"));
+        std::fs::write(&program, format!("#!/bin/sh\necho $$ >{}\nexec sleep 600\n", pid.display())).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let environment = Environment::fixed([("PATH", path)]);
+        let patience = Duration::from_millis(500);
+        let error = run_within(patience, &environment, "stuck", "get", b"r.example.com").await.unwrap_err();
+        assert_eq!(error.to_string(), "`docker-credential-stuck` did not answer within 0 s");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        // Whoever was killed is waited for by the runtime, sooner or later.
+        let process = format!("/proc/{}/cmdline", pid.trim());
+        while std::fs::read(&process).is_ok_and(|line| !line.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }

@@ -25,8 +25,31 @@ struct Dialect {
     ignores_offsets: bool,
     /// Names the right offset in a 416.
     names_offset: bool,
-    /// `OCI-Chunk-Min-Length`.
+    /// `OCI-Chunk-Min-Length`, enforced at the end.
     least: Option<u64>,
+    /// A chunk that breaks ends the session: zot, ACR.
+    fragile: bool,
+    /// Takes no second chunk: Google.
+    whole_only: bool,
+    /// Refuses a PUT without bytes: ECR.
+    no_empty_put: bool,
+}
+
+impl Dialect {
+    const PLAIN: Self = Self {
+        range: RangeDialect::Standard,
+        strict: false,
+        keeps_parts: true,
+        knows_status: true,
+        largest: None,
+        no_patch: false,
+        ignores_offsets: false,
+        names_offset: false,
+        least: None,
+        fragile: false,
+        whole_only: false,
+        no_empty_put: false,
+    };
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +73,14 @@ enum Fault {
     Broken(u8),
     /// 503, nothing done.
     Busy,
+    /// It is carried out, then a gateway says 503.
+    Late,
     /// The registry forgets the session first.
     Forgotten,
     /// This process dies before it can send; another goes on from the record.
     Death,
+    /// It dies after this share (of 256) of the body.
+    Killed(u8),
 }
 
 struct Registry {
@@ -68,6 +95,7 @@ struct Registry {
 struct Session {
     id: u64,
     bytes: Vec<u8>,
+    parts: Vec<u64>,
 }
 
 fn source(size: u64) -> Vec<u8> {
@@ -118,7 +146,7 @@ impl Registry {
         match step {
             Step::Start { .. } => {
                 self.sessions += 1;
-                self.session = Some(Session { id: self.sessions, bytes: Vec::new() });
+                self.session = Some(Session { id: self.sessions, bytes: Vec::new(), parts: Vec::new() });
                 self.first_chunk = None;
                 Answer { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
             }
@@ -151,18 +179,27 @@ impl Registry {
             let named_offset = self.dialect.names_offset.then_some(held);
             return Answer { named_offset, location: None, ..self.answer(416) };
         }
+        if (self.dialect.whole_only && held > 0 && length > 0) || (self.dialect.no_empty_put && put && length == 0) {
+            return self.answer(400);
+        }
         if whole || self.dialect.keeps_parts {
             session.bytes.extend_from_slice(body);
+            session.parts.extend(Some(body.len() as u64).filter(|length| *length > 0));
             self.received += body.len() as u64;
         }
         if !whole {
+            self.session = self.session.take().filter(|_| !self.dialect.fragile);
             return self.answer(500);
         }
         if !put {
             self.first_chunk.get_or_insert(length);
             return Answer { range: self.range(true), ..self.answer(202) };
         }
-        let bytes = self.session.take().unwrap().bytes;
+        let Session { bytes, parts, .. } = self.session.take().unwrap();
+        let least = self.dialect.least.unwrap_or(0);
+        if !self.dialect.keeps_parts && parts.iter().rev().skip(1).any(|part| *part < least) {
+            return self.answer(400);
+        }
         if bytes != expected {
             return Answer { wrong_digest: true, ..self.answer(400) };
         }
@@ -226,14 +263,23 @@ fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Faul
                 send(&body[..arrived], false);
                 upload.broken(step)
             }
+            Fault::Late => {
+                send(body, true);
+                upload.answered(step, &Answer { status: 503, transient: true, ..Answer::default() })
+            }
             Fault::Busy => upload.answered(step, &Answer { status: 503, transient: true, ..Answer::default() }),
             Fault::Forgotten => {
                 run.registry.session = None;
                 continue;
             }
-            // The next process asks for the blob before anything else.
-            Fault::Death if run.registry.blob.is_some() => return run,
-            Fault::Death => {
+            Fault::Death | Fault::Killed(_) => {
+                if let Fault::Killed(share) = fault {
+                    send(&body[..body.len() * usize::from(share) / 256], false);
+                }
+                // The next process asks for the blob before anything else.
+                if run.registry.blob.is_some() {
+                    return run;
+                }
                 upload = match record.clone() {
                     Some((location, offset)) => Upload::resume(limits.clone(), location, offset),
                     None => Upload::new(limits.clone(), false),
@@ -262,10 +308,26 @@ fn dialects() -> impl Strategy<Value = Dialect> {
     let largest = prop_oneof![3 => Just(None), 1 => (100u64..400, prop_oneof![Just(413u16), Just(416)]).prop_map(Some)];
     let least = prop_oneof![3 => Just(None), 1 => (1u64..400).prop_map(Some)];
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
-    (range, flags, largest, any::<bool>(), least).prop_map(|(range, flags, largest, names_offset, least)| {
+    let habits = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
+    (range, flags, largest, habits, least).prop_map(|(range, flags, largest, habits, least)| {
         let (strict, keeps_parts, knows_status, no_patch, ignores_offsets) = flags;
-        let largest = if no_patch || least.is_some() { None } else { largest };
-        Dialect { range, strict, keeps_parts, knows_status, largest, no_patch, ignores_offsets, names_offset, least }
+        let (names_offset, fragile, whole_only, no_empty_put) = habits;
+        // What takes neither large requests nor several of them takes nothing.
+        let wants_one = no_patch || least.is_some() || whole_only || no_empty_put;
+        Dialect {
+            range,
+            strict,
+            keeps_parts,
+            knows_status,
+            largest: largest.filter(|_| !wants_one),
+            no_patch,
+            ignores_offsets,
+            names_offset,
+            least,
+            fragile,
+            whole_only,
+            no_empty_put,
+        }
     })
 }
 
@@ -277,9 +339,24 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         1 => any::<u8>().prop_map(Fault::Broken),
         1 => Just(Fault::Busy),
         1 => Just(Fault::Forgotten),
+        1 => Just(Fault::Late),
         1 => Just(Fault::Death),
+        1 => any::<u8>().prop_map(Fault::Killed),
     ];
     prop::collection::vec(fault, 0..16)
+}
+
+/// What is known of a registry beforehand.
+fn known(dialect: Dialect, chunk: u64, most: u64, last_in_put: bool) -> Limits {
+    Limits {
+        chunk,
+        most,
+        smallest: 16,
+        single: false,
+        last_in_put,
+        range_lies: matches!(dialect.range, RangeDialect::Stuck),
+        no_status: !dialect.knows_status && dialect.names_offset,
+    }
 }
 
 proptest! {
@@ -290,7 +367,9 @@ proptest! {
         dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000,
         most in 100u64..1000, last_in_put: bool, faults in faults(),
     ) {
-        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck), no_status: !dialect.knows_status && dialect.names_offset };
+        // Without a byte there is nothing else to send.
+        let dialect = Dialect { no_empty_put: dialect.no_empty_put && size > 0, ..dialect };
+        let limits = known(dialect, chunk, most, last_in_put);
         let run = run(&limits, dialect, size, growth, &faults);
         prop_assert!(!run.refused, "refused after {} steps", run.steps);
         // A lost request costs two: itself, and the session that is found gone.
@@ -304,8 +383,9 @@ proptest! {
         dialect in dialects(), size in 0u64..900, chunk in 100u64..300, growth in 20u64..1000, most in 100u64..1000,
         last_in_put: bool,
     ) {
-        let dialect = Dialect { no_patch: false, largest: None, ..dialect };
-        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put, range_lies: matches!(dialect.range, RangeDialect::Stuck), no_status: !dialect.knows_status && dialect.names_offset };
+        let no_empty_put = dialect.no_empty_put && last_in_put && size > 0;
+        let dialect = Dialect { no_patch: false, largest: None, whole_only: false, no_empty_put, ..dialect };
+        let limits = known(dialect, chunk, most, last_in_put);
         let run = run(&limits, dialect, size, growth, &[]);
         prop_assert_eq!(run.registry.received, size);
         prop_assert_eq!(run.registry.sessions, 1);
@@ -315,14 +395,8 @@ proptest! {
     fn where_the_registry_keeps_its_session_a_fault_costs_one_chunk_at_most(
         size in 0u64..900, chunk in 100u64..300, faults in faults(),
     ) {
-        let most = chunk;
-        let dialect = Dialect {
-            range: RangeDialect::Standard, strict: false, keeps_parts: true, knows_status: true, largest: None, no_patch: false,
-            ignores_offsets: false, names_offset: false, least: None,
-        };
         let faults: Vec<_> = faults.into_iter().filter(|fault| !matches!(fault, Fault::Forgotten)).collect();
-        let limits = Limits { chunk, most, smallest: 16, single: false, last_in_put: false, range_lies: false, no_status: false };
-        let run = run(&limits, dialect, size, size.max(1), &faults);
+        let run = run(&known(Dialect::PLAIN, chunk, chunk, false), Dialect::PLAIN, size, size.max(1), &faults);
         let bad = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count() as u64;
         prop_assert!(run.registry.received <= size + bad * chunk, "{} bytes for {size}", run.registry.received);
     }
@@ -330,19 +404,9 @@ proptest! {
 
 #[test]
 fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once() {
-    let dialect = Dialect {
-        range: RangeDialect::Stuck,
-        strict: false,
-        keeps_parts: false,
-        knows_status: false,
-        largest: None,
-        no_patch: false,
-        ignores_offsets: false,
-        names_offset: true,
-        least: None,
-    };
-    let limits =
-        Limits { chunk: 100, most: 100, smallest: 16, single: false, last_in_put: true, range_lies: false, no_status: false };
+    let dialect =
+        Dialect { range: RangeDialect::Stuck, keeps_parts: false, knows_status: false, names_offset: true, ..Dialect::PLAIN };
+    let limits = Limits { range_lies: false, no_status: false, ..known(dialect, 100, 100, true) };
     let run = run(&limits, dialect, 450, 450, &[]);
     assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
 }

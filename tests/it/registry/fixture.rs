@@ -81,6 +81,26 @@ pub(crate) fn nginx(http: impl FnOnce(SocketAddr, &Path) -> String) -> Server {
     start(folder, address, "nginx", &config, |config| vec!["-p".into(), prefix.into(), "-c".into(), config.into()])
 }
 
+/// moto's AWS on a free port. It checks who asks and the signature, but for as many actions as are let pass.
+pub(crate) fn moto() -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let program = crate::judges().join("moto/bin/moto_server");
+    assert!(program.exists(), "moto is missing: run tests/setup");
+    let log = std::fs::File::create(folder.path().join("output")).unwrap();
+    let child = std::process::Command::new(program)
+        .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
+        .env("INITIAL_NO_AUTH_ACTION_COUNT", "0")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let server = Server { child, address, folder };
+    server.wait();
+    server
+}
+
 fn start(
     folder: TempDir,
     address: SocketAddr,

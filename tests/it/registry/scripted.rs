@@ -1,11 +1,14 @@
 //! Registries that cannot be had on one machine, played as their operators and their users describe them (docs/registries.md):
 //! Harbor, Amazon ECR, Docker Hub, GHCR, Quay, Google Artifact Registry, zot, ACR. What is asserted is what a user sees.
 
+mod aws;
+mod credentials;
 mod ecr;
 mod harbor;
 mod hub;
 mod login;
 mod matrix;
+mod network;
 mod others;
 mod registry;
 pub(crate) mod wire;

@@ -141,6 +141,17 @@ async fn plain_http_is_for_this_machine_only_unless_it_is_asked_for() {
     assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
 }
 
+#[tokio::test]
+async fn a_registry_on_an_ipv6_address_is_reached_by_it() {
+    let server = mpimg::serve::Registry::open(Default::default()).unwrap().bind("[::1]:0").await.unwrap();
+    let repository = mpimg::oci::Repository::parse(&format!("{}/mp/nsx", server.addr())).unwrap();
+    tokio::spawn(server.run(std::future::pending()));
+    let image = Image::new(86, &[6 << 20]);
+    let client = client(options());
+    push(&client, &repository, &image, &["1"]).await.unwrap();
+    assert!(client.check_anonymous(&repository, &image.digest()).await.pullable());
+}
+
 fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_ascii_lowercase();
     if name.contains('.') { name } else { format!("{name}.invalid") }

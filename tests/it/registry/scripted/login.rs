@@ -37,6 +37,8 @@ pub(super) struct Door {
     pub(super) expires: Box<dyn FnMut(&Request) -> bool + Send>,
     /// The token server refuses a login for a scope that it does not know (go-containerregistry#1681).
     pub(super) knows: fn(&str) -> bool,
+    /// The identity token that stands for the user, where there is OAuth2.
+    pub(super) identity: Option<String>,
     tokens: HashMap<String, Token>,
     issued: u32,
 }
@@ -50,7 +52,16 @@ struct Token {
 impl Door {
     pub(super) fn new(scheme: Scheme, user: &str, password: &str) -> Self {
         let user = STANDARD.encode(format!("{user}:{password}"));
-        Self { scheme, user, public: |_| false, expires: Box::new(|_| false), knows: |_| true, tokens: HashMap::new(), issued: 0 }
+        Self {
+            scheme,
+            user,
+            public: |_| false,
+            expires: Box::new(|_| false),
+            knows: |_| true,
+            identity: None,
+            tokens: HashMap::new(),
+            issued: 0,
+        }
     }
 
     /// Every secret that has been about.
@@ -69,9 +80,19 @@ impl Door {
         if realm.split_once("://").map(|(_, address)| address) != Some(&format!("{}{}", request.host, request.path)) {
             return None;
         }
+        let mut request = request.clone();
+        let by_post = request.method == "POST";
+        if by_post {
+            request.query = String::from_utf8(request.body.clone()).unwrap();
+        }
         assert_eq!(request.parameter("service").as_deref(), Some(*service), "the service is the challenge's");
+        let exchanged = by_post && self.identity.is_some() && request.parameter("refresh_token") == self.identity;
+        if by_post && !exchanged {
+            return Some(Answer::json(400, &serde_json::json!({"error": "invalid_grant"})));
+        }
+        assert!(!by_post || request.parameter("grant_type").as_deref() == Some("refresh_token"));
         let login = request.header("authorization").map(|text| text.trim_start_matches("Basic ").to_owned());
-        let known = login.as_ref() == Some(&self.user);
+        let known = exchanged || login.as_ref() == Some(&self.user);
         if login.is_some() && !known {
             return Some(match *service {
                 "registry.docker.io" => Answer::json(401, &serde_json::json!({"details": "incorrect username or password"})),
@@ -79,7 +100,9 @@ impl Door {
             });
         }
         let (mut pull, mut push) = (Vec::new(), Vec::new());
-        for scope in request.parameters("scope") {
+        // OAuth2 has one parameter with spaces.
+        let scopes = request.parameters("scope");
+        for scope in scopes.iter().flat_map(|scopes| scopes.split(' ')).filter(|scope| !scope.is_empty()) {
             let [kind, repository, actions] = scope.split(':').collect::<Vec<_>>()[..] else { panic!("scope {scope}") };
             assert_eq!(kind, "repository");
             if !(self.knows)(repository) {
@@ -92,7 +115,14 @@ impl Door {
         self.issued += 1;
         let name = format!("tok{}.{}", self.issued, STANDARD.encode(format!("secret{}", self.issued * 7919)).replace('=', ""));
         self.tokens.insert(name.clone(), Token { pull, push });
-        Some(Answer::json(200, &serde_json::json!({"token": name, "expires_in": 300})))
+        let form = if by_post { "access_token" } else { "token" };
+        Some(Answer::json(200, &serde_json::json!({form: name, "expires_in": 300})))
+    }
+
+    /// A token that was given on another way.
+    pub(super) fn give(&mut self, name: &str, repository: &str) {
+        let all = vec![repository.to_owned()];
+        self.tokens.insert(name.into(), Token { pull: all.clone(), push: all });
     }
 
     /// The refusal of a request that may not pass.

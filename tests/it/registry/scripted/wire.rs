@@ -302,3 +302,20 @@ fn parse(head: &str) -> Request {
 pub(crate) fn authority(folder: &TempDir) -> PathBuf {
     folder.path().join("authority.crt")
 }
+
+/// Passes a request on to a server on this machine, under the host that the client meant; its answer.
+pub(crate) fn forward(to: SocketAddr, request: &Request) -> Reply {
+    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+    let mut head = format!("{} {}{query} HTTP/1.1\r\nConnection: close\r\n", request.method, request.path);
+    let headers = request.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("connection"));
+    headers.for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    stream.write_all(&request.body).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let body = bytes.split_off(end + 4);
+    let status = String::from_utf8_lossy(&bytes)[9..12].parse().unwrap();
+    Answer::new(status).with_body(body).into()
+}
