@@ -25,8 +25,7 @@ fn python(version: &str) -> PathBuf {
 
 /// Kept for all tests and runs: what was made, and how it was to be made.
 fn kept() -> PathBuf {
-    let recipe =
-        [include_str!("project.rs"), include_str!("../../../fixtures/sdk/generate.py"), include_str!("../../setup")].concat();
+    let recipe = [include_str!("project.rs"), include_str!("../../../fixtures/sdk/generate.py")].concat();
     let folder = judges().join("mp-build").join(&Digest::of(recipe).hex()[..16]);
     std::fs::create_dir_all(&folder).unwrap();
     folder
@@ -44,6 +43,13 @@ fn keep(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         std::fs::rename(new, &path).unwrap();
     }
     path
+}
+
+/// Holds the other tests back: they share a store, and the projects that they build there have one name.
+fn alone() -> std::fs::File {
+    let lock = std::fs::File::create(kept().join("alone")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 /// A local store that has the SDK's base image, since mp-build built it there.
@@ -87,6 +93,7 @@ fn reference() -> PathBuf {
 
 #[test]
 fn the_pak_is_that_of_docker_and_docker_runs_its_image() {
+    let _alone = alone();
     let reference = reference();
     let home = Home::new();
     let registry = distribution("");
@@ -118,6 +125,7 @@ fn the_pak_is_that_of_docker_and_docker_runs_its_image() {
 
 #[test]
 fn wrong_use_ends_as_with_docker() {
+    let _alone = alone();
     let home = Home::new();
     let store = store();
     let registry = distribution("");
@@ -156,6 +164,7 @@ fn wrong_use_ends_as_with_docker() {
 
 #[test]
 fn older_sdks_build_on_mpimg_and_are_in_the_table() {
+    let _alone = alone();
     let table: Value = serde_json::from_str(include_str!("../../../python/mpimg/sdk_seam.json")).unwrap();
     let home = Home::new();
     let store = store();
