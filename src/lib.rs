@@ -19,7 +19,13 @@ pub mod progress;
 pub mod project;
 pub mod registry;
 pub mod sandbox;
+pub mod sbom;
 pub mod serve;
 pub mod store;
+
+/// The examples of the documentation are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+mod documentation {}
 
 pub use error::{Error, ErrorKind, Result};

@@ -35,7 +35,17 @@ from .errors import (
 from .events import Event, ProgressCallback
 from .operations import Mpimg
 from .project import Project
-from .results import BuiltImage, CheckItem, ConfEntries, Layer, PushedImage
+from .results import (
+    BuiltImage,
+    CheckItem,
+    CheckReport,
+    ConfEntries,
+    File,
+    InspectedImage,
+    Layer,
+    PushedImage,
+    StoredImage,
+)
 
 __version__ = _mpimg.__VERSION__
 
@@ -43,12 +53,15 @@ __all__ = [
     "AuthError",
     "BuiltImage",
     "CheckItem",
+    "CheckReport",
     "ConfEntries",
     "ContextError",
     "CorruptError",
     "DockerfileError",
     "Error",
     "Event",
+    "File",
+    "InspectedImage",
     "InterruptedError",
     "IoError",
     "Layer",
@@ -65,17 +78,32 @@ __all__ = [
     "SecretError",
     "Snippet",
     "StoreError",
+    "StoredImage",
     "UnsupportedError",
     "UsageError",
     "build",
+    "check",
     "errors",
     "events",
+    "images",
+    "inspect",
+    "login",
+    "logout",
     "push",
+    "remove",
+    "tag",
 ]
 
 _default = Mpimg()
 build = _default.build
+check = _default.check
+images = _default.images
+inspect = _default.inspect
+login = _default.login
+logout = _default.logout
 push = _default.push
+remove = _default.remove
+tag = _default.tag
 
 _helper = command.find()
 if _helper is not None:

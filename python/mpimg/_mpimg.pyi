@@ -1,10 +1,23 @@
 # The native part of the package. Not an interface: `mpimg` is.
 
-from typing import Literal, Mapping, Optional, Tuple, TypedDict, type_check_only
+from typing import Literal, Optional, Tuple, TypedDict, type_check_only
 
 from .events import ProgressCallback
 
-__all__ = ["__VERSION__", "set_helper", "open_project", "build", "push"]
+__all__ = [
+    "__VERSION__",
+    "build",
+    "check",
+    "images",
+    "inspect",
+    "login",
+    "logout",
+    "open_project",
+    "push",
+    "remove",
+    "set_helper",
+    "tag",
+]
 
 __VERSION__: str
 
@@ -90,7 +103,59 @@ class PushedResult(BuiltResult):
     anonymous_pull: bool
     anonymous_pull_checks: list[CheckResult]
 
+@type_check_only
+class CheckReportResult(TypedDict):
+    repository: str
+    passed: bool
+    items: list[CheckResult]
+    pulls: Optional[Tuple[int, int]]
+
+@type_check_only
+class StoredResult(TypedDict):
+    name: str
+    digest: str
+    image_id: str
+    platform: str
+    created: Optional[str]
+    size: int
+
+@type_check_only
+class FileResult(TypedDict):
+    path: str
+    kind: Literal[
+        "file", "directory", "symlink", "hardlink", "char_device", "block_device", "fifo", "whiteout", "opaque_whiteout"
+    ]
+    link: Optional[str]
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int
+
+@type_check_only
+class InspectedResult(TypedDict):
+    digest: str
+    image_id: str
+    media_type: str
+    platform: str
+    size: int
+    config: str
+    annotations: dict[str, str]
+    layers: list[LayerResult]
+    files: Optional[list[list[FileResult]]]
+
 def set_helper(program: str) -> None: ...
 def open_project(path: str) -> ProjectResult: ...
 def build(options: Options, request: BuildRequest, progress: Optional[ProgressCallback]) -> BuiltResult: ...
 def push(options: Options, request: PushRequest, progress: Optional[ProgressCallback]) -> PushedResult: ...
+def check(
+    options: Options, subject: str, credential: Optional[Tuple[str, str]], progress: Optional[ProgressCallback]
+) -> CheckReportResult: ...
+def inspect(
+    options: Options, image: str, files: bool, platform: str, progress: Optional[ProgressCallback]
+) -> InspectedResult: ...
+def images(options: Options) -> list[StoredResult]: ...
+def tag(options: Options, source: str, target: str) -> str: ...
+def remove(options: Options, names: list[str], force: bool) -> list[str]: ...
+def login(options: Options, registry: str, username: str, password: str) -> str: ...
+def logout(options: Options, registry: str) -> bool: ...

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Mapping, Optional, Sequence, Tuple, Union
 
 from . import _mpimg
 from .events import ProgressCallback
 from .project import Project, StrPath
-from .results import BuiltImage, CheckItem, ConfEntries, Layer, PushedImage
+from .results import (
+    BuiltImage,
+    CheckItem,
+    CheckReport,
+    ConfEntries,
+    File,
+    InspectedImage,
+    Layer,
+    PushedImage,
+    StoredImage,
+)
 
 __all__ = ["Mpimg"]
 
@@ -195,6 +206,108 @@ class Mpimg:
             anonymous_pull_checks=_checks(pushed["anonymous_pull_checks"]),
         )
 
+    def check(
+        self,
+        subject: _Folder = ".",
+        *,
+        username: Optional[str] = None,
+        password: Optional[str] = None,
+        progress: Optional[ProgressCallback] = None,
+    ) -> CheckReport:
+        """Check whether an image could be pushed, and pulled by the product. Leaves nothing in the registry.
+
+        :param subject: a project or its folder, a repository, or an image in one (``repository:tag``, ``repository@digest``):
+            then also whether it can be pulled without logging in
+        :param username: log in to the registry under this name
+        :param password: with this password or token
+        :param progress: called with each event, on this thread
+        :raises UsageError: config.json names no repository, or the subject is none of these
+        :raises NotFoundError, RegistryError: there is no such image
+
+        What else is wrong is an item of the report, not an exception.
+        """
+        credential = None if username is None or password is None else (username, password)
+        report = _mpimg.check(self._options, _folder(subject), credential, progress)
+        return CheckReport(report["repository"], report["passed"], _checks(report["items"]), report["pulls"])
+
+    def inspect(
+        self,
+        image: str,
+        *,
+        files: bool = False,
+        platform: str = "linux/amd64",
+        progress: Optional[ProgressCallback] = None,
+    ) -> InspectedImage:
+        """Look into an image: configuration, layers, and the files in them.
+
+        :param image: ``name[:tag]`` of the local store, ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE``,
+            ``docker://NAME``
+        :param files: list what each layer holds; fetches layers that are in a registry
+        :param platform: which of an image for several platforms
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: it is not there
+        :raises CorruptError: it is damaged
+        """
+        found = _mpimg.inspect(self._options, image, files, platform, progress)
+        listed = found["files"]
+        return InspectedImage(
+            name=image,
+            digest=found["digest"],
+            image_id=found["image_id"],
+            media_type=found["media_type"],
+            platform=found["platform"],
+            size=found["size"],
+            config=json.loads(found["config"]),
+            annotations=found["annotations"],
+            layers=_layers(found["layers"]),
+            files=None if listed is None else tuple(tuple(File(**file) for file in layer) for layer in listed),
+        )
+
+    def images(self) -> Tuple[StoredImage, ...]:
+        """The images of the local store, in the order of their names.
+
+        :raises StoreError: it cannot be read
+        """
+        return tuple(StoredImage(**image) for image in _mpimg.images(self._options))
+
+    def tag(self, source: str, target: str) -> str:
+        """Give an image of the local store another name; a name that is taken moves to it. Returns its digest.
+
+        :raises NotFoundError: there is no such image
+        :raises UsageError: a name is none, or ``target`` has another digest
+        """
+        return _mpimg.tag(self._options, source, target)
+
+    def remove(self, *names: str, force: bool = False) -> Tuple[str, ...]:
+        """Take names away from images of the local store; returns those that were there.
+
+        Their bytes stay until ``mpimg prune``. Without ``force``, all names are removed or none.
+
+        :raises NotFoundError: there is no image of one of these names
+        """
+        return tuple(_mpimg.remove(self._options, list(names), force))
+
+    def login(self, registry: str, username: str, password: str) -> str:
+        """Try a user name and password or token, then store them where docker would; returns where.
+
+        That is the credential helper of docker's config.json, else that file, in clear but for base64.
+
+        :param registry: ``host[:port]``; ``docker.io`` is Docker Hub
+        :raises AuthError: the registry refuses them; nothing is stored then
+        """
+        return _mpimg.login(self._options, registry, username, password)
+
+    def logout(self, registry: str) -> bool:
+        """Forget what :meth:`login` stored; returns whether there was anything.
+
+        :raises AuthError: the credential helper fails
+        """
+        return _mpimg.logout(self._options, registry)
+
+
+def _folder(path: _Folder) -> str:
+    return os.fspath(path.path if isinstance(path, Project) else path)
+
 
 def _build_request(
     path: _Folder,
@@ -216,7 +329,7 @@ def _build_request(
     outputs: Sequence[str],
 ) -> _mpimg.BuildRequest:
     return {
-        "context": os.fspath(path.path if isinstance(path, Project) else path),
+        "context": _folder(path),
         "dockerfile": None if dockerfile is None else os.fspath(dockerfile),
         "target": target,
         "build_args": dict(build_args or {}),

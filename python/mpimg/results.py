@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Any, Literal, Mapping, Optional
 
-__all__ = ["BuiltImage", "CheckItem", "ConfEntries", "Layer", "PushedImage"]
+__all__ = [
+    "BuiltImage",
+    "CheckItem",
+    "CheckReport",
+    "ConfEntries",
+    "File",
+    "InspectedImage",
+    "Layer",
+    "PushedImage",
+    "StoredImage",
+]
 
 
 @dataclass(frozen=True)
@@ -97,3 +107,85 @@ class PushedImage:
     def reference(self) -> str:
         """``repository@digest``."""
         return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found."""
+
+    #: What was checked.
+    repository: str
+    #: Whether all is as it should be.
+    passed: bool
+    #: Line by line.
+    items: tuple[CheckItem, ...]
+    #: Docker Hub: pulls left and allowed, for this machine's address.
+    pulls: Optional[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that the local store has a name for."""
+
+    #: The name.
+    name: str
+    #: Of the manifest.
+    digest: str
+    #: Of the configuration.
+    image_id: str
+    #: What it runs on.
+    platform: str
+    #: When it was made (RFC 3339), as the image says.
+    created: Optional[str]
+    #: Bytes that it takes in a registry.
+    size: int
+
+
+@dataclass(frozen=True)
+class File:
+    """What a layer says of a path."""
+
+    #: From the root, with a slash before it.
+    path: str
+    #: A whiteout removes what is below; an opaque one empties a folder.
+    kind: Literal[
+        "file", "directory", "symlink", "hardlink", "char_device", "block_device", "fifo", "whiteout", "opaque_whiteout"
+    ]
+    #: Where a link leads.
+    link: Optional[str]
+    #: Permission bits.
+    mode: int
+    #: Owner.
+    uid: int
+    #: Group.
+    gid: int
+    #: Seconds since 1970.
+    mtime: int
+    #: Bytes of a regular file.
+    size: int
+
+
+@dataclass(frozen=True)
+class InspectedImage:
+    """An image that was looked into."""
+
+    #: As it was named.
+    name: str
+    #: Of the manifest.
+    digest: str
+    #: Of the configuration.
+    image_id: str
+    #: Of the manifest.
+    media_type: str
+    #: What it runs on.
+    platform: str
+    #: Bytes that it takes in a registry.
+    size: int
+    #: The image's configuration, as OCI's image specification has it.
+    config: Mapping[str, Any]
+    #: Annotations of the manifest.
+    annotations: Mapping[str, str]
+    #: Lowest first.
+    layers: tuple[Layer, ...]
+    #: What each layer holds, lowest first; None unless it was asked for.
+    files: Optional[tuple[tuple[File, ...], ...]]

@@ -14,14 +14,17 @@ use pyo3::prelude::*;
 mod _mpimg {
     use std::path::PathBuf;
 
-    use mpimg::operation::BuildOutputs;
+    use mpimg::image::Transport;
+    use mpimg::oci::Reference;
+    use mpimg::operation::{BuildOutputs, CheckSubject};
     use mpimg::project::{Project, ProjectConfig};
+    use mpimg::registry::{Credential, CredentialStore};
     use pyo3::prelude::*;
 
     use crate::call::call;
     use crate::errors::raise;
     use crate::options::{BuildOptions, Options, PushOptions, parse_all};
-    use crate::results::{BuiltImage, Project as ProjectResult, PushedImage};
+    use crate::results::{BuiltImage, CheckReport, InspectedImage, Project as ProjectResult, PushedImage, StoredImage};
 
     /// The version of mpimg.
     #[pymodule_export]
@@ -63,5 +66,76 @@ mod _mpimg {
             let report = mpimg.check_anonymous(&pushed).await;
             Ok(PushedImage::new(&pushed, &report))
         })
+    }
+
+    /// Whether an image could be pushed, and pulled by the product.
+    #[pyfunction]
+    fn check(
+        py: Python<'_>,
+        options: Options,
+        subject: String,
+        credential: Option<(String, String)>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<CheckReport> {
+        call(py, options, progress, move |mut mpimg| async move {
+            let subject = CheckSubject::parse(&subject)?;
+            if let Some((username, password)) = credential {
+                mpimg = mpimg.with_credential(subject.push.registry(), Credential::Basic { username, password });
+            }
+            Ok(CheckReport::new(&subject, &mpimg.check(&subject).await?))
+        })
+    }
+
+    /// Looks into an image.
+    #[pyfunction]
+    fn inspect(
+        py: Python<'_>,
+        options: Options,
+        image: String,
+        files: bool,
+        platform: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<InspectedImage> {
+        call(py, options, progress, move |mpimg| async move {
+            let inspected = mpimg.inspect(Transport::parse(&image)?, &platform.parse()?, files).await?;
+            Ok(InspectedImage::new(&inspected, files))
+        })
+    }
+
+    /// The images of the local store.
+    #[pyfunction]
+    fn images(py: Python<'_>, options: Options) -> PyResult<Vec<StoredImage>> {
+        call(py, options, None, |mpimg| async move { Ok(mpimg.images()?.iter().map(StoredImage::new).collect()) })
+    }
+
+    /// Gives an image another name.
+    #[pyfunction]
+    fn tag(py: Python<'_>, options: Options, source: String, target: String) -> PyResult<String> {
+        call(py, options, None, move |mpimg| async move { Ok(mpimg.tag(&source.parse()?, &target.parse()?)?.to_string()) })
+    }
+
+    /// Takes names away.
+    #[pyfunction]
+    fn remove(py: Python<'_>, options: Options, names: Vec<String>, force: bool) -> PyResult<Vec<String>> {
+        call(py, options, None, move |mpimg| async move {
+            Ok(mpimg.remove(&parse_all(&names)?, force)?.iter().map(Reference::familiar).collect())
+        })
+    }
+
+    /// Tries a password and stores it.
+    #[pyfunction]
+    fn login(py: Python<'_>, options: Options, registry: String, username: String, password: String) -> PyResult<String> {
+        call(py, options, None, move |mpimg| async move {
+            Ok(match mpimg.login(&registry, &username, &password).await? {
+                CredentialStore::File(path) => path.display().to_string(),
+                CredentialStore::Helper(helper) => format!("docker-credential-{helper}"),
+            })
+        })
+    }
+
+    /// Forgets a login.
+    #[pyfunction]
+    fn logout(py: Python<'_>, options: Options, registry: String) -> PyResult<bool> {
+        call(py, options, None, move |mpimg| async move { mpimg.logout(&registry).await })
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Refuses secrets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mpimg::image::{Image, Layer};
-use mpimg::operation::image_size;
+use mpimg::layer::{Entry, Kind, LayerIndex};
+use mpimg::operation::{CheckSubject, image_size};
 use mpimg::project::ProjectConfig;
 use mpimg::registry::{AnonymousReport, CheckItem, CheckState};
 use pyo3::prelude::*;
@@ -133,5 +135,123 @@ impl CheckResult {
             _ => "unknown",
         };
         Self { name: item.name.clone(), state, detail: item.detail.clone(), hint: item.hint.clone() }
+    }
+}
+
+/// `mpimg.CheckReport`
+#[derive(IntoPyObject)]
+pub(crate) struct CheckReport {
+    repository: String,
+    passed: bool,
+    items: Vec<CheckResult>,
+    pulls: Option<(u64, u64)>,
+}
+
+impl CheckReport {
+    pub(crate) fn new(subject: &CheckSubject, report: &mpimg::operation::CheckReport) -> Self {
+        Self {
+            repository: subject.push.to_string(),
+            passed: report.passed(),
+            items: report.items.iter().map(CheckResult::new).collect(),
+            pulls: report.pulls,
+        }
+    }
+}
+
+/// `mpimg.StoredImage`
+#[derive(IntoPyObject)]
+pub(crate) struct StoredImage {
+    name: String,
+    digest: String,
+    image_id: String,
+    platform: String,
+    created: Option<String>,
+    size: u64,
+}
+
+impl StoredImage {
+    pub(crate) fn new(image: &mpimg::operation::StoredImage) -> Self {
+        Self {
+            name: image.name.familiar(),
+            digest: image.record.manifest.digest.to_string(),
+            image_id: image.record.config.digest.to_string(),
+            platform: image.record.platform.to_string(),
+            created: image.created.clone(),
+            size: image.size(),
+        }
+    }
+}
+
+/// `mpimg.InspectedImage`
+#[derive(IntoPyObject)]
+pub(crate) struct InspectedImage {
+    digest: String,
+    image_id: String,
+    media_type: String,
+    platform: String,
+    size: u64,
+    /// JSON.
+    config: String,
+    annotations: BTreeMap<String, String>,
+    layers: Vec<LayerResult>,
+    /// Of each layer, where they were asked for.
+    files: Option<Vec<Vec<FileResult>>>,
+}
+
+impl InspectedImage {
+    pub(crate) fn new(inspected: &mpimg::operation::InspectedImage, files: bool) -> Self {
+        let image = &inspected.image;
+        let of_layer = |index: &Option<LayerIndex>| index.iter().flat_map(LayerIndex::entries).map(FileResult::new).collect();
+        Self {
+            digest: image.descriptor().digest.to_string(),
+            image_id: image.manifest().config.digest.to_string(),
+            media_type: image.descriptor().media_type.to_string(),
+            platform: image.config().platform().to_string(),
+            size: image_size(image),
+            config: String::from_utf8_lossy(image.config_bytes()).into_owned(),
+            annotations: image.manifest().annotations.clone(),
+            layers: layers(image),
+            files: files.then(|| inspected.indexes.iter().map(of_layer).collect()),
+        }
+    }
+}
+
+/// `mpimg.File`
+#[derive(IntoPyObject)]
+pub(crate) struct FileResult {
+    path: String,
+    kind: &'static str,
+    link: Option<String>,
+    mode: u32,
+    uid: u64,
+    gid: u64,
+    mtime: i64,
+    size: u64,
+}
+
+impl FileResult {
+    fn new(entry: Entry) -> Self {
+        let (kind, link) = match &entry.kind {
+            Kind::Directory => ("directory", None),
+            Kind::Symlink { target } => ("symlink", Some(String::from_utf8_lossy(target).into_owned())),
+            Kind::Hardlink { target } => ("hardlink", Some(target.to_string())),
+            Kind::CharDevice { .. } => ("char_device", None),
+            Kind::BlockDevice { .. } => ("block_device", None),
+            Kind::Fifo => ("fifo", None),
+            Kind::Whiteout => ("whiteout", None),
+            Kind::OpaqueWhiteout => ("opaque_whiteout", None),
+            Kind::File { .. } => ("file", None),
+        };
+        let metadata = &entry.metadata;
+        Self {
+            path: entry.path.to_string(),
+            kind,
+            link,
+            mode: metadata.mode,
+            uid: metadata.uid.into(),
+            gid: metadata.gid.into(),
+            mtime: metadata.mtime,
+            size: entry.kind.size(),
+        }
     }
 }

@@ -159,6 +159,15 @@ fn index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
     if let Some(index) = stored.and_then(LayerIndex::from_bytes) {
         return Ok(index);
     }
+    read_index(session, layer)
+}
+
+/// Reads all of a layer, which is fetched first if it is elsewhere: its bytes must have its digest, its tar its diff ID.
+pub(super) fn verify(session: &Session<'_>, layer: &Layer) -> Result<()> {
+    read_index(session, layer).map(drop)
+}
+
+fn read_index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
     let (index, diff_id) = index_layer(open(session, layer)?)?;
     layer.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", layer.descriptor.digest)))?;
     session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;

@@ -8,7 +8,9 @@ mod cache;
 mod copy;
 mod download;
 mod filesystem;
+mod leftovers;
 mod merge;
+mod mounts;
 mod pack;
 mod place;
 mod request;
@@ -16,6 +18,7 @@ mod reuse;
 mod run;
 mod sdk_base;
 mod session;
+mod shared;
 mod sink;
 mod sources;
 mod stage;
@@ -45,6 +48,7 @@ use crate::registry::Client;
 use crate::store::Store;
 use base::Bases;
 use session::Session;
+use shared::SharedCache;
 use stage::HISTORY_COMMENT;
 use stages::Stages;
 use times::Times;
@@ -82,6 +86,8 @@ impl Builder {
         let policy = if sdk { GuardPolicy::Stop } else { GuardPolicy::Warn };
         // BuildKit takes it as a build argument, too.
         let epoch = request.source_date_epoch.as_ref().or_else(|| request.build_args.get("SOURCE_DATE_EPOCH"));
+        let shared = request.cache_repo.as_ref();
+        let shared = shared.map(|repository| SharedCache::new(&self.client, repository, &self.progress, &runtime));
         let session = Session {
             request,
             store: &self.store,
@@ -95,6 +101,7 @@ impl Builder {
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),
             warned: Mutex::default(),
+            shared,
         };
         let mut options = PlanOptions {
             target: request.target.clone(),
@@ -107,7 +114,10 @@ impl Builder {
         let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options)?;
         plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
 
-        let target = Stages::new(&plan, &bases).build(&session)?;
+        let target = Stages::new(&plan, &bases).build(&session);
+        // Also after a step that failed: those before it need not be done again.
+        session.shared.iter().for_each(|shared| shared.finish(request.cancel.is_cancelled()));
+        let target = target?;
         let mut config = target.config;
         // Only now: the time may have been searched for all the while.
         let created = rfc3339(session.times.epoch());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::image::Format;
 use crate::layer::Codec;
-use crate::oci::Platform;
+use crate::oci::{Platform, Repository};
 use crate::sandbox::{Cancel, IsolationMode, SecretBytes};
 
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
@@ -50,6 +50,10 @@ pub struct BuildRequest {
     pub proxies: BTreeMap<String, String>,
     /// How RUN steps are isolated.
     pub isolation: IsolationMode,
+    /// A repository for results of RUN that other machines take, and that this one takes from them.
+    pub cache_repo: Option<Repository>,
+    /// Whether `RUN --security=insecure` may have all the rights that this program has.
+    pub allow_insecure: bool,
     /// Stops the build from another thread.
     pub cancel: Cancel,
 }
@@ -75,6 +79,8 @@ impl BuildRequest {
             ssh: BTreeMap::new(),
             proxies: BTreeMap::new(),
             isolation: IsolationMode::default(),
+            cache_repo: None,
+            allow_insecure: false,
             cancel: Cancel::default(),
         }
     }

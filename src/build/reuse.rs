@@ -196,6 +196,27 @@ pub(super) fn recall(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -
     Ok(true)
 }
 
+/// The same for a RUN, which another machine may have done, too.
+pub(super) fn recall_run(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -> Result<bool> {
+    if recall(session, stage, key)? {
+        return Ok(true);
+    }
+    let Some(shared) = session.shared.as_ref().filter(|_| !session.request.no_cache) else { return Ok(false) };
+    let Some(record) = shared.lookup(session, &stage.config.platform(), key) else { return Ok(false) };
+    session.store.cache_put(key, &record)?;
+    recall(session, stage, key)
+}
+
+/// Keeps what a RUN made, here and for other machines.
+pub(super) fn remember_run(session: &Session<'_>, stage: &Stage, key: &CacheKey, layer: Option<CachedLayer>) -> Result<()> {
+    let record = CacheRecord { layer, created: session.times.epoch() };
+    session.store.cache_put(key, &record)?;
+    if let Some(shared) = &session.shared {
+        shared.offer(session.store, &stage.config.platform(), key, &record);
+    }
+    Ok(())
+}
+
 /// Keeps what a step with known inputs made; `None` if it changed nothing.
 pub(super) fn remember(session: &Session<'_>, key: &CacheKey, layer: Option<&Layer>) -> Result<()> {
     let layer = layer.map(|layer| CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() });

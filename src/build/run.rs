@@ -9,25 +9,29 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::cache;
+use super::leftovers::Leftovers;
+use super::mounts;
 use super::reuse;
 use super::session::Session;
 use super::stage::Stage;
 use super::stages::Stages;
-use crate::context::{Patterns, WalkEntry};
-use crate::dockerfile::{Base, Mount as Wanted, RunStep, Sharing};
+use crate::dockerfile::{RunStep, Security as Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::diff::Original;
-use crate::layer::{Entry, Kind, LayerPath};
-use crate::oci::Digest;
+use crate::layer::{Entry, LayerPath};
 use crate::progress::Task;
-use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung, Security};
-use crate::store::{CacheRecord, CachedLayer};
+use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung, Security};
+use crate::store::CachedLayer;
 
 /// Does one RUN. Whether the build cache had it.
 pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage, step: &RunStep, task: &Task) -> Result<bool> {
+    if step.security == Wanted::Insecure && !session.request.allow_insecure {
+        return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed")
+            .with_hint("allow it with `--allow security.insecure`, if you trust the Dockerfile as you trust mpimg"));
+    }
     let key = cache::run_key(session, stage, step)?;
     if let Some(key) = &key
-        && reuse::recall(session, stage, key)?
+        && reuse::recall_run(session, stage, key)?
     {
         return Ok(true);
     }
@@ -39,7 +43,7 @@ pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage,
     let layer = layer?;
     removed?;
     if let Some(key) = key {
-        session.store.cache_put(&key, &CacheRecord { layer, created: session.times.epoch() })?;
+        reuse::remember_run(session, stage, &key, layer)?;
     }
     Ok(false)
 }
@@ -62,15 +66,19 @@ fn run_in(
             work: new_folder(scratch, "work")?,
         },
     };
-    let spec = spec(session, stages, stage, step, root, scratch)?;
+    let mut spec = spec(session, stage, step, root)?;
+    let locks = mounts::add(session, stages, &mut spec, &step.mounts, scratch)?;
     let before = isolation.snapshot(&spec.root)?;
     let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel)?;
+    drop(locks);
     if !outcome.exit.success() {
         return Err(failure(outcome.exit));
     }
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();
+    let mut leftovers = Leftovers::default();
     let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
+        leftovers.see(entry);
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
         match content {
@@ -79,6 +87,9 @@ fn run_in(
         }
     };
     isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
+    if stage.target {
+        leftovers.tell(session.progress);
+    }
     if writer.entries() == 0 {
         return Ok(None);
     }
@@ -136,14 +147,7 @@ fn failure(exit: Exit) -> Error {
     }
 }
 
-fn spec(
-    session: &Session<'_>,
-    stages: &Stages<'_>,
-    stage: &mut Stage,
-    step: &RunStep,
-    root: RootSpec,
-    scratch: &Path,
-) -> Result<RunSpec> {
+fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, root: RootSpec) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
     let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch().to_string());
@@ -161,8 +165,8 @@ fn spec(
         crate::dockerfile::Network::Default | crate::dockerfile::Network::Host => Network::Host,
     };
     spec.security = match step.security {
-        crate::dockerfile::Security::Sandbox => Security::Sandbox,
-        crate::dockerfile::Security::Insecure => Security::Insecure,
+        Wanted::Sandbox => Security::Sandbox,
+        Wanted::Insecure => Security::Insecure,
     };
     if let Some(device) = step.devices.iter().find(|device| device.required) {
         return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))
@@ -170,115 +174,5 @@ fn spec(
     }
     spec.script = step.script.as_ref().map(|script| (script.name.clone(), script.content.clone().into_bytes()));
     spec.extra_hosts = Vec::<(String, IpAddr)>::new();
-    for (number, wanted) in step.mounts.iter().enumerate() {
-        mount(session, stages, &mut spec, wanted, &scratch.join(format!("mount-{number}")))?;
-    }
     Ok(spec)
-}
-
-fn mount(session: &Session<'_>, stages: &Stages<'_>, spec: &mut RunSpec, wanted: &Wanted, scratch: &Path) -> Result<()> {
-    match wanted {
-        Wanted::Bind { target, source, from, read_write } => {
-            let source = bind_source(session, stages, source, from.as_ref(), scratch)?;
-            spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
-        }
-        Wanted::Cache { target, id, from, read_only, sharing, mode, uid, gid, .. } => {
-            if from.is_some() {
-                return Err(Error::new(ErrorKind::Unsupported, "`from` of a cache mount cannot be used yet")
-                    .with_hint("leave out `from`: the cache starts empty, and its content must not matter"));
-            }
-            let folder = match sharing {
-                Sharing::Private => scratch.to_owned(),
-                Sharing::Shared | Sharing::Locked => cache_folder(session, id)?,
-            };
-            let target = LayerPath::clean(target)?;
-            spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only });
-        }
-        Wanted::Tmpfs { target, size } => {
-            spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: 0o755 });
-        }
-        Wanted::Secret { id, target, env, required, mode, uid, gid } => {
-            let Some(bytes) = session.request.secrets.get(id) else {
-                if !*required {
-                    return Ok(());
-                }
-                return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required"))
-                    .with_hint(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")));
-            };
-            if let Some(target) = target {
-                let target = LayerPath::clean(target)?;
-                spec.mounts.push(Mount::Secret { bytes: bytes.clone(), target, mode: *mode, uid: *uid, gid: *gid });
-            }
-            if let Some(name) = env {
-                spec.secret_env.push((name.clone(), bytes.clone()));
-            }
-        }
-        Wanted::Ssh { id, target, required, mode, uid, gid } => {
-            let Some(socket) = session.request.ssh.get(id) else {
-                if !*required {
-                    return Ok(());
-                }
-                return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required"))
-                    .with_hint(format!("give it with `--ssh {id}` or `--ssh {id}=SOCKET`")));
-            };
-            if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
-                spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
-            }
-            let target = LayerPath::clean(target)?;
-            spec.mounts.push(Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid });
-        }
-    }
-    Ok(())
-}
-
-/// The folder of a cache mount: by the digest of its name, since a name may hold anything.
-fn cache_folder(session: &Session<'_>, id: &str) -> Result<PathBuf> {
-    let all = session.store.root().join("mounts");
-    std::fs::create_dir_all(&all).map_err(|error| Error::io("create", &all, error))?;
-    Ok(all.join(Digest::of(id).hex()))
-}
-
-fn bind_source(
-    session: &Session<'_>,
-    stages: &Stages<'_>,
-    source: &str,
-    from: Option<&Base>,
-    scratch: &Path,
-) -> Result<BindSource> {
-    let Some(from) = from else { return context_copy(session, source, scratch) };
-    let filesystem = stages.source(session, from)?;
-    let mut filesystem = filesystem.lock();
-    let path = filesystem.tree(session)?.resolve(source, true)?.path;
-    Ok(BindSource::Stack { lower: filesystem.unpacked(session)?, path })
-}
-
-/// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
-fn context_copy(session: &Session<'_>, pattern: &str, root: &Path) -> Result<BindSource> {
-    std::fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
-    let sources = session.context.sources(pattern)?;
-    let [source] = &sources[..] else { return Err(session.context.no_match(pattern)) };
-    // A single file needs a name in the folder; a folder is the folder itself.
-    let base = if *source.kind() == Kind::Directory { LayerPath::root() } else { LayerPath::parse("source")? };
-    for walked in source.walk(&Patterns::default())? {
-        let walked = walked?;
-        copy_out(&walked, &root.join(base.join(&walked.entry.path).as_path()))?;
-    }
-    Ok(BindSource::Host { root: root.to_owned(), path: base })
-}
-
-fn copy_out(walked: &WalkEntry, path: &Path) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    let wrong = |error| Error::io("copy", path, error);
-    match &walked.entry.kind {
-        Kind::Directory => std::fs::create_dir(path).map_err(wrong)?,
-        Kind::Symlink { target } => return symlink(std::ffi::OsStr::from_bytes(target), path).map_err(wrong),
-        Kind::File { .. } => {
-            let mut copy = std::fs::File::create(path).map_err(wrong)?;
-            std::io::copy(&mut walked.open()?, &mut copy).map_err(wrong)?;
-        }
-        _ => return Ok(()),
-    }
-    std::fs::set_permissions(path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::runtime::Handle;
 
 use super::request::BuildRequest;
+use super::shared::SharedCache;
 use super::sink::LayerSink;
 use super::times::Times;
 use crate::context::{BuildContext, SecretGuard};
@@ -38,6 +39,8 @@ pub(super) struct Session<'a> {
     pub(super) failed: AtomicBool,
     /// Warnings about sources that were given.
     pub(super) warned: Mutex<BTreeSet<String>>,
+    /// What other machines have made.
+    pub(super) shared: Option<SharedCache>,
 }
 
 impl Session<'_> {

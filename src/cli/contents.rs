@@ -1,41 +1,11 @@
 //! What a layer holds, listed as `tar tv` lists it.
 //!
-//! Refuses to fetch a layer unless its files are asked for.
+//! Refuses to read layers: the library does.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::BufReader;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Layer, rfc3339};
-use crate::layer::{Entry, Kind, LayerIndex, decompress, index_layer};
-use crate::store::{BlobSource, LayerData, Store};
-
-const BUFFER: usize = 256 * 1024;
-
-/// The index of a layer, made if it is missing. A layer that is elsewhere is fetched if `fetch` says so, else there is `None`.
-///
-/// Blocks; to be called off the network's threads, on a runtime.
-pub(super) fn index(store: &Store, layer: &Layer, fetch: bool) -> Result<Option<LayerIndex>> {
-    if let Some(index) = store.read_layer_data(&layer.diff_id, LayerData::Index)?.and_then(LayerIndex::from_bytes) {
-        return Ok(Some(index));
-    }
-    let path = match &layer.source {
-        BlobSource::File(path) => path.clone(),
-        source if fetch => tokio::runtime::Handle::current().block_on(store.fetch(source, &layer.descriptor))?,
-        _ => return Ok(None),
-    };
-    let Some(compression) = layer.descriptor.media_type.layer_compression() else {
-        let message = format!("layer `{}` is of type `{}`", layer.descriptor.digest, layer.descriptor.media_type);
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    };
-    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-    let (index, diff_id) = index_layer(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
-    layer.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", layer.descriptor.digest)))?;
-    // Without it the next look takes as long as this one; that is all.
-    let _ = store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes());
-    Ok(Some(index))
-}
+use crate::image::rfc3339;
+use crate::layer::{Entry, Kind, LayerIndex};
 
 /// The bytes of the files in a layer.
 pub(super) fn unpacked_size(index: &LayerIndex) -> u64 {

@@ -41,6 +41,7 @@ mod launch;
 mod log;
 mod monitor;
 mod network;
+mod outside;
 mod process;
 mod record;
 mod signal;

@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,6 +14,7 @@ use super::cgroup::Cgroup;
 use super::launch::{Job, Told, Wish};
 use super::log::{LogWriter, Stream};
 use super::network::{self, Plan};
+use super::outside;
 use super::record::{self, ContainerInfo, Folder, Outcome, State};
 use super::spec;
 use crate::build::{open_file, unpacked};
@@ -23,7 +23,7 @@ use crate::image::Layer;
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::wire::{read_message, receive_file, write_message};
-use crate::sandbox::{Isolation, Mount, Remote, RootSpec, RunSpec, Rung, detach};
+use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, detach};
 use crate::store::{BlobSource, Store};
 
 /// The monitor's `main`. Returns its exit status.
@@ -138,19 +138,29 @@ fn run(
             readers.extend(keep(stream, output, log.clone(), starter.clone()));
         }
     };
-    let (mut pid, input) = (None, ends.input);
-    let exit = running.wait(|started| {
-        pid = Some(started);
+    let (mut input, mut outside) = (ends.input, None);
+    let exit = running.wait(&mut |event| {
+        let pid = match event {
+            Event::WayOut(packets) => {
+                match packets.map_err(outside::closed).and_then(outside::open) {
+                    Ok(open) => outside = Some(open),
+                    Err(error) => starter.tell(&Told::Note(format!("network: the container's own has no way out: {error}"))),
+                }
+                return;
+            }
+            Event::Started(pid) => Some(pid),
+        };
         let running = ContainerInfo { pid, state: State::Running, ..info.clone() };
         // A disk that is full now was not a moment ago; the record is of use to others only.
         let _ = folder.write(&running);
         starter.tell(&Told::Started);
         if starter.attached {
-            listen(starter, remote.clone(), input);
+            listen(starter, remote.clone(), input.take());
         }
         // Not before: nothing may come before the start.
         read(&mut outputs);
     });
+    drop(outside);
     read(&mut outputs);
     readers.into_iter().for_each(|reader: JoinHandle<()>| drop(reader.join()));
     let out_of_memory = info.cgroup.as_ref().is_some_and(Cgroup::out_of_memory);
@@ -189,7 +199,8 @@ fn dress(spec: &mut RunSpec, job: &Job, plan: &Plan) -> Result<()> {
     spec.make_cwd = true;
     spec.hostname.clone_from(&job.hostname);
     spec.network = plan.network;
-    spec.name_servers = plan.name_servers().map(<[IpAddr]>::to_vec);
+    spec.way_out = plan.way_out;
+    spec.name_servers = plan.name_servers();
     spec.terminal = job.terminal;
     for tmpfs in &job.tmpfs {
         spec.mounts.push(Mount::Tmpfs { target: spec::inside(&tmpfs.target)?, size: tmpfs.size, mode: tmpfs.mode });

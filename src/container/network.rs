@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{NetworkMode, PortMapping};
+use super::{NetworkMode, PortMapping, outside};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sandbox::{Network, Remote, Rung};
 
@@ -25,6 +25,8 @@ const PRIVATE: &str = "private";
 /// Which network, and what listens for it.
 pub(super) struct Plan {
     pub(super) network: Network,
+    /// Whether a network of its own shall have a way to other machines.
+    pub(super) way_out: bool,
     /// In words, for the record.
     pub(super) words: &'static str,
     /// What the user should know at the start.
@@ -40,7 +42,8 @@ pub(super) struct Plan {
 /// # Errors
 /// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the rung cannot give what `mode` asks for.
 pub(super) fn plan(rung: Rung, mode: NetworkMode, ports: &[PortMapping]) -> Result<Plan> {
-    let same = ports.iter().all(|port| port.host == port.container);
+    // On this machine's network a container listens on all addresses, whatever it was published on.
+    let same = ports.iter().all(|port| port.host == port.container && port.ip.is_none());
     match mode {
         NetworkMode::Host => host(ports),
         NetworkMode::Private | NetworkMode::None if rung == Rung::Chroot => {
@@ -48,7 +51,7 @@ pub(super) fn plan(rung: Rung, mode: NetworkMode, ports: &[PortMapping]) -> Resu
                 .with_hint("use `--network host`; `mpimg doctor` tells what would make a better rung work"))
         }
         NetworkMode::Auto if ports.is_empty() || rung == Rung::Chroot => host(ports),
-        // Its own network would have no way out: this machine's is worth more where no port has to be moved.
+        // What can be had as it is needs nobody in between.
         NetworkMode::Auto if same && ports.iter().all(|port| listen(port).is_ok()) => host(ports),
         NetworkMode::Auto | NetworkMode::Private | NetworkMode::None => private(ports, mode),
     }
@@ -66,7 +69,7 @@ fn host(ports: &[PortMapping]) -> Result<Plan> {
         listen(port)?;
     }
     let note = (!ports.is_empty()).then(|| "network: this machine's; the container listens on its ports itself".to_owned());
-    Ok(Plan { network: Network::Host, words: HOST, note, ports: ports.to_vec(), listeners: Vec::new() })
+    Ok(Plan { network: Network::Host, way_out: false, words: HOST, note, ports: ports.to_vec(), listeners: Vec::new() })
 }
 
 fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<Plan> {
@@ -76,9 +79,14 @@ fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<Plan> {
         Ok(PortMapping { host: address.port(), ..*port })
     };
     let ports = ports.iter().zip(&listeners).map(real).collect::<Result<_>>()?;
-    let note = (mode == NetworkMode::Auto)
-        .then(|| "network: the container's own, without a way out; `--network host` gives it this machine's".to_owned());
-    Ok(Plan { network: Network::Private, words: PRIVATE, note, ports, listeners })
+    let way_out = mode != NetworkMode::None && outside::is_possible();
+    let note = match (mode, way_out) {
+        (NetworkMode::None, _) => None,
+        (_, true) => Some("network: the container's own; TCP and UDP reach other machines"),
+        (_, false) => Some("network: the container's own, without a way out; `--network host` gives it this machine's"),
+    };
+    let note = note.map(str::to_owned);
+    Ok(Plan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners })
 }
 
 /// Listens where `port` says; without an address on all of them, IPv4 and IPv6.
@@ -113,41 +121,52 @@ fn taken(port: &PortMapping, error: io::Error) -> Error {
     Error::new(ErrorKind::Network, message).with_hint(hint).with_source(error)
 }
 
-/// Passes connections on until it is dropped.
-pub(super) struct Forwarder {
+/// Does something on the network, on a thread of its own, until it is dropped.
+pub(super) struct Service {
     stop: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Plan {
     /// The name servers of a network that is not this machine's.
-    pub(super) fn name_servers(&self) -> Option<&[IpAddr]> {
-        (self.network != Network::Host).then_some(&[])
+    pub(super) fn name_servers(&self) -> Option<Vec<IpAddr>> {
+        (self.network != Network::Host).then(|| self.way_out.then_some(outside::NAME_SERVER.into()).into_iter().collect())
     }
 
     /// Begins to pass on connections.
-    pub(super) fn forward(self, remote: &Remote) -> Result<Forwarder> {
-        let stop = CancellationToken::new();
+    pub(super) fn forward(self, remote: &Remote) -> Result<Option<Service>> {
         if self.listeners.is_empty() {
-            return Ok(Forwarder { stop, thread: None });
+            return Ok(None);
         }
-        let cannot = |error| Error::new(ErrorKind::Network, "cannot forward ports").with_source(error);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-        let (remote, stopped) = (remote.clone(), stop.clone());
-        let work = move || {
-            runtime.block_on(async move {
-                for (listener, port) in self.listeners.into_iter().zip(self.ports) {
-                    tokio::spawn(accept(listener, port.container, remote.clone()));
-                }
-                stopped.cancelled().await;
-            });
+        let remote = remote.clone();
+        let serve = async move {
+            for (listener, port) in self.listeners.into_iter().zip(self.ports) {
+                tokio::spawn(accept(listener, port.container, remote.clone()));
+            }
         };
-        let thread = std::thread::Builder::new().name("ports".into()).spawn(work).map_err(cannot)?;
-        Ok(Forwarder { stop, thread: Some(thread) })
+        Service::start("ports", serve).map(Some)
     }
 }
 
-impl Drop for Forwarder {
+impl Service {
+    /// Runs `serve`, and whatever it spawns for as long as this lives.
+    pub(super) fn start(name: &str, serve: impl Future<Output = ()> + Send + 'static) -> Result<Self> {
+        let cannot = |error| Error::new(ErrorKind::Network, "cannot start a thread for the network").with_source(error);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let work = move || {
+            runtime.block_on(async move {
+                tokio::spawn(serve);
+                stopped.cancelled().await;
+            });
+        };
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work).map_err(cannot)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Service {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {

@@ -8,6 +8,7 @@ mod import;
 mod manifest;
 mod stored;
 mod transport;
+mod tree;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub use import::{PackLayer, import_rootfs};
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use transport::{Listed, Transport};
+pub use tree::{ManifestTree, Names, artifact};
 pub use validate::validate;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -59,7 +59,8 @@ async fn pull(reference: &Reference, platform: &Platform, client: &Client) -> Re
     Image::from_parts(pulled.manifest, Some(&pulled.media_type), pulled.config, sources)
 }
 
-fn not_stored(store: &Store, reference: &Reference, platform: &Platform) -> Error {
+/// The error of an image that the store does not have for `platform`.
+pub fn not_stored(store: &Store, reference: &Reference, platform: &Platform) -> Error {
     let name = reference.familiar();
     let other = store.resolve(reference).ok().flatten().map(|record| record.platform);
     match other {

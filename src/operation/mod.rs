@@ -20,20 +20,29 @@
 //! Refuses terminals, prompts and flags.
 
 mod build;
+mod check;
 mod destination;
 mod image;
+mod inspect;
+mod login;
 mod push;
+mod sbom;
 mod stop;
+mod stored;
 mod transfer;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 pub use build::{BuildOutputs, Built};
+pub use check::{CheckReport, CheckSubject};
 pub use destination::{Destination, DestinationOptions};
-pub use image::{find_image, find_local_image, image_size};
+pub use image::{find_image, find_local_image, image_size, not_stored};
+pub use inspect::InspectedImage;
+pub use login::registry_name;
 pub use push::{PushRequest, PushSource, PushedImage};
 pub use stop::Stop;
+pub use stored::StoredImage;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;

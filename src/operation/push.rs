@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Tag};
 use crate::project::{ConfEntries, Project, ProjectConfig};
-use crate::registry::AnonymousReport;
+use crate::registry::{AnonymousReport, Pushed};
 
 /// What is pushed.
 #[derive(Debug, Clone)]
@@ -126,6 +126,8 @@ pub struct PushedImage {
     pub image: Image,
     /// The manifest's digest, as the registry confirmed it.
     pub digest: Digest,
+    /// What became of each blob.
+    pub pushed: Pushed,
     /// How long it took.
     pub time: Duration,
 }
@@ -167,7 +169,7 @@ impl Mpimg {
                 transfer.build_and_push(build, self.progress()).await?
             }
         };
-        let done = PushedImage { destination, tags, image, digest: pushed.digest, time: started.elapsed() };
+        let done = PushedImage { destination, tags, image, digest: pushed.digest, pushed, time: started.elapsed() };
         if let Some((_, mut config)) = request.project.filter(|_| done.destination.remember) {
             self.remember(&done.destination, &mut config);
         }
@@ -185,6 +187,6 @@ impl Mpimg {
 
     /// Whether the product, which does not log in, can pull what was pushed.
     pub async fn check_anonymous(&self, pushed: &PushedImage) -> AnonymousReport {
-        self.client().check_anonymous(pushed.destination.pull.repository(), &pushed.digest).await
+        self.client().check_pushed(pushed.destination.pull.repository(), &pushed.pushed).await
     }
 }

@@ -5,16 +5,18 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::{Call, Target};
 use super::host::{Flavour, host_of};
 use super::pull::{ACCEPTED, LIMIT};
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use super::push::{BlobOutcome, Pushed, QUESTIONS};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Names;
 use crate::oci::{Descriptor, Digest, Repository};
 
 /// How a check went.
@@ -71,6 +73,36 @@ impl AnonymousReport {
         !self.items.is_empty() && self.items.iter().all(|item| item.state == CheckState::Passed)
     }
 
+    /// Notes the answer about a manifest; what it names, if it may be read.
+    fn take_manifest(
+        &mut self,
+        digest: &Digest,
+        answer: Result<(Names, Option<(u64, u64)>)>,
+        repository: &Repository,
+    ) -> Option<Names> {
+        let name = format!("manifest {}", digest.short());
+        match answer {
+            Ok((names, pulls)) => {
+                self.pulls = self.pulls.or(pulls);
+                self.items.push(CheckItem::passed(&name, "anybody can pull it"));
+                Some(names)
+            }
+            Err(error) => {
+                self.fail(&name, &error, repository);
+                None
+            }
+        }
+    }
+
+    fn take_blobs(&mut self, answers: Vec<(String, Result<()>)>, repository: &Repository) {
+        for (name, answer) in answers {
+            match answer {
+                Ok(()) => self.items.push(CheckItem::passed(&name, "anybody can pull it")),
+                Err(error) => self.fail(&name, &error, repository),
+            }
+        }
+    }
+
     fn fail(&mut self, name: &str, error: &Error, repository: &Repository) {
         let hint = visibility_hint(repository, error.kind());
         // The error's own hint would be to log in, which the product cannot.
@@ -79,14 +111,12 @@ impl AnonymousReport {
     }
 }
 
-/// What a manifest or an index names.
-#[derive(Deserialize)]
-struct Names {
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
+/// A blob, and what it is to the image.
+type Blob = (&'static str, Descriptor);
+
+fn blobs(names: &Names) -> Vec<Blob> {
+    let config = names.config.iter().map(|config| ("config", config.clone()));
+    config.chain(names.layers.iter().map(|layer| ("layer", layer.clone()))).collect()
 }
 
 impl Client {
@@ -99,23 +129,35 @@ impl Client {
         let mut seen = BTreeSet::from([*digest]);
         let mut manifests = vec![*digest];
         while let Some(digest) = manifests.pop() {
-            let names = match anybody.anonymous_manifest(self, repository, &digest, &mut report).await {
-                Ok(names) => names,
-                Err(error) => {
-                    report.fail(&format!("manifest {}", digest.short()), &error, repository);
-                    continue;
-                }
-            };
-            report.items.push(CheckItem::passed(&format!("manifest {}", digest.short()), "anybody can pull it"));
-            manifests.extend(names.manifests.iter().map(|child| child.digest).filter(|child| seen.insert(*child)));
-            let blobs = names.config.into_iter().map(|config| ("config", config));
-            for (kind, blob) in blobs.chain(names.layers.into_iter().map(|layer| ("layer", layer))) {
-                let name = format!("{kind} {}", blob.digest.short());
-                match anybody.anonymous_blob(repository, &blob).await {
-                    Ok(()) => report.items.push(CheckItem::passed(&name, "anybody can pull it")),
-                    Err(error) => report.fail(&name, &error, repository),
-                }
+            let names = anybody.anonymous_manifest(self, repository, &digest).await;
+            if let Some(names) = report.take_manifest(&digest, names, repository) {
+                manifests.extend(names.manifests.iter().map(|child| child.digest).filter(|child| seen.insert(*child)));
+                let answers = anybody.anonymous_blobs(repository, blobs(&names), &BTreeSet::new()).await;
+                report.take_blobs(answers, repository);
             }
+        }
+        report
+    }
+
+    /// The same of an image that was just pushed, in less time: what it is made of is known.
+    ///
+    /// A registry that has asked nobody who they are was pushed to as a stranger: what it said about blobs then counts.
+    pub async fn check_pushed(&self, repository: &Repository, pushed: &Pushed) -> AnonymousReport {
+        let (names, route) = (Names::parse(&pushed.manifest), self.destination(repository));
+        let (Ok(names), Ok(route), true) = (names, route, *repository == pushed.repository) else {
+            return self.check_anonymous(repository, &pushed.digest).await;
+        };
+        let open = !route.endpoint.is_challenged();
+        let anybody = if open { self.clone() } else { self.anonymous() };
+        let known = pushed.blobs.iter().filter(|blob| open && blob.outcome == BlobOutcome::Exists);
+        let known = known.map(|blob| blob.descriptor.digest).collect();
+        let mut report = AnonymousReport { items: Vec::new(), pulls: None, hint: None };
+        let (manifest, answers) = tokio::join!(
+            anybody.anonymous_manifest(self, repository, &pushed.digest),
+            anybody.anonymous_blobs(repository, blobs(&names), &known),
+        );
+        if report.take_manifest(&pushed.digest, manifest, repository).is_some() {
+            report.take_blobs(answers, repository);
         }
         report
     }
@@ -125,19 +167,31 @@ impl Client {
         owner: &Client,
         repository: &Repository,
         digest: &Digest,
-        report: &mut AnonymousReport,
-    ) -> Result<Names> {
+    ) -> Result<(Names, Option<(u64, u64)>)> {
         let route = self.destination(repository)?;
         let on_hub = route.endpoint.flavour == Flavour::DockerHub;
         let method = if on_hub { Method::HEAD } else { Method::GET };
         let (headers, bytes) = manifest(&route, method, digest).await?;
-        report.pulls = report.pulls.or(pulls(&headers));
         let bytes = match on_hub {
             true => manifest(&owner.destination(repository)?, Method::GET, digest).await?.1,
             false => bytes,
         };
         digest.verify(&bytes)?;
-        serde_json::from_slice(&bytes).context(ErrorKind::Corrupt, || "the manifest cannot be read".into())
+        Ok((Names::parse(&bytes)?, pulls(&headers)))
+    }
+
+    /// Asks for all blobs that are not `known` to be there; the answers in the order of the blobs.
+    async fn anonymous_blobs(
+        &self,
+        repository: &Repository,
+        blobs: Vec<Blob>,
+        known: &BTreeSet<Digest>,
+    ) -> Vec<(String, Result<()>)> {
+        let ask = |(kind, blob): Blob| async move {
+            let answer = if known.contains(&blob.digest) { Ok(()) } else { self.anonymous_blob(repository, &blob).await };
+            (format!("{kind} {}", blob.digest.short()), answer)
+        };
+        stream::iter(blobs).map(ask).buffered(QUESTIONS).collect().await
     }
 
     /// HEAD, and where storage behind a redirect refuses that, the first byte.

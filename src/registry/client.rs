@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,8 @@ pub struct ClientOptions {
     pub progress: Progress,
     /// Where upload sessions are kept for the next process; `None`: an upload that is cut off starts again.
     pub state_dir: Option<PathBuf>,
-    /// How many blobs are uploaded at once, at least 1.
+    /// How many blobs of more than one chunk are uploaded at once at most, at least 1. How many of their chunks are under way is found
+    /// out: as many as fill the link.
     pub concurrency: usize,
     /// Size of an upload chunk in bytes, within the limits that the registry sets.
     pub chunk_size: u64,
@@ -117,6 +119,16 @@ impl Client {
     #[must_use]
     pub fn anonymous(&self) -> Self {
         self.with_credentials(CredentialSources { anonymous: true, ..CredentialSources::default() })
+    }
+
+    /// A client for work that must neither hold a build up nor be shown: it gives up soon and says nothing.
+    #[must_use]
+    pub(crate) fn in_background(&self) -> Self {
+        let mut options = self.0.options.clone();
+        options.progress = Progress::silent();
+        options.retry.attempts = options.retry.attempts.min(2);
+        options.retry.connect_timeout = options.retry.connect_timeout.min(Duration::from_secs(5));
+        Self::with_conf(options, self.0.conf.clone())
     }
 
     /// The same with other credentials.

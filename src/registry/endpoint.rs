@@ -140,6 +140,11 @@ impl Endpoint {
         self.insecure
     }
 
+    /// Whether the registry has asked who we are; until it does, it is shown no credential.
+    pub(crate) fn is_challenged(&self) -> bool {
+        self.auth.is_challenged()
+    }
+
     /// Whether there is a credential for `path`.
     pub(crate) async fn has_credential(&self, path: &str) -> bool {
         self.auth.has_credential(&self.transport, path, &Scope::none()).await

@@ -6,6 +6,7 @@ mod auth;
 mod blob;
 mod check;
 mod client;
+mod copy;
 mod download;
 mod endpoint;
 mod environment;

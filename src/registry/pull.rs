@@ -23,7 +23,7 @@ use crate::store::BlobSource;
 pub(crate) const LIMIT: u64 = 4 << 20;
 
 /// How deep indexes may stand in indexes.
-const DEPTH: usize = 4;
+pub(super) const DEPTH: usize = 4;
 
 /// The manifests that are understood.
 pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -116,7 +116,7 @@ impl Client {
     pub async fn pull_manifest(&self, reference: &Reference) -> Result<PulledManifest> {
         let task = self.options().progress.task(TaskKind::Pull, &format!("manifest of {}", reference.familiar()), None);
         let routes = self.sources(reference.repository(), reference.digest().is_some())?;
-        let (manifest, _) = self.manifest_from(&routes, &reference.target(), reference.digest(), &task).await?;
+        let (manifest, _) = manifest_from(self, &routes, &reference.target(), reference.digest(), &task).await?;
         task.done();
         Ok(manifest)
     }
@@ -124,7 +124,7 @@ impl Client {
     async fn pull_checked(&self, reference: &Reference, platform: &Platform, task: &Task) -> Result<PulledImage> {
         let repository = reference.repository();
         let routes = self.sources(repository, reference.digest().is_some())?;
-        let (mut manifest, mut at) = self.manifest_from(&routes, &reference.target(), reference.digest(), task).await?;
+        let (mut manifest, mut at) = manifest_from(self, &routes, &reference.target(), reference.digest(), task).await?;
         let mut routes = self.sources(repository, true)?;
         for _ in 0..DEPTH {
             // What served the tag serves what it names: a mirror that was out of date must not be mixed with the registry.
@@ -134,7 +134,7 @@ impl Client {
             }
             let index: Index = parse(&manifest.bytes, "the image index")?;
             let chosen = choose(&index.manifests, platform)?;
-            (manifest, at) = self.manifest_from(&routes, &chosen.digest.to_string(), Some(&chosen.digest), task).await?;
+            (manifest, at) = manifest_from(self, &routes, &chosen.digest.to_string(), Some(&chosen.digest), task).await?;
         }
         Err(Error::new(ErrorKind::Corrupt, "too many indexes inside each other"))
     }
@@ -182,31 +182,31 @@ impl Client {
             self.options().progress.warn(&message, Some("name another image, or the platform with `--platform`"));
         }
     }
+}
 
-    /// The manifest `target` from the first of `routes` that has it, and which that was.
-    async fn manifest_from(
-        &self,
-        routes: &[Route],
-        target: &str,
-        digest: Option<&Digest>,
-        task: &Task,
-    ) -> Result<(PulledManifest, usize)> {
-        let mut last = None;
-        for (at, route) in routes.iter().enumerate() {
-            match read_manifest(route, target, digest, task).await {
-                Ok(manifest) => return Ok((manifest, at)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
-                Err(error) => {
-                    if at + 1 < routes.len() {
-                        let message = format!("mirror `{}` failed: {error}", route.endpoint.authority());
-                        self.options().progress.note(&message);
-                    }
-                    last = Some(error);
+/// The manifest `target` from the first of `routes` that has it, and which that was.
+pub(super) async fn manifest_from(
+    client: &Client,
+    routes: &[Route],
+    target: &str,
+    digest: Option<&Digest>,
+    task: &Task,
+) -> Result<(PulledManifest, usize)> {
+    let mut last = None;
+    for (at, route) in routes.iter().enumerate() {
+        match read_manifest(route, target, digest, task).await {
+            Ok(manifest) => return Ok((manifest, at)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                if at + 1 < routes.len() {
+                    let message = format!("mirror `{}` failed: {error}", route.endpoint.authority());
+                    client.options().progress.note(&message);
                 }
+                last = Some(error);
             }
         }
-        Err(last.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no registry to ask")))
     }
+    Err(last.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no registry to ask")))
 }
 
 async fn read_manifest(route: &Route, target: &str, digest: Option<&Digest>, task: &Task) -> Result<PulledManifest> {
@@ -243,7 +243,7 @@ fn media_type_of(bytes: &[u8], content_type: &str) -> Result<MediaType> {
 }
 
 /// The entry for `platform`: the one with the very variant before one that leaves it out.
-fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descriptor> {
+pub(super) fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descriptor> {
     let fitting = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|platform| platform.fits(wanted));
     let exact = entries.iter().find(|entry| entry.platform.as_ref() == Some(wanted));
     exact.or_else(|| entries.iter().find(fitting)).ok_or_else(|| {
@@ -260,7 +260,7 @@ fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descri
 }
 
 /// Moves the route that answered to the front.
-fn prefer(routes: &mut [Route], at: usize) {
+pub(super) fn prefer(routes: &mut [Route], at: usize) {
     if at < routes.len() {
         routes[..=at].rotate_right(1);
     }

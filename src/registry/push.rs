@@ -22,15 +22,16 @@ use super::endpoint::Call;
 use super::errors::Refusal;
 use super::schema2;
 use super::transport::interrupted;
-use super::upload::{self, Job, Limits, SessionLock, Sessions};
+use super::upload::{self, Job, Lanes, Limits, SessionLock, Sessions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
 use crate::progress::{Task, TaskKind};
 use crate::store::{BlobSource, Growing};
 
-/// How many questions whether a blob exists may be under way: they cost nothing but the round trip.
-const QUESTIONS: usize = 32;
+/// How many questions whether a blob exists may be under way: they cost nothing but the round trip. As many blobs of one
+/// chunk may be: between their requests nothing is lost with them.
+pub(super) const QUESTIONS: usize = 32;
 
 /// How often a blob is looked at that another process is uploading.
 const OTHER_PROCESS: Duration = Duration::from_millis(200);
@@ -62,6 +63,8 @@ pub struct PushedBlob {
 /// What a push left in the registry.
 #[derive(Debug, Clone)]
 pub struct Pushed {
+    /// Where it was pushed to.
+    pub repository: Repository,
     /// The manifest's digest, confirmed by the registry.
     pub digest: Digest,
     /// The manifest as the registry took it: another one than was given, where it takes Docker's schema 2 only.
@@ -92,7 +95,10 @@ struct Shared {
     route: Route,
     cancel: CancellationToken,
     questions: Semaphore,
-    uploads: Semaphore,
+    small: Semaphore,
+    large: Semaphore,
+    lanes: Arc<Lanes>,
+    limits: Limits,
     sessions: Option<Sessions>,
     /// One lock a digest: layers that are the same are uploaded once.
     digests: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
@@ -113,13 +119,18 @@ impl Client {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Usage, "a push needs a tokio runtime").with_source(error))?;
         let options = self.options();
+        let route = self.destination(repository)?;
+        let limits = Limits::of(route.endpoint.flavour, options.chunk_size);
         let shared = Shared {
             client: self.clone(),
             repository: repository.clone(),
-            route: self.destination(repository)?,
+            route,
             cancel: options.cancel.child_token(),
             questions: Semaphore::new(QUESTIONS),
-            uploads: Semaphore::new(options.concurrency.max(1)),
+            small: Semaphore::new(QUESTIONS),
+            large: Semaphore::new(options.concurrency.max(1)),
+            lanes: Lanes::new(options.concurrency, limits.chunk),
+            limits,
             sessions: options.state_dir.as_deref().and_then(Sessions::open),
             digests: Mutex::default(),
         };
@@ -136,7 +147,7 @@ impl PushSession {
     /// Offers a complete blob.
     pub fn offer_blob(&self, descriptor: Descriptor, source: BlobSource) {
         let shared = self.shared.clone();
-        self.spawn(async move { shared.blob(descriptor, source).await });
+        self.spawn(move |order| async move { shared.blob(order, descriptor, source).await });
     }
 
     /// Offers a blob that is still being written; it is sent meanwhile, if it is larger than one chunk.
@@ -144,7 +155,7 @@ impl PushSession {
     /// `key` names its future content (the layer's cache key): under it an upload that was cut off is taken up again.
     pub fn offer_growing(&self, growing: Growing, key: Option<String>) {
         let shared = self.shared.clone();
-        self.spawn(async move { shared.growing(growing, key.as_deref()).await });
+        self.spawn(move |order| async move { shared.growing(order, growing, key.as_deref()).await });
     }
 
     /// Waits for all blobs, then pushes config and manifest, under each tag, or by digest where there is none.
@@ -154,9 +165,10 @@ impl PushSession {
     /// for a missing repository; `Corrupt` if the registry stored something else than was sent.
     pub async fn finish(self, config: Bytes, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<Pushed> {
         self.offer_blob(Descriptor::of(config_type(&media_type), &config), BlobSource::Memory(config));
-        let blobs = self.blobs().await.map_err(|error| self.failed(error))?;
-        let (manifest, media_type) = self.manifest(manifest, media_type, tags).await.map_err(|error| self.failed(error))?;
-        Ok(Pushed { digest: Digest::of(&manifest), manifest, media_type, blobs })
+        let blobs = self.all_blobs().await?;
+        let (manifest, media_type) = self.last_manifest(manifest, media_type, tags).await?;
+        let repository = self.shared.repository.clone();
+        Ok(Pushed { repository, digest: Digest::of(&manifest), manifest, media_type, blobs })
     }
 
     /// Gives up: chunks in flight are finished and recorded for the next process, nothing new is begun.
@@ -166,14 +178,33 @@ impl PushSession {
         let _ = self.blobs().await;
     }
 
+    pub(super) fn repository(&self) -> &Repository {
+        &self.shared.repository
+    }
+
+    pub(super) fn route(&self) -> &Route {
+        &self.shared.route
+    }
+
+    /// Waits for all blobs.
+    pub(super) async fn all_blobs(&self) -> Result<Vec<PushedBlob>> {
+        self.blobs().await.map_err(|error| self.failed(error))
+    }
+
+    /// Pushes the manifest that completes the image; what the registry took of it.
+    pub(super) async fn last_manifest(&self, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<(Bytes, MediaType)> {
+        self.manifest(manifest, media_type, tags).await.map_err(|error| self.failed(error))
+    }
+
     fn failed(&self, error: Error) -> Error {
         error.wrap(format!("cannot push `{}`", self.shared.repository.familiar()))
     }
 
-    fn spawn(&self, work: impl Future<Output = Result<PushedBlob>> + Send + 'static) {
+    fn spawn<W: Future<Output = Result<PushedBlob>> + Send + 'static>(&self, work: impl FnOnce(usize) -> W) {
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = uploads.len();
-        uploads.spawn_on(async move { (at, work.await) }, &self.runtime);
+        let order = uploads.len();
+        let work = work(order);
+        uploads.spawn_on(async move { (order, work.await) }, &self.runtime);
     }
 
     async fn blobs(&self) -> Result<Vec<PushedBlob>> {
@@ -209,16 +240,16 @@ impl PushSession {
                 let first = tags.first().map_or_else(|| Digest::of(&converted).to_string(), ToString::to_string);
                 let note = "the registry takes no OCI manifest: pushed as Docker schema 2";
                 self.shared.client.options().progress.note(note);
-                self.must_put(&first, &converted, &MediaType::DockerManifest, &task).await?;
+                self.must_put_target(&first, &converted, &MediaType::DockerManifest, &task).await?;
                 (converted, MediaType::DockerManifest)
             }
         };
-        try_join_all(tags.iter().skip(1).map(|tag| self.must_put(tag.as_str(), &manifest, &media_type, &task))).await?;
+        try_join_all(tags.iter().skip(1).map(|tag| self.must_put_target(tag.as_str(), &manifest, &media_type, &task))).await?;
         task.done();
         Ok((manifest, media_type))
     }
 
-    async fn must_put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<()> {
+    async fn must_put_target(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<()> {
         match self.put(target, manifest, media_type, task).await? {
             None => Ok(()),
             Some(refusal) => Err(self.shared.route.endpoint.refusal_error(refusal, &self.shared.route.path, true)),
@@ -260,7 +291,7 @@ impl Drop for PushSession {
 
 impl Shared {
     /// Brings a blob of known digest into the repository.
-    async fn blob(&self, descriptor: Descriptor, source: BlobSource) -> Result<PushedBlob> {
+    async fn blob(&self, order: usize, descriptor: Descriptor, source: BlobSource) -> Result<PushedBlob> {
         let task = self.task(&descriptor.digest.short(), Some(descriptor.size));
         let one = self.digest_lock(&descriptor.digest);
         let _one = self.until_cancelled(one.lock()).await?;
@@ -278,31 +309,32 @@ impl Shared {
             }
         };
         let mount = self.mountable(&source)?;
-        let _permit = self.permit(&self.uploads).await?;
-        self.upload(Some(descriptor), source, mount, session.as_ref(), task).await
+        let in_one = descriptor.size <= self.limits.chunk && !matches!(source, BlobSource::Remote(_));
+        let _permit = self.permit(if in_one { &self.small } else { &self.large }).await?;
+        self.upload(order, Some(descriptor), source, mount, session.as_ref(), task).await
     }
 
     /// Brings a blob into the repository while it grows.
-    async fn growing(&self, mut growing: Growing, key: Option<&str>) -> Result<PushedBlob> {
-        let limits = self.limits();
+    async fn growing(&self, order: usize, mut growing: Growing, key: Option<&str>) -> Result<PushedBlob> {
         let session = key.and_then(|key| self.sessions.as_ref()?.lock(&self.repository.to_string(), key));
         // Another process sends the very same layer: it may be there when this one is complete.
         let elsewhere = key.is_some() && self.sessions.is_some() && session.is_none();
-        let enough = if limits.single || elsewhere { u64::MAX } else { limits.chunk + 1 };
+        let enough = if self.limits.single || elsewhere { u64::MAX } else { self.limits.chunk + 1 };
         let growth = self.until_cancelled(growing.wait_for(enough)).await?;
         if !matches!(growth, crate::store::Growth::Written(_)) {
             let (descriptor, _) = self.until_cancelled(growing.complete()).await??;
             if session.as_ref().is_none_or(|session| session.read().is_none()) {
-                return self.blob(descriptor, BlobSource::Growing(growing)).await;
+                return self.blob(order, descriptor, BlobSource::Growing(growing)).await;
             }
         }
         let task = self.task("layer", None);
-        let _permit = self.permit(&self.uploads).await?;
-        self.upload(None, BlobSource::Growing(growing), None, session.as_ref(), task).await
+        let _permit = self.permit(&self.large).await?;
+        self.upload(order, None, BlobSource::Growing(growing), None, session.as_ref(), task).await
     }
 
     async fn upload(
         &self,
+        order: usize,
         descriptor: Option<Descriptor>,
         source: BlobSource,
         mount: Option<Repository>,
@@ -314,11 +346,13 @@ impl Shared {
             route: &self.route,
             source,
             descriptor,
-            limits: self.limits(),
+            limits: self.limits.clone(),
             mount,
             session,
             sessions: self.sessions.as_ref().filter(|_| growing).map(|sessions| (sessions, self.repository.to_string())),
             task: Arc::new(task),
+            lanes: &self.lanes,
+            order,
             cancel: &self.cancel,
         };
         let sent = upload::send(job).await?;
@@ -334,10 +368,6 @@ impl Shared {
 
     fn task(&self, name: &str, total: Option<u64>) -> Task {
         self.client.options().progress.task(TaskKind::Push, &format!("push {name}"), total)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits::of(self.route.endpoint.flavour, self.client.options().chunk_size)
     }
 
     fn digest_lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {

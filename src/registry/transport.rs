@@ -302,6 +302,12 @@ fn classify(error: reqwest::Error, url: &Url) -> Fault {
     if error.is_builder() {
         return Fault::Lasting(failed(format!("cannot make a request to `{place}`")).with_source(error));
     }
+    // The library has no type for it.
+    if error.is_connect() && error_text(&error).contains("proxy authorization required") {
+        let hint = "put its user name and password into `HTTPS_PROXY`: http://USER:PASSWORD@HOST:PORT";
+        let message = format!("the proxy on the way to `{place}` asks for another login");
+        return Fault::Lasting(failed(message).with_hint(hint).with_source(error));
+    }
     let what = if error.is_connect() { format!("cannot connect to `{place}`") } else { format!("connection to `{place}` broke") };
     Fault::Passing(failed(what).with_source(error))
 }

@@ -101,7 +101,7 @@ impl Running {
         }
         if control_ready {
             match read_message(&self.control).unwrap_or(None) {
-                Some(Reply::Started(_)) => {}
+                Some(Reply::Started(_) | Reply::WayOut(_)) => {}
                 reply => self.reply = Some(reply),
             }
         }

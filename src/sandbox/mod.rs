@@ -31,6 +31,6 @@ pub(crate) mod wire;
 pub(crate) use detached::{detach, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
-pub use running::{Remote, Running, Streams};
+pub use running::{Event, Remote, Running, Streams, WAY_OUT_ADDRESS, WAY_OUT_MTU};
 pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
 pub use users::{User, lookup_owner, lookup_user};

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -16,6 +16,20 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
 use super::wire::{Order, Reply, Request, read_message, receive_file, send_file, write_message};
 use super::{Exit, RunSpec, Rung, helper, launch};
+
+/// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24 bits.
+pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+/// The largest packet on that way, in bytes.
+pub const WAY_OUT_MTU: u16 = 1500;
+
+/// What happens to a command before its end.
+#[derive(Debug)]
+pub enum Event {
+    /// A descriptor that gives and takes the IP packets of its network, one at a time, or why there is none.
+    WayOut(io::Result<OwnedFd>),
+    /// It runs. Process 1 of its namespace (without one: itself) has this number.
+    Started(i32),
+}
 
 /// Where a command reads and writes.
 #[derive(Debug)]
@@ -112,21 +126,17 @@ impl Running {
         self.remote.clone()
     }
 
-    /// Waits for the end; `started` gets the number of process 1 of the command's namespace (without one: of the command) as soon as it
-    /// runs. When this returns, nothing of the command runs or is mounted any more.
+    /// Waits for the end, telling what happens on the way. When this returns, nothing of the command runs or is mounted any more.
     ///
     /// # Errors
     /// [`ErrorKind::Sandbox`]: the command could not be started.
-    pub fn wait(mut self, started: impl FnOnce(i32)) -> Result<Exit> {
-        let mut started = Some(started);
+    pub fn wait(mut self, event: &mut dyn FnMut(Event)) -> Result<Exit> {
         let control = &self.remote.0.control;
         let last = loop {
             match read_message::<Reply>(control) {
-                Ok(Some(Reply::Started(pid))) => {
-                    if let Some(started) = started.take() {
-                        started(pid);
-                    }
-                }
+                Ok(Some(Reply::Started(pid))) => event(Event::Started(pid)),
+                Ok(Some(Reply::WayOut(None))) => event(Event::WayOut(receive_file(control))),
+                Ok(Some(Reply::WayOut(Some(errno)))) => event(Event::WayOut(Err(io::Error::from_raw_os_error(errno)))),
                 Ok(Some(Reply::Dialled(None))) => self.remote.answer(receive_file(control)),
                 Ok(Some(Reply::Dialled(Some(errno)))) => self.remote.answer(Err(io::Error::from_raw_os_error(errno))),
                 Ok(Some(last)) => break Some(last),

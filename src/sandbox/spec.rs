@@ -44,6 +44,8 @@ pub struct RunSpec {
     pub script: Option<(String, Vec<u8>)>,
     /// Further lines of `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// Give a network of the command's own an interface to the world, whose packets [`Running::wait`](super::Running::wait) hands out.
+    pub way_out: bool,
     /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.
     pub name_servers: Option<Vec<IpAddr>>,
     /// Standard input is a terminal, which becomes the command's controlling one.
@@ -70,6 +72,7 @@ impl RunSpec {
             hostname: "buildkitsandbox".into(),
             script: None,
             extra_hosts: Vec::new(),
+            way_out: false,
             name_servers: None,
             terminal: false,
             data_limit: None,
@@ -89,15 +92,29 @@ impl RunSpec {
         }
         for mount in &mut spec.mounts {
             match mount {
-                Mount::Bind { source: BindSource::Host { root, .. }, .. } => make_absolute(root)?,
-                Mount::Bind { source: BindSource::Stack { lower, .. }, .. } => lower.iter_mut().try_for_each(make_absolute)?,
-                Mount::Cache { folder, .. } => make_absolute(folder)?,
+                Mount::Bind { source, .. } => source.make_absolute()?,
+                Mount::Cache { folder, seed, .. } => {
+                    make_absolute(folder)?;
+                    if let Some((source, room)) = seed {
+                        source.make_absolute()?;
+                        make_absolute(room)?;
+                    }
+                }
                 Mount::Ssh { socket, .. } => make_absolute(socket)?,
                 Mount::Volume { source, .. } => make_absolute(source)?,
                 Mount::Tmpfs { .. } | Mount::Secret { .. } => {}
             }
         }
         Ok(spec)
+    }
+}
+
+impl BindSource {
+    fn make_absolute(&mut self) -> Result<()> {
+        match self {
+            Self::Host { root, .. } => make_absolute(root),
+            Self::Stack { lower, .. } => lower.iter_mut().try_for_each(make_absolute),
+        }
     }
 }
 
@@ -151,6 +168,9 @@ pub enum Mount {
         gid: u32,
         /// `ro`.
         readonly: bool,
+        /// What a folder that is missing begins with, owners and modes included, and room to copy it to: a path on the folder's
+        /// file system where nothing is.
+        seed: Option<(BindSource, PathBuf)>,
     },
     /// A folder or file of this machine as it is; writes stay. On [`Rung::Chroot`](super::Rung::Chroot), where nothing can be
     /// mounted, it is copied in and what has changed is copied back at the end.

@@ -7,6 +7,7 @@
 //! names/HEX.json     image records                 uploads/   belongs to the registry room
 //! cache/HE/HEX       build cache records
 //! layers/HEX.index   side data of a layer          unpacked/HEX/tree
+//! mounts/HEX         folders of cache mounts
 //! ```
 //!
 //! Every file comes into being by a rename, complete; a kill at any moment leaves at most a folder in `tmp`, which the next
@@ -22,6 +23,7 @@ mod durable;
 mod fetch;
 mod layers;
 mod lock;
+mod mounts;
 mod names;
 mod prune;
 mod remove;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 
 pub use cache::{CacheKey, CacheRecord, CachedLayer};
 pub use layers::LayerData;
+pub use mounts::MountLock;
 pub use names::{ImageRecord, LayerRecord, Place};
 pub use prune::{DiskUsage, PruneOptions, PruneReport};
 pub use scratch::ScratchDir;

@@ -12,17 +12,17 @@ use std::time::SystemTime;
 use super::cache::{CacheRecord, Stored};
 use super::lock::lock_exclusive;
 use super::remove::remove_tree;
-use super::{GATE, Store, TMP, blobs, failed, layers, session};
+use super::{GATE, Store, TMP, blobs, failed, layers, mounts, session};
 use crate::error::{Error, Result};
 use crate::oci::Digest;
 
 /// What [`Store::prune`] removes besides what nothing refers to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Removes build cache records and unpacked layers, those unused for longest first, until the store takes no more than this
+    /// Removes build cache records, folders of cache mounts and unpacked layers, those unused for longest first, until the store takes no more than this
     /// many bytes or there are none left.
     pub keep_storage: Option<u64>,
-    /// Removes the whole build cache and all unpacked layers.
+    /// Removes the whole build cache, folders of cache mounts among it, and all unpacked layers.
     pub all: bool,
 }
 
@@ -35,6 +35,8 @@ pub struct PruneReport {
     pub cache_records: usize,
     /// Unpacked layers.
     pub unpacked: usize,
+    /// Folders of cache mounts.
+    pub mounts: usize,
     /// Bytes on disk that became free.
     pub freed: u64,
 }
@@ -44,7 +46,7 @@ pub struct PruneReport {
 pub struct DiskUsage {
     /// Blobs.
     pub blobs: u64,
-    /// Build cache records and side data of layers, without the blobs they mean.
+    /// Build cache records, folders of cache mounts and side data of layers, without the blobs they mean.
     pub cache: u64,
     /// Unpacked layers.
     pub unpacked: u64,
@@ -68,7 +70,7 @@ impl Store {
         };
         Ok(DiskUsage {
             blobs: sum(&["blobs"])?,
-            cache: sum(&["cache", "layers"])?,
+            cache: sum(&["cache", "layers", "mounts"])?,
             unpacked: sum(&["unpacked"])?,
             scratch: sum(&[TMP, "uploads"])?,
         })
@@ -188,21 +190,27 @@ impl<'a> Pruning<'a> {
         Ok(())
     }
 
-    /// Removes build cache records with what they alone hold, and unpacked layers, oldest use first, until `enough` of the bytes
+    /// Removes build cache records with what they alone hold, cache mounts and unpacked layers, oldest use first, until `enough` of the bytes
     /// freed so far.
     fn remove_cache_until(&mut self, enough: impl Fn(u64) -> bool) -> Result<()> {
         #[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
         enum Old {
             Record(Stored),
             Unpacked(PathBuf),
+            Mount(PathBuf),
         }
         let records = std::mem::take(&mut self.records);
         let mut candidates: Vec<(SystemTime, Old)> =
             records.into_iter().map(|stored| (stored.used, Old::Record(stored))).collect();
+        let used = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         for (digest, path) in layers::list_unpacked(self.store.root())? {
             if !self.pinned.contains(&digest) {
-                let used = path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-                candidates.push((used, Old::Unpacked(path)));
+                candidates.push((used(&path), Old::Unpacked(path)));
+            }
+        }
+        for (digest, path) in mounts::list(self.store.root())? {
+            if !self.pinned.contains(&digest) {
+                candidates.push((used(&path), Old::Mount(path)));
             }
         }
         candidates.sort_by_key(|(used, _)| *used);
@@ -212,6 +220,10 @@ impl<'a> Pruning<'a> {
             }
             match candidate {
                 Old::Unpacked(path) => self.remove_unpacked(&path)?,
+                Old::Mount(path) => {
+                    self.report.mounts += 1;
+                    self.remove_folder(&path)?;
+                }
                 Old::Record(stored) => {
                     self.remove_record(&stored)?;
                     self.remove_left_by(&stored)?;
@@ -241,8 +253,12 @@ impl<'a> Pruning<'a> {
     }
 
     fn remove_unpacked(&mut self, path: &Path) -> Result<()> {
-        self.report.freed += size_on_disk(path, &mut HashSet::new())?;
         self.report.unpacked += 1;
+        self.remove_folder(path)
+    }
+
+    fn remove_folder(&mut self, path: &Path) -> Result<()> {
+        self.report.freed += size_on_disk(path, &mut HashSet::new())?;
         // On a full disk there may be no session: then the others wait a little longer.
         let trash = self.store.session().map(|session| session.fresh_path());
         let Ok(trash) = trash else {

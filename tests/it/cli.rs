@@ -1,9 +1,11 @@
 //! The command as a user or a script meets it: what it prints and where, exit codes, prompts, signals.
 
 mod answers;
+mod copy;
 pub(crate) mod fixture;
 mod messages;
 mod prompts;
 mod push;
+mod sbom;
 mod signals;
 mod stored;

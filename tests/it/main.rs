@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod buildah;
+mod cache_repo;
 mod cli;
 mod container;
 mod context;
@@ -13,12 +14,17 @@ mod image;
 mod mp_build;
 mod parity;
 mod project;
+#[cfg(target_os = "linux")]
+mod python;
 mod registry;
 mod reuse;
 mod rooms;
+mod run_faults;
+mod run_mounts;
 mod sandbox;
 mod sdk;
 mod sdk_base;
+mod sdk_java;
 mod serve;
 mod store;
 mod tree;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those before it. docs/architecture.md shows the same order.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "error",
     "progress",
     "oci",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 16] = [
     "context",
     "store",
     "image",
+    "sbom",
     "sandbox",
     "registry",
     "serve",

@@ -35,7 +35,7 @@ pub(crate) fn generate(home: &Home, language: &str, template: &str) -> PathBuf {
 }
 
 /// Gives this home's store the image under the SDK's base images.
-fn import_python(home: &Home) {
+pub(crate) fn import_python(home: &Home) {
     run(home.mpimg().args(["import", "-q", "--compression", "gzip:1"]).arg(judges().join("bookworm.tar")).arg(PYTHON));
 }
 

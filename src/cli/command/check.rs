@@ -2,8 +2,6 @@
 //!
 //! Refuses to leave anything in the registry.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -11,9 +9,8 @@ use crate::cli::flags::{ConnectionFlags, LoginFlags};
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Digest, Platform, Reference, Repository};
-use crate::project::{ContainerRepository, Project, ProjectConfig};
-use crate::registry::{CheckItem, CheckState, Client};
+use crate::operation::{CheckReport, CheckSubject};
+use crate::registry::{CheckItem, CheckState};
 
 const EXAMPLES: &str = "\
 With a tag or digest, the image is also tried to be pulled without logging in, as VMware Aria Operations does.
@@ -39,29 +36,14 @@ pub(in crate::cli) struct Check {
     connection: ConnectionFlags,
 }
 
-/// What is checked.
-struct Subject {
-    push: Repository,
-    pull: Repository,
-    /// An image that is there.
-    image: Option<Reference>,
-}
-
 impl Check {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let subject = subject(&self.subject)?;
+        let subject = CheckSubject::parse(&self.subject)?;
         let credential = self.login.credential(terminal, subject.push.registry())?;
-        let client = self.connection.client(terminal, None, credential)?;
+        let mpimg = self.connection.mpimg(terminal, credential)?;
         terminal.handle_signals();
-        let mut items = client.check(&subject.push).await;
-        let mut pulls = None;
-        if let Some(image) = &subject.image {
-            let digest = digest(&client, image).await?;
-            let report = client.check_anonymous(&subject.pull, &digest).await;
-            pulls = report.pulls;
-            items.push(anonymous_item(&report.items, report.hint));
-        }
-        let passed = items.iter().all(|item| item.state == CheckState::Passed);
+        let report = mpimg.check(&subject).await?;
+        let (passed, CheckReport { items, pulls }) = (report.passed(), report);
         let theme = terminal.theme();
         let mut text = format!("{}\n", theme.strong(&subject.push));
         text += &items.iter().map(|item| line(item, theme)).collect::<String>();
@@ -82,57 +64,6 @@ impl Check {
             0 => Ok(()),
             failed => Err(Error::new(ErrorKind::Registry, format!("{failed} of {} checks did not pass", items.len()))),
         }
-    }
-}
-
-fn subject(text: &str) -> Result<Subject> {
-    let path = PathBuf::from(text);
-    if path.is_dir() {
-        return of_project(&path);
-    }
-    let with_tag = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-    let reference = Reference::parse(text)
-        .map_err(|error| error.with_hint("name a project's folder that exists, or a repository as HOST[:PORT]/PATH[:TAG]"))?;
-    let repository = reference.repository().clone();
-    Ok(Subject { push: repository.clone(), pull: repository, image: with_tag.then_some(reference) })
-}
-
-fn of_project(path: &Path) -> Result<Subject> {
-    Project::open(path)?;
-    let config = ProjectConfig::read(path)?;
-    let pull = config.container_repository().map(ContainerRepository::parse).transpose()?;
-    let push = config.container_push_repository().map(ContainerRepository::parse).transpose()?;
-    let (push, pull) = match (push, pull) {
-        (Some(push), Some(pull)) => (push, pull),
-        (Some(one), None) | (None, Some(one)) => (one.clone(), one),
-        (None, None) => {
-            let config = config.path().display();
-            return Err(Error::new(ErrorKind::Usage, format!("`{config}` names no repository"))
-                .with_hint(format!("name one: `mpimg check HOST/PATH`, or set `container_repository` in `{config}`")));
-        }
-    };
-    Ok(Subject { push: push.repository().clone(), pull: pull.repository().clone(), image: None })
-}
-
-/// The digest of what a tag names: of the image for the product's platform.
-async fn digest(client: &Client, image: &Reference) -> Result<Digest> {
-    match image.digest() {
-        Some(digest) => Ok(*digest),
-        None => Ok(client.pull_image(image, &Platform::default()).await?.digest),
-    }
-}
-
-/// Many blobs, one question.
-fn anonymous_item(items: &[CheckItem], hint: Option<String>) -> CheckItem {
-    let failed = items.iter().find(|item| item.state != CheckState::Passed);
-    let name = "anybody can pull".to_owned();
-    match failed {
-        Some(item) => {
-            let hint = hint.or_else(|| item.hint.clone());
-            CheckItem { name, state: item.state, detail: format!("{}: {}", item.name, item.detail), hint }
-        }
-        None if items.is_empty() => CheckItem { name, state: CheckState::Unknown, detail: "nothing was asked".into(), hint },
-        None => CheckItem { name, state: CheckState::Passed, detail: format!("{} blobs and manifests", items.len()), hint: None },
     }
 }
 

@@ -5,15 +5,14 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::flags::parsed;
+use crate::cli::flags::{ConnectionFlags, parsed};
 use crate::cli::size::Size;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::when;
 use crate::error::Result;
-use crate::image::{CONFIG_LIMIT, ImageConfig};
 use crate::oci::Reference;
-use crate::store::{ImageRecord, Store};
+use crate::operation::StoredImage;
 
 const EXAMPLES: &str = "\
 SIZE is what the image takes in a registry: compressed.
@@ -34,14 +33,14 @@ pub(in crate::cli) struct Images {
 
 impl Images {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "CREATED", "SIZE"], &[]);
         let (mut digests, mut list) = (String::new(), Vec::new());
         let now = when::now();
-        for (name, image) in store.list()?.into_iter().filter(|(name, _)| self.wants(name)) {
-            let created = created(&store, &image);
-            let size: u64 = sizes(&image).sum();
-            let (repository, digest) = (name.repository().familiar(), image.manifest.digest);
+        for image in mpimg.images()?.into_iter().filter(|image| self.wants(&image.name)) {
+            let size = image.size();
+            let StoredImage { name, record, created } = image;
+            let (repository, digest) = (name.repository().familiar(), record.manifest.digest);
             let tag = name.tag().map(ToString::to_string);
             let short = format!("{}:{}", digest.algorithm(), digest.short());
             let shown_tag = tag.clone().unwrap_or_else(|| "<none>".into());
@@ -52,7 +51,7 @@ impl Images {
                 "repository": repository,
                 "tag": tag,
                 "digest": digest,
-                "platform": image.platform.to_string(),
+                "platform": record.platform.to_string(),
                 "created": created,
                 "size": size,
             }));
@@ -65,14 +64,4 @@ impl Images {
         let latest = |wanted: &Reference| wanted.tag().is_some_and(|tag| tag.as_str() == "latest");
         self.name.as_ref().is_none_or(|wanted| wanted == name || latest(wanted) && wanted.repository() == name.repository())
     }
-}
-
-fn sizes(image: &ImageRecord) -> impl Iterator<Item = u64> {
-    [image.manifest.size, image.config.size].into_iter().chain(image.layers.iter().map(|layer| layer.descriptor.size))
-}
-
-/// A config that cannot be read is told by whoever uses the image; the list stays whole.
-fn created(store: &Store, image: &ImageRecord) -> Option<String> {
-    let bytes = store.read_small(&image.config.digest, CONFIG_LIMIT).ok()?;
-    ImageConfig::from_bytes(&bytes).ok()?.created
 }

@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use crate::cli::contents;
 use crate::cli::flags::{ConnectionFlags, parsed};
+use crate::cli::image;
 use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::{blocking, image};
 use crate::error::Result;
 use crate::image::{Image, RunConfig, Transport};
 use crate::layer::LayerIndex;
 use crate::oci::Platform;
-use crate::store::Store;
+use crate::operation::InspectedImage;
 
 const EXAMPLES: &str = "\
 SIZE is what a layer takes in a registry, FILES the sum of its files' sizes; it is known of layers that are here.
@@ -48,15 +48,10 @@ pub(in crate::cli) struct Inspect {
 
 impl Inspect {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
-        let client = self.connection.client(terminal, Some(&store), None)?;
+        let mpimg = self.connection.mpimg(terminal, None)?;
         terminal.handle_signals();
         let name = self.image.to_string();
-        let image = image::find(self.image, &self.platform, &store, &client).await?;
-        let (layers, fetch) = (image.layers().to_vec(), self.files);
-        let indexes =
-            blocking(move || layers.iter().map(|layer| contents::index(&store, layer, fetch)).collect::<Result<Vec<_>>>());
-        let indexes = indexes.await?;
+        let InspectedImage { image, indexes } = mpimg.inspect(self.image, &self.platform, self.files).await?;
 
         let mut text = summary(&name, &image);
         text += &layer_table(&image, &indexes, terminal.theme());

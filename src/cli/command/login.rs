@@ -9,7 +9,8 @@ use crate::cli::flags::{ConnectionFlags, read_password};
 use crate::cli::prompt;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
-use crate::registry::{Credential, CredentialStore};
+use crate::operation::registry_name;
+use crate::registry::CredentialStore;
 
 const EXAMPLES: &str = "\
 Stored with the credential helper that docker's config.json names, else in that file (in $DOCKER_CONFIG, else ~/.docker), \
@@ -60,13 +61,13 @@ impl Login {
             None if self.password_stdin => read_password()?,
             None => prompt::password(terminal, &registry, "`--password-stdin`")?,
         };
-        let client = self.connection.client(terminal, None, None)?;
+        let mpimg = self.connection.mpimg(terminal, None)?;
         terminal.handle_signals();
-        if let CredentialStore::File(path) = client.credential_store(&registry)? {
+        if let CredentialStore::File(path) = mpimg.client().credential_store(&registry)? {
             let hint = "configure a credential helper with `credsStore` in that file to keep it safe";
             terminal.warn(&format!("the password will stand unencrypted in `{}`", path.display()), Some(hint));
         }
-        let store = client.login(&registry, &Credential::Basic { username: username.clone(), password }).await?;
+        let store = mpimg.login(&registry, &username, &password).await?;
         let place = match store {
             CredentialStore::File(path) => path.display().to_string(),
             CredentialStore::Helper(helper) => format!("docker-credential-{helper}"),
@@ -76,29 +77,5 @@ impl Login {
             quiet: String::new(),
             json: json!({ "registry": registry, "username": username, "stored_in": place }),
         })
-    }
-}
-
-/// People paste addresses: `https://harbor.example.com/` means `harbor.example.com`.
-pub(super) fn registry_name(text: &str) -> String {
-    let bare = text.trim_start_matches("https://").trim_start_matches("http://");
-    let host = bare.split('/').next().unwrap_or(bare);
-    match host {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".into(),
-        host => host.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registry_is_a_host_however_it_is_pasted() {
-        for text in ["harbor.example.com", "https://harbor.example.com/", "harbor.example.com/v2/"] {
-            assert_eq!(registry_name(text), "harbor.example.com");
-        }
-        assert_eq!(registry_name("https://index.docker.io/v1/"), "docker.io");
-        assert_eq!(registry_name("localhost:5000"), "localhost:5000");
     }
 }

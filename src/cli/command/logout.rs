@@ -5,10 +5,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::login::registry_name;
 use crate::cli::flags::ConnectionFlags;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
+use crate::operation::registry_name;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,8 +27,8 @@ pub(in crate::cli) struct Logout {
 impl Logout {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let registry = registry_name(&self.registry);
-        let client = ConnectionFlags::default().client(terminal, None, None)?;
-        let known = client.logout(&registry).await?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let known = mpimg.logout(&registry).await?;
         if !known {
             terminal.warn(&format!("there was no login to `{registry}`"), None);
         }

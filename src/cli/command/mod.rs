@@ -5,6 +5,7 @@
 mod build;
 mod check;
 mod completions;
+mod copy;
 mod doctor;
 mod images;
 mod import;
@@ -51,6 +52,7 @@ pub(super) enum Command {
     Import(import::Import),
     Load(load::Load),
     Save(save::Save),
+    Copy(Box<copy::Copy>),
     Login(login::Login),
     Logout(logout::Logout),
     Serve(serve::Serve),
@@ -80,6 +82,7 @@ impl Command {
             Self::Import(command) => command.run(terminal).await,
             Self::Load(command) => command.run(terminal).await,
             Self::Save(command) => command.run(terminal).await,
+            Self::Copy(command) => command.run(terminal).await,
             Self::Login(command) => command.run(terminal).await,
             Self::Logout(command) => command.run(terminal).await,
             Self::Serve(command) => command.run(terminal).await,

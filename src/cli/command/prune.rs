@@ -21,7 +21,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Prune {
-    /// Forget the whole build cache and all unpacked layers, too
+    /// Forget the whole build cache, folders of `RUN --mount=type=cache` among it, and all unpacked layers, too
     #[arg(short, long)]
     all: bool,
 
@@ -36,15 +36,15 @@ impl Prune {
         let options = PruneOptions { keep_storage: self.keep_storage.map(|Size(bytes)| bytes), all: self.all };
         let report = store.prune(&options)?;
         let left = store.disk_usage()?.total();
-        let (blobs, records, unpacked) = (report.blobs, report.cache_records, report.unpacked);
+        let (blobs, records, unpacked, mounts) = (report.blobs, report.cache_records, report.unpacked, report.mounts);
         terminal.answer(&Answer {
             text: format!(
-                "Removed {blobs} blobs, {records} cache entries, {unpacked} unpacked layers\nFreed   {}\nLeft    {}\n",
+                "Removed {blobs} blobs, {records} cache entries, {mounts} cache folders, {unpacked} unpacked layers\nFreed   {}\nLeft    {}\n",
                 Size(report.freed),
                 Size(left)
             ),
             quiet: format!("{}\n", Size(report.freed)),
-            json: json!({ "blobs": blobs, "cache_records": records, "unpacked": unpacked, "freed": report.freed, "left": left }),
+            json: json!({ "blobs": blobs, "cache_records": records, "mounts": mounts, "unpacked": unpacked, "freed": report.freed, "left": left }),
         })
     }
 }

@@ -15,9 +15,10 @@ use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
-use crate::oci::Tag;
+use crate::oci::{Digest, Tag};
 use crate::operation::{PushRequest, PushSource, PushedImage};
 use crate::registry::{AnonymousReport, CheckState};
+use crate::sbom::SbomFormat;
 
 const EXAMPLES: &str = "\
 The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls \
@@ -57,6 +58,10 @@ pub(in crate::cli) struct Push {
     #[arg(long, value_name = "IMAGE", value_parser = image::named)]
     image: Option<Transport>,
 
+    /// Attach a bill of materials: the image's Python and Debian packages; `spdx` or `cyclonedx`
+    #[arg(long, value_name = "FORMAT", value_parser = parsed::<SbomFormat>)]
+    sbom: Option<SbomFormat>,
+
     /// Fail (exit code 1) if the pushed image cannot be pulled without logging in
     #[arg(long)]
     require_anonymous_pull: bool,
@@ -90,8 +95,13 @@ impl Push {
 
         let pushed = mpimg.push(request).await?;
         self.digest_file.write(&pushed.digest)?;
-        let done = Done { pushed, time: started.elapsed() };
+        let mut done = Done { pushed, time: started.elapsed(), sbom: None };
         done.say(terminal);
+        if let Some(format) = self.sbom {
+            let digest = mpimg.attach_sbom(&done.pushed, format).await?;
+            terminal.say(&format!("attached its SBOM ({format}): {digest}"));
+            done.sbom = Some(digest);
+        }
         let report = mpimg.check_anonymous(&done.pushed).await;
         let refused = done.tell_anonymous(terminal, &report, self.require_anonymous_pull);
         done.answer(terminal, report.pullable())?;
@@ -103,6 +113,8 @@ impl Push {
 struct Done {
     pushed: PushedImage,
     time: Duration,
+    /// The manifest that carries the bill of materials.
+    sbom: Option<Digest>,
 }
 
 impl Done {
@@ -155,6 +167,7 @@ impl Done {
                 "seconds": self.time.as_secs_f64(),
                 "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
                 "anonymous_pull": anonymous_pull,
+                "sbom": self.sbom,
             }),
         })
     }

@@ -5,11 +5,10 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::parsed;
+use crate::cli::flags::{ConnectionFlags, parsed};
 use crate::cli::terminal::{Answer, Terminal};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::oci::Reference;
-use crate::store::Store;
 
 const EXAMPLES: &str = "\
 The image's bytes stay until `mpimg prune`, which spares what another name or the build cache still needs.
@@ -33,23 +32,8 @@ pub(in crate::cli) struct Rm {
 
 impl Rm {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
-        // First looked for, then removed: a mistyped name leaves all others where they are.
-        for name in &self.names {
-            if !self.force && store.resolve(name)?.is_none() {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    format!("there is no image `{}` in the local store", name.familiar()),
-                )
-                .with_hint("`mpimg images` lists what is there; nothing was removed"));
-            }
-        }
-        let mut removed = Vec::new();
-        for name in &self.names {
-            if store.untag(name)? {
-                removed.push(name.familiar());
-            }
-        }
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let removed: Vec<String> = mpimg.remove(&self.names, self.force)?.iter().map(Reference::familiar).collect();
         terminal.answer(&Answer {
             text: removed.iter().map(|name| format!("Untagged: {name}\n")).collect(),
             quiet: removed.iter().map(|name| format!("{name}\n")).collect(),

@@ -116,7 +116,8 @@ pub(in crate::cli) struct Run {
 
     /// Its network: auto, host (this machine's), private (its own) or none (its own, no way out)
     ///
-    /// `auto` is this machine's network, unless a published port has to be moved.
+    /// `auto` is this machine's network, unless a published port has to be moved. A network of its own reaches other machines by TCP
+    /// and UDP where /dev/net/tun can be opened; which one it is, is said at the start.
     #[arg(long, value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
     network: NetworkMode,
 

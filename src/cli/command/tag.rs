@@ -5,11 +5,10 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::parsed;
+use crate::cli::flags::{ConnectionFlags, parsed};
 use crate::cli::terminal::{Answer, Terminal};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::oci::Reference;
-use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,20 +30,8 @@ pub(in crate::cli) struct Tag {
 
 impl Tag {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
-        let image = store.resolve(&self.source)?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("there is no image `{}` in the local store", self.source.familiar()))
-                .with_hint("`mpimg images` lists what is there")
-        })?;
-        if self.target.digest().is_some_and(|digest| *digest != image.manifest.digest) {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                format!("the image has the digest `{}`, not that of the new name", image.manifest.digest),
-            )
-            .with_hint("leave out what comes after `@`"));
-        }
-        store.tag(&self.target, &image)?;
-        let digest = image.manifest.digest;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let digest = mpimg.tag(&self.source, &self.target)?;
         terminal.answer(&Answer {
             text: String::new(),
             quiet: String::new(),

@@ -12,7 +12,7 @@ use crate::build::BuildRequest;
 use crate::error::Result;
 use crate::image::Format;
 use crate::layer::Codec;
-use crate::oci::Platform;
+use crate::oci::{Platform, Repository};
 use crate::sandbox::IsolationMode;
 
 /// How an image is built.
@@ -50,6 +50,13 @@ pub(crate) struct BuildFlags {
     #[arg(long)]
     no_cache: bool,
 
+    /// Take results of RUN from this repository, and put there what is made here, so that CI jobs use each other's work
+    ///
+    /// An ordinary repository, with the same credentials as a push. What comes back is checked, and trusted as far as those who
+    /// can push there. A cache that cannot be used is a warning.
+    #[arg(long, value_name = "HOST/PATH", value_parser = parsed::<Repository>)]
+    cache_repo: Option<Repository>,
+
     /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none
     ///
     /// The level changes the digest. Docker before 23 and some registries do not read zstd.
@@ -76,6 +83,10 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
+    /// Let RUN have more rights where it asks for them: `security.insecure` for `RUN --security=insecure`
+    #[arg(long, value_enum, value_name = "ENTITLEMENT")]
+    allow: Vec<Entitlement>,
+
     /// Let this file of the build context enter the image although it looks like a secret
     ///
     /// Without it, `connections.json`, private keys, `.env` and cloud credentials stop the build of an SDK project.
@@ -85,6 +96,14 @@ pub(crate) struct BuildFlags {
     /// How many threads compress a layer [default: one a core]
     #[arg(long, value_name = "N", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
+}
+
+/// What a Dockerfile may ask for, in BuildKit's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Entitlement {
+    /// All the rights that mpimg itself has
+    #[value(name = "security.insecure")]
+    Insecure,
 }
 
 /// Whose manifest format.
@@ -120,6 +139,8 @@ impl BuildFlags {
             request.threads = threads.get();
         }
         request.no_cache = self.no_cache;
+        request.cache_repo = self.cache_repo;
+        request.allow_insecure = self.allow.contains(&Entitlement::Insecure);
         request.allowed_secret_files = self.allow_secret_file;
         request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;
         request.ssh = self.ssh.into_iter().map(SshFlag::find).collect::<Result<_>>()?;

@@ -23,7 +23,7 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// How deep indexes may lie in indexes.
-const NESTING: usize = 4;
+pub(super) const NESTING: usize = 4;
 
 /// The files of a layout, wherever they are.
 pub(super) trait LayoutFiles {
@@ -83,20 +83,22 @@ fn open_file(path: &Path) -> Result<File> {
 pub(super) fn read_folder(folder: &Path, tag: Option<&str>, platform: &Platform) -> Result<Image> {
     let files = Folder(folder);
     let document = read_document(&files, tag, platform)?;
-    let source = |layer: &Descriptor| -> Result<BlobSource> {
-        let path: PathBuf = folder.join(blob_name(&layer.digest));
-        let file = open_file(&path)?;
-        let length = file.metadata().map_err(|error| Error::io("read", &path, error))?.len();
-        match length == layer.size {
-            true => Ok(BlobSource::File(path)),
-            false => {
-                let message = format!("layer `{}` has {length} bytes, {} expected", layer.digest, layer.size);
-                Err(Error::new(ErrorKind::Corrupt, message))
-            }
-        }
-    };
-    let sources = document.manifest.layers.iter().map(source).collect::<Result<_>>()?;
+    let sources = document.manifest.layers.iter().map(|layer| folder_source(folder, layer)).collect::<Result<_>>()?;
     Image::from_parts(document.manifest_bytes, Some(&document.media_type), document.config_bytes, sources)
+}
+
+/// A blob's file in a folder, if it has the right size; whoever reads it checks the digest.
+pub(super) fn folder_source(folder: &Path, blob: &Descriptor) -> Result<BlobSource> {
+    let path: PathBuf = folder.join(blob_name(&blob.digest));
+    let file = open_file(&path)?;
+    let length = file.metadata().map_err(|error| Error::io("read", &path, error))?.len();
+    match length == blob.size {
+        true => Ok(BlobSource::File(path)),
+        false => {
+            let message = format!("blob `{}` has {length} bytes, {} expected", blob.digest, blob.size);
+            Err(Error::new(ErrorKind::Corrupt, message))
+        }
+    }
 }
 
 /// What a layout says of one image.
@@ -109,9 +111,14 @@ pub(super) struct Document {
 
 /// Finds one image in a layout and reads its manifest and config.
 pub(super) fn read_document(files: &impl LayoutFiles, tag: Option<&str>, platform: &Platform) -> Result<Document> {
-    check_version(files)?;
-    let index = read_index(files)?;
+    let index = read_checked_index(files)?;
     read_manifest(files, select(&index, tag, platform)?, platform)
+}
+
+/// The index of a layout whose version is known.
+pub(super) fn read_checked_index(files: &impl LayoutFiles) -> Result<Index> {
+    check_version(files)?;
+    read_index(files)
 }
 
 fn check_version(files: &impl LayoutFiles) -> Result<()> {
@@ -154,7 +161,7 @@ pub(super) fn read_manifest(files: &impl LayoutFiles, descriptor: &Descriptor, p
 }
 
 /// The entry of a layout's index that is meant.
-fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platform) -> Result<&'a Descriptor> {
+pub(super) fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platform) -> Result<&'a Descriptor> {
     let name = |entry: &'a Descriptor, key: &str| entry.annotations.get(key).map(String::as_str);
     let is_named = |entry: &'a Descriptor, tag: &str| [REF_NAME, IMAGE_NAME].iter().any(|key| name(entry, key) == Some(tag));
     let meant: Vec<&Descriptor> = match tag {

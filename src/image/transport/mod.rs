@@ -8,6 +8,7 @@ mod docker;
 mod layout;
 mod list;
 mod tar_index;
+mod tree;
 mod walk;
 mod write;
 mod write_archive;

@@ -26,8 +26,16 @@ enum Bytes<'a> {
     File(&'a Path),
 }
 
-impl Blob<'_> {
-    fn open(&self) -> Result<Box<dyn Read + '_>> {
+impl<'a> Blob<'a> {
+    pub(super) fn memory(descriptor: &'a Descriptor, bytes: &'a [u8]) -> Self {
+        Self { descriptor, bytes: Bytes::Memory(bytes) }
+    }
+
+    pub(super) fn file(descriptor: &'a Descriptor, path: &'a Path) -> Self {
+        Self { descriptor, bytes: Bytes::File(path) }
+    }
+
+    fn open(&self) -> Result<Box<dyn Read + 'a>> {
         Ok(match self.bytes {
             Bytes::Memory(bytes) => Box::new(bytes),
             Bytes::File(path) => Box::new(File::open(path).map_err(|error| Error::io("open", path, error))?),
@@ -46,10 +54,13 @@ impl Blob<'_> {
 /// Config, manifest and layers of an image, each once, sorted by digest.
 pub(super) fn blobs<'a>(image: &'a Image, files: &'a [PathBuf]) -> Vec<Blob<'a>> {
     let documents = [(&image.manifest().config, image.config_bytes()), (image.descriptor(), image.manifest_bytes())];
-    let documents = documents.map(|(descriptor, bytes)| Blob { descriptor, bytes: Bytes::Memory(bytes) });
-    let layers = image.layers().iter().zip(files);
-    let layers = layers.map(|(layer, file)| Blob { descriptor: &layer.descriptor, bytes: Bytes::File(file) });
-    let mut blobs: Vec<Blob<'_>> = documents.into_iter().chain(layers).collect();
+    let documents = documents.map(|(descriptor, bytes)| Blob::memory(descriptor, bytes));
+    let layers = image.layers().iter().zip(files).map(|(layer, file)| Blob::file(&layer.descriptor, file));
+    sorted(documents.into_iter().chain(layers).collect())
+}
+
+/// The blobs by digest, each once.
+pub(super) fn sorted(mut blobs: Vec<Blob<'_>>) -> Vec<Blob<'_>> {
     blobs.sort_by_key(|blob| blob.descriptor.digest);
     blobs.dedup_by_key(|blob| blob.descriptor.digest);
     blobs
@@ -63,9 +74,14 @@ pub(super) fn entry(image: &Image, annotations: impl IntoIterator<Item = (&'stat
     entry
 }
 
-/// Adds the image to the layout in `folder`, which is made if it is missing. An entry of the same tag is replaced; the other
-/// entries stay, and so do all blobs.
+/// Adds the image to the layout in `folder`.
 pub(super) fn layout(folder: &Path, tag: Option<&str>, image: &Image, files: &[PathBuf]) -> Result<()> {
+    add(folder, &blobs(image, files), &[entry(image, tag.map(|tag| (REF_NAME, tag.to_owned())))])
+}
+
+/// Adds blobs and entries to the layout in `folder`, which is made if it is missing. An entry of the same tag is replaced; the
+/// other entries stay, and so do all blobs.
+pub(super) fn add(folder: &Path, blobs: &[Blob<'_>], entries: &[Descriptor]) -> Result<()> {
     let cannot = |error| Error::io("write to", folder, error);
     std::fs::create_dir_all(folder).map_err(cannot)?;
     // The folder itself is the lock: a layout has no file for one.
@@ -76,17 +92,19 @@ pub(super) fn layout(folder: &Path, tag: Option<&str>, image: &Image, files: &[P
         return Err(Error::new(ErrorKind::Usage, format!("`{}` holds other files and is no OCI layout", folder.display()))
             .with_hint("choose an empty or missing folder"));
     }
-    let index = match folder.join(INDEX_FILE).exists() {
+    let mut index = match folder.join(INDEX_FILE).exists() {
         true => Folder(folder).read_small(INDEX_FILE, MANIFEST_LIMIT)?,
         false => empty_index().into(),
     };
     if !is_layout {
         write_whole(&folder.join(LAYOUT_FILE), LAYOUT.as_bytes())?;
     }
-    for blob in blobs(image, files) {
-        write_blob(folder, &blob)?;
+    for blob in blobs {
+        write_blob(folder, blob)?;
     }
-    let index = with_entry(&index, &entry(image, tag.map(|tag| (REF_NAME, tag.to_owned()))))?;
+    for entry in entries {
+        index = with_entry(&index, entry)?.into();
+    }
     write_whole(&folder.join(INDEX_FILE), &index)
 }
 

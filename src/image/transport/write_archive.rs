@@ -21,9 +21,17 @@ const BUFFER: usize = 256 * 1024;
 
 /// Writes a tar of an OCI layout of this one image.
 pub(super) fn oci_archive(file: &Path, tag: Option<&str>, image: &Image, files: &[PathBuf]) -> Result<()> {
-    let index = with_entry(&empty_index(), &entry(image, tag.map(|tag| (REF_NAME, tag.to_owned()))))?;
+    of_layout(file, &blobs(image, files), &[entry(image, tag.map(|tag| (REF_NAME, tag.to_owned())))])
+}
+
+/// Writes a tar of an OCI layout with these blobs and entries.
+pub(super) fn of_layout(file: &Path, blobs: &[Blob<'_>], entries: &[Descriptor]) -> Result<()> {
+    let mut index = empty_index();
+    for entry in entries {
+        index = with_entry(&index, entry)?;
+    }
     let documents = [(LAYOUT_FILE, LAYOUT.as_bytes()), (INDEX_FILE, &index)];
-    write(file, &documents, &blobs(image, files))
+    write(file, &documents, blobs)
 }
 
 /// Writes what `docker load` reads, any version of it: docker before 25 and containers/image go by `manifest.json`, containerd

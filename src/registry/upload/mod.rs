@@ -3,6 +3,7 @@
 //! `state` decides, `sender` sends, `session` remembers on disk. Refuses to trust a registry's word over the digest.
 
 mod chunk;
+mod lanes;
 mod limits;
 #[cfg(test)]
 mod model;
@@ -12,6 +13,7 @@ mod sender;
 mod session;
 mod state;
 
+pub(crate) use lanes::Lanes;
 pub(crate) use limits::Limits;
 pub(crate) use sender::{Job, send};
 pub(crate) use session::{SessionLock, Sessions};

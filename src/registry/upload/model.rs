@@ -33,6 +33,8 @@ struct Dialect {
     whole_only: bool,
     /// Refuses a PUT without bytes: ECR.
     no_empty_put: bool,
+    /// What it answers to a mount: 201, an ordinary session, or a refusal.
+    mount: u16,
 }
 
 impl Dialect {
@@ -49,6 +51,7 @@ impl Dialect {
         fragile: false,
         whole_only: false,
         no_empty_put: false,
+        mount: 202,
     };
 }
 
@@ -144,6 +147,11 @@ impl Registry {
     /// Carries out a request; `body` is what of its bytes arrives, `whole` whether that is all of them.
     fn handle(&mut self, step: Step, location: Option<&str>, body: &[u8], length: u64, whole: bool, expected: &[u8]) -> Answer {
         match step {
+            Step::Start { mount: true } if self.dialect.mount == 201 => {
+                self.blob = Some(expected.to_vec());
+                self.answer(201)
+            }
+            Step::Start { mount: true } if self.dialect.mount != 202 => self.answer(self.dialect.mount),
             Step::Start { .. } => {
                 self.sessions += 1;
                 self.session = Some(Session { id: self.sessions, bytes: Vec::new(), parts: Vec::new() });
@@ -153,7 +161,10 @@ impl Registry {
             Step::Find => Answer { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
             Step::Status if !self.dialect.knows_status => self.answer(404),
             Step::Status => match self.enter(location.unwrap()) {
-                true => Answer { range: self.range(false), ..self.answer(204) },
+                true => {
+                    let location = self.location().filter(|_| !matches!(self.dialect.range, RangeDialect::Quay));
+                    Answer { range: self.range(false), location, ..self.answer(204) }
+                }
                 false => self.answer(404),
             },
             Step::Patch { .. } if self.dialect.no_patch => self.answer(405),
@@ -221,7 +232,7 @@ struct Run {
 fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Fault]) -> Run {
     let bytes = source(size);
     let mut run = Run { registry: Registry::new(dialect), refused: false, steps: 0, faults: 0 };
-    let mut upload = Upload::new(limits.clone(), false);
+    let mut upload = Upload::new(limits.clone(), true);
     let mut record: Option<(String, u64)> = None;
     let mut written = growth.min(size);
     let mut faults = faults.iter().copied();
@@ -282,7 +293,7 @@ fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Faul
                 }
                 upload = match record.clone() {
                     Some((location, offset)) => Upload::resume(limits.clone(), location, offset),
-                    None => Upload::new(limits.clone(), false),
+                    None => Upload::new(limits.clone(), true),
                 };
                 continue;
             }
@@ -309,7 +320,8 @@ fn dialects() -> impl Strategy<Value = Dialect> {
     let least = prop_oneof![3 => Just(None), 1 => (1u64..400).prop_map(Some)];
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
     let habits = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2));
-    (range, flags, largest, habits, least).prop_map(|(range, flags, largest, habits, least)| {
+    let mount = prop_oneof![4 => Just(202u16), 1 => Just(201), 1 => Just(401), 1 => Just(503)];
+    (range, flags, largest, habits, least, mount).prop_map(|(range, flags, largest, habits, least, mount)| {
         let (strict, keeps_parts, knows_status, no_patch, ignores_offsets) = flags;
         let (names_offset, fragile, whole_only, no_empty_put) = habits;
         // What takes neither large requests nor several of them takes nothing.
@@ -327,6 +339,7 @@ fn dialects() -> impl Strategy<Value = Dialect> {
             fragile,
             whole_only,
             no_empty_put,
+            mount,
         }
     })
 }
@@ -384,7 +397,8 @@ proptest! {
         last_in_put: bool,
     ) {
         let no_empty_put = dialect.no_empty_put && last_in_put && size > 0;
-        let dialect = Dialect { no_patch: false, largest: None, whole_only: false, no_empty_put, ..dialect };
+        let mount = if dialect.mount == 201 { 202 } else { dialect.mount };
+        let dialect = Dialect { no_patch: false, largest: None, whole_only: false, no_empty_put, mount, ..dialect };
         let limits = known(dialect, chunk, most, last_in_put);
         let run = run(&limits, dialect, size, growth, &[]);
         prop_assert_eq!(run.registry.received, size);

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::chunk::{Chunks, cut};
+use super::lanes::{Lane, Lanes};
 use super::limits::Limits;
 use super::pace::chunk_for;
 use super::session::{Record, SessionLock, Sessions};
@@ -25,7 +26,7 @@ use crate::registry::endpoint::Call;
 use crate::registry::errors::{Refusal, missing_on_ecr};
 use crate::registry::host::Flavour;
 use crate::registry::retry::{is_transient, retry_after};
-use crate::registry::transport::{Fault, Payload, interrupted};
+use crate::registry::transport::{Fault, Opener, Payload, interrupted};
 use crate::store::{BlobSource, Growth};
 
 /// So often ECR may close the connection on POST before the repository counts as missing.
@@ -44,6 +45,9 @@ pub(crate) struct Job<'a> {
     /// Where the session can be found under the digest, too, once that is known; and the repository's name there.
     pub(crate) sessions: Option<(&'a Sessions, String)>,
     pub(crate) task: Arc<Task>,
+    /// Shared by the blobs of a push, and this one's place among them.
+    pub(crate) lanes: &'a Arc<Lanes>,
+    pub(crate) order: usize,
     /// Stops between requests.
     pub(crate) cancel: &'a CancellationToken,
 }
@@ -68,7 +72,7 @@ pub(crate) async fn send(job: Job<'_>) -> Result<Sent> {
     };
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
-    let sender = Sender { job, upload, prefix: keyed.then(Hasher::new), chunks, sent: 0, asked: !keyed };
+    let sender = Sender { job, upload, prefix: keyed.then(Hasher::new), ahead: None, chunks, sent: 0, asked: !keyed };
     sender.run().await
 }
 
@@ -97,11 +101,21 @@ async fn hash_prefix(source: &BlobSource, length: u64) -> Result<Hasher> {
     Ok(hasher)
 }
 
+/// What follows a request.
+enum Then {
+    Go,
+    Pause(Duration),
+    /// The registry has the blob.
+    There,
+}
+
 struct Sender<'a> {
     job: Job<'a>,
     upload: Upload,
     /// Of the confirmed bytes, while the blob's own digest is not known.
     prefix: Option<Hasher>,
+    /// The same with the chunk that was sent last.
+    ahead: Option<Hasher>,
     chunks: Chunks,
     sent: u64,
     /// Whether the registry was asked for the blob after its digest became known.
@@ -113,13 +127,54 @@ impl Sender<'_> {
         loop {
             let available = self.available()?;
             let step = self.upload.next(available);
-            match step {
+            let then = match step {
                 Step::Finished { mounted } => return self.ended(mounted, false),
                 _ if self.job.cancel.is_cancelled() => return Err(interrupted()),
-                Step::Wait { until } => self.wait(until).await?,
-                _ if self.exists_meanwhile(available).await? => return self.existed().await,
-                _ => self.perform(step).await?,
+                Step::Wait { until } => {
+                    self.wait(until).await?;
+                    Then::Go
+                }
+                Step::Patch { length, .. } | Step::Put { length, .. } if length > 0 => {
+                    self.fetch(step).await?;
+                    let _lane = self.lane(length).await?;
+                    // A growing blob has grown meanwhile.
+                    let available = self.available()?;
+                    let step = self.upload.next(available);
+                    let ask = self.must_ask(available);
+                    self.perform(step, ask).await?
+                }
+                _ => self.perform(step, false).await?,
+            };
+            // The lane is somebody else's meanwhile.
+            match then {
+                Then::Go => {}
+                Then::Pause(wait) => self.pause(wait).await?,
+                Then::There => return self.existed().await,
             }
+        }
+    }
+
+    /// Fetches the chunk of a remote blob beforehand: a slow source must not keep others from sending.
+    async fn fetch(&mut self, step: Step) -> Result<()> {
+        if let (BlobSource::Remote(_), Step::Patch { offset, length } | Step::Put { offset, length }) = (&self.job.source, step) {
+            self.open(offset, length).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, offset: u64, length: u64) -> Result<Opener> {
+        let last = self.job.descriptor.as_ref().is_some_and(|descriptor| descriptor.size == offset + length);
+        tokio::select! {
+            () = self.job.cancel.cancelled() => Err(interrupted()),
+            open = self.chunks.open(offset, length, last) => open,
+        }
+    }
+
+    async fn lane(&self, length: u64) -> Result<Lane> {
+        tokio::select! {
+            biased;
+            () = self.job.cancel.cancelled() => Err(interrupted()),
+            lane = self.job.lanes.enter(self.job.order, length, self.job.route.endpoint.round_trip()) => Ok(lane),
         }
     }
 
@@ -160,16 +215,12 @@ impl Sender<'_> {
         }
     }
 
-    /// Once the digest of a growing blob is known: whether the registry has it, if there is still much to send.
-    async fn exists_meanwhile(&mut self, available: Available) -> Result<bool> {
+    /// Whether to ask for a growing blob whose digest has just become known, if there is still much to send.
+    fn must_ask(&mut self, available: Available) -> bool {
         let left = available.written.saturating_sub(self.upload.offset());
-        if self.asked || !available.complete || left <= self.job.limits.chunk {
-            return Ok(false);
-        }
-        self.asked = true;
-        let digest = self.descriptor()?.digest;
-        // A registry that does not say gets the rest.
-        Ok(matches!(self.head(&digest).await, Ok(response) if response.status().is_success()))
+        let ask = !self.asked && available.complete && left > self.job.limits.chunk;
+        self.asked |= ask;
+        ask
     }
 
     async fn existed(self) -> Result<Sent> {
@@ -189,12 +240,16 @@ impl Sender<'_> {
         Ok(Sent { task: self.job.task, descriptor, mounted, existed, bytes: self.sent })
     }
 
-    /// Sends one request and takes in what came of it.
-    async fn perform(&mut self, step: Step) -> Result<()> {
+    /// Sends one request and takes in what came of it; with `ask`, asks beside it whether the registry has the blob.
+    async fn perform(&mut self, step: Step, ask: bool) -> Result<Then> {
         let before = self.upload.location().map(str::to_owned);
+        let call = self.call_for(step).await?;
         let began = Instant::now();
-        let answer = match self.request(step).await {
-            Ok(response) => {
+        let (answer, ahead) = tokio::join!(self.exchange(&call, ask), self.hash_ahead(step));
+        self.ahead = ahead;
+        let answer = match answer {
+            Ok(None) => return Ok(Then::There),
+            Ok(Some(response)) => {
                 self.pace(step, began.elapsed());
                 Ok(response)
             }
@@ -202,7 +257,7 @@ impl Sender<'_> {
             // Docker Hub's token server knows no token for a `from` that it does not know (go-containerregistry#1681).
             Err(Fault::Lasting(_)) if step == (Step::Start { mount: true }) && !self.job.cancel.is_cancelled() => {
                 self.upload.answered(step, &Answer::default());
-                return Ok(());
+                return Ok(Then::Go);
             }
             Err(Fault::Lasting(error)) => return Err(error),
         };
@@ -226,59 +281,91 @@ impl Sender<'_> {
         match verdict {
             Verdict::Pause if hopeless => Err(error),
             Verdict::Refused => Err(error),
-            Verdict::Go if self.upload.faults() < self.policy().attempts => Ok(()),
+            Verdict::Go if self.upload.faults() < self.policy().attempts => Ok(Then::Go),
             Verdict::Go => Err(error.wrap("the upload does not get on")),
             Verdict::Pause => {
                 let attempt = self.upload.faults() + 1;
                 let Some(wait) = self.policy().delay(attempt, after) else { return Err(error) };
                 self.job.task.retry(&error.to_string(), attempt, wait);
-                tokio::select! {
-                    () = self.job.cancel.cancelled() => Err(interrupted()),
-                    () = tokio::time::sleep(wait) => Ok(()),
-                }
+                Ok(Then::Pause(wait))
             }
         }
     }
 
-    /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small.
+    async fn pause(&self, wait: Duration) -> Result<()> {
+        tokio::select! {
+            () = self.job.cancel.cancelled() => Err(interrupted()),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small, and their time
+    /// may be the source's.
     fn pace(&mut self, step: Step, took: Duration) {
-        let round_trip = self.job.route.endpoint.round_trip();
-        if let (Step::Patch { length, .. }, Some(round_trip)) = (step, round_trip)
-            && !matches!(self.job.source, BlobSource::Remote(_))
-            && let Some(chunk) = chunk_for(round_trip, length, took)
-        {
+        let (Step::Patch { length, .. } | Step::Put { length, .. }) = step else { return };
+        let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
+        if matches!(self.job.source, BlobSource::Remote(_)) {
+            return;
+        }
+        self.job.lanes.measured(length, took, round_trip);
+        if let (Step::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
             self.upload.prefer(chunk);
         }
     }
 
-    async fn request(&mut self, step: Step) -> Result<Response, Fault> {
-        let endpoint = self.job.route.endpoint.clone();
-        let location = || self.location().unwrap_or_else(|| Err(interrupted())).map_err(Fault::Lasting);
-        let call = match step {
-            Step::Start { mount } => self.start(mount).map_err(Fault::Lasting)?,
-            Step::Status => self.call(Method::GET, &location()?),
+    /// The answer to `call`; `None` if the registry says meanwhile that it has the blob: then the rest need not be sent.
+    async fn exchange(&self, call: &Call, ask: bool) -> Result<Option<Response>, Fault> {
+        let send = self.job.route.endpoint.send(call);
+        let (Some(blob), true) = (&self.job.descriptor, ask) else { return send.await.map(Some) };
+        let is_there = async {
+            let answer = self.job.route.endpoint.send(&self.head(&blob.digest)).await;
+            // A registry that does not say gets the rest.
+            if !matches!(answer, Ok(response) if response.status().is_success()) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = send => answer.map(Some),
+            () = is_there => Ok(None),
+        }
+    }
+
+    /// Hashes on to the end of a chunk that is being sent, if the record will need that: afterwards the link would stand idle.
+    async fn hash_ahead(&self, step: Step) -> Option<Hasher> {
+        let (Step::Patch { offset, length }, Some(mut hasher)) = (step, self.prefix.clone()) else { return None };
+        let mut bytes = cut(self.job.source.read(hasher.length()), (offset + length).checked_sub(hasher.length())?);
+        while let Some(piece) = bytes.next().await {
+            // What cannot be read now is an error when it is sent.
+            hasher.update(&piece.ok()?);
+            tokio::task::yield_now().await;
+        }
+        Some(hasher)
+    }
+
+    async fn call_for(&mut self, step: Step) -> Result<Call> {
+        let location = || self.location().unwrap_or_else(|| Err(interrupted()));
+        match step {
+            Step::Start { mount } => self.start(mount),
+            Step::Status => Ok(self.call(Method::GET, &location()?)),
             Step::Patch { offset, length } => {
                 let call = self.call(Method::PATCH, &location()?);
                 let call = call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1));
-                self.with_payload(call, offset, length).await.map_err(Fault::Lasting)?
+                self.with_payload(call, offset, length).await
             }
             Step::Put { offset, length } => {
-                let digest = self.descriptor().map_err(Fault::Lasting)?.digest;
+                let digest = self.descriptor()?.digest;
                 let call = self.call(Method::PUT, &with_digest(location()?, &digest));
                 // ECR wants to know where the last part goes.
                 let call = match offset > 0 && length > 0 {
                     true => call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1)),
                     false => call,
                 };
-                self.with_payload(call, offset, length).await.map_err(Fault::Lasting)?
+                self.with_payload(call, offset, length).await
             }
-            Step::Find => {
-                let digest = self.descriptor().map_err(Fault::Lasting)?.digest;
-                return self.head(&digest).await;
-            }
-            Step::Wait { .. } | Step::Finished { .. } => return Err(Fault::Lasting(interrupted())),
-        };
-        endpoint.send(&call).await
+            Step::Find => Ok(self.head(&self.descriptor()?.digest)),
+            Step::Wait { .. } | Step::Finished { .. } => Err(interrupted()),
+        }
     }
 
     fn start(&self, mount: bool) -> Result<Call> {
@@ -297,9 +384,9 @@ impl Sender<'_> {
         }
     }
 
-    async fn head(&self, digest: &Digest) -> Result<Response, Fault> {
+    fn head(&self, digest: &Digest) -> Call {
         let path = &self.job.route.path;
-        self.job.route.endpoint.send(&Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))).await
+        Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))
     }
 
     fn call(&self, method: Method, location: &Url) -> Call {
@@ -319,11 +406,7 @@ impl Sender<'_> {
         if length == 0 {
             return Ok(call);
         }
-        let last = self.job.descriptor.as_ref().is_some_and(|descriptor| descriptor.size == offset + length);
-        let open = tokio::select! {
-            () = self.job.cancel.cancelled() => return Err(interrupted()),
-            open = self.chunks.open(offset, length, last) => open?,
-        };
+        let open = self.open(offset, length).await?;
         let task = self.job.task.clone();
         call.payload = Payload::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
         Ok(call)
@@ -379,6 +462,9 @@ impl Sender<'_> {
     /// The digest of the confirmed bytes, if the record needs it.
     async fn prefix_digest(&mut self, offset: u64) -> Result<Option<Digest>> {
         let Some(mut hasher) = self.prefix.take() else { return Ok(None) };
+        if let Some(ahead) = self.ahead.take().filter(|ahead| ahead.length() == offset) {
+            hasher = ahead;
+        }
         if hasher.length() > offset {
             hasher = Hasher::new();
         }

@@ -8,11 +8,13 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
-use super::Fault;
+use super::{Fault, process};
+use crate::sandbox::running::{WAY_OUT_ADDRESS, WAY_OUT_MTU};
 use crate::sandbox::wire::{Order, Reply, Step as _, read_message, send_file, write_message};
 
 /// The command's process, and the signals that came before it.
@@ -44,6 +46,22 @@ impl Command {
 /// Tells the caller that the command runs.
 pub(super) fn tell_start(control: &UnixStream, pid: Pid) -> Result<(), Fault> {
     write_message(control, &Reply::Started(pid.as_raw_nonzero().get())).step(|| "report the start".into())
+}
+
+/// Makes an interface whose packets the caller gets, or tells why there is none.
+pub(super) fn open_way_out(control: &UnixStream) -> Result<(), Fault> {
+    let told = match way_out() {
+        Ok(packets) => write_message(control, &Reply::WayOut(None)).and_then(|()| send_file(control, packets)),
+        Err(errno) => write_message(control, &Reply::WayOut(Some(errno.raw_os_error()))),
+    };
+    told.step(|| "report the network".into())
+}
+
+fn way_out() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let tun = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
+    process::tun_up(&tun, WAY_OUT_ADDRESS, WAY_OUT_MTU)?;
+    Ok(tun)
 }
 
 /// Does what the next order says; false when the caller has hung up instead.

@@ -137,20 +137,27 @@ fn put_file(displaced: &mut Displaced, path: &LayerPath, content: &[u8], mode: u
     })
 }
 
+fn open_source(source: &BindSource) -> Result<OwnedFd, Fault> {
+    let (root, path) = match source {
+        BindSource::Host { root, path } => (root, path),
+        BindSource::Stack { lower, path } => match lower.as_slice() {
+            [tree] => (tree, path),
+            _ => return Err(Fault::new("bind a stack of layers on the rung `chroot`", None)),
+        },
+    };
+    mounts::open_in(&open_folder(root)?, path)
+}
+
 fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Path) -> Result<(), Fault> {
     match mount {
         Mount::Bind { source, target, .. } => {
-            let (root, path) = match source {
-                BindSource::Host { root, path } => (root, path),
-                BindSource::Stack { lower, path } => match lower.as_slice() {
-                    [tree] => (tree, path),
-                    _ => return Err(Fault::new("bind a stack of layers on the rung `chroot`", None)),
-                },
-            };
-            let source = mounts::open_in(&open_folder(root)?, path)?;
+            let source = open_source(source)?;
             displaced.put(target, |folder, name| copy::copy(&source, folder, name))
         }
-        Mount::Cache { folder, target, mode, uid, gid, .. } => {
+        Mount::Cache { folder, target, mode, uid, gid, seed, .. } => {
+            if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
+                mounts::plant(&open_source(source)?, room, folder)?;
+            }
             drop(mounts::cache_folder(folder, *mode, *uid, *gid)?);
             displaced.lend(target, folder)
         }

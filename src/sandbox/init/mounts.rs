@@ -12,7 +12,7 @@ use rustix::mount::MountFlags;
 use super::overlay::{Upper, mount_stack};
 use super::rootfs::{Stage, is_folder, layer_path};
 use super::stubs::Target;
-use super::{Fault, fd_path, open_folder, ssh};
+use super::{Fault, copy, fd_path, open_folder, ssh};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::Step as _;
 use crate::sandbox::{BindSource, Mount};
@@ -28,7 +28,10 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
             let copy = disposable(stage, source, kind, index)?;
             stage.bind(&copy, target, kind, false)
         }
-        Mount::Cache { folder, target, mode, uid, gid, readonly } => {
+        Mount::Cache { folder, target, mode, uid, gid, readonly, seed } => {
+            if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
+                plant(&open_source(stage, source, index)?, room, folder)?;
+            }
             let folder = cache_folder(folder, *mode, *uid, *gid)?;
             stage.bind(&folder, target, Target::Folder, *readonly)
         }
@@ -96,6 +99,20 @@ fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Res
     rustix::fs::fchown(&copy, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))).step(step)?;
     rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode & 0o7777)).step(step)?;
     Ok(copy)
+}
+
+/// Makes a copy of the folder `source` the new folder `folder`, unless another step is faster. `room` is where it is made.
+pub(super) fn plant(source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), Fault> {
+    if kind_of(source)? != Target::Folder {
+        return Err(Errno::NOTDIR).step(|| "fill a cache".into());
+    }
+    let step = || format!("fill the cache folder `{}`", folder.display());
+    let (Some(parent), Some(name)) = (room.parent(), room.file_name()) else { return Err(Errno::INVAL).step(step) };
+    copy::copy(source, &open_folder(parent)?, name).step(step)?;
+    match rustix::fs::rename(room, folder) {
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(()),
+        renamed => renamed.step(step),
+    }
 }
 
 pub(super) fn cache_folder(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {

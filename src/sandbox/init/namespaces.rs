@@ -36,6 +36,9 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     overlay::make_folder(work)?;
     let agents = ssh::listen(spec, work)?.serve()?;
     enter(spec.network)?;
+    if spec.way_out && !probe {
+        attended::open_way_out(control)?;
+    }
     let (reports, report) = UnixStream::pair().step(|| "make a socket".into())?;
     let (alive, keep_alive) = pipe()?;
     match fork().step(|| "fork".into())? {

@@ -100,6 +100,56 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
     }
 }
 
+/// Makes `tun` an interface of the current network namespace that gives IP packets, with `address` (of 24 bits), as the way to
+/// everywhere.
+pub(super) fn tun_up(tun: &OwnedFd, address: std::net::Ipv4Addr, mtu: u16) -> Result<(), Errno> {
+    /// `IFF_TUN | IFF_NO_PI`: packets without anything before them.
+    const PACKETS: libc::c_short = 0x1001;
+    const NAME: &[u8] = b"eth0";
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    let request = |set: &dyn Fn(&mut libc::ifreq)| {
+        // SAFETY: all fields of `ifreq` are plain numbers and arrays, for which zeros are valid.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(NAME) {
+            *to = *from as libc::c_char;
+        }
+        set(&mut request);
+        request
+    };
+    let call = |fd: &OwnedFd, number: libc::Ioctl, request: &libc::ifreq| {
+        // SAFETY: each of the calls below reads the `ifreq` that the pointer is to, which lives until the call returns.
+        match unsafe { libc::ioctl(fd.as_raw_fd(), number, request) } {
+            0 => Ok(()),
+            _ => Err(last_errno()),
+        }
+    };
+    let internet = |address: std::net::Ipv4Addr| {
+        let address = libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
+        let address = libc::sockaddr_in { sin_family: libc::AF_INET as _, sin_port: 0, sin_addr: address, sin_zero: [0; 8] };
+        // SAFETY: both are 16 bytes of plain data, and the family says which of the two it is.
+        unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) }
+    };
+    call(tun, libc::TUNSETIFF, &request(&|request| request.ifr_ifru.ifru_flags = PACKETS))?;
+    call(&socket, libc::SIOCSIFADDR, &request(&|request| request.ifr_ifru.ifru_addr = internet(address)))?;
+    let mask = std::net::Ipv4Addr::new(255, 255, 255, 0);
+    call(&socket, libc::SIOCSIFNETMASK, &request(&|request| request.ifr_ifru.ifru_netmask = internet(mask)))?;
+    call(&socket, libc::SIOCSIFMTU, &request(&|request| request.ifr_ifru.ifru_mtu = mtu.into()))?;
+    let up = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    call(&socket, libc::SIOCSIFFLAGS, &request(&|request| request.ifr_ifru.ifru_flags = up))?;
+    let mut device = *b"eth0\0";
+    // SAFETY: all fields of `rtentry` are plain numbers and pointers, for which zeros are valid.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    route.rt_dst = internet(std::net::Ipv4Addr::UNSPECIFIED);
+    route.rt_genmask = internet(std::net::Ipv4Addr::UNSPECIFIED);
+    route.rt_flags = libc::RTF_UP as _;
+    route.rt_dev = device.as_mut_ptr().cast();
+    // SAFETY: SIOCADDRT reads the `rtentry` and the name that it points to; both live until the call returns.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCADDRT as _, &route) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
 /// Makes the mount tree whose root `mount` is read-only, all mounts below it included.
 pub(super) fn read_only_recursively(mount: &OwnedFd) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };

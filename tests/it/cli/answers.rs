@@ -34,7 +34,10 @@ fn json_of_a_push_has_the_promised_shape() {
     let project = project(&home);
     let repository = format!("{}/mp/hello", registry.host);
     let json = run(&mut home.mpimg(), ["push", "--json", text(&project), "-r", &repository]).done().json();
-    assert_eq!(keys(&json), ["anonymous_pull", "conf", "digest", "layers", "repository", "seconds", "size", "tag", "tags"]);
+    assert_eq!(
+        keys(&json),
+        ["anonymous_pull", "conf", "digest", "layers", "repository", "sbom", "seconds", "size", "tag", "tags"]
+    );
     assert_eq!(json["repository"], repository);
     assert!(json["tag"].as_str().unwrap().starts_with("1.2.3_"), "{json}");
     assert!(is_digest(json["digest"].as_str().unwrap()));

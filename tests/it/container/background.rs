@@ -116,3 +116,52 @@ fn a_container_on_the_machine_s_network_listens_itself() {
     let left = containers.run(&["--network", "none"], "cat /proc/net/dev | tail -n +3 | cut -d: -f1");
     assert_eq!(left.out.trim(), "lo");
 }
+
+/// An address of this machine that is not its loopback's: the nearest that another machine can come to.
+fn own_address() -> Option<std::net::IpAddr> {
+    // Nothing is sent: connecting a datagram socket only chooses the address.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+#[test]
+fn a_network_of_its_own_reaches_other_machines_by_tcp_and_udp_where_interfaces_can_be_made() {
+    if !is_root() {
+        return;
+    }
+    let (Some(address), true) = (own_address(), std::path::Path::new("/dev/net/tun").exists()) else {
+        eprintln!("SKIPPED: this test needs an interface and /dev/net/tun");
+        return;
+    };
+    let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut text = [0; 9];
+        std::io::Read::read_exact(&mut stream, &mut text).unwrap();
+        // More than any buffer on the way holds.
+        std::io::Write::write_all(&mut stream, &vec![b'x'; 3_000_000]).unwrap();
+        text
+    });
+    let socket = std::net::UdpSocket::bind((address, 0)).unwrap();
+    let echo = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        // A transfer of one block, as RFC 1350 has it.
+        let mut text = [0; 100];
+        let (length, from) = socket.recv_from(&mut text).unwrap();
+        assert!(text[..length].starts_with(b"\0\x01file\0"));
+        socket.send_to(b"\0\x03\0\x01from udp\n", from).unwrap();
+    });
+    let containers = Containers::new();
+    let script = format!(
+        "(echo from tcp; sleep 2) | nc {address} {port} | wc -c; tftp -g -r file -l /got {address} {echo} && cat /got; cat /etc/resolv.conf"
+    );
+    let left = containers.run(&["--network", "private"], &script);
+    assert_eq!(left.out, "3000000\nfrom udp\nnameserver 10.0.2.3\n", "{left:?}");
+    assert_eq!(&server.join().unwrap(), b"from tcp\n");
+    assert_eq!(left.err, "network: the container's own; TCP and UDP reach other machines\n");
+    // Without one there is no way to anywhere.
+    let alone = containers.run(&["--network", "none"], &format!("nc -w 2 {address} {port} </dev/null"));
+    assert_ne!(alone.code, Some(0));
+}

@@ -253,7 +253,8 @@ async fn a_growing_layer_that_turns_out_to_be_there_is_not_sent_to_its_end() {
     });
     let (growing, _writer) = grow(bytes.clone(), Duration::ZERO, folder.path().join("2")).await;
     assert_eq!(push_growing(&client, &repository, growing, "key", &bytes).await.unwrap(), BlobOutcome::Exists);
-    assert!(proxy.uploaded() <= CHUNK as usize, "{}", proxy.uploaded());
+    // The question goes beside the second chunk, which is broken off if it is not through by then.
+    assert!(proxy.uploaded() <= 2 * CHUNK as usize, "{}", proxy.uploaded());
 }
 
 #[tokio::test(flavor = "multi_thread")]

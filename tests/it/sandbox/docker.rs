@@ -79,6 +79,8 @@ COPY app app
 COPY --from=build /out /out
 RUN --mount=type=cache,target=/cache --mount=type=tmpfs,target=/scratch --mount=type=bind,source=app,target=/in \
     --mount=type=secret,id=token,mode=0444 cat /run/secrets/token >/token && cp /in/main /opt/copied && touch /cache/x /scratch/y
+RUN --mount=type=bind,from=build,source=/out,target=/from --mount=type=cache,from=build,source=/out,target=/seeded \
+    ls /from/dist /seeded/dist >/opt/listed
 USER aria
 WORKDIR /home/aria/src
 RUN id >id && umask >umask && echo $HOME >home && test -c /dev/null && test -w /dev/shm && head -c 5 /dev/zero >zeros

@@ -110,8 +110,15 @@ fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
     }
     let mut fixture = Fixture::new();
     let folder = fixture.state.path().join("caches/one");
-    let cache =
-        |readonly| Mount::Cache { folder: folder.clone(), target: path("var/cache"), mode: 0o750, uid: 5, gid: 6, readonly };
+    let cache = |readonly| Mount::Cache {
+        folder: folder.clone(),
+        target: path("var/cache"),
+        mode: 0o750,
+        uid: 5,
+        gid: 6,
+        readonly,
+        seed: None,
+    };
     let tmpfs = Mount::Tmpfs { target: path("scratch"), size: Some(65536), mode: 0o755 };
     let mut spec = fixture.shell(
         "stat -c '%a %u %g' /var/cache; echo kept >/var/cache/x; head -c 100000 /dev/zero >/scratch/x 2>/dev/null || echo full",

@@ -184,7 +184,15 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
                 writable: true,
             },
             Mount::Tmpfs { target: path("scratch"), size: None, mode: 0o755 },
-            Mount::Cache { folder: cache.clone(), target: path("cache"), mode: 0o755, uid: 0, gid: 0, readonly: false },
+            Mount::Cache {
+                folder: cache.clone(),
+                target: path("cache"),
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                readonly: false,
+                seed: None,
+            },
         ];
         let before = fixture.isolation.snapshot(&spec.root).unwrap();
         let ran = fixture.run(&spec);

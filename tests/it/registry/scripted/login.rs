@@ -35,8 +35,6 @@ pub(super) struct Door {
     pub(super) public: fn(&str) -> bool,
     /// Whether all tokens run out just before a request.
     pub(super) expires: Box<dyn FnMut(&Request) -> bool + Send>,
-    /// The token server refuses a login for a scope that it does not know (go-containerregistry#1681).
-    pub(super) knows: fn(&str) -> bool,
     /// The identity token that stands for the user, where there is OAuth2.
     pub(super) identity: Option<String>,
     tokens: HashMap<String, Token>,
@@ -52,16 +50,7 @@ struct Token {
 impl Door {
     pub(super) fn new(scheme: Scheme, user: &str, password: &str) -> Self {
         let user = STANDARD.encode(format!("{user}:{password}"));
-        Self {
-            scheme,
-            user,
-            public: |_| false,
-            expires: Box::new(|_| false),
-            knows: |_| true,
-            identity: None,
-            tokens: HashMap::new(),
-            issued: 0,
-        }
+        Self { scheme, user, public: |_| false, expires: Box::new(|_| false), identity: None, tokens: HashMap::new(), issued: 0 }
     }
 
     /// Every secret that has been about.
@@ -105,9 +94,6 @@ impl Door {
         for scope in scopes.iter().flat_map(|scopes| scopes.split(' ')).filter(|scope| !scope.is_empty()) {
             let [kind, repository, actions] = scope.split(':').collect::<Vec<_>>()[..] else { panic!("scope {scope}") };
             assert_eq!(kind, "repository");
-            if !(self.knows)(repository) {
-                return Some(Answer::error(401, "UNAUTHORIZED", &format!("unknown repository in scope: {repository}")));
-            }
             let repository = repository.to_owned();
             pull.extend(Some(repository.clone()).filter(|name| known || (self.public)(name)));
             push.extend(Some(repository).filter(|_| known && actions.contains("push")));

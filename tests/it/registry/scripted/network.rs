@@ -47,6 +47,8 @@ fn a_proxy_gets_its_password_and_nobody_reads_it() {
     world.hide("cHJveHktcGFzc3dvcmQ");
     let left = world.env("HTTPS_PROXY", &format!("http://me:proxy-password@{address}")).push(REPOSITORY);
     assert_eq!(left.code, Some(1));
+    assert!(verdict(&left).contains("the proxy on the way to `registry.example.com` asks for another login"), "{}", left.err);
+    assert!(verdict(&left).contains("hint: put its user name and password into `HTTPS_PROXY`"), "{}", left.err);
     let head = proxy.join().unwrap();
     assert!(head.starts_with("CONNECT registry.example.com:443 ") && head.to_lowercase().contains("proxy-authorization: basic "));
     // Not to the registry, whose password is none of the proxy's business.

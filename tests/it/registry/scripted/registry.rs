@@ -296,7 +296,11 @@ impl Registry {
         }
         match method {
             "GET" if !self.manners.knows_status => gone(),
-            "GET" => self.told(204, id, self.range(id, false)),
+            "GET" => {
+                let mut answer = self.told(204, id, self.range(id, false));
+                answer.headers.retain(|(name, _)| name != "Location" || self.manners.range != Range::Quay);
+                answer
+            }
             "DELETE" => {
                 self.sessions.remove(&id);
                 Answer::new(204)

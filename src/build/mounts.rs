@@ -1,0 +1,213 @@
+//! `RUN --mount`: what each mount of a step stands for on this machine.
+//!
+//! A cache that is `locked` is used by one step at a time, among all processes; one that is `private` too, but a second step does
+//! not wait: it gets an empty one of its own. Where nothing can be mounted the folder itself is lent to the step, so that there
+//! a `shared` cache is used by one step at a time as well.
+//!
+//! Refuses a required secret or SSH agent that nobody has given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::session::Session;
+use super::stages::Stages;
+use crate::context::{Patterns, WalkEntry};
+use crate::dockerfile::{Base, Mount as Wanted, Sharing};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::{Kind, LayerPath};
+use crate::sandbox::{BindSource, Mount, RunSpec, Rung};
+use crate::store::MountLock;
+
+/// How often a cache is looked at that another step is using.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// Adds the mounts that a RUN asks for to `spec`, with `scratch` as room for them. The locks are held while the step runs.
+pub(super) fn add(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    spec: &mut RunSpec,
+    wanted: &[Wanted],
+    scratch: &Path,
+) -> Result<Vec<MountLock>> {
+    // Found out first, since a stage that another mount waits for may need the same caches.
+    for mount in wanted {
+        if let Wanted::Bind { from: Some(from), .. } | Wanted::Cache { from: Some(from), .. } = mount {
+            stages.source(session, from)?;
+        }
+    }
+    let (locks, busy) = lock(session, stages, wanted)?;
+    for (number, mount) in wanted.iter().enumerate() {
+        let scratch = scratch.join(format!("mount-{number}"));
+        std::fs::create_dir(&scratch).map_err(|error| Error::io("create", &scratch, error))?;
+        let name = cache_name(session, stages, mount)?.filter(|name| !busy.contains(name));
+        add_one(session, stages, spec, mount, name.as_ref(), &scratch)?;
+    }
+    Ok(locks)
+}
+
+/// What a cache's folder goes by: what it starts from counts, as in BuildKit.
+fn cache_name(session: &Session<'_>, stages: &Stages<'_>, mount: &Wanted) -> Result<Option<String>> {
+    let Wanted::Cache { id, from, source, .. } = mount else { return Ok(None) };
+    let Some(from) = from else { return Ok(Some(id.clone())) };
+    let chain = stages.source(session, from)?.lock().chain_id();
+    Ok(Some(format!("{id}\n{}\n{source}", chain.map(|chain| chain.to_string()).unwrap_or_default())))
+}
+
+/// Locks the caches that must not be used by two at once; also gives the names of private ones that somebody is using.
+fn lock(session: &Session<'_>, stages: &Stages<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
+    let lent = session.isolation()?.rung() == Rung::Chroot;
+    // In one order everywhere: two steps never wait for each other. One name is locked once, whatever a step calls it twice for.
+    let mut names = BTreeMap::new();
+    for mount in wanted {
+        if let (Wanted::Cache { sharing, .. }, Some(name)) = (mount, cache_name(session, stages, mount)?) {
+            let wait = match sharing {
+                Sharing::Private => false,
+                Sharing::Locked => true,
+                Sharing::Shared if lent => true,
+                Sharing::Shared => continue,
+            };
+            *names.entry(name).or_insert(wait) |= wait;
+        }
+    }
+    let (mut locks, mut busy) = (Vec::new(), BTreeSet::new());
+    for (name, wait) in names {
+        loop {
+            if let Some(lock) = session.store.try_lock_mount(&name)? {
+                locks.push(lock);
+                break;
+            }
+            if !wait {
+                busy.insert(name);
+                break;
+            }
+            session.check_running()?;
+            std::thread::sleep(BUSY);
+        }
+    }
+    Ok((locks, busy))
+}
+
+/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone.
+fn add_one(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    spec: &mut RunSpec,
+    wanted: &Wanted,
+    cache: Option<&String>,
+    scratch: &Path,
+) -> Result<()> {
+    match wanted {
+        Wanted::Bind { target, source, from, read_write } => {
+            let source = bind_source(session, stages, source, from.as_ref(), scratch)?;
+            spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
+        }
+        Wanted::Cache { target, source, from, read_only, mode, uid, gid, .. } => {
+            let folder = match cache {
+                Some(name) => session.store.mount_folder(name)?,
+                None => scratch.join("cache"),
+            };
+            // Looked at only where there is no cache yet.
+            let seed = match from {
+                Some(from) if !folder.exists() => {
+                    Some((stage_source(session, stages, source, from, scratch)?, scratch.join("seed")))
+                }
+                _ => None,
+            };
+            let target = LayerPath::clean(target)?;
+            spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed });
+        }
+        Wanted::Tmpfs { target, size } => {
+            spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: 0o755 });
+        }
+        Wanted::Secret { id, target, env, required, mode, uid, gid } => {
+            let Some(bytes) = session.request.secrets.get(id) else {
+                if !*required {
+                    return Ok(());
+                }
+                return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required"))
+                    .with_hint(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")));
+            };
+            if let Some(target) = target {
+                let target = LayerPath::clean(target)?;
+                spec.mounts.push(Mount::Secret { bytes: bytes.clone(), target, mode: *mode, uid: *uid, gid: *gid });
+            }
+            if let Some(name) = env {
+                spec.secret_env.push((name.clone(), bytes.clone()));
+            }
+        }
+        Wanted::Ssh { id, target, required, mode, uid, gid } => {
+            let Some(socket) = session.request.ssh.get(id) else {
+                if !*required {
+                    return Ok(());
+                }
+                return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required"))
+                    .with_hint(format!("give it with `--ssh {id}` or `--ssh {id}=SOCKET`")));
+            };
+            if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
+                spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
+            }
+            let target = LayerPath::clean(target)?;
+            spec.mounts.push(Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid });
+        }
+    }
+    Ok(())
+}
+
+fn bind_source(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    source: &str,
+    from: Option<&Base>,
+    scratch: &Path,
+) -> Result<BindSource> {
+    match from {
+        Some(from) => stage_source(session, stages, source, from, scratch),
+        None => context_copy(session, source, scratch),
+    }
+}
+
+fn stage_source(session: &Session<'_>, stages: &Stages<'_>, source: &str, from: &Base, scratch: &Path) -> Result<BindSource> {
+    let filesystem = stages.source(session, from)?;
+    let mut filesystem = filesystem.lock();
+    let path = filesystem.tree(session)?.resolve(source, true)?.path;
+    if session.isolation()?.rung() != Rung::Chroot {
+        return Ok(BindSource::Stack { lower: filesystem.unpacked(session)?, path });
+    }
+    // Nothing can be mounted there: the layers go into one folder.
+    let root = scratch.join("tree");
+    std::fs::create_dir_all(&root).map_err(|error| Error::io("create", &root, error))?;
+    filesystem.unpack_over(session, 0, &root)?;
+    Ok(BindSource::Host { root, path })
+}
+
+/// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
+fn context_copy(session: &Session<'_>, pattern: &str, root: &Path) -> Result<BindSource> {
+    std::fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
+    let sources = session.context.sources(pattern)?;
+    let [source] = &sources[..] else { return Err(session.context.no_match(pattern)) };
+    // A single file needs a name in the folder; a folder is the folder itself.
+    let base = if *source.kind() == Kind::Directory { LayerPath::root() } else { LayerPath::parse("source")? };
+    for walked in source.walk(&Patterns::default())? {
+        let walked = walked?;
+        copy_out(&walked, &root.join(base.join(&walked.entry.path).as_path()))?;
+    }
+    Ok(BindSource::Host { root: root.to_owned(), path: base })
+}
+
+fn copy_out(walked: &WalkEntry, path: &Path) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let wrong = |error| Error::io("copy", path, error);
+    match &walked.entry.kind {
+        Kind::Directory => std::fs::create_dir(path).map_err(wrong)?,
+        Kind::Symlink { target } => return symlink(std::ffi::OsStr::from_bytes(target), path).map_err(wrong),
+        Kind::File { .. } => {
+            let mut copy = std::fs::File::create(path).map_err(wrong)?;
+            std::io::copy(&mut walked.open()?, &mut copy).map_err(wrong)?;
+        }
+        _ => return Ok(()),
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)
+}

@@ -1,0 +1,176 @@
+//! Whole indexes and what refers to them, in layouts and archives.
+//!
+//! Refuses several images for the store and for docker's archives: they hold one platform under a name.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::super::{Index, MANIFEST_LIMIT, ManifestTree, Names};
+use super::layout::{self, Folder, LayoutFiles, NESTING, blob_name, folder_source};
+use super::tar_index::TarIndex;
+use super::{Transport, write, write_archive};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Descriptor, Digest, Platform};
+use crate::store::{BlobSource, Store};
+
+/// How many blobs are fetched at once.
+const PARALLEL: usize = 4;
+
+type Source<'a> = &'a dyn Fn(&Descriptor) -> Result<BlobSource>;
+
+impl Transport {
+    /// Reads a manifest or index with everything below it, and with `referrers` also the manifests that refer to any of these.
+    /// With `platform` only the image for it. Layouts are read in place, archives into the store.
+    ///
+    /// Blocks; call it off the async threads.
+    ///
+    /// # Errors
+    /// As [`Transport::read`].
+    pub fn read_tree(
+        &self,
+        store: &Store,
+        platform: Option<&Platform>,
+        referrers: bool,
+    ) -> Result<(ManifestTree, Vec<ManifestTree>)> {
+        let read = || match self {
+            Self::OciLayout { folder, tag } => {
+                read(&Folder(folder), tag.as_deref(), platform, referrers, &|blob| folder_source(folder, blob))
+            }
+            Self::OciArchive { file, tag } => {
+                let archive = TarIndex::open(store, file)?;
+                let source = |blob: &Descriptor| {
+                    let mut reader = archive.open(&blob_name(&blob.digest))?;
+                    store.import(&mut reader, blob).map(BlobSource::File)
+                };
+                read(&archive, tag.as_deref(), platform, referrers, &source)
+            }
+            Self::Store(_) | Self::DockerArchive { .. } | Self::Registry(_) => {
+                let image = self.read(store, platform.unwrap_or(&Platform::default()), None)?;
+                Ok((ManifestTree::of_image(&image), Vec::new()))
+            }
+        };
+        read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))
+    }
+
+    /// Writes a manifest or index with everything below it, and `referrers` beside it. Remote blobs are fetched into the store
+    /// first: what is there already need not come again after an interruption.
+    ///
+    /// # Errors
+    /// As [`Transport::write`]; [`ErrorKind::Usage`]: several images for what holds one.
+    pub async fn write_tree(&self, store: &Store, tree: &ManifestTree, referrers: &[ManifestTree]) -> Result<()> {
+        if !matches!(self, Self::OciLayout { .. } | Self::OciArchive { .. }) {
+            return self.write(store, &tree.image().await?).await;
+        }
+        let write = async {
+            let trees: Vec<ManifestTree> = std::iter::once(tree).chain(referrers).cloned().collect();
+            let blobs = blobs(store, &trees).await?;
+            let this = self.clone();
+            let work = tokio::task::spawn_blocking(move || this.write_trees(&trees, &blobs));
+            work.await.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Interrupted, "the image was not written to its end").with_source(error))
+            })
+        };
+        write.await.map_err(|error: Error| error.wrap(format!("cannot write image `{self}`")))
+    }
+
+    fn write_trees(&self, trees: &[ManifestTree], blobs: &[(Descriptor, BlobSource)]) -> Result<()> {
+        let documents = trees.iter().flat_map(ManifestTree::manifests).map(|tree| (&tree.descriptor, &tree.bytes));
+        let mut written = documents.map(|(descriptor, bytes)| write::Blob::memory(descriptor, bytes)).collect::<Vec<_>>();
+        for (descriptor, source) in blobs {
+            written.extend(match source {
+                BlobSource::File(path) => Some(write::Blob::file(descriptor, path)),
+                BlobSource::Memory(bytes) => Some(write::Blob::memory(descriptor, bytes)),
+                // `blobs` leaves none of these.
+                BlobSource::Growing(_) | BlobSource::Remote(_) => None,
+            });
+        }
+        let written = write::sorted(written);
+        match self {
+            Self::OciLayout { folder, tag } => write::add(folder, &written, &entries(trees, tag.as_deref())),
+            Self::OciArchive { file, tag } => write_archive::of_layout(file, &written, &entries(trees, tag.as_deref())),
+            Self::Store(_) | Self::DockerArchive { .. } | Self::Registry(_) => Ok(()),
+        }
+    }
+}
+
+/// The first tree's root under its tag, those that refer to it without a name.
+fn entries(trees: &[ManifestTree], tag: Option<&str>) -> Vec<Descriptor> {
+    let mut entries: Vec<Descriptor> = trees.iter().map(|tree| tree.descriptor.clone()).collect();
+    for (at, entry) in entries.iter_mut().enumerate() {
+        entry.annotations =
+            tag.filter(|_| at == 0).map(|tag| (layout::REF_NAME.to_owned(), tag.to_owned())).into_iter().collect();
+    }
+    entries
+}
+
+/// All blobs, with sources on this machine.
+async fn blobs(store: &Store, trees: &[ManifestTree]) -> Result<Vec<(Descriptor, BlobSource)>> {
+    let mut seen = BTreeSet::new();
+    let blobs = trees.iter().flat_map(ManifestTree::all_blobs).filter(|(descriptor, _)| seen.insert(descriptor.digest));
+    let fetch = |(descriptor, source): (Descriptor, BlobSource)| async move {
+        let source = match source {
+            BlobSource::File(_) | BlobSource::Memory(_) => source,
+            BlobSource::Growing(_) | BlobSource::Remote(_) => BlobSource::File(store.fetch(&source, &descriptor).await?),
+        };
+        Ok((descriptor, source))
+    };
+    let blobs: Vec<_> = blobs.cloned().collect();
+    stream::iter(blobs).map(fetch).buffered(PARALLEL).try_collect().await
+}
+
+fn read(
+    files: &impl LayoutFiles,
+    tag: Option<&str>,
+    platform: Option<&Platform>,
+    referrers: bool,
+    source: Source<'_>,
+) -> Result<(ManifestTree, Vec<ManifestTree>)> {
+    let index = layout::read_checked_index(files)?;
+    // What refers to something else is only meant where it is named.
+    let named = if tag.is_some() { index.clone() } else { without_referrers(files, &index)? };
+    let meant = layout::select(&named, tag, platform.unwrap_or(&Platform::default()))?;
+    let tree = read_tree(files, meant, platform, source, 0)?;
+    let mut digests: BTreeSet<Digest> = tree.manifests().iter().map(|tree| tree.descriptor.digest).collect();
+    let mut found = Vec::new();
+    for entry in index.manifests.iter().filter(|entry| referrers && entry.digest != meant.digest) {
+        let subject = Names::parse(&files.read_blob(entry, MANIFEST_LIMIT)?)?.subject;
+        if subject.is_some_and(|subject| digests.contains(&subject.digest)) && digests.insert(entry.digest) {
+            found.push(read_tree(files, entry, None, source, 0)?);
+        }
+    }
+    Ok((tree, found))
+}
+
+fn without_referrers(files: &impl LayoutFiles, index: &Index) -> Result<Index> {
+    let mut manifests = Vec::new();
+    for entry in &index.manifests {
+        let unnamed = !entry.annotations.contains_key(layout::REF_NAME);
+        if !(unnamed && Names::parse(&files.read_blob(entry, MANIFEST_LIMIT)?)?.subject.is_some()) {
+            manifests.push(entry.clone());
+        }
+    }
+    Ok(Index { manifests })
+}
+
+fn read_tree(
+    files: &impl LayoutFiles,
+    descriptor: &Descriptor,
+    platform: Option<&Platform>,
+    source: Source<'_>,
+    depth: usize,
+) -> Result<ManifestTree> {
+    if depth == NESTING {
+        return Err(Error::new(ErrorKind::Corrupt, format!("indexes lie more than {NESTING} deep in indexes")));
+    }
+    let bytes = files.read_blob(descriptor, MANIFEST_LIMIT)?;
+    if !descriptor.media_type.is_index() {
+        return ManifestTree::manifest(descriptor.clone(), bytes, source);
+    }
+    let index = Index { manifests: Names::parse(&bytes)?.manifests };
+    if let Some(wanted) = platform {
+        return read_tree(files, index.select(wanted)?, platform, source, depth + 1);
+    }
+    let children = index.manifests.iter().map(|child| read_tree(files, child, None, source, depth + 1));
+    ManifestTree::index(descriptor.clone(), bytes, children.collect::<Result<_>>()?)
+}

@@ -1,0 +1,61 @@
+//! Looking into an image: its configuration, its layers, and the files in them.
+//!
+//! Refuses to fetch a layer unless its files are asked for.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use super::{Mpimg, blocking};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Layer, Transport};
+use crate::layer::{LayerIndex, decompress, index_layer};
+use crate::oci::Platform;
+use crate::store::{BlobSource, LayerData, Store};
+
+const BUFFER: usize = 256 * 1024;
+
+/// An image that was looked into.
+#[derive(Debug)]
+pub struct InspectedImage {
+    /// The image.
+    pub image: Image,
+    /// What each layer holds, lowest first; `None` of a layer that is elsewhere and whose files were not asked for.
+    pub indexes: Vec<Option<LayerIndex>>,
+}
+
+impl Mpimg {
+    /// Looks into an image. With `files`, layers that are in a registry are fetched.
+    ///
+    /// # Errors
+    /// Those of [`Mpimg::find`]; [`ErrorKind::Corrupt`]: a layer is damaged.
+    pub async fn inspect(&self, name: Transport, platform: &Platform, files: bool) -> Result<InspectedImage> {
+        let image = self.find(name, platform).await?;
+        let (layers, store) = (image.layers().to_vec(), self.store()?.clone());
+        let indexes = blocking(move || layers.iter().map(|layer| index(&store, layer, files)).collect()).await?;
+        Ok(InspectedImage { image, indexes })
+    }
+}
+
+/// The index of a layer, made if it is missing. A layer that is elsewhere is fetched if `fetch` says so, else there is `None`.
+///
+/// Blocks; to be called off the network's threads, on a runtime.
+fn index(store: &Store, layer: &Layer, fetch: bool) -> Result<Option<LayerIndex>> {
+    if let Some(index) = store.read_layer_data(&layer.diff_id, LayerData::Index)?.and_then(LayerIndex::from_bytes) {
+        return Ok(Some(index));
+    }
+    let path = match &layer.source {
+        BlobSource::File(path) => path.clone(),
+        source if fetch => tokio::runtime::Handle::current().block_on(store.fetch(source, &layer.descriptor))?,
+        _ => return Ok(None),
+    };
+    let Some(compression) = layer.descriptor.media_type.layer_compression() else {
+        let message = format!("layer `{}` is of type `{}`", layer.descriptor.digest, layer.descriptor.media_type);
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    };
+    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+    let (index, diff_id) = index_layer(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
+    layer.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", layer.descriptor.digest)))?;
+    // Without it the next look takes as long as this one; that is all.
+    let _ = store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes());
+    Ok(Some(index))
+}

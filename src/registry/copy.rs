@@ -1,0 +1,221 @@
+//! Copying: manifests and indexes whole, with what refers to them.
+//!
+//! Refuses to change a byte of what is copied, so that digests and signatures stay.
+
+use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::auth::Scope;
+use super::client::{Client, Route};
+use super::endpoint::Call;
+use super::pull::{ACCEPTED, DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
+use super::push::{PushSession, Pushed};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::{ManifestTree, Names};
+use crate::oci::{Descriptor, Digest, MediaType, Platform, Reference, Repository, Tag};
+use crate::progress::{Task, TaskKind};
+
+/// How many manifests of an index are read at once.
+const PARALLEL: usize = 8;
+
+struct Walk<'a> {
+    repository: &'a Repository,
+    platform: Option<&'a Platform>,
+    task: Task,
+}
+
+impl Client {
+    /// The manifest or index of `reference` with everything below it; no config or layer is fetched. With `platform` only the
+    /// image for it.
+    ///
+    /// # Errors
+    /// As [`Client::pull_image`].
+    pub async fn pull_tree(&self, reference: &Reference, platform: Option<&Platform>) -> Result<ManifestTree> {
+        let repository = reference.repository();
+        let task = self.options().progress.task(TaskKind::Pull, &format!("manifest of {}", reference.familiar()), None);
+        let walk = Walk { repository, platform, task };
+        let read = async {
+            let routes = self.sources(repository, reference.digest().is_some())?;
+            let (manifest, at) = manifest_from(self, &routes, &reference.target(), reference.digest(), &walk.task).await?;
+            let descriptor = Descriptor::new(manifest.media_type.clone(), manifest.digest, manifest.bytes.len() as u64);
+            let mut routes = self.sources(repository, true)?;
+            // What served the tag serves what it names: a mirror that was out of date must not be mixed with the registry.
+            prefer(&mut routes, at);
+            self.tree(&walk, &routes, descriptor, manifest, 0).await
+        };
+        let tree = read.await.map_err(|error: Error| error.wrap(format!("cannot pull `{}`", reference.familiar())))?;
+        walk.task.done();
+        Ok(tree)
+    }
+
+    fn tree<'a>(
+        &'a self,
+        walk: &'a Walk<'a>,
+        routes: &'a [Route],
+        descriptor: Descriptor,
+        manifest: PulledManifest,
+        depth: usize,
+    ) -> BoxFuture<'a, Result<ManifestTree>> {
+        async move {
+            if depth == DEPTH {
+                return Err(Error::new(ErrorKind::Corrupt, "too many indexes inside each other"));
+            }
+            if !manifest.media_type.is_index() {
+                return ManifestTree::manifest(descriptor, manifest.bytes, |blob| self.blob(walk.repository, blob));
+            }
+            let names = Names::parse(&manifest.bytes)?;
+            let below = |child: Descriptor| async move {
+                let target = child.digest.to_string();
+                let (manifest, _) = manifest_from(self, routes, &target, Some(&child.digest), &walk.task).await?;
+                self.tree(walk, routes, child, manifest, depth + 1).await
+            };
+            if let Some(platform) = walk.platform {
+                return below(choose(&names.manifests, platform)?.clone()).await;
+            }
+            let children = stream::iter(names.manifests).map(below).buffered(PARALLEL).try_collect().await?;
+            ManifestTree::index(descriptor, manifest.bytes, children)
+        }
+        .boxed()
+    }
+
+    /// What refers to `digest` (signatures, SBOMs), each whole.
+    ///
+    /// # Errors
+    /// As [`Client::referrers`] and [`Client::pull_image`].
+    pub async fn pull_referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<ManifestTree>> {
+        let mut trees = Vec::new();
+        for referrer in self.referrers(repository, digest).await? {
+            trees.push(self.pull_tree(&repository.with_digest(referrer.digest), None).await?);
+        }
+        Ok(trees)
+    }
+
+    /// Pushes a manifest that refers to another. A registry that does not list what refers to a manifest by itself gets a list
+    /// under the tag that clients look for (distribution specification, "Pushing Manifests with Subject").
+    ///
+    /// # Errors
+    /// As [`PushSession::finish`].
+    pub async fn attach(&self, repository: &Repository, artifact: &ManifestTree) -> Result<()> {
+        let session = self.push(repository)?;
+        session.offer_tree(artifact);
+        session.blobs_in_place(artifact).await?;
+        let route = self.destination(repository)?;
+        let cannot = |error: Error| error.wrap(format!("cannot attach `{}`", artifact.descriptor.digest));
+        let (digest, media_type) = (artifact.descriptor.digest, &artifact.descriptor.media_type);
+        let known = put(&route, &digest.to_string(), artifact.bytes.clone(), media_type).await.map_err(cannot)?;
+        match artifact.subject {
+            Some(subject) if !known => add_to_list(&route, &subject, artifact).await.map_err(cannot),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PushSession {
+    /// Offers every config and layer of a manifest or index.
+    pub fn offer_tree(&self, tree: &ManifestTree) {
+        tree.all_blobs().into_iter().for_each(|(descriptor, source)| self.offer_blob(descriptor.clone(), source.clone()));
+    }
+
+    /// Waits for all blobs, then pushes the manifests, those first that others name; the root under each tag, or by digest where
+    /// there is none.
+    ///
+    /// # Errors
+    /// As [`PushSession::finish`].
+    pub async fn finish_tree(self, tree: &ManifestTree, tags: &[Tag]) -> Result<Pushed> {
+        let blobs = self.blobs_in_place(tree).await?;
+        let media_type = tree.descriptor.media_type.clone();
+        let (manifest, media_type) = self.last_manifest(tree.bytes.clone(), media_type, tags).await?;
+        Ok(Pushed { repository: self.repository().clone(), digest: Digest::of(&manifest), manifest, media_type, blobs })
+    }
+
+    /// Waits for all blobs, then pushes the manifests below the root.
+    async fn blobs_in_place(&self, tree: &ManifestTree) -> Result<Vec<super::push::PushedBlob>> {
+        let blobs = self.all_blobs().await?;
+        let mut manifests = tree.manifests();
+        manifests.pop();
+        let below = manifests.iter().filter(|manifest| !manifest.descriptor.media_type.is_index());
+        let indexes = manifests.iter().filter(|manifest| manifest.descriptor.media_type.is_index());
+        try_join_all(below.map(|manifest| self.must_put(manifest))).await?;
+        for index in indexes {
+            self.must_put(index).await?;
+        }
+        Ok(blobs)
+    }
+
+    async fn must_put(&self, tree: &ManifestTree) -> Result<()> {
+        let target = tree.descriptor.digest.to_string();
+        put(self.route(), &target, tree.bytes.clone(), &tree.descriptor.media_type).await.map(drop)
+    }
+}
+
+/// PUTs a manifest; tells whether the registry lists by itself what refers to others.
+async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &MediaType) -> Result<bool> {
+    let Route { endpoint, path } = route;
+    let call = Call::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+    let call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest);
+    let answer = endpoint.fetch(&Call { slow: true, ..call }, None).await?;
+    Ok(answer.headers().contains_key("oci-subject"))
+}
+
+async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
+    let Route { endpoint, path } = route;
+    let tag = format!("{}-{}", subject.algorithm(), subject.hex());
+    let call = Call::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path)).with_header(ACCEPT, ACCEPTED);
+    let answer = endpoint.send_patiently(&call, None).await?;
+    let before = match answer.status() {
+        StatusCode::NOT_FOUND => None,
+        status if status.is_success() => Some(endpoint.transport.read_body(answer, LIMIT as usize).await?),
+        _ => return Err(endpoint.refused(answer, &call).await),
+    };
+    let list = with_referrer(before.as_deref(), artifact)?;
+    put(route, &tag, list.into(), &MediaType::Index).await.map(drop)
+}
+
+/// The list with one more entry, or as it was if that is there.
+fn with_referrer(list: Option<&[u8]>, artifact: &ManifestTree) -> Result<Vec<u8>> {
+    let damaged = || "the list of referrers cannot be read".to_owned();
+    let empty = || json!({ "schemaVersion": 2, "mediaType": MediaType::Index.as_str(), "manifests": [] });
+    let mut list: Value = match list {
+        Some(bytes) => serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?,
+        None => empty(),
+    };
+    let manifest: Value = serde_json::from_slice(&artifact.bytes).context(ErrorKind::Corrupt, damaged)?;
+    let own = Descriptor { annotations: Default::default(), platform: None, ..artifact.descriptor.clone() };
+    let mut entry = serde_json::to_value(&own).context(ErrorKind::Corrupt, damaged)?;
+    // An image that refers to another one has its config's type as what it is.
+    let kind = manifest.get("artifactType").or_else(|| manifest.get("config")?.get("mediaType"));
+    for (key, value) in [("artifactType", kind), ("annotations", manifest.get("annotations"))] {
+        if let (Some(value), Some(entry)) = (value, entry.as_object_mut()) {
+            entry.insert(key.to_owned(), value.clone());
+        }
+    }
+    let entries = list.get_mut("manifests").and_then(Value::as_array_mut);
+    let entries = entries.ok_or_else(|| Error::new(ErrorKind::Corrupt, damaged()))?;
+    if !entries.iter().any(|other| other.get("digest") == entry.get("digest")) {
+        entries.push(entry);
+    }
+    Ok(list.to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_referrer_is_listed_once_with_what_it_is() {
+        let subject = Descriptor::of(MediaType::Manifest, b"subject");
+        let artifact = crate::image::artifact("application/spdx+json", Bytes::from_static(b"{}"), &subject);
+        let once = with_referrer(None, &artifact).unwrap();
+        let twice = with_referrer(Some(&once), &artifact).unwrap();
+        assert_eq!(once, twice);
+        let list: Value = serde_json::from_slice(&once).unwrap();
+        assert_eq!(list["manifests"][0]["artifactType"], "application/spdx+json");
+        assert_eq!(list["manifests"][0]["digest"], artifact.descriptor.digest.to_string());
+        assert_eq!(with_referrer(Some(b"[]"), &artifact).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,64 @@
+//! Software bills of materials: which Python and Debian packages an image holds, as SPDX or CycloneDX.
+//!
+//! Only package databases are read: dist-info, egg-info and dpkg's. Refuses to guess packages from other files, the clock and
+//! the network: the same image gives the same bytes.
+
+mod document;
+mod packages;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use packages::{Package, PackageKind, Scan};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Image;
+
+/// The form of a bill of materials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SbomFormat {
+    /// SPDX 2.3 in JSON.
+    Spdx,
+    /// CycloneDX 1.5 in JSON.
+    CycloneDx,
+}
+
+impl SbomFormat {
+    /// Its media type, which is also the type of the artifact that carries it.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Spdx => "application/spdx+json",
+            Self::CycloneDx => "application/vnd.cyclonedx+json",
+        }
+    }
+
+    /// The document for an image that is called `name` and holds `packages`.
+    pub fn document(self, name: &str, image: &Image, packages: &[Package]) -> String {
+        match self {
+            Self::Spdx => document::spdx(name, image, packages),
+            Self::CycloneDx => document::cyclone_dx(name, image, packages),
+        }
+        .to_string()
+    }
+}
+
+impl FromStr for SbomFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "spdx" => Ok(Self::Spdx),
+            "cyclonedx" => Ok(Self::CycloneDx),
+            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is no form of SBOM")).with_hint("write spdx or cyclonedx")),
+        }
+    }
+}
+
+impl fmt::Display for SbomFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spdx => "spdx",
+            Self::CycloneDx => "cyclonedx",
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Folders of `RUN --mount=type=cache`: what steps keep for their next run.
+//!
+//! Refuses names as paths: a name may hold anything, so its digest is the folder's.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::lock::FileLock;
+use super::{LOCKS, Store, blobs, create_folder, failed};
+use crate::error::Result;
+use crate::oci::Digest;
+
+const MOUNTS: &str = "mounts";
+
+/// The right to use the folder alone, among all processes.
+#[derive(Debug)]
+pub struct MountLock {
+    _lock: FileLock,
+}
+
+impl Store {
+    /// Where the folder `name` is; whoever mounts it creates it. It is not pruned while this process lives.
+    pub fn mount_folder(&self, name: &str) -> Result<PathBuf> {
+        let all = self.root().join(MOUNTS);
+        create_folder(&all)?;
+        let digest = Digest::of(name);
+        self.pin(&digest)?;
+        let folder = all.join(digest.hex());
+        // For pruning, which begins with what was not used for longest. One that is not there yet is new.
+        let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+        Ok(folder)
+    }
+
+    /// The right to use the folder alone, if nobody has it.
+    pub fn try_lock_mount(&self, name: &str) -> Result<Option<MountLock>> {
+        let path = self.root().join(LOCKS).join(format!("mount-{}", Digest::of(name).hex()));
+        let lock = FileLock::try_acquire(&path).map_err(|error| failed("lock", &path, error))?;
+        Ok(lock.map(|lock| MountLock { _lock: lock }))
+    }
+}
+
+/// All folders, by the digests of their names.
+pub(super) fn list(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
+    let all = root.join(MOUNTS);
+    let names = blobs::file_names(&all).map_err(|error| failed("read", &all, error))?;
+    let digest = |name: &str| Digest::parse(&format!("sha256:{name}")).ok();
+    Ok(names.into_iter().filter_map(|name| Some((digest(&name)?, all.join(name)))).collect())
+}

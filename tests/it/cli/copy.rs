@@ -1,0 +1,122 @@
+//! Images copied between registries, layouts, archives and the store; skopeo judges what arrived.
+
+use std::path::Path;
+
+use mpimg::image::artifact;
+use mpimg::oci::{Descriptor, Digest, MediaType};
+use serde_json::{Value, json};
+
+use super::fixture::{DOCKERFILE, Left, Serving, folder, run, text};
+use crate::home::Home;
+use crate::registry::fixture::{distribution, skopeo};
+
+fn blob(layout: &Path, bytes: &[u8]) {
+    std::fs::write(layout.join("blobs/sha256").join(Digest::of(bytes).hex()), bytes).unwrap();
+}
+
+/// A layout with an index of two images under the tag `multi`, and an SBOM that refers to the index; the digests of the index,
+/// the image for arm64 and the SBOM.
+fn layout_of_two(home: &Home) -> [String; 3] {
+    for architecture in ["amd64", "arm64"] {
+        let dockerfile = format!("{DOCKERFILE}ENV ARCH={architecture}\n");
+        let (folder, name) = (folder(home, architecture, &dockerfile), format!("{architecture}:1"));
+        let platform = format!("linux/{architecture}");
+        run(&mut home.mpimg(), ["build", "-q", text(&folder), "--platform", &platform, "-t", &name]).done();
+        let output = format!("oci:layout:{architecture}");
+        run(&mut home.mpimg(), ["save", &name, "--platform", &platform, "-o", &output]).done();
+    }
+    let layout = home.path().join("layout");
+    let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let arm = index["manifests"][1]["digest"].as_str().unwrap().to_owned();
+    let bytes = index.to_string().into_bytes();
+    blob(&layout, &bytes);
+    let mut entry = Descriptor::of(MediaType::Index, &bytes);
+    let sbom = artifact("application/spdx+json", "{\"spdxVersion\":\"SPDX-2.3\"}".into(), &entry);
+    [&sbom.bytes[..], b"{}", b"{\"spdxVersion\":\"SPDX-2.3\"}"].iter().for_each(|bytes| blob(&layout, bytes));
+    entry.annotations.insert("org.opencontainers.image.ref.name".into(), "multi".into());
+    let whole = json!({"schemaVersion": 2, "manifests": [entry, sbom.descriptor]});
+    std::fs::write(layout.join("index.json"), whole.to_string()).unwrap();
+    [entry.digest.to_string(), arm, sbom.descriptor.digest.to_string()]
+}
+
+fn copy(home: &Home, arguments: &[&str]) -> Value {
+    let mut command = home.mpimg();
+    Left::of(command.args(["copy", "--json"]).args(arguments).output().unwrap()).done().json()
+}
+
+/// The digest of what a registry has under a name, by its bytes.
+fn raw_digest(name: &str) -> String {
+    Digest::of(skopeo(&["inspect", "--raw", "--tls-verify=false", name]).as_bytes()).to_string()
+}
+
+fn outcomes(copied: &Value) -> Vec<&str> {
+    let mut outcomes: Vec<&str> =
+        copied["blobs"].as_array().unwrap().iter().map(|blob| blob["outcome"].as_str().unwrap()).collect();
+    outcomes.sort_unstable();
+    outcomes.dedup();
+    outcomes
+}
+
+#[test]
+fn an_index_goes_with_what_refers_to_it_from_a_layout_through_registries_and_an_archive() {
+    let home = Home::new();
+    let [index, arm, sbom] = layout_of_two(&home);
+    let (first, second) = (distribution(""), Serving::open());
+    let (at_first, at_second) = (format!("docker://{}/mp/app", first.address), format!("docker://{}/site/app", second.host));
+
+    let copied = copy(&home, &["--referrers", "oci:layout:multi", &format!("{at_first}:1")]);
+    assert_eq!((&copied["digest"], outcomes(&copied)), (&json!(index), vec!["uploaded"]));
+    assert_eq!(copied["referrers"][0]["digest"], json!(sbom));
+    assert_eq!(raw_digest(&format!("{at_first}:1")), index);
+    // docker-registry 2.8 keeps no lists of what refers to a manifest: the tag does.
+    let listed: Value = serde_json::from_str(&skopeo(&[
+        "inspect",
+        "--raw",
+        "--tls-verify=false",
+        &format!("{at_first}:{}", index.replace(':', "-")),
+    ]))
+    .unwrap();
+    assert_eq!(listed["manifests"][0]["digest"], json!(sbom));
+    assert_eq!(listed["manifests"][0]["artifactType"], "application/spdx+json");
+
+    copy(&home, &["--referrers", &format!("{at_first}:1"), "oci-archive:app.tar:1"]);
+    // Another machine, with nothing but the file.
+    let site = Home::new();
+    let archive = format!("oci-archive:{}", home.path().join("app.tar").display());
+    let copied = copy(&site, &["--referrers", &archive, &format!("{at_second}@{index}")]);
+    assert_eq!(copied["referrers"][0]["digest"], json!(sbom));
+    let all = format!("dir:{}", site.path().join("all").display());
+    skopeo(&["copy", "-q", "--all", "--src-tls-verify=false", &format!("{at_second}@{index}"), &all]);
+    assert_eq!(raw_digest(&format!("{at_second}@{sbom}")), sbom);
+
+    let again = copy(&site, &["--referrers", &archive, &format!("{at_second}@{index}")]);
+    assert_eq!(outcomes(&again), ["exists"]);
+    let mounted = copy(&home, &[&format!("{at_first}:1"), &format!("docker://{}/production/app:1", first.address)]);
+    assert_eq!((outcomes(&mounted), mounted["digest"].as_str()), (vec!["mounted"], Some(index.as_str())));
+    let between = copy(&home, &[&format!("{at_first}:1"), &format!("docker://{}/other/app:1", second.host)]);
+    assert_eq!(outcomes(&between), ["uploaded"]);
+    assert_eq!(raw_digest(&format!("docker://{}/other/app:1", second.host)), index);
+
+    copy(&home, &["--platform", "linux/arm64", &format!("{at_first}:1"), "arm:9"]);
+    assert_eq!(run(&mut home.mpimg(), ["inspect", "-q", "--platform", "linux/arm64", "arm:9"]).done().out.trim_end(), arm);
+    let one = copy(&home, &[&format!("{at_first}@{index}"), "docker-archive:app-docker.tar:app:1"]);
+    assert_ne!(one["digest"], json!(index), "a docker archive holds one platform");
+    let local = skopeo(&["inspect", &format!("docker-archive:{}", home.path().join("app-docker.tar").display())]);
+    assert!(local.contains("\"Architecture\": \"amd64\""), "{local}");
+}
+
+#[test]
+fn a_destination_that_cannot_hold_what_is_asked_is_refused_before_anything_is_sent() {
+    let home = Home::new();
+    let [index, arm, _] = layout_of_two(&home);
+    let registry = Serving::open();
+    let target = format!("docker://{}/a@{arm}", registry.host);
+    let wrong = run(&mut home.mpimg(), ["copy", "oci:layout:multi", &target]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains(&index), "{}", wrong.err);
+    let wrong = run(&mut home.mpimg(), ["copy", "--referrers", "oci:layout:multi", "app:1"]);
+    assert_eq!(wrong.code, Some(2));
+    let missing = run(&mut home.mpimg(), ["copy", "--platform", "linux/s390x", "oci:layout:multi", "app:1"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.err.contains("linux/amd64, linux/arm64"), "{}", missing.err);
+}

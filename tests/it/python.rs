@@ -1,0 +1,99 @@
+//! The Python package: the wheel is built once, installed into a fresh virtual environment, and judged there by CPython, mypy and
+//! stubtest; then the README's example pushes an image.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::home::Home;
+use crate::registry::fixture::{distribution, distribution_in};
+use crate::{judge, judge_path, judges, run};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The wheel, installed into a virtual environment that has nothing else.
+struct Installed {
+    home: Home,
+    wheel: PathBuf,
+}
+
+impl Installed {
+    fn new() -> Self {
+        let home = Home::new();
+        let wheels = home.path().join("wheels");
+        let mut build = Command::new(Path::new(ROOT).join("python/build"));
+        run(build.arg(&wheels).arg("dev").env("MATURIN", judges().join("python/bin/maturin")));
+        let wheel = wheels.read_dir().unwrap().next().unwrap().unwrap().path();
+        run(judge("python3").args(["-m", "venv"]).arg(home.path().join("venv")));
+        let installed = Self { home, wheel };
+        run(installed.command("pip").args(["install", "-q", "--no-index", "--disable-pip-version-check"]).arg(&installed.wheel));
+        installed
+    }
+
+    /// A program of the environment, with the home's settings.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.home.path().join("venv/bin").join(program));
+        // The same surroundings as the command has in its own tests.
+        command.env_clear().envs(self.home.mpimg().get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.home.path());
+        command
+    }
+
+    fn packages(&self) -> PathBuf {
+        let versions = self.home.path().join("venv/lib");
+        versions.read_dir().unwrap().next().unwrap().unwrap().path().join("site-packages")
+    }
+}
+
+/// The first code block of `language` in a document of the project.
+fn example(document: &str, language: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(ROOT).join(document)).unwrap();
+    let (_, block) = text.split_once(&format!("```{language}\n")).unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_wheel_does_in_a_fresh_environment_what_its_stubs_and_the_readme_say() {
+    let installed = Installed::new();
+    let name = installed.wheel.file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with(&format!("mpimg-{}-cp39-abi3-", env!("CARGO_PKG_VERSION"))), "{name}");
+    let version = run(installed.command("mpimg").arg("--version"));
+    assert_eq!(version, format!("mpimg {}\n", env!("CARGO_PKG_VERSION")));
+
+    // Types: of the sources, of the tests that use them, and of the native part against its stubs.
+    let python = judges().join("python/bin/python");
+    let mypy = |arguments: &[&str]| {
+        let mut mypy = Command::new(&python);
+        mypy.args(arguments).current_dir(Path::new(ROOT).join("python")).env("MYPYPATH", installed.packages());
+        run(mypy.env("MYPY_CACHE_DIR", installed.home.path().join("mypy")));
+    };
+    mypy(&["-m", "mypy", "--strict", "mpimg", "tests"]);
+    let mut stubtest = Command::new(&python);
+    run(stubtest
+        .args(["-m", "mypy.stubtest", "mpimg"])
+        .current_dir(installed.home.path())
+        .env("PYTHONPATH", installed.packages()));
+
+    let registry = distribution("");
+    let folder = tempfile::tempdir().unwrap();
+    let passwords = folder.path().join("passwords");
+    std::fs::write(&passwords, run(judge("htpasswd").args(["-Bbn", "user", "pass word"]))).unwrap();
+    let auth = format!("auth:\n  htpasswd: {{realm: here, path: {}}}\n", passwords.display());
+    let private = distribution_in(folder, &auth);
+    let mut tests = installed.command("python");
+    tests.arg(Path::new(ROOT).join("python/tests/test_mpimg.py")).env("BUSYBOX", judge_path("busybox"));
+    tests.env("REGISTRY", registry.address.to_string()).env("PRIVATE_REGISTRY", private.address.to_string());
+    run(&mut tests);
+
+    for document in ["README.md", "python/README.md", "docs/library.md"] {
+        let example = example(document, "python").replace("harbor.example.com", &registry.address.to_string());
+        let example = example.replace("password=token", "password=\"token\"");
+        run(judge("cp")
+            .arg("-rT")
+            .arg(Path::new(ROOT).join("fixtures/hello-adapter"))
+            .arg(installed.home.path().join("my-adapter")));
+        let printed = run(installed.command("python").arg("-c").arg(&example));
+        let digest = printed.split_once("DIGEST=").unwrap_or_else(|| panic!("{document}: {printed}")).1.trim();
+        let image = format!("docker://{}/mp/my-adapter@{digest}", registry.address);
+        run(judge("skopeo").args(["inspect", "--raw", "--tls-verify=false", &image]));
+    }
+}

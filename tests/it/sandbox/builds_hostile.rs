@@ -1,0 +1,92 @@
+//! Dockerfiles and base images that want more than a build gives. Each CVE of another tool has its test; those of unpacking and
+//! of mounts are in `unpack_hostile` and `mounts`.
+
+use std::path::PathBuf;
+
+use super::rootfs::is_root;
+use crate::home::Home;
+use crate::judges;
+
+/// Builds a Dockerfile on the fixtures' base image; whether it succeeded, and what was said.
+fn build(home: &Home, dockerfile: &str, flags: &[&str]) -> (bool, String) {
+    let folder = home.path().join("context");
+    let _ = std::fs::create_dir(&folder);
+    let base = format!("oci:{}:base", judges().join("base").display());
+    std::fs::write(folder.join("Dockerfile"), dockerfile.replace("@BASE@", &base)).unwrap();
+    let output = home.mpimg().arg("build").args(flags).arg(&folder).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// BuildKit CVE-2024-23653: more rights than docker's default are nothing that a Dockerfile alone can ask for.
+#[test]
+fn buildkit_cve_2024_23653_a_dockerfile_alone_gets_no_more_rights() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let dockerfile = "FROM @BASE@\nRUN --security=insecure grep CapEff /proc/self/status && mount -t tmpfs none /mnt\n";
+    let (built, said) = build(&home, dockerfile, &[]);
+    assert!(!built && said.contains("caused by: `--security=insecure` is not allowed\n"), "{said}");
+    assert!(
+        said.ends_with("hint: allow it with `--allow security.insecure`, if you trust the Dockerfile as you trust mpimg\n"),
+        "{said}"
+    );
+    assert!(!said.contains("CapEff:"), "{said}");
+    let insecure = "FROM @BASE@\nRUN mkdir -p /mnt\nRUN --security=insecure mount -t tmpfs none /mnt\n";
+    let (built, said) = build(&home, insecure, &["--isolation", "root", "--allow", "security.insecure"]);
+    assert!(built, "{said}");
+}
+
+/// buildah CVE-2024-9407: an option of `--mount` that is passed on unread; -9675: a cache named by a path out of its folder.
+#[test]
+fn buildah_cve_2024_9407_9675_options_of_a_mount_are_known_and_names_are_no_paths() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let propagation = "FROM @BASE@\nRUN --mount=type=bind,bind-propagation=shared,target=/in true\n";
+    let (built, said) = build(&home, propagation, &[]);
+    assert!(!built && said.contains("bind-propagation"), "{said}");
+    let outside = home.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for id in ["../../home/outside".to_owned(), outside.display().to_string()] {
+        let cache = format!("FROM @BASE@\nRUN --mount=type=cache,id={id},target=/cache touch /cache/written\n");
+        let (built, said) = build(&home, &cache, &[]);
+        assert!(built, "{said}");
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+/// containers/storage CVE-2024-9676: users are read out of the image, where passwd may be a link to something without an end.
+#[test]
+fn containers_storage_cve_2024_9676_users_are_not_read_from_where_a_link_leads() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let secret = home.path().join("secret");
+    std::fs::write(&secret, "evil:x:0:0::/:/bin/sh\n").unwrap();
+    for target in [PathBuf::from("/dev/zero"), PathBuf::from("../../../../../../dev/zero"), secret] {
+        for rung in ["root", "chroot"] {
+            let link = format!("FROM @BASE@\nRUN ln -sf {} /etc/passwd\nUSER 1000:1000\nRUN echo $HOME\n", target.display());
+            let (built, said) = build(&home, &link, &["--isolation", rung, "--no-cache"]);
+            assert!(built && said.contains("] /\n"), "{said}");
+        }
+        let named = format!("FROM @BASE@\nRUN ln -sf {} /etc/passwd\nUSER evil\nRUN id\n", target.display());
+        let (built, said) = build(&home, &named, &[]);
+        assert!(!built && said.contains("evil"), "{said}");
+    }
+    let fifo = "FROM @BASE@\nRUN rm /etc/passwd && mkfifo /etc/passwd\nUSER 1000:1000\nRUN echo $HOME\n";
+    let (built, said) = build(&home, fifo, &["--isolation", "root"]);
+    assert!(built && said.contains("] /\n"), "{said}");
+}
+
+/// BuildKit CVE-2026-33747: files that another frontend writes; -33748: the folder of a git source. Neither is here.
+#[test]
+fn buildkit_cve_2026_33747_33748_frontends_are_not_loaded_and_git_sources_refused() {
+    let home = Home::new();
+    let (built, said) = build(&home, "# syntax=127.0.0.1:1/evil/frontend:1\nFROM @BASE@\nENV A=b\n", &[]);
+    assert!(built && !said.contains("cannot pull"), "{said}");
+    let (built, said) = build(&home, "FROM @BASE@\nADD https://127.0.0.1:1/evil.git#main:../../etc /x\n", &[]);
+    assert!(!built && said.contains("cannot fetch the git repository"), "{said}");
+}
