@@ -34,7 +34,7 @@ pub(crate) fn call<T, F>(
     operation: impl FnOnce(Mpimg) -> F + Send + 'static,
 ) -> PyResult<T>
 where
-    F: Future<Output = mpimg::Result<T>> + Send,
+    F: Future<Output = mpimg::Result<T>>,
     T: Send + 'static,
 {
     // A runtime a call: it outlives no fork, and leaves no thread behind in a program that has done with mpimg.
@@ -45,26 +45,26 @@ where
     let forward = Arc::new(Forward::new(sender, progress.is_some()));
     let done = forward.done();
     let mpimg = options.mpimg(Progress::new(forward), stop.clone());
-    let work = runtime.spawn(async move {
-        let result = operation(mpimg?).await;
+    // A thread that owns the runtime: after a second Ctrl-C it is left to end by itself.
+    let work = std::thread::spawn(move || {
+        let result = runtime.block_on(async { operation(mpimg?).await });
         // Whoever no longer waits has been interrupted twice.
         let _ = done.send(Message::Done);
+        // A thread that still waits for a disk or a name server must not keep the caller waiting.
+        runtime.shutdown_background();
         result
     });
-    let interruption = deliver(py, &mut events, progress.as_ref(), &stop);
-    let result = match &interruption {
-        Some(Interruption { at_once: true, .. }) => None,
-        _ => Some(py.detach(|| runtime.block_on(work))),
-    };
-    // A thread that still waits for a disk or a name server must not keep the caller waiting.
-    runtime.shutdown_background();
-    match (interruption, result) {
-        (Some(interruption), _) => Err(interruption.exception),
-        (None, Some(Ok(result))) => result.map_err(|error| raise(py, &error)),
-        (None, Some(Err(error))) => {
-            Err(raise(py, &Error::new(ErrorKind::Interrupted, "the work was broken off").with_source(error)))
+    match deliver(py, &mut events, progress.as_ref(), &stop) {
+        Some(Interruption { exception, at_once: true }) => Err(exception),
+        Some(Interruption { exception, at_once: false }) => {
+            let _ = py.detach(|| work.join());
+            Err(exception)
         }
-        (None, None) => Err(raise(py, &Error::new(ErrorKind::Interrupted, "the work was broken off"))),
+        None => match py.detach(|| work.join()) {
+            Ok(result) => result.map_err(|error| raise(py, &error)),
+            // The panic itself is on standard error.
+            Err(_) => Err(raise(py, &Error::new(ErrorKind::Interrupted, "the work was broken off"))),
+        },
     }
 }
 

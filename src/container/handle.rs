@@ -189,13 +189,18 @@ impl Container {
 
     fn order(&self, line: &str) -> Result<()> {
         let path = self.folder.orders();
-        // Without somebody who reads, opening would wait for one.
-        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
-        match opened.and_then(|mut pipe| pipe.write_all(line.as_bytes())) {
-            Ok(()) => Ok(()),
-            // Ended: there is nothing to be done.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENXIO) => Ok(()),
-            Err(error) => Err(Error::io("write to", &path, error)),
+        loop {
+            // Without somebody who reads, opening would wait for one.
+            let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            match opened.and_then(|mut pipe| pipe.write_all(line.as_bytes())) {
+                Ok(()) => return Ok(()),
+                // Ended: there is nothing to be done.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.raw_os_error() != Some(libc::ENXIO) => return Err(Error::io("write to", &path, error)),
+                // Still being set up (layers may have to be unpacked), or ended at this moment.
+                Err(_) if self.folder.is_alive() => std::thread::sleep(TICK),
+                Err(_) => return Ok(()),
+            }
         }
     }
 

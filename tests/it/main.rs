@@ -8,6 +8,7 @@ mod cli;
 mod container;
 mod context;
 mod dockerfile;
+mod documentation;
 mod home;
 mod image;
 #[cfg(target_os = "linux")]
