@@ -96,7 +96,7 @@ impl Builder {
             progress: &self.progress,
             context: BuildContext::open(&request.context, ContextOptions { ignore, sdk })?,
             guard: SecretGuard::new(policy, request.allowed_secret_files.iter().cloned())?,
-            times: Times::of(&request.context, epoch.map(String::as_str))?,
+            times: Times::of(&request.context, epoch.map(String::as_str), &self.store)?,
             on_layer,
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),

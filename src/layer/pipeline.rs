@@ -16,6 +16,9 @@ use super::codec::{Codec, Encoder};
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId, Hasher};
 
+/// Bytes of room that a block begins with.
+const FIRST_ROOM: usize = 64 << 10;
+
 /// More threads than this gain nothing: reading and hashing the tar is one thread's work.
 const MOST_THREADS: usize = 16;
 
@@ -124,8 +127,12 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         }
         if self.block.is_empty() {
             self.block = self.shared.lock().spare.pop().unwrap_or_default();
-            self.block.resize(size, 0);
+            self.block.truncate(size);
             self.filled = 0;
+        }
+        if self.filled == self.block.len() {
+            // Most layers of a project are small: theirs shall not cost the memory of a large one's.
+            self.block.resize((2 * self.filled).clamp(FIRST_ROOM.min(size), size), 0);
         }
         Ok(&mut self.block[self.filled..])
     }

@@ -33,6 +33,9 @@ use crate::store::{BlobSource, Growing};
 /// chunk may be: between their requests nothing is lost with them.
 pub(super) const QUESTIONS: usize = 32;
 
+/// A blob this small (bytes) is sent anew rather than resumed: a record of how far it is would cost more than that.
+const SMALL: u64 = 64 << 10;
+
 /// How often a blob is looked at that another process is uploading.
 const OTHER_PROCESS: Duration = Duration::from_millis(200);
 
@@ -301,7 +304,7 @@ impl Shared {
             task.cached();
             return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
         }
-        let session = match self.lock_session(&descriptor.digest, &task).await? {
+        let session = match self.lock_session(&descriptor, &task).await? {
             Locked::Ours(session) => session,
             Locked::Arrived => {
                 task.cached();
@@ -384,8 +387,10 @@ impl Shared {
     }
 
     /// The right to upload a blob, among the processes of this machine.
-    async fn lock_session(&self, digest: &Digest, task: &Task) -> Result<Locked> {
-        let Some(sessions) = &self.sessions else { return Ok(Locked::Ours(None)) };
+    async fn lock_session(&self, blob: &Descriptor, task: &Task) -> Result<Locked> {
+        let small = blob.size <= SMALL.min(self.limits.chunk);
+        let Some(sessions) = self.sessions.as_ref().filter(|_| !small) else { return Ok(Locked::Ours(None)) };
+        let digest = &blob.digest;
         let (repository, digest_text) = (self.repository.to_string(), digest.to_string());
         let mut waited = false;
         loop {

@@ -73,7 +73,7 @@ impl Store {
         let path = self.cache_path(key);
         let json = serde_json::to_string(record).map_err(|error| failed("write", &path, std::io::Error::other(error)))?;
         let text = format!("{}\n{json}\n", Digest::of(&json));
-        self.write_file(&path, text.as_bytes(), Durability::Whenever)
+        self.write_file(&path, &[text.as_bytes()], Durability::Whenever)
     }
 
     fn cache_path(&self, key: &CacheKey) -> PathBuf {

@@ -57,8 +57,8 @@ impl Store {
     /// Keeps side data of the layer, whole or not at all.
     pub fn write_layer_data(&self, diff_id: &DiffId, data: LayerData, bytes: &[u8]) -> Result<()> {
         self.pin(&diff_id.0)?;
-        let sealed = [bytes, &seal(bytes)].concat();
-        self.write_file(&self.layer_data_path(diff_id, data), &sealed, Durability::Whenever)
+        // Not put together in memory: of a large layer these are many.
+        self.write_file(&self.layer_data_path(diff_id, data), &[bytes, &seal(bytes)], Durability::Whenever)
     }
 
     fn layer_data_path(&self, diff_id: &DiffId, data: LayerData) -> PathBuf {

@@ -118,12 +118,12 @@ impl Store {
         tempfile::NamedTempFile::new_in(folder).map_err(|error| failed("write to", folder, error))
     }
 
-    /// Makes `bytes` the content of the file `path`, whole or not at all.
-    fn write_file(&self, path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    /// Makes `parts`, one after the other, the content of the file `path`, whole or not at all.
+    fn write_file(&self, path: &Path, parts: &[&[u8]], durability: Durability) -> Result<()> {
         use std::io::Write as _;
         let mut file = self.temp_file()?;
         let write = |file: &mut tempfile::NamedTempFile| {
-            file.write_all(bytes)?;
+            parts.iter().try_for_each(|part| file.write_all(part))?;
             match durability {
                 Durability::OnDisk => file.as_file().sync_all(),
                 Durability::Whenever => Ok(()),

@@ -107,7 +107,7 @@ impl Store {
         let path = self.name_path(&name);
         let record = serde_json::to_vec_pretty(&Named { name, image: image.clone() })
             .map_err(|error| failed("write", &path, io::Error::other(error)))?;
-        self.write_file(&path, &record, Durability::OnDisk)
+        self.write_file(&path, &[&record], Durability::OnDisk)
     }
 
     /// The image that `name` means here. A digest finds any image of that repository with this manifest.
