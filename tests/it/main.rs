@@ -11,6 +11,8 @@ mod dockerfile;
 mod documentation;
 mod home;
 mod image;
+#[cfg(target_os = "linux")]
+mod mp_build;
 mod parity;
 mod project;
 #[cfg(target_os = "linux")]

@@ -17,12 +17,15 @@ use crate::registry::fixture::distribution;
 use crate::tree::{Tree, config_of_layout};
 use crate::{judge, judges, run};
 
-const PYTHON: &str = "python:3.11.12-slim-bookworm";
-const BASE: &str = "base-adapter:python-1.2.0";
+pub(crate) const PYTHON: &str = "python:3.11.12-slim-bookworm";
+pub(crate) const BASE: &str = "base-adapter:python-1.2.0";
 
 /// What the SDK generates for a language from one of its templates.
 pub(crate) fn generate(home: &Home, language: &str, template: &str) -> PathBuf {
     let folder = home.path().join(format!("{language}-{template}"));
+    if folder.exists() {
+        return folder;
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sdk/generate.py");
     let mut python = Command::new(judges().join("python/bin/python"));
     // It ends with a git commit.

@@ -15,6 +15,7 @@ mod login;
 mod logout;
 mod logs;
 mod man;
+mod mp_build;
 mod prune;
 mod ps;
 mod push;
@@ -35,6 +36,7 @@ use crate::error::Result;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Push(Box<push::Push>),
+    MpBuild(mp_build::MpBuild),
     Build(Box<build::Build>),
     Check(check::Check),
     Run(Box<run::Run>),
@@ -64,6 +66,7 @@ impl Command {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         match self {
             Self::Push(command) => command.run(terminal).await,
+            Self::MpBuild(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
             Self::Run(command) => command.run(terminal).await,

@@ -1,0 +1,369 @@
+"""What the Integration SDK's tools see of Docker (client, images, containers), played by the `mpimg` command.
+
+`Engine` is the only one that runs mpimg; the other classes have the shapes that the SDK reads, and no more: what it does not
+use is an error that says so. Refuses to print: that is the SDK's.
+"""
+
+import importlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from argparse import Namespace
+from typing import Any, Callable, Dict, List, Optional, cast
+
+from .command import find as installed_command
+
+#: For how long, in seconds, what RUN made counts as new, although mp-build asks for an image built without a cache.
+FRESH = 24 * 60 * 60
+#: How long a container may take to answer before mp-build asks for itself, in seconds.
+STARTUP = 10
+#: The label that says when the steps of a project were last done again.
+FRESH_LABEL = "mpimg.fresh"
+
+
+class EngineError(Exception):
+    """mpimg failed: message, causes, `hint` (the remedy, may be empty) and `output` (of the step that failed)."""
+
+    def __init__(self, message: str, causes: Optional[List[str]] = None, hint: str = "", output: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.causes = causes or []
+        self.hint = hint
+        self.output = output
+        self.kind = kind
+
+    def full(self) -> str:
+        """The message with its causes, on one line."""
+        return ": ".join([str(self), *self.causes])
+
+
+class Engine:
+    """Runs the `mpimg` command, always for one JSON answer."""
+
+    def __init__(self, command: str, options: Namespace) -> None:
+        self._command = command
+        self._options = options
+        self._containers: List["Container"] = []
+        #: What was begun before mp-build asked for it: an `ahead.Ahead`.
+        self.ahead: Any = None
+        #: Where warnings go, with a level of `logging`: the SDK's log shows them.
+        self.log: Callable[[int, str], None] = logging.getLogger(__name__).log
+
+    @classmethod
+    def find(cls, options: Namespace) -> "Engine":
+        """The command that started this, else the one installed with this package, else one on the PATH."""
+        command = os.environ.get("MPIMG_COMMAND") or installed_command() or shutil.which("mpimg")
+        if not command:
+            raise EngineError("the command `mpimg` is not on the PATH", hint="install it again: pip install --force-reinstall mpimg")
+        return cls(str(command), options)
+
+    def run(self, *arguments: str, stdin: Optional[str] = None) -> Dict[str, Any]:
+        """Runs a command of mpimg; its answer."""
+        done = subprocess.run(
+            [self._command, *arguments, "--json", "--progress", "none", "--color", "never"],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+        notes = done.stderr.strip()
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            raise EngineError(f"`mpimg {arguments[0]}` ended with {done.returncode} and no answer", output=notes) from None
+        if done.returncode != 0:
+            error = answer.get("error", {})
+            message, kind = error.get("message") or "mpimg failed", error.get("kind") or ""
+            raise EngineError(message, error.get("causes"), error.get("hint") or "", notes, kind)
+        for line in notes.splitlines():
+            shown = line.startswith("warning:") and arguments[0] != "login"
+            self.log(logging.WARNING if shown else logging.DEBUG, line)
+        return dict(answer)
+
+    def output(self, *arguments: str) -> str:
+        """What a command prints that has no answer in JSON, on either stream."""
+        command = [self._command, *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.stdout.decode("utf-8", "replace")
+
+    def registry_flags(self) -> List[str]:
+        """What the user said of registries."""
+        flags = [f"--insecure-registry={host}" for host in self._options.insecure_registry]
+        flags += [f"--registry-mirror={host}" for host in self._options.registry_mirror]
+        return flags + ([f"--ca-file={self._options.ca_file}"] if self._options.ca_file else [])
+
+    def build_flags(self, no_cache: bool) -> List[str]:
+        """What the user said of builds."""
+        flags = [f"--allow-secret-file={path}" for path in self._options.allow_secret_file]
+        flags += ["--no-cache"] if no_cache or self._options.no_cache else []
+        return flags + self.isolation_flags() + self.registry_flags()
+
+    def isolation_flags(self) -> List[str]:
+        """How the user wants processes isolated."""
+        return [f"--isolation={self._options.isolation}"] if self._options.isolation else []
+
+    def may_push(self, repository: str) -> bool:
+        """Whether the registry lets images in with the credentials that are stored, or without any."""
+        checked = self.run("check", repository, *self.registry_flags())
+        return bool(checked["passed"])
+
+    def login(self, host: str, name: Optional[str], password: Optional[str]) -> None:
+        """Logs in and stores the credentials where docker has them; asks on a terminal for what is missing."""
+        command = ["login", host, *self.registry_flags(), *([f"--username={name}"] if name is not None else [])]
+        if name is not None and password is not None:
+            # Not as an argument: those are seen by every user of the machine.
+            self.run(*command, "--password-stdin", stdin=password)
+        elif not sys.stdin.isatty():
+            raise EngineError(
+                f"cannot log in to `{host}`: there is no terminal to ask on",
+                hint=f"give --registry-username and --registry-password, or log in before with `mpimg login {host}`",
+            )
+        elif subprocess.run([self._command, *command]).returncode != 0:
+            raise EngineError(f"cannot log in to `{host}`")
+
+    def started(self, container: "Container") -> None:
+        """Remembers a container until it was stopped."""
+        self._containers.append(container)
+
+    def removed(self, container: "Container") -> None:
+        """Forgets a container."""
+        if container in self._containers:
+            self._containers.remove(container)
+
+    def stop_all(self) -> None:
+        """Stops what still runs, and says nothing."""
+        if self.ahead is not None:
+            self.ahead.end()
+        for container in list(self._containers):
+            try:
+                container.remove()
+            except EngineError as error:
+                self.log(logging.DEBUG, str(error))
+
+
+class _Shape:
+    """Something of Docker's of which mpimg has only what the SDK uses."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise EngineError(f"the SDK asks for docker's `{type(self).__name__}.{name}`, which mpimg does not have", hint="update mpimg")
+
+
+class Client(_Shape):
+    """What the SDK has of `docker.DockerClient`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.images = Images(engine)
+        self.containers = Containers(engine)
+
+
+class Images(_Shape):
+    """What the SDK has of `DockerClient.images`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def get(self, name: str) -> "Image":
+        """An image of the local store; `docker.errors.ImageNotFound` if there is none."""
+        try:
+            self._engine.run("inspect", name)
+        except EngineError as error:
+            if error.kind != "not_found":
+                raise
+            errors = importlib.import_module("docker.errors")
+            raise cast(Exception, errors.ImageNotFound(str(error))) from None
+        return Image(self._engine, name)
+
+    def build(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
+        """Builds a folder's Dockerfile, unless that was done ahead."""
+        made = self._engine.ahead.image(path, tag, nocache) if self._engine.ahead is not None else None
+        return made or self.make(path, tag, nocache, labels)
+
+    def make(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
+        """Builds a folder's Dockerfile.
+
+        mp-build wants the image that it tries from the cache and, a moment later, the one that it pushes without. Here the first
+        is built anew if that was not done for a day, and the second is the same, from the cache: what was tried is what is pushed.
+        """
+        fresh = nocache
+        if "mp-test" in labels and tag:
+            last = self.last_fresh(tag)
+            fresh = last is None
+            labels = {**labels, FRESH_LABEL: str(int(last or time.time()))}
+        elif nocache and _tried.get(path, 0) > time.time() - FRESH:
+            fresh = False
+        name = tag or f"mpimg-mp-build:{uuid.uuid4().hex}"
+        flags = [f"--label={key}={value}" for key, value in labels.items()]
+        self._engine.run("build", path, "--tag", name, *flags, *self._engine.build_flags(fresh))
+        if "mp-test" in labels:
+            _tried[path] = float(labels[FRESH_LABEL])
+        return Image(self._engine, name)
+
+    def last_fresh(self, tag: str) -> Optional[float]:
+        """When the steps of the project tried under this name were last done again, if that is not too long ago."""
+        try:
+            labels = self._engine.run("inspect", tag).get("config", {}).get("Labels") or {}
+            last = float(labels.get(FRESH_LABEL, 0))
+        except (EngineError, ValueError):
+            return None
+        return last if time.time() - FRESH < last <= time.time() else None
+
+    def push(self, repository: str, tag: str) -> Dict[str, Any]:
+        """Pushes an image of the local store under the name that it has there."""
+        name = f"{repository}:{tag}"
+        return self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.registry_flags())
+
+    def prune(self, filters: Dict[str, str]) -> Dict[str, Any]:
+        """Nothing: an image that lost its name takes no space but its configuration, until `mpimg prune`."""
+        return {"ImagesDeleted": None, "SpaceReclaimed": 0}
+
+
+#: When the steps of a project's folder were last done again, of the projects tried by this process.
+_tried: Dict[str, float] = {}
+
+
+class Image(_Shape):
+    """What the SDK has of `docker.models.images.Image`: an image of the local store, known by the names given to it."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._names = [name]
+
+    def tag(self, repository: str, tag: str) -> bool:
+        """Gives it one more name."""
+        name = f"{repository}:{tag}"
+        self._engine.run("tag", self._names[0], name)
+        self._names.append(name)
+        return True
+
+    def remove(self, force: bool = False) -> None:
+        """Takes its names away."""
+        self._engine.run("rm", "--force", *self._names)
+
+
+class Containers(_Shape):
+    """What the SDK has of `DockerClient.containers`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(
+        self, image: str, detach: bool, ports: Dict[str, int], mem_limit: str, memswap_limit: str, volumes: Dict[str, Dict[str, str]]
+    ) -> "Container":
+        """Starts an adapter, unless that was done ahead; answers when it does, when it ended, or after some seconds."""
+        options: Dict[str, Any] = {"ports": ports, "mem_limit": mem_limit, "memswap_limit": memswap_limit, "volumes": volumes}
+        made = self._engine.ahead.container(image, **options) if self._engine.ahead is not None else None
+        return made or self.start(image, **options)
+
+    def start(self, image: str, **options: Any) -> "Container":
+        """Starts an adapter and waits for it."""
+        container = self.launch(image, **options)
+        self.wait(container, options["ports"]["8080/tcp"])
+        return container
+
+    def launch(
+        self, image: str, ports: Dict[str, int], mem_limit: str, memswap_limit: str, volumes: Dict[str, Dict[str, str]]
+    ) -> "Container":
+        """Starts an adapter."""
+        flags = [f"--publish={ports['8080/tcp']}:8080", f"--memory={mem_limit}"]
+        flags += [f"--volume={os.path.abspath(source)}:{target['bind'].rstrip('/')}" for source, target in volumes.items()]
+        try:
+            answer = self._engine.run("run", "--detach", *flags, *self._engine.isolation_flags(), image)
+        except EngineError as error:
+            # mpimg's own remedy names a flag of `mpimg run`.
+            hint = "stop what listens there, or give mp-build another port with -P" if error.kind == "network" else error.hint
+            raise sdk_error(error.full(), hint) from None
+        container = Container(self._engine, answer["id"])
+        self._engine.started(container)
+        return container
+
+    def wait(self, container: "Container", port: int) -> None:
+        """Saves mp-build the half second that it sleeps when the adapter does not answer at once; removes what has ended."""
+        try:
+            self._wait(container, port)
+        except BaseException:
+            container.remove()
+            raise
+
+    def _wait(self, container: "Container", port: int) -> None:
+        start = time.monotonic()
+        looked = start
+        while time.monotonic() < start + STARTUP:
+            try:
+                # Whatever it says: it answers. Proxies of the environment have no part in this.
+                urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://localhost:{port}/apiVersion", timeout=5)
+                return
+            except urllib.error.HTTPError:
+                return
+            except (OSError, ValueError):
+                pass
+            if time.monotonic() > looked + 0.2:
+                looked = time.monotonic()
+                code = container.exit_code()
+                if code is not None:
+                    raise sdk_error(f"the adapter ended with exit code {code} before it answered:\n{container.last_lines()}", "")
+            time.sleep(0.02)
+
+
+class Container(_Shape):
+    """What the SDK has of `docker.models.containers.Container`."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        #: Processor time of the container and of the machine when it was last measured, in nanoseconds.
+        self._last = (0, 0)
+
+    def exit_code(self) -> Optional[int]:
+        """How it ended; nothing while it runs."""
+        for found in self._engine.run("ps", "--all")["containers"]:
+            if found["id"] == self._name:
+                return None if found["state"] in ("starting", "running") else int(found["status"] or 137)
+        return None
+
+    def last_lines(self) -> str:
+        """The end of what it printed."""
+        return self._engine.output("logs", "--tail", "20", self._name).rstrip()
+
+    def kill(self) -> None:
+        """Ends it at once, with all that it started."""
+        self._engine.run("stop", "--time", "0", self._name)
+
+    def remove(self) -> None:
+        """Takes away what is left of it, running or not."""
+        self._engine.run("stop", "--time", "0", "--rm", self._name)
+        self._engine.removed(self)
+
+    def stats(self, stream: bool) -> Dict[str, Any]:
+        """What it uses, in the shape of Docker's API (as far as the SDK reads it)."""
+        found = self._engine.run("stats", self._name)["containers"][0]
+        while found["system_cpu_ns"] == self._last[1]:
+            # The kernel counts in hundredths of a second; the SDK divides by the difference of two measurements.
+            time.sleep(0.02)
+            found = self._engine.run("stats", self._name)["containers"][0]
+        # What used less than a hundredth of a second did use some: without any, mp-test has nothing to take the median of.
+        self._last = (max(found["cpu_ns"], self._last[0] + 1), found["system_cpu_ns"])
+        disk = [{"op": "Read", "value": found["read"]}, {"op": "Write", "value": found["written"]}]
+        return {
+            "blkio_stats": {"io_service_bytes_recursive": disk},
+            "networks": {"eth0": {"rx_bytes": found["received"], "tx_bytes": found["sent"]}},
+            "memory_stats": {"limit": found["memory_limit"], "usage": found["memory"]},
+            "cpu_stats": {
+                "cpu_usage": {"total_usage": self._last[0]},
+                "system_cpu_usage": found["system_cpu_ns"],
+                "online_cpus": found["processors"],
+            },
+        }
+
+
+def sdk_error(message: str, hint: str) -> Exception:
+    """What mp-build and mp-test show as a message and a recommendation."""
+    wrapper = importlib.import_module("vmware_aria_operations_integration_sdk.docker_wrapper")
+    return cast(Exception, wrapper.DockerWrapperError(message, hint))

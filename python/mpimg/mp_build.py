@@ -1,0 +1,152 @@
+"""Runs the Integration SDK's own `mp-build` with Docker's part played by mpimg: `python -m mpimg.mp_build [ARGS…]`.
+
+The SDK stays as it was installed. Before its modules bind their names, four functions of its `docker_wrapper` are replaced
+(`init`, `login`, `build_image`, `push_image`); the client that `init` answers plays the rest: `images.get`, `images.prune`,
+`containers.run`, and of a container `kill`, `remove` and `stats`.
+
+Refuses to build anything with an SDK whose use of Docker it does not know (see `mpimg.sdk_seam`).
+"""
+
+import argparse
+import atexit
+import os
+import signal
+import sys
+from types import ModuleType
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
+
+from . import sdk_seam
+from .ahead import Ahead
+from .docker_part import Client, Engine, EngineError, Image
+
+#: The tools of the SDK that can be run, by the name of their module.
+TOOLS = {"mp_build": "mp-build", "mp_test": "mp-test"}
+
+
+def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> NoReturn:
+    """Runs a tool of the SDK with these arguments (those of this process, if none are given); ends as it ends."""
+    options, rest = _parse(sys.argv[1:] if arguments is None else list(arguments), TOOLS[tool])
+    try:
+        version = sdk_seam.installed_version()
+        sdk_seam.check_seam(sdk_seam.installed_folder(), version)
+        engine = Engine.find(options)
+    except (sdk_seam.SeamError, EngineError) as error:
+        print(f"error: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
+        sys.exit(1)
+    # A job that is cancelled stops its container, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    atexit.register(engine.stop_all)
+    if tool == "mp_build":
+        Ahead.begin(engine, rest)
+    # Only now: the SDK's modules take longer to read than the adapter to start.
+    import importlib
+
+    docker_wrapper = importlib.import_module(f"{sdk_seam.SDK}.docker_wrapper")
+    play_docker(docker_wrapper, engine)
+    sys.argv = [TOOLS[tool], *rest]
+    importlib.import_module(f"{sdk_seam.SDK}.{tool}").main()
+    sys.exit(0)
+
+
+def play_docker(docker_wrapper: ModuleType, engine: Engine) -> None:
+    """Replaces what `docker_wrapper` does with Docker. Modules that were imported before keep what they have."""
+    engine.log = docker_wrapper.logger.log
+    part = _Part(docker_wrapper, engine)
+    for name in ("init", "login", "build_image", "push_image"):
+        setattr(docker_wrapper, name, getattr(part, name))
+
+
+def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List[str]]:
+    """mpimg's own options, and what is left for the SDK's tool."""
+    parser = argparse.ArgumentParser(
+        prog=program, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, argument_default=None
+    )
+    group = parser.add_argument_group(f"options of mpimg, beside those of {program}")
+    group.add_argument("--no-cache", action="store_true", help="do every step of the Dockerfile again")
+    group.add_argument("--isolation", metavar="RUNG", help="how RUN and the adapter are isolated: see `mpimg doctor`")
+    group.add_argument(
+        "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"
+    )
+    group.add_argument("--ca-file", metavar="FILE", help="trust these certificate authorities, too")
+    group.add_argument("--insecure-registry", metavar="HOST[:PORT]", action="append", default=[], help="reach this registry by plain HTTP")
+    group.add_argument("--registry-mirror", metavar="HOST", action="append", default=[], help="ask this mirror before Docker Hub")
+    options, rest = parser.parse_known_args(arguments)
+    if "-h" in rest or "--help" in rest:
+        parser.print_help()
+        print()
+    return options, rest
+
+
+class _Part:
+    """The functions that stand in for those of the SDK's `docker_wrapper`, under their names."""
+
+    def __init__(self, docker_wrapper: ModuleType, engine: Engine) -> None:
+        self._sdk = docker_wrapper
+        self._engine = engine
+
+    def init(self) -> Client:
+        """What plays Docker's client."""
+        return Client(self._engine)
+
+    def login(self, **kwargs: Any) -> str:
+        """Logs in as `docker login` does; without a name, what is stored or needed by the registry decides."""
+        registry = kwargs.get("container_registry")
+        print(f"Login into {registry}" if registry else "Login into Docker Hub")
+        # Docker takes whatever comes before the first slash, too.
+        host = registry.split("/")[0] if registry else "docker.io"
+        name, password = kwargs.get("registry_username"), kwargs.get("registry_password")
+        try:
+            if name is None and registry and self._engine.may_push(registry):
+                return str(registry)
+            self._engine.login(host, name, password)
+        except EngineError as error:
+            # mp-build shows nothing of a LoginError where it comes from here: docker's command wrote to the terminal.
+            print(error.full(), file=sys.stderr)
+            raise self._sdk.LoginError(error.full(), error.hint) from None
+        return str(registry or host)
+
+    def build_image(
+        self, client: Client, path: str, nocache: bool = True, labels: Optional[Dict[str, str]] = None, **kwargs: Any
+    ) -> Tuple[Image, List[Dict[str, str]]]:
+        """Builds the folder `path` in the way of the SDK; the image, and no log."""
+        ensure = getattr(self._sdk, "ensure_base_image_exists", None)
+        language = _base_adapter(path) if ensure else None
+        if ensure and language:
+            ensure(language)
+        try:
+            return client.images.build(path, kwargs.get("tag"), nocache, labels or {}), []
+        except EngineError as error:
+            message = f"ERROR: Unable to build Docker file at {path}:\n {error.full()}"
+            if error.output:
+                message += f"\n{error.output}"
+            raise self._sdk.BuildError(message=message, recommendation=error.hint) from None
+
+    def push_image(self, client: Client, repository: str, tag: str) -> str:
+        """Pushes an image that was tagged so; its digest in the registry."""
+        try:
+            pushed = client.images.push(repository, tag)
+        except EngineError as error:
+            raise self._sdk.PushError(message=error.full(), recommendation=error.hint) from None
+        if not pushed["anonymous_pull"]:
+            self._sdk.logger.warning(
+                f"The product cannot pull {repository} without logging in: make the repository public in the registry"
+            )
+        return str(pushed["digest"])
+
+
+def _base_adapter(path: str) -> Optional[str]:
+    """The language of the SDK's base image that the Dockerfile builds on, found as SDK 1.3 finds it."""
+    import re
+
+    dockerfile = os.path.join(path, "Dockerfile")
+    if os.path.exists(dockerfile):
+        with open(dockerfile, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                found = re.search(r"base-adapter:([a-zA-Z]+)-", line) if line.startswith("FROM ") else None
+                if found:
+                    return found.group(1)
+    return None
+
+
+if __name__ == "__main__":
+    main()

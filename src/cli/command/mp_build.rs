@@ -1,0 +1,136 @@
+//! `mpimg mp-build`: hands over to the Integration SDK's own `mp-build`, which this package's Python runs without Docker.
+//!
+//! Refuses to bring a Python or an SDK: it finds the one that is installed, and says where it looked.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use crate::cli::terminal::Terminal;
+use crate::error::{Error, ErrorKind, Result};
+
+const EXAMPLES: &str = "\
+The Python is the first of these that has both packages, `mpimg` and `vmware-aria-operations-integration-sdk`: $MPIMG_PYTHON \
+(then no other), the active virtual environment, the one beside this command, the one of the `mp-build` on the PATH, python3. \
+Exit code and messages are those of mp-build.
+
+Examples:
+  mpimg mp-build                                 The project in this folder
+  mpimg mp-build -p ~/nsx -P 8081 -i             With flags of mp-build
+  mpimg mp-build --no-ttl -r harbor.example.com/mp/nsx --registry-username robot --registry-password $TOKEN
+  mpimg mp-build --no-cache --allow-secret-file app/test.pem
+  mpimg mp-build -- --help                       What mp-build takes, and what mpimg adds";
+
+/// What a Python must say of itself: 0, or 1 for no SDK, 2 for no mpimg, 3 for neither.
+const PROBE: &str = "import importlib.util as u, sys
+sys.exit((u.find_spec('vmware_aria_operations_integration_sdk') is None) + 2 * (u.find_spec('mpimg') is None))";
+
+/// Run the Integration SDK's mp-build without Docker
+///
+/// The installed SDK's own tool makes the .pak; mpimg builds, runs and pushes the images.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct MpBuild {
+    /// What mp-build is given
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+impl MpBuild {
+    pub(super) fn run(self, _terminal: &Terminal) -> Result<()> {
+        let python = find_python()?;
+        let mut command = Command::new(&python);
+        command.args(["-m", "mpimg.mp_build"]).args(self.arguments);
+        // The same mpimg plays Docker's part, whatever else is on the PATH.
+        if std::env::var_os("MPIMG_COMMAND").is_none()
+            && let Ok(this) = std::env::current_exe()
+        {
+            command.env("MPIMG_COMMAND", this);
+        }
+        // This process becomes that one; only a failure comes back.
+        Err(Error::io("start", &python, command.exec()))
+    }
+}
+
+/// The first Python that has the SDK and this package.
+fn find_python() -> Result<PathBuf> {
+    let mut tried = Vec::new();
+    for python in candidates() {
+        let lacks = match probe(&python) {
+            Some(0) => return Ok(python),
+            Some(1) => "no Integration SDK",
+            Some(2) => "no package `mpimg`",
+            Some(3) => "neither the Integration SDK nor the package `mpimg`",
+            _ => continue,
+        };
+        tried.push(format!("`{}` has {lacks}", python.display()));
+    }
+    let message = if tried.is_empty() { "there is no Python 3".to_owned() } else { tried.join(", ") };
+    Err(Error::new(ErrorKind::NotFound, "cannot find a Python with the Integration SDK")
+        .with_source(std::io::Error::other(message))
+        .with_hint(
+            "`pip install mpimg vmware-aria-operations-integration-sdk` in a virtual environment, and activate it or set \
+             MPIMG_PYTHON to its python",
+        ))
+}
+
+fn probe(python: &Path) -> Option<i32> {
+    let mut command = Command::new(python);
+    let quiet = command.args(["-c", PROBE]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().ok()?.code()
+}
+
+/// Where a Python may be, each place once.
+fn candidates() -> Vec<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(python) = variable("MPIMG_PYTHON") {
+        return vec![python];
+    }
+    let environment = variable("VIRTUAL_ENV").map(|folder| folder.join("bin/python"));
+    let beside = std::env::current_exe().ok().map(|this| this.with_file_name("python"));
+    let of_tool = on_path("mp-build").and_then(|tool| interpreter(&tool));
+    let mut found: Vec<PathBuf> = Vec::new();
+    for python in [environment, beside, of_tool, on_path("python3"), on_path("python")].into_iter().flatten() {
+        if python.is_file() && !found.contains(&python) {
+            found.push(python);
+        }
+    }
+    found
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// What the first line of a script names.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut start = Vec::new();
+    File::open(script).ok()?.take(512).read_to_end(&mut start).ok()?;
+    interpreter_of(&start).map(PathBuf::from)
+}
+
+fn interpreter_of(start: &[u8]) -> Option<&OsStr> {
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?.trim();
+    // `#!/usr/bin/env python3` tells nothing that the PATH does not.
+    (!line.is_empty() && !line.contains(' ')).then(|| OsStr::new(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_is_what_the_first_line_names_alone() {
+        assert_eq!(interpreter_of(b"#!/venv/bin/python\nimport sys\n"), Some(OsStr::new("/venv/bin/python")));
+        for other in [b"#!/usr/bin/env python3\n".as_slice(), b"#!/bin/sh -e\n", b"#!\n", b"\x7fELF", b""] {
+            assert_eq!(interpreter_of(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+}
