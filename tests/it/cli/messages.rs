@@ -54,7 +54,7 @@ fn an_unknown_flag_or_command_gets_a_suggestion() {
     insta::assert_snapshot!(message(&home, ["psuh"]), @r#"
     error: unrecognized subcommand 'psuh'
 
-      tip: a similar subcommand exists: 'push'
+      tip: some similar subcommands exist: 'ps', 'push'
 
     Usage: mpimg [OPTIONS] <COMMAND>
 
