@@ -66,13 +66,16 @@ impl Repository {
         Reference { repository: self.clone(), tag: None, digest: Some(digest) }
     }
 
-    /// As people write it: Docker Hub's registry and `library/` are left out.
+    /// As people write it: Docker Hub's registry and `library/` are left out, where the rest still means the same.
     pub fn familiar(&self) -> String {
-        match (self.registry.as_str(), self.path.strip_prefix("library/")) {
-            ("docker.io", Some(name)) if !name.contains('/') => name.to_owned(),
-            ("docker.io", _) => self.path.clone(),
-            _ => self.to_string(),
-        }
+        let short = match (self.registry.as_str(), self.path.strip_prefix("library/")) {
+            ("docker.io", Some(name)) if !name.contains('/') => name,
+            ("docker.io", _) => &self.path,
+            _ => return self.to_string(),
+        };
+        // `docker.io/a.b/c` without its registry would be `c` in the registry `a.b`.
+        let same = Self::parse(short).is_ok_and(|repository| repository == *self);
+        if same { short.to_owned() } else { self.to_string() }
     }
 }
 
@@ -225,6 +228,8 @@ mod tests {
             ("user/repo", "docker.io/user/repo:latest", "user/repo:latest"),
             ("index.docker.io/user/repo:1", "docker.io/user/repo:1", "user/repo:1"),
             ("localhost:5000/a/b", "localhost:5000/a/b:latest", "localhost:5000/a/b:latest"),
+            // Found by benches/fuzz: the short form would name another registry.
+            ("docker.io/er.io/a", "docker.io/er.io/a:latest", "docker.io/er.io/a:latest"),
             ("harbor.example.com/p/a:1.0_2", "harbor.example.com/p/a:1.0_2", "harbor.example.com/p/a:1.0_2"),
         ] {
             let reference = Reference::parse(text).unwrap();
