@@ -128,3 +128,22 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the work was broken off").with_source(error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Transport;
+    use crate::oci::Platform;
+
+    /// Whoever can compile this can give the operations to `tokio::spawn`.
+    #[test]
+    fn operations_are_futures_that_any_thread_may_drive() {
+        fn sendable(_: impl Send) {}
+        let mpimg = Mpimg::new(Options::default()).unwrap();
+        sendable(mpimg.build(crate::build::BuildRequest::new("."), &BuildOutputs::default()));
+        sendable(mpimg.push(PushRequest::new(PushSource::Build(crate::build::BuildRequest::new(".")))));
+        sendable(mpimg.check(&CheckSubject::parse("127.0.0.1:1/a").unwrap()));
+        sendable(mpimg.inspect(Transport::parse("a").unwrap(), &Platform::default(), false));
+        sendable(mpimg.login("127.0.0.1:1", "user", "password"));
+    }
+}

@@ -191,7 +191,9 @@ impl Client {
             let answer = if known.contains(&blob.digest) { Ok(()) } else { self.anonymous_blob(repository, &blob).await };
             (format!("{kind} {}", blob.digest.short()), answer)
         };
-        stream::iter(blobs).map(ask).buffered(QUESTIONS).collect().await
+        // Futures first: a stream that still holds the closure is not provably `Send`.
+        let questions: Vec<_> = blobs.into_iter().map(ask).collect();
+        stream::iter(questions).buffered(QUESTIONS).collect().await
     }
 
     /// HEAD, and where storage behind a redirect refuses that, the first byte.

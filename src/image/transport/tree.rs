@@ -115,8 +115,8 @@ async fn blobs(store: &Store, trees: &[ManifestTree]) -> Result<Vec<(Descriptor,
         };
         Ok((descriptor, source))
     };
-    let blobs: Vec<_> = blobs.cloned().collect();
-    stream::iter(blobs).map(fetch).buffered(PARALLEL).try_collect().await
+    let blobs: Vec<_> = blobs.cloned().map(fetch).collect();
+    stream::iter(blobs).buffered(PARALLEL).try_collect().await
 }
 
 fn read(
