@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mpimg::image::{Image, Layer};
-use mpimg::layer::{Entry, Kind, LayerIndex};
+use mpimg::layer::{Entry, LayerIndex};
 use mpimg::operation::{CheckSubject, image_size};
 use mpimg::project::ProjectConfig;
 use mpimg::registry::{AnonymousReport, CheckItem, CheckState};
@@ -231,17 +231,7 @@ pub(crate) struct FileResult {
 
 impl FileResult {
     fn new(entry: Entry) -> Self {
-        let (kind, link) = match &entry.kind {
-            Kind::Directory => ("directory", None),
-            Kind::Symlink { target } => ("symlink", Some(String::from_utf8_lossy(target).into_owned())),
-            Kind::Hardlink { target } => ("hardlink", Some(target.to_string())),
-            Kind::CharDevice { .. } => ("char_device", None),
-            Kind::BlockDevice { .. } => ("block_device", None),
-            Kind::Fifo => ("fifo", None),
-            Kind::Whiteout => ("whiteout", None),
-            Kind::OpaqueWhiteout => ("opaque_whiteout", None),
-            Kind::File { .. } => ("file", None),
-        };
+        let (kind, link) = entry.kind.describe();
         let metadata = &entry.metadata;
         Self {
             path: entry.path.to_string(),

@@ -64,6 +64,23 @@ pub enum Kind {
     OpaqueWhiteout,
 }
 
+impl Kind {
+    /// What it is in one word, as `mpimg inspect --json` and the Python package write it, and where a link leads.
+    pub fn describe(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Directory => ("directory", None),
+            Self::Symlink { target } => ("symlink", Some(String::from_utf8_lossy(target).into_owned())),
+            Self::Hardlink { target } => ("hardlink", Some(target.to_string())),
+            Self::CharDevice { .. } => ("char_device", None),
+            Self::BlockDevice { .. } => ("block_device", None),
+            Self::Fifo => ("fifo", None),
+            Self::Whiteout => ("whiteout", None),
+            Self::OpaqueWhiteout => ("opaque_whiteout", None),
+            Self::File { .. } => ("file", None),
+        }
+    }
+}
+
 /// Owner, permissions and times of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Metadata {

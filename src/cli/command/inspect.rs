@@ -167,18 +167,7 @@ fn json(name: &str, image: &Image, indexes: &[Option<LayerIndex>], files: bool) 
 }
 
 fn file_json(entry: &crate::layer::Entry) -> Value {
-    use crate::layer::Kind;
-    let (kind, link) = match &entry.kind {
-        Kind::Directory => ("directory", None),
-        Kind::Symlink { target } => ("symlink", Some(String::from_utf8_lossy(target).into_owned())),
-        Kind::Hardlink { target } => ("hardlink", Some(target.to_string())),
-        Kind::CharDevice { .. } => ("char_device", None),
-        Kind::BlockDevice { .. } => ("block_device", None),
-        Kind::Fifo => ("fifo", None),
-        Kind::Whiteout => ("whiteout", None),
-        Kind::OpaqueWhiteout => ("opaque_whiteout", None),
-        Kind::File { .. } => ("file", None),
-    };
+    let (kind, link) = entry.kind.describe();
     json!({
         "path": entry.path.to_string(),
         "kind": kind,
