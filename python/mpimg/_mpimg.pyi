@@ -41,6 +41,7 @@ class BuildRequest(TypedDict):
     format: str
     codec: str
     no_cache: bool
+    cache_max_age: Optional[float]
     source_date_epoch: Optional[int]
     allowed_secret_files: list[str]
     secrets: dict[str, bytes]

@@ -45,7 +45,7 @@ class Ahead:
             return
         logs = os.path.join(path, "logs")
         # A first build says more, and may have to build the base image: that is mp-build's to begin.
-        if os.path.isdir(logs) and Images(engine).last_fresh(tag):
+        if os.path.isdir(logs) and Images(engine).was_tried(tag):
             options = {
                 "ports": {"8080/tcp": port},
                 "mem_limit": f"{memory}m",

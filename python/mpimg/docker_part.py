@@ -16,16 +16,12 @@ import urllib.error
 import urllib.request
 import uuid
 from argparse import Namespace
-from typing import Any, Callable, Dict, List, Optional, cast
+from typing import Any, Callable, Dict, List, Optional, Set, cast
 
 from .command import find as installed_command
 
-#: For how long, in seconds, what RUN made counts as new, although mp-build asks for an image built without a cache.
-FRESH = 24 * 60 * 60
 #: How long a container may take to answer before mp-build asks for itself, in seconds.
 STARTUP = 10
-#: The label that says when the steps of a project were last done again.
-FRESH_LABEL = "mpimg.fresh"
 
 
 class EngineError(Exception):
@@ -50,6 +46,10 @@ class Engine:
         self._command = command
         self._options = options
         self._containers: List["Container"] = []
+        #: Names of this process alone, by the names that mp-build knows: another mp-build may take those for its own image meanwhile.
+        self._own_names: Dict[str, str] = {}
+        #: Folders that were built in order to be tried.
+        self._tried: Set[str] = set()
         #: What was begun before mp-build asked for it: an `ahead.Ahead`.
         self.ahead: Any = None
         #: Where warnings go, with a level of `logging`: the SDK's log shows them.
@@ -100,11 +100,28 @@ class Engine:
         flags += [f"--registry-mirror={host}" for host in self._options.registry_mirror]
         return flags + ([f"--ca-file={self._options.ca_file}"] if self._options.ca_file else [])
 
-    def build_flags(self, no_cache: bool) -> List[str]:
-        """What the user said of builds."""
-        flags = [f"--allow-secret-file={path}" for path in self._options.allow_secret_file]
-        flags += ["--no-cache"] if no_cache or self._options.no_cache else []
-        return flags + self.isolation_flags() + self.registry_flags()
+    def build_flags(self, path: str, nocache: bool, to_try: bool) -> List[str]:
+        """What the user said of builds, and what may come from the build cache."""
+        anew: List[str] = []
+        # What is built of a folder after it was tried is what was tried.
+        if path not in self._tried:
+            if self._options.no_cache or (nocache and not to_try):
+                anew = ["--no-cache"]
+            elif to_try and self._options.cache_max_age:
+                anew = [f"--cache-max-age={self._options.cache_max_age}"]
+        if to_try:
+            self._tried.add(path)
+        flags = [f"--allow-secret-file={file}" for file in self._options.allow_secret_file]
+        flags += [f"--cache-repo={self._options.cache_repo}"] if self._options.cache_repo else []
+        return flags + anew + self.isolation_flags() + self.registry_flags()
+
+    def name(self, known: str, own: str) -> None:
+        """Remembers by which name of this process alone an image is had."""
+        self._own_names[known] = own
+
+    def own_name(self, known: str) -> str:
+        """That name; the known one of an image that this process did not make."""
+        return self._own_names.get(known, known)
 
     def isolation_flags(self) -> List[str]:
         """How the user wants processes isolated."""
@@ -145,6 +162,11 @@ class Engine:
         for container in list(self._containers):
             try:
                 container.remove()
+            except EngineError as error:
+                self.log(logging.DEBUG, str(error))
+        if self._own_names:
+            try:
+                self.run("rm", "--force", *sorted(set(self._own_names.values())))
             except EngineError as error:
                 self.log(logging.DEBUG, str(error))
 
@@ -190,34 +212,26 @@ class Images(_Shape):
         """Builds a folder's Dockerfile.
 
         mp-build wants the image that it tries from the cache and, a moment later, the one that it pushes without. Here the first
-        is built anew if that was not done for a day, and the second is the same, from the cache: what was tried is what is pushed.
+        does those steps anew that are too old, and the second is the same, from the cache: what was tried is what is pushed.
         """
-        fresh = nocache
-        if "mp-test" in labels and tag:
-            last = self.last_fresh(tag)
-            fresh = last is None
-            labels = {**labels, FRESH_LABEL: str(int(last or time.time()))}
-        elif nocache and _tried.get(path, 0) > time.time() - FRESH:
-            fresh = False
-        name = tag or f"mpimg-mp-build:{uuid.uuid4().hex}"
+        own = f"mpimg-mp-build:{uuid.uuid4().hex}"
         flags = [f"--label={key}={value}" for key, value in labels.items()]
-        self._engine.run("build", path, "--tag", name, *flags, *self._engine.build_flags(fresh))
-        if "mp-test" in labels:
-            _tried[path] = float(labels[FRESH_LABEL])
-        return Image(self._engine, name)
+        flags += [f"--tag={name}" for name in (own, tag) if name]
+        self._engine.run("build", path, *flags, *self._engine.build_flags(path, nocache, "mp-test" in labels))
+        self._engine.name(tag or own, own)
+        return Image(self._engine, own)
 
-    def last_fresh(self, tag: str) -> Optional[float]:
-        """When the steps of the project tried under this name were last done again, if that is not too long ago."""
+    def was_tried(self, tag: str) -> bool:
+        """Whether there is an image under the name that a project is tried under."""
         try:
-            labels = self._engine.run("inspect", tag).get("config", {}).get("Labels") or {}
-            last = float(labels.get(FRESH_LABEL, 0))
-        except (EngineError, ValueError):
-            return None
-        return last if time.time() - FRESH < last <= time.time() else None
+            self._engine.run("inspect", tag)
+        except EngineError:
+            return False
+        return True
 
     def push(self, repository: str, tag: str) -> Dict[str, Any]:
-        """Pushes an image of the local store under the name that it has there."""
-        name = f"{repository}:{tag}"
+        """Pushes an image that was given that name by this process."""
+        name = self._engine.own_name(f"{repository}:{tag}")
         return self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.registry_flags())
 
     def prune(self, filters: Dict[str, str]) -> Dict[str, Any]:
@@ -225,27 +239,21 @@ class Images(_Shape):
         return {"ImagesDeleted": None, "SpaceReclaimed": 0}
 
 
-#: When the steps of a project's folder were last done again, of the projects tried by this process.
-_tried: Dict[str, float] = {}
-
-
 class Image(_Shape):
-    """What the SDK has of `docker.models.images.Image`: an image of the local store, known by the names given to it."""
+    """What the SDK has of `docker.models.images.Image`: an image of the local store, known by a name of its own."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
-        self._names = [name]
+        self._name = name
 
     def tag(self, repository: str, tag: str) -> bool:
-        """Gives it one more name."""
-        name = f"{repository}:{tag}"
-        self._engine.run("tag", self._names[0], name)
-        self._names.append(name)
+        """Gives it the name that it is pushed under. Only this process needs to know it."""
+        self._engine.name(f"{repository}:{tag}", self._name)
         return True
 
     def remove(self, force: bool = False) -> None:
-        """Takes its names away."""
-        self._engine.run("rm", "--force", *self._names)
+        """Takes its name away."""
+        self._engine.run("rm", "--force", self._name)
 
 
 class Containers(_Shape):
@@ -275,7 +283,7 @@ class Containers(_Shape):
         flags = [f"--publish={ports['8080/tcp']}:8080", f"--memory={mem_limit}"]
         flags += [f"--volume={os.path.abspath(source)}:{target['bind'].rstrip('/')}" for source, target in volumes.items()]
         try:
-            answer = self._engine.run("run", "--detach", *flags, *self._engine.isolation_flags(), image)
+            answer = self._engine.run("run", "--detach", *flags, *self._engine.isolation_flags(), self._engine.own_name(image))
         except EngineError as error:
             # mpimg's own remedy names a flag of `mpimg run`.
             hint = "stop what listens there, or give mp-build another port with -P" if error.kind == "network" else error.hint

@@ -26,6 +26,11 @@ TOOLS = {"mp_build": "mp-build", "mp_test": "mp-test"}
 def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> NoReturn:
     """Runs a tool of the SDK with these arguments (those of this process, if none are given); ends as it ends."""
     options, rest = _parse(sys.argv[1:] if arguments is None else list(arguments), TOOLS[tool])
+    if tool == "mp_test" and not {"-h", "--help", "-V", "--version"} & set(rest) and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        # It would draw and wait for ever.
+        print("error: mp-test of the Integration SDK works on a terminal alone", file=sys.stderr)
+        print("hint: in a script or a CI job, give it one: script -qec 'stty rows 50 cols 200; mpimg mp-test -c CONNECTION collect' /dev/null", file=sys.stderr)
+        sys.exit(1)
     try:
         version = sdk_seam.installed_version()
         sdk_seam.check_seam(sdk_seam.installed_folder(), version)
@@ -63,6 +68,13 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
     )
     group = parser.add_argument_group(f"options of mpimg, beside those of {program}")
     group.add_argument("--no-cache", action="store_true", help="do every step of the Dockerfile again")
+    group.add_argument(
+        "--cache-max-age",
+        metavar="AGE",
+        default="24h" if program == "mp-build" else None,
+        help="do a RUN again whose result is this old: 30m, 7d; 0 for any age" + (" (default: 24h)" if program == "mp-build" else ""),
+    )
+    group.add_argument("--cache-repo", metavar="HOST/PATH", help="share results of RUN with other machines through this repository")
     group.add_argument("--isolation", metavar="RUNG", help="how RUN and the adapter are isolated: see `mpimg doctor`")
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"

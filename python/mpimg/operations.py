@@ -75,6 +75,7 @@ class Mpimg:
         format: str = "oci",
         codec: str = "gzip:3",
         no_cache: bool = False,
+        cache_max_age: Optional[float] = None,
         source_date_epoch: Optional[int] = None,
         allowed_secret_files: Sequence[str] = (),
         secrets: Optional[Mapping[str, bytes]] = None,
@@ -99,6 +100,7 @@ class Mpimg:
         :param format: whose manifest format: ``oci`` or ``docker``
         :param codec: how new layers are compressed: ``gzip[:0-12]``, ``zstd[:1-19]`` or ``none``
         :param no_cache: do every step again
+        :param cache_max_age: do a RUN again whose result in the build cache is this many seconds old, or older
         :param source_date_epoch: latest time in new layers, in seconds since 1970; without it the variable
             ``SOURCE_DATE_EPOCH``, else the time of the last git commit, else 0
         :param allowed_secret_files: files that may enter the image although they look like secrets
@@ -115,8 +117,8 @@ class Mpimg:
         :raises KeyboardInterrupt: Ctrl-C; nothing is half-written then
         """
         request = _build_request(
-            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, source_date_epoch,
-            allowed_secret_files, secrets, ssh, isolation, names, outputs,
+            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
+            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, names, outputs,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
         return BuiltImage(
@@ -147,6 +149,7 @@ class Mpimg:
         format: str = "oci",
         codec: str = "gzip:3",
         no_cache: bool = False,
+        cache_max_age: Optional[float] = None,
         source_date_epoch: Optional[int] = None,
         allowed_secret_files: Sequence[str] = (),
         secrets: Optional[Mapping[str, bytes]] = None,
@@ -178,8 +181,8 @@ class Mpimg:
         All other parameters and errors are those of :meth:`build`.
         """
         build = _build_request(
-            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, source_date_epoch,
-            allowed_secret_files, secrets, ssh, isolation, (), (),
+            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
+            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, (), (),
         )  # fmt: skip
         request: _mpimg.PushRequest = {
             "path": build["context"],
@@ -320,6 +323,7 @@ def _build_request(
     format: str,
     codec: str,
     no_cache: bool,
+    cache_max_age: Optional[float],
     source_date_epoch: Optional[int],
     allowed_secret_files: Sequence[str],
     secrets: Optional[Mapping[str, bytes]],
@@ -339,6 +343,7 @@ def _build_request(
         "format": format,
         "codec": codec,
         "no_cache": no_cache,
+        "cache_max_age": cache_max_age,
         "source_date_epoch": source_date_epoch,
         "allowed_secret_files": list(allowed_secret_files),
         "secrets": dict(secrets or {}),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use mpimg::build::BuildRequest;
 use mpimg::image::{Format, Transport};
@@ -61,6 +62,8 @@ pub(crate) struct BuildOptions {
     format: String,
     codec: String,
     no_cache: bool,
+    /// Seconds.
+    cache_max_age: Option<f64>,
     source_date_epoch: Option<u64>,
     allowed_secret_files: Vec<String>,
     secrets: BTreeMap<String, Vec<u8>>,
@@ -90,6 +93,7 @@ impl BuildOptions {
         };
         request.codec = self.codec.parse()?;
         request.no_cache = self.no_cache;
+        request.cache_max_age = self.cache_max_age.map(age).transpose()?;
         request.source_date_epoch = self.source_date_epoch.map(|epoch| epoch.to_string()).or(request.source_date_epoch);
         request.allowed_secret_files = self.allowed_secret_files;
         request.secrets = self.secrets.into_iter().map(|(id, bytes)| (id, SecretBytes::new(bytes))).collect();
@@ -97,6 +101,11 @@ impl BuildOptions {
         request.isolation = self.isolation.parse()?;
         Ok(request)
     }
+}
+
+fn age(seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Error::new(ErrorKind::Usage, format!("`{seconds}` is no age")).with_hint("give seconds, 0 or more"))
 }
 
 /// What `Mpimg.push` takes.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::image::Format;
 use crate::layer::Codec;
@@ -38,6 +39,8 @@ pub struct BuildRequest {
     pub threads: usize,
     /// Whether the build cache is left alone.
     pub no_cache: bool,
+    /// How old a result of RUN may be that is taken from a build cache; without it any age is taken.
+    pub cache_max_age: Option<Duration>,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970; the last git commit's time without it, 0 without that.
     pub source_date_epoch: Option<String>,
     /// Files of the build context that may enter the image although they look like secrets.
@@ -73,6 +76,7 @@ impl BuildRequest {
             codec: Codec::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             no_cache: false,
+            cache_max_age: None,
             source_date_epoch: None,
             allowed_secret_files: Vec::new(),
             secrets: BTreeMap::new(),

@@ -9,7 +9,7 @@
 //! thing no stamp tells: a program that keeps a file mapped may write into it for some seconds before its times move.
 
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache;
 use super::session::Session;
@@ -198,18 +198,30 @@ pub(super) fn recall(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -
 
 /// The same for a RUN, which another machine may have done, too.
 pub(super) fn recall_run(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -> Result<bool> {
-    if recall(session, stage, key)? {
+    let now = seconds(SystemTime::now());
+    let young = |record: &CacheRecord| session.request.cache_max_age.is_none_or(|age| is_young(record.made, now, age));
+    if let Some(record) = lookup(session, key).filter(young) {
+        push(session, stage, &record);
         return Ok(true);
     }
     let Some(shared) = session.shared.as_ref().filter(|_| !session.request.no_cache) else { return Ok(false) };
-    let Some(record) = shared.lookup(session, &stage.config.platform(), key) else { return Ok(false) };
+    let Some(record) = shared.lookup(session, &stage.config.platform(), key).filter(young) else { return Ok(false) };
     session.store.cache_put(key, &record)?;
     recall(session, stage, key)
 }
 
+/// Whether what was made then may be taken now. What a clock that was set back shows as made later may be of any age.
+fn is_young(made: i64, now: i64, max_age: Duration) -> bool {
+    u64::try_from(now.saturating_sub(made)).is_ok_and(|age| age < max_age.as_secs())
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
 /// Keeps what a RUN made, here and for other machines.
 pub(super) fn remember_run(session: &Session<'_>, stage: &Stage, key: &CacheKey, layer: Option<CachedLayer>) -> Result<()> {
-    let record = CacheRecord { layer, created: session.times.epoch() };
+    let record = CacheRecord { layer, created: session.times.epoch(), made: seconds(SystemTime::now()) };
     session.store.cache_put(key, &record)?;
     if let Some(shared) = &session.shared {
         shared.offer(session.store, &stage.config.platform(), key, &record);
@@ -220,7 +232,7 @@ pub(super) fn remember_run(session: &Session<'_>, stage: &Stage, key: &CacheKey,
 /// Keeps what a step with known inputs made; `None` if it changed nothing.
 pub(super) fn remember(session: &Session<'_>, key: &CacheKey, layer: Option<&Layer>) -> Result<()> {
     let layer = layer.map(|layer| CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() });
-    session.store.cache_put(key, &CacheRecord { layer, created: session.times.context })
+    session.store.cache_put(key, &CacheRecord { layer, created: session.times.context, made: 0 })
 }
 
 #[cfg(test)]
@@ -242,6 +254,15 @@ mod tests {
         let mut listing = Listing::new(source, device);
         listing.add(&source.walk(&Patterns::default()).unwrap().next().unwrap().unwrap());
         Keys::new(CacheKey(Digest::of("step")), [listing], metadata.ctime() + after).exact.is_some()
+    }
+
+    #[test]
+    fn what_is_as_old_as_allowed_is_made_again() {
+        let day = Duration::from_secs(86_400);
+        for (made, young) in [(0, false), (13_600, false), (13_601, true), (100_000, true), (100_001, false)] {
+            assert_eq!(is_young(made, 100_000, day), young, "{made}");
+        }
+        assert!(!is_young(100_000, 100_000, Duration::ZERO));
     }
 
     #[test]

@@ -26,6 +26,8 @@ use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, Store};
 /// The label of an entry with its key, and the one that says whether its layer is what the step made.
 const KEY: &str = "mpimg.cache.key";
 const LAYER: &str = "mpimg.cache.layer";
+/// The label with the time at which the step was done. Entries of older releases do not have it.
+const MADE: &str = "mpimg.cache.made";
 /// A tar that holds nothing: an image needs a layer, and a step may have changed nothing.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
@@ -89,7 +91,8 @@ impl SharedCache {
             }
             _ => return Err(wrong("is no result of a step")),
         };
-        Ok(CacheRecord { layer, created: session.times.context })
+        let made = label(MADE).and_then(|made| made.parse().ok()).unwrap_or(0);
+        Ok(CacheRecord { layer, created: session.times.context, made })
     }
 
     /// Puts a result there, in the background.
@@ -161,6 +164,7 @@ fn entry(store: &Store, platform: &Platform, key: &CacheKey, record: &CacheRecor
     };
     let mut config = ImageConfig::scratch(platform);
     config.created = Some(rfc3339(record.created));
-    config.config.labels.extend([(KEY.to_owned(), key.to_string()), (LAYER.to_owned(), kind.to_owned())]);
+    let labels = [(KEY, key.to_string()), (LAYER, kind.to_owned()), (MADE, record.made.to_string())];
+    config.config.labels.extend(labels.map(|(name, value)| (name.to_owned(), value)));
     Image::assemble(config, vec![layer], Default::default(), Format::Oci)
 }

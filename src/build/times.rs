@@ -79,7 +79,7 @@ fn last_commit(folder: &Path, store: &Store) -> Option<i64> {
     // A commit that came meanwhile must not give its time to the one before.
     if let Some(key) = before.filter(|_| before == key()) {
         // Without the record git is asked again.
-        let _ = store.cache_put(&key, &CacheRecord { layer: None, created });
+        let _ = store.cache_put(&key, &CacheRecord { layer: None, created, made: 0 });
     }
     Some(created)
 }

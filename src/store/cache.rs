@@ -30,8 +30,11 @@ impl fmt::Display for CacheKey {
 pub struct CacheRecord {
     /// The layer; `None` if the step changed no file.
     pub layer: Option<CachedLayer>,
-    /// When it was made, in seconds since 1970.
+    /// The time that it has in images, in seconds since 1970.
     pub created: i64,
+    /// When the step was done, by the clock of the machine that did it, in seconds since 1970; 0 where nobody knows.
+    #[serde(default)]
+    pub made: i64,
 }
 
 /// A layer in the build cache; its bytes are in the store.

@@ -31,8 +31,15 @@ impl Machine {
     }
 
     fn build(&self, repository: &Repository) -> Built {
+        self.build_with(repository, &[])
+    }
+
+    fn build_with(&self, repository: &Repository, flags: &[&str]) -> Built {
         let mut command = self.home.mpimg();
-        command.args(["build", "--cache-repo", &repository.to_string(), "context"]).env("SOURCE_DATE_EPOCH", "1000000000");
+        command
+            .args(["build", "--cache-repo", &repository.to_string(), "context"])
+            .args(flags)
+            .env("SOURCE_DATE_EPOCH", "1000000000");
         let output = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let built = Built { digest: text(output.stdout), messages: text(output.stderr) };
@@ -260,4 +267,24 @@ fn files_of(machine: &Machine, repository: &Repository) -> String {
     ]);
     run(command.env("SOURCE_DATE_EPOCH", "1000000000"));
     run(machine.home.mpimg().args(["inspect", "--files", &format!("oci:{}:x", layout.display())]))
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_old_is_made_again_wherever_it_is() {
+    let registry = distribution("");
+    let repository = registry.repository("cache/steps");
+    let machine = Machine::new();
+    let first = machine.build(&repository);
+    let young = machine.build_with(&repository, &["--cache-max-age", "1h"]);
+    assert_eq!((&young.digest, young.cached()), (&first.digest, 3), "{}", young.messages);
+    let other = Machine::new().build_with(&repository, &["--cache-max-age", "1h"]);
+    assert_eq!((&other.digest, other.cached()), (&first.digest, 3), "{}", other.messages);
+
+    let anew = machine.build_with(&repository, &["--cache-max-age", "0"]);
+    assert_eq!(anew.cached(), 0, "{}", anew.messages);
+    assert_ne!(anew.digest, first.digest);
+    // What is new takes the place of what was old, there and here.
+    let shared = Machine::new().build(&repository);
+    assert_eq!((&shared.digest, shared.cached()), (&anew.digest, 3), "{}", shared.messages);
+    assert_eq!(machine.build(&repository).digest, anew.digest);
 }

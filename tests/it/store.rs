@@ -110,7 +110,7 @@ fn churn(root: &Path, round: u32) {
     assert_eq!(count(&tree), 20);
     let layer = Some(CachedLayer { diff_id, descriptor: image.layers[0].descriptor.clone() });
     let key = CacheKey(Digest::of(round.to_string()));
-    store.cache_put(&key, &CacheRecord { layer, created: 1 }).unwrap();
+    store.cache_put(&key, &CacheRecord { layer, created: 1, made: 2 }).unwrap();
     assert!(store.cache_lookup(&key).is_some());
     let scratch = store.scratch().unwrap();
     fs::write(scratch.path().join("file"), &content).unwrap();
@@ -328,7 +328,7 @@ fn after_a_power_cut_names_are_whole_and_damage_elsewhere_is_noticed() {
     let cached = layer_of(&store, b"cached");
     let key = CacheKey(Digest::of("key"));
     let layer = CachedLayer { diff_id: DiffId(cached.digest), descriptor: cached.clone() };
-    store.cache_put(&key, &CacheRecord { layer: Some(layer), created: 0 }).unwrap();
+    store.cache_put(&key, &CacheRecord { layer: Some(layer), created: 0, made: 0 }).unwrap();
     let tree = store.unpacked_dir(&DiffId(whole.digest), "root", |_| Ok(())).unwrap();
     drop(store);
     // What file systems make of unwritten pages.
@@ -417,7 +417,7 @@ fn a_damaged_record_is_an_error_for_names_and_a_miss_for_the_cache() {
     let key = CacheKey(Digest::of("key"));
     let hex = key.0.hex();
     let path = store.root().join("cache").join(&hex[..2]).join(&hex);
-    let record = CacheRecord { layer: None, created: 5 };
+    let record = CacheRecord { layer: None, created: 5, made: 6 };
     store.cache_put(&key, &record).unwrap();
     assert_eq!(store.cache_lookup(&key), Some(record));
     let text = fs::read_to_string(&path).unwrap();
@@ -493,7 +493,7 @@ fn pruning_keeps_what_is_named_cached_or_in_use_by_another_process() {
         store.tag(&name("app"), &named).unwrap();
         let cached = layer_of(&store, b"cached");
         let layer = CachedLayer { diff_id: DiffId(cached.digest), descriptor: cached.clone() };
-        store.cache_put(&CacheKey(Digest::of("key")), &CacheRecord { layer: Some(layer), created: 0 }).unwrap();
+        store.cache_put(&CacheKey(Digest::of("key")), &CacheRecord { layer: Some(layer), created: 0, made: 0 }).unwrap();
         let loose = layer_of(&store, b"loose");
         let fill = |dir: &Path| {
             fs::write(dir.join("file"), "x").unwrap();
@@ -538,7 +538,7 @@ fn pruning_to_a_size_begins_with_what_was_not_used_for_longest() {
     for (number, key) in keys.iter().enumerate() {
         let descriptor = layer_of(&store, &vec![number as u8; 1 << 20]);
         let layer = CachedLayer { diff_id: DiffId(descriptor.digest), descriptor };
-        store.cache_put(key, &CacheRecord { layer: Some(layer), created: 0 }).unwrap();
+        store.cache_put(key, &CacheRecord { layer: Some(layer), created: 0, made: 0 }).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
     store.cache_lookup(&keys[0]).unwrap();

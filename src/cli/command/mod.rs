@@ -16,6 +16,7 @@ mod logout;
 mod logs;
 mod man;
 mod mp_build;
+mod mp_test;
 mod prune;
 mod ps;
 mod push;
@@ -37,6 +38,7 @@ use crate::error::Result;
 pub(super) enum Command {
     Push(Box<push::Push>),
     MpBuild(mp_build::MpBuild),
+    MpTest(mp_test::MpTest),
     Build(Box<build::Build>),
     Check(check::Check),
     Run(Box<run::Run>),
@@ -67,6 +69,7 @@ impl Command {
         match self {
             Self::Push(command) => command.run(terminal).await,
             Self::MpBuild(command) => command.run(terminal),
+            Self::MpTest(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
             Self::Run(command) => command.run(terminal).await,

@@ -43,18 +43,22 @@ pub(in crate::cli) struct MpBuild {
 
 impl MpBuild {
     pub(super) fn run(self, _terminal: &Terminal) -> Result<()> {
-        let python = find_python()?;
-        let mut command = Command::new(&python);
-        command.args(["-m", "mpimg.mp_build"]).args(self.arguments);
-        // The same mpimg plays Docker's part, whatever else is on the PATH.
-        if std::env::var_os("MPIMG_COMMAND").is_none()
-            && let Ok(this) = std::env::current_exe()
-        {
-            command.env("MPIMG_COMMAND", this);
-        }
-        // This process becomes that one; only a failure comes back.
-        Err(Error::io("start", &python, command.exec()))
+        hand_over("mpimg.mp_build", &self.arguments)
     }
+}
+
+/// Becomes the Python that runs this module; only a failure comes back.
+pub(super) fn hand_over(module: &str, arguments: &[OsString]) -> Result<()> {
+    let python = find_python()?;
+    let mut command = Command::new(&python);
+    command.args(["-m", module]).args(arguments);
+    // The same mpimg plays Docker's part, whatever else is on the PATH.
+    if std::env::var_os("MPIMG_COMMAND").is_none()
+        && let Ok(this) = std::env::current_exe()
+    {
+        command.env("MPIMG_COMMAND", this);
+    }
+    Err(Error::io("start", &python, command.exec()))
 }
 
 /// The first Python that has the SDK and this package.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::secret::{SecretFlag, SshFlag};
-use super::{Pair, parsed};
+use super::{Age, Pair, parsed};
 use crate::build::BuildRequest;
 use crate::error::Result;
 use crate::image::Format;
@@ -49,6 +49,12 @@ pub(crate) struct BuildFlags {
     /// Do every step again: neither read nor trust the build cache
     #[arg(long)]
     no_cache: bool,
+
+    /// Do a RUN again whose result in the build cache is this old or older: 30m, 24h, 7d
+    ///
+    /// What `pip install --upgrade` or `apt-get upgrade` gave is otherwise kept for as long as the command does not change.
+    #[arg(long, value_name = "AGE", value_parser = parsed::<Age>)]
+    cache_max_age: Option<Age>,
 
     /// Take results of RUN from this repository, and put there what is made here, so that CI jobs use each other's work
     ///
@@ -139,6 +145,7 @@ impl BuildFlags {
             request.threads = threads.get();
         }
         request.no_cache = self.no_cache;
+        request.cache_max_age = self.cache_max_age.map(|age| age.0);
         request.cache_repo = self.cache_repo;
         request.allow_insecure = self.allow.contains(&Entitlement::Insecure);
         request.allowed_secret_files = self.allow_secret_file;

@@ -2,6 +2,7 @@
 //!
 //! Refuses to act on them: commands do.
 
+mod age;
 mod build;
 mod connection;
 mod destination;
@@ -11,6 +12,7 @@ mod secret;
 
 use std::str::FromStr;
 
+pub(super) use age::Age;
 pub(super) use build::BuildFlags;
 pub(super) use connection::{ConnectionFlags, LoginFlags, read_password};
 pub(super) use destination::DestinationFlags;

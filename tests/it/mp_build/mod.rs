@@ -2,7 +2,9 @@
 //!
 //! What Docker's side made is kept in target/judges/mp-build: it takes a minute and does not change.
 
+mod at_once;
 mod docker;
+mod mp_test;
 mod project;
 
 use std::path::{Path, PathBuf};
