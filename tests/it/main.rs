@@ -13,6 +13,7 @@ mod home;
 mod image;
 #[cfg(target_os = "linux")]
 mod mp_build;
+mod own_image;
 mod parity;
 mod project;
 #[cfg(target_os = "linux")]

@@ -8,5 +8,5 @@ mod mirrors;
 mod proxy;
 mod resume;
 mod scripted;
-mod tls;
+pub(crate) mod tls;
 mod token_server;

@@ -11,10 +11,10 @@ use super::fixture::{Image, Server, client, distribution, nginx, options};
 use super::token_server::openssl;
 
 /// nginx with TLS before a registry, and the authority's certificate.
-struct Front {
-    nginx: Server,
+pub(crate) struct Front {
+    pub(crate) nginx: Server,
     _registry: Server,
-    authority: PathBuf,
+    pub(crate) authority: PathBuf,
 }
 
 fn text(path: &Path) -> &str {
@@ -36,7 +36,7 @@ pub(super) fn certificate(folder: &Path, name: &str, extensions: &str, authority
     openssl(&arguments, b"");
 }
 
-fn front(server: &str, location: &str) -> Front {
+pub(crate) fn front(server: &str, location: &str) -> Front {
     let registry = distribution("");
     let upstream = registry.address;
     let nginx = nginx(|address, folder| {
@@ -54,7 +54,7 @@ fn front(server: &str, location: &str) -> Front {
     Front { nginx, _registry: registry, authority }
 }
 
-const MANNERS: &str = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;";
+pub(crate) const MANNERS: &str = "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;";
 
 fn trusting(front: &Front) -> ClientOptions {
     let mut options = options();

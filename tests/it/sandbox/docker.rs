@@ -19,14 +19,14 @@ use crate::{judge, judge_path, judges, run};
 const IMAGE: &str = "bookworm:test";
 
 /// A dockerd that shares nothing with the machine's. It makes no networks: containers use the machine's.
-struct Docker {
+pub(crate) struct Docker {
     folder: TempDir,
     daemon: Child,
 }
 
 impl Docker {
-    /// Starts it, and gives it the image. `None` where this machine does not let it start.
-    fn start() -> Option<Self> {
+    /// Starts it. `None` where this machine does not let it start.
+    pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let log = std::fs::File::create(at("log")).unwrap();
@@ -48,11 +48,11 @@ impl Docker {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        run(docker.command().arg("import").arg(judges().join("bookworm.tar")).arg(IMAGE));
         Some(docker)
     }
 
-    fn command(&self) -> Command {
+    /// docker's command for it.
+    pub(crate) fn command(&self) -> Command {
         let mut docker = judge("docker");
         docker.arg("--host").arg(format!("unix://{}", self.folder.path().join("socket").display()));
         docker.env("DOCKER_CONFIG", self.folder.path());
@@ -178,6 +178,7 @@ fn each_kind_of_container_gives_its_rung_and_all_of_them_the_same_image() {
         return;
     }
     let Some(docker) = Docker::start() else { return };
+    run(docker.command().arg("import").arg(judges().join("bookworm.tar")).arg(IMAGE));
     let project = Project::new();
     let digest = project.digest();
     let container = |flags: &[&str], volume| Outcome::of(&docker, &project, flags, volume);

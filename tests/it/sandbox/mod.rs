@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
 mod builds_hostile;
-mod docker;
+pub(crate) mod docker;
 mod layers;
 mod mounts;
 mod one_id;
