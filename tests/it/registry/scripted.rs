@@ -10,6 +10,7 @@ mod login;
 mod matrix;
 mod network;
 mod others;
+mod recipes;
 mod registry;
 pub(crate) mod wire;
 mod world;

@@ -12,23 +12,23 @@ use crate::registry::fixture::{Server, moto};
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
 const API: &str = "api.ecr.eu-central-1.amazonaws.com";
-const STS: &str = "sts.amazonaws.com";
+pub(super) const STS: &str = "sts.amazonaws.com";
 const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx";
-const ROLE: &str = "arn:aws:iam::123456789012:role/pusher";
+pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/pusher";
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}"#;
 
 /// What moto gives to the account that asks; its answers are not secret, ECR's are.
-const TOKEN: &str = "123456789012-auth-token";
+pub(super) const TOKEN: &str = "123456789012-auth-token";
 
 /// moto, with a user and a role that may use ECR.
-struct Aws {
-    moto: Server,
+pub(super) struct Aws {
+    pub(super) moto: Server,
     key: String,
     secret: String,
 }
 
 impl Aws {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut aws = Self { moto: moto(), key: String::new(), secret: String::new() };
         aws.let_pass(5);
         aws.iam(&[("Action", "CreateUser"), ("UserName", "pusher")]);
@@ -58,7 +58,7 @@ impl Aws {
     }
 
     /// Lets the next actions pass whoever asks.
-    fn let_pass(&self, actions: u32) {
+    pub(super) fn let_pass(&self, actions: u32) {
         let headers = [("Host", "localhost"), ("Content-Type", "text/plain")];
         self.post("/moto-api/reset-auth", &headers, &actions.to_string());
     }

@@ -49,8 +49,13 @@ struct Token {
 
 impl Door {
     pub(super) fn new(scheme: Scheme, user: &str, password: &str) -> Self {
-        let user = STANDARD.encode(format!("{user}:{password}"));
+        let user = Self::basic(user, password);
         Self { scheme, user, public: |_| false, expires: Box::new(|_| false), identity: None, tokens: HashMap::new(), issued: 0 }
+    }
+
+    /// What HTTP's Basic authentication makes of a login.
+    pub(super) fn basic(user: &str, password: &str) -> String {
+        STANDARD.encode(format!("{user}:{password}"))
     }
 
     /// Every secret that has been about.

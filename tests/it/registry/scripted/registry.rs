@@ -362,10 +362,16 @@ impl Registry {
             return Answer::new(500);
         }
         let manifest: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
-        let named = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
-        let missing = named
-            .map(|descriptor| descriptor["digest"].as_str().unwrap())
-            .find(|digest| !self.blobs.contains_key(&(repository.to_owned(), (*digest).to_owned())));
+        let here = |digest: &str| (repository.to_owned(), digest.to_owned());
+        // An index names manifests, a manifest blobs.
+        let (named, known): (Vec<_>, &dyn Fn(&str) -> bool) = match manifest["manifests"].as_array() {
+            Some(manifests) => (manifests.iter().collect(), &|digest| self.manifests.contains_key(&here(digest))),
+            None => {
+                let named = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+                (named.collect(), &|digest| self.blobs.contains_key(&here(digest)))
+            }
+        };
+        let missing = named.iter().map(|descriptor| descriptor["digest"].as_str().unwrap()).find(|digest| !known(digest));
         if let Some(digest) = missing {
             return Answer::error(400, "MANIFEST_BLOB_UNKNOWN", &format!("blob unknown to registry: {digest}"));
         }

@@ -1,0 +1,192 @@
+//! The recipes of docs/ci, at the registries that they name: their own commands, with their own addresses, secrets as their CI
+//! gives them.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::aws::{Aws, ROLE, STS, TOKEN};
+use super::login::{Door, Scheme};
+use super::registry::Manners;
+use super::wire::{Answer, Reply, Request, Wire, forward};
+use super::world::{PASSWORD, Service, World};
+use crate::cli::fixture::Left;
+use crate::home::Home;
+use crate::judges;
+use crate::sandbox::rootfs::is_root;
+
+/// A recipe of docs/ci: its text.
+fn recipe(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci").join(name)).unwrap()
+}
+
+/// The command of a recipe that has `part` in it, without what its CI puts before it.
+fn command<'a>(recipe: &'a str, part: &str) -> &'a str {
+    let mut lines = recipe.lines().map(str::trim).filter(|line| line.contains(part) && !line.starts_with('#'));
+    let (line, more) = (lines.next().unwrap(), lines.next());
+    assert_eq!(more, None);
+    line.trim_start_matches("- ").trim_start_matches("run: ")
+}
+
+/// What a recipe sets a variable to, in each CI's way to write it.
+fn variable<'a>(recipe: &'a str, name: &str) -> &'a str {
+    let plain = |line: &'a str| line.trim().strip_prefix(name)?.trim_start().strip_prefix([':', '=']);
+    let kubernetes = |line: &'a str| line.trim().strip_prefix("- { name: ")?.strip_prefix(name)?.strip_prefix(", value: ");
+    let found = recipe.lines().find_map(|line| plain(line).or_else(|| kubernetes(line)));
+    found.unwrap_or_else(|| panic!("no {name} in\n{recipe}")).trim_matches([' ', '}', '\'', '"'])
+}
+
+/// A job: an empty store, the project, and what the CI has set.
+struct Job {
+    home: Home,
+}
+
+impl Job {
+    fn new() -> Self {
+        let home = Home::new();
+        let project = home.path().join("project");
+        std::fs::create_dir(&project).unwrap();
+        // A step that gives something else each time: two jobs have the same image only if they share its result.
+        let base = judges().join("base").display().to_string();
+        let dockerfile = format!("FROM oci:{base}:base\nRUN head -c 32 /dev/urandom >/opt/random\nCOPY manifest.txt .\n");
+        std::fs::write(project.join("Dockerfile"), dockerfile).unwrap();
+        let manifest = r#"{"name": "Hello", "version": "1.2.3", "adapter_kinds": ["HelloAdapter"]}"#;
+        std::fs::write(project.join("manifest.txt"), manifest).unwrap();
+        Self { home }
+    }
+
+    /// Runs lines of a recipe in the project's folder, with its variables for the repositories.
+    fn run(&self, world: &World, recipe: &str, line: &str, variables: &[(&str, &str)]) {
+        let mpimg = world.mpimg();
+        let mut shell = Command::new("sh");
+        shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.env("MPIMG_HOME", self.home.store()).env("CI", "true").current_dir(self.home.path().join("project"));
+        let program = Path::new(mpimg.get_program()).parent().unwrap().display().to_string();
+        shell.env("PATH", format!("{program}:{}", std::env::var("PATH").unwrap()));
+        for name in ["REPOSITORY", "CACHE"] {
+            shell.env(name, variable(recipe, name));
+        }
+        shell.envs(variables.iter().copied());
+        let left = world.check(Left::of(shell.args(["-ec", line]).output().unwrap()));
+        assert_eq!(left.code, Some(0), "{}", left.err);
+        assert!(!left.err.contains("warning: the build cache"), "{}", left.err);
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.home.path().join("project").join(name)).unwrap()
+    }
+}
+
+/// Runs the recipe's push as two jobs that share nothing but the registry: the same image, pullable by strangers, with an SBOM.
+fn pushes(world: &World, recipe: &str, path: &str, before: &dyn Fn(&Job), variables: &[(&str, &str)]) {
+    let mut digests = Vec::new();
+    for _ in 0..2 {
+        let job = Job::new();
+        before(&job);
+        job.run(world, recipe, command(recipe, "mpimg push"), variables);
+        let told: Value = serde_json::from_str(&job.file("push.json")).unwrap();
+        assert_eq!((&told["digest"], &told["anonymous_pull"]), (&json!(job.file("digest")), &json!(true)));
+        let digest = job.file("digest");
+        world.service(|service| {
+            service.registry.validate(path, &digest);
+            service.registry.validate(path, told["sbom"].as_str().unwrap());
+        });
+        digests.push(digest);
+    }
+    assert_eq!(digests[0], digests[1], "the second job did the step again");
+}
+
+fn harbor(user: &str) -> World {
+    let scheme = Scheme::bearer("harbor.example.com", "/service/token", "harbor-registry");
+    let mut door = Door::new(scheme, user, PASSWORD);
+    door.public = |repository| repository.starts_with("mp/");
+    World::new(&["harbor.example.com"], Service::new(Manners::HARBOR, Some(door)))
+}
+
+#[test]
+fn gitlab_pushes_to_harbor_as_a_robot() {
+    if !is_root() {
+        return;
+    }
+    let robot = "robot$mp+ci";
+    let variables = [("HARBOR_USER", robot), ("HARBOR_SECRET", PASSWORD)];
+    pushes(&harbor(robot), &recipe("gitlab-ci.yml"), "mp/my-adapter", &|_| (), &variables);
+}
+
+#[test]
+fn a_kubernetes_job_pushes_to_harbor_with_the_cluster_s_secret() {
+    if !is_root() {
+        return;
+    }
+    let world = harbor("robot$mp+ci").with_login("harbor.example.com", "robot$mp+ci");
+    // What the volume `registry` holds as config.json.
+    let secret = world.home.path().display().to_string();
+    pushes(&world, &recipe("kubernetes-job.yaml"), "mp/my-adapter", &|_| (), &[("DOCKER_CONFIG", &secret)]);
+}
+
+#[test]
+fn jenkins_pushes_to_docker_hub_with_a_token() {
+    if !is_root() {
+        return;
+    }
+    let mut door = Door::new(Scheme::bearer("auth.docker.io", "/token", "registry.docker.io"), "me", PASSWORD);
+    door.public = |_| true;
+    let world = World::new(&["registry-1.docker.io", "auth.docker.io"], Service::new(Manners::HUB, Some(door)));
+    let variables = [("HUB_USR", "me"), ("HUB_PSW", PASSWORD)];
+    pushes(&world, &recipe("Jenkinsfile"), "example/my-adapter", &|_| (), &variables);
+}
+
+#[test]
+fn github_pushes_to_ecr_public_by_web_identity() {
+    if !is_root() {
+        return;
+    }
+    const HOST: &str = "public.ecr.aws";
+    const API: &str = "api.ecr-public.us-east-1.amazonaws.com";
+    const REGIONAL: &str = "sts.us-east-1.amazonaws.com";
+    let aws = Aws::new();
+    let moto = aws.moto.address;
+    let mut door = Door::new(Scheme::bearer(HOST, "/token/", HOST), "AWS", TOKEN);
+    door.public = |_| true;
+    let mut service = Service::new(Manners::ECR, Some(door));
+    // moto plays STS and not ECR Public: its token is for whoever comes with the role's own keys.
+    service.first = Box::new(move |request: &Request| match request.host.as_str() {
+        STS | REGIONAL => Some(forward(moto, request)),
+        API => {
+            let signed = request.header("authorization").unwrap_or_default().to_owned();
+            let by_role =
+                signed.contains("/us-east-1/ecr-public/aws4_request") && request.header("x-amz-security-token").is_some();
+            let token = json!({"authorizationData": {"authorizationToken": Door::basic("AWS", TOKEN)}});
+            Some(if by_role { Answer::json(200, &token) } else { Answer::new(403) }.into())
+        }
+        _ => None,
+    });
+    let world = World::new(&[HOST, API, STS, REGIONAL], service).env("AWS_EC2_METADATA_DISABLED", "true");
+
+    let recipe = recipe("github-actions.yml");
+    // GitHub gives a job a token of its own for whom it names.
+    let github = Wire::plain(|request: &Request| {
+        let asked = request.header("authorization") == Some("bearer of-the-job");
+        let whom = request.parameter("audience").as_deref() == Some("sts.amazonaws.com");
+        Reply::Answer(if asked && whom {
+            Answer::json(200, &json!({"value": "eyJhbGciOiJub25lIn0.e30."}))
+        } else {
+            Answer::new(403)
+        })
+    });
+    let url = format!("http://{}/token?version=1", github.address);
+    let identity = |job: &Job| {
+        let variables =
+            [("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-the-job"), ("ACTIONS_ID_TOKEN_REQUEST_URL", &url), ("HTTPS_PROXY", "")];
+        job.run(&world, &recipe, command(&recipe, "ACTIONS_ID_TOKEN_REQUEST_URL"), &variables);
+        assert_eq!(job.file(".token"), "eyJhbGciOiJub25lIn0.e30.");
+        // The push and the cache may ask side by side.
+        aws.let_pass(2);
+    };
+    let region = variable(&recipe, "AWS_REGION");
+    let variables = [("AWS_WEB_IDENTITY_TOKEN_FILE", ".token"), ("AWS_ROLE_ARN", ROLE), ("AWS_REGION", region)];
+    pushes(&world, &recipe, "example/my-adapter", &identity, &variables);
+    let asked = world.wire.seen().iter().filter(|request| [STS, REGIONAL].contains(&request.host.as_str())).count();
+    assert!(asked >= 2, "a job had no identity of its own");
+}
