@@ -65,7 +65,7 @@ fn from_stage(
     let mut source = source.lock();
     let chain = source.chain_id().map(|chain| chain.to_string()).unwrap_or_default();
     let key = cache::with(key, &chain);
-    if reuse::recall(session, stage, &key)? {
+    if reuse::recall_shared(session, stage, &key)? {
         return Ok(true);
     }
     let tree = below(session, stage, step)?;
@@ -95,7 +95,7 @@ fn from_stage(
     let layer = stage.push_written(session, placement.finish())?;
     // A pattern that matches nothing is worth a warning each time.
     if all {
-        reuse::remember(session, &key, layer.as_ref())?;
+        reuse::remember_shared(session, stage, &key, reuse::cached(layer.as_ref()), session.times.context)?;
     }
     Ok(false)
 }

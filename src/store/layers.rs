@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::oci::{DiffId, Digest};
 
 const LAYERS: &str = "layers";
-const UNPACKED: &str = "unpacked";
+pub(super) const UNPACKED: &str = "unpacked";
 const TREE: &str = "tree";
 /// In an unpacked layer's folder, once its tree is known to be on disk.
 const MARK: &str = "durable";
@@ -77,7 +77,7 @@ impl Store {
         homes.map(|name| self.root().join(UNPACKED).join(name).join(TREE)).filter(|tree| tree.is_dir()).collect()
     }
 
-    fn unpacked_home(&self, diff_id: &DiffId, ownership: &str) -> PathBuf {
+    pub(super) fn unpacked_home(&self, diff_id: &DiffId, ownership: &str) -> PathBuf {
         self.root().join(UNPACKED).join(format!("{}.{ownership}", diff_id.0.hex()))
     }
 
@@ -155,13 +155,16 @@ fn list(folder: &Path) -> Result<Vec<(Digest, PathBuf)>> {
     Ok(names.into_iter().filter_map(|name| Some((diff_id(&name)?, folder.join(name)))).collect())
 }
 
-/// Removes unpacked layers that are not known to be on disk.
-pub(super) fn remove_unmarked(root: &Path) -> io::Result<()> {
+/// Removes unpacked layers that are not known to be on disk. What this user may not remove goes into `tmp`, where pruning finds it.
+pub(super) fn remove_unmarked(root: &Path, tmp: Option<&Path>) -> io::Result<()> {
     let folder = root.join(UNPACKED);
     for name in blobs::file_names(&folder)? {
-        let home = folder.join(name);
-        if !home.join(MARK).exists() {
-            remove_tree(&home)?;
+        let home = folder.join(&name);
+        if home.join(MARK).exists() {
+            continue;
+        }
+        if let Err(error) = remove_tree(&home) {
+            std::fs::rename(&home, tmp.ok_or(error)?.join(name))?;
         }
     }
     Ok(())

@@ -12,6 +12,8 @@ mod documentation;
 mod home;
 mod image;
 #[cfg(target_os = "linux")]
+mod kept_tree;
+#[cfg(target_os = "linux")]
 mod mp_build;
 mod parity;
 mod project;
