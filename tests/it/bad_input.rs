@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::home::Home;
+use crate::home::{Home, in_own_mounts};
 use crate::registry::fixture::{distribution, noise, skopeo};
 use crate::{judge, judges, run};
 
@@ -147,16 +147,6 @@ fn a_base_layer_that_is_damaged_in_the_registry_stops_the_build() {
     let home = Home::new();
     let said = refused(&home, &format!("FROM {repository}:1\nRUN true\n"), "sha256:");
     assert!(said.contains("Dockerfile:1") || said.contains("Dockerfile:2"), "{said}");
-}
-
-/// Runs a shell script that may mount, with the command's environment; its mounts go with it.
-fn in_own_mounts(command: Command, script: &str) -> Command {
-    let mut shell = judge("unshare");
-    shell.args(["--mount", "--propagation", "private", "sh", "-euc", &format!("{script}\nexec \"$0\" \"$@\"")]);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(command.get_current_dir().unwrap());
-    shell
 }
 
 #[test]
