@@ -194,6 +194,25 @@ fn a_file_that_is_shorter_than_it_said_is_not_packed() {
 }
 
 #[test]
+fn a_pattern_in_a_folder_that_a_stage_does_not_have_is_a_mistake() {
+    let home = home();
+    let stage = "FROM base:1 AS s\nRUN mkdir -p /opt/d && ln -s d /opt/to-d && ln -s /nowhere /opt/d/lost && echo f >/opt/d/f\nFROM scratch\n"
+        .replace("base:1", BASE);
+    refused(&home, &format!("{stage}COPY --from=s /opt/no/* /x/\n"), "`/opt/no/*` is not in");
+    refused(
+        &home,
+        &format!("{stage}COPY --from=s /opt/d/* /x/\n"),
+        "`/opt/d/lost` is a symbolic link to something that is not there",
+    );
+    // Nothing by this name in a folder that is there; a link before the wildcard is followed, one that it matches is not.
+    let built = context(&home, &format!("{stage}COPY --from=s /opt/to-d/f* /opt/to-d/g* /opt/to*/f /x/\n"));
+    let said = run(home.mpimg().args(["build", "-q", "-o", "oci:layout"]).arg(built));
+    assert!(said.starts_with("sha256:"), "{said}");
+    let files = run(home.mpimg().args(["inspect", "--files", "oci:layout"]));
+    assert!(files.contains("x/f") && !files.contains("x/g"), "{files}");
+}
+
+#[test]
 fn a_file_that_may_not_be_read_is_named() {
     let home = Home::new();
     let folder = context(&home, "FROM scratch\nCOPY a /\n");

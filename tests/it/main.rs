@@ -12,6 +12,7 @@ mod documentation;
 mod home;
 mod image;
 #[cfg(target_os = "linux")]
+mod layers_below;
 mod mp_build;
 mod parity;
 mod project;
