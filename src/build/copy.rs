@@ -73,12 +73,11 @@ fn from_stage(
     let mut found = Vec::new();
     let mut all = true;
     for pattern in &step.sources {
-        let matched = sources::matches(&source_tree, pattern)?;
-        if matched.is_empty() && !pattern.contains(['*', '?', '[']) {
+        let Some(matched) = sources::matches(&source_tree, pattern)? else {
             let message = format!("`{pattern}` is not in `{}`", stages.describe(from));
             return Err(Error::new(ErrorKind::Context, message)
                 .with_hint("check the path; it is relative to the root of that stage or image"));
-        }
+        };
         all &= !matched.is_empty();
         found.extend(sources::found(session, pattern, matched));
     }

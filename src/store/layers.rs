@@ -11,7 +11,7 @@ use super::lock::FileLock;
 use super::remove::remove_tree;
 use super::{Durability, Store, blobs, create_folder, failed};
 use crate::error::Result;
-use crate::oci::{DiffId, Digest};
+use crate::oci::{ChainId, DiffId, Digest};
 
 const LAYERS: &str = "layers";
 pub(super) const UNPACKED: &str = "unpacked";
@@ -89,24 +89,47 @@ impl Store {
     /// # Errors
     /// Those of `fill`; nothing is kept then.
     pub fn unpacked_dir(&self, diff_id: &DiffId, ownership: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.unpacked_over(diff_id, ownership, None, |folder| fill(folder).map(|()| false))
+    }
+
+    /// The same for a layer over others, `below`. `fill` tells whether it took anything from them: such a tree is theirs alone.
+    ///
+    /// # Errors
+    /// Those of `fill`; nothing is kept then.
+    pub fn unpacked_over(
+        &self,
+        diff_id: &DiffId,
+        ownership: &str,
+        below: Option<ChainId>,
+        fill: impl FnOnce(&Path) -> Result<bool>,
+    ) -> Result<PathBuf> {
         self.pin(&diff_id.0)?;
-        let home = self.unpacked_home(diff_id, ownership);
-        let tree = home.join(TREE);
-        if self.is_unpacked(&home)? {
+        let alone = self.unpacked_home(diff_id, ownership);
+        let below = below.map_or_else(|| "none".into(), |chain| chain.0.hex().to_owned());
+        let over = self.unpacked_home(diff_id, &format!("{ownership}.{below}"));
+        let there = || -> Result<Option<PathBuf>> {
+            for home in [&alone, &over] {
+                if self.is_unpacked(home)? {
+                    return Ok(Some(home.join(TREE)));
+                }
+            }
+            Ok(None)
+        };
+        if let Some(tree) = there()? {
             return Ok(tree);
         }
         let lock_path = self.lock_path(&diff_id.0).with_extension("unpacked");
         let _lock = FileLock::acquire(&lock_path).map_err(|error| failed("lock", &lock_path, error))?;
-        if self.is_unpacked(&home)? {
+        if let Some(tree) = there()? {
             return Ok(tree);
         }
         let scratch = self.scratch()?;
         let new = scratch.path().join(TREE);
         create_folder(&new)?;
-        fill(&new)?;
+        let home = if fill(&new)? { over } else { alone };
         create_folder(&self.root().join(UNPACKED))?;
         std::fs::rename(scratch.path(), &home).map_err(|error| failed("write", &home, error))?;
-        Ok(tree)
+        Ok(home.join(TREE))
     }
 
     fn is_unpacked(&self, home: &Path) -> Result<bool> {

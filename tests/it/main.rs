@@ -13,6 +13,7 @@ mod home;
 mod image;
 #[cfg(target_os = "linux")]
 mod kept_tree;
+mod layers_below;
 #[cfg(target_os = "linux")]
 mod mp_build;
 mod parity;

@@ -155,6 +155,7 @@ impl<'a> Unpacker<'a> {
         if let Some(folder) = self.into.folder(&parent)? {
             return Ok(folder);
         }
+        self.stats.leans_below = true;
         let above = self.parent(&parent)?;
         let missing = || corrupt(format!("`{path}` is in a folder that is none"));
         let existing =
@@ -365,6 +366,7 @@ impl<'a> Unpacker<'a> {
 
     /// Brings a file of a lower layer into this one, so that a hard link to it can be one. Returns its folder here.
     fn raise(&mut self, target: &LayerPath, path: &LayerPath) -> Result<Folder> {
+        self.stats.leans_below = true;
         let missing = || corrupt(format!("`{path}` is a hard link to `{target}`, which no layer has"));
         match self.lower.find(target)? {
             Some(found) if !is_folder(&found.stat) => {}
