@@ -56,7 +56,7 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "AGE", value_parser = parsed::<Age>)]
     cache_max_age: Option<Age>,
 
-    /// Take results of RUN from this repository, and put there what is made here, so that CI jobs use each other's work
+    /// Take results of steps from this repository, and put there what is made here, so that CI jobs use each other's work
     ///
     /// An ordinary repository, with the same credentials as a push. What comes back is checked, and trusted as far as those who
     /// can push there. A cache that cannot be used is a warning.
