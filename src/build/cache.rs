@@ -1,13 +1,14 @@
 //! Keys of the build cache: everything that the result of a step may depend on. What files of the build context have to do
-//! with it is told by `reuse`.
+//! with it is told by `reuse` and `binds`.
 //!
-//! Refuses to name a result that may depend on more: such a step has no key and is always done.
+//! Refuses to leave out what a result may depend on: then it would be taken for another's.
 
 use super::session::Session;
 use super::stage::Stage;
+use super::stages::Stages;
 use crate::dockerfile::{AddStep, CopyStep, Mount, RunStep};
 use crate::error::Result;
-use crate::oci::{ChainId, Hasher};
+use crate::oci::{ChainId, DiffId, Hasher};
 use crate::store::CacheKey;
 
 /// A new number when the meaning of a key changes.
@@ -69,17 +70,41 @@ fn place_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step
 
 /// A key for `key` together with what else its result depends on.
 pub(super) fn with(key: CacheKey, more: &str) -> CacheKey {
-    let mut both = Fields::new(PLACE);
+    joined(PLACE, key, more)
+}
+
+/// The same for a RUN.
+pub(super) fn run_with(key: CacheKey, more: &str) -> CacheKey {
+    joined(RUN, key, more)
+}
+
+/// The key of a layer of COPY or ADD that is known but for its compressed form.
+pub(super) fn layer_key(session: &Session<'_>, diff_id: &DiffId) -> CacheKey {
+    let mut key = Fields::new(PLACE);
+    key.add("layer");
+    key.add(&diff_id.0.to_string());
+    key.add(&session.request.codec.to_string());
+    key.finish()
+}
+
+fn joined(version: &str, key: CacheKey, more: &str) -> CacheKey {
+    let mut both = Fields::new(version);
     both.add(&key.to_string());
     both.add(more);
     both.finish()
 }
 
 /// The key of a RUN: file system, command, environment, user, folder, mounts. Proxies are left out, as in BuildKit; so is
-/// `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run everything again. `None` where files from
-/// outside the stage are seen.
-pub(super) fn run_key(session: &Session<'_>, stage: &Stage, step: &RunStep) -> Result<Option<CacheKey>> {
+/// `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run everything again. Of files of the build context
+/// that are mounted it tells only which are, as the second value does.
+pub(super) fn run_key<'s>(
+    session: &Session<'_>,
+    stages: &Stages<'_>,
+    stage: &Stage,
+    step: &'s RunStep,
+) -> Result<(CacheKey, Vec<&'s str>)> {
     let mut key = Fields::new(RUN);
+    let mut sources = Vec::new();
     key.add_chain(stage.filesystem.chain_id());
     let mut add = |field: &str| key.add(field);
     add(&stage.config.platform().to_string());
@@ -103,8 +128,22 @@ pub(super) fn run_key(session: &Session<'_>, stage: &Stage, step: &RunStep) -> R
         match mount {
             // What they hold may differ from build to build, and a build must not depend on it (BuildKit's rule).
             Mount::Cache { .. } | Mount::Tmpfs { .. } | Mount::Secret { .. } | Mount::Ssh { .. } => add(&format!("{mount:?}")),
-            Mount::Bind { .. } => return Ok(None),
+            Mount::Bind { target, source, from, read_write } => {
+                add("bind");
+                [target, source].iter().for_each(|field| add(field));
+                add(&read_write.to_string());
+                match from {
+                    Some(from) => {
+                        let chain = stages.source(session, from)?.lock().chain_id();
+                        add(&chain.map(|chain| chain.to_string()).unwrap_or_else(|| "scratch".into()));
+                    }
+                    None => {
+                        add("context");
+                        sources.push(source.as_str());
+                    }
+                }
+            }
         }
     }
-    Ok(Some(key.finish()))
+    Ok((key.finish(), sources))
 }

@@ -65,7 +65,7 @@ fn from_stage(
     let mut source = source.lock();
     let chain = source.chain_id().map(|chain| chain.to_string()).unwrap_or_default();
     let key = cache::with(key, &chain);
-    if reuse::recall(session, stage, &key)? {
+    if reuse::recall_shared(session, stage, &key)? {
         return Ok(true);
     }
     let tree = below(session, stage, step)?;
@@ -73,12 +73,11 @@ fn from_stage(
     let mut found = Vec::new();
     let mut all = true;
     for pattern in &step.sources {
-        let matched = sources::matches(&source_tree, pattern)?;
-        if matched.is_empty() && !pattern.contains(['*', '?', '[']) {
+        let Some(matched) = sources::matches(&source_tree, pattern)? else {
             let message = format!("`{pattern}` is not in `{}`", stages.describe(from));
             return Err(Error::new(ErrorKind::Context, message)
                 .with_hint("check the path; it is relative to the root of that stage or image"));
-        }
+        };
         all &= !matched.is_empty();
         found.extend(sources::found(session, pattern, matched));
     }
@@ -95,7 +94,7 @@ fn from_stage(
     let layer = stage.push_written(session, placement.finish())?;
     // A pattern that matches nothing is worth a warning each time.
     if all {
-        reuse::remember(session, &key, layer.as_ref())?;
+        reuse::remember_shared(session, stage, &key, reuse::cached(layer.as_ref()), session.times.context)?;
     }
     Ok(false)
 }

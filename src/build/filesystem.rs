@@ -132,11 +132,15 @@ pub(crate) fn unpacked(
 ) -> Result<Vec<PathBuf>> {
     let ownership = isolation.ownership(user);
     let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
-    for layer in layers {
-        let folder = store.unpacked_dir(&layer.diff_id, &ownership, |folder| {
+    for (number, layer) in layers.iter().enumerate() {
+        let below = ChainId::of(layers[..number].iter().map(|layer| layer.diff_id));
+        let folder = store.unpacked_over(&layer.diff_id, &ownership, below, |folder| {
             let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
-            isolation.unpack_for(user, &mut open(layer)?, folder, &below, &Limits::default()).map(drop)
+            let unpacked = isolation.unpack_for(user, &mut open(layer)?, folder, &below, &Limits::default())?;
+            Ok(unpacked.leans_below)
         })?;
+        // Overlay refuses a folder that comes twice (ELOOP). What the lower one shows or hides, the upper one does as well.
+        lower.retain(|other| *other != folder);
         lower.push(folder);
     }
     lower.reverse();

@@ -4,6 +4,7 @@
 
 mod add;
 mod base;
+mod binds;
 mod cache;
 mod copy;
 mod download;
@@ -24,6 +25,7 @@ mod sources;
 mod stage;
 mod stages;
 mod times;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

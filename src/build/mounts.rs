@@ -10,17 +10,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use super::binds::{self, Bound};
 use super::session::Session;
 use super::stages::Stages;
 use crate::context::{Patterns, WalkEntry};
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::HashingReader;
 use crate::layer::{Kind, LayerPath};
+use crate::oci::Digest;
 use crate::sandbox::{BindSource, Mount, RunSpec, Rung, User};
 use crate::store::MountLock;
 
 /// How often a cache is looked at that another step is using.
 const BUSY: Duration = Duration::from_millis(20);
+
+/// What a step's mounts hold on to while it runs.
+pub(super) struct Mounted {
+    /// The caches that are this step's alone.
+    pub(super) locks: Vec<MountLock>,
+    /// What was taken of the build context, in the order of the mounts.
+    pub(super) bound: Vec<Bound>,
+}
 
 /// Adds the mounts that a RUN asks for to `spec`, with `scratch` as room for them. The locks are held while the step runs.
 pub(super) fn add(
@@ -29,7 +40,7 @@ pub(super) fn add(
     spec: &mut RunSpec,
     wanted: &[Wanted],
     scratch: &Path,
-) -> Result<Vec<MountLock>> {
+) -> Result<Mounted> {
     // Found out first, since a stage that another mount waits for may need the same caches.
     for mount in wanted {
         if let Wanted::Bind { from: Some(from), .. } | Wanted::Cache { from: Some(from), .. } = mount {
@@ -37,13 +48,14 @@ pub(super) fn add(
         }
     }
     let (locks, busy) = lock(session, stages, wanted)?;
+    let mut bound = Vec::new();
     for (number, mount) in wanted.iter().enumerate() {
         let scratch = scratch.join(format!("mount-{number}"));
         std::fs::create_dir(&scratch).map_err(|error| Error::io("create", &scratch, error))?;
         let name = cache_name(session, stages, mount)?.filter(|name| !busy.contains(name));
-        add_one(session, stages, spec, mount, name.as_ref(), &scratch)?;
+        bound.extend(add_one(session, stages, spec, mount, name.as_ref(), &scratch)?);
     }
-    Ok(locks)
+    Ok(Mounted { locks, bound })
 }
 
 /// What a cache's folder goes by: what it starts from counts, as in BuildKit.
@@ -88,7 +100,7 @@ fn lock(session: &Session<'_>, stages: &Stages<'_>, wanted: &[Wanted]) -> Result
     Ok((locks, busy))
 }
 
-/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone.
+/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone. What was taken of the build context.
 fn add_one(
     session: &Session<'_>,
     stages: &Stages<'_>,
@@ -96,11 +108,15 @@ fn add_one(
     wanted: &Wanted,
     cache: Option<&String>,
     scratch: &Path,
-) -> Result<()> {
+) -> Result<Option<Bound>> {
     match wanted {
         Wanted::Bind { target, source, from, read_write } => {
-            let source = bind_source(session, stages, &spec.user, source, from.as_ref(), scratch)?;
+            let (source, bound) = match from {
+                Some(from) => (stage_source(session, stages, &spec.user, source, from, scratch)?, None),
+                None => context_copy(session, source, scratch).map(|(source, bound)| (source, Some(bound)))?,
+            };
             spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
+            return Ok(bound);
         }
         Wanted::Cache { target, source, from, read_only, mode, uid, gid, .. } => {
             let folder = match cache {
@@ -123,7 +139,7 @@ fn add_one(
         Wanted::Secret { id, target, env, required, mode, uid, gid } => {
             let Some(bytes) = session.request.secrets.get(id) else {
                 if !*required {
-                    return Ok(());
+                    return Ok(None);
                 }
                 return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required"))
                     .with_hint(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")));
@@ -139,7 +155,7 @@ fn add_one(
         Wanted::Ssh { id, target, required, mode, uid, gid } => {
             let Some(socket) = session.request.ssh.get(id) else {
                 if !*required {
-                    return Ok(());
+                    return Ok(None);
                 }
                 return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required"))
                     .with_hint(format!("give it with `--ssh {id}` or `--ssh {id}=SOCKET`")));
@@ -151,21 +167,7 @@ fn add_one(
             spec.mounts.push(Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid });
         }
     }
-    Ok(())
-}
-
-fn bind_source(
-    session: &Session<'_>,
-    stages: &Stages<'_>,
-    user: &User,
-    source: &str,
-    from: Option<&Base>,
-    scratch: &Path,
-) -> Result<BindSource> {
-    match from {
-        Some(from) => stage_source(session, stages, user, source, from, scratch),
-        None => context_copy(session, source, scratch),
-    }
+    Ok(None)
 }
 
 fn stage_source(
@@ -190,32 +192,40 @@ fn stage_source(
 }
 
 /// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
-fn context_copy(session: &Session<'_>, pattern: &str, root: &Path) -> Result<BindSource> {
+fn context_copy(session: &Session<'_>, pattern: &str, root: &Path) -> Result<(BindSource, Bound)> {
     std::fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
-    let sources = session.context.sources(pattern)?;
-    let [source] = &sources[..] else { return Err(session.context.no_match(pattern)) };
+    let source = binds::source_of(session, pattern)?;
+    let mut bound = Bound::new(session, &source);
     // A single file needs a name in the folder; a folder is the folder itself.
     let base = if *source.kind() == Kind::Directory { LayerPath::root() } else { LayerPath::parse("source")? };
     for walked in source.walk(&Patterns::default())? {
         let walked = walked?;
-        copy_out(&walked, &root.join(base.join(&walked.entry.path).as_path()))?;
+        let content = copy_out(&walked, &root.join(base.join(&walked.entry.path).as_path()))?;
+        bound.add(&walked, content);
     }
-    Ok(BindSource::Host { root: root.to_owned(), path: base })
+    Ok((BindSource::Host { root: root.to_owned(), path: base }, bound))
 }
 
-fn copy_out(walked: &WalkEntry, path: &Path) -> Result<()> {
+/// The digest of a file's content, for those.
+fn copy_out(walked: &WalkEntry, path: &Path) -> Result<Option<Digest>> {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let wrong = |error| Error::io("copy", path, error);
+    let mut content = None;
     match &walked.entry.kind {
         Kind::Directory => std::fs::create_dir(path).map_err(wrong)?,
-        Kind::Symlink { target } => return symlink(std::ffi::OsStr::from_bytes(target), path).map_err(wrong),
+        Kind::Symlink { target } => {
+            return symlink(std::ffi::OsStr::from_bytes(target), path).map_err(wrong).map(|()| None);
+        }
         Kind::File { .. } => {
             let mut copy = std::fs::File::create(path).map_err(wrong)?;
-            std::io::copy(&mut walked.open()?, &mut copy).map_err(wrong)?;
+            let mut reader = HashingReader::new(walked.open()?);
+            std::io::copy(&mut reader, &mut copy).map_err(wrong)?;
+            content = Some(reader.finish().map_err(wrong)?.0);
         }
-        _ => return Ok(()),
+        _ => return Ok(None),
     }
-    std::fs::set_permissions(path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)
+    std::fs::set_permissions(path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)?;
+    Ok(content)
 }

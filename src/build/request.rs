@@ -50,7 +50,7 @@ pub struct BuildRequest {
     pub proxies: BTreeMap<String, String>,
     /// How RUN steps are isolated.
     pub isolation: IsolationMode,
-    /// A repository for results of RUN that other machines take, and that this one takes from them.
+    /// A repository for results of steps that other machines take, and that this one takes from them.
     pub cache_repo: Option<Repository>,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
     pub allow_insecure: bool,

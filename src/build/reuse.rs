@@ -13,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::cache;
 use super::session::Session;
+use super::shared::Offer;
 use super::sink::LayerSink;
 use super::stage::Stage;
 use crate::context::{Patterns, Source, WalkEntry};
@@ -24,6 +25,9 @@ use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer};
 
 /// A file must not have changed for this long before it was looked at: the coarsest times are whole seconds.
 const SETTLED: i64 = 2;
+
+/// Bytes of a layer of COPY or ADD from which on other machines' work is worth asking for: a smaller one is made in less time.
+const WORTH_SHARING: u64 = 1 << 20;
 
 /// How a step looks at its sources.
 pub(super) struct Look<'a> {
@@ -75,6 +79,15 @@ impl Listing {
         listing
     }
 
+    /// All that a source holds; its files are not read.
+    pub(super) fn of(session: &Session<'_>, source: &Source) -> Result<Self> {
+        let mut listing = Self::new(source, session.context.telling_device());
+        for walked in source.walk(&Patterns::default())? {
+            listing.add(&walked?);
+        }
+        Ok(listing)
+    }
+
     fn field(&mut self, bytes: &[u8]) {
         let length = (bytes.len() as u64).to_le_bytes();
         for hasher in [&mut self.exact, &mut self.outline] {
@@ -94,15 +107,15 @@ impl Listing {
 }
 
 /// The listings of all sources as keys.
-struct Keys {
+pub(super) struct Keys {
     outline: CacheKey,
     /// `None` where stamps prove nothing.
-    exact: Option<CacheKey>,
+    pub(super) exact: Option<CacheKey>,
 }
 
 impl Keys {
     /// `since`: when the first source was looked at.
-    fn new(step: CacheKey, listings: impl IntoIterator<Item = Listing>, since: i64) -> Self {
+    pub(super) fn new(step: CacheKey, listings: impl IntoIterator<Item = Listing>, since: i64) -> Self {
         let (mut exact, mut outline, mut trusted) = (String::new(), String::new(), true);
         for listing in listings {
             trusted &= listing.telling && listing.newest.saturating_add(SETTLED) < since;
@@ -123,8 +136,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Begins: before any of the sources is looked at. `step` names all that the result depends on but the sources.
     pub(super) fn new(step: CacheKey) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { step, since: i64::try_from(now.as_secs()).unwrap_or(i64::MAX) }
+        Self { step, since: now() }
     }
 
     /// More that the result depends on.
@@ -151,6 +163,7 @@ impl Attempt {
             let listings = sources.iter().map(|source| look.list(source, device)).collect::<Result<Vec<_>>>()?;
             let seen = Keys::new(self.step, listings, i64::MAX);
             if let Some(record) = seen.exact.as_ref().and_then(|key| lookup(session, key)) {
+                self.offer(session, stage, &record);
                 push(session, stage, &record);
                 return Ok(true);
             }
@@ -159,6 +172,7 @@ impl Attempt {
                 let written = fill(stage, session.hashing_writer(), &listings)?;
                 let diff_id = written.map(LayerWriter::finish_hash).transpose()?;
                 if diff_id == record.layer.as_ref().map(|layer| layer.diff_id) {
+                    self.offer(session, stage, &record);
                     push(session, stage, &record);
                     if let Some(exact) = keys(listings).exact {
                         session.store.cache_put(&exact, &record)?;
@@ -167,18 +181,49 @@ impl Attempt {
                 }
             }
         }
+        let remember_all = |layer: Option<&Layer>, listings| {
+            let keys = keys(listings);
+            let all = [Some(self.step), Some(keys.outline), keys.exact];
+            all.iter().flatten().try_for_each(|key| remember(session, key, cached(layer), session.times.context))
+        };
+        if let Some(shared) = session.shared.as_ref().filter(|_| asks_others(session)) {
+            let listings = new();
+            let written = fill(stage, session.hashing_writer(), &listings)?;
+            if let Some(writer) = written.filter(|writer| writer.position() >= WORTH_SHARING) {
+                let diff_id = writer.finish_hash()?;
+                let record = shared.lookup(session, &stage.config.platform(), &cache::layer_key(session, &diff_id));
+                if let Some(record) = record.filter(|record| record.layer.as_ref().is_some_and(|layer| layer.diff_id == diff_id))
+                {
+                    push(session, stage, &record);
+                    remember_all(stage.filesystem.layers().last(), listings)?;
+                    return Ok(true);
+                }
+            }
+        }
         let listings = new();
         let written = fill(stage, session.layer_writer(stage.target)?, &listings)?;
+        let size = written.as_ref().map_or(0, LayerWriter::position);
         let layer = stage.push_written(session, written)?;
-        let keys = keys(listings);
-        for key in [Some(self.step), Some(keys.outline), keys.exact].iter().flatten() {
-            remember(session, key, layer.as_ref())?;
+        remember_all(layer.as_ref(), listings)?;
+        if let (Some(shared), Some(layer)) = (&session.shared, cached(layer.as_ref()).filter(|_| size >= WORTH_SHARING)) {
+            let key = cache::layer_key(session, &layer.diff_id);
+            let record = CacheRecord { layer: Some(layer), created: session.times.context };
+            shared.offer(session.store, &stage.config.platform(), &key, &record, Offer::Always);
         }
         Ok(false)
     }
+
+    /// Offers a layer that this machine has had.
+    fn offer(&self, session: &Session<'_>, stage: &Stage, record: &CacheRecord) {
+        let Some(layer) = record.layer.as_ref().filter(|layer| layer.descriptor.size >= WORTH_SHARING) else { return };
+        if let Some(shared) = session.shared.as_ref().filter(|_| asks_others(session)) {
+            let key = cache::layer_key(session, &layer.diff_id);
+            shared.offer(session.store, &stage.config.platform(), &key, record, Offer::IfMissing);
+        }
+    }
 }
 
-fn lookup(session: &Session<'_>, key: &CacheKey) -> Option<CacheRecord> {
+pub(super) fn lookup(session: &Session<'_>, key: &CacheKey) -> Option<CacheRecord> {
     if session.request.no_cache { None } else { session.store.cache_lookup(key) }
 }
 
@@ -196,31 +241,55 @@ pub(super) fn recall(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -
     Ok(true)
 }
 
-/// The same for a RUN, which another machine may have done, too.
-pub(super) fn recall_run(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -> Result<bool> {
-    if recall(session, stage, key)? {
+/// Whether other machines may have done what this one has not.
+pub(super) fn asks_others(session: &Session<'_>) -> bool {
+    session.shared.is_some() && !session.request.no_cache
+}
+
+/// The same for a step that another machine may have done, too; what only this one has is offered to the others.
+pub(super) fn recall_shared(session: &Session<'_>, stage: &mut Stage, key: &CacheKey) -> Result<bool> {
+    let Some(shared) = session.shared.as_ref().filter(|_| asks_others(session)) else { return recall(session, stage, key) };
+    let platform = stage.config.platform();
+    if let Some(record) = lookup(session, key) {
+        shared.offer(session.store, &platform, key, &record, Offer::IfMissing);
+        push(session, stage, &record);
         return Ok(true);
     }
-    let Some(shared) = session.shared.as_ref().filter(|_| !session.request.no_cache) else { return Ok(false) };
-    let Some(record) = shared.lookup(session, &stage.config.platform(), key) else { return Ok(false) };
+    let Some(record) = shared.lookup(session, &platform, key) else { return Ok(false) };
     session.store.cache_put(key, &record)?;
     recall(session, stage, key)
 }
 
-/// Keeps what a RUN made, here and for other machines.
-pub(super) fn remember_run(session: &Session<'_>, stage: &Stage, key: &CacheKey, layer: Option<CachedLayer>) -> Result<()> {
-    let record = CacheRecord { layer, created: session.times.epoch() };
+/// Keeps what a step made, here and for other machines.
+pub(super) fn remember_shared(
+    session: &Session<'_>,
+    stage: &Stage,
+    key: &CacheKey,
+    layer: Option<CachedLayer>,
+    created: i64,
+) -> Result<()> {
+    let record = CacheRecord { layer, created };
     session.store.cache_put(key, &record)?;
     if let Some(shared) = &session.shared {
-        shared.offer(session.store, &stage.config.platform(), key, &record);
+        shared.offer(session.store, &stage.config.platform(), key, &record, Offer::Always);
     }
     Ok(())
 }
 
 /// Keeps what a step with known inputs made; `None` if it changed nothing.
-pub(super) fn remember(session: &Session<'_>, key: &CacheKey, layer: Option<&Layer>) -> Result<()> {
-    let layer = layer.map(|layer| CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() });
-    session.store.cache_put(key, &CacheRecord { layer, created: session.times.context })
+pub(super) fn remember(session: &Session<'_>, key: &CacheKey, layer: Option<CachedLayer>, created: i64) -> Result<()> {
+    session.store.cache_put(key, &CacheRecord { layer, created })
+}
+
+/// What a record holds of a layer.
+pub(super) fn cached(layer: Option<&Layer>) -> Option<CachedLayer> {
+    layer.map(|layer| CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() })
+}
+
+/// Seconds since 1970, by this machine's clock.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::binds::{Bound, RunAttempt};
 use super::cache;
 use super::leftovers::Leftovers;
 use super::mounts;
-use super::reuse;
 use super::session::Session;
 use super::stage::Stage;
 use super::stages::Stages;
@@ -29,10 +29,9 @@ pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage,
         return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed")
             .with_hint("allow it with `--allow security.insecure`, if you trust the Dockerfile as you trust mpimg"));
     }
-    let key = cache::run_key(session, stage, step)?;
-    if let Some(key) = &key
-        && reuse::recall_run(session, stage, key)?
-    {
+    let (key, sources) = cache::run_key(session, stages, stage, step)?;
+    let attempt = RunAttempt::new(key, sources);
+    if attempt.recall(session, stage)? {
         return Ok(true);
     }
     let isolation = session.isolation()?;
@@ -40,15 +39,14 @@ pub(super) fn run(session: &Session<'_>, stages: &Stages<'_>, stage: &mut Stage,
     let layer = run_in(session, stages, stage, step, task, scratch.path());
     // Also of a step that failed: its files may belong to users that only the sandbox can act for.
     let removed = isolation.remove_tree(scratch.path());
-    let layer = layer?;
+    let (layer, bound) = layer?;
     removed?;
-    if let Some(key) = key {
-        reuse::remember_run(session, stage, &key, layer)?;
-    }
+    attempt.remember(session, stage, bound, layer)?;
     Ok(false)
 }
 
-/// Runs the command, with `scratch` as room for it, and takes its changes as a layer; `None` where there are none.
+/// Runs the command, with `scratch` as room for it, and takes its changes as a layer; `None` where there are none. Also tells
+/// what of the build context it was given.
 fn run_in(
     session: &Session<'_>,
     stages: &Stages<'_>,
@@ -56,7 +54,7 @@ fn run_in(
     step: &RunStep,
     task: &Task,
     scratch: &Path,
-) -> Result<Option<CachedLayer>> {
+) -> Result<(Option<CachedLayer>, Vec<Bound>)> {
     let isolation = session.isolation()?;
     let user = stage.user(session)?;
     let root = match isolation.rung() {
@@ -68,10 +66,17 @@ fn run_in(
         },
     };
     let mut spec = spec(session, stage, step, user, root)?;
-    let locks = mounts::add(session, stages, &mut spec, &step.mounts, scratch)?;
-    let before = isolation.snapshot(&spec.root)?;
-    let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel)?;
-    drop(locks);
+    let mounted = mounts::add(session, stages, &mut spec, &step.mounts, scratch)?;
+    let before = match stage.tree_mut() {
+        Some(tree) => tree.snapshot()?,
+        None => isolation.snapshot(&spec.root)?,
+    };
+    let outcome = isolation.run(&spec, &mut |bytes| task.output(bytes), &session.request.cancel);
+    if let Some(tree) = stage.tree_mut() {
+        tree.step_ended(isolation, &before)?;
+    }
+    let outcome = outcome?;
+    drop(mounted.locks);
     if !outcome.exit.success() {
         return Err(failure(outcome.exit));
     }
@@ -92,7 +97,7 @@ fn run_in(
         leftovers.tell(session.progress);
     }
     if writer.entries() == 0 {
-        return Ok(None);
+        return Ok((None, mounted.bound));
     }
     let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
     match &spec.root {
@@ -106,7 +111,7 @@ fn run_in(
         }
         RootSpec::Tree { .. } => stage.whole_tree_has_all(),
     }
-    Ok(Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor }))
+    Ok((Some(CachedLayer { diff_id: pushed.diff_id, descriptor: pushed.descriptor }), mounted.bound))
 }
 
 /// What files of the stage were before the step, out of its layers: where nothing can be mounted, the step ran on the only copy.

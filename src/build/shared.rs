@@ -1,4 +1,4 @@
-//! A build cache in a registry: what RUN made on one machine, for others to take.
+//! A build cache in a registry: what steps made on one machine, for others to take.
 //!
 //! An entry is an image of one layer under a tag made of the step's key, so that any registry takes it. What comes back is
 //! checked: manifest, config and layer against their digests, the layer's tar against its diff ID, and the entry's own word
@@ -9,6 +9,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -29,7 +30,19 @@ const LAYER: &str = "mpimg.cache.layer";
 /// A tar that holds nothing: an image needs a layer, and a step may have changed nothing.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
-/// A repository that holds results of RUN.
+/// How long the registry may take to say whether it has something.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// When a result is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It was made a moment ago, because it was not there or not good.
+    Always,
+    /// It was made long ago: one question first.
+    IfMissing,
+}
+
+/// A repository that holds results of steps.
 pub(super) struct SharedCache {
     client: Client,
     repository: Repository,
@@ -93,7 +106,7 @@ impl SharedCache {
     }
 
     /// Puts a result there, in the background.
-    pub(super) fn offer(&self, store: &Store, platform: &Platform, key: &CacheKey, record: &CacheRecord) {
+    pub(super) fn offer(&self, store: &Store, platform: &Platform, key: &CacheKey, record: &CacheRecord, offer: Offer) {
         if self.off.load(Ordering::Acquire) {
             return;
         }
@@ -104,6 +117,13 @@ impl SharedCache {
         };
         let (client, repository) = (self.client.clone(), self.repository.clone());
         let upload = self.runtime.spawn(async move {
+            if offer == Offer::IfMissing {
+                // No build waits for an answer that it does not need, or is told that there is none.
+                let asked = tokio::time::timeout(PATIENCE, client.has_manifest(&reference)).await;
+                if !matches!(asked, Ok(Ok(false))) {
+                    return Ok(());
+                }
+            }
             let push = client.push(&repository)?;
             image.layers().iter().for_each(|layer| push.offer(layer));
             let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
@@ -130,7 +150,7 @@ impl SharedCache {
     }
 
     fn reference(&self, key: &CacheKey) -> Result<Reference> {
-        Ok(self.repository.with_tag(Tag::parse(&format!("run-{}", key.0.hex()))?))
+        Ok(self.repository.with_tag(Tag::parse(&format!("step-{}", key.0.hex()))?))
     }
 
     fn failed(&self, error: &Error) {

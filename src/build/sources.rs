@@ -11,9 +11,9 @@ use super::filesystem::Filesystem;
 use super::place::{Content, Item, Manner, Stream, Target, target};
 use super::reuse::{Listing, Look};
 use super::session::Session;
-use crate::context::{Patterns, Source};
+use crate::context::{Patterns, Source, has_wildcards, matches_name};
 use crate::dockerfile::{Chmod, InlineFile};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Node, Tree};
 use crate::sandbox::User;
 
@@ -108,30 +108,43 @@ pub(super) fn from_heredoc<'a>(tree: &Tree, file: &InlineFile, rules: &Rules<'_>
     Ok(Stream { target: target.path, items: Box::new(std::iter::once(Ok(Item { entry, content, manner: Manner::Copy }))) })
 }
 
-/// What one source pattern names in another stage: path and node, in sorted order, links followed.
-pub(super) fn matches<'t>(tree: &'t Tree, pattern: &str) -> Result<Vec<(LayerPath, &'t Node)>> {
+/// What one source pattern names in another stage: path and node, in sorted order. Links are followed up to the first wildcard and
+/// at the end, not on the way (fsutil, `ResolveWildcards`). `None`: the path, or the folder that wildcards begin in, is not there.
+pub(super) fn matches<'t>(tree: &'t Tree, pattern: &str) -> Result<Option<Vec<(LayerPath, &'t Node)>>> {
+    let path = LayerPath::clean(pattern)?;
+    let wild = path.components().position(has_wildcards);
+    let literal = path.components().take(wild.unwrap_or(usize::MAX)).collect::<Vec<_>>().join(&b'/');
+    let start = tree.resolve(&literal, true)?;
+    let Some(node) = start.node else { return Ok(None) };
     let mut found = Vec::new();
-    let components: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    expand(tree, &LayerPath::root(), &components, &mut found)?;
-    Ok(found)
+    match wild {
+        Some(wild) => {
+            let globs: Vec<&[u8]> = path.components().skip(wild).collect();
+            expand(tree, &start.path, node, &globs, &mut found)?;
+        }
+        None => found.push((path, node)),
+    }
+    Ok(Some(found))
 }
 
-fn expand<'t>(tree: &'t Tree, folder: &LayerPath, rest: &[&str], found: &mut Vec<(LayerPath, &'t Node)>) -> Result<()> {
-    let Some((first, rest)) = rest.split_first() else {
-        let resolved = tree.resolve(folder.as_bytes(), true)?;
-        found.extend(resolved.node.map(|node| (folder.clone(), node)));
+fn expand<'t>(
+    tree: &'t Tree,
+    folder: &LayerPath,
+    node: &'t Node,
+    globs: &[&[u8]],
+    found: &mut Vec<(LayerPath, &'t Node)>,
+) -> Result<()> {
+    let Some((glob, below)) = globs.split_first() else {
+        let node = tree.resolve(folder.as_bytes(), true)?.node.ok_or_else(|| {
+            Error::new(ErrorKind::Context, format!("`{folder}` is a symbolic link to something that is not there"))
+                .with_hint("remove the link in that stage, or leave it out of the pattern")
+        })?;
+        found.push((folder.clone(), node));
         return Ok(());
     };
-    if *first == ".." {
-        return expand(tree, &folder.parent().unwrap_or_default(), rest, found);
-    }
-    if !first.contains(['*', '?', '[', '\\']) {
-        return expand(tree, &folder.child(first.as_bytes())?, rest, found);
-    }
-    let resolved = tree.resolve(folder.as_bytes(), true)?;
-    for (name, _) in resolved.node.into_iter().flat_map(Node::children) {
-        if crate::context::matches_name(first, name)? {
-            expand(tree, &folder.child(name)?, rest, found)?;
+    for (name, child) in node.children() {
+        if matches_name(&String::from_utf8_lossy(glob), name)? {
+            expand(tree, &folder.child(name)?, child, below, found)?;
         }
     }
     Ok(())

@@ -14,12 +14,12 @@ use super::run;
 use super::session::Session;
 use super::sink::LayerSink;
 use super::stages::Stages;
+use super::whole::WholeTree;
 use crate::dockerfile::{Expanded, InheritedConfig, Instruction, Located, Plan, PlannedStage, StageScope};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::image::{Healthcheck, History, Image, ImageConfig, Layer};
 use crate::layer::{LayerPath, LayerWriter};
 use crate::sandbox::{User, lookup_owner, lookup_user};
-use crate::store::ScratchDir;
 
 /// Marks steps of the history as those of a Dockerfile; the text is BuildKit's, which tools know.
 pub(super) const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -34,14 +34,10 @@ pub(super) struct Stage {
     own_cmd: bool,
     /// Whether its layers belong to the image that is wanted.
     pub(super) target: bool,
+    /// How many of its layers are those of an image.
+    base_layers: usize,
     /// On the rung `chroot`: all its layers in one folder, as far as a RUN has needed them.
     tree: Option<Arc<WholeTree>>,
-}
-
-/// A folder with a stage's layers unpacked one over the other, and how many of them.
-struct WholeTree {
-    scratch: ScratchDir,
-    layers: usize,
 }
 
 impl Stage {
@@ -62,6 +58,7 @@ impl Stage {
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
         let scope = StageScope::new(plan, inherited);
         Self {
+            base_layers: layers.len(),
             config,
             filesystem: Filesystem::new(layers),
             scope,
@@ -169,7 +166,7 @@ impl Stage {
             return Ok(true);
         }
         let layer = self.new_working_dir(session, folder)?;
-        reuse::remember(session, &key, layer.as_ref())?;
+        reuse::remember(session, &key, reuse::cached(layer.as_ref()), session.times.context)?;
         Ok(false)
     }
 
@@ -227,23 +224,33 @@ impl Stage {
 
     /// The stage's file system as one folder of its own: what RUN stands on where nothing can be mounted.
     pub(super) fn whole_tree(&mut self, session: &Session<'_>) -> Result<PathBuf> {
-        let (scratch, layers) = match self.tree.take().and_then(Arc::into_inner) {
-            Some(tree) => (tree.scratch, tree.layers),
-            None => (session.store.scratch()?, 0),
+        let mut tree = match self.tree.take().and_then(Arc::into_inner) {
+            Some(tree) => tree,
+            None => WholeTree::new(session, self.filesystem.layers(), self.base_layers)?,
         };
-        let path = scratch.path().join("tree");
-        if layers == 0 {
-            std::fs::create_dir_all(&path).map_err(|error| Error::io("create", &path, error))?;
-        }
-        self.filesystem.unpack_over(session, layers, &path)?;
-        self.tree = Some(Arc::new(WholeTree { scratch, layers: self.filesystem.layers().len() }));
+        tree.complete(session, &self.filesystem)?;
+        let path = tree.path();
+        self.tree = Some(Arc::new(tree));
         Ok(path)
+    }
+
+    /// The same folder, if there is one.
+    pub(super) fn tree_mut(&mut self) -> Option<&mut WholeTree> {
+        self.tree.as_mut().and_then(Arc::get_mut)
     }
 
     /// The layer that was just made of the folder's changes is in it.
     pub(super) fn whole_tree_has_all(&mut self) {
         if let Some(tree) = self.tree.as_mut().and_then(Arc::get_mut) {
-            tree.layers = self.filesystem.layers().len();
+            tree.has_all(&self.filesystem);
+        }
+    }
+
+    /// No step needs the folder any more.
+    pub(super) fn release_tree(&mut self, session: &Session<'_>) {
+        if let Some(tree) = self.tree.take().and_then(Arc::into_inner).filter(|_| !session.request.cancel.is_cancelled()) {
+            // What cannot be kept is made again.
+            let _ = tree.release(session);
         }
     }
 }

@@ -95,16 +95,17 @@ impl<'a> Stages<'a> {
             Base::Stage(index) => Stage::on_stage(self.plan, planned, &self.wait_for(*index)?.stage),
         };
         let total = planned.steps.len();
-        for (number, step) in planned.steps.iter().enumerate() {
+        let done = planned.steps.iter().enumerate().try_for_each(|(number, step)| {
             let prefix = match (&planned.name, self.plan.stages.len()) {
                 (_, 1) => String::new(),
                 (Some(name), _) => format!("{name} "),
                 (None, _) => format!("stage-{} ", planned.index.0),
             };
             let name = format!("[{prefix}{}/{total}] {}", number + 1, step.text());
-            stage.step(session, self, step, &name)?;
-        }
-        Ok(stage)
+            stage.step(session, self, step, &name)
+        });
+        stage.release_tree(session);
+        done.map(|()| stage)
     }
 
     fn wait_for(&self, index: StageIndex) -> Result<Finished> {

@@ -148,7 +148,7 @@ fn class_char(rest: &mut &[u8]) -> Result<char, BadPattern> {
 }
 
 /// Whether `text` has a wildcard that is not escaped.
-pub(super) fn has_wildcards(text: &[u8]) -> bool {
+pub(crate) fn has_wildcards(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
         match byte {

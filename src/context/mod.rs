@@ -14,6 +14,7 @@ mod source;
 mod tree;
 mod walk;
 
+pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
 pub use ignore::{Ignore, IgnoreFile};
 pub use pattern::Patterns;

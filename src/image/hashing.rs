@@ -9,13 +9,13 @@ use crate::oci::{Descriptor, Digest, Hasher};
 
 /// Hashes and counts the bytes that are read through it.
 #[derive(Debug)]
-pub(super) struct HashingReader<R> {
+pub(crate) struct HashingReader<R> {
     reader: R,
     hasher: Hasher,
 }
 
 impl<R: Read> HashingReader<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self::with(reader, Hasher::new())
     }
 
@@ -24,7 +24,7 @@ impl<R: Read> HashingReader<R> {
     }
 
     /// Reads to the end; tells the digest of everything that was read, and its length.
-    pub(super) fn finish(mut self) -> io::Result<(Digest, u64)> {
+    pub(crate) fn finish(mut self) -> io::Result<(Digest, u64)> {
         io::copy(&mut self, &mut io::sink())?;
         let length = self.hasher.length();
         Ok((self.hasher.finish(), length))

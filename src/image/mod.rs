@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
+pub(crate) use hashing::HashingReader;
 pub use import::{PackLayer, import_rootfs};
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use transport::{Listed, Transport};

@@ -15,7 +15,7 @@ use crate::oci::Reference;
 pub struct BuildOutputs {
     /// Names in the local store: `NAME[:TAG]`.
     pub names: Vec<Reference>,
-    /// Layouts and archives.
+    /// Layouts and archives. A docker archive without a name of its own has the first of `names`, for `docker load`.
     pub outputs: Vec<Transport>,
 }
 
@@ -49,7 +49,7 @@ impl Mpimg {
             outputs.names.iter().try_for_each(|name| store.tag(name, &record))?;
         }
         for output in &outputs.outputs {
-            output.write(store, &image).await?;
+            output.clone().named(outputs.names.first()).write(store, &image).await?;
         }
         Ok(Built { image, time: started.elapsed() })
     }

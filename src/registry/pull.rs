@@ -121,6 +121,20 @@ impl Client {
         Ok(manifest)
     }
 
+    /// Whether the registry itself, not a mirror, has a manifest under this name. One request.
+    ///
+    /// # Errors
+    /// `Auth`, `Network`, `Registry`.
+    pub(crate) async fn has_manifest(&self, reference: &Reference) -> Result<bool> {
+        let route = self.destination(reference.repository())?;
+        let call = Call::new(Method::HEAD, &route.path, &format!("manifests/{}", reference.target()), Scope::pull(&route.path));
+        match route.endpoint.fetch(&call.with_header(ACCEPT, ACCEPTED), None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn pull_checked(&self, reference: &Reference, platform: &Platform, task: &Task) -> Result<PulledImage> {
         let repository = reference.repository();
         let routes = self.sources(repository, reference.digest().is_some())?;

@@ -160,7 +160,19 @@ impl Cancel {
 
 /// State of a root file system before a step, to tell afterwards what the step changed.
 #[derive(Debug)]
-pub struct Snapshot(Option<Baseline>);
+pub struct Snapshot(Option<Arc<Baseline>>);
+
+impl Snapshot {
+    /// Of a tree that has been scanned already, and not been changed since.
+    pub(crate) fn of_tree(baseline: Arc<Baseline>) -> Self {
+        Self(Some(baseline))
+    }
+
+    /// The scan of a [`RootSpec::Tree`].
+    pub(crate) fn baseline(&self) -> Option<&Arc<Baseline>> {
+        self.0.as_ref()
+    }
+}
 
 /// The rung that this machine gives.
 #[derive(Debug, Clone)]
@@ -202,7 +214,7 @@ impl Isolation {
     pub fn snapshot(&self, root: &RootSpec) -> Result<Snapshot> {
         match root {
             RootSpec::Overlay { .. } => Ok(Snapshot(None)),
-            RootSpec::Tree { path } => Baseline::scan(path).map(|baseline| Snapshot(Some(baseline))),
+            RootSpec::Tree { path } => Baseline::scan(path).map(|baseline| Snapshot(Some(Arc::new(baseline)))),
         }
     }
 
@@ -233,6 +245,11 @@ impl Isolation {
     /// Those of [`run`](Self::run), and those of `prepare`. A sandbox that cannot be set up is told by [`Running::wait`].
     pub fn start(&self, spec: &RunSpec, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Running> {
         Running::start(self.rung, spec.with_absolute_paths()?, streams, prepare)
+    }
+
+    /// Of a [`RootSpec::Tree`] that a step has run in: paths that this program has moved away and back, until [`Self::changes`] is called.
+    pub(crate) fn touched(&self, tree: &Path) -> HashSet<LayerPath> {
+        self.touched.lock().ok().and_then(|all| all.get(tree).cloned()).unwrap_or_default()
     }
 
     /// Hands over what a step changed, in the order of a layer, owners as seen inside. `originals` finds what files of a

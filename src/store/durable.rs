@@ -23,6 +23,9 @@ use super::{GATE, Store, blobs, failed, layers};
 use crate::error::Result;
 use crate::oci::Digest;
 
+/// The file that says of which boot `Fresh` speaks.
+const BOOT: &str = "boot";
+
 /// How far a blob's file can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -60,7 +63,7 @@ impl State {
 /// At the first opening since the machine's boot: fresh blobs become doubtful, unmarked unpacked layers go.
 /// `tmp` is this process's folder. Tells whether fresh blobs must be doubted because nothing could be written down.
 pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
-    let path = root.join("boot");
+    let path = root.join(BOOT);
     // Where the kernel does not tell, the sizes of blobs are all that is checked.
     let Ok(current) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return false };
     let same = |path: &Path| std::fs::read(path).is_ok_and(|last| last == current);
@@ -74,7 +77,7 @@ pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
             return Ok(());
         }
         blobs::doubt_fresh(root)?;
-        layers::remove_unmarked(root)?;
+        layers::remove_unmarked(root, tmp)?;
         let file = tempfile::NamedTempFile::new_in(tmp.ok_or(io::ErrorKind::ReadOnlyFilesystem)?)?;
         std::fs::write(&file, &current)?;
         file.persist(&path).map(drop).map_err(|error| error.error)
@@ -91,6 +94,11 @@ pub(super) fn sync_folder(path: &Path) -> Result<()> {
 const WAITERS: usize = 8;
 
 impl Store {
+    /// Whether it would be noticed that the machine has been started anew.
+    pub(super) fn knows_boots(&self) -> bool {
+        self.root().join(BOOT).exists()
+    }
+
     /// Waits until these blobs are on disk. Costs nothing for blobs that are known to be.
     ///
     /// # Errors

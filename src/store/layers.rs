@@ -11,10 +11,10 @@ use super::lock::FileLock;
 use super::remove::remove_tree;
 use super::{Durability, Store, blobs, create_folder, failed};
 use crate::error::Result;
-use crate::oci::{DiffId, Digest};
+use crate::oci::{ChainId, DiffId, Digest};
 
 const LAYERS: &str = "layers";
-const UNPACKED: &str = "unpacked";
+pub(super) const UNPACKED: &str = "unpacked";
 const TREE: &str = "tree";
 /// In an unpacked layer's folder, once its tree is known to be on disk.
 const MARK: &str = "durable";
@@ -77,7 +77,7 @@ impl Store {
         homes.map(|name| self.root().join(UNPACKED).join(name).join(TREE)).filter(|tree| tree.is_dir()).collect()
     }
 
-    fn unpacked_home(&self, diff_id: &DiffId, ownership: &str) -> PathBuf {
+    pub(super) fn unpacked_home(&self, diff_id: &DiffId, ownership: &str) -> PathBuf {
         self.root().join(UNPACKED).join(format!("{}.{ownership}", diff_id.0.hex()))
     }
 
@@ -89,24 +89,47 @@ impl Store {
     /// # Errors
     /// Those of `fill`; nothing is kept then.
     pub fn unpacked_dir(&self, diff_id: &DiffId, ownership: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.unpacked_over(diff_id, ownership, None, |folder| fill(folder).map(|()| false))
+    }
+
+    /// The same for a layer over others, `below`. `fill` tells whether it took anything from them: such a tree is theirs alone.
+    ///
+    /// # Errors
+    /// Those of `fill`; nothing is kept then.
+    pub fn unpacked_over(
+        &self,
+        diff_id: &DiffId,
+        ownership: &str,
+        below: Option<ChainId>,
+        fill: impl FnOnce(&Path) -> Result<bool>,
+    ) -> Result<PathBuf> {
         self.pin(&diff_id.0)?;
-        let home = self.unpacked_home(diff_id, ownership);
-        let tree = home.join(TREE);
-        if self.is_unpacked(&home)? {
+        let alone = self.unpacked_home(diff_id, ownership);
+        let below = below.map_or_else(|| "none".into(), |chain| chain.0.hex().to_owned());
+        let over = self.unpacked_home(diff_id, &format!("{ownership}.{below}"));
+        let there = || -> Result<Option<PathBuf>> {
+            for home in [&alone, &over] {
+                if self.is_unpacked(home)? {
+                    return Ok(Some(home.join(TREE)));
+                }
+            }
+            Ok(None)
+        };
+        if let Some(tree) = there()? {
             return Ok(tree);
         }
         let lock_path = self.lock_path(&diff_id.0).with_extension("unpacked");
         let _lock = FileLock::acquire(&lock_path).map_err(|error| failed("lock", &lock_path, error))?;
-        if self.is_unpacked(&home)? {
+        if let Some(tree) = there()? {
             return Ok(tree);
         }
         let scratch = self.scratch()?;
         let new = scratch.path().join(TREE);
         create_folder(&new)?;
-        fill(&new)?;
+        let home = if fill(&new)? { over } else { alone };
         create_folder(&self.root().join(UNPACKED))?;
         std::fs::rename(scratch.path(), &home).map_err(|error| failed("write", &home, error))?;
-        Ok(tree)
+        Ok(home.join(TREE))
     }
 
     fn is_unpacked(&self, home: &Path) -> Result<bool> {
@@ -155,13 +178,16 @@ fn list(folder: &Path) -> Result<Vec<(Digest, PathBuf)>> {
     Ok(names.into_iter().filter_map(|name| Some((diff_id(&name)?, folder.join(name)))).collect())
 }
 
-/// Removes unpacked layers that are not known to be on disk.
-pub(super) fn remove_unmarked(root: &Path) -> io::Result<()> {
+/// Removes unpacked layers that are not known to be on disk. What this user may not remove goes into `tmp`, where pruning finds it.
+pub(super) fn remove_unmarked(root: &Path, tmp: Option<&Path>) -> io::Result<()> {
     let folder = root.join(UNPACKED);
     for name in blobs::file_names(&folder)? {
-        let home = folder.join(name);
-        if !home.join(MARK).exists() {
-            remove_tree(&home)?;
+        let home = folder.join(&name);
+        if home.join(MARK).exists() {
+            continue;
+        }
+        if let Err(error) = remove_tree(&home) {
+            std::fs::rename(&home, tmp.ok_or(error)?.join(name))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@
 //! blobs/sha256/HEX   stored bytes                  tmp/       a folder and a lock a process
 //! names/HEX.json     image records                 uploads/   belongs to the registry room
 //! cache/HE/HEX       build cache records
-//! layers/HEX.index   side data of a layer          unpacked/HEX.OWNERSHIP/tree
+//! layers/HEX.index   side data of a layer          unpacked/HEX.OWNERSHIP/tree, and trees of several layers
 //! mounts/HEX         folders of cache mounts
 //! ```
 //!
@@ -31,6 +31,7 @@ mod root;
 mod scratch;
 mod session;
 mod source;
+mod trees;
 mod writer;
 
 use std::io;
@@ -77,7 +78,7 @@ impl Store {
             Err(error) => Err(error),
         };
         if session.is_ok() {
-            session::sweep(&tmp);
+            session::sweep(&tmp, &|path| remove::remove_tree(path).is_ok());
         }
         let doubt_fresh = durable::after_boot(&root, session.as_ref().ok().map(Session::folder));
         Ok(Self(Arc::new(Inner { root, session, doubt_fresh })))

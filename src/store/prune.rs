@@ -79,16 +79,26 @@ impl Store {
     /// Removes what neither a name nor a build cache record refers to, damaged blobs, and what `options` say.
     /// Other processes wait at their next use of the store until this is done.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
+        self.prune_with(options, &|path| Err(failed("remove", path, io::ErrorKind::PermissionDenied.into())))
+    }
+
+    /// The same, also of what this user may not remove: for such a folder `foreign` is called. Trees that were unpacked in a user
+    /// namespace belong to ids that are only there the user's own.
+    pub fn prune_with(&self, options: &PruneOptions, foreign: &dyn Fn(&Path) -> Result<()>) -> Result<PruneReport> {
+        let remove = &|path: &Path| match remove_tree(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => foreign(path),
+            removed => removed.map_err(|error| failed("remove", path, error)),
+        };
         self.settle_all()?;
         let gate_path = self.root().join(GATE);
         let gate = File::open(&gate_path).and_then(|gate| lock_exclusive(&gate).map(|()| gate));
         let gate = gate.map_err(|error| failed("lock", &gate_path, error))?;
-        session::sweep(&self.root().join(TMP));
+        session::sweep(&self.root().join(TMP), &|path| remove(path).is_ok());
         let total = match options.keep_storage {
             Some(_) => self.disk_usage()?.total(),
             None => 0,
         };
-        let mut pruning = Pruning::new(self)?;
+        let mut pruning = Pruning::new(self, remove)?;
         pruning.remove_damaged_records()?;
         if options.all {
             pruning.remove_cache_until(|_| false)?;
@@ -114,11 +124,12 @@ struct Pruning<'a> {
     cached: BTreeMap<Digest, usize>,
     /// Unpacked trees moved out of the way, removed after the gate is open again.
     trash: Vec<PathBuf>,
+    remove: &'a dyn Fn(&Path) -> Result<()>,
     report: PruneReport,
 }
 
 impl<'a> Pruning<'a> {
-    fn new(store: &'a Store) -> Result<Self> {
+    fn new(store: &'a Store, remove: &'a dyn Fn(&Path) -> Result<()>) -> Result<Self> {
         let tmp = store.root().join(TMP);
         let pinned = session::pinned(&tmp).map_err(|error| failed("read", &tmp, error))?;
         let mut kept = pinned.clone();
@@ -132,7 +143,7 @@ impl<'a> Pruning<'a> {
         for digest in records.iter().flat_map(|stored| digests(stored.record.as_ref())) {
             *cached.entry(digest).or_insert(0) += 1;
         }
-        Ok(Self { store, kept, pinned, records, cached, trash: Vec::new(), report: PruneReport::default() })
+        Ok(Self { store, kept, pinned, records, cached, trash: Vec::new(), remove, report: PruneReport::default() })
     }
 
     fn is_used(&self, digest: &Digest) -> bool {
@@ -262,7 +273,7 @@ impl<'a> Pruning<'a> {
         // On a full disk there may be no session: then the others wait a little longer.
         let trash = self.store.session().map(|session| session.fresh_path());
         let Ok(trash) = trash else {
-            return remove_tree(path).map_err(|error| failed("remove", path, error));
+            return (self.remove)(path);
         };
         std::fs::rename(path, &trash).map_err(|error| failed("remove", path, error))?;
         self.trash.push(trash);
@@ -270,9 +281,7 @@ impl<'a> Pruning<'a> {
     }
 
     fn finish(self) -> Result<PruneReport> {
-        for path in &self.trash {
-            remove_tree(path).map_err(|error| failed("remove", path, error))?;
-        }
+        self.trash.iter().try_for_each(|path| (self.remove)(path))?;
         Ok(self.report)
     }
 }
@@ -283,7 +292,8 @@ fn digests(record: Option<&CacheRecord>) -> impl Iterator<Item = Digest> {
     layer.into_iter().flat_map(|layer| [layer.descriptor.digest, layer.diff_id.0])
 }
 
-/// The bytes that a tree takes, hard links counted once; 0 of what is not there. Links are not followed.
+/// The bytes that a tree takes, hard links counted once; 0 of what is not there or in a folder that this user may not read. Links are
+/// not followed.
 fn size_on_disk(path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
     let mut sum = 0;
     let mut waiting = vec![path.to_owned()];
@@ -296,7 +306,7 @@ fn size_on_disk(path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
                 }
             }
             Ok(metadata) => sum += on_disk(&metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
             Err(error) => return Err(failed("read", &path, error)),
         }
     }

@@ -19,6 +19,11 @@ pub struct ScratchDir {
 }
 
 impl ScratchDir {
+    /// A folder in the session's that is there already.
+    pub(super) fn new(path: PathBuf, store: &Store) -> Self {
+        Self { path, _store: store.clone() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -38,7 +43,7 @@ impl Store {
         use std::os::unix::fs::DirBuilderExt as _;
         let path = self.session()?.fresh_path();
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| failed("make", &path, error))?;
-        Ok(ScratchDir { path, _store: self.clone() })
+        Ok(ScratchDir::new(path, self))
     }
 
     /// Removes a whole tree that only this process uses: any depth, any permissions, never what is mounted in it.

@@ -90,11 +90,11 @@ fn lock_path(folder: &Path) -> PathBuf {
     folder.with_extension("lock")
 }
 
-/// Removes what dead processes left in `tmp`. Whatever cannot be removed (a mount, files of another user) is left for later.
-pub(super) fn sweep(tmp: &Path) {
+/// Removes what dead processes left in `tmp`, by `remove`. Whatever cannot be removed (a mount, files of another user) is left for later.
+pub(super) fn sweep(tmp: &Path, remove: &dyn Fn(&Path) -> bool) {
     for folder in session_folders(tmp).unwrap_or_default() {
         if let Some(_dead) = lock_dead(&folder) {
-            let _ = remove_tree(&folder);
+            remove(&folder);
         }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
         std::fs::write(tmp.join("1-2-3.lock"), "").unwrap();
         std::fs::create_dir(tmp.join("4-5-6")).unwrap();
         std::fs::write(tmp.join("7-8-9.lock"), "").unwrap();
-        sweep(&tmp);
+        sweep(&tmp, &|path| remove_tree(path).is_ok());
         let left: Vec<_> = session_folders(&tmp).unwrap().into_iter().collect();
         assert_eq!(left, [living.folder().to_owned()]);
         drop(living);

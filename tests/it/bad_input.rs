@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::home::Home;
+use crate::home::{Home, in_own_mounts};
 use crate::registry::fixture::{distribution, noise, skopeo};
 use crate::{judge, judges, run};
 
@@ -149,16 +149,6 @@ fn a_base_layer_that_is_damaged_in_the_registry_stops_the_build() {
     assert!(said.contains("Dockerfile:1") || said.contains("Dockerfile:2"), "{said}");
 }
 
-/// Runs a shell script that may mount, with the command's environment; its mounts go with it.
-fn in_own_mounts(command: Command, script: &str) -> Command {
-    let mut shell = judge("unshare");
-    shell.args(["--mount", "--propagation", "private", "sh", "-euc", &format!("{script}\nexec \"$0\" \"$@\"")]);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(command.get_current_dir().unwrap());
-    shell
-}
-
 #[test]
 fn a_full_disk_is_told_and_leaves_what_was_there() {
     let home = home();
@@ -201,6 +191,25 @@ fn a_file_that_is_shorter_than_it_said_is_not_packed() {
     assert!(said.contains("changing` became shorter") && said.contains("Dockerfile:2"), "{said}");
     assert!(!images(&home).contains("built"));
     assert_eq!(home.work_files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_pattern_in_a_folder_that_a_stage_does_not_have_is_a_mistake() {
+    let home = home();
+    let stage = "FROM base:1 AS s\nRUN mkdir -p /opt/d && ln -s d /opt/to-d && ln -s /nowhere /opt/d/lost && echo f >/opt/d/f\nFROM scratch\n"
+        .replace("base:1", BASE);
+    refused(&home, &format!("{stage}COPY --from=s /opt/no/* /x/\n"), "`/opt/no/*` is not in");
+    refused(
+        &home,
+        &format!("{stage}COPY --from=s /opt/d/* /x/\n"),
+        "`/opt/d/lost` is a symbolic link to something that is not there",
+    );
+    // Nothing by this name in a folder that is there; a link before the wildcard is followed, one that it matches is not.
+    let built = context(&home, &format!("{stage}COPY --from=s /opt/to-d/f* /opt/to-d/g* /opt/to*/f /x/\n"));
+    let said = run(home.mpimg().args(["build", "-q", "-o", "oci:layout"]).arg(built));
+    assert!(said.starts_with("sha256:"), "{said}");
+    let files = run(home.mpimg().args(["inspect", "--files", "oci:layout"]));
+    assert!(files.contains("x/f") && !files.contains("x/g"), "{files}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ async fn an_entry_under_the_tag_of_another_step_is_not_taken() {
     let all = tags(&repository).await;
     for (tag, other) in std::iter::zip(&all, all.iter().cycle().skip(1)) {
         let (from, to) =
-            (format!("docker://{repository}:{other}"), format!("docker://{repository}:moved-{}", &tag.as_str()[4..]));
+            (format!("docker://{repository}:{other}"), format!("docker://{repository}:moved-{}", &tag.as_str()[5..]));
         run(judge("skopeo").args([
             "--insecure-policy",
             "copy",
@@ -199,7 +199,7 @@ async fn an_entry_under_the_tag_of_another_step_is_not_taken() {
         ]));
     }
     for tag in &all {
-        let (from, to) = (format!("docker://{repository}:moved-{}", &tag.as_str()[4..]), format!("docker://{repository}:{tag}"));
+        let (from, to) = (format!("docker://{repository}:moved-{}", &tag.as_str()[5..]), format!("docker://{repository}:{tag}"));
         run(judge("skopeo").args([
             "--insecure-policy",
             "copy",
@@ -235,7 +235,7 @@ async fn a_cache_that_cannot_be_reached_or_entered_is_one_warning() {
         run(machine.home.mpimg().args(login));
     };
     log_in(&machine);
-    // What it has itself it does not offer again, so that an unchanged build asks nobody.
+    // What it makes again it offers again.
     let mut again = machine.home.mpimg();
     again.args(["build", "-q", "--no-cache", "--cache-repo", &repository.to_string(), "context"]);
     let digest = run(again.env("SOURCE_DATE_EPOCH", "1000000000"));
@@ -260,4 +260,72 @@ fn files_of(machine: &Machine, repository: &Repository) -> String {
     ]);
     run(command.env("SOURCE_DATE_EPOCH", "1000000000"));
     run(machine.home.mpimg().args(["inspect", "--files", &format!("oci:{}:x", layout.display())]))
+}
+
+/// A file that cannot be compressed, large enough to be worth asking others for, and one that is not.
+fn with_files(machine: &Machine) {
+    let base = judges().join("base").display().to_string();
+    let mut random = fastrand::Rng::with_seed(7);
+    std::fs::write(machine.folder().join("large"), std::iter::repeat_with(|| random.u8(..)).take(3 << 20).collect::<Vec<_>>())
+        .unwrap();
+    std::fs::write(machine.folder().join("small"), "x").unwrap();
+    let dockerfile = format!(
+        "FROM oci:{base}:base AS one\nCOPY large /a\nFROM oci:{base}:base\nCOPY small /\nADD large /added/\nCOPY --from=one /a /b\n"
+    );
+    std::fs::write(machine.folder().join("Dockerfile"), dockerfile).unwrap();
+}
+
+#[tokio::test]
+async fn what_one_machine_copies_another_takes_and_small_files_are_not_asked_for() {
+    let registry = distribution("");
+    let repository = registry.repository("cache/steps");
+    let machines = [Machine::new(), Machine::new()];
+    machines.iter().for_each(with_files);
+    let first = machines[0].build(&repository);
+    assert_eq!((first.cached(), first.warnings()), (0, vec![]), "{}", first.messages);
+    // Two layers of files and the one from the stage.
+    assert_eq!(tags(&repository).await.len(), 3);
+    let second = machines[1].build(&repository);
+    assert_eq!((&second.digest, second.cached()), (&first.digest, 3), "{}", second.messages);
+}
+
+#[tokio::test]
+async fn a_layer_of_files_that_is_not_what_its_entry_says_is_made_here() {
+    let registry = distribution("");
+    let repository = registry.repository("cache/steps");
+    let machines = [Machine::new(), Machine::new(), Machine::new()];
+    machines.iter().for_each(with_files);
+    let first = machines[0].build(&repository);
+    for tag in tags(&repository).await {
+        replace_layer(&repository, &tag, &tar_with("evil")).await;
+    }
+    let built = machines[1].build(&repository);
+    assert_eq!((&built.digest, built.cached()), (&first.digest, 0), "{}", built.messages);
+    assert!(built.warnings().len() == 1 && built.warnings()[0].contains("is damaged"), "{}", built.messages);
+    let other = machines[2].build(&repository);
+    assert_eq!((&other.digest, other.cached()), (&first.digest, 3), "{}", other.messages);
+}
+
+#[tokio::test]
+async fn what_a_machine_has_had_for_long_it_offers_where_it_is_missing() {
+    let registry = distribution("");
+    let machine = Machine::new();
+    let digest = machine.build(&registry.repository("cache/first")).digest;
+    let second = registry.repository("cache/second");
+    let again = machine.build(&second);
+    assert_eq!((&again.digest, again.cached()), (&digest, 3), "{}", again.messages);
+    assert_eq!(tags(&second).await.len(), 3);
+    let other = Machine::new().build(&second);
+    assert_eq!((&other.digest, other.cached()), (&digest, 3), "{}", other.messages);
+
+    let copies = Machine::new();
+    with_files(&copies);
+    let digest = copies.build(&registry.repository("cache/first")).digest;
+    let third = registry.repository("cache/third");
+    assert_eq!(copies.build(&third).cached(), 4);
+    assert_eq!(tags(&third).await.len(), 3);
+    let other = Machine::new();
+    with_files(&other);
+    let other = other.build(&third);
+    assert_eq!((&other.digest, other.cached()), (&digest, 3), "{}", other.messages);
 }

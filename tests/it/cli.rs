@@ -7,5 +7,5 @@ mod messages;
 mod prompts;
 mod push;
 mod sbom;
-mod signals;
+pub(crate) mod signals;
 mod stored;

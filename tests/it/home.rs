@@ -5,6 +5,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::judge;
+
 /// A home folder that goes with the test.
 pub(crate) struct Home {
     folder: TempDir,
@@ -43,4 +45,14 @@ impl Home {
         command.stdin(std::process::Stdio::null()).current_dir(at("home"));
         command
     }
+}
+
+/// Runs a shell script that may mount, with the command's environment; its mounts go with it.
+pub(crate) fn in_own_mounts(command: Command, script: &str) -> Command {
+    let mut shell = judge("unshare");
+    shell.args(["--mount", "--propagation", "private", "sh", "-euc", &format!("{script}\nexec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell
 }

@@ -12,6 +12,9 @@ mod documentation;
 mod home;
 mod image;
 #[cfg(target_os = "linux")]
+mod kept_tree;
+mod layers_below;
+#[cfg(target_os = "linux")]
 mod mp_build;
 mod parity;
 mod project;

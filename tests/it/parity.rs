@@ -260,6 +260,7 @@ fixtures! {
     run_links "run-links",
     run_mounts "run-mounts",
     run_replace "run-replace",
+    run_same_layer "run-same-layer",
     run_special "run-special",
     run_users "run-users",
     run_volume "run-volume",

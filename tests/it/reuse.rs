@@ -259,3 +259,64 @@ fn a_layer_that_is_gone_is_made_again() {
     let second = project.build(&[]);
     assert_eq!((second.digest, second.cached), (first.digest, vec![false, false]));
 }
+
+/// A RUN that sees files of the project; what it makes is never the same twice, so equal images show that it was not run.
+fn bound(mount: &str) -> String {
+    let base = crate::judges().join("base").display().to_string();
+    format!(
+        "FROM oci:{base}:base AS one\nCOPY app/a.py /seen/a.py\nFROM oci:{base}:base\n\
+         RUN --mount={mount} ls -lR /app >/opt/seen; head -c 9 /dev/urandom >/opt/random\n"
+    )
+}
+
+#[test]
+fn a_run_with_files_of_the_project_mounted_is_done_again_when_they_change() {
+    let dockerfile = bound("type=bind,source=app,target=/app");
+    for (settled, changes) in [(true, &CHANGES[..CHANGES.len() - 1]), (false, &CHANGES[..3])] {
+        let projects: Vec<Project> = changes.iter().map(|_| Project::new(&dockerfile)).collect();
+        if settled {
+            settle();
+        }
+        for ((change, make, cached), project) in changes.iter().zip(projects) {
+            let first = project.build(&[]);
+            assert_eq!(first.cached.last(), Some(&false), "{change}");
+            make(&project);
+            let second = project.build(&[]);
+            assert_eq!(second.cached.last(), Some(&cached[0]), "{change}, settled: {settled}\n{}", second.err);
+            assert_eq!(second.digest == first.digest, cached[0], "{change}");
+            let third = project.build(&[]);
+            assert_eq!((third.cached.last(), third.digest), (Some(&true), second.digest), "{change}, once more");
+        }
+    }
+}
+
+#[test]
+fn a_run_with_files_mounted_is_not_done_again_for_files_that_were_seen_before() {
+    let project = Project::new(&bound("type=bind,source=app,target=/app"));
+    let first = project.build(&[]);
+    project.write("app/a.py", "print(9)\n");
+    let second = project.build(&[]);
+    project.write("app/a.py", "print(1)\n");
+    let third = project.build(&[]);
+    assert_ne!(second.digest, first.digest);
+    assert_eq!((third.cached.last(), third.digest), (Some(&true), first.digest));
+    // Where it is mounted counts, and whether it can be written to.
+    for other in ["type=bind,source=app,target=/app,rw", "type=bind,source=app/sub,target=/app", "type=bind,target=/app"] {
+        project.write("Dockerfile", &bound(other));
+        assert_eq!(project.build(&[]).cached.last(), Some(&false), "{other}");
+        assert_eq!(project.build(&[]).cached.last(), Some(&true), "{other}");
+    }
+}
+
+#[test]
+fn a_run_with_a_stage_mounted_is_done_again_when_the_stage_changes() {
+    let project = Project::new(&bound("type=bind,from=one,source=/seen,target=/app"));
+    let first = project.build(&[]);
+    project.write("app/b.py", "not in the stage\n");
+    let second = project.build(&[]);
+    assert_eq!((second.cached.last(), &second.digest), (Some(&true), &first.digest));
+    project.write("app/a.py", "print(7)\n");
+    let third = project.build(&[]);
+    assert_eq!(third.cached.last(), Some(&false));
+    assert_ne!(third.digest, first.digest);
+}

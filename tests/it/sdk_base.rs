@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::home::Home;
+use crate::home::{Home, in_own_mounts};
 use crate::run;
 
 /// An adapter project with an SDK in a virtual environment of its own, whose images need no other.
@@ -51,11 +51,18 @@ fn a_missing_base_image_is_built_from_the_sdk_with_the_one_below_it_and_both_are
     assert_eq!(second["digest"], first["digest"]);
 }
 
+/// Hides an SDK that is installed for all users of this machine.
+const WITHOUT_AN_SDK: &str =
+    "for packages in /usr/lib/python3* /usr/local/lib/python3*; do ! [ -d \"$packages\" ] || mount -t tmpfs none \"$packages\"; done
+export PATH=/nowhere";
+
 fn fails(home: &Home, folder: &Path) -> String {
     // A registry that is not there: nothing outside this machine is asked.
     let mirrors = home.path().join("registries.conf");
     std::fs::write(&mirrors, "[[registry]]\nprefix = \"docker.io\"\nlocation = \"127.0.0.1:1\"\ninsecure = true\n").unwrap();
-    let output = home.mpimg().args(["build", "-q"]).arg(folder).env("CONTAINERS_REGISTRIES_CONF", mirrors).output().unwrap();
+    let mut build = home.mpimg();
+    build.args(["build", "-q"]).arg(folder).env("CONTAINERS_REGISTRIES_CONF", mirrors);
+    let output = in_own_mounts(build, WITHOUT_AN_SDK).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr).unwrap()
 }

@@ -44,6 +44,8 @@ pub(in crate::cli) struct Build {
     tag: Vec<Reference>,
 
     /// Write the image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME[:TAG]]; may be repeated
+    ///
+    /// A docker archive without a name has that of the first --tag.
     #[arg(short, long, value_name = "TRANSPORT:PATH", value_parser = output)]
     output: Vec<Transport>,
 

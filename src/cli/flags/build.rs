@@ -50,7 +50,7 @@ pub(crate) struct BuildFlags {
     #[arg(long)]
     no_cache: bool,
 
-    /// Take results of RUN from this repository, and put there what is made here, so that CI jobs use each other's work
+    /// Take results of steps from this repository, and put there what is made here, so that CI jobs use each other's work
     ///
     /// An ordinary repository, with the same credentials as a push. What comes back is checked, and trusted as far as those who
     /// can push there. A cache that cannot be used is a warning.

@@ -108,6 +108,14 @@ impl Transport {
         .map_err(cannot)
     }
 
+    /// The same place, where a docker archive that has no name has this one.
+    pub(crate) fn named(self, name: Option<&Reference>) -> Self {
+        match self {
+            Self::DockerArchive { file, reference: None } => Self::DockerArchive { file, reference: name.cloned() },
+            other => other,
+        }
+    }
+
     /// Writes the image there, fetching remote layers into the store first. A layout keeps its other images; an archive is
     /// replaced as a whole when it is complete. The same image gives the same bytes.
     ///

@@ -7,12 +7,14 @@
 //! Refuses to write tars, and to follow links.
 
 mod links;
+mod pristine;
 mod scan;
 mod upper;
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
+pub use pristine::{Pristine, Restoration};
 pub use scan::{Baseline, Original, Originals};
 pub use upper::changes;
 
@@ -103,10 +106,13 @@ impl Tree {
     }
 
     fn names(&self, path: &LayerPath) -> Result<Vec<Vec<u8>>> {
-        let folder = self.open(path)?;
+        self.names_in(path, &self.open(path)?)
+    }
+
+    fn names_in(&self, path: &LayerPath, folder: &OwnedFd) -> Result<Vec<Vec<u8>>> {
         let failed = |errno| self.error("read", path, errno);
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::new(folder).map_err(failed)? {
+        for entry in rustix::fs::Dir::read_from(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
@@ -115,6 +121,17 @@ impl Tree {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// What the folder `path` holds, sorted. Asked of the open folder: the kernel need not find the way for each.
+    fn entries(&self, path: &LayerPath) -> Result<Vec<(LayerPath, Stat)>> {
+        let folder = self.open(path)?;
+        let examine = |name: Vec<u8>| {
+            let child = path.child(&name)?;
+            let stat = rustix::fs::statat(&folder, std::ffi::OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW);
+            stat.map_err(|errno| self.error("examine", &child, errno)).map(|stat| (child, stat))
+        };
+        self.names_in(path, &folder)?.into_iter().map(examine).collect()
     }
 
     /// The file capability, the only attribute that images carry.

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::Stat;
+use rustix::fs::{FileType, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::links::{Candidate, settle};
@@ -35,50 +35,55 @@ pub type Originals<'a> = dyn FnMut(&[LayerPath]) -> Result<HashMap<LayerPath, Or
 /// A tree before a step.
 #[derive(Debug)]
 pub struct Baseline {
-    stamps: BTreeMap<LayerPath, Stamp>,
+    /// The tree's own folder.
+    pub(super) root: Stamp,
+    pub(super) stamps: BTreeMap<LayerPath, Stamp>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    mtime: (i64, u64),
-    // Of no meaning for folders: these change with every entry in them, and that is no change of the folder.
-    size: i64,
-    links: u64,
-    ctime: (i64, u64),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Stamp {
+    pub(super) inode: u64,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: (i64, u64),
+    // These three change in a folder with every entry in it, and that is no change of the folder.
+    pub(super) size: i64,
+    pub(super) links: u64,
+    pub(super) ctime: (i64, u64),
 }
 
 impl Stamp {
     #[allow(clippy::unnecessary_cast, reason = "the fields of stat differ between architectures")]
-    fn of(stat: &Stat) -> Self {
-        let folder = is_folder(stat);
-        let unless_folder = |value| if folder { 0 } else { value };
+    pub(super) fn of(stat: &Stat) -> Self {
         Self {
             inode: stat.st_ino,
             mode: stat.st_mode,
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-            size: unless_folder(stat.st_size),
-            links: unless_folder(stat.st_nlink as i64) as u64,
-            ctime: if folder { (0, 0) } else { (stat.st_ctime as i64, stat.st_ctime_nsec as u64) },
+            size: stat.st_size,
+            links: stat.st_nlink as u64,
+            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
     }
 
-    fn without_ctime(self) -> Self {
+    pub(super) fn is_folder(self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+
+    pub(super) fn without_ctime(self) -> Self {
         Self { ctime: (0, 0), ..self }
     }
 
     /// What of it everybody can see in a layer.
-    fn looks(self) -> Self {
-        Self { inode: 0, links: 0, ..self.without_ctime() }
+    pub(super) fn looks(self) -> Self {
+        let size = if self.is_folder() { 0 } else { self.size };
+        Self { inode: 0, links: 0, size, ..self.without_ctime() }
     }
 
     /// Whether this is the very same file, so that what cannot be changed in place (a link's text, a device's number) is the same.
-    fn is(self, other: Self) -> bool {
+    pub(super) fn is(self, other: Self) -> bool {
         self.inode == other.inode && self.looks() == other.looks()
     }
 }
@@ -90,8 +95,9 @@ impl Baseline {
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
     pub fn scan(tree: &Path) -> Result<Self> {
         let tree = Tree::new(tree)?;
+        let root = tree.stat(&LayerPath::root())?;
         let mut stamps = BTreeMap::new();
-        let mut newest = (0, 0);
+        let mut newest = (root.st_ctime, root.st_ctime_nsec);
         walk(&tree, &LayerPath::root(), &mut |path, stat| {
             newest = newest.max((stat.st_ctime, stat.st_ctime_nsec));
             stamps.insert(path.clone(), Stamp::of(stat));
@@ -102,7 +108,7 @@ impl Baseline {
             let now = clock_gettime(ClockId::RealtimeCoarse);
             #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the fields of stat differ between architectures")]
             if (now.tv_sec as i64, now.tv_nsec as i64) > (newest.0 as i64, newest.1 as i64) {
-                return Ok(Self { stamps });
+                return Ok(Self { root: Stamp::of(&root), stamps });
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
@@ -203,9 +209,7 @@ impl Baseline {
 }
 
 fn walk(tree: &Tree, folder: &LayerPath, visit: &mut dyn FnMut(&LayerPath, &Stat) -> Result<()>) -> Result<()> {
-    for name in tree.names(folder)? {
-        let path = folder.child(&name)?;
-        let stat = tree.stat(&path)?;
+    for (path, stat) in tree.entries(folder)? {
         visit(&path, &stat)?;
         if is_folder(&stat) {
             walk(tree, &path, visit)?;

@@ -120,3 +120,17 @@ pub(crate) fn empty(folder: &OwnedFd) -> Result<(), Errno> {
     }
     names.iter().try_for_each(|name| remove(folder, name))
 }
+
+pub(super) fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -18,7 +18,7 @@ use crate::layer::owners::{self, Device, OWNER};
 use crate::layer::tar::corrupt;
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
-use super::confined::{Confined, FOLDER, is_folder, remove, stat};
+use super::confined::{Confined, FOLDER, is_folder, remove, stat, write_at};
 use super::stack::{Stack, is_whiteout, relative};
 use super::{READ, UnpackOptions, UnpackStats, Whiteouts};
 
@@ -63,6 +63,7 @@ impl<'a> Unpacker<'a> {
             return self.opaque(path);
         }
         let folder = self.parent(path)?;
+        self.keep_time(path, &folder)?;
         let name = path.name().unwrap_or_default();
         let metadata = &entry.metadata;
         match &entry.kind {
@@ -101,6 +102,16 @@ impl<'a> Unpacker<'a> {
             }
         }
         Ok(self.stats)
+    }
+
+    /// A folder that this layer uses without saying so keeps the time that a lower layer gave it.
+    fn keep_time(&mut self, path: &LayerPath, folder: &Folder) -> Result<()> {
+        let parent = path.parent().unwrap_or_default();
+        if self.options.whiteouts == Whiteouts::Apply && !self.folder_times.contains_key(&parent) {
+            let stat = rustix::fs::fstat(folder).map_err(|errno| self.into.error("examine", &parent, errno))?;
+            self.folder_times.insert(parent, stat.st_mtime);
+        }
+        Ok(())
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {
@@ -144,6 +155,7 @@ impl<'a> Unpacker<'a> {
         if let Some(folder) = self.into.folder(&parent)? {
             return Ok(folder);
         }
+        self.stats.leans_below = true;
         let above = self.parent(&parent)?;
         let missing = || corrupt(format!("`{path}` is in a folder that is none"));
         let existing =
@@ -354,6 +366,7 @@ impl<'a> Unpacker<'a> {
 
     /// Brings a file of a lower layer into this one, so that a hard link to it can be one. Returns its folder here.
     fn raise(&mut self, target: &LayerPath, path: &LayerPath) -> Result<Folder> {
+        self.stats.leans_below = true;
         let missing = || corrupt(format!("`{path}` is a hard link to `{target}`, which no layer has"));
         match self.lower.find(target)? {
             Some(found) if !is_folder(&found.stat) => {}
@@ -464,20 +477,6 @@ fn copied_metadata(stat: &rustix::fs::Stat, fd: &OwnedFd) -> Metadata {
         metadata.xattrs = Xattrs::from([(b"security.capability".to_vec(), value)]);
     }
     metadata
-}
-
-fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::pwrite(file, bytes, offset) {
-            Ok(written) => {
-                bytes = &bytes[written..];
-                offset += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 fn os(name: &[u8]) -> &OsStr {

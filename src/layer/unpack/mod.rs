@@ -75,6 +75,8 @@ pub struct UnpackStats {
     pub bytes: u64,
     /// Devices that could not be made because a user namespace does not allow it; engines leave them out as well.
     pub skipped_devices: u64,
+    /// Whether anything was taken from the layers below: over others the folder would be a different one.
+    pub leans_below: bool,
 }
 
 const READ: usize = 256 * 1024;

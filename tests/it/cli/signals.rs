@@ -16,7 +16,7 @@ fn send(child: &Child, signal: Signal) {
 }
 
 /// Reads standard error until a line has `text`.
-fn wait_for(child: &mut Child, text: &str) {
+pub(crate) fn wait_for(child: &mut Child, text: &str) {
     let mut seen = String::new();
     for line in BufReader::new(child.stderr.as_mut().unwrap()).lines() {
         let line = line.unwrap();
@@ -41,7 +41,7 @@ fn start_build(home: &Home) -> Child {
 }
 
 /// Nothing may be mounted, running or half-written.
-fn assert_clean(home: &Home) {
+pub(crate) fn assert_clean(home: &Home) {
     let store = home.path().with_file_name("store");
     let store = store.to_str().unwrap();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

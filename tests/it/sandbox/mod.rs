@@ -7,6 +7,7 @@ mod docker;
 mod layers;
 mod mounts;
 mod one_id;
+mod plain_users;
 pub(crate) mod rootfs;
 mod run;
 mod rungs;

@@ -38,7 +38,7 @@ fn shared_folder() -> tempfile::TempDir {
 }
 
 /// A user with a range of ids, and none of root's rights.
-const PLAIN_USER: &str = "
+pub(super) const PLAIN_USER: &str = "
     echo 'tester:x:5000:5000::/:/bin/sh' >$TMPDIR/passwd
     echo 'tester:200000:65536' >$TMPDIR/subuid
     for file in passwd subuid; do mount --bind $TMPDIR/$file /etc/$file; done

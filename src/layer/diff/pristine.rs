@@ -1,0 +1,216 @@
+//! What steps changed in a tree, undone, so that the next build can begin with the tree instead of unpacking its layers again.
+//!
+//! A scan finds what differs from the freshly unpacked tree by any stamp, times of change included, which no program can set.
+//! What is new is removed, what has changed or gone is made again from the layers, and folders get their owners, modes and times
+//! back. A second scan then has to show the first tree, but for the inodes of what was made again.
+//!
+//! Refuses to call a tree pristine that it cannot prove to be: whoever asks throws such a tree away.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Gid, IFlags, Mode, Timespec, Timestamps, Uid};
+
+use super::Tree;
+use super::scan::{Baseline, Stamp};
+use crate::error::Result;
+use crate::layer::LayerPath;
+use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
+use crate::oci::{Digest, Hasher};
+
+/// A new number when what a fingerprint is made of changes.
+const FINGERPRINT: &str = "mpimg-tree-1";
+
+impl Baseline {
+    /// Stands for all stamps of the tree: two scans with one fingerprint saw one unchanged tree.
+    pub fn fingerprint(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.update(FINGERPRINT.as_bytes());
+        for (path, stamp) in std::iter::once((&LayerPath::root(), &self.root)).chain(&self.stamps) {
+            hasher.update(&(path.as_bytes().len() as u64).to_le_bytes());
+            hasher.update(path.as_bytes());
+            hasher.update(format!("{stamp:?}").as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+/// A tree as its layers make it.
+#[derive(Debug)]
+pub struct Pristine {
+    baseline: Arc<Baseline>,
+    /// Files that this program moved away and back meanwhile, which changed their ctime.
+    moved: BTreeMap<LayerPath, Stamp>,
+}
+
+/// What has to be done to have the tree back.
+#[derive(Debug, Default)]
+pub struct Restoration {
+    /// New, in a folder that stays.
+    removed: Vec<LayerPath>,
+    /// Changed or gone.
+    lost: BTreeSet<LayerPath>,
+    /// Folders that stay, whose owner, mode or times may have changed, or will when their entries are restored.
+    folders: BTreeSet<LayerPath>,
+}
+
+impl Restoration {
+    /// What has to come from the layers again, a folder before what it holds.
+    pub fn lost(&self) -> &BTreeSet<LayerPath> {
+        &self.lost
+    }
+
+    /// Whether the tree is as it was.
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.lost.is_empty() && self.folders.is_empty()
+    }
+}
+
+impl Pristine {
+    /// What a scan of the freshly unpacked tree saw.
+    pub fn new(baseline: Arc<Baseline>) -> Self {
+        Self { baseline, moved: BTreeMap::new() }
+    }
+
+    /// The scan.
+    pub fn baseline(&self) -> &Arc<Baseline> {
+        &self.baseline
+    }
+
+    fn stamp(&self, path: &LayerPath) -> Option<Stamp> {
+        self.moved.get(path).or_else(|| self.baseline.stamps.get(path)).copied()
+    }
+
+    /// After a step: its sandbox has moved the files `touched` away and back. Those that were pristine `before` still are.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where the tree cannot be opened.
+    pub fn forgive(&mut self, tree: &Path, before: &Baseline, touched: &HashSet<LayerPath>) -> Result<()> {
+        let tree = Tree::new(tree)?;
+        for path in touched {
+            let Some(then) = self.stamp(path).filter(|then| !then.is_folder() && before.stamps.get(path) == Some(then)) else {
+                continue;
+            };
+            let Ok(now) = tree.stat(path).map(|stat| Stamp::of(&stat)) else { continue };
+            if now.without_ctime() == then.without_ctime() {
+                self.moved.insert(path.clone(), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to be done where a scan saw `now`; `None` where that would take more than is known here.
+    pub fn restoration(&self, now: &Baseline) -> Option<Restoration> {
+        let mut todo = Restoration::default();
+        for (path, then) in &self.baseline.stamps {
+            let then = self.moved.get(path).unwrap_or(then);
+            match now.stamps.get(path) {
+                Some(now) if now == then => {}
+                Some(now) if then.is_folder() && now.is_folder() => drop(todo.folders.insert(path.clone())),
+                _ if then.links > 1
+                    && !matches!(FileType::from_raw_mode(then.mode), FileType::RegularFile | FileType::Directory) =>
+                {
+                    return None;
+                }
+                _ => drop(todo.lost.insert(path.clone())),
+            }
+        }
+        if now.root != self.baseline.root {
+            todo.folders.insert(LayerPath::root());
+        }
+        let is_kept_folder = |path: &LayerPath| path.is_root() || self.stamp(path).is_some_and(Stamp::is_folder);
+        for path in now.stamps.keys().filter(|path| !self.baseline.stamps.contains_key(*path)) {
+            // What is below a new folder goes with it; what is below one that was a file, when the file returns.
+            if path.parent().is_some_and(|parent| is_kept_folder(&parent)) {
+                todo.removed.push(path.clone());
+            }
+        }
+        let changed = todo.removed.iter().chain(&todo.lost);
+        let parents: Vec<LayerPath> = changed.filter_map(LayerPath::parent).filter(is_kept_folder).collect();
+        todo.folders.extend(parents);
+        Some(todo)
+    }
+
+    /// Does it. `lost` is a tar of what [`Restoration::lost`] names, in the same order.
+    ///
+    /// # Errors
+    /// What [`unpack`] says, and [`Io`](crate::ErrorKind::Io): the tree is good for nothing then.
+    pub fn undo(&self, path: &Path, todo: &Restoration, lost: Option<impl Read + Send>) -> Result<()> {
+        let tree = Tree::new(path)?;
+        for removed in &todo.removed {
+            let parent = tree.open(&removed.parent().unwrap_or_default())?;
+            let gone = unpack::remove(&parent, removed.name().unwrap_or_default());
+            gone.map_err(|errno| tree.error("remove", removed, errno))?;
+        }
+        if let Some(tar) = lost {
+            let options = UnpackOptions { whiteouts: Whiteouts::Apply, ..UnpackOptions::default() };
+            unpack(tar, path, &options)?;
+        }
+        for folder in &todo.folders {
+            let stamp = if folder.is_root() { Some(self.baseline.root) } else { self.stamp(folder) };
+            if let Some(stamp) = stamp {
+                dress(&tree.open(folder)?, stamp).map_err(|errno| tree.error("restore the times of", folder, errno))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the tree at `path`, of which a scan saw `after` when `todo` was done, is as it was.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
+    pub fn is_back(&self, path: &Path, todo: &Restoration, after: &Baseline) -> Result<bool> {
+        let same = |path: &LayerPath, then: Stamp, now: Stamp| match then.is_folder() {
+            true => now.looks() == then.looks() && now.links == then.links,
+            false if todo.lost.contains(path) => now.looks() == then.looks() && now.links == then.links,
+            false => now == then,
+        };
+        let root = LayerPath::root();
+        let all = after.stamps.len() == self.baseline.stamps.len()
+            && same(&root, self.baseline.root, after.root)
+            && self.baseline.stamps.iter().all(|(path, then)| {
+                let then = self.moved.get(path).unwrap_or(then);
+                after.stamps.get(path).is_some_and(|now| same(path, *then, *now))
+            });
+        if !all {
+            return Ok(false);
+        }
+        // Of a folder a stamp does not tell whether a change of its ctime was more than a change of its entries.
+        let tree = Tree::new(path)?;
+        let made = todo.lost.iter().filter(|path| self.stamp(path).is_some_and(Stamp::is_folder));
+        for folder in todo.folders.iter().chain(made) {
+            if !is_plain(&tree.open(folder)?).map_err(|errno| tree.error("read the attributes of", folder, errno))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn dress(folder: &OwnedFd, stamp: Stamp) -> Result<(), rustix::io::Errno> {
+    rustix::fs::fchown(folder, Some(Uid::from_raw(stamp.uid)), Some(Gid::from_raw(stamp.gid)))?;
+    rustix::fs::fchmod(folder, Mode::from_raw_mode(stamp.mode & 0o7777))?;
+    let (seconds, nanoseconds) = stamp.mtime;
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let mtime = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+    rustix::fs::futimens(folder, &Timestamps { last_access: omit, last_modification: mtime })
+}
+
+/// Whether a folder has neither extended attributes nor flags such as `chattr` sets. A folder of the image that has some is none
+/// either: that its own are unchanged is not known here.
+fn is_plain(folder: &OwnedFd) -> Result<bool, rustix::io::Errno> {
+    let mut names = vec![0; 4096];
+    let length = match rustix::fs::flistxattr(folder, &mut names[..]) {
+        Err(rustix::io::Errno::NOTSUP) => 0,
+        length => length?,
+    };
+    // The machine itself gives every file this one.
+    let ours = names[..length].split(|byte| *byte == 0).all(|name| name.is_empty() || name == b"security.selinux");
+    let set =
+        IFlags::IMMUTABLE | IFlags::APPEND | IFlags::NOATIME | IFlags::SYNC | IFlags::DIRSYNC | IFlags::NODUMP | IFlags::TOPDIR;
+    let flags = rustix::fs::ioctl_getflags(folder).unwrap_or(IFlags::empty());
+    Ok(ours && !flags.intersects(set))
+}
