@@ -12,6 +12,7 @@ Errors are :class:`Error`, one class for each kind, with a ``hint``. Without a c
 """
 
 from . import _mpimg, command, errors, events
+from ._mpimg import Stop
 from .errors import (
     AuthError,
     ContextError,
@@ -36,26 +37,34 @@ from .events import Event, ProgressCallback
 from .operations import Mpimg
 from .project import Project
 from .results import (
+    Blob,
     BuiltImage,
     CheckItem,
     CheckReport,
     ConfEntries,
+    CopiedImage,
     File,
     InspectedImage,
     Layer,
+    Manifest,
     PushedImage,
     StoredImage,
 )
+from .running import Container, ContainerInfo, LogEntry, Outcome, PortMapping, Stats
 
 __version__ = _mpimg.__VERSION__
 
 __all__ = [
     "AuthError",
+    "Blob",
     "BuiltImage",
     "CheckItem",
     "CheckReport",
     "ConfEntries",
+    "Container",
+    "ContainerInfo",
     "ContextError",
+    "CopiedImage",
     "CorruptError",
     "DockerfileError",
     "Error",
@@ -65,9 +74,13 @@ __all__ = [
     "InterruptedError",
     "IoError",
     "Layer",
+    "LogEntry",
+    "Manifest",
     "Mpimg",
     "NetworkError",
     "NotFoundError",
+    "Outcome",
+    "PortMapping",
     "ProgressCallback",
     "Project",
     "ProjectError",
@@ -77,12 +90,17 @@ __all__ = [
     "SandboxError",
     "SecretError",
     "Snippet",
+    "Stats",
+    "Stop",
     "StoreError",
     "StoredImage",
     "UnsupportedError",
     "UsageError",
     "build",
     "check",
+    "container",
+    "containers",
+    "copy",
     "errors",
     "events",
     "images",
@@ -91,18 +109,23 @@ __all__ = [
     "logout",
     "push",
     "remove",
+    "run",
     "tag",
 ]
 
 _default = Mpimg()
 build = _default.build
 check = _default.check
+container = _default.container
+containers = _default.containers
+copy = _default.copy
 images = _default.images
 inspect = _default.inspect
 login = _default.login
 logout = _default.logout
 push = _default.push
 remove = _default.remove
+run = _default.run
 tag = _default.tag
 
 _helper = command.find()

@@ -1,13 +1,24 @@
 # The native part of the package. Not an interface: `mpimg` is.
 
-from typing import Literal, Optional, Tuple, TypedDict, type_check_only
+from typing import Iterator, Literal, Optional, Tuple, TypedDict, final, type_check_only
 
 from .events import ProgressCallback
 
 __all__ = [
     "__VERSION__",
+    "Logs",
+    "Stop",
     "build",
     "check",
+    "container_info",
+    "container_logs",
+    "container_remove",
+    "container_signal",
+    "container_stats",
+    "container_stop",
+    "container_wait",
+    "containers",
+    "copy",
     "images",
     "inspect",
     "login",
@@ -15,11 +26,23 @@ __all__ = [
     "open_project",
     "push",
     "remove",
+    "run",
     "set_helper",
     "tag",
 ]
 
 __VERSION__: str
+
+@final
+class Stop:
+    def __new__(cls) -> Stop: ...
+    def stop(self) -> None: ...
+    def is_stopped(self) -> bool: ...
+
+@final
+class Logs:
+    def __iter__(self) -> Iterator[Tuple[bool, float, bytes]]: ...
+    def __next__(self) -> Tuple[bool, float, bytes]: ...
 
 @type_check_only
 class Options(TypedDict):
@@ -28,6 +51,7 @@ class Options(TypedDict):
     insecure_registries: list[str]
     registry_mirrors: list[str]
     credentials: dict[str, Tuple[str, str]]
+    stop: Optional[Stop]
 
 @type_check_only
 class BuildRequest(TypedDict):
@@ -46,6 +70,10 @@ class BuildRequest(TypedDict):
     secrets: dict[str, bytes]
     ssh: dict[str, str]
     isolation: str
+    cache_repo: Optional[str]
+    allow_insecure: bool
+    threads: Optional[int]
+    proxies: Optional[dict[str, str]]
     names: list[str]
     outputs: list[str]
 
@@ -59,7 +87,37 @@ class PushRequest(TypedDict):
     tags: list[str]
     username: Optional[str]
     password: Optional[str]
+    sbom: Optional[str]
     build: BuildRequest
+
+@type_check_only
+class CopyRequest(TypedDict):
+    source: str
+    destination: str
+    platform: Optional[str]
+    referrers: bool
+    username: Optional[str]
+    password: Optional[str]
+
+@type_check_only
+class RunRequest(TypedDict):
+    image: str
+    platform: Optional[str]
+    command: list[str]
+    name: Optional[str]
+    entrypoint: Optional[list[str]]
+    env: dict[str, str]
+    user: Optional[str]
+    workdir: Optional[str]
+    hostname: Optional[str]
+    volumes: list[str]
+    tmpfs: list[str]
+    ports: list[str]
+    memory: Optional[str]
+    network: str
+    isolation: str
+    terminal: bool
+    remove: bool
 
 @type_check_only
 class ProjectResult(TypedDict):
@@ -102,6 +160,64 @@ class PushedResult(BuiltResult):
     conf_repository: str
     anonymous_pull: bool
     anonymous_pull_checks: list[CheckResult]
+    sbom: Optional[str]
+
+@type_check_only
+class ManifestResult(TypedDict):
+    digest: str
+    media_type: str
+    platform: Optional[str]
+
+@type_check_only
+class BlobResult(TypedDict):
+    digest: str
+    size: int
+    outcome: Literal["exists", "mounted", "uploaded"]
+    sent: int
+
+@type_check_only
+class CopiedResult(TypedDict):
+    digest: str
+    media_type: str
+    size: int
+    manifests: list[ManifestResult]
+    referrers: list[ManifestResult]
+    blobs: list[BlobResult]
+
+@type_check_only
+class OutcomeResult(TypedDict):
+    status: int
+    out_of_memory: bool
+    finished: int
+
+@type_check_only
+class ContainerResult(TypedDict):
+    id: str
+    name: Optional[str]
+    image: str
+    digest: str
+    command: list[str]
+    created: int
+    ports: list[Tuple[Optional[str], int, int]]
+    memory: Optional[int]
+    network: Optional[str]
+    rung: Optional[str]
+    pid: Optional[int]
+    state: Literal["starting", "running", "ended", "lost"]
+    outcome: Optional[OutcomeResult]
+
+@type_check_only
+class StatsResult(TypedDict):
+    memory: int
+    memory_limit: int
+    cpu: int
+    system_cpu: int
+    processors: int
+    read: int
+    written: int
+    received: int
+    sent: int
+    processes: int
 
 @type_check_only
 class CheckReportResult(TypedDict):
@@ -159,3 +275,13 @@ def tag(options: Options, source: str, target: str) -> str: ...
 def remove(options: Options, names: list[str], force: bool) -> list[str]: ...
 def login(options: Options, registry: str, username: str, password: str) -> str: ...
 def logout(options: Options, registry: str) -> bool: ...
+def copy(options: Options, request: CopyRequest, progress: Optional[ProgressCallback]) -> CopiedResult: ...
+def run(options: Options, request: RunRequest, progress: Optional[ProgressCallback]) -> Tuple[str, list[str]]: ...
+def containers(options: Options) -> list[ContainerResult]: ...
+def container_info(options: Options, name: str) -> ContainerResult: ...
+def container_stats(options: Options, name: str) -> StatsResult: ...
+def container_logs(options: Options, name: str, follow: bool) -> Logs: ...
+def container_wait(options: Options, name: str) -> OutcomeResult: ...
+def container_signal(options: Options, name: str, number: int) -> None: ...
+def container_stop(options: Options, name: str, grace: float) -> None: ...
+def container_remove(options: Options, name: str) -> None: ...

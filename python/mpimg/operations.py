@@ -10,16 +10,20 @@ from . import _mpimg
 from .events import ProgressCallback
 from .project import Project, StrPath
 from .results import (
+    Blob,
     BuiltImage,
     CheckItem,
     CheckReport,
     ConfEntries,
+    CopiedImage,
     File,
     InspectedImage,
     Layer,
+    Manifest,
     PushedImage,
     StoredImage,
 )
+from .running import Container, ContainerInfo, _info
 
 __all__ = ["Mpimg"]
 
@@ -37,6 +41,7 @@ class Mpimg:
         insecure_registries: Sequence[str] = (),
         registry_mirrors: Sequence[str] = (),
         credentials: Optional[Mapping[str, Tuple[str, str]]] = None,
+        stop: Optional[_mpimg.Stop] = None,
     ) -> None:
         """
         :param home: the local store's folder; without it ``$MPIMG_HOME``, else ``mpimg`` in the XDG data folder
@@ -46,6 +51,7 @@ class Mpimg:
         :param registry_mirrors: mirrors to ask before Docker Hub: ``host[:port][/path]``
         :param credentials: user name and password or token by registry; without one, those that docker, podman or
             ``mpimg login`` have stored
+        :param stop: ends every operation from another thread: :class:`InterruptedError`, with nothing half-written
         """
         self._options: _mpimg.Options = {
             "home": None if home is None else os.fspath(home),
@@ -53,6 +59,7 @@ class Mpimg:
             "insecure_registries": list(insecure_registries),
             "registry_mirrors": list(registry_mirrors),
             "credentials": {registry: (user, password) for registry, (user, password) in (credentials or {}).items()},
+            "stop": stop,
         }
 
     def __repr__(self) -> str:
@@ -80,6 +87,10 @@ class Mpimg:
         secrets: Optional[Mapping[str, bytes]] = None,
         ssh: Optional[Mapping[str, StrPath]] = None,
         isolation: str = "auto",
+        cache_repo: Optional[str] = None,
+        allow_insecure: bool = False,
+        threads: Optional[int] = None,
+        proxies: Optional[Mapping[str, str]] = None,
         progress: Optional[ProgressCallback] = None,
     ) -> BuiltImage:
         """Build an image from a Dockerfile and a folder.
@@ -105,6 +116,10 @@ class Mpimg:
         :param secrets: what ``RUN --mount=type=secret`` sees, by id; never in the image
         :param ssh: sockets of SSH agents, by id
         :param isolation: how RUN is isolated: ``auto``, ``root``, ``userns``, ``single`` or ``chroot``
+        :param cache_repo: a repository (``host[:port]/path``) from which results of RUN are taken, and where those made here are put
+        :param allow_insecure: let ``RUN --security=insecure`` have all the rights that this program has
+        :param threads: how many threads compress one layer; without it one a core. The digest does not depend on it
+        :param proxies: proxy variables that RUN sees and the image does not; without them those of the environment
         :param progress: called with each event, on this thread
         :raises DockerfileError: the Dockerfile is wrong; ``snippet`` tells where
         :raises ContextError: a source of COPY or ADD is missing
@@ -116,7 +131,7 @@ class Mpimg:
         """
         request = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, source_date_epoch,
-            allowed_secret_files, secrets, ssh, isolation, names, outputs,
+            allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, names, outputs,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
         return BuiltImage(
@@ -138,6 +153,7 @@ class Mpimg:
         tags: Sequence[str] = (),
         username: Optional[str] = None,
         password: Optional[str] = None,
+        sbom: Optional[str] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
         build_args: Optional[Mapping[str, str]] = None,
@@ -152,6 +168,10 @@ class Mpimg:
         secrets: Optional[Mapping[str, bytes]] = None,
         ssh: Optional[Mapping[str, StrPath]] = None,
         isolation: str = "auto",
+        cache_repo: Optional[str] = None,
+        allow_insecure: bool = False,
+        threads: Optional[int] = None,
+        proxies: Optional[Mapping[str, str]] = None,
         progress: Optional[ProgressCallback] = None,
     ) -> PushedImage:
         """Build a project and push it, or push an image that exists; then find out whether the product can pull it.
@@ -170,6 +190,7 @@ class Mpimg:
         :param tags: the tags; without any ``<version>_<unix time>`` of a project, else the image's, else ``latest``
         :param username: log in to the registry that is pushed to under this name
         :param password: with this password or token
+        :param sbom: attach a bill of materials (the image's Python and Debian packages): ``spdx`` or ``cyclonedx``
         :raises UsageError: no repository was given, or one that is none
         :raises AuthError: the registry refuses the credentials, or asks for some
         :raises RegistryError, NetworkError: it answers with an error, or not at all
@@ -179,7 +200,7 @@ class Mpimg:
         """
         build = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, source_date_epoch,
-            allowed_secret_files, secrets, ssh, isolation, (), (),
+            allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, (), (),
         )  # fmt: skip
         request: _mpimg.PushRequest = {
             "path": build["context"],
@@ -190,6 +211,7 @@ class Mpimg:
             "tags": list(tags),
             "username": username,
             "password": password,
+            "sbom": sbom,
             "build": build,
         }
         pushed = _mpimg.push(self._options, request, progress)
@@ -204,7 +226,140 @@ class Mpimg:
             conf=ConfEntries(pushed["conf_registry"], pushed["conf_repository"], pushed["digest"]),
             anonymous_pull=pushed["anonymous_pull"],
             anonymous_pull_checks=_checks(pushed["anonymous_pull_checks"]),
+            sbom=pushed["sbom"],
         )
+
+    def copy(
+        self,
+        source: str,
+        destination: str,
+        *,
+        platform: Optional[str] = None,
+        referrers: bool = False,
+        username: Optional[str] = None,
+        password: Optional[str] = None,
+        progress: Optional[ProgressCallback] = None,
+    ) -> CopiedImage:
+        """Copy an image from anywhere to anywhere, byte for byte: the digest stays.
+
+        What the destination has is not sent again; a copy that was cut off goes on when it is made again.
+
+        :param source: ``name[:tag]`` of the local store, ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]``, ``docker-archive:FILE``,
+            ``docker://NAME``
+        :param destination: where it goes, in the same forms
+        :param platform: only the image for this one: ``os/architecture[/variant]``. Without it all of them; linux/amd64 where the
+            destination holds one (the local store, docker archives)
+        :param referrers: copy what refers to the image, too: signatures, SBOMs
+        :param username: log in to the registry of the destination under this name
+        :param password: with this password or token
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: it is not there, or for another platform
+        :raises UsageError: the destination has no place for ``referrers``, or has another digest in its name
+        :raises CorruptError: it is damaged
+        :raises AuthError, RegistryError, NetworkError: a registry
+        :raises KeyboardInterrupt: Ctrl-C; what was sent stays for the next copy
+        """
+        request: _mpimg.CopyRequest = {
+            "source": source,
+            "destination": destination,
+            "platform": platform,
+            "referrers": referrers,
+            "username": username,
+            "password": password,
+        }
+        copied = _mpimg.copy(self._options, request, progress)
+        return CopiedImage(
+            digest=copied["digest"],
+            media_type=copied["media_type"],
+            size=copied["size"],
+            manifests=tuple(Manifest(**manifest) for manifest in copied["manifests"]),
+            referrers=tuple(Manifest(**manifest) for manifest in copied["referrers"]),
+            blobs=tuple(Blob(**blob) for blob in copied["blobs"]),
+        )
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        name: Optional[str] = None,
+        entrypoint: Optional[Sequence[str]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        user: Optional[str] = None,
+        workdir: Optional[str] = None,
+        hostname: Optional[str] = None,
+        volumes: Sequence[str] = (),
+        tmpfs: Sequence[str] = (),
+        ports: Sequence[str] = (),
+        memory: Union[int, str, None] = None,
+        network: str = "auto",
+        isolation: str = "auto",
+        terminal: bool = False,
+        remove: bool = False,
+        platform: Optional[str] = None,
+        progress: Optional[ProgressCallback] = None,
+    ) -> Container:
+        """Start a container of an image, in the background; returns when its command runs.
+
+        :param image: ``name[:tag]`` of the local store, a digest in it, ``oci:DIR``, an archive, or ``docker://NAME``
+        :param command: instead of the image's default arguments
+        :param name: a name to find it by
+        :param entrypoint: instead of the image's; its default arguments are dropped then, too. An empty one means none
+        :param env: variables, over those of the image
+        :param user: ``NAME|UID[:GROUP|GID]`` instead of the image's
+        :param workdir: the working directory; made where it is missing
+        :param hostname: the host name inside; the ID without it
+        :param volumes: folders and files of this machine: ``HOST:CONTAINER[:ro]``; a missing folder is made
+        :param tmpfs: file systems in memory: ``type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]``
+        :param ports: ``[[IP:]HOST:]CONTAINER``; without HOST a free port, which :meth:`Container.info` tells
+        :param memory: how much all its processes together may have: bytes, or ``512m``, ``2g``
+        :param network: ``auto``, ``host`` (this machine's), ``private`` (its own) or ``none`` (its own, no way out)
+        :param isolation: ``auto``, ``root``, ``userns``, ``single`` or ``chroot``
+        :param terminal: give it a terminal
+        :param remove: forget it when its command ends: no log, no outcome
+        :param platform: which of an image for several platforms; without it this machine's
+        :param progress: called with each event (layers that are fetched), on this thread
+        :raises NotFoundError: there is no such image
+        :raises UsageError: no command, a name that is taken, or one of the texts is not of its form
+        :raises NetworkError: a port is taken
+        :raises SandboxError: this machine cannot run it
+        :raises KeyboardInterrupt: Ctrl-C; no container is left then
+        """
+        request: _mpimg.RunRequest = {
+            "image": image,
+            "platform": platform,
+            "command": list(command),
+            "name": name,
+            "entrypoint": None if entrypoint is None else list(entrypoint),
+            "env": dict(env or {}),
+            "user": user,
+            "workdir": workdir,
+            "hostname": hostname,
+            "volumes": list(volumes),
+            "tmpfs": list(tmpfs),
+            "ports": list(ports),
+            "memory": None if memory is None else str(memory),
+            "network": network,
+            "isolation": isolation,
+            "terminal": terminal,
+            "remove": remove,
+        }
+        id, notes = _mpimg.run(self._options, request, progress)
+        return Container(self._options, id, tuple(notes))
+
+    def containers(self) -> Tuple[ContainerInfo, ...]:
+        """All containers of the local store, newest first; those that have ended and were not removed, too.
+
+        :raises StoreError: it cannot be read
+        """
+        return tuple(_info(info) for info in _mpimg.containers(self._options))
+
+    def container(self, name: str) -> Container:
+        """The container that a name, an ID or the beginning of one means.
+
+        :raises NotFoundError: there is none, or more than one
+        """
+        return Container(self._options, _mpimg.container_info(self._options, name)["id"])
 
     def check(
         self,
@@ -325,6 +480,10 @@ def _build_request(
     secrets: Optional[Mapping[str, bytes]],
     ssh: Optional[Mapping[str, StrPath]],
     isolation: str,
+    cache_repo: Optional[str],
+    allow_insecure: bool,
+    threads: Optional[int],
+    proxies: Optional[Mapping[str, str]],
     names: Sequence[str],
     outputs: Sequence[str],
 ) -> _mpimg.BuildRequest:
@@ -344,6 +503,10 @@ def _build_request(
         "secrets": dict(secrets or {}),
         "ssh": {name: os.fspath(socket) for name, socket in (ssh or {}).items()},
         "isolation": isolation,
+        "cache_repo": cache_repo,
+        "allow_insecure": allow_insecure,
+        "threads": threads,
+        "proxies": None if proxies is None else dict(proxies),
         "names": list(names),
         "outputs": list(outputs),
     }

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Mapping, Optional
 
 __all__ = [
+    "Blob",
     "BuiltImage",
     "CheckItem",
     "CheckReport",
     "ConfEntries",
+    "CopiedImage",
     "File",
     "InspectedImage",
     "Layer",
+    "Manifest",
     "PushedImage",
     "StoredImage",
 ]
@@ -102,11 +105,57 @@ class PushedImage:
     anonymous_pull: bool
     #: How that was found out: manifest, configuration, layers.
     anonymous_pull_checks: tuple[CheckItem, ...]
+    #: The digest of the manifest that carries its bill of materials, if one was wanted.
+    sbom: Optional[str] = None
 
     @property
     def reference(self) -> str:
         """``repository@digest``."""
         return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest, or an index of manifests."""
+
+    #: Of its bytes.
+    digest: str
+    #: Whose format it has.
+    media_type: str
+    #: What it runs on, where an index tells.
+    platform: Optional[str]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A configuration or layer that is in a registry now."""
+
+    #: Of its bytes.
+    digest: str
+    #: Bytes.
+    size: int
+    #: Whether it was there, came from another repository of the registry, or was uploaded.
+    outcome: Literal["exists", "mounted", "uploaded"]
+    #: Bytes that were sent for it.
+    sent: int
+
+
+@dataclass(frozen=True)
+class CopiedImage:
+    """An image that was copied."""
+
+    #: Of the index or manifest: the same at both ends.
+    digest: str
+    #: Of the index or manifest.
+    media_type: str
+    #: Bytes of its configurations and layers, each counted once.
+    size: int
+    #: The index, if there is one, and the manifests.
+    manifests: tuple[Manifest, ...]
+    #: What refers to it and was copied with it.
+    referrers: tuple[Manifest, ...]
+    #: What became of each blob in a registry; empty elsewhere.
+    blobs: tuple[Blob, ...]
 
 
 @dataclass(frozen=True)

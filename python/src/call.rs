@@ -21,7 +21,7 @@ use crate::options::Options;
 const WORKERS: usize = 2;
 
 /// How often the caller's thread looks whether a signal came.
-const SIGNALS: Duration = Duration::from_millis(100);
+pub(crate) const SIGNALS: Duration = Duration::from_millis(100);
 
 /// Events that may wait for a slow callback; then the work waits for it.
 const EVENTS: usize = 1024;
@@ -44,6 +44,7 @@ where
     let (sender, mut events) = sync_channel(EVENTS);
     let forward = Arc::new(Forward::new(sender, progress.is_some()));
     let done = forward.done();
+    let asked = options.stop();
     let mpimg = options.mpimg(Progress::new(forward), stop.clone());
     // A thread that owns the runtime: after a second Ctrl-C it is left to end by itself.
     let work = std::thread::spawn(move || {
@@ -54,7 +55,7 @@ where
         runtime.shutdown_background();
         result
     });
-    match deliver(py, &mut events, progress.as_ref(), &stop) {
+    match deliver(py, &mut events, progress.as_ref(), &stop, &asked) {
         Some(Interruption { exception, at_once: true }) => Err(exception),
         Some(Interruption { exception, at_once: false }) => {
             let _ = py.detach(|| work.join());
@@ -75,8 +76,15 @@ struct Interruption {
     at_once: bool,
 }
 
-/// Hands events to the callback until the work is done; tells what was raised meanwhile.
-fn deliver(py: Python<'_>, events: &mut Receiver<Message>, progress: Option<&Py<PyAny>>, stop: &Stop) -> Option<Interruption> {
+/// Hands events to the callback until the work is done; tells what was raised meanwhile. Throws `stop` for that, and once the
+/// caller's own switch `asked` was thrown.
+fn deliver(
+    py: Python<'_>,
+    events: &mut Receiver<Message>,
+    progress: Option<&Py<PyAny>>,
+    stop: &Stop,
+    asked: &Stop,
+) -> Option<Interruption> {
     let mut interruption: Option<Interruption> = None;
     let mut looked = Instant::now();
     loop {
@@ -91,6 +99,9 @@ fn deliver(py: Python<'_>, events: &mut Receiver<Message>, progress: Option<&Py<
             Ok(Message::Event(_)) => Ok(()),
             Err(RecvTimeoutError::Timeout) => {
                 looked = Instant::now();
+                if asked.is_stopped() {
+                    stop.stop();
+                }
                 py.check_signals()
             }
         };

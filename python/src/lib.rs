@@ -3,6 +3,7 @@
 //! Refuses to be an interface of its own: names, defaults and documentation are those of the Python sources beside it.
 
 mod call;
+mod containers;
 mod errors;
 mod events;
 mod options;
@@ -23,8 +24,18 @@ mod _mpimg {
 
     use crate::call::call;
     use crate::errors::raise;
-    use crate::options::{BuildOptions, Options, PushOptions, parse_all};
-    use crate::results::{BuiltImage, CheckReport, InspectedImage, Project as ProjectResult, PushedImage, StoredImage};
+    use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, parse_all};
+    use crate::results::{
+        BuiltImage, CheckReport, CopiedImage, InspectedImage, Project as ProjectResult, PushedImage, StoredImage,
+    };
+
+    #[pymodule_export]
+    use crate::containers::{
+        Logs, container_info, container_logs, container_remove, container_signal, container_stats, container_stop,
+        container_wait, containers, run,
+    };
+    #[pymodule_export]
+    use crate::options::StopSwitch;
 
     /// The version of mpimg.
     #[pymodule_export]
@@ -57,14 +68,30 @@ mod _mpimg {
     #[pyfunction]
     fn push(py: Python<'_>, options: Options, mut request: PushOptions, progress: Option<Py<PyAny>>) -> PyResult<PushedImage> {
         call(py, options, progress, move |mut mpimg| async move {
-            let credential = request.credential()?;
+            let (credential, sbom) = (request.credential()?, request.sbom()?);
             let request = request.request()?;
             if let (Some(credential), Some(destination)) = (credential, request.destination()?) {
                 mpimg = mpimg.with_credential(destination.push.repository().registry(), credential);
             }
             let pushed = mpimg.push(request).await?;
+            let sbom = match sbom {
+                Some(format) => Some(mpimg.attach_sbom(&pushed, format).await?),
+                None => None,
+            };
             let report = mpimg.check_anonymous(&pushed).await;
-            Ok(PushedImage::new(&pushed, &report))
+            Ok(PushedImage::new(&pushed, &report, sbom))
+        })
+    }
+
+    /// Copies an image from anywhere to anywhere.
+    #[pyfunction]
+    fn copy(py: Python<'_>, options: Options, request: CopyOptions, progress: Option<Py<PyAny>>) -> PyResult<CopiedImage> {
+        call(py, options, progress, move |mut mpimg| async move {
+            let (request, credential) = request.request()?;
+            if let (Some(credential), Transport::Registry(name)) = (credential, &request.destination) {
+                mpimg = mpimg.with_credential(name.repository().registry(), credential);
+            }
+            Ok(CopiedImage::new(&mpimg.copy(request).await?))
         })
     }
 

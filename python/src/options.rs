@@ -3,16 +3,18 @@
 //! Refuses to have defaults: those are in the Python signatures, where they can be read. Nothing here has a Debug: it holds secrets.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use mpimg::build::BuildRequest;
 use mpimg::image::{Format, Transport};
-use mpimg::operation::{DestinationOptions, Mpimg, PushRequest, PushSource, Stop};
+use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, Stop};
 use mpimg::progress::Progress;
 use mpimg::project::ContainerRepository;
 use mpimg::registry::{ClientOptions, Credential, CredentialSources};
-use mpimg::sandbox::SecretBytes;
+use mpimg::sandbox::{Cancel, SecretBytes};
+use mpimg::sbom::SbomFormat;
 use mpimg::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
@@ -26,9 +28,38 @@ pub(crate) struct Options {
     registry_mirrors: Vec<String>,
     /// By registry: user name and password.
     credentials: BTreeMap<String, (String, String)>,
+    stop: Option<Py<StopSwitch>>,
+}
+
+/// `mpimg.Stop`
+#[pyclass(frozen, name = "Stop", module = "mpimg")]
+#[derive(Default)]
+pub(crate) struct StopSwitch(Stop);
+
+#[pymethods]
+impl StopSwitch {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Throws the switch.
+    fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Whether it was thrown.
+    fn is_stopped(&self) -> bool {
+        self.0.is_stopped()
+    }
 }
 
 impl Options {
+    /// The switch that the caller has.
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop.as_ref().map(|stop| stop.get().0.clone()).unwrap_or_default()
+    }
+
     pub(crate) fn mpimg(self, progress: Progress, stop: Stop) -> Result<Mpimg> {
         let credential = |(registry, (username, password))| (registry, Credential::Basic { username, password });
         let explicit = self.credentials.into_iter().map(credential).collect();
@@ -66,36 +97,49 @@ pub(crate) struct BuildOptions {
     secrets: BTreeMap<String, Vec<u8>>,
     ssh: BTreeMap<String, PathBuf>,
     isolation: String,
+    cache_repo: Option<String>,
+    allow_insecure: bool,
+    threads: Option<NonZeroUsize>,
+    /// Those of the environment without any.
+    proxies: Option<BTreeMap<String, String>>,
     pub(crate) names: Vec<String>,
     pub(crate) outputs: Vec<String>,
 }
 
 impl BuildOptions {
     pub(crate) fn request(self) -> Result<BuildRequest> {
-        let mut request = BuildRequest::new(self.context).with_environment();
-        request.dockerfile = self.dockerfile;
-        request.target = self.target;
-        request.build_args = self.build_args;
-        request.labels = self.labels;
-        request.annotations = self.annotations;
-        request.platform = self.platform.parse()?;
-        request.format = match self.format.as_str() {
-            "oci" => Format::Oci,
-            "docker" => Format::Docker,
-            other => {
-                return Err(
-                    Error::new(ErrorKind::Usage, format!("`{other}` is no manifest format")).with_hint("write `oci` or `docker`")
-                );
-            }
-        };
-        request.codec = self.codec.parse()?;
-        request.no_cache = self.no_cache;
-        request.source_date_epoch = self.source_date_epoch.map(|epoch| epoch.to_string()).or(request.source_date_epoch);
-        request.allowed_secret_files = self.allowed_secret_files;
-        request.secrets = self.secrets.into_iter().map(|(id, bytes)| (id, SecretBytes::new(bytes))).collect();
-        request.ssh = self.ssh;
-        request.isolation = self.isolation.parse()?;
-        Ok(request)
+        let usual = BuildRequest::new("").with_environment();
+        // All fields are named: one that is new in Rust does not compile here until Python has it.
+        Ok(BuildRequest {
+            context: self.context,
+            dockerfile: self.dockerfile,
+            target: self.target,
+            build_args: self.build_args,
+            labels: self.labels,
+            annotations: self.annotations,
+            platform: self.platform.parse()?,
+            format: match self.format.as_str() {
+                "oci" => Format::Oci,
+                "docker" => Format::Docker,
+                other => {
+                    return Err(Error::new(ErrorKind::Usage, format!("`{other}` is no manifest format"))
+                        .with_hint("write `oci` or `docker`"));
+                }
+            },
+            codec: self.codec.parse()?,
+            threads: self.threads.map_or(usual.threads, NonZeroUsize::get),
+            no_cache: self.no_cache,
+            source_date_epoch: self.source_date_epoch.map(|epoch| epoch.to_string()).or(usual.source_date_epoch),
+            allowed_secret_files: self.allowed_secret_files,
+            secrets: self.secrets.into_iter().map(|(id, bytes)| (id, SecretBytes::new(bytes))).collect(),
+            ssh: self.ssh,
+            proxies: self.proxies.unwrap_or(usual.proxies),
+            isolation: self.isolation.parse()?,
+            cache_repo: self.cache_repo.as_deref().map(str::parse).transpose()?,
+            allow_insecure: self.allow_insecure,
+            // The operation's own.
+            cancel: Cancel::default(),
+        })
     }
 }
 
@@ -113,18 +157,19 @@ pub(crate) struct PushOptions {
     tags: Vec<String>,
     username: Option<String>,
     password: Option<String>,
+    sbom: Option<String>,
     build: BuildOptions,
 }
 
 impl PushOptions {
     /// Who asks the registry that is pushed to.
     pub(crate) fn credential(&mut self) -> Result<Option<Credential>> {
-        match (self.username.take(), self.password.take()) {
-            (Some(username), Some(password)) => Ok(Some(Credential::Basic { username, password })),
-            (None, None) => Ok(None),
-            _ => Err(Error::new(ErrorKind::Usage, "a user name and a password belong together")
-                .with_hint("give both, or neither: then those that docker, podman or `mpimg login` have stored are used")),
-        }
+        credential(self.username.take(), self.password.take())
+    }
+
+    /// Which bill of materials is attached.
+    pub(crate) fn sbom(&self) -> Result<Option<SbomFormat>> {
+        self.sbom.as_deref().map(str::parse).transpose()
     }
 
     pub(crate) fn request(self) -> Result<PushRequest> {
@@ -133,15 +178,49 @@ impl PushOptions {
             Some(name) => PushSource::Image { name: Transport::parse(&name)?, platform: self.build.platform.parse()? },
             None => PushSource::Build(self.build.request()?),
         };
-        let mut request = PushRequest::new(source).in_folder(&self.path)?;
-        request.destination = DestinationOptions {
+        let destination = DestinationOptions {
             repository: repository(self.repository)?,
             push_repository: repository(self.push_repository)?,
             use_default_registry: self.use_default_registry,
             remember: false,
         };
-        request.tags = parse_all(&self.tags)?;
-        Ok(request)
+        // All fields are named here, too.
+        PushRequest { source, project: None, destination, tags: parse_all(&self.tags)? }.in_folder(&self.path)
+    }
+}
+
+/// What `Mpimg.copy` takes.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct CopyOptions {
+    source: String,
+    destination: String,
+    platform: Option<String>,
+    referrers: bool,
+    username: Option<String>,
+    password: Option<String>,
+}
+
+impl CopyOptions {
+    /// What is copied, and who asks the registry that it is copied to.
+    pub(crate) fn request(self) -> Result<(CopyRequest, Option<Credential>)> {
+        let request = CopyRequest {
+            source: Transport::parse(&self.source)?,
+            destination: Transport::parse(&self.destination)?,
+            platform: self.platform.map(|platform| platform.parse()).transpose()?,
+            referrers: self.referrers,
+        };
+        Ok((request, credential(self.username, self.password)?))
+    }
+}
+
+/// A user name with its password.
+pub(crate) fn credential(username: Option<String>, password: Option<String>) -> Result<Option<Credential>> {
+    match (username, password) {
+        (Some(username), Some(password)) => Ok(Some(Credential::Basic { username, password })),
+        (None, None) => Ok(None),
+        _ => Err(Error::new(ErrorKind::Usage, "a user name and a password belong together")
+            .with_hint("give both, or neither: then those that docker, podman or `mpimg login` have stored are used")),
     }
 }
 

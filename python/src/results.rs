@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mpimg::image::{Image, Layer};
+use mpimg::image::{Image, Layer, ManifestTree};
 use mpimg::layer::{Entry, LayerIndex};
+use mpimg::oci::Digest;
 use mpimg::operation::{CheckSubject, image_size};
 use mpimg::project::ProjectConfig;
-use mpimg::registry::{AnonymousReport, CheckItem, CheckState};
+use mpimg::registry::{AnonymousReport, BlobOutcome, CheckItem, CheckState, PushedBlob};
 use pyo3::prelude::*;
 
 /// `mpimg.Project`
@@ -97,10 +98,11 @@ pub(crate) struct PushedImage {
     conf_repository: String,
     anonymous_pull: bool,
     anonymous_pull_checks: Vec<CheckResult>,
+    sbom: Option<String>,
 }
 
 impl PushedImage {
-    pub(crate) fn new(pushed: &mpimg::operation::PushedImage, report: &AnonymousReport) -> Self {
+    pub(crate) fn new(pushed: &mpimg::operation::PushedImage, report: &AnonymousReport, sbom: Option<Digest>) -> Self {
         let conf = pushed.conf_entries();
         Self {
             repository: pushed.destination.push.to_string(),
@@ -114,6 +116,61 @@ impl PushedImage {
             conf_repository: conf.repository,
             anonymous_pull: report.pullable(),
             anonymous_pull_checks: report.items.iter().map(CheckResult::new).collect(),
+            sbom: sbom.map(|digest| digest.to_string()),
+        }
+    }
+}
+
+/// `mpimg.CopiedImage`
+#[derive(IntoPyObject)]
+pub(crate) struct CopiedImage {
+    digest: String,
+    media_type: String,
+    size: u64,
+    manifests: Vec<ManifestResult>,
+    referrers: Vec<ManifestResult>,
+    blobs: Vec<BlobResult>,
+}
+
+/// `mpimg.Manifest`
+#[derive(IntoPyObject)]
+pub(crate) struct ManifestResult {
+    digest: String,
+    media_type: String,
+    platform: Option<String>,
+}
+
+/// `mpimg.Blob`
+#[derive(IntoPyObject)]
+pub(crate) struct BlobResult {
+    digest: String,
+    size: u64,
+    outcome: &'static str,
+    sent: u64,
+}
+
+impl CopiedImage {
+    pub(crate) fn new(copied: &mpimg::operation::CopiedImage) -> Self {
+        let manifest = |tree: &ManifestTree| ManifestResult {
+            digest: tree.descriptor.digest.to_string(),
+            media_type: tree.descriptor.media_type.to_string(),
+            platform: tree.descriptor.platform.as_ref().map(ToString::to_string),
+        };
+        let blob = |blob: &PushedBlob| {
+            let (outcome, sent) = match blob.outcome {
+                BlobOutcome::Mounted => ("mounted", 0),
+                BlobOutcome::Uploaded { sent } => ("uploaded", sent),
+                _ => ("exists", 0),
+            };
+            BlobResult { digest: blob.descriptor.digest.to_string(), size: blob.descriptor.size, outcome, sent }
+        };
+        Self {
+            digest: copied.tree.descriptor.digest.to_string(),
+            media_type: copied.tree.descriptor.media_type.to_string(),
+            size: copied.size(),
+            manifests: copied.tree.manifests().into_iter().map(manifest).collect(),
+            referrers: copied.referrers.iter().map(manifest).collect(),
+            blobs: copied.blobs.iter().map(blob).collect(),
         }
     }
 }

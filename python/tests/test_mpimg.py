@@ -1,10 +1,8 @@
-"""The package as it is installed: run by tests/it/python.rs in a fresh virtual environment.
-
-Environment: REGISTRY (host:port, open to all), PRIVATE_REGISTRY (user `user`, password `pass word`), BUSYBOX (a static one).
-"""
+"""The package as it is installed: run by tests/it/python.rs in a fresh virtual environment."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -13,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -22,45 +19,13 @@ from pathlib import Path
 from typing import Callable
 
 import mpimg
+from case import PRIVATE, REGISTRY, Case
 from mpimg.events import Finished, Printed, Started, Warned
 
-REGISTRY = os.environ["REGISTRY"]
-PRIVATE = os.environ["PRIVATE_REGISTRY"]
 KINDS = (
     "usage dockerfile project context secret not_found corrupt store sandbox run_failed auth registry network io interrupted "
     "unsupported"
 ).split()
-
-
-class Case(unittest.TestCase):
-    """A home and a project for each test."""
-
-    def setUp(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.mpimg = mpimg.Mpimg(home=self.folder / "store")
-        self.project = self.folder / "project"
-        (self.project / "app").mkdir(parents=True)
-        self.write("manifest.txt", '{"name": "iSDK_Hello", "version": "1.2.3", "adapter_kinds": ["HelloAdapter"]}')
-        self.write("Dockerfile", 'FROM scratch\nCOPY commands.cfg .\nCOPY app app\nCMD ["run"]\n')
-        self.write("commands.cfg", "[Commands]\n")
-        self.write("app/adapter.py", "print('hello')\n")
-
-    def write(self, name: str, text: str) -> None:
-        (self.project / name).write_text(text)
-
-    def slow(self) -> Path:
-        """A folder whose RUN prints `started` and goes on for longer than any test waits."""
-        folder = self.folder / "slow"
-        folder.mkdir()
-        shutil.copy(os.environ["BUSYBOX"], folder / "busybox")
-        run = "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN echo started; sleep 600\n"
-        (folder / "Dockerfile").write_text(run)
-        return folder
-
-    def assert_nothing_is_left(self) -> None:
-        self.assertEqual(list((self.folder / "store" / "tmp").iterdir()), [])
-        self.assertNotIn(str(self.folder), Path("/proc/self/mountinfo").read_text())
 
 
 class Operations(Case):
@@ -132,6 +97,48 @@ class Operations(Case):
         self.assertNotIn("pass word", repr(other))
         with self.assertRaises(mpimg.UsageError):
             self.mpimg.push(self.project, repository, username="user")
+
+    def test_an_image_is_copied_byte_for_byte_with_its_sbom(self) -> None:
+        pushed = self.mpimg.push(self.project, f"{REGISTRY}/py/copied", tags=["1"], sbom="spdx")
+        assert pushed.sbom is not None
+        source = f"docker://{REGISTRY}/py/copied:1"
+        copied = self.mpimg.copy(source, f"oci:{self.folder}/layout:1", referrers=True)
+        self.assertEqual((copied.digest, copied.blobs), (pushed.digest, ()))
+        self.assertEqual([manifest.digest for manifest in copied.referrers], [pushed.sbom])
+        self.assertEqual(copied.size, pushed.size - os.path.getsize(self.blob("layout", pushed.digest)))
+        there = f"docker://{PRIVATE}/py/copied:1"
+        with self.assertRaises(mpimg.AuthError):
+            self.mpimg.copy(f"oci:{self.folder}/layout:1", there)
+        events: list[mpimg.Event] = []
+        again = self.mpimg.copy(
+            f"oci:{self.folder}/layout:1", there, referrers=True, username="user", password="pass word", progress=events.append
+        )
+        self.assertEqual((again.digest, {blob.outcome for blob in again.blobs}), (pushed.digest, {"uploaded"}))
+        self.assertTrue(any(isinstance(event, Started) and event.kind == "push" for event in events))
+        with self.assertRaises(mpimg.UsageError):
+            self.mpimg.copy(source, "hello:1", referrers=True)
+        self.assertEqual(self.mpimg.copy(source, "hello:1").digest, self.mpimg.inspect("hello:1").digest)
+
+    def blob(self, layout: str, digest: str) -> Path:
+        return self.folder / layout / "blobs" / digest.replace(":", "/")
+
+    def test_results_of_run_are_shared_through_a_repository(self) -> None:
+        project = self.shell("shared", "RUN echo made here >/made")
+        built = self.mpimg.build(project, cache_repo=f"{REGISTRY}/py/cache")
+        events: list[mpimg.Event] = []
+        other = mpimg.Mpimg(home=self.folder / "other")
+        again = other.build(project, cache_repo=f"{REGISTRY}/py/cache", threads=1, proxies={}, progress=events.append)
+        self.assertEqual(again.digest, built.digest)
+        run = next(event.task for event in events if isinstance(event, Started) and "RUN" in event.name)
+        self.assertIn(Finished(run, "cached"), events)
+        with self.assertRaises(mpimg.UsageError):
+            self.mpimg.build(project, cache_repo="no repository")
+
+    def test_a_push_takes_what_a_build_takes(self) -> None:
+        build = inspect.signature(mpimg.Mpimg.build).parameters
+        push = inspect.signature(mpimg.Mpimg.push).parameters
+        of_builds = {name: parameter for name, parameter in build.items() if name not in ("names", "outputs")}
+        self.assertEqual({name: push.get(name) for name in of_builds}, of_builds)
 
     def test_a_login_is_tried_stored_and_forgotten(self) -> None:
         with self.assertRaises(mpimg.AuthError):
@@ -247,6 +254,52 @@ class Interrupting(Case):
         with self.assertRaises(KeyboardInterrupt):
             self.mpimg.build(self.slow())
         self.assert_nothing_is_left()
+
+
+    def test_a_second_ctrl_c_does_not_wait(self) -> None:
+        # In a process of its own: what it leaves behind shall not disturb the others. The container is deaf to the signal that asks it
+        # to end, so the first Ctrl-C waits for the whole grace, unless there is a second.
+        script = """
+import os, signal, sys, threading, time, mpimg
+
+def handler(signum, frame):
+    presses.append(time.monotonic())
+    if len(presses) == 1:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    raise KeyboardInterrupt
+
+presses = []
+signal.signal(signal.SIGINT, handler)
+container = mpimg.Mpimg(home=sys.argv[1]).run("deaf:1")
+next(container.logs(follow=True))
+try:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    container.stop(grace=600)
+except KeyboardInterrupt:
+    print(len(presses), time.monotonic() - presses[-1] < 60)
+container.remove()
+"""
+        deaf = self.shell("deaf", "STOPSIGNAL SIGUSR1\nCMD [\"sh\", \"-c\", \"trap '' USR1; echo deaf; sleep 600\"]")
+        self.mpimg.build(deaf, names=["deaf:1"])
+        command = [sys.executable, "-c", script, str(self.folder / "store")]
+        self.assertEqual(subprocess.check_output(command, text=True, timeout=120), "2 True\n")
+
+    def test_a_switch_stops_the_work_of_another_thread(self) -> None:
+        stop = mpimg.Stop()
+        stoppable = mpimg.Mpimg(home=self.folder / "store", stop=stop)
+        timers: list[threading.Timer] = []
+
+        def throw(event: mpimg.Event) -> None:
+            if isinstance(event, Printed):
+                timers.append(threading.Timer(0.1, stop.stop))
+                timers[-1].start()
+
+        with self.assertRaises(mpimg.InterruptedError):
+            stoppable.build(self.slow(), progress=throw)
+        self.assertTrue(stop.is_stopped())
+        self.assert_nothing_is_left()
+        with self.assertRaises(mpimg.InterruptedError):
+            stoppable.build(self.folder / "slow")
 
 
 class Threads(Case):

@@ -1,5 +1,5 @@
-//! What mpimg does, as a program sees it: build, push, check, inspect, log in. The command line and the Python package stand on
-//! this room, and use the same words.
+//! What mpimg does, as a program sees it: build, push, check, copy, inspect, run, log in. The command line and the Python package
+//! stand on this room, and use the same words.
 //!
 //! ```no_run
 //! use mpimg::operation::{Mpimg, Options, PushRequest};
@@ -21,11 +21,13 @@
 
 mod build;
 mod check;
+mod copy;
 mod destination;
 mod image;
 mod inspect;
 mod login;
 mod push;
+mod run;
 mod sbom;
 mod stop;
 mod stored;
@@ -36,11 +38,13 @@ use std::sync::{Arc, OnceLock};
 
 pub use build::{BuildOutputs, Built};
 pub use check::{CheckReport, CheckSubject};
+pub use copy::{CopiedImage, CopyRequest};
 pub use destination::{Destination, DestinationOptions};
 pub use image::{find_image, find_local_image, image_size, not_stored};
 pub use inspect::InspectedImage;
 pub use login::registry_name;
 pub use push::{PushRequest, PushSource, PushedImage};
+pub use run::{RunRequest, Started};
 pub use stop::Stop;
 pub use stored::StoredImage;
 
@@ -144,6 +148,8 @@ mod tests {
         sendable(mpimg.push(PushRequest::new(PushSource::Build(crate::build::BuildRequest::new(".")))));
         sendable(mpimg.check(&CheckSubject::parse("127.0.0.1:1/a").unwrap()));
         sendable(mpimg.inspect(Transport::parse("a").unwrap(), &Platform::default(), false));
+        sendable(mpimg.copy(CopyRequest::new(Transport::parse("a").unwrap(), Transport::parse("b").unwrap())));
+        sendable(mpimg.run(RunRequest::new("a")));
         sendable(mpimg.login("127.0.0.1:1", "user", "password"));
     }
 }

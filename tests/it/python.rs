@@ -44,12 +44,20 @@ impl Installed {
     }
 }
 
-/// The first code block of `language` in a document of the project.
-fn example(document: &str, language: &str) -> String {
+/// The code blocks of Python in a document of the project that are whole programs.
+fn examples(document: &str) -> Vec<String> {
     let text = std::fs::read_to_string(Path::new(ROOT).join(document)).unwrap();
-    let (_, block) = text.split_once(&format!("```{language}\n")).unwrap();
-    block.split_once("```").unwrap().0.to_owned()
+    text.split("```python\n").skip(1).map(|block| block.split_once("```").unwrap().0.to_owned()).collect()
 }
+
+/// An adapter's server that runs on nothing: busybox is all that it has.
+const SERVER: &str = r#"FROM scratch
+COPY busybox /bin/sh
+COPY busybox /bin/httpd
+COPY app /www/app
+COPY apiVersion /www/
+ENTRYPOINT ["sh", "-c", "echo Uvicorn running on 8080; exec httpd -f -p 8080 -h /www"]
+"#;
 
 #[test]
 fn the_wheel_does_in_a_fresh_environment_what_its_stubs_and_the_readme_say() {
@@ -80,20 +88,28 @@ fn the_wheel_does_in_a_fresh_environment_what_its_stubs_and_the_readme_say() {
     let auth = format!("auth:\n  htpasswd: {{realm: here, path: {}}}\n", passwords.display());
     let private = distribution_in(folder, &auth);
     let mut tests = installed.command("python");
-    tests.arg(Path::new(ROOT).join("python/tests/test_mpimg.py")).env("BUSYBOX", judge_path("busybox"));
+    let folder = Path::new(ROOT).join("python/tests");
+    tests.args(["-m", "unittest", "discover", "--start-directory"]).arg(folder).env("BUSYBOX", judge_path("busybox"));
     tests.env("REGISTRY", registry.address.to_string()).env("PRIVATE_REGISTRY", private.address.to_string());
     run(&mut tests);
 
+    let project = installed.home.path().join("my-adapter");
     for document in ["README.md", "python/README.md", "docs/library.md"] {
-        let example = example(document, "python").replace("harbor.example.com", &registry.address.to_string());
-        let example = example.replace("password=token", "password=\"token\"");
-        run(judge("cp")
-            .arg("-rT")
-            .arg(Path::new(ROOT).join("fixtures/hello-adapter"))
-            .arg(installed.home.path().join("my-adapter")));
-        let printed = run(installed.command("python").arg("-c").arg(&example));
-        let digest = printed.split_once("DIGEST=").unwrap_or_else(|| panic!("{document}: {printed}")).1.trim();
-        let image = format!("docker://{}/mp/my-adapter@{digest}", registry.address);
-        run(judge("skopeo").args(["inspect", "--raw", "--tls-verify=false", &image]));
+        let examples = examples(document);
+        assert_eq!(examples.len(), if document == "docs/library.md" { 2 } else { 1 });
+        for example in examples {
+            let example = example.replace("harbor.example.com", &registry.address.to_string());
+            let example = example.replace("password=token", "password=\"token\"");
+            run(judge("cp").arg("-rT").arg(Path::new(ROOT).join("fixtures/hello-adapter")).arg(&project));
+            if example.contains("mpimg.run(") {
+                std::fs::copy(judge_path("busybox"), project.join("busybox")).unwrap();
+                std::fs::write(project.join("Dockerfile"), SERVER).unwrap();
+                std::fs::write(project.join("apiVersion"), "{\"majorVersion\": 1}").unwrap();
+            }
+            let printed = run(installed.command("python").arg("-c").arg(&example));
+            let digest = printed.split_once("DIGEST=").unwrap_or_else(|| panic!("{document}: {printed}")).1.trim();
+            let image = format!("docker://{}/mp/my-adapter@{digest}", registry.address);
+            run(judge("skopeo").args(["inspect", "--raw", "--tls-verify=false", &image]));
+        }
     }
 }

@@ -15,13 +15,12 @@ use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
 use crate::container::{
-    AttachedControl, Container, ContainerSpec, NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume, parse_memory,
+    AttachedControl, ContainerSpec, NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume, parse_memory,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Image;
 use crate::oci::Platform;
+use crate::operation::{Mpimg, RunRequest, Started};
 use crate::sandbox::IsolationMode;
-use crate::store::Store;
 
 /// What docker ends with when a container could not be started: the command's own status may be anything else.
 const NOT_STARTED: u8 = 125;
@@ -148,13 +147,12 @@ impl Run {
                 .with_hint("add -d, or leave out --json"));
         }
         let spec = self.spec()?;
-        let store = Store::open(Store::default_root()?)?;
-        let client = self.connection.client(terminal, Some(&store), None)?;
+        let mpimg = self.connection.mpimg(terminal, None)?;
         let platform = self.platform.unwrap_or_else(Platform::host);
-        let image = image::find_local(&self.image, &platform, &store, &client).await?;
+        let request = RunRequest { image: self.image, platform, spec };
         match self.detach {
-            true => in_background(terminal, store, image, self.image, spec).await,
-            false => in_foreground(terminal, store, image, self.image, spec).await,
+            true => in_background(terminal, &mpimg, request).await,
+            false => in_foreground(terminal, &mpimg, request).await,
         }
     }
 
@@ -199,28 +197,19 @@ fn read_env_file(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(Pair::environment(pairs, |name| std::env::var(name).ok()))
 }
 
-async fn in_background(terminal: &Terminal, store: Store, image: Image, name: String, spec: ContainerSpec) -> Result<()> {
-    let started = blocking(move || {
-        let mut notes = Vec::new();
-        let container = Container::start(&store, &image, &name, &spec, &mut |note| notes.push(note.to_owned()))?;
-        // It may have ended and been forgotten already.
-        Ok((container.id().to_owned(), container.info().ok(), notes))
-    });
-    let (id, info, notes) = started.await?;
+async fn in_background(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<()> {
+    let Started { container, notes } = mpimg.run(request).await?;
     notes.iter().for_each(|note| terminal.say(note));
-    let json = info.as_ref().map_or_else(|| json!({ "id": id }), super::ps::json);
+    let id = container.id();
+    // It may have ended and been forgotten already.
+    let json = container.info().map_or_else(|_| json!({ "id": id }), |info| super::ps::json(&info));
     terminal.answer(&Answer { text: format!("{id}\n"), quiet: format!("{id}\n"), json })
 }
 
-async fn in_foreground(terminal: &Terminal, store: Store, image: Image, name: String, spec: ContainerSpec) -> Result<()> {
-    let raw = spec.terminal && std::io::stdin().is_terminal();
-    let (interactive, memory) = (spec.interactive, spec.memory);
-    let attached = blocking(move || {
-        let mut notes = Vec::new();
-        let attached = Container::attach(&store, &image, &name, &spec, &mut |note| notes.push(note.to_owned()))?;
-        Ok((attached, notes))
-    });
-    let (attached, notes) = attached.await?;
+async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<()> {
+    let raw = request.spec.terminal && std::io::stdin().is_terminal();
+    let (interactive, memory) = (request.spec.interactive, request.spec.memory);
+    let Started { container: attached, notes } = mpimg.attach(request).await?;
     notes.iter().for_each(|note| terminal.say(note));
     pass_signals(&attached.control())?;
     let restore = raw.then(|| raw_terminal(&attached.control())).transpose()?;

@@ -1,0 +1,138 @@
+//! Copying an image from anywhere to anywhere, byte for byte.
+//!
+//! Refuses to change what it copies: the digest stays.
+
+use super::{Mpimg, blocking, not_stored};
+use crate::build::stored_image;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ManifestTree, Transport};
+use crate::oci::{Digest, Platform, Reference, Tag};
+use crate::registry::PushedBlob;
+
+/// What is copied, and where to.
+#[derive(Debug, Clone)]
+pub struct CopyRequest {
+    /// The image.
+    pub source: Transport,
+    /// Where it goes.
+    pub destination: Transport,
+    /// Only the image for this platform. `None`: all of them; linux/amd64 where the destination holds one (the local store, docker
+    /// archives).
+    pub platform: Option<Platform>,
+    /// Whether what refers to the image is copied, too: signatures, SBOMs.
+    pub referrers: bool,
+}
+
+impl CopyRequest {
+    /// A copy of all platforms, of nothing that refers to them.
+    pub fn new(source: Transport, destination: Transport) -> Self {
+        Self { source, destination, platform: None, referrers: false }
+    }
+
+    /// Whether the destination holds one platform under a name, and nothing beside it.
+    fn holds_one(&self) -> bool {
+        matches!(self.destination, Transport::Store(_) | Transport::DockerArchive { .. })
+    }
+}
+
+/// An image that was copied.
+#[derive(Debug, Clone)]
+pub struct CopiedImage {
+    /// The image: an index with the manifests below it, or one manifest.
+    pub tree: ManifestTree,
+    /// What refers to it and was copied with it.
+    pub referrers: Vec<ManifestTree>,
+    /// What became of each blob in a registry; empty elsewhere.
+    pub blobs: Vec<PushedBlob>,
+}
+
+impl CopiedImage {
+    /// The bytes of its configurations and layers, each counted once.
+    pub fn size(&self) -> u64 {
+        self.tree.all_blobs().iter().map(|(descriptor, _)| descriptor.size).sum()
+    }
+}
+
+impl Mpimg {
+    /// Copies an image. What the destination has is not sent again; what was cut off goes on when it is copied again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: it is not there, or for another platform; [`ErrorKind::Usage`]: the destination has no place for what
+    /// refers to an image, or promises another digest; and what source and destination themselves give.
+    pub async fn copy(&self, request: CopyRequest) -> Result<CopiedImage> {
+        if request.referrers && request.holds_one() {
+            let message = format!("`{}` has no place for what refers to an image", request.destination);
+            return Err(Error::new(ErrorKind::Usage, message)
+                .with_hint("leave out `--referrers`, or copy to a registry, `oci:` or `oci-archive:`"));
+        }
+        let (tree, referrers) = self.read_tree(&request).await?;
+        let blobs = match &request.destination {
+            Transport::Registry(name) => self.push_tree(name, &tree, &referrers).await?,
+            other => {
+                other.write_tree(self.store()?, &tree, &referrers).await?;
+                Vec::new()
+            }
+        };
+        Ok(CopiedImage { tree, referrers, blobs })
+    }
+
+    /// The image, and what refers to it if that is wanted.
+    async fn read_tree(&self, request: &CopyRequest) -> Result<(ManifestTree, Vec<ManifestTree>)> {
+        let (store, client) = (self.store()?, self.client());
+        let platform = request.platform.clone().or_else(|| request.holds_one().then(Platform::default));
+        match &request.source {
+            Transport::Registry(name) => {
+                let tree = client.pull_tree(name, platform.as_ref()).await?;
+                let mut referrers = Vec::new();
+                for manifest in tree.manifests().into_iter().filter(|_| request.referrers) {
+                    referrers.extend(client.pull_referrers(name.repository(), &manifest.descriptor.digest).await?);
+                }
+                Ok((tree, referrers))
+            }
+            Transport::Store(name) => {
+                let platform = match (platform, store.resolve(name)?) {
+                    (Some(platform), _) => platform,
+                    // There is only one.
+                    (None, record) => record.map(|record| record.platform).unwrap_or_default(),
+                };
+                let image = stored_image(store, client, name, &platform)?.ok_or_else(|| not_stored(store, name, &platform))?;
+                Ok((ManifestTree::of_image(&image), Vec::new()))
+            }
+            source => {
+                let (source, store, referrers) = (source.clone(), store.clone(), request.referrers);
+                blocking(move || source.read_tree(&store, platform.as_ref(), referrers)).await
+            }
+        }
+    }
+
+    async fn push_tree(&self, name: &Reference, tree: &ManifestTree, referrers: &[ManifestTree]) -> Result<Vec<PushedBlob>> {
+        let digest = tree.descriptor.digest;
+        expect(name.digest(), digest)?;
+        let tags: Vec<Tag> = name.tag().cloned().into_iter().collect();
+        let session = self.client().push(name.repository())?;
+        session.offer_tree(tree);
+        let pushed = session.finish_tree(tree, &tags).await?;
+        if pushed.digest != digest && !referrers.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the registry takes no OCI manifest: the image has another digest there",
+            )
+            .with_hint("leave out `--referrers`: they refer to the image's old digest"));
+        }
+        for referrer in referrers {
+            self.client().attach(name.repository(), referrer).await?;
+        }
+        Ok(pushed.blobs)
+    }
+}
+
+/// A destination with a digest is a promise.
+fn expect(promised: Option<&Digest>, digest: Digest) -> Result<()> {
+    match promised {
+        Some(promised) if *promised != digest => {
+            Err(Error::new(ErrorKind::Usage, format!("the image has the digest `{digest}`, not that of the destination"))
+                .with_hint("leave out what comes after `@`"))
+        }
+        _ => Ok(()),
+    }
+}
