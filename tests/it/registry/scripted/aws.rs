@@ -12,23 +12,23 @@ use crate::registry::fixture::{Server, moto};
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
 const API: &str = "api.ecr.eu-central-1.amazonaws.com";
-const STS: &str = "sts.amazonaws.com";
-const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx";
-const ROLE: &str = "arn:aws:iam::123456789012:role/pusher";
+pub(super) const STS: &str = "sts.eu-central-1.amazonaws.com";
+pub(super) const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx";
+pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/pusher";
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}"#;
 
 /// What moto gives to the account that asks; its answers are not secret, ECR's are.
 const TOKEN: &str = "123456789012-auth-token";
 
 /// moto, with a user and a role that may use ECR.
-struct Aws {
+pub(super) struct Aws {
     moto: Server,
-    key: String,
-    secret: String,
+    pub(super) key: String,
+    pub(super) secret: String,
 }
 
 impl Aws {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut aws = Self { moto: moto(), key: String::new(), secret: String::new() };
         aws.let_pass(5);
         aws.iam(&[("Action", "CreateUser"), ("UserName", "pusher")]);
@@ -43,7 +43,7 @@ impl Aws {
     }
 
     /// Keys of the role that last an hour, as a metadata service hands them out.
-    fn role(&self) -> Value {
+    pub(super) fn role(&self) -> Value {
         self.let_pass(1);
         let form = format!(
             "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=s&WebIdentityToken=t&RoleArn={}",
@@ -58,7 +58,7 @@ impl Aws {
     }
 
     /// Lets the next actions pass whoever asks.
-    fn let_pass(&self, actions: u32) {
+    pub(super) fn let_pass(&self, actions: u32) {
         let headers = [("Host", "localhost"), ("Content-Type", "text/plain")];
         self.post("/moto-api/reset-auth", &headers, &actions.to_string());
     }
@@ -84,7 +84,7 @@ impl Aws {
     }
 
     /// ECR beside moto, and a user who has nothing yet.
-    fn world(&self) -> World {
+    pub(super) fn world(&self) -> World {
         let moto: SocketAddr = self.moto.address;
         let mut service = Service::new(Manners::ECR, Some(Door::new(Scheme::Basic, "AWS", TOKEN)));
         service.first = Box::new(move |request| [API, STS].contains(&request.host.as_str()).then(|| forward(moto, request)));
@@ -95,7 +95,7 @@ impl Aws {
         world.env("HTTP_PROXY", "http://127.0.0.1:1").env("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    fn pushes(&self, world: &World) {
+    pub(super) fn pushes(&self, world: &World) {
         let left = world.push(REPOSITORY).done();
         world.validate("mp/nsx", &left);
         assert!(!left.err.contains("AWS identity"), "{}", left.err);
