@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::home::Home;
 use crate::registry::fixture::{distribution, distribution_in};
-use crate::{judge, judge_path, judges, run};
+use crate::{judge, judge_path, judges, mp_build, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -21,7 +21,7 @@ impl Installed {
         let home = Home::new();
         let wheels = home.path().join("wheels");
         let mut build = Command::new(Path::new(ROOT).join("python/build"));
-        run(build.arg(&wheels).arg("dev").env("MATURIN", judges().join("python/bin/maturin")));
+        run(build.arg(&wheels).args(["dev", "as-tested"]).env("MATURIN", judges().join("python/bin/maturin")));
         let wheel = wheels.read_dir().unwrap().next().unwrap().unwrap().path();
         run(judge("python3").args(["-m", "venv"]).arg(home.path().join("venv")));
         let installed = Self { home, wheel };
@@ -112,4 +112,10 @@ fn the_wheel_does_in_a_fresh_environment_what_its_stubs_and_the_readme_say() {
             run(judge("skopeo").args(["inspect", "--raw", "--tls-verify=false", &image]));
         }
     }
+
+    // The SDK, as if pip had installed it into the same environment.
+    let mut sdk = judges().join("python/lib").read_dir().unwrap();
+    let sdk = sdk.next().unwrap().unwrap().path().join("site-packages");
+    std::fs::write(installed.packages().join("sdk.pth"), sdk.to_str().unwrap()).unwrap();
+    mp_build::make_a_pak_with(installed.command("mpimg"), &installed.home);
 }
