@@ -379,13 +379,13 @@ class Mpimg:
         :param username: log in to the registry under this name
         :param password: with this password or token
         :param progress: called with each event, on this thread
-        :raises UsageError: config.json names no repository, or the subject is none of these
+        :raises UsageError: config.json names no repository, the subject is none of these, or one of ``username`` and ``password``
+            is missing
         :raises NotFoundError, RegistryError: there is no such image
 
         What else is wrong is an item of the report, not an exception.
         """
-        credential = None if username is None or password is None else (username, password)
-        report = _mpimg.check(self._options, _folder(subject), credential, progress)
+        report = _mpimg.check(self._options, _folder(subject), username, password, progress)
         return CheckReport(report["repository"], report["passed"], _checks(report["items"]), report["pulls"])
 
     def inspect(

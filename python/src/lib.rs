@@ -19,12 +19,12 @@ mod _mpimg {
     use mpimg::oci::Reference;
     use mpimg::operation::{BuildOutputs, CheckSubject};
     use mpimg::project::{Project, ProjectConfig};
-    use mpimg::registry::{Credential, CredentialStore};
+    use mpimg::registry::CredentialStore;
     use pyo3::prelude::*;
 
     use crate::call::call;
     use crate::errors::raise;
-    use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, parse_all};
+    use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, credential, parse_all};
     use crate::results::{
         BuiltImage, CheckReport, CopiedImage, InspectedImage, Project as ProjectResult, PushedImage, StoredImage,
     };
@@ -101,13 +101,14 @@ mod _mpimg {
         py: Python<'_>,
         options: Options,
         subject: String,
-        credential: Option<(String, String)>,
+        username: Option<String>,
+        password: Option<String>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<CheckReport> {
         call(py, options, progress, move |mut mpimg| async move {
             let subject = CheckSubject::parse(&subject)?;
-            if let Some((username, password)) = credential {
-                mpimg = mpimg.with_credential(subject.push.registry(), Credential::Basic { username, password });
+            if let Some(credential) = credential(username, password)? {
+                mpimg = mpimg.with_credential(subject.push.registry(), credential);
             }
             Ok(CheckReport::new(&subject, &mpimg.check(&subject).await?))
         })

@@ -97,6 +97,9 @@ class Operations(Case):
         self.assertNotIn("pass word", repr(other))
         with self.assertRaises(mpimg.UsageError):
             self.mpimg.push(self.project, repository, username="user")
+        with self.assertRaises(mpimg.UsageError):
+            self.mpimg.check(repository, username="user")
+        self.assertTrue(self.mpimg.check(repository, username="user", password="pass word").passed)
 
     def test_an_image_is_copied_byte_for_byte_with_its_sbom(self) -> None:
         pushed = self.mpimg.push(self.project, f"{REGISTRY}/py/copied", tags=["1"], sbom="spdx")

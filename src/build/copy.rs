@@ -13,7 +13,7 @@ use super::stage::Stage;
 use super::stages::Stages;
 use crate::context::{Patterns, Source};
 use crate::dockerfile::{Base, CopyStep};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::layer::{LayerPath, Tree};
 use crate::store::CacheKey;
 
@@ -74,9 +74,7 @@ fn from_stage(
     let mut all = true;
     for pattern in &step.sources {
         let Some(matched) = sources::matches(&source_tree, pattern)? else {
-            let message = format!("`{pattern}` is not in `{}`", stages.describe(from));
-            return Err(Error::new(ErrorKind::Context, message)
-                .with_hint("check the path; it is relative to the root of that stage or image"));
+            return Err(stages.not_in(from, pattern));
         };
         all &= !matched.is_empty();
         found.extend(sources::found(session, pattern, matched));

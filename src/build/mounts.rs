@@ -180,7 +180,11 @@ fn stage_source(
 ) -> Result<BindSource> {
     let filesystem = stages.source(session, from)?;
     let mut filesystem = filesystem.lock();
-    let path = filesystem.tree(session)?.resolve(source, true)?.path;
+    let resolved = filesystem.tree(session)?.resolve(source, true)?;
+    if resolved.node.is_none() {
+        return Err(stages.not_in(from, source));
+    }
+    let path = resolved.path;
     if session.isolation()?.rung() != Rung::Chroot {
         return Ok(BindSource::Stack { lower: filesystem.unpacked(session, user)?, path });
     }

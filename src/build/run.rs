@@ -56,6 +56,10 @@ fn run_in(
     scratch: &Path,
 ) -> Result<(Option<CachedLayer>, Vec<Bound>)> {
     let isolation = session.isolation()?;
+    if step.network == crate::dockerfile::Network::None && isolation.rung() == Rung::Chroot {
+        return Err(Error::new(ErrorKind::Unsupported, "`--network=none` needs namespaces, which there are none of by `chroot`")
+            .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out --network=none"));
+    }
     let user = stage.user(session)?;
     let root = match isolation.rung() {
         Rung::Chroot => RootSpec::Tree { path: stage.whole_tree(session)? },
@@ -92,7 +96,10 @@ fn run_in(
             None => writer.append(&entry),
         }
     };
-    isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
+    let after = isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
+    if let Some(tree) = stage.tree_mut() {
+        tree.is_now(after);
+    }
     if stage.target {
         leftovers.tell(session.progress);
     }

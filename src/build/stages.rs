@@ -133,8 +133,14 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// The error of a path that is not there.
+    pub(super) fn not_in(&self, from: &Base, path: &str) -> Error {
+        Error::new(ErrorKind::Context, format!("`{path}` is not in `{}`", self.describe(from)))
+            .with_hint("check the path; it is relative to the root of that stage or image")
+    }
+
     /// How the user names it.
-    pub(super) fn describe(&self, from: &Base) -> String {
+    fn describe(&self, from: &Base) -> String {
         match from {
             Base::Scratch => "scratch".into(),
             Base::Image(name) => name.clone(),

@@ -91,6 +91,11 @@ impl WholeTree {
         }
     }
 
+    /// What a scan since the last step has seen.
+    pub(super) fn is_now(&mut self, after: Option<Snapshot>) {
+        self.scanned = after.and_then(|after| after.baseline().cloned());
+    }
+
     /// To be called when a step has run, whatever came of it.
     pub(super) fn step_ended(&mut self, isolation: &Isolation, before: &Snapshot) -> Result<()> {
         let path = self.path();

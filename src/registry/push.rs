@@ -153,7 +153,7 @@ impl PushSession {
         self.spawn(move |order| async move { shared.blob(order, descriptor, source).await });
     }
 
-    /// Offers a blob that is still being written; it is sent meanwhile, if it is larger than one chunk.
+    /// Offers a blob that is still being written; it is sent meanwhile, if it is larger than 1 MiB.
     ///
     /// `key` names its future content (the layer's cache key): under it an upload that was cut off is taken up again.
     pub fn offer_growing(&self, growing: Growing, key: Option<String>) {
@@ -322,7 +322,7 @@ impl Shared {
         let session = key.and_then(|key| self.sessions.as_ref()?.lock(&self.repository.to_string(), key));
         // Another process sends the very same layer: it may be there when this one is complete.
         let elsewhere = key.is_some() && self.sessions.is_some() && session.is_none();
-        let enough = if self.limits.single || elsewhere { u64::MAX } else { self.limits.chunk + 1 };
+        let enough = if self.limits.single || elsewhere { u64::MAX } else { self.limits.first + 1 };
         let growth = self.until_cancelled(growing.wait_for(enough)).await?;
         if !matches!(growth, crate::store::Growth::Written(_)) {
             let (descriptor, _) = self.until_cancelled(growing.complete()).await??;

@@ -12,6 +12,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -314,13 +316,7 @@ fn classify(error: reqwest::Error, url: &Url) -> Fault {
 
 fn tls_error(error: rustls::Error, place: &str) -> Error {
     let hint = match &error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-            Some(format!("give its certificate authority with `--ca-file`, or put it into /etc/docker/certs.d/{place}/ca.crt"))
-        }
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
-        ) => Some("renew the registry's certificate, or check this machine's clock".to_owned()),
-        rustls::Error::InvalidCertificate(_) => Some("check that the registry's certificate is for this name".to_owned()),
+        rustls::Error::InvalidCertificate(wrong) => Some(certificate_hint(wrong, place)),
         rustls::Error::InvalidMessage(_) => {
             Some(format!("`{place}` seems not to speak TLS: if that is right, list it as `insecure` in registries.conf"))
         }
@@ -331,6 +327,39 @@ fn tls_error(error: rustls::Error, place: &str) -> Error {
         Some(hint) => outer.with_hint(hint),
         None => outer,
     }
+}
+
+fn certificate_hint(wrong: &CertificateError, place: &str) -> String {
+    match wrong {
+        CertificateError::UnknownIssuer => {
+            format!("give its certificate authority with `--ca-file`, or put it into /etc/docker/certs.d/{place}/ca.crt")
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            let (now, end) = (date(*time), date(*not_after));
+            format!(
+                "have the registry's certificate renewed: it ended on {end}; or set this machine's clock, if today is not {now}"
+            )
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let (now, begin) = (date(*time), date(*not_before));
+            format!("set this machine's clock, if today is not {now}: the registry's certificate begins on {begin}")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+            // As rustls shows them: `DnsName("a.example.com")`.
+            let names: Vec<_> = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
+            format!("name the registry as its certificate does ({}), or have one made for `{place}`", names.join(", "))
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("have a certificate made for `{place}`")
+        }
+        _ => "have the registry's certificate looked at: another one is needed".to_owned(),
+    }
+}
+
+/// The day in UTC, as `2024-03-01`.
+fn date(time: UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    time.map_or_else(|| "an unknown day".to_owned(), |time| time.format("%Y-%m-%d").to_string())
 }
 
 /// Whether an error is about the other side's certificate, or its about ours: then it speaks TLS.

@@ -253,16 +253,23 @@ impl Isolation {
     }
 
     /// Hands over what a step changed, in the order of a layer, owners as seen inside. `originals` finds what files of a
-    /// [`RootSpec::Tree`] were; with an overlay it is not asked.
-    pub fn changes(&self, root: &RootSpec, before: &Snapshot, originals: &mut Originals<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let changes = match (root, &before.0) {
+    /// [`RootSpec::Tree`] were; with an overlay it is not asked. Gives what the next step will be compared with, where that is known.
+    pub fn changes(
+        &self,
+        root: &RootSpec,
+        before: &Snapshot,
+        originals: &mut Originals<'_>,
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<Snapshot>> {
+        let (changes, after) = match (root, &before.0) {
             (RootSpec::Overlay { lower, upper, .. }, _) if self.rung.has_user_namespace() => {
-                return tasks::changes(self.rung, upper, lower, emit);
+                return tasks::changes(self.rung, upper, lower, emit).map(|()| None);
             }
-            (RootSpec::Overlay { lower, upper, .. }, _) => diff::changes(upper, lower)?,
+            (RootSpec::Overlay { lower, upper, .. }, _) => (diff::changes(upper, lower)?, None),
             (RootSpec::Tree { path }, Some(baseline)) => {
                 let touched = self.touched.lock().ok().and_then(|mut all| all.remove(path)).unwrap_or_default();
-                baseline.changes(path, &touched, originals)?
+                let (changes, after) = baseline.changes(path, &touched, originals)?;
+                (changes, Some(Snapshot::of_tree(Arc::new(after))))
             }
             (RootSpec::Tree { .. }, None) => {
                 return Err(Error::new(ErrorKind::Usage, "the snapshot is that of another root file system"));
@@ -274,7 +281,7 @@ impl Isolation {
                 None => emit(&change.entry, None)?,
             }
         }
-        Ok(())
+        Ok(after)
     }
 
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower

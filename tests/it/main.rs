@@ -26,6 +26,7 @@ mod reuse;
 mod rooms;
 mod run_faults;
 mod run_mounts;
+mod run_options;
 mod sandbox;
 mod sdk;
 mod sdk_base;

@@ -124,16 +124,19 @@ fn cut_power(store: &Path) {
 
 #[test]
 fn after_a_power_cut_nothing_is_believed_that_nobody_has_waited_for() {
-    let home = Home::new();
-    let marker = format!("marker-power-{}", std::process::id());
-    let context = context(&home, "context", &steps(&marker));
-    let digest = run(&mut build(&home, &context, &[]));
-    cut_power(&home.store());
-    assert_eq!(run(&mut build(&home, &context, &["-t", "kept:1"])), digest);
-    // An image that has a name is there, whatever became of the rest.
-    cut_power(&home.store());
-    run(home.mpimg().args(["save", "-q", "-o", "oci:layout:x", "kept:1"]));
-    let shown = run(home.mpimg().args(["inspect", "--json", "oci:layout:x"]));
-    assert!(shown.contains(digest.trim()), "{shown}");
-    assert_eq!(run(&mut build(&home, &context, &[])), digest);
+    for rung in ["root", "chroot"] {
+        let home = Home::new();
+        let marker = format!("marker-power-{}-{rung}", std::process::id());
+        let context = context(&home, "context", &steps(&marker));
+        let flags = ["--isolation", rung];
+        let digest = run(&mut build(&home, &context, &flags));
+        cut_power(&home.store());
+        assert_eq!(run(build(&home, &context, &flags).args(["-t", "kept:1"])), digest);
+        // An image that has a name is there, whatever became of the rest.
+        cut_power(&home.store());
+        run(home.mpimg().args(["save", "-q", "-o", "oci:layout:x", "kept:1"]));
+        let shown = run(home.mpimg().args(["inspect", "--json", "oci:layout:x"]));
+        assert!(shown.contains(digest.trim()), "{shown}");
+        assert_eq!(run(&mut build(&home, &context, &flags)), digest);
+    }
 }

@@ -72,6 +72,10 @@ impl Stamp {
         FileType::from_raw_mode(self.mode) == FileType::Directory
     }
 
+    fn is_socket(self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Socket
+    }
+
     pub(super) fn without_ctime(self) -> Self {
         Self { ctime: (0, 0), ..self }
     }
@@ -95,39 +99,50 @@ impl Baseline {
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
     pub fn scan(tree: &Path) -> Result<Self> {
         let tree = Tree::new(tree)?;
-        let root = tree.stat(&LayerPath::root())?;
-        let mut stamps = BTreeMap::new();
-        let mut newest = (root.st_ctime, root.st_ctime_nsec);
+        let mut baseline = Self { root: Stamp::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
         walk(&tree, &LayerPath::root(), &mut |path, stat| {
-            newest = newest.max((stat.st_ctime, stat.st_ctime_nsec));
-            stamps.insert(path.clone(), Stamp::of(stat));
+            baseline.stamps.insert(path.clone(), Stamp::of(stat));
             Ok(())
         })?;
+        baseline.let_time_pass();
+        Ok(baseline)
+    }
+
+    /// Until the next change will have another ctime than any that was seen.
+    fn let_time_pass(&self) {
+        let newest = self.stamps.values().map(|stamp| stamp.ctime).fold(self.root.ctime, Ord::max);
         loop {
             // File systems stamp with the clock of the last tick.
             let now = clock_gettime(ClockId::RealtimeCoarse);
-            #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the fields of stat differ between architectures")]
-            if (now.tv_sec as i64, now.tv_nsec as i64) > (newest.0 as i64, newest.1 as i64) {
-                return Ok(Self { root: Stamp::of(&root), stamps });
+            #[allow(clippy::unnecessary_cast, reason = "the fields of a time differ between architectures")]
+            if (now.tv_sec as i64, now.tv_nsec as u64) > newest {
+                return;
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 
-    /// What has changed in `tree` since, in the order of a layer. `touched` are paths that this program itself has moved away and back:
+    /// What has changed in `tree` since, in the order of a layer, and a new baseline. `touched` are paths that this program itself has moved away and back:
     /// their ctime says nothing. `originals` finds what files were, in the image that `tree` was made of.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
-    pub fn changes(&self, tree: &Path, touched: &HashSet<LayerPath>, originals: &mut Originals<'_>) -> Result<Vec<Change>> {
+    pub fn changes(
+        &self,
+        tree: &Path,
+        touched: &HashSet<LayerPath>,
+        originals: &mut Originals<'_>,
+    ) -> Result<(Vec<Change>, Self)> {
         let tree = Arc::new(Tree::new(tree)?);
+        let mut after = Self { root: Stamp::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
         let mut candidates = Vec::new();
         let mut folders = HashSet::from([LayerPath::root()]);
         let mut present = HashSet::new();
         let mut suspects = Vec::new();
         walk(&tree, &LayerPath::root(), &mut |path, stat| {
-            let Some(kind) = kind_of(&tree, path, stat)? else { return Ok(()) };
             let now = Stamp::of(stat);
+            after.stamps.insert(path.clone(), now);
+            let Some(kind) = kind_of(&tree, path, stat)? else { return Ok(()) };
             let then = self.stamps.get(path).copied();
             let same = then.is_some_and(|then| match &kind {
                 Kind::File { .. } if touched.contains(path) => then.without_ctime() == now.without_ctime(),
@@ -157,7 +172,9 @@ impl Baseline {
             Ok(())
         })?;
         self.acquit(&mut candidates, &suspects, &tree, originals)?;
-        for path in self.stamps.keys().filter(|path| !present.contains(*path)) {
+        // A socket was in no layer, so there is none to take it out of.
+        let gone = self.stamps.iter().filter(|(path, then)| !then.is_socket() && !present.contains(*path));
+        for (path, _) in gone {
             // What was in a folder that has gone as well goes with it.
             if path.parent().is_some_and(|parent| folders.contains(&parent)) {
                 let entry = Entry { path: path.clone(), kind: Kind::Whiteout, metadata: Metadata::default() };
@@ -166,7 +183,8 @@ impl Baseline {
         }
         candidates.sort_by(|left, right| left.entry.path.cmp(&right.entry.path));
         self.fill_attributes(&mut candidates, &tree)?;
-        Ok(settle(candidates, &tree))
+        after.let_time_pass();
+        Ok((settle(candidates, &tree), after))
     }
 
     /// Takes those suspects for unchanged that are what they were.
@@ -216,4 +234,33 @@ fn walk(tree: &Tree, folder: &LayerPath, visit: &mut dyn FnMut(&LayerPath, &Stat
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn changed(before: &Baseline, tree: &Path) -> Vec<(String, bool)> {
+        let (changes, _) = before.changes(tree, &HashSet::new(), &mut |_| Ok(HashMap::new())).unwrap();
+        changes.iter().map(|change| (change.entry.path.to_string(), change.entry.kind == Kind::Whiteout)).collect()
+    }
+
+    #[test]
+    fn a_socket_is_no_change_whether_it_comes_stays_or_goes_but_what_it_replaces_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "x").unwrap();
+        let empty = Baseline::scan(folder.path()).unwrap();
+        drop(UnixListener::bind(at("comes")).unwrap());
+        assert_eq!(changed(&empty, folder.path()), []);
+        let with_socket = Baseline::scan(folder.path()).unwrap();
+        assert_eq!(changed(&with_socket, folder.path()), []);
+        std::fs::remove_file(at("comes")).unwrap();
+        assert_eq!(changed(&with_socket, folder.path()), []);
+        std::fs::remove_file(at("file")).unwrap();
+        drop(UnixListener::bind(at("file")).unwrap());
+        assert_eq!(changed(&empty, folder.path()), [("/file".to_owned(), true)]);
+    }
 }

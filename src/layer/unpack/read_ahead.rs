@@ -8,7 +8,8 @@ use std::thread::Scope;
 
 use super::READ;
 
-const BUFFERS: usize = 4;
+/// Large files take longer to inflate than to write, small ones the other way round: enough to even that out.
+const BUFFERS: usize = 32;
 
 pub(super) struct ReadAhead {
     full: Receiver<Result<Vec<u8>>>,

@@ -1,32 +1,24 @@
 //! Amazon ECR's own credentials: a token for 12 hours, asked for with whatever AWS identity this machine has.
 //!
-//! Refuses to need the aws command. The identity comes from AWS's usual chain: environment, profile and SSO, web identity,
-//! process, ECS and EKS endpoints, IMDSv2 (reqsign finds and signs; all requests go through our transport).
+//! Refuses to need the aws command.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use reqsign_aws_v4::{DefaultCredentialProvider, RequestSigner};
-use reqsign_core::{Context, Env, FileRead, HttpSend, Signer};
+use reqsign_aws_v4::RequestSigner;
+use reqsign_core::SignRequest as _;
 use reqwest::Method;
 use serde_json::Value;
-use url::Url;
 
+use super::aws::Aws;
 use super::credential::Credential;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::Digest;
 use crate::registry::environment::Environment;
 use crate::registry::host::host_of;
 use crate::registry::transport::{Outgoing, Transport};
-
-/// Instance metadata answers at once or is not there.
-const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
 const ANSWER: usize = 1 << 20;
 
@@ -39,7 +31,7 @@ struct Interface {
     url: String,
     /// The operation (`X-Amz-Target`).
     target: &'static str,
-    /// The variable that puts another address in the place of `url` (AWS SDKs, "Service-specific endpoints").
+    /// The variable that puts another address in the place of `url`.
     variable: &'static str,
 }
 
@@ -71,12 +63,6 @@ impl Interface {
             variable: "AWS_ENDPOINT_URL_ECR",
         })
     }
-
-    fn url(&self, environment: &Environment) -> Result<Url> {
-        let given = environment.var(self.variable).or_else(|| environment.var("AWS_ENDPOINT_URL"));
-        let text = given.and_then(|text| text.into_string().ok()).unwrap_or_else(|| self.url.clone());
-        Url::parse(&text).context(ErrorKind::Auth, || format!("`{text}` is no address"))
-    }
 }
 
 /// A credential for an ECR registry from the machine's AWS identity.
@@ -86,7 +72,8 @@ pub(super) async fn credential(
     transport: &Arc<Transport>,
 ) -> Result<Option<Credential>> {
     let Some(interface) = Interface::of(registry) else { return Ok(None) };
-    let url = interface.url(environment)?;
+    let aws = Aws { environment, transport };
+    let url = aws.endpoint(interface.variable, &interface.url)?;
     const BODY: &[u8] = b"{}";
     let request = http::Request::post(url.as_str())
         .header("content-type", "application/x-amz-json-1.1")
@@ -95,13 +82,16 @@ pub(super) async fn credential(
         .body(())
         .context(ErrorKind::Auth, || "cannot ask ECR for a token".into())?;
     let (mut head, ()) = request.into_parts();
-    let signer = RequestSigner::new(interface.service, &interface.region);
-    let signer = Signer::new(context(environment, transport), DefaultCredentialProvider::new(), signer);
-    signer.sign(&mut head, None).await.map_err(|error| {
-        // The crate's own text may go into details of profiles and answers: its kind is enough.
-        Error::new(ErrorKind::Auth, format!("no AWS identity for `{registry}`: {}", error.kind())).with_hint(
+    let nobody = || format!("no AWS identity for `{registry}`");
+    let keys = aws.identity(&interface.region).await.map_err(|error| error.wrap(nobody()))?.ok_or_else(|| {
+        Error::new(ErrorKind::Auth, nobody()).with_hint(
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with AWS_PROFILE, or give the machine a role",
         )
+    })?;
+    let signer = RequestSigner::new(interface.service, &interface.region);
+    signer.sign_request(&aws.context(), &mut head, Some(&keys), None).await.map_err(|error| {
+        Error::new(ErrorKind::Auth, format!("cannot sign with the AWS identity: {}", error.kind()))
+            .with_hint("get fresh keys: these have run out, or are none")
     })?;
     let request = Outgoing { headers: head.headers, ..Outgoing::new(Method::POST, url) }.with_bytes(Bytes::from_static(BODY));
     let response = transport.send_patiently(request).await?;
@@ -126,74 +116,10 @@ fn read_token(answer: &Value) -> Result<Credential> {
     Ok(Credential::basic(username, password))
 }
 
-fn context(environment: &Environment, transport: &Arc<Transport>) -> Context {
-    let environment = MachineEnvironment(environment.clone());
-    Context::new().with_file_read(Files).with_http_send(Requests(transport.clone())).with_env(environment)
-}
-
-#[derive(Debug)]
-struct Files;
-
-impl FileRead for Files {
-    async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
-        Ok(tokio::fs::read(path).await?)
-    }
-}
-
-#[derive(Debug)]
-struct MachineEnvironment(Environment);
-
-impl Env for MachineEnvironment {
-    fn var(&self, key: &str) -> Option<String> {
-        self.0.var(key)?.into_string().ok()
-    }
-
-    fn vars(&self) -> HashMap<String, String> {
-        self.0.vars()
-    }
-
-    fn home_dir(&self) -> Option<PathBuf> {
-        self.0.path("HOME")
-    }
-}
-
-struct Requests(Arc<Transport>);
-
-impl fmt::Debug for Requests {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Requests")
-    }
-}
-
-impl HttpSend for Requests {
-    async fn http_send(&self, request: http::Request<Bytes>) -> reqsign_core::Result<http::Response<Bytes>> {
-        // Requests and answers hold secrets: neither goes into an error.
-        let failed = || reqsign_core::Error::unexpected("no answer");
-        let (head, body) = request.into_parts();
-        let url = Url::parse(&head.uri.to_string()).map_err(|_| failed())?;
-        // Metadata services alone are not encrypted. They are this machine's: a proxy would answer with its own identity.
-        let metadata = url.scheme() == "http";
-        let outgoing = Outgoing { headers: head.headers, direct: metadata, ..Outgoing::new(head.method, url) };
-        let outgoing = if body.is_empty() { outgoing } else { outgoing.with_bytes(body) };
-        let exchange = async {
-            let response = match metadata {
-                true => self.0.send(&outgoing).await.map_err(|_| failed())?,
-                false => self.0.send_patiently(outgoing).await.map_err(|_| failed())?,
-            };
-            let mut answer = http::Response::builder().status(response.status());
-            answer.headers_mut().into_iter().for_each(|headers| headers.clone_from(response.headers()));
-            let body = self.0.read_body(response, ANSWER).await.map_err(|_| failed())?;
-            answer.body(body).map_err(|_| failed())
-        };
-        match metadata {
-            true => tokio::time::timeout(METADATA_PATIENCE, exchange).await.map_err(|_| failed())?,
-            false => exchange.await,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::registry::RetryPolicy;
     use crate::registry::tls::Connections;

@@ -3,6 +3,7 @@
 //! Refuses to show a secret: neither Debug, nor an error, nor a log line contains one.
 
 mod authenticator;
+mod aws;
 mod challenge;
 mod credential;
 mod docker_config;

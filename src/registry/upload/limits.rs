@@ -11,6 +11,8 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct Limits {
     /// Bytes of a chunk that is not the last.
     pub(crate) chunk: u64,
+    /// With so many bytes of a growing blob its upload begins: the link stands idle until then.
+    pub(crate) first: u64,
     /// What a chunk may grow to where each costs a long round trip.
     pub(crate) most: u64,
     /// A chunk that the registry finds too large is halved no further than this.
@@ -32,6 +34,7 @@ impl Limits {
         // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
         let plain = Self {
             chunk,
+            first: chunk.min(MIB),
             most: chunk.max(64 * MIB),
             smallest: 64 << 10,
             single: false,
@@ -46,6 +49,7 @@ impl Limits {
             // (aws/containers-roadmap#2831); GET on a session is 404 (dotnet/sdk-container-builds#33019).
             Flavour::Ecr => Self {
                 chunk: chunk.clamp(5 * MIB, 10 * MIB),
+                first: 5 * MIB,
                 most: 10 * MIB,
                 smallest: 5 * MIB,
                 last_in_put: true,

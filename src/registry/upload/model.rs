@@ -363,6 +363,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
 fn known(dialect: Dialect, chunk: u64, most: u64, last_in_put: bool) -> Limits {
     Limits {
         chunk,
+        first: chunk.min(60),
         most,
         smallest: 16,
         single: false,

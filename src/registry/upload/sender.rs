@@ -218,7 +218,7 @@ impl Sender<'_> {
     /// Whether to ask for a growing blob whose digest has just become known, if there is still much to send.
     fn must_ask(&mut self, available: Available) -> bool {
         let left = available.written.saturating_sub(self.upload.offset());
-        let ask = !self.asked && available.complete && left > self.job.limits.chunk;
+        let ask = !self.asked && available.complete && left > self.job.limits.first;
         self.asked |= ask;
         ask
     }

@@ -179,7 +179,8 @@ impl Upload {
     }
 
     fn next_of_growing(&self, written: u64) -> Step {
-        let end = self.offset + self.limits.chunk;
+        let enough = if self.offset == 0 { self.limits.first.min(self.limits.chunk) } else { self.limits.chunk };
+        let end = self.offset + enough;
         // One byte more than a chunk: the last one may have to go with the PUT.
         match written > end && !self.limits.single {
             true => Step::Patch { offset: self.offset, length: self.preferred.min(written - 1 - self.offset) },
@@ -230,7 +231,8 @@ impl Upload {
             201 if mount => self.to(Phase::Done { mounted: true }),
             201 | 202 if answer.location.is_some() => {
                 self.location.clone_from(&answer.location);
-                self.limits.chunk = self.limits.chunk.max(answer.least.unwrap_or(0));
+                let least = answer.least.unwrap_or(0);
+                (self.limits.chunk, self.limits.first) = (self.limits.chunk.max(least), self.limits.first.max(least));
                 self.preferred = self.preferred.max(self.limits.chunk);
                 (self.offset, self.tainted) = (0, false);
                 self.to(Phase::Send)

@@ -155,11 +155,16 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
             let source = open_source(source)?;
             displaced.put(target, |folder, name| copy::copy(&source, folder, name))
         }
-        Mount::Cache { folder, target, mode, uid, gid, seed, .. } => {
+        Mount::Cache { folder, target, mode, uid, gid, seed, readonly } => {
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
                 mounts::plant(&open_source(source)?, room, folder)?;
             }
             drop(mounts::cache_folder(&Owners::OnDisk, folder, *mode, *uid, *gid)?);
+            if *readonly {
+                // Nothing keeps the command from writing, but it writes into a copy.
+                let source = open_folder(folder)?;
+                return displaced.put(target, |folder, name| copy::copy(&source, folder, name));
+            }
             displaced.lend(target, folder)
         }
         Mount::Volume { source, target, .. } => {

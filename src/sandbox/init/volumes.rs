@@ -73,7 +73,7 @@ impl Volume {
 
     fn copy_changes(&self, before: &Baseline) -> Result<(), Errno> {
         let root = rustix::fs::open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let changes = before
+        let (changes, _) = before
             .changes(fd_path(&self.copy).as_ref(), &Default::default(), &mut |_| Ok(Default::default()))
             .map_err(|_| Errno::IO)?;
         for change in changes {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::home::Home;
 use crate::registry::fixture::distribution;
 use crate::sdk::{BASE, PYTHON};
-use crate::{judge, judges, run};
+use crate::{judge, judge_path, judges, run};
 use docker::Docker;
 use project::{Build, PROJECTS, WRONG, make, pak_of, read_pak, said};
 
@@ -123,6 +123,29 @@ fn the_pak_is_that_of_docker_and_docker_runs_its_image() {
         let definition: Value = serde_json::from_slice(&definition).unwrap();
         assert_eq!(docker.adapter_definition(&image), definition, "{name}");
     }
+}
+
+/// An adapter that needs no base image: busybox says which version of the API it speaks.
+const BARE: &str = r#"FROM scratch
+COPY busybox /bin/sh
+COPY busybox /bin/httpd
+COPY apiVersion /www/
+ENTRYPOINT ["sh", "-c", "exec httpd -f -p 8080 -h /www"]
+"#;
+
+/// Makes a .pak with the command of an installed wheel, whose environment has the SDK beside it.
+pub(crate) fn make_a_pak_with(mpimg: std::process::Command, home: &Home) {
+    let project = home.path().join("bare");
+    make(home, "static", &project);
+    std::fs::copy(judge_path("busybox"), project.join("busybox")).unwrap();
+    std::fs::write(project.join("apiVersion"), r#"{"majorVersion": 1, "minorVersion": 0, "maintenanceVersion": 0}"#).unwrap();
+    std::fs::write(project.join("Dockerfile"), BARE).unwrap();
+    let registry = distribution("");
+    let build = Build::new(home, &project, &registry);
+    let (files, conf) = read_pak(&pak_of(&project, &build.with(mpimg)));
+    assert!(files.iter().any(|(name, _)| name == "adapter.zip/NewPython/conf/describe.xml"), "{files:?}");
+    let image = format!("docker://{}@{}", build.repository, conf["DIGEST"]);
+    run(judge("skopeo").args(["inspect", "--raw", "--no-creds", "--tls-verify=false", &image]));
 }
 
 #[test]

@@ -102,9 +102,14 @@ impl<'a> Build<'a> {
     /// `mpimg mp-build` with an SDK of this version.
     pub(super) fn with_mpimg(&self, store: &Path, python: &Path) -> Output {
         let mut command = self.home.mpimg();
-        command.arg("mp-build").env("MPIMG_HOME", store).env("MPIMG_PYTHON", python).env("PYTHONPATH", package(self.home));
-        command.env("CONTAINERS_REGISTRIES_CONF", &self.registries_conf);
-        self.arguments(&mut command).output().unwrap()
+        command.env("MPIMG_HOME", store).env("MPIMG_PYTHON", python).env("PYTHONPATH", package(self.home));
+        self.with(command)
+    }
+
+    /// `mp-build` of this mpimg, which finds Python and packages by itself.
+    pub(super) fn with(&self, mut mpimg: Command) -> Output {
+        mpimg.arg("mp-build").env("CONTAINERS_REGISTRIES_CONF", &self.registries_conf);
+        self.arguments(&mut mpimg).output().unwrap()
     }
 
     fn arguments<'c>(&self, command: &'c mut Command) -> &'c mut Command {

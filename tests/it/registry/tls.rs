@@ -7,7 +7,7 @@ use mpimg::oci::Platform;
 use mpimg::registry::{CheckState, ClientOptions};
 
 use super::distribution::push;
-use super::fixture::{Image, Server, client, distribution, nginx, options};
+use super::fixture::{Image, Server, client, distribution, free_address, nginx, options};
 use super::token_server::openssl;
 
 /// nginx with TLS before a registry, and the authority's certificate.
@@ -34,6 +34,26 @@ pub(super) fn certificate(folder: &Path, name: &str, extensions: &str, authority
         arguments.extend(["-CA", text(certificate), "-CAkey", text(key)]);
     }
     openssl(&arguments, b"");
+}
+
+/// A certificate of `authority` for 127.0.0.1 that is valid between these times (`YYYYMMDDHHMMSSZ`).
+fn dated_certificate(folder: &Path, name: &str, from: &str, to: &str) {
+    let file = |end: &str| folder.join(format!("{name}.{end}"));
+    let here = folder.display();
+    let config = format!(
+        "[ca]\ndefault_ca = c\n[c]\ndatabase = {here}/{name}.index\nrand_serial = yes\nnew_certs_dir = {here}\ndefault_md = sha256\n\
+         policy = p\nx509_extensions = e\n[p]\ncommonName = supplied\n[e]\nsubjectAltName = IP:127.0.0.1\n\
+         basicConstraints = CA:FALSE\n"
+    );
+    std::fs::write(file("conf"), config).unwrap();
+    std::fs::write(file("index"), "").unwrap();
+    let (key, request, certificate, config) = (file("key"), file("csr"), file("crt"), file("conf"));
+    let kind = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=registry"];
+    openssl(&[&kind[..], &["-keyout", text(&key), "-out", text(&request)]].concat(), b"");
+    let (authority, signer) = (folder.join("authority.crt"), folder.join("authority.key"));
+    let sign = ["ca", "-batch", "-notext", "-config", text(&config), "-in", text(&request), "-out", text(&certificate)];
+    let dates = ["-cert", text(&authority), "-keyfile", text(&signer), "-startdate", from, "-enddate", to];
+    openssl(&[&sign[..], &dates].concat(), b"");
 }
 
 pub(crate) fn front(server: &str, location: &str) -> Front {
@@ -88,6 +108,55 @@ async fn a_private_authority_is_trusted_when_it_is_given_and_only_then() {
     let mut unchecked = options();
     unchecked.insecure.push(front.nginx.address.to_string());
     client(unchecked).pull_image(&repository.with_digest(image.digest()), &Platform::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_time_or_name_is_refused_with_what_to_do_about_it() {
+    let ports = [free_address(), free_address()];
+    let nginx = nginx(|address, folder| {
+        certificate(folder, "authority", "basicConstraints=critical,CA:TRUE", None);
+        certificate(
+            folder,
+            "server",
+            "subjectAltName=DNS:r.example.com,DNS:*.r.org basicConstraints=CA:FALSE",
+            Some("authority"),
+        );
+        dated_certificate(folder, "old", "20200101000000Z", "20210203000000Z");
+        dated_certificate(folder, "new", "29980405000000Z", "29990101000000Z");
+        let here = folder.display();
+        [(address, "server"), (ports[0], "old"), (ports[1], "new")].map(|(address, name)| {
+            format!(
+                "server {{ listen {address} ssl; ssl_certificate {here}/{name}.crt; ssl_certificate_key {here}/{name}.key; return 200; }}\n"
+            )
+        }).concat()
+    });
+    let mut options = options();
+    options.ca_files.push(nginx.folder.path().join("authority.crt"));
+    let client = client(options);
+    let place = nginx.address;
+    for (address, cause, hint) in [
+        (
+            place,
+            "not valid for name",
+            format!("name the registry as its certificate does (r.example.com, *.r.org), or have one made for `{place}`"),
+        ),
+        (
+            ports[0],
+            "certificate expired",
+            "have the registry's certificate renewed: it ended on 2021-02-03; or set this machine's clock, if today is not 2"
+                .into(),
+        ),
+        (ports[1], "certificate not valid yet", "set this machine's clock, if today is not 2".into()),
+    ] {
+        let repository = mpimg::oci::Repository::parse(&format!("{address}/a")).unwrap();
+        let error = push(&client, &repository, &Image::new(87, &[10]), &[]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Network);
+        assert!(error.causes().iter().any(|said| said.contains(cause)), "{error:?}");
+        assert!(error.hint().unwrap().starts_with(&hint), "{error:?}");
+    }
+    let repository = mpimg::oci::Repository::parse(&format!("{}/a", ports[1])).unwrap();
+    let error = push(&client, &repository, &Image::new(87, &[10]), &[]).await.unwrap_err();
+    assert!(error.hint().unwrap().ends_with("the registry's certificate begins on 2998-04-05"), "{error:?}");
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use crate::registry::fixture::{Server, moto};
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
 const API: &str = "api.ecr.eu-central-1.amazonaws.com";
-pub(super) const STS: &str = "sts.amazonaws.com";
-const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx";
+pub(super) const STS: &str = "sts.eu-central-1.amazonaws.com";
+pub(super) const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx";
 pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/pusher";
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}"#;
 
@@ -23,8 +23,8 @@ pub(super) const TOKEN: &str = "123456789012-auth-token";
 /// moto, with a user and a role that may use ECR.
 pub(super) struct Aws {
     pub(super) moto: Server,
-    key: String,
-    secret: String,
+    pub(super) key: String,
+    pub(super) secret: String,
 }
 
 impl Aws {
@@ -43,7 +43,7 @@ impl Aws {
     }
 
     /// Keys of the role that last an hour, as a metadata service hands them out.
-    fn role(&self) -> Value {
+    pub(super) fn role(&self) -> Value {
         self.let_pass(1);
         let form = format!(
             "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=s&WebIdentityToken=t&RoleArn={}",
@@ -84,7 +84,7 @@ impl Aws {
     }
 
     /// ECR beside moto, and a user who has nothing yet.
-    fn world(&self) -> World {
+    pub(super) fn world(&self) -> World {
         let moto: SocketAddr = self.moto.address;
         let mut service = Service::new(Manners::ECR, Some(Door::new(Scheme::Basic, "AWS", TOKEN)));
         service.first = Box::new(move |request| [API, STS].contains(&request.host.as_str()).then(|| forward(moto, request)));
@@ -95,7 +95,7 @@ impl Aws {
         world.env("HTTP_PROXY", "http://127.0.0.1:1").env("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    fn pushes(&self, world: &World) {
+    pub(super) fn pushes(&self, world: &World) {
         let left = world.push(REPOSITORY).done();
         world.validate("mp/nsx", &left);
         assert!(!left.err.contains("AWS identity"), "{}", left.err);

@@ -51,7 +51,7 @@ fn a_large_layer_arrives_in_parts_that_ecr_takes_although_its_range_stands_still
     assert_eq!(world.service(|service| service.registry.sessions_begun()), 3, "a session was lost");
     let seen = world.wire.seen();
     let parts: Vec<usize> = seen.iter().filter(|request| request.method == "PATCH").map(|request| request.body.len()).collect();
-    assert!(parts.len() >= 3 && parts.iter().all(|part| (5 * MIB..=10 * MIB).contains(part)), "{parts:?}");
+    assert!(parts.len() >= 2 && parts.iter().all(|part| (5 * MIB..=10 * MIB).contains(part)), "{parts:?}");
     let ends = seen.iter().filter(|request| request.method == "PUT" && request.path.contains("/uploads/"));
     assert!(ends.clone().count() == 3 && ends.clone().all(|put| !put.body.is_empty()));
     // One token for all.
@@ -92,7 +92,7 @@ fn a_part_that_broke_is_sent_again_in_the_same_session() {
 
 #[test]
 fn a_session_that_ecr_forgot_is_begun_again() {
-    let world = ecr().with_file(12 * MIB);
+    let world = ecr().with_file(17 * MIB);
     at_the_second_part(&world, |registry, _| {
         registry.forget_sessions();
         Reply::Cut

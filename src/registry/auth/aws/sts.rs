@@ -1,0 +1,163 @@
+//! Keys of a role that last an hour, from AWS's Security Token Service.
+//!
+//! Refuses roles that ask for a code of a device: there is nobody to read it from.
+
+use quick_xml::de::from_str;
+use reqsign_aws_v4::{Credential, RequestSigner};
+use reqsign_core::SignRequest as _;
+use reqwest::Method;
+use serde::Deserialize;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use super::{Aws, domain, read_time};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::oci::Digest;
+use crate::registry::transport::Outgoing;
+
+const VERSION: &str = "2011-06-15";
+
+/// A session's name in AWS's logs where nobody gave one.
+const SESSION: &str = "mpimg";
+
+/// A role to be assumed.
+pub(super) struct Role<'a> {
+    pub(super) arn: &'a str,
+    pub(super) session: Option<&'a str>,
+    pub(super) external_id: Option<&'a str>,
+    pub(super) duration: Option<&'a str>,
+}
+
+/// Who says that the role may be assumed.
+pub(super) enum Proof<'a> {
+    /// An AWS identity.
+    Keys(&'a Credential),
+    /// A token of another identity provider.
+    Token(&'a str),
+}
+
+impl Aws<'_> {
+    /// Keys of `role`.
+    pub(super) async fn assume(&self, region: &str, role: &Role<'_>, proof: Proof<'_>) -> Result<Credential> {
+        let default = format!("https://sts.{region}.{}/", domain(region));
+        let url = self.endpoint("AWS_ENDPOINT_URL_STS", &default)?;
+        let body = form(role, &proof);
+        let keys = if let Proof::Keys(keys) = proof { Some(keys) } else { None };
+        let (status, answer) = self.ask(region, url, body, keys).await?;
+        if status != 200 {
+            let refusal = from_str::<Refusal>(&answer).unwrap_or_default().error;
+            let message = format!("AWS gives no keys of the role `{}`: {status}{refusal}", role.arn);
+            return Err(Error::new(ErrorKind::Auth, message).with_hint(match refusal.code.as_str() {
+                "ExpiredToken" | "ExpiredTokenException" => "get a fresh token, or log in again",
+                _ => "check the role's name, and that its trust policy lets this identity assume it",
+            }));
+        }
+        // The parser's own error could quote a key.
+        let answer: Answer = from_str(&answer)
+            .map_err(|_| Error::new(ErrorKind::Auth, format!("AWS gave an answer without keys for the role `{}`", role.arn)))?;
+        let Keys { id, secret, token, expiration } = answer.result.credentials;
+        let expires_in = read_time(&expiration);
+        Ok(Credential { access_key_id: id, secret_access_key: secret, session_token: Some(token.trim().to_owned()), expires_in })
+    }
+
+    async fn ask(&self, region: &str, url: Url, body: String, keys: Option<&Credential>) -> Result<(u16, String)> {
+        let wrong = || "cannot ask AWS for a role's keys".to_owned();
+        let request = http::Request::post(url.as_str())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-amz-content-sha256", Digest::of(&body).hex())
+            .body(())
+            .context(ErrorKind::Auth, wrong)?;
+        let (mut head, ()) = request.into_parts();
+        if keys.is_some() {
+            let signer = RequestSigner::new("sts", region);
+            let signed = signer.sign_request(&self.context(), &mut head, keys, None).await;
+            signed.map_err(|error| Error::new(ErrorKind::Auth, format!("{}: {}", wrong(), error.kind())))?;
+        }
+        let request = Outgoing { headers: head.headers, ..Outgoing::new(Method::POST, url) }.with_bytes(body.into());
+        self.exchange(request).await.map_err(|error| error.wrap(wrong()))
+    }
+}
+
+fn form(role: &Role<'_>, proof: &Proof<'_>) -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("Version", VERSION)
+        .append_pair("RoleArn", role.arn)
+        .append_pair("RoleSessionName", role.session.unwrap_or(SESSION));
+    let further = [("ExternalId", role.external_id), ("DurationSeconds", role.duration)];
+    form.extend_pairs(further.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    match proof {
+        Proof::Keys(_) => form.append_pair("Action", "AssumeRole"),
+        Proof::Token(token) => form.append_pair("Action", "AssumeRoleWithWebIdentity").append_pair("WebIdentityToken", token),
+    };
+    form.finish()
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "AssumeRoleResult", alias = "AssumeRoleWithWebIdentityResult")]
+    result: Outcome,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Outcome {
+    credentials: Keys,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(rename = "AccessKeyId")]
+    id: String,
+    #[serde(rename = "SecretAccessKey")]
+    secret: String,
+    #[serde(rename = "SessionToken")]
+    token: String,
+    #[serde(rename = "Expiration")]
+    expiration: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Refusal {
+    error: Reason,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Reason {
+    code: String,
+    message: String,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.code.as_str() {
+            "" => Ok(()),
+            code => write!(f, " {code}: {}", self.message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_own_answers_are_read() {
+        // The examples of the STS API reference, shortened.
+        let refusal = r#"<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+            <Code>AccessDenied</Code><Message>User x is not authorized</Message></Error><RequestId>1</RequestId></ErrorResponse>"#;
+        assert_eq!(from_str::<Refusal>(refusal).unwrap().error.to_string(), " AccessDenied: User x is not authorized");
+        assert_eq!(from_str::<Refusal>("<html/>").unwrap_or_default().error.to_string(), "");
+        for action in ["AssumeRole", "AssumeRoleWithWebIdentity"] {
+            let answer = format!(
+                "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><SourceIdentity>a</SourceIdentity>\
+                 <Credentials><AccessKeyId>id</AccessKeyId><SecretAccessKey>a/b+c</SecretAccessKey><SessionToken>\nt=\n</SessionToken>\
+                 <Expiration>2019-11-09T13:34:41Z</Expiration></Credentials></{action}Result></{action}Response>"
+            );
+            let keys = from_str::<Answer>(&answer).unwrap().result.credentials;
+            assert_eq!((&*keys.id, &*keys.secret, keys.token.trim()), ("id", "a/b+c", "t="));
+            assert!(read_time(&keys.expiration).is_some());
+        }
+    }
+}
