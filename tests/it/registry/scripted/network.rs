@@ -61,7 +61,12 @@ fn a_certificate_for_another_name_or_of_an_unknown_authority_ends_the_push_at_on
     assert_eq!(left.code, Some(1));
     let text = verdict(&left);
     assert!(text.contains("cannot make a TLS connection to `other.example.com`"), "{text}");
-    assert!(text.contains("hint: name the registry as its certificate does (registry.example.com), or have one made for `other.example.com`"), "{text}");
+    assert!(
+        text.contains(
+            "hint: name the registry as its certificate does (registry.example.com), or have one made for `other.example.com`"
+        ),
+        "{text}"
+    );
 
     let left = world().env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt").push(REPOSITORY);
     assert_eq!(left.code, Some(1));
