@@ -425,3 +425,22 @@ fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once
     let run = run(&limits, dialect, 450, 450, &[]);
     assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
 }
+
+#[test]
+fn a_session_that_a_put_has_ended_unheard_is_no_reason_to_send_the_blob_again() {
+    let answer = |status| Answer { status, ..Answer::default() };
+    let resumed = || Upload::resume(known(Dialect::PLAIN, 100, 100, false), "/session".into(), 450);
+    let whole = Available { written: 450, complete: true };
+    for (found, then) in [(200, Step::Finished { mounted: false }), (404, Step::Start { mount: false })] {
+        let mut upload = resumed();
+        assert_eq!(upload.next(whole), Step::Status);
+        assert_eq!(upload.answered(Step::Status, &answer(404)), Verdict::Go);
+        assert_eq!(upload.next(whole), Step::Find);
+        upload.answered(Step::Find, &answer(found));
+        assert_eq!(upload.next(whole), then);
+    }
+    // What is still being written has no digest to look for.
+    let mut upload = resumed();
+    upload.answered(Step::Status, &answer(404));
+    assert_eq!(upload.next(Available { written: 450, complete: false }), Step::Start { mount: false });
+}

@@ -73,6 +73,8 @@ enum Phase {
     Find {
         session_gone: bool,
     },
+    /// The session is not there: cancelled, or ended by a PUT whose answer nobody heard.
+    Gone,
     Done {
         mounted: bool,
     },
@@ -169,6 +171,15 @@ impl Upload {
             self.restart();
         }
         match self.phase {
+            // Only a whole blob has a digest to look for.
+            Phase::Gone if complete => {
+                self.phase = Phase::Find { session_gone: true };
+                Step::Find
+            }
+            Phase::Gone => {
+                self.restart();
+                Step::Start { mount: false }
+            }
             Phase::Begin { mount } => Step::Start { mount },
             Phase::Ask(_) => Step::Status,
             Phase::Find { .. } => Step::Find,
@@ -271,6 +282,10 @@ impl Upload {
             404 | 405 if self.limits.no_status && (doubt != Doubt::Refused || self.shrink()) => self.to(Phase::Send),
             401 | 403 => Verdict::Refused,
             _ if answer.transient => self.pause(),
+            404 | 410 if doubt == Doubt::Lost => {
+                self.fault();
+                self.to(Phase::Gone)
+            }
             _ => {
                 if doubt == Doubt::Refused {
                     // Place or size? It cannot be asked; a smaller chunk is right in either case.
@@ -349,7 +364,7 @@ impl Upload {
         match answer.status {
             200 => self.to(Phase::Done { mounted: false }),
             _ if answer.transient => self.pause(),
-            404 if session_gone => {
+            _ if session_gone => {
                 self.restart();
                 Verdict::Go
             }

@@ -192,9 +192,12 @@ async fn an_upload_begun_while_the_layer_grew_is_taken_up_from_the_finished_file
     proxy.script(move |seen: &Seen, _| {
         if seen.method == "PATCH" {
             cancel.cancel();
-            while !layer.is_finished() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            // The writer needs a thread meanwhile: without this, two such answers could hold both.
+            tokio::task::block_in_place(|| {
+                while !layer.is_finished() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
         }
         Fault::None
     });
