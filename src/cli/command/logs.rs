@@ -9,12 +9,12 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::blocking;
-use crate::cli::flags::ConnectionFlags;
 use crate::cli::terminal::{Terminal, write_output};
 use crate::container::{Container, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::rfc3339;
 use crate::sandbox::Cancel;
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +47,8 @@ impl Logs {
         if terminal.wants_json() {
             return Err(Error::new(ErrorKind::Usage, "a log cannot be told in JSON").with_hint("leave out --json"));
         }
-        let container = ConnectionFlags::default().mpimg(terminal, None)?.container(&self.container)?;
+        let store = Store::open(Store::default_root()?)?;
+        let container = Container::find(&store, &self.container)?;
         terminal.handle_signals();
         let cancel = terminal.interrupt().stop().build().clone();
         blocking(move || self.show(&container, &cancel)).await

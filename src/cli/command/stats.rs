@@ -5,12 +5,12 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::ConnectionFlags;
 use crate::cli::size::Size;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::container::State;
+use crate::container::{Container, State};
 use crate::error::Result;
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 CPU is the processor time since the start. Memory does not count caches that can be dropped.
@@ -30,17 +30,17 @@ pub(in crate::cli) struct StatsCommand {
 
 impl StatsCommand {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let store = Store::open(Store::default_root()?)?;
         let mut names = self.containers;
         if names.is_empty() {
-            let running = mpimg.containers()?.into_iter().filter(|info| info.state == State::Running);
+            let running = Container::list(&store)?.into_iter().filter(|info| info.state == State::Running);
             names = running.map(|info| info.id).collect();
         }
         let headings = ["CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "READ", "WRITTEN", "RECEIVED", "SENT", "PROCESSES"];
         let mut table = Table::new(headings, &[2, 3, 4, 5, 6, 7, 8, 9]);
         let (mut ids, mut list) = (String::new(), Vec::new());
         for name in names {
-            let container = mpimg.container(&name)?;
+            let container = Container::find(&store, &name)?;
             let (stats, info) = (container.stats()?, container.info()?);
             let size = |bytes| Size(bytes).to_string();
             table.row([

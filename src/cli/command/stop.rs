@@ -8,9 +8,10 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::blocking;
-use crate::cli::flags::ConnectionFlags;
 use crate::cli::terminal::{Answer, Terminal};
+use crate::container::Container;
 use crate::error::Result;
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 The command gets the image's STOPSIGNAL (SIGTERM without one). What does not end in time is killed with all that it has \
@@ -40,10 +41,10 @@ pub(in crate::cli) struct Stop {
 
 impl Stop {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         let stopped = blocking(move || {
+            let store = Store::open(Store::default_root()?)?;
             // All are looked up first: a wrong name must not leave half the work done.
-            let all = self.containers.iter().map(|name| mpimg.container(name)).collect::<Result<Vec<_>>>()?;
+            let all = self.containers.iter().map(|name| Container::find(&store, name)).collect::<Result<Vec<_>>>()?;
             for container in &all {
                 container.stop(Duration::from_secs(self.time))?;
                 if self.rm {

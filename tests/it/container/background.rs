@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
+use crate::home::Home;
 use crate::sandbox::rootfs::is_root;
 
 fn host_port(container: &serde_json::Value) -> u64 {
@@ -164,4 +165,20 @@ fn a_network_of_its_own_reaches_other_machines_by_tcp_and_udp_where_interfaces_c
     // Without one there is no way to anywhere.
     let alone = containers.run(&["--network", "none"], &format!("nc -w 2 {address} {port} </dev/null"));
     assert_ne!(alone.code, Some(0));
+}
+
+#[test]
+fn containers_are_looked_after_where_registries_conf_cannot_be_read() {
+    let home = Home::new();
+    let broken = home.path().join("registries.conf");
+    std::fs::write(&broken, "[[registry]\n").unwrap();
+    let mpimg = |arguments: &[&str]| home.mpimg().args(arguments).env("CONTAINERS_REGISTRIES_CONF", &broken).output().unwrap();
+    for command in ["ps", "stats"] {
+        let output = mpimg(&[command]);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for command in ["logs", "stop"] {
+        let said = String::from_utf8(mpimg(&[command, "nobody"]).stderr).unwrap();
+        assert!(said.contains("there is no container `nobody`"), "{said}");
+    }
 }
