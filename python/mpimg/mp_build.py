@@ -74,7 +74,7 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         default="24h" if program == "mp-build" else None,
         help="do a RUN again whose result is this old: 30m, 7d; 0 for any age" + (" (default: 24h)" if program == "mp-build" else ""),
     )
-    group.add_argument("--cache-repo", metavar="HOST/PATH", help="share results of RUN with other machines through this repository")
+    group.add_argument("--cache-repo", metavar="HOST/PATH", help="share results of steps with other machines through this repository")
     group.add_argument("--isolation", metavar="RUNG", help="how RUN and the adapter are isolated: see `mpimg doctor`")
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"

@@ -13,7 +13,7 @@ use crate::context::{Patterns, Source, WalkEntry};
 use crate::error::{Error, Result};
 use crate::image::HashingReader;
 use crate::oci::{Digest, Hasher};
-use crate::store::{CacheKey, CachedLayer};
+use crate::store::{CacheKey, CachedLayer, now};
 
 /// What one source was when it was read.
 pub(super) struct Bound {
@@ -77,7 +77,7 @@ pub(super) struct RunAttempt<'a> {
 impl<'a> RunAttempt<'a> {
     /// Begins: before any of the sources is looked at.
     pub(super) fn new(step: CacheKey, sources: Vec<&'a str>) -> Self {
-        Self { step, sources, since: reuse::now() }
+        Self { step, sources, since: now() }
     }
 
     /// Puts the layer of an earlier build on the stage, if there is one.
@@ -91,7 +91,9 @@ impl<'a> RunAttempt<'a> {
         }
         let sources = self.sources.iter().map(|pattern| source_of(session, pattern)).collect::<Result<Vec<_>>>()?;
         if known {
-            let listings = sources.iter().map(|source| Listing::of(session, source)).collect::<Result<Vec<_>>>()?;
+            let (device, all) = (session.context.telling_device(), Patterns::default());
+            let list = |source| Listing::of(source, device, &all, |_| Ok(()));
+            let listings = sources.iter().map(list).collect::<Result<Vec<_>>>()?;
             if let Some(exact) = Keys::new(self.step, listings, i64::MAX).exact
                 && reuse::recall_shared(session, stage, &exact, session.request.cache_max_age)?
             {

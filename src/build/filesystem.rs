@@ -132,13 +132,14 @@ pub(crate) fn unpacked(
 ) -> Result<Vec<PathBuf>> {
     let ownership = isolation.ownership(user);
     let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
-    for (number, layer) in layers.iter().enumerate() {
-        let below = ChainId::of(layers[..number].iter().map(|layer| layer.diff_id));
-        let folder = store.unpacked_over(&layer.diff_id, &ownership, below, |folder| {
+    let mut chain = None;
+    for layer in layers {
+        let folder = store.unpacked_over(&layer.diff_id, &ownership, chain, |folder| {
             let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
             let unpacked = isolation.unpack_for(user, &mut open(layer)?, folder, &below, &Limits::default())?;
             Ok(unpacked.leans_below)
         })?;
+        chain = Some(ChainId::over(chain, layer.diff_id));
         // Overlay refuses a folder that comes twice (ELOOP). What the lower one shows or hides, the upper one does as well.
         lower.retain(|other| *other != folder);
         lower.push(folder);

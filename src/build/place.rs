@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,26 @@ pub(super) struct Item {
     pub(super) entry: Entry,
     pub(super) content: Content,
     pub(super) manner: Manner,
+}
+
+impl Item {
+    /// Appends it to a layer as it is, wherever it belongs.
+    pub(super) fn append<W: Write + Send + 'static>(self, writer: &mut LayerWriter<W>) -> Result<()> {
+        let entry = self.entry;
+        match self.content {
+            Content::None => writer.append(&entry),
+            Content::Context(walked) => {
+                let mut file = walked.open()?;
+                writer.append_file(&entry, &mut file)?;
+                walked.check_unchanged(&file)
+            }
+            Content::Disk(path) => {
+                let open = || File::open(&path).map_err(|error| Error::io("open", &path, error));
+                writer.append_opened(&entry, open)
+            }
+            Content::Bytes(bytes) => writer.append_file(&entry, &mut &bytes[..]),
+        }
+    }
 }
 
 /// How an item treats what is in its place.
@@ -91,14 +112,14 @@ impl<'a> Placement<'a> {
 
     /// Puts one item; items must come in the order of their paths.
     pub(super) fn put(&mut self, item: Item) -> Result<()> {
-        let Item { entry, content, manner } = item;
+        let Item { entry, manner, .. } = &item;
         if entry.path.is_root() {
             return Ok(());
         }
         if let Some(parent) = entry.path.parent() {
             self.folder(&parent)?;
         }
-        match (self.tree.lookup(&entry.path).filter(|_| manner == Manner::Copy), &entry.kind) {
+        match (self.tree.lookup(&entry.path).filter(|_| *manner == Manner::Copy), &entry.kind) {
             (Some(node), Kind::Directory) if !node.is_dir() => {
                 return Err(in_the_way(&entry.path, "a folder", "is no folder"));
             }
@@ -111,19 +132,7 @@ impl<'a> Placement<'a> {
             return Ok(());
         }
         self.changed = true;
-        match content {
-            Content::None => self.writer.append(&entry),
-            Content::Context(walked) => {
-                let mut file = walked.open()?;
-                self.writer.append_file(&entry, &mut file)?;
-                walked.check_unchanged(&file)
-            }
-            Content::Disk(path) => {
-                let open = || File::open(&path).map_err(|error| Error::io("open", &path, error));
-                self.writer.append_opened(&entry, open)
-            }
-            Content::Bytes(bytes) => self.writer.append_file(&entry, &mut &bytes[..]),
-        }
+        item.append(&mut self.writer)
     }
 
     /// Puts the items of all sources; a later source wins over an earlier one.

@@ -9,7 +9,7 @@
 //! thing no stamp tells: a program that keeps a file mapped may write into it for some seconds before its times move.
 
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::cache;
 use super::session::Session;
@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::image::Layer;
 use crate::layer::LayerWriter;
 use crate::oci::Hasher;
-use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer};
+use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, now};
 
 /// A file must not have changed for this long before it was looked at: the coarsest times are whole seconds.
 const SETTLED: i64 = 2;
@@ -48,13 +48,7 @@ impl Look<'_> {
 
     /// All that a source holds; its files are not read.
     fn list(&self, source: &Source, device: Option<u64>) -> Result<Listing> {
-        let mut listing = Listing::new(source, device);
-        for walked in source.walk(self.exclude)? {
-            let walked = walked?;
-            self.check(&walked)?;
-            listing.add(&walked);
-        }
-        Ok(listing)
+        Listing::of(source, device, self.exclude, |walked| self.check(walked))
     }
 }
 
@@ -80,10 +74,17 @@ impl Listing {
     }
 
     /// All that a source holds; its files are not read.
-    pub(super) fn of(session: &Session<'_>, source: &Source) -> Result<Self> {
-        let mut listing = Self::new(source, session.context.telling_device());
-        for walked in source.walk(&Patterns::default())? {
-            listing.add(&walked?);
+    pub(super) fn of(
+        source: &Source,
+        device: Option<u64>,
+        exclude: &Patterns,
+        check: impl Fn(&WalkEntry) -> Result<()>,
+    ) -> Result<Self> {
+        let mut listing = Self::new(source, device);
+        for walked in source.walk(exclude)? {
+            let walked = walked?;
+            check(&walked)?;
+            listing.add(&walked);
         }
         Ok(listing)
     }
@@ -295,12 +296,6 @@ pub(super) fn remember(session: &Session<'_>, key: &CacheKey, layer: Option<Cach
 /// What a record holds of a layer.
 pub(super) fn cached(layer: Option<&Layer>) -> Option<CachedLayer> {
     layer.map(|layer| CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() })
-}
-
-/// Seconds since 1970, by this machine's clock.
-pub(super) fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

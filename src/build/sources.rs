@@ -199,7 +199,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    fn push(&mut self, entry: Entry, origin: Option<crate::layer::Origin>) {
+    pub(super) fn push(&mut self, entry: Entry, origin: Option<crate::layer::Origin>) {
         self.entries.push((entry, origin));
     }
 

@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use super::filesystem::Filesystem;
 use super::session::Session;
+use super::sources::Collected;
 use crate::error::{Error, Result};
 use crate::image::Layer;
 use crate::layer::diff::{Baseline, Pristine, Restoration};
-use crate::layer::{Codec, Entry, Kind, LayerWriter};
+use crate::layer::{Codec, Entry, LayerWriter};
 use crate::oci::ChainId;
 use crate::sandbox::{Isolation, Snapshot, User};
 use crate::store::ScratchDir;
@@ -158,35 +159,19 @@ fn lost(session: &Session<'_>, layers: &[Layer], todo: &Restoration, scratch: &P
     }
     let mut filesystem = Filesystem::new(layers.to_vec());
     let tree = Arc::clone(filesystem.tree(session)?);
-    let nodes: Vec<_> = todo.lost().iter().filter_map(|path| Some((path, tree.lookup(path)?))).collect();
-    let filled = nodes.iter().filter(|(_, node)| node.kind.size() > 0).filter_map(|(_, node)| node.origin.as_ref());
+    let mut collected = Collected::default();
+    for path in todo.lost() {
+        if let Some(node) = tree.lookup(path) {
+            let entry = Entry { path: path.clone(), kind: node.kind.clone(), metadata: node.metadata.clone() };
+            collected.push(entry, node.origin.clone());
+        }
+    }
     let folder = scratch.join("lost");
     std::fs::create_dir(&folder).map_err(|error| Error::io("create", &folder, error))?;
-    let files = filesystem.files(session, filled, &folder)?;
-    let mut writer = LayerWriter::new(
-        Codec::parse("none")?,
-        1,
-        tempfile::tempfile_in(scratch).map_err(|error| Error::io("write in", scratch, error))?,
-    );
-    let mut first_names = std::collections::BTreeMap::new();
-    for (path, node) in nodes {
-        let mut entry = Entry { path: path.clone(), kind: node.kind.clone(), metadata: node.metadata.clone() };
-        let Some(origin) = &node.origin else {
-            writer.append(&entry)?;
-            continue;
-        };
-        if let Some(first) = first_names.get(&origin.file) {
-            entry.kind = Kind::Hardlink { target: Clone::clone(first) };
-            writer.append(&entry)?;
-            continue;
-        }
-        first_names.insert(origin.file, path.clone());
-        let open = || {
-            let file = files.get(&origin.file).map_or(Path::new("/dev/null"), PathBuf::as_path);
-            File::open(file).map_err(|error| Error::io("open", file, error))
-        };
-        writer.append_opened(&entry, open)?;
-    }
+    let room = tempfile::tempfile_in(scratch).map_err(|error| Error::io("write in", scratch, error))?;
+    let mut writer = LayerWriter::new(Codec::parse("none")?, 1, room);
+    let items = collected.into_items(session, &filesystem, &folder)?;
+    items.into_iter().try_for_each(|item| item.append(&mut writer))?;
     let mut tar = writer.finish()?.sink;
     tar.rewind().map_err(|error| Error::io("read in", scratch, error))?;
     std::fs::remove_dir_all(&folder).map_err(|error| Error::io("remove", &folder, error))?;

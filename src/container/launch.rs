@@ -18,7 +18,7 @@ use crate::oci::{Descriptor, DiffId};
 use crate::sandbox::IsolationMode;
 use crate::sandbox::spawn_detached;
 use crate::sandbox::wire::{Refusal, read_message, send_file, write_message};
-use crate::store::{BlobSource, Store};
+use crate::store::{BlobSource, Store, now};
 
 /// Docker's, for images that name none.
 const DEFAULT_STOP_SIGNAL: &str = "SIGTERM";
@@ -110,7 +110,7 @@ pub(super) fn launch(
         image: name.to_owned(),
         digest: image.descriptor().digest,
         command: process::arguments(config, spec)?,
-        created: record::now(),
+        created: now(),
         ports: spec.ports.clone(),
         memory: spec.memory,
         network: None,

@@ -15,7 +15,7 @@ use super::launch::{Job, Told, Wish};
 use super::log::{LogWriter, Stream};
 use super::network::{self, Plan};
 use super::outside;
-use super::record::{self, ContainerInfo, Folder, Outcome, State};
+use super::record::{ContainerInfo, Folder, Outcome, State};
 use super::spec;
 use crate::build::{open_file, unpacked};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::wire::{read_message, receive_file, write_message};
 use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, User, detach, lookup_user};
-use crate::store::{BlobSource, Store};
+use crate::store::{BlobSource, Store, now};
 
 /// The monitor's `main`. Returns its exit status.
 pub(super) fn main() -> i32 {
@@ -169,7 +169,7 @@ fn run(
     read(&mut outputs);
     readers.into_iter().for_each(|reader: JoinHandle<()>| drop(reader.join()));
     let out_of_memory = info.cgroup.as_ref().is_some_and(Cgroup::out_of_memory);
-    Ok(Outcome { exit: exit?, out_of_memory, finished: record::now() })
+    Ok(Outcome { exit: exit?, out_of_memory, finished: now() })
 }
 
 /// The root file system: layers under a folder for the changes, or a tree of its own. And the user, where it had to be known for that.

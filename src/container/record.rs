@@ -301,8 +301,3 @@ pub(super) fn find(store: &Store, name: &str) -> Result<(Folder, ContainerInfo)>
             .with_hint("`mpimg ps -a` lists what is there")),
     }
 }
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
-}

@@ -162,12 +162,13 @@ pub struct ChainId(pub Digest);
 impl ChainId {
     /// The chain ID of `layers`, lowest first; `None` of no layers.
     pub fn of(layers: impl IntoIterator<Item = DiffId>) -> Option<Self> {
-        layers.into_iter().fold(None, |parent, layer| {
-            Some(match parent {
-                None => Self(layer.0),
-                Some(parent) => parent.child(layer),
-            })
-        })
+        layers.into_iter().fold(None, |below, layer| Some(Self::over(below, layer)))
+    }
+
+    /// The chain ID of the stack `below`, if there is one, with `layer` on top.
+    #[must_use]
+    pub fn over(below: Option<Self>, layer: DiffId) -> Self {
+        below.map_or(Self(layer.0), |below| below.child(layer))
     }
 
     /// The chain ID of this stack with `layer` on top.

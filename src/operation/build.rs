@@ -49,7 +49,7 @@ impl Mpimg {
             outputs.names.iter().try_for_each(|name| store.tag(name, &record))?;
         }
         for output in &outputs.outputs {
-            output.clone().named(outputs.names.first()).write(store, &image).await?;
+            output.clone().named(outputs.names.first().cloned()).write(store, &image).await?;
         }
         Ok(Built { image, time: started.elapsed() })
     }

@@ -37,6 +37,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use cache::{CacheKey, CacheRecord, CachedLayer};
 pub use layers::LayerData;
@@ -153,6 +154,11 @@ enum Durability {
 const TMP: &str = "tmp";
 const GATE: &str = "gate";
 const LOCKS: &str = "locks";
+
+/// Seconds since 1970 by this machine's clock: when something was, in records.
+pub(crate) fn now() -> i64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
 
 fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| failed("make", path, error))

@@ -83,13 +83,10 @@ fn output(text: &str, name: Option<&Reference>) -> Result<Transport> {
         return Ok(Transport::DockerArchive { file: text.into(), reference: name.and_then(tagged) });
     }
     match Transport::parse(text)? {
-        Transport::DockerArchive { file, reference: None } => {
-            Ok(Transport::DockerArchive { file, reference: name.and_then(tagged) })
-        }
         Transport::Registry(_) => {
             Err(Error::new(ErrorKind::Usage, format!("`{text}` is in a registry")).with_hint("use `mpimg push --image`"))
         }
-        output => Ok(output),
+        output => Ok(output.named(name.and_then(tagged))),
     }
 }
 

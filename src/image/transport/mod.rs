@@ -109,9 +109,9 @@ impl Transport {
     }
 
     /// The same place, where a docker archive that has no name has this one.
-    pub(crate) fn named(self, name: Option<&Reference>) -> Self {
+    pub(crate) fn named(self, name: Option<Reference>) -> Self {
         match self {
-            Self::DockerArchive { file, reference: None } => Self::DockerArchive { file, reference: name.cloned() },
+            Self::DockerArchive { file, reference: None } => Self::DockerArchive { file, reference: name },
             other => other,
         }
     }

@@ -7,20 +7,14 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use reqsign_aws_v4::RequestSigner;
-use reqsign_core::SignRequest as _;
-use reqwest::Method;
 use serde_json::Value;
 
 use super::aws::Aws;
 use super::credential::Credential;
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::oci::Digest;
+use crate::error::{Error, ErrorKind, Result};
 use crate::registry::environment::Environment;
 use crate::registry::host::host_of;
-use crate::registry::transport::{Outgoing, Transport};
-
-const ANSWER: usize = 1 << 20;
+use crate::registry::transport::Transport;
 
 /// Which of ECR's interfaces gives the token for a registry.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,33 +68,20 @@ pub(super) async fn credential(
     let Some(interface) = Interface::of(registry) else { return Ok(None) };
     let aws = Aws { environment, transport };
     let url = aws.endpoint(interface.variable, &interface.url)?;
-    const BODY: &[u8] = b"{}";
-    let request = http::Request::post(url.as_str())
-        .header("content-type", "application/x-amz-json-1.1")
-        .header("x-amz-target", interface.target)
-        .header("x-amz-content-sha256", Digest::of(BODY).hex())
-        .body(())
-        .context(ErrorKind::Auth, || "cannot ask ECR for a token".into())?;
-    let (mut head, ()) = request.into_parts();
     let nobody = || format!("no AWS identity for `{registry}`");
     let keys = aws.identity(&interface.region).await.map_err(|error| error.wrap(nobody()))?.ok_or_else(|| {
         Error::new(ErrorKind::Auth, nobody()).with_hint(
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with AWS_PROFILE, or give the machine a role",
         )
     })?;
-    let signer = RequestSigner::new(interface.service, &interface.region);
-    signer.sign_request(&aws.context(), &mut head, Some(&keys), None).await.map_err(|error| {
-        Error::new(ErrorKind::Auth, format!("cannot sign with the AWS identity: {}", error.kind()))
-            .with_hint("get fresh keys: these have run out, or are none")
-    })?;
-    let request = Outgoing { headers: head.headers, ..Outgoing::new(Method::POST, url) }.with_bytes(Bytes::from_static(BODY));
-    let response = transport.send_patiently(request).await?;
-    let status = response.status();
-    let body = transport.read_body(response, ANSWER).await?;
-    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if !status.is_success() {
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", interface.target)];
+    let service = (interface.service, interface.region.as_str());
+    let request = aws.signed(service, &keys, url, &headers, Bytes::from_static(b"{}")).await?;
+    let (status, body) = aws.exchange(request).await?;
+    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+    if !(200..300).contains(&status) {
         let words = answer["message"].as_str().or(answer["Message"].as_str()).or(answer["__type"].as_str()).unwrap_or_default();
-        return Err(Error::new(ErrorKind::Auth, format!("ECR gives no token: {} {words}", status.as_u16()))
+        return Err(Error::new(ErrorKind::Auth, format!("ECR gives no token: {status} {words}"))
             .with_hint("check that the AWS identity may call ecr:GetAuthorizationToken, and this machine's clock"));
     }
     read_token(&answer).map(Some)

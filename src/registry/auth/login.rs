@@ -109,18 +109,20 @@ fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()>
     let auths = file.entry("auths").or_insert_with(|| Value::Object(Map::new()));
     change(auths.as_object_mut().ok_or_else(|| Error::new(ErrorKind::Auth, wrong()))?);
     let text = serde_json::to_vec_pretty(&file).context(ErrorKind::Auth, wrong)?;
+    write_private(path, &text).map_err(|error| Error::io("write", path, error))
+}
+
+/// Writes a file of secrets for its owner alone, whole or not at all.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // A link, as dotfile managers make them, stays one.
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = target.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        file.persist(&target)?;
-        Ok(())
-    };
-    write().map_err(|error| Error::io("write", path, error))
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(&target)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use reqsign_aws_v4::{Credential, DefaultCredentialProvider, ECSCredentialProvider, IMDSv2CredentialProvider};
+use reqsign_aws_v4::{Credential, DefaultCredentialProvider, ECSCredentialProvider, IMDSv2CredentialProvider, RequestSigner};
 use reqsign_core::time::Timestamp;
-use reqsign_core::{Context, ProvideCredential};
+use reqsign_core::{Context, ProvideCredential, SignRequest as _};
+use reqwest::Method;
 use serde_json::Value;
 use tokio::process::Command;
 use url::Url;
@@ -26,6 +28,7 @@ use self::profiles::{Profiles, Settings, setting};
 use self::sso::SsoProfile;
 use self::sts::{Proof, Role};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::oci::Digest;
 use crate::registry::environment::Environment;
 use crate::registry::transport::{Outgoing, Transport};
 
@@ -98,7 +101,7 @@ impl Aws<'_> {
     }
 
     /// What reqsign works with.
-    pub(super) fn context(&self) -> Context {
+    fn context(&self) -> Context {
         machine::context(self.environment, self.transport)
     }
 
@@ -109,8 +112,33 @@ impl Aws<'_> {
         Url::parse(text).context(ErrorKind::Auth, || format!("`{text}` is no address"))
     }
 
+    /// A POST that is signed with `keys` for a service in a region.
+    ///
+    /// # Errors
+    /// `Auth`: keys that cannot sign.
+    pub(super) async fn signed(
+        &self,
+        (service, region): (&str, &str),
+        keys: &Credential,
+        url: Url,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Outgoing> {
+        let mut request = http::Request::post(url.as_str()).header("x-amz-content-sha256", Digest::of(&body).hex());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (mut head, ()) = request.body(()).context(ErrorKind::Auth, || format!("cannot ask `{url}`"))?.into_parts();
+        let signer = RequestSigner::new(service, region);
+        signer.sign_request(&self.context(), &mut head, Some(keys), None).await.map_err(|error| {
+            Error::new(ErrorKind::Auth, format!("cannot sign with the AWS identity: {}", error.kind()))
+                .with_hint("get fresh keys: these have run out, or are none")
+        })?;
+        Ok(Outgoing { headers: head.headers, ..Outgoing::new(Method::POST, url) }.with_bytes(body))
+    }
+
     /// Status and text of an answer.
-    async fn exchange(&self, request: Outgoing) -> Result<(u16, String)> {
+    pub(super) async fn exchange(&self, request: Outgoing) -> Result<(u16, String)> {
         let response = self.transport.send_patiently(request).await?;
         let status = response.status().as_u16();
         let body = self.transport.read_body(response, ANSWER).await?;

@@ -2,7 +2,7 @@
 //!
 //! Refuses to log in itself. A token that has run out is renewed where its file says how, as the aws command does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use reqsign_aws_v4::Credential;
@@ -16,6 +16,7 @@ use super::profiles::{Profiles, Settings, setting};
 use super::{Aws, domain, missing, read_time};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::auth::credential::secret_header;
+use crate::registry::auth::login::write_private;
 use crate::registry::transport::Outgoing;
 
 /// A token is renewed when it has no longer than this to live.
@@ -139,18 +140,7 @@ impl Aws<'_> {
             renewed["refreshToken"] = refresh.into();
         }
         // A file that cannot be written costs the next process a login, not this one its token.
-        let _ = replace(path, &renewed);
+        let _ = write_private(path, renewed.to_string().as_bytes());
         Some(token.to_owned())
     }
-}
-
-/// Writes the file for its owner alone, whole or not at all.
-fn replace(path: &Path, content: &Value) -> std::io::Result<()> {
-    // A link leads to the file that is meant.
-    let path: PathBuf = path.canonicalize()?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut file, content)?;
-    file.persist(&path)?;
-    Ok(())
 }

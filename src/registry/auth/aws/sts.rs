@@ -3,16 +3,15 @@
 //! Refuses roles that ask for a code of a device: there is nobody to read it from.
 
 use quick_xml::de::from_str;
-use reqsign_aws_v4::{Credential, RequestSigner};
-use reqsign_core::SignRequest as _;
+use reqsign_aws_v4::Credential;
 use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::{Aws, domain, read_time};
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::oci::Digest;
+use crate::error::{Error, ErrorKind, Result};
 use crate::registry::transport::Outgoing;
 
 const VERSION: &str = "2011-06-15";
@@ -61,20 +60,18 @@ impl Aws<'_> {
     }
 
     async fn ask(&self, region: &str, url: Url, body: String, keys: Option<&Credential>) -> Result<(u16, String)> {
-        let wrong = || "cannot ask AWS for a role's keys".to_owned();
-        let request = http::Request::post(url.as_str())
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("x-amz-content-sha256", Digest::of(&body).hex())
-            .body(())
-            .context(ErrorKind::Auth, wrong)?;
-        let (mut head, ()) = request.into_parts();
-        if keys.is_some() {
-            let signer = RequestSigner::new("sts", region);
-            let signed = signer.sign_request(&self.context(), &mut head, keys, None).await;
-            signed.map_err(|error| Error::new(ErrorKind::Auth, format!("{}: {}", wrong(), error.kind())))?;
-        }
-        let request = Outgoing { headers: head.headers, ..Outgoing::new(Method::POST, url) }.with_bytes(body.into());
-        self.exchange(request).await.map_err(|error| error.wrap(wrong()))
+        let wrong = |error: Error| error.wrap("cannot ask AWS for a role's keys");
+        const FORM: &str = "application/x-www-form-urlencoded";
+        let request = match keys {
+            Some(keys) => {
+                self.signed(("sts", region), keys, url, &[(CONTENT_TYPE.as_str(), FORM)], body.into()).await.map_err(wrong)?
+            }
+            None => {
+                let header = (CONTENT_TYPE, HeaderValue::from_static(FORM));
+                Outgoing::new(Method::POST, url).with_headers([header]).with_bytes(body.into())
+            }
+        };
+        self.exchange(request).await.map_err(wrong)
     }
 }
 
