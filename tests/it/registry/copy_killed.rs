@@ -71,9 +71,7 @@ async fn copy_with_kills(home: &Home, source: &str, destination: &Proxy, image: 
         let mut command = copy();
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // Whoever is to kill it waits until it is there.
-        let mut started = child.lock().unwrap();
-        *started = Some(command.spawn().unwrap());
-        drop(started);
+        child.lock().unwrap().get_or_insert_with(|| command.spawn().unwrap());
         let mut status = None;
         while status.is_none() {
             tokio::time::sleep(Duration::from_millis(2)).await;
