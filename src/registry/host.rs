@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use super::aws_hosts::PrivateEcr;
+
 /// A service with habits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flavour {
@@ -32,7 +34,7 @@ impl Flavour {
             "gcr.io" => Self::Google,
             "public.ecr.aws" => Self::Ecr,
             _ if host.ends_with(".gcr.io") || host.ends_with("-docker.pkg.dev") => Self::Google,
-            _ if is_private_ecr(host) => Self::Ecr,
+            _ if PrivateEcr::of(host).is_some() => Self::Ecr,
             _ => Self::Other,
         }
     }
@@ -41,17 +43,6 @@ impl Flavour {
     pub(crate) fn must_be_created(self) -> bool {
         matches!(self, Self::Ecr | Self::Google | Self::Other)
     }
-}
-
-/// `<acct>.dkr.ecr[-fips].<region>.amazonaws.com[.cn]` or `<acct>.dkr-ecr[-fips].<region>.on.aws`.
-fn is_private_ecr(host: &str) -> bool {
-    let labels: Vec<&str> = host.split('.').collect();
-    matches!(
-        labels[..],
-        [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"]
-            | [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com", "cn"]
-            | [_, "dkr-ecr" | "dkr-ecr-fips", _, "on", "aws"]
-    )
 }
 
 /// The host that is connected to for a registry's name.
@@ -90,9 +81,8 @@ mod tests {
             ("europe-west3-docker.pkg.dev", Flavour::Google),
             ("public.ecr.aws", Flavour::Ecr),
             ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", Flavour::Ecr),
-            ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", Flavour::Ecr),
-            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Flavour::Ecr),
-            ("123456789012.dkr-ecr.us-west-2.on.aws", Flavour::Ecr),
+            ("123456789012.dkr-ecr.us-west-2.on.aws:443", Flavour::Ecr),
+            ("123456789012.dkr.ecr.eu-central-1.evil.example", Flavour::Other),
             ("harbor.example.com:8443", Flavour::Other),
             ("docker.io.example.com", Flavour::Other),
         ] {

@@ -3,6 +3,7 @@
 //! Refuses Dockerfiles, terminals and prompts; refuses to send a credential to any host but the one it belongs to.
 
 mod auth;
+mod aws_hosts;
 mod blob;
 mod check;
 mod client;

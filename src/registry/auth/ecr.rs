@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::aws::Aws;
 use super::credential::Credential;
 use crate::error::{Error, ErrorKind, Result};
+use crate::registry::aws_hosts::{PrivateEcr, Service, Variant};
 use crate::registry::environment::Environment;
 use crate::registry::host::host_of;
 use crate::registry::transport::Transport;
@@ -22,11 +23,10 @@ struct Interface {
     /// The name that signatures are made for.
     service: &'static str,
     region: String,
-    url: String,
+    variant: Variant,
     /// The operation (`X-Amz-Target`).
     target: &'static str,
-    /// The variable that puts another address in the place of `url`.
-    variable: &'static str,
+    api: Service,
 }
 
 impl Interface {
@@ -36,25 +36,18 @@ impl Interface {
             return Some(Self {
                 service: "ecr-public",
                 region: "us-east-1".into(),
-                url: "https://api.ecr-public.us-east-1.amazonaws.com/".into(),
                 target: "SpencerFrontendService.GetAuthorizationToken",
-                variable: "AWS_ENDPOINT_URL_ECR_PUBLIC",
+                api: Service::EcrPublic,
+                variant: Variant::default(),
             });
         }
-        let labels: Vec<&str> = host.split('.').collect();
-        let (service, region) = match labels[..] {
-            [_, "dkr", service, region, ..] => (service, region),
-            [_, service, region, "on", "aws"] => (service, region),
-            _ => return None,
-        };
-        let domain = if host.ends_with(".cn") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let name = if service.ends_with("-fips") { "ecr-fips" } else { "api.ecr" };
+        let PrivateEcr { region, variant } = PrivateEcr::of(host)?;
         Some(Self {
             service: "ecr",
             region: region.into(),
-            url: format!("https://{name}.{region}.{domain}/"),
             target: "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken",
-            variable: "AWS_ENDPOINT_URL_ECR",
+            api: Service::Ecr,
+            variant,
         })
     }
 }
@@ -66,8 +59,8 @@ pub(super) async fn credential(
     transport: &Arc<Transport>,
 ) -> Result<Option<Credential>> {
     let Some(interface) = Interface::of(registry) else { return Ok(None) };
-    let aws = Aws { environment, transport };
-    let url = aws.endpoint(interface.variable, &interface.url)?;
+    let aws = Aws::open(environment, transport)?;
+    let url = aws.endpoint(interface.api, &interface.region, interface.variant)?;
     let nobody = || format!("no AWS identity for `{registry}`");
     let keys = aws.identity(&interface.region).await.map_err(|error| error.wrap(nobody()))?.ok_or_else(|| {
         Error::new(ErrorKind::Auth, nobody()).with_hint(
@@ -107,20 +100,13 @@ mod tests {
 
     #[test]
     fn each_registry_has_its_interface() {
-        for (registry, service, region, url) in [
-            (
-                "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
-                "ecr",
-                "eu-central-1",
-                "https://api.ecr.eu-central-1.amazonaws.com/",
-            ),
-            ("1.dkr.ecr-fips.us-east-1.amazonaws.com", "ecr", "us-east-1", "https://ecr-fips.us-east-1.amazonaws.com/"),
-            ("1.dkr.ecr.cn-north-1.amazonaws.com.cn", "ecr", "cn-north-1", "https://api.ecr.cn-north-1.amazonaws.com.cn/"),
-            ("1.dkr-ecr.us-west-2.on.aws", "ecr", "us-west-2", "https://api.ecr.us-west-2.amazonaws.com/"),
-            ("public.ecr.aws", "ecr-public", "us-east-1", "https://api.ecr-public.us-east-1.amazonaws.com/"),
+        for (registry, service, region, api) in [
+            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "ecr", "eu-central-1", Service::Ecr),
+            ("1.dkr.ecr.cn-north-1.amazonaws.com.cn:443", "ecr", "cn-north-1", Service::Ecr),
+            ("public.ecr.aws", "ecr-public", "us-east-1", Service::EcrPublic),
         ] {
             let interface = Interface::of(registry).unwrap();
-            assert_eq!((interface.service, &*interface.region, &*interface.url), (service, region, url));
+            assert_eq!((interface.service, &*interface.region, interface.api), (service, region, api));
         }
         assert_eq!(Interface::of("harbor.example.com"), None);
     }

@@ -2,6 +2,7 @@
 //! Harbor, Amazon ECR, Docker Hub, GHCR, Quay, Google Artifact Registry, zot, ACR. What is asserted is what a user sees.
 
 mod aws;
+mod aws_endpoints;
 mod aws_profiles;
 mod credentials;
 mod ecr;

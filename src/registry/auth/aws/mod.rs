@@ -4,6 +4,7 @@
 //! `credential_process`; the endpoint of ECS and EKS; instance metadata, version 2. Refuses to go on to the next where a
 //! profile says who it is but does not work: the push would have another identity than was meant.
 
+mod endpoints;
 mod machine;
 mod profiles;
 mod sso;
@@ -39,13 +40,30 @@ const ANSWER: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// AWS as seen from here.
-#[derive(Clone, Copy)]
 pub(super) struct Aws<'a> {
-    pub(super) environment: &'a Environment,
-    pub(super) transport: &'a Arc<Transport>,
+    environment: &'a Environment,
+    transport: &'a Arc<Transport>,
+    profiles: Profiles,
+    /// The profile that the user has chosen.
+    chosen: Option<String>,
 }
 
-impl Aws<'_> {
+impl<'a> Aws<'a> {
+    /// Reads the profiles.
+    ///
+    /// # Errors
+    /// `Auth`, `Io`: they cannot be read.
+    pub(super) fn open(environment: &'a Environment, transport: &'a Arc<Transport>) -> Result<Self> {
+        let profiles = Profiles::read(environment)?;
+        let mut aws = Self { environment, transport, profiles, chosen: None };
+        aws.chosen = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].into_iter().find_map(|name| aws.text(name));
+        Ok(aws)
+    }
+
+    fn profile_name(&self) -> &str {
+        self.chosen.as_deref().unwrap_or("default")
+    }
+
     /// Keys of this machine's identity; `None` if it has none. `region`: where questions go if nothing else is said.
     ///
     /// # Errors
@@ -54,19 +72,17 @@ impl Aws<'_> {
         if let Some(keys) = self.environment_keys() {
             return Ok(Some(keys));
         }
-        let profiles = Profiles::read(self.environment)?;
-        let chosen = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].into_iter().find_map(|name| self.text(name));
-        let name = chosen.as_deref().unwrap_or("default");
-        let profile = profiles.profile(name);
-        if let (Some(_), None) = (&chosen, profile) {
-            let names = profiles.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let name = self.profile_name();
+        let profile = self.profiles.profile(name);
+        if let (Some(_), None) = (&self.chosen, profile) {
+            let names = self.profiles.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let hint = if names.is_empty() { "run `aws configure`".into() } else { format!("choose one of {names}") };
             return Err(Error::new(ErrorKind::Auth, format!("there is no AWS profile `{name}`")).with_hint(hint));
         }
         let settings = profile.cloned().unwrap_or_default();
         let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| self.text(name));
         let region = named.or_else(|| setting(&settings, "region").map(str::to_owned)).unwrap_or_else(|| region.to_owned());
-        let search = Search { aws: *self, profiles: &profiles, region: &region };
+        let search = Search { aws: self, region: &region };
         if setting(&settings, "role_arn").is_some() {
             return search.of_profile(name, &[]).await.map(Some);
         }
@@ -103,13 +119,6 @@ impl Aws<'_> {
     /// What reqsign works with.
     fn context(&self) -> Context {
         machine::context(self.environment, self.transport)
-    }
-
-    /// A service's address: `variable`, `AWS_ENDPOINT_URL`, or its usual one (AWS SDKs, "Service-specific endpoints").
-    pub(super) fn endpoint(&self, variable: &str, usual: &str) -> Result<Url> {
-        let given = self.text(variable).or_else(|| self.text("AWS_ENDPOINT_URL"));
-        let text = given.as_deref().unwrap_or(usual);
-        Url::parse(text).context(ErrorKind::Auth, || format!("`{text}` is no address"))
     }
 
     /// A POST that is signed with `keys` for a service in a region.
@@ -153,8 +162,7 @@ impl Aws<'_> {
 /// A walk through profiles.
 #[derive(Clone, Copy)]
 struct Search<'a> {
-    aws: Aws<'a>,
-    profiles: &'a Profiles,
+    aws: &'a Aws<'a>,
     region: &'a str,
 }
 
@@ -162,7 +170,7 @@ impl<'a> Search<'a> {
     /// Keys of the profile `name`, which the profiles `before` stand on.
     fn of_profile(self, name: &'a str, before: &'a [&'a str]) -> BoxFuture<'a, Result<Credential>> {
         async move {
-            let settings = self.profiles.profile(name).ok_or_else(|| {
+            let settings = self.aws.profiles.profile(name).ok_or_else(|| {
                 let from = before.last().copied().unwrap_or_default();
                 Error::new(ErrorKind::Auth, format!("the AWS profile `{from}` names a source `{name}` that is not there"))
                     .with_hint(format!("correct `source_profile` of `{from}` in ~/.aws/config"))
@@ -237,7 +245,7 @@ impl<'a> Search<'a> {
     }
 
     async fn without_role(self, name: &str, settings: &Settings) -> Result<Option<Credential>> {
-        if let Some(profile) = SsoProfile::of(self.profiles, name, settings)? {
+        if let Some(profile) = SsoProfile::of(&self.aws.profiles, name, settings)? {
             return self.aws.sso(&profile).await.map(Some);
         }
         let of = |what: &str| setting(settings, what).map(str::to_owned);
@@ -282,11 +290,6 @@ async fn by_process(environment: &Environment, profile: &str, command: &str) -> 
 fn missing(profile: &str, what: &str) -> Error {
     Error::new(ErrorKind::Auth, format!("the AWS profile `{profile}` has no `{what}`"))
         .with_hint("add it in ~/.aws/config, or choose another profile with AWS_PROFILE")
-}
-
-/// The domain of AWS's services in a region.
-fn domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }
 
 /// A time in one of the forms that AWS's tools write.

@@ -18,6 +18,7 @@ pub(super) type Settings = BTreeMap<String, String>;
 pub(super) struct Profiles {
     profiles: BTreeMap<String, Settings>,
     sso_sessions: BTreeMap<String, Settings>,
+    services: BTreeMap<String, Settings>,
 }
 
 impl Profiles {
@@ -50,13 +51,14 @@ impl Profiles {
         let mut options = ParseOption::default();
         // Secrets are taken as they stand.
         (options.enabled_quote, options.enabled_escape) = (false, false);
-        let file = Ini::load_from_str_opt(text, options).map_err(|error| error.line)?;
+        let file = Ini::load_from_str_opt(&unfold(text), options).map_err(|error| error.line)?;
         for (section, settings) in &file {
             let Some(section) = section.map(str::trim) else { continue };
             let word = |word: &str| section.strip_prefix(word).filter(|rest| rest.starts_with([' ', '\t'])).map(str::trim);
-            let (table, name) = match (word("profile"), word("sso-session")) {
-                (Some(name), _) if is_config => (&mut self.profiles, name),
-                (_, Some(name)) if is_config => (&mut self.sso_sessions, name),
+            let (table, name) = match (word("profile"), word("sso-session"), word("services")) {
+                (Some(name), ..) if is_config => (&mut self.profiles, name),
+                (_, Some(name), _) if is_config => (&mut self.sso_sessions, name),
+                (.., Some(name)) if is_config => (&mut self.services, name),
                 // botocore, too, takes a profile without the word in the configuration file.
                 _ => (&mut self.profiles, section),
             };
@@ -75,10 +77,40 @@ impl Profiles {
         self.sso_sessions.get(name)
     }
 
+    /// A section `[services NAME]`: addresses of services.
+    pub(super) fn services(&self, name: &str) -> Option<&Settings> {
+        self.services.get(name)
+    }
+
     /// The names of all profiles.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.profiles.keys().map(String::as_str)
     }
+}
+
+/// Settings that belong to another, indented below it, get its name before theirs: `ecr =` and `  endpoint_url = …` become
+/// `ecr.endpoint_url = …`. The lines stay as many as they are.
+fn unfold(text: &str) -> String {
+    let mut unfolded = String::with_capacity(text.len());
+    let mut parent: Option<(&str, usize)> = None;
+    for line in text.lines() {
+        let setting = line.trim();
+        let indent = line.len() - line.trim_start().len();
+        match parent {
+            _ if setting.is_empty() || setting.starts_with(['#', ';']) => {}
+            Some((name, outer)) if indent > outer => {
+                unfolded.push_str(name);
+                unfolded.push('.');
+            }
+            _ => {
+                parent =
+                    setting.split_once('=').filter(|(_, value)| value.trim().is_empty()).map(|(name, _)| (name.trim(), indent))
+            }
+        }
+        unfolded.push_str(setting);
+        unfolded.push('\n');
+    }
+    unfolded
 }
 
 /// The value of a setting; an empty one counts as unset.
@@ -101,9 +133,25 @@ mod tests {
         assert_eq!(setting(work, "role_arn"), Some("r\\n"));
         assert_eq!(setting(work, "aws_access_key_id"), Some("new"));
         assert_eq!(setting(work, "aws_secret_access_key"), Some("a'b\"c#d"));
-        assert_eq!(setting(work, "s3"), None);
+        assert_eq!((setting(work, "s3"), setting(work, "max_queue_size")), (None, None));
+        assert_eq!(setting(work, "s3.max_queue_size"), Some("1"));
         assert_eq!(profiles.names().collect::<Vec<_>>(), ["default", "sso-session odd", "two words", "work"]);
         assert_eq!(setting(profiles.sso_session("corp").unwrap(), "sso_region"), Some("us-east-1"));
         assert_eq!(profiles.add("[a]\nno value\n", true), Err(3));
+    }
+
+    #[test]
+    fn what_is_indented_belongs_to_the_setting_above_it() {
+        let mut profiles = Profiles::default();
+        let config = "[services mine]\n  s3 =\n    endpoint_url = a\n\n  # and\n    other=b=c\n  ecr = x\n[services tab]\nsts=\n\tendpoint_url=d\n\
+                      [profile p]\n  region = x\n  services = mine\n";
+        profiles.add(config, true).unwrap();
+        let names = |section: &str| {
+            let settings = profiles.services(section).unwrap().iter();
+            settings.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(names("mine"), ["ecr=x", "s3=", "s3.endpoint_url=a", "s3.other=b=c"]);
+        assert_eq!(names("tab"), ["sts=", "sts.endpoint_url=d"]);
+        assert_eq!(setting(profiles.profile("p").unwrap(), "services"), Some("mine"));
     }
 }

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
 use super::profiles::{Profiles, Settings, setting};
-use super::{Aws, domain, missing, read_time};
+use super::{Aws, missing, read_time};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::auth::credential::secret_header;
 use crate::registry::auth::login::write_private;
+use crate::registry::aws_hosts::{Service, Variant};
 use crate::registry::transport::Outgoing;
 
 /// A token is renewed when it has no longer than this to live.
@@ -65,8 +66,7 @@ impl Aws<'_> {
     /// Keys of the profile's role.
     pub(super) async fn sso(&self, profile: &SsoProfile<'_>) -> Result<Credential> {
         let token = self.sso_token(profile).await?;
-        let default = format!("https://portal.sso.{}.{}/", profile.region, domain(profile.region));
-        let mut url = self.endpoint("AWS_ENDPOINT_URL_SSO", &default)?;
+        let mut url = self.endpoint(Service::Sso, profile.region, Variant::default())?;
         url.path_segments_mut().into_iter().for_each(|mut path| {
             path.pop_if_empty().extend(["federation", "credentials"]);
         });
@@ -121,8 +121,7 @@ impl Aws<'_> {
     async fn renewed(&self, profile: &SsoProfile<'_>, cached: &Value, path: &Path) -> Option<String> {
         let text = |name: &str| cached[name].as_str();
         let (id, secret, refresh) = (text("clientId")?, text("clientSecret")?, text("refreshToken")?);
-        let default = format!("https://oidc.{}.{}/", profile.region, domain(profile.region));
-        let mut url = self.endpoint("AWS_ENDPOINT_URL_SSO_OIDC", &default).ok()?;
+        let mut url = self.endpoint(Service::SsoOidc, profile.region, Variant::default()).ok()?;
         url.path_segments_mut().ok()?.pop_if_empty().push("token");
         let body =
             json!({"clientId": id, "clientSecret": secret, "grantType": "refresh_token", "refreshToken": refresh}).to_string();

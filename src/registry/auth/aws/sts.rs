@@ -10,8 +10,9 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::{Aws, domain, read_time};
+use super::{Aws, read_time};
 use crate::error::{Error, ErrorKind, Result};
+use crate::registry::aws_hosts::{Service, Variant};
 use crate::registry::transport::Outgoing;
 
 const VERSION: &str = "2011-06-15";
@@ -38,8 +39,7 @@ pub(super) enum Proof<'a> {
 impl Aws<'_> {
     /// Keys of `role`.
     pub(super) async fn assume(&self, region: &str, role: &Role<'_>, proof: Proof<'_>) -> Result<Credential> {
-        let default = format!("https://sts.{region}.{}/", domain(region));
-        let url = self.endpoint("AWS_ENDPOINT_URL_STS", &default)?;
+        let url = self.endpoint(Service::Sts, region, Variant::default())?;
         let body = form(role, &proof);
         let keys = if let Proof::Keys(keys) = proof { Some(keys) } else { None };
         let (status, answer) = self.ask(region, url, body, keys).await?;

@@ -85,6 +85,47 @@ fn profiles_that_lead_nowhere_say_so() {
 }
 
 #[test]
+fn a_role_is_assumed_as_what_the_machine_is() {
+    let aws = Aws::new();
+    let keys = aws.role();
+    let here = Wire::plain(move |request: &Request| match request.path.as_str() {
+        "/latest/api/token" => Answer::new(200).with_body("imds-token").into(),
+        "/latest/meta-data/iam/security-credentials/" => Answer::new(200).with_body("role").into(),
+        "/latest/meta-data/iam/security-credentials/role" | "/ecs" => Answer::json(200, &keys).into(),
+        _ => Reply::Answer(Answer::new(404)),
+    });
+    let address = format!("http://{}", here.address);
+    let world = |source: &str| {
+        let config = format!("[profile work]\nrole_arn = {ROLE}\ncredential_source = {source}\n");
+        let world = with_config(&aws, &config).env("AWS_PROFILE", "work").env("AWS_EC2_METADATA_DISABLED", "false");
+        world.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &address)
+    };
+    let container = format!("{address}/ecs");
+    for source in ["Ec2InstanceMetadata", "EcsContainer"] {
+        let world = world(source).env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container);
+        here.forget();
+        aws.let_pass(1);
+        aws.pushes(&world);
+        assert_eq!(here.seen().iter().any(|request| request.path == "/ecs"), source == "EcsContainer");
+        let asked: Vec<_> = world.wire.seen().into_iter().filter(|request| request.host == STS).collect();
+        assert_eq!(asked.len(), 1);
+        assert!(asked[0].header("x-amz-security-token").is_some());
+    }
+    for (source, words, hint) in [
+        ("EcsContainer", "stands on `EcsContainer`, and there are no keys", "run this where `EcsContainer` gives keys"),
+        ("Environment", "stands on `Environment`, and there are no keys", "run this where `Environment` gives keys"),
+        ("Elsewhere", "has an unknown source `Elsewhere`", "`credential_source` is `Environment`, `Ec2InstanceMetadata` or"),
+    ] {
+        let err = world(source).push(REPOSITORY).err;
+        assert!(err.contains(&format!("the AWS profile `work` {words}")) && err.contains(hint), "{source}: {err}");
+    }
+    // As for the aws command, keys of the environment come before any profile that a variable names.
+    let world = world("Environment").env("AWS_ACCESS_KEY_ID", &aws.key).env("AWS_SECRET_ACCESS_KEY", &aws.secret);
+    aws.pushes(&world);
+    assert!(world.wire.seen().iter().all(|request| request.host != STS));
+}
+
+#[test]
 fn a_command_gives_keys() {
     let aws = Aws::new();
     let world = with_config(&aws, "[profile work]\ncredential_process = './my keys' \"a b\" 2>&1\n").env("AWS_PROFILE", "work");
