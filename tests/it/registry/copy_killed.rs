@@ -137,12 +137,13 @@ async fn from_an_archive_it_goes_on_where_the_destination_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_broken_chunk_costs_the_session_only_that_blob_is_sent_again() {
+async fn where_a_kill_costs_a_session_no_more_than_that_blob_is_sent_again() {
     let (home, image, destination) = (Home::new(), Image::new(81, &LAYERS), distribution(""));
     let (_registry, name) = source(&image).await;
     let proxy = Proxy::before(destination.address).await;
     let (uploaded, size) = copy_with_kills(&home, &name, &proxy, &image).await;
-    // docker-registry 2.8 forgets a session whose request breaks off; the other kills cost nothing.
-    assert!(uploaded <= size + image.layers[0].descriptor.size as usize, "{uploaded} bytes for {size}");
+    // docker-registry 2.8 forgets a session whose request breaks off, and one whose last answer was not heard.
+    let kills = KILLS.iter().filter(|(request, ..)| ["PATCH", "PUT"].contains(request)).count();
+    assert!(uploaded <= size + kills * image.layers[0].descriptor.size as usize, "{uploaded} bytes for {size}");
     assert_copied(&destination.address.to_string(), &home, &image).await;
 }
