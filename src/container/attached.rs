@@ -3,7 +3,7 @@
 //! Refuses input to a container that was not asked to be interactive.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -32,11 +32,23 @@ pub struct Attached {
 pub struct AttachedControl {
     socket: Arc<UnixStream>,
     sending: Arc<Mutex<()>>,
+    /// Where its input goes, until that ends.
+    input: Arc<Mutex<Option<File>>>,
+    /// The same, where it is a terminal: its size can be told while a write waits.
+    terminal: Option<Arc<File>>,
 }
 
 impl Attached {
     pub(super) fn new(launched: Launched) -> Self {
-        Self { id: launched.id, control: AttachedControl { socket: Arc::new(launched.socket), sending: Arc::default() } }
+        let input = launched.input.map(file);
+        let terminal = input.as_ref().filter(|input| input.is_terminal()).and_then(|input| input.try_clone().ok());
+        let control = AttachedControl {
+            socket: Arc::new(launched.socket),
+            sending: Arc::default(),
+            input: Arc::new(Mutex::new(input)),
+            terminal: terminal.map(Arc::new),
+        };
+        Self { id: launched.id, control }
     }
 
     /// The container's ID.
@@ -90,60 +102,37 @@ impl AttachedControl {
         self.wish(&Wish::Kill);
     }
 
-    /// Writes to its standard input.
+    /// Writes to its standard input. Waits until there is room: as long as the command runs and does not read.
     pub fn input(&self, bytes: &[u8]) {
-        self.wish(&Wish::Input(bytes.to_vec()));
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        // A command that reads no more is no reason to stop it.
+        if input.as_mut().is_some_and(|input| input.write_all(bytes).is_err()) {
+            *input = None;
+        }
     }
 
-    /// Ends its standard input.
+    /// Ends its standard input. A terminal is told by the letter that ends input, and stays.
     pub fn end_input(&self) {
-        self.wish(&Wish::InputEnds);
+        match self.terminal {
+            Some(_) => self.input(&[4]),
+            None => *self.input.lock().unwrap_or_else(PoisonError::into_inner) = None,
+        }
     }
 
     /// Tells its terminal how large it is.
     pub fn resize(&self, rows: u16, columns: u16) {
-        self.wish(&Wish::Resize(rows, columns));
+        if let Some(terminal) = &self.terminal {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            let _ = rustix::termios::tcsetwinsize(terminal, size);
+        }
     }
 }
 
 /// The monitor's ends of the command's streams.
 pub(super) struct Ends {
     pub(super) outputs: Vec<(Stream, File)>,
-    pub(super) input: Option<Input>,
-}
-
-/// Where input goes.
-pub(super) struct Input {
-    to: File,
-    terminal: bool,
-}
-
-impl Write for Input {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.to.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Input {
-    /// Ends a pipe. A terminal is told by the letter that ends input, and stays.
-    pub(super) fn end(mut self) -> Option<Self> {
-        if !self.terminal {
-            return None;
-        }
-        let _ = self.to.write_all(&[4]);
-        Some(self)
-    }
-
-    pub(super) fn resize(&self, rows: u16, columns: u16) {
-        if self.terminal {
-            let _ =
-                rustix::termios::tcsetwinsize(&self.to, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
-        }
-    }
+    /// For the starter, who writes the input itself.
+    pub(super) input: Option<OwnedFd>,
 }
 
 /// Makes the command's streams: pipes, or a terminal.
@@ -155,9 +144,7 @@ pub(super) fn streams(job: &Job) -> Result<(Streams, Ends)> {
 fn pipes(job: &Job) -> io::Result<(Streams, Ends)> {
     let ((out, stdout), (errors, stderr)) = (io::pipe()?, io::pipe()?);
     let (stdin, input) = match job.interactive {
-        true => {
-            io::pipe().map(|(stdin, input)| (Some(OwnedFd::from(stdin)), Some(Input { to: file(input), terminal: false })))?
-        }
+        true => io::pipe().map(|(stdin, input)| (Some(OwnedFd::from(stdin)), Some(OwnedFd::from(input))))?,
         false => (None, None),
     };
     let streams = Streams { stdin, stdout: stdout.into(), stderr: stderr.into() };
@@ -171,6 +158,6 @@ fn terminal() -> io::Result<(Streams, Ends)> {
     rustix::pty::unlockpt(&ours)?;
     let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags)?;
     let streams = Streams { stdin: Some(theirs.try_clone()?), stdout: theirs.try_clone()?, stderr: theirs };
-    let input = Input { to: file(ours.try_clone()?), terminal: true };
+    let input = ours.try_clone()?;
     Ok((streams, Ends { outputs: vec![(Stream::Out, file(ours))], input: Some(input) }))
 }

@@ -3,6 +3,7 @@
 //! Refuses to wait for the container's end; it returns when the command runs, or cannot.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -17,7 +18,7 @@ use crate::image::{Image, Layer};
 use crate::oci::{Descriptor, DiffId};
 use crate::sandbox::IsolationMode;
 use crate::sandbox::spawn_detached;
-use crate::sandbox::wire::{Refusal, read_message, send_file, write_message};
+use crate::sandbox::wire::{Refusal, read_message, receive_file, send_file, write_message};
 use crate::store::{BlobSource, Store, now};
 
 /// Docker's, for images that name none.
@@ -65,7 +66,7 @@ pub(super) struct LayerFile {
 pub(super) enum Told {
     /// Something that the user should know.
     Note(String),
-    /// The command runs.
+    /// The command runs. Where it has an input and a starter that stays, a descriptor follows, to write to that.
     Started,
     /// It cannot.
     Failed(Refusal),
@@ -80,10 +81,6 @@ pub(super) enum Told {
 pub(super) enum Wish {
     Signal(i32),
     Kill,
-    Input(Vec<u8>),
-    InputEnds,
-    /// Rows and columns of the terminal.
-    Resize(u16, u16),
 }
 
 /// A container that has just been started, and the socket to its monitor.
@@ -91,6 +88,8 @@ pub(super) struct Launched {
     pub(super) folder: Folder,
     pub(super) id: String,
     pub(super) socket: UnixStream,
+    /// The other end of the command's standard input, where it has one.
+    pub(super) input: Option<OwnedFd>,
 }
 
 /// Starts a container of `image`, which the record calls `name`; returns when its command runs.
@@ -146,9 +145,14 @@ pub(super) fn launch(
         attached,
     };
     let Making { folder, lock } = record::make(store, &info)?;
-    let started = start_monitor(&job, lock).and_then(|socket| hear_start(&socket, note).map(|()| socket));
+    let started = start_monitor(&job, lock).and_then(|socket| {
+        hear_start(&socket, note)?;
+        let has_input = job.attached && (job.interactive || job.terminal);
+        let input = has_input.then(|| receive_file(&socket).context(ErrorKind::Sandbox, lost)).transpose()?;
+        Ok((socket, input))
+    });
     match started {
-        Ok(socket) => Ok(Launched { folder, id: info.id, socket }),
+        Ok((socket, input)) => Ok(Launched { folder, id: info.id, socket, input }),
         Err(error) => {
             // Its monitor, if there is one, is about to end or has.
             let _ = folder.remove(None);
@@ -196,8 +200,11 @@ fn volume(volume: &Volume) -> Result<Volume> {
     Ok(Volume { source, ..volume.clone() })
 }
 
+fn lost() -> String {
+    "lost the container's process".to_owned()
+}
+
 fn start_monitor(job: &Job, lock: std::fs::File) -> Result<UnixStream> {
-    let lost = || "lost the container's process".to_owned();
     let socket = spawn_detached(MONITOR_NAME, ALLOWED.get().is_some())?;
     let text = serde_json::to_string(job).context(ErrorKind::Sandbox, lost)?;
     write_message(&socket, &text).context(ErrorKind::Sandbox, lost)?;
@@ -208,7 +215,7 @@ fn start_monitor(job: &Job, lock: std::fs::File) -> Result<UnixStream> {
 
 fn hear_start(socket: &UnixStream, note: &mut dyn FnMut(&str)) -> Result<()> {
     loop {
-        match read_message::<Told>(socket).context(ErrorKind::Sandbox, || "lost the container's process".into())? {
+        match read_message::<Told>(socket).context(ErrorKind::Sandbox, lost)? {
             Some(Told::Note(text)) => note(&text),
             Some(Told::Started) => return Ok(()),
             Some(Told::Failed(refusal)) => return Err(refusal.into()),

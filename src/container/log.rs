@@ -5,7 +5,8 @@
 //! Refuses half a record: one that a crash cut off is not shown.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -27,25 +28,57 @@ const HEAD: usize = 13;
 
 /// The writing side; threads share it.
 #[derive(Debug)]
-pub(super) struct LogWriter(Mutex<File>);
+pub(super) struct LogWriter(Mutex<Writing>);
+
+#[derive(Debug)]
+struct Writing {
+    file: File,
+    /// Where the last whole record ends.
+    end: u64,
+    /// Bytes of text that could not be written since.
+    lost: u64,
+}
 
 impl LogWriter {
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).map_err(|error| Error::io("write", path, error))?;
-        Ok(Self(Mutex::new(file)))
+        Ok(Self(Mutex::new(Writing { file, end: 0, lost: 0 })))
     }
 
-    /// Appends one record. A full disk must not stop the container: what cannot be written is not in the log.
+    /// Appends one record. A full disk must not stop the container: what cannot be written is not in the log, which tells so as soon
+    /// as there is room again.
     pub(super) fn append(&self, stream: Stream, bytes: &[u8]) {
-        let Ok(length) = u32::try_from(bytes.len()) else { return };
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
-        let mut record = Vec::with_capacity(HEAD + bytes.len());
-        record.push(u8::from(stream == Stream::Error));
-        record.extend_from_slice(&now.to_le_bytes());
-        record.extend_from_slice(&length.to_le_bytes());
-        record.extend_from_slice(bytes);
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&record);
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = Vec::with_capacity(HEAD + bytes.len());
+        if log.lost > 0 {
+            let note = format!("mpimg: {} bytes of output are missing here: the log could not be written\n", log.lost);
+            push_record(&mut records, Stream::Error, note.as_bytes());
+        }
+        push_record(&mut records, stream, bytes);
+        log.write(&records, bytes.len() as u64);
     }
+}
+
+impl Writing {
+    fn write(&mut self, records: &[u8], text: u64) {
+        match self.file.write_all_at(records, self.end) {
+            Ok(()) => (self.end, self.lost) = (self.end + records.len() as u64, 0),
+            Err(_) => {
+                // Half a record would make one with the next.
+                let _ = self.file.set_len(self.end);
+                self.lost += text;
+            }
+        }
+    }
+}
+
+fn push_record(records: &mut Vec<u8>, stream: Stream, bytes: &[u8]) {
+    let Ok(length) = u32::try_from(bytes.len()) else { return };
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
+    records.push(u8::from(stream == Stream::Error));
+    records.extend_from_slice(&now.to_le_bytes());
+    records.extend_from_slice(&length.to_le_bytes());
+    records.extend_from_slice(bytes);
 }
 
 /// The reading side, which may wait for more.
@@ -120,5 +153,28 @@ mod tests {
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(next(), Some((Stream::Error, b"two".to_vec())));
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_where_it_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let writer = LogWriter::create(&path).unwrap();
+        writer.append(Stream::Out, b"one\n");
+        // A file that cannot be written stands for a disk that is full.
+        let whole = std::mem::replace(&mut writer.0.lock().unwrap().file, File::open(&path).unwrap());
+        writer.append(Stream::Out, b"two\n");
+        writer.append(Stream::Error, b"three\n");
+        writer.0.lock().unwrap().file = whole;
+        writer.append(Stream::Out, b"four\n");
+        writer.append(Stream::Out, b"five\n");
+        let mut reader = LogReader::open(&path).unwrap();
+        let mut read = Vec::new();
+        while let Some((stream, _, text)) = reader.next().unwrap() {
+            read.push((stream, String::from_utf8(text).unwrap()));
+        }
+        let note = "mpimg: 10 bytes of output are missing here: the log could not be written\n";
+        let expected = [(Stream::Out, "one\n"), (Stream::Error, note), (Stream::Out, "four\n"), (Stream::Out, "five\n")];
+        assert_eq!(read, expected.map(|(stream, text)| (stream, text.to_owned())));
     }
 }

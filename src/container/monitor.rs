@@ -3,7 +3,7 @@
 //! Refuses to speak to anybody but its starter (a socket) and the container's folder: it has no terminal and no standard streams.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
-use crate::sandbox::wire::{read_message, receive_file, write_message};
+use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
 use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, User, detach, lookup_user};
 use crate::store::{BlobSource, Store, now};
 
@@ -73,6 +73,16 @@ impl Starter {
         let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = write_message(&*self.socket, told);
     }
+
+    /// Tells that the command runs. Its input is written by the starter itself: a command that does not read it must keep nobody here
+    /// from passing on a signal, or from seeing that the starter has gone.
+    fn started(&self, input: Option<OwnedFd>) {
+        let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = write_message(&*self.socket, &Told::Started);
+        if let Some(input) = input {
+            let _ = send_file(&self.socket, input);
+        }
+    }
 }
 
 /// From the first look at the machine to the last folder removed.
@@ -93,7 +103,7 @@ fn hold(job: Job, starter: &Starter) -> Result<()> {
     (info.pid, info.helper) = (None, None);
     match job.remove {
         true => folder.remove(info.rung)?,
-        false => folder.write(&info)?,
+        false => folder.write_last(&info)?,
     }
     starter.tell(&Told::Ended(outcome));
     removed
@@ -158,9 +168,10 @@ fn run(
         let running = ContainerInfo { pid, state: State::Running, ..info.clone() };
         // A disk that is full now was not a moment ago; the record is of use to others only.
         let _ = folder.write(&running);
-        starter.tell(&Told::Started);
+        let _ = folder.reserve(&running);
+        starter.started(input.take().filter(|_| starter.attached));
         if starter.attached {
-            listen(starter, remote.clone(), input.take());
+            listen(starter, remote.clone());
         }
         // Not before: nothing may come before the start.
         read(&mut outputs);
@@ -268,25 +279,13 @@ fn keep(stream: Stream, mut output: File, log: Arc<LogWriter>, starter: Starter)
 }
 
 /// Does what the starter wishes; kills everything when it has gone.
-fn listen(starter: &Starter, remote: Remote, mut input: Option<super::attached::Input>) {
+fn listen(starter: &Starter, remote: Remote) {
     let socket = starter.socket.clone();
     let work = move || {
         loop {
             match read_message::<Wish>(&*socket) {
                 Ok(Some(Wish::Signal(number))) => remote.signal(number),
                 Ok(Some(Wish::Kill)) => remote.kill(),
-                Ok(Some(Wish::Input(bytes))) => {
-                    // A command that reads no more is no reason to stop it.
-                    if input.as_mut().is_some_and(|input| input.write_all(&bytes).is_err()) {
-                        input = None;
-                    }
-                }
-                Ok(Some(Wish::InputEnds)) => input = input.take().and_then(super::attached::Input::end),
-                Ok(Some(Wish::Resize(rows, columns))) => {
-                    if let Some(input) = &input {
-                        input.resize(rows, columns);
-                    }
-                }
                 Ok(None) | Err(_) => return remote.kill(),
             }
         }

@@ -22,6 +22,10 @@ use crate::store::Store;
 
 const CONTAINERS: &str = "containers";
 const RECORD: &str = "container.json";
+/// Room on the disk for the last record, which tells how the container ended.
+const SPARE: &str = "spare";
+/// Bytes by which that one may be longer than the one before.
+const LONGER: usize = 256;
 /// A container that is being made has its folder under a name of this beginning; no longer than this.
 const NEW: &str = ".new-";
 const MAKING: Duration = Duration::from_secs(60);
@@ -150,6 +154,21 @@ impl Folder {
         write().map_err(|error| Error::io("write", &path, error))
     }
 
+    /// Takes room for [`write_last`](Self::write_last): a container that has filled the disk shall not lose its exit status by that.
+    pub(super) fn reserve(&self, info: &ContainerInfo) -> io::Result<()> {
+        std::fs::write(self.0.join(SPARE), vec![b' '; serde_json::to_vec_pretty(info)?.len() + LONGER])
+    }
+
+    /// As [`write`](Self::write), in the room that was reserved. Spaces at its end do JSON no harm.
+    pub(super) fn write_last(&self, info: &ContainerInfo) -> Result<()> {
+        let spare = self.0.join(SPARE);
+        let write = || {
+            OpenOptions::new().write(true).open(&spare)?.write_all(&serde_json::to_vec_pretty(info)?)?;
+            std::fs::rename(&spare, self.0.join(RECORD))
+        };
+        write().or_else(|_| self.write(info))
+    }
+
     /// Whether its monitor (or, for a moment, its starter) lives.
     pub(super) fn is_alive(&self) -> bool {
         match File::open(self.0.join("lock")).map(|lock| lock.try_lock_shared()) {
@@ -185,7 +204,8 @@ impl Folder {
         }
         self.remove_scratch(info.rung)?;
         info.state = State::Lost;
-        self.write(&info)?;
+        // On a full disk the next look says the same.
+        let _ = self.write_last(&info);
         Ok(info)
     }
 

@@ -207,12 +207,16 @@ async fn in_background(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
 }
 
 async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<()> {
-    let raw = request.spec.terminal && std::io::stdin().is_terminal();
     let (interactive, memory) = (request.spec.interactive, request.spec.memory);
+    let on_terminal = request.spec.terminal && std::io::stdin().is_terminal();
     let Started { container: attached, notes } = mpimg.attach(request).await?;
     notes.iter().for_each(|note| terminal.say(note));
     pass_signals(&attached.control())?;
-    let restore = raw.then(|| raw_terminal(&attached.control())).transpose()?;
+    if on_terminal {
+        pass_size(&attached.control())?;
+    }
+    // Where no key goes to the container, Ctrl-C has to remain this terminal's.
+    let restore = (on_terminal && interactive).then(raw_terminal).transpose()?;
     if interactive {
         pass_input(attached.control());
     }
@@ -289,27 +293,35 @@ impl Drop for Restore {
     }
 }
 
-/// Every key goes to the container's terminal, which does with it what terminals do; its size follows this one's.
-fn raw_terminal(control: &AttachedControl) -> Result<Restore> {
-    let cannot = |error: std::io::Error| Error::new(ErrorKind::Io, "cannot prepare the terminal").with_source(error);
+fn cannot_prepare(error: impl Into<std::io::Error>) -> Error {
+    Error::new(ErrorKind::Io, "cannot prepare the terminal").with_source(error.into())
+}
+
+/// Every key goes to the container's terminal, which does with it what terminals do.
+fn raw_terminal() -> Result<Restore> {
     let stdin = rustix::stdio::stdin();
-    let before = rustix::termios::tcgetattr(stdin).map_err(|errno| cannot(errno.into()))?;
+    let before = rustix::termios::tcgetattr(stdin).map_err(cannot_prepare)?;
     let restore = Restore(before.clone());
     let mut raw = before;
     raw.make_raw();
-    rustix::termios::tcsetattr(stdin, rustix::termios::OptionalActions::Now, &raw).map_err(|errno| cannot(errno.into()))?;
+    rustix::termios::tcsetattr(stdin, rustix::termios::OptionalActions::Now, &raw).map_err(cannot_prepare)?;
+    Ok(restore)
+}
+
+/// The size of the container's terminal follows this one's.
+fn pass_size(control: &AttachedControl) -> Result<()> {
     let resize = |control: &AttachedControl| {
         if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
             control.resize(size.ws_row, size.ws_col);
         }
     };
     resize(control);
-    let mut changes = signal(SignalKind::window_change()).map_err(cannot)?;
+    let mut changes = signal(SignalKind::window_change()).map_err(cannot_prepare)?;
     let control = control.clone();
     tokio::spawn(async move {
         while changes.recv().await.is_some() {
             resize(&control);
         }
     });
-    Ok(restore)
+    Ok(())
 }

@@ -76,6 +76,18 @@ fn logs_keep_the_streams_apart_and_follow_until_the_end() {
     wait_until("it is forgotten", || containers.list().iter().all(|one| one["id"] != gone["id"]));
 }
 
+/// The process that holds a running container: the grandparent of the container's first.
+pub(super) fn monitor_of(container: &serde_json::Value) -> i32 {
+    let parent = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse::<i32>().unwrap()
+    };
+    let monitor = parent(parent(container["pid"].as_i64().unwrap() as i32));
+    let line = std::fs::read_to_string(format!("/proc/{monitor}/cmdline")).unwrap();
+    assert!(line.starts_with("mpimg-container"), "{line}");
+    monitor
+}
+
 #[test]
 fn a_killed_monitor_takes_its_container_with_it_and_the_next_command_cleans_up() {
     if !is_root() {
@@ -84,14 +96,7 @@ fn a_killed_monitor_takes_its_container_with_it_and_the_next_command_cleans_up()
     let containers = Containers::new();
     let one = containers.start(&["--name", "one"], "trap '' TERM; (setsid sleep 70004 &); echo up; sleep 70004");
     wait_until("it runs", || running("70004").len() == 2);
-    // The process whose grandchild the container's first process is.
-    let parent = |pid: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse::<i32>().unwrap()
-    };
-    let monitor = parent(parent(one["pid"].as_i64().unwrap() as i32));
-    let line = std::fs::read_to_string(format!("/proc/{monitor}/cmdline")).unwrap();
-    assert!(line.starts_with("mpimg-container"), "{line}");
+    let monitor = monitor_of(&one);
     rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), rustix::process::Signal::KILL).unwrap();
     wait_until("all of it is gone", || running("70004").is_empty());
     assert_eq!(containers.list()[0]["state"], "killed");

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::home::Home;
 use crate::judges;
+use crate::sandbox::plain_users::{as_user, give};
 
 /// A server of one page with the text `$PAGE`.
 pub(super) const SERVER: &str = "mkdir -p /www; echo $PAGE >/www/index.html; exec httpd -f -p ${PORT:-8080} -h /www";
@@ -17,6 +18,8 @@ pub(super) const SERVER: &str = "mkdir -p /www; echo $PAGE >/www/index.html; exe
 pub(super) struct Containers {
     pub(super) home: Home,
     isolation: &'static str,
+    /// The script that becomes the user whose containers they are; without one it is this test's.
+    user: Option<&'static str>,
 }
 
 /// What a command left.
@@ -33,20 +36,36 @@ impl Containers {
     }
 
     pub(super) fn on(isolation: &'static str) -> Self {
-        Self { home: Home::new(), isolation }
+        Self { home: Home::new(), isolation, user: None }
+    }
+
+    /// Those of a plain user, to whom the home belongs.
+    pub(super) fn of((isolation, user): (&'static str, &'static str)) -> Self {
+        let home = Home::new();
+        give(&home);
+        Self { home, isolation, user: Some(user) }
+    }
+
+    fn program(&self) -> Command {
+        self.user.map_or_else(|| self.home.mpimg(), |script| as_user(&self.home, script))
+    }
+
+    /// The image: the base, or the user's copy of it.
+    pub(super) fn image(&self) -> String {
+        self.user.map_or_else(base, |_| format!("oci:{}:base", self.home.path().join("base").display()))
     }
 
     /// `mpimg COMMAND ARGUMENTS`.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.home.mpimg();
+        let mut command = self.program();
         command.args(arguments);
         command
     }
 
     /// `mpimg run FLAGS base SCRIPT`.
     pub(super) fn run_command(&self, flags: &[&str], script: &str) -> Command {
-        let mut command = self.home.mpimg();
-        command.args(["run", "--isolation", self.isolation]).args(flags).arg(base()).args(["sh", "-c", script]);
+        let mut command = self.program();
+        command.args(["run", "--isolation", self.isolation]).args(flags).arg(self.image()).args(["sh", "-c", script]);
         command
     }
 

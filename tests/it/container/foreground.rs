@@ -103,6 +103,26 @@ fn standard_input_is_passed_on_only_where_asked_for() {
 }
 
 #[test]
+fn a_command_that_does_not_read_its_input_can_be_stopped_and_goes_with_mpimg() {
+    if !is_root() {
+        return;
+    }
+    let containers = Containers::new();
+    for (marker, signal, code) in [("70011", Signal::TERM, Some(143)), ("70012", Signal::KILL, None)] {
+        // More than any pipe holds.
+        let flood = std::fs::File::open("/dev/zero").unwrap();
+        let mut child = containers.run_command(&["-i"], &format!("exec sleep {marker}")).stdin(flood).spawn().unwrap();
+        wait_until("it runs", || !running(marker).is_empty());
+        // Time for the pipe to fill.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), code);
+        wait_until("the container is gone", || running(marker).is_empty() && containers.list().is_empty());
+        containers.assert_nothing_left(marker);
+    }
+}
+
+#[test]
 fn signals_reach_the_command_and_the_third_kills() {
     if !is_root() {
         return;

@@ -5,4 +5,6 @@
 mod background;
 mod fixture;
 mod foreground;
+mod full_disk;
+mod plain_users;
 mod rungs;

@@ -1,13 +1,20 @@
 //! The same on the rungs below root.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
 use crate::sandbox::rootfs::is_root;
 
-fn users_volumes_and_ports(containers: &Containers, published: &str, port: u16) {
+pub(super) fn users_volumes_and_ports(containers: &Containers, published: &str, port: u16) {
     let home = containers.home.path();
     std::fs::create_dir(home.join("data")).unwrap();
     std::fs::write(home.join("data/old"), "old").unwrap();
     std::fs::write(home.join("data/stays"), "stays").unwrap();
+    // As of the home, so of what is in it.
+    let owner = home.metadata().unwrap();
+    for path in ["data", "data/old", "data/stays"] {
+        std::os::unix::fs::chown(home.join(path), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
     let script = "id -u; id -G; echo $HOME; cat /data/stays; rm /data/old; mkdir /data/new; echo text >/data/new/file; exit 3";
     let left = containers.run(&["-v", "./data:/data", "-u", "root"], script);
     assert_eq!((left.code, left.out.as_str()), (Some(3), "0\n0\n/root\nstays"), "{left:?}");

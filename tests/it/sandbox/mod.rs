@@ -7,7 +7,7 @@ pub(crate) mod docker;
 mod layers;
 mod mounts;
 mod one_id;
-mod plain_users;
+pub(crate) mod plain_users;
 pub(crate) mod rootfs;
 mod run;
 mod rungs;

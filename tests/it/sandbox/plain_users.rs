@@ -16,10 +16,10 @@ use crate::{judge, judges, run};
 const ONE_ID: &str = "exec setpriv --reuid=5000 --regid=5000 --clear-groups --no-new-privs --bounding-set=-all -- \"$@\"";
 
 /// Both kinds of users, and the rung that each gets.
-const KINDS: [(&str, &str); 2] = [("userns", PLAIN_USER), ("single", ONE_ID)];
+pub(crate) const KINDS: [(&str, &str); 2] = [("userns", PLAIN_USER), ("single", ONE_ID)];
 
 /// `mpimg` as that user, to whom the home belongs.
-fn as_user(home: &Home, script: &str) -> Command {
+pub(crate) fn as_user(home: &Home, script: &str) -> Command {
     let inner = home.mpimg();
     let mut command = judge("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh"]).arg(inner.get_program());
@@ -32,10 +32,15 @@ fn as_user(home: &Home, script: &str) -> Command {
 fn prepare(home: &Home, steps: &str) -> PathBuf {
     let context = home.path().join("context");
     fs::create_dir(&context).unwrap();
-    run(judge("cp").arg("-a").arg(judges().join("base")).arg(home.path().join("base")));
     fs::write(context.join("Dockerfile"), format!("FROM oci:{}:base\n{steps}", home.path().join("base").display())).unwrap();
-    run(judge("chown").args(["-R", "5000:5000"]).arg(home.store().parent().unwrap()));
+    give(home);
     context
+}
+
+/// A copy of the base image in the home, and all of that the user's.
+pub(crate) fn give(home: &Home) {
+    run(judge("cp").arg("-a").arg(judges().join("base")).arg(home.path().join("base")));
+    run(judge("chown").args(["-R", "5000:5000"]).arg(home.store().parent().unwrap()));
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

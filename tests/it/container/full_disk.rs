@@ -1,0 +1,64 @@
+//! A container that has filled the disk on which its log and its record are.
+
+use crate::home::{Home, in_own_mounts};
+use crate::judge;
+use crate::sandbox::rootfs::is_root;
+
+use super::fixture::{Left, base};
+
+/// A store with 24 MB; a container that writes until that is full, and goes on when there is room again.
+const SCRIPT: &str = r#"
+mount -t tmpfs -o size=24m tmpfs $MPIMG_HOME
+wait_for() { for _ in $(seq 1500); do eval "$1" && return; sleep 0.02; done; echo "it does not come about: $1" >&2; exit 1; }
+room() { stat -f -c %a $MPIMG_HOME; }
+$MPIMG run -d --isolation root --name one -v $HOME:/home $IMAGE sh -c '
+    echo first
+    while [ ! -e /home/full ]; do echo 0123456789012345678901234567890123456789; done
+    echo lost; touch /home/lost; while [ ! -e /home/free ]; do sleep 0.05; done; echo last' >/dev/null
+$MPIMG run -d --isolation root --name two -v $HOME:/home $IMAGE sh -c '
+    while [ ! -e /home/lost ]; do sleep 0.05; done; exit 5' >/dev/null
+wait_for '[ $($MPIMG ps -q | wc -l) = 2 ]'
+head -c 100m /dev/zero >$MPIMG_HOME/filler 2>/dev/null || true
+wait_for '[ $(room) = 0 ]'; touch $HOME/full
+wait_for '[ $($MPIMG ps -q | wc -l) = 1 ]'
+$MPIMG ps -a --json >$HOME/when-full
+rm $MPIMG_HOME/filler; touch $HOME/free
+wait_for '[ $($MPIMG ps -q | wc -l) = 0 ]'
+$MPIMG ps -a --json >$HOME/at-the-end
+$MPIMG logs one >$HOME/out 2>$HOME/err
+$MPIMG stop --rm one two
+"#;
+
+#[test]
+fn a_full_disk_costs_parts_of_the_log_and_no_exit_status() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    let mpimg = home.mpimg();
+    let program = mpimg.get_program().to_owned();
+    let mut shell = judge("true");
+    shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(home.path()).env("MPIMG", program).env("IMAGE", base());
+    let left = Left::of(in_own_mounts(shell, SCRIPT).output().unwrap());
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
+    let status = |file: &str, name: &str| {
+        let list: serde_json::Value = serde_json::from_str(&read(file)).unwrap();
+        let found = list["containers"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
+        (found["state"].as_str().unwrap().to_owned(), found["status"].as_i64())
+    };
+    assert_eq!(status("when-full", "two"), ("ended".into(), Some(5)));
+    assert_eq!(status("at-the-end", "one"), ("ended".into(), Some(0)));
+    let out = read("out");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!((lines.first(), lines.last()), (Some(&"first"), Some(&"last")));
+    // A short record may still have found room.
+    let whole = |line: &&str| ["0123456789012345678901234567890123456789", "lost"].contains(line);
+    assert!(lines[1..lines.len() - 1].iter().all(whole), "half a record is in the log");
+    let told = read("err");
+    let note = |line: &str| {
+        line.starts_with("mpimg: ") && line.ends_with(" bytes of output are missing here: the log could not be written")
+    };
+    assert!(!told.is_empty() && told.lines().all(note), "{told}");
+}
