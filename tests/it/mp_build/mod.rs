@@ -4,6 +4,7 @@
 
 mod at_once;
 mod docker;
+mod killed;
 mod mp_test;
 mod project;
 
@@ -133,13 +134,19 @@ COPY apiVersion /www/
 ENTRYPOINT ["sh", "-c", "exec httpd -f -p 8080 -h /www"]
 "#;
 
-/// Makes a .pak with the command of an installed wheel, whose environment has the SDK beside it.
-pub(crate) fn make_a_pak_with(mpimg: std::process::Command, home: &Home) {
+/// A project with such an adapter.
+fn bare(home: &Home) -> PathBuf {
     let project = home.path().join("bare");
     make(home, "static", &project);
     std::fs::copy(judge_path("busybox"), project.join("busybox")).unwrap();
     std::fs::write(project.join("apiVersion"), r#"{"majorVersion": 1, "minorVersion": 0, "maintenanceVersion": 0}"#).unwrap();
     std::fs::write(project.join("Dockerfile"), BARE).unwrap();
+    project
+}
+
+/// Makes a .pak with the command of an installed wheel, whose environment has the SDK beside it.
+pub(crate) fn make_a_pak_with(mpimg: std::process::Command, home: &Home) {
+    let project = bare(home);
     let registry = distribution("");
     let build = Build::new(home, &project, &registry);
     let (files, conf) = read_pak(&pak_of(&project, &build.with(mpimg)));
