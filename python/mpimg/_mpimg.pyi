@@ -77,6 +77,7 @@ class BuildRequest(TypedDict):
     proxies: Optional[dict[str, str]]
     names: list[str]
     outputs: list[str]
+    sbom_file: Optional[str]
 
 @type_check_only
 class PushRequest(TypedDict):
@@ -89,6 +90,7 @@ class PushRequest(TypedDict):
     username: Optional[str]
     password: Optional[str]
     sbom: Optional[str]
+    sbom_file: Optional[str]
     build: BuildRequest
 
 @type_check_only

@@ -73,6 +73,7 @@ class Mpimg(Containers):
         *,
         names: Sequence[str] = (),
         outputs: Sequence[str] = (),
+        sbom_file: Optional[StrPath] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
         build_args: Optional[Mapping[str, str]] = None,
@@ -102,6 +103,8 @@ class Mpimg(Containers):
         :param path: the folder of the build context, or a project
         :param names: names that the image gets in the local store: ``name[:tag]``
         :param outputs: where it is written: ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE[:NAME]``
+        :param sbom_file: write a bill of materials, the image's Python and Debian packages, to this file, whose name tells the form:
+            ``NAME.spdx.json`` or ``NAME.cdx.json``. Layers that are not in the local store are fetched for it
         :param dockerfile: the Dockerfile; ``Dockerfile`` in ``path`` without it
         :param target: the stage whose image is wanted; the last without it
         :param build_args: values of ARG
@@ -134,6 +137,7 @@ class Mpimg(Containers):
         request = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, names, outputs,
+            sbom_file,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
         return BuiltImage(
@@ -156,6 +160,7 @@ class Mpimg(Containers):
         username: Optional[str] = None,
         password: Optional[str] = None,
         sbom: Optional[str] = None,
+        sbom_file: Optional[StrPath] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
         build_args: Optional[Mapping[str, str]] = None,
@@ -194,6 +199,8 @@ class Mpimg(Containers):
         :param username: log in to the registry that is pushed to under this name
         :param password: with this password or token
         :param sbom: attach a bill of materials (the image's Python and Debian packages): ``spdx`` or ``cyclonedx``
+        :param sbom_file: write a bill of materials to this file, ``NAME.spdx.json`` or ``NAME.cdx.json``: the same bytes as ``sbom``
+            attaches
         :raises UsageError: no repository was given, or one that is none
         :raises AuthError: the registry refuses the credentials, or asks for some
         :raises RegistryError, NetworkError: it answers with an error, or not at all
@@ -204,6 +211,7 @@ class Mpimg(Containers):
         build = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, (), (),
+            None,
         )  # fmt: skip
         request: _mpimg.PushRequest = {
             "path": build["context"],
@@ -215,6 +223,7 @@ class Mpimg(Containers):
             "username": username,
             "password": password,
             "sbom": sbom,
+            "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
             "build": build,
         }
         pushed = _mpimg.push(self._options, request, progress)
@@ -406,6 +415,7 @@ def _build_request(
     proxies: Optional[Mapping[str, str]],
     names: Sequence[str],
     outputs: Sequence[str],
+    sbom_file: Optional[StrPath],
 ) -> _mpimg.BuildRequest:
     return {
         "context": _folder(path),
@@ -430,6 +440,7 @@ def _build_request(
         "proxies": None if proxies is None else dict(proxies),
         "names": list(names),
         "outputs": list(outputs),
+        "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
     }
 
 

@@ -20,6 +20,7 @@ mod _mpimg {
     use mpimg::operation::{BuildOutputs, CheckSubject};
     use mpimg::project::{Project, ProjectConfig};
     use mpimg::registry::CredentialStore;
+    use mpimg::sbom::SbomFile;
     use pyo3::prelude::*;
 
     use crate::call::call;
@@ -58,7 +59,11 @@ mod _mpimg {
     #[pyfunction]
     fn build(py: Python<'_>, options: Options, request: BuildOptions, progress: Option<Py<PyAny>>) -> PyResult<BuiltImage> {
         let built = call(py, options, progress, move |mpimg| async move {
-            let outputs = BuildOutputs { names: parse_all(&request.names)?, outputs: parse_all(&request.outputs)? };
+            let outputs = BuildOutputs {
+                names: parse_all(&request.names)?,
+                outputs: parse_all(&request.outputs)?,
+                sbom_file: request.sbom_file.clone().map(SbomFile::new).transpose()?,
+            };
             mpimg.build(request.request()?, &outputs).await
         })?;
         Ok(BuiltImage::new(&built.image, built.time))
@@ -74,10 +79,7 @@ mod _mpimg {
                 mpimg = mpimg.with_credential(destination.push.repository().registry(), credential);
             }
             let pushed = mpimg.push(request).await?;
-            let sbom = match sbom {
-                Some(format) => Some(mpimg.attach_sbom(&pushed, format).await?),
-                None => None,
-            };
+            let sbom = mpimg.add_sbom(&pushed, &sbom).await?;
             let report = mpimg.check_anonymous(&pushed).await;
             Ok(PushedImage::new(&pushed, &report, sbom))
         })

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use mpimg::build::BuildRequest;
 use mpimg::image::{Format, Transport};
-use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, Stop};
+use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs, Stop};
 use mpimg::progress::Progress;
 use mpimg::project::ContainerRepository;
 use mpimg::registry::{ClientOptions, Credential, CredentialSources};
 use mpimg::sandbox::{Cancel, SecretBytes};
-use mpimg::sbom::SbomFormat;
+use mpimg::sbom::SbomFile;
 use mpimg::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
@@ -107,6 +107,7 @@ pub(crate) struct BuildOptions {
     proxies: Option<BTreeMap<String, String>>,
     pub(crate) names: Vec<String>,
     pub(crate) outputs: Vec<String>,
+    pub(crate) sbom_file: Option<PathBuf>,
 }
 
 impl BuildOptions {
@@ -167,6 +168,7 @@ pub(crate) struct PushOptions {
     username: Option<String>,
     password: Option<String>,
     sbom: Option<String>,
+    sbom_file: Option<PathBuf>,
     build: BuildOptions,
 }
 
@@ -176,9 +178,12 @@ impl PushOptions {
         credential(self.username.take(), self.password.take())
     }
 
-    /// Which bill of materials is attached.
-    pub(crate) fn sbom(&self) -> Result<Option<SbomFormat>> {
-        self.sbom.as_deref().map(str::parse).transpose()
+    /// Where the bill of materials goes.
+    pub(crate) fn sbom(&mut self) -> Result<SbomOutputs> {
+        Ok(SbomOutputs {
+            attach: self.sbom.as_deref().map(str::parse).transpose()?,
+            file: self.sbom_file.take().map(SbomFile::new).transpose()?,
+        })
     }
 
     pub(crate) fn request(self) -> Result<PushRequest> {

@@ -122,6 +122,29 @@ class Operations(Case):
             self.mpimg.copy(source, "hello:1", referrers=True)
         self.assertEqual(self.mpimg.copy(source, "hello:1").digest, self.mpimg.inspect("hello:1").digest)
 
+    def test_a_bill_of_materials_is_a_file_and_what_is_attached(self) -> None:
+        (self.project / "app" / "hello-2.dist-info").mkdir()
+        self.write("app/hello-2.dist-info/METADATA", "Metadata-Version: 2.1\nName: hello\nVersion: 2\n")
+        file = self.folder / "app.spdx.json"
+        repository = f"{REGISTRY}/py/sbom"
+        pushed = self.mpimg.push(self.project, repository, tags=["1"], sbom="spdx", sbom_file=file)
+        self.mpimg.copy(f"docker://{repository}:1", f"oci:{self.folder}/layout:1", referrers=True)
+        assert pushed.sbom is not None
+        manifest = json.loads(self.blob("layout", pushed.sbom).read_bytes())
+        self.assertEqual(self.blob("layout", manifest["layers"][0]["digest"]).read_bytes(), file.read_bytes())
+        built = self.folder / "built.spdx.json"
+        self.mpimg.build(self.project, names=[f"{repository}:1"], sbom_file=built)
+        self.assertEqual(built.read_bytes(), file.read_bytes())
+        self.mpimg.build(self.project, sbom_file=str(self.folder / "app.cdx.json"))
+        components = json.loads((self.folder / "app.cdx.json").read_bytes())["components"]
+        self.assertEqual([component["purl"] for component in components], ["pkg:pypi/hello@2"])
+        with self.assertRaises(mpimg.UsageError):
+            self.mpimg.build(self.project, sbom_file="sbom.json")
+        with self.assertRaises(mpimg.IoError):
+            self.mpimg.push(self.project, f"{repository}/no", sbom_file=self.folder / "missing" / "app.cdx.json")
+        with self.assertRaises(mpimg.NotFoundError):
+            self.mpimg.inspect(f"docker://{repository}/no:latest")
+
     def blob(self, layout: str, digest: str) -> Path:
         return self.folder / layout / "blobs" / digest.replace(":", "/")
 

@@ -2,13 +2,12 @@
 //!
 //! Refuses halves: a reader sees the old digest or the new one.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::image::{expect_writable, write_result};
 use crate::oci::Digest;
 
 /// Where the digest goes besides standard output.
@@ -20,26 +19,16 @@ pub(super) struct DigestFile {
 }
 
 impl DigestFile {
+    /// Whether it could be written: asked before the work whose result it tells.
+    pub(super) fn expect_writable(&self) -> Result<()> {
+        self.digest_file.as_deref().map_or(Ok(()), expect_writable)
+    }
+
     /// Writes the digest, without a line feed, if it is wanted.
     pub(super) fn write(&self, digest: &Digest) -> Result<()> {
         let Some(path) = &self.digest_file else { return Ok(()) };
-        write(path, digest.to_string().as_bytes()).map_err(|error| Error::io("write", path, error))
+        write_result(path, digest.to_string().as_bytes())
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A pipe or /dev/stderr cannot be replaced; it is written to.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return File::options().write(true).open(path)?.write_all(bytes);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".digest-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(crate) use hashing::HashingReader;
 pub use import::{PackLayer, import_rootfs};
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use transport::{Listed, Transport};
+pub(crate) use transport::{expect_writable, write_result};
 pub use tree::{ManifestTree, Names, artifact};
 pub use validate::validate;
 

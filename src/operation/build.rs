@@ -9,6 +9,7 @@ use crate::build::{BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::Reference;
+use crate::sbom::SbomFile;
 
 /// Where a built image goes. With neither, only its layers are kept, in the build cache.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct BuildOutputs {
     pub names: Vec<Reference>,
     /// Layouts and archives. A docker archive without a name of its own has the first of `names`, for `docker load`.
     pub outputs: Vec<Transport>,
+    /// A file for the image's bill of materials, which calls it by the repository of the first of `names`, else by its digest.
+    pub sbom_file: Option<SbomFile>,
 }
 
 /// An image that was built.
@@ -29,11 +32,12 @@ pub struct Built {
 }
 
 impl Mpimg {
-    /// Builds an image; then gives it names and writes it to places, in this order.
+    /// Builds an image; then gives it names, writes it to places, and its bill of materials to a file, in this order.
     ///
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile;
-    /// [`ErrorKind::Usage`]: a name with a digest; [`ErrorKind::Interrupted`]: stopped.
+    /// [`ErrorKind::Usage`]: a name with a digest; [`ErrorKind::Interrupted`]: stopped; and those of [`Mpimg::packages`] where
+    /// a bill of materials is wanted.
     pub async fn build(&self, mut request: BuildRequest, outputs: &BuildOutputs) -> Result<Built> {
         let started = Instant::now();
         if let Some(name) = outputs.names.iter().find(|name| name.digest().is_some()) {
@@ -50,6 +54,13 @@ impl Mpimg {
         }
         for output in &outputs.outputs {
             output.clone().named(outputs.names.first().cloned()).write(store, &image).await?;
+        }
+        if let Some(file) = &outputs.sbom_file {
+            let name = match outputs.names.first() {
+                Some(name) => name.repository().to_string(),
+                None => image.descriptor().digest.to_string(),
+            };
+            self.write_sbom(&name, &image, file).await?;
         }
         Ok(Built { image, time: started.elapsed() })
     }

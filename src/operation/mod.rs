@@ -45,6 +45,7 @@ pub use inspect::InspectedImage;
 pub use login::registry_name;
 pub use push::{PushRequest, PushSource, PushedImage};
 pub use run::{RunRequest, Started};
+pub use sbom::SbomOutputs;
 pub use stop::Stop;
 pub use stored::StoredImage;
 

@@ -1,24 +1,34 @@
-//! A bill of materials for an image that was pushed, kept beside it in the registry.
+//! A bill of materials of an image: kept beside it in the registry, or in a file.
 //!
-//! Refuses to change the image: what refers to it has a digest of its own.
+//! Refuses to change the image: what refers to it has a digest of its own. Layers are read as they are stored, and not unpacked.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 
-use super::{Mpimg, PushedImage, blocking};
+use super::{Mpimg, PushedImage, Stop, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, artifact};
 use crate::layer::decompress;
 use crate::oci::{Descriptor, Digest};
-use crate::sbom::{Package, SbomFormat, Scan};
+use crate::sbom::{Package, SbomFile, SbomFormat, Scan};
 
 const BUFFER: usize = 256 * 1024;
 
+/// Where the bill of materials of a pushed image goes.
+#[derive(Debug, Clone, Default)]
+pub struct SbomOutputs {
+    /// Into the registry, in this form: an artifact that refers to the image.
+    pub attach: Option<SbomFormat>,
+    /// To this file.
+    pub file: Option<SbomFile>,
+}
+
 impl Mpimg {
-    /// The Python and Debian packages of an image. Layers that are elsewhere are fetched.
+    /// The Python and Debian packages of an image. Layers that are elsewhere are fetched. None at all is worth a warning: the image
+    /// may have packages of other kinds.
     ///
     /// # Errors
-    /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged.
+    /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
     pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
         let store = self.store()?;
         let mut files = Vec::new();
@@ -29,32 +39,70 @@ impl Mpimg {
             };
             files.push((store.fetch(&layer.source, &layer.descriptor).await?, compression));
         }
-        blocking(move || {
+        let stop = self.stop().clone();
+        let scanned = blocking(move || {
             let mut scan = Scan::default();
             for (path, compression) in files {
                 let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+                let file = Stoppable { inner: file, stop: stop.clone() };
                 scan.add(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
             }
             Ok(scan.packages())
-        })
-        .await
+        });
+        let packages = match scanned.await {
+            // However far the reading had come.
+            Err(_) if self.stop().is_stopped() => return Err(Error::new(ErrorKind::Interrupted, "the work was interrupted")),
+            scanned => scanned?,
+        };
+        if packages.is_empty() {
+            let hint = "only what dpkg and Python's installers have written down is looked for";
+            self.progress().warn("no package was found in the image: its SBOM lists none", Some(hint));
+        }
+        Ok(packages)
     }
 
-    /// Attaches a bill of materials to a pushed image; the digest of the manifest that carries it.
+    /// Makes a bill of materials of a pushed image, writes it and attaches it; if attached, the digest of the manifest that carries
+    /// it. The packages are looked for once.
     ///
     /// # Errors
-    /// Those of [`Mpimg::packages`] and of the registry.
-    pub async fn attach_sbom(&self, pushed: &PushedImage, format: SbomFormat) -> Result<Digest> {
-        let attach = async {
+    /// Those of [`Mpimg::packages`], [`SbomFile::write`] and the registry.
+    pub async fn add_sbom(&self, pushed: &PushedImage, outputs: &SbomOutputs) -> Result<Option<Digest>> {
+        let SbomOutputs { attach, file } = outputs;
+        if attach.is_none() && file.is_none() {
+            return Ok(None);
+        }
+        let add = async {
             let packages = self.packages(&pushed.image).await?;
             let repository = pushed.destination.push.repository();
-            let document = format.document(&repository.to_string(), &pushed.image, &packages);
+            let document = |format: SbomFormat| format.document(&repository.to_string(), &pushed.image, &packages);
+            if let Some(file) = file {
+                file.write(&document(file.format()))?;
+            }
+            let Some(format) = *attach else { return Ok(None) };
             let there = &pushed.pushed;
             let subject = Descriptor::new(there.media_type.clone(), there.digest, there.size());
-            let artifact = artifact(format.media_type(), document.into(), &subject);
+            let artifact = artifact(format.media_type(), document(format).into(), &subject);
             self.client().attach(repository, &artifact).await?;
-            Ok(artifact.descriptor.digest)
+            Ok(Some(artifact.descriptor.digest))
         };
-        attach.await.map_err(|error: Error| error.wrap("the image is pushed, but its SBOM is not"))
+        add.await.map_err(|error: Error| error.wrap("the image is pushed, but its SBOM is not"))
+    }
+
+    /// Writes the bill of materials of an image that is called `name`.
+    pub(super) async fn write_sbom(&self, name: &str, image: &Image, file: &SbomFile) -> Result<()> {
+        file.write(&file.format().document(name, image, &self.packages(image).await?))
+    }
+}
+
+/// A file whose reading the switch ends.
+struct Stoppable {
+    inner: File,
+    stop: Stop,
+}
+
+impl Read for Stoppable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Not `Interrupted`, which readers take as a reason to read again.
+        if self.stop.is_stopped() { Err(io::ErrorKind::BrokenPipe.into()) } else { self.inner.read(buffer) }
     }
 }

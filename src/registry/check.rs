@@ -12,6 +12,7 @@ use reqwest::{Method, StatusCode};
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::{Call, Target};
+use super::errors::no_registry_hint;
 use super::host::{Flavour, host_of};
 use super::pull::{ACCEPTED, LIMIT};
 use super::push::{BlobOutcome, Pushed, QUESTIONS};
@@ -261,10 +262,11 @@ impl Client {
             return Ok("the registry asks for none".into());
         }
         let response = route.endpoint.send_patiently(ping, None).await?;
-        match response.status().is_success() {
-            true if route.endpoint.has_credential(&route.path).await => Ok("credentials are accepted".into()),
-            true => Ok("as a stranger: no credentials are stored".into()),
-            false => Err(route.endpoint.refused(response, ping).await),
+        let known = route.endpoint.has_credential(&route.path).await;
+        match response.status() {
+            status if status.is_success() && known => Ok("credentials are accepted".into()),
+            status if status.is_success() => Ok("as a stranger: no credentials are stored".into()),
+            _ => Err(route.endpoint.refused_login(response, ping, known).await),
         }
     }
 }
@@ -308,8 +310,7 @@ async fn resolve(authority: &str) -> Result<String> {
 fn speaks(status: StatusCode) -> Result<String> {
     match status.as_u16() {
         200 | 401 => Ok("a registry of the distribution API".into()),
-        other => Err(Error::new(ErrorKind::Registry, format!("`/v2/` answered {other}"))
-            .with_hint("check the registry's name and port: this seems to be another service, or a proxy before it")),
+        other => Err(Error::new(ErrorKind::Registry, format!("`/v2/` answered {other}")).with_hint(no_registry_hint(status))),
     }
 }
 

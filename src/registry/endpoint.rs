@@ -13,7 +13,7 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::Refusal;
+use super::errors::{Refusal, login_hint, no_registry_hint};
 use super::host::{Flavour, api_authority, is_loopback};
 use super::retry::{is_transient, retry_after};
 use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, refuses_certificate};
@@ -166,8 +166,13 @@ impl Endpoint {
             attempt += 1;
             match self.transport.unless_cancelled(self.send_as(call, None)).await? {
                 Ok(response) => {
-                    self.note_challenge(&response);
-                    return Ok(response.status());
+                    let wait = self.transport.policy.delay(attempt, retry_after(response.headers()));
+                    let wait = wait.filter(|_| is_transient(response.status()) && attempt <= FIRST_ATTEMPTS);
+                    let Some(wait) = wait else {
+                        self.note_challenge(&response);
+                        return Ok(response.status());
+                    };
+                    self.transport.pause(wait).await?;
                 }
                 Err(Fault::Passing(_)) if attempt <= FIRST_ATTEMPTS => {
                     let wait = self.transport.policy.delay(attempt, None).unwrap_or_default();
@@ -247,6 +252,15 @@ impl Endpoint {
         let status = response.status();
         let refusal = Refusal::parse(status, &self.transport.read_refusal(response).await);
         self.refusal_error(refusal, &call.path, call.scope.writes())
+    }
+
+    /// The same of an answer to the question whether a login works; `shown`: there is one.
+    pub(crate) async fn refused_login(&self, response: Response, call: &Call, shown: bool) -> Error {
+        let hint = match response.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => login_hint(&self.registry, shown),
+            status => no_registry_hint(status).into(),
+        };
+        self.refused(response, call).await.with_hint(hint)
     }
 
     /// The same of a refusal that was read already; `pushing`: of a request that was to write.

@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::host::Flavour;
+use super::retry::is_transient;
 use crate::error::{Error, ErrorKind};
 use crate::oci::Repository;
 
@@ -214,6 +215,34 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
         _ => return None,
     };
     Some(text)
+}
+
+/// The remedy for a login that is refused (`shown`), or is not there.
+pub(crate) fn login_hint(registry: &str, shown: bool) -> String {
+    match (Flavour::of(registry), shown) {
+        (Flavour::Ecr, _) => "choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it".into(),
+        (_, false) => format!("log in with `mpimg login {registry}`"),
+        (Flavour::DockerHub, true) => {
+            "check the Docker ID, and give an access token in the place of the password: `mpimg login`".into()
+        }
+        (Flavour::Ghcr, true) => {
+            "give a personal access token (classic) with the scope `write:packages` as the password: `mpimg login ghcr.io`".into()
+        }
+        (_, true) => format!(
+            "the user name, password or token is wrong or has expired (the `$` in a Harbor robot's name wants single quotes): log in with `mpimg login {registry}`"
+        ),
+    }
+}
+
+/// The remedy where `/v2/` has another answer than a registry's.
+pub(crate) fn no_registry_hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        429 => TOO_OFTEN,
+        _ if is_transient(status) => {
+            "the registry, or a proxy before it, does not work for now: try again later, or ask who runs it"
+        }
+        _ => "check the registry's name and port: this seems to be another service, or a proxy before it",
+    }
 }
 
 /// The remedy for a repository that ECR does not know; it says so, or just closes the connection on POST.

@@ -42,6 +42,7 @@ impl Client {
         // Any repository would do: the question is about the registry.
         let route = client.destination(&Repository::parse(&format!("{registry}/login"))?)?;
         let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &route.path, "", Scope::none()) };
-        route.endpoint.fetch(&ping, None).await.map(drop)
+        let response = route.endpoint.send_patiently(&ping, None).await?;
+        if response.status().is_success() { Ok(()) } else { Err(route.endpoint.refused_login(response, &ping, true).await) }
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn spdx(name: &str, image: &Image, packages: &[Package]) -> Value {
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": name,
-        // Unique for each document: the image decides it.
-        "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", TOOL.0, digest.hex()),
+        // Unique for each document: the image and what it is called decide it.
+        "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", TOOL.0, Digest::of(format!("{name}@{digest}")).hex()),
         "creationInfo": { "created": created(image), "creators": [format!("Tool: {}-{}", TOOL.0, TOOL.1)] },
         "packages": all,
         "relationships": relationships,

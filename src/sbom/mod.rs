@@ -4,11 +4,13 @@
 //! the network: the same image gives the same bytes.
 
 mod document;
+mod file;
 mod packages;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use file::SbomFile;
 pub use packages::{Package, PackageKind, Scan};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +31,14 @@ impl SbomFormat {
         match self {
             Self::Spdx => "application/spdx+json",
             Self::CycloneDx => "application/vnd.cyclonedx+json",
+        }
+    }
+
+    /// How the names of its files end.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Spdx => ".spdx.json",
+            Self::CycloneDx => ".cdx.json",
         }
     }
 

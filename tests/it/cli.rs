@@ -6,6 +6,6 @@ pub(crate) mod fixture;
 mod messages;
 mod prompts;
 mod push;
-mod sbom;
+pub(crate) mod sbom;
 pub(crate) mod signals;
 mod stored;

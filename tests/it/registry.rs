@@ -1,5 +1,6 @@
 //! Pushing and pulling, against Debian's docker-registry and nginx, skopeo as the judge, and a server that misbehaves on order.
 
+mod copy_killed;
 mod distribution;
 mod faults;
 pub(crate) mod fixture;

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::image::Transport;
 use crate::oci::Reference;
 use crate::operation::{BuildOutputs, Built};
+use crate::sbom::SbomFile;
 
 const EXAMPLES: &str = "\
 Base images come from the local store, or from a registry if they are not there; FROM also takes oci:DIR, \
@@ -26,6 +27,7 @@ Examples:
   mpimg build                                    This folder; prints the digest
   mpimg build -t app:1.0 -f docker/Dockerfile .  With a name in the local store
   mpimg build -o oci:out -o docker-archive:a.tar To a layout and for docker load
+  mpimg build -t app --sbom-file app.spdx.json   With a list of its packages
   mpimg build --target test --build-arg PORT=80 --secret id=token,src=token.txt";
 
 /// Build an image from a Dockerfile; prints its digest
@@ -52,6 +54,12 @@ pub(in crate::cli) struct Build {
     #[command(flatten)]
     digest_file: DigestFile,
 
+    /// Write a bill of materials, the image's Python and Debian packages, to this file: FILE.spdx.json or FILE.cdx.json
+    ///
+    /// The name tells the form: SPDX or CycloneDX. Layers that are not in the local store are fetched for it.
+    #[arg(long, value_name = "FILE")]
+    sbom_file: Option<PathBuf>,
+
     #[command(flatten)]
     build: BuildFlags,
 
@@ -73,10 +81,12 @@ fn output(text: &str) -> Result<Transport, String> {
 
 impl Build {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        self.digest_file.expect_writable()?;
         let request = self.build.request(&self.path)?;
         let mpimg = self.connection.mpimg(terminal, None)?;
         terminal.handle_signals();
-        let outputs = BuildOutputs { names: self.tag, outputs: self.output };
+        let sbom_file = self.sbom_file.map(SbomFile::new).transpose()?;
+        let outputs = BuildOutputs { names: self.tag, outputs: self.output, sbom_file };
         let built = mpimg.build(request, &outputs).await?;
         self.digest_file.write(&built.image.descriptor().digest)?;
         report(terminal, &built, &outputs)
@@ -87,20 +97,28 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
     let (image, seconds) = (&built.image, built.time.as_secs_f64());
     let digest = image.descriptor().digest;
     let names: Vec<String> = outputs.names.iter().map(Reference::familiar).collect();
-    let outputs: Vec<String> = outputs.outputs.iter().map(ToString::to_string).collect();
-    let places: Vec<String> = names.iter().chain(&outputs).map(|place| format!("`{place}`")).collect();
+    let written: Vec<String> = outputs.outputs.iter().map(ToString::to_string).collect();
+    let places: Vec<String> = names.iter().chain(&written).map(|place| format!("`{place}`")).collect();
     let whereto = if places.is_empty() { String::new() } else { format!(" as {}", places.join(", ")) };
     terminal.say(&format!("built{whereto}: {} in {}", image::extent(image), shown_time(built.time)));
+    if let Some(file) = &outputs.sbom_file {
+        terminal.say(&wrote_sbom(file));
+    }
     terminal.answer(&Answer {
         text: format!("{digest}\n"),
         quiet: format!("{digest}\n"),
         json: json!({
             "digest": digest,
             "names": names,
-            "outputs": outputs,
+            "outputs": written,
             "size": image::size(image),
             "layers": image::layers_json(image),
             "seconds": seconds,
         }),
     })
+}
+
+/// Says that a bill of materials is in its file.
+pub(super) fn wrote_sbom(file: &SbomFile) -> String {
+    format!("wrote its SBOM ({}) to `{}`", file.format(), file.path().display())
 }

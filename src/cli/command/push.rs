@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::build::wrote_sbom;
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, parsed};
 use crate::cli::image;
@@ -16,9 +17,9 @@ use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
 use crate::oci::{Digest, Tag};
-use crate::operation::{PushRequest, PushSource, PushedImage};
+use crate::operation::{PushRequest, PushSource, PushedImage, SbomOutputs};
 use crate::registry::{AnonymousReport, CheckState};
-use crate::sbom::SbomFormat;
+use crate::sbom::{SbomFile, SbomFormat};
 
 const EXAMPLES: &str = "\
 The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls \
@@ -62,6 +63,10 @@ pub(in crate::cli) struct Push {
     #[arg(long, value_name = "FORMAT", value_parser = parsed::<SbomFormat>)]
     sbom: Option<SbomFormat>,
 
+    /// Write a bill of materials to this file: FILE.spdx.json or FILE.cdx.json, the same bytes as --sbom attaches
+    #[arg(long, value_name = "FILE")]
+    sbom_file: Option<PathBuf>,
+
     /// Fail (exit code 1) if the pushed image cannot be pulled without logging in
     #[arg(long)]
     require_anonymous_pull: bool,
@@ -82,6 +87,8 @@ pub(in crate::cli) struct Push {
 impl Push {
     pub(super) async fn run(mut self, terminal: &Terminal) -> Result<()> {
         let started = Instant::now();
+        self.digest_file.expect_writable()?;
+        let sbom = SbomOutputs { attach: self.sbom, file: self.sbom_file.map(SbomFile::new).transpose()? };
         let path = self.path.take().or(self.project.take()).unwrap_or_else(|| ".".into());
         let source = match self.image {
             Some(name) => PushSource::Image { name, platform: self.build.platform().clone() },
@@ -97,11 +104,8 @@ impl Push {
         self.digest_file.write(&pushed.digest)?;
         let mut done = Done { pushed, time: started.elapsed(), sbom: None };
         done.say(terminal);
-        if let Some(format) = self.sbom {
-            let digest = mpimg.attach_sbom(&done.pushed, format).await?;
-            terminal.say(&format!("attached its SBOM ({format}): {digest}"));
-            done.sbom = Some(digest);
-        }
+        done.sbom = mpimg.add_sbom(&done.pushed, &sbom).await?;
+        done.say_sbom(terminal, &sbom);
         let report = mpimg.check_anonymous(&done.pushed).await;
         let refused = done.tell_anonymous(terminal, &report, self.require_anonymous_pull);
         done.answer(terminal, report.pullable())?;
@@ -122,6 +126,15 @@ impl Done {
         let PushedImage { destination, tags, image, .. } = &self.pushed;
         let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
         terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(image), shown_time(self.time)));
+    }
+
+    fn say_sbom(&self, terminal: &Terminal, outputs: &SbomOutputs) {
+        if let Some(file) = &outputs.file {
+            terminal.say(&wrote_sbom(file));
+        }
+        if let (Some(format), Some(digest)) = (outputs.attach, self.sbom) {
+            terminal.say(&format!("attached its SBOM ({format}): {digest}"));
+        }
     }
 
     /// Says whether the product will be able to pull. If it must be, "no" is an error.

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::super::hashing::HashingReader;
 use super::super::{Image, MANIFEST_LIMIT};
@@ -127,14 +128,39 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise.
 pub(super) fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
     let cannot = |error| Error::io("write", path, error);
+    let mut file = file_beside(path).map_err(cannot)?;
+    write(file.as_file_mut())?;
+    file.persist(path).map(drop).map_err(|error| cannot(error.error))
+}
+
+/// A temporary file that can take the place of `path`.
+fn file_beside(path: &Path) -> io::Result<NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt as _;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As if made by a shell's `>`: the umask takes its part.
     let permissions = std::fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().permissions(permissions).prefix(".mpimg-").tempfile_in(folder).map_err(cannot)?;
-    write(file.as_file_mut())?;
-    file.persist(path).map(drop).map_err(|error| cannot(error.error))
+    tempfile::Builder::new().permissions(permissions).prefix(".mpimg-").tempfile_in(folder)
+}
+
+/// Writes a result for the next program: a reader sees the old bytes or all of the new ones. A pipe or a device, which cannot be
+/// replaced, is written to.
+pub(crate) fn write_result(path: &Path, bytes: &[u8]) -> Result<()> {
+    let all = |file: &mut File| file.write_all(bytes).map_err(|error| Error::io("write", path, error));
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return all(&mut File::options().write(true).open(path).map_err(|error| Error::io("write", path, error))?);
+    }
+    replace_file(path, all)
+}
+
+/// Finds out whether [`write_result`] could write to `path`, before the work is done whose result it is.
+pub(crate) fn expect_writable(path: &Path) -> Result<()> {
+    let ready = match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        _ => file_beside(path).map(drop),
+    };
+    ready.map_err(|error| Error::io("write", path, error))
 }
 
 /// An index of no images.

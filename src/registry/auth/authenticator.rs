@@ -105,7 +105,14 @@ impl Authenticator {
             return Ok(fixed(token).filter(|header| Some(header) != rejected));
         }
         let realm = self.realm(realm)?;
-        let request = TokenRequest { realm: &realm, service, scope, credential: credential.as_ref(), insecure: self.insecure };
+        let request = TokenRequest {
+            registry: &self.registry,
+            realm: &realm,
+            service,
+            scope,
+            credential: credential.as_ref(),
+            insecure: self.insecure,
+        };
         let token = request.send(transport).await?;
         self.known().tokens.insert(scope.clone(), token.clone());
         Ok(Some(token.header))

@@ -104,8 +104,7 @@ impl CredentialSources {
             self.explicit.iter().find(|(name, _)| canonical(name) == registry).map(|(_, credential)| credential.clone());
         if lookup.credential.is_none() {
             for file in self.files(environment, &mut lookup.trouble) {
-                match from_file(environment, &file, registry, path).await {
-                    Ok(None) => continue,
+                match from_file(environment, &file, registry, path, &mut lookup.trouble).await {
                     Ok(found) => lookup.credential = found,
                     Err(error) => lookup.trouble.push(error),
                 }
@@ -128,7 +127,7 @@ impl CredentialSources {
         let paths = [
             environment.path("REGISTRY_AUTH_FILE"),
             self.docker_config(environment),
-            environment.path("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
+            Some(podman_runtime(environment)),
             environment.config_home("containers/auth.json"),
         ];
         for path in paths.into_iter().flatten() {
@@ -141,14 +140,31 @@ impl CredentialSources {
     }
 }
 
-async fn from_file(environment: &Environment, file: &AuthFile, registry: &str, path: &str) -> Result<Option<Credential>> {
+/// Where `podman login` stores (containers-auth.json(5)).
+fn podman_runtime(environment: &Environment) -> PathBuf {
+    let own = || PathBuf::from(format!("/run/containers/{}", rustix::process::getuid().as_raw()));
+    let folder = environment.path("XDG_RUNTIME_DIR").map_or_else(own, |folder| folder.join("containers"));
+    folder.join("auth.json")
+}
+
+async fn from_file(
+    environment: &Environment,
+    file: &AuthFile,
+    registry: &str,
+    path: &str,
+    trouble: &mut Vec<Error>,
+) -> Result<Option<Credential>> {
     match file.find(registry, path)? {
         Found::Nothing => Ok(None),
         Found::Credential(credential) => Ok(Some(credential)),
-        Found::Helper { helper, otherwise } => {
-            let found = helper::find(environment, &helper, &server_key(registry)).await?;
-            Ok(found.or(otherwise))
-        }
+        Found::Helper { helper, otherwise } => match helper::find(environment, &helper, &server_key(registry)).await {
+            Ok(found) => Ok(found.or(otherwise)),
+            // A helper that is not here, as Docker Desktop's in WSL, does not make what stands beside it wrong.
+            Err(error) => {
+                trouble.push(error);
+                Ok(otherwise)
+            }
+        },
     }
 }
 

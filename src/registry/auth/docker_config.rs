@@ -8,27 +8,43 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::credential::{Credential, canonical};
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The remedy for a file that cannot be read.
+pub(super) const MEND: &str = "correct the file, or move it away and log in again";
 
 /// What of the file concerns credentials; everything else is not looked at.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct AuthFile {
-    auths: BTreeMap<String, Entry>,
+    #[serde(deserialize_with = "or_null")]
+    auths: BTreeMap<String, Option<Entry>>,
+    #[serde(deserialize_with = "or_null")]
     cred_helpers: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_null")]
     creds_store: String,
+}
+
+/// docker takes `null` for nothing.
+fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Entry {
+    #[serde(deserialize_with = "or_null")]
     auth: String,
+    #[serde(deserialize_with = "or_null")]
     username: String,
+    #[serde(deserialize_with = "or_null")]
     password: String,
+    #[serde(deserialize_with = "or_null")]
     identitytoken: String,
+    #[serde(deserialize_with = "or_null")]
     registrytoken: String,
 }
 
@@ -47,13 +63,18 @@ pub(crate) enum Found {
 impl AuthFile {
     /// Parses the file's text.
     pub(crate) fn parse(text: &[u8]) -> std::result::Result<Self, serde_json::Error> {
-        serde_json::from_slice(text).map_err(without_excerpt)
+        // docker, too, takes an empty file for one that is not there.
+        let text = if text.trim_ascii().is_empty() { b"null" } else { text };
+        let file = serde_json::from_slice(text).map_err(without_excerpt)?;
+        Ok(Option::unwrap_or_default(file))
     }
 
     /// Reads the file; `None` if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         match std::fs::read(path) {
-            Ok(text) => Ok(Some(Self::parse(&text).context(ErrorKind::Auth, || format!("cannot read `{}`", path.display()))?)),
+            Ok(text) => Self::parse(&text).map(Some).map_err(|error| {
+                Error::new(ErrorKind::Auth, format!("cannot read `{}`", path.display())).with_hint(MEND).with_source(error)
+            }),
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(Error::io("read", path, error)),
         }
@@ -81,8 +102,9 @@ impl AuthFile {
     fn entry(&self, registry: &str, path: &str) -> Option<(&str, &Entry)> {
         let mut wanted = format!("{registry}/{path}");
         loop {
-            if let Some((key, entry)) = self.auths.iter().find(|(key, entry)| location(key) == wanted && !entry.is_empty()) {
-                return Some((key, entry));
+            let mut entries = self.auths.iter().filter_map(|(key, entry)| Some((key.as_str(), entry.as_ref()?)));
+            if let Some(found) = entries.find(|(key, entry)| location(key) == wanted && !entry.is_empty()) {
+                return Some(found);
             }
             wanted.truncate(wanted.rfind('/')?);
         }
@@ -115,13 +137,13 @@ impl Entry {
     }
 }
 
-/// A key without scheme and API version: docker's `https://index.docker.io/v1/` is `docker.io`, podman's keep their path.
+/// What a key stands for: an address, as docker's `https://index.docker.io/v1/`, for its host; podman's keys keep their path.
 pub(crate) fn location(key: &str) -> String {
-    let key = key.split_once("://").map_or(key, |(_, rest)| rest).trim_end_matches('/');
-    let key = key.strip_suffix("/v1").or(key.strip_suffix("/v2")).unwrap_or(key);
-    match key.split_once('/') {
-        Some((host, path)) => format!("{}/{path}", canonical(host)),
-        None => canonical(key).to_owned(),
+    let (is_address, key) = key.split_once("://").map_or((false, key), |(_, rest)| (true, rest));
+    match key.trim_end_matches('/').split_once('/') {
+        Some((host, path)) if !is_address && !matches!(path, "v1" | "v2") => format!("{}/{path}", canonical(host)),
+        Some((host, _)) => canonical(host).to_owned(),
+        None => canonical(key.trim_end_matches('/')).to_owned(),
     }
 }
 

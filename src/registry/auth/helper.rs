@@ -35,6 +35,7 @@ pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) 
     // The parser's own error could quote the secret.
     let answer: Answer = serde_json::from_slice(&text).map_err(|_| {
         Error::new(ErrorKind::Auth, format!("`docker-credential-{helper}` gave an answer that is not in docker's form"))
+            .with_hint(remedy(helper))
     })?;
     Ok(match answer.username.as_str() {
         "" if answer.secret.is_empty() => None,
@@ -94,7 +95,10 @@ async fn run_within(
     };
     let output = tokio::time::timeout(patience, talk)
         .await
-        .map_err(|_| Error::new(ErrorKind::Auth, format!("`{program}` did not answer within {} s", patience.as_secs())))?
+        .map_err(|_| {
+            let message = format!("`{program}` did not answer within {} s", patience.as_secs());
+            Error::new(ErrorKind::Auth, message).with_hint(remedy(helper))
+        })?
         .context(ErrorKind::Auth, || format!("cannot talk to `{program}`"))?;
     if output.status.success() {
         return Ok(Some(output.stdout));
@@ -104,7 +108,12 @@ async fn run_within(
     if said.contains(NOT_FOUND) {
         return Ok(None);
     }
-    Err(Error::new(ErrorKind::Auth, format!("`{program} {action}` failed: {said}")))
+    Err(Error::new(ErrorKind::Auth, format!("`{program} {action}` failed: {said}")).with_hint(remedy(helper)))
+}
+
+/// What to do about a helper that does not do its work.
+fn remedy(helper: &str) -> String {
+    format!("set `docker-credential-{helper}` up, or take `{helper}` out of docker's config.json and log in again")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Refuses to touch anything else in docker's config.json, and to leave it half-written or readable by others.
 
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use super::credential::{Credential, CredentialSources, server_key};
 use super::docker_config::{AuthFile, location};
 use super::helper;
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result};
 use crate::registry::environment::Environment;
 
 /// Where a credential is stored.
@@ -99,30 +100,60 @@ fn entry(credential: &Credential) -> Value {
 
 /// Changes the file's `auths` and nothing else.
 fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
-    let wrong = || format!("`{}` is not in docker's form", path.display());
-    let mut file: Map<String, Value> = match std::fs::read(path) {
+    let wrong = || {
+        Error::new(ErrorKind::Auth, format!("`{}` is not in docker's form", path.display())).with_hint(super::docker_config::MEND)
+    };
+    let target = target(path);
+    let _lock = lock(&target).map_err(|error| Error::io("write", path, error))?;
+    let file = match std::fs::read(&target) {
+        Ok(text) if text.trim_ascii().is_empty() => None,
         // The parser's own error could quote a secret.
-        Ok(text) => serde_json::from_slice(&text).map_err(|_| Error::new(ErrorKind::Auth, wrong()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Map::new(),
+        Ok(text) => serde_json::from_slice(&text).map_err(|_| wrong())?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io("read", path, error)),
     };
-    let auths = file.entry("auths").or_insert_with(|| Value::Object(Map::new()));
-    change(auths.as_object_mut().ok_or_else(|| Error::new(ErrorKind::Auth, wrong()))?);
-    let text = serde_json::to_vec_pretty(&file).context(ErrorKind::Auth, wrong)?;
+    let mut file: Map<String, Value> = file.unwrap_or_default();
+    let auths = file.entry("auths").or_insert(Value::Null);
+    if auths.is_null() {
+        *auths = Value::Object(Map::new());
+    }
+    change(auths.as_object_mut().ok_or_else(wrong)?);
+    let text = serde_json::to_vec_pretty(&file).map_err(|_| wrong())?;
     write_private(path, &text).map_err(|error| Error::io("write", path, error))
 }
 
 /// Writes a file of secrets for its owner alone, whole or not at all.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // A link, as dotfile managers make them, stays one.
-    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let target = target(path);
+    let mut file = tempfile::NamedTempFile::new_in(private_folder(&target)?)?;
     file.write_all(bytes)?;
+    // With sudo the file is another user's, who must still be able to read it.
+    if let Ok(before) = std::fs::metadata(&target) {
+        let _ = std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid()));
+    }
     file.as_file().sync_all()?;
     file.persist(&target)?;
     Ok(())
+}
+
+/// The file itself: a link, as dotfile managers make them, stays one, even if it leads to what is not there yet.
+fn target(path: &Path) -> PathBuf {
+    let linked = || Some(path.parent()?.join(std::fs::read_link(path).ok()?));
+    std::fs::canonicalize(path).ok().or_else(linked).unwrap_or_else(|| path.to_owned())
+}
+
+fn private_folder(path: &Path) -> std::io::Result<&Path> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    Ok(folder)
+}
+
+/// Keeps other logins of ours from changing the file meanwhile. Its folder is locked: a lock's own file would stay behind.
+fn lock(path: &Path) -> std::io::Result<std::fs::File> {
+    let folder = std::fs::File::open(private_folder(path)?)?;
+    // Where a file system knows no locks, there are none.
+    let _ = rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive);
+    Ok(folder)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use url::Url;
 use super::challenge::Scope;
 use super::credential::{Credential, secret_header};
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::errors::Refusal;
+use crate::registry::errors::{Refusal, login_hint};
 use crate::registry::transport::{Outgoing, Transport};
 
 /// Lifetime of a token that does not say (token specification: 60 seconds at least).
@@ -45,6 +45,8 @@ struct Answer {
 
 /// Where and for what a token is asked.
 pub(crate) struct TokenRequest<'a> {
+    /// Whose tokens they are.
+    pub(crate) registry: &'a str,
     pub(crate) realm: &'a Url,
     pub(crate) service: Option<&'a str>,
     pub(crate) scope: &'a Scope,
@@ -103,10 +105,9 @@ impl TokenRequest<'_> {
             let refusal = Refusal::parse(status, body);
             let error = Error::new(ErrorKind::Auth, format!("token server `{host}`: {refusal}"));
             return Err(match (status, self.credential) {
-                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(_)) => {
-                    error.with_hint("the user name, password or token is wrong or has expired: log in again with `mpimg login`")
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, credential) => {
+                    error.with_hint(login_hint(self.registry, credential.is_some()))
                 }
-                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => error.with_hint("log in with `mpimg login`"),
                 _ => error,
             });
         }

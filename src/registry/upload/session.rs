@@ -138,22 +138,28 @@ impl SessionLock {
     }
 
     fn write_as<T: Serialize>(&self, record: &T) {
+        // Always under this name, which the lock makes ours alone: what a kill leaves here, the next owner of the record replaces
+        // or removes.
+        let new = self.new_record();
         let write = || -> std::io::Result<()> {
-            let folder = self.record.parent().unwrap_or(Path::new("."));
-            // tempfile makes files of mode 0600.
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            let _ = std::fs::remove_file(&new);
+            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
             file.write_all(&serde_json::to_vec(record)?)?;
-            file.persist(&self.record)?;
-            Ok(())
+            std::fs::rename(&new, &self.record)
         };
         if let Err(error) = write() {
             tracing::debug!(%error, "cannot record the upload session");
         }
     }
 
+    fn new_record(&self) -> PathBuf {
+        self.record.with_extension("new")
+    }
+
     /// Forgets the record.
     pub(crate) fn clear(&self) {
         let _ = std::fs::remove_file(&self.record);
+        let _ = std::fs::remove_file(self.new_record());
         self.alias.iter().for_each(|alias| alias.clear());
     }
 }
@@ -191,6 +197,8 @@ mod tests {
         assert!(sessions.lock("r/b", "sha256:1").is_some_and(|other| other.read().is_none()));
         let mode = std::fs::metadata(&lock.record).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        // A kill in the middle of the next write.
+        std::fs::write(lock.new_record(), "{").unwrap();
         drop(lock);
         let next = sessions.lock("r/a", "sha256:1").unwrap();
         assert_eq!(next.read(), Some(record()));

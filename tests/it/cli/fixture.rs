@@ -36,14 +36,14 @@ pub(super) fn write(folder: &Path, name: &str, text: &str) {
 }
 
 /// A registry of this process; it ends with the value.
-pub(super) struct Serving {
-    pub(super) host: String,
+pub(crate) struct Serving {
+    pub(crate) host: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Serving {
-    pub(super) fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with(RegistryOptions::default())
     }
 

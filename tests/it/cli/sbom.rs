@@ -1,16 +1,20 @@
-//! Bills of materials attached by a push: read back from the registry by what refers to the image.
+//! Bills of materials: attached by a push and read back from the registry by what refers to the image; and in files.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mpimg::oci::Digest;
 use serde_json::{Value, json};
 
-use super::fixture::{Serving, folder, run, text, write};
+use super::fixture::{DOCKERFILE as BARE, Serving, folder, run, text, write};
 use crate::home::Home;
+use crate::judges;
 use crate::registry::fixture::{distribution, skopeo};
 
 const DOCKERFILE: &str = "FROM scratch\nCOPY root /\nCOPY more /\n";
 
 /// A project whose image has a package of each kind, and one that a later layer replaces.
-fn packages(home: &Home) -> std::path::PathBuf {
+fn packages(home: &Home) -> PathBuf {
     let folder = folder(home, "packages", DOCKERFILE);
     let site = "usr/lib/python3/site-packages";
     for (path, content) in [
@@ -47,9 +51,9 @@ fn a_bill_of_materials_is_found_by_its_image_in_registries_with_and_without_list
     ] {
         let target = format!("{host}/mp/app");
         let push = || {
-            run(&mut home.mpimg(), ["push", text(&project), "-r", &target, "--tag", "1", "--no-ttl", "--sbom", format, "--json"])
-                .done()
-                .json()
+            let file = if format == "spdx" { "app.spdx.json" } else { "app.cdx.json" };
+            let push = ["push", "--json", text(&project), "-r", &target, "--tag", "1", "--sbom", format, "--sbom-file", file];
+            run(&mut home.mpimg(), push).done().json()
         };
         let pushed = push();
         assert_eq!(push()["sbom"], pushed["sbom"], "same image, same bytes");
@@ -63,18 +67,114 @@ fn a_bill_of_materials_is_found_by_its_image_in_registries_with_and_without_list
         assert_eq!(found, [&pushed["sbom"]]);
         let blob = Digest::parse(manifest["layers"][0]["digest"].as_str().unwrap()).unwrap();
         let document = std::fs::read(home.path().join(format).join("blobs/sha256").join(blob.hex())).unwrap();
-        let document: Value = serde_json::from_slice(&document).unwrap();
-        let purls: Vec<&str> = match format {
-            "spdx" => {
-                assert_eq!(document["packages"][0]["versionInfo"], pushed["digest"]);
-                let packages = document["packages"].as_array().unwrap().iter().skip(1);
-                packages.map(|package| package["externalRefs"][0]["referenceLocator"].as_str().unwrap()).collect()
-            }
-            _ => {
-                assert_eq!(document["metadata"]["component"]["version"], pushed["digest"]);
-                document["components"].as_array().unwrap().iter().map(|part| part["purl"].as_str().unwrap()).collect()
-            }
-        };
+        let name = format!("app.{}.json", if format == "spdx" { "spdx" } else { "cdx" });
+        assert_eq!(std::fs::read(home.path().join(&name)).unwrap(), document, "the file is what is attached");
+        let (subject, version, purls) = read(&home.path().join(&name));
+        assert_eq!((subject, json!(version)), (target, pushed["digest"].clone()));
         assert_eq!(purls, PURLS);
     }
+}
+
+/// Asserts that a file is what its name says, by SPDX's own validator, or by CycloneDX's own schema.
+fn judged_by_other_programs(file: &Path) {
+    const CYCLONE_DX: &str = "
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+sys.exit(JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()))";
+    let programs = judges().join("sbom/bin");
+    assert!(programs.exists(), "`{}` is missing: run tests/setup", programs.display());
+    let is_spdx = text(file).ends_with(".spdx.json");
+    let mut judge = Command::new(programs.join(if is_spdx { "pyspdxtools" } else { "python" }));
+    if is_spdx {
+        judge.arg("-i");
+    } else {
+        judge.args(["-c", CYCLONE_DX]);
+    }
+    crate::run(judge.arg(file));
+}
+
+/// What a bill of materials in a file says: of which image, in which version (its digest); and the packages' URLs.
+pub(crate) fn read(file: &Path) -> (String, String, Vec<String>) {
+    judged_by_other_programs(file);
+    let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let string = |value: &Value| value.as_str().unwrap().to_owned();
+    let (image, version, purls) = match document["spdxVersion"].as_str() {
+        Some(version) => {
+            assert_eq!(version, "SPDX-2.3");
+            let (image, packages) = document["packages"].as_array().unwrap().split_first().unwrap();
+            let purls = packages.iter().map(|package| string(&package["externalRefs"][0]["referenceLocator"]));
+            (&image["name"], &image["versionInfo"], purls.collect())
+        }
+        None => {
+            assert_eq!(document["bomFormat"], "CycloneDX");
+            let image = &document["metadata"]["component"];
+            let purls = document["components"].as_array().unwrap().iter().map(|part| string(&part["purl"]));
+            (&image["name"], &image["version"], purls.collect())
+        }
+    };
+    (string(image), string(version), purls)
+}
+
+#[test]
+fn a_build_writes_a_bill_of_materials_with_no_registry_and_a_push_of_that_image_the_same_bytes() {
+    let (home, other, registry) = (Home::new(), Home::new(), Serving::open());
+    let project = packages(&home);
+    let at = |name: &str| home.path().join(name);
+    let purls = PURLS.map(str::to_owned).to_vec();
+    let built = run(&mut home.mpimg(), ["build", text(&project), "--sbom-file", "nameless.cdx.json"]).done();
+    let digest = built.out.trim_end();
+    assert_eq!(read(&at("nameless.cdx.json")), (digest.to_owned(), digest.to_owned(), purls.clone()));
+    assert!(built.err.contains("wrote its SBOM (cyclonedx) to `nameless.cdx.json`"), "{}", built.err);
+
+    let target = format!("{}/mp/app", registry.host);
+    let named = format!("{target}:1");
+    let build = ["build", "-q", text(&project), "-t", &named, "-o", "oci-archive:app.tar", "--sbom-file", "app.spdx.json"];
+    run(&mut home.mpimg(), build).done();
+    assert_eq!(read(&at("app.spdx.json")), (target.clone(), digest.to_owned(), purls));
+    // The store has its layers; another machine has the archive alone.
+    let archive = format!("oci-archive:{}", at("app.tar").display());
+    for (home, image) in [(&home, named.as_str()), (&other, archive.as_str())] {
+        let push = ["push", "-q", "--image", image, "-r", &target, "-t", "1", "--sbom-file", "pushed.spdx.json"];
+        assert_eq!(run(&mut home.mpimg(), push).done().out.trim_end(), digest);
+        assert_eq!(std::fs::read(home.path().join("pushed.spdx.json")).unwrap(), std::fs::read(at("app.spdx.json")).unwrap());
+    }
+    let copy = ["copy", "--json", "--referrers", &format!("docker://{named}"), "oci:all"];
+    let copied = run(&mut home.mpimg(), copy).done().json();
+    assert_eq!(copied["referrers"], json!([]), "a file alone attaches nothing");
+}
+
+#[test]
+fn an_image_without_packages_has_an_empty_bill_of_materials_and_a_word_about_it() {
+    let home = Home::new();
+    let bare = folder(&home, "bare", BARE);
+    let left = run(&mut home.mpimg(), ["build", text(&bare), "--sbom-file", "bare.spdx.json"]).done();
+    assert!(left.err.contains("warning: no package was found in the image: its SBOM lists none\nhint: "), "{}", left.err);
+    let (_, digest, purls) = read(&home.path().join("bare.spdx.json"));
+    assert_eq!((digest.as_str(), purls), (left.out.trim_end(), Vec::new()));
+}
+
+#[test]
+fn a_bill_of_materials_that_cannot_be_written_ends_the_command_before_it_does_anything() {
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = packages(&home);
+    let target = format!("{}/mp/app", registry.host);
+    std::fs::create_dir(home.path().join("folder.cdx.json")).unwrap();
+    for (file, code, says) in [
+        ("sbom.json", 2, "error: `sbom.json` does not tell which form of SBOM it is to have\nhint: name it FILE.spdx.json"),
+        ("missing/app.spdx.json", 1, "error: cannot write `missing/app.spdx.json`"),
+        ("folder.cdx.json", 1, "error: cannot write `folder.cdx.json`"),
+    ] {
+        for arguments in [&["build", "-t", "app:1"][..], &["push", "-r", &target]] {
+            let mut command = home.mpimg();
+            let left = run(command.args(arguments), [text(&project), "--sbom-file", file]);
+            assert_eq!((left.code, left.out.as_str()), (Some(code), ""), "{}", left.err);
+            assert!(left.err.starts_with(says), "{}", left.err);
+        }
+    }
+    // The same of a digest's file.
+    let left = run(&mut home.mpimg(), ["push", text(&project), "-r", &target, "--digest-file", "missing/digest"]);
+    assert_eq!((left.code, left.out.as_str()), (Some(1), ""), "{}", left.err);
+    assert_eq!(run(&mut home.mpimg(), ["images", "-q"]).done().out, "");
+    assert_eq!(run(&mut home.mpimg(), ["inspect", &format!("docker://{target}:latest")]).code, Some(1), "it was pushed");
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use super::project::{Build, pak_of};
-use super::{bare, python};
+use super::{make_bare, python};
 use crate::home::Home;
 use crate::registry::fixture::distribution;
 use crate::run;
@@ -40,7 +40,8 @@ fn a_killed_mp_build_leaves_nothing_that_runs_and_no_name_for_long() {
         return;
     }
     let home = Home::new();
-    let project = bare(&home);
+    let project = home.path().join("bare");
+    make_bare(&home, &project);
     let registry = distribution("");
     let build = Build::new(&home, &project, &registry);
     let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();

@@ -18,10 +18,11 @@ use crate::registry::fixture::distribution;
 use crate::sdk::{BASE, PYTHON};
 use crate::{judge, judge_path, judges, run};
 use docker::Docker;
-use project::{Build, PROJECTS, WRONG, make, pak_of, read_pak, said};
+use project::{Build, PROJECTS, WRONG, make, pak_of, said};
+pub(crate) use project::{package, pak_in, read_pak};
 
 /// The Python with the SDK of this version.
-fn python(version: &str) -> PathBuf {
+pub(crate) fn python(version: &str) -> PathBuf {
     let folder = if version == "1.3.1" { "python".to_owned() } else { format!("sdk-{version}") };
     judges().join(folder).join("bin/python")
 }
@@ -134,19 +135,18 @@ COPY apiVersion /www/
 ENTRYPOINT ["sh", "-c", "exec httpd -f -p 8080 -h /www"]
 "#;
 
-/// A project with such an adapter.
-fn bare(home: &Home) -> PathBuf {
-    let project = home.path().join("bare");
-    make(home, "static", &project);
+/// Makes a project of such an adapter.
+pub(crate) fn make_bare(home: &Home, project: &Path) {
+    make(home, "static", project);
     std::fs::copy(judge_path("busybox"), project.join("busybox")).unwrap();
     std::fs::write(project.join("apiVersion"), r#"{"majorVersion": 1, "minorVersion": 0, "maintenanceVersion": 0}"#).unwrap();
     std::fs::write(project.join("Dockerfile"), BARE).unwrap();
-    project
 }
 
 /// Makes a .pak with the command of an installed wheel, whose environment has the SDK beside it.
 pub(crate) fn make_a_pak_with(mpimg: std::process::Command, home: &Home) {
-    let project = bare(home);
+    let project = home.path().join("bare");
+    make_bare(home, &project);
     let registry = distribution("");
     let build = Build::new(home, &project, &registry);
     let (files, conf) = read_pak(&pak_of(&project, &build.with(mpimg)));

@@ -136,7 +136,7 @@ impl<'a> Build<'a> {
 }
 
 /// The part of the package that mp-build needs: without its native module, which is not there before a wheel is built.
-pub(super) fn package(home: &Home) -> PathBuf {
+pub(crate) fn package(home: &Home) -> PathBuf {
     let folder = home.path().join("package");
     std::fs::create_dir_all(folder.join("mpimg")).unwrap();
     std::fs::write(folder.join("mpimg/__init__.py"), "").unwrap();
@@ -150,6 +150,11 @@ pub(super) fn package(home: &Home) -> PathBuf {
 /// What mp-build wrote, asserting that it succeeded.
 pub(super) fn pak_of(project: &Path, output: &Output) -> PathBuf {
     assert!(output.status.success(), "{}: {}", project.display(), said(output));
+    pak_in(project)
+}
+
+/// The one .pak of a project.
+pub(crate) fn pak_in(project: &Path) -> PathBuf {
     let mut paks = project.join("build").read_dir().unwrap().map(|entry| entry.unwrap().path());
     let (pak, more) = (paks.next().unwrap(), paks.next());
     assert_eq!((pak.extension().unwrap().to_str(), more), (Some("pak"), None));
@@ -162,7 +167,7 @@ pub(super) fn said(output: &Output) -> String {
 }
 
 /// The files of a .pak, those of its adapter.zip included, as Python reads them; and the lines of the adapter's .conf.
-pub(super) fn read_pak(pak: &Path) -> (Vec<(String, String)>, BTreeMap<String, String>) {
+pub(crate) fn read_pak(pak: &Path) -> (Vec<(String, String)>, BTreeMap<String, String>) {
     const READ: &str = "
 import hashlib, io, json, sys, zipfile
 def files(archive, prefix=''):

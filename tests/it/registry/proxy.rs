@@ -51,6 +51,8 @@ pub(crate) struct Proxy {
     seen: Arc<Mutex<Vec<Seen>>>,
     script: Arc<Mutex<Script>>,
     count: Arc<AtomicUsize>,
+    /// Connections that are open.
+    open: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -63,11 +65,15 @@ impl Proxy {
             seen: Arc::default(),
             script: Arc::new(Mutex::new(Arc::new(|_: &Seen, _: usize| Fault::None))),
             count: Arc::default(),
+            open: Arc::default(),
         };
         let (seen, script, count) = (proxy.seen.clone(), proxy.script.clone(), proxy.count.clone());
+        let open = proxy.open.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (seen, script, count) = (seen.clone(), script.clone(), count.clone());
+                open.fetch_add(1, Ordering::SeqCst);
+                let open = open.clone();
                 tokio::spawn(async move {
                     let mut client = client;
                     let decide = |request: &Seen| {
@@ -77,6 +83,7 @@ impl Proxy {
                     };
                     // Ends with the connection, whoever ends it.
                     let _ = serve(&mut client, upstream, decide).await;
+                    open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
@@ -88,6 +95,13 @@ impl Proxy {
         *self.script.lock().unwrap() = Arc::new(script);
         self.count.store(0, Ordering::SeqCst);
         self.seen.lock().unwrap().clear();
+    }
+
+    /// Waits until the registry has answered all that it was passed.
+    pub(crate) async fn quiet(&self) {
+        while self.open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {

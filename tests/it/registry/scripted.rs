@@ -9,6 +9,7 @@ mod ecr;
 mod harbor;
 mod hub;
 mod login;
+mod logins;
 mod matrix;
 mod network;
 mod others;

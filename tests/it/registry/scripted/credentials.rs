@@ -1,24 +1,24 @@
 //! Logins where docker, podman, GitLab and helpers keep them, each used from the command line, and none of them shown.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::login::{Door, Scheme};
+use super::logins::log_in;
 use super::registry::Manners;
 use super::wire::Answer;
 use super::world::{PASSWORD, Service, World};
 use crate::cli::fixture::Left;
 
-const HOST: &str = "registry.example.com";
-const REPOSITORY: &str = "registry.example.com/mp/nsx";
+pub(super) const HOST: &str = "registry.example.com";
+pub(super) const REPOSITORY: &str = "registry.example.com/mp/nsx";
 
-fn basic() -> World {
+pub(super) fn basic() -> World {
     World::new(&[HOST], Service::new(Manners::HARBOR, Some(Door::new(Scheme::Basic, "me", PASSWORD))))
 }
 
@@ -27,14 +27,14 @@ fn bearer() -> World {
 }
 
 /// A file of logins with these keys; all but the right password are wrong.
-fn auths(entries: &[(&str, &str)]) -> Value {
+pub(super) fn auths(entries: &[(&str, &str)]) -> Value {
     let auths =
         entries.iter().map(|(key, password)| ((*key).to_owned(), json!({"auth": STANDARD.encode(format!("me:{password}"))})));
     json!({ "auths": auths.collect::<serde_json::Map<_, _>>() })
 }
 
 impl World {
-    fn file(&self, path: &str, content: &Value) -> PathBuf {
+    pub(super) fn file(&self, path: &str, content: &Value) -> PathBuf {
         let path = self.home.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content.to_string()).unwrap();
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Whether a check of the repository passes.
-    fn passes(&self, change: impl FnOnce(&mut Command) -> &mut Command) -> bool {
+    pub(super) fn passes(&self, change: impl FnOnce(&mut Command) -> &mut Command) -> bool {
         let mut command = self.mpimg();
         change(&mut command);
         let left = self.check(Left::of(command.args(["-vv", "check", "--json", REPOSITORY]).output().unwrap()));
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// A credential helper that keeps one login in a file, and notes how it was called and what everybody could see meanwhile.
-    fn with_helper(self, login: Option<&Value>) -> Self {
+    pub(super) fn with_helper(self, login: Option<&Value>) -> Self {
         let kept = self.home.path().join("kept");
         login.into_iter().for_each(|login| std::fs::write(&kept, login.to_string()).unwrap());
         let (kept, calls) = (kept.display(), self.home.path().join("calls").display().to_string());
@@ -135,11 +135,7 @@ fn a_helper_is_asked_by_its_input_and_sees_no_secret_in_any_process_list() {
 fn a_login_goes_to_the_helper_and_is_erased_there() {
     let world = basic().with_helper(None);
     world.file("config.json", &json!({"credsStore": "keys"}));
-    let mut command = world.mpimg();
-    command.args(["-vv", "login", HOST, "-u", "me", "--password-stdin"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
-    let left = world.check(Left::of(child.wait_with_output().unwrap())).done();
+    let left = log_in(&world, PASSWORD).done();
     assert!(!left.err.contains("unencrypted"), "{}", left.err);
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(world.home.path().join("kept")).unwrap()).unwrap();
     assert_eq!(kept, json!({"ServerURL": HOST, "Username": "me", "Secret": PASSWORD}));

@@ -111,7 +111,7 @@ fn a_wrong_password_is_told_apart_from_missing_rights() {
     insta::assert_snapshot!(verdict(&left), @r"
     error: cannot push `harbor.example.com/mp/nsx`
       caused by: token server `harbor.example.com`: registry answered 401: UNAUTHORIZED: unauthorized
-    hint: the user name, password or token is wrong or has expired: log in again with `mpimg login`
+    hint: the user name, password or token is wrong or has expired (the `$` in a Harbor robot's name wants single quotes): log in with `mpimg login harbor.example.com`
     ");
 }
 

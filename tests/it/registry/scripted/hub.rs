@@ -83,7 +83,7 @@ fn a_wrong_access_token_is_told_by_the_token_server() {
     insta::assert_snapshot!(verdict(&left), @r"
     error: cannot push `me/nsx`
       caused by: token server `auth.docker.io`: registry answered 401: incorrect username or password
-    hint: the user name, password or token is wrong or has expired: log in again with `mpimg login`
+    hint: check the Docker ID, and give an access token in the place of the password: `mpimg login`
     ");
 }
 

@@ -12,8 +12,10 @@ use super::registry::Manners;
 use super::wire::{Answer, Reply, Request, Wire, forward};
 use super::world::{PASSWORD, Service, World};
 use crate::cli::fixture::Left;
+use crate::cli::sbom;
 use crate::home::Home;
 use crate::judges;
+use crate::mp_build;
 use crate::sandbox::rootfs::is_root;
 
 /// A recipe of docs/ci: its text.
@@ -49,8 +51,17 @@ impl Job {
         std::fs::create_dir(&project).unwrap();
         // A step that gives something else each time: two jobs have the same image only if they share its result.
         let base = judges().join("base").display().to_string();
-        let dockerfile = format!("FROM oci:{base}:base\nRUN head -c 32 /dev/urandom >/opt/random\nCOPY manifest.txt .\n");
+        let dockerfile = format!(
+            "FROM oci:{base}:base
+RUN head -c 32 /dev/urandom >/opt/random
+COPY manifest.txt .
+COPY status /var/lib/dpkg/
+COPY METADATA /usr/lib/python3/site-packages/aria-2.dist-info/
+"
+        );
         std::fs::write(project.join("Dockerfile"), dockerfile).unwrap();
+        std::fs::write(project.join("status"), "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\n").unwrap();
+        std::fs::write(project.join("METADATA"), "Metadata-Version: 2.1\nName: aria\nVersion: 2\n").unwrap();
         let manifest = r#"{"name": "Hello", "version": "1.2.3", "adapter_kinds": ["HelloAdapter"]}"#;
         std::fs::write(project.join("manifest.txt"), manifest).unwrap();
         Self { home }
@@ -78,8 +89,26 @@ impl Job {
     }
 }
 
+/// What a recipe's push leaves for what comes after it.
+const ARTEFACTS: [&str; 3] = ["digest", "push.json", "sbom.spdx.json"];
+
+/// Whether a recipe has its CI keep these files.
+fn keeps(recipe: &str, files: &[&str]) -> bool {
+    let words = |line: &str| {
+        let words = line.replace("\\n", " ");
+        words.split([' ', ',', '[', ']', '"', '\'']).map(str::to_owned).collect::<Vec<_>>()
+    };
+    recipe
+        .lines()
+        .filter(|line| !line.contains("mpimg push"))
+        .map(words)
+        .any(|words| files.iter().all(|file| words.iter().any(|word| word == file)))
+}
+
 /// Runs the recipe's push as two jobs that share nothing but the registry: the same image, pullable by strangers, with an SBOM.
 fn pushes(world: &World, recipe: &str, path: &str, before: &dyn Fn(&Job), variables: &[(&str, &str)]) {
+    // A Kubernetes job has no artefacts: its volume keeps the files.
+    assert!(keeps(recipe, &ARTEFACTS) || recipe.contains("kind: Job"), "{recipe}");
     let mut digests = Vec::new();
     for _ in 0..2 {
         let job = Job::new();
@@ -90,8 +119,14 @@ fn pushes(world: &World, recipe: &str, path: &str, before: &dyn Fn(&Job), variab
         let digest = job.file("digest");
         world.service(|service| {
             service.registry.validate(path, &digest);
-            service.registry.validate(path, told["sbom"].as_str().unwrap());
+            let sbom = told["sbom"].as_str().unwrap();
+            service.registry.validate(path, sbom);
+            let attached = String::from_utf8_lossy(service.registry.payload(path, sbom));
+            assert_eq!(attached, job.file("sbom.spdx.json"), "the artefact is what is attached");
         });
+        let (name, version, purls) = sbom::read(&job.home.path().join("project/sbom.spdx.json"));
+        assert!(name.ends_with(&format!("/{path}")), "{name}");
+        assert_eq!((version, purls), (digest.clone(), vec!["pkg:deb/debian/libc6@2.36-9".into(), "pkg:pypi/aria@2".into()]));
         digests.push(digest);
     }
     assert_eq!(digests[0], digests[1], "the second job did the step again");
@@ -189,4 +224,44 @@ fn github_pushes_to_ecr_public_by_web_identity() {
     pushes(&world, &recipe, "example/my-adapter", &identity, &variables);
     let asked = world.wire.seen().iter().filter(|request| [STS, REGIONAL].contains(&request.host.as_str())).count();
     assert!(asked >= 2, "a job had no identity of its own");
+}
+
+#[test]
+fn the_snippet_makes_the_pak_with_the_sdk_s_own_tool_and_harbor() {
+    if !is_root() {
+        return;
+    }
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci.md")).unwrap();
+    let (_, section) = page.split_once("\n## The .pak\n").unwrap();
+    let snippet = section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    // What it installs is here: the packages' sources, and the SDK.
+    let (install, commands) = snippet.split_once('\n').unwrap();
+    assert_eq!(install, "pip install \"$MPIMG_WHEEL\" vmware-aria-operations-integration-sdk");
+
+    let (robot, job) = ("robot$mp+ci", Job { home: Home::new() });
+    mp_build::make_bare(&job.home, &job.home.path().join("project"));
+    let packages = mp_build::package(&job.home).display().to_string();
+    let python = mp_build::python("1.3.1").display().to_string();
+    // Other tests run beside this one, and all adapters want port 8080.
+    let port = crate::registry::fixture::free_address().port();
+    let sdk = job.home.path().join(".vmware-aria-operations-integration-sdk");
+    std::fs::create_dir_all(&sdk).unwrap();
+    std::fs::write(sdk.join("config.json"), json!({"container_port": port}).to_string()).unwrap();
+    let home = job.home.path().display().to_string();
+    let variables = [
+        ("HARBOR_USER", robot),
+        ("HARBOR_SECRET", PASSWORD),
+        ("HOME", &home),
+        ("DOCKER_CONFIG", &home),
+        ("MPIMG_PYTHON", &python),
+        ("PYTHONPATH", &packages),
+        ("LC_ALL", "C.UTF-8"),
+    ];
+    let world = harbor(robot);
+    job.run(&world, &recipe("gitlab-ci.yml"), commands, &variables);
+    let (files, conf) = mp_build::read_pak(&mp_build::pak_in(&job.home.path().join("project")));
+    assert!(files.iter().any(|(name, _)| name == "adapter.zip/NewPython/conf/describe.xml"), "{files:?}");
+    assert_eq!((conf["REGISTRY"].as_str(), conf["REPOSITORY"].as_str()), ("harbor.example.com", "/mp/my-adapter"));
+    world.service(|service| service.registry.validate("mp/my-adapter", &conf["DIGEST"]));
+    assert!(world.wire.seen().iter().any(|request| request.path.contains("/mp/my-adapter-cache/manifests/step-")), "no cache");
 }

@@ -206,6 +206,14 @@ impl Registry {
         sizes
     }
 
+    /// What an artifact carries: the first layer that its manifest names.
+    pub(super) fn payload(&self, repository: &str, artifact: &str) -> &[u8] {
+        let (_, manifest) = &self.manifests[&(repository.to_owned(), artifact.to_owned())];
+        let manifest: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+        let digest = manifest["layers"][0]["digest"].as_str().unwrap();
+        &self.blobs[&(repository.to_owned(), digest.to_owned())].bytes
+    }
+
     fn keep(&mut self, repository: &str, bytes: Vec<u8>, booked: usize) {
         let digest = Digest::of(&bytes).to_string();
         self.blobs.insert((repository.into(), digest), Blob { bytes, booked: booked as u64 });

@@ -1,0 +1,175 @@
+//! Logins as users have and make them: in every form and under every key, refused, at once, in files that are links or somebody
+//! else's. skopeo is the judge of what is found.
+
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::credentials::{HOST, REPOSITORY, auths, basic};
+use super::login::{Door, Scheme};
+use super::registry::Manners;
+use super::wire::Answer;
+use super::world::{PASSWORD, Service, World, verdict};
+use crate::cli::fixture::Left;
+
+/// `mpimg login` under way, told the password.
+fn start_login(world: &World, host: &str, password: &str) -> Child {
+    let mut command = world.mpimg();
+    command.args(["-vv", "login", host, "-u", "me", "--password-stdin"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+    child
+}
+
+pub(super) fn log_in(world: &World, password: &str) -> Left {
+    world.check(Left::of(start_login(world, HOST, password).wait_with_output().unwrap()))
+}
+
+/// Whether skopeo finds the login in a file for a repository.
+fn judged(world: &World, file: &Path, repository: &str) -> bool {
+    let mut skopeo = crate::judge("skopeo");
+    let path = std::env::join_paths([world.home.path().join("bin"), "/bin".into(), "/usr/bin".into()]).unwrap();
+    skopeo.env_clear().env("PATH", path).env("HOME", "/nowhere").env("XDG_RUNTIME_DIR", "/nowhere");
+    let found = skopeo.args(["login", "--get-login", "--authfile", file.to_str().unwrap(), repository]).output().unwrap();
+    found.status.success() && found.stdout == b"me\n"
+}
+
+#[test]
+fn logins_in_every_form_are_found_where_skopeo_finds_them() {
+    let right = || json!({"auth": STANDARD.encode(format!("me:{PASSWORD}"))});
+    let other = json!({"auth": STANDARD.encode("other:wrong")});
+    let world = basic().with_helper(None);
+    // skopeo reads no user names beside `auth`, and takes a helper's empty name for a helper; docker does as mpimg.
+    for (case, repository, expected, skopeo) in [
+        (json!({"auths": {"https://registry.example.com": right()}}), REPOSITORY, true, true),
+        (json!({"auths": {"http://registry.example.com/": right()}}), REPOSITORY, true, true),
+        (json!({"auths": {"https://registry.example.com/v1/": right()}}), REPOSITORY, true, true),
+        (json!({"auths": {"https://registry.example.com/any/path": right()}}), REPOSITORY, true, true),
+        (json!({"auths": {"registry.example.com:443": right()}}), REPOSITORY, false, false),
+        (json!({"auths": {"registry.example.com": other, "registry.example.com/mp": right()}}), REPOSITORY, true, true),
+        (json!({"auths": {"registry.example.com/mpx": right()}}), REPOSITORY, false, false),
+        (json!({"auths": {"registry.example.com/mp/v2": right()}}), "registry.example.com/mp/v2", true, true),
+        (json!({"auths": {"registry.example.com/mp/v2": right()}}), REPOSITORY, false, false),
+        (json!({"auths": {HOST: {"auth": STANDARD.encode(format!("me:{PASSWORD}\0\0"))}}}), REPOSITORY, true, true),
+        (json!({"auths": {HOST: {"auth": format!("{}\n", STANDARD.encode(format!("me:{PASSWORD}")))}}}), REPOSITORY, true, true),
+        (json!({"auths": {HOST: {"username": "me", "password": PASSWORD}}}), REPOSITORY, true, false),
+        (json!({"auths": {HOST: {"auth": null, "username": "me", "password": PASSWORD}}}), REPOSITORY, true, false),
+        (json!({"auths": {HOST: null}}), REPOSITORY, false, false),
+        (json!({"auths": null}), REPOSITORY, false, false),
+        (json!({"auths": {HOST: right(), "x": null}, "credHelpers": null, "credsStore": null}), REPOSITORY, true, true),
+        (json!({"auths": {HOST: right()}, "credsStore": "keys"}), REPOSITORY, true, true),
+        (json!({"auths": {HOST: right()}, "credsStore": "gone"}), REPOSITORY, true, true),
+        (json!({"auths": {HOST: right()}, "credsStore": "keys", "credHelpers": {HOST: ""}}), REPOSITORY, true, false),
+    ] {
+        let file = world.file("config.json", &case);
+        let left = world.run(&["-vv", "check", "--json", repository]);
+        assert_eq!(left.json()["passed"] == true, expected, "{case}: {}", left.err);
+        assert_eq!(judged(&world, &file, repository), skopeo, "{case}");
+    }
+    // docker and podman call Docker Hub by several names.
+    let hub = World::new(&["registry-1.docker.io"], Service::new(Manners::HUB, Some(Door::new(Scheme::Basic, "me", PASSWORD))));
+    for (key, expected) in [
+        ("https://index.docker.io/v1/", true),
+        ("index.docker.io", true),
+        ("registry-1.docker.io", true),
+        ("docker.io", true),
+        ("docker.io/me", true),
+        ("docker.io/you", false),
+    ] {
+        let file = hub.file("config.json", &json!({"auths": {key: right()}}));
+        assert_eq!(hub.run(&["check", "--json", "me/nsx"]).json()["passed"] == true, expected, "{key}");
+        assert_eq!(judged(&hub, &file, "docker.io/me/nsx"), expected, "{key}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_none_and_what_is_no_file_of_logins_is_told() {
+    let world = basic();
+    for text in ["", "\n", "null", "{}", r#"{"auths":null}"#] {
+        std::fs::write(world.home.path().join("config.json"), text).unwrap();
+        let err = world.run(&["-vv", "check", REPOSITORY]).err;
+        assert!(!err.contains("config.json"), "{err}");
+        log_in(&world, PASSWORD).done();
+        assert!(world.passes(|command| command), "{text}");
+    }
+    std::fs::write(world.home.path().join("config.json"), "[]").unwrap();
+    let left = log_in(&world, PASSWORD);
+    assert_eq!(left.code, Some(1));
+    assert!(left.err.contains("hint: correct the file, or move it away and log in again"), "{}", left.err);
+    assert_eq!(std::fs::read(world.home.path().join("config.json")).unwrap(), b"[]");
+}
+
+#[test]
+fn a_login_that_is_refused_or_missing_is_told_with_what_to_do() {
+    let world = basic();
+    let refused = "✗ login works  registry answered 401: UNAUTHORIZED: authentication required\n      hint: ";
+    let wrong = "the user name, password or token is wrong or has expired";
+    let checked = world.run(&["check", REPOSITORY]);
+    assert!(checked.out.contains(&format!("{refused}log in with `mpimg login {HOST}`\n")), "{}", checked.out);
+    let left = log_in(&world, "wrong");
+    assert_eq!(left.code, Some(1));
+    let told = verdict(&left);
+    assert!(told.contains(&format!("error: cannot log in to `{HOST}`")) && told.contains(&format!("hint: {wrong}")), "{told}");
+    assert!(!world.home.path().join("config.json").exists());
+    world.file("config.json", &auths(&[(HOST, "wrong")]));
+    let checked = world.run(&["check", REPOSITORY]);
+    assert!(checked.out.contains(&format!("{refused}{wrong}")), "{}", checked.out);
+}
+
+#[test]
+fn a_check_tells_another_service_from_one_that_is_tired() {
+    let world = basic();
+    world.file("config.json", &auths(&[(HOST, PASSWORD)]));
+    for (status, times, hint) in [
+        (404, u32::MAX, "hint: check the registry's name and port: this seems to be another service"),
+        (503, u32::MAX, "hint: the registry, or a proxy before it, does not work for now: try again later"),
+        (429, u32::MAX, "hint: the registry limits how often it may be asked"),
+        (503, 1, ""),
+    ] {
+        let mut left = times;
+        world.service(|service| {
+            service.first = Box::new(move |_| {
+                left = left.checked_sub(1)?;
+                Some(Answer::new(status).with("Retry-After", "0").into())
+            });
+        });
+        let checked = world.run(&["check", REPOSITORY]);
+        assert_eq!(checked.code == Some(0), hint.is_empty(), "{}", checked.out);
+        assert!(checked.out.contains(hint), "{}", checked.out);
+    }
+}
+
+#[test]
+fn a_login_keeps_the_file_where_it_is_and_for_its_owner() {
+    // A link that leads to what is not there yet, as dotfile managers leave it.
+    let world = basic();
+    let file = world.home.path().join("config.json");
+    std::os::unix::fs::symlink("dotfiles/docker.json", &file).unwrap();
+    log_in(&world, PASSWORD).done();
+    assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink() && world.passes(|command| command));
+    assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(world.home.path().join("dotfiles")).unwrap().mode() & 0o777, 0o700);
+    // With sudo it is another user's.
+    if rustix::process::getuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(12_345), Some(12_346)).unwrap();
+        log_in(&world, PASSWORD).done();
+        let metadata = std::fs::metadata(&file).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (12_345, 12_346, 0o600));
+    }
+}
+
+#[test]
+fn logins_at_once_lose_none() {
+    let hosts: Vec<String> = (0..8).map(|at| format!("r{at}.example.com")).collect();
+    let world = World::new(&["*.example.com"], Service::new(Manners::HARBOR, Some(Door::new(Scheme::Basic, "me", PASSWORD))));
+    let children: Vec<_> = hosts.iter().map(|host| start_login(&world, host, PASSWORD)).collect();
+    children.into_iter().for_each(|child| drop(world.check(Left::of(child.wait_with_output().unwrap())).done()));
+    let config: Value = serde_json::from_slice(&std::fs::read(world.home.path().join("config.json")).unwrap()).unwrap();
+    let known: Vec<_> = config["auths"].as_object().unwrap().keys().collect();
+    assert_eq!(known, hosts.iter().collect::<Vec<_>>());
+}
