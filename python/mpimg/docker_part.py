@@ -100,6 +100,12 @@ class Engine:
         flags += [f"--registry-mirror={host}" for host in self._options.registry_mirror]
         return flags + ([f"--ca-file={self._options.ca_file}"] if self._options.ca_file else [])
 
+    def push_flags(self) -> List[str]:
+        """What the user said of the push."""
+        flags = [f"--sbom={self._options.sbom}"] if self._options.sbom else []
+        flags += [f"--sbom-file={self._options.sbom_file}"] if self._options.sbom_file else []
+        return flags + self.registry_flags()
+
     def build_flags(self, path: str, nocache: bool, to_try: bool) -> List[str]:
         """What the user said of builds, and what may come from the build cache."""
         anew: List[str] = []
@@ -232,7 +238,7 @@ class Images(_Shape):
     def push(self, repository: str, tag: str) -> Dict[str, Any]:
         """Pushes an image that was given that name by this process."""
         name = self._engine.own_name(f"{repository}:{tag}")
-        return self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.registry_flags())
+        return self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.push_flags())
 
     def prune(self, filters: Dict[str, str]) -> Dict[str, Any]:
         """Nothing: an image that lost its name takes no space but its configuration, until `mpimg prune`."""
