@@ -15,7 +15,7 @@ use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
 use crate::container::{
-    AttachedControl, ContainerSpec, NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume, parse_memory,
+    AttachedControl, ContainerSpec, MountFlag, NetworkMode, Outcome, PortMapping, Stream, Volume, parse_memory,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
@@ -23,7 +23,7 @@ use crate::operation::{Mpimg, RunRequest, Started};
 use crate::sandbox::IsolationMode;
 
 /// What docker ends with when a container could not be started: the command's own status may be anything else.
-const NOT_STARTED: u8 = 125;
+pub(in crate::cli) const NOT_STARTED: u8 = 125;
 
 /// How often Ctrl-C or SIGTERM are passed on before everything is killed.
 const PATIENCE: u32 = 2;
@@ -98,9 +98,10 @@ pub(in crate::cli) struct Run {
     #[arg(short, long, value_name = "VOLUME", value_parser = parsed::<Volume>)]
     volume: Vec<Volume>,
 
-    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]
-    #[arg(long, value_name = "MOUNT", value_parser = parsed::<TmpfsMount>)]
-    mount: Vec<TmpfsMount>,
+    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]; or what -v does:
+    /// type=bind,source=/PATH,target=/PATH[,readonly]
+    #[arg(long, value_name = "MOUNT", value_parser = parsed::<MountFlag>)]
+    mount: Vec<MountFlag>,
 
     /// Listen on this machine: [[IP:]HOST:]CONTAINER; without HOST on a free port, without IP on all addresses
     #[arg(short, long, value_name = "PORT", value_parser = parsed::<PortMapping>)]
@@ -114,7 +115,7 @@ pub(in crate::cli) struct Run {
     ///
     /// `auto` is this machine's network, unless a published port has to be moved. A network of its own reaches other machines by TCP
     /// and UDP where /dev/net/tun can be opened; which one it is, is said at the start.
-    #[arg(long, value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
     network: NetworkMode,
 
     /// How it is isolated: auto, root, userns, single or chroot
@@ -123,9 +124,17 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
+    /// End and forget it when this process of this machine is gone, however that ended
+    #[arg(long, value_name = "PID")]
+    end_with: Option<u32>,
+
     /// Which of an image for several platforms [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
+
+    /// Docker's way to a process 1 that reaps: here there always is one
+    #[arg(id = "init", long = "init", hide = true)]
+    _init: bool,
 
     /// Say more
     // Here `-v` is docker's: the global flag of the same name gives way.
@@ -159,6 +168,18 @@ impl Run {
             env.extend(read_env_file(path)?);
         }
         env.extend(Pair::environment(self.env.clone(), |name| std::env::var(name).ok()));
+        let (mut volumes, mut tmpfs) = (self.volume.clone(), Vec::new());
+        for mount in self.mount.clone() {
+            match mount {
+                MountFlag::Tmpfs(mount) => tmpfs.push(mount),
+                MountFlag::Bind(volume) if volume.source.exists() => volumes.push(volume),
+                // As docker: only -v makes it.
+                MountFlag::Bind(Volume { source, .. }) => {
+                    return Err(Error::new(ErrorKind::Usage, format!("there is no `{}` to mount", source.display()))
+                        .with_hint("make the folder, or use -v, which makes it"));
+                }
+            }
+        }
         Ok(ContainerSpec {
             name: self.name.clone(),
             entrypoint: self.entrypoint.clone().map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
@@ -167,8 +188,8 @@ impl Run {
             user: self.user.clone(),
             workdir: self.workdir.clone(),
             hostname: self.hostname.clone(),
-            volumes: self.volume.clone(),
-            tmpfs: self.mount.clone(),
+            volumes,
+            tmpfs,
             ports: self.publish.clone(),
             memory: self.memory,
             network: self.network,
@@ -176,6 +197,7 @@ impl Run {
             interactive: self.interactive,
             terminal: self.tty,
             remove: self.rm || !self.detach,
+            end_with: self.end_with,
         })
     }
 }
