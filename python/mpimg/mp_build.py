@@ -90,6 +90,10 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         help="do a RUN again whose result is this old: 30m, 7d; 0 for any age" + (" (default: 24h)" if program == "mp-build" else ""),
     )
     group.add_argument("--cache-repo", metavar="HOST/PATH", help="share results of steps with other machines through this repository")
+    if program == "mp-build":
+        sbom = "bill of materials, the image's Python and Debian packages"
+        group.add_argument("--sbom", choices=("spdx", "cyclonedx"), help=f"attach a {sbom}, to the image in its registry")
+        group.add_argument("--sbom-file", metavar="FILE", type=_sbom_file, help=f"write a {sbom}, to FILE.spdx.json or FILE.cdx.json")
     group.add_argument("--isolation", metavar="RUNG", help="how RUN and the adapter are isolated: see `mpimg doctor`")
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"
@@ -102,6 +106,16 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         parser.print_help()
         print()
     return options, rest
+
+
+def _sbom_file(text: str) -> str:
+    """A file that the push at the end will be able to write. The SDK works in folders of its own: it must not depend on them."""
+    path = os.path.abspath(text)
+    if not path.endswith((".spdx.json", ".cdx.json")):
+        raise argparse.ArgumentTypeError(f"`{text}` does not tell its form: name it FILE.spdx.json or FILE.cdx.json")
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write in `{os.path.dirname(path)}`")
+    return path
 
 
 class _Part:

@@ -58,7 +58,7 @@ impl Image {
     }
 
     /// The files that hold the layers' bytes, fetched into the store where there is none yet.
-    pub(super) async fn layer_files(&self, store: &Store) -> Result<Vec<PathBuf>> {
+    pub(crate) async fn layer_files(&self, store: &Store) -> Result<Vec<PathBuf>> {
         let files = self.layers.iter().cloned().map(|layer| layer_file(store.clone(), layer));
         stream::iter(files).buffered(PARALLEL).try_collect().await
     }

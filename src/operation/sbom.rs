@@ -7,9 +7,9 @@ use std::io::{self, BufReader, Read};
 
 use super::{Mpimg, PushedImage, Stop, blocking};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, artifact};
+use crate::image::{Image, Layer, artifact};
 use crate::layer::decompress;
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Compression, Descriptor, Digest};
 use crate::sbom::{Package, SbomFile, SbomFormat, Scan};
 
 const BUFFER: usize = 256 * 1024;
@@ -30,19 +30,12 @@ impl Mpimg {
     /// # Errors
     /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
     pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
-        let store = self.store()?;
-        let mut files = Vec::new();
-        for layer in image.layers() {
-            let Some(compression) = layer.descriptor.media_type.layer_compression() else {
-                let message = format!("layer `{}` is of type `{}`", layer.descriptor.digest, layer.descriptor.media_type);
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            };
-            files.push((store.fetch(&layer.source, &layer.descriptor).await?, compression));
-        }
+        let compressions = image.layers().iter().map(compression).collect::<Result<Vec<_>>>()?;
+        let files = image.layer_files(self.store()?).await?;
         let stop = self.stop().clone();
         let scanned = blocking(move || {
             let mut scan = Scan::default();
-            for (path, compression) in files {
+            for (path, compression) in files.into_iter().zip(compressions) {
                 let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
                 let file = Stoppable { inner: file, stop: stop.clone() };
                 scan.add(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
@@ -92,6 +85,12 @@ impl Mpimg {
     pub(super) async fn write_sbom(&self, name: &str, image: &Image, file: &SbomFile) -> Result<()> {
         file.write(&file.format().document(name, image, &self.packages(image).await?))
     }
+}
+
+fn compression(layer: &Layer) -> Result<Compression> {
+    let Descriptor { media_type, digest, .. } = &layer.descriptor;
+    let unknown = || Error::new(ErrorKind::Unsupported, format!("layer `{digest}` is of type `{media_type}`"));
+    media_type.layer_compression().ok_or_else(unknown)
 }
 
 /// A file whose reading the switch ends.

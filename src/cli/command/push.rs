@@ -63,7 +63,7 @@ pub(in crate::cli) struct Push {
     #[arg(long, value_name = "FORMAT", value_parser = parsed::<SbomFormat>)]
     sbom: Option<SbomFormat>,
 
-    /// Write a bill of materials to this file: FILE.spdx.json or FILE.cdx.json, the same bytes as --sbom attaches
+    /// Write a bill of materials to this file: FILE.spdx.json or FILE.cdx.json; the bytes that --sbom attaches in that form
     #[arg(long, value_name = "FILE")]
     sbom_file: Option<PathBuf>,
 

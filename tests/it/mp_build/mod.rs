@@ -4,6 +4,7 @@
 
 mod at_once;
 mod docker;
+mod killed;
 mod mp_test;
 mod project;
 
@@ -283,6 +284,25 @@ fn an_sdk_that_uses_docker_otherwise_is_refused_before_anything_is_built() {
         let said = said(&output);
         assert!(said.starts_with("error: Integration SDK 1.3.1 uses Docker in a way that this mpimg does not know: "), "{said}");
         assert!(said.contains(expected), "{said}");
+        assert!(!project.join("build").exists() && home.store().read_dir().unwrap().next().is_none(), "something was built");
+    }
+}
+
+#[test]
+fn a_bill_of_materials_that_cannot_be_written_is_refused_before_anything_is_built() {
+    let home = Home::new();
+    let project = home.path().join("project");
+    make_bare(&home, &project);
+    for (file, expected) in [
+        ("sbom.json", "`sbom.json` does not tell its form: name it FILE.spdx.json or FILE.cdx.json".to_owned()),
+        ("missing/a.cdx.json", format!("cannot write in `{}`", home.path().join("missing").display())),
+    ] {
+        let mut mpimg = home.mpimg();
+        mpimg.env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(&home));
+        let output = mpimg.args(["mp-build", "--no-ttl", "--sbom-file", file, "-p"]).arg(&project).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("error: argument --sbom-file: {expected}")), "{said}");
         assert!(!project.join("build").exists() && home.store().read_dir().unwrap().next().is_none(), "something was built");
     }
 }

@@ -1,6 +1,7 @@
 //! Uploads that are cut off, by a kill or by the user, and taken up again by the next process.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mpimg::ErrorKind;
@@ -255,14 +256,23 @@ async fn a_growing_layer_that_turns_out_to_be_there_is_not_sent_to_its_end() {
     let repository = proxy.repository("twice");
     let (growing, _writer) = grow(bytes.clone(), Duration::ZERO, folder.path().join("1")).await;
     push_growing(&client, &repository, growing, "key", &bytes).await.unwrap();
-    // The first chunk takes its time: the layer is complete before it is through.
-    proxy.script(|seen: &Seen, _| match seen.method.as_str() {
-        "PATCH" => Fault::Delayed(Duration::from_millis(300)),
+    let (growing, writer) = grow(bytes.clone(), Duration::ZERO, folder.path().join("2")).await;
+    let (layer, chunks) = (writer.abort_handle(), AtomicUsize::new(0));
+    proxy.script(move |seen: &Seen, _| match seen.method.as_str() {
+        // The first chunk is answered once the layer is complete; the second never is.
+        "PATCH" if chunks.fetch_add(1, Ordering::SeqCst) == 0 => {
+            tokio::task::block_in_place(|| {
+                while !layer.is_finished() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            Fault::None
+        }
+        "PATCH" => Fault::Delayed(Duration::from_secs(3600)),
         _ => Fault::None,
     });
-    let (growing, _writer) = grow(bytes.clone(), Duration::ZERO, folder.path().join("2")).await;
     assert_eq!(push_growing(&client, &repository, growing, "key", &bytes).await.unwrap(), BlobOutcome::Exists);
-    // The question goes beside the second chunk, which is broken off if it is not through by then.
+    // The question went beside the second chunk, which was broken off.
     assert!(proxy.uploaded() <= 2 * CHUNK as usize, "{}", proxy.uploaded());
 }
 

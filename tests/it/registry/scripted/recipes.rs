@@ -239,7 +239,12 @@ fn the_snippet_makes_the_pak_with_the_sdk_s_own_tool_and_harbor() {
     assert_eq!(install, "pip install \"$MPIMG_WHEEL\" vmware-aria-operations-integration-sdk");
 
     let (robot, job) = ("robot$mp+ci", Job { home: Home::new() });
-    mp_build::make_bare(&job.home, &job.home.path().join("project"));
+    let project = job.home.path().join("project");
+    mp_build::make_bare(&job.home, &project);
+    std::fs::create_dir(project.join("own-1.dist-info")).unwrap();
+    std::fs::write(project.join("own-1.dist-info/METADATA"), "Metadata-Version: 2.1\nName: own\nVersion: 1\n").unwrap();
+    let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
+    std::fs::write(project.join("Dockerfile"), format!("{dockerfile}COPY own-1.dist-info /usr/lib/own-1.dist-info\n")).unwrap();
     let packages = mp_build::package(&job.home).display().to_string();
     let python = mp_build::python("1.3.1").display().to_string();
     // Other tests run beside this one, and all adapters want port 8080.
@@ -259,9 +264,14 @@ fn the_snippet_makes_the_pak_with_the_sdk_s_own_tool_and_harbor() {
     ];
     let world = harbor(robot);
     job.run(&world, &recipe("gitlab-ci.yml"), commands, &variables);
-    let (files, conf) = mp_build::read_pak(&mp_build::pak_in(&job.home.path().join("project")));
+    let (files, conf) = mp_build::read_pak(&mp_build::pak_in(&project));
     assert!(files.iter().any(|(name, _)| name == "adapter.zip/NewPython/conf/describe.xml"), "{files:?}");
     assert_eq!((conf["REGISTRY"].as_str(), conf["REPOSITORY"].as_str()), ("harbor.example.com", "/mp/my-adapter"));
     world.service(|service| service.registry.validate("mp/my-adapter", &conf["DIGEST"]));
+    let (name, version, purls) = sbom::read(&project.join("sbom.spdx.json"));
+    assert_eq!(
+        (name.as_str(), &version, purls),
+        ("harbor.example.com/mp/my-adapter", &conf["DIGEST"], vec!["pkg:pypi/own@1".into()])
+    );
     assert!(world.wire.seen().iter().any(|request| request.path.contains("/mp/my-adapter-cache/manifests/step-")), "no cache");
 }
