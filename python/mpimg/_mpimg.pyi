@@ -122,6 +122,7 @@ class RunRequest(TypedDict):
     isolation: str
     terminal: bool
     remove: bool
+    end_with: Optional[int]
 
 @type_check_only
 class ProjectResult(TypedDict):

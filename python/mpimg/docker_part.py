@@ -220,7 +220,7 @@ class Images(_Shape):
         mp-build wants the image that it tries from the cache and, a moment later, the one that it pushes without. Here the first
         does those steps anew that are too old, and the second is the same, from the cache: what was tried is what is pushed.
         """
-        own = f"mpimg-mp-build:{uuid.uuid4().hex}"
+        own = f"mpimg-mp-build:{_this_process()}.{uuid.uuid4().hex[:12]}"
         flags = [f"--label={key}={value}" for key, value in labels.items()]
         flags += [f"--tag={name}" for name in (own, tag) if name]
         self._engine.run("build", path, *flags, *self._engine.build_flags(path, nocache, "mp-test" in labels))
@@ -262,6 +262,18 @@ class Image(_Shape):
         self._engine.run("rm", "--force", self._name)
 
 
+def _this_process() -> str:
+    """This process as the store knows owners of names (src/store/transient.rs): once it is gone, its names go, too."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read(8)
+        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
+            start = file.read().rsplit(")", 1)[1].split()[19]
+        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}.{os.getpid()}.{start}"
+    except (OSError, IndexError):
+        return "unknown"
+
+
 class Containers(_Shape):
     """What the SDK has of `DockerClient.containers`."""
 
@@ -289,6 +301,8 @@ class Containers(_Shape):
         flags = [f"--publish={ports['8080/tcp']}:8080", f"--memory={mem_limit}"]
         flags += [f"--volume={os.path.abspath(source)}:{target['bind'].rstrip('/')}" for source, target in volumes.items()]
         try:
+            # Should this process be killed, the adapter goes with it.
+            flags.append(f"--end-with={os.getpid()}")
             answer = self._engine.run("run", "--detach", *flags, *self._engine.isolation_flags(), self._engine.own_name(image))
         except EngineError as error:
             # mpimg's own remedy names a flag of `mpimg run`.

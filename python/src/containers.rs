@@ -44,6 +44,7 @@ pub(crate) struct RunOptions {
     isolation: String,
     terminal: bool,
     remove: bool,
+    end_with: Option<u32>,
 }
 
 impl RunOptions {
@@ -70,6 +71,7 @@ impl RunOptions {
                 interactive: false,
                 terminal: self.terminal,
                 remove: self.remove,
+                end_with: self.end_with,
             },
         })
     }

@@ -6,6 +6,7 @@ mod command;
 mod configuration;
 mod contents;
 mod digest_file;
+mod docker_words;
 mod flags;
 mod image;
 mod interrupt;
@@ -19,6 +20,7 @@ mod terminal;
 mod when;
 
 use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
@@ -32,6 +34,9 @@ use terminal::Terminal;
 
 /// Threads for the network. What computes has threads of its own.
 const WORKERS: usize = 2;
+
+/// The exit code of mistakes in flags.
+const WRONG_USE: u8 = 2;
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -113,20 +118,34 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         error.kind(),
         ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
-    if !help && arguments.iter().any(|argument| argument == "--json") {
+    if help {
+        // Help that nobody reads is no failure.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let matches = grammar().ignore_errors(true).try_get_matches_from(arguments).ok();
+    let command = matches.as_ref().and_then(|matches| matches.subcommand_name());
+    let code = ExitCode::from(if command == Some("run") { command::NOT_STARTED } else { WRONG_USE });
+    let explained = docker_words::explain(command, error);
+    if arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim);
         let message = lines.next().unwrap_or_default().trim_start_matches("error: ");
         let tip = lines.find_map(|line| line.strip_prefix("tip: "));
         let wrong = Error::new(ErrorKind::Usage, message).with_hint(tip.unwrap_or("`mpimg help COMMAND` shows all flags"));
-        let json = message::error_json(&wrong);
+        let json = message::error_json(&explained.unwrap_or(wrong));
         // Whether anybody reads it or not, the exit code tells.
         let _ = terminal::write_output(format!("{json}\n").as_bytes());
-        return ExitCode::from(2);
+        return code;
     }
-    // Help that nobody reads is no failure.
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    let _ = match explained {
+        Some(error) => {
+            let theme = style::Theme::new(flags::ColorMode::Auto, std::io::stderr().is_terminal());
+            std::io::stderr().lock().write_all(message::draw_error(&error, theme, None).as_bytes())
+        }
+        None => error.print(),
+    };
+    code
 }
 
 /// The whole command line, for completions and manual pages.

@@ -49,6 +49,7 @@ pub(super) struct Job {
     pub(super) interactive: bool,
     pub(super) terminal: bool,
     pub(super) remove: bool,
+    pub(super) end_with: Option<u32>,
     /// Whether the starter stays: then it gets the output, and the container ends with it.
     pub(super) attached: bool,
 }
@@ -124,6 +125,10 @@ pub(super) fn launch(
         return Err(Error::new(ErrorKind::Usage, format!("`{name}` is no name for a container"))
             .with_hint("use letters, digits, `_`, `.` and `-`, two at least and a letter or digit first"));
     }
+    if let Some(workdir) = spec.workdir.as_deref().filter(|workdir| !workdir.starts_with('/')) {
+        return Err(Error::new(ErrorKind::Usage, format!("the working directory `{workdir}` is no absolute path"))
+            .with_hint(format!("write `/{workdir}`")));
+    }
     let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
     let first = |given: &Option<String>, image: &str| given.clone().unwrap_or_else(|| image.to_owned());
     let job = Job {
@@ -142,6 +147,7 @@ pub(super) fn launch(
         interactive: spec.interactive,
         terminal: spec.terminal,
         remove: spec.remove,
+        end_with: spec.end_with,
         attached,
     };
     let Making { folder, lock } = record::make(store, &info)?;

@@ -15,6 +15,7 @@ use super::launch::{Job, Told, Wish};
 use super::log::{LogWriter, Stream};
 use super::network::{self, Plan};
 use super::outside;
+use super::owner::Owner;
 use super::record::{ContainerInfo, Folder, Outcome, State};
 use super::spec;
 use crate::build::{open_file, unpacked};
@@ -93,7 +94,8 @@ fn hold(job: Job, starter: &Starter) -> Result<()> {
     let isolation = Isolation::detect(store.root(), job.isolation)?;
     info.rung = Some(isolation.rung());
     folder.write(&info)?;
-    let ended = run(&job, &store, &folder, &isolation, &mut info, starter);
+    let owner = job.end_with.map(Owner::find).transpose()?;
+    let ended = run(&job, &store, &folder, &isolation, &mut info, starter, owner.as_ref());
     if let Some(cgroup) = info.cgroup.take() {
         cgroup.remove();
     }
@@ -101,7 +103,7 @@ fn hold(job: Job, starter: &Starter) -> Result<()> {
     let outcome = ended?;
     info.state = State::Ended(outcome);
     (info.pid, info.helper) = (None, None);
-    match job.remove {
+    match job.remove || owner.is_some_and(|owner| owner.is_gone()) {
         true => folder.remove(info.rung)?,
         false => folder.write_last(&info)?,
     }
@@ -117,6 +119,7 @@ fn run(
     isolation: &Isolation,
     info: &mut ContainerInfo,
     starter: &Starter,
+    owner: Option<&Owner>,
 ) -> Result<Outcome> {
     let plan = network::plan(isolation.rung(), job.network, &job.ports)?;
     info.network = Some(plan.words.to_owned());
@@ -146,6 +149,7 @@ fn run(
     let remote = running.remote();
     let _forwarder = plan.forward(&remote)?;
     obey(orders, remote.clone())?;
+    owner.map(|owner| owner.watch(remote.clone())).transpose()?;
     let mut readers = Vec::new();
     let mut outputs = Some(ends.outputs);
     let mut read = |outputs: &mut Option<Vec<(Stream, File)>>| {

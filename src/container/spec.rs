@@ -48,6 +48,8 @@ pub struct ContainerSpec {
     pub terminal: bool,
     /// Forget the container when its command ends: no log, no exit status.
     pub remove: bool,
+    /// The number of a process of this machine: when that is gone, however it ended, the container is killed and forgotten.
+    pub end_with: Option<u32>,
 }
 
 /// A folder or file of this machine inside a container.
@@ -115,7 +117,10 @@ impl FromStr for Volume {
             _ => return Err(wrong("is not of the form HOST:CONTAINER")),
         };
         if source.is_empty() || !source.contains('/') && !source.starts_with('.') {
-            return Err(wrong("has a name instead of a path before the colon"));
+            return Err(usage(
+                format!("volume `{text}` has a name instead of a path before the colon"),
+                &format!("there are no named volumes; a folder of that name is `./{text}`"),
+            ));
         }
         let mut readonly = false;
         for option in options.split(',') {

@@ -31,6 +31,7 @@ mod root;
 mod scratch;
 mod session;
 mod source;
+mod transient;
 mod trees;
 mod writer;
 

@@ -4,9 +4,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::transient::is_transient;
 use super::{Durability, Store, blobs, durable, failed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, Repository};
@@ -103,6 +105,10 @@ impl Store {
         }
         let blobs: Vec<Digest> = image.local_blobs().map(|blob| blob.digest).collect();
         self.sync(&blobs).map_err(cannot)?;
+        if is_transient(name) {
+            // Who gives such a name tidies up after those before; that it did not work out must not keep it from its work.
+            let _ = self.forget_transient();
+        }
         let name = key(name);
         let path = self.name_path(&name);
         let record = serde_json::to_vec_pretty(&Named { name, image: image.clone() })
@@ -144,6 +150,11 @@ impl Store {
         }
         images.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(images)
+    }
+
+    /// When the image was given this name.
+    pub(super) fn named_at(&self, name: &Reference) -> Option<SystemTime> {
+        self.name_path(&key(name)).metadata().and_then(|metadata| metadata.modified()).ok()
     }
 
     fn name_path(&self, key: &str) -> PathBuf {

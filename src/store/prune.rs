@@ -94,6 +94,7 @@ impl Store {
         let gate = File::open(&gate_path).and_then(|gate| lock_exclusive(&gate).map(|()| gate));
         let gate = gate.map_err(|error| failed("lock", &gate_path, error))?;
         session::sweep(&self.root().join(TMP), &|path| remove(path).is_ok());
+        self.forget_transient()?;
         let total = match options.keep_storage {
             Some(_) => self.disk_usage()?.total(),
             None => 0,

@@ -30,6 +30,8 @@ mod tag;
 
 use clap::Subcommand;
 
+pub(super) use run::NOT_STARTED;
+
 use super::terminal::Terminal;
 use crate::error::Result;
 

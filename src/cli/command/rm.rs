@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::cli::flags::{ConnectionFlags, parsed};
 use crate::cli::terminal::{Answer, Terminal};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::oci::Reference;
+use crate::operation::Mpimg;
 
 const EXAMPLES: &str = "\
 The image's bytes stay until `mpimg prune`, which spares what another name or the build cache still needs.
@@ -33,11 +34,24 @@ pub(in crate::cli) struct Rm {
 impl Rm {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
         let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
-        let removed: Vec<String> = mpimg.remove(&self.names, self.force)?.iter().map(Reference::familiar).collect();
+        let removed = mpimg.remove(&self.names, self.force).map_err(|error| match self.container(&mpimg) {
+            Some(name) if error.kind() == ErrorKind::NotFound => {
+                error.with_hint(format!("`{name}` is a container: `mpimg stop --rm {name}` removes it"))
+            }
+            _ => error,
+        })?;
+        let removed: Vec<String> = removed.iter().map(Reference::familiar).collect();
         terminal.answer(&Answer {
             text: removed.iter().map(|name| format!("Untagged: {name}\n")).collect(),
             quiet: removed.iter().map(|name| format!("{name}\n")).collect(),
             json: json!({ "removed": removed }),
         })
+    }
+
+    /// The first of the names that a container has.
+    fn container(&self, mpimg: &Mpimg) -> Option<String> {
+        let names = self.names.iter().map(Reference::familiar);
+        let mut names = names.map(|name| name.strip_suffix(":latest").map_or_else(|| name.clone(), str::to_owned));
+        names.find(|name| mpimg.container(name).is_ok())
     }
 }

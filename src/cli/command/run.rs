@@ -15,7 +15,7 @@ use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
 use crate::container::{
-    AttachedControl, ContainerSpec, NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume, parse_memory,
+    AttachedControl, ContainerSpec, MountFlag, NetworkMode, Outcome, PortMapping, Stream, Volume, parse_memory,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
@@ -23,7 +23,7 @@ use crate::operation::{Mpimg, RunRequest, Started};
 use crate::sandbox::IsolationMode;
 
 /// What docker ends with when a container could not be started: the command's own status may be anything else.
-const NOT_STARTED: u8 = 125;
+pub(in crate::cli) const NOT_STARTED: u8 = 125;
 
 /// How often Ctrl-C or SIGTERM are passed on before everything is killed.
 const PATIENCE: u32 = 2;
@@ -43,15 +43,12 @@ Examples:
 
 /// Run a command in a container of a local image
 #[derive(Debug, Args)]
-#[command(after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
+#[command(override_usage = "mpimg run [OPTIONS] IMAGE [CMD]...", after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
 pub(in crate::cli) struct Run {
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    image: String,
-
-    /// The command instead of the image's default arguments
-    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image, and the command instead of its default arguments: after the image all is the command's, `-v` as well
+    // One list of both: clap would take for its own what follows an image and looks like a flag.
+    #[arg(value_name = "IMAGE [CMD]", required = true, trailing_var_arg = true)]
+    image: Vec<String>,
 
     /// Run in the background; prints the container's ID
     #[arg(short, long, conflicts_with = "interactive")]
@@ -101,9 +98,10 @@ pub(in crate::cli) struct Run {
     #[arg(short, long, value_name = "VOLUME", value_parser = parsed::<Volume>)]
     volume: Vec<Volume>,
 
-    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]
-    #[arg(long, value_name = "MOUNT", value_parser = parsed::<TmpfsMount>)]
-    mount: Vec<TmpfsMount>,
+    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]; or what -v does:
+    /// type=bind,source=/PATH,target=/PATH[,readonly]
+    #[arg(long, value_name = "MOUNT", value_parser = parsed::<MountFlag>)]
+    mount: Vec<MountFlag>,
 
     /// Listen on this machine: [[IP:]HOST:]CONTAINER; without HOST on a free port, without IP on all addresses
     #[arg(short, long, value_name = "PORT", value_parser = parsed::<PortMapping>)]
@@ -117,7 +115,7 @@ pub(in crate::cli) struct Run {
     ///
     /// `auto` is this machine's network, unless a published port has to be moved. A network of its own reaches other machines by TCP
     /// and UDP where /dev/net/tun can be opened; which one it is, is said at the start.
-    #[arg(long, value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
     network: NetworkMode,
 
     /// How it is isolated: auto, root, userns, single or chroot
@@ -126,9 +124,17 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
+    /// End and forget it when this process of this machine is gone, however that ended
+    #[arg(long, value_name = "PID")]
+    end_with: Option<u32>,
+
     /// Which of an image for several platforms [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
+
+    /// Docker's way to a process 1 that reaps: here there always is one
+    #[arg(id = "init", long = "init", hide = true)]
+    _init: bool,
 
     /// Say more
     // Here `-v` is docker's: the global flag of the same name gives way.
@@ -149,7 +155,7 @@ impl Run {
         let spec = self.spec()?;
         let mpimg = self.connection.mpimg(terminal, None)?;
         let platform = self.platform.unwrap_or_else(Platform::host);
-        let request = RunRequest { image: self.image, platform, spec };
+        let request = RunRequest { image: self.image[0].clone(), platform, spec };
         match self.detach {
             true => in_background(terminal, &mpimg, request).await,
             false => in_foreground(terminal, &mpimg, request).await,
@@ -162,16 +168,28 @@ impl Run {
             env.extend(read_env_file(path)?);
         }
         env.extend(Pair::environment(self.env.clone(), |name| std::env::var(name).ok()));
+        let (mut volumes, mut tmpfs) = (self.volume.clone(), Vec::new());
+        for mount in self.mount.clone() {
+            match mount {
+                MountFlag::Tmpfs(mount) => tmpfs.push(mount),
+                MountFlag::Bind(volume) if volume.source.exists() => volumes.push(volume),
+                // As docker: only -v makes it.
+                MountFlag::Bind(Volume { source, .. }) => {
+                    return Err(Error::new(ErrorKind::Usage, format!("there is no `{}` to mount", source.display()))
+                        .with_hint("make the folder, or use -v, which makes it"));
+                }
+            }
+        }
         Ok(ContainerSpec {
             name: self.name.clone(),
             entrypoint: self.entrypoint.clone().map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
-            command: self.command.clone(),
+            command: self.image[1..].to_vec(),
             env,
             user: self.user.clone(),
             workdir: self.workdir.clone(),
             hostname: self.hostname.clone(),
-            volumes: self.volume.clone(),
-            tmpfs: self.mount.clone(),
+            volumes,
+            tmpfs,
             ports: self.publish.clone(),
             memory: self.memory,
             network: self.network,
@@ -179,6 +197,7 @@ impl Run {
             interactive: self.interactive,
             terminal: self.tty,
             remove: self.rm || !self.detach,
+            end_with: self.end_with,
         })
     }
 }

@@ -26,6 +26,10 @@ pub(in crate::cli) struct StatsCommand {
     /// Names, IDs or beginnings of IDs [default: all that run]
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
+
+    /// Docker's word for what this does anyway
+    #[arg(id = "no_stream", long = "no-stream", hide = true)]
+    _no_stream: bool,
 }
 
 impl StatsCommand {

@@ -49,6 +49,9 @@ fn an_entrypoint_takes_the_arguments() {
     let containers = Containers::new();
     let left = containers.mpimg(&["run", "--entrypoint", "echo", &base(), "a", "-b"]);
     assert_eq!((left.code, left.out.as_str()), (Some(0), "a -b\n"));
+    // What follows the image is the command's, although `run` has flags of these names.
+    let left = containers.mpimg(&["run", "--entrypoint", "echo", &base(), "-v", "--", "--rm", "-it"]);
+    assert_eq!((left.code, left.out.as_str()), (Some(0), "-v -- --rm -it\n"));
     let left = containers.mpimg(&["run", "--entrypoint", "", &base()]);
     assert_eq!(left.code, Some(125));
     assert!(left.err.contains("the image has no command, and none was given"), "{}", left.err);
@@ -79,15 +82,16 @@ fn more_memory_than_the_limit_ends_the_command_and_is_told() {
     if !is_root() {
         return;
     }
-    let containers = Containers::new();
-    let left = containers.run(&["--memory", "32m"], "tail /dev/zero; echo $?");
-    if left.err.contains("no control group can be made here") {
-        // Then the limit is each process's own, and the process is told.
-        assert!(left.err.contains("out of memory") || left.err.contains("memory exhausted"), "{left:?}");
-        return;
+    for rung in ["root", "userns", "chroot"] {
+        let left = Containers::on(rung).run(&["--memory", "32m"], "tail /dev/zero; echo $?");
+        if left.err.contains("no control group can be made here") {
+            // Then the limit is each process's own, and the process is told.
+            assert!(left.err.contains("out of memory") || left.err.contains("memory exhausted"), "{left:?}");
+            continue;
+        }
+        assert_eq!((left.code, left.out.as_str()), (Some(0), "137\n"), "{rung}: {left:?}");
+        assert!(left.err.contains("warning: the container has reached its limit of memory of 33.6MB\nhint: "), "{}", left.err);
     }
-    assert_eq!((left.code, left.out.as_str()), (Some(0), "137\n"), "{left:?}");
-    assert!(left.err.contains("warning: the container has reached its limit of memory of 33.6MB\nhint: "), "{}", left.err);
 }
 
 #[test]

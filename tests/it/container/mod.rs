@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
 mod background;
+mod docker_words;
 mod fixture;
 mod foreground;
 mod full_disk;

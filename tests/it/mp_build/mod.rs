@@ -4,6 +4,7 @@
 
 mod at_once;
 mod docker;
+mod killed;
 mod mp_test;
 mod project;
 

@@ -9,26 +9,43 @@ use crate::registry::fixture::free_address;
 use crate::judge;
 
 use super::project::{make, package, said};
-use super::{alone, assert_nothing_runs, python, store};
+use super::{alone, assert_nothing_runs, make_bare, python, store};
 
 /// A connection as mp-test writes it, for the SDK's sample adapter.
 const CONNECTIONS: &str = r#"{"connections": [{"name": "lab", "credential": {}, "certificates": [], "identifiers": {
     "ID": {"value": "7", "required": true, "part_of_uniqueness": true},
     "container_memory_limit": {"value": "512", "required": true, "part_of_uniqueness": false}}}]}"#;
 
-/// On a terminal, since mp-test draws on one; with a size, since it draws for ever on one without.
+/// Starts a program on a new terminal of this size (rows, columns), since mp-test draws on one.
 const TERMINAL: &str = r#"import os, pty, sys
-sized = ["sh", "-c", 'stty rows 50 cols 200; exec "$@"', "sh", *sys.argv[1:]]
+sized = ["sh", "-c", f'stty rows {sys.argv[1]} cols {sys.argv[2]}; exec "$@"', "sh", *sys.argv[3:]]
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sized)))"#;
 
+const SIZE: [&str; 2] = ["50", "200"];
+
 fn mp_test(home: &Home, project: &Path, port: u16, arguments: &[&str]) -> Output {
+    mp_test_on(SIZE, &store(), home, project, port, arguments)
+}
+
+fn mp_test_on(size: [&str; 2], store: &Path, home: &Home, project: &Path, port: u16, arguments: &[&str]) -> Output {
     let mut command = judge("python3");
     let mpimg = home.mpimg();
     command.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(home.path());
-    command.args(["-c", TERMINAL]).arg(mpimg.get_program());
-    command.arg("mp-test").env("MPIMG_HOME", store()).env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(home));
+    command.args(["-c", TERMINAL]).args(size).arg(mpimg.get_program());
+    command.arg("mp-test").env("MPIMG_HOME", store).env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(home));
     command.arg("-p").arg(project).args(["-P", &port.to_string(), "-c", "lab"]).args(arguments);
     command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn a_terminal_without_a_size_is_given_one() {
+    let home = Home::new();
+    let project = home.path().join("bare");
+    make_bare(&home, &project);
+    std::fs::write(project.join("connections.json"), CONNECTIONS).unwrap();
+    let output = mp_test_on(["0", "0"], &home.store(), &home, &project, free_address().port(), &["version"]);
+    let said = said(&output);
+    assert!(output.status.success() && said.contains("Request completed in") && said.contains("\"majorVersion\": 1"), "{said}");
 }
 
 #[test]

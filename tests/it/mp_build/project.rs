@@ -101,15 +101,25 @@ impl<'a> Build<'a> {
 
     /// `mpimg mp-build` with an SDK of this version.
     pub(super) fn with_mpimg(&self, store: &Path, python: &Path) -> Output {
+        self.command(store, python).output().unwrap()
+    }
+
+    /// The command for that.
+    pub(super) fn command(&self, store: &Path, python: &Path) -> Command {
         let mut command = self.home.mpimg();
         command.env("MPIMG_HOME", store).env("MPIMG_PYTHON", python).env("PYTHONPATH", package(self.home));
-        self.with(command)
+        self.prepared(command)
     }
 
     /// `mp-build` of this mpimg, which finds Python and packages by itself.
-    pub(super) fn with(&self, mut mpimg: Command) -> Output {
+    pub(super) fn with(&self, mpimg: Command) -> Output {
+        self.prepared(mpimg).output().unwrap()
+    }
+
+    fn prepared(&self, mut mpimg: Command) -> Command {
         mpimg.arg("mp-build").env("CONTAINERS_REGISTRIES_CONF", &self.registries_conf);
-        self.arguments(&mut mpimg).output().unwrap()
+        self.arguments(&mut mpimg);
+        mpimg
     }
 
     fn arguments<'c>(&self, command: &'c mut Command) -> &'c mut Command {

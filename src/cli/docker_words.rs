@@ -1,0 +1,139 @@
+//! What docker has and mpimg has not: flags of `run` and commands, each with what to use instead.
+//!
+//! Refuses to guess at words that docker does not have either: clap's own message is the better one for a slip of the finger.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
+
+use crate::error::{Error, ErrorKind};
+
+/// Flags of `docker run`, and the remedy.
+const FLAGS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "--privileged",
+            "--cap-add",
+            "--cap-drop",
+            "--security-opt",
+            "--userns",
+            "--pid",
+            "--ipc",
+            "--uts",
+            "--cgroupns",
+            "--device",
+            "--gpus",
+            "--runtime",
+        ],
+        "leave it out: a container has the rights that its rung gives; `mpimg doctor` shows them, --isolation chooses one",
+    ),
+    (
+        &["--restart", "--health-cmd", "--health-interval", "--health-retries", "--health-timeout", "--no-healthcheck"],
+        "leave it out: nothing watches or restarts a container here; let systemd or the CI job do so",
+    ),
+    (
+        &[
+            "--cpus",
+            "--cpu-shares",
+            "-c",
+            "--cpuset-cpus",
+            "--cpu-quota",
+            "--cpu-period",
+            "--memory-swap",
+            "--memory-reservation",
+            "--pids-limit",
+            "--ulimit",
+            "--shm-size",
+            "--oom-kill-disable",
+            "--oom-score-adj",
+        ],
+        "leave it out: memory alone can be limited, by --memory",
+    ),
+    (
+        &["--link", "--network-alias", "--net-alias", "--ip", "--ip6", "--mac-address", "--add-host", "--dns", "--dns-search"],
+        "leave it out: there are no networks between containers, and names are looked up as this machine does; -p publishes a port",
+    ),
+    (
+        &["--label", "-l", "--label-file", "--cidfile"],
+        "leave it out: containers are told apart by --name and by the ID that -d prints",
+    ),
+    (&["--pull"], "leave it out: nothing is pulled by itself; an image in a registry is named `docker://NAME`"),
+    (
+        &["--read-only"],
+        "leave it out: what is written is thrown away at the end; `-v HOST:CONTAINER:ro` protects this machine's files",
+    ),
+    (&["-P", "--publish-all"], "name the ports: `-p 8080` on a free one, `-p 8080:8080` on that one"),
+    (&["--tmpfs"], "write it as `--mount type=tmpfs,target=/PATH`"),
+    (&["--log-driver", "--log-opt"], "leave it out: `mpimg logs` shows what a container of -d has written"),
+    (&["--stop-signal", "--stop-timeout"], "leave it out: the image's STOPSIGNAL counts, and `mpimg stop -t SECONDS`"),
+    (&["--volumes-from", "--volume-driver"], "name the folder: `-v HOST:CONTAINER`"),
+    (
+        &["--group-add"],
+        "leave it out: `-u USER` brings the groups that the image's /etc/group has for it, `-u USER:GROUP` another one",
+    ),
+    (
+        &["-a", "--attach", "--sig-proxy", "--detach-keys"],
+        "leave it out: without -d, output and signals are passed on; -i passes input",
+    ),
+];
+
+/// Commands of docker, and the remedy.
+const COMMANDS: &[(&[&str], &str)] = &[
+    (&["kill"], "`mpimg stop -t 0 CONTAINER` kills at once"),
+    (&["exec", "attach"], "a container runs one command: `mpimg run -it IMAGE sh` starts another one of the same image"),
+    (
+        &["start", "restart", "create", "commit", "cp", "diff", "export"],
+        "what a container wrote is thrown away at its end: `mpimg run` starts a new one, `-v HOST:CONTAINER` keeps files",
+    ),
+    (&["wait"], "`mpimg logs -f CONTAINER` returns at the end, `mpimg ps -a --json` tells the status"),
+    (&["top"], "`mpimg stats` tells what containers use"),
+    (&["port"], "`mpimg ps` shows the ports"),
+    (&["container"], "`mpimg ps`, `logs`, `stats` and `stop` are for containers"),
+    (&["image"], "`mpimg images`, `inspect`, `tag`, `rm` and `prune` are for images"),
+    (&["pull"], "`mpimg copy docker://NAME NAME` brings an image into the local store"),
+    (&["history"], "`mpimg inspect NAME` shows an image's layers"),
+    (&["system", "info"], "`mpimg doctor` shows what is there, `mpimg prune` frees space"),
+    (&["volume", "network"], "there are none here: `mpimg run -v HOST:CONTAINER` takes paths, -p publishes ports"),
+    (&["buildx"], "`mpimg build` does it"),
+];
+
+/// The error with a remedy, where `error` is about a word of docker's. `command` is the command that was given, if it was one.
+pub(super) fn explain(command: Option<&str>, error: &clap::Error) -> Option<Error> {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    let (message, hint) = match error.kind() {
+        ClapErrorKind::UnknownArgument if command == Some("run") => {
+            let flag = word(ContextKind::InvalidArg)?;
+            (format!("`mpimg run` has no `{flag}`"), remedy(FLAGS, flag)?)
+        }
+        ClapErrorKind::InvalidSubcommand if command.is_none() => {
+            let name = word(ContextKind::InvalidSubcommand)?;
+            (format!("mpimg has no command `{name}`"), remedy(COMMANDS, name)?)
+        }
+        _ => return None,
+    };
+    Some(Error::new(ErrorKind::Usage, message).with_hint(hint))
+}
+
+fn remedy(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
+    table.iter().find(|(words, _)| words.contains(&word)).map(|(_, remedy)| *remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_of_these_is_mpimg_s_own() {
+        let grammar = super::super::grammar();
+        for (name, _) in COMMANDS.iter().flat_map(|(names, remedy)| names.iter().map(move |name| (name, remedy))) {
+            assert!(grammar.find_subcommand(name).is_none(), "{name}");
+        }
+        let run = grammar.find_subcommand("run").unwrap();
+        for flag in FLAGS.iter().flat_map(|(flags, _)| flags.iter()) {
+            let short = |argument: &clap::Arg| argument.get_short().is_some_and(|short| *flag == format!("-{short}"));
+            let long = |argument: &clap::Arg| argument.get_long().is_some_and(|long| *flag == format!("--{long}"));
+            assert!(!run.get_arguments().any(|argument| short(argument) || long(argument)), "{flag}");
+        }
+    }
+}
