@@ -13,7 +13,7 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{Refusal, login_hint, no_registry_hint};
+use super::errors::{Refusal, login_hint, missing_on_ecr, no_registry_hint};
 use super::host::{Flavour, api_authority, is_loopback};
 use super::retry::{is_transient, retry_after};
 use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, refuses_certificate};
@@ -23,6 +23,9 @@ use crate::progress::{Progress, Task};
 
 /// Browsers' limit is higher; registries need one or two.
 const REDIRECTS: usize = 5;
+
+/// So often ECR may close the connection on POST before the repository counts as missing.
+pub(crate) const CLOSED_POSTS: u32 = 3;
 
 /// Tries to reach a registry that has never answered: it is rather missing than restarting.
 const FIRST_ATTEMPTS: u32 = 3;
@@ -231,8 +234,12 @@ impl Endpoint {
                     self.transport.pause_before(attempt, wait, &reason, task).await?;
                 }
                 Err(Fault::Lasting(error)) => return Err(error),
-                Err(Fault::Passing(error)) => {
-                    let hopeless = self.scheme.get().is_none() && attempt > FIRST_ATTEMPTS;
+                Err(Fault::Passing(mut error)) => {
+                    let closed = self.flavour == Flavour::Ecr && call.method == Method::POST;
+                    if closed {
+                        error = error.with_hint(self.missing_on_ecr(&call.path));
+                    }
+                    let hopeless = self.scheme.get().is_none() && attempt > FIRST_ATTEMPTS || closed && attempt > CLOSED_POSTS;
                     let wait = self.transport.policy.delay(attempt, None).filter(|_| !hopeless);
                     let Some(wait) = wait else { return Err(error) };
                     self.transport.pause_before(attempt, wait, &error.to_string(), task).await?;
@@ -252,6 +259,11 @@ impl Endpoint {
         let status = response.status();
         let refusal = Refusal::parse(status, &self.transport.read_refusal(response).await);
         self.refusal_error(refusal, &call.path, call.scope.writes())
+    }
+
+    /// What to do about a POST to ECR that was not answered.
+    pub(crate) fn missing_on_ecr(&self, path: &str) -> String {
+        missing_on_ecr(&self.registry, path)
     }
 
     /// The same of an answer to the question whether a login works; `shown`: there is one.

@@ -43,15 +43,12 @@ Examples:
 
 /// Run a command in a container of a local image
 #[derive(Debug, Args)]
-#[command(after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
+#[command(override_usage = "mpimg run [OPTIONS] IMAGE [CMD]...", after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
 pub(in crate::cli) struct Run {
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    image: String,
-
-    /// The command instead of the image's default arguments
-    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image, and the command instead of its default arguments: after the image all is the command's, `-v` as well
+    // One list of both: clap would take for its own what follows an image and looks like a flag.
+    #[arg(value_name = "IMAGE [CMD]", required = true, trailing_var_arg = true)]
+    image: Vec<String>,
 
     /// Run in the background; prints the container's ID
     #[arg(short, long, conflicts_with = "interactive")]
@@ -158,7 +155,7 @@ impl Run {
         let spec = self.spec()?;
         let mpimg = self.connection.mpimg(terminal, None)?;
         let platform = self.platform.unwrap_or_else(Platform::host);
-        let request = RunRequest { image: self.image, platform, spec };
+        let request = RunRequest { image: self.image[0].clone(), platform, spec };
         match self.detach {
             true => in_background(terminal, &mpimg, request).await,
             false => in_foreground(terminal, &mpimg, request).await,
@@ -186,7 +183,7 @@ impl Run {
         Ok(ContainerSpec {
             name: self.name.clone(),
             entrypoint: self.entrypoint.clone().map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
-            command: self.command.clone(),
+            command: self.image[1..].to_vec(),
             env,
             user: self.user.clone(),
             workdir: self.workdir.clone(),

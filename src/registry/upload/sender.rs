@@ -22,15 +22,12 @@ use crate::oci::{Descriptor, Digest, Hasher, Repository};
 use crate::progress::Task;
 use crate::registry::auth::Scope;
 use crate::registry::client::Route;
-use crate::registry::endpoint::Call;
-use crate::registry::errors::{Refusal, missing_on_ecr};
+use crate::registry::endpoint::{CLOSED_POSTS, Call};
+use crate::registry::errors::Refusal;
 use crate::registry::host::Flavour;
 use crate::registry::retry::{is_transient, retry_after};
 use crate::registry::transport::{Fault, Opener, Payload, interrupted};
 use crate::store::{BlobSource, Growth};
-
-/// So often ECR may close the connection on POST before the repository counts as missing.
-const CLOSED_POSTS: u32 = 3;
 
 /// A blob to be uploaded.
 pub(crate) struct Job<'a> {
@@ -265,7 +262,7 @@ impl Sender<'_> {
             answer.is_err() && matches!(step, Step::Start { .. }) && self.job.route.endpoint.flavour == Flavour::Ecr;
         let (verdict, error, after) = match answer {
             Err(error) if is_missing_on_ecr => {
-                (self.upload.broken(step), error.with_hint(missing_on_ecr(&self.job.route.path)), None)
+                (self.upload.broken(step), error.with_hint(self.job.route.endpoint.missing_on_ecr(&self.job.route.path)), None)
             }
             Err(error) => (self.upload.broken(step), error, None),
             Ok(response) => {

@@ -49,6 +49,9 @@ fn an_entrypoint_takes_the_arguments() {
     let containers = Containers::new();
     let left = containers.mpimg(&["run", "--entrypoint", "echo", &base(), "a", "-b"]);
     assert_eq!((left.code, left.out.as_str()), (Some(0), "a -b\n"));
+    // What follows the image is the command's, although `run` has flags of these names.
+    let left = containers.mpimg(&["run", "--entrypoint", "echo", &base(), "-v", "--", "--rm", "-it"]);
+    assert_eq!((left.code, left.out.as_str()), (Some(0), "-v -- --rm -it\n"));
     let left = containers.mpimg(&["run", "--entrypoint", "", &base()]);
     assert_eq!(left.code, Some(125));
     assert!(left.err.contains("the image has no command, and none was given"), "{}", left.err);

@@ -4,6 +4,7 @@
 mod aws;
 mod aws_endpoints;
 mod aws_profiles;
+mod checks;
 mod credentials;
 mod ecr;
 mod harbor;
