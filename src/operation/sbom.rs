@@ -73,7 +73,8 @@ impl Mpimg {
         let add = async {
             let packages = self.materials(&pushed.image).await?;
             let repository = pushed.destination.push.repository();
-            let document = |format: SbomFormat| format.document(&repository.to_string(), &pushed.image, &packages);
+            let name = repository.to_string();
+            let document = |format: SbomFormat| format.document(&name, pushed.digest, &pushed.image, &packages);
             if let Some(file) = file {
                 file.write(&document(file.format()))?;
             }
@@ -89,7 +90,8 @@ impl Mpimg {
 
     /// Writes the bill of materials of an image that is called `name`.
     pub(super) async fn write_sbom(&self, name: &str, image: &Image, file: &SbomFile) -> Result<()> {
-        file.write(&file.format().document(name, image, &self.materials(image).await?))
+        let packages = self.materials(image).await?;
+        file.write(&file.format().document(name, image.descriptor().digest, image, &packages))
     }
 }
 
