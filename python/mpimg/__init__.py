@@ -47,6 +47,7 @@ from .results import (
     InspectedImage,
     Layer,
     Manifest,
+    Package,
     PushedImage,
     StoredImage,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "NetworkError",
     "NotFoundError",
     "Outcome",
+    "Package",
     "PortMapping",
     "ProgressCallback",
     "Project",
@@ -107,6 +109,7 @@ __all__ = [
     "inspect",
     "login",
     "logout",
+    "packages",
     "push",
     "remove",
     "run",
@@ -123,6 +126,7 @@ images = _default.images
 inspect = _default.inspect
 login = _default.login
 logout = _default.logout
+packages = _default.packages
 push = _default.push
 remove = _default.remove
 run = _default.run

@@ -24,6 +24,7 @@ __all__ = [
     "login",
     "logout",
     "open_project",
+    "packages",
     "push",
     "remove",
     "run",
@@ -167,6 +168,13 @@ class PushedResult(BuiltResult):
     sbom: Optional[str]
 
 @type_check_only
+class PackageResult(TypedDict):
+    kind: Literal["debian", "python"]
+    name: str
+    version: str
+    purl: str
+
+@type_check_only
 class ManifestResult(TypedDict):
     digest: str
     media_type: str
@@ -274,6 +282,7 @@ def check(
 def inspect(
     options: Options, image: str, files: bool, platform: str, progress: Optional[ProgressCallback]
 ) -> InspectedResult: ...
+def packages(options: Options, image: str, platform: str, progress: Optional[ProgressCallback]) -> list[PackageResult]: ...
 def images(options: Options) -> list[StoredResult]: ...
 def tag(options: Options, source: str, target: str) -> str: ...
 def remove(options: Options, names: list[str], force: bool) -> list[str]: ...

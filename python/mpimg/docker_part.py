@@ -66,7 +66,8 @@ class Engine:
     def run(self, *arguments: str, stdin: Optional[str] = None) -> Dict[str, Any]:
         """Runs a command of mpimg; its answer."""
         done = subprocess.run(
-            [self._command, *arguments, "--json", "--progress", "none", "--color", "never"],
+            # Before the rest: what follows the image of `mpimg run` is the container's.
+            [self._command, "--json", "--progress", "none", "--color", "never", *arguments],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             stdout=subprocess.PIPE,

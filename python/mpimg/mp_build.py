@@ -30,7 +30,7 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     if tool == "mp_test" and not {"-h", "--help", "-V", "--version"} & set(rest) and not (sys.stdin.isatty() and sys.stdout.isatty()):
         # It would draw and wait for ever.
         print("error: mp-test of the Integration SDK works on a terminal alone", file=sys.stderr)
-        print("hint: in a script or a CI job, give it one: script -qec 'stty rows 50 cols 200; mpimg mp-test -c CONNECTION collect' /dev/null", file=sys.stderr)
+        print("hint: in a script or a CI job, give it one: script -qec 'TERM=dumb mpimg mp-test -c CONNECTION collect' /dev/null", file=sys.stderr)
         sys.exit(1)
     try:
         version = sdk_seam.installed_version()

@@ -21,6 +21,7 @@ from .results import (
     InspectedImage,
     Layer,
     Manifest,
+    Package,
     PushedImage,
     StoredImage,
 )
@@ -345,6 +346,24 @@ class Mpimg(Containers):
             layers=_layers(found["layers"]),
             files=None if listed is None else tuple(tuple(File(**file) for file in layer) for layer in listed),
         )
+
+    def packages(
+        self,
+        image: str,
+        *,
+        platform: str = "linux/amd64",
+        progress: Optional[ProgressCallback] = None,
+    ) -> Tuple[Package, ...]:
+        """The Python and Debian packages that are installed in an image, sorted. Layers that are elsewhere are fetched.
+
+        :param image: ``name[:tag]`` of the local store, ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE``,
+            ``docker://NAME``
+        :param platform: which of an image for several platforms
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: it is not there
+        :raises CorruptError: a layer is damaged
+        """
+        return tuple(Package(**package) for package in _mpimg.packages(self._options, image, platform, progress))
 
     def images(self) -> Tuple[StoredImage, ...]:
         """The images of the local store, in the order of their names.

@@ -16,6 +16,7 @@ __all__ = [
     "InspectedImage",
     "Layer",
     "Manifest",
+    "Package",
     "PushedImage",
     "StoredImage",
 ]
@@ -112,6 +113,20 @@ class PushedImage:
     def reference(self) -> str:
         """``repository@digest``."""
         return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that is installed in an image."""
+
+    #: Whose it is: dpkg's, or of a Python installer.
+    kind: Literal["debian", "python"]
+    #: Its name.
+    name: str
+    #: Its version.
+    version: str
+    #: Its package URL: what scanners look it up by.
+    purl: str
 
 
 @dataclass(frozen=True)

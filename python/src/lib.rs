@@ -27,7 +27,7 @@ mod _mpimg {
     use crate::errors::raise;
     use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, credential, parse_all};
     use crate::results::{
-        BuiltImage, CheckReport, CopiedImage, InspectedImage, Project as ProjectResult, PushedImage, StoredImage,
+        BuiltImage, CheckReport, CopiedImage, InspectedImage, PackageResult, Project as ProjectResult, PushedImage, StoredImage,
     };
 
     #[pymodule_export]
@@ -129,6 +129,21 @@ mod _mpimg {
         call(py, options, progress, move |mpimg| async move {
             let inspected = mpimg.inspect(Transport::parse(&image)?, &platform.parse()?, files).await?;
             Ok(InspectedImage::new(&inspected, files))
+        })
+    }
+
+    /// What is installed in an image.
+    #[pyfunction]
+    fn packages(
+        py: Python<'_>,
+        options: Options,
+        image: String,
+        platform: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<PackageResult>> {
+        call(py, options, progress, move |mpimg| async move {
+            let image = mpimg.find(Transport::parse(&image)?, &platform.parse()?).await?;
+            Ok(mpimg.packages(&image).await?.into_iter().map(PackageResult::new).collect())
         })
     }
 

@@ -11,6 +11,7 @@ use mpimg::oci::Digest;
 use mpimg::operation::{CheckSubject, image_size};
 use mpimg::project::ProjectConfig;
 use mpimg::registry::{AnonymousReport, BlobOutcome, CheckItem, CheckState, PushedBlob};
+use mpimg::sbom::Package;
 use pyo3::prelude::*;
 
 /// `mpimg.Project`
@@ -118,6 +119,22 @@ impl PushedImage {
             anonymous_pull_checks: report.items.iter().map(CheckResult::new).collect(),
             sbom: sbom.map(|digest| digest.to_string()),
         }
+    }
+}
+
+/// `mpimg.Package`
+#[derive(IntoPyObject)]
+pub(crate) struct PackageResult {
+    kind: &'static str,
+    name: String,
+    version: String,
+    purl: String,
+}
+
+impl PackageResult {
+    pub(crate) fn new(package: Package) -> Self {
+        let Package { kind, name, version, purl } = package;
+        Self { kind: kind.name(), name, version, purl }
     }
 }
 

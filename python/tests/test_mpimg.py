@@ -138,6 +138,10 @@ class Operations(Case):
         self.mpimg.build(self.project, sbom_file=str(self.folder / "app.cdx.json"))
         components = json.loads((self.folder / "app.cdx.json").read_bytes())["components"]
         self.assertEqual([component["purl"] for component in components], ["pkg:pypi/hello@2"])
+        (package,) = self.mpimg.packages(f"{repository}:1")
+        self.assertEqual(package, mpimg.Package("python", "hello", "2", "pkg:pypi/hello@2"))
+        with self.assertRaises(mpimg.NotFoundError):
+            self.mpimg.packages("hello:none")
         with self.assertRaises(mpimg.UsageError):
             self.mpimg.build(self.project, sbom_file="sbom.json")
         with self.assertRaises(mpimg.IoError):

@@ -8,7 +8,7 @@ use super::Mpimg;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Digest, Platform, Reference, Repository};
 use crate::project::{ContainerRepository, Project, ProjectConfig};
-use crate::registry::{AnonymousReport, CheckItem, CheckState};
+use crate::registry::{ANSWERS, AnonymousReport, CheckItem, CheckState};
 
 /// What is checked.
 #[derive(Debug, Clone)]
@@ -75,15 +75,21 @@ impl Mpimg {
     /// Checks whether an image could be pushed; and, if the subject is an image, whether anybody can pull it.
     ///
     /// # Errors
-    /// Only if the image itself is not there; all else that fails is an item of the report.
+    /// None for now: all that fails is an item of the report.
     pub async fn check(&self, subject: &CheckSubject) -> Result<CheckReport> {
         let mut items = self.client().check(&subject.push).await;
         let mut pulls = None;
-        if let Some(image) = &subject.image {
-            let digest = self.digest_of(image).await?;
-            let report = self.client().check_anonymous(&subject.pull, &digest).await;
-            pulls = report.pulls;
-            items.push(anonymous_item(report));
+        // Where no registry answers, there is nothing more to be asked.
+        let answers = items.iter().any(|item| item.name == ANSWERS && item.state == CheckState::Passed);
+        if let Some(image) = subject.image.as_ref().filter(|_| answers) {
+            match self.digest_of(image).await {
+                Ok(digest) => {
+                    let report = self.client().check_anonymous(&subject.pull, &digest).await;
+                    pulls = report.pulls;
+                    items.push(anonymous_item(report));
+                }
+                Err(error) => items.push(CheckItem::failed("the image is there", &error)),
+            }
         }
         Ok(CheckReport { items, pulls })
     }
@@ -101,7 +107,8 @@ impl Mpimg {
 fn anonymous_item(report: AnonymousReport) -> CheckItem {
     let AnonymousReport { items, hint, .. } = report;
     let name = "anybody can pull".to_owned();
-    match items.iter().find(|item| item.state != CheckState::Passed) {
+    let worst = |state| items.iter().find(|item| item.state == state);
+    match worst(CheckState::Failed).or_else(|| worst(CheckState::Unknown)) {
         Some(item) => {
             let hint = hint.or_else(|| item.hint.clone());
             CheckItem { name, state: item.state, detail: format!("{}: {}", item.name, item.detail), hint }

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer, artifact};
 use crate::layer::decompress;
 use crate::oci::{Compression, Descriptor, Digest};
+use crate::progress::TaskKind;
 use crate::sbom::{Package, SbomFile, SbomFormat, Scan};
 
 const BUFFER: usize = 256 * 1024;
@@ -24,14 +25,14 @@ pub struct SbomOutputs {
 }
 
 impl Mpimg {
-    /// The Python and Debian packages of an image. Layers that are elsewhere are fetched. None at all is worth a warning: the image
-    /// may have packages of other kinds.
+    /// The Python and Debian packages of an image. Layers that are elsewhere are fetched.
     ///
     /// # Errors
     /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
     pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
         let compressions = image.layers().iter().map(compression).collect::<Result<Vec<_>>>()?;
         let files = image.layer_files(self.store()?).await?;
+        let task = self.progress().task(TaskKind::Work, "list packages", None);
         let stop = self.stop().clone();
         let scanned = blocking(move || {
             let mut scan = Scan::default();
@@ -42,11 +43,16 @@ impl Mpimg {
             }
             Ok(scan.packages())
         });
-        let packages = match scanned.await {
+        match scanned.await {
             // However far the reading had come.
-            Err(_) if self.stop().is_stopped() => return Err(Error::new(ErrorKind::Interrupted, "the work was interrupted")),
-            scanned => scanned?,
-        };
+            Err(_) if self.stop().is_stopped() => Err(Error::new(ErrorKind::Interrupted, "the work was interrupted")),
+            packages => packages.inspect(|_| task.done()),
+        }
+    }
+
+    /// The packages for a bill of materials. None at all is worth a warning: the image may have packages of other kinds.
+    async fn materials(&self, image: &Image) -> Result<Vec<Package>> {
+        let packages = self.packages(image).await?;
         if packages.is_empty() {
             let hint = "only what dpkg and Python's installers have written down is looked for";
             self.progress().warn("no package was found in the image: its SBOM lists none", Some(hint));
@@ -65,9 +71,10 @@ impl Mpimg {
             return Ok(None);
         }
         let add = async {
-            let packages = self.packages(&pushed.image).await?;
+            let packages = self.materials(&pushed.image).await?;
             let repository = pushed.destination.push.repository();
-            let document = |format: SbomFormat| format.document(&repository.to_string(), &pushed.image, &packages);
+            let name = repository.to_string();
+            let document = |format: SbomFormat| format.document(&name, pushed.digest, &pushed.image, &packages);
             if let Some(file) = file {
                 file.write(&document(file.format()))?;
             }
@@ -83,7 +90,8 @@ impl Mpimg {
 
     /// Writes the bill of materials of an image that is called `name`.
     pub(super) async fn write_sbom(&self, name: &str, image: &Image, file: &SbomFile) -> Result<()> {
-        file.write(&file.format().document(name, image, &self.packages(image).await?))
+        let packages = self.materials(image).await?;
+        file.write(&file.format().document(name, image.descriptor().digest, image, &packages))
     }
 }
 
@@ -103,5 +111,27 @@ impl Read for Stoppable {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Not `Interrupted`, which readers take as a reason to read again.
         if self.stop.is_stopped() { Err(io::ErrorKind::BrokenPipe.into()) } else { self.inner.read(buffer) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BuildOutputs, Options};
+    use super::*;
+    use crate::build::BuildRequest;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_switch_ends_the_reading_of_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = folder.path().join("METADATA");
+        std::fs::write(&metadata, "Metadata-Version: 2.1\nName: a\nVersion: 1\n").unwrap();
+        std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\nCOPY METADATA /usr/lib/a.dist-info/\n").unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let mpimg = Mpimg::new(Options { home: Some(home.path().into()), ..Options::default() }).unwrap();
+        let built = mpimg.build(BuildRequest::new(folder.path()), &BuildOutputs::default()).await.unwrap();
+        let found: Vec<_> = mpimg.packages(&built.image).await.unwrap().into_iter().map(|package| package.purl).collect();
+        assert_eq!(found, ["pkg:pypi/a@1"]);
+        mpimg.stop().stop();
+        assert_eq!(mpimg.packages(&built.image).await.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -7,18 +7,22 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, LOCATION, RANGE};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 
 use super::auth::Scope;
 use super::client::{Client, Route};
-use super::endpoint::{Call, Target};
+use super::endpoint::{Call, Endpoint, Target};
 use super::errors::no_registry_hint;
 use super::host::{Flavour, host_of};
 use super::pull::{ACCEPTED, LIMIT};
 use super::push::{BlobOutcome, Pushed, QUESTIONS};
+use super::retry::is_transient;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Names;
 use crate::oci::{Descriptor, Digest, Repository};
+
+/// The check after which it is known that there is a registry.
+pub(crate) const ANSWERS: &str = "/v2/ answers";
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +54,8 @@ impl CheckItem {
         Self { name: name.into(), state: CheckState::Passed, detail: detail.into(), hint: None }
     }
 
-    fn failed(name: &str, error: &Error) -> Self {
+    /// How a question that was not answered as it should be went.
+    pub(crate) fn failed(name: &str, error: &Error) -> Self {
         let texts: Vec<String> = std::iter::once(error.to_string()).chain(error.causes()).collect();
         let hint = error.hint().map(str::to_owned);
         Self { name: name.into(), state: CheckState::Failed, detail: texts.join(": "), hint }
@@ -78,7 +83,7 @@ impl AnonymousReport {
     fn take_manifest(
         &mut self,
         digest: &Digest,
-        answer: Result<(Names, Option<(u64, u64)>)>,
+        answer: Result<(Names, Option<(u64, u64)>), Doubt>,
         repository: &Repository,
     ) -> Option<Names> {
         let name = format!("manifest {}", digest.short());
@@ -95,7 +100,7 @@ impl AnonymousReport {
         }
     }
 
-    fn take_blobs(&mut self, answers: Vec<(String, Result<()>)>, repository: &Repository) {
+    fn take_blobs(&mut self, answers: Vec<(String, Result<(), Doubt>)>, repository: &Repository) {
         for (name, answer) in answers {
             match answer {
                 Ok(()) => self.items.push(CheckItem::passed(&name, "anybody can pull it")),
@@ -104,11 +109,31 @@ impl AnonymousReport {
         }
     }
 
-    fn fail(&mut self, name: &str, error: &Error, repository: &Repository) {
-        let hint = visibility_hint(repository, error.kind());
-        // The error's own hint would be to log in, which the product cannot.
-        self.items.push(CheckItem { hint: hint.clone(), ..CheckItem::failed(name, error) });
-        self.hint = self.hint.take().or(hint);
+    fn fail(&mut self, name: &str, Doubt { error, passing }: &Doubt, repository: &Repository) {
+        let rights = visibility_hint(repository, error.kind());
+        let mut item = CheckItem::failed(name, error);
+        if *passing {
+            item.state = CheckState::Unknown;
+        }
+        // A refusal's own hint would be to log in, which the product cannot.
+        if rights.is_some() {
+            item.hint.clone_from(&rights);
+        }
+        self.items.push(item);
+        self.hint = self.hint.take().or(rights);
+    }
+}
+
+/// Why something was not read, and whether it might be another time: then nothing is known.
+struct Doubt {
+    error: Error,
+    passing: bool,
+}
+
+impl From<Error> for Doubt {
+    fn from(error: Error) -> Self {
+        let passing = matches!(error.kind(), ErrorKind::Network | ErrorKind::Interrupted);
+        Self { error, passing }
     }
 }
 
@@ -168,7 +193,7 @@ impl Client {
         owner: &Client,
         repository: &Repository,
         digest: &Digest,
-    ) -> Result<(Names, Option<(u64, u64)>)> {
+    ) -> Result<(Names, Option<(u64, u64)>), Doubt> {
         let route = self.destination(repository)?;
         let on_hub = route.endpoint.flavour == Flavour::DockerHub;
         let method = if on_hub { Method::HEAD } else { Method::GET };
@@ -187,7 +212,7 @@ impl Client {
         repository: &Repository,
         blobs: Vec<Blob>,
         known: &BTreeSet<Digest>,
-    ) -> Vec<(String, Result<()>)> {
+    ) -> Vec<(String, Result<(), Doubt>)> {
         let ask = |(kind, blob): Blob| async move {
             let answer = if known.contains(&blob.digest) { Ok(()) } else { self.anonymous_blob(repository, &blob).await };
             (format!("{kind} {}", blob.digest.short()), answer)
@@ -198,7 +223,7 @@ impl Client {
     }
 
     /// HEAD, and where storage behind a redirect refuses that, the first byte.
-    async fn anonymous_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<()> {
+    async fn anonymous_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<(), Doubt> {
         let Route { endpoint, path } = self.destination(repository)?;
         let call = Call::new(Method::HEAD, &path, &format!("blobs/{}", blob.digest), Scope::pull(&path));
         let response = endpoint.send_patiently(&call, None).await?;
@@ -206,13 +231,13 @@ impl Client {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
             return match length {
                 Some(length) if length != blob.size => {
-                    Err(Error::new(ErrorKind::Corrupt, format!("the registry has {length} bytes of {}", blob.size)))
+                    Err(Error::new(ErrorKind::Corrupt, format!("the registry has {length} bytes of {}", blob.size)).into())
                 }
                 _ => Ok(()),
             };
         }
         let call = Call { method: Method::GET, ..call }.with_header(RANGE, "bytes=0-0");
-        endpoint.fetch(&call, None).await.map(drop)
+        fetch(&endpoint, &call).await.map(drop)
     }
 
     /// What a push into `repository` needs, one thing after the other; what depends on a failed one is left out.
@@ -252,7 +277,7 @@ impl Client {
             (false, _) => "plain HTTP",
         };
         note(secure, Ok(how.into()))?;
-        note("/v2/ answers", speaks(status))?;
+        note(ANSWERS, speaks(status))?;
         note("login works", self.check_login(&route, &ping, status).await)?;
         note("push is allowed", check_push(&route).await)
     }
@@ -284,10 +309,18 @@ async fn check_push(route: &Route) -> Result<String> {
     Ok(format!("into `{path}`"))
 }
 
-async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes)> {
+async fn fetch(endpoint: &Endpoint, call: &Call) -> Result<Response, Doubt> {
+    let response = endpoint.send_patiently(call, None).await?;
+    match response.status() {
+        status if status.is_success() => Ok(response),
+        status => Err(Doubt { error: endpoint.refused(response, call).await, passing: is_transient(status) }),
+    }
+}
+
+async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes), Doubt> {
     let Route { endpoint, path } = route;
     let call = Call::new(method, path, &format!("manifests/{digest}"), Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
-    let response = endpoint.fetch(&call, None).await?;
+    let response = fetch(endpoint, &call).await?;
     let headers = response.headers().clone();
     Ok((headers, endpoint.transport.read_body(response, LIMIT as usize).await?))
 }

@@ -13,16 +13,19 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{Refusal, login_hint, no_registry_hint};
+use super::errors::{Refusal, login_hint, missing_on_ecr, no_registry_hint};
 use super::host::{Flavour, api_authority, is_loopback};
 use super::retry::{is_transient, retry_after};
-use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, refuses_certificate};
+use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, place, refuses_certificate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Repository;
 use crate::progress::{Progress, Task};
 
 /// Browsers' limit is higher; registries need one or two.
 const REDIRECTS: usize = 5;
+
+/// So often ECR may close the connection on POST before the repository counts as missing.
+pub(crate) const CLOSED_POSTS: u32 = 3;
 
 /// Tries to reach a registry that has never answered: it is rather missing than restarting.
 const FIRST_ATTEMPTS: u32 = 3;
@@ -231,8 +234,12 @@ impl Endpoint {
                     self.transport.pause_before(attempt, wait, &reason, task).await?;
                 }
                 Err(Fault::Lasting(error)) => return Err(error),
-                Err(Fault::Passing(error)) => {
-                    let hopeless = self.scheme.get().is_none() && attempt > FIRST_ATTEMPTS;
+                Err(Fault::Passing(mut error)) => {
+                    let closed = self.flavour == Flavour::Ecr && call.method == Method::POST;
+                    if closed {
+                        error = error.with_hint(self.missing_on_ecr(&call.path));
+                    }
+                    let hopeless = self.scheme.get().is_none() && attempt > FIRST_ATTEMPTS || closed && attempt > CLOSED_POSTS;
                     let wait = self.transport.policy.delay(attempt, None).filter(|_| !hopeless);
                     let Some(wait) = wait else { return Err(error) };
                     self.transport.pause_before(attempt, wait, &error.to_string(), task).await?;
@@ -252,6 +259,11 @@ impl Endpoint {
         let status = response.status();
         let refusal = Refusal::parse(status, &self.transport.read_refusal(response).await);
         self.refusal_error(refusal, &call.path, call.scope.writes())
+    }
+
+    /// What to do about a POST to ECR that was not answered.
+    pub(crate) fn missing_on_ecr(&self, path: &str) -> String {
+        missing_on_ecr(&self.registry, path)
     }
 
     /// The same of an answer to the question whether a login works; `shown`: there is one.
@@ -285,6 +297,11 @@ impl Endpoint {
             // Both cannot fail: http and https are alike, and the host is there.
             let _ = url.set_scheme(own.scheme());
             let _ = url.set_port(own.port());
+        }
+        if base.scheme() == "https" && url.scheme() != "https" && !self.insecure {
+            let message = format!("`{}` wants the upload at `{}`, without encryption", self.registry, place(&url));
+            let hint = "set the registry up to name its storage by https, or allow it with `insecure` in registries.conf";
+            return Err(Error::new(ErrorKind::Network, message).with_hint(hint));
         }
         Ok(url)
     }

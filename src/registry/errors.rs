@@ -7,8 +7,10 @@ use std::fmt;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::host::Flavour;
+use super::aws_hosts::PrivateEcr;
+use super::host::{Flavour, host_of};
 use super::retry::is_transient;
+use super::transport::client_certificate_hint;
 use crate::error::{Error, ErrorKind};
 use crate::oci::Repository;
 
@@ -151,11 +153,16 @@ fn plain(text: &str) -> String {
 fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
     let registry = repository.registry();
     Some(match refusal.status.as_u16() {
+        400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
         401 | 403 => format!(
             "check the name `{}`; if the repository is private, log in with `mpimg login {registry}`",
             repository.familiar()
         ),
         404 => "check the name, and the tag or digest".into(),
+        412 => format!(
+            "in Harbor open the project `{}`, Configuration: it lets nobody pull images that have vulnerabilities, or are not scanned or signed",
+            repository.path().split('/').next().unwrap_or_default()
+        ),
         429 => TOO_OFTEN.into(),
         _ => return None,
     })
@@ -169,6 +176,7 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
     let registry = repository.registry();
     let path = repository.path();
     let text = match refusal.status.as_u16() {
+        400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
         _ if refusal.says("none of the provided layer digests match") => {
             "ECR put the layer's parts together differently: run the same command again, and report it if it happens twice".into()
         }
@@ -180,7 +188,7 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
         412 if refusal.says("immutable") => {
             format!("push under a new tag, or change the tag immutability rules of the Harbor project `{project}`")
         }
-        _ if flavour == Flavour::Ecr && refusal.says("does not exist") => missing_on_ecr(path),
+        _ if flavour == Flavour::Ecr && refusal.says("does not exist") => missing_on_ecr(registry, path),
         _ if refusal.says("will exceed the configured upper limit") => {
             format!("raise the storage quota of the Harbor project `{project}`, or delete images there and run garbage collection")
         }
@@ -193,7 +201,10 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
         401 | 404 if refusal.says("project") && refusal.says("not found") => {
             format!("create the project `{project}` in Harbor and make it public, then run the same command again")
         }
-        _ if refusal.says("permission_denied: write_package") || refusal.says("write_package") => {
+        _ if refusal.says("installation not allowed") => format!(
+            "in GitHub Actions give the job `permissions: packages: write`, and its repository write access to the package `{path}`: Package settings, `Manage Actions access`"
+        ),
+        _ if refusal.says("write_package") || refusal.says("does not match expected scopes") => {
             "the GitHub token needs the scope `write:packages`, and write access to the package: see its settings, `Manage Actions access`".into()
         }
         401 if refusal.says("action: push") => format!(
@@ -246,8 +257,13 @@ pub(crate) fn no_registry_hint(status: StatusCode) -> &'static str {
 }
 
 /// The remedy for a repository that ECR does not know; it says so, or just closes the connection on POST.
-pub(crate) fn missing_on_ecr(path: &str) -> String {
-    format!("create the repository first: `aws ecr create-repository --repository-name {path}`")
+pub(crate) fn missing_on_ecr(registry: &str, path: &str) -> String {
+    let (command, region, name) = match PrivateEcr::of(host_of(registry)) {
+        Some(PrivateEcr { region, .. }) => ("ecr", region, path),
+        // The first part is the registry's alias.
+        None => ("ecr-public", "us-east-1", path.split_once('/').map_or(path, |(_, name)| name)),
+    };
+    format!("create the repository first: `aws {command} create-repository --repository-name {name} --region {region}`")
 }
 
 #[cfg(test)]
@@ -296,7 +312,7 @@ mod tests {
                 404,
                 Flavour::Ecr,
                 entry("NAME_UNKNOWN", "The repository with name 'mp/nsx' does not exist in the registry"),
-                "aws ecr create-repository --repository-name mp/nsx",
+                "create-repository --repository-name",
             ),
             (
                 400,
@@ -316,6 +332,18 @@ mod tests {
             (401, Flavour::DockerHub, entry("UNAUTHORIZED", "requested access to the resource is denied"), "on Docker Hub"),
             (403, Flavour::Other, entry("DENIED", "permission_denied: write_package"), "write:packages"),
             (
+                403,
+                Flavour::Ghcr,
+                entry("DENIED", "permission_denied: The token provided does not match expected scopes."),
+                "write:packages",
+            ),
+            (
+                403,
+                Flavour::Ghcr,
+                entry("DENIED", "installation not allowed to Create organization package"),
+                "`permissions: packages: write`",
+            ),
+            (
                 413,
                 Flavour::Other,
                 "<html><head><title>413 Request Entity Too Large</title></head></html>".to_owned(),
@@ -325,6 +353,14 @@ mod tests {
             let error = error(status, flavour, &body);
             assert!(error.hint().unwrap_or_default().contains(expected), "{body}: {:?}", error.hint());
         }
+    }
+
+    #[test]
+    fn ecrs_repositories_are_made_where_they_are_missing() {
+        let private = missing_on_ecr("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "mp/nsx");
+        assert!(private.ends_with("`aws ecr create-repository --repository-name mp/nsx --region eu-central-1`"), "{private}");
+        let public = missing_on_ecr("public.ecr.aws", "alias/mp/nsx");
+        assert!(public.ends_with("`aws ecr-public create-repository --repository-name mp/nsx --region us-east-1`"), "{public}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod transport;
 mod upload;
 
 pub use auth::{Credential, CredentialSources, CredentialStore};
+pub(crate) use check::ANSWERS;
 pub use check::{AnonymousReport, CheckItem, CheckState};
 pub use client::{Client, ClientOptions};
 pub use download::Download;

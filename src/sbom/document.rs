@@ -12,8 +12,7 @@ use crate::oci::Digest;
 const TOOL: (&str, &str) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
 
 /// SPDX specification 2.3, clauses 6 (document), 7 (packages) and 11 (relationships).
-pub(super) fn spdx(name: &str, image: &Image, packages: &[Package]) -> Value {
-    let digest = image.descriptor().digest;
+pub(super) fn spdx(name: &str, digest: Digest, image: &Image, packages: &[Package]) -> Value {
     let mut all = vec![json!({
         "SPDXID": "SPDXRef-Image",
         "name": name,
@@ -57,7 +56,7 @@ fn relationship(from: &str, kind: &str, to: &str) -> Value {
 }
 
 /// CycloneDX 1.5.
-pub(super) fn cyclone_dx(name: &str, image: &Image, packages: &[Package]) -> Value {
+pub(super) fn cyclone_dx(name: &str, digest: Digest, image: &Image, packages: &[Package]) -> Value {
     let component = |package: &Package| {
         json!({
             "type": "library",
@@ -76,9 +75,9 @@ pub(super) fn cyclone_dx(name: &str, image: &Image, packages: &[Package]) -> Val
             "tools": { "components": [{ "type": "application", "name": TOOL.0, "version": TOOL.1 }] },
             "component": {
                 "type": "container",
-                "bom-ref": image.descriptor().digest,
+                "bom-ref": digest,
                 "name": name,
-                "version": image.descriptor().digest,
+                "version": digest,
             },
         },
         "components": packages.iter().map(component).collect::<Vec<_>>(),

@@ -15,6 +15,7 @@ pub use packages::{Package, PackageKind, Scan};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
+use crate::oci::Digest;
 
 /// The form of a bill of materials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +43,12 @@ impl SbomFormat {
         }
     }
 
-    /// The document for an image that is called `name` and holds `packages`.
-    pub fn document(self, name: &str, image: &Image, packages: &[Package]) -> String {
+    /// The document for an image that is called `name` and holds `packages`. `digest` is that of its manifest, which in a registry
+    /// may be another one than here.
+    pub fn document(self, name: &str, digest: Digest, image: &Image, packages: &[Package]) -> String {
         match self {
-            Self::Spdx => document::spdx(name, image, packages),
-            Self::CycloneDx => document::cyclone_dx(name, image, packages),
+            Self::Spdx => document::spdx(name, digest, image, packages),
+            Self::CycloneDx => document::cyclone_dx(name, digest, image, packages),
         }
         .to_string()
     }

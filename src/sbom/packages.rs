@@ -24,6 +24,16 @@ pub enum PackageKind {
     Python,
 }
 
+impl PackageKind {
+    /// Its name in Python: part of the interface, never changed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Python => "python",
+        }
+    }
+}
+
 /// A package that is installed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Package {

@@ -147,10 +147,18 @@ impl Done {
             terminal.say(&format!("{tick} it can be pulled without logging in, as VMware Aria Operations pulls it"));
             return Ok(());
         }
-        let failed = report.items.iter().find(|item| item.state != CheckState::Passed);
+        let worst = |state| report.items.iter().find(|item| item.state == state);
+        let failed = worst(CheckState::Failed).or_else(|| worst(CheckState::Unknown));
         let name = format!("{}@{}", self.pushed.destination.pull, self.pushed.digest);
         let reason = failed.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
-        let message = format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in");
+        // One that is known to fail is no longer in doubt.
+        let in_doubt = report.items.iter().all(|item| item.state != CheckState::Failed);
+        let message = match in_doubt {
+            true => format!(
+                "`{name}` is pushed; whether VMware Aria Operations can pull it without logging in could not be found out"
+            ),
+            false => format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in"),
+        };
         let hint = report.hint.as_deref().or(failed.and_then(|item| item.hint.as_deref()));
         if required {
             let error = Error::new(ErrorKind::Auth, message).with_source(reason);

@@ -14,6 +14,7 @@ use super::challenge::Scope;
 use super::credential::{Credential, secret_header};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::errors::{Refusal, login_hint};
+use crate::registry::retry::is_transient;
 use crate::registry::transport::{Outgoing, Transport};
 
 /// Lifetime of a token that does not say (token specification: 60 seconds at least).
@@ -103,7 +104,9 @@ impl TokenRequest<'_> {
         let host = self.realm.host_str().unwrap_or_default();
         if !status.is_success() {
             let refusal = Refusal::parse(status, body);
-            let error = Error::new(ErrorKind::Auth, format!("token server `{host}`: {refusal}"));
+            // One that does not work for now says nothing about rights.
+            let kind = if is_transient(status) { ErrorKind::Network } else { ErrorKind::Auth };
+            let error = Error::new(kind, format!("token server `{host}`: {refusal}"));
             return Err(match (status, self.credential) {
                 (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, credential) => {
                     error.with_hint(login_hint(self.registry, credential.is_some()))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -22,15 +22,12 @@ use crate::oci::{Descriptor, Digest, Hasher, Repository};
 use crate::progress::Task;
 use crate::registry::auth::Scope;
 use crate::registry::client::Route;
-use crate::registry::endpoint::Call;
-use crate::registry::errors::{Refusal, missing_on_ecr};
+use crate::registry::endpoint::{CLOSED_POSTS, Call};
+use crate::registry::errors::Refusal;
 use crate::registry::host::Flavour;
 use crate::registry::retry::{is_transient, retry_after};
 use crate::registry::transport::{Fault, Opener, Payload, interrupted};
 use crate::store::{BlobSource, Growth};
-
-/// So often ECR may close the connection on POST before the repository counts as missing.
-const CLOSED_POSTS: u32 = 3;
 
 /// A blob to be uploaded.
 pub(crate) struct Job<'a> {
@@ -265,12 +262,12 @@ impl Sender<'_> {
             answer.is_err() && matches!(step, Step::Start { .. }) && self.job.route.endpoint.flavour == Flavour::Ecr;
         let (verdict, error, after) = match answer {
             Err(error) if is_missing_on_ecr => {
-                (self.upload.broken(step), error.with_hint(missing_on_ecr(&self.job.route.path)), None)
+                (self.upload.broken(step), error.with_hint(self.job.route.endpoint.missing_on_ecr(&self.job.route.path)), None)
             }
             Err(error) => (self.upload.broken(step), error, None),
             Ok(response) => {
                 let after = retry_after(response.headers());
-                let (answer, refusal) = self.read(response).await;
+                let (answer, refusal) = self.read(response).await?;
                 let verdict = self.upload.answered(step, &answer);
                 (verdict, self.job.route.endpoint.refusal_error(refusal, &self.job.route.path, true), after)
             }
@@ -413,11 +410,13 @@ impl Sender<'_> {
     }
 
     /// Reads an answer: what matters of it, and the registry's words.
-    async fn read(&self, response: Response) -> (Answer, Refusal) {
+    async fn read(&self, response: Response) -> Result<(Answer, Refusal)> {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status();
         let endpoint = &self.job.route.endpoint;
-        let location = header(LOCATION.as_str()).and_then(|location| endpoint.resolve(response.url(), &location).ok());
+        let location = header(LOCATION.as_str()).map(|location| endpoint.resolve(response.url(), &location)).transpose();
+        // Of a blob that is complete it does not matter.
+        let location = if status == StatusCode::ACCEPTED { location? } else { location.ok().flatten() };
         let mut answer = Answer {
             status: status.as_u16(),
             transient: is_transient(status),
@@ -433,7 +432,7 @@ impl Sender<'_> {
         let refusal = Refusal::parse(status, if status.is_success() { &[] } else { &body });
         answer.named_offset = refusal.named_offset();
         answer.wrong_digest = refusal.has_code("DIGEST_INVALID") || refusal.says("none of the provided layer digests match");
-        (answer, refusal)
+        Ok((answer, refusal))
     }
 
     /// After each answer: counts what was taken, and records where the upload is.

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mpimg::oci::Digest;
+use mpimg::serve::{Answer, Fault};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::fixture::{DOCKERFILE as BARE, Serving, folder, run, text, write};
@@ -142,6 +145,24 @@ fn a_build_writes_a_bill_of_materials_with_no_registry_and_a_push_of_that_image_
     let copy = ["copy", "--json", "--referrers", &format!("docker://{named}"), "oci:all"];
     let copied = run(&mut home.mpimg(), copy).done().json();
     assert_eq!(copied["referrers"], json!([]), "a file alone attaches nothing");
+}
+
+#[test]
+fn where_the_registry_takes_no_oci_manifest_the_file_names_the_image_as_it_is_there() {
+    let home = Home::new();
+    let old = Serving::faulty(|request| {
+        let is_oci = |kind: &HeaderValue| kind.as_bytes() == b"application/vnd.oci.image.manifest.v1+json";
+        if request.method == Method::PUT && request.headers.get(CONTENT_TYPE).is_some_and(is_oci) {
+            return Fault::Status(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "MANIFEST_INVALID", "no OCI here"));
+        }
+        Fault::None
+    });
+    let (project, target) = (packages(&home), format!("{}/mp/app", old.host));
+    let push = ["push", "-q", text(&project), "-r", &target, "--sbom-file", "app.cdx.json"];
+    let pushed = run(&mut home.mpimg(), push).done().out.trim_end().to_owned();
+    let built = run(&mut home.mpimg(), ["build", "-q", text(&project)]).done().out.trim_end().to_owned();
+    assert_ne!(pushed, built);
+    assert_eq!(read(&home.path().join("app.cdx.json")).1, pushed);
 }
 
 #[test]

@@ -4,10 +4,12 @@
 mod aws;
 mod aws_endpoints;
 mod aws_profiles;
+mod checks;
 mod credentials;
 mod ecr;
 mod harbor;
 mod hub;
+mod locations;
 mod login;
 mod logins;
 mod matrix;

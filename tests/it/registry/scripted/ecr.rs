@@ -110,7 +110,7 @@ fn a_repository_that_is_not_there_is_told_by_words_or_by_a_closed_connection() {
     insta::assert_snapshot!(verdict(&left), @r"
     error: cannot push `123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx`
       caused by: registry answered 404: NAME_UNKNOWN: The repository with name 'mp/nsx' does not exist in the registry with id '123456789012'
-    hint: create the repository first: `aws ecr create-repository --repository-name mp/nsx`
+    hint: create the repository first: `aws ecr create-repository --repository-name mp/nsx --region eu-central-1`
     ");
     let left = refusing("POST", "/blobs/uploads/", Reply::Cut).push(REPOSITORY);
     assert_eq!(left.code, Some(1));
@@ -120,7 +120,7 @@ fn a_repository_that_is_not_there_is_told_by_words_or_by_a_closed_connection() {
       caused by: error sending request
       caused by: client error (SendRequest)
       caused by: connection closed before message completed
-    hint: create the repository first: `aws ecr create-repository --repository-name mp/nsx`
+    hint: create the repository first: `aws ecr create-repository --repository-name mp/nsx --region eu-central-1`
     ");
 }
 

@@ -80,7 +80,7 @@ COPY METADATA /usr/lib/python3/site-packages/aria-2.dist-info/
         }
         shell.envs(variables.iter().copied());
         let left = world.check(Left::of(shell.args(["-ec", line]).output().unwrap()));
-        assert_eq!(left.code, Some(0), "{}", left.err);
+        assert_eq!(left.code, Some(0), "{}\n{}", left.out, left.err);
         assert!(!left.err.contains("warning: the build cache"), "{}", left.err);
     }
 
