@@ -16,7 +16,7 @@ use super::auth::{Authenticator, Challenge, Scope};
 use super::errors::{Refusal, login_hint, missing_on_ecr, no_registry_hint};
 use super::host::{Flavour, api_authority, is_loopback};
 use super::retry::{is_transient, retry_after};
-use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, refuses_certificate};
+use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, place, refuses_certificate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Repository;
 use crate::progress::{Progress, Task};
@@ -297,6 +297,11 @@ impl Endpoint {
             // Both cannot fail: http and https are alike, and the host is there.
             let _ = url.set_scheme(own.scheme());
             let _ = url.set_port(own.port());
+        }
+        if base.scheme() == "https" && url.scheme() != "https" && !self.insecure {
+            let message = format!("`{}` wants the upload at `{}`, without encryption", self.registry, place(&url));
+            let hint = "set the registry up to name its storage by https, or allow it with `insecure` in registries.conf";
+            return Err(Error::new(ErrorKind::Network, message).with_hint(hint));
         }
         Ok(url)
     }

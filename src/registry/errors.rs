@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::aws_hosts::PrivateEcr;
 use super::host::{Flavour, host_of};
 use super::retry::is_transient;
+use super::transport::client_certificate_hint;
 use crate::error::{Error, ErrorKind};
 use crate::oci::Repository;
 
@@ -152,6 +153,7 @@ fn plain(text: &str) -> String {
 fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
     let registry = repository.registry();
     Some(match refusal.status.as_u16() {
+        400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
         401 | 403 => format!(
             "check the name `{}`; if the repository is private, log in with `mpimg login {registry}`",
             repository.familiar()
@@ -174,6 +176,7 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
     let registry = repository.registry();
     let path = repository.path();
     let text = match refusal.status.as_u16() {
+        400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
         _ if refusal.says("none of the provided layer digests match") => {
             "ECR put the layer's parts together differently: run the same command again, and report it if it happens twice".into()
         }

@@ -17,6 +17,7 @@ use reqwest::header::HeaderValue;
 
 use super::auth::Scope;
 use super::client::{Client, Route};
+use super::host::{host_of, is_loopback};
 use super::tls;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
@@ -77,6 +78,7 @@ impl Client {
         tls::install_provider();
         let authority = endpoint.authority();
         let encrypted = endpoint.is_encrypted();
+        let own = is_loopback(authority);
         let authorities = endpoint.transport.authorities(authority)?.into_iter();
         let config = ClientConfig {
             protocol: if encrypted { ClientProtocol::Https } else { ClientProtocol::Http },
@@ -84,6 +86,9 @@ impl Client {
             extra_root_certificates: authorities.map(|data| Certificate { encoding: CertificateEncoding::Der, data }).collect(),
             connect_timeout: Some(endpoint.transport.policy.connect_timeout),
             read_timeout: Some(endpoint.transport.policy.stall_timeout),
+            // A proxy that nothing is asked of keeps the environment's from being asked for this machine's own registry.
+            https_proxy: own.then(|| "http://127.0.0.1".to_owned()),
+            no_proxy: own.then(|| host_of(authority).to_owned()),
             ..ClientConfig::default()
         };
         let lister = oci_client::Client::try_from(config).context(ErrorKind::Network, || "cannot set up oci-client".into())?;

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use url::Url;
 
 use super::environment::Environment;
+use super::host::is_loopback;
 use super::transport::place;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
@@ -30,6 +31,8 @@ pub(crate) struct Connections {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Profile {
     insecure: bool,
+    /// Past any proxy.
+    direct: bool,
     authorities: Vec<PathBuf>,
     /// Client certificate and key.
     pair: Option<(PathBuf, PathBuf)>,
@@ -52,6 +55,12 @@ impl Connections {
 
     /// The client for requests to `url`.
     pub(crate) fn client(&self, url: &Url, insecure: bool) -> Result<reqwest::Client> {
+        // No proxy reaches this machine's own registries (as in Go's programs, docker and skopeo among them).
+        let list = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+        let direct = url.host_str().is_some_and(is_loopback) || is_excepted(&list, url);
+        if url.scheme() != "https" && direct {
+            return self.direct();
+        }
         if url.scheme() != "https" {
             if let Some(client) = self.plain.get() {
                 return Ok(client.clone());
@@ -59,7 +68,7 @@ impl Connections {
             let client = plain_client(builder(self.connect_timeout))?;
             return Ok(self.plain.get_or_init(|| client).clone());
         }
-        let profile = self.profile(&place(url), insecure)?;
+        let profile = Profile { direct, ..self.profile(&place(url), insecure)? };
         let mut secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = secure.get(&profile) {
             return Ok(client.clone());
@@ -71,7 +80,7 @@ impl Connections {
 
     /// Whether a certs.d folder speaks of this host: then it is meant to be encrypted, even on this machine.
     pub(crate) fn has_certificates(&self, authority: &str) -> bool {
-        self.certs_dirs.iter().any(|folder| folder.join(authority).is_dir())
+        self.certs_dir(authority).is_some()
     }
 
     /// The certificates of authorities for `host[:port]` beside the system's, in DER.
@@ -87,12 +96,21 @@ impl Connections {
     }
 
     fn profile(&self, authority: &str, insecure: bool) -> Result<Profile> {
-        let mut profile = Profile { insecure, authorities: self.ca_files.clone(), pair: None };
-        // The first folder that has this host counts, as in containers/image.
-        if let Some(folder) = self.certs_dirs.iter().map(|folder| folder.join(authority)).find(|folder| folder.is_dir()) {
+        let mut profile = Profile { insecure, authorities: self.ca_files.clone(), ..Profile::default() };
+        if let Some(folder) = self.certs_dir(authority) {
             read_certs_dir(&folder, &mut profile)?;
         }
         Ok(profile)
+    }
+
+    /// The first folder that has this host counts, as in containers/image; the usual port need not be named on either side.
+    fn certs_dir(&self, authority: &str) -> Option<PathBuf> {
+        let (short, long) = match authority.strip_suffix(":443") {
+            Some(host) => (host.to_owned(), authority.to_owned()),
+            None => (authority.to_owned(), format!("{authority}:443")),
+        };
+        let folders = self.certs_dirs.iter().flat_map(|folder| [folder.join(&long), folder.join(&short)]);
+        folders.into_iter().find(|folder| folder.is_dir())
     }
 }
 
@@ -122,6 +140,19 @@ fn read_certs_dir(folder: &Path, profile: &mut Profile) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a list as `NO_PROXY` has it excepts an address in a way that the HTTP library does not know, and Go's programs do: `*`
+/// for addresses in numbers, too, and entries with a port.
+fn is_excepted(list: &str, url: &Url) -> bool {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
+    list.split(',').map(str::trim).any(|entry| match entry.rsplit_once(':') {
+        Some((name, number)) if number.parse() == Ok(port) => {
+            let name = name.trim_start_matches('.');
+            host.strip_suffix(name).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+        }
+        _ => entry == "*",
+    })
 }
 
 fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
@@ -158,7 +189,8 @@ fn secure_client(profile: &Profile, connect_timeout: Duration) -> Result<reqwest
         }
         certificates.extend(bundle);
     }
-    let mut builder = builder(connect_timeout).tls_danger_accept_invalid_certs(profile.insecure).tls_certs_merge(certificates);
+    let builder = if profile.direct { builder(connect_timeout).no_proxy() } else { builder(connect_timeout) };
+    let mut builder = builder.tls_danger_accept_invalid_certs(profile.insecure).tls_certs_merge(certificates);
     if let Some((certificate, key)) = &profile.pair {
         let mut text = std::fs::read(certificate).map_err(|error| Error::io("read", certificate, error))?;
         text.push(b'\n');
@@ -178,4 +210,27 @@ fn secure_client(profile: &Profile, connect_timeout: Duration) -> Result<reqwest
 /// reqwest asks for a process-wide provider of cryptography; one that the program has set stays.
 pub(crate) fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_exceptions_knows_ports_and_everything() {
+        for (list, url, expected) in [
+            ("*", "https://10.0.0.1/", true),
+            ("a.example.com, b.example.com:8443", "https://b.example.com:8443/", true),
+            (".example.com:443", "https://b.example.com/", true),
+            ("example.com:443", "https://example.com/", true),
+            ("ample.com:443", "https://example.com/", false),
+            ("example.com:8443", "https://example.com/", false),
+            ("10.0.0.1:5000", "http://10.0.0.1:5000/", true),
+            ("[fd00::1]:5000", "http://[fd00::1]:5000/", true),
+            ("fd00::1", "http://[fd00::1]:1/", false),
+            ("", "https://example.com/", false),
+        ] {
+            assert_eq!(is_excepted(list, &Url::parse(url).unwrap()), expected, "{list} {url}");
+        }
+    }
 }

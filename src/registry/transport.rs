@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
-use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -304,19 +304,37 @@ fn classify(error: reqwest::Error, url: &Url) -> Fault {
     if error.is_builder() {
         return Fault::Lasting(failed(format!("cannot make a request to `{place}`")).with_source(error));
     }
-    // The library has no type for it.
-    if error.is_connect() && error_text(&error).contains("proxy authorization required") {
+    // The library has no types for these.
+    let text = error_text(&error);
+    if error.is_connect() && text.contains("tunnel error: failed to create underlying connection") {
+        let hint = format!("check `HTTPS_PROXY`, or list `{place}` in `NO_PROXY` if it is reached without a proxy");
+        return Fault::Passing(
+            failed(format!("cannot reach the proxy on the way to `{place}`")).with_hint(hint).with_source(error),
+        );
+    }
+    if error.is_connect() && text.contains("tunnel error: unsuccessful") {
+        let hint = format!("have the proxy allow `{place}`, or list it in `NO_PROXY` if it is reached without a proxy");
+        let message = format!("the proxy on the way to `{place}` refuses the connection");
+        return Fault::Passing(failed(message).with_hint(hint).with_source(error));
+    }
+    if error.is_connect() && text.contains("proxy authorization required") {
         let hint = "put its user name and password into `HTTPS_PROXY`: http://USER:PASSWORD@HOST:PORT";
         let message = format!("the proxy on the way to `{place}` asks for another login");
         return Fault::Lasting(failed(message).with_hint(hint).with_source(error));
     }
-    let what = if error.is_connect() { format!("cannot connect to `{place}`") } else { format!("connection to `{place}` broke") };
-    Fault::Passing(failed(what).with_source(error))
+    if error.is_connect() {
+        let hint = "check the name and the port; where only a proxy leads there, set `HTTPS_PROXY`";
+        return Fault::Passing(failed(format!("cannot connect to `{place}`")).with_hint(hint).with_source(error));
+    }
+    Fault::Passing(failed(format!("connection to `{place}` broke")).with_source(error))
 }
 
 fn tls_error(error: rustls::Error, place: &str) -> Error {
     let hint = match &error {
         rustls::Error::InvalidCertificate(wrong) => Some(certificate_hint(wrong, place)),
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
+            Some(client_certificate_hint(place))
+        }
         rustls::Error::InvalidMessage(_) => {
             Some(format!("`{place}` seems not to speak TLS: if that is right, list it as `insecure` in registries.conf"))
         }
@@ -327,6 +345,11 @@ fn tls_error(error: rustls::Error, place: &str) -> Error {
         Some(hint) => outer.with_hint(hint),
         None => outer,
     }
+}
+
+/// The remedy where a registry, or the proxy before it, asks for a certificate of ours.
+pub(crate) fn client_certificate_hint(place: &str) -> String {
+    format!("put the certificate and key that it knows you by into /etc/docker/certs.d/{place}/ as client.cert and client.key")
 }
 
 fn certificate_hint(wrong: &CertificateError, place: &str) -> String {

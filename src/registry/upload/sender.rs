@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -267,7 +267,7 @@ impl Sender<'_> {
             Err(error) => (self.upload.broken(step), error, None),
             Ok(response) => {
                 let after = retry_after(response.headers());
-                let (answer, refusal) = self.read(response).await;
+                let (answer, refusal) = self.read(response).await?;
                 let verdict = self.upload.answered(step, &answer);
                 (verdict, self.job.route.endpoint.refusal_error(refusal, &self.job.route.path, true), after)
             }
@@ -410,11 +410,13 @@ impl Sender<'_> {
     }
 
     /// Reads an answer: what matters of it, and the registry's words.
-    async fn read(&self, response: Response) -> (Answer, Refusal) {
+    async fn read(&self, response: Response) -> Result<(Answer, Refusal)> {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status();
         let endpoint = &self.job.route.endpoint;
-        let location = header(LOCATION.as_str()).and_then(|location| endpoint.resolve(response.url(), &location).ok());
+        let location = header(LOCATION.as_str()).map(|location| endpoint.resolve(response.url(), &location)).transpose();
+        // Of a blob that is complete it does not matter.
+        let location = if status == StatusCode::ACCEPTED { location? } else { location.ok().flatten() };
         let mut answer = Answer {
             status: status.as_u16(),
             transient: is_transient(status),
@@ -430,7 +432,7 @@ impl Sender<'_> {
         let refusal = Refusal::parse(status, if status.is_success() { &[] } else { &body });
         answer.named_offset = refusal.named_offset();
         answer.wrong_digest = refusal.has_code("DIGEST_INVALID") || refusal.says("none of the provided layer digests match");
-        (answer, refusal)
+        Ok((answer, refusal))
     }
 
     /// After each answer: counts what was taken, and records where the upload is.

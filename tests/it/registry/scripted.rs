@@ -9,6 +9,7 @@ mod credentials;
 mod ecr;
 mod harbor;
 mod hub;
+mod locations;
 mod login;
 mod logins;
 mod matrix;

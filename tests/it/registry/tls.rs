@@ -164,7 +164,11 @@ async fn a_client_certificate_is_shown_where_certs_d_has_one() {
     let front = front("ssl_client_certificate HERE/authority.crt; ssl_verify_client on;", MANNERS);
     let repository = front.nginx.repository("a");
     let image = Image::new(82, &[1000]);
-    push(&client(trusting(&front)), &repository, &image, &[]).await.unwrap_err();
+    let error = push(&client(trusting(&front)), &repository, &image, &[]).await.unwrap_err();
+    assert!(
+        error.hint().unwrap().ends_with(&format!("certs.d/{}/ as client.cert and client.key", front.nginx.address)),
+        "{error:?}"
+    );
     let certs = tempfile::tempdir().unwrap();
     let host = certs.path().join(front.nginx.address.to_string());
     std::fs::create_dir(&host).unwrap();
@@ -178,6 +182,12 @@ async fn a_client_certificate_is_shown_where_certs_d_has_one() {
     std::fs::remove_file(host.join("client.key")).unwrap();
     let error = push(&client(options), &repository, &image, &[]).await.unwrap_err();
     assert!(error.causes().join("; ").contains("has no key beside it"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_of_tls_1_2_alone_is_spoken_to() {
+    let front = front("ssl_protocols TLSv1.2; client_max_body_size 0;", MANNERS);
+    push(&client(trusting(&front)), &front.nginx.repository("a"), &Image::new(88, &[1000]), &["1"]).await.unwrap();
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 //! redirects that would give a connection away.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::login::{Door, Scheme};
 use super::registry::Manners;
-use super::wire::Answer;
+use super::wire::{Answer, Reply, Request, Wire};
 use super::world::{PASSWORD, Service, World, verdict};
 
 const HOST: &str = "registry.example.com";
@@ -92,4 +92,101 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     error: cannot push `registry.example.com/mp/nsx`
       caused by: `registry.example.com` redirects from https to http
     ");
+}
+
+#[test]
+fn this_machines_own_registries_are_reached_past_any_proxy() {
+    let registry = Wire::plain(Service::new(Manners::HARBOR, None));
+    let repository = format!("{}/mp/nsx", registry.address);
+    let nobody = "http://me:proxy-password@127.0.0.1:1";
+    let mut world = world();
+    world.hide("proxy-password");
+    let world = world.env("HTTP_PROXY", nobody).env("HTTPS_PROXY", nobody).env("ALL_PROXY", nobody);
+    world.push(&repository).done();
+    let source = format!("docker://{repository}:1");
+    world.run(&["copy", "--referrers", &source, "oci:copied"]).done();
+}
+
+#[test]
+fn a_proxy_that_is_not_there_or_refuses_is_told_apart_from_the_registry() {
+    let refusing = Wire::plain(|_: &Request| Reply::Answer(Answer::new(403)));
+    for (proxy, words, hint) in [
+        ("127.0.0.1:1".to_owned(), "cannot reach the proxy on the way to", "check `HTTPS_PROXY`, or list"),
+        (refusing.address.to_string(), "the proxy on the way to `registry.example.com` refuses", "have the proxy allow"),
+    ] {
+        let mut world = world();
+        world.hide("proxy-password");
+        let world = world.env("HTTPS_PROXY", &format!("http://me:proxy-password@{proxy}"));
+        let checked = world.run(&["check", REPOSITORY]);
+        assert_eq!(checked.code, Some(1));
+        assert!(checked.out.contains(words) && checked.out.contains(&format!("hint: {hint}")), "{}", checked.out);
+    }
+}
+
+#[test]
+fn no_proxy_knows_addresses_networks_and_everything() {
+    // 0.0.0.0 leads to this machine, but is none of its own addresses.
+    let proxied = |list: &str, registry: &str| {
+        let proxy = Wire::plain(|_: &Request| Reply::Answer(Answer::new(403)));
+        let world = world().env("HTTPS_PROXY", &format!("http://{}", proxy.address)).env("NO_PROXY", list);
+        let checked = world.run(&["check", "--json", &format!("{registry}/mp/nsx")]);
+        assert_eq!(checked.code, Some(1));
+        !proxy.seen().is_empty()
+    };
+    for (list, registry, expected) in [
+        ("10.0.0.0/8", "0.0.0.0:1", true),
+        ("0.0.0.0", "0.0.0.0:1", false),
+        ("10.0.0.0/8, 0.0.0.0/8", "0.0.0.0:1", false),
+        ("::/128", "[::]:1", false),
+        ("fe80::/10", "[::]:1", true),
+        ("*", "nowhere.invalid", false),
+        ("*", "0.0.0.0:1", false),
+        ("nowhere.invalid:443", "nowhere.invalid", false),
+        ("nowhere.invalid:444", "nowhere.invalid", true),
+        ("invalid", "nowhere.invalid", false),
+        ("where.invalid", "nowhere.invalid", true),
+    ] {
+        assert_eq!(proxied(list, registry), expected, "{list} {registry}");
+    }
+}
+
+/// A SOCKS5 proxy (RFC 1928) without a login, which hands connections on to the HTTP proxy at `next`.
+fn socks(next: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move |mut client: TcpStream| -> std::io::Result<()> {
+        let mut greeting = [0; 2];
+        client.read_exact(&mut greeting)?;
+        client.read_exact(&mut vec![0; greeting[1].into()])?;
+        client.write_all(&[5, 0])?;
+        let mut wanted = [0; 5];
+        client.read_exact(&mut wanted)?;
+        assert_eq!(wanted[..4], [5, 1, 0, 3], "a connection to a host by its name");
+        let mut host = vec![0; usize::from(wanted[4]) + 2];
+        client.read_exact(&mut host)?;
+        let name = String::from_utf8_lossy(&host[..host.len() - 2]).into_owned();
+        let mut server = TcpStream::connect(next)?;
+        write!(server, "CONNECT {name}:443 HTTP/1.1\r\n\r\n")?;
+        let mut answer = [0; b"HTTP/1.1 200 Connection established\r\n\r\n".len()];
+        server.read_exact(&mut answer)?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        std::io::copy(&mut server, &mut client).map(drop)
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(client));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_socks_proxy_leads_to_the_registry_too() {
+    let world = world();
+    let address = socks(world.wire.address);
+    let world = world.env("HTTPS_PROXY", &format!("socks5h://{address}"));
+    let left = world.push(REPOSITORY).done();
+    world.validate("mp/nsx", &left);
 }
