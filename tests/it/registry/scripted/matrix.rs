@@ -1,7 +1,8 @@
 //! The fault matrix: at every request of a push every fault there is, one at a time and in pairs. The push succeeds and the image
 //! is whole, or it ends with an error; never a wrong image, a hang or a secret in what is said.
 //!
-//! Of the pairs a sample is taken: every 997th. `MPIMG_FAULT_PAIRS=1 cargo test any_two_faults` takes all of them, in an hour.
+//! Of the pairs a sample is taken: every 997th. `MPIMG_FAULT_PAIRS=1 cargo test any_two_faults` takes all of them, in an hour; `1:5000` leaves the first
+//! 5000 out.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use futures_util::future::join_all;
 use mpimg::ErrorKind;
 use mpimg::oci::Repository;
 use mpimg::progress::{Event, Progress, Reporter};
-use mpimg::registry::{Client, ClientOptions, Credential, Pushed};
+use mpimg::registry::{Client, ClientOptions, Credential};
 
 use super::login::{Door, Scheme};
 use super::registry::Manners;
@@ -200,51 +201,55 @@ impl Rig {
         (script.faults, script.count) = (faults.to_vec(), 0);
     }
 
-    async fn attempt(&self, path: &str, faults: &[(usize, Fault)]) -> mpimg::Result<Pushed> {
+    /// One push with these faults; how many requests it took.
+    async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
+        let mut found = self.attempt(path, faults).await;
+        for again in 0..3 {
+            // Silence of a busy machine is one fault more, and moves the others to other requests. What is wrong with the push
+            // happens each time.
+            if found.is_ok() {
+                break;
+            }
+            found = self.attempt(&format!("{path}/again{again}"), faults).await;
+        }
+        found.unwrap_or_else(|why| panic!("{path}, {faults:?}: {why}"))
+    }
+
+    /// How many requests a push took that ended as it should; else what is wrong with it. A wrong image is no matter of chance.
+    async fn attempt(&self, path: &str, faults: &[(usize, Fault)]) -> Result<usize, String> {
         self.have(faults);
         self.wire.forget();
         let started = Instant::now();
         let client = Client::new(self.options()).unwrap();
         let pushed = push(&client, &self.repository(path), &self.image, &["1"]).await;
         let took = started.elapsed();
-        assert!(took < Duration::from_secs(60), "{faults:?}: hangs");
         let mut slowest = self.slowest.lock().unwrap();
         if took > slowest.0 {
             *slowest = (took, format!("{faults:?}"));
         }
-        pushed
-    }
-
-    /// One push with these faults; how many requests it took.
-    async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
-        let mut path = path.to_owned();
-        let mut pushed = self.attempt(&path, faults).await;
-        for again in 0..3 {
-            // That may be the machine, which is busy with something else; a fault of the push happens each time.
-            if !matches!(&pushed, Err(error) if format!("{error:?}").contains("stopped answering")) {
-                break;
-            }
-            path = format!("{path}/again{again}");
-            pushed = self.attempt(&path, faults).await;
-        }
+        drop(slowest);
         let digest = self.image.digest().to_string();
         match pushed {
             Ok(pushed) => {
                 assert_eq!(pushed.digest.to_string(), digest, "{faults:?}");
-                self.wire.script.lock().unwrap().service.registry.validate(&path, &digest);
+                self.wire.script.lock().unwrap().service.registry.validate(path, &digest);
             }
             Err(error) => {
                 let text = format!("{error:?}");
                 self.transcript.0.lock().unwrap().push_str(&text);
                 // A token that is refused as soon as it was given is one without the right, and no matter of time.
                 let at_once = matches!(faults, [(first, Fault::Expired), (second, Fault::Expired)] if second - first <= 2);
-                assert!(at_once || !faults.iter().all(|(_, fault)| fault.passes()), "{faults:?}: {text}");
                 let kinds = [ErrorKind::Auth, ErrorKind::Registry, ErrorKind::Network, ErrorKind::NotFound, ErrorKind::Corrupt];
-                assert!(kinds.contains(&error.kind()), "{faults:?}: {text}");
-                assert!(error.to_string().starts_with("cannot push"), "{faults:?}: {text}");
+                let is_fit = kinds.contains(&error.kind()) && error.to_string().starts_with("cannot push");
+                if !is_fit || !at_once && faults.iter().all(|(_, fault)| fault.passes()) {
+                    return Err(text);
+                }
             }
         }
-        self.wire.seen().len()
+        match took < Duration::from_secs(60) {
+            true => Ok(self.wire.seen().len()),
+            false => Err(format!("hangs: {took:?}")),
+        }
     }
 
     /// What was said, and who was told, hold no secret.
@@ -283,14 +288,16 @@ async fn any_fault_at_any_request_ends_well_or_with_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_two_faults_end_well_or_with_an_error() {
     // Without being told, a sample that wanders through all pairs: 997 is a prime.
-    let step = std::env::var("MPIMG_FAULT_PAIRS").map_or(997, |text| text.parse().unwrap());
+    let told = std::env::var("MPIMG_FAULT_PAIRS").unwrap_or_else(|_| "997".into());
+    let (step, skipped) = told.split_once(':').unwrap_or((&told, "0"));
+    let (step, skipped): (usize, usize) = (step.parse().unwrap(), skipped.parse().unwrap());
     join_all(rigs().map(|(name, rig)| async move {
         let requests = rig.push(&format!("{name}/clean"), &[]).await;
         let places = (0..requests).flat_map(|first| (first + 1..requests + 4).map(move |second| (first, second)));
         let kinds = || FAULTS.into_iter().flat_map(|one| FAULTS.into_iter().map(move |other| (one, other)));
         let pairs = places.flat_map(|place| kinds().map(move |kind| [(place.0, kind.0), (place.1, kind.1)]));
         let mut tried = 0;
-        for (number, pair) in pairs.enumerate().step_by(step) {
+        for (number, pair) in pairs.enumerate().skip(skipped).step_by(step) {
             rig.push(&format!("{name}/{number}"), &pair).await;
             tried += 1;
         }
