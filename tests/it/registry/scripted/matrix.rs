@@ -1,8 +1,8 @@
 //! The fault matrix: at every request of a push every fault there is, one at a time and in pairs. The push succeeds and the image
 //! is whole, or it ends with an error; never a wrong image, a hang or a secret in what is said.
 //!
-//! Of the pairs a sample is taken: every 997th. `MPIMG_FAULT_PAIRS=1 cargo test any_two_faults` takes all of them, in an hour; `1:5000` leaves the first
-//! 5000 out.
+//! Of the pairs a sample is taken: every 997th. `MPIMG_FAULT_PAIRS=1 cargo test any_two_faults` takes all of them, in an hour;
+//! `1:5000` leaves the first 5000 out.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
