@@ -75,6 +75,31 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
 ];
 
+/// The same of docker's other commands for containers and images.
+const OTHER_FLAGS: &[(&[&str], &[&str], &str)] = &[
+    (
+        &["ps", "images", "stats", "inspect"],
+        &[
+            "--format",
+            "-f",
+            "--filter",
+            "--no-trunc",
+            "-n",
+            "--last",
+            "-l",
+            "--latest",
+            "-s",
+            "--size",
+            "--digests",
+            "-a",
+            "--all",
+        ],
+        "leave it out: `--json` tells everything, for a program such as jq to choose from",
+    ),
+    (&["logs"], &["--since", "--until", "--details"], "leave it out: `--tail LINES` shows the end, `-t` the times"),
+    (&["stop"], &["-s", "--signal"], "leave it out: the image's STOPSIGNAL is sent, and SIGKILL after `-t SECONDS`"),
+];
+
 /// Commands of docker, and the remedy.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["kill"], "`mpimg stop -t 0 CONTAINER` kills at once"),
@@ -102,9 +127,15 @@ pub(super) fn explain(command: Option<&str>, error: &clap::Error) -> Option<Erro
         _ => None,
     };
     let (message, hint) = match error.kind() {
-        ClapErrorKind::UnknownArgument if command == Some("run") => {
-            let flag = word(ContextKind::InvalidArg)?;
-            (format!("`mpimg run` has no `{flag}`"), remedy(FLAGS, flag)?)
+        ClapErrorKind::UnknownArgument => {
+            let (command, flag) = (command?, word(ContextKind::InvalidArg)?);
+            let others = || {
+                let mut rows =
+                    OTHER_FLAGS.iter().filter(|(commands, flags, _)| commands.contains(&command) && flags.contains(&flag));
+                rows.next().map(|(.., remedy)| *remedy)
+            };
+            let remedy = if command == "run" { remedy(FLAGS, flag) } else { others() };
+            (format!("`mpimg {command}` has no `{flag}`"), remedy?)
         }
         ClapErrorKind::InvalidSubcommand if command.is_none() => {
             let name = word(ContextKind::InvalidSubcommand)?;

@@ -24,6 +24,9 @@ use crate::store::{BlobSource, Store, now};
 /// Docker's, for images that name none.
 const DEFAULT_STOP_SIGNAL: &str = "SIGTERM";
 
+/// Docker's, too.
+const LEAST_MEMORY: u64 = 6 << 20;
+
 /// Set once this program's `main` is known to become a monitor when it is started as one.
 static ALLOWED: OnceLock<()> = OnceLock::new();
 
@@ -124,6 +127,10 @@ pub(super) fn launch(
     if let Some(name) = spec.name.as_deref().filter(|name| !is_name(name)) {
         return Err(Error::new(ErrorKind::Usage, format!("`{name}` is no name for a container"))
             .with_hint("use letters, digits, `_`, `.` and `-`, two at least and a letter or digit first"));
+    }
+    if spec.memory.is_some_and(|memory| memory < LEAST_MEMORY) {
+        return Err(Error::new(ErrorKind::Usage, "the limit of memory is too small to start anything")
+            .with_hint("give it 6m at least, as with docker"));
     }
     if let Some(workdir) = spec.workdir.as_deref().filter(|workdir| !workdir.starts_with('/')) {
         return Err(Error::new(ErrorKind::Usage, format!("the working directory `{workdir}` is no absolute path"))

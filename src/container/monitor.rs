@@ -24,7 +24,7 @@ use crate::image::Layer;
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
-use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, User, detach, lookup_user};
+use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, User, detach, kill_orphans, lookup_user};
 use crate::store::{BlobSource, Store, now};
 
 /// The monitor's `main`. Returns its exit status.
@@ -180,6 +180,7 @@ fn run(
         // Not before: nothing may come before the start.
         read(&mut outputs);
     });
+    kill_orphans();
     drop(outside);
     read(&mut outputs);
     readers.into_iter().for_each(|reader: JoinHandle<()>| drop(reader.join()));

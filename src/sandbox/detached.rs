@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Mode, OFlags};
 
 use super::helper;
+use super::init::orphans;
 use super::init::process::{Fork, close_others, exit_now, fork};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
@@ -44,8 +45,15 @@ pub(crate) fn detach() -> io::Result<UnixStream> {
         Fork::Child => {}
     }
     rustix::process::setsid()?;
+    // A helper that is killed (it may be the largest process when memory runs out) must not set free what it was to kill.
+    orphans::adopt()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(UnixStream::from(socket))
+}
+
+/// Kills what is left of a command whose helper has ended. To be called by a process that has called [`detach`] and waits for no other child.
+pub(crate) fn kill_orphans() {
+    orphans::kill_descendants();
 }

@@ -28,7 +28,7 @@ mod tasks;
 mod users;
 pub(crate) mod wire;
 
-pub(crate) use detached::{detach, spawn_detached};
+pub(crate) use detached::{detach, kill_orphans, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
 pub use running::{Event, Remote, Running, Streams, WAY_OUT_ADDRESS, WAY_OUT_MTU};

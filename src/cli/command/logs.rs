@@ -37,9 +37,9 @@ pub(in crate::cli) struct Logs {
     #[arg(short, long)]
     timestamps: bool,
 
-    /// Only the last lines
-    #[arg(short = 'n', long, value_name = "LINES")]
-    tail: Option<usize>,
+    /// Only the last lines; `all` for all of them
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = read_tail)]
+    tail: Option<Tail>,
 }
 
 impl Logs {
@@ -58,7 +58,7 @@ impl Logs {
         let mut lines = Lines { timestamps: self.timestamps, fresh: [true; 2] };
         let stop = Cancel::default();
         stop.cancel();
-        let Some(most) = self.tail else {
+        let Some(Tail::Last(most)) = self.tail else {
             let cancel = if self.follow { cancel } else { &stop };
             return container.follow(cancel, &mut |stream, time, text| lines.write(stream, time, text));
         };
@@ -86,6 +86,20 @@ impl Logs {
             }
             lines.write(stream, time, text)
         })
+    }
+}
+
+/// How much of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    All,
+    Last(usize),
+}
+
+fn read_tail(text: &str) -> std::result::Result<Tail, String> {
+    match text {
+        "all" => Ok(Tail::All),
+        _ => text.parse().map(Tail::Last).map_err(|_| "write a number of lines, or all".into()),
     }
 }
 

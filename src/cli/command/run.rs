@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::flags::{ConnectionFlags, Pair, parsed};
+use crate::cli::flags::{ConnectionFlags, Pair, explained, parsed};
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
@@ -108,7 +108,7 @@ pub(in crate::cli) struct Run {
     publish: Vec<PortMapping>,
 
     /// How much memory all its processes together may have: 512m, 2g
-    #[arg(short, long, value_name = "SIZE", value_parser = |text: &str| parse_memory(text).map_err(|error| error.to_string()))]
+    #[arg(short, long, value_name = "SIZE", value_parser = |text: &str| parse_memory(text).map_err(|error| explained(&error)))]
     memory: Option<u64>,
 
     /// Its network: auto, host (this machine's), private (its own) or none (its own, no way out)
@@ -210,7 +210,16 @@ fn read_env_file(path: &Path) -> Result<Vec<(String, String)>> {
         let line = line.map_err(|error| Error::io("read", path, error))?;
         let line = line.trim_start();
         if !line.is_empty() && !line.starts_with('#') {
-            pairs.push(line.parse::<Pair>().map_err(|error| error.wrap(format!("cannot read `{}`", path.display())))?);
+            let cannot = |error: Error| error.wrap(format!("cannot read `{}`", path.display()));
+            // As docker: what was meant as a comment, or for a shell (`export A=1`), is no name.
+            let name = line.split('=').next().unwrap_or_default();
+            if name.contains(char::is_whitespace) {
+                return Err(cannot(
+                    Error::new(ErrorKind::Usage, format!("the name `{name}` has spaces"))
+                        .with_hint("write KEY=VALUE, one a line, without `export` and without quotes"),
+                ));
+            }
+            pairs.push(line.parse::<Pair>().map_err(cannot)?);
         }
     }
     Ok(Pair::environment(pairs, |name| std::env::var(name).ok()))

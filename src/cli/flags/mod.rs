@@ -27,7 +27,7 @@ pub(super) fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 }
 
 /// What is wrong and what to write instead, in one line.
-fn explained(error: &Error) -> String {
+pub(super) fn explained(error: &Error) -> String {
     match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),

@@ -5,12 +5,12 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
@@ -18,7 +18,9 @@ use super::displace::Displaced;
 use super::owners::Owners;
 use super::process::{Fork, exit_now, fork};
 use super::rootfs::layer_path;
-use super::{Fault, attended, command, copy, die_with_parent, files, mounts, open_folder, overlay, pipe, ssh, stubs, volumes};
+use super::{
+    Fault, attended, command, copy, die_with_parent, files, mounts, open_folder, orphans, overlay, pipe, ssh, stubs, volumes,
+};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::{Step as _, read_message, write_message};
 use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung};
@@ -188,7 +190,7 @@ fn supervise(
     control: &UnixStream,
 ) -> Result<Exit, Fault> {
     // Orphans come to this process instead of leaving it.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
+    orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     let (alive, keep_alive) = pipe()?;
     let (reports, report) = pipe()?;
     let pid = match fork().step(|| "fork".into())? {
@@ -207,7 +209,7 @@ fn supervise(
     drop((report, alive));
     let exit = attended::tell_start(control, pid).and_then(|()| wait_or_hang_up(pid, control));
     drop(agents);
-    kill_descendants();
+    orphans::kill_descendants();
     drop(keep_alive);
     match read_message::<Fault>(reports).step(|| "start the command".into())? {
         Some(fault) => Err(fault),
@@ -246,30 +248,4 @@ fn wait_or_hang_up(pid: Pid, control: &UnixStream) -> Result<Exit, Fault> {
             return Ok(exit);
         }
     }
-}
-
-/// Kills and reaps until nothing is left: whatever a killed process leaves behind becomes a child of this one.
-fn kill_descendants() {
-    loop {
-        for child in children() {
-            let _ = rustix::process::kill_process(child, Signal::KILL);
-        }
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Processes whose parent is this one.
-fn children() -> Vec<Pid> {
-    let me = rustix::process::getpid().as_raw_nonzero().to_string();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let parent_of = |path: PathBuf| {
-        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-        // The name may hold anything, but the last `)` ends it; then come state and parent.
-        Some(stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned())
-    };
-    let pids = entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<i32>().ok()?, entry.path())));
-    pids.filter(|(_, path)| parent_of(path.clone()).as_deref() == Some(&me)).filter_map(|(pid, _)| Pid::from_raw(pid)).collect()
 }

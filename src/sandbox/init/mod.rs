@@ -19,6 +19,7 @@ mod files;
 mod mounts;
 mod namespaces;
 mod notify;
+pub(super) mod orphans;
 mod overlay;
 mod owners;
 mod privileges;

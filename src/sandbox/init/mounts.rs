@@ -14,6 +14,7 @@ use super::owners::Owners;
 use super::rootfs::{Stage, is_folder, layer_path};
 use super::stubs::Target;
 use super::{Fault, copy, fd_path, open_folder, ssh};
+use crate::error::{Error, ErrorKind};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::Step as _;
 use crate::sandbox::{BindSource, Mount};
@@ -39,7 +40,10 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
         Mount::Volume { source, target, readonly } => {
             let source = open_volume(source)?;
             let kind = kind_of(&source)?;
-            stage.bind_all(&source, target, kind, *readonly)
+            stage.bind_all(&source, target, kind, *readonly).map_err(|fault| match fault.errno {
+                Some(errno) if errno == Errno::NOTDIR.raw_os_error() => other_kind(target, kind),
+                _ => fault,
+            })
         }
         Mount::Tmpfs { target, size, mode } => {
             let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
@@ -54,6 +58,16 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
             stage.bind(&socket, target, Target::File, true)
         }
     }
+}
+
+/// A volume that is a folder where the image has a file, or the other way round.
+fn other_kind(target: &LayerPath, kind: Target) -> Fault {
+    let (is, has) = match kind {
+        Target::Folder => ("folder", "file"),
+        Target::File => ("file", "folder"),
+    };
+    let message = format!("a {is} cannot be mounted on `{target}`, which is a {has} in the image");
+    Fault::refused(&Error::new(ErrorKind::Usage, message).with_hint(format!("mount a {has} there, or the {is} elsewhere")))
 }
 
 fn kind_of(source: &OwnedFd) -> Result<Target, Fault> {

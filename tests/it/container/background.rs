@@ -69,6 +69,7 @@ fn logs_keep_the_streams_apart_and_follow_until_the_end() {
     let left = containers.mpimg(&["logs", "-f", &id[..6]]);
     assert_eq!((left.code, left.out.as_str(), left.err.as_str()), (Some(0), "one\nthree\n", "two\n"));
     assert_eq!(containers.mpimg(&["logs", "--tail", "1", id]).out, "three\n");
+    assert_eq!(containers.mpimg(&["logs", "--tail", "all", id]).out, "one\nthree\n");
     let stamped = containers.mpimg(&["logs", "-t", id]).out;
     assert!(stamped.lines().all(|line| line.as_bytes()[10] == b'T' && line.contains("Z ")), "{stamped}");
     assert_eq!(containers.list()[0]["status"], 4);
@@ -103,6 +104,34 @@ fn a_killed_monitor_takes_its_container_with_it_and_the_next_command_cleans_up()
     containers.assert_nothing_left("70004");
     assert_eq!(containers.mpimg(&["logs", "one"]).out, "up\n");
     assert_eq!(containers.mpimg(&["stop", "--rm", "one"]).code, Some(0));
+}
+
+#[test]
+fn a_killed_helper_takes_its_container_with_it_even_without_namespaces() {
+    if !is_root() {
+        return;
+    }
+    for (rung, marker) in [("root", "70021"), ("chroot", "70022")] {
+        let containers = Containers::on(rung);
+        let one =
+            containers.start(&["--name", "one"], &format!("trap '' TERM; (setsid sleep {marker} &); echo up; sleep {marker}"));
+        wait_until("it runs", || running(marker).len() == 2);
+        let monitor = monitor_of(&one);
+        let helper = children(monitor);
+        assert_eq!(helper.len(), 1);
+        rustix::process::kill_process(rustix::process::Pid::from_raw(helper[0]).unwrap(), rustix::process::Signal::KILL).unwrap();
+        wait_until("all of it is gone", || running(marker).is_empty());
+        wait_until("that is known", || containers.list()[0]["state"] == "killed");
+        containers.assert_nothing_left(marker);
+        assert_eq!(containers.mpimg(&["logs", "one"]).out, "up\n");
+    }
+}
+
+/// Processes that a process has started.
+fn children(of: i32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{of}/task")).unwrap().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
 }
 
 #[test]

@@ -5,6 +5,9 @@ use crate::sandbox::rootfs::is_root;
 
 #[test]
 fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_code() {
+    if !is_root() {
+        return;
+    }
     let containers = Containers::new();
     for (flag, expected) in [
         (
@@ -24,6 +27,12 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
         ),
         ("--workdir=relative", "error: the working directory `relative` is no absolute path\nhint: write `/relative`"),
         ("--end-with=4294967295", "error: the container cannot end with the process 4294967295\n"),
+        (
+            "--volume=/etc/hostname:/usr",
+            "a file cannot be mounted on `/usr`, which is a folder in the image\nhint: mount a folder there",
+        ),
+        ("--memory=1k", "error: the limit of memory is too small to start anything\nhint: give it 6m at least"),
+        ("--memory=much", "`much` is not a size of memory; write it in bytes, or as 512m or 2g"),
         ("--name=-x", "error: `-x` is no name for a container\nhint: use letters"),
     ] {
         let left = containers.run(&[flag], "true");
@@ -35,6 +44,23 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
     let told: serde_json::Value = serde_json::from_str(&left.out).unwrap();
     assert_eq!(told["error"]["message"], "`mpimg run` has no `--cpus`");
     assert_eq!(containers.list().len(), 0);
+
+    std::fs::write(containers.home.path().join("env"), "export A=1\n").unwrap();
+    let left = containers.run(&["--env-file", "env"], "true");
+    assert!(
+        left.err.contains("cannot read `env`\n  caused by: the name `export A` has spaces\nhint: write KEY=VALUE"),
+        "{}",
+        left.err
+    );
+    for (command, flag, expected) in [
+        ("ps", "--format={{.ID}}", "error: `mpimg ps` has no `--format`\nhint: leave it out: `--json` tells everything"),
+        ("logs", "--since=1m", "error: `mpimg logs` has no `--since`\nhint: leave it out: `--tail LINES`"),
+        ("stop", "--signal=INT", "error: `mpimg stop` has no `--signal`\nhint: leave it out: the image's STOPSIGNAL"),
+    ] {
+        let left = containers.mpimg(&[command, flag]);
+        assert_eq!(left.code, Some(2));
+        assert!(left.err.starts_with(expected), "{}", left.err);
+    }
 
     for (command, expected) in [
         ("kill", "error: mpimg has no command `kill`\nhint: `mpimg stop -t 0 CONTAINER` kills at once\n"),

@@ -1,0 +1,39 @@
+//! Processes whose parent has died: where there is no namespace to end with, somebody has to adopt them, and to kill them.
+//!
+//! Refuses to tell them from other children: a process that adopts has no other ones left when it kills.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+/// Makes orphaned descendants children of this process.
+pub(in crate::sandbox) fn adopt() -> Result<(), Errno> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Kills and reaps until nothing is left: whatever a killed process leaves behind becomes a child of this one.
+pub(in crate::sandbox) fn kill_descendants() {
+    loop {
+        for child in children() {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+        }
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Processes whose parent is this one.
+fn children() -> Vec<Pid> {
+    let me = rustix::process::getpid().as_raw_nonzero().to_string();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let parent_of = |path: PathBuf| {
+        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+        // The name may hold anything, but the last `)` ends it; then come state and parent.
+        Some(stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned())
+    };
+    let pids = entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<i32>().ok()?, entry.path())));
+    pids.filter(|(_, path)| parent_of(path.clone()).as_deref() == Some(&me)).filter_map(|(pid, _)| Pid::from_raw(pid)).collect()
+}
