@@ -5,10 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use super::super::hashing::HashingReader;
 use super::super::{Image, MANIFEST_LIMIT};
@@ -126,21 +127,48 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise.
+/// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise, and a kill leaves nothing where the file
+/// system can have files without a name.
 pub(super) fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let cannot = |error| Error::io("write", path, error);
-    let mut file = file_beside(path).map_err(cannot)?;
-    write(file.as_file_mut())?;
-    file.persist(path).map(drop).map_err(|error| cannot(error.error))
+    let folder = folder_of(path);
+    let named = match nameless(folder) {
+        Some(mut file) => {
+            write(&mut file)?;
+            let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let name = |new: &Path| Ok(linkat(CWD, &open, CWD, new, AtFlags::SYMLINK_FOLLOW)?);
+            // A new name first: one that is taken can be replaced by a rename alone.
+            temporary().make_in(folder, name).map_err(cannot)?.into_temp_path()
+        }
+        None => {
+            let mut file = temporary().tempfile_in(folder).map_err(cannot)?;
+            write(file.as_file_mut())?;
+            file.into_temp_path()
+        }
+    };
+    named.persist(path).map_err(|error| cannot(error.error))
 }
 
-/// A temporary file that can take the place of `path`.
-fn file_beside(path: &Path) -> io::Result<NamedTempFile> {
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// As if made by a shell's `>`: the umask takes its part.
+const MODE: u32 = 0o666;
+
+fn temporary() -> tempfile::Builder<'static, 'static> {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As if made by a shell's `>`: the umask takes its part.
-    let permissions = std::fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().permissions(permissions).prefix(".mpimg-").tempfile_in(folder)
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(std::fs::Permissions::from_mode(MODE)).prefix(".mpimg-");
+    builder
+}
+
+/// A file in `folder` that goes with this process; `None` where there cannot be any.
+fn nameless(folder: &Path) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    // It gets its name through /proc.
+    let file = File::from(rustix::fs::open(folder, flags, Mode::from_raw_mode(MODE)).ok()?);
+    Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())).exists().then_some(file)
 }
 
 /// Writes a result for the next program: a reader sees the old bytes or all of the new ones. A pipe or a device, which cannot be
@@ -158,7 +186,7 @@ pub(crate) fn expect_writable(path: &Path) -> Result<()> {
     let ready = match path.metadata() {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) if !metadata.is_file() => Ok(()),
-        _ => file_beside(path).map(drop),
+        _ => temporary().tempfile_in(folder_of(path)).map(drop),
     };
     ready.map_err(|error| Error::io("write", path, error))
 }

@@ -1,14 +1,17 @@
 //! Images copied between registries, layouts, archives and the store; skopeo judges what arrived.
 
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mpimg::image::artifact;
 use mpimg::oci::{Descriptor, Digest, MediaType};
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 
 use super::fixture::{DOCKERFILE, Left, Serving, folder, run, text};
 use crate::home::Home;
-use crate::registry::fixture::{distribution, skopeo};
+use crate::registry::fixture::{distribution, noise, skopeo};
 
 fn blob(layout: &Path, bytes: &[u8]) {
     std::fs::write(layout.join("blobs/sha256").join(Digest::of(bytes).hex()), bytes).unwrap();
@@ -119,4 +122,52 @@ fn a_destination_that_cannot_hold_what_is_asked_is_refused_before_anything_is_se
     let missing = run(&mut home.mpimg(), ["copy", "--platform", "linux/s390x", "oci:layout:multi", "app:1"]);
     assert_eq!(missing.code, Some(1));
     assert!(missing.err.contains("linux/amd64, linux/arm64"), "{}", missing.err);
+}
+
+/// What is in a folder and below, but for blobs that have their names.
+fn other_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            other_files(&path, found);
+        } else if Digest::parse(&format!("sha256:{}", path.file_name().unwrap().to_string_lossy())).is_err() {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn a_copy_to_a_file_or_folder_that_is_killed_leaves_what_was_there_and_nothing_else() {
+    let home = Home::new();
+    let project = folder(&home, "project", DOCKERFILE);
+    std::fs::write(project.join("app/noise"), noise(91, 3_000_000)).unwrap();
+    let built = run(&mut home.mpimg(), ["build", "-q", text(&project), "-t", "app:1"]).done();
+    let to = home.path().join("to");
+    std::fs::create_dir(&to).unwrap();
+    std::fs::write(to.join("app.tar"), "what was there").unwrap();
+    // A file that gets larger than 1 MB ends the command with a signal: in the middle of a blob, whatever the machine's speed.
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-ec", "ulimit -c 0; ulimit -f 2048; exec env --default-signal=XFSZ \"$0\" \"$@\""])
+        .arg(home.mpimg().get_program());
+    let copy = |destination: &str| {
+        let (whole, mut killed) = (home.mpimg(), Command::new(limited.get_program()));
+        killed.args(limited.get_args()).args(["copy", "-q", "app:1", destination]).env_clear().current_dir(&to);
+        killed.envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        assert_eq!(killed.output().unwrap().status.signal(), Some(libc::SIGXFSZ), "{destination}");
+    };
+    copy("oci-archive:app.tar:1");
+    copy("oci:layout:1");
+    let mut left = Vec::new();
+    other_files(&to, &mut left);
+    left.retain(|path| !["app.tar", "oci-layout"].contains(&path.file_name().unwrap().to_str().unwrap()));
+    // Some network file systems have no files without a name.
+    let nameless = rustix::fs::open(&to, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR);
+    assert!(left.is_empty() || nameless.is_err(), "{left:?}");
+    assert_eq!(std::fs::read_to_string(to.join("app.tar")).unwrap(), "what was there");
+    for destination in ["oci-archive:to/app.tar:1", "oci:to/layout:1"] {
+        assert_eq!(run(&mut home.mpimg(), ["copy", "-q", "app:1", destination]).done().out, built.out);
+        let judged = format!("dir:{}", home.path().join(destination.replace([':', '/'], "-")).display());
+        skopeo(&["copy", "-q", &destination.replace("to/", &format!("{}/", to.display())), &judged]);
+    }
 }

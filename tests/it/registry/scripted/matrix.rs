@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use mpimg::ErrorKind;
 use mpimg::oci::Repository;
 use mpimg::progress::{Event, Progress, Reporter};
-use mpimg::registry::{Client, ClientOptions, Credential};
+use mpimg::registry::{Client, ClientOptions, Credential, Pushed};
 
 use super::login::{Door, Scheme};
 use super::registry::Manners;
@@ -200,8 +200,7 @@ impl Rig {
         (script.faults, script.count) = (faults.to_vec(), 0);
     }
 
-    /// One push with these faults; how many requests it took.
-    async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
+    async fn attempt(&self, path: &str, faults: &[(usize, Fault)]) -> mpimg::Result<Pushed> {
         self.have(faults);
         self.wire.forget();
         let started = Instant::now();
@@ -213,12 +212,26 @@ impl Rig {
         if took > slowest.0 {
             *slowest = (took, format!("{faults:?}"));
         }
-        drop(slowest);
+        pushed
+    }
+
+    /// One push with these faults; how many requests it took.
+    async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
+        let mut path = path.to_owned();
+        let mut pushed = self.attempt(&path, faults).await;
+        for again in 0..3 {
+            // That may be the machine, which is busy with something else; a fault of the push happens each time.
+            if !matches!(&pushed, Err(error) if format!("{error:?}").contains("stopped answering")) {
+                break;
+            }
+            path = format!("{path}/again{again}");
+            pushed = self.attempt(&path, faults).await;
+        }
         let digest = self.image.digest().to_string();
         match pushed {
             Ok(pushed) => {
                 assert_eq!(pushed.digest.to_string(), digest, "{faults:?}");
-                self.wire.script.lock().unwrap().service.registry.validate(path, &digest);
+                self.wire.script.lock().unwrap().service.registry.validate(&path, &digest);
             }
             Err(error) => {
                 let text = format!("{error:?}");
