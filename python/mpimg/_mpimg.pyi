@@ -194,6 +194,7 @@ class CopiedResult(TypedDict):
     size: int
     manifests: list[ManifestResult]
     referrers: list[ManifestResult]
+    left_behind: int
     blobs: list[BlobResult]
 
 @type_check_only

@@ -287,6 +287,7 @@ class Mpimg(Containers):
             size=copied["size"],
             manifests=tuple(Manifest(**manifest) for manifest in copied["manifests"]),
             referrers=tuple(Manifest(**manifest) for manifest in copied["referrers"]),
+            left_behind=copied["left_behind"],
             blobs=tuple(Blob(**blob) for blob in copied["blobs"]),
         )
 

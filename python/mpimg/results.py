@@ -169,6 +169,8 @@ class CopiedImage:
     manifests: tuple[Manifest, ...]
     #: What refers to it and was copied with it.
     referrers: tuple[Manifest, ...]
+    #: How many manifests refer to it and were not copied with it, as far as the source tells.
+    left_behind: int
     #: What became of each blob in a registry; empty elsewhere.
     blobs: tuple[Blob, ...]
 

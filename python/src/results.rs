@@ -146,6 +146,7 @@ pub(crate) struct CopiedImage {
     size: u64,
     manifests: Vec<ManifestResult>,
     referrers: Vec<ManifestResult>,
+    left_behind: usize,
     blobs: Vec<BlobResult>,
 }
 
@@ -187,6 +188,7 @@ impl CopiedImage {
             size: copied.size(),
             manifests: copied.tree.manifests().into_iter().map(manifest).collect(),
             referrers: copied.referrers.iter().map(manifest).collect(),
+            left_behind: copied.left_behind,
             blobs: copied.blobs.iter().map(blob).collect(),
         }
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -86,6 +87,18 @@ class Containers(Case):
         until = time.monotonic() + 60
         while self.mpimg.containers():
             self.assertLess(time.monotonic(), until)
+
+    def test_a_container_goes_with_the_process_that_it_is_to_end_with(self) -> None:
+        with subprocess.Popen(["sleep", "600"]) as owner:
+            container = self.mpimg.run("shell:1", ["trap '' TERM; echo ready; sleep 600"], end_with=owner.pid)
+            self.assertEqual(next(container.logs(follow=True)).data, b"ready\n")
+            owner.kill()
+        until = time.monotonic() + 60
+        while self.mpimg.containers():
+            self.assertLess(time.monotonic(), until)
+        with self.assertRaises(mpimg.NotFoundError):
+            self.mpimg.run("shell:1", ["true"], end_with=owner.pid)
+        self.assertEqual(self.mpimg.containers(), ())
 
     def test_what_cannot_be_started_has_the_class_of_its_kind(self) -> None:
         with self.assertRaises(mpimg.NotFoundError):

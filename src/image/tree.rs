@@ -47,7 +47,7 @@ pub struct ManifestTree {
     pub bytes: Bytes,
     /// An index's manifests, in its order.
     pub children: Vec<ManifestTree>,
-    /// A manifest's config and layers.
+    /// A manifest's config and layers, but for those that are to be had elsewhere.
     pub blobs: Vec<(Descriptor, BlobSource)>,
     /// The digest of what it refers to.
     pub subject: Option<Digest>,
@@ -58,7 +58,8 @@ impl ManifestTree {
     pub fn manifest(descriptor: Descriptor, bytes: Bytes, source: impl Fn(&Descriptor) -> Result<BlobSource>) -> Result<Self> {
         let names = Names::parse(&bytes)?;
         let blob = |descriptor: Descriptor| source(&descriptor).map(|source| (descriptor, source));
-        let blobs = names.config.into_iter().chain(names.layers).map(blob).collect::<Result<_>>()?;
+        let named = names.config.into_iter().chain(names.layers);
+        let blobs = named.filter(|descriptor| !descriptor.is_elsewhere()).map(blob).collect::<Result<_>>()?;
         let subject = names.subject.map(|subject| subject.digest);
         Ok(Self { descriptor, bytes, children: Vec::new(), blobs, subject })
     }
@@ -111,6 +112,11 @@ impl ManifestTree {
         if media_type.is_index() {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` is an index of several images", self.descriptor.digest))
                 .with_hint("choose one with `--platform`"));
+        }
+        if let Some(layer) = Names::parse(&self.bytes)?.layers.iter().find(|layer| layer.is_elsewhere()) {
+            let message = format!("the image has a layer that may not be passed on, `{}`", layer.digest);
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_hint("copy it to a registry, `oci:` or `oci-archive:`, where such a layer may be missing"));
         }
         let mut blobs = self.blobs.iter();
         let (config, source) = blobs.next().ok_or_else(|| Error::new(ErrorKind::Corrupt, "the manifest names no config"))?;

@@ -69,6 +69,12 @@ impl MediaType {
         matches!(self, Self::Manifest | Self::DockerManifest)
     }
 
+    /// Whether this names a layer that its maker lets nobody pass on.
+    pub fn is_nondistributable(&self) -> bool {
+        let text = self.as_str();
+        text.contains(".foreign.") || text.contains(".nondistributable.")
+    }
+
     /// How a layer of this type is compressed; `None` for anything that is not a layer mpimg can read.
     /// Foreign and non-distributable layers count by their suffix.
     pub fn layer_compression(&self) -> Option<Compression> {
@@ -144,6 +150,9 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Their number.
     pub size: u64,
+    /// Where else the bytes can be had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
     /// Free-form pairs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -155,7 +164,13 @@ pub struct Descriptor {
 impl Descriptor {
     /// A descriptor without annotations or platform.
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
-        Self { media_type, digest, size, annotations: BTreeMap::new(), platform: None }
+        Self { media_type, digest, size, urls: Vec::new(), annotations: BTreeMap::new(), platform: None }
+    }
+
+    /// Whether a registry need not have the bytes: a layer that may not be passed on, and that is to be had elsewhere (image
+    /// specification, layer.md, "Non-Distributable Layers").
+    pub fn is_elsewhere(&self) -> bool {
+        !self.urls.is_empty() && self.media_type.is_nondistributable()
     }
 
     /// The descriptor of `bytes`.

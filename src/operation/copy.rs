@@ -42,6 +42,8 @@ pub struct CopiedImage {
     pub tree: ManifestTree,
     /// What refers to it and was copied with it.
     pub referrers: Vec<ManifestTree>,
+    /// How many manifests refer to the image and were not copied with it, as far as the source tells.
+    pub left_behind: usize,
     /// What became of each blob in a registry; empty elsewhere.
     pub blobs: Vec<PushedBlob>,
 }
@@ -65,7 +67,11 @@ impl Mpimg {
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint("leave out `--referrers`, or copy to a registry, `oci:` or `oci-archive:`"));
         }
-        let (tree, referrers) = self.read_tree(&request).await?;
+        let (tree, mut referrers) = self.read_tree(&request).await?;
+        let mut left_behind = self.referrers_at_registry(&request, &tree).await;
+        if !request.referrers {
+            left_behind += std::mem::take(&mut referrers).len();
+        }
         let blobs = match &request.destination {
             Transport::Registry(name) => self.push_tree(name, &tree, &referrers).await?,
             other => {
@@ -73,10 +79,22 @@ impl Mpimg {
                 Vec::new()
             }
         };
-        Ok(CopiedImage { tree, referrers, blobs })
+        Ok(CopiedImage { tree, referrers, left_behind, blobs })
     }
 
-    /// The image, and what refers to it if that is wanted.
+    /// How many manifests refer to an image of a registry, where they are not wanted: nobody should lose signatures unknowingly.
+    async fn referrers_at_registry(&self, request: &CopyRequest, tree: &ManifestTree) -> usize {
+        match &request.source {
+            Transport::Registry(name) if !request.referrers => {
+                let found = self.client().in_background().referrers(name.repository(), &tree.descriptor.digest).await;
+                // A registry that cannot list them has none to be told of.
+                found.map_or(0, |found| found.len())
+            }
+            _ => 0,
+        }
+    }
+
+    /// The image, and what refers to it; of a registry only if that is wanted.
     async fn read_tree(&self, request: &CopyRequest) -> Result<(ManifestTree, Vec<ManifestTree>)> {
         let (store, client) = (self.store()?, self.client());
         let platform = request.platform.clone().or_else(|| request.holds_one().then(Platform::default));
@@ -99,8 +117,10 @@ impl Mpimg {
                 Ok((ManifestTree::of_image(&image), Vec::new()))
             }
             source => {
-                let (source, store, referrers) = (source.clone(), store.clone(), request.referrers);
-                blocking(move || source.read_tree(&store, platform.as_ref(), referrers)).await
+                let (source, store, wanted) = (source.clone(), store.clone(), request.referrers);
+                let read = move |referrers| source.read_tree(&store, platform.as_ref(), referrers);
+                // What is only counted need not be whole.
+                blocking(move || read(true).or_else(|error| if wanted { Err(error) } else { read(false) })).await
             }
         }
     }

@@ -142,7 +142,8 @@ type Blob = (&'static str, Descriptor);
 
 fn blobs(names: &Names) -> Vec<Blob> {
     let config = names.config.iter().map(|config| ("config", config.clone()));
-    config.chain(names.layers.iter().map(|layer| ("layer", layer.clone()))).collect()
+    let layers = names.layers.iter().filter(|layer| !layer.is_elsewhere());
+    config.chain(layers.map(|layer| ("layer", layer.clone()))).collect()
 }
 
 impl Client {

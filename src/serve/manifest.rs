@@ -42,8 +42,8 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BT
 impl Content {
     /// Foreign and non-distributable layers need not be in the registry (image specification, layer.md).
     fn is_elsewhere(&self) -> bool {
-        let foreign = |text: &str| text.contains(".foreign.") || text.contains(".nondistributable.");
-        self.urls.as_ref().is_some_and(|urls| !urls.is_empty()) || self.media_type.as_ref().is_some_and(|t| foreign(t.as_str()))
+        self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
+            || self.media_type.as_ref().is_some_and(MediaType::is_nondistributable)
     }
 }
 

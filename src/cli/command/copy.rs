@@ -74,14 +74,23 @@ impl Copy {
         self.answer(terminal, &copied)
     }
 
+    fn can_hold_referrers(&self) -> bool {
+        !matches!(self.destination, Transport::Store(_) | Transport::DockerArchive { .. })
+    }
+
     fn answer(&self, terminal: &Terminal, copied: &CopiedImage) -> Result<()> {
-        let CopiedImage { tree, referrers, blobs } = copied;
+        let CopiedImage { tree, referrers, left_behind, blobs } = copied;
         let digest = tree.descriptor.digest;
         let images = tree.manifests().iter().filter(|manifest| !manifest.descriptor.media_type.is_index()).count();
         let size = copied.size();
         let beside = if referrers.is_empty() { String::new() } else { format!(", and {} that refer to it", referrers.len()) };
         let images = format!("{images} image{}", if images == 1 { "" } else { "s" });
         terminal.say(&format!("copied {} to {}: {images}, {}{beside}", self.source, self.destination, Size(size)));
+        if *left_behind > 0 {
+            let hint = "copy again with `--referrers`: what is there is not sent again";
+            let what = format!("not copied: {left_behind} that refer to it, such as signatures and SBOMs");
+            terminal.warn(&what, Some(hint).filter(|_| self.can_hold_referrers()));
+        }
         terminal.answer(&Answer {
             text: format!("{digest}\n"),
             quiet: format!("{digest}\n"),
@@ -92,6 +101,7 @@ impl Copy {
                 "media_type": tree.descriptor.media_type.as_str(),
                 "size": size,
                 "manifests": tree.manifests().iter().map(|manifest| manifest_json(manifest)).collect::<Vec<_>>(),
+                "left_behind": left_behind,
                 "referrers": referrers.iter().map(manifest_json).collect::<Vec<_>>(),
                 "blobs": blobs.iter().map(blob_json).collect::<Vec<_>>(),
             }),

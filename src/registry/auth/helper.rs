@@ -108,6 +108,7 @@ async fn run_within(
     if said.contains(NOT_FOUND) {
         return Ok(None);
     }
+    let said = if said.is_empty() { output.status.to_string() } else { said };
     Err(Error::new(ErrorKind::Auth, format!("`{program} {action}` failed: {said}")).with_hint(remedy(helper)))
 }
 

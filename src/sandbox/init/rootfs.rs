@@ -218,6 +218,12 @@ impl Stage {
             let place = create(name, 0o666)?;
             mount_bind(format!("/dev/{name}"), fd_path(&place)).step(|| format!("bind /dev/{name}"))?;
         }
+        // Where programs look for the name of their terminal: its own is one of this machine's /dev/pts. They can do without.
+        if spec.terminal
+            && let Ok(terminal) = std::fs::read_link("/proc/self/fd/0")
+        {
+            let _ = mount_bind(terminal, fd_path(&create("console", 0o600)?));
+        }
         for (name, text) in [
             ("fd", "/proc/self/fd"),
             ("stdin", "/proc/self/fd/0"),

@@ -124,6 +124,76 @@ fn a_destination_that_cannot_hold_what_is_asked_is_refused_before_anything_is_se
     assert!(missing.err.contains("linux/amd64, linux/arm64"), "{}", missing.err);
 }
 
+#[test]
+fn what_refers_to_an_image_is_not_left_behind_unnoticed() {
+    let home = Home::new();
+    layout_of_two(&home);
+    let registry = distribution("");
+    let name = format!("docker://{}/mp/app", registry.address);
+    let told = "not copied: 1 that refer to it, such as signatures and SBOMs";
+    let left = run(&mut home.mpimg(), ["copy", "oci:layout:multi", &format!("{name}:1")]).done();
+    assert!(left.err.contains(told) && left.err.contains("hint: copy again with `--referrers`"), "{}", left.err);
+    let left = run(&mut home.mpimg(), ["copy", "--referrers", "oci:layout:multi", &format!("{name}:1")]).done();
+    assert!(!left.err.contains("not copied"), "{}", left.err);
+    let left = run(&mut home.mpimg(), ["copy", &format!("{name}:1"), "oci:away:1"]).done();
+    assert!(left.err.contains(told), "{}", left.err);
+    assert_eq!(copy(&home, &[&format!("{name}:1"), "oci:away:2"])["left_behind"], 1);
+    let left = run(&mut home.mpimg(), ["copy", "oci:away:1", &format!("{name}:2")]).done();
+    assert!(!left.err.contains("not copied"), "{}", left.err);
+    // What is only counted need not be whole.
+    let layout = home.path().join("layout");
+    let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let sbom = index["manifests"][1]["digest"].as_str().unwrap().split_once(':').unwrap().1.to_owned();
+    std::fs::remove_file(layout.join("blobs/sha256").join(sbom)).unwrap();
+    run(&mut home.mpimg(), ["copy", "oci:layout:multi", &format!("{name}:3")]).done();
+    assert_eq!(run(&mut home.mpimg(), ["copy", "--referrers", "oci:layout:multi", &format!("{name}:3")]).code, Some(1));
+}
+
+#[test]
+fn dockers_lists_and_layers_that_nobody_may_pass_on_are_copied_as_they_are() {
+    let home = Home::new();
+    let layout = home.path().join("docker");
+    std::fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
+    let tar = crate::run(crate::judge("tar").args(["-c", "--mtime=@0", "-T", "/dev/null"])).into_bytes();
+    blob(&layout, &tar);
+    let layer =
+        json!({"mediaType": "application/vnd.docker.image.rootfs.diff.tar", "digest": Digest::of(&tar), "size": tar.len()});
+    let elsewhere = json!({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "digest": Digest::of(b"x"),
+        "size": 5, "urls": ["https://elsewhere.example/layer"]});
+    let manifest = |architecture: &str, layers: Value| {
+        let diff_ids: Vec<_> = layers.as_array().unwrap().iter().map(|_| Digest::of(&tar)).collect();
+        let config = json!({"architecture": architecture, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        let config = config.to_string().into_bytes();
+        blob(&layout, &config);
+        let config = json!({"mediaType": "application/vnd.docker.container.image.v1+json", "digest": Digest::of(&config), "size": config.len()});
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": MediaType::DockerManifest.as_str(), "config": config, "layers": layers});
+        let manifest = manifest.to_string().into_bytes();
+        blob(&layout, &manifest);
+        json!({"mediaType": MediaType::DockerManifest.as_str(), "digest": Digest::of(&manifest), "size": manifest.len(),
+            "platform": {"architecture": architecture, "os": "linux"}})
+    };
+    let list = json!({"schemaVersion": 2, "mediaType": MediaType::DockerList.as_str(),
+        "manifests": [manifest("amd64", json!([layer])), manifest("arm64", json!([elsewhere, layer]))]});
+    let list = list.to_string().into_bytes();
+    blob(&layout, &list);
+    let root = json!({"mediaType": MediaType::DockerList.as_str(), "digest": Digest::of(&list), "size": list.len()});
+    std::fs::write(layout.join("index.json"), json!({"schemaVersion": 2, "manifests": [root]}).to_string()).unwrap();
+
+    let (first, second) = (Serving::open(), distribution("validation: {manifests: {urls: {allow: ['^https://elsewhere']}}}"));
+    let (at_first, at_second) = (format!("docker://{}/a:1", first.host), format!("docker://{}/b:1", second.address));
+    for (source, destination) in [("oci:docker", at_first.as_str()), (&at_first, &at_second), (&at_second, "oci-archive:c.tar:1")]
+    {
+        assert_eq!(copy(&home, &[source, destination])["digest"], json!(Digest::of(&list)), "{source}");
+    }
+    assert_eq!(raw_digest(&at_second), Digest::of(&list).to_string());
+    let refused = run(&mut home.mpimg(), ["copy", "--platform", "linux/arm64", &at_second, "arm:1"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("the image has a layer that may not be passed on"), "{}", refused.err);
+    run(&mut home.mpimg(), ["copy", &at_second, "amd:1"]).done();
+}
+
 /// What is in a folder and below, but for blobs that have their names.
 fn other_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in folder.read_dir().unwrap() {

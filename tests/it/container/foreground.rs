@@ -102,8 +102,11 @@ fn standard_input_is_passed_on_only_where_asked_for() {
     let containers = Containers::new();
     assert_eq!(with_input(containers.run_command(&["-i"], "cat; echo end"), "text\n").out, "text\nend\n");
     assert_eq!(with_input(containers.run_command(&[], "cat; echo end"), "text\n").out, "end\n");
-    let terminal = with_input(containers.run_command(&["-i", "-t"], "read x; echo got $x; test -t 1 && echo terminal"), "text\n");
-    assert!(terminal.out.ends_with("got text\r\nterminal\r\n"), "{terminal:?}");
+    for rung in ["root", "userns"] {
+        let script = "read x; echo got $x; test -t 1 && echo terminal; tty; echo here >/dev/tty";
+        let terminal = with_input(Containers::on(rung).run_command(&["-i", "-t"], script), "text\n");
+        assert!(terminal.out.ends_with("got text\r\nterminal\r\n/dev/console\r\nhere\r\n"), "{terminal:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod aws_profiles;
 mod checks;
 mod credentials;
 mod ecr;
+mod habits;
 mod harbor;
 mod hub;
 mod locations;

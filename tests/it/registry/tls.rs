@@ -22,7 +22,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// A key and a certificate for `subject`, signed by `authority` or by itself.
-pub(super) fn certificate(folder: &Path, name: &str, extensions: &str, authority: Option<&str>) {
+pub(crate) fn certificate(folder: &Path, name: &str, extensions: &str, authority: Option<&str>) {
     let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.crt")));
     let mut arguments = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     arguments.extend(["-keyout", text(&key), "-out", text(&certificate)]);

@@ -93,8 +93,8 @@ fn a_part_that_broke_is_sent_again_in_the_same_session() {
 #[test]
 fn a_session_that_ecr_forgot_is_begun_again() {
     let world = ecr().with_file(17 * MIB);
-    at_the_second_part(&world, |registry, _| {
-        registry.forget_sessions();
+    at_the_second_part(&world, |registry, request| {
+        registry.forget_session(request);
         Reply::Cut
     });
     let left = world.push(REPOSITORY).done();

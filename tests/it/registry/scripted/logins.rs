@@ -145,6 +145,41 @@ fn a_check_tells_another_service_from_one_that_is_tired() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_a_login_is_told_and_the_next_place_asked() {
+    let rubbish = "#!/bin/sh\ncat >/dev/null\necho '{\"Username\": correct-horse-battery'\n";
+    let other = "#!/bin/sh\ncat >/dev/null\necho '{\"Username\": \"\", \"Secret\": \"\"}'\n";
+    for (script, words) in [
+        (rubbish, "`docker-credential-keys` gave an answer that is not in docker's form"),
+        ("#!/bin/sh\nexec sh -c 'exit 7'\n", "`docker-credential-keys get` failed: exit status: 7"),
+        (other, ""),
+    ] {
+        let world = basic().with_helper(None);
+        std::fs::write(world.home.path().join("bin/docker-credential-keys"), script).unwrap();
+        world.file("config.json", &json!({"credsStore": "keys"}));
+        world.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
+        let left = world.run(&["-vv", "check", REPOSITORY]).done();
+        assert!(left.err.contains(words), "{}", left.err);
+        let hint = "hint: set `docker-credential-keys` up, or take `keys` out of docker's config.json and log in again";
+        assert_eq!(left.err.contains(hint), !words.is_empty(), "{}", left.err);
+    }
+    // What is not a file.
+    let world = basic();
+    std::fs::create_dir(world.home.path().join("config.json")).unwrap();
+    world.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
+    let left = world.run(&["-vv", "check", REPOSITORY]).done();
+    assert!(left.err.contains("config.json`") && left.err.contains("Is a directory"), "{}", left.err);
+    // Nobody's home.
+    let world = basic();
+    let file = world.file("logins.json", &auths(&[(HOST, PASSWORD)]));
+    let mut command = world.mpimg();
+    command.env_remove("HOME").env_remove("DOCKER_CONFIG").args(["-vv", "login", HOST, "-u", "me", "-p", PASSWORD]);
+    let left = world.check(Left::of(command.output().unwrap()));
+    assert_eq!(left.code, Some(2));
+    assert!(left.err.contains("hint: set `DOCKER_CONFIG` or `HOME`"), "{}", left.err);
+    assert!(world.passes(|command| command.env_remove("HOME").env_remove("DOCKER_CONFIG").env("REGISTRY_AUTH_FILE", file)));
+}
+
+#[test]
 fn a_login_keeps_the_file_where_it_is_and_for_its_owner() {
     // A link that leads to what is not there yet, as dotfile managers leave it.
     let world = basic();

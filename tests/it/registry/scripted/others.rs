@@ -149,7 +149,7 @@ fn acr_ends_a_session_after_a_failed_chunk() {
         service.instead = Box::new(move |registry, request| {
             chunks += usize::from(request.method == "PATCH");
             (request.method == "PATCH" && chunks == 2).then(|| {
-                registry.forget_sessions();
+                registry.forget_session(request);
                 Answer::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid").into()
             })
         });

@@ -162,9 +162,11 @@ impl Registry {
         self.begun
     }
 
-    /// Forgets what is under way.
-    pub(super) fn forget_sessions(&mut self) {
-        self.sessions.clear();
+    /// Forgets the session that a request is for.
+    pub(super) fn forget_session(&mut self, request: &Request) {
+        if let Some(Place::Session(_, id)) = place(&request.path, self.manners.uploads) {
+            self.sessions.remove(&id);
+        }
     }
 
     /// Puts an image there; its digest. `layers` are tars.

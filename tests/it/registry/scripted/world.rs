@@ -114,6 +114,11 @@ impl World {
         self
     }
 
+    /// The folder that has the authority of all its certificates.
+    pub(super) fn certificates(&self) -> &TempDir {
+        &self.folder
+    }
+
     /// The command, in this world.
     pub(super) fn mpimg(&self) -> Command {
         let mut command = self.home.mpimg();
