@@ -69,17 +69,20 @@ impl CredentialSources {
         Ok(store)
     }
 
-    /// Forgets what is stored for `registry`; whether there was anything in the file.
+    /// Forgets what is stored for `registry`; whether there was anything.
     pub(crate) async fn erase(&self, environment: &Environment, registry: &str) -> Result<bool> {
-        if let CredentialStore::Helper(name) = self.store_for(environment, registry)? {
-            helper::erase(environment, &name, &server_key(registry)).await?;
-        }
-        let Some(path) = self.docker_config(environment).filter(|path| path.is_file()) else { return Ok(false) };
         let mut found = false;
+        if let CredentialStore::Helper(name) = self.store_for(environment, registry)? {
+            let key = server_key(registry);
+            // What was put there by another program has no entry in the file.
+            found = matches!(helper::find(environment, &name, &key).await, Ok(Some(_)));
+            helper::erase(environment, &name, &key).await?;
+        }
+        let Some(path) = self.docker_config(environment).filter(|path| path.is_file()) else { return Ok(found) };
         edit(&path, |auths| {
             let before = auths.len();
             auths.retain(|key, _| location(key) != super::credential::canonical(registry));
-            found = auths.len() != before;
+            found |= auths.len() != before;
         })?;
         Ok(found)
     }

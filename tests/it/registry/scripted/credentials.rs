@@ -145,8 +145,18 @@ fn a_login_goes_to_the_helper_and_is_erased_there() {
     world.run(&["logout", HOST]).done();
     assert!(!world.home.path().join("kept").exists());
     assert!(!world.passes(|command| command));
-    assert_eq!(world.calls(), ["store", "get", "erase", "get"]);
+    assert_eq!(world.calls(), ["store", "get", "get", "erase", "get"]);
     assert!(!std::fs::read_to_string(world.home.path().join("calls.processes")).unwrap().contains(PASSWORD));
+}
+
+#[test]
+fn a_login_that_only_the_helper_knows_is_removed_and_said_to_be() {
+    let world = basic().with_helper(Some(&json!({"ServerURL": HOST, "Username": "me", "Secret": PASSWORD})));
+    world.file("config.json", &json!({"credHelpers": {HOST: "keys"}}));
+    let left = world.run(&["logout", HOST]).done();
+    assert_eq!((left.out, left.err), (format!("Removed login of {HOST}\n"), String::new()));
+    let left = world.run(&["logout", HOST]).done();
+    assert_eq!(left.err, format!("warning: there was no login to `{HOST}`\n"));
 }
 
 #[test]
