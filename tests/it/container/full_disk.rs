@@ -6,7 +6,8 @@ use crate::sandbox::rootfs::is_root;
 
 use super::fixture::{Left, base};
 
-/// A store with 24 MB; a container that writes until that is full, and goes on when there is room again.
+/// A store with 24 MB; a container that writes until that is full, then more than a last page still takes, and goes on when there is
+/// room again.
 const SCRIPT: &str = r#"
 mount -t tmpfs -o size=24m tmpfs $MPIMG_HOME
 wait_for() { for _ in $(seq 1500); do eval "$1" && return; sleep 0.02; done; echo "it does not come about: $1" >&2; exit 1; }
@@ -14,6 +15,7 @@ room() { stat -f -c %a $MPIMG_HOME; }
 $MPIMG run -d --isolation root --name one -v $HOME:/home $IMAGE sh -c '
     echo first
     while [ ! -e /home/full ]; do echo 0123456789012345678901234567890123456789; done
+    for _ in $(seq 500); do echo 0123456789012345678901234567890123456789; done
     echo lost; touch /home/lost; while [ ! -e /home/free ]; do sleep 0.05; done; echo last' >/dev/null
 $MPIMG run -d --isolation root --name two -v $HOME:/home $IMAGE sh -c '
     while [ ! -e /home/lost ]; do sleep 0.05; done; exit 5' >/dev/null
