@@ -23,6 +23,10 @@ pub type Follow<'a> = dyn FnMut(Stream, Duration, &[u8]) -> Result<()> + 'a;
 
 /// How often is looked whether something has changed.
 const TICK: Duration = Duration::from_millis(20);
+
+/// The same while somebody waits for a container to be stopped: that is soon.
+const STOP_TICK: Duration = Duration::from_millis(2);
+
 /// How long a killed container may take to be taken down.
 const KILLED: Duration = Duration::from_secs(20);
 
@@ -210,7 +214,7 @@ impl Container {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            std::thread::sleep(TICK);
+            std::thread::sleep(STOP_TICK);
         }
         // One whose own process was killed leaves something to clean up.
         match self.folder.look() {
