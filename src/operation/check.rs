@@ -86,7 +86,7 @@ impl Mpimg {
                 Ok(digest) => {
                     let report = self.client().check_anonymous(&subject.pull, &digest).await;
                     pulls = report.pulls;
-                    items.push(anonymous_item(report));
+                    items.push(anonymous_item(&report));
                 }
                 Err(error) => items.push(CheckItem::failed("the image is there", &error)),
             }
@@ -104,16 +104,20 @@ impl Mpimg {
 }
 
 /// Many blobs, one question.
-fn anonymous_item(report: AnonymousReport) -> CheckItem {
-    let AnonymousReport { items, hint, .. } = report;
+fn anonymous_item(report: &AnonymousReport) -> CheckItem {
     let name = "anybody can pull".to_owned();
-    let worst = |state| items.iter().find(|item| item.state == state);
-    match worst(CheckState::Failed).or_else(|| worst(CheckState::Unknown)) {
+    let hint = report.hint.clone();
+    match report.worst() {
         Some(item) => {
             let hint = hint.or_else(|| item.hint.clone());
             CheckItem { name, state: item.state, detail: format!("{}: {}", item.name, item.detail), hint }
         }
-        None if items.is_empty() => CheckItem { name, state: CheckState::Unknown, detail: "nothing was asked".into(), hint },
-        None => CheckItem { name, state: CheckState::Passed, detail: format!("{} blobs and manifests", items.len()), hint: None },
+        None if report.items.is_empty() => {
+            CheckItem { name, state: CheckState::Unknown, detail: "nothing was asked".into(), hint }
+        }
+        None => {
+            let detail = format!("{} blobs and manifests", report.items.len());
+            CheckItem { name, state: CheckState::Passed, detail, hint: None }
+        }
     }
 }

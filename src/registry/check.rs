@@ -79,6 +79,12 @@ impl AnonymousReport {
         !self.items.is_empty() && self.items.iter().all(|item| item.state == CheckState::Passed)
     }
 
+    /// What speaks most against it: the first item that failed, else the first in doubt; `None` if all passed.
+    pub fn worst(&self) -> Option<&CheckItem> {
+        let first = |state| self.items.iter().find(|item| item.state == state);
+        first(CheckState::Failed).or_else(|| first(CheckState::Unknown))
+    }
+
     /// Notes the answer about a manifest; what it names, if it may be read.
     fn take_manifest(
         &mut self,

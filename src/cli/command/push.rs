@@ -147,19 +147,18 @@ impl Done {
             terminal.say(&format!("{tick} it can be pulled without logging in, as VMware Aria Operations pulls it"));
             return Ok(());
         }
-        let worst = |state| report.items.iter().find(|item| item.state == state);
-        let failed = worst(CheckState::Failed).or_else(|| worst(CheckState::Unknown));
+        let worst = report.worst();
         let name = format!("{}@{}", self.pushed.destination.pull, self.pushed.digest);
-        let reason = failed.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
-        // One that is known to fail is no longer in doubt.
-        let in_doubt = report.items.iter().all(|item| item.state != CheckState::Failed);
-        let message = match in_doubt {
-            true => format!(
+        let reason = worst.map_or_else(String::new, |item| format!("{}: {}", item.name, item.detail));
+        let message = match worst {
+            Some(item) if item.state == CheckState::Failed => {
+                format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in")
+            }
+            _ => format!(
                 "`{name}` is pushed; whether VMware Aria Operations can pull it without logging in could not be found out"
             ),
-            false => format!("`{name}` is pushed, but VMware Aria Operations cannot pull it without logging in"),
         };
-        let hint = report.hint.as_deref().or(failed.and_then(|item| item.hint.as_deref()));
+        let hint = report.hint.as_deref().or(worst.and_then(|item| item.hint.as_deref()));
         if required {
             let error = Error::new(ErrorKind::Auth, message).with_source(reason);
             return Err(match hint {
