@@ -12,12 +12,12 @@ use std::sync::Arc;
 use super::session::Session;
 use super::sink::LayerSink;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Layer;
+use crate::image::{Layer, unpacked_layers};
 use crate::layer::unpack::Limits;
-use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, decompress, index_layer, read_entries};
+use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, read_entries};
 use crate::oci::ChainId;
-use crate::sandbox::{Isolation, User};
-use crate::store::{BlobSource, LayerData, Store};
+use crate::sandbox::User;
+use crate::store::{BlobSource, LayerData};
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
 #[derive(Clone, Default)]
@@ -70,7 +70,11 @@ impl Filesystem {
     ///
     /// `user`: whose step wants them.
     pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
-        unpacked(session.store, &self.layers, session.isolation()?, user, &|layer| open(session, layer))
+        let isolation = session.isolation()?;
+        unpacked_layers(session.store, &self.layers, &isolation.ownership(user), &mut |layer, folder, below| {
+            let unpacked = isolation.unpack_for(user, &mut open(session, layer)?, folder, below, &Limits::default())?;
+            Ok(unpacked.leans_below)
+        })
     }
 
     /// Unpacks the layers from number `from` on over what is in `folder`.
@@ -122,66 +126,23 @@ impl Filesystem {
     }
 }
 
-/// Folders with the layers unpacked for commands of `user`, topmost first. Bytes are asked for only where a layer is not unpacked yet.
-pub(crate) fn unpacked(
-    store: &Store,
-    layers: &[Layer],
-    isolation: &Isolation,
-    user: &User,
-    open: &dyn Fn(&Layer) -> Result<Box<dyn Read + Send>>,
-) -> Result<Vec<PathBuf>> {
-    let ownership = isolation.ownership(user);
-    let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
-    let mut chain = None;
-    for layer in layers {
-        let folder = store.unpacked_over(&layer.diff_id, &ownership, chain, |folder| {
-            let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
-            let unpacked = isolation.unpack_for(user, &mut open(layer)?, folder, &below, &Limits::default())?;
-            Ok(unpacked.leans_below)
-        })?;
-        chain = Some(ChainId::over(chain, layer.diff_id));
-        // Overlay refuses a folder that comes twice (ELOOP). What the lower one shows or hides, the upper one does as well.
-        lower.retain(|other| *other != folder);
-        lower.push(folder);
-    }
-    lower.reverse();
-    Ok(lower)
-}
-
 /// The uncompressed tar of a layer, which is fetched first if it is elsewhere.
 fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
     let path = match &layer.source {
         BlobSource::File(path) => path.clone(),
         source => session.runtime.block_on(session.store.fetch(source, &layer.descriptor))?,
     };
-    open_file(&path, layer)
-}
-
-/// The uncompressed tar of a layer whose bytes are in a file.
-pub(crate) fn open_file(path: &Path, layer: &Layer) -> Result<Box<dyn Read + Send>> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-    let compression = layer.descriptor.media_type.layer_compression().ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("a layer of type `{}` cannot be read", layer.descriptor.media_type))
-    })?;
-    decompress(file, compression)
+    layer.open_tar(&path)
 }
 
 fn index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
-    let stored = session.store.read_layer_data(&layer.diff_id, LayerData::Index)?;
-    if let Some(index) = stored.and_then(LayerIndex::from_bytes) {
-        return Ok(index);
+    match layer.stored_index(session.store)? {
+        Some(index) => Ok(index),
+        None => layer.read_index(session.store, open(session, layer)?),
     }
-    read_index(session, layer)
 }
 
 /// Reads all of a layer, which is fetched first if it is elsewhere: its bytes must have its digest, its tar its diff ID.
 pub(super) fn verify(session: &Session<'_>, layer: &Layer) -> Result<()> {
-    read_index(session, layer).map(drop)
-}
-
-fn read_index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
-    let (index, diff_id) = index_layer(open(session, layer)?)?;
-    layer.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", layer.descriptor.digest)))?;
-    session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
-    Ok(index)
+    layer.read_index(session.store, open(session, layer)?).map(drop)
 }

@@ -12,7 +12,6 @@ mod filesystem;
 mod leftovers;
 mod merge;
 mod mounts;
-mod pack;
 mod place;
 mod request;
 mod reuse;
@@ -34,8 +33,6 @@ use std::sync::{Mutex, OnceLock};
 
 use tokio::runtime::Handle;
 
-pub(crate) use filesystem::{open_file, unpacked};
-pub use pack::pack_layer;
 pub use request::BuildRequest;
 pub use session::OnLayer;
 

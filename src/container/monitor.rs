@@ -18,9 +18,8 @@ use super::outside;
 use super::owner::Owner;
 use super::record::{ContainerInfo, Folder, Outcome, State};
 use super::spec;
-use crate::build::{open_file, unpacked};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Layer;
+use crate::image::{Layer, unpacked_layers};
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
@@ -192,17 +191,22 @@ fn run(
 fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Result<(RootSpec, Option<User>)> {
     let layers: Vec<Layer> = job.layers.iter().map(layer).collect();
     let open = |layer: &Layer| match &layer.source {
-        BlobSource::File(path) => open_file(path, layer),
+        BlobSource::File(path) => layer.open_tar(path),
         _ => Err(Error::new(ErrorKind::NotFound, format!("layer `{}` is not here", layer.descriptor.digest))),
     };
+    let unpacked = |user: &User| {
+        unpacked_layers(store, &layers, &isolation.ownership(user), &mut |layer, folder, below| {
+            isolation.unpack_for(user, &mut open(layer)?, folder, below, &Limits::default()).map(|done| done.leans_below)
+        })
+    };
     if isolation.rung() != Rung::Chroot {
-        let mut lower = unpacked(store, &layers, isolation, &User::default(), &open)?;
+        let mut lower = unpacked(&User::default())?;
         let mut user = None;
         if isolation.rung() == Rung::SingleId {
             // There the files are another tree for each user.
             let read = |name: &str| accounts(&lower, name);
             let found = lookup_user(&read("passwd"), &read("group"), &job.user)?;
-            lower = unpacked(store, &layers, isolation, &found, &open)?;
+            lower = unpacked(&found)?;
             user = Some(found);
         }
         return Ok((RootSpec::Overlay { lower, upper: scratch.join("upper"), work: scratch.join("work") }, user));

@@ -1,10 +1,11 @@
 //! Images: config, history and manifest over layers that may be anywhere.
 //!
-//! Refuses to compress: whoever needs a tar turned into a layer passes that in ([`PackLayer`]).
+//! Reading an image compresses nothing: a caller that needs a tar turned into a layer passes that in ([`PackLayer`]).
 
 mod config;
 mod hashing;
 mod import;
+mod layer;
 mod manifest;
 mod stored;
 mod transport;
@@ -18,6 +19,8 @@ use bytes::Bytes;
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub(crate) use hashing::HashingReader;
 pub use import::{PackLayer, import_rootfs};
+pub use layer::Layer;
+pub(crate) use layer::unpacked_layers;
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use transport::{Listed, Transport};
 pub(crate) use transport::{expect_writable, write_result};
@@ -25,19 +28,8 @@ pub use tree::{ManifestTree, Names, artifact};
 pub use validate::validate;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Descriptor, DiffId, MediaType};
+use crate::oci::{Descriptor, MediaType};
 use crate::store::BlobSource;
-
-/// A complete layer: what it is and where its bytes are.
-#[derive(Debug, Clone)]
-pub struct Layer {
-    /// The digest of its tar.
-    pub diff_id: DiffId,
-    /// The digest, size and type of its stored bytes.
-    pub descriptor: Descriptor,
-    /// Its stored bytes.
-    pub source: BlobSource,
-}
 
 /// An image: config, manifest and layers that belong together. It never changes.
 #[derive(Debug, Clone)]

@@ -2,17 +2,12 @@
 //!
 //! Refuses to fetch a layer unless its files are asked for.
 
-use std::fs::File;
-use std::io::BufReader;
-
 use super::{Mpimg, blocking};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::image::{Image, Layer, Transport};
-use crate::layer::{LayerIndex, decompress, index_layer};
+use crate::layer::LayerIndex;
 use crate::oci::Platform;
-use crate::store::{BlobSource, LayerData, Store};
-
-const BUFFER: usize = 256 * 1024;
+use crate::store::{BlobSource, Store};
 
 /// An image that was looked into.
 #[derive(Debug)]
@@ -40,7 +35,7 @@ impl Mpimg {
 ///
 /// Blocks; to be called off the network's threads, on a runtime.
 fn index(store: &Store, layer: &Layer, fetch: bool) -> Result<Option<LayerIndex>> {
-    if let Some(index) = store.read_layer_data(&layer.diff_id, LayerData::Index)?.and_then(LayerIndex::from_bytes) {
+    if let Some(index) = layer.stored_index(store)? {
         return Ok(Some(index));
     }
     let path = match &layer.source {
@@ -48,14 +43,5 @@ fn index(store: &Store, layer: &Layer, fetch: bool) -> Result<Option<LayerIndex>
         source if fetch => tokio::runtime::Handle::current().block_on(store.fetch(source, &layer.descriptor))?,
         _ => return Ok(None),
     };
-    let Some(compression) = layer.descriptor.media_type.layer_compression() else {
-        let message = format!("layer `{}` is of type `{}`", layer.descriptor.digest, layer.descriptor.media_type);
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    };
-    let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-    let (index, diff_id) = index_layer(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
-    layer.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", layer.descriptor.digest)))?;
-    // Without it the next look takes as long as this one; that is all.
-    let _ = store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes());
-    Ok(Some(index))
+    layer.read_index(store, layer.open_tar(&path)?).map(Some)
 }

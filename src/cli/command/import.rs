@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::build::pack_layer;
 use crate::cli::flags::parsed;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::{blocking, image};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::import_rootfs;
+use crate::image::{Layer, import_rootfs};
 use crate::layer::Codec;
 use crate::oci::{Platform, Reference};
 use crate::store::Store;
@@ -54,7 +53,7 @@ impl Import {
         let image = blocking(move || {
             let (_scratch, file) = super::load::at_hand(&work, &tar)?;
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            let pack = |tar: &mut dyn std::io::Read| pack_layer(&work, tar, codec, threads);
+            let pack = |tar: &mut dyn std::io::Read| Layer::pack(&work, tar, codec, threads);
             import_rootfs(&work, &file, &platform, created(&file)?, &pack)
         });
         let image = image.await?;

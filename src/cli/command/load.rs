@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::build::pack_layer;
 use crate::cli::blocking;
 use crate::cli::flags::parsed;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Listed, Transport};
+use crate::image::{Image, Layer, Listed, Transport};
 use crate::layer::Codec;
 use crate::oci::{Platform, Reference};
 use crate::store::{ScratchDir, Store};
@@ -84,7 +83,7 @@ impl Load {
 fn read_all(store: &Store, archive: &Path, platform: &Platform) -> Result<Vec<(Image, Vec<Reference>)>> {
     let (_scratch, path) = at_hand(store, archive)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let pack = |tar: &mut dyn io::Read| pack_layer(store, tar, Codec::default(), threads);
+    let pack = |tar: &mut dyn io::Read| Layer::pack(store, tar, Codec::default(), threads);
     let read = |listed: Listed| Ok((listed.transport.read(store, platform, Some(&pack))?, listed.names));
     Transport::list(store, &path)?.into_iter().map(read).collect()
 }

@@ -1,0 +1,92 @@
+//! A layer: what it is, where its bytes are, and what the store makes of it (a list of its entries, unpacked folders).
+//!
+//! The bytes are never trusted: the tar must have the diff ID that the image's config says.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::{Codec, FinishedLayer, LayerIndex, decompress, index_layer, pack_tar};
+use crate::oci::{ChainId, Descriptor, DiffId};
+use crate::store::{BlobSource, LayerData, Store};
+
+/// How many bytes of a layer are read at a time.
+const BUFFER: usize = 256 * 1024;
+
+/// A complete layer: what it is and where its bytes are.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The digest, size and type of its stored bytes.
+    pub descriptor: Descriptor,
+    /// Its stored bytes.
+    pub source: BlobSource,
+}
+
+impl Layer {
+    /// Makes a stored layer of a tar, compressed by `codec` on `threads` threads. The bytes of the tar stay as they are.
+    ///
+    /// # Errors
+    /// As [`pack_tar`], and those of the store.
+    pub fn pack(store: &Store, tar: &mut dyn Read, codec: Codec, threads: usize) -> Result<Self> {
+        let FinishedLayer { descriptor, diff_id, index, sink, .. } = pack_tar(tar, codec, threads, store.blob_writer()?)?;
+        store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
+        let path = sink.commit(descriptor.clone(), diff_id)?;
+        Ok(Self { diff_id, descriptor, source: BlobSource::File(path) })
+    }
+
+    /// Its tar, uncompressed, where its stored bytes are in the file `path`.
+    pub(crate) fn open_tar(&self, path: &Path) -> Result<Box<dyn Read + Send>> {
+        let compression = self.descriptor.media_type.layer_compression().ok_or_else(|| {
+            let Descriptor { digest, media_type, .. } = &self.descriptor;
+            Error::new(ErrorKind::Unsupported, format!("layer `{digest}` cannot be read: it is of type `{media_type}`"))
+        })?;
+        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        decompress(BufReader::with_capacity(BUFFER, file), compression)
+    }
+
+    /// The list of its entries, if the store has it.
+    pub(crate) fn stored_index(&self, store: &Store) -> Result<Option<LayerIndex>> {
+        Ok(store.read_layer_data(&self.diff_id, LayerData::Index)?.and_then(LayerIndex::from_bytes))
+    }
+
+    /// The list of its entries, by reading `tar`, which is the layer's. The store keeps it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: the tar does not have the layer's diff ID.
+    pub(crate) fn read_index(&self, store: &Store, tar: impl Read) -> Result<LayerIndex> {
+        let (index, diff_id) = index_layer(tar)?;
+        self.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", self.descriptor.digest)))?;
+        // Without it the next look takes as long as this one; that is all.
+        let _ = store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes());
+        Ok(index)
+    }
+}
+
+/// Folders with the layers unpacked, topmost first. `unpack` fills the folder of a layer that is not unpacked yet, over the
+/// folders of those below it (topmost first), and says whether it took anything from them.
+///
+/// `ownership` names how owners and whiteouts are kept on disk: a layer may be unpacked in several ways.
+pub(crate) fn unpacked_layers(
+    store: &Store,
+    layers: &[Layer],
+    ownership: &str,
+    unpack: &mut dyn FnMut(&Layer, &Path, &[PathBuf]) -> Result<bool>,
+) -> Result<Vec<PathBuf>> {
+    let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
+    let mut chain = None;
+    for layer in layers {
+        let folder = store.unpacked_over(&layer.diff_id, ownership, chain, |folder| {
+            let below: Vec<PathBuf> = lower.iter().rev().cloned().collect();
+            unpack(layer, folder, &below)
+        })?;
+        chain = Some(ChainId::over(chain, layer.diff_id));
+        // Overlay refuses a folder that comes twice (ELOOP). What the lower one shows or hides, the upper one does as well.
+        lower.retain(|other| *other != folder);
+        lower.push(folder);
+    }
+    lower.reverse();
+    Ok(lower)
+}
