@@ -1,4 +1,4 @@
-"""Containers, as the installed package starts them: run by tests/it/python.rs in a fresh virtual environment."""
+"""Containers, as the installed package starts them: run by tests/it/python/mod.rs in a fresh virtual environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package as it is installed: run by tests/it/python.rs in a fresh virtual environment."""
+"""The package as it is installed: run by tests/it/python/mod.rs in a fresh virtual environment."""
 
 from __future__ import annotations
 

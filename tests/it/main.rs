@@ -1,39 +1,32 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
-mod bad_input;
+// What the tests stand on: a user with an empty home, programs that judge, file trees, tars made by hand.
 mod buildah;
-mod cache_repo;
+mod home;
+mod tar_builder;
+mod tree;
+
+// The rooms of the crate (docs/architecture.md), each with the tests of what it does.
+mod build;
 mod cli;
 mod container;
 mod context;
 mod dockerfile;
-mod documentation;
-mod home;
 mod image;
-#[cfg(target_os = "linux")]
-mod kept_tree;
-mod layers_below;
-#[cfg(target_os = "linux")]
-mod mp_build;
-mod own_image;
-mod parity;
+mod layer;
 mod project;
-#[cfg(target_os = "linux")]
 mod python;
 mod registry;
-mod reuse;
-mod rooms;
-mod run_faults;
-mod run_mounts;
-mod run_options;
 mod sandbox;
-mod sdk;
-mod sdk_base;
-mod sdk_java;
+mod sbom;
 mod serve;
 mod store;
-mod tree;
+
+// The repository itself: its rooms, its documentation, the image that it publishes.
+mod documentation;
+mod own_image;
+mod rooms;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::home::Home;
 
 /// A project that needs nothing but itself.
-pub(super) const DOCKERFILE: &str = "FROM scratch\nCOPY commands.cfg .\nCOPY app app\nCMD [\"run\"]\n";
+pub(crate) const DOCKERFILE: &str = "FROM scratch\nCOPY commands.cfg .\nCOPY app app\nCMD [\"run\"]\n";
 
 /// Makes an SDK project in a folder of the home.
 pub(crate) fn project(home: &Home) -> PathBuf {
@@ -22,7 +22,7 @@ pub(crate) fn project(home: &Home) -> PathBuf {
 }
 
 /// Makes a folder with a Dockerfile and the files that [`DOCKERFILE`] copies.
-pub(super) fn folder(home: &Home, name: &str, dockerfile: &str) -> PathBuf {
+pub(crate) fn folder(home: &Home, name: &str, dockerfile: &str) -> PathBuf {
     let folder = home.path().join(name);
     std::fs::create_dir_all(folder.join("app")).unwrap();
     write(&folder, "Dockerfile", dockerfile);
@@ -31,7 +31,7 @@ pub(super) fn folder(home: &Home, name: &str, dockerfile: &str) -> PathBuf {
     folder
 }
 
-pub(super) fn write(folder: &Path, name: &str, text: &str) {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).unwrap();
 }
 
@@ -48,12 +48,12 @@ impl Serving {
     }
 
     /// One where `faults` decides what happens to a request.
-    pub(super) fn faulty(faults: impl Fn(&RequestInfo) -> Fault + Send + Sync + 'static) -> Self {
+    pub(crate) fn faulty(faults: impl Fn(&RequestInfo) -> Fault + Send + Sync + 'static) -> Self {
         Self::with(RegistryOptions { faults: Some(Arc::new(faults)), ..RegistryOptions::default() })
     }
 
     /// One where only `user` with password `pass word` may do anything.
-    pub(super) fn private() -> Self {
+    pub(crate) fn private() -> Self {
         let users = vec![User::new("user", "pass word")];
         let auth = Some(AuthOptions { users, scheme: AuthScheme::Basic, anonymous_pull: false });
         Self::with(RegistryOptions { auth, ..RegistryOptions::default() })
@@ -112,15 +112,15 @@ impl Left {
 }
 
 /// Runs a command to its end.
-pub(super) fn run<const N: usize>(command: &mut Command, arguments: [&str; N]) -> Left {
+pub(crate) fn run<const N: usize>(command: &mut Command, arguments: [&str; N]) -> Left {
     Left::of(command.args(arguments).output().unwrap())
 }
 
 /// Whether the text is a digest.
-pub(super) fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     mpimg::oci::Digest::parse(text).is_ok()
 }
 
-pub(super) fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
-mod builds_hostile;
 pub(crate) mod docker;
-mod layers;
 mod mounts;
 mod one_id;
 pub(crate) mod plain_users;
 pub(crate) mod rootfs;
 mod run;
 mod rungs;
-mod unpack;
-mod unpack_hostile;

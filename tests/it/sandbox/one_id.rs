@@ -11,9 +11,9 @@ use mpimg::layer::{Entry, Kind};
 use mpimg::sandbox::{Exit, IsolationMode, Rung, User};
 use tar::EntryType;
 
-use super::layers::Tar;
 use super::rootfs::{Fixture, is_root, lines};
 use crate::home::Home;
+use crate::tar_builder::Tar;
 use crate::tree::Tree;
 use crate::{judge, judges, run};
 

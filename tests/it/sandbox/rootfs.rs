@@ -11,7 +11,7 @@ use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, 
 use tar::EntryType;
 use tempfile::TempDir;
 
-use super::layers::Tar;
+use crate::tar_builder::Tar;
 
 pub(super) const PASSWD: &str =
     "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/bin/false\naria:x:1000:1000::/home/aria:/bin/sh\n";

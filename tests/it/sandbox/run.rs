@@ -237,7 +237,7 @@ fn a_hundred_layers_are_no_more_than_one_page_of_options() {
     let mut fixture = Fixture::new();
     for index in 0..100 {
         let folder = fixture.state.path().join(format!("layer,with:odd\\name-{index}"));
-        super::layers::Tar::default().file(&format!("file-{index}"), "x").unpack(&folder).unwrap();
+        crate::tar_builder::Tar::default().file(&format!("file-{index}"), "x").unpack(&folder).unwrap();
         fixture.layers.insert(0, folder);
     }
     assert_eq!(fixture.output_of("ls / | grep -c file-"), "100\n");

@@ -11,8 +11,8 @@ use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationMode, Mount, Rung, Se
 
 use tar::EntryType;
 
-use super::layers::{Tar, header};
 use super::rootfs::{Fixture, is_root, lines};
+use crate::tar_builder::{Tar, header};
 
 /// Starts the ignored test `name` of this program again, by way of `script`, whose `"$@"` is the command.
 fn again(name: &str, script: &str, folder: &Path) {

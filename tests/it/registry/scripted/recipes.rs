@@ -12,11 +12,11 @@ use super::registry::Manners;
 use super::wire::{Answer, Reply, Request, Wire, forward};
 use super::world::{PASSWORD, Service, World};
 use crate::cli::fixture::Left;
-use crate::cli::sbom;
 use crate::home::Home;
 use crate::judges;
-use crate::mp_build;
+use crate::python::mp_build;
 use crate::sandbox::rootfs::is_root;
+use crate::sbom;
 
 /// A recipe of docs/ci: its text.
 fn recipe(name: &str) -> String {

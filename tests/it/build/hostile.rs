@@ -1,11 +1,11 @@
 //! Dockerfiles and base images that want more than a build gives. Each CVE of another tool has its test; those of unpacking and
-//! of mounts are in `unpack_hostile` and `mounts`.
+//! of mounts are in `layer::unpack_hostile` and `sandbox::mounts`.
 
 use std::path::PathBuf;
 
-use super::rootfs::is_root;
 use crate::home::Home;
 use crate::judges;
+use crate::sandbox::rootfs::is_root;
 
 /// Builds a Dockerfile on the fixtures' base image; whether it succeeded, and what was said.
 fn build(home: &Home, dockerfile: &str, flags: &[&str]) -> (bool, String) {

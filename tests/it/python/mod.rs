@@ -1,12 +1,14 @@
 //! The Python package: the wheel is built once, installed into a fresh virtual environment, and judged there by CPython, mypy and
 //! stubtest; then the README's example pushes an image.
 
+pub(crate) mod mp_build;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::home::Home;
 use crate::registry::fixture::{distribution, distribution_in};
-use crate::{judge, judge_path, judges, mp_build, run};
+use crate::{judge, judge_path, judges, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use tar::EntryType;
 use tempfile::TempDir;
 
-use super::layers::{Tar, header, tree};
-use super::rootfs::is_root;
+use crate::sandbox::rootfs::is_root;
+use crate::tar_builder::{Tar, header, tree};
 
 /// A folder to unpack into and one beside it that must not change.
 struct Scene {

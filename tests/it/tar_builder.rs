@@ -9,22 +9,22 @@ use tar::{EntryType, Header};
 
 /// A tar in the making. Entries belong to the user that runs the tests.
 #[derive(Default)]
-pub(super) struct Tar(Vec<u8>);
+pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
-    pub(super) fn raw(mut self, header: &Header, content: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, header: &Header, content: &[u8]) -> Self {
         self.0.extend_from_slice(header.as_bytes());
         self.0.extend_from_slice(content);
         self.0.resize(self.0.len().next_multiple_of(512), 0);
         self
     }
 
-    pub(super) fn entry(self, kind: EntryType, name: &str, link: &str, content: &[u8]) -> Self {
+    pub(crate) fn entry(self, kind: EntryType, name: &str, link: &str, content: &[u8]) -> Self {
         self.raw(&header(kind, name, link, content.len() as u64), content)
     }
 
     /// An entry with a mode, owned by user and group `id`.
-    pub(super) fn owned(self, kind: EntryType, name: &str, link: &str, mode: u32, id: u64, content: &[u8]) -> Self {
+    pub(crate) fn owned(self, kind: EntryType, name: &str, link: &str, mode: u32, id: u64, content: &[u8]) -> Self {
         let mut header = header(kind, name, link, content.len() as u64);
         header.set_mode(mode);
         header.set_uid(id);
@@ -33,24 +33,24 @@ impl Tar {
         self.raw(&header, content)
     }
 
-    pub(super) fn file(self, name: &str, content: &str) -> Self {
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
         self.entry(EntryType::Regular, name, "", content.as_bytes())
     }
 
-    pub(super) fn folder(self, name: &str) -> Self {
+    pub(crate) fn folder(self, name: &str) -> Self {
         self.entry(EntryType::Directory, name, "", b"")
     }
 
-    pub(super) fn symlink(self, name: &str, text: &str) -> Self {
+    pub(crate) fn symlink(self, name: &str, text: &str) -> Self {
         self.entry(EntryType::Symlink, name, text, b"")
     }
 
-    pub(super) fn hardlink(self, name: &str, target: &str) -> Self {
+    pub(crate) fn hardlink(self, name: &str, target: &str) -> Self {
         self.entry(EntryType::Link, name, target, b"")
     }
 
     /// PAX records for the next entry.
-    pub(super) fn pax(self, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
         let mut body = Vec::new();
         for (key, value) in records {
             let rest = 3 + key.len() + value.len();
@@ -62,22 +62,22 @@ impl Tar {
         self.entry(EntryType::XHeader, "pax", "", &body)
     }
 
-    pub(super) fn bytes(mut self) -> Vec<u8> {
+    pub(crate) fn bytes(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 1024, 0);
         self.0
     }
 
-    pub(super) fn unpack(self, into: &Path) -> mpimg::Result<UnpackStats> {
+    pub(crate) fn unpack(self, into: &Path) -> mpimg::Result<UnpackStats> {
         self.unpack_with(into, &UnpackOptions::default())
     }
 
-    pub(super) fn unpack_with(self, into: &Path, options: &UnpackOptions) -> mpimg::Result<UnpackStats> {
+    pub(crate) fn unpack_with(self, into: &Path, options: &UnpackOptions) -> mpimg::Result<UnpackStats> {
         unpack(self.bytes().as_slice(), into, options)
     }
 }
 
 /// A header that says anything; names longer than a field are cut off.
-pub(super) fn header(kind: EntryType, name: &str, link: &str, size: u64) -> Header {
+pub(crate) fn header(kind: EntryType, name: &str, link: &str, size: u64) -> Header {
     let mut header = Header::new_gnu();
     let me = fs::metadata("/proc/self").unwrap();
     let put = |field: &mut [u8], text: &str| {
@@ -97,7 +97,7 @@ pub(super) fn header(kind: EntryType, name: &str, link: &str, size: u64) -> Head
 }
 
 /// What is in a folder, as sorted lines: `a/`, `a/b 644 content`, `l -> text`, `w whiteout`.
-pub(super) fn tree(root: &Path) -> Vec<String> {
+pub(crate) fn tree(root: &Path) -> Vec<String> {
     fn walk(folder: &Path, prefix: &str, lines: &mut Vec<String>) {
         let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(Result::unwrap).collect();
         entries.sort_by_key(fs::DirEntry::file_name);

@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::fixture::{DOCKERFILE as BARE, Serving, folder, run, text, write};
+use crate::cli::fixture::{DOCKERFILE as BARE, Serving, folder, run, text, write};
 use crate::home::Home;
 use crate::judges;
 use crate::registry::fixture::{distribution, skopeo};

@@ -6,6 +6,5 @@ pub(crate) mod fixture;
 mod messages;
 mod prompts;
 mod push;
-pub(crate) mod sbom;
 pub(crate) mod signals;
 mod stored;

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use mpimg::oci::Digest;
 use serde_json::Value;
 
+use crate::build::sdk::{BASE, PYTHON};
 use crate::home::Home;
 use crate::registry::fixture::distribution;
-use crate::sdk::{BASE, PYTHON};
 use crate::{judge, judge_path, judges, run};
 use docker::Docker;
 use project::{Build, PROJECTS, WRONG, make, pak_of, said};
@@ -29,7 +29,7 @@ pub(crate) fn python(version: &str) -> PathBuf {
 
 /// Kept for all tests and runs: what was made, and how it was to be made.
 fn kept() -> PathBuf {
-    let recipe = [include_str!("project.rs"), include_str!("../../../fixtures/sdk/generate.py")].concat();
+    let recipe = [include_str!("project.rs"), include_str!("../../../../fixtures/sdk/generate.py")].concat();
     let folder = judges().join("mp-build").join(&Digest::of(recipe).hex()[..16]);
     std::fs::create_dir_all(&folder).unwrap();
     folder
@@ -197,7 +197,7 @@ fn wrong_use_ends_as_with_docker() {
 #[test]
 fn older_sdks_build_on_mpimg_and_are_in_the_table() {
     let _alone = alone();
-    let table: Value = serde_json::from_str(include_str!("../../../python/mpimg/sdk_seam.json")).unwrap();
+    let table: Value = serde_json::from_str(include_str!("../../../../python/mpimg/sdk_seam.json")).unwrap();
     let home = Home::new();
     let store = store();
     let registry = distribution("");

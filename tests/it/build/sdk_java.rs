@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::sdk::{generate, import_python};
 use crate::home::Home;
-use crate::sdk::{generate, import_python};
 use crate::{judge, judges, run};
 
 fn fixtures() -> PathBuf {

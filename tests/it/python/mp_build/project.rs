@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::build::sdk::generate;
 use crate::home::Home;
 use crate::registry::fixture::{Server, free_address};
-use crate::sdk::generate;
 use crate::{judge, judges, run};
 
 /// The projects whose .pak files are compared: as mp-init leaves them; with a static describe.xml; with all that a .pak may hold.

@@ -8,8 +8,8 @@ use std::process::Command;
 use mpimg::layer::unpack::{UnpackOptions, Whiteouts, unpack};
 use tar::EntryType;
 
-use super::layers::{Tar, header, tree};
-use super::rootfs::is_root;
+use crate::sandbox::rootfs::is_root;
+use crate::tar_builder::{Tar, header, tree};
 
 fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
     let output = Command::new("getfattr")

@@ -1,0 +1,17 @@
+//! Builds: equal to other builders' images, cached, shared, stopped at any moment, and of real SDK projects.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
+
+mod bad_input;
+mod cache;
+mod cache_mounts;
+mod chroot_root_pool;
+mod hostile;
+mod layers_below;
+mod parity;
+mod remote_cache;
+mod run_faults;
+mod run_options;
+pub(crate) mod sdk;
+mod sdk_base;
+mod sdk_java;

@@ -1,0 +1,6 @@
+//! Layers on disk: what unpacking makes of good, unusual and hostile tars.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
+
+mod unpack;
+mod unpack_hostile;
