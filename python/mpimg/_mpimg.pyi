@@ -214,7 +214,7 @@ class ContainerResult(TypedDict):
     ports: list[Tuple[Optional[str], int, int]]
     memory: Optional[int]
     network: Optional[str]
-    rung: Optional[str]
+    isolation: Optional[str]
     pid: Optional[int]
     state: Literal["starting", "running", "ended", "lost"]
     outcome: Optional[OutcomeResult]

@@ -97,7 +97,7 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         sbom = "bill of materials, the image's Python and Debian packages"
         group.add_argument("--sbom", choices=("spdx", "cyclonedx"), help=f"attach a {sbom}, to the image in its registry")
         group.add_argument("--sbom-file", metavar="FILE", type=_sbom_file, help=f"write a {sbom}, to FILE.spdx.json or FILE.cdx.json")
-    group.add_argument("--isolation", metavar="RUNG", help="how RUN and the adapter are isolated: see `mpimg doctor`")
+    group.add_argument("--isolation", metavar="KIND", help="how RUN and the adapter are isolated: see `mpimg doctor`")
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"
     )

@@ -57,7 +57,7 @@ class ContainerInfo:
     #: Its network in words, once it is known.
     network: Optional[str]
     #: How it is isolated, once that is known: ``root``, ``userns``, ``single`` or ``chroot``.
-    rung: Optional[str]
+    isolation: Optional[str]
     #: Its first process, as this machine numbers it.
     pid: Optional[int]
     #: ``lost``: its own process was killed, and all of it with that.
@@ -183,7 +183,7 @@ def _info(told: _mpimg.ContainerResult) -> ContainerInfo:
         ports=tuple(PortMapping(*port) for port in told["ports"]),
         memory=told["memory"],
         network=told["network"],
-        rung=told["rung"],
+        isolation=told["isolation"],
         pid=told["pid"],
         state=told["state"],
         outcome=None if outcome is None else Outcome(**outcome),

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::HashingReader;
 use crate::layer::{Kind, LayerPath};
 use crate::oci::Digest;
-use crate::sandbox::{BindSource, Mount, RunSpec, Rung, User};
+use crate::sandbox::{BindSource, IsolationKind, Mount, RunSpec, User};
 use crate::store::MountLock;
 
 /// How often a cache is looked at that another step is using.
@@ -68,7 +68,7 @@ fn cache_name(session: &Session<'_>, stages: &Stages<'_>, mount: &Wanted) -> Res
 
 /// Locks the caches that must not be used by two at once; also gives the names of private ones that somebody is using.
 fn lock(session: &Session<'_>, stages: &Stages<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
-    let lent = session.isolation()?.rung() == Rung::Chroot;
+    let lent = session.isolation()?.kind() == IsolationKind::Chroot;
     // In one order everywhere: two steps never wait for each other. One name is locked once, whatever a step calls it twice for.
     let mut names = BTreeMap::new();
     for mount in wanted {
@@ -185,7 +185,7 @@ fn stage_source(
         return Err(stages.not_in(from, source));
     }
     let path = resolved.path;
-    if session.isolation()?.rung() != Rung::Chroot {
+    if session.isolation()?.kind() != IsolationKind::Chroot {
         return Ok(BindSource::Stack { lower: filesystem.unpacked(session, user)?, path });
     }
     // Nothing can be mounted there: the layers go into one folder.

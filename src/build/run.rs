@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::diff::Original;
 use crate::layer::{Entry, LayerPath};
 use crate::progress::Task;
-use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung, Security, User};
+use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec, Security, User};
 use crate::store::CachedLayer;
 
 /// Does one RUN. Whether the build cache had it.
@@ -56,13 +56,13 @@ fn run_in(
     scratch: &Path,
 ) -> Result<(Option<CachedLayer>, Vec<Bound>)> {
     let isolation = session.isolation()?;
-    if step.network == crate::dockerfile::Network::None && isolation.rung() == Rung::Chroot {
+    if step.network == crate::dockerfile::Network::None && isolation.kind() == IsolationKind::Chroot {
         return Err(Error::new(ErrorKind::Unsupported, "`--network=none` needs namespaces, which there are none of by `chroot`")
             .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out --network=none"));
     }
     let user = stage.user(session)?;
-    let root = match isolation.rung() {
-        Rung::Chroot => RootSpec::Tree { path: stage.whole_tree(session)? },
+    let root = match isolation.kind() {
+        IsolationKind::Chroot => RootSpec::Tree { path: stage.whole_tree(session)? },
         _ => RootSpec::Overlay {
             lower: stage.filesystem.unpacked(session, &user)?,
             upper: new_folder(scratch, "upper")?,

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerWriter;
 use crate::progress::Progress;
 use crate::registry::Client;
-use crate::sandbox::{Isolation, Rung};
+use crate::sandbox::{Isolation, IsolationKind};
 use crate::store::{Growing, Store};
 
 /// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
@@ -55,19 +55,19 @@ impl Session<'_> {
             first = true;
             found
         });
-        if first && !isolation.rung().is_boundary() {
+        if first && !isolation.kind().is_boundary() {
             self.warn_of(isolation);
         }
         Ok(isolation)
     }
 
-    /// Says that commands can do what this program can, and what kept the next better rung from working.
+    /// Says that commands can do what this program can, and what kept the next better isolation from working.
     fn warn_of(&self, isolation: &Isolation) {
-        let rung = isolation.rung();
-        let tried = isolation.report().attempts.iter().filter(|attempt| attempt.rung == Rung::UserNamespace);
+        let kind = isolation.kind();
+        let tried = isolation.report().attempts.iter().filter(|attempt| attempt.isolation == IsolationKind::UserNamespace);
         let failure = tried.filter_map(|attempt| attempt.failure.as_ref()).next();
-        let why = failure.map(|failure| format!(" ({}: {failure})", Rung::UserNamespace)).unwrap_or_default();
-        let message = format!("RUN uses `{rung}`, which is no security boundary: build only Dockerfiles that you trust{why}");
+        let why = failure.map(|failure| format!(" ({}: {failure})", IsolationKind::UserNamespace)).unwrap_or_default();
+        let message = format!("RUN uses `{kind}`, which is no security boundary: build only Dockerfiles that you trust{why}");
         self.progress.warn(&message, failure.map(|failure| failure.remedy.as_str()));
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Stage {
     pub(super) target: bool,
     /// How many of its layers are those of an image.
     base_layers: usize,
-    /// On the rung `chroot`: all its layers in one folder, as far as a RUN has needed them.
+    /// On the isolation `chroot`: all its layers in one folder, as far as a RUN has needed them.
     tree: Option<Arc<WholeTree>>,
 }
 

@@ -23,7 +23,7 @@ const FLAGS: &[(&[&str], &str)] = &[
             "--gpus",
             "--runtime",
         ],
-        "leave it out: a container has the rights that its rung gives; `mpimg doctor` shows them, --isolation chooses one",
+        "leave it out: a container has the rights that its isolation gives; `mpimg doctor` shows them, --isolation chooses one",
     ),
     (
         &["--restart", "--health-cmd", "--health-interval", "--health-retries", "--health-timeout", "--no-healthcheck"],

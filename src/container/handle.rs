@@ -160,7 +160,7 @@ impl Container {
         let gone = |error: Error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
         self.kill().or_else(gone)?;
         match self.info() {
-            Ok(info) => self.folder.remove(info.rung),
+            Ok(info) => self.folder.remove(info.isolation),
             Err(error) => gone(error),
         }
     }

@@ -117,7 +117,7 @@ pub(super) fn launch(
         ports: spec.ports.clone(),
         memory: spec.memory,
         network: None,
-        rung: None,
+        isolation: None,
         pid: None,
         state: State::Starting,
         stop_signal: super::parse_signal(stop_signal)?,

@@ -1,4 +1,4 @@
-//! Containers without a daemon: a local image's command, started on the same isolation ladder as RUN.
+//! Containers without a daemon: a local image's command, started with the same kinds of isolation as RUN.
 //!
 //! ```text
 //! mpimg run ──► monitor (one process a container: unpacks, limits, ports, log) ──► sandbox ──► the command

@@ -23,7 +23,9 @@ use crate::image::{Layer, unpacked_layers};
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
-use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, Rung, User, detach, kill_orphans, lookup_user};
+use crate::sandbox::{
+    Event, Isolation, IsolationKind, Mount, Remote, RootSpec, RunSpec, User, detach, kill_orphans, lookup_user,
+};
 use crate::store::{BlobSource, Store, now};
 
 /// The monitor's `main`. Returns its exit status.
@@ -91,19 +93,19 @@ fn hold(job: Job, starter: &Starter) -> Result<()> {
     let folder = Folder::of(&store, &job.id);
     let mut info = folder.read()?;
     let isolation = Isolation::detect(store.root(), job.isolation)?;
-    info.rung = Some(isolation.rung());
+    info.isolation = Some(isolation.kind());
     folder.write(&info)?;
     let owner = job.end_with.map(Owner::find).transpose()?;
     let ended = run(&job, &store, &folder, &isolation, &mut info, starter, owner.as_ref());
     if let Some(cgroup) = info.cgroup.take() {
         cgroup.remove();
     }
-    let removed = folder.remove_scratch(info.rung);
+    let removed = folder.remove_scratch(info.isolation);
     let outcome = ended?;
     info.state = State::Ended(outcome);
     (info.pid, info.helper) = (None, None);
     match job.remove || owner.is_some_and(|owner| owner.is_gone()) {
-        true => folder.remove(info.rung)?,
+        true => folder.remove(info.isolation)?,
         false => folder.write_last(&info)?,
     }
     starter.tell(&Told::Ended(outcome));
@@ -120,7 +122,7 @@ fn run(
     starter: &Starter,
     owner: Option<&Owner>,
 ) -> Result<Outcome> {
-    let plan = network::plan(isolation.rung(), job.network, &job.ports)?;
+    let plan = network::plan(isolation.kind(), job.network, &job.ports)?;
     info.network = Some(plan.words.to_owned());
     info.ports.clone_from(&plan.ports);
     if let Some(note) = &plan.note {
@@ -199,10 +201,10 @@ fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Resu
             isolation.unpack_for(user, &mut open(layer)?, folder, below, &Limits::default()).map(|done| done.leans_below)
         })
     };
-    if isolation.rung() != Rung::Chroot {
+    if isolation.kind() != IsolationKind::Chroot {
         let mut lower = unpacked(&User::default())?;
         let mut user = None;
-        if isolation.rung() == Rung::SingleId {
+        if isolation.kind() == IsolationKind::SingleId {
             // There the files are another tree for each user.
             let read = |name: &str| accounts(&lower, name);
             let found = lookup_user(&read("passwd"), &read("group"), &job.user)?;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{NetworkMode, PortMapping, outside};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sandbox::{Network, Remote, Rung};
+use crate::sandbox::{IsolationKind, Network, Remote};
 
 /// The network of this machine, in words.
 pub(super) const HOST: &str = "host";
@@ -40,17 +40,17 @@ pub(super) struct Plan {
 /// Decides on the network and takes the ports.
 ///
 /// # Errors
-/// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the rung cannot give what `mode` asks for.
-pub(super) fn plan(rung: Rung, mode: NetworkMode, ports: &[PortMapping]) -> Result<Plan> {
+/// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the isolation cannot give what `mode` asks for.
+pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMapping]) -> Result<Plan> {
     // On this machine's network a container listens on all addresses, whatever it was published on.
     let same = ports.iter().all(|port| port.host == port.container && port.ip.is_none());
     match mode {
         NetworkMode::Host => host(ports),
-        NetworkMode::Private | NetworkMode::None if rung == Rung::Chroot => {
-            Err(Error::new(ErrorKind::Unsupported, "a network of its own cannot be given to a container on the rung `chroot`")
-                .with_hint("use `--network host`; `mpimg doctor` tells what would make a better rung work"))
+        NetworkMode::Private | NetworkMode::None if isolation == IsolationKind::Chroot => {
+            Err(Error::new(ErrorKind::Unsupported, "a network of its own cannot be given to a container with isolation `chroot`")
+                .with_hint("use `--network host`; `mpimg doctor` tells what would make a better isolation work"))
         }
-        NetworkMode::Auto if ports.is_empty() || rung == Rung::Chroot => host(ports),
+        NetworkMode::Auto if ports.is_empty() || isolation == IsolationKind::Chroot => host(ports),
         // What can be had as it is needs nobody in between.
         NetworkMode::Auto if same && ports.iter().all(|port| listen(port).is_ok()) => host(ports),
         NetworkMode::Auto | NetworkMode::Private | NetworkMode::None => private(ports, mode),
@@ -64,7 +64,7 @@ fn host(ports: &[PortMapping]) -> Result<Plan> {
             let message =
                 format!("port {} cannot be published as {}: the container has this machine's network", port.container, port.host);
             return Err(Error::new(ErrorKind::Unsupported, message)
-                .with_hint(format!("publish it as it is (`-p {0}:{0}`), or use a rung with namespaces", port.container)));
+                .with_hint(format!("publish it as it is (`-p {0}:{0}`), or use an isolation with namespaces", port.container)));
         }
         listen(port)?;
     }

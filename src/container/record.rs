@@ -17,7 +17,7 @@ use super::PortMapping;
 use super::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Digest;
-use crate::sandbox::{Exit, Rung};
+use crate::sandbox::{Exit, IsolationKind};
 use crate::store::Store;
 
 const CONTAINERS: &str = "containers";
@@ -51,9 +51,10 @@ pub struct ContainerInfo {
     pub memory: Option<u64>,
     /// Its network in words, once it is known.
     pub network: Option<String>,
-    /// The rung it runs on, once it is known.
-    pub rung: Option<Rung>,
-    /// Process 1 of its namespace (on the rung without namespaces: its command), as this machine numbers it.
+    /// The isolation it runs on, once it is known.
+    #[serde(alias = "rung")]
+    pub isolation: Option<IsolationKind>,
+    /// Process 1 of its namespace (without namespaces: its command), as this machine numbers it.
     pub pid: Option<i32>,
     /// What it is doing.
     pub state: State,
@@ -180,17 +181,17 @@ impl Folder {
     }
 
     /// Removes what goes when the command ends. Nothing of the container may run any more.
-    pub(super) fn remove_scratch(&self, rung: Option<Rung>) -> Result<()> {
+    pub(super) fn remove_scratch(&self, isolation: Option<IsolationKind>) -> Result<()> {
         let _ = std::fs::remove_file(self.orders());
-        match rung {
-            Some(rung) if self.scratch().exists() => rung.remove_tree(&self.scratch()),
+        match isolation {
+            Some(isolation) if self.scratch().exists() => isolation.remove_tree(&self.scratch()),
             _ => Ok(()),
         }
     }
 
     /// Removes all of it. Nothing of the container may run any more.
-    pub(super) fn remove(&self, rung: Option<Rung>) -> Result<()> {
-        self.remove_scratch(rung)?;
+    pub(super) fn remove(&self, isolation: Option<IsolationKind>) -> Result<()> {
+        self.remove_scratch(isolation)?;
         match std::fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &self.0, error)),
             _ => Ok(()),
@@ -202,7 +203,7 @@ impl Folder {
         if let Some(cgroup) = info.cgroup.take() {
             cgroup.remove();
         }
-        self.remove_scratch(info.rung)?;
+        self.remove_scratch(info.isolation)?;
         info.state = State::Lost;
         // On a full disk the next look says the same.
         let _ = self.write_last(&info);

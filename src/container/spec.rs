@@ -40,7 +40,7 @@ pub struct ContainerSpec {
     pub memory: Option<u64>,
     /// Which network it sees.
     pub network: NetworkMode,
-    /// Which rung of the ladder; see [`Isolation::detect`](crate::sandbox::Isolation::detect).
+    /// Which isolation; see [`Isolation::detect`](crate::sandbox::Isolation::detect).
     pub isolation: IsolationMode,
     /// Keep standard input open and pass it on (only of [`Container::attach`](super::Container::attach)).
     pub interactive: bool,

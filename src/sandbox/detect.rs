@@ -1,4 +1,4 @@
-//! Which rung this machine gives: each is tried for real, in a helper, on the file system that the state is on.
+//! Which isolation this machine gives: each is tried for real, in a helper, on the file system that the state is on.
 //!
 //! Refuses to conclude anything from settings under /proc/sys: only what works counts.
 
@@ -8,25 +8,25 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 
-use super::wire::{Fault, Reply, Request};
-use super::{Attempt, Cancel, Failure, IsolationMode, Report, RootSpec, RunSpec, Rung, init, launch};
+use super::wire::{Reply, Request, SetupError};
+use super::{Attempt, Cancel, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, launch};
 
-/// Tries the rungs that `mode` allows, best first; stops at the first that works, unless all are wanted.
-pub(super) fn try_rungs(state: &Path, mode: IsolationMode, stop: bool) -> Report {
-    let mut report = Report { rung: None, attempts: Vec::new() };
-    for rung in Rung::ALL {
-        if matches!(mode, IsolationMode::Forced(forced) if forced != rung) {
+/// Tries the isolations that `mode` allows, best first; stops at the first that works, unless all are wanted.
+pub(super) fn try_isolations(state: &Path, mode: IsolationMode, stop: bool) -> Report {
+    let mut report = Report { selected: None, attempts: Vec::new() };
+    for isolation in IsolationKind::ALL {
+        if matches!(mode, IsolationMode::Forced(forced) if forced != isolation) {
             continue;
         }
-        let failure = attempt(state, rung).err().map(|fault| Failure {
-            remedy: remedy(rung, &fault),
-            step: fault.step,
-            errno: fault.errno,
+        let failure = attempt(state, isolation).err().map(|error| Failure {
+            remedy: remedy(isolation, &error),
+            step: error.step,
+            errno: error.errno,
         });
         let works = failure.is_none();
-        report.attempts.push(Attempt { rung, failure });
+        report.attempts.push(Attempt { isolation, failure });
         if works {
-            report.rung = report.rung.or(Some(rung));
+            report.selected = report.selected.or(Some(isolation));
             if stop {
                 break;
             }
@@ -35,12 +35,12 @@ pub(super) fn try_rungs(state: &Path, mode: IsolationMode, stop: bool) -> Report
     report
 }
 
-/// The error where no rung works: every attempt as a cause; as the hint the remedy of the best rung that this user may hope for.
-pub(super) fn no_rung(report: &Report) -> Error {
+/// The error where no isolation works: every attempt as a cause; as the hint the remedy of the best isolation that this user may hope for.
+pub(super) fn no_isolation(report: &Report) -> Error {
     let mut cause: Option<Error> = None;
     for attempt in report.attempts.iter().rev() {
         let Some(failure) = &attempt.failure else { continue };
-        let error = Error::new(ErrorKind::Sandbox, format!("{}: {failure}", attempt.rung));
+        let error = Error::new(ErrorKind::Sandbox, format!("{}: {failure}", attempt.isolation));
         cause = Some(match cause {
             Some(cause) => error.with_source(cause),
             None => error,
@@ -51,7 +51,7 @@ pub(super) fn no_rung(report: &Report) -> Error {
         Some(cause) => error.with_source(cause),
         None => error,
     };
-    let out_of_reach = |attempt: &&Attempt| attempt.rung == Rung::Root && !rustix::process::geteuid().is_root();
+    let out_of_reach = |attempt: &&Attempt| attempt.isolation == IsolationKind::Root && !rustix::process::geteuid().is_root();
     let best = report.attempts.iter().find(|attempt| !out_of_reach(attempt)).or(report.attempts.first());
     match best.and_then(|attempt| attempt.failure.as_ref()) {
         Some(failure) => error.with_hint(failure.remedy.clone()),
@@ -59,30 +59,30 @@ pub(super) fn no_rung(report: &Report) -> Error {
     }
 }
 
-fn attempt(state: &Path, rung: Rung) -> Result<(), Fault> {
-    let plain = |error: Error| Fault::new(error.to_string(), None);
+fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
+    let plain = |error: Error| SetupError::new(error.to_string(), None);
     let made = tempfile::Builder::new().prefix("probe-").tempdir_in(state);
     // Removed below by other means: overlay leaves a folder that its owner may not enter.
     let folder =
-        made.map_err(|error| Fault::new(format!("create a folder in `{}`", state.display()), error.raw_os_error()))?.keep();
-    let root = match rung {
-        Rung::Chroot => RootSpec::Tree { path: folder.join("tree") },
+        made.map_err(|error| SetupError::new(format!("create a folder in `{}`", state.display()), error.raw_os_error()))?.keep();
+    let root = match isolation {
+        IsolationKind::Chroot => RootSpec::Tree { path: folder.join("tree") },
         _ => RootSpec::Overlay { lower: Vec::new(), upper: folder.join("upper"), work: folder.join("work") },
     };
     let spec = RunSpec::new(["true"], root).with_absolute_paths().map_err(plain)?;
-    let request = Request::Run { rung, spec: Box::new(spec), probe: true, stdin: false };
+    let request = Request::Run { isolation, spec: Box::new(spec), probe: true, stdin: false };
     let reply = launch::carry_out(&request, &mut |_| {}, &Cancel::default());
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {
-        Reply::Failed(fault) => Err(fault),
-        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => Err(Fault::new("drop privileges", None)),
-        _ => removed.map_err(|errno| Fault::new(format!("remove `{}`", folder.display()), Some(errno.raw_os_error()))),
+        Reply::Failed(error) => Err(error),
+        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => Err(SetupError::new("drop privileges", None)),
+        _ => removed.map_err(|errno| SetupError::new(format!("remove `{}`", folder.display()), Some(errno.raw_os_error()))),
     }
 }
 
-fn remedy(rung: Rung, fault: &Fault) -> String {
-    let step = fault.step.as_str();
-    let errno = fault.errno.map(Errno::from_raw_os_error);
+fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
+    let step = error.step.as_str();
+    let errno = error.errno.map(Errno::from_raw_os_error);
     if step.starts_with("mount overlay") && matches!(errno, Some(Errno::INVAL | Errno::PERM)) {
         // A container's root file system is an overlay itself, and an overlay on an overlay has nowhere to put its marks.
         return "put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk".into();
@@ -92,23 +92,23 @@ fn remedy(rung: Rung, fault: &Fault) -> String {
                 Linux 6.6"
             .into();
     }
-    match rung {
-        Rung::Root => "run as root on a virtual machine or in a privileged container (`docker run --privileged`)".into(),
-        Rung::UserNamespace if step.contains("newuidmap") || step.contains("newgidmap") => {
+    match isolation {
+        IsolationKind::Root => "run as root on a virtual machine or in a privileged container (`docker run --privileged`)".into(),
+        IsolationKind::UserNamespace if step.contains("newuidmap") || step.contains("newgidmap") => {
             "install the package `uidmap`, and allow its programs to change ids (no `no_new_privs`)".into()
         }
-        Rung::UserNamespace if step.contains("subuid") || step.contains("subgid") => {
+        IsolationKind::UserNamespace if step.contains("subuid") || step.contains("subgid") => {
             "give the user a range of 65536 ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"
                 .into()
         }
-        Rung::UserNamespace | Rung::SingleId if step.starts_with("unshare") => {
+        IsolationKind::UserNamespace | IsolationKind::SingleId if step.starts_with("unshare") => {
             "allow user namespaces: seccomp and AppArmor unconfined for this container (`--security-opt seccomp=unconfined \
              --security-opt apparmor=unconfined`), or use sudo"
                 .into()
         }
-        Rung::UserNamespace | Rung::SingleId => {
+        IsolationKind::UserNamespace | IsolationKind::SingleId => {
             "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into()
         }
-        Rung::Chroot => "run as root, in a container with docker's default capabilities or more".into(),
+        IsolationKind::Chroot => "run as root, in a container with docker's default capabilities or more".into(),
     }
 }

@@ -1,6 +1,6 @@
-//! The ladder: which rungs there are, what was tried, and what a chosen rung does.
+//! The kinds of isolation, what was tried to choose one, and what the chosen one does.
 //!
-//! Refuses to change the rung once chosen: a stage is never built on two.
+//! The choice is made once: a stage is never built with two kinds of isolation.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -20,9 +20,9 @@ use crate::layer::{Entry, LayerPath};
 use super::wire::{Reply, Request};
 use super::{RootSpec, RunOutcome, RunSpec, Running, Streams, User, detect, launch, tasks};
 
-/// A rung of the ladder, best first.
+/// How the commands of RUN are isolated, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Rung {
+pub enum IsolationKind {
     /// Root with namespaces and overlay.
     Root,
     /// A user namespace with a range of ids.
@@ -36,23 +36,23 @@ pub enum Rung {
 /// What `--isolation` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum IsolationMode {
-    /// The best rung that works.
+    /// The best kind that works.
     #[default]
     Auto,
-    /// This rung or none.
-    Forced(Rung),
+    /// This kind or none.
+    Forced(IsolationKind),
 }
 
-impl Rung {
-    /// All rungs, best first.
+impl IsolationKind {
+    /// All kinds, best first.
     pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::SingleId, Self::Chroot];
 
-    /// Whether commands are kept from the machine: on the last rung they are not.
+    /// Whether commands are kept from the machine: with `chroot` they are not.
     pub fn is_boundary(self) -> bool {
         self != Self::Chroot
     }
 
-    /// Removes a folder that was unpacked or changed on this rung, whoever its files belong to. One that is not there is no error.
+    /// Removes a folder that was unpacked or changed on this isolation, whoever its files belong to. One that is not there is no error.
     pub fn remove_tree(self, path: &Path) -> Result<()> {
         if self.has_user_namespace() {
             return tasks::remove(self, path);
@@ -65,7 +65,7 @@ impl Rung {
     }
 }
 
-impl fmt::Display for Rung {
+impl fmt::Display for IsolationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Root => "root",
@@ -83,10 +83,10 @@ impl FromStr for IsolationMode {
     fn from_str(text: &str) -> Result<Self> {
         Ok(match text {
             "auto" => Self::Auto,
-            "root" => Self::Forced(Rung::Root),
-            "userns" => Self::Forced(Rung::UserNamespace),
-            "single" => Self::Forced(Rung::SingleId),
-            "chroot" => Self::Forced(Rung::Chroot),
+            "root" => Self::Forced(IsolationKind::Root),
+            "userns" => Self::Forced(IsolationKind::UserNamespace),
+            "single" => Self::Forced(IsolationKind::SingleId),
+            "chroot" => Self::Forced(IsolationKind::Chroot),
             _ => {
                 return Err(Error::new(ErrorKind::Usage, format!("`{text}` is no isolation"))
                     .with_hint("use auto, root, userns, single or chroot"));
@@ -95,16 +95,16 @@ impl FromStr for IsolationMode {
     }
 }
 
-/// One rung that was tried.
+/// One kind of isolation that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Which.
-    pub rung: Rung,
+    pub isolation: IsolationKind,
     /// `None`: it works.
     pub failure: Option<Failure>,
 }
 
-/// Why a rung does not work.
+/// Why an isolation does not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The step that failed, such as `unshare(CLONE_NEWUSER)`.
@@ -129,16 +129,16 @@ impl fmt::Display for Failure {
 /// What `mpimg doctor` shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The rung in use; `None` where none works.
-    pub rung: Option<Rung>,
+    /// The best one that works; `None` where none does.
+    pub selected: Option<IsolationKind>,
     /// What was tried, best first, up to the one in use (all of them from [`Report::of_all`]).
     pub attempts: Vec<Attempt>,
 }
 
 impl Report {
-    /// Tries every rung, also those below the one that [`Isolation::detect`] would take. For `mpimg doctor`.
+    /// Tries every isolation, also those below the one that [`Isolation::detect`] would take. For `mpimg doctor`.
     pub fn of_all(state: &Path) -> Self {
-        detect::try_rungs(state, IsolationMode::Auto, false)
+        detect::try_isolations(state, IsolationMode::Auto, false)
     }
 }
 
@@ -174,10 +174,10 @@ impl Snapshot {
     }
 }
 
-/// The rung that this machine gives.
+/// The isolation that this machine gives, chosen by [`Isolation::detect`].
 #[derive(Debug, Clone)]
 pub struct Isolation {
-    rung: Rung,
+    kind: IsolationKind,
     report: Report,
     /// Of trees that a command has run in: paths that this program has moved away and back.
     touched: Arc<Mutex<HashMap<PathBuf, HashSet<LayerPath>>>>,
@@ -187,22 +187,22 @@ pub struct Isolation {
 pub type Emit<'a> = dyn FnMut(&Entry, Option<&mut dyn Read>) -> Result<()> + 'a;
 
 impl Isolation {
-    /// Finds the best rung (or tries the one that `mode` forces) by going through it in a child, with `state` as the place of
+    /// Finds the best isolation (or tries the one that `mode` forces) by going through it in a child, with `state` as the place of
     /// upper folders. Nothing is left behind.
     ///
     /// # Errors
-    /// [`ErrorKind::Sandbox`] where no rung works; the message lists each with its error number, the hint says what helps most.
+    /// [`ErrorKind::Sandbox`] where no isolation works; the message lists each with its error number, the hint says what helps most.
     pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
-        let report = detect::try_rungs(state, mode, true);
-        match report.rung {
-            Some(rung) => Ok(Self { rung, report, touched: Arc::default() }),
-            None => Err(detect::no_rung(&report)),
+        let report = detect::try_isolations(state, mode, true);
+        match report.selected {
+            Some(kind) => Ok(Self { kind, report, touched: Arc::default() }),
+            None => Err(detect::no_isolation(&report)),
         }
     }
 
-    /// The rung.
-    pub fn rung(&self) -> Rung {
-        self.rung
+    /// Which kind it is.
+    pub fn kind(&self) -> IsolationKind {
+        self.kind
     }
 
     /// What was tried to find it.
@@ -225,7 +225,8 @@ impl Isolation {
     /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
     /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
-        let request = Request::Run { rung: self.rung, spec: Box::new(spec.with_absolute_paths()?), probe: false, stdin: false };
+        let request =
+            Request::Run { isolation: self.kind, spec: Box::new(spec.with_absolute_paths()?), probe: false, stdin: false };
         match launch::carry_out(&request, output, cancel)? {
             Reply::Ended(exit) => Ok(RunOutcome { exit }),
             Reply::EndedInTree(exit, touched) => {
@@ -244,7 +245,7 @@ impl Isolation {
     /// # Errors
     /// Those of [`run`](Self::run), and those of `prepare`. A sandbox that cannot be set up is told by [`Running::wait`].
     pub fn start(&self, spec: &RunSpec, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Running> {
-        Running::start(self.rung, spec.with_absolute_paths()?, streams, prepare)
+        Running::start(self.kind, spec.with_absolute_paths()?, streams, prepare)
     }
 
     /// Of a [`RootSpec::Tree`] that a step has run in: paths that this program has moved away and back, until [`Self::changes`] is called.
@@ -262,8 +263,8 @@ impl Isolation {
         emit: &mut Emit<'_>,
     ) -> Result<Option<Snapshot>> {
         let (changes, after) = match (root, &before.0) {
-            (RootSpec::Overlay { lower, upper, .. }, _) if self.rung.has_user_namespace() => {
-                return tasks::changes(self.rung, upper, lower, emit).map(|()| None);
+            (RootSpec::Overlay { lower, upper, .. }, _) if self.kind.has_user_namespace() => {
+                return tasks::changes(self.kind, upper, lower, emit).map(|()| None);
             }
             (RootSpec::Overlay { lower, upper, .. }, _) => (diff::changes(upper, lower)?, None),
             (RootSpec::Tree { path }, Some(baseline)) => {
@@ -287,7 +288,7 @@ impl Isolation {
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
     /// folders; `lower` are the layers below, topmost first.
     ///
-    /// On [`Rung::Chroot`] the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
+    /// On [`IsolationKind::Chroot`] the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
         self.unpack_for(&User::default(), tar, into, lower, limits)
     }
@@ -301,15 +302,15 @@ impl Isolation {
         lower: &[PathBuf],
         limits: &Limits,
     ) -> Result<UnpackStats> {
-        let whiteouts = match self.rung {
-            Rung::Root => Whiteouts::Overlay,
-            Rung::UserNamespace | Rung::SingleId => Whiteouts::UserOverlay,
-            Rung::Chroot => Whiteouts::Apply,
+        let whiteouts = match self.kind {
+            IsolationKind::Root => Whiteouts::Overlay,
+            IsolationKind::UserNamespace | IsolationKind::SingleId => Whiteouts::UserOverlay,
+            IsolationKind::Chroot => Whiteouts::Apply,
         };
-        let recorded = (self.rung == Rung::SingleId).then(|| Identity::from(user));
+        let recorded = (self.kind == IsolationKind::SingleId).then(|| Identity::from(user));
         let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone(), recorded };
-        if self.rung.has_user_namespace() {
-            return tasks::unpack(self.rung, tar, into, options);
+        if self.kind.has_user_namespace() {
+            return tasks::unpack(self.kind, tar, into, options);
         }
         unpack(tar, into, &options)
     }
@@ -317,20 +318,20 @@ impl Isolation {
     /// Names what unpacked files have in common whose owners, modes and marks on disk are of one kind: files of one such name must not be
     /// used under another. Letters, digits, `-` and `.`.
     pub fn ownership(&self, user: &User) -> String {
-        match self.rung {
-            Rung::Root => "root".into(),
-            Rung::UserNamespace => super::init::name_of_map(),
-            Rung::SingleId if (user.uid, user.gid) == (0, 0) => "single".into(),
-            Rung::SingleId => {
+        match self.kind {
+            IsolationKind::Root => "root".into(),
+            IsolationKind::UserNamespace => super::init::name_of_map(),
+            IsolationKind::SingleId if (user.uid, user.gid) == (0, 0) => "single".into(),
+            IsolationKind::SingleId => {
                 let groups: String = user.groups.iter().map(|group| format!("-{group}")).collect();
                 format!("single.{}-{}{groups}", user.uid, user.gid)
             }
-            Rung::Chroot => "chroot".into(),
+            IsolationKind::Chroot => "chroot".into(),
         }
     }
 
     /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        self.rung.remove_tree(path)
+        self.kind.remove_tree(path)
     }
 }

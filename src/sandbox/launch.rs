@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
-use super::wire::{Fault, Reply, Request, read_message, write_message};
+use super::wire::{Reply, Request, SetupError, read_message, write_message};
 use super::{Cancel, helper};
 
 /// How often a cancel is looked for, and how long the helper may take to clean up after one.
@@ -45,14 +45,14 @@ pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel
 }
 
 /// The error of a step that failed in the helper.
-pub(super) fn failed(fault: &Fault) -> Error {
-    if let Some(remedy) = &fault.remedy {
-        let error = Error::new(ErrorKind::Sandbox, fault.step.clone());
+pub(super) fn failed(failure: &SetupError) -> Error {
+    if let Some(remedy) = &failure.remedy {
+        let error = Error::new(ErrorKind::Sandbox, failure.step.clone());
         return if remedy.is_empty() { error } else { error.with_hint(remedy.clone()) };
     }
-    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", fault.step))
+    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", failure.step))
         .with_hint("`mpimg doctor` shows what this machine allows and what would help");
-    match fault.errno {
+    match failure.errno {
         Some(errno) => error.with_source(std::io::Error::from_raw_os_error(errno)),
         None => error,
     }
@@ -61,7 +61,7 @@ pub(super) fn failed(fault: &Fault) -> Error {
 /// The error of a reply that is not the one asked for.
 pub(super) fn unexpected(reply: Reply) -> Error {
     match reply {
-        Reply::Failed(fault) => failed(&fault),
+        Reply::Failed(error) => failed(&error),
         Reply::Refused(refusal) => refusal.into(),
         _ => Error::new(ErrorKind::Sandbox, "the sandbox gave an answer to another question"),
     }

@@ -1,13 +1,13 @@
 //! RUN without a daemon: which isolation this machine gives, and one command run in it.
 //!
-//! [`Isolation::detect`] tries the rungs of a ladder for real, best first, in a child process:
+//! [`Isolation::detect`] tries each kind for real, best first, in a child process:
 //!
-//! | rung | root file system | a boundary? |
+//! | isolation | root file system | a boundary? |
 //! | --- | --- | --- |
-//! | [`Rung::Root`] | overlay in own mount, PID, IPC and UTS namespaces | yes |
-//! | [`Rung::UserNamespace`] | the same inside a user namespace with a range of ids | yes |
-//! | [`Rung::SingleId`] | the same with one id; other owners are recorded beside the files | yes |
-//! | [`Rung::Chroot`] | a private tree, no namespaces | **no** |
+//! | [`IsolationKind::Root`] | overlay in own mount, PID, IPC and UTS namespaces | yes |
+//! | [`IsolationKind::UserNamespace`] | the same inside a user namespace with a range of ids | yes |
+//! | [`IsolationKind::SingleId`] | the same with one id; other owners are recorded beside the files | yes |
+//! | [`IsolationKind::Chroot`] | a private tree, no namespaces | **no** |
 //!
 //! [`Isolation::run`] starts a helper: this very program again, single-threaded, under the name [`HELPER_NAME`]. Namespaces
 //! of users can only be entered by a process with one thread, and after a plain `fork` of a threaded program hardly anything may be
@@ -30,7 +30,7 @@ pub(crate) mod wire;
 
 pub(crate) use detached::{detach, kill_orphans, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
-pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationMode, Report, Rung, Snapshot};
+pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationKind, IsolationMode, Report, Snapshot};
 pub use running::{Event, Remote, Running, Streams, WAY_OUT_ADDRESS, WAY_OUT_MTU};
 pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
 pub use users::{User, lookup_owner, lookup_user};

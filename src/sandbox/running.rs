@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
 use super::wire::{Order, Reply, Request, read_message, receive_file, send_file, write_message};
-use super::{Exit, RunSpec, Rung, helper, launch};
+use super::{Exit, IsolationKind, RunSpec, helper, launch};
 
 /// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24 bits.
 pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -101,13 +101,18 @@ impl Remote {
 }
 
 impl Running {
-    pub(super) fn start(rung: Rung, spec: RunSpec, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Self> {
+    pub(super) fn start(
+        isolation: IsolationKind,
+        spec: RunSpec,
+        streams: Streams,
+        prepare: impl FnOnce(u32) -> Result<()>,
+    ) -> Result<Self> {
         let lost = || "lost the sandbox".to_owned();
         let (child, control) = helper::spawn(streams.stdout.into(), streams.stderr.into())?;
         let shared = Shared { control, waiting: Mutex::default(), killed: AtomicBool::new(false) };
         let running = Self { child, remote: Remote(Arc::new(shared)) };
         prepare(running.child.id())?;
-        let request = Request::Run { rung, spec: Box::new(spec), probe: false, stdin: streams.stdin.is_some() };
+        let request = Request::Run { isolation, spec: Box::new(spec), probe: false, stdin: streams.stdin.is_some() };
         let control = &running.remote.0.control;
         write_message(control, &request).context(ErrorKind::Sandbox, lost)?;
         if let Some(stdin) = streams.stdin {

@@ -126,7 +126,7 @@ fn make_absolute(path: &mut PathBuf) -> Result<()> {
 /// The root file system of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootSpec {
-    /// Unpacked layers under an upper folder that takes the changes. For every rung but [`Rung::Chroot`](super::Rung::Chroot).
+    /// Unpacked layers under an upper folder that takes the changes. For every isolation but [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
     Overlay {
         /// Folders of unpacked layers, topmost first. May be empty (`FROM scratch`).
         lower: Vec<PathBuf>,
@@ -135,7 +135,7 @@ pub enum RootSpec {
         /// Room for the kernel and for writes that are thrown away; on the file system of `upper`; may be removed afterwards.
         work: PathBuf,
     },
-    /// A complete tree that belongs to this step alone. For [`Rung::Chroot`](super::Rung::Chroot).
+    /// A complete tree that belongs to this step alone. For [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
     Tree {
         /// Its root.
         path: PathBuf,
@@ -172,7 +172,7 @@ pub enum Mount {
         /// file system where nothing is.
         seed: Option<(BindSource, PathBuf)>,
     },
-    /// A folder or file of this machine as it is; writes stay. On [`Rung::Chroot`](super::Rung::Chroot), where nothing can be
+    /// A folder or file of this machine as it is; writes stay. On [`IsolationKind::Chroot`](super::IsolationKind::Chroot), where nothing can be
     /// mounted, it is copied in and what has changed is copied back at the end.
     Volume {
         /// The folder or file.
@@ -256,7 +256,7 @@ pub enum Security {
     /// Docker's default capabilities and a system-call filter.
     #[default]
     Sandbox,
-    /// All capabilities that the rung has, no filter.
+    /// All capabilities that the isolation has, no filter.
     Insecure,
 }
 

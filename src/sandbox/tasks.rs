@@ -13,12 +13,12 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::layer::unpack::{UnpackOptions, UnpackStats};
 
 use super::wire::{Change, Reply, Request, read_message, receive_file, write_message};
-use super::{Emit, Rung, helper, launch};
+use super::{Emit, IsolationKind, helper, launch};
 
-pub(super) fn unpack(rung: Rung, tar: &mut dyn Read, into: &Path, options: UnpackOptions) -> Result<UnpackStats> {
+pub(super) fn unpack(isolation: IsolationKind, tar: &mut dyn Read, into: &Path, options: UnpackOptions) -> Result<UnpackStats> {
     let lower = options.lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
     let (limits, recorded) = (options.limits, options.recorded);
-    let mut task = Task::start(&Request::Unpack { rung, into: absolute(into)?, lower, limits, recorded })?;
+    let mut task = Task::start(&Request::Unpack { isolation, into: absolute(into)?, lower, limits, recorded })?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let read = tar.read(&mut buffer).context(ErrorKind::Io, || "cannot read the layer".into())?;
@@ -34,9 +34,9 @@ pub(super) fn unpack(rung: Rung, tar: &mut dyn Read, into: &Path, options: Unpac
     }
 }
 
-pub(super) fn changes(rung: Rung, upper: &Path, lower: &[PathBuf], emit: &mut Emit<'_>) -> Result<()> {
+pub(super) fn changes(isolation: IsolationKind, upper: &Path, lower: &[PathBuf], emit: &mut Emit<'_>) -> Result<()> {
     let lower = lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
-    let mut task = Task::start(&Request::Changes { rung, upper: absolute(upper)?, lower })?;
+    let mut task = Task::start(&Request::Changes { isolation, upper: absolute(upper)?, lower })?;
     let lost = || "lost the sandbox".to_owned();
     loop {
         match read_message::<Change>(&task.control).context(ErrorKind::Sandbox, lost)? {
@@ -54,8 +54,8 @@ pub(super) fn changes(rung: Rung, upper: &Path, lower: &[PathBuf], emit: &mut Em
     }
 }
 
-pub(super) fn remove(rung: Rung, path: &Path) -> Result<()> {
-    let mut task = Task::start(&Request::Remove { rung, path: absolute(path)? })?;
+pub(super) fn remove(isolation: IsolationKind, path: &Path) -> Result<()> {
+    let mut task = Task::start(&Request::Remove { isolation, path: absolute(path)? })?;
     match task.reply()? {
         Reply::Done => Ok(()),
         other => Err(launch::unexpected(other)),

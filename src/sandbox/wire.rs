@@ -12,7 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAnci
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Exit, RunSpec, Rung};
+use super::{Exit, IsolationKind, RunSpec};
 use crate::ErrorKind;
 use crate::layer::unpack::{Identity, Limits, UnpackStats};
 use crate::layer::{Entry, LayerPath};
@@ -25,13 +25,13 @@ const MAX_MESSAGE: u32 = 256 << 20;
 pub(super) enum Request {
     /// Run a command; with `probe` everything but the command. With `stdin` its standard input follows as a descriptor. While it runs,
     /// [`Order`]s may follow.
-    Run { rung: Rung, spec: Box<RunSpec>, probe: bool, stdin: bool },
+    Run { isolation: IsolationKind, spec: Box<RunSpec>, probe: bool, stdin: bool },
     /// Unpack the tar that follows on the socket.
-    Unpack { rung: Rung, into: PathBuf, lower: Vec<PathBuf>, limits: Limits, recorded: Option<Identity> },
+    Unpack { isolation: IsolationKind, into: PathBuf, lower: Vec<PathBuf>, limits: Limits, recorded: Option<Identity> },
     /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a descriptor.
-    Changes { rung: Rung, upper: PathBuf, lower: Vec<PathBuf> },
+    Changes { isolation: IsolationKind, upper: PathBuf, lower: Vec<PathBuf> },
     /// Remove a folder with all that is in it.
-    Remove { rung: Rung, path: PathBuf },
+    Remove { isolation: IsolationKind, path: PathBuf },
 }
 
 /// One message of the answer to [`Request::Changes`].
@@ -64,7 +64,7 @@ pub(super) enum Reply {
     EndedInTree(Exit, Vec<LayerPath>),
     Unpacked(UnpackStats),
     Done,
-    Failed(Fault),
+    Failed(SetupError),
     Refused(Refusal),
 }
 
@@ -108,7 +108,7 @@ impl From<Refusal> for crate::Error {
 
 /// A step of the helper that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fault {
+pub(super) struct SetupError {
     /// What was tried, such as `mount overlay`.
     pub(super) step: String,
     pub(super) errno: Option<i32>,
@@ -116,7 +116,7 @@ pub(super) struct Fault {
     pub(super) remedy: Option<String>,
 }
 
-impl Fault {
+impl SetupError {
     pub(super) fn new(step: impl Into<String>, errno: Option<i32>) -> Self {
         Self { step: step.into(), errno, remedy: None }
     }
@@ -129,18 +129,18 @@ impl Fault {
 
 /// Names the step that an error comes from.
 pub(super) trait Step<T> {
-    fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, Fault>;
+    fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, SetupError>;
 }
 
 impl<T> Step<T> for std::result::Result<T, rustix::io::Errno> {
-    fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, Fault> {
-        self.map_err(|errno| Fault::new(step(), Some(errno.raw_os_error())))
+    fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, SetupError> {
+        self.map_err(|errno| SetupError::new(step(), Some(errno.raw_os_error())))
     }
 }
 
 impl<T> Step<T> for Result<T> {
-    fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, Fault> {
-        self.map_err(|error| Fault::new(step(), error.raw_os_error()))
+    fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, SetupError> {
+        self.map_err(|error| SetupError::new(step(), error.raw_os_error()))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
-use crate::sandbox::{Attempt, Report, Rung};
+use crate::sandbox::{Attempt, IsolationKind, Report};
 use crate::store::{DiskUsage, Store};
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,7 @@ Isolation is really tried, best first: root (namespaces as root), userns (a user
 
 Examples:
   mpimg doctor
-  mpimg doctor --json | jq -r .isolation.rung";
+  mpimg doctor --json | jq -r .isolation.selected";
 
 /// Show what this machine gives: isolation for RUN, the store, configuration, credentials
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ impl Doctor {
         let from = |(whose, place): &(String, String)| json!({ "registry": whose, "from": place });
         terminal.answer(&Answer {
             text,
-            quiet: report.rung.map_or_else(String::new, |rung| format!("{rung}\n")),
+            quiet: report.selected.map_or_else(String::new, |isolation| format!("{isolation}\n")),
             json: json!({
                 "isolation": isolation_json(&report),
                 "store": store_json(&usage),
@@ -102,14 +102,14 @@ fn store_json(usage: &Result<(String, DiskUsage)>) -> Value {
 
 fn isolation_text(report: &Report, theme: Theme) -> String {
     let mut text = format!("{}\n", theme.strong("Isolation of RUN"));
-    for Attempt { rung, failure } in &report.attempts {
-        let in_use = if report.rung == Some(*rung) { "  in use" } else { "" };
+    for Attempt { isolation, failure } in &report.attempts {
+        let in_use = if report.selected == Some(*isolation) { "  in use" } else { "" };
         text += &match failure {
-            None => format!("  {} {rung}{}\n", theme.good("✓"), theme.faint(in_use)),
+            None => format!("  {} {isolation}{}\n", theme.good("✓"), theme.faint(in_use)),
             Some(failure) => {
                 let number = failure.errno.map(|number| format!(": {}", std::io::Error::from_raw_os_error(number)));
                 format!(
-                    "  {} {rung}  {}{}\n      {}: {}\n",
+                    "  {} {isolation}  {}{}\n      {}: {}\n",
                     theme.bad("✗"),
                     failure.step,
                     number.unwrap_or_default(),
@@ -119,23 +119,26 @@ fn isolation_text(report: &Report, theme: Theme) -> String {
             }
         };
     }
-    match report.rung {
+    match report.selected {
         None => text += "  no RUN step can be run on this machine; Dockerfiles without RUN can be built\n",
-        Some(Rung::Chroot) => text += "  chroot is no security boundary: build only Dockerfiles that you trust\n",
+        Some(IsolationKind::Chroot) => text += "  chroot is no security boundary: build only Dockerfiles that you trust\n",
         Some(_) => {}
     }
     text
 }
 
 fn isolation_json(report: &Report) -> Value {
-    let attempt = |Attempt { rung, failure }: &Attempt| {
+    let attempt = |Attempt { isolation, failure }: &Attempt| {
         json!({
-            "rung": rung.to_string(),
+            "isolation": isolation.to_string(),
+            "rung": isolation.to_string(),
             "works": failure.is_none(),
             "step": failure.as_ref().map(|failure| &failure.step),
             "errno": failure.as_ref().and_then(|failure| failure.errno),
             "remedy": failure.as_ref().map(|failure| &failure.remedy),
         })
     };
-    json!({ "rung": report.rung.map(|rung| rung.to_string()), "attempts": report.attempts.iter().map(attempt).collect::<Vec<_>>() })
+    let selected = report.selected.map(|isolation| isolation.to_string());
+    // `rung` is the former name of both keys, which scripts read.
+    json!({ "selected": selected, "rung": selected, "attempts": report.attempts.iter().map(attempt).collect::<Vec<_>>() })
 }

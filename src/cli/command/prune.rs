@@ -9,7 +9,7 @@ use crate::cli::flags::parsed;
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
-use crate::sandbox::Rung;
+use crate::sandbox::IsolationKind;
 use crate::store::{PruneOptions, Store};
 
 const EXAMPLES: &str = "\
@@ -35,7 +35,7 @@ impl Prune {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
         let store = Store::open(Store::default_root()?)?;
         let options = PruneOptions { keep_storage: self.keep_storage.map(|Size(bytes)| bytes), all: self.all };
-        let report = store.prune_with(&options, &|path| Rung::UserNamespace.remove_tree(path))?;
+        let report = store.prune_with(&options, &|path| IsolationKind::UserNamespace.remove_tree(path))?;
         let left = store.disk_usage()?.total();
         let (blobs, records, unpacked, mounts) = (report.blobs, report.cache_records, report.unpacked, report.mounts);
         terminal.answer(&Answer {

@@ -84,7 +84,7 @@ pub(super) fn json(info: &ContainerInfo) -> Value {
         "finished": outcome.map(|outcome| rfc3339(outcome.finished)),
         "ports": ports.collect::<Vec<_>>(),
         "network": info.network,
-        "isolation": info.rung.map(|rung| rung.to_string()),
+        "isolation": info.isolation.map(|isolation| isolation.to_string()),
         "memory": info.memory,
         "pid": info.pid,
     })

@@ -121,7 +121,7 @@ pub(in crate::cli) struct Run {
     /// How it is isolated: auto, root, userns, single or chroot
     ///
     /// `auto` takes the best that this machine gives; `mpimg doctor` shows which and why. `chroot` is no security boundary.
-    #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
+    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
     /// End and forget it when this process of this machine is gone, however that ended

@@ -86,7 +86,7 @@ pub(crate) struct BuildFlags {
     /// How RUN is isolated: auto, root, userns, single or chroot
     ///
     /// `auto` takes the best that this machine gives; `mpimg doctor` shows which and why. `chroot` is no security boundary.
-    #[arg(long, value_name = "RUNG", default_value = "auto", value_parser = parsed::<IsolationMode>)]
+    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
     /// Let RUN have more rights where it asks for them: `security.insecure` for `RUN --security=insecure`

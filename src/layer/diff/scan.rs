@@ -1,4 +1,4 @@
-//! A whole tree compared with what it was before a step: for the rung that has no overlay.
+//! A whole tree compared with what it was before a step: for the isolation that has no overlay.
 //!
 //! What a file system stamps on every change of an inode and nobody can set back, its ctime, tells what may have changed. Of that, files
 //! that look as before (a `chown` to the same owner does that, or a hard link that has gone) are compared with what they were; the

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
-use super::{Fault, process};
+use super::{SetupError, process};
 use crate::sandbox::running::{WAY_OUT_ADDRESS, WAY_OUT_MTU};
 use crate::sandbox::wire::{Order, Reply, Step as _, read_message, send_file, write_message};
 
@@ -44,12 +44,12 @@ impl Command {
 }
 
 /// Tells the caller that the command runs.
-pub(super) fn tell_start(control: &UnixStream, pid: Pid) -> Result<(), Fault> {
+pub(super) fn tell_start(control: &UnixStream, pid: Pid) -> Result<(), SetupError> {
     write_message(control, &Reply::Started(pid.as_raw_nonzero().get())).step(|| "report the start".into())
 }
 
 /// Makes an interface whose packets the caller gets, or tells why there is none.
-pub(super) fn open_way_out(control: &UnixStream) -> Result<(), Fault> {
+pub(super) fn open_way_out(control: &UnixStream) -> Result<(), SetupError> {
     let told = match way_out() {
         Ok(packets) => write_message(control, &Reply::WayOut(None)).and_then(|()| send_file(control, packets)),
         Err(errno) => write_message(control, &Reply::WayOut(Some(errno.raw_os_error()))),

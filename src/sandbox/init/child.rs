@@ -12,23 +12,23 @@ use rustix::thread::UnshareFlags;
 
 use super::namespaces::Report;
 use super::process::{Fork, exit_now, fork, unshare};
-use super::{Fault, command, fd_path, rootfs};
+use super::{SetupError, command, fd_path, rootfs};
 use crate::sandbox::wire::{Step as _, send_file, write_message};
-use crate::sandbox::{Exit, RunSpec, Rung};
+use crate::sandbox::{Exit, IsolationKind, RunSpec};
 
 pub(super) fn run(
-    rung: Rung,
+    isolation: IsolationKind,
     spec: &RunSpec,
     probe: bool,
     report: &UnixStream,
-    recorder: Option<&UnixStream>,
-) -> Result<Exit, Fault> {
+    fakeroot: Option<&UnixStream>,
+) -> Result<Exit, SetupError> {
     unshare(UnshareFlags::NEWNS).step(|| "unshare(CLONE_NEWNS)".into())?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step(|| "make mounts private".into())?;
     rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "sethostname".into())?;
-    let prepared = rootfs::build(rung, spec)?;
-    let command = command::prepare(rung, spec, &prepared.root, recorder)?;
+    let prepared = rootfs::build(isolation, spec)?;
+    let command = command::prepare(isolation, spec, &prepared.root, fakeroot)?;
     pivot(&prepared.root)?;
     write_message(report, &Report::Ready(prepared.stubs)).step(|| "report".into())?;
     if probe {
@@ -45,7 +45,7 @@ pub(super) fn run(
 }
 
 /// Makes `root` the root of this mount namespace and lets go of everything else.
-fn pivot(root: &OwnedFd) -> Result<(), Fault> {
+fn pivot(root: &OwnedFd) -> Result<(), SetupError> {
     fchdir(root).step(|| "enter the new root".into())?;
     match rustix::process::pivot_root(".", ".") {
         Ok(()) => unmount(".", UnmountFlags::DETACH).step(|| "unmount the old root".into())?,

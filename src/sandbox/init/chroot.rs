@@ -1,4 +1,4 @@
-//! The rung without namespaces: the helper puts devices and files into the step's own tree, starts the command in a chroot, and afterwards
+//! The isolation without namespaces: the helper puts devices and files into the step's own tree, starts the command in a chroot, and afterwards
 //! kills everything that descends from it.
 //!
 //! Refuses to be called a boundary: the command sees the machine's processes and network as its parent container does.
@@ -14,16 +14,16 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
-use super::displace::Displaced;
+use super::emulated_mounts::EmulatedMounts;
 use super::owners::Owners;
 use super::process::{Fork, exit_now, fork};
 use super::rootfs::layer_path;
 use super::{
-    Fault, attended, command, copy, die_with_parent, files, mounts, open_folder, orphans, overlay, pipe, ssh, stubs, volumes,
+    SetupError, attended, command, copy, die_with_parent, files, mounts, open_folder, orphans, overlay, pipe, ssh, stubs, volumes,
 };
 use crate::layer::LayerPath;
 use crate::sandbox::wire::{Step as _, read_message, write_message};
-use crate::sandbox::{BindSource, Exit, Mount, Network, RootSpec, RunSpec, Rung};
+use crate::sandbox::{BindSource, Exit, IsolationKind, Mount, Network, RootSpec, RunSpec};
 
 /// Name, major and minor number.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -33,41 +33,41 @@ const DEVICES: [(&str, u32, u32); 6] =
 const PROC_FILES: [&str; 7] = ["cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "uptime", "version"];
 
 /// Returns how the command ended and the paths whose ctime this function has changed.
-pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(Exit, Vec<LayerPath>), Fault> {
+pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(Exit, Vec<LayerPath>), SetupError> {
     let RootSpec::Tree { path } = &spec.root else {
-        return Err(Fault::new("a step on the rung `chroot` with an overlay", None));
+        return Err(SetupError::new("a step with isolation `chroot` with an overlay", None));
     };
     if spec.network != Network::Host {
-        return Err(Fault::new("a network of its own on the rung `chroot`", Some(Errno::PERM.raw_os_error())));
+        return Err(SetupError::new("a network of its own with isolation `chroot`", Some(Errno::PERM.raw_os_error())));
     }
     let own = capabilities(None).step(|| "capget".into())?.effective;
     if !own.contains(CapabilitySet::SYS_CHROOT) {
         let uid = rustix::process::geteuid().as_raw();
-        return Err(Fault::new(format!("chroot as uid {uid} without CAP_SYS_CHROOT"), Some(Errno::PERM.raw_os_error())));
+        return Err(SetupError::new(format!("chroot as uid {uid} without CAP_SYS_CHROOT"), Some(Errno::PERM.raw_os_error())));
     }
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
     overlay::make_folder(&aside)?;
-    let mut displaced = Displaced::new(open_folder(path)?, open_folder(&aside)?);
+    let mut mounts = EmulatedMounts::new(open_folder(path)?, open_folder(&aside)?);
     let outcome = ssh::listen(&Owners::OnDisk, spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
-        prepare(&mut displaced, spec, &aside)?;
-        let volumes = volumes::note(displaced.tree(), spec)?;
-        let command = command::prepare(Rung::Chroot, spec, displaced.tree(), None)?;
-        let exit = supervise(&command, displaced.tree(), agents, probe, control);
+        prepare(&mut mounts, spec, &aside)?;
+        let volumes = volumes::note(mounts.tree(), spec)?;
+        let command = command::prepare(IsolationKind::Chroot, spec, mounts.tree(), None)?;
+        let exit = supervise(&command, mounts.tree(), agents, probe, control);
         // Also of a command that failed or was killed: its logs are what somebody wants then.
         volumes.iter().try_for_each(volumes::Volume::copy_back).and(exit)
     });
-    let touched = displaced.touched();
-    let restored = displaced.restore();
+    let touched = mounts.touched();
+    let restored = mounts.restore();
     let _ = super::remove_tree(&aside);
     let exit = outcome?;
     restored.map(|()| (exit, touched))
 }
 
-fn prepare(displaced: &mut Displaced, spec: &RunSpec, aside: &Path) -> Result<(), Fault> {
-    proc_files(displaced, spec)?;
-    displaced.put_folder(&layer_path("sys"), 0o555)?;
-    let dev = displaced.put_folder(&layer_path("dev"), 0o755)?;
+fn prepare(mounts: &mut EmulatedMounts, spec: &RunSpec, aside: &Path) -> Result<(), SetupError> {
+    proc_files(mounts, spec)?;
+    mounts.put_folder(&layer_path("sys"), 0o555)?;
+    let dev = mounts.put_folder(&layer_path("dev"), 0o755)?;
     for (name, major, minor) in DEVICES {
         let device = rustix::fs::makedev(major, minor);
         rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
@@ -86,19 +86,19 @@ fn prepare(displaced: &mut Displaced, spec: &RunSpec, aside: &Path) -> Result<()
         ("etc/hostname", files::hostname(spec)),
         ("etc/resolv.conf", files::resolv_conf(spec)),
     ] {
-        put_file(displaced, &layer_path(path), &content, 0o644, 0, 0)?;
+        put_file(mounts, &layer_path(path), &content, 0o644, 0, 0)?;
     }
     for (index, mount) in spec.mounts.iter().enumerate() {
-        put_mount(displaced, mount, index, aside)?;
+        put_mount(mounts, mount, index, aside)?;
     }
     let Some((name, content)) = &spec.script else { return Ok(()) };
-    put_file(displaced, &layer_path(&format!("dev/pipes/{name}")), content, 0o755, 0, 0)
+    put_file(mounts, &layer_path(&format!("dev/pipes/{name}")), content, 0o755, 0, 0)
 }
 
 /// A still picture of /proc. `self/exe` is there for Java alone: its launcher finds its libraries by it.
-fn proc_files(displaced: &mut Displaced, spec: &RunSpec) -> Result<(), Fault> {
-    let java = java(displaced.tree(), spec);
-    let proc = displaced.put_folder(&layer_path("proc"), 0o555)?;
+fn proc_files(mounts: &mut EmulatedMounts, spec: &RunSpec) -> Result<(), SetupError> {
+    let java = java(mounts.tree(), spec);
+    let proc = mounts.put_folder(&layer_path("proc"), 0o555)?;
     let step = || "set up /proc".to_owned();
     rustix::fs::mkdirat(&proc, "self", Mode::from_raw_mode(0o555)).step(step)?;
     let write = |name: &str, content: &[u8]| {
@@ -127,8 +127,15 @@ fn java(tree: &OwnedFd, spec: &RunSpec) -> Option<LayerPath> {
     })
 }
 
-fn put_file(displaced: &mut Displaced, path: &LayerPath, content: &[u8], mode: u32, uid: u32, gid: u32) -> Result<(), Fault> {
-    displaced.put(path, |folder, name| {
+fn put_file(
+    mounts: &mut EmulatedMounts,
+    path: &LayerPath,
+    content: &[u8],
+    mode: u32,
+    uid: u32,
+    gid: u32,
+) -> Result<(), SetupError> {
+    mounts.put(path, |folder, name| {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut rest = content;
@@ -140,22 +147,22 @@ fn put_file(displaced: &mut Displaced, path: &LayerPath, content: &[u8], mode: u
     })
 }
 
-fn open_source(source: &BindSource) -> Result<OwnedFd, Fault> {
+fn open_source(source: &BindSource) -> Result<OwnedFd, SetupError> {
     let (root, path) = match source {
         BindSource::Host { root, path } => (root, path),
         BindSource::Stack { lower, path } => match lower.as_slice() {
             [tree] => (tree, path),
-            _ => return Err(Fault::new("bind a stack of layers on the rung `chroot`", None)),
+            _ => return Err(SetupError::new("bind a stack of layers with isolation `chroot`", None)),
         },
     };
     mounts::open_in(&open_folder(root)?, path)
 }
 
-fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Path) -> Result<(), Fault> {
+fn put_mount(mounts: &mut EmulatedMounts, mount: &Mount, index: usize, aside: &Path) -> Result<(), SetupError> {
     match mount {
         Mount::Bind { source, target, .. } => {
             let source = open_source(source)?;
-            displaced.put(target, |folder, name| copy::copy(&source, folder, name))
+            mounts.put(target, |folder, name| copy::copy(&source, folder, name))
         }
         Mount::Cache { folder, target, mode, uid, gid, seed, readonly } => {
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
@@ -165,19 +172,19 @@ fn put_mount(displaced: &mut Displaced, mount: &Mount, index: usize, aside: &Pat
             if *readonly {
                 // Nothing keeps the command from writing, but it writes into a copy.
                 let source = open_folder(folder)?;
-                return displaced.put(target, |folder, name| copy::copy(&source, folder, name));
+                return mounts.put(target, |folder, name| copy::copy(&source, folder, name));
             }
-            displaced.lend(target, folder)
+            mounts.lend(target, folder)
         }
         Mount::Volume { source, target, .. } => {
             let source = mounts::open_volume(source)?;
-            displaced.put(target, |folder, name| copy::copy(&source, folder, name))
+            mounts.put(target, |folder, name| copy::copy(&source, folder, name))
         }
-        Mount::Tmpfs { target, mode, .. } => displaced.put_folder(target, *mode).map(drop),
-        Mount::Secret { bytes, target, mode, uid, gid } => put_file(displaced, target, bytes.reveal(), *mode, *uid, *gid),
+        Mount::Tmpfs { target, mode, .. } => mounts.put_folder(target, *mode).map(drop),
+        Mount::Secret { bytes, target, mode, uid, gid } => put_file(mounts, target, bytes.reveal(), *mode, *uid, *gid),
         Mount::Ssh { target, .. } => {
             let socket = open_folder(aside)?;
-            displaced.put(target, |folder, name| rustix::fs::renameat(&socket, ssh::socket_name(index), folder, name))
+            mounts.put(target, |folder, name| rustix::fs::renameat(&socket, ssh::socket_name(index), folder, name))
         }
     }
 }
@@ -188,7 +195,7 @@ fn supervise(
     agents: ssh::Server,
     probe: bool,
     control: &UnixStream,
-) -> Result<Exit, Fault> {
+) -> Result<Exit, SetupError> {
     // Orphans come to this process instead of leaving it.
     orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     let (alive, keep_alive) = pipe()?;
@@ -201,7 +208,7 @@ fn supervise(
             exit_now(match rehearsed {
                 Ok(()) if probe => 0,
                 Ok(()) => command.become_it(),
-                Err(fault) => i32::from(write_message(&report, &fault).is_err()),
+                Err(error) => i32::from(write_message(&report, &error).is_err()),
             })
         }
         Fork::Parent(pid) => pid,
@@ -211,23 +218,23 @@ fn supervise(
     drop(agents);
     orphans::kill_descendants();
     drop(keep_alive);
-    match read_message::<Fault>(reports).step(|| "start the command".into())? {
-        Some(fault) => Err(fault),
+    match read_message::<SetupError>(reports).step(|| "start the command".into())? {
+        Some(error) => Err(error),
         None => exit,
     }
 }
 
-fn enter(tree: &OwnedFd) -> Result<(), Fault> {
+fn enter(tree: &OwnedFd) -> Result<(), SetupError> {
     rustix::process::fchdir(tree).step(|| "enter the tree".into())?;
     rustix::process::chroot(".").step(|| "chroot".into())
 }
 
 /// A file system that is mounted nodev lets devices be made but not used.
-fn device_works() -> Result<(), Fault> {
+fn device_works() -> Result<(), SetupError> {
     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "open /dev/null inside".into()).map(drop)
 }
 
-fn wait_or_hang_up(pid: Pid, control: &UnixStream) -> Result<Exit, Fault> {
+fn wait_or_hang_up(pid: Pid, control: &UnixStream) -> Result<Exit, SetupError> {
     let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).step(|| "pidfd_open".into())?;
     loop {
         let mut fds = [PollFd::new(&process, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
@@ -239,7 +246,7 @@ fn wait_or_hang_up(pid: Pid, control: &UnixStream) -> Result<Exit, Fault> {
             if !attended::obey(control, |signal| {
                 let _ = rustix::process::pidfd_send_signal(&process, signal);
             }) {
-                return Err(Fault::new("wait for the command (the caller is gone)", None));
+                return Err(SetupError::new("wait for the command (the caller is gone)", None));
             }
             continue;
         }

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
 use super::stubs::{Stubs, Target};
-use super::{Fault, files, privileges, process};
+use super::{SetupError, files, privileges, process};
 use crate::sandbox::users::{home_of, lookup_user};
 use crate::sandbox::wire::Step as _;
-use crate::sandbox::{RunSpec, Rung, Security, User};
+use crate::sandbox::{IsolationKind, RunSpec, Security, User};
 
 /// Docker's, for images that set none.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,27 +27,27 @@ pub(super) struct Command<'a> {
     cwd: CString,
     user: User,
     security: Security,
-    rung: Rung,
+    isolation: IsolationKind,
     /// Where one id has to do for all.
-    recorder: Option<&'a UnixStream>,
+    fakeroot: Option<&'a UnixStream>,
     terminal: bool,
     data_limit: Option<u64>,
 }
 
 pub(super) fn prepare<'a>(
-    rung: Rung,
+    isolation: IsolationKind,
     spec: &RunSpec,
     root: &OwnedFd,
-    recorder: Option<&'a UnixStream>,
-) -> Result<Command<'a>, Fault> {
+    fakeroot: Option<&'a UnixStream>,
+) -> Result<Command<'a>, SetupError> {
     let argv = spec.argv.clone();
     if argv.is_empty() {
-        return Err(Fault::new("start an empty command", None));
+        return Err(SetupError::new("start an empty command", None));
     }
     let passwd = files::read_inside(root, "etc/passwd");
     let user = match &spec.user_name {
         Some(name) => {
-            lookup_user(&passwd, &files::read_inside(root, "etc/group"), name).map_err(|error| Fault::refused(&error))?
+            lookup_user(&passwd, &files::read_inside(root, "etc/group"), name).map_err(|error| SetupError::refused(&error))?
         }
         None => spec.user.clone(),
     };
@@ -76,15 +76,15 @@ pub(super) fn prepare<'a>(
         cwd: c_string([b"/", spec.cwd.as_bytes()].concat())?,
         user,
         security: spec.security,
-        rung,
-        recorder,
+        isolation,
+        fakeroot,
         terminal: spec.terminal,
         data_limit: spec.data_limit,
     })
 }
 
-fn c_string(bytes: Vec<u8>) -> Result<CString, Fault> {
-    CString::new(bytes).map_err(|_| Fault::new("start a command with a NUL byte", Some(Errno::INVAL.raw_os_error())))
+fn c_string(bytes: Vec<u8>) -> Result<CString, SetupError> {
+    CString::new(bytes).map_err(|_| SetupError::new("start a command with a NUL byte", Some(Errno::INVAL.raw_os_error())))
 }
 
 impl Command<'_> {
@@ -96,21 +96,21 @@ impl Command<'_> {
                 say(&format!("cannot run `{}`: {}", self.argv[0].to_string_lossy(), std::io::Error::from(errno)));
                 if errno == Errno::NOENT { 127 } else { 126 }
             }
-            Err(fault) => {
+            Err(error) => {
                 let cause =
-                    fault.errno.map(|errno| format!(": {}", std::io::Error::from_raw_os_error(errno))).unwrap_or_default();
-                say(&format!("{} failed{cause}", fault.step));
+                    error.errno.map(|errno| format!(": {}", std::io::Error::from_raw_os_error(errno))).unwrap_or_default();
+                say(&format!("{} failed{cause}", error.step));
                 126
             }
         }
     }
 
     /// Takes all steps but the last.
-    pub(super) fn rehearse(&self) -> Result<(), Fault> {
+    pub(super) fn rehearse(&self) -> Result<(), SetupError> {
         self.enter()
     }
 
-    fn enter(&self) -> Result<(), Fault> {
+    fn enter(&self) -> Result<(), SetupError> {
         process::default_signals();
         let _ = rustix::process::setsid();
         if self.terminal {
@@ -122,7 +122,7 @@ impl Command<'_> {
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
-        privileges::drop_to(self.rung, &self.user, self.security, self.recorder)
+        privileges::drop_to(self.isolation, &self.user, self.security, self.fakeroot)
     }
 
     /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.

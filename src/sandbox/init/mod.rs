@@ -14,22 +14,22 @@ mod child;
 mod chroot;
 mod command;
 mod copy;
-mod displace;
+mod emulated_mounts;
+mod fakeroot;
 mod files;
 mod mounts;
 mod namespaces;
 mod notify;
+mod notify_target;
 pub(super) mod orphans;
 mod overlay;
 mod owners;
 mod privileges;
 pub(super) mod process;
-mod recorder;
 mod rootfs;
 mod seccomp;
 mod ssh;
 mod stubs;
-mod tracee;
 mod userns;
 mod volumes;
 
@@ -42,10 +42,10 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
-use super::Rung;
+use super::IsolationKind;
 pub(super) use userns::name_of_map;
 
-use super::wire::{self, Fault, Reply, Request, Step as _, read_message, send_file, write_message};
+use super::wire::{self, Reply, Request, SetupError, Step as _, read_message, send_file, write_message};
 use crate::layer::diff::{Change, changes};
 use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
 
@@ -61,7 +61,7 @@ pub(super) fn main() -> i32 {
 }
 
 /// Makes standard input the control socket, then `/dev/null`, and sees that no other descriptor reaches the command.
-fn take_control() -> Result<UnixStream, Fault> {
+fn take_control() -> Result<UnixStream, SetupError> {
     process::close_others_on_exec().step(|| "close_range".into())?;
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).step(|| "dup".into())?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "open /dev/null".into())?;
@@ -73,32 +73,32 @@ fn take_control() -> Result<UnixStream, Fault> {
 }
 
 /// The command's standard input, which follows the request.
-fn take_stdin(control: &UnixStream) -> Result<(), Fault> {
+fn take_stdin(control: &UnixStream) -> Result<(), SetupError> {
     let stdin = wire::receive_file(control).step(|| "receive standard input".into())?;
     rustix::stdio::dup2_stdin(&stdin).step(|| "dup2".into())
 }
 
-fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, Fault> {
+fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, SetupError> {
     match request {
-        Request::Run { rung: Rung::Chroot, spec, probe, .. } => {
+        Request::Run { isolation: IsolationKind::Chroot, spec, probe, .. } => {
             chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
         }
-        Request::Run { rung, spec, probe, .. } => namespaces::run(rung, &spec, probe, control).map(Reply::Ended),
-        Request::Unpack { rung, into, lower, limits, recorded } => {
-            userns::enter(rung)?;
+        Request::Run { isolation, spec, probe, .. } => namespaces::run(isolation, &spec, probe, control).map(Reply::Ended),
+        Request::Unpack { isolation, into, lower, limits, recorded } => {
+            userns::enter(isolation)?;
             let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, recorded };
             let unpacked = unpack(control, &into, &options);
             Ok(unpacked.map_or_else(|error| Reply::Refused(error.into()), Reply::Unpacked))
         }
-        Request::Changes { rung, upper, lower } => {
-            let entered = userns::enter(rung);
+        Request::Changes { isolation, upper, lower } => {
+            let entered = userns::enter(isolation);
             let told = entered.map(|()| changes(&upper, &lower).and_then(|changes| tell(changes, control)));
             // The reply follows the last change, also where there was none.
             write_message(control, &wire::Change::End).step(|| "tell what has changed".into())?;
             Ok(told?.map_or_else(|error| Reply::Refused(error.into()), |()| Reply::Done))
         }
-        Request::Remove { rung, path } => {
-            userns::enter(rung)?;
+        Request::Remove { isolation, path } => {
+            userns::enter(isolation)?;
             remove_tree(&path).step(|| format!("remove `{}`", path.display())).map(|()| Reply::Done)
         }
     }
@@ -127,17 +127,17 @@ pub(in crate::sandbox) fn remove_tree(path: &Path) -> Result<(), rustix::io::Err
 }
 
 /// Dies when the parent dies. `alive` is the reading end of a pipe that only the parent can write: it closes the gap before this call.
-fn die_with_parent(alive: &OwnedFd) -> Result<(), Fault> {
+fn die_with_parent(alive: &OwnedFd) -> Result<(), SetupError> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step(|| "prctl(PR_SET_PDEATHSIG)".into())?;
     let mut fds = [rustix::event::PollFd::new(alive, rustix::event::PollFlags::IN)];
     let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     match rustix::event::poll(&mut fds, Some(&none)) {
         Ok(0) => Ok(()),
-        _ => Err(Fault::new("start (the parent is gone)", None)),
+        _ => Err(SetupError::new("start (the parent is gone)", None)),
     }
 }
 
-fn open_folder(path: &std::path::Path) -> Result<OwnedFd, Fault> {
+fn open_folder(path: &std::path::Path) -> Result<OwnedFd, SetupError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open `{}`", path.display()))
 }
@@ -148,7 +148,7 @@ fn fd_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-fn pipe() -> Result<(File, File), Fault> {
+fn pipe() -> Result<(File, File), SetupError> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "pipe".into())?;
     Ok((reader.into(), writer.into()))
 }

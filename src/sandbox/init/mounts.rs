@@ -13,13 +13,13 @@ use super::overlay::{Upper, mount_stack};
 use super::owners::Owners;
 use super::rootfs::{Stage, is_folder, layer_path};
 use super::stubs::Target;
-use super::{Fault, copy, fd_path, open_folder, ssh};
+use super::{SetupError, copy, fd_path, open_folder, ssh};
 use crate::error::{Error, ErrorKind};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::Step as _;
 use crate::sandbox::{BindSource, Mount};
 
-pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), Fault> {
+pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), SetupError> {
     match mount {
         Mount::Bind { source, target, writable } => {
             let source = open_source(stage, source, index)?;
@@ -40,9 +40,9 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
         Mount::Volume { source, target, readonly } => {
             let source = open_volume(source)?;
             let kind = kind_of(&source)?;
-            stage.bind_all(&source, target, kind, *readonly).map_err(|fault| match fault.errno {
+            stage.bind_all(&source, target, kind, *readonly).map_err(|error| match error.errno {
                 Some(errno) if errno == Errno::NOTDIR.raw_os_error() => other_kind(target, kind),
-                _ => fault,
+                _ => error,
             })
         }
         Mount::Tmpfs { target, size, mode } => {
@@ -61,37 +61,37 @@ pub(super) fn add(stage: &mut Stage, mount: &Mount, index: usize) -> Result<(), 
 }
 
 /// A volume that is a folder where the image has a file, or the other way round.
-fn other_kind(target: &LayerPath, kind: Target) -> Fault {
+fn other_kind(target: &LayerPath, kind: Target) -> SetupError {
     let (is, has) = match kind {
         Target::Folder => ("folder", "file"),
         Target::File => ("file", "folder"),
     };
     let message = format!("a {is} cannot be mounted on `{target}`, which is a {has} in the image");
-    Fault::refused(&Error::new(ErrorKind::Usage, message).with_hint(format!("mount a {has} there, or the {is} elsewhere")))
+    SetupError::refused(&Error::new(ErrorKind::Usage, message).with_hint(format!("mount a {has} there, or the {is} elsewhere")))
 }
 
-fn kind_of(source: &OwnedFd) -> Result<Target, Fault> {
+fn kind_of(source: &OwnedFd) -> Result<Target, SetupError> {
     let folder = is_folder(source).step(|| "examine the source of a mount".into())?;
     Ok(if folder { Target::Folder } else { Target::File })
 }
 
 /// A folder or file of this machine; links lead where they lead.
-pub(super) fn open_volume(path: &Path) -> Result<OwnedFd, Fault> {
+pub(super) fn open_volume(path: &Path) -> Result<OwnedFd, SetupError> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(|| format!("open `{}`", path.display()))
 }
 
-fn open_source(stage: &Stage, source: &BindSource, index: usize) -> Result<OwnedFd, Fault> {
+fn open_source(stage: &Stage, source: &BindSource, index: usize) -> Result<OwnedFd, SetupError> {
     let (root, path) = match source {
         BindSource::Host { root, path } => (open_folder(root)?, path),
         BindSource::Stack { lower, path } => {
             let at = stage.work.join(format!("stack-{index}"));
-            (mount_stack(stage.rung, lower, None, &at)?, path)
+            (mount_stack(stage.isolation, lower, None, &at)?, path)
         }
     };
     open_in(&root, path)
 }
 
-pub(super) fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Fault> {
+pub(super) fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, SetupError> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let relative = crate::layer::unpack::relative(path);
     let opened = rustix::fs::openat2(root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
@@ -99,12 +99,12 @@ pub(super) fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Fault
 }
 
 /// Something that looks like `source` and may be written to.
-fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Result<OwnedFd, Fault> {
+fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Result<OwnedFd, SetupError> {
     let at = |what: &str| stage.work.join(format!("bind-{index}-{what}"));
     if kind == Target::Folder {
         let (upper, work) = (at("upper"), at("work"));
         let lower = [PathBuf::from(fd_path(&source))];
-        return mount_stack(stage.rung, &lower, Some(Upper { folder: &upper, work: &work }), &at("root"));
+        return mount_stack(stage.isolation, &lower, Some(Upper { folder: &upper, work: &work }), &at("root"));
     }
     let copy = at("file");
     let step = || "copy the source of a mount".to_owned();
@@ -116,7 +116,7 @@ fn disposable(stage: &Stage, source: OwnedFd, kind: Target, index: usize) -> Res
 }
 
 /// Makes a copy of the folder `source` the new folder `folder`, unless another step is faster. `room` is where it is made.
-pub(super) fn plant(source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), Fault> {
+pub(super) fn plant(source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), SetupError> {
     if kind_of(source)? != Target::Folder {
         return Err(Errno::NOTDIR).step(|| "fill a cache".into());
     }
@@ -129,7 +129,7 @@ pub(super) fn plant(source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), 
     }
 }
 
-pub(super) fn cache_folder(owners: &Owners, path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
+pub(super) fn cache_folder(owners: &Owners, path: &Path, mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, SetupError> {
     let step = || format!("create the cache folder `{}`", path.display());
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).step(step)?;

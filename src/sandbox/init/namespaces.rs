@@ -1,4 +1,4 @@
-//! The helper's own part on the rungs with namespaces: enter them, start process 1, wait for it, remove the stubs it made.
+//! The helper's own part for the kinds of isolation with namespaces: enter them, start process 1, wait for it, remove the stubs it made.
 //!
 //! Refuses to mount anything itself: its view of the file systems stays that of the machine.
 
@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
+use super::fakeroot::Fakeroot;
 use super::owners::Owners;
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
-use super::recorder::Recorder;
 use super::stubs::{self, Stubs};
-use super::{Fault, attended, child, die_with_parent, overlay, pipe, ssh, userns};
+use super::{SetupError, attended, child, die_with_parent, overlay, pipe, ssh, userns};
 use crate::sandbox::wire::{Step as _, read_message, receive_file, write_message};
-use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Rung};
+use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
 
 /// What process 1 tells the helper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,18 +27,18 @@ pub(super) enum Report {
     /// The command has been started; a descriptor of its process follows.
     Started,
     Ended(Exit),
-    Failed(Fault),
+    Failed(SetupError),
 }
 
-pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<Exit, Fault> {
+pub(super) fn run(isolation: IsolationKind, spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<Exit, SetupError> {
     let RootSpec::Overlay { upper, work, .. } = &spec.root else {
-        return Err(Fault::new(format!("a step on the rung `{rung}` with a private tree"), None));
+        return Err(SetupError::new(format!("a step with isolation `{isolation}` with a private tree"), None));
     };
-    userns::enter(rung)?;
+    userns::enter(isolation)?;
     overlay::make_folder(work)?;
-    let owners = Owners::new(rung, &spec.user);
+    let owners = Owners::new(isolation, &spec.user);
     let agents = ssh::listen(&owners, spec, work)?.serve()?;
-    let recorder = (rung == Rung::SingleId).then(|| Recorder::start(&spec.user)).transpose()?;
+    let fakeroot = (isolation == IsolationKind::SingleId).then(|| Fakeroot::start(&spec.user)).transpose()?;
     enter(spec.network)?;
     if spec.way_out && !probe {
         attended::open_way_out(control)?;
@@ -48,13 +48,13 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     match fork().step(|| "fork".into())? {
         Fork::Child => {
             drop((reports, keep_alive));
-            let recorder = recorder.as_ref().map(Recorder::socket);
-            exit_now(process_one(rung, spec, probe, &OwnedFd::from(alive), &report, recorder))
+            let fakeroot = fakeroot.as_ref().map(Fakeroot::socket);
+            exit_now(process_one(isolation, spec, probe, &OwnedFd::from(alive), &report, fakeroot))
         }
         Fork::Parent(pid) => {
             drop((report, alive));
             let (stubs, outcome) = supervise(pid, reports, control);
-            drop((keep_alive, agents, recorder));
+            drop((keep_alive, agents, fakeroot));
             stubs::remove(upper, &stubs)?;
             let exit = outcome?;
             owners.end(upper).map(|()| exit)
@@ -62,7 +62,7 @@ pub(super) fn run(rung: Rung, spec: &RunSpec, probe: bool, control: &UnixStream)
     }
 }
 
-fn enter(network: Network) -> Result<(), Fault> {
+fn enter(network: Network) -> Result<(), SetupError> {
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if network != Network::Host {
         flags |= UnshareFlags::NEWNET;
@@ -75,26 +75,26 @@ fn enter(network: Network) -> Result<(), Fault> {
 }
 
 fn process_one(
-    rung: Rung,
+    isolation: IsolationKind,
     spec: &RunSpec,
     probe: bool,
     alive: &OwnedFd,
     report: &UnixStream,
-    recorder: Option<&UnixStream>,
+    fakeroot: Option<&UnixStream>,
 ) -> i32 {
-    let outcome = die_with_parent(alive).and_then(|()| child::run(rung, spec, probe, report, recorder));
+    let outcome = die_with_parent(alive).and_then(|()| child::run(isolation, spec, probe, report, fakeroot));
     let last = match outcome {
         Ok(exit) => Report::Ended(exit),
-        Err(fault) => Report::Failed(fault),
+        Err(error) => Report::Failed(error),
     };
     i32::from(write_message(report, &last).is_err())
 }
 
 /// Hears process 1 out until it is gone; kills it when the caller goes.
-fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs, Result<Exit, Fault>) {
+fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs, Result<Exit, SetupError>) {
     let mut command = attended::Command::default();
     let mut stubs = Stubs::default();
-    let mut outcome = Err(Fault::new("start process 1", None));
+    let mut outcome = Err(SetupError::new("start process 1", None));
     loop {
         if wait_or_hang_up(&reports, control, &mut command) {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -107,7 +107,7 @@ fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs,
                 _ => break,
             },
             Ok(Some(Report::Ended(exit))) => outcome = Ok(exit),
-            Ok(Some(Report::Failed(fault))) => outcome = Err(fault),
+            Ok(Some(Report::Failed(error))) => outcome = Err(error),
             Ok(None) | Err(_) => break,
         }
     }

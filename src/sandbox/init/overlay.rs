@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::{Fault, fd_path, open_folder};
-use crate::sandbox::Rung;
+use super::{SetupError, fd_path, open_folder};
+use crate::sandbox::IsolationKind;
 use crate::sandbox::wire::Step as _;
 
 /// Where the writes of an overlay go.
@@ -22,7 +22,12 @@ pub(super) struct Upper<'a> {
 }
 
 /// Mounts `lower` (topmost first) with or without an upper folder on the new folder `at`, and opens the result.
-pub(super) fn mount_stack(rung: Rung, lower: &[PathBuf], upper: Option<Upper<'_>>, at: &Path) -> Result<OwnedFd, Fault> {
+pub(super) fn mount_stack(
+    isolation: IsolationKind,
+    lower: &[PathBuf],
+    upper: Option<Upper<'_>>,
+    at: &Path,
+) -> Result<OwnedFd, SetupError> {
     make_folder(at)?;
     let target = open_folder(at)?;
     let mut layers = lower.iter().map(|path| open_folder(path)).collect::<Result<Vec<_>, _>>()?;
@@ -45,8 +50,8 @@ pub(super) fn mount_stack(rung: Rung, lower: &[PathBuf], upper: Option<Upper<'_>
         options += &format!(",upperdir={},workdir={}", fd_path(&folder), fd_path(&work));
         open.extend([folder, work]);
     }
-    options += match rung {
-        Rung::Root => ",index=off,metacopy=off,redirect_dir=nofollow",
+    options += match isolation {
+        IsolationKind::Root => ",index=off,metacopy=off,redirect_dir=nofollow",
         _ => ",userxattr",
     };
     // A step that is cut short is thrown away as a whole, so nothing needs to be synced for its sake.
@@ -54,7 +59,7 @@ pub(super) fn mount_stack(rung: Rung, lower: &[PathBuf], upper: Option<Upper<'_>
     let attempts = [volatile, options].into_iter().filter(|options| !options.is_empty());
     let mut result = Err(Errno::INVAL);
     for options in attempts {
-        let options = CString::new(options).map_err(|_| Fault::new("mount overlay", None))?;
+        let options = CString::new(options).map_err(|_| SetupError::new("mount overlay", None))?;
         result = mount("overlay", fd_path(&target), "overlay", MountFlags::NODEV, options.as_c_str());
         if result != Err(Errno::INVAL) {
             break;
@@ -64,7 +69,7 @@ pub(super) fn mount_stack(rung: Rung, lower: &[PathBuf], upper: Option<Upper<'_>
     open_folder(at)
 }
 
-pub(super) fn make_folder(path: &Path) -> Result<(), Fault> {
+pub(super) fn make_folder(path: &Path) -> Result<(), SetupError> {
     match rustix::fs::mkdir(path, rustix::fs::Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno).step(|| format!("create `{}`", path.display())),

@@ -9,11 +9,11 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 
-use super::{Fault, fd_path, open_folder};
+use super::{SetupError, fd_path, open_folder};
 use crate::layer::owners::path_in;
 use crate::layer::unpack::Identity;
 use crate::sandbox::wire::Step as _;
-use crate::sandbox::{Rung, User};
+use crate::sandbox::{IsolationKind, User};
 
 /// How files get their owner.
 #[derive(Debug, Clone)]
@@ -25,9 +25,9 @@ pub(super) enum Owners {
 }
 
 impl Owners {
-    pub(super) fn new(rung: Rung, user: &User) -> Self {
-        match rung {
-            Rung::SingleId => Self::Recorded(user.into()),
+    pub(super) fn new(isolation: IsolationKind, user: &User) -> Self {
+        match isolation {
+            IsolationKind::SingleId => Self::Recorded(user.into()),
             _ => Self::OnDisk,
         }
     }
@@ -67,7 +67,7 @@ impl Owners {
     }
 
     /// Makes the empty folder `path` an upper folder: it shows as root's `/`, and says whose the files without a record in it are.
-    pub(super) fn begin(&self, path: &Path) -> Result<(), Fault> {
+    pub(super) fn begin(&self, path: &Path) -> Result<(), SetupError> {
         let Self::Recorded(identity) = self else { return Ok(()) };
         let folder = open_folder(path)?;
         identity.mark_tree(&path_in(&folder, OsStr::new("."))).step(|| "record an owner (setxattr)".into())?;
@@ -75,7 +75,7 @@ impl Owners {
     }
 
     /// Lets the upper folder be moved, for which its owner must be allowed to write to it.
-    pub(super) fn end(&self, path: &Path) -> Result<(), Fault> {
+    pub(super) fn end(&self, path: &Path) -> Result<(), SetupError> {
         let Self::Recorded(_) = self else { return Ok(()) };
         rustix::fs::chmod(path, Mode::from_raw_mode(0o755)).step(|| "set the mode of the root folder".into())
     }

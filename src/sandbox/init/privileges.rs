@@ -8,9 +8,9 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::{Fault, seccomp, userns};
+use super::{SetupError, seccomp, userns};
 use crate::sandbox::wire::{Step as _, send_file};
-use crate::sandbox::{Rung, Security, User};
+use crate::sandbox::{IsolationKind, Security, User};
 
 /// What Docker leaves (moby, oci/caps/defaults.go).
 const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
@@ -29,19 +29,24 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Becomes `user` with few privileges. The filter comes first, because installing it needs a capability that goes.
-pub(super) fn drop_to(rung: Rung, user: &User, security: Security, recorder: Option<&UnixStream>) -> Result<(), Fault> {
-    if let Some(recorder) = recorder {
+pub(super) fn drop_to(
+    isolation: IsolationKind,
+    user: &User,
+    security: Security,
+    fakeroot: Option<&UnixStream>,
+) -> Result<(), SetupError> {
+    if let Some(fakeroot) = fakeroot {
         if (user.uid, user.gid) != (0, 0) {
             // The one id becomes this user's.
             userns::enter_as(user.uid, user.gid)?;
         }
-        let listener = seccomp::install_recording(user.uid == 0)?;
-        send_file(recorder, listener).step(|| "hand over the system-call filter".into())?;
+        let listener = seccomp::install_fakeroot(user.uid == 0)?;
+        send_file(fakeroot, listener).step(|| "hand over the system-call filter".into())?;
     }
     if security == Security::Sandbox {
         match seccomp::install() {
             // Without namespaces there is no right to install one; the container around has its own.
-            Err(fault) if rung == Rung::Chroot && fault.errno == Some(Errno::ACCESS.raw_os_error()) => {}
+            Err(error) if isolation == IsolationKind::Chroot && error.errno == Some(Errno::ACCESS.raw_os_error()) => {}
             installed => installed?,
         }
     }
@@ -51,7 +56,7 @@ pub(super) fn drop_to(rung: Rung, user: &User, security: Security, recorder: Opt
         Security::Insecure => now.permitted,
     };
     bound(keep).step(|| "drop capabilities".into())?;
-    if recorder.is_none() {
+    if fakeroot.is_none() {
         become_user(user)?;
     }
     let keep = if user.uid == 0 { keep } else { CapabilitySet::empty() };
@@ -59,7 +64,7 @@ pub(super) fn drop_to(rung: Rung, user: &User, security: Security, recorder: Opt
     set_capabilities(None, sets).step(|| "capset".into())
 }
 
-fn become_user(user: &User) -> Result<(), Fault> {
+fn become_user(user: &User) -> Result<(), SetupError> {
     let groups: Vec<Gid> = user.all_groups().map(Gid::from_raw).collect();
     set_thread_groups(&groups).step(|| "setgroups".into())?;
     let gid = Gid::from_raw(user.gid);

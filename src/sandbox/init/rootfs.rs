@@ -13,10 +13,10 @@ use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_r
 use super::overlay::{Upper, make_folder, mount_stack};
 use super::owners::Owners;
 use super::stubs::{Stubs, Target};
-use super::{Fault, fd_path, files, mounts, process};
+use super::{SetupError, fd_path, files, mounts, process};
 use crate::layer::LayerPath;
 use crate::sandbox::wire::Step as _;
-use crate::sandbox::{RootSpec, RunSpec, Rung};
+use crate::sandbox::{IsolationKind, RootSpec, RunSpec};
 
 const HARDENED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
@@ -51,7 +51,7 @@ pub(super) struct Prepared {
 
 /// Everything that mounts need to know.
 pub(super) struct Stage {
-    pub(super) rung: Rung,
+    pub(super) isolation: IsolationKind,
     pub(super) owners: Owners,
     pub(super) root: OwnedFd,
     pub(super) stubs: Stubs,
@@ -62,20 +62,20 @@ pub(super) struct Stage {
     files: usize,
 }
 
-pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
+pub(super) fn build(isolation: IsolationKind, spec: &RunSpec) -> Result<Prepared, SetupError> {
     let RootSpec::Overlay { lower, upper, work } = &spec.root else {
-        return Err(Fault::new("mount a private tree", None));
+        return Err(SetupError::new("mount a private tree", None));
     };
     make_folder(work)?;
-    let owners = Owners::new(rung, &spec.user);
+    let owners = Owners::new(isolation, &spec.user);
     make_folder(upper)?;
     owners.begin(upper)?;
     let upper = Upper { folder: upper, work: &work.join("overlay") };
-    let root = mount_stack(rung, lower, Some(upper), &work.join("root"))?;
+    let root = mount_stack(isolation, lower, Some(upper), &work.join("root"))?;
     let memory = work.join("memory");
     make_folder(&memory)?;
     mount("tmpfs", &memory, "tmpfs", HARDENED, c"mode=0700").step(|| "mount tmpfs".into())?;
-    let mut stage = Stage { rung, owners, root, stubs: Stubs::default(), work: work.clone(), memory, files: 0 };
+    let mut stage = Stage { isolation, owners, root, stubs: Stubs::default(), work: work.clone(), memory, files: 0 };
     stage.kernel_files()?;
     stage.devices(spec)?;
     for (path, content) in [
@@ -86,7 +86,7 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
         let source = stage.memory_file(&content, 0o644, 0, 0)?;
         stage.bind(&source, &layer_path(path), Target::File, true)?;
     }
-    if rung == Rung::SingleId && spec.user.uid == 0 {
+    if isolation == IsolationKind::SingleId && spec.user.uid == 0 {
         stage.settings_of_apt()?;
     }
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -97,7 +97,7 @@ pub(super) fn build(rung: Rung, spec: &RunSpec) -> Result<Prepared, Fault> {
 
 impl Stage {
     /// A file in memory that is gone with this namespace.
-    pub(super) fn memory_file(&mut self, content: &[u8], mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, Fault> {
+    pub(super) fn memory_file(&mut self, content: &[u8], mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, SetupError> {
         let path = self.memory.join(self.files.to_string());
         self.files += 1;
         let step = || "write a file in memory".to_owned();
@@ -111,7 +111,7 @@ impl Stage {
     }
 
     /// Binds what `source` is open on to `target`.
-    pub(super) fn bind(&mut self, source: &OwnedFd, target: &LayerPath, kind: Target, readonly: bool) -> Result<(), Fault> {
+    pub(super) fn bind(&mut self, source: &OwnedFd, target: &LayerPath, kind: Target, readonly: bool) -> Result<(), SetupError> {
         let step = || format!("bind `{target}`");
         let place = self.stubs.target(&self.root, target, kind)?;
         mount_bind(fd_path(source), fd_path(&place)).step(step)?;
@@ -124,7 +124,13 @@ impl Stage {
     }
 
     /// As [`bind`](Self::bind), with everything that is mounted below `source`.
-    pub(super) fn bind_all(&mut self, source: &OwnedFd, target: &LayerPath, kind: Target, readonly: bool) -> Result<(), Fault> {
+    pub(super) fn bind_all(
+        &mut self,
+        source: &OwnedFd,
+        target: &LayerPath,
+        kind: Target,
+        readonly: bool,
+    ) -> Result<(), SetupError> {
         let step = || format!("bind `{target}`");
         let place = self.stubs.target(&self.root, target, kind)?;
         mount_bind_recursive(fd_path(source), fd_path(&place)).step(step)?;
@@ -140,21 +146,27 @@ impl Stage {
     }
 
     /// What is at `target` now, mounts included.
-    fn reopen(&self, target: &LayerPath) -> Result<OwnedFd, Fault> {
+    fn reopen(&self, target: &LayerPath) -> Result<OwnedFd, SetupError> {
         let resolve = rustix::fs::ResolveFlags::IN_ROOT;
         let opened = rustix::fs::openat2(&self.root, target.as_path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
         opened.step(|| format!("open `{target}`"))
     }
 
-    pub(super) fn mount_at(&mut self, target: &LayerPath, kind: &str, flags: MountFlags, options: &str) -> Result<(), Fault> {
+    pub(super) fn mount_at(
+        &mut self,
+        target: &LayerPath,
+        kind: &str,
+        flags: MountFlags,
+        options: &str,
+    ) -> Result<(), SetupError> {
         let place = self.stubs.target(&self.root, target, Target::Folder)?;
         let step = || format!("mount {kind} on `{target}`");
-        let options = std::ffi::CString::new(options).map_err(|_| Fault::new(step(), None))?;
+        let options = std::ffi::CString::new(options).map_err(|_| SetupError::new(step(), None))?;
         mount(kind, fd_path(&place), kind, flags, options.as_c_str()).step(step)
     }
 
-    /// apt fetches as a user of its own and looks whether it has become that, which with one id is a pretence.
-    fn settings_of_apt(&mut self) -> Result<(), Fault> {
+    /// apt fetches as a user of its own and looks whether it has become that user, which is impossible with one id.
+    fn settings_of_apt(&mut self) -> Result<(), SetupError> {
         let folder = layer_path("etc/apt/apt.conf.d");
         if !self.reopen(&folder).and_then(|folder| is_folder(&folder).step(|| "examine apt's settings".into())).unwrap_or(false) {
             return Ok(());
@@ -164,14 +176,14 @@ impl Stage {
         self.bind(&source, &layer_path("etc/apt/apt.conf.d/zz-mpimg-one-id"), Target::File, true)
     }
 
-    fn kernel_files(&mut self) -> Result<(), Fault> {
+    fn kernel_files(&mut self) -> Result<(), SetupError> {
         match self.mount_at(&layer_path("proc"), "proc", HARDENED, "") {
             // A container that masks parts of its own /proc forbids a fresh one, but not a copy with the masks.
-            Err(fault) if fault.errno == Some(Errno::PERM.raw_os_error()) => self.bind_tree("/proc", "proc")?,
+            Err(error) if error.errno == Some(Errno::PERM.raw_os_error()) => self.bind_tree("/proc", "proc")?,
             mounted => mounted?,
         }
         match self.mount_at(&layer_path("sys"), "sysfs", HARDENED | MountFlags::RDONLY, "") {
-            Err(fault) if fault.errno == Some(Errno::PERM.raw_os_error()) => {
+            Err(error) if error.errno == Some(Errno::PERM.raw_os_error()) => {
                 self.bind_tree("/sys", "sys")?;
                 let sys = self.reopen(&layer_path("sys"))?;
                 process::read_only_recursively(&sys).step(|| "make /sys read-only".into())?;
@@ -182,12 +194,12 @@ impl Stage {
         READ_ONLY.iter().try_for_each(|path| self.protect(path))
     }
 
-    fn bind_tree(&mut self, source: &str, target: &str) -> Result<(), Fault> {
+    fn bind_tree(&mut self, source: &str, target: &str) -> Result<(), SetupError> {
         let place = self.stubs.target(&self.root, &layer_path(target), Target::Folder)?;
         mount_bind_recursive(source, fd_path(&place)).step(|| format!("bind `{source}`"))
     }
 
-    fn mask(&self, path: &str) -> Result<(), Fault> {
+    fn mask(&self, path: &str) -> Result<(), SetupError> {
         let Ok(place) = self.reopen(&layer_path(path)) else { return Ok(()) };
         let folder = rustix::fs::fstat(&place).is_ok_and(|stat| stat.st_mode & 0o170000 == 0o040000);
         if folder {
@@ -198,14 +210,14 @@ impl Stage {
         }
     }
 
-    fn protect(&self, path: &str) -> Result<(), Fault> {
+    fn protect(&self, path: &str) -> Result<(), SetupError> {
         let Ok(place) = self.reopen(&layer_path(path)) else { return Ok(()) };
         let step = || format!("make `{path}` read-only");
         mount_bind_recursive(fd_path(&place), fd_path(&place)).step(step)?;
         read_only(&self.reopen(&layer_path(path))?).step(step)
     }
 
-    fn devices(&mut self, spec: &RunSpec) -> Result<(), Fault> {
+    fn devices(&mut self, spec: &RunSpec) -> Result<(), SetupError> {
         let nosuid = MountFlags::NOSUID | MountFlags::STRICTATIME;
         self.mount_at(&layer_path("dev"), "tmpfs", nosuid, "mode=0755,size=65536k")?;
         let dev = self.reopen(&layer_path("dev"))?;
@@ -237,7 +249,7 @@ impl Stage {
         let pts = layer_path("dev/pts");
         match self.mount_at(&pts, "devpts", quiet, "newinstance,ptmxmode=0666,mode=0620,gid=5") {
             // Group 5 does not exist where only one id is mapped.
-            Err(fault) if fault.errno == Some(Errno::INVAL.raw_os_error()) => {
+            Err(error) if error.errno == Some(Errno::INVAL.raw_os_error()) => {
                 self.mount_at(&pts, "devpts", quiet, "newinstance,ptmxmode=0666,mode=0620")?;
             }
             mounted => mounted?,

@@ -11,7 +11,7 @@ use seccompiler::{
     sock_filter,
 };
 
-use super::{Fault, notify, process};
+use super::{SetupError, notify, process};
 use crate::sandbox::wire::Step as _;
 
 /// Docker documentation, "Significant syscalls blocked by the default profile", and moby's profiles/seccomp/default.json.
@@ -90,9 +90,9 @@ const NAMESPACE_FLAGS: [libc::c_int; 8] = [
 /// The personalities that Docker allows: Linux, Linux with 32-bit address space or uname 2.6, and the query.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-pub(super) fn install() -> Result<(), Fault> {
+pub(super) fn install() -> Result<(), SetupError> {
     let step = || "install the system-call filter".to_owned();
-    let cannot = |_| Fault::new("build the system-call filter", None);
+    let cannot = |_| SetupError::new("build the system-call filter", None);
     for program in [denied().map_err(cannot)?, clone3().map_err(cannot)?] {
         process::install_filter(&program).step(step)?;
     }
@@ -114,7 +114,7 @@ const CHMODDING: &[libc::c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc:
 /// Those of becoming another user, which one id cannot, but root may.
 const BECOMING: [&[libc::c_long]; 2] = [
     &[libc::SYS_setfsgid, libc::SYS_setfsuid, libc::SYS_setgid, libc::SYS_setgroups, libc::SYS_setregid, libc::SYS_setresgid],
-    // The recorder says so.
+    // The fakeroot says so.
     &[libc::SYS_setresuid, libc::SYS_setreuid, libc::SYS_setuid],
 ];
 
@@ -123,10 +123,10 @@ const OLD: [&[libc::c_long]; 3] = [&[libc::SYS_stat, libc::SYS_lstat], &[libc::S
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: [&[libc::c_long]; 3] = [&[], &[], &[]];
 
-/// For a process with one id: has the calls that show or change owners wait for the recorder, which gets the descriptor returned here.
+/// For a process with one id: has the calls that show or change owners wait for the fakeroot, which gets the descriptor returned here.
 /// Of root, those that would make it another user are said to have succeeded.
-pub(super) fn install_recording(root: bool) -> Result<OwnedFd, Fault> {
-    let cannot = |_| Fault::new("build the system-call filter", None);
+pub(super) fn install_fakeroot(root: bool) -> Result<OwnedFd, SetupError> {
+    let cannot = |_| SetupError::new("build the system-call filter", None);
     let step = || "install the system-call filter that records owners".to_owned();
     if root {
         let nothing = BECOMING[0].iter().map(|call| (*call, Vec::new())).collect();

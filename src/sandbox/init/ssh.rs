@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::owners::Owners;
 use super::process::{Fork, exit_now, fork};
-use super::{Fault, die_with_parent, fd_path, open_folder, pipe};
+use super::{SetupError, die_with_parent, fd_path, open_folder, pipe};
 use crate::sandbox::wire::Step as _;
 use crate::sandbox::{Mount, RunSpec};
 
@@ -26,7 +26,7 @@ pub(super) fn socket_name(index: usize) -> String {
 }
 
 /// Makes the sockets of all mounts of type ssh in `folder`.
-pub(super) fn listen(owners: &Owners, spec: &RunSpec, folder: &Path) -> Result<Agents, Fault> {
+pub(super) fn listen(owners: &Owners, spec: &RunSpec, folder: &Path) -> Result<Agents, SetupError> {
     let mut agents = Vec::new();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let Mount::Ssh { socket, mode, uid, gid, .. } = mount else { continue };
@@ -44,7 +44,7 @@ pub(super) fn listen(owners: &Owners, spec: &RunSpec, folder: &Path) -> Result<A
 impl Agents {
     /// Serves from a process of its own, which dies with this one; to be called before process namespaces are entered, because no thread
     /// can be started afterwards.
-    pub(super) fn serve(self) -> Result<Server, Fault> {
+    pub(super) fn serve(self) -> Result<Server, SetupError> {
         if self.0.is_empty() {
             return Ok(Server(None));
         }

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timest
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::Fault;
+use super::SetupError;
 use crate::layer::LayerPath;
 use crate::sandbox::wire::Step as _;
 
@@ -52,7 +52,7 @@ pub(super) enum Target {
 
 impl Stubs {
     /// Opens the place in `root` that `path` names, making it where it is missing.
-    pub(super) fn target(&mut self, root: &OwnedFd, path: &LayerPath, kind: Target) -> Result<OwnedFd, Fault> {
+    pub(super) fn target(&mut self, root: &OwnedFd, path: &LayerPath, kind: Target) -> Result<OwnedFd, SetupError> {
         let place = resolve(root, path)?;
         let step = || format!("make the mount target `{path}`");
         for folder in place.ancestors() {
@@ -110,7 +110,7 @@ impl Stubs {
     }
 
     /// The changed folders with the times that they shall have in the end. To be called before anything is removed.
-    pub(super) fn times(&self, root: &OwnedFd) -> Result<Times, Fault> {
+    pub(super) fn times(&self, root: &OwnedFd) -> Result<Times, SetupError> {
         let mut times = Vec::new();
         for parent in &self.parents {
             let Ok(folder) = open_folder(root, &parent.path) else { continue };
@@ -121,7 +121,7 @@ impl Stubs {
     }
 
     /// Removes the stubs that the command left as they were, and sets the folders' times.
-    pub(super) fn remove_from(&self, root: &OwnedFd, times: Times) -> Result<(), Fault> {
+    pub(super) fn remove_from(&self, root: &OwnedFd, times: Times) -> Result<(), SetupError> {
         let step = || "remove mount targets".to_owned();
         for stub in self.made.iter().rev() {
             let Ok(parent) = open_folder(root, &stub.path.parent().unwrap_or_default()) else { continue };
@@ -152,7 +152,7 @@ impl Stubs {
 pub(super) struct Times(Vec<(OwnedFd, (i64, i64))>);
 
 /// Removes from `tree` (an upper folder, nothing mounted on it any more) the stubs that the command left as they were.
-pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), Fault> {
+pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), SetupError> {
     if stubs.made.is_empty() {
         return Ok(());
     }
@@ -162,12 +162,12 @@ pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), Fault> {
 }
 
 /// Where `path` leads in `root`, links on the way and at its end followed as in a chroot; what is missing is taken as it stands.
-pub(super) fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, Fault> {
+pub(super) fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, SetupError> {
     let mut rest: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
     let mut place = LayerPath::root();
     let mut links = 0;
     while let Some(name) = rest.pop() {
-        let wrong = |_| Fault::new(format!("find `{path}` in the image"), None);
+        let wrong = |_| SetupError::new(format!("find `{path}` in the image"), None);
         if name == b".." {
             place = place.parent().unwrap_or_default();
             continue;

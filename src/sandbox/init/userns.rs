@@ -14,8 +14,8 @@ use rustix::thread::{CapabilitySet, Gid, Uid, UnshareFlags, capabilities};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::process::{Fork, exit_now, fork, unshare};
-use super::{Fault, pipe};
-use crate::sandbox::Rung;
+use super::{SetupError, pipe};
+use crate::sandbox::IsolationKind;
 use crate::sandbox::wire::{Step as _, read_message, write_message};
 
 /// `nobody` is 65534 in every distribution: a map must reach it.
@@ -24,12 +24,12 @@ const NEEDED: u64 = 65536;
 /// Where the set-id programs are; the environment of this process is empty.
 const FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
 
-/// Enters the user namespace that `rung` needs, as its root; none for the rungs without.
-pub(super) fn enter(rung: Rung) -> Result<(), Fault> {
-    match rung {
-        Rung::Root | Rung::Chroot => return Ok(()),
-        Rung::UserNamespace => {}
-        Rung::SingleId => return enter_as(0, 0),
+/// Enters the user namespace that `isolation` needs, as its root; none for the kinds without.
+pub(super) fn enter(isolation: IsolationKind) -> Result<(), SetupError> {
+    match isolation {
+        IsolationKind::Root | IsolationKind::Chroot => return Ok(()),
+        IsolationKind::UserNamespace => {}
+        IsolationKind::SingleId => return enter_as(0, 0),
     }
     let (mut started, mut start) = pipe()?;
     let (mapped, report) = pipe()?;
@@ -51,16 +51,16 @@ pub(super) fn enter(rung: Rung) -> Result<(), Fault> {
         start.write_all(&[1]).step(|| "write to a pipe".into())?;
     }
     drop(start);
-    let outcome = read_message::<Result<(), Fault>>(&mapped).step(|| "read from a pipe".into());
+    let outcome = read_message::<Result<(), SetupError>>(&mapped).step(|| "read from a pipe".into());
     let _ = rustix::process::waitpid(Some(mapper), WaitOptions::empty());
     entered?;
-    outcome?.unwrap_or_else(|| Err(Fault::new("map ids", None)))?;
+    outcome?.unwrap_or_else(|| Err(SetupError::new("map ids", None)))?;
     become_root()
 }
 
 /// Enters a new user namespace with one id, which is `uid:gid` in it and what it was outside. Without privileges that costs the right to
 /// set supplementary groups.
-pub(super) fn enter_as(uid: u32, gid: u32) -> Result<(), Fault> {
+pub(super) fn enter_as(uid: u32, gid: u32) -> Result<(), SetupError> {
     let (outer_uid, outer_gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into())?;
     for (file, text) in [
@@ -73,7 +73,7 @@ pub(super) fn enter_as(uid: u32, gid: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Names the ids that files on disk get from [`enter`] on [`Rung::UserNamespace`].
+/// Names the ids that files on disk get from [`enter`] on [`IsolationKind::UserNamespace`].
 pub(in crate::sandbox) fn name_of_map() -> String {
     let uid = rustix::process::geteuid().as_raw();
     match subordinate("/etc/subuid") {
@@ -82,13 +82,13 @@ pub(in crate::sandbox) fn name_of_map() -> String {
     }
 }
 
-fn become_root() -> Result<(), Fault> {
+fn become_root() -> Result<(), SetupError> {
     set_thread_groups(&[]).step(|| "setgroups in the user namespace".into())?;
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).step(|| "setresgid in the user namespace".into())?;
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).step(|| "setresuid in the user namespace".into())
 }
 
-fn map(pid: Pid) -> Result<(), Fault> {
+fn map(pid: Pid) -> Result<(), SetupError> {
     let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;
     let own = capabilities(None).step(|| "capget".into())?.effective;
     if own.contains(wanted) && rustix::process::geteuid().is_root() {
@@ -107,14 +107,14 @@ fn map(pid: Pid) -> Result<(), Fault> {
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr).trim().to_lowercase();
             let errno = text.contains("operation not permitted").then_some(Errno::PERM.raw_os_error());
-            return Err(Fault::new(if text.is_empty() { program.to_owned() } else { text }, errno));
+            return Err(SetupError::new(if text.is_empty() { program.to_owned() } else { text }, errno));
         }
     }
     Ok(())
 }
 
 /// Every id that this process can set, onto itself.
-fn map_itself(pid: Pid) -> Result<(), Fault> {
+fn map_itself(pid: Pid) -> Result<(), SetupError> {
     for file in ["uid_map", "gid_map"] {
         let own = std::fs::read_to_string(format!("/proc/self/{file}")).step(|| format!("read {file}"))?;
         let mut map = String::new();
@@ -130,7 +130,7 @@ fn map_itself(pid: Pid) -> Result<(), Fault> {
             }
         }
         if reach < NEEDED {
-            return Err(Fault::new(format!("map ids: this container itself has only {reach}"), None));
+            return Err(SetupError::new(format!("map ids: this container itself has only {reach}"), None));
         }
         std::fs::write(format!("/proc/{}/{file}", pid.as_raw_nonzero()), map).step(|| format!("write {file}"))?;
     }
@@ -138,7 +138,7 @@ fn map_itself(pid: Pid) -> Result<(), Fault> {
 }
 
 /// The first range of this user in /etc/subuid or /etc/subgid that is large enough (subuid(5): name or number, first, count).
-fn subordinate(file: &str) -> Result<(u32, u32), Fault> {
+fn subordinate(file: &str) -> Result<(u32, u32), SetupError> {
     let uid = rustix::process::getuid().as_raw();
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
     let name = crate::sandbox::users::name_of(&passwd, uid);
@@ -156,7 +156,7 @@ fn subordinate(file: &str) -> Result<(u32, u32), Fault> {
         }
     }
     match found {
-        Some(count) => Err(Fault::new(format!("a range of only {count} ids in {file}"), None)),
-        None => Err(Fault::new(format!("find a range of ids for uid {uid} in {file}"), None)),
+        Some(count) => Err(SetupError::new(format!("a range of only {count} ids in {file}"), None)),
+        None => Err(SetupError::new(format!("find a range of ids for uid {uid} in {file}"), None)),
     }
 }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::rootfs::is_folder;
 use super::stubs::{open_folder, resolve};
-use super::{Fault, copy, fd_path, mounts};
+use super::{SetupError, copy, fd_path, mounts};
 use crate::layer::diff::Baseline;
 use crate::layer::{Kind, LayerPath, unpack};
 use crate::sandbox::wire::Step as _;
@@ -28,7 +28,7 @@ pub(super) struct Volume {
 }
 
 /// Notes what the copies of all volumes look like before the command.
-pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, Fault> {
+pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, SetupError> {
     let mut volumes = Vec::new();
     for mount in &spec.mounts {
         let Mount::Volume { source, target, readonly: false } = mount else { continue };
@@ -38,7 +38,7 @@ pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, Fault>
         let opened = if folder { place.clone() } else { place.parent().unwrap_or_default() };
         let copy = open_folder(tree, &opened).step(step)?;
         let before = match folder {
-            true => Some(Baseline::scan(fd_path(&copy).as_ref()).map_err(|error| Fault::new(error.to_string(), None))?),
+            true => Some(Baseline::scan(fd_path(&copy).as_ref()).map_err(|error| SetupError::new(error.to_string(), None))?),
             false => None,
         };
         let name = place.name().filter(|_| !folder).map(<[u8]>::to_vec);
@@ -49,7 +49,7 @@ pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, Fault>
 
 impl Volume {
     /// Makes the volume what its copy has become.
-    pub(super) fn copy_back(&self) -> Result<(), Fault> {
+    pub(super) fn copy_back(&self) -> Result<(), SetupError> {
         let step = || format!("copy `{}` back", self.source.display());
         match (&self.before, &self.name) {
             (Some(before), _) => self.copy_changes(before).step(step),

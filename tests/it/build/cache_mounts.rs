@@ -14,9 +14,9 @@ fn context(home: &Home, dockerfile: &str) -> PathBuf {
 }
 
 /// Builds without the build cache; what RUN printed after `>|`.
-fn printed(home: &Home, dockerfile: &str, rung: &str) -> Vec<String> {
+fn printed(home: &Home, dockerfile: &str, isolation: &str) -> Vec<String> {
     let context = context(home, dockerfile);
-    let output = home.mpimg().args(["build", "--no-cache", "--isolation", rung]).arg(context).output().unwrap();
+    let output = home.mpimg().args(["build", "--no-cache", "--isolation", isolation]).arg(context).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
     text.lines().filter_map(|line| Some(line.split_once("] >|")?.1.to_owned())).collect()
@@ -33,12 +33,12 @@ RUN --mount=type=bind,from=seed,source=/seed,target=/bound echo \">|$(echo $(ls 
 
 #[test]
 fn a_cache_begins_with_the_files_of_its_stage_once() {
-    for rung in ["root", "chroot"] {
+    for isolation in ["root", "chroot"] {
         let home = Home::new();
-        let first = printed(&home, SEEDED, rung);
-        assert_eq!(first, ["710 5:60 file first", "0", "file link"], "{rung}");
-        let second = printed(&home, SEEDED, rung);
-        assert_eq!(second, ["710 5:60 file first again", "1", "file link"], "{rung}");
+        let first = printed(&home, SEEDED, isolation);
+        assert_eq!(first, ["710 5:60 file first", "0", "file link"], "{isolation}");
+        let second = printed(&home, SEEDED, isolation);
+        assert_eq!(second, ["710 5:60 file first again", "1", "file link"], "{isolation}");
     }
 }
 
@@ -54,9 +54,9 @@ COPY --from=two /etc/passwd /two
 
 #[test]
 fn a_locked_cache_is_used_by_one_step_at_a_time_and_a_private_one_by_nobody_else() {
-    for (sharing, rung) in [("locked", "root"), ("private", "root"), ("shared", "chroot")] {
+    for (sharing, isolation) in [("locked", "root"), ("private", "root"), ("shared", "chroot")] {
         let home = Home::new();
-        assert_eq!(printed(&home, &BUSY.replace("SHARING", sharing), rung), ["", ""], "{sharing} on {rung}");
+        assert_eq!(printed(&home, &BUSY.replace("SHARING", sharing), isolation), ["", ""], "{sharing} on {isolation}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! On the rung `chroot` a stage's tree waits in the store for the next build: as it was unpacked, whatever the steps did to it, or not
+//! On the isolation `chroot` a stage's tree waits in the store for the next build: as it was unpacked, whatever the steps did to it, or not
 //! at all.
 
 use std::collections::BTreeMap;
@@ -15,13 +15,13 @@ fn build(home: &Home, steps: &str) -> Command {
     build_on(home, steps, "chroot")
 }
 
-fn build_on(home: &Home, steps: &str, rung: &str) -> Command {
+fn build_on(home: &Home, steps: &str, isolation: &str) -> Command {
     let context = home.path().join(format!("context-{}", fastrand::u64(..)));
     fs::create_dir(&context).unwrap();
     fs::write(context.join("file"), "of the project").unwrap();
     fs::write(context.join("Dockerfile"), format!("FROM oci:{}:base\n{steps}", judges().join("base").display())).unwrap();
     let mut command = home.mpimg();
-    command.args(["build", "-q", "--no-cache", "--isolation", rung]).arg(context).env("SOURCE_DATE_EPOCH", "1000000000");
+    command.args(["build", "-q", "--no-cache", "--isolation", isolation]).arg(context).env("SOURCE_DATE_EPOCH", "1000000000");
     command
 }
 

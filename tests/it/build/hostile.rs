@@ -67,9 +67,9 @@ fn containers_storage_cve_2024_9676_users_are_not_read_from_where_a_link_leads()
     let secret = home.path().join("secret");
     std::fs::write(&secret, "evil:x:0:0::/:/bin/sh\n").unwrap();
     for target in [PathBuf::from("/dev/zero"), PathBuf::from("../../../../../../dev/zero"), secret] {
-        for rung in ["root", "chroot"] {
+        for isolation in ["root", "chroot"] {
             let link = format!("FROM @BASE@\nRUN ln -sf {} /etc/passwd\nUSER 1000:1000\nRUN echo $HOME\n", target.display());
-            let (built, said) = build(&home, &link, &["--isolation", rung, "--no-cache"]);
+            let (built, said) = build(&home, &link, &["--isolation", isolation, "--no-cache"]);
             assert!(built && said.contains("] /\n"), "{said}");
         }
         let named = format!("FROM @BASE@\nRUN ln -sf {} /etc/passwd\nUSER evil\nRUN id\n", target.display());

@@ -42,16 +42,16 @@ fn running(marker: &str) -> Vec<String> {
 
 #[test]
 fn a_build_that_is_killed_at_any_moment_leaves_nothing_behind_and_the_next_is_right() {
-    for rung in ["root", "chroot"] {
+    for isolation in ["root", "chroot"] {
         let home = Home::new();
-        let marker = format!("marker-{}-{rung}", std::process::id());
+        let marker = format!("marker-{}-{isolation}", std::process::id());
         let context = context(&home, "context", &steps(&marker));
         let reference = Home::new();
         let begun = Instant::now();
-        let digest = run(&mut build(&reference, &context, &["--isolation", rung]));
+        let digest = run(&mut build(&reference, &context, &["--isolation", isolation]));
         let whole = begun.elapsed();
         for _ in 0..5 {
-            let mut command = build(&home, &context, &["--isolation", rung]);
+            let mut command = build(&home, &context, &["--isolation", isolation]);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(whole.mul_f64(fastrand::f64()));
             let _ = child.kill();
@@ -64,7 +64,7 @@ fn a_build_that_is_killed_at_any_moment_leaves_nothing_behind_and_the_next_is_ri
             let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
             assert!(!mounts.contains(home.store().to_str().unwrap()), "{mounts}");
         }
-        assert_eq!(run(&mut build(&home, &context, &["--isolation", rung])), digest);
+        assert_eq!(run(&mut build(&home, &context, &["--isolation", isolation])), digest);
         run(home.mpimg().args(["prune", "-q"]));
         assert_eq!(home.work_files(), Vec::<PathBuf>::new());
     }
@@ -124,11 +124,11 @@ fn cut_power(store: &Path) {
 
 #[test]
 fn after_a_power_cut_nothing_is_believed_that_nobody_has_waited_for() {
-    for rung in ["root", "chroot"] {
+    for isolation in ["root", "chroot"] {
         let home = Home::new();
-        let marker = format!("marker-power-{}-{rung}", std::process::id());
+        let marker = format!("marker-power-{}-{isolation}", std::process::id());
         let context = context(&home, "context", &steps(&marker));
-        let flags = ["--isolation", rung];
+        let flags = ["--isolation", isolation];
         let digest = run(&mut build(&home, &context, &flags));
         cut_power(&home.store());
         assert_eq!(run(build(&home, &context, &flags).args(["-t", "kept:1"])), digest);

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use crate::home::Home;
 use crate::judges;
 
-/// A flag with what the command after it prints, each `>|` a line: on the rung `root`, and on `chroot` where that differs.
+/// A flag with what the command after it prints, each `>|` a line: with isolation `root`, and on `chroot` where that differs.
 struct Case {
     flags: &'static str,
     command: &'static str,
@@ -79,7 +79,7 @@ const CASES: &[Case] = &[
     case("", "ls -d /in /c /d /t /s /a /work/in /run/secrets /run/buildkit 2>&-", ""),
 ];
 
-fn build(home: &Home, rung: &str, steps: &str) -> Output {
+fn build(home: &Home, isolation: &str, steps: &str) -> Output {
     let context = home.path().join("context");
     fs::create_dir_all(context.join("sub")).unwrap();
     fs::write(context.join("file"), "of the project\n").unwrap();
@@ -95,7 +95,7 @@ fn build(home: &Home, rung: &str, steps: &str) -> Output {
     let secret: PathBuf = home.path().join("secret");
     fs::write(&secret, "hunter2").unwrap();
     let mut command: Command = home.mpimg();
-    command.args(["build", "--no-cache", "--progress", "plain", "--isolation", rung]);
+    command.args(["build", "--no-cache", "--progress", "plain", "--isolation", isolation]);
     command.args(["--secret", &format!("id=token,src={}", secret.display())]);
     for (id, socket) in &sockets {
         command.args(["--ssh", &format!("{id}={}", socket.display())]);
@@ -110,24 +110,24 @@ fn a_command_sees_what_each_option_says() {
         let (flags, command) = (case.flags, case.command);
         steps += &format!("RUN {flags} ({command}) | while read -r line; do echo \"{number}>|$line\"; done\n");
     }
-    for rung in ["root", "chroot"] {
-        if rung == "chroot" && !rustix::process::geteuid().is_root() {
+    for isolation in ["root", "chroot"] {
+        if isolation == "chroot" && !rustix::process::geteuid().is_root() {
             continue;
         }
-        let output = build(&Home::new(), rung, &steps);
+        let output = build(&Home::new(), isolation, &steps);
         let text = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{rung}: {text}");
+        assert!(output.status.success(), "{isolation}: {text}");
         for (number, case) in CASES.iter().enumerate() {
             let mark = format!("] {number}>|");
             let seen: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(&mark)?.1)).collect();
-            let expected = case.chroot.filter(|_| rung == "chroot").unwrap_or(case.seen);
+            let expected = case.chroot.filter(|_| isolation == "chroot").unwrap_or(case.seen);
             let expected: Vec<&str> = expected.split('|').filter(|line| !line.is_empty()).collect();
-            assert_eq!(seen, expected, "{rung}: RUN {} {}", case.flags, case.command);
+            assert_eq!(seen, expected, "{isolation}: RUN {} {}", case.flags, case.command);
         }
     }
 }
 
-/// Flags that cannot be had, and what is said of them: on both rungs, or only where nothing can be mounted.
+/// Flags that cannot be had, and what is said of them: on both isolations, or only where nothing can be mounted.
 const ERRORS: &[(&str, &str, &str, &str)] = &[
     ("root", "--mount=type=bind,source=missing,target=/in", "`/missing` is not in the build context", ""),
     ("root", "--mount=type=bind,from=other,source=/missing,target=/in", "`/missing` is not in `other`", ""),
@@ -153,8 +153,8 @@ fn what_cannot_be_had_is_said_with_a_remedy() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    for (rung, flag, error, hint) in ERRORS {
-        let output = build(&Home::new(), rung, &format!("RUN {flag} true\n"));
+    for (isolation, flag, error, hint) in ERRORS {
+        let output = build(&Home::new(), isolation, &format!("RUN {flag} true\n"));
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{flag}: {text}");
         assert!(text.contains(error) && text.contains(hint), "{flag}: {text}");

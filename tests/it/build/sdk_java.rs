@@ -1,4 +1,4 @@
-//! A Java project of the SDK: two stages, `RUN gradle build`, on a rung with mounts and on the one without.
+//! A Java project of the SDK: two stages, `RUN gradle build`, on an isolation with mounts and on the one without.
 //!
 //! The Dockerfile is the SDK's. Gradle and the SDK's Java library come from places that a test cannot reach: fixtures/java has
 //! sources without that library, and a script that does Gradle's part with javac and jar.
@@ -36,9 +36,11 @@ fn a_java_project_is_built_alike_with_and_without_mounts_and_runs() {
     let project = generate(&home, "java", "new");
     std::fs::remove_dir_all(project.join("src")).unwrap();
     run(judge("cp").arg("-r").arg(fixtures().join("src")).arg(project.join("src")));
-    let build = |rung: &str| {
+    let build = |isolation: &str| {
         let mut command = home.mpimg();
-        command.args(["build", "-q", "--no-cache", "--isolation", rung, "-o", &format!("oci:{rung}:built")]).arg(&project);
+        command
+            .args(["build", "-q", "--no-cache", "--isolation", isolation, "-o", &format!("oci:{isolation}:built")])
+            .arg(&project);
         run(command.env("SOURCE_DATE_EPOCH", "1000000000"))
     };
     assert_eq!(build("root"), build("chroot"));

@@ -111,8 +111,8 @@ fn a_killed_helper_takes_its_container_with_it_even_without_namespaces() {
     if !is_root() {
         return;
     }
-    for (rung, marker) in [("root", "70021"), ("chroot", "70022")] {
-        let containers = Containers::on(rung);
+    for (isolation, marker) in [("root", "70021"), ("chroot", "70022")] {
+        let containers = Containers::on(isolation);
         let one =
             containers.start(&["--name", "one"], &format!("trap '' TERM; (setsid sleep {marker} &); echo up; sleep {marker}"));
         wait_until("it runs", || running(marker).len() == 2);

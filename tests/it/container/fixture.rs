@@ -14,7 +14,7 @@ use crate::sandbox::plain_users::{as_user, give};
 /// A server of one page with the text `$PAGE`.
 pub(super) const SERVER: &str = "mkdir -p /www; echo $PAGE >/www/index.html; exec httpd -f -p ${PORT:-8080} -h /www";
 
-/// A home with the rung that its containers use.
+/// A home with the isolation that its containers use.
 pub(super) struct Containers {
     pub(super) home: Home,
     isolation: &'static str,

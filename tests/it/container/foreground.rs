@@ -82,14 +82,14 @@ fn more_memory_than_the_limit_ends_the_command_and_is_told() {
     if !is_root() {
         return;
     }
-    for rung in ["root", "userns", "chroot"] {
-        let left = Containers::on(rung).run(&["--memory", "32m"], "tail /dev/zero; echo $?");
+    for isolation in ["root", "userns", "chroot"] {
+        let left = Containers::on(isolation).run(&["--memory", "32m"], "tail /dev/zero; echo $?");
         if left.err.contains("no control group can be made here") {
             // Then the limit is each process's own, and the process is told.
             assert!(left.err.contains("out of memory") || left.err.contains("memory exhausted"), "{left:?}");
             continue;
         }
-        assert_eq!((left.code, left.out.as_str()), (Some(0), "137\n"), "{rung}: {left:?}");
+        assert_eq!((left.code, left.out.as_str()), (Some(0), "137\n"), "{isolation}: {left:?}");
         assert!(left.err.contains("warning: the container has reached its limit of memory of 33.6MB\nhint: "), "{}", left.err);
     }
 }
@@ -102,9 +102,9 @@ fn standard_input_is_passed_on_only_where_asked_for() {
     let containers = Containers::new();
     assert_eq!(with_input(containers.run_command(&["-i"], "cat; echo end"), "text\n").out, "text\nend\n");
     assert_eq!(with_input(containers.run_command(&[], "cat; echo end"), "text\n").out, "end\n");
-    for rung in ["root", "userns"] {
+    for isolation in ["root", "userns"] {
         let script = "read x; echo got $x; test -t 1 && echo terminal; tty; echo here >/dev/tty";
-        let terminal = with_input(Containers::on(rung).run_command(&["-i", "-t"], script), "text\n");
+        let terminal = with_input(Containers::on(isolation).run_command(&["-i", "-t"], script), "text\n");
         assert!(terminal.out.ends_with("got text\r\nterminal\r\n/dev/console\r\nhere\r\n"), "{terminal:?}");
     }
 }

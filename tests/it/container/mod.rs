@@ -7,5 +7,5 @@ mod docker_words;
 mod fixture;
 mod foreground;
 mod full_disk;
+mod isolations;
 mod plain_users;
-mod rungs;

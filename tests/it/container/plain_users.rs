@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
-use super::rungs::users_volumes_and_ports;
+use super::isolations::users_volumes_and_ports;
 use crate::sandbox::plain_users::KINDS;
 use crate::sandbox::rootfs::is_root;
 use crate::{judge, run};

@@ -1,7 +1,7 @@
-//! Containers that a real dockerd makes, as CI jobs run in them: the rung that each gives, and the same image on all of them.
+//! Containers that a real dockerd makes, as CI jobs run in them: the isolation that each gives, and the same image on all of them.
 //!
 //! The daemon is the test's own and is used to make restricted environments alone. Where it cannot start, the test says so, and
-//! Debian's tools with a system-call filter stand in for it (`rungs`).
+//! Debian's tools with a system-call filter stand in for it (`isolations`).
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -157,9 +157,9 @@ impl Outcome {
         Self { isolation: doctor["isolation"].take(), digest: read("digest"), messages: read("messages") }
     }
 
-    fn attempt(&self, rung: &str) -> (Option<i64>, &str, &str) {
+    fn attempt(&self, isolation: &str) -> (Option<i64>, &str, &str) {
         let attempts = self.isolation["attempts"].as_array().unwrap();
-        let attempt = attempts.iter().find(|attempt| attempt["rung"] == rung).unwrap();
+        let attempt = attempts.iter().find(|attempt| attempt["isolation"] == isolation).unwrap();
         let text = |field: &str| attempt[field].as_str().unwrap_or_default();
         (attempt["errno"].as_i64(), text("step"), text("remedy"))
     }
@@ -173,7 +173,7 @@ const VOLUME: &str = "put the state directory (`MPIMG_HOME`) on a volume, a tmpf
 const EPERM: Option<i64> = Some(1);
 
 #[test]
-fn each_kind_of_container_gives_its_rung_and_all_of_them_the_same_image() {
+fn each_kind_of_container_gives_its_isolation_and_all_of_them_the_same_image() {
     if !is_root() {
         return;
     }
@@ -185,7 +185,7 @@ fn each_kind_of_container_gives_its_rung_and_all_of_them_the_same_image() {
 
     // What GitLab's docker executor gives, and most others.
     let plain = container(&[], false);
-    assert_eq!(plain.isolation["rung"], "chroot", "{}", plain.isolation);
+    assert_eq!(plain.isolation["selected"], "chroot", "{}", plain.isolation);
     assert_eq!(plain.attempt("root"), (EPERM, NEW_NAMESPACES, PRIVILEGED));
     assert_eq!(plain.attempt("userns"), (EPERM, "unshare(CLONE_NEWUSER)", UNCONFINED));
     let told = plain.messages.matches("RUN uses `chroot`, which is no security boundary").count();
@@ -193,23 +193,23 @@ fn each_kind_of_container_gives_its_rung_and_all_of_them_the_same_image() {
 
     // Mounts, but neither pivot_root nor a file system that an overlay can write to.
     let mounts = container(&["--cap-add", "SYS_ADMIN"], true);
-    assert_eq!(mounts.isolation["rung"], "root", "{}", mounts.isolation);
+    assert_eq!(mounts.isolation["selected"], "root", "{}", mounts.isolation);
     assert_eq!(mounts.digest, digest, "{}", mounts.messages);
     let no_volume = container(&["--cap-add", "SYS_ADMIN"], false);
-    assert_eq!(no_volume.isolation["rung"], "chroot", "{}", no_volume.isolation);
+    assert_eq!(no_volume.isolation["selected"], "chroot", "{}", no_volume.isolation);
     assert_eq!(no_volume.attempt("root"), (Some(22), "mount overlay", VOLUME));
     assert_eq!(no_volume.digest, digest, "{}", no_volume.messages);
 
     // What Kubernetes gives where no profile is set.
     let unconfined = container(&["--security-opt", "seccomp=unconfined"], true);
-    assert_eq!(unconfined.isolation["rung"], "userns", "{}", unconfined.isolation);
+    assert_eq!(unconfined.isolation["selected"], "userns", "{}", unconfined.isolation);
     assert_eq!(unconfined.digest, digest, "{}", unconfined.messages);
 
     // The same as an ordinary user, who has no range of ids there and may not use newuidmap.
     let seccomp =
         ["--user", "1000", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined"];
     let one_id = container(&seccomp, true);
-    assert_eq!(one_id.isolation["rung"], "single", "{}", one_id.isolation);
+    assert_eq!(one_id.isolation["selected"], "single", "{}", one_id.isolation);
     assert_eq!(one_id.digest, digest, "{}", one_id.messages);
     // Its own file system is an overlay, on which no other can be put.
     let no_volume = container(&seccomp, false);
@@ -218,7 +218,7 @@ fn each_kind_of_container_gives_its_rung_and_all_of_them_the_same_image() {
 
     // What a restricted pod gives: nothing.
     let restricted = container(&["--user", "1000", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"], true);
-    assert_eq!(restricted.isolation["rung"], Value::Null, "{}", restricted.isolation);
+    assert_eq!(restricted.isolation["selected"], Value::Null, "{}", restricted.isolation);
     let denied = "Operation not permitted (os error 1)";
     assert_eq!(restricted.attempt("single"), (EPERM, "unshare(CLONE_NEWUSER)", UNCONFINED));
     let message = format!(

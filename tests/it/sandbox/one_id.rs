@@ -1,6 +1,6 @@
 //! One id for all: what cannot be set on disk is in the layer all the same, and a command sees it.
 //!
-//! The judge is the rung with real owners: both must make the same image from every fixture with a RUN.
+//! The judge is the isolation with real owners: both must make the same image from every fixture with a RUN.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use mpimg::layer::unpack::Limits;
 use mpimg::layer::{Entry, Kind};
-use mpimg::sandbox::{Exit, IsolationMode, Rung, User};
+use mpimg::sandbox::{Exit, IsolationKind, IsolationMode, User};
 use tar::EntryType;
 
 use super::rootfs::{Fixture, is_root, lines};
@@ -140,8 +140,8 @@ fn a_dockerfile_like_the_sdks_makes_the_same_files_with_one_id_as_with_all() {
 }
 
 fn fixture() -> Fixture {
-    let fixture = Fixture::on(IsolationMode::Forced(Rung::SingleId));
-    assert_eq!(fixture.isolation.rung(), Rung::SingleId);
+    let fixture = Fixture::on(IsolationMode::Forced(IsolationKind::SingleId));
+    assert_eq!(fixture.isolation.kind(), IsolationKind::SingleId);
     fixture
 }
 

@@ -7,15 +7,15 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::isolations::PLAIN_USER;
 use super::rootfs::is_root;
-use super::rungs::PLAIN_USER;
 use crate::cli::signals::{assert_clean, wait_for};
 use crate::home::Home;
 use crate::{judge, judges, run};
 
 const ONE_ID: &str = "exec setpriv --reuid=5000 --regid=5000 --clear-groups --no-new-privs --bounding-set=-all -- \"$@\"";
 
-/// Both kinds of users, and the rung that each gets.
+/// Both kinds of users, and the isolation that each gets.
 pub(crate) const KINDS: [(&str, &str); 2] = [("userns", PLAIN_USER), ("single", ONE_ID)];
 
 /// `mpimg` as that user, to whom the home belongs.
@@ -58,18 +58,18 @@ fn a_plain_user_prunes_files_of_the_users_that_only_its_namespace_has() {
     if !is_root() {
         return;
     }
-    for (rung, script) in KINDS {
+    for (isolation, script) in KINDS {
         let home = Home::new();
         let context = prepare(&home, FOREIGN);
-        run(as_user(&home, script).args(["build", "-q", "--isolation", rung]).arg(&context));
+        run(as_user(&home, script).args(["build", "-q", "--isolation", isolation]).arg(&context));
         let unpacked = entries(&home.store().join("unpacked"));
-        assert!(unpacked.len() >= 3 && entries(&home.store().join("mounts")).len() == 1, "{rung}: {unpacked:?}");
+        assert!(unpacked.len() >= 3 && entries(&home.store().join("mounts")).len() == 1, "{isolation}: {unpacked:?}");
         // They are counted as far as they can be read.
         run(as_user(&home, script).args(["prune", "--keep-storage", "1GB"]));
         let pruned = run(as_user(&home, script).args(["prune", "--all"]));
-        assert!(pruned.contains(" 1 cache folders"), "{rung}: {pruned}");
+        assert!(pruned.contains(" 1 cache folders"), "{isolation}: {pruned}");
         for folder in ["unpacked", "mounts", "tmp"] {
-            assert_eq!(entries(&home.store().join(folder)), Vec::<PathBuf>::new(), "{rung}");
+            assert_eq!(entries(&home.store().join(folder)), Vec::<PathBuf>::new(), "{isolation}");
         }
     }
 }
@@ -79,23 +79,23 @@ fn after_a_boot_and_a_kill_a_plain_user_gets_rid_of_what_is_left() {
     if !is_root() {
         return;
     }
-    for (rung, script) in KINDS {
+    for (isolation, script) in KINDS {
         let home = Home::new();
         let context = prepare(&home, &format!("{FOREIGN}RUN chown -R 7:8 /opt && echo started && sleep 600\n"));
         let mut build = as_user(&home, script);
-        build.args(["build", "--progress", "plain", "--isolation", rung]).arg(&context);
+        build.args(["build", "--progress", "plain", "--isolation", isolation]).arg(&context);
         let mut child = build.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for(&mut child, "] started");
         child.kill().unwrap();
         child.wait().unwrap();
         fs::write(home.store().join("boot"), "another boot\n").unwrap();
         run(as_user(&home, script).arg("images"));
-        assert_eq!(entries(&home.store().join("unpacked")), Vec::<PathBuf>::new(), "{rung}");
+        assert_eq!(entries(&home.store().join("unpacked")), Vec::<PathBuf>::new(), "{isolation}");
         // That was noted: the next opening has nothing to do.
         let now = fs::read("/proc/sys/kernel/random/boot_id").unwrap();
-        assert_eq!(fs::read(home.store().join("boot")).unwrap(), now, "{rung}");
+        assert_eq!(fs::read(home.store().join("boot")).unwrap(), now, "{isolation}");
         run(as_user(&home, script).args(["prune", "-q"]));
-        assert_eq!(entries(&home.store().join("tmp")), Vec::<PathBuf>::new(), "{rung}");
+        assert_eq!(entries(&home.store().join("tmp")), Vec::<PathBuf>::new(), "{isolation}");
     }
 }
 
@@ -104,23 +104,23 @@ fn ctrl_c_as_a_plain_user_leaves_nothing_and_the_next_build_is_right() {
     if !is_root() {
         return;
     }
-    for (rung, script) in KINDS {
+    for (isolation, script) in KINDS {
         let home = Home::new();
         let steps =
             "RUN mkdir -m 700 /opt/x && chown 7:8 /opt/x && (sleep 600 & [ -e /opt/go ] || { echo started; sleep 600; })\n";
         let context = prepare(&home, steps);
         let mut build = as_user(&home, script);
-        build.args(["build", "--progress", "plain", "--isolation", rung]).arg(&context);
+        build.args(["build", "--progress", "plain", "--isolation", isolation]).arg(&context);
         let mut child = build.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for(&mut child, "] started");
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()), "{rung}");
+        assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()), "{isolation}");
         assert_clean(&home);
-        assert_eq!(entries(&home.store().join("blobs/sha256")), Vec::<PathBuf>::new(), "{rung}");
+        assert_eq!(entries(&home.store().join("blobs/sha256")), Vec::<PathBuf>::new(), "{isolation}");
         let next = steps.replace("[ -e /opt/go ] || { echo started; sleep 600; }", "true");
         fs::write(context.join("Dockerfile"), format!("FROM oci:{}:base\n{next}", home.path().join("base").display())).unwrap();
-        let digest = run(as_user(&home, script).args(["build", "-q", "--isolation", rung]).arg(&context));
+        let digest = run(as_user(&home, script).args(["build", "-q", "--isolation", isolation]).arg(&context));
         let undisturbed = Home::new();
         let context = prepare(&undisturbed, &next);
         assert_eq!(
@@ -130,7 +130,7 @@ fn ctrl_c_as_a_plain_user_leaves_nothing_and_the_next_build_is_right() {
                 .arg(&context)
                 .env("SOURCE_DATE_EPOCH", "1000000000")),
             digest,
-            "{rung}"
+            "{isolation}"
         );
     }
 }

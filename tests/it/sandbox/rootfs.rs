@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mpimg::layer::unpack::Limits;
 use mpimg::layer::{Entry, Kind};
-use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationMode, RootSpec, RunSpec, Rung, Snapshot, User, set_helper};
+use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationKind, IsolationMode, RootSpec, RunSpec, Snapshot, User, set_helper};
 use tar::EntryType;
 use tempfile::TempDir;
 
@@ -62,7 +62,7 @@ pub(super) fn set_test_helper() {
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::on(IsolationMode::Forced(Rung::Root))
+        Self::on(IsolationMode::Forced(IsolationKind::Root))
     }
 
     pub(super) fn on(mode: IsolationMode) -> Self {
@@ -79,8 +79,8 @@ impl Fixture {
         let folder = self.state.path().join(format!("step-{}", self.steps));
         self.steps += 1;
         fs::create_dir(&folder).unwrap();
-        let root = match self.isolation.rung() {
-            Rung::Chroot => RootSpec::Tree { path: self.layers[0].clone() },
+        let root = match self.isolation.kind() {
+            IsolationKind::Chroot => RootSpec::Tree { path: self.layers[0].clone() },
             _ => RootSpec::Overlay { lower: self.layers.clone(), upper: folder.join("upper"), work: folder.join("work") },
         };
         RunSpec::new(["/bin/sh", "-c", script], root)
@@ -167,7 +167,7 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(line).collect()
 }
 
-/// Unpacks a layer with busybox, so that its owners are right on every rung.
+/// Unpacks a layer with busybox, so that its owners are right with every isolation.
 fn make_base(isolation: &Isolation, user: &User, base: &Path) {
     let mut tar = Tar::default();
     for (folder, mode, id) in [

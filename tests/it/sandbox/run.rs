@@ -1,4 +1,4 @@
-//! What a command sees and what becomes of it, on the root rung.
+//! What a command sees and what becomes of it, on the root isolation.
 
 use std::process::Command;
 

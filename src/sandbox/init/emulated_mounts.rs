@@ -9,14 +9,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use super::Fault;
+use super::SetupError;
 use super::stubs::{Stubs, open_folder, resolve};
 use crate::layer::LayerPath;
 use crate::layer::unpack;
 use crate::sandbox::wire::Step as _;
 
 /// A tree with foreign things in it.
-pub(super) struct Displaced {
+pub(super) struct EmulatedMounts {
     tree: OwnedFd,
     /// Beside the tree.
     aside: OwnedFd,
@@ -32,7 +32,7 @@ struct Moved {
     returns_to: Option<std::path::PathBuf>,
 }
 
-impl Displaced {
+impl EmulatedMounts {
     pub(super) fn new(tree: OwnedFd, aside: OwnedFd) -> Self {
         Self { tree, aside, stubs: Stubs::default(), moved: Vec::new() }
     }
@@ -48,7 +48,11 @@ impl Displaced {
     }
 
     /// Clears the place that `path` leads to and has `put` make something there: it gets the folder and the name.
-    pub(super) fn put(&mut self, path: &LayerPath, put: impl FnOnce(&OwnedFd, &OsStr) -> Result<(), Errno>) -> Result<(), Fault> {
+    pub(super) fn put(
+        &mut self,
+        path: &LayerPath,
+        put: impl FnOnce(&OwnedFd, &OsStr) -> Result<(), Errno>,
+    ) -> Result<(), SetupError> {
         let step = || format!("put `{path}` in place");
         let place = resolve(&self.tree, path)?;
         let Some(name) = place.name() else { return Err(Errno::BUSY).step(step) };
@@ -73,7 +77,7 @@ impl Displaced {
     }
 
     /// As [`put`](Self::put), with a folder of this machine that goes back when the step has ended.
-    pub(super) fn lend(&mut self, path: &LayerPath, folder: &std::path::Path) -> Result<(), Fault> {
+    pub(super) fn lend(&mut self, path: &LayerPath, folder: &std::path::Path) -> Result<(), SetupError> {
         self.put(path, |parent, name| rustix::fs::renameat(rustix::fs::CWD, folder, parent, name))?;
         if let Some(last) = self.moved.last_mut() {
             last.returns_to = Some(folder.to_owned());
@@ -82,7 +86,7 @@ impl Displaced {
     }
 
     /// Makes a folder at `path` that holds nothing.
-    pub(super) fn put_folder(&mut self, path: &LayerPath, mode: u32) -> Result<OwnedFd, Fault> {
+    pub(super) fn put_folder(&mut self, path: &LayerPath, mode: u32) -> Result<OwnedFd, SetupError> {
         self.put(path, |parent, name| {
             rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?;
             rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
@@ -92,7 +96,7 @@ impl Displaced {
     }
 
     /// Takes everything out again and moves the originals back. Nothing of the step may run any more.
-    pub(super) fn restore(self) -> Result<(), Fault> {
+    pub(super) fn restore(self) -> Result<(), SetupError> {
         let times = self.stubs.times(&self.tree)?;
         let mut result = Ok(());
         for moved in self.moved.iter().rev() {
@@ -103,7 +107,7 @@ impl Displaced {
         self.stubs.remove_from(&self.tree, times)
     }
 
-    fn put_back(&self, moved: &Moved) -> Result<(), Fault> {
+    fn put_back(&self, moved: &Moved) -> Result<(), SetupError> {
         let step = || format!("restore `{}`", moved.place);
         let parent = match open_folder(&self.tree, &moved.place.parent().unwrap_or_default()) {
             // The command has removed or replaced the folder: then the original is gone with it, but what was lent must return.

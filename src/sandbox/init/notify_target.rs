@@ -18,14 +18,14 @@ const PATH_MAX: usize = 4096;
 const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// A call with the means to look into its process.
-pub(super) struct Tracee<'a> {
+pub(super) struct NotifyTarget<'a> {
     pub(super) call: &'a Call,
     pub(super) listener: &'a OwnedFd,
     /// The /proc in which the thread has the number that the kernel tells.
     pub(super) proc: &'a OwnedFd,
 }
 
-impl Tracee<'_> {
+impl NotifyTarget<'_> {
     pub(super) fn argument(&self, index: usize) -> u64 {
         self.call.arguments[index]
     }

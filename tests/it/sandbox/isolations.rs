@@ -1,4 +1,4 @@
-//! The ladder: each rung in an environment that gives it and no better one.
+//! Each kind of isolation in an environment that gives it and no better one.
 //!
 //! The environments are made with Debian's tools around this very test program, which is started again for one ignored test.
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use mpimg::layer::LayerPath;
 use mpimg::layer::unpack::Limits;
-use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationMode, Mount, Rung, SecretBytes, User};
+use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationKind, IsolationMode, Mount, SecretBytes, User};
 
 use tar::EntryType;
 
@@ -50,7 +50,7 @@ pub(super) const PLAIN_USER: &str = "
 fn a_plain_user_with_a_range_of_ids_gets_the_user_namespace() {
     if is_root() {
         let folder = shared_folder();
-        again("sandbox::rungs::inside_user_namespace", PLAIN_USER, folder.path());
+        again("sandbox::isolations::inside_user_namespace", PLAIN_USER, folder.path());
     }
 }
 
@@ -58,7 +58,7 @@ fn a_plain_user_with_a_range_of_ids_gets_the_user_namespace() {
 #[ignore = "started by another test in its environment"]
 fn inside_user_namespace() {
     let mut fixture = Fixture::on(IsolationMode::Auto);
-    assert_eq!(fixture.isolation.rung(), Rung::UserNamespace, "{:?}", fixture.isolation.report());
+    assert_eq!(fixture.isolation.kind(), IsolationKind::UserNamespace, "{:?}", fixture.isolation.report());
     assert_eq!(fixture.isolation.report().attempts[0].failure.as_ref().unwrap().errno, Some(1));
     assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 5000 1\n 1 200000 65536\n");
     let mut null = header(EntryType::Char, "null", "", 0);
@@ -87,7 +87,7 @@ fn a_plain_user_without_a_range_of_ids_gets_one_id() {
     if is_root() {
         for script in ONE_ID {
             let folder = shared_folder();
-            again("sandbox::rungs::inside_one_id", script, folder.path());
+            again("sandbox::isolations::inside_one_id", script, folder.path());
         }
     }
 }
@@ -96,7 +96,7 @@ fn a_plain_user_without_a_range_of_ids_gets_one_id() {
 #[ignore = "started by another test in its environment"]
 fn inside_one_id() {
     let mut fixture = Fixture::on(IsolationMode::Auto);
-    assert_eq!(fixture.isolation.rung(), Rung::SingleId, "{:?}", fixture.isolation.report());
+    assert_eq!(fixture.isolation.kind(), IsolationKind::SingleId, "{:?}", fixture.isolation.report());
     assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 5000 1\n");
     commands_do_what_they_do_in_docker(&mut fixture);
 }
@@ -111,7 +111,7 @@ const CONTAINER_ROOT: &str = "
 fn root_of_a_container_without_a_seccomp_profile_gets_the_user_namespace_with_all_its_ids() {
     if is_root() {
         let folder = shared_folder();
-        again("sandbox::rungs::inside_container_without_profile", CONTAINER_ROOT, folder.path());
+        again("sandbox::isolations::inside_container_without_profile", CONTAINER_ROOT, folder.path());
     }
 }
 
@@ -119,7 +119,7 @@ fn root_of_a_container_without_a_seccomp_profile_gets_the_user_namespace_with_al
 #[ignore = "started by another test in its environment"]
 fn inside_container_without_profile() {
     let mut fixture = Fixture::on(IsolationMode::Auto);
-    assert_eq!(fixture.isolation.rung(), Rung::UserNamespace, "{:?}", fixture.isolation.report());
+    assert_eq!(fixture.isolation.kind(), IsolationKind::UserNamespace, "{:?}", fixture.isolation.report());
     assert_eq!(fixture.output_of("cat /proc/self/uid_map | tr -s ' '"), " 0 0 4294967295\n");
     commands_do_what_they_do_in_docker(&mut fixture);
 }
@@ -128,7 +128,7 @@ fn inside_container_without_profile() {
 fn root_of_a_default_container_gets_the_chroot() {
     if is_root() {
         let folder = shared_folder();
-        again("sandbox::rungs::inside_default_container", CONTAINER_ROOT, folder.path());
+        again("sandbox::isolations::inside_default_container", CONTAINER_ROOT, folder.path());
     }
 }
 
@@ -161,7 +161,7 @@ fn inside_default_container() {
     deny_namespaces_and_mounts();
     let mut fixture = Fixture::on(IsolationMode::Auto);
     let report = fixture.isolation.report().clone();
-    assert_eq!(fixture.isolation.rung(), Rung::Chroot, "{report:?}");
+    assert_eq!(fixture.isolation.kind(), IsolationKind::Chroot, "{report:?}");
     for attempt in &report.attempts[..2] {
         let failure = attempt.failure.as_ref().unwrap();
         assert!(failure.step.starts_with("unshare") && failure.errno == Some(libc::EPERM), "{report:?}");
@@ -182,7 +182,7 @@ fn chroot_leaves_its_tree_as_it_was(fixture: &mut Fixture) {
     assert!(!tree.with_extension("aside").exists());
 }
 
-/// `RUN --mount` on every rung: what is mounted, or put in place where nothing can be, is gone afterwards.
+/// `RUN --mount` with every isolation: what is mounted, or put in place where nothing can be, is gone afterwards.
 fn mounts_leave_nothing(fixture: &mut Fixture) {
     let path = |text: &str| LayerPath::parse(text).unwrap();
     let context = fixture.state.path().join("context");
@@ -227,7 +227,7 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
     assert_eq!(std::fs::read_to_string(context.join("folder/file")).unwrap(), "source");
 }
 
-/// The same on every rung.
+/// The same with every isolation.
 fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
     let facts = fixture.output_of("id -u; stat -c '%u:%g %a' /home/aria; umask; echo $HOME; cat </dev/null; stat -c %a /dev/shm; head -c 3 /dev/zero | wc -c");
     assert_eq!(facts, "0\n1000:1000 755\n0022\n/root\n1777\n3\n");
@@ -236,7 +236,7 @@ fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
     let spec = fixture.shell_as(&aria, script);
     let ran = fixture.run(&spec);
     assert_eq!(ran.output, "1000\n1000\n1000 29\n/home/aria\n1000\n");
-    if fixture.isolation.rung() == Rung::Chroot {
+    if fixture.isolation.kind() == IsolationKind::Chroot {
         fixture.output_of("rm /home/aria/mine");
     }
     for (script, exit) in [("exit 3", Exit::Code(3)), ("kill -9 $$", Exit::Signal(9)), ("exec /nowhere", Exit::Code(127))] {
@@ -272,9 +272,9 @@ fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
     assert_eq!(of("usr/share/doc/b").mode, 0o700);
     assert_eq!(lines(&fixture.changes_of("true")), Vec::<String>::new());
     let again = fixture.changes_of("rm -r /home/aria; mkdir /home/aria");
-    let expected: &[&str] = match fixture.isolation.rung() {
+    let expected: &[&str] = match fixture.isolation.kind() {
         // Losing a name changes the ctime of a file, and without its old content, which this test has not, that counts.
-        Rung::Chroot => &["home/", "home/aria/", "home/aria/new whiteout", "home/z 2"],
+        IsolationKind::Chroot => &["home/", "home/aria/", "home/aria/new whiteout", "home/z 2"],
         _ => &["home/", "home/aria/", "home/aria/new whiteout"],
     };
     assert_eq!(lines(&again), expected);
@@ -285,12 +285,12 @@ fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
 }
 
 #[test]
-fn the_report_names_every_rung() {
+fn the_report_names_every_isolation() {
     let folder = shared_folder();
     super::rootfs::set_test_helper();
     let report = mpimg::sandbox::Report::of_all(folder.path());
-    let rungs: Vec<Rung> = report.attempts.iter().map(|attempt| attempt.rung).collect();
-    assert_eq!(rungs, Rung::ALL);
+    let isolations: Vec<IsolationKind> = report.attempts.iter().map(|attempt| attempt.isolation).collect();
+    assert_eq!(isolations, IsolationKind::ALL);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a probe was left behind");
 }
 
@@ -306,23 +306,23 @@ fn a_state_folder_on_an_overlay_is_told_with_its_remedy() {
         export TMPDIR=$TMPDIR/merged
         exec \"$@\"
     ";
-    again("sandbox::rungs::inside_overlay", script, folder.path());
+    again("sandbox::isolations::inside_overlay", script, folder.path());
 }
 
 #[test]
 #[ignore = "started by another test in its environment"]
 fn inside_overlay() {
     super::rootfs::set_test_helper();
-    let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::Root)).unwrap_err();
+    let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(IsolationKind::Root)).unwrap_err();
     assert_eq!(error.causes()[0], "root: mount overlay failed: Invalid argument (os error 22)");
     assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
-    let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(Rung::SingleId)).unwrap_err();
+    let error = Isolation::detect(&std::env::temp_dir(), IsolationMode::Forced(IsolationKind::SingleId)).unwrap_err();
     assert_eq!(error.causes()[0], "single: mount overlay failed: Invalid argument (os error 22)");
     assert_eq!(error.hint(), Some("put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk"));
 }
 
 #[test]
-fn a_killed_process_leaves_nothing_running_or_mounted_on_any_rung() {
+fn a_killed_process_leaves_nothing_running_or_mounted_on_any_isolation() {
     if !is_root() {
         return;
     }
@@ -332,7 +332,7 @@ fn a_killed_process_leaves_nothing_running_or_mounted_on_any_rung() {
         let mut child = Command::new("sh")
             .args(["-euc", script, "sh"])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "sandbox::rungs::inside_long_command", "--ignored"])
+            .args(["--exact", "sandbox::isolations::inside_long_command", "--ignored"])
             .env("TMPDIR", folder.path())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())

@@ -1,4 +1,4 @@
-//! The same on the rungs below root.
+//! The same with each isolation other than root.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -50,7 +50,7 @@ fn without_namespaces_volumes_are_copied_back_and_ports_stay_where_they_are() {
     users_volumes_and_ports(&containers, &format!("{port}:{port}"), port);
     for (flags, message) in [
         (["-p", "1:2"], "port 2 cannot be published as 1: the container has this machine's network"),
-        (["--network", "private"], "a network of its own cannot be given to a container on the rung `chroot`"),
+        (["--network", "private"], "a network of its own cannot be given to a container with isolation `chroot`"),
     ] {
         let left = containers.run(&flags, "true");
         assert_eq!(left.code, Some(125));

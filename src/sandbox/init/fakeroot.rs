@@ -22,23 +22,23 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 
 use super::notify::{self, Answer, Call};
+use super::notify_target::{NotifyTarget, name_of};
 use super::process::{Fork, exit_now, fork};
-use super::tracee::{Tracee, name_of};
-use super::{Fault, command, die_with_parent, pipe};
+use super::{SetupError, command, die_with_parent, pipe};
 use crate::layer::owners::{CAPABILITY, Device, OWNER, PREFIX, Record};
 use crate::sandbox::User;
 use crate::sandbox::wire::{Step as _, receive_file};
 
 /// The recording process; it ends when this is dropped.
-pub(super) struct Recorder {
+pub(super) struct Fakeroot {
     process: Pid,
     _keep_alive: File,
     socket: UnixStream,
 }
 
-impl Recorder {
+impl Fakeroot {
     /// Starts it for a command of `user`; to be called in the user namespace and outside the process namespace.
-    pub(super) fn start(user: &User) -> Result<Self, Fault> {
+    pub(super) fn start(user: &User) -> Result<Self, SetupError> {
         let (alive, keep_alive) = pipe()?;
         let (socket, theirs) = UnixStream::pair().step(|| "socketpair".into())?;
         match fork().step(|| "fork".into())? {
@@ -59,7 +59,7 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for Fakeroot {
     fn drop(&mut self) {
         let _ = rustix::process::kill_process(self.process, Signal::KILL);
         let _ = rustix::process::waitpid(Some(self.process), WaitOptions::empty());
@@ -96,10 +96,10 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
             rustix::process::fchdir(&descriptors)?;
             inside = true;
         }
-        let tracee = Tracee { call: &call, listener: &listener, proc: &proc };
-        let recording = Recording { user, began, tracee };
+        let target = NotifyTarget { call: &call, listener: &listener, proc: &proc };
+        let recording = FakerootCall { user, began, target };
         // What apt's fetchers make gets its owner from apt itself.
-        let told_of = |_: &u32| !told && !recording.tracee.program().starts_with("/usr/lib/apt/");
+        let told_of = |_: &u32| !told && !recording.target.program().starts_with("/usr/lib/apt/");
         if let Some(other) = recording.becomes().filter(told_of) {
             told = true;
             command::say(&format!(
@@ -119,11 +119,11 @@ fn enter_mounts_of(call: &Call, proc: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// One call of a command that runs as `user`.
-struct Recording<'a> {
+struct FakerootCall<'a> {
     user: &'a User,
     /// When the step began, in seconds since 1970: what has not changed since then is no new file.
     began: i64,
-    tracee: Tracee<'a>,
+    target: NotifyTarget<'a>,
 }
 
 /// An open file as it is on disk, and its record.
@@ -159,23 +159,23 @@ impl Seen {
     }
 }
 
-impl Recording<'_> {
+impl FakerootCall<'_> {
     fn answer(&self) -> Result<Answer, Errno> {
-        let tracee = &self.tracee;
+        let target = &self.target;
         let cwd = libc::AT_FDCWD;
-        match tracee.call.number {
-            libc::SYS_fchown => self.chown(tracee.descriptor(tracee.int(0))?, 1),
+        match target.call.number {
+            libc::SYS_fchown => self.chown(target.descriptor(target.int(0))?, 1),
             libc::SYS_fchownat => self.chown(self.at(0, 1, 4)?, 2),
-            libc::SYS_mknodat => self.mknod(tracee.int(0), 1),
-            libc::SYS_fstat => Ok(self.stat(tracee.descriptor(tracee.int(0)), 1)),
+            libc::SYS_mknodat => self.mknod(target.int(0), 1),
+            libc::SYS_fstat => Ok(self.stat(target.descriptor(target.int(0)), 1)),
             libc::SYS_newfstatat => Ok(self.stat(self.at(0, 1, 3), 2)),
             libc::SYS_statx => Ok(self.statx()),
-            libc::SYS_fchmod => self.chmod(tracee.descriptor(tracee.int(0))),
-            libc::SYS_fchmodat => self.chmod(tracee.open(tracee.int(0), &tracee.path(1)?, true)),
+            libc::SYS_fchmod => self.chmod(target.descriptor(target.int(0))),
+            libc::SYS_fchmodat => self.chmod(target.open(target.int(0), &target.path(1)?, true)),
             libc::SYS_fchmodat2 => self.chmod(self.at(0, 1, 3)),
-            libc::SYS_listxattr => self.attributes(tracee.open(cwd, &tracee.path(0)?, true)),
-            libc::SYS_llistxattr => self.attributes(tracee.open(cwd, &tracee.path(0)?, false)),
-            libc::SYS_flistxattr => self.attributes(tracee.descriptor(tracee.int(0))),
+            libc::SYS_listxattr => self.attributes(target.open(cwd, &target.path(0)?, true)),
+            libc::SYS_llistxattr => self.attributes(target.open(cwd, &target.path(0)?, false)),
+            libc::SYS_flistxattr => self.attributes(target.descriptor(target.int(0))),
             libc::SYS_getgroups => self.groups(),
             libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => Ok(Answer::Value(0)),
             number => self.answer_old(number),
@@ -184,20 +184,20 @@ impl Recording<'_> {
 
     /// The other user that this call would make the process, if it is such a call.
     fn becomes(&self) -> Option<u32> {
-        let arguments = match self.tracee.call.number {
+        let arguments = match self.target.call.number {
             libc::SYS_setuid => 0..1,
             libc::SYS_setreuid => 0..2,
             libc::SYS_setresuid => 0..3,
             _ => return None,
         };
-        arguments.filter_map(|index| self.tracee.id(index)).find(|uid| *uid != self.user.uid)
+        arguments.filter_map(|index| self.target.id(index)).find(|uid| *uid != self.user.uid)
     }
 
     /// Calls that newer architectures do not have.
     #[cfg(target_arch = "x86_64")]
     fn answer_old(&self, number: libc::c_long) -> Result<Answer, Errno> {
-        let tracee = &self.tracee;
-        let open = |follow| tracee.open(libc::AT_FDCWD, &tracee.path(0)?, follow);
+        let target = &self.target;
+        let open = |follow| target.open(libc::AT_FDCWD, &target.path(0)?, follow);
         match number {
             libc::SYS_chown => self.chown(open(true)?, 1),
             libc::SYS_lchown => self.chown(open(false)?, 1),
@@ -216,14 +216,14 @@ impl Recording<'_> {
 
     /// The file that a descriptor, a path and flags name: those arguments.
     fn at(&self, from: usize, path: usize, flags: usize) -> Result<OwnedFd, Errno> {
-        let tracee = &self.tracee;
-        let flags = tracee.int(flags);
+        let target = &self.target;
+        let flags = target.int(flags);
         // A null pointer is as good as an empty path since Linux 6.11.
-        let path = if tracee.argument(path) == 0 { Default::default() } else { tracee.path(path)? };
+        let path = if target.argument(path) == 0 { Default::default() } else { target.path(path)? };
         match path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
-            true if tracee.int(from) == libc::AT_FDCWD => tracee.open(libc::AT_FDCWD, OsStr::new("."), true),
-            true => tracee.descriptor(tracee.int(from)),
-            false => tracee.open(tracee.int(from), &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0),
+            true if target.int(from) == libc::AT_FDCWD => target.open(libc::AT_FDCWD, OsStr::new("."), true),
+            true => target.descriptor(target.int(from)),
+            false => target.open(target.int(from), &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0),
         }
     }
 
@@ -243,7 +243,7 @@ impl Recording<'_> {
         let seen = self.see(file)?;
         let owner = (self.user.uid, self.user.gid);
         let now = seen.record.unwrap_or(Record { uid: owner.0, gid: owner.1, mode: None, device: None });
-        let (uid, gid) = (self.tracee.id(ids).unwrap_or(now.uid), self.tracee.id(ids + 1).unwrap_or(now.gid));
+        let (uid, gid) = (self.target.id(ids).unwrap_or(now.uid), self.target.id(ids + 1).unwrap_or(now.gid));
         if self.user.uid != 0 {
             let own = now.uid == self.user.uid && uid == now.uid;
             let member = gid == now.gid || gid == self.user.gid || self.user.groups.contains(&gid);
@@ -269,21 +269,21 @@ impl Recording<'_> {
 
     /// An empty file that stands for a device. `path`: the argument that its mode and number follow.
     fn mknod(&self, from: i32, path: usize) -> Result<Answer, Errno> {
-        let tracee = &self.tracee;
-        let mode = tracee.argument(path + 1) as u32;
-        let number = tracee.argument(path + 2);
+        let target = &self.target;
+        let mode = target.argument(path + 1) as u32;
+        let number = target.argument(path + 2);
         let kind = FileType::from_raw_mode(mode);
         if self.user.uid != 0 || number == 0 || !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
             return Err(Errno::PERM);
         }
-        let (folder, name) = tracee.open_parent(from, &tracee.path(path)?)?;
+        let (folder, name) = target.open_parent(from, &target.path(path)?)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, &name, flags, Mode::RUSR | Mode::WUSR)?;
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
         let record = Record { uid: 0, gid: 0, mode: None, device: Some(Device { kind, major, minor }) };
         let stat = rustix::fs::fstat(&file)?;
         let written = record.write_descriptor(Path::new(&name_of(&file)), stat.st_mode, (0, 0));
-        let dressed = written.and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777 & !tracee.umask())));
+        let dressed = written.and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777 & !target.umask())));
         if let Err(errno) = dressed {
             let _ = rustix::fs::unlinkat(&folder, &name, AtFlags::empty());
             return Err(errno);
@@ -309,7 +309,7 @@ impl Recording<'_> {
     }
 
     fn statx(&self) -> Answer {
-        let (flags, mask) = (self.tracee.int(2) & libc::AT_STATX_SYNC_TYPE, self.tracee.argument(3) as u32);
+        let (flags, mask) = (self.target.int(2) & libc::AT_STATX_SYNC_TYPE, self.target.argument(3) as u32);
         self.show(self.at(0, 1, 2), 4, |seen, record| {
             let mut stat = notify::statx(&seen.file, flags, mask)?;
             let mut shown = seen.stat;
@@ -343,10 +343,10 @@ impl Recording<'_> {
     }
 
     fn write(&self, buffer: usize, bytes: &[u8]) -> Result<(), Errno> {
-        if !notify::still_waits(self.tracee.listener, self.tracee.call) {
+        if !notify::still_waits(self.target.listener, self.target.call) {
             return Err(Errno::SRCH);
         }
-        notify::write_memory(self.tracee.call.thread, self.tracee.argument(buffer), bytes)
+        notify::write_memory(self.target.call.thread, self.target.argument(buffer), bytes)
     }
 
     /// The names of attributes, records left out: `cp -a` would copy them to files of another owner.
@@ -362,7 +362,7 @@ impl Recording<'_> {
         if shown.len() == length {
             return Ok(Answer::Kernel);
         }
-        match usize::try_from(self.tracee.argument(2)).unwrap_or(usize::MAX) {
+        match usize::try_from(self.target.argument(2)).unwrap_or(usize::MAX) {
             0 => {}
             room if room < shown.len() => return Err(Errno::RANGE),
             _ => self.write(1, &shown)?,
@@ -374,7 +374,7 @@ impl Recording<'_> {
         let mut groups: Vec<u32> = self.user.all_groups().collect();
         // The kernel keeps them in order.
         groups.sort_unstable();
-        match self.tracee.int(0) {
+        match self.target.int(0) {
             0 => {}
             room if usize::try_from(room).is_ok_and(|room| room >= groups.len()) => {
                 self.write(1, &groups.iter().flat_map(|group| group.to_ne_bytes()).collect::<Vec<u8>>())?;
