@@ -4,6 +4,7 @@
 // What the tests stand on: a user with an empty home, programs that judge, file trees, tars made by hand.
 mod buildah;
 mod home;
+mod skip;
 mod tar_builder;
 mod tree;
 

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use crate::home::Home;
 use crate::registry::tls::{MANNERS, front};
 use crate::sandbox::docker::Docker;
-use crate::sandbox::rootfs::is_root;
+use crate::skip::{Missing, needs_root, skip};
 use crate::{judge, judges, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -53,10 +53,8 @@ fn ok(output: &Output) -> String {
 
 #[test]
 fn the_image_builds_and_pushes_a_project_in_an_unprivileged_container() {
-    if !is_root() {
-        return;
-    }
-    let Some(docker) = Docker::start() else { return };
+    needs_root!();
+    let Some(docker) = Docker::start() else { skip!(Missing::Dockerd) };
     let home = Home::new();
     let front = front("client_max_body_size 0;", MANNERS);
     // By name, found in the container's own /etc/hosts; encrypted, and trusted for the authorities in the image alone.

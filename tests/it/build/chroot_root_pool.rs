@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::home::Home;
+use crate::skip::needs_root;
 use crate::{judges, run};
 
 fn build(home: &Home, steps: &str) -> Command {
@@ -121,9 +122,7 @@ const STEPS: &[(&str, &str)] = &[
 
 #[test]
 fn the_next_build_begins_with_the_tree_as_it_was_unpacked() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let fresh = Home::new();
     run(&mut build(&fresh, "RUN true\n"));
     let expected = without_time_of_root(picture(&kept(&fresh)[0]));
@@ -146,9 +145,7 @@ fn the_next_build_begins_with_the_tree_as_it_was_unpacked() {
 
 #[test]
 fn a_tree_is_kept_after_a_step_that_failed_too() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let failed = build(&home, "RUN rm -r /opt/data; echo x >/opt/x; exit 3\n").output().unwrap();
     assert!(!failed.status.success());
@@ -161,9 +158,7 @@ type Touch = (&'static str, fn(&Path));
 
 #[test]
 fn a_tree_that_somebody_has_touched_is_not_used() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let touches: [Touch; 4] = [
         ("content", |tree| {
             let file = tree.join("opt/data/a");
@@ -195,9 +190,7 @@ fn a_tree_that_somebody_has_touched_is_not_used() {
 /// An attribute on a folder is nothing that a scan sees undone: the tree goes.
 #[test]
 fn a_tree_with_attributes_on_folders_is_thrown_away() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let mut building = build(&home, "RUN mkdir /opt/mark; until [ -e /opt/mark/done ]; do sleep 0.02; done\n");
     let mut child = building.stdout(Stdio::null()).spawn().unwrap();
@@ -223,9 +216,7 @@ fn walk_for(tmp: &Path, path: &str) -> Option<PathBuf> {
 
 #[test]
 fn builds_at_the_same_time_have_a_tree_each_and_both_are_kept_and_pruned() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let steps = "RUN sleep 1; echo x >/opt/data/a; rm /opt/one\n";
     for _ in 0..2 {
@@ -242,9 +233,7 @@ fn builds_at_the_same_time_have_a_tree_each_and_both_are_kept_and_pruned() {
 
 #[test]
 fn no_tree_outlives_a_boot() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     run(&mut build(&home, "RUN true\n"));
     assert_eq!(kept(&home).len(), 1);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::home::Home;
 use crate::judges;
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 
 /// Builds a Dockerfile on the fixtures' base image; whether it succeeded, and what was said.
 fn build(home: &Home, dockerfile: &str, flags: &[&str]) -> (bool, String) {
@@ -20,9 +20,7 @@ fn build(home: &Home, dockerfile: &str, flags: &[&str]) -> (bool, String) {
 /// BuildKit CVE-2024-23653: more rights than docker's default are nothing that a Dockerfile alone can ask for.
 #[test]
 fn buildkit_cve_2024_23653_a_dockerfile_alone_gets_no_more_rights() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let dockerfile = "FROM @BASE@\nRUN --security=insecure grep CapEff /proc/self/status && mount -t tmpfs none /mnt\n";
     let (built, said) = build(&home, dockerfile, &[]);
@@ -40,9 +38,7 @@ fn buildkit_cve_2024_23653_a_dockerfile_alone_gets_no_more_rights() {
 /// buildah CVE-2024-9407: an option of `--mount` that is passed on unread; -9675: a cache named by a path out of its folder.
 #[test]
 fn buildah_cve_2024_9407_9675_options_of_a_mount_are_known_and_names_are_no_paths() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let propagation = "FROM @BASE@\nRUN --mount=type=bind,bind-propagation=shared,target=/in true\n";
     let (built, said) = build(&home, propagation, &[]);
@@ -60,9 +56,7 @@ fn buildah_cve_2024_9407_9675_options_of_a_mount_are_known_and_names_are_no_path
 /// containers/storage CVE-2024-9676: users are read out of the image, where passwd may be a link to something without an end.
 #[test]
 fn containers_storage_cve_2024_9676_users_are_not_read_from_where_a_link_leads() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let secret = home.path().join("secret");
     std::fs::write(&secret, "evil:x:0:0::/:/bin/sh\n").unwrap();

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use crate::home::Home;
 use crate::judges;
+use crate::skip::needs_root;
 
 /// A flag with what the command after it prints, each `>|` a line: with isolation `root`, and on `chroot` where that differs.
 struct Case {
@@ -105,15 +106,13 @@ fn build(home: &Home, isolation: &str, steps: &str) -> Output {
 
 #[test]
 fn a_command_sees_what_each_option_says() {
+    needs_root!();
     let mut steps = String::new();
     for (number, case) in CASES.iter().enumerate() {
         let (flags, command) = (case.flags, case.command);
         steps += &format!("RUN {flags} ({command}) | while read -r line; do echo \"{number}>|$line\"; done\n");
     }
     for isolation in ["root", "chroot"] {
-        if isolation == "chroot" && !rustix::process::geteuid().is_root() {
-            continue;
-        }
         let output = build(&Home::new(), isolation, &steps);
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{isolation}: {text}");
@@ -150,9 +149,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn what_cannot_be_had_is_said_with_a_remedy() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root!();
     for (isolation, flag, error, hint) in ERRORS {
         let output = build(&Home::new(), isolation, &format!("RUN {flag} true\n"));
         let text = String::from_utf8(output.stderr).unwrap();

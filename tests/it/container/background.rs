@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
 use crate::home::Home;
-use crate::sandbox::rootfs::is_root;
+use crate::skip::{Missing, needs_root, skip};
 
 fn host_port(container: &serde_json::Value) -> u64 {
     container["ports"][0]["host"].as_u64().unwrap()
@@ -12,9 +12,7 @@ fn host_port(container: &serde_json::Value) -> u64 {
 
 #[test]
 fn two_that_want_the_same_port_run_at_once() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let one = containers.start(&["-e", "PAGE=one", "-p", "127.0.0.1:0:8080", "--name", "one"], SERVER);
     let two = containers.start(&["-e", "PAGE=two", "-p", "8080"], SERVER);
@@ -40,9 +38,7 @@ fn two_that_want_the_same_port_run_at_once() {
 
 #[test]
 fn stop_sends_the_signal_and_kills_what_does_not_end() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     containers.start(&["--name", "polite"], "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done");
     containers.start(&["--name", "rude"], "trap '' TERM; (setsid sleep 70003 &); echo up; sleep 70003");
@@ -60,9 +56,7 @@ fn stop_sends_the_signal_and_kills_what_does_not_end() {
 
 #[test]
 fn logs_keep_the_streams_apart_and_follow_until_the_end() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let one = containers.start(&[], "echo one; echo two >&2; sleep 0.3; echo three; exit 4");
     let id = one["id"].as_str().unwrap();
@@ -91,9 +85,7 @@ pub(super) fn monitor_of(container: &serde_json::Value) -> i32 {
 
 #[test]
 fn a_killed_monitor_takes_its_container_with_it_and_the_next_command_cleans_up() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let one = containers.start(&["--name", "one"], "trap '' TERM; (setsid sleep 70004 &); echo up; sleep 70004");
     wait_until("it runs", || running("70004").len() == 2);
@@ -108,9 +100,7 @@ fn a_killed_monitor_takes_its_container_with_it_and_the_next_command_cleans_up()
 
 #[test]
 fn a_killed_helper_takes_its_container_with_it_even_without_namespaces() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for (isolation, marker) in [("root", "70021"), ("chroot", "70022")] {
         let containers = Containers::on(isolation);
         let one =
@@ -136,9 +126,7 @@ fn children(of: i32) -> Vec<i32> {
 
 #[test]
 fn a_container_on_the_machine_s_network_listens_itself() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let port = free_port();
     let (published, own) = (format!("{port}:{port}"), format!("PORT={port}"));
@@ -162,12 +150,9 @@ fn own_address() -> Option<std::net::IpAddr> {
 
 #[test]
 fn a_network_of_its_own_reaches_other_machines_by_tcp_and_udp_where_interfaces_can_be_made() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let (Some(address), true) = (own_address(), std::path::Path::new("/dev/net/tun").exists()) else {
-        eprintln!("SKIPPED: this test needs an interface and /dev/net/tun");
-        return;
+        skip!(Missing::Tun);
     };
     let listener = std::net::TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,13 +1,11 @@
 //! What somebody who knows docker types: understood where mpimg has it, answered with a remedy where it has not.
 
 use super::fixture::{Containers, Left};
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 
 #[test]
 fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_code() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     for (flag, expected) in [
         (
@@ -75,9 +73,7 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
 
 #[test]
 fn docker_s_spelling_is_understood() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let home = containers.home.path();
     std::fs::create_dir(home.join("data")).unwrap();
@@ -113,9 +109,7 @@ fn docker_s_spelling_is_understood() {
 
 #[test]
 fn stop_does_what_it_can_where_one_name_is_wrong() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     // Each needs its whole time; they get it at once.
     let stubborn = "trap '' TERM; echo up; while :; do sleep 0.05; done";

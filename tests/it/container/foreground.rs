@@ -5,13 +5,11 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::fixture::{Containers, Left, base, running, wait_until, with_input};
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 
 #[test]
 fn a_command_s_streams_and_status_are_passed_through() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let left = containers.run(&["--hostname", "web"], "hostname; pwd; echo $BASE $HOME; echo wrong >&2; exit 7");
     assert_eq!((left.code, left.out.as_str(), left.err.as_str()), (Some(7), "web\n/\nyes /root\n", "wrong\n"));
@@ -24,9 +22,7 @@ fn a_command_s_streams_and_status_are_passed_through() {
 
 #[test]
 fn environment_user_and_folder_are_the_image_s_unless_given() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let file = containers.home.path().join("env");
     std::fs::write(&file, "# comment\nA=from file\nB=\nHOSTED\n").unwrap();
@@ -43,9 +39,7 @@ fn environment_user_and_folder_are_the_image_s_unless_given() {
 
 #[test]
 fn an_entrypoint_takes_the_arguments() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let left = containers.mpimg(&["run", "--entrypoint", "echo", &base(), "a", "-b"]);
     assert_eq!((left.code, left.out.as_str()), (Some(0), "a -b\n"));
@@ -59,9 +53,7 @@ fn an_entrypoint_takes_the_arguments() {
 
 #[test]
 fn volumes_are_this_machine_s_folders_and_files() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let home = containers.home.path();
     std::fs::create_dir_all(home.join("data/below")).unwrap();
@@ -79,9 +71,7 @@ fn volumes_are_this_machine_s_folders_and_files() {
 
 #[test]
 fn more_memory_than_the_limit_ends_the_command_and_is_told() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for isolation in ["root", "userns", "chroot"] {
         let left = Containers::on(isolation).run(&["--memory", "32m"], "tail /dev/zero; echo $?");
         if left.err.contains("no control group can be made here") {
@@ -96,9 +86,7 @@ fn more_memory_than_the_limit_ends_the_command_and_is_told() {
 
 #[test]
 fn standard_input_is_passed_on_only_where_asked_for() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     assert_eq!(with_input(containers.run_command(&["-i"], "cat; echo end"), "text\n").out, "text\nend\n");
     assert_eq!(with_input(containers.run_command(&[], "cat; echo end"), "text\n").out, "end\n");
@@ -111,9 +99,7 @@ fn standard_input_is_passed_on_only_where_asked_for() {
 
 #[test]
 fn a_command_that_does_not_read_its_input_can_be_stopped_and_goes_with_mpimg() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     for (marker, signal, code) in [("70011", Signal::TERM, Some(143)), ("70012", Signal::KILL, None)] {
         // More than any pipe holds.
@@ -131,9 +117,7 @@ fn a_command_that_does_not_read_its_input_can_be_stopped_and_goes_with_mpimg() {
 
 #[test]
 fn signals_reach_the_command_and_the_third_kills() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let script = "trap 'echo INT' INT; trap 'echo TERM; exit 3' TERM; echo up; while :; do sleep 0.05; done";
     let mut child = containers.run_command(&[], script).stdout(Stdio::piped()).spawn().unwrap();
@@ -170,9 +154,7 @@ fn signals_reach_the_command_and_the_third_kills() {
 
 #[test]
 fn a_killed_mpimg_takes_its_container_with_it() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::new();
     let mut child = containers
         .run_command(&[], "trap '' INT TERM HUP; (setsid sleep 70002 &); sleep 70002")

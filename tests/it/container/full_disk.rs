@@ -2,9 +2,9 @@
 
 use crate::home::{Home, in_own_mounts};
 use crate::judge;
-use crate::sandbox::rootfs::is_root;
 
 use super::fixture::{Left, base};
+use crate::skip::needs_root;
 
 /// A store with 24 MB; a container that writes until that is full, then more than a last page still takes, and goes on when there is
 /// room again.
@@ -33,9 +33,7 @@ $MPIMG stop --rm one two
 
 #[test]
 fn a_full_disk_costs_parts_of_the_log_and_no_exit_status() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let mpimg = home.mpimg();
     let program = mpimg.get_program().to_owned();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 
 pub(super) fn users_volumes_and_ports(containers: &Containers, published: &str, port: u16) {
     let home = containers.home.path();
@@ -35,16 +35,13 @@ pub(super) fn users_volumes_and_ports(containers: &Containers, published: &str, 
 
 #[test]
 fn a_user_namespace_runs_containers_as_root_does() {
-    if is_root() {
-        users_volumes_and_ports(&Containers::on("userns"), "127.0.0.1:0:8080", 8080);
-    }
+    needs_root!();
+    users_volumes_and_ports(&Containers::on("userns"), "127.0.0.1:0:8080", 8080);
 }
 
 #[test]
 fn without_namespaces_volumes_are_copied_back_and_ports_stay_where_they_are() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let containers = Containers::on("chroot");
     let port = free_port();
     users_volumes_and_ports(&containers, &format!("{port}:{port}"), port);

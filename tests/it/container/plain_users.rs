@@ -8,7 +8,7 @@ use serde_json::json;
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
 use super::isolations::users_volumes_and_ports;
 use crate::sandbox::plain_users::KINDS;
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 use crate::{judge, run};
 
 /// Files of users that only the container's namespace has, in folders that only those may read; then for ever.
@@ -30,9 +30,7 @@ fn assert_all_can_go(containers: &Containers, marker: &str) {
 
 #[test]
 fn a_plain_user_runs_containers_as_root_does() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for kind in KINDS {
         let containers = Containers::of(kind);
         users_volumes_and_ports(&containers, "127.0.0.1:0:8080", 8080);
@@ -62,9 +60,7 @@ fn a_plain_user_runs_containers_as_root_does() {
 
 #[test]
 fn a_plain_user_s_container_goes_with_whatever_is_killed() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for (index, kind) in KINDS.into_iter().enumerate() {
         let containers = Containers::of(kind);
         for (signal, code, patience) in [

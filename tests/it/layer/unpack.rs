@@ -8,7 +8,7 @@ use std::process::Command;
 use mpimg::layer::unpack::{UnpackOptions, Whiteouts, unpack};
 use tar::EntryType;
 
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 use crate::tar_builder::{Tar, header, tree};
 
 fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
@@ -22,9 +22,7 @@ fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
 
 #[test]
 fn every_kind_of_entry_arrives_with_mode_owner_and_time() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let dir = tempfile::tempdir().unwrap();
     let owned = |kind, name: &str, link: &str, mode, size| {
         let mut header = header(kind, name, link, size);
@@ -68,9 +66,7 @@ fn every_kind_of_entry_arrives_with_mode_owner_and_time() {
 
 #[test]
 fn whiteouts_become_overlays_and_spare_their_own_layer() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let dir = tempfile::tempdir().unwrap();
     Tar::default()
         .file(".wh.gone", "")
@@ -145,9 +141,7 @@ fn a_folder_that_a_layer_does_not_mention_stays_as_it_is_below() {
 
 #[test]
 fn a_capability_with_a_newline_in_it_survives() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let dir = tempfile::tempdir().unwrap();
     // cap_dac_override,cap_fowner+ep: bits 1 and 3 are the byte of a newline.
     let capability = [1, 0, 0, 2, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

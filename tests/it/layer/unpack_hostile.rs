@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tar::EntryType;
 use tempfile::TempDir;
 
-use crate::sandbox::rootfs::is_root;
+use crate::skip::needs_root;
 use crate::tar_builder::{Tar, header, tree};
 
 /// A folder to unpack into and one beside it that must not change.
@@ -191,9 +191,7 @@ fn applied_whiteouts_remove_links_and_not_what_they_lead_to() {
 
 #[test]
 fn marks_that_only_overlay_may_set_are_refused_or_dropped() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let scene = scene();
     let tar = Tar::default().raw(&header(EntryType::Char, "gone", "", 0), b"");
     assert_eq!(tar.unpack(&scene.into).unwrap_err().kind(), ErrorKind::Corrupt);

@@ -11,7 +11,8 @@ use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationKind, IsolationMode, 
 
 use tar::EntryType;
 
-use super::rootfs::{Fixture, is_root, lines};
+use super::rootfs::{Fixture, lines};
+use crate::skip::needs_root;
 use crate::tar_builder::{Tar, header};
 
 /// Starts the ignored test `name` of this program again, by way of `script`, whose `"$@"` is the command.
@@ -48,10 +49,9 @@ pub(super) const PLAIN_USER: &str = "
 
 #[test]
 fn a_plain_user_with_a_range_of_ids_gets_the_user_namespace() {
-    if is_root() {
-        let folder = shared_folder();
-        again("sandbox::isolations::inside_user_namespace", PLAIN_USER, folder.path());
-    }
+    needs_root!();
+    let folder = shared_folder();
+    again("sandbox::isolations::inside_user_namespace", PLAIN_USER, folder.path());
 }
 
 #[test]
@@ -84,11 +84,10 @@ const ONE_ID: [&str; 2] = [
 
 #[test]
 fn a_plain_user_without_a_range_of_ids_gets_one_id() {
-    if is_root() {
-        for script in ONE_ID {
-            let folder = shared_folder();
-            again("sandbox::isolations::inside_one_id", script, folder.path());
-        }
+    needs_root!();
+    for script in ONE_ID {
+        let folder = shared_folder();
+        again("sandbox::isolations::inside_one_id", script, folder.path());
     }
 }
 
@@ -109,10 +108,9 @@ const CONTAINER_ROOT: &str = "
 
 #[test]
 fn root_of_a_container_without_a_seccomp_profile_gets_the_user_namespace_with_all_its_ids() {
-    if is_root() {
-        let folder = shared_folder();
-        again("sandbox::isolations::inside_container_without_profile", CONTAINER_ROOT, folder.path());
-    }
+    needs_root!();
+    let folder = shared_folder();
+    again("sandbox::isolations::inside_container_without_profile", CONTAINER_ROOT, folder.path());
 }
 
 #[test]
@@ -126,10 +124,9 @@ fn inside_container_without_profile() {
 
 #[test]
 fn root_of_a_default_container_gets_the_chroot() {
-    if is_root() {
-        let folder = shared_folder();
-        again("sandbox::isolations::inside_default_container", CONTAINER_ROOT, folder.path());
-    }
+    needs_root!();
+    let folder = shared_folder();
+    again("sandbox::isolations::inside_default_container", CONTAINER_ROOT, folder.path());
 }
 
 /// What Docker's default profile does to a process without CAP_SYS_ADMIN, as far as it matters here.
@@ -296,9 +293,7 @@ fn the_report_names_every_isolation() {
 
 #[test]
 fn a_state_folder_on_an_overlay_is_told_with_its_remedy() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let folder = shared_folder();
     let script = "
         mkdir $TMPDIR/lower $TMPDIR/upper $TMPDIR/work $TMPDIR/merged
@@ -323,9 +318,7 @@ fn inside_overlay() {
 
 #[test]
 fn a_killed_process_leaves_nothing_running_or_mounted_on_any_isolation() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for script in ["exec \"$@\"", CONTAINER_ROOT, ONE_ID[1]] {
         let folder = shared_folder();
         let started = folder.path().join("started");

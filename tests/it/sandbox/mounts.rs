@@ -8,7 +8,8 @@ use std::os::unix::net::UnixListener;
 use mpimg::layer::LayerPath;
 use mpimg::sandbox::{BindSource, Exit, Mount, SecretBytes, User};
 
-use super::rootfs::{Fixture, is_root, lines};
+use super::rootfs::{Fixture, lines};
+use crate::skip::needs_root;
 
 fn path(text: &str) -> LayerPath {
     LayerPath::parse(text).unwrap()
@@ -25,9 +26,7 @@ fn bind(fixture: &Fixture, source: &str, target: &str, writable: bool) -> Mount 
 
 #[test]
 fn a_secret_is_there_for_its_user_and_in_no_layer() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("cat /run/secrets/a; stat -c ' %a %u' /run/secrets/a; echo x >/run/secrets/a; rm /run/secrets/a; cat /work/deep/b 2>&1; true");
     spec.user = User { uid: 1000, gid: 1000, groups: Vec::new() };
@@ -40,9 +39,7 @@ fn a_secret_is_there_for_its_user_and_in_no_layer() {
 
 #[test]
 fn a_folder_with_a_mount_target_keeps_what_the_command_put_there() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("echo x >/run/secrets/mine; echo y >/etc/mine");
     spec.mounts = vec![secret("run/secrets/a", 0o400, 0)];
@@ -52,9 +49,7 @@ fn a_folder_with_a_mount_target_keeps_what_the_command_put_there() {
 
 #[test]
 fn a_dangling_resolv_conf_gets_its_target_for_the_step_only() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     fixture.changes_of("ln -s ../run/systemd/resolve/stub.conf /etc/resolv.link");
     let mut spec = fixture.shell("cat /run/systemd/resolve/stub.conf; readlink /etc/resolv.link");
@@ -66,9 +61,7 @@ fn a_dangling_resolv_conf_gets_its_target_for_the_step_only() {
 
 #[test]
 fn a_bind_mount_shows_its_source_and_throws_writes_away() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let context = fixture.state.path().join("context");
     fs::create_dir_all(context.join("folder")).unwrap();
@@ -91,9 +84,7 @@ fn a_bind_mount_shows_its_source_and_throws_writes_away() {
 
 #[test]
 fn a_bind_mount_of_another_stage_shows_its_layers_as_one() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     fixture.changes_of("rm /usr/share/doc/a; echo new >/usr/share/doc/c");
     let source = BindSource::Stack { lower: fixture.layers.clone(), path: path("usr/share/doc") };
@@ -105,9 +96,7 @@ fn a_bind_mount_of_another_stage_shows_its_layers_as_one() {
 
 #[test]
 fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let folder = fixture.state.path().join("caches/one");
     let cache = |readonly| Mount::Cache {
@@ -134,9 +123,7 @@ fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
 
 #[test]
 fn an_ssh_agent_answers_through_its_mount() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let socket = fixture.state.path().join("agent");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -164,9 +151,7 @@ fn an_ssh_agent_answers_through_its_mount() {
 /// buildah CVE-2024-1753 and -9407 (bind source through a link), -9675 (cache source), -11218 (the same in time of check and use).
 #[test]
 fn buildah_cve_2024_1753_9407_9675_11218_the_source_of_a_mount_cannot_leave_its_root() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let context = fixture.state.path().join("context");
     fs::create_dir_all(&context).unwrap();
@@ -188,9 +173,7 @@ fn buildah_cve_2024_1753_9407_9675_11218_the_source_of_a_mount_cannot_leave_its_
 /// moby CVE-2018-15664: a link in an image is resolved in the image.
 #[test]
 fn moby_cve_2018_15664_links_of_an_image_are_resolved_inside_it() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let outside = fixture.state.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -208,9 +191,7 @@ fn moby_cve_2018_15664_links_of_an_image_are_resolved_inside_it() {
 /// sources of mounts be exchanged between check and use; 2024-23653 concerns an API that this program does not have.
 #[test]
 fn buildkit_cve_2024_23652_removing_mount_targets_follows_no_links() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let outside = fixture.state.path().join("outside");
     fs::create_dir(&outside).unwrap();

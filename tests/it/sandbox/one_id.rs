@@ -11,8 +11,9 @@ use mpimg::layer::{Entry, Kind};
 use mpimg::sandbox::{Exit, IsolationKind, IsolationMode, User};
 use tar::EntryType;
 
-use super::rootfs::{Fixture, is_root, lines};
+use super::rootfs::{Fixture, lines};
 use crate::home::Home;
+use crate::skip::needs_root;
 use crate::tar_builder::Tar;
 use crate::tree::Tree;
 use crate::{judge, judges, run};
@@ -47,9 +48,7 @@ fn fixtures_with_run() -> Vec<PathBuf> {
 
 #[test]
 fn every_fixture_makes_the_same_image_with_one_id_as_with_all() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let (all, one) = (Home::new(), Home::new());
     let folder = tempfile::tempdir().unwrap();
     run(judge("chmod").arg("755").arg(folder.path()));
@@ -110,9 +109,7 @@ const TIMES: &[&str] = &[
 
 #[test]
 fn a_dockerfile_like_the_sdks_makes_the_same_files_with_one_id_as_with_all() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let folder = tempfile::tempdir().unwrap();
     run(judge("chmod").arg("755").arg(folder.path()));
     let context = folder.path().join("context");
@@ -156,9 +153,7 @@ fn owner(entries: &[Entry], path: &str) -> (u32, u32, u32) {
 
 #[test]
 fn owners_of_everything_that_has_one_reach_the_layer() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = fixture();
     let script = "mkdir d; echo x >f; ln f f2; ln -s f l; mkfifo p; chown 1:2 d; chown 3:4 f; chown -h 5:6 l; chown 7:8 p; \
         chmod 4755 f; chmod 1777 d; mv l m; mv p d/p; mknod c c 1 3; mknod b b 8 17; chmod 640 c; chown 9:10 b; \
@@ -210,9 +205,7 @@ fn owners_of_everything_that_has_one_reach_the_layer() {
 
 #[test]
 fn new_files_in_a_set_gid_folder_get_its_group() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = fixture();
     fixture.changes_of("mkdir /home/shared; chown 1000:29 /home/shared; chmod 2775 /home/shared");
     let entries = fixture.changes_of("cd /home/shared; echo x >f; mkdir d; echo y >d/g; ln -s f l; echo z >own; chown 7 own");
@@ -226,9 +219,7 @@ fn new_files_in_a_set_gid_folder_get_its_group() {
 
 #[test]
 fn a_user_may_do_with_one_id_what_it_may_with_its_own() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = fixture();
     let aria = User { uid: 1000, gid: 1000, groups: vec![29] };
     let refused = "cd /; for try in 'touch x' 'touch etc/x' 'rm etc/passwd' 'chmod 777 etc/passwd' 'chown 1000 etc/passwd' 'mkdir root/x' \
@@ -258,9 +249,7 @@ fn a_user_may_do_with_one_id_what_it_may_with_its_own() {
 
 #[test]
 fn becoming_another_user_is_a_pretence_that_is_told_once() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = fixture();
     let spec = fixture.shell("su -s /bin/sh aria -c 'echo one'; su -s /bin/sh aria -c 'echo two'");
     let ran = fixture.run(&spec);
@@ -271,9 +260,7 @@ fn becoming_another_user_is_a_pretence_that_is_told_once() {
 
 #[test]
 fn records_are_hidden_from_commands() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = fixture();
     fixture.changes_of("touch /home/f; chown 1:1 /home/f; ln -s x /home/l; chown -h 1:1 /home/l");
     // busybox lists no attributes, so the machine's getfattr is bound in with what it needs.
@@ -303,9 +290,7 @@ fn records_are_hidden_from_commands() {
 
 #[test]
 fn records_cannot_come_from_a_layer() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = fixture();
     let forged = Tar::default().pax(&[("SCHILY.xattr.user.mpimg.owner", b"7:7")]);
     let forged = forged.owned(EntryType::Regular, "forged", "", 0o644, 3, b"");

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::isolations::PLAIN_USER;
-use super::rootfs::is_root;
 use crate::cli::signals::{assert_clean, wait_for};
 use crate::home::Home;
+use crate::skip::needs_root;
 use crate::{judge, judges, run};
 
 const ONE_ID: &str = "exec setpriv --reuid=5000 --regid=5000 --clear-groups --no-new-privs --bounding-set=-all -- \"$@\"";
@@ -55,9 +55,7 @@ RUN --mount=type=cache,target=/cache mkdir -m 700 /cache/inner && touch /cache/i
 
 #[test]
 fn a_plain_user_prunes_files_of_the_users_that_only_its_namespace_has() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for (isolation, script) in KINDS {
         let home = Home::new();
         let context = prepare(&home, FOREIGN);
@@ -76,9 +74,7 @@ fn a_plain_user_prunes_files_of_the_users_that_only_its_namespace_has() {
 
 #[test]
 fn after_a_boot_and_a_kill_a_plain_user_gets_rid_of_what_is_left() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for (isolation, script) in KINDS {
         let home = Home::new();
         let context = prepare(&home, &format!("{FOREIGN}RUN chown -R 7:8 /opt && echo started && sleep 600\n"));
@@ -101,9 +97,7 @@ fn after_a_boot_and_a_kill_a_plain_user_gets_rid_of_what_is_left() {
 
 #[test]
 fn ctrl_c_as_a_plain_user_leaves_nothing_and_the_next_build_is_right() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for (isolation, script) in KINDS {
         let home = Home::new();
         let steps =

@@ -17,21 +17,6 @@ pub(super) const PASSWD: &str =
     "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/bin/false\naria:x:1000:1000::/home/aria:/bin/sh\n";
 pub(super) const GROUP: &str = "root:x:0:\naudio:x:29:aria\naria:x:1000:\n";
 
-/// Runs the machine's own tests as root only; without root they say so, except in CI, where they must not be skipped.
-pub(crate) fn is_root() -> bool {
-    let root = rustix_geteuid() == 0;
-    assert!(root || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "run the tests as root: CI must not skip the sandbox");
-    if !root {
-        eprintln!("SKIPPED: this test needs root");
-    }
-    root
-}
-
-fn rustix_geteuid() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata("/proc/self").unwrap().uid()
-}
-
 pub(super) fn busybox() -> &'static Path {
     ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"]
         .iter()

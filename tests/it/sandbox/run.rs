@@ -5,13 +5,12 @@ use std::process::Command;
 use mpimg::ErrorKind;
 use mpimg::sandbox::{Cancel, Exit, Network, RootSpec, SecretBytes, User};
 
-use super::rootfs::{Fixture, is_root, lines};
+use super::rootfs::{Fixture, lines};
+use crate::skip::needs_root;
 
 #[test]
 fn a_command_runs_and_its_changes_are_exactly_what_it_changed() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let changes =
         fixture.changes_of("echo hello; echo new > /etc/new; rm /usr/share/doc/a; ln /etc/new /etc/other; mkdir -p /opt/x");
@@ -33,18 +32,14 @@ fn a_command_runs_and_its_changes_are_exactly_what_it_changed() {
 
 #[test]
 fn a_command_that_changes_nothing_makes_an_empty_layer() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     assert_eq!(lines(&fixture.changes_of("true")), Vec::<String>::new());
 }
 
 #[test]
 fn the_status_of_a_command_is_told_as_it_is() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     for (script, exit) in [("exit 3", Exit::Code(3)), ("kill -9 $$", Exit::Signal(9)), ("exec /nowhere", Exit::Code(127))] {
         let spec = fixture.shell(script);
@@ -54,9 +49,7 @@ fn the_status_of_a_command_is_told_as_it_is() {
 
 #[test]
 fn the_environment_is_the_steps_and_nothing_of_this_process() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("env | sort; cat /proc/1/environ");
     spec.env = vec![("B".into(), "2".into()), ("A".into(), "1".into()), ("B".into(), "3".into())];
@@ -70,9 +63,7 @@ fn the_environment_is_the_steps_and_nothing_of_this_process() {
 
 #[test]
 fn capabilities_and_filter_are_dockers() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let status =
         fixture.output_of("grep -E 'Cap(Prm|Eff|Bnd|Amb|Inh)|NoNewPrivs|Seccomp:|SigIgn|SigBlk' /proc/self/status | tr -d '\t'");
@@ -91,9 +82,7 @@ fn capabilities_and_filter_are_dockers() {
 
 #[test]
 fn set_id_programs_work() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     // busybox's crontab refuses to work unless it is set-id root, and the list is root's to read.
     fixture.changes_of(
@@ -106,9 +95,7 @@ fn set_id_programs_work() {
 
 #[test]
 fn devices_of_the_machine_cannot_be_opened() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let text = fixture.output_of("mknod /tmp/mem c 1 1; mknod /tmp/null c 1 3; echo >/tmp/null || true; head -c 1 /tmp/mem || true; echo 1 >/proc/sys/vm/drop_caches || true; cat /proc/keys | wc -c");
     let refused = text.lines().filter(|line| line.contains("Permission denied") || line.contains("Read-only")).count();
@@ -117,9 +104,7 @@ fn devices_of_the_machine_cannot_be_opened() {
 
 #[test]
 fn what_a_command_leaves_running_is_killed_and_holds_nothing_up() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let name = format!("{}", std::process::id() + 1_000_000);
     let script = format!("(setsid sleep {name} &) ; (trap '' TERM HUP INT; sleep {name}) & true");
@@ -130,9 +115,7 @@ fn what_a_command_leaves_running_is_killed_and_holds_nothing_up() {
 
 #[test]
 fn a_cancelled_command_ends_at_once_with_all_that_it_started() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let name = format!("{}", std::process::id() + 2_000_000);
     let spec = fixture.shell(&format!("trap '' INT TERM; echo started; (setsid sleep {name} &); while :; do sleep {name}; done"));
@@ -148,9 +131,7 @@ fn a_cancelled_command_ends_at_once_with_all_that_it_started() {
 
 #[test]
 fn output_of_both_streams_comes_in_order() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     assert_eq!(
         fixture.output_of("echo 1; echo 2 >&2; echo 3; head -c 300000 /dev/zero | tr '\\0' x; echo 4 >/dev/stderr").len(),
@@ -160,9 +141,7 @@ fn output_of_both_streams_comes_in_order() {
 
 #[test]
 fn a_command_without_network_has_its_loopback_only() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("ip -o link | cut -d: -f2; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up");
     spec.network = Network::None;
@@ -171,9 +150,7 @@ fn a_command_without_network_has_its_loopback_only() {
 
 #[test]
 fn hosts_and_names_are_written_for_the_step() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("hostname; cat /etc/hosts /etc/hostname; echo x 2>&1 >/etc/hosts");
     spec.hostname = "builder".into();
@@ -185,9 +162,7 @@ fn hosts_and_names_are_written_for_the_step() {
 
 #[test]
 fn a_script_with_an_interpreter_line_is_run_as_a_file() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("");
     spec.argv = vec![b"/dev/pipes/EOF".to_vec(), b"argument".to_vec()];
@@ -197,9 +172,7 @@ fn a_script_with_an_interpreter_line_is_run_as_a_file() {
 
 #[test]
 fn a_program_is_looked_for_in_the_path_of_the_step() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     fixture.changes_of("mkdir /x /y; echo 'echo mine' >/x/tool; cp /x/tool /y/tool; sed -i '1i#!/bin/sh' /y/tool; chmod 755 /y/tool; touch /x/plain");
     for (argv, output, exit) in [
@@ -217,9 +190,7 @@ fn a_program_is_looked_for_in_the_path_of_the_step() {
 
 #[test]
 fn a_step_on_nothing_at_all_can_be_run() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     fixture.layers.clear();
     let mut spec = fixture.shell("");
@@ -231,9 +202,7 @@ fn a_step_on_nothing_at_all_can_be_run() {
 
 #[test]
 fn a_hundred_layers_are_no_more_than_one_page_of_options() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     for index in 0..100 {
         let folder = fixture.state.path().join(format!("layer,with:odd\\name-{index}"));
@@ -245,9 +214,7 @@ fn a_hundred_layers_are_no_more_than_one_page_of_options() {
 
 #[test]
 fn sockets_are_left_out_and_devices_and_attributes_kept_as_docker_does() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let spec = fixture.shell(
         "mknod /null c 1 3; touch /plain /capable; nc -l -s local:/socket & sleep 0.2; truncate -s 1M /holes; echo end >>/holes",
@@ -268,9 +235,7 @@ fn sockets_are_left_out_and_devices_and_attributes_kept_as_docker_does() {
 
 #[test]
 fn a_copied_up_file_that_is_as_before_is_no_change() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let changes = fixture.changes_of(
         "chmod 600 /usr/share/doc/a; chmod 644 /usr/share/doc/a; chown 0:0 /etc/group; touch -r /bin/busybox /x; rm /x; \
@@ -287,9 +252,7 @@ fn a_copied_up_file_that_is_as_before_is_no_change() {
 
 #[test]
 fn runc_cve_2019_5736_the_program_behind_proc_self_exe_cannot_be_overwritten() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut fixture = Fixture::new();
     let before = std::fs::metadata(env!("CARGO_BIN_EXE_mpimg")).unwrap();
     fixture.changes_of("printf '#!/proc/self/exe\\n' >/trap; chmod 755 /trap");
@@ -304,9 +267,7 @@ fn runc_cve_2019_5736_the_program_behind_proc_self_exe_cannot_be_overwritten() {
 
 #[test]
 fn containers_storage_cve_2024_9676_a_strange_passwd_is_not_read() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     for script in [
         "rm /etc/passwd; mkfifo /etc/passwd",
         "ln -sf /proc/kmsg /etc/passwd",

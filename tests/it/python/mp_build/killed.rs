@@ -9,6 +9,7 @@ use super::{make_bare, python};
 use crate::home::Home;
 use crate::registry::fixture::distribution;
 use crate::run;
+use crate::skip::needs_root;
 
 /// An adapter that never answers: mp-build waits for it, the longest of all that it does.
 const SILENT: &str = "ENTRYPOINT [\"sh\", \"-c\", \"while :; do read line </dev/zero; done\"]\n";
@@ -36,9 +37,7 @@ fn wait_until(what: &str, ready: impl Fn() -> bool) {
 
 #[test]
 fn a_killed_mp_build_leaves_nothing_that_runs_and_no_name_for_long() {
-    if !crate::sandbox::rootfs::is_root() {
-        return;
-    }
+    needs_root!();
     let home = Home::new();
     let project = home.path().join("bare");
     make_bare(&home, &project);

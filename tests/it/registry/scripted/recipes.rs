@@ -15,8 +15,8 @@ use crate::cli::fixture::Left;
 use crate::home::Home;
 use crate::judges;
 use crate::python::mp_build;
-use crate::sandbox::rootfs::is_root;
 use crate::sbom;
+use crate::skip::needs_root;
 
 /// A recipe of docs/ci: its text.
 fn recipe(name: &str) -> String {
@@ -141,9 +141,7 @@ fn harbor(user: &str) -> World {
 
 #[test]
 fn gitlab_pushes_to_harbor_as_a_robot() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let robot = "robot$mp+ci";
     let variables = [("HARBOR_USER", robot), ("HARBOR_SECRET", PASSWORD)];
     pushes(&harbor(robot), &recipe("gitlab-ci.yml"), "mp/my-adapter", &|_| (), &variables);
@@ -151,9 +149,7 @@ fn gitlab_pushes_to_harbor_as_a_robot() {
 
 #[test]
 fn a_kubernetes_job_pushes_to_harbor_with_the_cluster_s_secret() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let world = harbor("robot$mp+ci").with_login("harbor.example.com", "robot$mp+ci");
     // What the volume `registry` holds as config.json.
     let secret = world.home.path().display().to_string();
@@ -162,9 +158,7 @@ fn a_kubernetes_job_pushes_to_harbor_with_the_cluster_s_secret() {
 
 #[test]
 fn jenkins_pushes_to_docker_hub_with_a_token() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let mut door = Door::new(Scheme::bearer("auth.docker.io", "/token", "registry.docker.io"), "me", PASSWORD);
     door.public = |_| true;
     let world = World::new(&["registry-1.docker.io", "auth.docker.io"], Service::new(Manners::HUB, Some(door)));
@@ -174,9 +168,7 @@ fn jenkins_pushes_to_docker_hub_with_a_token() {
 
 #[test]
 fn github_pushes_to_ecr_public_by_web_identity() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     const HOST: &str = "public.ecr.aws";
     const API: &str = "api.ecr-public.us-east-1.amazonaws.com";
     const REGIONAL: &str = "sts.us-east-1.amazonaws.com";
@@ -228,9 +220,7 @@ fn github_pushes_to_ecr_public_by_web_identity() {
 
 #[test]
 fn the_snippet_makes_the_pak_with_the_sdk_s_own_tool_and_harbor() {
-    if !is_root() {
-        return;
-    }
+    needs_root!();
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci.md")).unwrap();
     let (_, section) = page.split_once("\n## The .pak\n").unwrap();
     let snippet = section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;

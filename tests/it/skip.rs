@@ -1,0 +1,71 @@
+//! Tests that cannot run on this machine: each prints `SKIPPED: reason`, and tests/run counts them. With CI=true, a test must not be
+//! skipped for something that CI has to provide.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+/// What a test needs and this machine lacks.
+#[derive(Clone, Copy)]
+pub(crate) enum Missing {
+    /// The tests do not run as root.
+    Root,
+    /// dockerd does not start: it needs more of the kernel and of this machine's privileges than the tests do otherwise.
+    Dockerd,
+    /// No network interface, or no /dev/net/tun.
+    Tun,
+}
+
+impl Missing {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Root => "this test needs root",
+            Self::Dockerd => "this test needs dockerd, which does not start on this machine",
+            Self::Tun => "this test needs a network interface and /dev/net/tun",
+        }
+    }
+
+    /// Whether .ci/run promises it: root alone. The rest depends on the machine that CI runs on.
+    fn is_promised_in_ci(self) -> bool {
+        matches!(self, Self::Root)
+    }
+}
+
+/// Ends a test that lacks something: `skip!(Missing::Tun)`.
+macro_rules! skip {
+    ($missing:expr) => {{
+        $crate::skip::record($missing);
+        return;
+    }};
+}
+
+/// Skips the test unless it runs as root.
+macro_rules! needs_root {
+    () => {
+        if !$crate::skip::is_root() {
+            $crate::skip::skip!($crate::skip::Missing::Root);
+        }
+    };
+}
+
+pub(crate) use {needs_root, skip};
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Prints and counts a test, or a part of one, that is skipped.
+///
+/// # Panics
+/// With CI=true, if CI has to provide what is missing.
+pub(crate) fn record(missing: Missing) {
+    let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!(in_ci && missing.is_promised_in_ci()), "{}, and CI=true: CI has to provide that", missing.reason());
+    let reason = missing.reason();
+    eprintln!("SKIPPED: {reason}");
+    if let Some(file) = std::env::var_os("SKIPPED_TESTS") {
+        let thread = std::thread::current();
+        let line = format!("{}: {reason}\n", thread.name().unwrap_or("?"));
+        // One write, so that lines of tests that run side by side do not mix.
+        OpenOptions::new().create(true).append(true).open(file).unwrap().write_all(line.as_bytes()).unwrap();
+    }
+}
