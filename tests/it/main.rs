@@ -25,6 +25,7 @@ mod serve;
 mod store;
 
 // The repository itself: its rooms, its documentation, the image that it publishes.
+mod circles;
 mod documentation;
 mod own_image;
 mod rooms;
