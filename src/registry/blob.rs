@@ -9,8 +9,8 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::auth::Scope;
 use super::client::{Client, Route};
-use super::endpoint::Call;
-use super::transport::Fault;
+use super::endpoint::ApiRequest;
+use super::failure::RequestError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Hasher, Repository};
 use crate::progress::{Progress, Task, TaskKind};
@@ -19,11 +19,11 @@ use crate::store::{ByteStream, RemoteBlob};
 /// A blob in a registry or its mirrors.
 pub(crate) struct RegistryBlob {
     repository: Repository,
-    reader: Reader,
+    reader: BlobReader,
 }
 
 #[derive(Clone)]
-struct Reader {
+struct BlobReader {
     routes: Vec<Route>,
     descriptor: Descriptor,
     progress: Progress,
@@ -32,7 +32,7 @@ struct Reader {
 impl RegistryBlob {
     pub(crate) fn new(client: &Client, repository: &Repository, routes: Vec<Route>, descriptor: Descriptor) -> Self {
         let progress = client.options().progress.clone();
-        Self { repository: repository.clone(), reader: Reader { routes, descriptor, progress } }
+        Self { repository: repository.clone(), reader: BlobReader { routes, descriptor, progress } }
     }
 
     /// The whole blob; for small ones.
@@ -57,7 +57,7 @@ impl RemoteBlob for RegistryBlob {
     }
 
     fn fetch(&self, offset: u64) -> ByteStream {
-        let reading = Reading {
+        let reading = BlobRead {
             reader: self.reader.clone(),
             offset,
             hasher: (offset == 0).then(|| self.reader.descriptor.digest.hasher()),
@@ -72,8 +72,8 @@ impl RemoteBlob for RegistryBlob {
 }
 
 /// One read under way.
-struct Reading {
-    reader: Reader,
+struct BlobRead {
+    reader: BlobReader,
     offset: u64,
     hasher: Option<Hasher>,
     response: Option<Response>,
@@ -85,7 +85,7 @@ struct Reading {
     task: Option<Task>,
 }
 
-impl Reading {
+impl BlobRead {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let size = self.reader.descriptor.size;
         let cancel = self.route().endpoint.transport.cancel.clone();
@@ -107,7 +107,7 @@ impl Reading {
     }
 
     /// One move: opens the answer, or takes a piece of it.
-    async fn step(&mut self) -> Result<Option<Bytes>, Fault> {
+    async fn step(&mut self) -> Result<Option<Bytes>, RequestError> {
         let transport = self.route().endpoint.transport.clone();
         let Some(response) = &mut self.response else {
             self.response = Some(self.open().await?);
@@ -122,24 +122,24 @@ impl Reading {
             }
             None => {
                 let message = format!("`{}` ended {} bytes early", self.name(), self.reader.descriptor.size - self.offset);
-                Err(Fault::Passing(Error::new(ErrorKind::Corrupt, message)))
+                Err(RequestError::Transient(Error::new(ErrorKind::Corrupt, message)))
             }
         }
     }
 
     /// Asks for the bytes from the offset on.
-    async fn open(&mut self) -> Result<Response, Fault> {
+    async fn open(&mut self) -> Result<Response, RequestError> {
         let Route { endpoint, path } = self.route().clone();
         if self.task.is_none() {
             let name = format!("pull {}", self.reader.descriptor.digest.short());
             self.task = Some(self.reader.progress.task(TaskKind::Pull, &name, Some(self.reader.descriptor.size)));
         }
         let rest = format!("blobs/{}", self.reader.descriptor.digest);
-        let mut call = Call::new(Method::GET, &path, &rest, Scope::pull(&path));
+        let mut call = ApiRequest::new(Method::GET, &path, &rest, Scope::pull(&path));
         if self.offset > 0 {
             call = call.with_header(RANGE, &format!("bytes={}-", self.offset));
         }
-        let response = endpoint.send_patiently(&call, self.task.as_ref()).await.map_err(Fault::Lasting)?;
+        let response = endpoint.send_with_retry(&call, self.task.as_ref()).await.map_err(RequestError::Permanent)?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK if self.offset == 0 => Ok(response),
@@ -148,7 +148,7 @@ impl Reading {
                 self.skip = self.offset;
                 Ok(response)
             }
-            _ => Err(Fault::Lasting(endpoint.refused(response, &call).await)),
+            _ => Err(RequestError::Permanent(endpoint.response_error(response, &call).await)),
         }
     }
 
@@ -173,19 +173,19 @@ impl Reading {
     }
 
     /// After a passing fault the same place again, after a lasting one the next.
-    async fn recover(&mut self, fault: Fault) -> Result<()> {
+    async fn recover(&mut self, fault: RequestError) -> Result<()> {
         (self.response, self.skip) = (None, 0);
         let transport = self.route().endpoint.transport.clone();
         self.attempt += 1;
         let error = match fault {
-            Fault::Passing(error) => match transport.policy.delay(self.attempt, None) {
+            RequestError::Transient(error) => match transport.policy.delay(self.attempt, None) {
                 Some(wait) => {
                     let reason = error.to_string();
                     return transport.pause_before(self.attempt, wait, &reason, self.task.as_ref()).await;
                 }
                 None => error,
             },
-            Fault::Lasting(error) => error,
+            RequestError::Permanent(error) => error,
         };
         if error.kind() == ErrorKind::Interrupted || self.route + 1 == self.reader.routes.len() {
             return Err(error);

@@ -11,11 +11,11 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::auth::Scope;
 use super::client::{Client, Route};
-use super::endpoint::{Call, Endpoint, Target};
-use super::errors::no_registry_hint;
-use super::host::{Flavour, host_of};
+use super::endpoint::{ApiRequest, Endpoint, RequestTarget};
+use super::errors::not_a_registry_hint;
+use super::host::{RegistryKind, host_of};
 use super::pull::{ACCEPTED, LIMIT};
-use super::push::{BlobOutcome, Pushed, QUESTIONS};
+use super::push::{BlobOutcome, PARALLEL_HEADS, Pushed};
 use super::retry::is_transient;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Names;
@@ -89,7 +89,7 @@ impl AnonymousReport {
     fn take_manifest(
         &mut self,
         digest: &Digest,
-        answer: Result<(Names, Option<(u64, u64)>), Doubt>,
+        answer: Result<(Names, Option<(u64, u64)>), CheckFailure>,
         repository: &Repository,
     ) -> Option<Names> {
         let name = format!("manifest {}", digest.short());
@@ -106,7 +106,7 @@ impl AnonymousReport {
         }
     }
 
-    fn take_blobs(&mut self, answers: Vec<(String, Result<(), Doubt>)>, repository: &Repository) {
+    fn take_blobs(&mut self, answers: Vec<(String, Result<(), CheckFailure>)>, repository: &Repository) {
         for (name, answer) in answers {
             match answer {
                 Ok(()) => self.items.push(CheckItem::passed(&name, "anybody can pull it")),
@@ -115,10 +115,10 @@ impl AnonymousReport {
         }
     }
 
-    fn fail(&mut self, name: &str, Doubt { error, passing }: &Doubt, repository: &Repository) {
+    fn fail(&mut self, name: &str, CheckFailure { error, transient }: &CheckFailure, repository: &Repository) {
         let rights = visibility_hint(repository, error.kind());
         let mut item = CheckItem::failed(name, error);
-        if *passing {
+        if *transient {
             item.state = CheckState::Unknown;
         }
         // A refusal's own hint would be to log in, which the product cannot.
@@ -131,22 +131,22 @@ impl AnonymousReport {
 }
 
 /// Why something was not read, and whether it might be another time: then nothing is known.
-struct Doubt {
+struct CheckFailure {
     error: Error,
-    passing: bool,
+    transient: bool,
 }
 
-impl From<Error> for Doubt {
+impl From<Error> for CheckFailure {
     fn from(error: Error) -> Self {
-        let passing = matches!(error.kind(), ErrorKind::Network | ErrorKind::Interrupted);
-        Self { error, passing }
+        let transient = matches!(error.kind(), ErrorKind::Network | ErrorKind::Interrupted);
+        Self { error, transient }
     }
 }
 
 /// A blob, and what it is to the image.
-type Blob = (&'static str, Descriptor);
+type BlobRole = (&'static str, Descriptor);
 
-fn blobs(names: &Names) -> Vec<Blob> {
+fn blobs(names: &Names) -> Vec<BlobRole> {
     let config = names.config.iter().map(|config| ("config", config.clone()));
     let layers = names.layers.iter().filter(|layer| !layer.is_elsewhere());
     config.chain(layers.map(|layer| ("layer", layer.clone()))).collect()
@@ -200,9 +200,9 @@ impl Client {
         owner: &Client,
         repository: &Repository,
         digest: &Digest,
-    ) -> Result<(Names, Option<(u64, u64)>), Doubt> {
+    ) -> Result<(Names, Option<(u64, u64)>), CheckFailure> {
         let route = self.destination(repository)?;
-        let on_hub = route.endpoint.flavour == Flavour::DockerHub;
+        let on_hub = route.endpoint.kind == RegistryKind::DockerHub;
         let method = if on_hub { Method::HEAD } else { Method::GET };
         let (headers, bytes) = manifest(&route, method, digest).await?;
         let bytes = match on_hub {
@@ -217,23 +217,23 @@ impl Client {
     async fn anonymous_blobs(
         &self,
         repository: &Repository,
-        blobs: Vec<Blob>,
+        blobs: Vec<BlobRole>,
         known: &BTreeSet<Digest>,
-    ) -> Vec<(String, Result<(), Doubt>)> {
-        let ask = |(kind, blob): Blob| async move {
+    ) -> Vec<(String, Result<(), CheckFailure>)> {
+        let ask = |(kind, blob): BlobRole| async move {
             let answer = if known.contains(&blob.digest) { Ok(()) } else { self.anonymous_blob(repository, &blob).await };
             (format!("{kind} {}", blob.digest.short()), answer)
         };
         // Futures first: a stream that still holds the closure is not provably `Send`.
         let questions: Vec<_> = blobs.into_iter().map(ask).collect();
-        stream::iter(questions).buffered(QUESTIONS).collect().await
+        stream::iter(questions).buffered(PARALLEL_HEADS).collect().await
     }
 
     /// HEAD, and where storage behind a redirect refuses that, the first byte.
-    async fn anonymous_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<(), Doubt> {
+    async fn anonymous_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<(), CheckFailure> {
         let Route { endpoint, path } = self.destination(repository)?;
-        let call = Call::new(Method::HEAD, &path, &format!("blobs/{}", blob.digest), Scope::pull(&path));
-        let response = endpoint.send_patiently(&call, None).await?;
+        let call = ApiRequest::new(Method::HEAD, &path, &format!("blobs/{}", blob.digest), Scope::pull(&path));
+        let response = endpoint.send_with_retry(&call, None).await?;
         if response.status().is_success() {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
             return match length {
@@ -243,7 +243,7 @@ impl Client {
                 _ => Ok(()),
             };
         }
-        let call = Call { method: Method::GET, ..call }.with_header(RANGE, "bytes=0-0");
+        let call = ApiRequest { method: Method::GET, ..call }.with_header(RANGE, "bytes=0-0");
         fetch(&endpoint, &call).await.map(drop)
     }
 
@@ -271,7 +271,10 @@ impl Client {
             Err(error) => return note("repository may be used", Err(error)),
         };
         note("name resolves", resolve(route.endpoint.authority()).await)?;
-        let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &route.path, "", Scope::none()) };
+        let ping = ApiRequest {
+            target: RequestTarget::Path("/v2/".into()),
+            ..ApiRequest::new(Method::GET, &route.path, "", Scope::none())
+        };
         let answer = route.endpoint.ping(&ping).await;
         let secure = if route.endpoint.is_encrypted() { "TLS verifies" } else { "connects" };
         let status = match answer {
@@ -289,16 +292,16 @@ impl Client {
         note("push is allowed", check_push(&route).await)
     }
 
-    async fn check_login(&self, route: &Route, ping: &Call, status: StatusCode) -> Result<String> {
+    async fn check_login(&self, route: &Route, ping: &ApiRequest, status: StatusCode) -> Result<String> {
         if status.is_success() {
             return Ok("the registry asks for none".into());
         }
-        let response = route.endpoint.send_patiently(ping, None).await?;
+        let response = route.endpoint.send_with_retry(ping, None).await?;
         let known = route.endpoint.has_credential(&route.path).await;
         match response.status() {
             status if status.is_success() && known => Ok("credentials are accepted".into()),
             status if status.is_success() => Ok("as a stranger: no credentials are stored".into()),
-            _ => Err(route.endpoint.refused_login(response, ping, known).await),
+            _ => Err(route.endpoint.login_error(response, ping, known).await),
         }
     }
 }
@@ -306,27 +309,27 @@ impl Client {
 /// Begins an upload and takes it back.
 async fn check_push(route: &Route) -> Result<String> {
     let Route { endpoint, path } = route;
-    let call = Call::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
+    let call = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
     let response = endpoint.fetch(&call, None).await?;
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), location).ok()) {
         // A session that stays is purged by the registry.
-        let _ = endpoint.send(&Call::to(Method::DELETE, &location, path, Scope::push(path))).await;
+        let _ = endpoint.send(&ApiRequest::to(Method::DELETE, &location, path, Scope::push(path))).await;
     }
     Ok(format!("into `{path}`"))
 }
 
-async fn fetch(endpoint: &Endpoint, call: &Call) -> Result<Response, Doubt> {
-    let response = endpoint.send_patiently(call, None).await?;
+async fn fetch(endpoint: &Endpoint, call: &ApiRequest) -> Result<Response, CheckFailure> {
+    let response = endpoint.send_with_retry(call, None).await?;
     match response.status() {
         status if status.is_success() => Ok(response),
-        status => Err(Doubt { error: endpoint.refused(response, call).await, passing: is_transient(status) }),
+        status => Err(CheckFailure { error: endpoint.response_error(response, call).await, transient: is_transient(status) }),
     }
 }
 
-async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes), Doubt> {
+async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes), CheckFailure> {
     let Route { endpoint, path } = route;
-    let call = Call::new(method, path, &format!("manifests/{digest}"), Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
+    let call = ApiRequest::new(method, path, &format!("manifests/{digest}"), Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
     let response = fetch(endpoint, &call).await?;
     let headers = response.headers().clone();
     Ok((headers, endpoint.transport.read_body(response, LIMIT as usize).await?))
@@ -350,7 +353,7 @@ async fn resolve(authority: &str) -> Result<String> {
 fn speaks(status: StatusCode) -> Result<String> {
     match status.as_u16() {
         200 | 401 => Ok("a registry of the distribution API".into()),
-        other => Err(Error::new(ErrorKind::Registry, format!("`/v2/` answered {other}")).with_hint(no_registry_hint(status))),
+        other => Err(Error::new(ErrorKind::Registry, format!("`/v2/` answered {other}")).with_hint(not_a_registry_hint(status))),
     }
 }
 
@@ -368,16 +371,16 @@ fn visibility_hint(repository: &Repository, kind: ErrorKind) -> Option<String> {
     }
     let (registry, path) = (repository.registry(), repository.path());
     let project = path.split('/').next().unwrap_or_default();
-    Some(match Flavour::of(registry) {
-        Flavour::Ecr if host_of(registry) != "public.ecr.aws" => format!(
+    Some(match RegistryKind::of(registry) {
+        RegistryKind::Ecr if host_of(registry) != "public.ecr.aws" => format!(
             "a private ECR repository cannot be pulled without credentials: push to ECR Public (`public.ecr.aws/<alias>/{path}`), \
              or to a Harbor project that is public"
         ),
-        Flavour::DockerHub => format!("on hub.docker.com open `{path}`, Settings, and make the repository public"),
-        Flavour::Ghcr => "on github.com open the package, Package settings, and change its visibility to public".into(),
-        Flavour::Quay => format!("on quay.io open `{path}`, Settings, and make the repository public"),
-        Flavour::Google => format!("grant `allUsers` the role `roles/artifactregistry.reader` on `{path}`"),
-        Flavour::Ecr | Flavour::Other => format!(
+        RegistryKind::DockerHub => format!("on hub.docker.com open `{path}`, Settings, and make the repository public"),
+        RegistryKind::Ghcr => "on github.com open the package, Package settings, and change its visibility to public".into(),
+        RegistryKind::Quay => format!("on quay.io open `{path}`, Settings, and make the repository public"),
+        RegistryKind::Google => format!("grant `allUsers` the role `roles/artifactregistry.reader` on `{path}`"),
+        RegistryKind::Ecr | RegistryKind::Other => format!(
             "make the repository public: in Harbor open the project `{project}`, Configuration, tick `Public` and save; elsewhere \
              allow anonymous pulls of `{path}`"
         ),

@@ -14,7 +14,7 @@ use super::auth::{Authenticator, CredentialSources};
 use super::endpoint::Endpoint;
 use super::environment::Environment;
 use super::host::host_of;
-use super::registries_conf::{Place, RegistriesConf};
+use super::registries_conf::{RegistriesConf, RegistryLocation};
 use super::retry::RetryPolicy;
 use super::tls::{Connections, certs_dirs};
 use super::transport::Transport;
@@ -155,7 +155,7 @@ impl Client {
         Ok(places.into_iter().map(|place| self.route(place)).collect())
     }
 
-    fn route(&self, place: Place) -> Route {
+    fn route(&self, place: RegistryLocation) -> Route {
         let options = &self.0.options;
         let listed = |name: &String| name == &place.registry || name == host_of(&place.registry);
         let insecure = place.insecure || options.insecure.iter().any(listed);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::auth::Scope;
 use super::client::{Client, Route};
-use super::endpoint::Call;
+use super::endpoint::ApiRequest;
 use super::pull::{ACCEPTED, DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
 use super::push::{PushSession, Pushed};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
@@ -21,7 +21,7 @@ use crate::progress::{Task, TaskKind};
 /// How many manifests of an index are read at once.
 const PARALLEL: usize = 8;
 
-struct Walk<'a> {
+struct TreePull<'a> {
     repository: &'a Repository,
     platform: Option<&'a Platform>,
     task: Task,
@@ -36,7 +36,7 @@ impl Client {
     pub async fn pull_tree(&self, reference: &Reference, platform: Option<&Platform>) -> Result<ManifestTree> {
         let repository = reference.repository();
         let task = self.options().progress.task(TaskKind::Pull, &format!("manifest of {}", reference.familiar()), None);
-        let walk = Walk { repository, platform, task };
+        let walk = TreePull { repository, platform, task };
         let read = async {
             let routes = self.sources(repository, reference.digest().is_some())?;
             let (manifest, at) = manifest_from(self, &routes, &reference.target(), reference.digest(), &walk.task).await?;
@@ -53,7 +53,7 @@ impl Client {
 
     fn tree<'a>(
         &'a self,
-        walk: &'a Walk<'a>,
+        walk: &'a TreePull<'a>,
         routes: &'a [Route],
         descriptor: Descriptor,
         manifest: PulledManifest,
@@ -154,21 +154,21 @@ impl PushSession {
 /// PUTs a manifest; tells whether the registry lists by itself what refers to others.
 async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &MediaType) -> Result<bool> {
     let Route { endpoint, path } = route;
-    let call = Call::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+    let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
     let call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest);
-    let answer = endpoint.fetch(&Call { slow: true, ..call }, None).await?;
+    let answer = endpoint.fetch(&ApiRequest { slow: true, ..call }, None).await?;
     Ok(answer.headers().contains_key("oci-subject"))
 }
 
 async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
     let Route { endpoint, path } = route;
     let tag = format!("{}-{}", subject.algorithm(), subject.hex());
-    let call = Call::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path)).with_header(ACCEPT, ACCEPTED);
-    let answer = endpoint.send_patiently(&call, None).await?;
+    let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path)).with_header(ACCEPT, ACCEPTED);
+    let answer = endpoint.send_with_retry(&call, None).await?;
     let before = match answer.status() {
         StatusCode::NOT_FOUND => None,
         status if status.is_success() => Some(endpoint.transport.read_body(answer, LIMIT as usize).await?),
-        _ => return Err(endpoint.refused(answer, &call).await),
+        _ => return Err(endpoint.response_error(answer, &call).await),
     };
     let list = with_referrer(before.as_deref(), artifact)?;
     put(route, &tag, list.into(), &MediaType::Index).await.map(drop)

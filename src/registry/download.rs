@@ -8,7 +8,8 @@ use reqwest::header::LOCATION;
 use url::Url;
 
 use super::client::Client;
-use super::transport::{Fault, Outgoing};
+use super::failure::RequestError;
+use super::transport::HttpRequest;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::{Descriptor, Repository};
 use crate::store::{BlobSource, ByteStream};
@@ -34,7 +35,7 @@ impl Client {
     pub async fn download(&self, address: &str) -> Result<Download> {
         let mut url = parse(address)?;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.transport().send_patiently(Outgoing::new(Method::GET, url.clone())).await?;
+            let answer = self.transport().send_with_retry(HttpRequest::new(Method::GET, url.clone())).await?;
             if answer.status().is_redirection() {
                 let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
                 let missing = || Error::new(ErrorKind::Network, format!("`{url}` answered {} and no address", answer.status()));
@@ -47,7 +48,7 @@ impl Client {
             let size = answer.content_length();
             let transport = self.transport().clone();
             let bytes = stream::try_unfold((transport, answer), |(transport, mut answer)| async move {
-                let piece = transport.next_piece(&mut answer).await.map_err(Fault::into_error)?;
+                let piece = transport.next_piece(&mut answer).await.map_err(RequestError::into_error)?;
                 Ok(piece.map(|piece| (piece, (transport, answer))))
             });
             return Ok(Download { size, bytes: bytes.boxed() });

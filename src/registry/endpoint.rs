@@ -13,10 +13,11 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{Refusal, login_hint, missing_on_ecr, no_registry_hint};
-use super::host::{Flavour, api_authority, is_loopback};
+use super::errors::{ErrorResponse, login_hint, missing_on_ecr, not_a_registry_hint};
+use super::failure::{RequestError, refuses_certificate};
+use super::host::{RegistryKind, api_authority, host_and_port, is_loopback};
 use super::retry::{is_transient, retry_after};
-use super::transport::{Fault, Outgoing, Payload, Transport, interrupted, place, refuses_certificate};
+use super::transport::{HttpRequest, RequestBody, Transport, interrupted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Repository;
 use crate::progress::{Progress, Task};
@@ -34,7 +35,7 @@ const FIRST_ATTEMPTS: u32 = 3;
 pub(crate) struct Endpoint {
     /// Its name in references and configuration.
     registry: String,
-    pub(crate) flavour: Flavour,
+    pub(crate) kind: RegistryKind,
     authority: String,
     insecure: bool,
     /// What to try, in this order, until one answers.
@@ -52,11 +53,11 @@ pub(crate) struct Endpoint {
 
 /// A request to a registry.
 #[derive(Clone)]
-pub(crate) struct Call {
+pub(crate) struct ApiRequest {
     pub(crate) method: Method,
-    pub(crate) target: Target,
+    pub(crate) target: RequestTarget,
     pub(crate) headers: HeaderMap,
-    pub(crate) payload: Payload,
+    pub(crate) payload: RequestBody,
     /// The repository in question, as the registry knows it.
     pub(crate) path: String,
     pub(crate) scope: Scope,
@@ -65,24 +66,24 @@ pub(crate) struct Call {
 
 /// Where a request goes.
 #[derive(Clone)]
-pub(crate) enum Target {
+pub(crate) enum RequestTarget {
     /// A path with query on the registry, from `/v2/` on.
     Path(String),
     /// A Location that the registry gave.
     Url(Url),
 }
 
-impl Call {
+impl ApiRequest {
     /// A request about the repository `path`: `/v2/<path>/<rest>`.
     pub(crate) fn new(method: Method, path: &str, rest: &str, scope: Scope) -> Self {
-        let target = Target::Path(format!("/v2/{path}/{rest}"));
+        let target = RequestTarget::Path(format!("/v2/{path}/{rest}"));
         let (headers, payload) = Default::default();
         Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false }
     }
 
     /// The same to a Location.
     pub(crate) fn to(method: Method, location: &Url, path: &str, scope: Scope) -> Self {
-        Self { target: Target::Url(location.clone()), ..Self::new(method, path, "", scope) }
+        Self { target: RequestTarget::Url(location.clone()), ..Self::new(method, path, "", scope) }
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
@@ -92,7 +93,7 @@ impl Call {
     }
 
     pub(crate) fn with_bytes(mut self, bytes: Bytes) -> Self {
-        self.payload = Payload::Bytes(bytes);
+        self.payload = RequestBody::Bytes(bytes);
         self
     }
 }
@@ -114,7 +115,7 @@ impl Endpoint {
         };
         Self {
             registry: registry.to_owned(),
-            flavour: Flavour::of(registry),
+            kind: RegistryKind::of(registry),
             authority,
             insecure,
             schemes,
@@ -156,14 +157,17 @@ impl Endpoint {
     /// The header for requests with `scope`, the registry asked first what it wants.
     pub(crate) async fn authorize(&self, path: &str, scope: &Scope) -> Result<Option<HeaderValue>> {
         if !self.auth.is_challenged() {
-            let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, path, "", Scope::none()) };
+            let ping = ApiRequest {
+                target: RequestTarget::Path("/v2/".into()),
+                ..ApiRequest::new(Method::GET, path, "", Scope::none())
+            };
             self.ping(&ping).await?;
         }
         self.auth.header(&self.transport, path, scope, None).await
     }
 
     /// Sends a request as a stranger; its status. Takes note of a challenge.
-    pub(crate) async fn ping(&self, call: &Call) -> Result<StatusCode> {
+    pub(crate) async fn ping(&self, call: &ApiRequest) -> Result<StatusCode> {
         let mut attempt = 1;
         loop {
             attempt += 1;
@@ -177,7 +181,7 @@ impl Endpoint {
                     };
                     self.transport.pause(wait).await?;
                 }
-                Err(Fault::Passing(_)) if attempt <= FIRST_ATTEMPTS => {
+                Err(RequestError::Transient(_)) if attempt <= FIRST_ATTEMPTS => {
                     let wait = self.transport.policy.delay(attempt, None).unwrap_or_default();
                     self.transport.pause(wait).await?;
                 }
@@ -196,13 +200,13 @@ impl Endpoint {
     }
 
     /// Sends a request once; again only to answer a challenge. Any status is an answer.
-    pub(crate) async fn send(&self, call: &Call) -> Result<Response, Fault> {
+    pub(crate) async fn send(&self, call: &ApiRequest) -> Result<Response, RequestError> {
         let header = self.header(call, None).await?;
         let response = self.send_as(call, header.as_ref()).await?;
         let may_be_hidden = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
         self.note_challenge(&response);
         // ECR's answer to a password that has expired is 403.
-        let may_be_expired = self.flavour == Flavour::Ecr && response.status() == StatusCode::FORBIDDEN && header.is_some();
+        let may_be_expired = self.kind == RegistryKind::Ecr && response.status() == StatusCode::FORBIDDEN && header.is_some();
         if response.status() != StatusCode::UNAUTHORIZED
             && !may_be_expired
             && !(may_be_hidden && header.is_none() && self.learn_challenge(call).await?)
@@ -212,7 +216,7 @@ impl Endpoint {
         match self.header(call, header.as_ref()).await? {
             Some(other) => {
                 // Read to its end, so that the connection serves again.
-                self.transport.read_refusal(response).await;
+                self.transport.read_error_body(response).await;
                 self.send_as(call, Some(&other)).await
             }
             None => Ok(response),
@@ -220,7 +224,7 @@ impl Endpoint {
     }
 
     /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for requests that may be repeated.
-    pub(crate) async fn send_patiently(&self, call: &Call, task: Option<&Task>) -> Result<Response> {
+    pub(crate) async fn send_with_retry(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
         let mut attempt = 1;
         loop {
             let answer = self.transport.unless_cancelled(self.send(call)).await?;
@@ -230,12 +234,13 @@ impl Endpoint {
                 Ok(response) => {
                     let wait = self.transport.policy.delay(attempt, retry_after(response.headers()));
                     let Some(wait) = wait else { return Ok(response) };
-                    let reason = Refusal::parse(response.status(), &self.transport.read_refusal(response).await).to_string();
+                    let reason =
+                        ErrorResponse::parse(response.status(), &self.transport.read_error_body(response).await).to_string();
                     self.transport.pause_before(attempt, wait, &reason, task).await?;
                 }
-                Err(Fault::Lasting(error)) => return Err(error),
-                Err(Fault::Passing(mut error)) => {
-                    let closed = self.flavour == Flavour::Ecr && call.method == Method::POST;
+                Err(RequestError::Permanent(error)) => return Err(error),
+                Err(RequestError::Transient(mut error)) => {
+                    let closed = self.kind == RegistryKind::Ecr && call.method == Method::POST;
                     if closed {
                         error = error.with_hint(self.missing_on_ecr(&call.path));
                     }
@@ -248,17 +253,17 @@ impl Endpoint {
         }
     }
 
-    /// Sends as [`Self::send_patiently`] does; an error status is an error.
-    pub(crate) async fn fetch(&self, call: &Call, task: Option<&Task>) -> Result<Response> {
-        let response = self.send_patiently(call, task).await?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refused(response, call).await) }
+    /// Sends as [`Self::send_with_retry`] does; an error status is an error.
+    pub(crate) async fn fetch(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
+        let response = self.send_with_retry(call, task).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.response_error(response, call).await) }
     }
 
     /// The error that an answer with an error status is.
-    pub(crate) async fn refused(&self, response: Response, call: &Call) -> Error {
+    pub(crate) async fn response_error(&self, response: Response, call: &ApiRequest) -> Error {
         let status = response.status();
-        let refusal = Refusal::parse(status, &self.transport.read_refusal(response).await);
-        self.refusal_error(refusal, &call.path, call.scope.writes())
+        let refusal = ErrorResponse::parse(status, &self.transport.read_error_body(response).await);
+        self.error_for(refusal, &call.path, call.scope.writes())
     }
 
     /// What to do about a POST to ECR that was not answered.
@@ -267,18 +272,18 @@ impl Endpoint {
     }
 
     /// The same of an answer to the question whether a login works; `shown`: there is one.
-    pub(crate) async fn refused_login(&self, response: Response, call: &Call, shown: bool) -> Error {
+    pub(crate) async fn login_error(&self, response: Response, call: &ApiRequest, shown: bool) -> Error {
         let hint = match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => login_hint(&self.registry, shown),
-            status => no_registry_hint(status).into(),
+            status => not_a_registry_hint(status).into(),
         };
-        self.refused(response, call).await.with_hint(hint)
+        self.response_error(response, call).await.with_hint(hint)
     }
 
     /// The same of a refusal that was read already; `pushing`: of a request that was to write.
-    pub(crate) fn refusal_error(&self, refusal: Refusal, path: &str, pushing: bool) -> Error {
+    pub(crate) fn error_for(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
         match Repository::parse(&format!("{}/{path}", self.registry)) {
-            Ok(repository) => refusal.into_error(self.flavour, &repository, pushing),
+            Ok(repository) => refusal.into_error(self.kind, &repository, pushing),
             Err(_) => Error::new(ErrorKind::Registry, refusal.to_string()),
         }
     }
@@ -299,7 +304,7 @@ impl Endpoint {
             let _ = url.set_port(own.port());
         }
         if base.scheme() == "https" && url.scheme() != "https" && !self.insecure {
-            let message = format!("`{}` wants the upload at `{}`, without encryption", self.registry, place(&url));
+            let message = format!("`{}` wants the upload at `{}`, without encryption", self.registry, host_and_port(&url));
             let hint = "set the registry up to name its storage by https, or allow it with `insecure` in registries.conf";
             return Err(Error::new(ErrorKind::Network, message).with_hint(hint));
         }
@@ -316,8 +321,8 @@ impl Endpoint {
             .map_err(|error| Error::new(ErrorKind::Usage, format!("`{}` is not a registry", self.registry)).with_source(error))
     }
 
-    async fn header(&self, call: &Call, rejected: Option<&HeaderValue>) -> Result<Option<HeaderValue>, Fault> {
-        self.auth.header(&self.transport, &call.path, &call.scope, rejected).await.map_err(Fault::Lasting)
+    async fn header(&self, call: &ApiRequest, rejected: Option<&HeaderValue>) -> Result<Option<HeaderValue>, RequestError> {
+        self.auth.header(&self.transport, &call.path, &call.scope, rejected).await.map_err(RequestError::Permanent)
     }
 
     /// The shortest time that an answer has taken; a first request's includes the connection.
@@ -341,29 +346,32 @@ impl Endpoint {
 
     /// Some registries hide what they do not show to strangers instead of asking who they are. Where there is a credential,
     /// one request finds out whether they would take it.
-    async fn learn_challenge(&self, call: &Call) -> Result<bool, Fault> {
+    async fn learn_challenge(&self, call: &ApiRequest) -> Result<bool, RequestError> {
         let known = self.auth.is_challenged() || self.asked_for_challenge.swap(true, Ordering::Relaxed);
         if known || !self.auth.has_credential(&self.transport, &call.path, &call.scope).await {
             return Ok(false);
         }
-        let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &call.path, "", Scope::none()) };
+        let ping = ApiRequest {
+            target: RequestTarget::Path("/v2/".into()),
+            ..ApiRequest::new(Method::GET, &call.path, "", Scope::none())
+        };
         let response = self.send_as(&ping, None).await?;
         self.note_challenge(&response);
         Ok(self.auth.is_challenged())
     }
 
     /// Sends with this header, on the scheme that works.
-    async fn send_as(&self, call: &Call, header: Option<&HeaderValue>) -> Result<Response, Fault> {
+    async fn send_as(&self, call: &ApiRequest, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
         let path = match &call.target {
-            Target::Url(url) => return self.follow(call, url.clone(), header).await,
-            Target::Path(path) => path,
+            RequestTarget::Url(url) => return self.follow(call, url.clone(), header).await,
+            RequestTarget::Path(path) => path,
         };
         if let Some(scheme) = self.scheme.get() {
-            return self.follow(call, self.url_on(scheme, path).map_err(Fault::Lasting)?, header).await;
+            return self.follow(call, self.url_on(scheme, path).map_err(RequestError::Permanent)?, header).await;
         }
         let mut first = None;
         for scheme in &self.schemes {
-            let answer = self.follow(call, self.url_on(scheme, path).map_err(Fault::Lasting)?, header).await;
+            let answer = self.follow(call, self.url_on(scheme, path).map_err(RequestError::Permanent)?, header).await;
             // A TLS port answers 400 to plain HTTP, if it answers at all.
             let doubtful = matches!(&answer, Ok(response) if *scheme == "http" && response.status() == StatusCode::BAD_REQUEST);
             if answer.is_ok() && !doubtful {
@@ -372,13 +380,13 @@ impl Endpoint {
             }
             match answer {
                 // It does speak TLS: that is where the trouble is.
-                Err(Fault::Lasting(error)) if refuses_certificate(&error) => return Err(Fault::Lasting(error)),
+                Err(RequestError::Permanent(error)) if refuses_certificate(&error) => return Err(RequestError::Permanent(error)),
                 answer => {
                     first.get_or_insert((*scheme, answer));
                 }
             }
         }
-        let (scheme, answer) = first.ok_or_else(|| Fault::Lasting(interrupted()))?;
+        let (scheme, answer) = first.ok_or_else(|| RequestError::Permanent(interrupted()))?;
         if answer.is_ok() {
             let _ = self.scheme.set(scheme);
         }
@@ -386,20 +394,20 @@ impl Endpoint {
     }
 
     /// Sends, and follows redirects: with the credential only to the registry itself.
-    async fn follow(&self, call: &Call, mut url: Url, header: Option<&HeaderValue>) -> Result<Response, Fault> {
+    async fn follow(&self, call: &ApiRequest, mut url: Url, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
         for _ in 0..=REDIRECTS {
             let own = self.is_own(&url);
-            let mut request = Outgoing {
+            let mut request = HttpRequest {
                 headers: call.headers.clone(),
                 payload: call.payload.clone(),
                 insecure: self.insecure && own,
                 slow: call.slow,
-                ..Outgoing::new(call.method.clone(), url.clone())
+                ..HttpRequest::new(call.method.clone(), url.clone())
             };
             request.headers.extend(header.filter(|_| own).map(|header| (AUTHORIZATION, header.clone())));
             let began = Instant::now();
             let response = self.transport.send(&request).await?;
-            if matches!(call.payload, Payload::Empty) {
+            if matches!(call.payload, RequestBody::Empty) {
                 self.note_round_trip(began.elapsed());
             }
             match self.redirect(call, &url, &response)? {
@@ -407,10 +415,10 @@ impl Endpoint {
                 None => return Ok(response),
             }
         }
-        Err(Fault::Lasting(Error::new(ErrorKind::Registry, format!("`{}` redirects in circles", self.registry))))
+        Err(RequestError::Permanent(Error::new(ErrorKind::Registry, format!("`{}` redirects in circles", self.registry))))
     }
 
-    fn redirect(&self, call: &Call, url: &Url, response: &Response) -> Result<Option<Url>, Fault> {
+    fn redirect(&self, call: &ApiRequest, url: &Url, response: &Response) -> Result<Option<Url>, RequestError> {
         let reads = call.method == Method::GET || call.method == Method::HEAD;
         let redirected = match response.status().as_u16() {
             301..=303 => reads,
@@ -420,11 +428,11 @@ impl Endpoint {
         let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         let Some(location) = location.filter(|_| redirected) else { return Ok(None) };
         let next = url.join(location).map_err(|error| {
-            Fault::Lasting(Error::new(ErrorKind::Registry, "a redirect leads to what is no address").with_source(error))
+            RequestError::Permanent(Error::new(ErrorKind::Registry, "a redirect leads to what is no address").with_source(error))
         })?;
         if url.scheme() == "https" && next.scheme() != "https" {
             let message = format!("`{}` redirects from https to {}", self.registry, next.scheme());
-            return Err(Fault::Lasting(Error::new(ErrorKind::Network, message)));
+            return Err(RequestError::Permanent(Error::new(ErrorKind::Network, message)));
         }
         Ok(Some(next))
     }

@@ -8,9 +8,9 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::aws_hosts::PrivateEcr;
-use super::host::{Flavour, host_of};
+use super::failure::client_certificate_hint;
+use super::host::{RegistryKind, host_of};
 use super::retry::is_transient;
-use super::transport::client_certificate_hint;
 use crate::error::{Error, ErrorKind};
 use crate::oci::Repository;
 
@@ -19,15 +19,15 @@ const SHOWN: usize = 300;
 
 /// A registry's refusal: its status and its own words (distribution specification, "Error Codes").
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<ErrorEntry>,
     /// The start of an answer that is not in the specification's form.
     text: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Entry {
+pub(crate) struct ErrorEntry {
     #[serde(default)]
     pub(crate) code: String,
     #[serde(default)]
@@ -38,22 +38,22 @@ pub(crate) struct Entry {
 
 #[derive(Deserialize)]
 struct Body {
-    errors: Vec<Entry>,
+    errors: Vec<ErrorEntry>,
 }
 
 /// Token servers' forms: Docker Hub's `details`, OAuth2's `error_description` and `error` (RFC 6749, 5.2), AWS's `message`.
 #[derive(Deserialize)]
-struct Words {
+struct TokenServerError {
     #[serde(alias = "error_description", alias = "message")]
     details: Option<String>,
     error: Option<String>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// Reads the body of an answer with an error status.
     pub(crate) fn parse(status: StatusCode, body: &[u8]) -> Self {
         let entries = serde_json::from_slice(body).map(|Body { errors }| errors).unwrap_or_default();
-        let words = || serde_json::from_slice(body).ok().and_then(|Words { details, error }| details.or(error));
+        let words = || serde_json::from_slice(body).ok().and_then(|TokenServerError { details, error }| details.or(error));
         let text = match entries.is_empty() {
             true => words().unwrap_or_else(|| plain(&String::from_utf8_lossy(body))),
             false => String::new(),
@@ -95,14 +95,14 @@ impl Refusal {
     }
 
     /// This refusal as an error: its kind by its status, its hint from the table.
-    pub(crate) fn into_error(self, flavour: Flavour, repository: &Repository, pushing: bool) -> Error {
-        let kind = match self.status {
+    pub(crate) fn into_error(self, kind: RegistryKind, repository: &Repository, pushing: bool) -> Error {
+        let error_kind = match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Auth,
             StatusCode::NOT_FOUND => ErrorKind::NotFound,
             _ => ErrorKind::Registry,
         };
-        let error = Error::new(kind, self.to_string());
-        let hint = if pushing { push_hint(&self, flavour, repository) } else { pull_hint(&self, repository) };
+        let error = Error::new(error_kind, self.to_string());
+        let hint = if pushing { push_hint(&self, kind, repository) } else { pull_hint(&self, repository) };
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -110,7 +110,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "registry answered {}", self.status.as_u16())?;
         let words = self.words();
@@ -122,7 +122,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for ErrorEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code.is_empty(), self.message.is_empty()) {
             (false, false) => write!(f, "{}: {}", self.code, self.message)?,
@@ -150,7 +150,7 @@ fn plain(text: &str) -> String {
 }
 
 /// The remedy for what stands in the way of reading.
-fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
+fn pull_hint(refusal: &ErrorResponse, repository: &Repository) -> Option<String> {
     let registry = repository.registry();
     Some(match refusal.status.as_u16() {
         400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
@@ -171,7 +171,7 @@ fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
 const TOO_OFTEN: &str = "the registry limits how often it may be asked: wait, or log in for a higher limit";
 
 /// The remedy for each mistake that registries are known to report on a push.
-fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Option<String> {
+fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repository) -> Option<String> {
     let project = repository.path().split('/').next().unwrap_or_default();
     let registry = repository.registry();
     let path = repository.path();
@@ -181,14 +181,14 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
             "ECR put the layer's parts together differently: run the same command again, and report it if it happens twice".into()
         }
         _ if refusal.says("cannot be overwritten because the repository is immutable")
-            || refusal.says("image tag already exists") && flavour == Flavour::Ecr =>
+            || refusal.says("image tag already exists") && kind == RegistryKind::Ecr =>
         {
             format!("push under a new tag, or set tag mutability to `mutable` for the ECR repository `{path}`")
         }
         412 if refusal.says("immutable") => {
             format!("push under a new tag, or change the tag immutability rules of the Harbor project `{project}`")
         }
-        _ if flavour == Flavour::Ecr && refusal.says("does not exist") => missing_on_ecr(registry, path),
+        _ if kind == RegistryKind::Ecr && refusal.says("does not exist") => missing_on_ecr(registry, path),
         _ if refusal.says("will exceed the configured upper limit") => {
             format!("raise the storage quota of the Harbor project `{project}`, or delete images there and run garbage collection")
         }
@@ -210,15 +210,15 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
         401 if refusal.says("action: push") => format!(
             "give the account (or Harbor robot) the right to push into the project `{project}`, or log in as another with `mpimg login {registry}`"
         ),
-        401 | 403 if flavour == Flavour::DockerHub => format!(
+        401 | 403 if kind == RegistryKind::DockerHub => format!(
             "create the repository `{path}` on Docker Hub or check its name, and log in with an access token that may read and write: `mpimg login`"
         ),
-        401 | 403 if flavour == Flavour::Ecr => {
+        401 | 403 if kind == RegistryKind::Ecr => {
             format!("check that the AWS identity may push to `{path}` (ecr:InitiateLayerUpload, ecr:PutImage, …) and that its token is fresh")
         }
         401 => format!("log in with `mpimg login {registry}`"),
         403 => format!("check that the account may push to and pull from `{path}`"),
-        404 if refusal.has_code("NAME_UNKNOWN") && flavour.must_be_created() => {
+        404 if refusal.has_code("NAME_UNKNOWN") && kind.must_be_created() => {
             format!("create the repository `{path}` in the registry first: it does not make repositories by itself")
         }
         413 => "a proxy in front of the registry limits the size of a request, and mpimg's smallest chunk is larger: raise its body limit (nginx: `client_max_body_size 0`)".into(),
@@ -230,13 +230,13 @@ fn push_hint(refusal: &Refusal, flavour: Flavour, repository: &Repository) -> Op
 
 /// The remedy for a login that is refused (`shown`), or is not there.
 pub(crate) fn login_hint(registry: &str, shown: bool) -> String {
-    match (Flavour::of(registry), shown) {
-        (Flavour::Ecr, _) => "choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it".into(),
+    match (RegistryKind::of(registry), shown) {
+        (RegistryKind::Ecr, _) => "choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it".into(),
         (_, false) => format!("log in with `mpimg login {registry}`"),
-        (Flavour::DockerHub, true) => {
+        (RegistryKind::DockerHub, true) => {
             "check the Docker ID, and give an access token in the place of the password: `mpimg login`".into()
         }
-        (Flavour::Ghcr, true) => {
+        (RegistryKind::Ghcr, true) => {
             "give a personal access token (classic) with the scope `write:packages` as the password: `mpimg login ghcr.io`".into()
         }
         (_, true) => format!(
@@ -246,7 +246,7 @@ pub(crate) fn login_hint(registry: &str, shown: bool) -> String {
 }
 
 /// The remedy where `/v2/` has another answer than a registry's.
-pub(crate) fn no_registry_hint(status: StatusCode) -> &'static str {
+pub(crate) fn not_a_registry_hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
         429 => TOO_OFTEN,
         _ if is_transient(status) => {
@@ -270,15 +270,15 @@ pub(crate) fn missing_on_ecr(registry: &str, path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn error(status: u16, flavour: Flavour, body: &str) -> Error {
+    fn error(status: u16, kind: RegistryKind, body: &str) -> Error {
         let repository = Repository::parse("harbor.example.com/mp/nsx").unwrap();
-        Refusal::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(flavour, &repository, true)
+        ErrorResponse::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(kind, &repository, true)
     }
 
     #[test]
     fn the_registrys_own_words_are_shown() {
         let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"project mp not found: project mp not found"}]}"#;
-        let error = error(401, Flavour::Other, body);
+        let error = error(401, RegistryKind::Other, body);
         assert_eq!(error.to_string(), "registry answered 401: UNAUTHORIZED: project mp not found: project mp not found");
         assert_eq!(error.kind(), ErrorKind::Auth);
         assert_eq!(error.hint(), Some("create the project `mp` in Harbor and make it public, then run the same command again"));
@@ -287,36 +287,36 @@ mod tests {
     #[test]
     fn each_known_mistake_has_its_remedy() {
         let entry = |code: &str, message: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-        for (status, flavour, body, expected) in [
+        for (status, kind, body, expected) in [
             (
                 401,
-                Flavour::Other,
+                RegistryKind::Other,
                 entry("UNAUTHORIZED", "unauthorized to access repository: mp/nsx, action: push"),
                 "right to push into the project `mp`",
             ),
             (
                 412,
-                Flavour::Other,
+                RegistryKind::Other,
                 entry("PRECONDITION", "Failed to process request due to 'nsx:1' configured as immutable."),
                 "immutability rules of the Harbor project `mp`",
             ),
             (
                 403,
-                Flavour::Other,
+                RegistryKind::Other,
                 entry("DENIED", "adding 2 MiB of storage resource, which will exceed the configured upper limit"),
                 "quota of the Harbor project `mp`",
             ),
-            (403, Flavour::Other, entry("DENIED", "can not push artifact to a proxy project: mp"), "`mp` is a proxy cache"),
-            (403, Flavour::Other, entry("DENIED", "The system is in read only mode."), "read-only for now"),
+            (403, RegistryKind::Other, entry("DENIED", "can not push artifact to a proxy project: mp"), "`mp` is a proxy cache"),
+            (403, RegistryKind::Other, entry("DENIED", "The system is in read only mode."), "read-only for now"),
             (
                 404,
-                Flavour::Ecr,
+                RegistryKind::Ecr,
                 entry("NAME_UNKNOWN", "The repository with name 'mp/nsx' does not exist in the registry"),
                 "create-repository --repository-name",
             ),
             (
                 400,
-                Flavour::Ecr,
+                RegistryKind::Ecr,
                 entry(
                     "TAG_INVALID",
                     "The image tag '1' already exists in the 'mp' repository and cannot be overwritten because the repository is immutable.",
@@ -325,32 +325,32 @@ mod tests {
             ),
             (
                 400,
-                Flavour::Ecr,
+                RegistryKind::Ecr,
                 entry("BLOB_UPLOAD_INVALID", "None of the provided layer digests match the calculated digest"),
                 "ECR put the layer's parts",
             ),
-            (401, Flavour::DockerHub, entry("UNAUTHORIZED", "requested access to the resource is denied"), "on Docker Hub"),
-            (403, Flavour::Other, entry("DENIED", "permission_denied: write_package"), "write:packages"),
+            (401, RegistryKind::DockerHub, entry("UNAUTHORIZED", "requested access to the resource is denied"), "on Docker Hub"),
+            (403, RegistryKind::Other, entry("DENIED", "permission_denied: write_package"), "write:packages"),
             (
                 403,
-                Flavour::Ghcr,
+                RegistryKind::Ghcr,
                 entry("DENIED", "permission_denied: The token provided does not match expected scopes."),
                 "write:packages",
             ),
             (
                 403,
-                Flavour::Ghcr,
+                RegistryKind::Ghcr,
                 entry("DENIED", "installation not allowed to Create organization package"),
                 "`permissions: packages: write`",
             ),
             (
                 413,
-                Flavour::Other,
+                RegistryKind::Other,
                 "<html><head><title>413 Request Entity Too Large</title></head></html>".to_owned(),
                 "client_max_body_size",
             ),
         ] {
-            let error = error(status, flavour, &body);
+            let error = error(status, kind, &body);
             assert!(error.hint().unwrap_or_default().contains(expected), "{body}: {:?}", error.hint());
         }
     }
@@ -366,28 +366,29 @@ mod tests {
     #[test]
     fn who_only_reads_is_not_told_to_create_anything() {
         let repository = Repository::parse("user/nsx").unwrap();
-        let refusal = |status| Refusal::parse(StatusCode::from_u16(status).unwrap(), br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#);
-        let hint = |status| refusal(status).into_error(Flavour::DockerHub, &repository, false).hint().unwrap().to_owned();
+        let refusal =
+            |status| ErrorResponse::parse(StatusCode::from_u16(status).unwrap(), br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#);
+        let hint = |status| refusal(status).into_error(RegistryKind::DockerHub, &repository, false).hint().unwrap().to_owned();
         assert_eq!(hint(404), "check the name, and the tag or digest");
         assert_eq!(hint(401), "check the name `user/nsx`; if the repository is private, log in with `mpimg login docker.io`");
     }
 
     #[test]
     fn html_is_shown_without_its_tags() {
-        let error = error(502, Flavour::Other, "<html>\n<h1>502 Bad Gateway</h1>\n<hr>nginx</html>");
+        let error = error(502, RegistryKind::Other, "<html>\n<h1>502 Bad Gateway</h1>\n<hr>nginx</html>");
         assert_eq!(error.to_string(), "registry answered 502: 502 Bad Gateway nginx");
         assert_eq!(error.hint(), None);
     }
 
     #[test]
     fn an_empty_answer_is_named_by_its_status() {
-        assert_eq!(error(404, Flavour::Other, "").to_string(), "registry answered 404: not found");
+        assert_eq!(error(404, RegistryKind::Other, "").to_string(), "registry answered 404: not found");
     }
 
     #[test]
     fn ecrs_416_names_the_offset() {
         let body =
             r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"First byte of the layer part is 0 instead of 5242880"}]}"#;
-        assert_eq!(Refusal::parse(StatusCode::RANGE_NOT_SATISFIABLE, body.as_bytes()).named_offset(), Some(5_242_880));
+        assert_eq!(ErrorResponse::parse(StatusCode::RANGE_NOT_SATISFIABLE, body.as_bytes()).named_offset(), Some(5_242_880));
     }
 }

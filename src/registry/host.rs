@@ -4,11 +4,13 @@
 
 use std::net::IpAddr;
 
+use url::Url;
+
 use super::aws_hosts::PrivateEcr;
 
 /// A service with habits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flavour {
+pub(crate) enum RegistryKind {
     /// docker.io
     DockerHub,
     /// ghcr.io
@@ -23,7 +25,7 @@ pub(crate) enum Flavour {
     Other,
 }
 
-impl Flavour {
+impl RegistryKind {
     /// The service behind a registry's name.
     pub(crate) fn of(registry: &str) -> Self {
         let host = host_of(registry);
@@ -67,26 +69,50 @@ pub(crate) fn is_loopback(registry: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// One name for Docker Hub's many.
+pub(crate) fn canonical(registry: &str) -> &str {
+    match host_of(registry) {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        _ => registry,
+    }
+}
+
+/// The name under which docker stores a registry's credential.
+pub(crate) fn server_key(registry: &str) -> String {
+    match canonical(registry) {
+        "docker.io" => "https://index.docker.io/v1/".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// Host and port of an address, for messages: its path and query may hold a signature.
+pub(crate) fn host_and_port(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn services_are_known_by_their_hosts() {
-        for (registry, flavour) in [
-            ("docker.io", Flavour::DockerHub),
-            ("ghcr.io", Flavour::Ghcr),
-            ("quay.io", Flavour::Quay),
-            ("gcr.io", Flavour::Google),
-            ("europe-west3-docker.pkg.dev", Flavour::Google),
-            ("public.ecr.aws", Flavour::Ecr),
-            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", Flavour::Ecr),
-            ("123456789012.dkr-ecr.us-west-2.on.aws:443", Flavour::Ecr),
-            ("123456789012.dkr.ecr.eu-central-1.evil.example", Flavour::Other),
-            ("harbor.example.com:8443", Flavour::Other),
-            ("docker.io.example.com", Flavour::Other),
+        for (registry, kind) in [
+            ("docker.io", RegistryKind::DockerHub),
+            ("ghcr.io", RegistryKind::Ghcr),
+            ("quay.io", RegistryKind::Quay),
+            ("gcr.io", RegistryKind::Google),
+            ("europe-west3-docker.pkg.dev", RegistryKind::Google),
+            ("public.ecr.aws", RegistryKind::Ecr),
+            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", RegistryKind::Ecr),
+            ("123456789012.dkr-ecr.us-west-2.on.aws:443", RegistryKind::Ecr),
+            ("123456789012.dkr.ecr.eu-central-1.evil.example", RegistryKind::Other),
+            ("harbor.example.com:8443", RegistryKind::Other),
+            ("docker.io.example.com", RegistryKind::Other),
         ] {
-            assert_eq!(Flavour::of(registry), flavour, "{registry}");
+            assert_eq!(RegistryKind::of(registry), kind, "{registry}");
         }
     }
 

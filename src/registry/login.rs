@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use super::auth::{Credential, CredentialSources, CredentialStore, Scope};
 use super::client::Client;
-use super::endpoint::{Call, Target};
+use super::endpoint::{ApiRequest, RequestTarget};
 use crate::error::Result;
 use crate::oci::Repository;
 
@@ -41,8 +41,11 @@ impl Client {
         let client = self.with_credentials(CredentialSources { explicit, ..CredentialSources::default() });
         // Any repository would do: the question is about the registry.
         let route = client.destination(&Repository::parse(&format!("{registry}/login"))?)?;
-        let ping = Call { target: Target::Path("/v2/".into()), ..Call::new(Method::GET, &route.path, "", Scope::none()) };
-        let response = route.endpoint.send_patiently(&ping, None).await?;
-        if response.status().is_success() { Ok(()) } else { Err(route.endpoint.refused_login(response, &ping, true).await) }
+        let ping = ApiRequest {
+            target: RequestTarget::Path("/v2/".into()),
+            ..ApiRequest::new(Method::GET, &route.path, "", Scope::none())
+        };
+        let response = route.endpoint.send_with_retry(&ping, None).await?;
+        if response.status().is_success() { Ok(()) } else { Err(route.endpoint.login_error(response, &ping, true).await) }
     }
 }

@@ -12,6 +12,7 @@ mod download;
 mod endpoint;
 mod environment;
 mod errors;
+mod failure;
 mod host;
 mod listing;
 mod login;

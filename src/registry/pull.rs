@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::auth::Scope;
 use super::blob::RegistryBlob;
 use super::client::{Client, Route};
-use super::endpoint::Call;
+use super::endpoint::ApiRequest;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::Layer;
 use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository};
@@ -127,7 +127,8 @@ impl Client {
     /// `Auth`, `Network`, `Registry`.
     pub(crate) async fn has_manifest(&self, reference: &Reference) -> Result<bool> {
         let route = self.destination(reference.repository())?;
-        let call = Call::new(Method::HEAD, &route.path, &format!("manifests/{}", reference.target()), Scope::pull(&route.path));
+        let call =
+            ApiRequest::new(Method::HEAD, &route.path, &format!("manifests/{}", reference.target()), Scope::pull(&route.path));
         match route.endpoint.fetch(&call.with_header(ACCEPT, ACCEPTED), None).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -224,7 +225,7 @@ pub(super) async fn manifest_from(
 }
 
 async fn read_manifest(route: &Route, target: &str, digest: Option<&Digest>, task: &Task) -> Result<PulledManifest> {
-    let call = Call::new(Method::GET, &route.path, &format!("manifests/{target}"), Scope::pull(&route.path));
+    let call = ApiRequest::new(Method::GET, &route.path, &format!("manifests/{target}"), Scope::pull(&route.path));
     let call = call.with_header(ACCEPT, ACCEPTED);
     let response = route.endpoint.fetch(&call, Some(task)).await?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

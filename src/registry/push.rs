@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::Scope;
 use super::client::{Client, Route};
-use super::endpoint::Call;
-use super::errors::Refusal;
+use super::endpoint::ApiRequest;
+use super::errors::ErrorResponse;
 use super::schema2;
 use super::transport::interrupted;
-use super::upload::{self, Job, Lanes, Limits, SessionLock, Sessions};
+use super::upload::{self, BlobUpload, SessionLock, Sessions, UploadLimiter, UploadLimits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
@@ -31,7 +31,7 @@ use crate::store::{BlobSource, Growing};
 
 /// How many questions whether a blob exists may be under way: they cost nothing but the round trip. As many blobs of one
 /// chunk may be: between their requests nothing is lost with them.
-pub(super) const QUESTIONS: usize = 32;
+pub(super) const PARALLEL_HEADS: usize = 32;
 
 /// A blob this small (bytes) is sent anew rather than resumed: a record of how far it is would cost more than that.
 const SMALL: u64 = 64 << 10;
@@ -87,12 +87,12 @@ impl Pushed {
 
 /// A push under way. Dropped, it stops after the requests in flight; sessions on disk stay for the next process.
 pub struct PushSession {
-    shared: Arc<Shared>,
+    shared: Arc<PushState>,
     runtime: Handle,
     uploads: Mutex<JoinSet<(usize, Result<PushedBlob>)>>,
 }
 
-struct Shared {
+struct PushState {
     client: Client,
     repository: Repository,
     route: Route,
@@ -100,8 +100,8 @@ struct Shared {
     questions: Semaphore,
     small: Semaphore,
     large: Semaphore,
-    lanes: Arc<Lanes>,
-    limits: Limits,
+    lanes: Arc<UploadLimiter>,
+    limits: UploadLimits,
     sessions: Option<Sessions>,
     /// One lock a digest: layers that are the same are uploaded once.
     digests: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
@@ -123,16 +123,16 @@ impl Client {
             .map_err(|error| Error::new(ErrorKind::Usage, "a push needs a tokio runtime").with_source(error))?;
         let options = self.options();
         let route = self.destination(repository)?;
-        let limits = Limits::of(route.endpoint.flavour, options.chunk_size);
-        let shared = Shared {
+        let limits = UploadLimits::of(route.endpoint.kind, options.chunk_size);
+        let shared = PushState {
             client: self.clone(),
             repository: repository.clone(),
             route,
             cancel: options.cancel.child_token(),
-            questions: Semaphore::new(QUESTIONS),
-            small: Semaphore::new(QUESTIONS),
+            questions: Semaphore::new(PARALLEL_HEADS),
+            small: Semaphore::new(PARALLEL_HEADS),
             large: Semaphore::new(options.concurrency.max(1)),
-            lanes: Lanes::new(options.concurrency, limits.chunk),
+            lanes: UploadLimiter::new(options.concurrency, limits.chunk),
             limits,
             sessions: options.state_dir.as_deref().and_then(Sessions::open),
             digests: Mutex::default(),
@@ -142,7 +142,7 @@ impl Client {
 }
 
 impl PushSession {
-    /// Offers a complete layer; its transfer starts now in the background. Call from any thread.
+    /// Offers a complete layer; its transfer starts now in the background. ApiRequest from any thread.
     pub fn offer(&self, layer: &Layer) {
         self.offer_blob(layer.descriptor.clone(), layer.source.clone());
     }
@@ -235,7 +235,7 @@ impl PushSession {
         let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
             None => (manifest, media_type),
             Some(refusal) => {
-                let as_error = || self.shared.route.endpoint.refusal_error(refusal.clone(), &self.shared.route.path, true);
+                let as_error = || self.shared.route.endpoint.error_for(refusal.clone(), &self.shared.route.path, true);
                 if media_type != MediaType::Manifest || !refusal.is_about_media_type() {
                     return Err(as_error());
                 }
@@ -255,22 +255,22 @@ impl PushSession {
     async fn must_put_target(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<()> {
         match self.put(target, manifest, media_type, task).await? {
             None => Ok(()),
-            Some(refusal) => Err(self.shared.route.endpoint.refusal_error(refusal, &self.shared.route.path, true)),
+            Some(refusal) => Err(self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true)),
         }
     }
 
     /// PUTs the manifest; a refusal is not yet an error.
-    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<Refusal>> {
+    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<ErrorResponse>> {
         let Route { endpoint, path } = &self.shared.route;
-        let call = Call::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+        let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
         let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
         call.slow = true;
-        let response = endpoint.send_patiently(&call, Some(task)).await?;
+        let response = endpoint.send_with_retry(&call, Some(task)).await?;
         let status = response.status();
         let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = endpoint.transport.read_refusal(response).await;
+        let body = endpoint.transport.read_error_body(response).await;
         if !status.is_success() {
-            return Ok(Some(Refusal::parse(status, &body)));
+            return Ok(Some(ErrorResponse::parse(status, &body)));
         }
         let own = Digest::of(manifest);
         match stored.and_then(|text| Digest::parse(&text).ok()) {
@@ -292,7 +292,7 @@ impl Drop for PushSession {
     }
 }
 
-impl Shared {
+impl PushState {
     /// Brings a blob of known digest into the repository.
     async fn blob(&self, order: usize, descriptor: Descriptor, source: BlobSource) -> Result<PushedBlob> {
         let task = self.task(&descriptor.digest.short(), Some(descriptor.size));
@@ -345,7 +345,7 @@ impl Shared {
         task: Task,
     ) -> Result<PushedBlob> {
         let growing = descriptor.is_none();
-        let job = Job {
+        let job = BlobUpload {
             route: &self.route,
             source,
             descriptor,
@@ -381,8 +381,8 @@ impl Shared {
     async fn exists(&self, digest: &Digest, task: &Task) -> Result<bool> {
         let _permit = self.permit(&self.questions).await?;
         let Route { endpoint, path } = &self.route;
-        let call = Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
-        let response = self.until_cancelled(endpoint.send_patiently(&call, Some(task))).await??;
+        let call = ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
+        let response = self.until_cancelled(endpoint.send_with_retry(&call, Some(task))).await??;
         Ok(response.status().is_success())
     }
 

@@ -16,24 +16,24 @@ use crate::oci::Repository;
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct RegistriesConf {
     #[serde(default, rename = "registry")]
-    registries: Vec<Registry>,
+    registries: Vec<RegistryTable>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-struct Registry {
+struct RegistryTable {
     prefix: String,
     location: String,
     insecure: bool,
     blocked: bool,
     mirror_by_digest_only: bool,
     #[serde(rename = "mirror")]
-    mirrors: Vec<Mirror>,
+    mirrors: Vec<MirrorTable>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-struct Mirror {
+struct MirrorTable {
     location: String,
     insecure: bool,
     pull_from_mirror: PullFrom,
@@ -50,7 +50,7 @@ enum PullFrom {
 
 /// A place where a repository can be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RegistryLocation {
     /// `host[:port]`.
     pub(crate) registry: String,
     /// The repository's path there.
@@ -103,22 +103,22 @@ impl RegistriesConf {
             return self;
         }
         let at = self.registries.iter().position(|entry| entry.key() == "docker.io").unwrap_or_else(|| {
-            self.registries.push(Registry { location: "docker.io".into(), ..Registry::default() });
+            self.registries.push(RegistryTable { location: "docker.io".into(), ..RegistryTable::default() });
             self.registries.len() - 1
         });
         let plain = |location: &String| location.split_once("://").map_or(location.as_str(), |(_, rest)| rest).to_owned();
-        let new = mirrors.iter().map(|location| Mirror { location: plain(location), ..Mirror::default() });
+        let new = mirrors.iter().map(|location| MirrorTable { location: plain(location), ..MirrorTable::default() });
         self.registries[at].mirrors.splice(0..0, new);
         self
     }
 
     /// Where a push into `repository` goes.
-    pub(crate) fn destination(&self, repository: &Repository) -> Result<Place> {
+    pub(crate) fn destination(&self, repository: &Repository) -> Result<RegistryLocation> {
         self.resolve(repository).map(|(place, _)| place)
     }
 
     /// Where a pull from `repository` may come from, in the order to try: mirrors, then the registry itself.
-    pub(crate) fn sources(&self, repository: &Repository, by_digest: bool) -> Result<Vec<Place>> {
+    pub(crate) fn sources(&self, repository: &Repository, by_digest: bool) -> Result<Vec<RegistryLocation>> {
         let (primary, entry) = self.resolve(repository)?;
         let name = repository.to_string();
         let mirrors = entry.into_iter().flat_map(|entry| {
@@ -136,11 +136,12 @@ impl RegistriesConf {
         Ok(mirrors.chain([primary.clone()]).collect())
     }
 
-    fn resolve(&self, repository: &Repository) -> Result<(Place, Option<&Registry>)> {
+    fn resolve(&self, repository: &Repository) -> Result<(RegistryLocation, Option<&RegistryTable>)> {
         let name = repository.to_string();
         let fitting = self.registries.iter().filter(|entry| rest(&name, entry.key()).is_some());
         let Some(entry) = fitting.max_by_key(|entry| entry.key().len()) else {
-            let place = Place { registry: repository.registry().into(), path: repository.path().into(), insecure: false };
+            let place =
+                RegistryLocation { registry: repository.registry().into(), path: repository.path().into(), insecure: false };
             return Ok((place, None));
         };
         if entry.blocked {
@@ -148,12 +149,13 @@ impl RegistriesConf {
         }
         let location = if entry.location.is_empty() { None } else { Some(entry.location.as_str()) };
         let moved = location.and_then(|location| place(location, rest(&name, entry.key())?, entry.insecure));
-        let own = Place { registry: repository.registry().into(), path: repository.path().into(), insecure: entry.insecure };
+        let own =
+            RegistryLocation { registry: repository.registry().into(), path: repository.path().into(), insecure: entry.insecure };
         Ok((moved.unwrap_or(own), Some(entry)))
     }
 }
 
-impl Registry {
+impl RegistryTable {
     fn key(&self) -> &str {
         if self.prefix.is_empty() { &self.location } else { &self.prefix }
     }
@@ -169,10 +171,10 @@ fn rest<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 /// `location` with what comes after the prefix appended.
-fn place(location: &str, rest: &str, insecure: bool) -> Option<Place> {
+fn place(location: &str, rest: &str, insecure: bool) -> Option<RegistryLocation> {
     let whole = format!("{}{rest}", location.trim_end_matches('/'));
     let (registry, path) = whole.split_once('/')?;
-    Some(Place { registry: registry.to_owned(), path: path.to_owned(), insecure })
+    Some(RegistryLocation { registry: registry.to_owned(), path: path.to_owned(), insecure })
 }
 
 fn drop_ins(folder: &Path) -> Vec<PathBuf> {
@@ -215,7 +217,9 @@ mod tests {
 
     fn sources(name: &str, by_digest: bool) -> Vec<String> {
         let places = conf().sources(&Repository::parse(name).unwrap(), by_digest).unwrap();
-        let show = |place: Place| format!("{}/{}{}", place.registry, place.path, if place.insecure { " insecure" } else { "" });
+        let show = |place: RegistryLocation| {
+            format!("{}/{}{}", place.registry, place.path, if place.insecure { " insecure" } else { "" })
+        };
         places.into_iter().map(show).collect()
     }
 

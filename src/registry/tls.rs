@@ -13,8 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use url::Url;
 
 use super::environment::Environment;
-use super::host::is_loopback;
-use super::transport::place;
+use super::host::{host_and_port, is_loopback};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
 /// Makes and keeps HTTP clients.
@@ -68,7 +67,7 @@ impl Connections {
             let client = plain_client(builder(self.connect_timeout))?;
             return Ok(self.plain.get_or_init(|| client).clone());
         }
-        let profile = Profile { direct, ..self.profile(&place(url), insecure)? };
+        let profile = Profile { direct, ..self.profile(&host_and_port(url), insecure)? };
         let mut secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = secure.get(&profile) {
             return Ok(client.clone());

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use reqwest::header::HeaderValue;
 use url::Url;
 
+use super::aws::ecr;
 use super::challenge::{Challenge, Scope};
-use super::credential::{Credential, CredentialSources, canonical};
-use super::ecr;
-use super::token::{Token, TokenRequest, fixed};
+use super::credential::Credential;
+use super::sources::CredentialSources;
+use super::token::{BearerToken, TokenRequest, fixed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use crate::registry::environment::Environment;
-use crate::registry::host::{Flavour, is_loopback};
+use crate::registry::host::{RegistryKind, canonical, is_loopback};
 use crate::registry::transport::Transport;
 
 /// How long a rejected password is not asked for again.
@@ -29,7 +30,7 @@ pub(crate) struct Authenticator {
     sources: CredentialSources,
     environment: Environment,
     progress: Progress,
-    known: Mutex<Known>,
+    known: Mutex<AuthState>,
     /// Credentials by repository path, and whether one was looked for in files only; held while one is looked up or a token is asked for, so that it is done once.
     credentials: tokio::sync::Mutex<Credentials>,
 }
@@ -37,9 +38,9 @@ pub(crate) struct Authenticator {
 type Credentials = HashMap<(String, bool), Option<Credential>>;
 
 #[derive(Default)]
-struct Known {
+struct AuthState {
     challenge: Option<Challenge>,
-    tokens: HashMap<Scope, Token>,
+    tokens: HashMap<Scope, BearerToken>,
     /// When ECR was last asked for a password because the one before was rejected.
     renewed: Option<Instant>,
 }
@@ -133,7 +134,7 @@ impl Authenticator {
     /// what this process got, may have expired. Rights that are missing look the same: so not again and again.
     async fn renewed(&self, transport: &Arc<Transport>, path: &str, rejected: HeaderValue) -> Option<HeaderValue> {
         let given = self.sources.explicit.iter().any(|(name, _)| canonical(name) == canonical(&self.registry));
-        if self.sources.anonymous || given || Flavour::of(&self.registry) != Flavour::Ecr {
+        if self.sources.anonymous || given || RegistryKind::of(&self.registry) != RegistryKind::Ecr {
             return None;
         }
         let mut credentials = self.credentials.lock().await;
@@ -197,7 +198,7 @@ impl Authenticator {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> std::sync::MutexGuard<'_, AuthState> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

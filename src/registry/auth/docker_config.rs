@@ -10,8 +10,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Deserializer};
 
-use super::credential::{Credential, canonical};
+use super::credential::Credential;
 use crate::error::{Error, ErrorKind, Result};
+use crate::registry::host::canonical;
 
 /// The remedy for a file that cannot be read.
 pub(super) const MEND: &str = "correct the file, or move it away and log in again";
@@ -21,7 +22,7 @@ pub(super) const MEND: &str = "correct the file, or move it away and log in agai
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct AuthFile {
     #[serde(deserialize_with = "or_null")]
-    auths: BTreeMap<String, Option<Entry>>,
+    auths: BTreeMap<String, Option<AuthEntry>>,
     #[serde(deserialize_with = "or_null")]
     cred_helpers: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_null")]
@@ -35,7 +36,7 @@ fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Entry {
+struct AuthEntry {
     #[serde(deserialize_with = "or_null")]
     auth: String,
     #[serde(deserialize_with = "or_null")]
@@ -50,7 +51,7 @@ struct Entry {
 
 /// What a file says about a registry.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum AuthLookup {
     Nothing,
     Credential(Credential),
     /// Ask this helper, and take what the file itself has if the helper has nothing.
@@ -81,14 +82,14 @@ impl AuthFile {
     }
 
     /// What the file says about `path` in `registry`: `credHelpers`, then `credsStore`, then `auths`.
-    pub(crate) fn find(&self, registry: &str, path: &str) -> Result<Found> {
+    pub(crate) fn find(&self, registry: &str, path: &str) -> Result<AuthLookup> {
         let own = self.entry(registry, path).map(|(key, entry)| entry.credential(key)).transpose()?.flatten();
         let for_host = self.cred_helpers.iter().find(|(key, _)| location(key) == registry).map(|(_, helper)| helper);
         let helper = for_host.or(Some(&self.creds_store)).filter(|name| !name.is_empty());
         Ok(match (helper, own) {
-            (Some(helper), otherwise) => Found::Helper { helper: helper.clone(), otherwise },
-            (None, Some(credential)) => Found::Credential(credential),
-            (None, None) => Found::Nothing,
+            (Some(helper), otherwise) => AuthLookup::Helper { helper: helper.clone(), otherwise },
+            (None, Some(credential)) => AuthLookup::Credential(credential),
+            (None, None) => AuthLookup::Nothing,
         })
     }
 
@@ -99,7 +100,7 @@ impl AuthFile {
     }
 
     /// The most specific entry (containers-auth.json(5): keys may have a path).
-    fn entry(&self, registry: &str, path: &str) -> Option<(&str, &Entry)> {
+    fn entry(&self, registry: &str, path: &str) -> Option<(&str, &AuthEntry)> {
         let mut wanted = format!("{registry}/{path}");
         loop {
             let mut entries = self.auths.iter().filter_map(|(key, entry)| Some((key.as_str(), entry.as_ref()?)));
@@ -111,7 +112,7 @@ impl AuthFile {
     }
 }
 
-impl Entry {
+impl AuthEntry {
     /// `docker login` with a helper leaves `{}` behind.
     fn is_empty(&self) -> bool {
         let Self { auth, username, password: _, identitytoken, registrytoken } = self;
@@ -166,12 +167,12 @@ fn without_excerpt(error: serde_json::Error) -> serde_json::Error {
 mod tests {
     use super::*;
 
-    fn find(file: &str, registry: &str, path: &str) -> Found {
+    fn find(file: &str, registry: &str, path: &str) -> AuthLookup {
         AuthFile::parse(file.as_bytes()).unwrap().find(registry, path).unwrap()
     }
 
-    fn basic(username: &str, password: &str) -> Found {
-        Found::Credential(Credential::basic(username, password))
+    fn basic(username: &str, password: &str) -> AuthLookup {
+        AuthLookup::Credential(Credential::basic(username, password))
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
             let file = format!(r#"{{"auths":{{"{key}":{{"auth":"dTpwOnE="}}}}}}"#);
             assert_eq!(find(&file, registry, "a/b"), basic("u", "p:q"), "{key}");
         }
-        assert_eq!(find(r#"{"auths":{"r.example.com":{"auth":"dTpw"}}}"#, "r.example.com:5000", "a"), Found::Nothing);
+        assert_eq!(find(r#"{"auths":{"r.example.com":{"auth":"dTpw"}}}"#, "r.example.com:5000", "a"), AuthLookup::Nothing);
     }
 
     #[test]
@@ -208,17 +209,17 @@ mod tests {
             "b":{"registrytoken":"t"},
             "c":{}}}"#;
         let identity = Credential::IdentityToken { username: Some("000".into()), token: "i".into() };
-        assert_eq!(find(file, "a", "x"), Found::Credential(identity));
-        assert_eq!(find(file, "b", "x"), Found::Credential(Credential::RegistryToken("t".into())));
-        assert_eq!(find(file, "c", "x"), Found::Nothing);
+        assert_eq!(find(file, "a", "x"), AuthLookup::Credential(identity));
+        assert_eq!(find(file, "b", "x"), AuthLookup::Credential(Credential::RegistryToken("t".into())));
+        assert_eq!(find(file, "c", "x"), AuthLookup::Nothing);
     }
 
     #[test]
     fn helpers_come_before_stores_and_stores_before_auths() {
         let file = r#"{"auths":{"a":{"auth":"dTpw"},"b":{}},"credHelpers":{"a":"one"},"credsStore":"two"}"#;
         let otherwise = Some(Credential::basic("u", "p"));
-        assert_eq!(find(file, "a", "x"), Found::Helper { helper: "one".into(), otherwise });
-        assert_eq!(find(file, "b", "x"), Found::Helper { helper: "two".into(), otherwise: None });
+        assert_eq!(find(file, "a", "x"), AuthLookup::Helper { helper: "one".into(), otherwise });
+        assert_eq!(find(file, "b", "x"), AuthLookup::Helper { helper: "two".into(), otherwise: None });
     }
 
     #[test]

@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::registry::environment::Environment;
 
 /// A keychain may ask its user for a password.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What helpers print when they have nothing (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperCredential {
     #[serde(default, rename = "ServerURL")]
     server_url: String,
     username: String,
@@ -33,7 +33,7 @@ pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) 
     let output = run(environment, helper, "get", server.as_bytes()).await?;
     let Some(text) = output else { return Ok(None) };
     // The parser's own error could quote the secret.
-    let answer: Answer = serde_json::from_slice(&text).map_err(|_| {
+    let answer: HelperCredential = serde_json::from_slice(&text).map_err(|_| {
         Error::new(ErrorKind::Auth, format!("`docker-credential-{helper}` gave an answer that is not in docker's form"))
             .with_hint(remedy(helper))
     })?;
@@ -46,7 +46,7 @@ pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) 
 
 /// Has `helper` store a password or identity token for `server`.
 pub(crate) async fn store(environment: &Environment, helper: &str, server: &str, username: &str, secret: &str) -> Result<()> {
-    let answer = Answer { server_url: server.into(), username: username.into(), secret: secret.into() };
+    let answer = HelperCredential { server_url: server.into(), username: username.into(), secret: secret.into() };
     let text = serde_json::to_vec(&answer).context(ErrorKind::Auth, || "cannot write the credential".into())?;
     run(environment, helper, "store", &text).await.map(|_| ())
 }
@@ -58,11 +58,11 @@ pub(crate) async fn erase(environment: &Environment, helper: &str, server: &str)
 
 /// Runs the helper; `None` if it says that it has nothing.
 async fn run(environment: &Environment, helper: &str, action: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
-    run_within(PATIENCE, environment, helper, action, input).await
+    run_within(TIMEOUT, environment, helper, action, input).await
 }
 
 async fn run_within(
-    patience: Duration,
+    timeout: Duration,
     environment: &Environment,
     helper: &str,
     action: &str,
@@ -93,10 +93,10 @@ async fn run_within(
         }
         child.wait_with_output().await
     };
-    let output = tokio::time::timeout(patience, talk)
+    let output = tokio::time::timeout(timeout, talk)
         .await
         .map_err(|_| {
-            let message = format!("`{program}` did not answer within {} s", patience.as_secs());
+            let message = format!("`{program}` did not answer within {} s", timeout.as_secs());
             Error::new(ErrorKind::Auth, message).with_hint(remedy(helper))
         })?
         .context(ErrorKind::Auth, || format!("cannot talk to `{program}`"))?;
@@ -131,8 +131,8 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
         let environment = Environment::fixed([("PATH", path)]);
-        let patience = Duration::from_millis(500);
-        let error = run_within(patience, &environment, "stuck", "get", b"r.example.com").await.unwrap_err();
+        let timeout = Duration::from_millis(500);
+        let error = run_within(timeout, &environment, "stuck", "get", b"r.example.com").await.unwrap_err();
         assert_eq!(error.to_string(), "`docker-credential-stuck` did not answer within 0 s");
         let pid = std::fs::read_to_string(pid).unwrap();
         // Whoever was killed is waited for by the runtime, sooner or later.

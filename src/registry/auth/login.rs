@@ -10,11 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::credential::{Credential, CredentialSources, server_key};
+use super::credential::Credential;
 use super::docker_config::{AuthFile, location};
 use super::helper;
+use super::sources::CredentialSources;
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::environment::Environment;
+use crate::registry::host::{canonical, server_key};
 
 /// Where a credential is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl CredentialSources {
         let Some(path) = self.docker_config(environment).filter(|path| path.is_file()) else { return Ok(found) };
         edit(&path, |auths| {
             let before = auths.len();
-            auths.retain(|key, _| location(key) != super::credential::canonical(registry));
+            auths.retain(|key, _| location(key) != canonical(registry));
             found |= auths.len() != before;
         })?;
         Ok(found)

@@ -1,18 +1,19 @@
-//! Who asks: challenges, credentials, tokens.
+//! Authentication: challenges, credentials, tokens.
 //!
-//! Refuses to show a secret: neither Debug, nor an error, nor a log line contains one.
+//! Invariant: neither `Debug`, nor an error, nor a log line contains a secret.
 
 mod authenticator;
 mod aws;
 mod challenge;
 mod credential;
 mod docker_config;
-mod ecr;
 mod helper;
 mod login;
+mod sources;
 mod token;
 
 pub(crate) use authenticator::Authenticator;
 pub(crate) use challenge::{Challenge, Scope};
-pub use credential::{Credential, CredentialSources};
+pub use credential::Credential;
 pub use login::CredentialStore;
+pub use sources::CredentialSources;

@@ -1,4 +1,4 @@
-//! Bearer tokens: asking a token server for one (distribution, "Token Authentication" and "OAuth2").
+//! Bearer tokens: asking a token server for one (distribution, "BearerToken Authentication" and "OAuth2").
 //!
 //! Refuses token servers that would see a password in clear where the registry itself is encrypted.
 
@@ -13,24 +13,24 @@ use url::Url;
 use super::challenge::Scope;
 use super::credential::{Credential, secret_header};
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::errors::{Refusal, login_hint};
+use crate::registry::errors::{ErrorResponse, login_hint};
 use crate::registry::retry::is_transient;
-use crate::registry::transport::{Outgoing, Transport};
+use crate::registry::transport::{HttpRequest, Transport};
 
 /// Lifetime of a token that does not say (token specification: 60 seconds at least).
 const DEFAULT_LIFETIME: u64 = 60;
 
 /// Limit for a token server's answer.
-const ANSWER: usize = 1 << 20;
+const RESPONSE_LIMIT: usize = 1 << 20;
 
 /// A token as a header, and until when it may be used.
 #[derive(Clone)]
-pub(crate) struct Token {
+pub(crate) struct BearerToken {
     pub(crate) header: HeaderValue,
     expires: Instant,
 }
 
-impl Token {
+impl BearerToken {
     /// Whether it can be used for a request that is sent now.
     pub(crate) fn is_fresh(&self) -> bool {
         Instant::now() < self.expires
@@ -38,7 +38,7 @@ impl Token {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
@@ -57,7 +57,7 @@ pub(crate) struct TokenRequest<'a> {
 
 impl TokenRequest<'_> {
     /// Asks for the token.
-    pub(crate) async fn send(&self, transport: &Transport) -> Result<Token> {
+    pub(crate) async fn send(&self, transport: &Transport) -> Result<BearerToken> {
         if let Some(Credential::IdentityToken { token, .. }) = self.credential {
             let (status, body) = self.exchange(self.refresh(token)?, transport).await?;
             // Servers without OAuth2 answer so; they take the identity token as a password.
@@ -69,13 +69,13 @@ impl TokenRequest<'_> {
         self.read(status, &body)
     }
 
-    async fn exchange(&self, request: Outgoing, transport: &Transport) -> Result<(StatusCode, Bytes)> {
-        let response = transport.send_patiently(request).await?;
+    async fn exchange(&self, request: HttpRequest, transport: &Transport) -> Result<(StatusCode, Bytes)> {
+        let response = transport.send_with_retry(request).await?;
         let status = response.status();
-        Ok((status, transport.read_body(response, ANSWER).await?))
+        Ok((status, transport.read_body(response, RESPONSE_LIMIT).await?))
     }
 
-    fn query(&self) -> Result<Outgoing> {
+    fn query(&self) -> Result<HttpRequest> {
         let mut url = self.realm.clone();
         {
             let mut query = url.query_pairs_mut();
@@ -87,23 +87,23 @@ impl TokenRequest<'_> {
         }
         let mut headers = HeaderMap::new();
         headers.extend(self.credential.and_then(Credential::basic_header).map(|value| (AUTHORIZATION, value)));
-        Ok(Outgoing { headers, insecure: self.insecure, ..Outgoing::new(Method::GET, url) })
+        Ok(HttpRequest { headers, insecure: self.insecure, ..HttpRequest::new(Method::GET, url) })
     }
 
-    fn refresh(&self, token: &str) -> Result<Outgoing> {
+    fn refresh(&self, token: &str) -> Result<HttpRequest> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token").append_pair("client_id", "mpimg");
         form.extend_pairs(self.service.map(|service| ("service", service)));
         form.append_pair("scope", &self.scope.to_string()).append_pair("refresh_token", token);
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
-        let request = Outgoing { insecure: self.insecure, ..Outgoing::new(Method::POST, self.realm.clone()) };
+        let request = HttpRequest { insecure: self.insecure, ..HttpRequest::new(Method::POST, self.realm.clone()) };
         Ok(request.with_headers(headers).with_bytes(form.finish().into()))
     }
 
-    fn read(&self, status: StatusCode, body: &[u8]) -> Result<Token> {
+    fn read(&self, status: StatusCode, body: &[u8]) -> Result<BearerToken> {
         let host = self.realm.host_str().unwrap_or_default();
         if !status.is_success() {
-            let refusal = Refusal::parse(status, body);
+            let refusal = ErrorResponse::parse(status, body);
             // One that does not work for now says nothing about rights.
             let kind = if is_transient(status) { ErrorKind::Network } else { ErrorKind::Auth };
             let error = Error::new(kind, format!("token server `{host}`: {refusal}"));
@@ -115,10 +115,10 @@ impl TokenRequest<'_> {
             });
         }
         let wrong = || Error::new(ErrorKind::Auth, format!("token server `{host}` gave an answer without a token"));
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| wrong())?;
+        let answer: TokenResponse = serde_json::from_slice(body).map_err(|_| wrong())?;
         let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or_else(wrong)?;
         let header = secret_header(&format!("Bearer {token}")).ok_or_else(wrong)?;
-        Ok(Token { header, expires: Instant::now() + usable(answer.expires_in.unwrap_or(DEFAULT_LIFETIME)) })
+        Ok(BearerToken { header, expires: Instant::now() + usable(answer.expires_in.unwrap_or(DEFAULT_LIFETIME)) })
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::transport::Opener;
+use crate::registry::transport::OpenBody;
 use crate::store::{BlobSource, ByteStream};
 
 /// A chunk of a remote blob is held in memory up to this size; a larger one is fetched again if it must be sent again.
@@ -29,9 +29,9 @@ impl Chunks {
     }
 
     /// Opens `length` bytes at `offset`. `last`: the blob ends with them.
-    pub(super) async fn open(&mut self, offset: u64, length: u64, last: bool) -> Result<Opener> {
+    pub(super) async fn open(&mut self, offset: u64, length: u64, last: bool) -> Result<OpenBody> {
         if matches!(self.source, BlobSource::Remote(_)) && length <= HELD {
-            // Sent fast once it is here: a slow source must not keep the registry waiting in the middle of a request.
+            // UploadResult fast once it is here: a slow source must not keep the registry waiting in the middle of a request.
             let pieces = self.hold(offset, length, last).await?;
             return Ok(Arc::new(move || stream::iter(pieces.clone().into_iter().map(Ok)).boxed()));
         }
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    async fn read(opener: &Opener) -> Result<Vec<u8>> {
+    async fn read(opener: &OpenBody) -> Result<Vec<u8>> {
         Ok(opener().try_collect::<Vec<_>>().await?.concat())
     }
 

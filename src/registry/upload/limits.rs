@@ -2,13 +2,13 @@
 //!
 //! Refuses to learn: what an answer teaches is the state machine's.
 
-use crate::registry::host::Flavour;
+use crate::registry::host::RegistryKind;
 
 const MIB: u64 = 1 << 20;
 
-/// Limits of one registry.
+/// UploadLimits of one registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct UploadLimits {
     /// Bytes of a chunk that is not the last.
     pub(crate) chunk: u64,
     /// With so many bytes of a growing blob its upload begins: the link stands idle until then.
@@ -27,9 +27,9 @@ pub(crate) struct Limits {
     pub(crate) no_status: bool,
 }
 
-impl Limits {
+impl UploadLimits {
     /// The limits of a registry, with the chunk size that the caller wishes.
-    pub(crate) fn of(flavour: Flavour, wished: u64) -> Self {
+    pub(crate) fn of(kind: RegistryKind, wished: u64) -> Self {
         let chunk = wished.max(1);
         // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
         let plain = Self {
@@ -42,12 +42,12 @@ impl Limits {
             range_lies: false,
             no_status: false,
         };
-        match flavour {
+        match kind {
             // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion 26299).
-            Flavour::Ghcr => Self { chunk: chunk.min(4 * MIB), most: 4 * MIB, ..plain },
+            RegistryKind::Ghcr => Self { chunk: chunk.min(4 * MIB), most: 4 * MIB, ..plain },
             // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands still at the first part
             // (aws/containers-roadmap#2831); GET on a session is 404 (dotnet/sdk-container-builds#33019).
-            Flavour::Ecr => Self {
+            RegistryKind::Ecr => Self {
                 chunk: chunk.clamp(5 * MIB, 10 * MIB),
                 first: 5 * MIB,
                 most: 10 * MIB,
@@ -58,10 +58,10 @@ impl Limits {
                 ..plain
             },
             // Google documents no chunked uploads: one request a blob.
-            Flavour::Google => Self { single: true, ..plain },
+            RegistryKind::Google => Self { single: true, ..plain },
             // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length as the blob's size, and
             // Harbor cannot be told by its name.
-            Flavour::DockerHub | Flavour::Quay | Flavour::Other => plain,
+            RegistryKind::DockerHub | RegistryKind::Quay | RegistryKind::Other => plain,
         }
     }
 }
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn a_wished_chunk_is_brought_within_the_registrys_limits() {
-        for (flavour, wished, chunk) in [
-            (Flavour::Other, 5 * MIB, 5 * MIB),
-            (Flavour::Other, 0, 1),
-            (Flavour::Ghcr, 5 * MIB, 4 * MIB),
-            (Flavour::Ghcr, MIB, MIB),
-            (Flavour::Ecr, MIB, 5 * MIB),
-            (Flavour::Ecr, 64 * MIB, 10 * MIB),
+        for (kind, wished, chunk) in [
+            (RegistryKind::Other, 5 * MIB, 5 * MIB),
+            (RegistryKind::Other, 0, 1),
+            (RegistryKind::Ghcr, 5 * MIB, 4 * MIB),
+            (RegistryKind::Ghcr, MIB, MIB),
+            (RegistryKind::Ecr, MIB, 5 * MIB),
+            (RegistryKind::Ecr, 64 * MIB, 10 * MIB),
         ] {
-            assert_eq!(Limits::of(flavour, wished).chunk, chunk, "{flavour:?} {wished}");
+            assert_eq!(UploadLimits::of(kind, wished).chunk, chunk, "{kind:?} {wished}");
         }
     }
 }

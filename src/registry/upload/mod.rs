@@ -3,17 +3,17 @@
 //! `state` decides, `sender` sends, `session` remembers on disk. Refuses to trust a registry's word over the digest.
 
 mod chunk;
-mod lanes;
+mod chunk_size;
+mod limiter;
 mod limits;
 #[cfg(test)]
 mod model;
-mod pace;
 mod range;
 mod sender;
 mod session;
 mod state;
 
-pub(crate) use lanes::Lanes;
-pub(crate) use limits::Limits;
-pub(crate) use sender::{Job, send};
+pub(crate) use limiter::UploadLimiter;
+pub(crate) use limits::UploadLimits;
+pub(crate) use sender::{BlobUpload, send};
 pub(crate) use session::{SessionLock, Sessions};

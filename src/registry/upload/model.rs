@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 
-use super::limits::Limits;
-use super::state::{Answer, Available, Step, Upload, Verdict};
+use super::limits::UploadLimits;
+use super::state::{Available, Decision, Upload, UploadResponse, UploadStep};
 
 /// What sets registries apart.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ enum RangeDialect {
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+enum InjectedFault {
     None,
     /// It never arrives.
     Lost,
@@ -86,16 +86,16 @@ enum Fault {
     Killed(u8),
 }
 
-struct Registry {
+struct SimulatedRegistry {
     dialect: Dialect,
-    session: Option<Session>,
+    session: Option<SimulatedSession>,
     sessions: u64,
     first_chunk: Option<u64>,
     blob: Option<Vec<u8>>,
     received: u64,
 }
 
-struct Session {
+struct SimulatedSession {
     id: u64,
     bytes: Vec<u8>,
     parts: Vec<u64>,
@@ -105,7 +105,7 @@ fn source(size: u64) -> Vec<u8> {
     (0..size).map(|at| (at * 31 % 251) as u8).collect()
 }
 
-impl Registry {
+impl SimulatedRegistry {
     fn new(dialect: Dialect) -> Self {
         Self { dialect, session: None, sessions: 0, first_chunk: None, blob: None, received: 0 }
     }
@@ -140,55 +140,72 @@ impl Registry {
         }
     }
 
-    fn answer(&self, status: u16) -> Answer {
-        Answer { status, transient: matches!(status, 429 | 503), location: self.location(), ..Answer::default() }
+    fn answer(&self, status: u16) -> UploadResponse {
+        UploadResponse { status, transient: matches!(status, 429 | 503), location: self.location(), ..UploadResponse::default() }
     }
 
     /// Carries out a request; `body` is what of its bytes arrives, `whole` whether that is all of them.
-    fn handle(&mut self, step: Step, location: Option<&str>, body: &[u8], length: u64, whole: bool, expected: &[u8]) -> Answer {
+    fn handle(
+        &mut self,
+        step: UploadStep,
+        location: Option<&str>,
+        body: &[u8],
+        length: u64,
+        whole: bool,
+        expected: &[u8],
+    ) -> UploadResponse {
         match step {
-            Step::Start { mount: true } if self.dialect.mount == 201 => {
+            UploadStep::Start { mount: true } if self.dialect.mount == 201 => {
                 self.blob = Some(expected.to_vec());
                 self.answer(201)
             }
-            Step::Start { mount: true } if self.dialect.mount != 202 => self.answer(self.dialect.mount),
-            Step::Start { .. } => {
+            UploadStep::Start { mount: true } if self.dialect.mount != 202 => self.answer(self.dialect.mount),
+            UploadStep::Start { .. } => {
                 self.sessions += 1;
-                self.session = Some(Session { id: self.sessions, bytes: Vec::new(), parts: Vec::new() });
+                self.session = Some(SimulatedSession { id: self.sessions, bytes: Vec::new(), parts: Vec::new() });
                 self.first_chunk = None;
-                Answer { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
+                UploadResponse { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
             }
-            Step::Find => Answer { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
-            Step::Status if !self.dialect.knows_status => self.answer(404),
-            Step::Status => match self.enter(location.unwrap()) {
+            UploadStep::Find => UploadResponse { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
+            UploadStep::Status if !self.dialect.knows_status => self.answer(404),
+            UploadStep::Status => match self.enter(location.unwrap()) {
                 true => {
                     let location = self.location().filter(|_| !matches!(self.dialect.range, RangeDialect::Quay));
-                    Answer { range: self.range(false), location, ..self.answer(204) }
+                    UploadResponse { range: self.range(false), location, ..self.answer(204) }
                 }
                 false => self.answer(404),
             },
-            Step::Patch { .. } if self.dialect.no_patch => self.answer(405),
-            Step::Patch { offset, .. } | Step::Put { offset, .. } => {
-                let put = matches!(step, Step::Put { .. });
+            UploadStep::Patch { .. } if self.dialect.no_patch => self.answer(405),
+            UploadStep::Patch { offset, .. } | UploadStep::Put { offset, .. } => {
+                let put = matches!(step, UploadStep::Put { .. });
                 self.take(location.unwrap(), offset, body, length, whole, put, expected)
             }
-            Step::Wait { .. } | Step::Finished { .. } => unreachable!(),
+            UploadStep::Wait { .. } | UploadStep::Finished { .. } => unreachable!(),
         }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one request")]
-    fn take(&mut self, location: &str, offset: u64, body: &[u8], length: u64, whole: bool, put: bool, expected: &[u8]) -> Answer {
+    fn take(
+        &mut self,
+        location: &str,
+        offset: u64,
+        body: &[u8],
+        length: u64,
+        whole: bool,
+        put: bool,
+        expected: &[u8],
+    ) -> UploadResponse {
         if !self.enter(location) {
             return self.answer(404);
         }
         if let Some((_, status)) = self.dialect.largest.filter(|(largest, _)| length > *largest) {
-            return Answer { location: None, ..self.answer(status) };
+            return UploadResponse { location: None, ..self.answer(status) };
         }
         let session = self.session.as_mut().unwrap();
         let held = session.bytes.len() as u64;
         if offset != held && !self.dialect.ignores_offsets {
             let named_offset = self.dialect.names_offset.then_some(held);
-            return Answer { named_offset, location: None, ..self.answer(416) };
+            return UploadResponse { named_offset, location: None, ..self.answer(416) };
         }
         if (self.dialect.whole_only && held > 0 && length > 0) || (self.dialect.no_empty_put && put && length == 0) {
             return self.answer(400);
@@ -204,15 +221,15 @@ impl Registry {
         }
         if !put {
             self.first_chunk.get_or_insert(length);
-            return Answer { range: self.range(true), ..self.answer(202) };
+            return UploadResponse { range: self.range(true), ..self.answer(202) };
         }
-        let Session { bytes, parts, .. } = self.session.take().unwrap();
+        let SimulatedSession { bytes, parts, .. } = self.session.take().unwrap();
         let least = self.dialect.least.unwrap_or(0);
         if !self.dialect.keeps_parts && parts.iter().rev().skip(1).any(|part| *part < least) {
             return self.answer(400);
         }
         if bytes != expected {
-            return Answer { wrong_digest: true, ..self.answer(400) };
+            return UploadResponse { wrong_digest: true, ..self.answer(400) };
         }
         self.blob = Some(bytes);
         self.answer(201)
@@ -221,7 +238,7 @@ impl Registry {
 
 /// What an upload did.
 struct Run {
-    registry: Registry,
+    registry: SimulatedRegistry,
     refused: bool,
     steps: usize,
     /// The most things that went wrong without progress between them: what the sender's patience is measured by.
@@ -229,9 +246,9 @@ struct Run {
 }
 
 /// Uploads `size` bytes that become available `growth` at a time.
-fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Fault]) -> Run {
+fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: &[InjectedFault]) -> Run {
     let bytes = source(size);
-    let mut run = Run { registry: Registry::new(dialect), refused: false, steps: 0, faults: 0 };
+    let mut run = Run { registry: SimulatedRegistry::new(dialect), refused: false, steps: 0, faults: 0 };
     let mut upload = Upload::new(limits.clone(), true);
     let mut record: Option<(String, u64)> = None;
     let mut written = growth.min(size);
@@ -243,48 +260,50 @@ fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Faul
         }
         let step = upload.next(Available { written, complete: written == size });
         let (offset, length) = match step {
-            Step::Finished { .. } => return run,
-            Step::Wait { until } => {
+            UploadStep::Finished { .. } => return run,
+            UploadStep::Wait { until } => {
                 assert!(written < size, "waits for bytes that cannot come");
                 assert!(until > written, "waits for bytes that are there");
                 written = (written + growth).min(size);
                 continue;
             }
-            Step::Patch { offset, length } | Step::Put { offset, length } => (offset, length),
+            UploadStep::Patch { offset, length } | UploadStep::Put { offset, length } => (offset, length),
             _ => (0, 0),
         };
         assert!(offset + length <= written, "sends bytes that are not there");
         let body = &bytes[offset as usize..(offset + length) as usize];
-        let fault = faults.next().unwrap_or(Fault::None);
+        let fault = faults.next().unwrap_or(InjectedFault::None);
         let location = upload.location().map(str::to_owned);
         let registry = &mut run.registry;
         let mut send = |body: &[u8], whole| registry.handle(step, location.as_deref(), body, length, whole, &bytes);
         let verdict = match fault {
-            Fault::None => {
+            InjectedFault::None => {
                 let answer = send(body, true);
                 upload.answered(step, &answer)
             }
-            Fault::Lost => upload.broken(step),
-            Fault::Unanswered => {
+            InjectedFault::Lost => upload.broken(step),
+            InjectedFault::Unanswered => {
                 send(body, true);
                 upload.broken(step)
             }
-            Fault::Broken(share) => {
+            InjectedFault::Broken(share) => {
                 let arrived = body.len() * usize::from(share) / 256;
                 send(&body[..arrived], false);
                 upload.broken(step)
             }
-            Fault::Late => {
+            InjectedFault::Late => {
                 send(body, true);
-                upload.answered(step, &Answer { status: 503, transient: true, ..Answer::default() })
+                upload.answered(step, &UploadResponse { status: 503, transient: true, ..UploadResponse::default() })
             }
-            Fault::Busy => upload.answered(step, &Answer { status: 503, transient: true, ..Answer::default() }),
-            Fault::Forgotten => {
+            InjectedFault::Busy => {
+                upload.answered(step, &UploadResponse { status: 503, transient: true, ..UploadResponse::default() })
+            }
+            InjectedFault::Forgotten => {
                 run.registry.session = None;
                 continue;
             }
-            Fault::Death | Fault::Killed(_) => {
-                if let Fault::Killed(share) = fault {
+            InjectedFault::Death | InjectedFault::Killed(_) => {
+                if let InjectedFault::Killed(share) = fault {
                     send(&body[..body.len() * usize::from(share) / 256], false);
                 }
                 // The next process asks for the blob before anything else.
@@ -302,7 +321,7 @@ fn run(limits: &Limits, dialect: Dialect, size: u64, growth: u64, faults: &[Faul
         upload.prefer(u64::MAX);
         run.faults = run.faults.max(upload.faults());
         record = upload.location().map(|location| (location.to_owned(), upload.offset()));
-        if verdict == Verdict::Refused {
+        if verdict == Decision::Fail {
             run.refused = true;
             return run;
         }
@@ -344,24 +363,24 @@ fn dialects() -> impl Strategy<Value = Dialect> {
     })
 }
 
-fn faults() -> impl Strategy<Value = Vec<Fault>> {
+fn faults() -> impl Strategy<Value = Vec<InjectedFault>> {
     let fault = prop_oneof![
-        4 => Just(Fault::None),
-        1 => Just(Fault::Lost),
-        1 => Just(Fault::Unanswered),
-        1 => any::<u8>().prop_map(Fault::Broken),
-        1 => Just(Fault::Busy),
-        1 => Just(Fault::Forgotten),
-        1 => Just(Fault::Late),
-        1 => Just(Fault::Death),
-        1 => any::<u8>().prop_map(Fault::Killed),
+        4 => Just(InjectedFault::None),
+        1 => Just(InjectedFault::Lost),
+        1 => Just(InjectedFault::Unanswered),
+        1 => any::<u8>().prop_map(InjectedFault::Broken),
+        1 => Just(InjectedFault::Busy),
+        1 => Just(InjectedFault::Forgotten),
+        1 => Just(InjectedFault::Late),
+        1 => Just(InjectedFault::Death),
+        1 => any::<u8>().prop_map(InjectedFault::Killed),
     ];
     prop::collection::vec(fault, 0..16)
 }
 
 /// What is known of a registry beforehand.
-fn known(dialect: Dialect, chunk: u64, most: u64, last_in_put: bool) -> Limits {
-    Limits {
+fn known(dialect: Dialect, chunk: u64, most: u64, last_in_put: bool) -> UploadLimits {
+    UploadLimits {
         chunk,
         first: chunk.min(60),
         most,
@@ -387,7 +406,7 @@ proptest! {
         let run = run(&limits, dialect, size, growth, &faults);
         prop_assert!(!run.refused, "refused after {} steps", run.steps);
         // A lost request costs two: itself, and the session that is found gone.
-        let injected = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count();
+        let injected = faults.iter().filter(|fault| !matches!(fault, InjectedFault::None)).count();
         prop_assert!(run.faults as usize <= 2 * injected + 6, "{} faults without progress", run.faults);
         prop_assert!(run.registry.blob.as_deref() == Some(&source(size)[..]), "no blob after {} steps", run.steps);
     }
@@ -410,9 +429,9 @@ proptest! {
     fn where_the_registry_keeps_its_session_a_fault_costs_one_chunk_at_most(
         size in 0u64..900, chunk in 100u64..300, faults in faults(),
     ) {
-        let faults: Vec<_> = faults.into_iter().filter(|fault| !matches!(fault, Fault::Forgotten)).collect();
+        let faults: Vec<_> = faults.into_iter().filter(|fault| !matches!(fault, InjectedFault::Forgotten)).collect();
         let run = run(&known(Dialect::PLAIN, chunk, chunk, false), Dialect::PLAIN, size, size.max(1), &faults);
-        let bad = faults.iter().filter(|fault| !matches!(fault, Fault::None)).count() as u64;
+        let bad = faults.iter().filter(|fault| !matches!(fault, InjectedFault::None)).count() as u64;
         prop_assert!(run.registry.received <= size + bad * chunk, "{} bytes for {size}", run.registry.received);
     }
 }
@@ -421,26 +440,26 @@ proptest! {
 fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once() {
     let dialect =
         Dialect { range: RangeDialect::Stuck, keeps_parts: false, knows_status: false, names_offset: true, ..Dialect::PLAIN };
-    let limits = Limits { range_lies: false, no_status: false, ..known(dialect, 100, 100, true) };
+    let limits = UploadLimits { range_lies: false, no_status: false, ..known(dialect, 100, 100, true) };
     let run = run(&limits, dialect, 450, 450, &[]);
     assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
 }
 
 #[test]
 fn a_session_that_a_put_has_ended_unheard_is_no_reason_to_send_the_blob_again() {
-    let answer = |status| Answer { status, ..Answer::default() };
+    let answer = |status| UploadResponse { status, ..UploadResponse::default() };
     let resumed = || Upload::resume(known(Dialect::PLAIN, 100, 100, false), "/session".into(), 450);
     let whole = Available { written: 450, complete: true };
-    for (found, then) in [(200, Step::Finished { mounted: false }), (404, Step::Start { mount: false })] {
+    for (found, then) in [(200, UploadStep::Finished { mounted: false }), (404, UploadStep::Start { mount: false })] {
         let mut upload = resumed();
-        assert_eq!(upload.next(whole), Step::Status);
-        assert_eq!(upload.answered(Step::Status, &answer(404)), Verdict::Go);
-        assert_eq!(upload.next(whole), Step::Find);
-        upload.answered(Step::Find, &answer(found));
+        assert_eq!(upload.next(whole), UploadStep::Status);
+        assert_eq!(upload.answered(UploadStep::Status, &answer(404)), Decision::Continue);
+        assert_eq!(upload.next(whole), UploadStep::Find);
+        upload.answered(UploadStep::Find, &answer(found));
         assert_eq!(upload.next(whole), then);
     }
     // What is still being written has no digest to look for.
     let mut upload = resumed();
-    upload.answered(Step::Status, &answer(404));
-    assert_eq!(upload.next(Available { written: 450, complete: false }), Step::Start { mount: false });
+    upload.answered(UploadStep::Status, &answer(404));
+    assert_eq!(upload.next(Available { written: 450, complete: false }), UploadStep::Start { mount: false });
 }

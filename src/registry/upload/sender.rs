@@ -12,30 +12,31 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::chunk::{Chunks, cut};
-use super::lanes::{Lane, Lanes};
-use super::limits::Limits;
-use super::pace::chunk_for;
-use super::session::{Record, SessionLock, Sessions};
-use super::state::{Answer, Available, Step, Upload, Verdict};
+use super::chunk_size::chunk_for;
+use super::limiter::{UploadLimiter, UploadPermit};
+use super::limits::UploadLimits;
+use super::session::{SessionLock, SessionRecord, Sessions};
+use super::state::{Available, Decision, Upload, UploadResponse, UploadStep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Hasher, Repository};
 use crate::progress::Task;
 use crate::registry::auth::Scope;
 use crate::registry::client::Route;
-use crate::registry::endpoint::{CLOSED_POSTS, Call};
-use crate::registry::errors::Refusal;
-use crate::registry::host::Flavour;
+use crate::registry::endpoint::{ApiRequest, CLOSED_POSTS};
+use crate::registry::errors::ErrorResponse;
+use crate::registry::failure::RequestError;
+use crate::registry::host::RegistryKind;
 use crate::registry::retry::{is_transient, retry_after};
-use crate::registry::transport::{Fault, Opener, Payload, interrupted};
+use crate::registry::transport::{OpenBody, RequestBody, interrupted};
 use crate::store::{BlobSource, Growth};
 
 /// A blob to be uploaded.
-pub(crate) struct Job<'a> {
+pub(crate) struct BlobUpload<'a> {
     pub(crate) route: &'a Route,
     pub(crate) source: BlobSource,
     /// What it is; `None` while it grows.
     pub(crate) descriptor: Option<Descriptor>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: UploadLimits,
     /// A repository of the same registry that has it.
     pub(crate) mount: Option<Repository>,
     pub(crate) session: Option<&'a SessionLock>,
@@ -43,14 +44,14 @@ pub(crate) struct Job<'a> {
     pub(crate) sessions: Option<(&'a Sessions, String)>,
     pub(crate) task: Arc<Task>,
     /// Shared by the blobs of a push, and this one's place among them.
-    pub(crate) lanes: &'a Arc<Lanes>,
+    pub(crate) lanes: &'a Arc<UploadLimiter>,
     pub(crate) order: usize,
     /// Stops between requests.
     pub(crate) cancel: &'a CancellationToken,
 }
 
 /// How an upload ended.
-pub(crate) struct Sent {
+pub(crate) struct UploadResult {
     /// Still to be ended: done or cached.
     pub(crate) task: Arc<Task>,
     pub(crate) descriptor: Descriptor,
@@ -62,7 +63,7 @@ pub(crate) struct Sent {
 }
 
 /// Uploads one blob; returns when the registry has it.
-pub(crate) async fn send(job: Job<'_>) -> Result<Sent> {
+pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
     let upload = match job.session.and_then(SessionLock::read) {
         Some(record) if prefix_fits(&job, &record).await? => Upload::resume(job.limits.clone(), record.location, record.offset),
         _ => Upload::new(job.limits.clone(), job.mount.is_some()),
@@ -74,7 +75,7 @@ pub(crate) async fn send(job: Job<'_>) -> Result<Sent> {
 }
 
 /// Whether a growing blob begins with the bytes that an earlier process sent: a different build must not go on with its session.
-async fn prefix_fits(job: &Job<'_>, record: &Record) -> Result<bool> {
+async fn prefix_fits(job: &BlobUpload<'_>, record: &SessionRecord) -> Result<bool> {
     let Some(expected) = record.prefix else { return Ok(job.descriptor.is_some()) };
     if let BlobSource::Growing(growing) = &job.source {
         let mut growing = growing.clone();
@@ -99,15 +100,15 @@ async fn hash_prefix(source: &BlobSource, length: u64) -> Result<Hasher> {
 }
 
 /// What follows a request.
-enum Then {
-    Go,
+enum AfterRequest {
+    Continue,
     Pause(Duration),
     /// The registry has the blob.
-    There,
+    BlobExists,
 }
 
 struct Sender<'a> {
-    job: Job<'a>,
+    job: BlobUpload<'a>,
     upload: Upload,
     /// Of the confirmed bytes, while the blob's own digest is not known.
     prefix: Option<Hasher>,
@@ -120,18 +121,18 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn run(mut self) -> Result<Sent> {
+    async fn run(mut self) -> Result<UploadResult> {
         loop {
             let available = self.available()?;
             let step = self.upload.next(available);
             let then = match step {
-                Step::Finished { mounted } => return self.ended(mounted, false),
+                UploadStep::Finished { mounted } => return self.ended(mounted, false),
                 _ if self.job.cancel.is_cancelled() => return Err(interrupted()),
-                Step::Wait { until } => {
+                UploadStep::Wait { until } => {
                     self.wait(until).await?;
-                    Then::Go
+                    AfterRequest::Continue
                 }
-                Step::Patch { length, .. } | Step::Put { length, .. } if length > 0 => {
+                UploadStep::Patch { length, .. } | UploadStep::Put { length, .. } if length > 0 => {
                     self.fetch(step).await?;
                     let _lane = self.lane(length).await?;
                     // A growing blob has grown meanwhile.
@@ -144,22 +145,24 @@ impl Sender<'_> {
             };
             // The lane is somebody else's meanwhile.
             match then {
-                Then::Go => {}
-                Then::Pause(wait) => self.pause(wait).await?,
-                Then::There => return self.existed().await,
+                AfterRequest::Continue => {}
+                AfterRequest::Pause(wait) => self.pause(wait).await?,
+                AfterRequest::BlobExists => return self.existed().await,
             }
         }
     }
 
     /// Fetches the chunk of a remote blob beforehand: a slow source must not keep others from sending.
-    async fn fetch(&mut self, step: Step) -> Result<()> {
-        if let (BlobSource::Remote(_), Step::Patch { offset, length } | Step::Put { offset, length }) = (&self.job.source, step) {
+    async fn fetch(&mut self, step: UploadStep) -> Result<()> {
+        if let (BlobSource::Remote(_), UploadStep::Patch { offset, length } | UploadStep::Put { offset, length }) =
+            (&self.job.source, step)
+        {
             self.open(offset, length).await?;
         }
         Ok(())
     }
 
-    async fn open(&mut self, offset: u64, length: u64) -> Result<Opener> {
+    async fn open(&mut self, offset: u64, length: u64) -> Result<OpenBody> {
         let last = self.job.descriptor.as_ref().is_some_and(|descriptor| descriptor.size == offset + length);
         tokio::select! {
             () = self.job.cancel.cancelled() => Err(interrupted()),
@@ -167,7 +170,7 @@ impl Sender<'_> {
         }
     }
 
-    async fn lane(&self, length: u64) -> Result<Lane> {
+    async fn lane(&self, length: u64) -> Result<UploadPermit> {
         tokio::select! {
             biased;
             () = self.job.cancel.cancelled() => Err(interrupted()),
@@ -220,7 +223,7 @@ impl Sender<'_> {
         ask
     }
 
-    async fn existed(self) -> Result<Sent> {
+    async fn existed(self) -> Result<UploadResult> {
         if let Some(location) = self.location() {
             // Registries forget sessions by themselves; some need a right for this that we do not have.
             let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
@@ -228,38 +231,38 @@ impl Sender<'_> {
         self.ended(false, true)
     }
 
-    fn ended(self, mounted: bool, existed: bool) -> Result<Sent> {
+    fn ended(self, mounted: bool, existed: bool) -> Result<UploadResult> {
         let descriptor = self.descriptor()?;
         self.job.session.iter().for_each(|session| session.clear());
         if let Some((sessions, repository)) = &self.job.sessions {
             sessions.forget(repository, &descriptor.digest.to_string());
         }
-        Ok(Sent { task: self.job.task, descriptor, mounted, existed, bytes: self.sent })
+        Ok(UploadResult { task: self.job.task, descriptor, mounted, existed, bytes: self.sent })
     }
 
     /// Sends one request and takes in what came of it; with `ask`, asks beside it whether the registry has the blob.
-    async fn perform(&mut self, step: Step, ask: bool) -> Result<Then> {
+    async fn perform(&mut self, step: UploadStep, ask: bool) -> Result<AfterRequest> {
         let before = self.upload.location().map(str::to_owned);
         let call = self.call_for(step).await?;
         let began = Instant::now();
         let (answer, ahead) = tokio::join!(self.exchange(&call, ask), self.hash_ahead(step));
         self.ahead = ahead;
         let answer = match answer {
-            Ok(None) => return Ok(Then::There),
+            Ok(None) => return Ok(AfterRequest::BlobExists),
             Ok(Some(response)) => {
                 self.pace(step, began.elapsed());
                 Ok(response)
             }
-            Err(Fault::Passing(error)) => Err(error),
+            Err(RequestError::Transient(error)) => Err(error),
             // Docker Hub's token server knows no token for a `from` that it does not know (go-containerregistry#1681).
-            Err(Fault::Lasting(_)) if step == (Step::Start { mount: true }) && !self.job.cancel.is_cancelled() => {
-                self.upload.answered(step, &Answer::default());
-                return Ok(Then::Go);
+            Err(RequestError::Permanent(_)) if step == (UploadStep::Start { mount: true }) && !self.job.cancel.is_cancelled() => {
+                self.upload.answered(step, &UploadResponse::default());
+                return Ok(AfterRequest::Continue);
             }
-            Err(Fault::Lasting(error)) => return Err(error),
+            Err(RequestError::Permanent(error)) => return Err(error),
         };
         let is_missing_on_ecr =
-            answer.is_err() && matches!(step, Step::Start { .. }) && self.job.route.endpoint.flavour == Flavour::Ecr;
+            answer.is_err() && matches!(step, UploadStep::Start { .. }) && self.job.route.endpoint.kind == RegistryKind::Ecr;
         let (verdict, error, after) = match answer {
             Err(error) if is_missing_on_ecr => {
                 (self.upload.broken(step), error.with_hint(self.job.route.endpoint.missing_on_ecr(&self.job.route.path)), None)
@@ -269,22 +272,22 @@ impl Sender<'_> {
                 let after = retry_after(response.headers());
                 let (answer, refusal) = self.read(response).await?;
                 let verdict = self.upload.answered(step, &answer);
-                (verdict, self.job.route.endpoint.refusal_error(refusal, &self.job.route.path, true), after)
+                (verdict, self.job.route.endpoint.error_for(refusal, &self.job.route.path, true), after)
             }
         };
         self.account(step, before).await?;
         // A repository that ECR does not know is no matter of patience.
         let hopeless = is_missing_on_ecr && self.upload.faults() >= CLOSED_POSTS;
         match verdict {
-            Verdict::Pause if hopeless => Err(error),
-            Verdict::Refused => Err(error),
-            Verdict::Go if self.upload.faults() < self.policy().attempts => Ok(Then::Go),
-            Verdict::Go => Err(error.wrap("the upload does not get on")),
-            Verdict::Pause => {
+            Decision::Backoff if hopeless => Err(error),
+            Decision::Fail => Err(error),
+            Decision::Continue if self.upload.faults() < self.policy().attempts => Ok(AfterRequest::Continue),
+            Decision::Continue => Err(error.wrap("the upload does not get on")),
+            Decision::Backoff => {
                 let attempt = self.upload.faults() + 1;
                 let Some(wait) = self.policy().delay(attempt, after) else { return Err(error) };
                 self.job.task.retry(&error.to_string(), attempt, wait);
-                Ok(Then::Pause(wait))
+                Ok(AfterRequest::Pause(wait))
             }
         }
     }
@@ -298,20 +301,20 @@ impl Sender<'_> {
 
     /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small, and their time
     /// may be the source's.
-    fn pace(&mut self, step: Step, took: Duration) {
-        let (Step::Patch { length, .. } | Step::Put { length, .. }) = step else { return };
+    fn pace(&mut self, step: UploadStep, took: Duration) {
+        let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
         if matches!(self.job.source, BlobSource::Remote(_)) {
             return;
         }
         self.job.lanes.measured(length, took, round_trip);
-        if let (Step::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
+        if let (UploadStep::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
             self.upload.prefer(chunk);
         }
     }
 
     /// The answer to `call`; `None` if the registry says meanwhile that it has the blob: then the rest need not be sent.
-    async fn exchange(&self, call: &Call, ask: bool) -> Result<Option<Response>, Fault> {
+    async fn exchange(&self, call: &ApiRequest, ask: bool) -> Result<Option<Response>, RequestError> {
         let send = self.job.route.endpoint.send(call);
         let (Some(blob), true) = (&self.job.descriptor, ask) else { return send.await.map(Some) };
         let is_there = async {
@@ -329,8 +332,8 @@ impl Sender<'_> {
     }
 
     /// Hashes on to the end of a chunk that is being sent, if the record will need that: afterwards the link would stand idle.
-    async fn hash_ahead(&self, step: Step) -> Option<Hasher> {
-        let (Step::Patch { offset, length }, Some(mut hasher)) = (step, self.prefix.clone()) else { return None };
+    async fn hash_ahead(&self, step: UploadStep) -> Option<Hasher> {
+        let (UploadStep::Patch { offset, length }, Some(mut hasher)) = (step, self.prefix.clone()) else { return None };
         let mut bytes = cut(self.job.source.read(hasher.length()), (offset + length).checked_sub(hasher.length())?);
         while let Some(piece) = bytes.next().await {
             // What cannot be read now is an error when it is sent.
@@ -340,17 +343,17 @@ impl Sender<'_> {
         Some(hasher)
     }
 
-    async fn call_for(&mut self, step: Step) -> Result<Call> {
+    async fn call_for(&mut self, step: UploadStep) -> Result<ApiRequest> {
         let location = || self.location().unwrap_or_else(|| Err(interrupted()));
         match step {
-            Step::Start { mount } => self.start(mount),
-            Step::Status => Ok(self.call(Method::GET, &location()?)),
-            Step::Patch { offset, length } => {
+            UploadStep::Start { mount } => self.start(mount),
+            UploadStep::Status => Ok(self.call(Method::GET, &location()?)),
+            UploadStep::Patch { offset, length } => {
                 let call = self.call(Method::PATCH, &location()?);
                 let call = call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1));
                 self.with_payload(call, offset, length).await
             }
-            Step::Put { offset, length } => {
+            UploadStep::Put { offset, length } => {
                 let digest = self.descriptor()?.digest;
                 let call = self.call(Method::PUT, &with_digest(location()?, &digest));
                 // ECR wants to know where the last part goes.
@@ -360,14 +363,14 @@ impl Sender<'_> {
                 };
                 self.with_payload(call, offset, length).await
             }
-            Step::Find => Ok(self.head(&self.descriptor()?.digest)),
-            Step::Wait { .. } | Step::Finished { .. } => Err(interrupted()),
+            UploadStep::Find => Ok(self.head(&self.descriptor()?.digest)),
+            UploadStep::Wait { .. } | UploadStep::Finished { .. } => Err(interrupted()),
         }
     }
 
-    fn start(&self, mount: bool) -> Result<Call> {
+    fn start(&self, mount: bool) -> Result<ApiRequest> {
         let path = &self.job.route.path;
-        let plain = Call::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
+        let plain = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
         match (&self.job.mount, &self.job.descriptor) {
             (Some(from), Some(descriptor)) if mount => {
                 let query = url::form_urlencoded::Serializer::new(String::new())
@@ -375,20 +378,20 @@ impl Sender<'_> {
                     .append_pair("from", from.path())
                     .finish();
                 let scope = plain.scope.and_pull(from);
-                Ok(Call::new(Method::POST, path, &format!("blobs/uploads/?{query}"), scope))
+                Ok(ApiRequest::new(Method::POST, path, &format!("blobs/uploads/?{query}"), scope))
             }
             _ => Ok(plain),
         }
     }
 
-    fn head(&self, digest: &Digest) -> Call {
+    fn head(&self, digest: &Digest) -> ApiRequest {
         let path = &self.job.route.path;
-        Call::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))
+        ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))
     }
 
-    fn call(&self, method: Method, location: &Url) -> Call {
+    fn call(&self, method: Method, location: &Url) -> ApiRequest {
         let path = &self.job.route.path;
-        Call::to(method, location, path, Scope::push(path))
+        ApiRequest::to(method, location, path, Scope::push(path))
     }
 
     fn location(&self) -> Option<Result<Url>> {
@@ -397,7 +400,7 @@ impl Sender<'_> {
         Some(Url::parse(text).map_err(wrong))
     }
 
-    async fn with_payload(&mut self, mut call: Call, offset: u64, length: u64) -> Result<Call> {
+    async fn with_payload(&mut self, mut call: ApiRequest, offset: u64, length: u64) -> Result<ApiRequest> {
         call.slow = true;
         call = call.with_header(CONTENT_TYPE, "application/octet-stream");
         if length == 0 {
@@ -405,42 +408,42 @@ impl Sender<'_> {
         }
         let open = self.open(offset, length).await?;
         let task = self.job.task.clone();
-        call.payload = Payload::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
+        call.payload = RequestBody::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
         Ok(call)
     }
 
     /// Reads an answer: what matters of it, and the registry's words.
-    async fn read(&self, response: Response) -> Result<(Answer, Refusal)> {
+    async fn read(&self, response: Response) -> Result<(UploadResponse, ErrorResponse)> {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = response.status();
         let endpoint = &self.job.route.endpoint;
         let location = header(LOCATION.as_str()).map(|location| endpoint.resolve(response.url(), &location)).transpose();
         // Of a blob that is complete it does not matter.
         let location = if status == StatusCode::ACCEPTED { location? } else { location.ok().flatten() };
-        let mut answer = Answer {
+        let mut answer = UploadResponse {
             status: status.as_u16(),
             transient: is_transient(status),
             location: location.map(String::from),
             range: header(RANGE.as_str()),
             least: header("oci-chunk-min-length").and_then(|text| text.parse().ok()),
-            ..Answer::default()
+            ..UploadResponse::default()
         };
         if let Some(warning) = header("warning").filter(|warning| warning.starts_with("299")) {
             endpoint.warn(&warning);
         }
-        let body = endpoint.transport.read_refusal(response).await;
-        let refusal = Refusal::parse(status, if status.is_success() { &[] } else { &body });
+        let body = endpoint.transport.read_error_body(response).await;
+        let refusal = ErrorResponse::parse(status, if status.is_success() { &[] } else { &body });
         answer.named_offset = refusal.named_offset();
         answer.wrong_digest = refusal.has_code("DIGEST_INVALID") || refusal.says("none of the provided layer digests match");
         Ok((answer, refusal))
     }
 
     /// After each answer: counts what was taken, and records where the upload is.
-    async fn account(&mut self, step: Step, before: Option<String>) -> Result<()> {
+    async fn account(&mut self, step: UploadStep, before: Option<String>) -> Result<()> {
         let offset = self.upload.offset();
         match step {
-            Step::Patch { offset: from, .. } if offset > from => self.sent += offset - from,
-            Step::Put { length, .. } if self.upload.is_done() => {
+            UploadStep::Patch { offset: from, .. } if offset > from => self.sent += offset - from,
+            UploadStep::Put { length, .. } if self.upload.is_done() => {
                 self.sent += length;
                 return Ok(());
             }
@@ -454,7 +457,7 @@ impl Sender<'_> {
         };
         let location = location.to_owned();
         let prefix = self.prefix_digest(offset).await?;
-        session.write(&Record { location, offset, prefix });
+        session.write(&SessionRecord { location, offset, prefix });
         Ok(())
     }
 

@@ -40,7 +40,7 @@ struct Alias {
 
 /// How far an upload is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct SessionRecord {
     /// The session's address.
     pub(crate) location: String,
     /// Bytes that the registry has confirmed.
@@ -121,7 +121,7 @@ impl Sessions {
 
 impl SessionLock {
     /// What the record says.
-    pub(crate) fn read(&self) -> Option<Record> {
+    pub(crate) fn read(&self) -> Option<SessionRecord> {
         self.read_as()
     }
 
@@ -133,7 +133,7 @@ impl SessionLock {
     }
 
     /// Replaces the record, whole or not at all.
-    pub(crate) fn write(&self, record: &Record) {
+    pub(crate) fn write(&self, record: &SessionRecord) {
         self.write_as(record);
     }
 
@@ -182,8 +182,8 @@ mod tests {
 
     use super::*;
 
-    fn record() -> Record {
-        Record { location: "https://r/v2/a/blobs/uploads/1?_state=x".into(), offset: 5, prefix: Some(Digest::of("hello")) }
+    fn record() -> SessionRecord {
+        SessionRecord { location: "https://r/v2/a/blobs/uploads/1?_state=x".into(), offset: 5, prefix: Some(Digest::of("hello")) }
     }
 
     #[test]

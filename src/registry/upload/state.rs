@@ -2,7 +2,7 @@
 //!
 //! Refuses all input and output: no clock, no network, no file. What it decides can be tried against any simulated registry.
 
-use super::limits::Limits;
+use super::limits::UploadLimits;
 use super::range::{UploadedRange, patched_offset, status_offset};
 
 /// What is there to send.
@@ -16,7 +16,7 @@ pub(crate) struct Available {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum UploadStep {
     /// POST: begin a session, or mount the blob from elsewhere.
     Start { mount: bool },
     /// GET on the session: how much has arrived?
@@ -35,7 +35,7 @@ pub(crate) enum Step {
 
 /// What of the registry's answer matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct UploadResponse {
     pub(crate) status: u16,
     /// Whether the status means "not now".
     pub(crate) transient: bool,
@@ -51,15 +51,15 @@ pub(crate) struct Answer {
     pub(crate) wrong_digest: bool,
 }
 
-/// What an answer means for whoever sends.
+/// What the sender does after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Go on with the next step.
-    Go,
-    /// Go on after a pause.
-    Pause,
-    /// The registry refuses for good: show its words.
-    Refused,
+pub(crate) enum Decision {
+    /// Do the next step.
+    Continue,
+    /// Do the next step after a pause.
+    Backoff,
+    /// Stop: the registry refuses for good, and its words are the error.
+    Fail,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,21 +67,21 @@ enum Phase {
     Begin {
         mount: bool,
     },
-    /// `Doubt`: why the registry is asked decides what its answer means.
-    Ask(Doubt),
+    /// `QueryReason`: why the registry is asked decides what its answer means.
+    Query(QueryReason),
     Send,
     Find {
         session_gone: bool,
     },
     /// The session is not there: cancelled, or ended by a PUT whose answer nobody heard.
-    Gone,
+    SessionLost,
     Done {
         mounted: bool,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubt {
+enum QueryReason {
     /// A request was lost, or the session is from another process.
     Lost,
     /// A chunk was taken, with a `Range` that does not fit.
@@ -93,7 +93,7 @@ enum Doubt {
 /// An upload of one blob.
 #[derive(Debug, Clone)]
 pub(crate) struct Upload {
-    limits: Limits,
+    limits: UploadLimits,
     phase: Phase,
     location: Option<String>,
     /// Bytes of the next chunk, if they are there: at least the limits' chunk.
@@ -111,12 +111,12 @@ pub(crate) struct Upload {
     /// Whether the registry found a wrong digest before.
     wrong_digest: bool,
     /// Refusals without a known meaning.
-    odd_refusals: u32,
+    unexplained_errors: u32,
 }
 
 impl Upload {
     /// A new upload; first it tries to mount, if there is something to mount from.
-    pub(crate) fn new(limits: Limits, mount: bool) -> Self {
+    pub(crate) fn new(limits: UploadLimits, mount: bool) -> Self {
         Self {
             preferred: limits.chunk,
             limits,
@@ -128,13 +128,13 @@ impl Upload {
             faults: 0,
             tainted: false,
             wrong_digest: false,
-            odd_refusals: 0,
+            unexplained_errors: 0,
         }
     }
 
     /// Takes up the session of another process, which had `offset` bytes confirmed.
-    pub(crate) fn resume(limits: Limits, location: String, offset: u64) -> Self {
-        let phase = Phase::Ask(Doubt::Lost);
+    pub(crate) fn resume(limits: UploadLimits, location: String, offset: u64) -> Self {
+        let phase = Phase::Query(QueryReason::Lost);
         Self { phase, location: Some(location), offset, reached: offset, tainted: true, ..Self::new(limits, false) }
     }
 
@@ -164,7 +164,7 @@ impl Upload {
     }
 
     /// What to do next.
-    pub(crate) fn next(&mut self, available: Available) -> Step {
+    pub(crate) fn next(&mut self, available: Available) -> UploadStep {
         let Available { written, complete } = available;
         if self.phase == Phase::Send && complete && self.offset > written {
             // The session holds more than the blob has: it is somebody else's, or garbage.
@@ -172,72 +172,72 @@ impl Upload {
         }
         match self.phase {
             // Only a whole blob has a digest to look for.
-            Phase::Gone if complete => {
+            Phase::SessionLost if complete => {
                 self.phase = Phase::Find { session_gone: true };
-                Step::Find
+                UploadStep::Find
             }
-            Phase::Gone => {
+            Phase::SessionLost => {
                 self.restart();
-                Step::Start { mount: false }
+                UploadStep::Start { mount: false }
             }
-            Phase::Begin { mount } => Step::Start { mount },
-            Phase::Ask(_) => Step::Status,
-            Phase::Find { .. } => Step::Find,
-            Phase::Done { mounted } => Step::Finished { mounted },
+            Phase::Begin { mount } => UploadStep::Start { mount },
+            Phase::Query(_) => UploadStep::Status,
+            Phase::Find { .. } => UploadStep::Find,
+            Phase::Done { mounted } => UploadStep::Finished { mounted },
             Phase::Send if !complete => self.next_of_growing(written),
             Phase::Send => self.next_of_complete(written - self.offset),
         }
     }
 
-    fn next_of_growing(&self, written: u64) -> Step {
+    fn next_of_growing(&self, written: u64) -> UploadStep {
         let enough = if self.offset == 0 { self.limits.first.min(self.limits.chunk) } else { self.limits.chunk };
         let end = self.offset + enough;
         // One byte more than a chunk: the last one may have to go with the PUT.
         match written > end && !self.limits.single {
-            true => Step::Patch { offset: self.offset, length: self.preferred.min(written - 1 - self.offset) },
-            false if self.limits.single => Step::Wait { until: u64::MAX },
-            false => Step::Wait { until: end + 1 },
+            true => UploadStep::Patch { offset: self.offset, length: self.preferred.min(written - 1 - self.offset) },
+            false if self.limits.single => UploadStep::Wait { until: u64::MAX },
+            false => UploadStep::Wait { until: end + 1 },
         }
     }
 
-    fn next_of_complete(&self, left: u64) -> Step {
-        let Limits { single, last_in_put, .. } = self.limits;
+    fn next_of_complete(&self, left: u64) -> UploadStep {
+        let UploadLimits { single, last_in_put, .. } = self.limits;
         let chunk = self.preferred;
         let whole = self.offset == 0 && left <= chunk;
         match left == 0 || single || whole || (last_in_put && left <= chunk) {
-            true => Step::Put { offset: self.offset, length: left },
-            false => Step::Patch { offset: self.offset, length: left.min(chunk) },
+            true => UploadStep::Put { offset: self.offset, length: left },
+            false => UploadStep::Patch { offset: self.offset, length: left.min(chunk) },
         }
     }
 
     /// Takes in the registry's answer to `step`.
-    pub(crate) fn answered(&mut self, step: Step, answer: &Answer) -> Verdict {
-        if let Step::Patch { length, .. } | Step::Put { length, .. } = step {
+    pub(crate) fn answered(&mut self, step: UploadStep, answer: &UploadResponse) -> Decision {
+        if let UploadStep::Patch { length, .. } | UploadStep::Put { length, .. } = step {
             self.last_length = length;
         }
         match step {
-            Step::Start { mount } => self.started(mount, answer),
-            Step::Status => self.told(answer),
-            Step::Patch { offset, length } => self.patched(offset, length, answer),
-            Step::Put { length, .. } => self.put(length, answer),
-            Step::Find => self.found(answer),
-            Step::Wait { .. } | Step::Finished { .. } => Verdict::Go,
+            UploadStep::Start { mount } => self.started(mount, answer),
+            UploadStep::Status => self.status_received(answer),
+            UploadStep::Patch { offset, length } => self.patched(offset, length, answer),
+            UploadStep::Put { length, .. } => self.put(length, answer),
+            UploadStep::Find => self.blob_looked_up(answer),
+            UploadStep::Wait { .. } | UploadStep::Finished { .. } => Decision::Continue,
         }
     }
 
     /// Takes in that no answer came: the registry may have taken all, part or nothing.
-    pub(crate) fn broken(&mut self, step: Step) -> Verdict {
+    pub(crate) fn broken(&mut self, step: UploadStep) -> Decision {
         self.fault();
         match step {
-            Step::Start { .. } => self.phase = Phase::Begin { mount: false },
-            Step::Patch { .. } => self.phase = Phase::Ask(Doubt::Lost),
-            Step::Put { .. } => self.phase = Phase::Find { session_gone: false },
-            Step::Status | Step::Find | Step::Wait { .. } | Step::Finished { .. } => {}
+            UploadStep::Start { .. } => self.phase = Phase::Begin { mount: false },
+            UploadStep::Patch { .. } => self.phase = Phase::Query(QueryReason::Lost),
+            UploadStep::Put { .. } => self.phase = Phase::Find { session_gone: false },
+            UploadStep::Status | UploadStep::Find | UploadStep::Wait { .. } | UploadStep::Finished { .. } => {}
         }
-        Verdict::Pause
+        Decision::Backoff
     }
 
-    fn started(&mut self, mount: bool, answer: &Answer) -> Verdict {
+    fn started(&mut self, mount: bool, answer: &UploadResponse) -> Decision {
         match answer.status {
             201 if mount => self.to(Phase::Done { mounted: true }),
             201 | 202 if answer.location.is_some() => {
@@ -252,53 +252,53 @@ impl Upload {
             // (goharbor/harbor#17097), Docker Hub likewise (go-containerregistry#1681).
             _ if mount => self.to(Phase::Begin { mount: false }),
             _ if answer.transient => self.pause(),
-            _ => Verdict::Refused,
+            _ => Decision::Fail,
         }
     }
 
-    fn told(&mut self, answer: &Answer) -> Verdict {
-        let Phase::Ask(doubt) = self.phase else { return Verdict::Go };
+    fn status_received(&mut self, answer: &UploadResponse) -> Decision {
+        let Phase::Query(doubt) = self.phase else { return Decision::Continue };
         match answer.status {
             200..=204 => {
                 let range = answer.range.as_deref().and_then(UploadedRange::parse);
                 let offset = range.map_or(self.offset, |range| status_offset(range, self.offset));
                 self.follow(answer);
-                if doubt == Doubt::Refused && offset == self.offset {
+                if doubt == QueryReason::Refused && offset == self.offset {
                     if !(self.shrink() || offset == 0 && self.tainted) {
-                        return Verdict::Refused;
+                        return Decision::Fail;
                     }
                     if offset == 0 {
                         // `0-0` may be one byte that came through: beginning again costs no more than that.
                         self.restart();
-                        return Verdict::Go;
+                        return Decision::Continue;
                     }
                 }
                 self.confirm(offset);
                 self.to(Phase::Send)
             }
             // Public ECR knows no status (dotnet/sdk-container-builds#33019): what it took by its own word, it has.
-            404 | 405 if doubt == Doubt::OddRange => self.to(Phase::Send),
+            404 | 405 if doubt == QueryReason::OddRange => self.to(Phase::Send),
             // It tells the right offset where the next chunk goes, or that the session is gone.
-            404 | 405 if self.limits.no_status && (doubt != Doubt::Refused || self.shrink()) => self.to(Phase::Send),
-            401 | 403 => Verdict::Refused,
+            404 | 405 if self.limits.no_status && (doubt != QueryReason::Refused || self.shrink()) => self.to(Phase::Send),
+            401 | 403 => Decision::Fail,
             _ if answer.transient => self.pause(),
-            404 | 410 if doubt == Doubt::Lost => {
+            404 | 410 if doubt == QueryReason::Lost => {
                 self.fault();
-                self.to(Phase::Gone)
+                self.to(Phase::SessionLost)
             }
             _ => {
-                if doubt == Doubt::Refused {
-                    // Place or size? It cannot be asked; a smaller chunk is right in either case.
+                if doubt == QueryReason::Refused {
+                    // RegistryLocation or size? It cannot be asked; a smaller chunk is right in either case.
                     self.shrink();
                 }
                 self.fault();
                 self.restart();
-                Verdict::Go
+                Decision::Continue
             }
         }
     }
 
-    fn patched(&mut self, offset: u64, length: u64, answer: &Answer) -> Verdict {
+    fn patched(&mut self, offset: u64, length: u64, answer: &UploadResponse) -> Decision {
         match answer.status {
             200..=204 => {
                 self.follow(answer);
@@ -311,29 +311,29 @@ impl Upload {
                     None => {
                         self.confirm(offset + length);
                         self.fault();
-                        self.to(Phase::Ask(Doubt::OddRange))
+                        self.to(Phase::Query(QueryReason::OddRange))
                     }
                 }
             }
             404 | 410 => {
                 self.fault();
                 self.restart();
-                Verdict::Go
+                Decision::Continue
             }
             405 | 501 => self.all_at_once(),
-            400 => self.odd(),
+            400 => self.unexplained(),
             _ => self.refused_chunk(answer),
         }
     }
 
-    fn put(&mut self, length: u64, answer: &Answer) -> Verdict {
+    fn put(&mut self, length: u64, answer: &UploadResponse) -> Decision {
         match answer.status {
             200 | 201 | 204 => self.to(Phase::Done { mounted: false }),
             // Taken, but not yet done, or so it says: look.
             202 => {
                 self.fault();
                 self.phase = Phase::Find { session_gone: false };
-                Verdict::Pause
+                Decision::Backoff
             }
             // The answer to an earlier PUT may have been lost.
             404 | 410 => {
@@ -341,39 +341,39 @@ impl Upload {
                 self.to(Phase::Find { session_gone: true })
             }
             // Bytes may have been damaged on the way, or put together in a wrong order: once more, unless there is a known reason.
-            _ if answer.wrong_digest && !self.tainted && self.wrong_digest => Verdict::Refused,
+            _ if answer.wrong_digest && !self.tainted && self.wrong_digest => Decision::Fail,
             _ if answer.wrong_digest => {
                 self.wrong_digest = true;
                 self.fault();
                 self.restart();
-                Verdict::Go
+                Decision::Continue
             }
-            400 => self.odd(),
+            400 => self.unexplained(),
             _ if answer.transient => {
                 self.phase = Phase::Find { session_gone: false };
                 self.pause()
             }
             // Nothing to cut smaller, and no way to begin again with less.
-            413 if self.limits.single || length == 0 => Verdict::Refused,
+            413 if self.limits.single || length == 0 => Decision::Fail,
             _ => self.refused_chunk(answer),
         }
     }
 
-    fn found(&mut self, answer: &Answer) -> Verdict {
-        let Phase::Find { session_gone } = self.phase else { return Verdict::Go };
+    fn blob_looked_up(&mut self, answer: &UploadResponse) -> Decision {
+        let Phase::Find { session_gone } = self.phase else { return Decision::Continue };
         match answer.status {
             200 => self.to(Phase::Done { mounted: false }),
             _ if answer.transient => self.pause(),
             _ if session_gone => {
                 self.restart();
-                Verdict::Go
+                Decision::Continue
             }
-            _ => self.to(Phase::Ask(Doubt::Lost)),
+            _ => self.to(Phase::Query(QueryReason::Lost)),
         }
     }
 
     /// A chunk that was refused for its place or size, or not now.
-    fn refused_chunk(&mut self, answer: &Answer) -> Verdict {
+    fn refused_chunk(&mut self, answer: &UploadResponse) -> Decision {
         let range = answer.range.as_deref().and_then(UploadedRange::parse);
         let named = answer.named_offset.or(range.map(|range| status_offset(range, self.offset)));
         match (answer.status, named) {
@@ -384,45 +384,45 @@ impl Upload {
                 self.to(Phase::Send)
             }
             // The registry agrees about the place: it is the size that it refuses.
-            (416, Some(_)) if !self.shrink() => Verdict::Refused,
-            (416, Some(_)) => self.to(Phase::Ask(Doubt::Lost)),
+            (416, Some(_)) if !self.shrink() => Decision::Fail,
+            (416, Some(_)) => self.to(Phase::Query(QueryReason::Lost)),
             (416, None) => {
                 // No reason to believe that the session is damaged.
                 self.faults += 1;
-                self.to(Phase::Ask(Doubt::Refused))
+                self.to(Phase::Query(QueryReason::Refused))
             }
-            (413, _) if !self.shrink() => Verdict::Refused,
-            (413, _) => self.to(Phase::Ask(Doubt::Lost)),
+            (413, _) if !self.shrink() => Decision::Fail,
+            (413, _) => self.to(Phase::Query(QueryReason::Lost)),
             _ if answer.transient => {
-                self.phase = Phase::Ask(Doubt::Lost);
+                self.phase = Phase::Query(QueryReason::Lost);
                 self.pause()
             }
-            _ => Verdict::Refused,
+            _ => Decision::Fail,
         }
     }
 
     /// A refusal without a known meaning: a fresh session may help, then everything in one request.
-    fn odd(&mut self) -> Verdict {
-        self.odd_refusals += 1;
-        match self.odd_refusals {
+    fn unexplained(&mut self) -> Decision {
+        self.unexplained_errors += 1;
+        match self.unexplained_errors {
             1 => {
                 self.fault();
                 self.restart();
-                Verdict::Go
+                Decision::Continue
             }
             2 => self.all_at_once(),
-            _ => Verdict::Refused,
+            _ => Decision::Fail,
         }
     }
 
-    fn all_at_once(&mut self) -> Verdict {
+    fn all_at_once(&mut self) -> Decision {
         if self.limits.single {
-            return Verdict::Refused;
+            return Decision::Fail;
         }
         self.limits.single = true;
         self.fault();
         self.restart();
-        Verdict::Go
+        Decision::Continue
     }
 
     /// Makes chunks half as large as the refused one; `false` if that is as small as it gets.
@@ -441,7 +441,7 @@ impl Upload {
         (self.location, self.offset, self.tainted) = (None, 0, false);
     }
 
-    fn follow(&mut self, answer: &Answer) {
+    fn follow(&mut self, answer: &UploadResponse) {
         if answer.location.is_some() {
             self.location.clone_from(&answer.location);
         }
@@ -459,13 +459,13 @@ impl Upload {
         self.tainted = true;
     }
 
-    fn pause(&mut self) -> Verdict {
+    fn pause(&mut self) -> Decision {
         self.fault();
-        Verdict::Pause
+        Decision::Backoff
     }
 
-    fn to(&mut self, phase: Phase) -> Verdict {
+    fn to(&mut self, phase: Phase) -> Decision {
         self.phase = phase;
-        Verdict::Go
+        Decision::Continue
     }
 }

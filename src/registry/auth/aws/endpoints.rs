@@ -4,7 +4,7 @@
 
 use url::Url;
 
-use super::Aws;
+use super::client::Aws;
 use super::profiles::setting;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::registry::aws_hosts::{Service, Variant};

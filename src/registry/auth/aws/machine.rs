@@ -12,9 +12,11 @@ use bytes::Bytes;
 use reqsign_core::{Context, Env, FileRead, HttpSend};
 use url::Url;
 
-use super::ANSWER;
 use crate::registry::environment::Environment;
-use crate::registry::transport::{Outgoing, Transport};
+use crate::registry::transport::{HttpRequest, Transport};
+
+/// Limit in bytes for an answer of an AWS service.
+pub(super) const RESPONSE_LIMIT: usize = 1 << 20;
 
 /// Instance metadata answers at once or is not there.
 const METADATA_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,16 +69,16 @@ impl HttpSend for Requests {
         let url = Url::parse(&head.uri.to_string()).map_err(|_| failed())?;
         // Metadata services alone are not encrypted. They are this machine's: a proxy would answer with its own identity.
         let metadata = url.scheme() == "http";
-        let outgoing = Outgoing { headers: head.headers, direct: metadata, ..Outgoing::new(head.method, url) };
+        let outgoing = HttpRequest { headers: head.headers, direct: metadata, ..HttpRequest::new(head.method, url) };
         let outgoing = if body.is_empty() { outgoing } else { outgoing.with_bytes(body) };
         let exchange = async {
             let response = match metadata {
                 true => self.0.send(&outgoing).await.map_err(|_| failed())?,
-                false => self.0.send_patiently(outgoing).await.map_err(|_| failed())?,
+                false => self.0.send_with_retry(outgoing).await.map_err(|_| failed())?,
             };
             let mut answer = http::Response::builder().status(response.status());
             answer.headers_mut().into_iter().for_each(|headers| headers.clone_from(response.headers()));
-            let body = self.0.read_body(response, ANSWER).await.map_err(|_| failed())?;
+            let body = self.0.read_body(response, RESPONSE_LIMIT).await.map_err(|_| failed())?;
             answer.body(body).map_err(|_| failed())
         };
         match metadata {

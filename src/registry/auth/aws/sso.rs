@@ -12,13 +12,13 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
+use super::client::{Aws, missing, read_time};
 use super::profiles::{Profiles, Settings, setting};
-use super::{Aws, missing, read_time};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::auth::credential::secret_header;
 use crate::registry::auth::login::write_private;
 use crate::registry::aws_hosts::{Service, Variant};
-use crate::registry::transport::Outgoing;
+use crate::registry::transport::HttpRequest;
 
 /// A token is renewed when it has no longer than this to live.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ impl Aws<'_> {
         url.query_pairs_mut().append_pair("role_name", profile.role).append_pair("account_id", profile.account);
         let header = secret_header(&token).ok_or_else(|| profile.log_in("is no token"))?;
         let header = (HeaderName::from_static("x-amz-sso_bearer_token"), header);
-        let (status, answer) = self.exchange(Outgoing::new(Method::GET, url).with_headers([header])).await?;
+        let (status, answer) = self.exchange(HttpRequest::new(Method::GET, url).with_headers([header])).await?;
         let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
         if status == 401 {
             return Err(profile.log_in("is not valid any more"));
@@ -126,7 +126,7 @@ impl Aws<'_> {
         let body =
             json!({"clientId": id, "clientSecret": secret, "grantType": "refresh_token", "refreshToken": refresh}).to_string();
         let header = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let request = Outgoing::new(Method::POST, url).with_headers([header]).with_bytes(body.into());
+        let request = HttpRequest::new(Method::POST, url).with_headers([header]).with_bytes(body.into());
         let (status, answer) = self.exchange(request).await.ok()?;
         let answer: Value = serde_json::from_str(&answer).ok().filter(|_| status == 200)?;
         let token = answer["accessToken"].as_str()?;

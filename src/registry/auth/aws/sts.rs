@@ -10,10 +10,10 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::{Aws, read_time};
+use super::client::{Aws, read_time};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::aws_hosts::{Service, Variant};
-use crate::registry::transport::Outgoing;
+use crate::registry::transport::HttpRequest;
 
 const VERSION: &str = "2011-06-15";
 
@@ -44,7 +44,7 @@ impl Aws<'_> {
         let keys = if let Proof::Keys(keys) = proof { Some(keys) } else { None };
         let (status, answer) = self.ask(region, url, body, keys).await?;
         if status != 200 {
-            let refusal = from_str::<Refusal>(&answer).unwrap_or_default().error;
+            let refusal = from_str::<StsErrorResponse>(&answer).unwrap_or_default().error;
             let message = format!("AWS gives no keys of the role `{}`: {status}{refusal}", role.arn);
             return Err(Error::new(ErrorKind::Auth, message).with_hint(match refusal.code.as_str() {
                 "ExpiredToken" | "ExpiredTokenException" => "get a fresh token, or log in again",
@@ -52,9 +52,9 @@ impl Aws<'_> {
             }));
         }
         // The parser's own error could quote a key.
-        let answer: Answer = from_str(&answer)
+        let answer: AssumeRoleResponse = from_str(&answer)
             .map_err(|_| Error::new(ErrorKind::Auth, format!("AWS gave an answer without keys for the role `{}`", role.arn)))?;
-        let Keys { id, secret, token, expiration } = answer.result.credentials;
+        let RoleKeys { id, secret, token, expiration } = answer.result.credentials;
         let expires_in = read_time(&expiration);
         Ok(Credential { access_key_id: id, secret_access_key: secret, session_token: Some(token.trim().to_owned()), expires_in })
     }
@@ -68,7 +68,7 @@ impl Aws<'_> {
             }
             None => {
                 let header = (CONTENT_TYPE, HeaderValue::from_static(FORM));
-                Outgoing::new(Method::POST, url).with_headers([header]).with_bytes(body.into())
+                HttpRequest::new(Method::POST, url).with_headers([header]).with_bytes(body.into())
             }
         };
         self.exchange(request).await.map_err(wrong)
@@ -90,19 +90,19 @@ fn form(role: &Role<'_>, proof: &Proof<'_>) -> String {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct AssumeRoleResponse {
     #[serde(rename = "AssumeRoleResult", alias = "AssumeRoleWithWebIdentityResult")]
-    result: Outcome,
+    result: AssumeRoleResult,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Outcome {
-    credentials: Keys,
+struct AssumeRoleResult {
+    credentials: RoleKeys,
 }
 
 #[derive(Deserialize)]
-struct Keys {
+struct RoleKeys {
     #[serde(rename = "AccessKeyId")]
     id: String,
     #[serde(rename = "SecretAccessKey")]
@@ -115,18 +115,18 @@ struct Keys {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct Refusal {
-    error: Reason,
+struct StsErrorResponse {
+    error: StsError,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct Reason {
+struct StsError {
     code: String,
     message: String,
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for StsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.code.as_str() {
             "" => Ok(()),
@@ -144,15 +144,15 @@ mod tests {
         // The examples of the STS API reference, shortened.
         let refusal = r#"<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
             <Code>AccessDenied</Code><Message>User x is not authorized</Message></Error><RequestId>1</RequestId></ErrorResponse>"#;
-        assert_eq!(from_str::<Refusal>(refusal).unwrap().error.to_string(), " AccessDenied: User x is not authorized");
-        assert_eq!(from_str::<Refusal>("<html/>").unwrap_or_default().error.to_string(), "");
+        assert_eq!(from_str::<StsErrorResponse>(refusal).unwrap().error.to_string(), " AccessDenied: User x is not authorized");
+        assert_eq!(from_str::<StsErrorResponse>("<html/>").unwrap_or_default().error.to_string(), "");
         for action in ["AssumeRole", "AssumeRoleWithWebIdentity"] {
             let answer = format!(
                 "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><SourceIdentity>a</SourceIdentity>\
                  <Credentials><AccessKeyId>id</AccessKeyId><SecretAccessKey>a/b+c</SecretAccessKey><SessionToken>\nt=\n</SessionToken>\
                  <Expiration>2019-11-09T13:34:41Z</Expiration></Credentials></{action}Result></{action}Response>"
             );
-            let keys = from_str::<Answer>(&answer).unwrap().result.credentials;
+            let keys = from_str::<AssumeRoleResponse>(&answer).unwrap().result.credentials;
             assert_eq!((&*keys.id, &*keys.secret, keys.token.trim()), ("id", "a/b+c", "t="));
             assert!(read_time(&keys.expiration).is_some());
         }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::login::{Door, Scheme};
-use super::registry::Manners;
-use super::wire::{Answer, Reply, Request, Wire, forward};
-use super::world::{Service, World, verdict};
+use super::auth::{Auth, Scheme};
+use super::http_server::{HttpServer, Reply, Request, Response, forward};
+use super::memory::Quirks;
+use super::testbed::{Service, Testbed, shown_error};
 use crate::registry::fixture::{Server, moto};
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
@@ -77,27 +77,28 @@ impl Aws {
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         headers.push(("Content-Length".into(), body.len().to_string()));
         let request = Request { method: "POST".into(), path: path.into(), headers, body: body.into(), ..Request::default() };
-        let Reply::Answer(answer) = forward(self.moto.address, &request) else { panic!("no answer") };
+        let Reply::Response(answer) = forward(self.moto.address, &request) else { panic!("no answer") };
         let text = String::from_utf8(answer.body).unwrap();
         assert_eq!(answer.status, 200, "{text}");
         text
     }
 
     /// ECR beside moto, and a user who has nothing yet.
-    pub(super) fn world(&self) -> World {
+    pub(super) fn testbed(&self) -> Testbed {
         let moto: SocketAddr = self.moto.address;
-        let mut service = Service::new(Manners::ECR, Some(Door::new(Scheme::Basic, "AWS", TOKEN)));
-        service.first = Box::new(move |request| [API, STS].contains(&request.host.as_str()).then(|| forward(moto, request)));
-        let mut world = World::new(&[HOST, API, STS], service);
-        world.hide(TOKEN);
-        world.hide(&self.secret);
+        let mut service = Service::new(Quirks::ECR, Some(Auth::new(Scheme::Basic, "AWS", TOKEN)));
+        service.before_auth =
+            Box::new(move |request| [API, STS].contains(&request.host.as_str()).then(|| forward(moto, request)));
+        let mut testbed = Testbed::new(&[HOST, API, STS], service);
+        testbed.hide(TOKEN);
+        testbed.hide(&self.secret);
         // What is the machine's own goes by no proxy; this one is not even there.
-        world.env("HTTP_PROXY", "http://127.0.0.1:1").env("AWS_EC2_METADATA_DISABLED", "true")
+        testbed.env("HTTP_PROXY", "http://127.0.0.1:1").env("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    pub(super) fn pushes(&self, world: &World) {
-        let left = world.push(REPOSITORY).done();
-        world.validate("mp/nsx", &left);
+    pub(super) fn pushes(&self, testbed: &Testbed) {
+        let left = testbed.push(REPOSITORY).done();
+        testbed.validate("mp/nsx", &left);
         assert!(!left.err.contains("AWS identity"), "{}", left.err);
     }
 }
@@ -113,70 +114,70 @@ fn an_identity_is_found_in_each_of_awss_places() {
     let aws = Aws::new();
 
     // The environment.
-    let world = aws.world().env("AWS_ACCESS_KEY_ID", &aws.key).env("AWS_SECRET_ACCESS_KEY", &aws.secret);
-    aws.pushes(&world);
+    let testbed = aws.testbed().env("AWS_ACCESS_KEY_ID", &aws.key).env("AWS_SECRET_ACCESS_KEY", &aws.secret);
+    aws.pushes(&testbed);
     // The judge judges: with another secret the signature is wrong.
-    let world = aws.world().env("AWS_ACCESS_KEY_ID", &aws.key).env("AWS_SECRET_ACCESS_KEY", "another");
-    let left = world.push(REPOSITORY);
+    let testbed = aws.testbed().env("AWS_ACCESS_KEY_ID", &aws.key).env("AWS_SECRET_ACCESS_KEY", "another");
+    let left = testbed.push(REPOSITORY);
     assert_eq!(left.code, Some(1));
     assert!(left.err.contains("ECR gives no token: 4"), "{}", left.err);
-    assert!(verdict(&left).contains("hint: check that the AWS identity may push to `mp/nsx`"), "{}", left.err);
+    assert!(shown_error(&left).contains("hint: check that the AWS identity may push to `mp/nsx`"), "{}", left.err);
 
     // A profile of the credentials file, by name.
-    let world = aws.world().env("AWS_PROFILE", "work");
-    let folder = world.home.path().join(".aws");
+    let testbed = aws.testbed().env("AWS_PROFILE", "work");
+    let folder = testbed.home.path().join(".aws");
     std::fs::create_dir(&folder).unwrap();
     let profile = format!("[work]\naws_access_key_id = {}\naws_secret_access_key = {}\n", aws.key, aws.secret);
     std::fs::write(folder.join("credentials"), format!("[default]\naws_access_key_id = x\naws_secret_access_key = y\n{profile}"))
         .unwrap();
-    aws.pushes(&world);
+    aws.pushes(&testbed);
 
     // A web identity, as Kubernetes gives it to a pod.
-    let world = aws.world();
-    let token = world.home.path().join("token");
+    let testbed = aws.testbed();
+    let token = testbed.home.path().join("token");
     std::fs::write(&token, "eyJhbGciOiJub25lIn0.e30.").unwrap();
-    let world = world.env("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()).env("AWS_ROLE_ARN", ROLE);
+    let testbed = testbed.env("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()).env("AWS_ROLE_ARN", ROLE);
     aws.let_pass(1);
-    aws.pushes(&world);
-    assert_eq!(world.wire.seen().iter().filter(|request| request.host == STS).count(), 1);
+    aws.pushes(&testbed);
+    assert_eq!(testbed.server.seen().iter().filter(|request| request.host == STS).count(), 1);
 
     // The endpoint that ECS and EKS give a container.
     let keys = aws.role();
-    let container = Wire::plain(move |request: &Request| match request.header("authorization") {
-        Some("container-token") if request.path == "/role" => Answer::json(200, &keys).into(),
-        _ => Reply::Answer(Answer::new(403)),
+    let container = HttpServer::plain(move |request: &Request| match request.header("authorization") {
+        Some("container-token") if request.path == "/role" => Response::json(200, &keys).into(),
+        _ => Reply::Response(Response::new(403)),
     });
-    let mut world = aws.world();
-    world.hide("container-token");
-    let world = world
+    let mut testbed = aws.testbed();
+    testbed.hide("container-token");
+    let testbed = testbed
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("http://{}/role", container.address))
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "container-token");
-    aws.pushes(&world);
+    aws.pushes(&testbed);
 }
 
 #[test]
 fn an_instance_asks_its_metadata_service_for_a_token_first() {
     let aws = Aws::new();
     let (moto, keys) = (aws.moto.address, aws.role());
-    let mut world = aws.world();
-    world.hide("fake-imdsv2-token");
-    world.hide(keys["SecretAccessKey"].as_str().unwrap());
-    world.hide(keys["Token"].as_str().unwrap());
+    let mut testbed = aws.testbed();
+    testbed.hide("fake-imdsv2-token");
+    testbed.hide(keys["SecretAccessKey"].as_str().unwrap());
+    testbed.hide(keys["Token"].as_str().unwrap());
     // moto takes questions without a token, too; version 2 does not. And its IAM knows nothing of its instance's keys.
-    let metadata = Wire::plain(move |request: &Request| {
+    let metadata = HttpServer::plain(move |request: &Request| {
         assert!(request.headers.iter().filter(|(name, _)| name == "content-length").count() <= 1);
         let asks_for_token = request.is("PUT", "/latest/api/token");
         let lifetime = request.header("x-aws-ec2-metadata-token-ttl-seconds");
         match (asks_for_token, lifetime, request.header("x-aws-ec2-metadata-token")) {
             (false, None, Some("fake-imdsv2-token")) if request.path.ends_with("/default-role") => {
-                Answer::json(200, &keys).into()
+                Response::json(200, &keys).into()
             }
             (true, Some(_), None) | (false, None, Some("fake-imdsv2-token")) => forward(moto, request),
-            _ => Answer::new(401).into(),
+            _ => Response::new(401).into(),
         }
     });
     let endpoint = format!("http://{}", metadata.address);
-    let world = world.env("AWS_EC2_METADATA_DISABLED", "false").env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint);
-    aws.pushes(&world);
+    let testbed = testbed.env("AWS_EC2_METADATA_DISABLED", "false").env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint);
+    aws.pushes(&testbed);
     assert_eq!(metadata.seen().len(), 3);
 }

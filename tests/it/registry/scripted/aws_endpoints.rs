@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::login::{Door, Scheme};
-use super::registry::Manners;
-use super::wire::Answer;
-use super::world::{PASSWORD, Service, World};
+use super::auth::{Auth, Scheme};
+use super::http_server::Response;
+use super::memory::Quirks;
+use super::testbed::{PASSWORD, Service, Testbed};
 use crate::cli::fixture::Left;
 use crate::judges;
 
@@ -48,16 +48,16 @@ type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]
 
 /// A role's keys by STS, a token by ECR, from whatever host.
 fn aws() -> Service {
-    let mut service = Service::new(Manners::ECR, Some(Door::new(Scheme::Basic, "AWS", PASSWORD)));
-    service.first = Box::new(|request| {
+    let mut service = Service::new(Quirks::ECR, Some(Auth::new(Scheme::Basic, "AWS", PASSWORD)));
+    service.before_auth = Box::new(|request| {
         let body = String::from_utf8_lossy(&request.body);
         let keys = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>a</AccessKeyId><SecretAccessKey>b</SecretAccessKey>\
                     <SessionToken>c</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>\
                     </AssumeRoleResponse>";
         let token = json!({"authorizationData": [{"authorizationToken": STANDARD.encode(format!("AWS:{PASSWORD}"))}]});
         match request.header("x-amz-target") {
-            _ if body.contains("Action=AssumeRole") => Some(Answer::new(200).with_body(keys).into()),
-            Some(target) if target.ends_with(".GetAuthorizationToken") => Some(Answer::json(200, &token).into()),
+            _ if body.contains("Action=AssumeRole") => Some(Response::new(200).with_body(keys).into()),
+            Some(target) if target.ends_with(".GetAuthorizationToken") => Some(Response::json(200, &token).into()),
             _ => None,
         }
     });
@@ -98,8 +98,8 @@ fn services_are_asked_where_botocore_would_ask_them() {
     ];
 
     let hosts = ["api.ecr.us-east-1.amazonaws.com", "api.ecr-fips.us-east-1.amazonaws.com", "*.us-east-1.amazonaws.com"];
-    let world = World::new(&[&[REGISTRY, "*.us-east-1.api.aws", "*.example.com"], &hosts[..]].concat(), aws());
-    let file = world.home.path().join("aws-config");
+    let testbed = Testbed::new(&[&[REGISTRY, "*.us-east-1.api.aws", "*.example.com"], &hosts[..]].concat(), aws());
+    let file = testbed.home.path().join("aws-config");
     let (mut ours, mut environments) = (Vec::new(), Vec::new());
     for (profile, sections, variables) in cases {
         let text = config.replacen("region", &format!("{profile}\nregion"), 1) + sections;
@@ -107,13 +107,13 @@ fn services_are_asked_where_botocore_would_ask_them() {
         std::fs::write(&file, text).unwrap();
         let variables: BTreeMap<&str, &str> =
             variables.iter().copied().chain([("AWS_CONFIG_FILE", file.to_str().unwrap())]).collect();
-        let mut command = world.mpimg();
+        let mut command = testbed.mpimg();
         command.args(["-vv", "check", "--json", &format!("{REGISTRY}/mp/nsx")]).envs(&variables);
-        let left = world.check(Left::of(command.output().unwrap()));
+        let left = testbed.check(Left::of(command.output().unwrap()));
         assert!(left.json()["passed"] == true, "{variables:?}: {} {}", left.out, left.err);
-        let asked = world.wire.seen().into_iter().filter(|request| request.host != REGISTRY);
+        let asked = testbed.server.seen().into_iter().filter(|request| request.host != REGISTRY);
         ours.push(asked.map(|request| format!("https://{}{}", request.host, request.path)).collect::<Vec<_>>());
-        world.wire.forget();
+        testbed.server.forget();
         environments.push(json!(variables));
     }
     let python = judges().join("moto/bin/python");
@@ -128,10 +128,10 @@ fn services_are_asked_where_botocore_would_ask_them() {
 
 #[test]
 fn services_that_a_profile_names_and_nobody_has_written_are_told() {
-    let world = World::new(&[REGISTRY], aws()).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
-    let file = world.home.path().join("aws-config");
+    let testbed = Testbed::new(&[REGISTRY], aws()).env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
+    let file = testbed.home.path().join("aws-config");
     std::fs::write(&file, "[default]\nservices = gone\n").unwrap();
-    let left = world.env("AWS_CONFIG_FILE", file.to_str().unwrap()).push(&format!("{REGISTRY}/mp/nsx"));
+    let left = testbed.env("AWS_CONFIG_FILE", file.to_str().unwrap()).push(&format!("{REGISTRY}/mp/nsx"));
     assert!(left.err.contains("the AWS profile `default` names services `gone` that are not there"), "{}", left.err);
     assert!(left.err.contains("hint: add `[services gone]` to ~/.aws/config"), "{}", left.err);
 }
@@ -139,11 +139,11 @@ fn services_that_a_profile_names_and_nobody_has_written_are_told() {
 #[test]
 fn a_host_that_looks_like_ecr_gets_nothing_of_awss() {
     const EVIL: &str = "123456789012.dkr.ecr.us-east-1.evil.example";
-    let world = World::new(&[EVIL, "*.us-east-1.amazonaws.com"], aws());
-    let world = world.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
-    let left = world.push(&format!("{EVIL}/mp/nsx"));
+    let testbed = Testbed::new(&[EVIL, "*.us-east-1.amazonaws.com"], aws());
+    let testbed = testbed.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "y");
+    let left = testbed.push(&format!("{EVIL}/mp/nsx"));
     assert_eq!(left.code, Some(1));
     assert!(left.err.contains("hint: log in with `mpimg login"), "{}", left.err);
-    let seen = world.wire.seen();
+    let seen = testbed.server.seen();
     assert!(seen.iter().all(|request| request.host == EVIL && request.header("authorization").is_none()));
 }

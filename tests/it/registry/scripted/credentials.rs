@@ -8,22 +8,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::login::{Door, Scheme};
+use super::auth::{Auth, Scheme};
+use super::http_server::Response;
 use super::logins::log_in;
-use super::registry::Manners;
-use super::wire::Answer;
-use super::world::{PASSWORD, Service, World};
+use super::memory::Quirks;
+use super::testbed::{PASSWORD, Service, Testbed};
 use crate::cli::fixture::Left;
 
 pub(super) const HOST: &str = "registry.example.com";
 pub(super) const REPOSITORY: &str = "registry.example.com/mp/nsx";
 
-pub(super) fn basic() -> World {
-    World::new(&[HOST], Service::new(Manners::HARBOR, Some(Door::new(Scheme::Basic, "me", PASSWORD))))
+pub(super) fn basic() -> Testbed {
+    Testbed::new(&[HOST], Service::new(Quirks::HARBOR, Some(Auth::new(Scheme::Basic, "me", PASSWORD))))
 }
 
-fn bearer() -> World {
-    World::new(&[HOST], Service::new(Manners::HARBOR, Some(Door::new(Scheme::bearer(HOST, "/token", "reg"), "me", PASSWORD))))
+fn bearer() -> Testbed {
+    Testbed::new(&[HOST], Service::new(Quirks::HARBOR, Some(Auth::new(Scheme::bearer(HOST, "/token", "reg"), "me", PASSWORD))))
 }
 
 /// A file of logins with these keys; all but the right password are wrong.
@@ -33,7 +33,7 @@ pub(super) fn auths(entries: &[(&str, &str)]) -> Value {
     json!({ "auths": auths.collect::<serde_json::Map<_, _>>() })
 }
 
-impl World {
+impl Testbed {
     pub(super) fn file(&self, path: &str, content: &Value) -> PathBuf {
         let path = self.home.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -79,41 +79,41 @@ fn every_place_of_docker_and_podman_is_read_and_the_most_specific_path_counts() 
 
     assert!(!basic().passes(|command| command), "nobody gets in without a login");
 
-    let world = basic();
-    world.file("config.json", &auths(&[("https://registry.example.com/v2/", PASSWORD)]));
-    assert!(world.passes(|command| command), "DOCKER_CONFIG");
+    let testbed = basic();
+    testbed.file("config.json", &auths(&[("https://registry.example.com/v2/", PASSWORD)]));
+    assert!(testbed.passes(|command| command), "DOCKER_CONFIG");
 
-    let world = basic();
-    world.file(".docker/config.json", &right);
-    assert!(world.passes(|command| command.env_remove("DOCKER_CONFIG")), "~/.docker/config.json");
+    let testbed = basic();
+    testbed.file(".docker/config.json", &right);
+    assert!(testbed.passes(|command| command.env_remove("DOCKER_CONFIG")), "~/.docker/config.json");
 
     assert!(basic().passes(|command| command.env("DOCKER_AUTH_CONFIG", right.to_string())), "DOCKER_AUTH_CONFIG");
 
-    let world = basic();
-    let file = world.file("elsewhere.json", &specific);
-    assert!(world.passes(|command| command.env("REGISTRY_AUTH_FILE", file)), "REGISTRY_AUTH_FILE");
+    let testbed = basic();
+    let file = testbed.file("elsewhere.json", &specific);
+    assert!(testbed.passes(|command| command.env("REGISTRY_AUTH_FILE", file)), "REGISTRY_AUTH_FILE");
 
-    let world = basic();
-    let folder = world.home.path().join("runtime");
-    world.file("runtime/containers/auth.json", &specific);
-    assert!(world.passes(|command| command.env("XDG_RUNTIME_DIR", folder)), "XDG_RUNTIME_DIR");
+    let testbed = basic();
+    let folder = testbed.home.path().join("runtime");
+    testbed.file("runtime/containers/auth.json", &specific);
+    assert!(testbed.passes(|command| command.env("XDG_RUNTIME_DIR", folder)), "XDG_RUNTIME_DIR");
 
-    let world = basic();
-    world.file(".config/containers/auth.json", &right);
-    assert!(world.passes(|command| command), "~/.config");
+    let testbed = basic();
+    testbed.file(".config/containers/auth.json", &right);
+    assert!(testbed.passes(|command| command), "~/.config");
 
-    let world = basic();
-    let folder = world.home.path().join("xdg");
-    world.file("xdg/containers/auth.json", &right);
-    assert!(world.passes(|command| command.env("XDG_CONFIG_HOME", folder)), "XDG_CONFIG_HOME");
+    let testbed = basic();
+    let folder = testbed.home.path().join("xdg");
+    testbed.file("xdg/containers/auth.json", &right);
+    assert!(testbed.passes(|command| command.env("XDG_CONFIG_HOME", folder)), "XDG_CONFIG_HOME");
 }
 
 #[test]
 fn a_broken_file_is_told_without_its_content_and_the_next_one_read() {
-    let world = basic();
-    world.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
-    std::fs::write(world.home.path().join("config.json"), format!(r#"{{"auths": {{"{HOST}": "{PASSWORD}"}}}}"#)).unwrap();
-    let left = world.run(&["-vv", "check", REPOSITORY]).done();
+    let testbed = basic();
+    testbed.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
+    std::fs::write(testbed.home.path().join("config.json"), format!(r#"{{"auths": {{"{HOST}": "{PASSWORD}"}}}}"#)).unwrap();
+    let left = testbed.run(&["-vv", "check", REPOSITORY]).done();
     assert!(left.err.contains("config.json`: not in docker's form, at line 1"), "{}", left.err);
 }
 
@@ -121,52 +121,52 @@ fn a_broken_file_is_told_without_its_content_and_the_next_one_read() {
 fn a_helper_is_asked_by_its_input_and_sees_no_secret_in_any_process_list() {
     let login = json!({"ServerURL": HOST, "Username": "me", "Secret": PASSWORD});
     for config in [json!({"credHelpers": {HOST: "keys"}}), json!({"credsStore": "keys", "auths": {HOST: {}}})] {
-        let world = basic().with_helper(Some(&login));
-        world.file("config.json", &config);
-        let left = world.push(REPOSITORY).done();
-        world.validate("mp/nsx", &left);
-        assert_eq!(world.calls(), ["get"]);
-        let processes = std::fs::read_to_string(world.home.path().join("calls.processes")).unwrap();
+        let testbed = basic().with_helper(Some(&login));
+        testbed.file("config.json", &config);
+        let left = testbed.push(REPOSITORY).done();
+        testbed.validate("mp/nsx", &left);
+        assert_eq!(testbed.calls(), ["get"]);
+        let processes = std::fs::read_to_string(testbed.home.path().join("calls.processes")).unwrap();
         assert!(processes.contains("docker-credential-keys get") && !processes.contains(PASSWORD));
     }
 }
 
 #[test]
 fn a_login_goes_to_the_helper_and_is_erased_there() {
-    let world = basic().with_helper(None);
-    world.file("config.json", &json!({"credsStore": "keys"}));
-    let left = log_in(&world, PASSWORD).done();
+    let testbed = basic().with_helper(None);
+    testbed.file("config.json", &json!({"credsStore": "keys"}));
+    let left = log_in(&testbed, PASSWORD).done();
     assert!(!left.err.contains("unencrypted"), "{}", left.err);
-    let kept: Value = serde_json::from_str(&std::fs::read_to_string(world.home.path().join("kept")).unwrap()).unwrap();
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(testbed.home.path().join("kept")).unwrap()).unwrap();
     assert_eq!(kept, json!({"ServerURL": HOST, "Username": "me", "Secret": PASSWORD}));
-    let config: Value = serde_json::from_str(&std::fs::read_to_string(world.home.path().join("config.json")).unwrap()).unwrap();
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(testbed.home.path().join("config.json")).unwrap()).unwrap();
     assert_eq!(config, json!({"credsStore": "keys", "auths": {HOST: {}}}));
-    assert!(world.passes(|command| command));
-    world.run(&["logout", HOST]).done();
-    assert!(!world.home.path().join("kept").exists());
-    assert!(!world.passes(|command| command));
-    assert_eq!(world.calls(), ["store", "get", "get", "erase", "get"]);
-    assert!(!std::fs::read_to_string(world.home.path().join("calls.processes")).unwrap().contains(PASSWORD));
+    assert!(testbed.passes(|command| command));
+    testbed.run(&["logout", HOST]).done();
+    assert!(!testbed.home.path().join("kept").exists());
+    assert!(!testbed.passes(|command| command));
+    assert_eq!(testbed.calls(), ["store", "get", "get", "erase", "get"]);
+    assert!(!std::fs::read_to_string(testbed.home.path().join("calls.processes")).unwrap().contains(PASSWORD));
 }
 
 #[test]
 fn a_login_that_only_the_helper_knows_is_removed_and_said_to_be() {
-    let world = basic().with_helper(Some(&json!({"ServerURL": HOST, "Username": "me", "Secret": PASSWORD})));
-    world.file("config.json", &json!({"credHelpers": {HOST: "keys"}}));
-    let left = world.run(&["logout", HOST]).done();
+    let testbed = basic().with_helper(Some(&json!({"ServerURL": HOST, "Username": "me", "Secret": PASSWORD})));
+    testbed.file("config.json", &json!({"credHelpers": {HOST: "keys"}}));
+    let left = testbed.run(&["logout", HOST]).done();
     assert_eq!((left.out, left.err), (format!("Removed login of {HOST}\n"), String::new()));
-    let left = world.run(&["logout", HOST]).done();
+    let left = testbed.run(&["logout", HOST]).done();
     assert_eq!(left.err, format!("warning: there was no login to `{HOST}`\n"));
 }
 
 #[test]
 fn a_helper_that_fails_is_told_and_the_work_goes_on_without_it() {
-    let world = basic().with_helper(None);
-    let program = world.home.path().join("bin/docker-credential-keys");
+    let testbed = basic().with_helper(None);
+    let program = testbed.home.path().join("bin/docker-credential-keys");
     std::fs::write(program, "#!/bin/sh\ncat >/dev/null\necho the keyring is locked\nexit 1\n").unwrap();
-    world.file("config.json", &json!({"credHelpers": {HOST: "keys"}}));
-    world.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
-    let left = world.run(&["-vv", "check", REPOSITORY]).done();
+    testbed.file("config.json", &json!({"credHelpers": {HOST: "keys"}}));
+    testbed.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
+    let left = testbed.run(&["-vv", "check", REPOSITORY]).done();
     assert!(left.err.contains("`docker-credential-keys get` failed: the keyring is locked"), "{}", left.err);
 }
 
@@ -180,12 +180,12 @@ fn an_identity_token_is_exchanged_for_access_tokens_by_post() {
     let login = json!({"ServerURL": HOST, "Username": "<token>", "Secret": IDENTITY});
     let by_helper = bearer().with_helper(Some(&login));
     by_helper.file("config.json", &json!({"credHelpers": {HOST: "keys"}}));
-    for mut world in [by_file, by_helper] {
-        world.hide(IDENTITY);
-        world.service(|service| service.door.as_mut().unwrap().identity = Some(IDENTITY.into()));
-        let left = world.push(REPOSITORY).done();
-        world.validate("mp/nsx", &left);
-        let asked: Vec<_> = world.wire.seen().into_iter().filter(|request| request.path == "/token").collect();
+    for mut testbed in [by_file, by_helper] {
+        testbed.hide(IDENTITY);
+        testbed.service(|service| service.auth.as_mut().unwrap().identity = Some(IDENTITY.into()));
+        let left = testbed.push(REPOSITORY).done();
+        testbed.validate("mp/nsx", &left);
+        let asked: Vec<_> = testbed.server.seen().into_iter().filter(|request| request.path == "/token").collect();
         let ours = asked.iter().filter(|request| request.method == "POST");
         assert!(ours.clone().count() >= 1 && ours.clone().all(|request| request.header("authorization").is_none()));
     }
@@ -194,23 +194,23 @@ fn an_identity_token_is_exchanged_for_access_tokens_by_post() {
 #[test]
 fn an_identity_token_is_a_password_where_the_server_knows_no_post() {
     for status in [400, 401, 404, 405] {
-        let mut world = bearer();
-        world.hide(IDENTITY);
-        world.file("config.json", &json!({"auths": {HOST: {"auth": STANDARD.encode("me:"), "identitytoken": IDENTITY}}}));
-        world.service(|service| {
-            service.door = Some(Door::new(Scheme::bearer(HOST, "/token", "reg"), "me", IDENTITY));
-            service.first = Box::new(move |request| request.is("POST", "/token").then(|| Answer::new(status).into()));
+        let mut testbed = bearer();
+        testbed.hide(IDENTITY);
+        testbed.file("config.json", &json!({"auths": {HOST: {"auth": STANDARD.encode("me:"), "identitytoken": IDENTITY}}}));
+        testbed.service(|service| {
+            service.auth = Some(Auth::new(Scheme::bearer(HOST, "/token", "reg"), "me", IDENTITY));
+            service.before_auth = Box::new(move |request| request.is("POST", "/token").then(|| Response::new(status).into()));
         });
-        assert!(world.passes(|command| command), "{status}");
+        assert!(testbed.passes(|command| command), "{status}");
     }
 }
 
 #[test]
 fn a_registry_token_is_sent_as_it_is() {
-    let mut world = bearer();
-    world.hide("given.token.Zm9v");
-    world.file("config.json", &json!({"auths": {HOST: {"registrytoken": "given.token.Zm9v"}}}));
-    world.service(|service| service.door.as_mut().unwrap().give("given.token.Zm9v", "mp/nsx"));
-    assert!(world.passes(|command| command));
-    assert!(world.wire.seen().iter().all(|request| request.path != "/token"));
+    let mut testbed = bearer();
+    testbed.hide("given.token.Zm9v");
+    testbed.file("config.json", &json!({"auths": {HOST: {"registrytoken": "given.token.Zm9v"}}}));
+    testbed.service(|service| service.auth.as_mut().unwrap().give("given.token.Zm9v", "mp/nsx"));
+    assert!(testbed.passes(|command| command));
+    assert!(testbed.server.seen().iter().all(|request| request.path != "/token"));
 }

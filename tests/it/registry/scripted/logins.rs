@@ -10,30 +10,30 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::auth::{Auth, Scheme};
 use super::credentials::{HOST, REPOSITORY, auths, basic};
-use super::login::{Door, Scheme};
-use super::registry::Manners;
-use super::wire::Answer;
-use super::world::{PASSWORD, Service, World, verdict};
+use super::http_server::Response;
+use super::memory::Quirks;
+use super::testbed::{PASSWORD, Service, Testbed, shown_error};
 use crate::cli::fixture::Left;
 
 /// `mpimg login` under way, told the password.
-fn start_login(world: &World, host: &str, password: &str) -> Child {
-    let mut command = world.mpimg();
+fn start_login(testbed: &Testbed, host: &str, password: &str) -> Child {
+    let mut command = testbed.mpimg();
     command.args(["-vv", "login", host, "-u", "me", "--password-stdin"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
     child
 }
 
-pub(super) fn log_in(world: &World, password: &str) -> Left {
-    world.check(Left::of(start_login(world, HOST, password).wait_with_output().unwrap()))
+pub(super) fn log_in(testbed: &Testbed, password: &str) -> Left {
+    testbed.check(Left::of(start_login(testbed, HOST, password).wait_with_output().unwrap()))
 }
 
 /// Whether skopeo finds the login in a file for a repository.
-fn judged(world: &World, file: &Path, repository: &str) -> bool {
+fn judged(testbed: &Testbed, file: &Path, repository: &str) -> bool {
     let mut skopeo = crate::judge("skopeo");
-    let path = std::env::join_paths([world.home.path().join("bin"), "/bin".into(), "/usr/bin".into()]).unwrap();
+    let path = std::env::join_paths([testbed.home.path().join("bin"), "/bin".into(), "/usr/bin".into()]).unwrap();
     skopeo.env_clear().env("PATH", path).env("HOME", "/nowhere").env("XDG_RUNTIME_DIR", "/nowhere");
     let found = skopeo.args(["login", "--get-login", "--authfile", file.to_str().unwrap(), repository]).output().unwrap();
     found.status.success() && found.stdout == b"me\n"
@@ -43,7 +43,7 @@ fn judged(world: &World, file: &Path, repository: &str) -> bool {
 fn logins_in_every_form_are_found_where_skopeo_finds_them() {
     let right = || json!({"auth": STANDARD.encode(format!("me:{PASSWORD}"))});
     let other = json!({"auth": STANDARD.encode("other:wrong")});
-    let world = basic().with_helper(None);
+    let testbed = basic().with_helper(None);
     // skopeo reads no user names beside `auth`, and takes a helper's empty name for a helper; docker does as mpimg.
     for (case, repository, expected, skopeo) in [
         (json!({"auths": {"https://registry.example.com": right()}}), REPOSITORY, true, true),
@@ -66,13 +66,13 @@ fn logins_in_every_form_are_found_where_skopeo_finds_them() {
         (json!({"auths": {HOST: right()}, "credsStore": "gone"}), REPOSITORY, true, true),
         (json!({"auths": {HOST: right()}, "credsStore": "keys", "credHelpers": {HOST: ""}}), REPOSITORY, true, false),
     ] {
-        let file = world.file("config.json", &case);
-        let left = world.run(&["-vv", "check", "--json", repository]);
+        let file = testbed.file("config.json", &case);
+        let left = testbed.run(&["-vv", "check", "--json", repository]);
         assert_eq!(left.json()["passed"] == true, expected, "{case}: {}", left.err);
-        assert_eq!(judged(&world, &file, repository), skopeo, "{case}");
+        assert_eq!(judged(&testbed, &file, repository), skopeo, "{case}");
     }
     // docker and podman call Docker Hub by several names.
-    let hub = World::new(&["registry-1.docker.io"], Service::new(Manners::HUB, Some(Door::new(Scheme::Basic, "me", PASSWORD))));
+    let hub = Testbed::new(&["registry-1.docker.io"], Service::new(Quirks::HUB, Some(Auth::new(Scheme::Basic, "me", PASSWORD))));
     for (key, expected) in [
         ("https://index.docker.io/v1/", true),
         ("index.docker.io", true),
@@ -89,42 +89,42 @@ fn logins_in_every_form_are_found_where_skopeo_finds_them() {
 
 #[test]
 fn an_empty_file_is_none_and_what_is_no_file_of_logins_is_told() {
-    let world = basic();
+    let testbed = basic();
     for text in ["", "\n", "null", "{}", r#"{"auths":null}"#] {
-        std::fs::write(world.home.path().join("config.json"), text).unwrap();
-        let err = world.run(&["-vv", "check", REPOSITORY]).err;
+        std::fs::write(testbed.home.path().join("config.json"), text).unwrap();
+        let err = testbed.run(&["-vv", "check", REPOSITORY]).err;
         assert!(!err.contains("config.json"), "{err}");
-        log_in(&world, PASSWORD).done();
-        assert!(world.passes(|command| command), "{text}");
+        log_in(&testbed, PASSWORD).done();
+        assert!(testbed.passes(|command| command), "{text}");
     }
-    std::fs::write(world.home.path().join("config.json"), "[]").unwrap();
-    let left = log_in(&world, PASSWORD);
+    std::fs::write(testbed.home.path().join("config.json"), "[]").unwrap();
+    let left = log_in(&testbed, PASSWORD);
     assert_eq!(left.code, Some(1));
     assert!(left.err.contains("hint: correct the file, or move it away and log in again"), "{}", left.err);
-    assert_eq!(std::fs::read(world.home.path().join("config.json")).unwrap(), b"[]");
+    assert_eq!(std::fs::read(testbed.home.path().join("config.json")).unwrap(), b"[]");
 }
 
 #[test]
 fn a_login_that_is_refused_or_missing_is_told_with_what_to_do() {
-    let world = basic();
+    let testbed = basic();
     let refused = "✗ login works  registry answered 401: UNAUTHORIZED: authentication required\n      hint: ";
     let wrong = "the user name, password or token is wrong or has expired";
-    let checked = world.run(&["check", REPOSITORY]);
+    let checked = testbed.run(&["check", REPOSITORY]);
     assert!(checked.out.contains(&format!("{refused}log in with `mpimg login {HOST}`\n")), "{}", checked.out);
-    let left = log_in(&world, "wrong");
+    let left = log_in(&testbed, "wrong");
     assert_eq!(left.code, Some(1));
-    let told = verdict(&left);
+    let told = shown_error(&left);
     assert!(told.contains(&format!("error: cannot log in to `{HOST}`")) && told.contains(&format!("hint: {wrong}")), "{told}");
-    assert!(!world.home.path().join("config.json").exists());
-    world.file("config.json", &auths(&[(HOST, "wrong")]));
-    let checked = world.run(&["check", REPOSITORY]);
+    assert!(!testbed.home.path().join("config.json").exists());
+    testbed.file("config.json", &auths(&[(HOST, "wrong")]));
+    let checked = testbed.run(&["check", REPOSITORY]);
     assert!(checked.out.contains(&format!("{refused}{wrong}")), "{}", checked.out);
 }
 
 #[test]
 fn a_check_tells_another_service_from_one_that_is_tired() {
-    let world = basic();
-    world.file("config.json", &auths(&[(HOST, PASSWORD)]));
+    let testbed = basic();
+    testbed.file("config.json", &auths(&[(HOST, PASSWORD)]));
     for (status, times, hint) in [
         (404, u32::MAX, "hint: check the registry's name and port: this seems to be another service"),
         (503, u32::MAX, "hint: the registry, or a proxy before it, does not work for now: try again later"),
@@ -132,13 +132,13 @@ fn a_check_tells_another_service_from_one_that_is_tired() {
         (503, 1, ""),
     ] {
         let mut left = times;
-        world.service(|service| {
-            service.first = Box::new(move |_| {
+        testbed.service(|service| {
+            service.before_auth = Box::new(move |_| {
                 left = left.checked_sub(1)?;
-                Some(Answer::new(status).with("Retry-After", "0").into())
+                Some(Response::new(status).with("Retry-After", "0").into())
             });
         });
-        let checked = world.run(&["check", REPOSITORY]);
+        let checked = testbed.run(&["check", REPOSITORY]);
         assert_eq!(checked.code == Some(0), hint.is_empty(), "{}", checked.out);
         assert!(checked.out.contains(hint), "{}", checked.out);
     }
@@ -153,46 +153,46 @@ fn what_stands_in_the_way_of_a_login_is_told_and_the_next_place_asked() {
         ("#!/bin/sh\nexec sh -c 'exit 7'\n", "`docker-credential-keys get` failed: exit status: 7"),
         (other, ""),
     ] {
-        let world = basic().with_helper(None);
-        std::fs::write(world.home.path().join("bin/docker-credential-keys"), script).unwrap();
-        world.file("config.json", &json!({"credsStore": "keys"}));
-        world.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
-        let left = world.run(&["-vv", "check", REPOSITORY]).done();
+        let testbed = basic().with_helper(None);
+        std::fs::write(testbed.home.path().join("bin/docker-credential-keys"), script).unwrap();
+        testbed.file("config.json", &json!({"credsStore": "keys"}));
+        testbed.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
+        let left = testbed.run(&["-vv", "check", REPOSITORY]).done();
         assert!(left.err.contains(words), "{}", left.err);
         let hint = "hint: set `docker-credential-keys` up, or take `keys` out of docker's config.json and log in again";
         assert_eq!(left.err.contains(hint), !words.is_empty(), "{}", left.err);
     }
     // What is not a file.
-    let world = basic();
-    std::fs::create_dir(world.home.path().join("config.json")).unwrap();
-    world.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
-    let left = world.run(&["-vv", "check", REPOSITORY]).done();
+    let testbed = basic();
+    std::fs::create_dir(testbed.home.path().join("config.json")).unwrap();
+    testbed.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
+    let left = testbed.run(&["-vv", "check", REPOSITORY]).done();
     assert!(left.err.contains("config.json`") && left.err.contains("Is a directory"), "{}", left.err);
     // Nobody's home.
-    let world = basic();
-    let file = world.file("logins.json", &auths(&[(HOST, PASSWORD)]));
-    let mut command = world.mpimg();
+    let testbed = basic();
+    let file = testbed.file("logins.json", &auths(&[(HOST, PASSWORD)]));
+    let mut command = testbed.mpimg();
     command.env_remove("HOME").env_remove("DOCKER_CONFIG").args(["-vv", "login", HOST, "-u", "me", "-p", PASSWORD]);
-    let left = world.check(Left::of(command.output().unwrap()));
+    let left = testbed.check(Left::of(command.output().unwrap()));
     assert_eq!(left.code, Some(2));
     assert!(left.err.contains("hint: set `DOCKER_CONFIG` or `HOME`"), "{}", left.err);
-    assert!(world.passes(|command| command.env_remove("HOME").env_remove("DOCKER_CONFIG").env("REGISTRY_AUTH_FILE", file)));
+    assert!(testbed.passes(|command| command.env_remove("HOME").env_remove("DOCKER_CONFIG").env("REGISTRY_AUTH_FILE", file)));
 }
 
 #[test]
 fn a_login_keeps_the_file_where_it_is_and_for_its_owner() {
     // A link that leads to what is not there yet, as dotfile managers leave it.
-    let world = basic();
-    let file = world.home.path().join("config.json");
+    let testbed = basic();
+    let file = testbed.home.path().join("config.json");
     std::os::unix::fs::symlink("dotfiles/docker.json", &file).unwrap();
-    log_in(&world, PASSWORD).done();
-    assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink() && world.passes(|command| command));
+    log_in(&testbed, PASSWORD).done();
+    assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink() && testbed.passes(|command| command));
     assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(std::fs::metadata(world.home.path().join("dotfiles")).unwrap().mode() & 0o777, 0o700);
+    assert_eq!(std::fs::metadata(testbed.home.path().join("dotfiles")).unwrap().mode() & 0o777, 0o700);
     // With sudo it is another user's.
     if rustix::process::getuid().is_root() {
         std::os::unix::fs::chown(&file, Some(12_345), Some(12_346)).unwrap();
-        log_in(&world, PASSWORD).done();
+        log_in(&testbed, PASSWORD).done();
         let metadata = std::fs::metadata(&file).unwrap();
         assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (12_345, 12_346, 0o600));
     }
@@ -201,10 +201,10 @@ fn a_login_keeps_the_file_where_it_is_and_for_its_owner() {
 #[test]
 fn logins_at_once_lose_none() {
     let hosts: Vec<String> = (0..8).map(|at| format!("r{at}.example.com")).collect();
-    let world = World::new(&["*.example.com"], Service::new(Manners::HARBOR, Some(Door::new(Scheme::Basic, "me", PASSWORD))));
-    let children: Vec<_> = hosts.iter().map(|host| start_login(&world, host, PASSWORD)).collect();
-    children.into_iter().for_each(|child| drop(world.check(Left::of(child.wait_with_output().unwrap())).done()));
-    let config: Value = serde_json::from_slice(&std::fs::read(world.home.path().join("config.json")).unwrap()).unwrap();
+    let testbed = Testbed::new(&["*.example.com"], Service::new(Quirks::HARBOR, Some(Auth::new(Scheme::Basic, "me", PASSWORD))));
+    let children: Vec<_> = hosts.iter().map(|host| start_login(&testbed, host, PASSWORD)).collect();
+    children.into_iter().for_each(|child| drop(testbed.check(Left::of(child.wait_with_output().unwrap())).done()));
+    let config: Value = serde_json::from_slice(&std::fs::read(testbed.home.path().join("config.json")).unwrap()).unwrap();
     let known: Vec<_> = config["auths"].as_object().unwrap().keys().collect();
     assert_eq!(known, hosts.iter().collect::<Vec<_>>());
 }

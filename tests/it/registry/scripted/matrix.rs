@@ -14,10 +14,10 @@ use mpimg::oci::Repository;
 use mpimg::progress::{Event, Progress, Reporter};
 use mpimg::registry::{Client, ClientOptions, Credential};
 
-use super::login::{Door, Scheme};
-use super::registry::Manners;
-use super::wire::{Answer, Reply, Request, Script, Wire};
-use super::world::{PASSWORD, Service};
+use super::auth::{Auth, Scheme};
+use super::http_server::{HttpServer, Reply, Request, Response, Script};
+use super::memory::Quirks;
+use super::testbed::{PASSWORD, Service};
 use crate::registry::distribution::push;
 use crate::registry::fixture::{Image, options};
 
@@ -111,18 +111,18 @@ impl Script for Faulty {
         let fault = self.faults.iter().find(|(at, _)| *at == self.count).map(|(_, fault)| *fault);
         self.count += 1;
         let mut done = || match self.service.answer(request) {
-            Reply::Answer(answer) => answer,
+            Reply::Response(answer) => answer,
             other => panic!("{other:?}"),
         };
         match fault {
             None => done().into(),
-            Some(Fault::Status(status)) => Answer::error(status, "UNAVAILABLE", "not now").into(),
-            Some(Fault::Later) => Answer::error(429, "TOOMANYREQUESTS", "slowly").with("Retry-After", "0").into(),
+            Some(Fault::Status(status)) => Response::error(status, "UNAVAILABLE", "not now").into(),
+            Some(Fault::Later) => Response::error(429, "TOOMANYREQUESTS", "slowly").with("Retry-After", "0").into(),
             // A token server's 401 is another matter: it means a wrong password.
             Some(Fault::Expired) if request.path == "/token" => done().into(),
-            Some(Fault::Expired) => self.service.door.as_ref().unwrap().challenge(None).into(),
-            Some(Fault::Gone) => Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry").into(),
-            Some(Fault::OutOfPlace) => Answer::error(416, "BLOB_UPLOAD_INVALID", "out of place").into(),
+            Some(Fault::Expired) => self.service.auth.as_ref().unwrap().challenge(None).into(),
+            Some(Fault::Gone) => Response::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry").into(),
+            Some(Fault::OutOfPlace) => Response::error(416, "BLOB_UPLOAD_INVALID", "out of place").into(),
             Some(Fault::Lost) => Reply::Cut,
             Some(Fault::Half) => {
                 if !request.body.is_empty() {
@@ -137,12 +137,12 @@ impl Script for Faulty {
             }
             Some(Fault::DoneButLate) => {
                 done();
-                Answer::new(504).into()
+                Response::new(504).into()
             }
             Some(Fault::Truncated) => Reply::Truncated(done(), 20),
             Some(Fault::Stalled) => Reply::Silence(4 * PATIENCE),
             Some(Fault::WrongDigest) => {
-                Answer::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content").into()
+                Response::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content").into()
             }
             Some(Fault::OtherDigest) => {
                 let mut answer = done();
@@ -151,7 +151,7 @@ impl Script for Faulty {
                 answer.into()
             }
             Some(Fault::Elsewhere) => {
-                Answer::new(307).with("Location", format!("http://{}/signed?secret=1", self.elsewhere)).into()
+                Response::new(307).with("Location", format!("http://{}/signed?secret=1", self.elsewhere)).into()
             }
         }
     }
@@ -159,22 +159,23 @@ impl Script for Faulty {
 
 /// A registry, a host that is none of its, and what is pushed there.
 struct Rig {
-    wire: Wire<Faulty>,
-    elsewhere: Wire<fn(&Request) -> Reply>,
+    server: HttpServer<Faulty>,
+    elsewhere: HttpServer<fn(&Request) -> Reply>,
     image: Image,
     transcript: Arc<Transcript>,
     slowest: Mutex<(Duration, String)>,
 }
 
 impl Rig {
-    fn new(manners: Manners) -> Self {
-        let elsewhere: Wire<fn(&Request) -> Reply> = Wire::plain(|_| Answer::error(404, "NOT_FOUND", "who are you").into());
-        let service = Service::new(manners, Some(Door::new(Scheme::Basic, "user", PASSWORD)));
-        let wire = Wire::plain(Faulty { service, faults: Vec::new(), count: 0, elsewhere: elsewhere.address });
-        let realm = format!("http://{}/token", wire.address);
+    fn new(quirks: Quirks) -> Self {
+        let elsewhere: HttpServer<fn(&Request) -> Reply> =
+            HttpServer::plain(|_| Response::error(404, "NOT_FOUND", "who are you").into());
+        let service = Service::new(quirks, Some(Auth::new(Scheme::Basic, "user", PASSWORD)));
+        let server = HttpServer::plain(Faulty { service, faults: Vec::new(), count: 0, elsewhere: elsewhere.address });
+        let realm = format!("http://{}/token", server.address);
         let scheme = Scheme::Bearer { realm, service: "registry" };
-        wire.script.lock().unwrap().service.door.iter_mut().for_each(|door| door.scheme = scheme.clone());
-        Self { wire, elsewhere, image: Image::new(91, &[150_000, 500]), transcript: Arc::default(), slowest: Mutex::default() }
+        server.script.lock().unwrap().service.auth.iter_mut().for_each(|auth| auth.scheme = scheme.clone());
+        Self { server, elsewhere, image: Image::new(91, &[150_000, 500]), transcript: Arc::default(), slowest: Mutex::default() }
     }
 
     fn options(&self) -> ClientOptions {
@@ -188,16 +189,16 @@ impl Rig {
         // The only other wait that there is: a connection that the kernel drops under load is asked for again after a second.
         options.retry.connect_timeout = Duration::from_secs(2);
         options.progress = Progress::new(self.transcript.clone());
-        options.credentials.explicit.push((self.wire.address.to_string(), Credential::basic("user", PASSWORD)));
+        options.credentials.explicit.push((self.server.address.to_string(), Credential::basic("user", PASSWORD)));
         options
     }
 
     fn repository(&self, path: &str) -> Repository {
-        Repository::parse(&format!("{}/{path}", self.wire.address)).unwrap()
+        Repository::parse(&format!("{}/{path}", self.server.address)).unwrap()
     }
 
     fn have(&self, faults: &[(usize, Fault)]) {
-        let mut script = self.wire.script.lock().unwrap();
+        let mut script = self.server.script.lock().unwrap();
         (script.faults, script.count) = (faults.to_vec(), 0);
     }
 
@@ -218,7 +219,7 @@ impl Rig {
     /// How many requests a push took that ended as it should; else what is wrong with it. A wrong image is no matter of chance.
     async fn attempt(&self, path: &str, faults: &[(usize, Fault)]) -> Result<usize, String> {
         self.have(faults);
-        self.wire.forget();
+        self.server.forget();
         let started = Instant::now();
         let client = Client::new(self.options()).unwrap();
         let pushed = push(&client, &self.repository(path), &self.image, &["1"]).await;
@@ -232,7 +233,7 @@ impl Rig {
         match pushed {
             Ok(pushed) => {
                 assert_eq!(pushed.digest.to_string(), digest, "{faults:?}");
-                self.wire.script.lock().unwrap().service.registry.validate(path, &digest);
+                self.server.script.lock().unwrap().service.registry.validate(path, &digest);
             }
             Err(error) => {
                 let text = format!("{error:?}");
@@ -247,7 +248,7 @@ impl Rig {
             }
         }
         match took < Duration::from_secs(60) {
-            true => Ok(self.wire.seen().len()),
+            true => Ok(self.server.seen().len()),
             false => Err(format!("hangs: {took:?}")),
         }
     }
@@ -255,7 +256,7 @@ impl Rig {
     /// What was said, and who was told, hold no secret.
     fn assert_discreet(&self) {
         let said = std::mem::take(&mut *self.transcript.0.lock().unwrap());
-        let secrets = self.wire.script.lock().unwrap().service.door.as_ref().unwrap().secrets();
+        let secrets = self.server.script.lock().unwrap().service.auth.as_ref().unwrap().secrets();
         for secret in secrets.iter().map(String::as_str).chain([PASSWORD, "secret=1"]) {
             assert!(!said.contains(secret), "{secret} shows");
         }
@@ -266,7 +267,7 @@ impl Rig {
 
 /// The registries that differ most in what a fault does to them.
 fn rigs() -> [(&'static str, Rig); 3] {
-    [("harbor", Manners::HARBOR), ("quay", Manners::QUAY), ("zot", Manners::ZOT)].map(|(name, manners)| (name, Rig::new(manners)))
+    [("harbor", Quirks::HARBOR), ("quay", Quirks::QUAY), ("zot", Quirks::ZOT)].map(|(name, quirks)| (name, Rig::new(quirks)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,8 +304,8 @@ async fn any_two_faults_end_well_or_with_an_error() {
             if tried % 500 == 0 {
                 // What a rig keeps of all pushes would fill the memory, and be searched for every token.
                 rig.assert_discreet();
-                let manners = rig.wire.script.lock().unwrap().service.registry.manners.clone();
-                rig = Rig::new(manners);
+                let quirks = rig.server.script.lock().unwrap().service.registry.quirks.clone();
+                rig = Rig::new(quirks);
             }
         }
         rig.assert_discreet();

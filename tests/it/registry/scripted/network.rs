@@ -4,31 +4,31 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::login::{Door, Scheme};
-use super::registry::Manners;
-use super::wire::{Answer, Reply, Request, Wire};
-use super::world::{PASSWORD, Service, World, verdict};
+use super::auth::{Auth, Scheme};
+use super::http_server::{HttpServer, Reply, Request, Response};
+use super::memory::Quirks;
+use super::testbed::{PASSWORD, Service, Testbed, shown_error};
 
 const HOST: &str = "registry.example.com";
 const REPOSITORY: &str = "registry.example.com/mp/nsx";
 
-fn world() -> World {
-    let service = Service::new(Manners::HARBOR, Some(Door::new(Scheme::Basic, "me", PASSWORD)));
-    World::new(&[HOST], service).with_login(HOST, "me")
+fn testbed() -> Testbed {
+    let service = Service::new(Quirks::HARBOR, Some(Auth::new(Scheme::Basic, "me", PASSWORD)));
+    Testbed::new(&[HOST], service).with_login(HOST, "me")
 }
 
 #[test]
 fn a_host_of_no_proxy_is_reached_directly() {
     for list in [HOST, ".example.com", "localhost,registry.example.com"] {
-        let world = world().env("NO_PROXY", list);
-        let left = world.push(REPOSITORY);
+        let testbed = testbed().env("NO_PROXY", list);
+        let left = testbed.push(REPOSITORY);
         assert_eq!(left.code, Some(1), "{list}");
-        assert!(verdict(&left).contains("cannot find the host `registry.example.com`"), "{}", left.err);
-        assert_eq!(world.wire.seen().len(), 0, "{list}");
+        assert!(shown_error(&left).contains("cannot find the host `registry.example.com`"), "{}", left.err);
+        assert_eq!(testbed.server.seen().len(), 0, "{list}");
     }
-    let world = world().env("NO_PROXY", "other.example.com");
-    let left = world.push(REPOSITORY).done();
-    world.validate("mp/nsx", &left);
+    let testbed = testbed().env("NO_PROXY", "other.example.com");
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn a_proxy_gets_its_password_and_nobody_reads_it() {
         stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n").unwrap();
         String::from_utf8_lossy(&head[..read]).into_owned()
     });
-    let mut world = world();
-    world.hide("proxy-password");
-    world.hide("cHJveHktcGFzc3dvcmQ");
-    let left = world.env("HTTPS_PROXY", &format!("http://me:proxy-password@{address}")).push(REPOSITORY);
+    let mut testbed = testbed();
+    testbed.hide("proxy-password");
+    testbed.hide("cHJveHktcGFzc3dvcmQ");
+    let left = testbed.env("HTTPS_PROXY", &format!("http://me:proxy-password@{address}")).push(REPOSITORY);
     assert_eq!(left.code, Some(1));
-    assert!(verdict(&left).contains("the proxy on the way to `registry.example.com` asks for another login"), "{}", left.err);
-    assert!(verdict(&left).contains("hint: put its user name and password into `HTTPS_PROXY`"), "{}", left.err);
+    assert!(shown_error(&left).contains("the proxy on the way to `registry.example.com` asks for another login"), "{}", left.err);
+    assert!(shown_error(&left).contains("hint: put its user name and password into `HTTPS_PROXY`"), "{}", left.err);
     let head = proxy.join().unwrap();
     assert!(head.starts_with("CONNECT registry.example.com:443 ") && head.to_lowercase().contains("proxy-authorization: basic "));
     // Not to the registry, whose password is none of the proxy's business.
@@ -57,9 +57,9 @@ fn a_proxy_gets_its_password_and_nobody_reads_it() {
 
 #[test]
 fn a_certificate_for_another_name_or_of_an_unknown_authority_ends_the_push_at_once() {
-    let left = world().push("other.example.com/mp/nsx");
+    let left = testbed().push("other.example.com/mp/nsx");
     assert_eq!(left.code, Some(1));
-    let text = verdict(&left);
+    let text = shown_error(&left);
     assert!(text.contains("cannot make a TLS connection to `other.example.com`"), "{text}");
     assert!(
         text.contains(
@@ -68,12 +68,12 @@ fn a_certificate_for_another_name_or_of_an_unknown_authority_ends_the_push_at_on
         "{text}"
     );
 
-    let left = world().env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt").push(REPOSITORY);
+    let left = testbed().env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt").push(REPOSITORY);
     assert_eq!(left.code, Some(1));
-    let text = verdict(&left);
+    let text = shown_error(&left);
     assert!(text.contains("hint: give its certificate authority with `--ca-file`"), "{text}");
 
-    let stranger = world().env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt");
+    let stranger = testbed().env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt");
     let checked = stranger.run(&["check", REPOSITORY]);
     assert_eq!(checked.code, Some(1));
     assert!(checked.out.contains("✗ TLS verifies") && !checked.out.contains("/v2/ answers"), "{}", checked.out);
@@ -81,14 +81,14 @@ fn a_certificate_for_another_name_or_of_an_unknown_authority_ends_the_push_at_on
 
 #[test]
 fn a_redirect_from_https_to_http_is_not_followed() {
-    let world = world();
-    world.service(|service| {
-        let away = Answer::new(307).with("Location", "http://127.0.0.1:1/elsewhere");
-        service.inside = Box::new(move |request| (request.method == "POST").then(|| away.clone().into()));
+    let testbed = testbed();
+    testbed.service(|service| {
+        let away = Response::new(307).with("Location", "http://127.0.0.1:1/elsewhere");
+        service.after_auth = Box::new(move |request| (request.method == "POST").then(|| away.clone().into()));
     });
-    let left = world.push(REPOSITORY);
+    let left = testbed.push(REPOSITORY);
     assert_eq!(left.code, Some(1));
-    insta::assert_snapshot!(verdict(&left), @r"
+    insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `registry.example.com/mp/nsx`
       caused by: `registry.example.com` redirects from https to http
     ");
@@ -96,28 +96,28 @@ fn a_redirect_from_https_to_http_is_not_followed() {
 
 #[test]
 fn this_machines_own_registries_are_reached_past_any_proxy() {
-    let registry = Wire::plain(Service::new(Manners::HARBOR, None));
+    let registry = HttpServer::plain(Service::new(Quirks::HARBOR, None));
     let repository = format!("{}/mp/nsx", registry.address);
     let nobody = "http://me:proxy-password@127.0.0.1:1";
-    let mut world = world();
-    world.hide("proxy-password");
-    let world = world.env("HTTP_PROXY", nobody).env("HTTPS_PROXY", nobody).env("ALL_PROXY", nobody);
-    world.push(&repository).done();
+    let mut testbed = testbed();
+    testbed.hide("proxy-password");
+    let testbed = testbed.env("HTTP_PROXY", nobody).env("HTTPS_PROXY", nobody).env("ALL_PROXY", nobody);
+    testbed.push(&repository).done();
     let source = format!("docker://{repository}:1");
-    world.run(&["copy", "--referrers", &source, "oci:copied"]).done();
+    testbed.run(&["copy", "--referrers", &source, "oci:copied"]).done();
 }
 
 #[test]
 fn a_proxy_that_is_not_there_or_refuses_is_told_apart_from_the_registry() {
-    let refusing = Wire::plain(|_: &Request| Reply::Answer(Answer::new(403)));
+    let refusing = HttpServer::plain(|_: &Request| Reply::Response(Response::new(403)));
     for (proxy, words, hint) in [
         ("127.0.0.1:1".to_owned(), "cannot reach the proxy on the way to", "check `HTTPS_PROXY`, or list"),
         (refusing.address.to_string(), "the proxy on the way to `registry.example.com` refuses", "have the proxy allow"),
     ] {
-        let mut world = world();
-        world.hide("proxy-password");
-        let world = world.env("HTTPS_PROXY", &format!("http://me:proxy-password@{proxy}"));
-        let checked = world.run(&["check", REPOSITORY]);
+        let mut testbed = testbed();
+        testbed.hide("proxy-password");
+        let testbed = testbed.env("HTTPS_PROXY", &format!("http://me:proxy-password@{proxy}"));
+        let checked = testbed.run(&["check", REPOSITORY]);
         assert_eq!(checked.code, Some(1));
         assert!(checked.out.contains(words) && checked.out.contains(&format!("hint: {hint}")), "{}", checked.out);
     }
@@ -127,9 +127,9 @@ fn a_proxy_that_is_not_there_or_refuses_is_told_apart_from_the_registry() {
 fn no_proxy_knows_addresses_networks_and_everything() {
     // 0.0.0.0 leads to this machine, but is none of its own addresses.
     let proxied = |list: &str, registry: &str| {
-        let proxy = Wire::plain(|_: &Request| Reply::Answer(Answer::new(403)));
-        let world = world().env("HTTPS_PROXY", &format!("http://{}", proxy.address)).env("NO_PROXY", list);
-        let checked = world.run(&["check", "--json", &format!("{registry}/mp/nsx")]);
+        let proxy = HttpServer::plain(|_: &Request| Reply::Response(Response::new(403)));
+        let testbed = testbed().env("HTTPS_PROXY", &format!("http://{}", proxy.address)).env("NO_PROXY", list);
+        let checked = testbed.run(&["check", "--json", &format!("{registry}/mp/nsx")]);
         assert_eq!(checked.code, Some(1));
         !proxy.seen().is_empty()
     };
@@ -184,9 +184,9 @@ fn socks(next: SocketAddr) -> SocketAddr {
 
 #[test]
 fn a_socks_proxy_leads_to_the_registry_too() {
-    let world = world();
-    let address = socks(world.wire.address);
-    let world = world.env("HTTPS_PROXY", &format!("socks5h://{address}"));
-    let left = world.push(REPOSITORY).done();
-    world.validate("mp/nsx", &left);
+    let testbed = testbed();
+    let address = socks(testbed.server.address);
+    let testbed = testbed.env("HTTPS_PROXY", &format!("socks5h://{address}"));
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
 }

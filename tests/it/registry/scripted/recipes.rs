@@ -6,11 +6,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::auth::{Auth, Scheme};
 use super::aws::{Aws, ROLE, STS, TOKEN};
-use super::login::{Door, Scheme};
-use super::registry::Manners;
-use super::wire::{Answer, Reply, Request, Wire, forward};
-use super::world::{PASSWORD, Service, World};
+use super::http_server::{HttpServer, Reply, Request, Response, forward};
+use super::memory::Quirks;
+use super::testbed::{PASSWORD, Service, Testbed};
 use crate::cli::fixture::Left;
 use crate::home::Home;
 use crate::judges;
@@ -68,8 +68,8 @@ COPY METADATA /usr/lib/python3/site-packages/aria-2.dist-info/
     }
 
     /// Runs lines of a recipe in the project's folder, with its variables for the repositories.
-    fn run(&self, world: &World, recipe: &str, line: &str, variables: &[(&str, &str)]) {
-        let mpimg = world.mpimg();
+    fn run(&self, testbed: &Testbed, recipe: &str, line: &str, variables: &[(&str, &str)]) {
+        let mpimg = testbed.mpimg();
         let mut shell = Command::new("sh");
         shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shell.env("MPIMG_HOME", self.home.store()).env("CI", "true").current_dir(self.home.path().join("project"));
@@ -79,7 +79,7 @@ COPY METADATA /usr/lib/python3/site-packages/aria-2.dist-info/
             shell.env(name, variable(recipe, name));
         }
         shell.envs(variables.iter().copied());
-        let left = world.check(Left::of(shell.args(["-ec", line]).output().unwrap()));
+        let left = testbed.check(Left::of(shell.args(["-ec", line]).output().unwrap()));
         assert_eq!(left.code, Some(0), "{}\n{}", left.out, left.err);
         assert!(!left.err.contains("warning: the build cache"), "{}", left.err);
     }
@@ -106,18 +106,18 @@ fn keeps(recipe: &str, files: &[&str]) -> bool {
 }
 
 /// Runs the recipe's push as two jobs that share nothing but the registry: the same image, pullable by strangers, with an SBOM.
-fn pushes(world: &World, recipe: &str, path: &str, before: &dyn Fn(&Job), variables: &[(&str, &str)]) {
+fn pushes(testbed: &Testbed, recipe: &str, path: &str, before: &dyn Fn(&Job), variables: &[(&str, &str)]) {
     // A Kubernetes job has no artefacts: its volume keeps the files.
     assert!(keeps(recipe, &ARTEFACTS) || recipe.contains("kind: Job"), "{recipe}");
     let mut digests = Vec::new();
     for _ in 0..2 {
         let job = Job::new();
         before(&job);
-        job.run(world, recipe, command(recipe, "mpimg push"), variables);
+        job.run(testbed, recipe, command(recipe, "mpimg push"), variables);
         let told: Value = serde_json::from_str(&job.file("push.json")).unwrap();
         assert_eq!((&told["digest"], &told["anonymous_pull"]), (&json!(job.file("digest")), &json!(true)));
         let digest = job.file("digest");
-        world.service(|service| {
+        testbed.service(|service| {
             service.registry.validate(path, &digest);
             let sbom = told["sbom"].as_str().unwrap();
             service.registry.validate(path, sbom);
@@ -132,11 +132,11 @@ fn pushes(world: &World, recipe: &str, path: &str, before: &dyn Fn(&Job), variab
     assert_eq!(digests[0], digests[1], "the second job did the step again");
 }
 
-fn harbor(user: &str) -> World {
+fn harbor(user: &str) -> Testbed {
     let scheme = Scheme::bearer("harbor.example.com", "/service/token", "harbor-registry");
-    let mut door = Door::new(scheme, user, PASSWORD);
-    door.public = |repository| repository.starts_with("mp/");
-    World::new(&["harbor.example.com"], Service::new(Manners::HARBOR, Some(door)))
+    let mut auth = Auth::new(scheme, user, PASSWORD);
+    auth.public = |repository| repository.starts_with("mp/");
+    Testbed::new(&["harbor.example.com"], Service::new(Quirks::HARBOR, Some(auth)))
 }
 
 #[test]
@@ -150,20 +150,20 @@ fn gitlab_pushes_to_harbor_as_a_robot() {
 #[test]
 fn a_kubernetes_job_pushes_to_harbor_with_the_cluster_s_secret() {
     needs_root!();
-    let world = harbor("robot$mp+ci").with_login("harbor.example.com", "robot$mp+ci");
+    let testbed = harbor("robot$mp+ci").with_login("harbor.example.com", "robot$mp+ci");
     // What the volume `registry` holds as config.json.
-    let secret = world.home.path().display().to_string();
-    pushes(&world, &recipe("kubernetes-job.yaml"), "mp/my-adapter", &|_| (), &[("DOCKER_CONFIG", &secret)]);
+    let secret = testbed.home.path().display().to_string();
+    pushes(&testbed, &recipe("kubernetes-job.yaml"), "mp/my-adapter", &|_| (), &[("DOCKER_CONFIG", &secret)]);
 }
 
 #[test]
 fn jenkins_pushes_to_docker_hub_with_a_token() {
     needs_root!();
-    let mut door = Door::new(Scheme::bearer("auth.docker.io", "/token", "registry.docker.io"), "me", PASSWORD);
-    door.public = |_| true;
-    let world = World::new(&["registry-1.docker.io", "auth.docker.io"], Service::new(Manners::HUB, Some(door)));
+    let mut auth = Auth::new(Scheme::bearer("auth.docker.io", "/token", "registry.docker.io"), "me", PASSWORD);
+    auth.public = |_| true;
+    let testbed = Testbed::new(&["registry-1.docker.io", "auth.docker.io"], Service::new(Quirks::HUB, Some(auth)));
     let variables = [("HUB_USR", "me"), ("HUB_PSW", PASSWORD)];
-    pushes(&world, &recipe("Jenkinsfile"), "example/my-adapter", &|_| (), &variables);
+    pushes(&testbed, &recipe("Jenkinsfile"), "example/my-adapter", &|_| (), &variables);
 }
 
 #[test]
@@ -174,47 +174,47 @@ fn github_pushes_to_ecr_public_by_web_identity() {
     const REGIONAL: &str = "sts.us-east-1.amazonaws.com";
     let aws = Aws::new();
     let moto = aws.moto.address;
-    let mut door = Door::new(Scheme::bearer(HOST, "/token/", HOST), "AWS", TOKEN);
-    door.public = |_| true;
-    let mut service = Service::new(Manners::ECR, Some(door));
+    let mut auth = Auth::new(Scheme::bearer(HOST, "/token/", HOST), "AWS", TOKEN);
+    auth.public = |_| true;
+    let mut service = Service::new(Quirks::ECR, Some(auth));
     // moto plays STS and not ECR Public: its token is for whoever comes with the role's own keys.
-    service.first = Box::new(move |request: &Request| match request.host.as_str() {
+    service.before_auth = Box::new(move |request: &Request| match request.host.as_str() {
         STS | REGIONAL => Some(forward(moto, request)),
         API => {
             let signed = request.header("authorization").unwrap_or_default().to_owned();
             let by_role =
                 signed.contains("/us-east-1/ecr-public/aws4_request") && request.header("x-amz-security-token").is_some();
-            let token = json!({"authorizationData": {"authorizationToken": Door::basic("AWS", TOKEN)}});
-            Some(if by_role { Answer::json(200, &token) } else { Answer::new(403) }.into())
+            let token = json!({"authorizationData": {"authorizationToken": Auth::basic("AWS", TOKEN)}});
+            Some(if by_role { Response::json(200, &token) } else { Response::new(403) }.into())
         }
         _ => None,
     });
-    let world = World::new(&[HOST, API, STS, REGIONAL], service).env("AWS_EC2_METADATA_DISABLED", "true");
+    let testbed = Testbed::new(&[HOST, API, STS, REGIONAL], service).env("AWS_EC2_METADATA_DISABLED", "true");
 
     let recipe = recipe("github-actions.yml");
     // GitHub gives a job a token of its own for whom it names.
-    let github = Wire::plain(|request: &Request| {
+    let github = HttpServer::plain(|request: &Request| {
         let asked = request.header("authorization") == Some("bearer of-the-job");
         let whom = request.parameter("audience").as_deref() == Some("sts.amazonaws.com");
-        Reply::Answer(if asked && whom {
-            Answer::json(200, &json!({"value": "eyJhbGciOiJub25lIn0.e30."}))
+        Reply::Response(if asked && whom {
+            Response::json(200, &json!({"value": "eyJhbGciOiJub25lIn0.e30."}))
         } else {
-            Answer::new(403)
+            Response::new(403)
         })
     });
     let url = format!("http://{}/token?version=1", github.address);
     let identity = |job: &Job| {
         let variables =
             [("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-the-job"), ("ACTIONS_ID_TOKEN_REQUEST_URL", &url), ("HTTPS_PROXY", "")];
-        job.run(&world, &recipe, command(&recipe, "ACTIONS_ID_TOKEN_REQUEST_URL"), &variables);
+        job.run(&testbed, &recipe, command(&recipe, "ACTIONS_ID_TOKEN_REQUEST_URL"), &variables);
         assert_eq!(job.file(".token"), "eyJhbGciOiJub25lIn0.e30.");
         // The push and the cache may ask side by side.
         aws.let_pass(2);
     };
     let region = variable(&recipe, "AWS_REGION");
     let variables = [("AWS_WEB_IDENTITY_TOKEN_FILE", ".token"), ("AWS_ROLE_ARN", ROLE), ("AWS_REGION", region)];
-    pushes(&world, &recipe, "example/my-adapter", &identity, &variables);
-    let asked = world.wire.seen().iter().filter(|request| [STS, REGIONAL].contains(&request.host.as_str())).count();
+    pushes(&testbed, &recipe, "example/my-adapter", &identity, &variables);
+    let asked = testbed.server.seen().iter().filter(|request| [STS, REGIONAL].contains(&request.host.as_str())).count();
     assert!(asked >= 2, "a job had no identity of its own");
 }
 
@@ -252,16 +252,19 @@ fn the_snippet_makes_the_pak_with_the_sdk_s_own_tool_and_harbor() {
         ("PYTHONPATH", &packages),
         ("LC_ALL", "C.UTF-8"),
     ];
-    let world = harbor(robot);
-    job.run(&world, &recipe("gitlab-ci.yml"), commands, &variables);
+    let testbed = harbor(robot);
+    job.run(&testbed, &recipe("gitlab-ci.yml"), commands, &variables);
     let (files, conf) = mp_build::read_pak(&mp_build::pak_in(&project));
     assert!(files.iter().any(|(name, _)| name == "adapter.zip/NewPython/conf/describe.xml"), "{files:?}");
     assert_eq!((conf["REGISTRY"].as_str(), conf["REPOSITORY"].as_str()), ("harbor.example.com", "/mp/my-adapter"));
-    world.service(|service| service.registry.validate("mp/my-adapter", &conf["DIGEST"]));
+    testbed.service(|service| service.registry.validate("mp/my-adapter", &conf["DIGEST"]));
     let (name, version, purls) = sbom::read(&project.join("sbom.spdx.json"));
     assert_eq!(
         (name.as_str(), &version, purls),
         ("harbor.example.com/mp/my-adapter", &conf["DIGEST"], vec!["pkg:pypi/own@1".into()])
     );
-    assert!(world.wire.seen().iter().any(|request| request.path.contains("/mp/my-adapter-cache/manifests/step-")), "no cache");
+    assert!(
+        testbed.server.seen().iter().any(|request| request.path.contains("/mp/my-adapter-cache/manifests/step-")),
+        "no cache"
+    );
 }

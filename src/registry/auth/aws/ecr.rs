@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::aws::Aws;
-use super::credential::Credential;
+use super::client::Aws;
 use crate::error::{Error, ErrorKind, Result};
+use crate::registry::auth::credential::Credential;
 use crate::registry::aws_hosts::{PrivateEcr, Service, Variant};
 use crate::registry::environment::Environment;
 use crate::registry::host::host_of;
@@ -53,7 +53,7 @@ impl Interface {
 }
 
 /// A credential for an ECR registry from the machine's AWS identity.
-pub(super) async fn credential(
+pub(in crate::registry::auth) async fn credential(
     registry: &str,
     environment: &Environment,
     transport: &Arc<Transport>,

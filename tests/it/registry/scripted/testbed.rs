@@ -7,29 +7,29 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::login::Door;
-use super::registry::{Manners, Registry};
-use super::wire::{Reply, Request, Script, Wire, authority};
+use super::auth::Auth;
+use super::http_server::{HttpServer, Reply, Request, Script, authority};
+use super::memory::{Quirks, Registry};
 use crate::cli::fixture::{Left, project};
 use crate::home::Home;
 use crate::registry::fixture::noise;
 
 /// What answers in the registry's place now and then.
-pub(super) type Whim = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
+pub(super) type Override = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
 
 /// The same with a hand in the registry.
-pub(super) type Instead = Box<dyn FnMut(&mut Registry, &Request) -> Option<Reply> + Send>;
+pub(super) type RegistryOverride = Box<dyn FnMut(&mut Registry, &Request) -> Option<Reply> + Send>;
 
-/// A registry, its door, and what is out of the ordinary.
+/// A registry, its auth, and what is out of the ordinary.
 pub(super) struct Service {
     pub(super) registry: Registry,
-    pub(super) door: Option<Door>,
+    pub(super) auth: Option<Auth>,
     /// Before anything else.
-    pub(super) first: Whim,
-    /// Once the request has passed the door.
-    pub(super) inside: Whim,
+    pub(super) before_auth: Override,
+    /// Once the request has passed the auth.
+    pub(super) after_auth: Override,
     /// The same with a hand in the registry.
-    pub(super) instead: Instead,
+    pub(super) with_registry: RegistryOverride,
     /// On every answer.
     pub(super) headers: Vec<(&'static str, &'static str)>,
 }
@@ -37,41 +37,41 @@ pub(super) struct Service {
 impl Script for Service {
     fn answer(&mut self, request: &Request) -> Reply {
         let reply = self.decide(request);
-        let Reply::Answer(mut answer) = reply else { return reply };
+        let Reply::Response(mut answer) = reply else { return reply };
         self.headers.iter().for_each(|(name, value)| answer.headers.push(((*name).into(), (*value).into())));
         answer.into()
     }
 }
 
 impl Service {
-    pub(super) fn new(manners: Manners, door: Option<Door>) -> Self {
+    pub(super) fn new(quirks: Quirks, auth: Option<Auth>) -> Self {
         Self {
-            registry: Registry::new(manners),
-            door,
-            first: Box::new(|_| None),
-            inside: Box::new(|_| None),
-            instead: Box::new(|_, _| None),
+            registry: Registry::new(quirks),
+            auth,
+            before_auth: Box::new(|_| None),
+            after_auth: Box::new(|_| None),
+            with_registry: Box::new(|_, _| None),
             headers: Vec::new(),
         }
     }
 
     fn decide(&mut self, request: &Request) -> Reply {
-        if let Some(reply) = (self.first)(request) {
+        if let Some(reply) = (self.before_auth)(request) {
             return reply;
         }
-        if let Some(door) = &mut self.door
-            && let Some(answer) = door.token(request).or_else(|| door.refuses(request))
+        if let Some(auth) = &mut self.auth
+            && let Some(answer) = auth.token(request).or_else(|| auth.refuses(request))
         {
             return answer.into();
         }
-        let odd = (self.inside)(request).or_else(|| (self.instead)(&mut self.registry, request));
+        let odd = (self.after_auth)(request).or_else(|| (self.with_registry)(&mut self.registry, request));
         odd.unwrap_or_else(|| self.registry.answer(request))
     }
 }
 
 /// A service by its name, and a user's home with a project in it.
-pub(super) struct World {
-    pub(super) wire: Wire<Service>,
+pub(super) struct Testbed {
+    pub(super) server: HttpServer<Service>,
     folder: TempDir,
     pub(super) home: Home,
     secrets: Vec<String>,
@@ -80,13 +80,13 @@ pub(super) struct World {
 
 pub(super) const PASSWORD: &str = "correct-horse-battery";
 
-impl World {
+impl Testbed {
     /// `hosts` are the names of the service, the registry's own first.
     pub(super) fn new(hosts: &[&str], service: Service) -> Self {
-        let (wire, folder) = Wire::internet(hosts, service);
+        let (server, folder) = HttpServer::behind_proxy(hosts, service);
         let home = Home::new();
         project(&home);
-        Self { wire, folder, home, secrets: vec![PASSWORD.into()], variables: Vec::new() }
+        Self { server, folder, home, secrets: vec![PASSWORD.into()], variables: Vec::new() }
     }
 
     /// The same, with a login stored where docker stores it.
@@ -119,10 +119,10 @@ impl World {
         &self.folder
     }
 
-    /// The command, in this world.
+    /// The command, in this testbed.
     pub(super) fn mpimg(&self) -> Command {
         let mut command = self.home.mpimg();
-        command.env("HTTPS_PROXY", format!("http://{}", self.wire.address)).env("SSL_CERT_FILE", authority(&self.folder));
+        command.env("HTTPS_PROXY", format!("http://{}", self.server.address)).env("SSL_CERT_FILE", authority(&self.folder));
         command.envs(self.variables.iter().cloned());
         command
     }
@@ -133,9 +133,9 @@ impl World {
     }
 
     pub(super) fn check(&self, left: Left) -> Left {
-        let service = self.wire.script.lock().unwrap();
-        let door = service.door.iter().flat_map(Door::secrets);
-        for secret in self.secrets.iter().cloned().chain(door) {
+        let service = self.server.script.lock().unwrap();
+        let auth = service.auth.iter().flat_map(Auth::secrets);
+        for secret in self.secrets.iter().cloned().chain(auth) {
             assert!(!left.out.contains(&secret) && !left.err.contains(&secret), "{secret} shows:\n{}\n{}", left.out, left.err);
         }
         left
@@ -149,17 +149,17 @@ impl World {
     /// Checks the image that a push left.
     pub(super) fn validate(&self, path: &str, left: &Left) -> Vec<u64> {
         let digest = left.out.lines().find_map(|line| line.strip_prefix("DIGEST=")).unwrap_or_else(|| panic!("{}", left.err));
-        self.wire.script.lock().unwrap().registry.validate(path, digest)
+        self.server.script.lock().unwrap().registry.validate(path, digest)
     }
 
     /// The service, to change it or look into it.
     pub(super) fn service<T>(&self, look: impl FnOnce(&mut Service) -> T) -> T {
-        look(&mut self.wire.script.lock().unwrap())
+        look(&mut self.server.script.lock().unwrap())
     }
 }
 
 /// The error, its causes and the hint, out of everything on standard error.
-pub(super) fn verdict(left: &Left) -> String {
+pub(super) fn shown_error(left: &Left) -> String {
     let from = left.err.find("error: ").or(left.err.find("warning: ")).unwrap_or_else(|| panic!("no error in:\n{}", left.err));
     left.err[from..].to_owned()
 }

@@ -1,4 +1,4 @@
-//! A registry in memory whose manners can be set: what sets Harbor, ECR, Docker Hub and the rest apart when bytes go up.
+//! A registry in memory whose quirks can be set: what sets Harbor, ECR, Docker Hub and the rest apart when bytes go up.
 //!
 //! It checks what it is sent as the real ones do, and keeps what they keep. Refuses to know who asks: that is `login`'s.
 
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use mpimg::oci::Digest;
 
-use super::wire::{Answer, Reply, Request};
+use super::http_server::{Reply, Request, Response};
 
 const MIB: u64 = 1 << 20;
 
@@ -32,17 +32,17 @@ pub(super) enum Mounts {
 
 /// How a registry behaves.
 #[derive(Debug, Clone)]
-pub(super) struct Manners {
+pub(super) struct Quirks {
     pub(super) range: Range,
     /// The status of a chunk that was taken.
-    pub(super) taken: u16,
-    pub(super) knows_status: bool,
+    pub(super) chunk_status: u16,
+    pub(super) has_upload_status: bool,
     /// distribution 2.8: the Location names the offset, and any other cancels the session, whatever is asked.
-    pub(super) signed: bool,
+    pub(super) offset_in_location: bool,
     /// What came of a broken chunk is kept; otherwise it is forgotten.
-    pub(super) keeps_parts: bool,
+    pub(super) keeps_partial_chunk: bool,
     /// zot, ACR: a chunk that breaks ends the session.
-    pub(super) fragile: bool,
+    pub(super) broken_chunk_ends_session: bool,
     /// The least bytes of a part that is not the last.
     pub(super) least: u64,
     /// The most bytes of a request, and what is answered to more.
@@ -51,55 +51,63 @@ pub(super) struct Manners {
     pub(super) whole_only: bool,
     pub(super) takes_empty_put: bool,
     /// Harbor takes the length of the last request for the blob's, if it is not empty.
-    pub(super) books_last: bool,
+    pub(super) books_last_request: bool,
     /// Where uploads are.
     pub(super) uploads: &'static str,
     pub(super) mounts: Mounts,
 }
 
-impl Manners {
+impl Quirks {
     pub(super) const HARBOR: Self = Self {
         range: Range::Standard,
-        taken: 202,
-        knows_status: true,
-        signed: true,
-        keeps_parts: true,
-        fragile: false,
+        chunk_status: 202,
+        has_upload_status: true,
+        offset_in_location: true,
+        keeps_partial_chunk: true,
+        broken_chunk_ends_session: false,
         least: 0,
         most: None,
         whole_only: false,
         takes_empty_put: true,
-        books_last: true,
+        books_last_request: true,
         uploads: "blobs/uploads",
         mounts: Mounts::Work,
     };
-    pub(super) const HUB: Self = Self { books_last: false, mounts: Mounts::Ignored, ..Self::HARBOR };
+    pub(super) const HUB: Self = Self { books_last_request: false, mounts: Mounts::Ignored, ..Self::HARBOR };
     pub(super) const ECR: Self = Self {
         range: Range::Stuck,
-        taken: 201,
-        knows_status: false,
-        signed: false,
-        keeps_parts: false,
+        chunk_status: 201,
+        has_upload_status: false,
+        offset_in_location: false,
+        keeps_partial_chunk: false,
         least: 5 * MIB,
         most: Some((10 * MIB, 413)),
         takes_empty_put: false,
-        books_last: false,
+        books_last_request: false,
         mounts: Mounts::Ignored,
         ..Self::HARBOR
     };
     pub(super) const GHCR: Self = Self {
-        books_last: false,
+        books_last_request: false,
         most: Some((4 * MIB, 416)),
         uploads: "blobs/upload",
-        signed: false,
-        keeps_parts: false,
+        offset_in_location: false,
+        keeps_partial_chunk: false,
         ..Self::HARBOR
     };
-    pub(super) const QUAY: Self = Self { books_last: false, range: Range::Quay, signed: false, ..Self::HARBOR };
-    pub(super) const GOOGLE: Self =
-        Self { books_last: false, whole_only: true, signed: false, keeps_parts: false, ..Self::HARBOR };
-    pub(super) const ZOT: Self = Self { books_last: false, fragile: true, signed: false, ..Self::HARBOR };
-    pub(super) const ACR: Self = Self { books_last: false, fragile: true, most: Some((20 * MIB, 413)), ..Self::HARBOR };
+    pub(super) const QUAY: Self =
+        Self { books_last_request: false, range: Range::Quay, offset_in_location: false, ..Self::HARBOR };
+    pub(super) const GOOGLE: Self = Self {
+        books_last_request: false,
+        whole_only: true,
+        offset_in_location: false,
+        keeps_partial_chunk: false,
+        ..Self::HARBOR
+    };
+    pub(super) const ZOT: Self =
+        Self { books_last_request: false, broken_chunk_ends_session: true, offset_in_location: false, ..Self::HARBOR };
+    pub(super) const ACR: Self =
+        Self { books_last_request: false, broken_chunk_ends_session: true, most: Some((20 * MIB, 413)), ..Self::HARBOR };
 }
 
 /// A blob, and how many bytes the registry believes it has.
@@ -118,7 +126,7 @@ struct Session {
 
 /// What the registry has, and how it behaves.
 pub(super) struct Registry {
-    pub(super) manners: Manners,
+    pub(super) quirks: Quirks,
     blobs: HashMap<(String, String), Blob>,
     manifests: HashMap<(String, String), (String, Vec<u8>)>,
     sessions: HashMap<u64, Session>,
@@ -126,7 +134,7 @@ pub(super) struct Registry {
 }
 
 /// What a path below `/v2/` means.
-enum Place<'a> {
+enum Resource<'a> {
     Blob(&'a str, &'a str),
     Begin(&'a str),
     Session(&'a str, u64),
@@ -134,27 +142,27 @@ enum Place<'a> {
     Tags(&'a str),
 }
 
-fn place<'a>(path: &'a str, uploads: &str) -> Option<Place<'a>> {
+fn resource<'a>(path: &'a str, uploads: &str) -> Option<Resource<'a>> {
     let path = path.strip_prefix("/v2/")?;
     if let Some(repository) = path.strip_suffix("/blobs/uploads/") {
-        return Some(Place::Begin(repository));
+        return Some(Resource::Begin(repository));
     }
     if let Some((repository, id)) = path.split_once(&format!("/{uploads}/")) {
-        return Some(Place::Session(repository, id.parse().ok()?));
+        return Some(Resource::Session(repository, id.parse().ok()?));
     }
     if let Some((repository, digest)) = path.split_once("/blobs/") {
-        return Some(Place::Blob(repository, digest));
+        return Some(Resource::Blob(repository, digest));
     }
     if let Some((repository, reference)) = path.split_once("/manifests/") {
-        return Some(Place::Manifest(repository, reference));
+        return Some(Resource::Manifest(repository, reference));
     }
-    path.strip_suffix("/tags/list").map(Place::Tags)
+    path.strip_suffix("/tags/list").map(Resource::Tags)
 }
 
 impl Registry {
-    pub(super) fn new(manners: Manners) -> Self {
+    pub(super) fn new(quirks: Quirks) -> Self {
         let (blobs, manifests, sessions) = Default::default();
-        Self { manners, blobs, manifests, sessions, begun: 0 }
+        Self { quirks, blobs, manifests, sessions, begun: 0 }
     }
 
     /// How many sessions were begun.
@@ -164,7 +172,7 @@ impl Registry {
 
     /// Forgets the session that a request is for.
     pub(super) fn forget_session(&mut self, request: &Request) {
-        if let Some(Place::Session(_, id)) = place(&request.path, self.manners.uploads) {
+        if let Some(Resource::Session(_, id)) = resource(&request.path, self.quirks.uploads) {
             self.sessions.remove(&id);
         }
     }
@@ -231,145 +239,157 @@ impl Registry {
 
     /// Carries a request out.
     pub(super) fn answer(&mut self, request: &Request) -> Reply {
-        let uploads = self.manners.uploads;
-        let answer = match (request.method.as_str(), place(&request.path, uploads)) {
-            ("GET", None) if request.path == "/v2/" => Answer::json(200, &serde_json::json!({})),
-            ("POST", Some(Place::Begin(repository))) => self.begin(repository, request),
-            (method, Some(Place::Session(repository, id))) => self.session(method, repository, id, request),
-            ("GET" | "HEAD", Some(Place::Blob(repository, digest))) => {
+        let uploads = self.quirks.uploads;
+        let answer = match (request.method.as_str(), resource(&request.path, uploads)) {
+            ("GET", None) if request.path == "/v2/" => Response::json(200, &serde_json::json!({})),
+            ("POST", Some(Resource::Begin(repository))) => self.begin(repository, request),
+            (method, Some(Resource::Session(repository, id))) => self.session(method, repository, id, request),
+            ("GET" | "HEAD", Some(Resource::Blob(repository, digest))) => {
                 match self.blobs.get(&(repository.to_owned(), digest.to_owned())) {
-                    Some(blob) => Answer::new(200).with("Docker-Content-Digest", digest).with_body(blob.bytes.clone()),
-                    None => Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+                    Some(blob) => Response::new(200).with("Docker-Content-Digest", digest).with_body(blob.bytes.clone()),
+                    None => Response::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
                 }
             }
-            ("GET" | "HEAD", Some(Place::Manifest(repository, reference))) => {
+            ("GET" | "HEAD", Some(Resource::Manifest(repository, reference))) => {
                 match self.manifests.get(&(repository.to_owned(), reference.to_owned())) {
-                    Some((media_type, bytes)) => Answer::new(200)
+                    Some((media_type, bytes)) => Response::new(200)
                         .with("Content-Type", media_type.as_str())
                         .with("Docker-Content-Digest", Digest::of(bytes).to_string())
                         .with_body(bytes.clone()),
-                    None => Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+                    None => Response::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
                 }
             }
-            ("PUT", Some(Place::Manifest(repository, reference))) => self.put_manifest(repository, reference, request),
-            ("GET", Some(Place::Tags(repository))) => Answer::json(200, &serde_json::json!({"name": repository, "tags": []})),
-            _ => Answer::error(404, "UNSUPPORTED", "there is no such thing here"),
+            ("PUT", Some(Resource::Manifest(repository, reference))) => self.put_manifest(repository, reference, request),
+            ("GET", Some(Resource::Tags(repository))) => {
+                Response::json(200, &serde_json::json!({"name": repository, "tags": []}))
+            }
+            _ => Response::error(404, "UNSUPPORTED", "there is no such thing here"),
         };
         answer.into()
     }
 
-    fn begin(&mut self, repository: &str, request: &Request) -> Answer {
+    fn begin(&mut self, repository: &str, request: &Request) -> Response {
         if let (Some(digest), Some(from)) = (request.parameter("mount"), request.parameter("from")) {
             let found = self.blobs.get(&(from, digest.clone())).cloned();
-            match (self.manners.mounts, found) {
+            match (self.quirks.mounts, found) {
                 (Mounts::Work, Some(blob)) => {
                     self.blobs.insert((repository.into(), digest.clone()), blob);
-                    return Answer::new(201).with("Location", format!("/v2/{repository}/blobs/{digest}"));
+                    return Response::new(201).with("Location", format!("/v2/{repository}/blobs/{digest}"));
                 }
-                (Mounts::Refused, _) => return Answer::error(401, "UNAUTHORIZED", "unauthorized to access repository"),
+                (Mounts::Refused, _) => return Response::error(401, "UNAUTHORIZED", "unauthorized to access repository"),
                 _ => {}
             }
         }
         self.begun += 1;
         let session = Session { repository: repository.into(), bytes: Vec::new(), first: None, parts: Vec::new() };
         self.sessions.insert(self.begun, session);
-        let range = if self.manners.range == Range::Quay { "bytes=0--1" } else { "0-0" };
+        let range = if self.quirks.range == Range::Quay { "bytes=0--1" } else { "0-0" };
         self.told(202, self.begun, range.into())
     }
 
     /// An answer about a session.
-    fn told(&self, status: u16, id: u64, range: String) -> Answer {
+    fn told(&self, status: u16, id: u64, range: String) -> Response {
         let session = &self.sessions[&id];
-        let state = if self.manners.signed { format!("?_state={}", session.bytes.len()) } else { String::new() };
-        let location = format!("/v2/{}/{}/{id}{state}", session.repository, self.manners.uploads);
-        Answer::new(status).with("Location", location).with("Range", range)
+        let state = if self.quirks.offset_in_location { format!("?_state={}", session.bytes.len()) } else { String::new() };
+        let location = format!("/v2/{}/{}/{id}{state}", session.repository, self.quirks.uploads);
+        Response::new(status).with("Location", location).with("Range", range)
     }
 
     fn range(&self, id: u64, patched: bool) -> String {
         let session = &self.sessions[&id];
         let held = session.bytes.len() as u64;
-        match (self.manners.range, patched) {
+        match (self.quirks.range, patched) {
             (Range::Stuck, _) => format!("0-{}", session.first.unwrap_or(held).saturating_sub(1)),
             (Range::Quay, false) => format!("bytes=0-{held}"),
             _ => format!("0-{}", held.saturating_sub(1)),
         }
     }
 
-    fn session(&mut self, method: &str, repository: &str, id: u64, request: &Request) -> Answer {
-        let gone = || Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
+    fn session(&mut self, method: &str, repository: &str, id: u64, request: &Request) -> Response {
+        let gone = || Response::error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry");
         let Some(session) = self.sessions.get(&id) else { return gone() };
         assert_eq!(session.repository, repository);
         let state = request.parameter("_state");
-        if self.manners.signed && state != Some(session.bytes.len().to_string()) {
+        if self.quirks.offset_in_location && state != Some(session.bytes.len().to_string()) {
             self.sessions.remove(&id);
-            return Answer::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid");
+            return Response::error(404, "BLOB_UPLOAD_INVALID", "blob upload invalid");
         }
         match method {
-            "GET" if !self.manners.knows_status => gone(),
+            "GET" if !self.quirks.has_upload_status => gone(),
             "GET" => {
                 let mut answer = self.told(204, id, self.range(id, false));
-                answer.headers.retain(|(name, _)| name != "Location" || self.manners.range != Range::Quay);
+                answer.headers.retain(|(name, _)| name != "Location" || self.quirks.range != Range::Quay);
                 answer
             }
             "DELETE" => {
                 self.sessions.remove(&id);
-                Answer::new(204)
+                Response::new(204)
             }
             "PATCH" | "PUT" => self.take(method == "PUT", id, request),
-            _ => Answer::error(405, "UNSUPPORTED", "method not allowed"),
+            _ => Response::error(405, "UNSUPPORTED", "method not allowed"),
         }
     }
 
-    fn take(&mut self, put: bool, id: u64, request: &Request) -> Answer {
-        let Manners { most, least, whole_only, takes_empty_put, books_last, fragile, keeps_parts, taken, .. } = self.manners;
-        let Some(session) = self.sessions.get_mut(&id) else { return Answer::new(404) };
+    fn take(&mut self, put: bool, id: u64, request: &Request) -> Response {
+        let Quirks {
+            most,
+            least,
+            whole_only,
+            takes_empty_put,
+            books_last_request,
+            broken_chunk_ends_session,
+            keeps_partial_chunk,
+            chunk_status,
+            ..
+        } = self.quirks;
+        let Some(session) = self.sessions.get_mut(&id) else { return Response::new(404) };
         let (held, came) = (session.bytes.len() as u64, request.body.len() as u64);
         if let Some((_, status)) = most.filter(|(most, _)| came > *most) {
-            return Answer::error(status, "SIZE_INVALID", "request is too large");
+            return Response::error(status, "SIZE_INVALID", "request is too large");
         }
         let from = request.header("content-range").map(|text| text.split('-').next().unwrap().parse::<u64>().unwrap());
         if let Some(from) = from.filter(|from| *from != held) {
             let words = format!("First byte of the layer part is {from} instead of {held}");
-            return Answer::error(416, "BLOB_UPLOAD_INVALID", &words);
+            return Response::error(416, "BLOB_UPLOAD_INVALID", &words);
         }
         if whole_only && held > 0 && came > 0 {
-            return Answer::error(400, "BLOB_UPLOAD_INVALID", "chunked uploads are not supported");
+            return Response::error(400, "BLOB_UPLOAD_INVALID", "chunked uploads are not supported");
         }
         if !request.whole {
-            match (fragile, keeps_parts) {
+            match (broken_chunk_ends_session, keeps_partial_chunk) {
                 (true, _) => drop(self.sessions.remove(&id)),
                 (false, true) => session.bytes.extend_from_slice(&request.body),
                 (false, false) => {}
             }
-            return Answer::new(500);
+            return Response::new(500);
         }
         session.bytes.extend_from_slice(&request.body);
         session.first.get_or_insert(came);
         session.parts.extend(Some(came).filter(|came| *came > 0));
         if !put {
-            return self.told(taken, id, self.range(id, true));
+            return self.told(chunk_status, id, self.range(id, true));
         }
         let wanted = request.parameter("digest").unwrap_or_default();
         if came == 0 && !takes_empty_put {
-            return Answer::error(400, "BLOB_UPLOAD_INVALID", "layer part must not be empty");
+            return Response::error(400, "BLOB_UPLOAD_INVALID", "layer part must not be empty");
         }
-        let Some(session) = self.sessions.remove(&id) else { return Answer::new(404) };
+        let Some(session) = self.sessions.remove(&id) else { return Response::new(404) };
         if session.parts.iter().rev().skip(1).any(|part| *part < least) {
-            return Answer::error(400, "BLOB_UPLOAD_INVALID", &format!("layer parts must be at least {least} bytes in size"));
+            return Response::error(400, "BLOB_UPLOAD_INVALID", &format!("layer parts must be at least {least} bytes in size"));
         }
         if Digest::of(&session.bytes).to_string() != wanted {
-            return Answer::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content");
+            return Response::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content");
         }
-        let booked = if came == 0 || !books_last { session.bytes.len() } else { request.body.len() };
+        let booked = if came == 0 || !books_last_request { session.bytes.len() } else { request.body.len() };
         self.keep(&session.repository, session.bytes, booked);
-        Answer::new(201)
+        Response::new(201)
             .with("Location", format!("/v2/{}/blobs/{wanted}", session.repository))
             .with("Docker-Content-Digest", wanted)
     }
 
-    fn put_manifest(&mut self, repository: &str, reference: &str, request: &Request) -> Answer {
+    fn put_manifest(&mut self, repository: &str, reference: &str, request: &Request) -> Response {
         if !request.whole {
-            return Answer::new(500);
+            return Response::new(500);
         }
         let manifest: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         let here = |digest: &str| (repository.to_owned(), digest.to_owned());
@@ -383,10 +403,10 @@ impl Registry {
         };
         let missing = named.iter().map(|descriptor| descriptor["digest"].as_str().unwrap()).find(|digest| !known(digest));
         if let Some(digest) = missing {
-            return Answer::error(400, "MANIFEST_BLOB_UNKNOWN", &format!("blob unknown to registry: {digest}"));
+            return Response::error(400, "MANIFEST_BLOB_UNKNOWN", &format!("blob unknown to registry: {digest}"));
         }
         let media_type = request.header("content-type").unwrap_or_default().to_owned();
         let digest = self.keep_manifest(repository, reference, &media_type, request.body.clone());
-        Answer::new(201).with("Location", format!("/v2/{repository}/manifests/{digest}")).with("Docker-Content-Digest", digest)
+        Response::new(201).with("Location", format!("/v2/{repository}/manifests/{digest}")).with("Docker-Content-Digest", digest)
     }
 }

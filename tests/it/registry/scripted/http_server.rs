@@ -1,4 +1,4 @@
-//! An HTTP server for scripts, and a small internet: through its proxy every https host of the world leads to one script.
+//! An HTTP server for scripts, and a small internet: through its proxy every https host of the testbed leads to one script.
 //!
 //! Requests are read whole before the script sees them. Refuses what no registry client sends: chunked bodies, pipelining.
 
@@ -54,23 +54,23 @@ impl Request {
 /// What the client gets.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    Answer(Answer),
+    Response(Response),
     /// The connection ends without an answer.
     Cut,
     /// The connection ends after this many bytes of the answer.
-    Truncated(Answer, usize),
+    Truncated(Response, usize),
     /// Nothing happens for this time, then the connection ends.
     Silence(Duration),
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
@@ -107,9 +107,9 @@ impl Answer {
     }
 }
 
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer)
+impl From<Response> for Reply {
+    fn from(answer: Response) -> Self {
+        Self::Response(answer)
     }
 }
 
@@ -125,21 +125,21 @@ impl<F: FnMut(&Request) -> Reply + Send + 'static> Script for F {
 }
 
 /// A script that listens.
-pub(crate) struct Wire<S> {
+pub(crate) struct HttpServer<S> {
     pub(crate) address: SocketAddr,
     pub(crate) script: Arc<Mutex<S>>,
     seen: Arc<Mutex<Vec<Request>>>,
     stopped: Arc<AtomicBool>,
 }
 
-impl<S: Script> Wire<S> {
+impl<S: Script> HttpServer<S> {
     /// Plain HTTP on a free port of this machine.
     pub(crate) fn plain(script: S) -> Self {
         Self::listen(script, None)
     }
 
     /// A proxy to `hosts`, all of which are the script; and the folder that has their authority as `authority.crt`.
-    pub(crate) fn internet(hosts: &[&str], script: S) -> (Self, TempDir) {
+    pub(crate) fn behind_proxy(hosts: &[&str], script: S) -> (Self, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let names: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
         certificate(folder.path(), "authority", "basicConstraints=critical,CA:TRUE", None);
@@ -156,8 +156,8 @@ impl<S: Script> Wire<S> {
     fn listen(script: S, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let wire = Self { address, script: Arc::new(Mutex::new(script)), seen: Arc::default(), stopped: Arc::default() };
-        let (script, seen, stopped) = (wire.script.clone(), wire.seen.clone(), wire.stopped.clone());
+        let server = Self { address, script: Arc::new(Mutex::new(script)), seen: Arc::default(), stopped: Arc::default() };
+        let (script, seen, stopped) = (server.script.clone(), server.seen.clone(), server.stopped.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::Relaxed) {
@@ -170,7 +170,7 @@ impl<S: Script> Wire<S> {
                 });
             }
         });
-        wire
+        server
     }
 
     /// The requests so far.
@@ -183,7 +183,7 @@ impl<S: Script> Wire<S> {
     }
 }
 
-impl<S> Drop for Wire<S> {
+impl<S> Drop for HttpServer<S> {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
         // Wakes the thread that waits for connections.
@@ -233,7 +233,7 @@ fn conversation<S: Script>(
         let whole = request.whole;
         seen.lock().unwrap().push(request);
         match reply {
-            Reply::Answer(answer) if whole => stream.write_all(&answer.bytes(head_only))?,
+            Reply::Response(answer) if whole => stream.write_all(&answer.bytes(head_only))?,
             Reply::Truncated(answer, length) => {
                 let bytes = answer.bytes(head_only);
                 stream.write_all(&bytes[..length.min(bytes.len())])?;
@@ -243,7 +243,7 @@ fn conversation<S: Script>(
                 std::thread::sleep(time);
                 return Ok(());
             }
-            Reply::Answer(_) | Reply::Cut => return Ok(()),
+            Reply::Response(_) | Reply::Cut => return Ok(()),
         }
         stream.flush()?;
     }
@@ -317,5 +317,5 @@ pub(crate) fn forward(to: SocketAddr, request: &Request) -> Reply {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let body = bytes.split_off(end + 4);
     let status = String::from_utf8_lossy(&bytes)[9..12].parse().unwrap();
-    Answer::new(status).with_body(body).into()
+    Response::new(status).with_body(body).into()
 }

@@ -27,44 +27,44 @@ const LITTLE: u64 = 64 << 10;
 const TELLING: u64 = 1 << 20;
 
 /// Lets chunks of all blobs of one push onto the link.
-pub(crate) struct Lanes {
+pub(crate) struct UploadLimiter {
     /// Bytes that one lane stands for: small requests share one.
     width: u64,
     most: u64,
-    state: Mutex<State>,
+    state: Mutex<Occupancy>,
 }
 
-struct State {
+struct Occupancy {
     lanes: u64,
     /// Bytes a second of all chunks together.
     speed: Option<f64>,
     taken: u64,
-    waiting: BTreeMap<(usize, u64), Waiting>,
+    waiting: BTreeMap<(usize, u64), Waiter>,
     tickets: u64,
 }
 
-struct Waiting {
+struct Waiter {
     width: u64,
-    grant: oneshot::Sender<Lane>,
+    grant: oneshot::Sender<UploadPermit>,
 }
 
 /// The right to send; given back when dropped.
-pub(crate) struct Lane {
-    lanes: Arc<Lanes>,
+pub(crate) struct UploadPermit {
+    lanes: Arc<UploadLimiter>,
     width: u64,
 }
 
-impl Lanes {
+impl UploadLimiter {
     /// At most `most` lanes for chunks of `width` bytes.
     pub(crate) fn new(most: usize, width: u64) -> Arc<Self> {
-        let state = State { lanes: 1, speed: None, taken: 0, waiting: BTreeMap::new(), tickets: 0 };
+        let state = Occupancy { lanes: 1, speed: None, taken: 0, waiting: BTreeMap::new(), tickets: 0 };
         Arc::new(Self { width: width.max(1), most: (most as u64).max(1), state: Mutex::new(state) })
     }
 
     /// Waits until `bytes` of the blob that was offered as number `order` may be sent. `round_trip`: of the link, if it is known.
-    pub(crate) async fn enter(self: &Arc<Self>, order: usize, bytes: u64, round_trip: Option<Duration>) -> Lane {
+    pub(crate) async fn enter(self: &Arc<Self>, order: usize, bytes: u64, round_trip: Option<Duration>) -> UploadPermit {
         if bytes <= LITTLE {
-            return Lane { lanes: self.clone(), width: 0 };
+            return UploadPermit { lanes: self.clone(), width: 0 };
         }
         let (grant, granted) = oneshot::channel();
         let width = bytes.min(self.width);
@@ -75,11 +75,11 @@ impl Lanes {
             }
             state.tickets += 1;
             let ticket = state.tickets;
-            state.waiting.insert((order, ticket), Waiting { width, grant });
+            state.waiting.insert((order, ticket), Waiter { width, grant });
         }
         self.admit();
         // The sender is only dropped after it has granted.
-        granted.await.unwrap_or_else(|_| Lane { lanes: self.clone(), width: 0 })
+        granted.await.unwrap_or_else(|_| UploadPermit { lanes: self.clone(), width: 0 })
     }
 
     /// Takes in that `bytes` took so long, waiting for the answer included.
@@ -97,13 +97,13 @@ impl Lanes {
 
     /// Lets in whoever is next, as long as there is room.
     fn admit(self: &Arc<Self>) {
-        while let Some(Waiting { width, grant }) = self.next() {
+        while let Some(Waiter { width, grant }) = self.next() {
             // Who does not wait any more gives the lane back by dropping it.
-            drop(grant.send(Lane { lanes: self.clone(), width }));
+            drop(grant.send(UploadPermit { lanes: self.clone(), width }));
         }
     }
 
-    fn next(&self) -> Option<Waiting> {
+    fn next(&self) -> Option<Waiter> {
         let mut state = self.lock();
         let room = (state.lanes * self.width).saturating_sub(state.taken);
         let first = state.waiting.first_entry()?;
@@ -115,12 +115,12 @@ impl Lanes {
         Some(waiting)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Occupancy> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Lane {
+impl Drop for UploadPermit {
     fn drop(&mut self) {
         self.lanes.lock().taken -= self.width;
         self.lanes.admit();
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn chunks_go_one_by_one_and_the_blob_offered_first_goes_first() {
-        let lanes = Lanes::new(8, CHUNK);
+        let lanes = UploadLimiter::new(8, CHUNK);
         let enter = |order| Box::pin(lanes.enter(order, CHUNK, Some(milliseconds(1))));
         let first = enter(0).now_or_never().unwrap();
         let (mut third, mut second, mut gone) = (enter(2), enter(1), enter(0));
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn small_requests_share_a_lane() {
-        let lanes = Lanes::new(8, CHUNK);
+        let lanes = UploadLimiter::new(8, CHUNK);
         let enter = || lanes.enter(0, 2 << 20, None).now_or_never();
         let (one, two) = (enter().unwrap(), enter().unwrap());
         assert!(enter().is_none());
@@ -183,9 +183,10 @@ mod tests {
 
     #[test]
     fn a_long_link_that_turns_out_slow_gets_fewer_lanes() {
-        let lanes = Lanes::new(8, CHUNK);
-        let all =
-            || -> Vec<Lane> { std::iter::from_fn(|| lanes.enter(0, CHUNK, Some(milliseconds(50))).now_or_never()).collect() };
+        let lanes = UploadLimiter::new(8, CHUNK);
+        let all = || -> Vec<UploadPermit> {
+            std::iter::from_fn(|| lanes.enter(0, CHUNK, Some(milliseconds(50))).now_or_never()).collect()
+        };
         assert_eq!(all().len(), 2);
         let held = all();
         // Two chunks had 100 MB/s together.

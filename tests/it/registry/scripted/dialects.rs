@@ -1,56 +1,56 @@
 //! What the specification and the machine's settings ask of a client, each seen from the command: the registry's least chunk, its
 //! warnings, redirects without an end; certificates by folder, plain HTTP by registries.conf.
 
-use super::registry::{Manners, Registry};
-use super::wire::{Answer, Reply, Request, authority};
-use super::world::{Service, World, verdict};
+use super::http_server::{Reply, Request, Response, authority};
+use super::memory::{Quirks, Registry};
+use super::testbed::{Service, Testbed, shown_error};
 use crate::registry::fixture::distribution;
 
 const HOST: &str = "registry.example.com";
 const REPOSITORY: &str = "registry.example.com/mp/nsx";
 const MIB: u64 = 1 << 20;
 
-fn world(manners: Manners) -> World {
-    World::new(&[HOST], Service::new(manners, None))
+fn testbed(quirks: Quirks) -> Testbed {
+    Testbed::new(&[HOST], Service::new(quirks, None))
 }
 
 #[test]
 fn chunks_are_as_long_as_the_registry_wants_them_at_least() {
-    let world = world(Manners { least: 7 * MIB, ..Manners::HUB }).with_file(20 << 20);
-    world.service(|service| {
-        service.instead = Box::new(|registry: &mut Registry, request: &Request| {
-            let Reply::Answer(answer) = registry.answer(request) else { return None };
+    let testbed = testbed(Quirks { least: 7 * MIB, ..Quirks::HUB }).with_file(20 << 20);
+    testbed.service(|service| {
+        service.with_registry = Box::new(|registry: &mut Registry, request: &Request| {
+            let Reply::Response(answer) = registry.answer(request) else { return None };
             let begins = request.method == "POST";
             Some(if begins { answer.with("OCI-Chunk-Min-Length", (7 * MIB).to_string()) } else { answer }.into())
         });
     });
-    let left = world.push(REPOSITORY).done();
-    world.validate("mp/nsx", &left);
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
     let sizes: Vec<_> =
-        world.wire.seen().iter().filter(|request| request.method == "PATCH").map(|request| request.body.len()).collect();
+        testbed.server.seen().iter().filter(|request| request.method == "PATCH").map(|request| request.body.len()).collect();
     assert!(sizes.iter().filter(|size| **size >= 7 << 20).count() >= 2, "{sizes:?}");
 }
 
 #[test]
 fn a_registrys_warning_is_shown_once() {
-    let world = world(Manners::HARBOR).with_file(12 << 20);
-    world.service(|service| service.headers = vec![("Warning", "299 - \"this registry moves on Monday\"")]);
-    let left = world.push(REPOSITORY).done();
+    let testbed = testbed(Quirks::HARBOR).with_file(12 << 20);
+    testbed.service(|service| service.headers = vec![("Warning", "299 - \"this registry moves on Monday\"")]);
+    let left = testbed.push(REPOSITORY).done();
     let told = format!("warning: `{HOST}` says: this registry moves on Monday");
     assert_eq!(left.err.matches(&told).count(), 1, "{}", left.err);
 }
 
 #[test]
 fn redirects_without_an_end_end_with_an_error() {
-    let world = world(Manners::HARBOR);
-    world.service(|service| {
-        let around = Answer::new(307).with("Location", "/v2/around");
-        service.inside = Box::new(move |request| (request.method == "GET").then(|| around.clone().into()));
+    let testbed = testbed(Quirks::HARBOR);
+    testbed.service(|service| {
+        let around = Response::new(307).with("Location", "/v2/around");
+        service.after_auth = Box::new(move |request| (request.method == "GET").then(|| around.clone().into()));
     });
-    let checked = world.run(&["check", REPOSITORY]);
+    let checked = testbed.run(&["check", REPOSITORY]);
     assert_eq!(checked.code, Some(1));
     assert!(checked.out.contains(&format!("`{HOST}` redirects in circles")), "{}", checked.out);
-    assert!(world.wire.seen().len() < 20);
+    assert!(testbed.server.seen().len() < 20);
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn an_authority_is_found_in_every_place_of_certificates() {
     crate::registry::tls::certificate(nothing.path(), "other", "basicConstraints=critical,CA:TRUE", None);
     let other = nothing.path().join("other.crt");
     for place in ["", "ca-file", "folder", "folder with the port", "SSL_CERT_DIR"] {
-        let world = world(Manners::HARBOR);
-        let own = authority(world.certificates());
-        let home = world.home.path();
-        let mut command = world.mpimg();
+        let testbed = testbed(Quirks::HARBOR);
+        let own = authority(testbed.certificates());
+        let home = testbed.home.path();
+        let mut command = testbed.mpimg();
         command.env("SSL_CERT_FILE", &other).args(["check", "--json", REPOSITORY]);
         match place {
             "ca-file" => drop(command.arg("--ca-file").arg(&own)),
@@ -82,7 +82,7 @@ fn an_authority_is_found_in_every_place_of_certificates() {
             }
             _ => {}
         }
-        let left = world.check(crate::cli::fixture::Left::of(command.output().unwrap()));
+        let left = testbed.check(crate::cli::fixture::Left::of(command.output().unwrap()));
         assert_eq!(left.json()["passed"] == true, !place.is_empty(), "{place}: {} {}", left.out, left.err);
     }
 }
@@ -93,13 +93,13 @@ fn plain_http_to_another_machine_is_spoken_where_registries_conf_allows_it() {
     // This machine, but by none of its own addresses.
     let host = format!("0.0.0.0:{}", registry.address.port());
     let repository = format!("{host}/mp/nsx");
-    let world = world(Manners::HARBOR).env("NO_PROXY", "0.0.0.0");
-    let left = world.push(&repository);
+    let testbed = testbed(Quirks::HARBOR).env("NO_PROXY", "0.0.0.0");
+    let left = testbed.push(&repository);
     assert_eq!(left.code, Some(1));
-    let told = verdict(&left);
+    let told = shown_error(&left);
     assert!(told.contains(&format!("hint: `{host}` seems not to speak TLS")), "{told}");
-    let conf = world.home.path().join("registries.conf");
+    let conf = testbed.home.path().join("registries.conf");
     std::fs::write(&conf, format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n")).unwrap();
-    let world = world.env("CONTAINERS_REGISTRIES_CONF", conf.to_str().unwrap());
-    world.push(&repository).done();
+    let testbed = testbed.env("CONTAINERS_REGISTRIES_CONF", conf.to_str().unwrap());
+    testbed.push(&repository).done();
 }

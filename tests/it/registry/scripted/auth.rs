@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::wire::{Answer, Request};
+use super::http_server::{Request, Response};
 
 /// How the registry asks.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ impl Scheme {
     }
 }
 
-/// The door of a registry.
-pub(super) struct Door {
+/// The auth of a registry.
+pub(super) struct Auth {
     pub(super) scheme: Scheme,
     /// `user:password` in base64.
     user: String,
@@ -47,7 +47,7 @@ struct Token {
     push: Vec<String>,
 }
 
-impl Door {
+impl Auth {
     pub(super) fn new(scheme: Scheme, user: &str, password: &str) -> Self {
         let user = Self::basic(user, password);
         Self { scheme, user, public: |_| false, expires: Box::new(|_| false), identity: None, tokens: HashMap::new(), issued: 0 }
@@ -69,7 +69,7 @@ impl Door {
     }
 
     /// The token server's answer, if the request is for it.
-    pub(super) fn token(&mut self, request: &Request) -> Option<Answer> {
+    pub(super) fn token(&mut self, request: &Request) -> Option<Response> {
         let Scheme::Bearer { realm, service } = &self.scheme else { return None };
         if realm.split_once("://").map(|(_, address)| address) != Some(&format!("{}{}", request.host, request.path)) {
             return None;
@@ -82,15 +82,15 @@ impl Door {
         assert_eq!(request.parameter("service").as_deref(), Some(*service), "the service is the challenge's");
         let exchanged = by_post && self.identity.is_some() && request.parameter("refresh_token") == self.identity;
         if by_post && !exchanged {
-            return Some(Answer::json(400, &serde_json::json!({"error": "invalid_grant"})));
+            return Some(Response::json(400, &serde_json::json!({"error": "invalid_grant"})));
         }
         assert!(!by_post || request.parameter("grant_type").as_deref() == Some("refresh_token"));
         let login = request.header("authorization").map(|text| text.trim_start_matches("Basic ").to_owned());
         let known = exchanged || login.as_ref() == Some(&self.user);
         if login.is_some() && !known {
             return Some(match *service {
-                "registry.docker.io" => Answer::json(401, &serde_json::json!({"details": "incorrect username or password"})),
-                _ => Answer::error(401, "UNAUTHORIZED", "unauthorized"),
+                "registry.docker.io" => Response::json(401, &serde_json::json!({"details": "incorrect username or password"})),
+                _ => Response::error(401, "UNAUTHORIZED", "unauthorized"),
             });
         }
         let (mut pull, mut push) = (Vec::new(), Vec::new());
@@ -107,7 +107,7 @@ impl Door {
         let name = format!("tok{}.{}", self.issued, STANDARD.encode(format!("secret{}", self.issued * 7919)).replace('=', ""));
         self.tokens.insert(name.clone(), Token { pull, push });
         let form = if by_post { "access_token" } else { "token" };
-        Some(Answer::json(200, &serde_json::json!({form: name, "expires_in": 300})))
+        Some(Response::json(200, &serde_json::json!({form: name, "expires_in": 300})))
     }
 
     /// A token that was given on another way.
@@ -117,7 +117,7 @@ impl Door {
     }
 
     /// The refusal of a request that may not pass.
-    pub(super) fn refuses(&mut self, request: &Request) -> Option<Answer> {
+    pub(super) fn refuses(&mut self, request: &Request) -> Option<Response> {
         if (self.expires)(request) {
             self.tokens.values_mut().for_each(|token| *token = Token::default());
             return Some(self.challenge(repository(&request.path)));
@@ -139,7 +139,7 @@ impl Door {
     }
 
     /// The 401 that asks who is there.
-    pub(super) fn challenge(&self, repository: Option<&str>) -> Answer {
+    pub(super) fn challenge(&self, repository: Option<&str>) -> Response {
         let challenge = match &self.scheme {
             Scheme::Basic => r#"Basic realm="the registry""#.to_owned(),
             Scheme::Bearer { realm, service } => {
@@ -147,7 +147,7 @@ impl Door {
                 format!(r#"Bearer realm="{realm}",service="{service}"{scope}"#)
             }
         };
-        Answer::error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge)
+        Response::error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge)
     }
 }
 

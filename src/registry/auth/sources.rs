@@ -1,0 +1,163 @@
+//! Where credentials are found: what the caller gives, then the files of docker and podman and their helpers.
+//!
+//! A file or helper that fails is reported, and the search goes on: the registry may need no credential at all.
+
+use std::path::PathBuf;
+
+use super::credential::Credential;
+use super::docker_config::{AuthFile, AuthLookup};
+use super::helper;
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::environment::Environment;
+use crate::registry::host::{canonical, server_key};
+
+/// Where credentials are looked for: `explicit`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, docker's config.json, podman's auth.json.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialSources {
+    /// For the registry of this name (`harbor.example.com`): from flags or a prompt.
+    pub explicit: Vec<(String, Credential)>,
+    /// The folder of docker's config.json; `None`: `DOCKER_CONFIG`, else `~/.docker`.
+    pub docker_config_dir: Option<PathBuf>,
+    /// Ask nobody at all.
+    pub anonymous: bool,
+}
+
+/// What was found, and what stood in the way of finding more.
+pub(crate) struct CredentialLookup {
+    pub(crate) credential: Option<Credential>,
+    /// A helper or file that failed; the work goes on without it.
+    pub(crate) trouble: Vec<Error>,
+}
+
+impl CredentialSources {
+    /// The path of docker's config.json.
+    pub(crate) fn docker_config(&self, environment: &Environment) -> Option<PathBuf> {
+        let folder = self.docker_config_dir.clone();
+        let folder = folder.or_else(|| environment.path("DOCKER_CONFIG")).or_else(|| environment.home(".docker"));
+        Some(folder?.join("config.json"))
+    }
+
+    /// The credential for `path` in `registry`.
+    pub(crate) async fn find(&self, environment: &Environment, registry: &str, path: &str) -> CredentialLookup {
+        let mut lookup = CredentialLookup { credential: None, trouble: Vec::new() };
+        if self.anonymous {
+            return lookup;
+        }
+        let registry = canonical(registry);
+        lookup.credential =
+            self.explicit.iter().find(|(name, _)| canonical(name) == registry).map(|(_, credential)| credential.clone());
+        if lookup.credential.is_none() {
+            for file in self.files(environment, &mut lookup.trouble) {
+                match from_file(environment, &file, registry, path, &mut lookup.trouble).await {
+                    Ok(found) => lookup.credential = found,
+                    Err(error) => lookup.trouble.push(error),
+                }
+                if lookup.credential.is_some() {
+                    break;
+                }
+            }
+        }
+        lookup
+    }
+
+    fn files(&self, environment: &Environment, trouble: &mut Vec<Error>) -> Vec<AuthFile> {
+        let mut files = Vec::new();
+        if let Some(text) = environment.var("DOCKER_AUTH_CONFIG") {
+            match AuthFile::parse(text.as_encoded_bytes()) {
+                Ok(file) => files.push(file),
+                Err(error) => trouble.push(Error::new(ErrorKind::Auth, "cannot read `DOCKER_AUTH_CONFIG`").with_source(error)),
+            }
+        }
+        let paths = [
+            environment.path("REGISTRY_AUTH_FILE"),
+            self.docker_config(environment),
+            Some(podman_runtime(environment)),
+            environment.config_home("containers/auth.json"),
+        ];
+        for path in paths.into_iter().flatten() {
+            match AuthFile::read(&path) {
+                Ok(file) => files.extend(file),
+                Err(error) => trouble.push(error),
+            }
+        }
+        files
+    }
+}
+
+/// Where `podman login` stores (containers-auth.json(5)).
+fn podman_runtime(environment: &Environment) -> PathBuf {
+    let own = || PathBuf::from(format!("/run/containers/{}", rustix::process::getuid().as_raw()));
+    let folder = environment.path("XDG_RUNTIME_DIR").map_or_else(own, |folder| folder.join("containers"));
+    folder.join("auth.json")
+}
+
+async fn from_file(
+    environment: &Environment,
+    file: &AuthFile,
+    registry: &str,
+    path: &str,
+    trouble: &mut Vec<Error>,
+) -> Result<Option<Credential>> {
+    match file.find(registry, path)? {
+        AuthLookup::Nothing => Ok(None),
+        AuthLookup::Credential(credential) => Ok(Some(credential)),
+        AuthLookup::Helper { helper, otherwise } => match helper::find(environment, &helper, &server_key(registry)).await {
+            Ok(found) => Ok(found.or(otherwise)),
+            // A helper that is not here, as Docker Desktop's in WSL, does not make what stands beside it wrong.
+            Err(error) => {
+                trouble.push(error);
+                Ok(otherwise)
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn find(sources: &CredentialSources, environment: &Environment, registry: &str) -> Option<Credential> {
+        let lookup = sources.find(environment, registry, "mp/nsx").await;
+        assert!(lookup.trouble.is_empty(), "{:?}", lookup.trouble);
+        lookup.credential
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credential = Credential::basic("user", "hunter2");
+        let sources = CredentialSources { explicit: vec![("r".into(), credential.clone())], ..CredentialSources::default() };
+        assert!(!format!("{credential:?} {sources:?} {:?}", credential.basic_header()).contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn flags_come_before_the_environment_and_that_before_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = |user: &str| format!(r#"{{"auths":{{"r.example.com":{{"username":"{user}","password":"p"}}}}}}"#);
+        std::fs::write(folder.path().join("config.json"), auth("docker")).unwrap();
+        std::fs::write(folder.path().join("podman.json"), auth("podman")).unwrap();
+        let user = |name: &str| Some(Credential::basic(name, "p"));
+        let mut sources = CredentialSources { docker_config_dir: Some(folder.path().into()), ..CredentialSources::default() };
+
+        let nothing = Environment::fixed::<&str, &str>([]);
+        assert_eq!(find(&sources, &nothing, "r.example.com").await, user("docker"));
+        let podman = Environment::fixed([("REGISTRY_AUTH_FILE", folder.path().join("podman.json"))]);
+        assert_eq!(find(&sources, &podman, "r.example.com").await, user("podman"));
+        let gitlab = Environment::fixed([("DOCKER_AUTH_CONFIG", auth("gitlab"))]);
+        assert_eq!(find(&sources, &gitlab, "r.example.com").await, user("gitlab"));
+        sources.explicit.push(("r.example.com".into(), Credential::basic("flag", "p")));
+        assert_eq!(find(&sources, &gitlab, "r.example.com").await, user("flag"));
+        assert_eq!(find(&sources, &gitlab, "other.example.com").await, None);
+        sources.anonymous = true;
+        assert_eq!(find(&sources, &gitlab, "r.example.com").await, None);
+    }
+
+    #[tokio::test]
+    async fn docker_hub_is_found_under_each_of_its_names() {
+        let nothing = Environment::fixed::<&str, &str>([]);
+        for name in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
+            let sources =
+                CredentialSources { explicit: vec![(name.into(), Credential::basic("u", "p"))], ..CredentialSources::default() };
+            assert!(find(&sources, &nothing, "docker.io").await.is_some(), "{name}");
+        }
+    }
+}

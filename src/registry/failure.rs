@@ -1,0 +1,158 @@
+//! Why a request got no answer: what failed, whether it may work the next time, and what to do about it.
+
+use std::error::Error as StdError;
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
+use url::Url;
+
+use super::host::host_and_port;
+use crate::error::{Error, ErrorKind};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// It may go better next time.
+    Transient(Error),
+    /// It will not; or the failure is on this side.
+    Permanent(Error),
+}
+
+impl RequestError {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Transient(error) | Self::Permanent(error) => error,
+        }
+    }
+}
+
+/// The transfer stood still for longer than the policy allows.
+pub(super) fn stalled(url: &Url) -> Error {
+    Error::new(ErrorKind::Network, format!("`{}` stopped answering", host_and_port(url)))
+}
+
+/// What a failure of the HTTP library means.
+pub(super) fn classify(error: reqwest::Error, url: &Url) -> RequestError {
+    let error = error.without_url();
+    let place = host_and_port(url);
+    if let Some(own) = cause::<Error>(&error) {
+        // The body's own stream failed: a file that cannot be read is not the network's fault.
+        let own = Error::new(own.kind(), own.to_string());
+        return RequestError::Permanent(own);
+    }
+    if let Some(tls) = cause::<rustls::Error>(&error) {
+        return RequestError::Permanent(tls_error(tls.clone(), &place));
+    }
+    let failed = |what: String| Error::new(ErrorKind::Network, what);
+    if error.is_dns() {
+        let temporary = error_text(&error).contains("Temporary failure");
+        let wrong =
+            failed(format!("cannot find the host `{place}`")).with_hint("check the registry's name, and this machine's DNS");
+        let wrong = wrong.with_source(error);
+        return if temporary { RequestError::Transient(wrong) } else { RequestError::Permanent(wrong) };
+    }
+    if error.is_builder() {
+        return RequestError::Permanent(failed(format!("cannot make a request to `{place}`")).with_source(error));
+    }
+    // The library has no types for these.
+    let text = error_text(&error);
+    if error.is_connect() && text.contains("tunnel error: failed to create underlying connection") {
+        let hint = format!("check `HTTPS_PROXY`, or list `{place}` in `NO_PROXY` if it is reached without a proxy");
+        return RequestError::Transient(
+            failed(format!("cannot reach the proxy on the way to `{place}`")).with_hint(hint).with_source(error),
+        );
+    }
+    if error.is_connect() && text.contains("tunnel error: unsuccessful") {
+        let hint = format!("have the proxy allow `{place}`, or list it in `NO_PROXY` if it is reached without a proxy");
+        let message = format!("the proxy on the way to `{place}` refuses the connection");
+        return RequestError::Transient(failed(message).with_hint(hint).with_source(error));
+    }
+    if error.is_connect() && text.contains("proxy authorization required") {
+        let hint = "put its user name and password into `HTTPS_PROXY`: http://USER:PASSWORD@HOST:PORT";
+        let message = format!("the proxy on the way to `{place}` asks for another login");
+        return RequestError::Permanent(failed(message).with_hint(hint).with_source(error));
+    }
+    if error.is_connect() {
+        let hint = "check the name and the port; where only a proxy leads there, set `HTTPS_PROXY`";
+        return RequestError::Transient(failed(format!("cannot connect to `{place}`")).with_hint(hint).with_source(error));
+    }
+    RequestError::Transient(failed(format!("connection to `{place}` broke")).with_source(error))
+}
+
+fn tls_error(error: rustls::Error, place: &str) -> Error {
+    let hint = match &error {
+        rustls::Error::InvalidCertificate(wrong) => Some(certificate_hint(wrong, place)),
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
+            Some(client_certificate_hint(place))
+        }
+        rustls::Error::InvalidMessage(_) => {
+            Some(format!("`{place}` seems not to speak TLS: if that is right, list it as `insecure` in registries.conf"))
+        }
+        _ => None,
+    };
+    let outer = Error::new(ErrorKind::Network, format!("cannot make a TLS connection to `{place}`")).with_source(error);
+    match hint {
+        Some(hint) => outer.with_hint(hint),
+        None => outer,
+    }
+}
+
+/// The remedy where a registry, or the proxy before it, asks for a certificate of ours.
+pub(crate) fn client_certificate_hint(place: &str) -> String {
+    format!("put the certificate and key that it knows you by into /etc/docker/certs.d/{place}/ as client.cert and client.key")
+}
+
+fn certificate_hint(wrong: &CertificateError, place: &str) -> String {
+    match wrong {
+        CertificateError::UnknownIssuer => {
+            format!("give its certificate authority with `--ca-file`, or put it into /etc/docker/certs.d/{place}/ca.crt")
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            let (now, end) = (date(*time), date(*not_after));
+            format!(
+                "have the registry's certificate renewed: it ended on {end}; or set this machine's clock, if today is not {now}"
+            )
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let (now, begin) = (date(*time), date(*not_before));
+            format!("set this machine's clock, if today is not {now}: the registry's certificate begins on {begin}")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+            // As rustls shows them: `DnsName("a.example.com")`.
+            let names: Vec<_> = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
+            format!("name the registry as its certificate does ({}), or have one made for `{place}`", names.join(", "))
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("have a certificate made for `{place}`")
+        }
+        _ => "have the registry's certificate looked at: another one is needed".to_owned(),
+    }
+}
+
+/// The day in UTC, as `2024-03-01`.
+fn date(time: UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    time.map_or_else(|| "an unknown day".to_owned(), |time| time.format("%Y-%m-%d").to_string())
+}
+
+/// Whether an error is about the other side's certificate, or its about ours: then it speaks TLS.
+pub(crate) fn refuses_certificate(error: &Error) -> bool {
+    matches!(cause(error), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)))
+}
+
+/// The first cause of type `T`; looks into `io::Error`, too, which hides what it carries from `source()`.
+fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let carried = error.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        next = carried.map(|carried| carried as &(dyn StdError + 'static)).or(error.source());
+    }
+    None
+}
+
+fn error_text(error: &(dyn StdError + 'static)) -> String {
+    std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
