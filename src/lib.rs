@@ -29,3 +29,4 @@ pub mod store;
 mod documentation {}
 
 pub use error::{Error, ErrorKind, Result};
+pub use tokio_util::sync::CancellationToken;

@@ -12,7 +12,7 @@ Errors are :class:`Error`, one class for each kind, with a ``hint``. Without a c
 """
 
 from . import _mpimg, command, errors, events
-from ._mpimg import Stop
+from ._mpimg import CancellationToken
 from .errors import (
     AuthError,
     ContextError,
@@ -56,6 +56,7 @@ from .running import Container, ContainerInfo, LogEntry, Outcome, PortMapping, S
 __version__ = _mpimg.__VERSION__
 
 __all__ = [
+    "CancellationToken",
     "AuthError",
     "Blob",
     "BuiltImage",
@@ -93,7 +94,6 @@ __all__ = [
     "SecretError",
     "Snippet",
     "Stats",
-    "Stop",
     "StoreError",
     "StoredImage",
     "UnsupportedError",

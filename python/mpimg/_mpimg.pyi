@@ -5,9 +5,9 @@ from typing import Iterator, Literal, Optional, Tuple, TypedDict, final, type_ch
 from .events import ProgressCallback
 
 __all__ = [
+    "CancellationToken",
     "__VERSION__",
     "Logs",
-    "Stop",
     "build",
     "check",
     "container_info",
@@ -35,10 +35,10 @@ __all__ = [
 __VERSION__: str
 
 @final
-class Stop:
-    def __new__(cls) -> Stop: ...
-    def stop(self) -> None: ...
-    def is_stopped(self) -> bool: ...
+class CancellationToken:
+    def __new__(cls) -> CancellationToken: ...
+    def cancel(self) -> None: ...
+    def is_cancelled(self) -> bool: ...
 
 @final
 class Logs:
@@ -52,7 +52,7 @@ class Options(TypedDict):
     insecure_registries: list[str]
     registry_mirrors: list[str]
     credentials: dict[str, Tuple[str, str]]
-    stop: Optional[Stop]
+    cancel: Optional[CancellationToken]
 
 @type_check_only
 class BuildRequest(TypedDict):

@@ -42,7 +42,7 @@ class Mpimg(Containers):
         insecure_registries: Sequence[str] = (),
         registry_mirrors: Sequence[str] = (),
         credentials: Optional[Mapping[str, Tuple[str, str]]] = None,
-        stop: Optional[_mpimg.Stop] = None,
+        cancel: Optional[_mpimg.CancellationToken] = None,
     ) -> None:
         """
         :param home: the local store's folder; without it ``$MPIMG_HOME``, else ``mpimg`` in the XDG data folder
@@ -52,7 +52,7 @@ class Mpimg(Containers):
         :param registry_mirrors: mirrors to ask before Docker Hub: ``host[:port][/path]``
         :param credentials: user name and password or token by registry; without one, those that docker, podman or
             ``mpimg login`` have stored
-        :param stop: ends every operation from another thread: :class:`InterruptedError`, with nothing half-written
+        :param cancel: its ``cancel()`` ends every operation from another thread: :class:`InterruptedError`, with nothing half-written
         """
         self._options: _mpimg.Options = {
             "home": None if home is None else os.fspath(home),
@@ -60,7 +60,7 @@ class Mpimg(Containers):
             "insecure_registries": list(insecure_registries),
             "registry_mirrors": list(registry_mirrors),
             "credentials": {registry: (user, password) for registry, (user, password) in (credentials or {}).items()},
-            "stop": stop,
+            "cancel": cancel,
         }
 
     def __repr__(self) -> str:

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use mpimg::operation::{Mpimg, Stop};
+use mpimg::operation::Mpimg;
 use mpimg::progress::Progress;
-use mpimg::{Error, ErrorKind};
+use mpimg::{CancellationToken, Error, ErrorKind};
 use pyo3::prelude::*;
 
 use crate::errors::raise;
@@ -40,12 +40,12 @@ where
     // A runtime a call: it outlives no fork, and leaves no thread behind in a program that has done with mpimg.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| raise(py, &Error::new(ErrorKind::Io, "cannot start threads").with_source(error)))?;
-    let stop = Stop::default();
     let (sender, mut events) = sync_channel(EVENTS);
     let forward = Arc::new(Forward::new(sender, progress.is_some()));
     let done = forward.done();
-    let asked = options.stop();
-    let mpimg = options.mpimg(Progress::new(forward), stop.clone());
+    // The caller's own token stays as it is when an exception of this call cancels the operation.
+    let cancel = options.cancellation().child_token();
+    let mpimg = options.mpimg(Progress::new(forward), cancel.clone());
     // A thread that owns the runtime: after a second Ctrl-C it is left to end by itself.
     let work = std::thread::spawn(move || {
         let result = runtime.block_on(async { operation(mpimg?).await });
@@ -55,7 +55,7 @@ where
         runtime.shutdown_background();
         result
     });
-    match deliver(py, &mut events, progress.as_ref(), &stop, &asked) {
+    match deliver(py, &mut events, progress.as_ref(), &cancel) {
         Some(Interruption { exception, at_once: true }) => Err(exception),
         Some(Interruption { exception, at_once: false }) => {
             let _ = py.detach(|| work.join());
@@ -76,14 +76,13 @@ struct Interruption {
     at_once: bool,
 }
 
-/// Hands events to the callback until the work is done; tells what was raised meanwhile. Throws `stop` for that, and once the
-/// caller's own switch `asked` was thrown.
+/// Hands events to the callback until the work is done; tells what was raised meanwhile. Cancels the work
+/// for that.
 fn deliver(
     py: Python<'_>,
     events: &mut Receiver<Message>,
     progress: Option<&Py<PyAny>>,
-    stop: &Stop,
-    asked: &Stop,
+    cancel: &CancellationToken,
 ) -> Option<Interruption> {
     let mut interruption: Option<Interruption> = None;
     let mut looked = Instant::now();
@@ -99,14 +98,11 @@ fn deliver(
             Ok(Message::Event(_)) => Ok(()),
             Err(RecvTimeoutError::Timeout) => {
                 looked = Instant::now();
-                if asked.is_stopped() {
-                    stop.stop();
-                }
                 py.check_signals()
             }
         };
         if let Err(exception) = raised {
-            stop.stop();
+            cancel.cancel();
             match &mut interruption {
                 None => interruption = Some(Interruption { exception, at_once: false }),
                 Some(first) => {

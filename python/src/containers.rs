@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use mpimg::container::{ContainerSpec, State, Stream, parse_memory};
 use mpimg::oci::Platform;
-use mpimg::operation::{Mpimg, RunRequest, Stop as Switch};
+use mpimg::operation::{Mpimg, RunRequest};
 use mpimg::progress::Progress;
-use mpimg::sandbox::Cancel;
-use mpimg::{Error, ErrorKind, Result};
+use mpimg::{CancellationToken, Error, ErrorKind, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -203,7 +202,7 @@ pub(crate) fn container_stats(py: Python<'_>, options: Options, name: String) ->
 pub(crate) fn container_wait(py: Python<'_>, options: Options, name: String) -> PyResult<Outcome> {
     call(py, options, None, move |mpimg| async move {
         let container = mpimg.container(&name)?;
-        Ok(Outcome::new(container.wait(mpimg.stop().build())?))
+        Ok(Outcome::new(container.wait(mpimg.cancellation())?))
     })
 }
 
@@ -236,14 +235,14 @@ struct Piece(bool, Duration, Vec<u8>);
 /// What one has written; with `follow`, also what it writes until it ends.
 #[pyfunction]
 pub(crate) fn container_logs(py: Python<'_>, options: Options, name: String, follow: bool) -> PyResult<Logs> {
-    let (cancel, (sender, pieces)) = (Cancel::default(), sync_channel(PIECES));
+    let (cancel, (sender, pieces)) = (CancellationToken::default(), sync_channel(PIECES));
     if !follow {
         // What is there is read to its end even so.
         cancel.cancel();
     }
     let switch = cancel.clone();
     let read = move || {
-        let mpimg: Mpimg = options.mpimg(Progress::silent(), Switch::default())?;
+        let mpimg: Mpimg = options.mpimg(Progress::silent(), CancellationToken::new())?;
         let container = mpimg.container(&name)?;
         std::thread::spawn(move || {
             let gone = || Error::new(ErrorKind::Interrupted, "nobody reads the log any more");
@@ -266,7 +265,7 @@ pub(crate) fn container_logs(py: Python<'_>, options: Options, name: String, fol
 #[pyclass(frozen, module = "mpimg._mpimg")]
 pub(crate) struct Logs {
     pieces: Mutex<Receiver<Result<Piece>>>,
-    cancel: Cancel,
+    cancel: CancellationToken,
 }
 
 #[pymethods]

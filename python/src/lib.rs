@@ -36,7 +36,7 @@ mod _mpimg {
         container_wait, containers, run,
     };
     #[pymodule_export]
-    use crate::options::StopSwitch;
+    use crate::options::Cancellation;
 
     /// The version of mpimg.
     #[pymodule_export]

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use mpimg::build::BuildRequest;
 use mpimg::image::{Format, Transport};
-use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs, Stop};
+use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs};
 use mpimg::progress::Progress;
 use mpimg::project::ContainerRepository;
-use mpimg::registry::{ClientOptions, Credential, CredentialSources};
-use mpimg::sandbox::{Cancel, SecretBytes};
+use mpimg::registry::{Credential, CredentialSources};
+use mpimg::sandbox::SecretBytes;
 use mpimg::sbom::SbomFile;
-use mpimg::{Error, ErrorKind, Result};
+use mpimg::{CancellationToken, Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
 /// `Mpimg.__init__`
@@ -29,52 +29,49 @@ pub(crate) struct Options {
     registry_mirrors: Vec<String>,
     /// By registry: user name and password.
     credentials: BTreeMap<String, (String, String)>,
-    stop: Option<Py<StopSwitch>>,
+    cancel: Option<Py<Cancellation>>,
 }
 
-/// `mpimg.Stop`
-#[pyclass(frozen, name = "Stop", module = "mpimg")]
+/// `mpimg.CancellationToken`
+#[pyclass(frozen, name = "CancellationToken", module = "mpimg")]
 #[derive(Default)]
-pub(crate) struct StopSwitch(Stop);
+pub(crate) struct Cancellation(CancellationToken);
 
 #[pymethods]
-impl StopSwitch {
+impl Cancellation {
     #[new]
     fn new() -> Self {
         Self::default()
     }
 
-    /// Throws the switch.
-    fn stop(&self) {
-        self.0.stop();
+    /// Cancels every operation that has the token, now or later.
+    fn cancel(&self) {
+        self.0.cancel();
     }
 
-    /// Whether it was thrown.
-    fn is_stopped(&self) -> bool {
-        self.0.is_stopped()
+    /// Whether it was cancelled.
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
     }
 }
 
 impl Options {
-    /// The switch that the caller has.
-    pub(crate) fn stop(&self) -> Stop {
-        self.stop.as_ref().map(|stop| stop.get().0.clone()).unwrap_or_default()
+    /// The caller's token.
+    pub(crate) fn cancellation(&self) -> CancellationToken {
+        self.cancel.as_ref().map(|cancel| cancel.get().0.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn mpimg(self, progress: Progress, stop: Stop) -> Result<Mpimg> {
+    pub(crate) fn mpimg(self, progress: Progress, cancel: CancellationToken) -> Result<Mpimg> {
         let credential = |(registry, (username, password))| (registry, Credential::Basic { username, password });
         let explicit = self.credentials.into_iter().map(credential).collect();
         Mpimg::new(mpimg::operation::Options {
             home: self.home,
-            client: ClientOptions {
-                credentials: CredentialSources { explicit, ..CredentialSources::default() },
-                ca_files: self.ca_files,
-                insecure: self.insecure_registries,
-                mirrors: self.registry_mirrors,
-                ..ClientOptions::default()
-            },
+            credentials: CredentialSources { explicit, ..CredentialSources::default() },
+            ca_files: self.ca_files,
+            insecure_registries: self.insecure_registries,
+            registry_mirrors: self.registry_mirrors,
             progress,
-            stop,
+            cancel,
         })
     }
 }
@@ -143,7 +140,7 @@ impl BuildOptions {
             cache_repo: self.cache_repo.as_deref().map(str::parse).transpose()?,
             allow_insecure: self.allow_insecure,
             // The operation's own.
-            cancel: Cancel::default(),
+            cancel: CancellationToken::default(),
         })
     }
 }

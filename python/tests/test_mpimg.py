@@ -314,22 +314,22 @@ container.remove()
         command = [sys.executable, "-c", script, str(self.folder / "store")]
         self.assertEqual(subprocess.check_output(command, text=True, timeout=120), "2 True\n")
 
-    def test_a_switch_stops_the_work_of_another_thread(self) -> None:
-        stop = mpimg.Stop()
-        stoppable = mpimg.Mpimg(home=self.folder / "store", stop=stop)
+    def test_a_token_cancels_the_work_of_another_thread(self) -> None:
+        token = mpimg.CancellationToken()
+        cancellable = mpimg.Mpimg(home=self.folder / "store", cancel=token)
         timers: list[threading.Timer] = []
 
-        def throw(event: mpimg.Event) -> None:
+        def cancel_later(event: mpimg.Event) -> None:
             if isinstance(event, Printed):
-                timers.append(threading.Timer(0.1, stop.stop))
+                timers.append(threading.Timer(0.1, token.cancel))
                 timers[-1].start()
 
         with self.assertRaises(mpimg.InterruptedError):
-            stoppable.build(self.slow(), progress=throw)
-        self.assertTrue(stop.is_stopped())
+            cancellable.build(self.slow(), progress=cancel_later)
+        self.assertTrue(token.is_cancelled())
         self.assert_nothing_is_left()
         with self.assertRaises(mpimg.InterruptedError):
-            stoppable.build(self.folder / "slow")
+            cancellable.build(self.folder / "slow")
 
 
 class Threads(Case):

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::image::Format;
 use crate::layer::Codec;
 use crate::oci::{Platform, Repository};
-use crate::sandbox::{Cancel, IsolationMode, SecretBytes};
+use crate::sandbox::{IsolationMode, SecretBytes};
 
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
@@ -58,7 +60,7 @@ pub struct BuildRequest {
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
     pub allow_insecure: bool,
     /// Stops the build from another thread.
-    pub cancel: Cancel,
+    pub cancel: CancellationToken,
 }
 
 impl BuildRequest {
@@ -85,7 +87,7 @@ impl BuildRequest {
             isolation: IsolationMode::default(),
             cache_repo: None,
             allow_insecure: false,
-            cancel: Cancel::default(),
+            cancel: CancellationToken::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::size::Size;
 use crate::image::{Image, Transport};
-pub(super) use crate::operation::{find_image as find, image_size as size};
+pub(super) use crate::operation::image_size as size;
 
 /// Forms in which an image can be named, for help texts.
 pub(super) const FORMS: &str = "\

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Display;
-use crate::operation::Stop;
 
 /// Shells report a process that a signal ended as this plus the signal's number.
 const SIGNALLED: u8 = 128;
@@ -19,22 +18,17 @@ const INTERRUPT: u8 = 2;
 /// The number of SIGTERM.
 const TERMINATE: u8 = 15;
 
-/// What a signal switches off, and which one came.
+/// What a signal cancels, and which signal came.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Interrupt {
-    stop: Stop,
+    cancel: CancellationToken,
     signal: Arc<AtomicU8>,
 }
 
 impl Interrupt {
-    /// The switch itself.
-    pub(super) fn stop(&self) -> &Stop {
-        &self.stop
-    }
-
-    /// The part of everything on the network.
-    pub(super) fn token(&self) -> &CancellationToken {
-        self.stop.token()
+    /// Cancelled by the first signal.
+    pub(super) fn cancel(&self) -> &CancellationToken {
+        &self.cancel
     }
 
     /// The exit code of a process that was told to end: 130 after Ctrl-C, 143 after SIGTERM.
@@ -57,7 +51,7 @@ impl Interrupt {
             let Ok(mut signals) = Signals::new() else { return };
             let first = signals.next().await;
             this.signal.store(first, Ordering::Release);
-            this.stop.stop();
+            this.cancel.cancel();
             display.print("interrupted: stopping; again to end at once");
             let second = signals.next().await;
             display.end();
@@ -67,13 +61,11 @@ impl Interrupt {
     }
 }
 
-#[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
-#[cfg(unix)]
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -85,24 +77,6 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPT,
             _ = self.terminate.recv() => TERMINATE,
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> u8 {
-        // Without a console there is no Ctrl-C to wait for.
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => INTERRUPT,
-            Err(_) => std::future::pending().await,
         }
     }
 }

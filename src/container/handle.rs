@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::ContainerSpec;
 use super::attached::Attached;
 use super::launch::launch;
@@ -15,7 +17,6 @@ use super::record::{self, ContainerInfo, Folder, Outcome, State};
 use super::stats::{self, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
-use crate::sandbox::Cancel;
 use crate::store::Store;
 
 /// What [`Container::follow`] hands over: the stream, the time since 1970, the text.
@@ -104,7 +105,7 @@ impl Container {
     ///
     /// # Errors
     /// [`ErrorKind::Sandbox`]: it was lost with its own process. [`ErrorKind::NotFound`]: it was removed. [`ErrorKind::Interrupted`].
-    pub fn wait(&self, cancel: &Cancel) -> Result<Outcome> {
+    pub fn wait(&self, cancel: &CancellationToken) -> Result<Outcome> {
         loop {
             if let Some(outcome) = self.outcome()? {
                 return Ok(outcome);
@@ -176,7 +177,7 @@ impl Container {
 
     /// As [`logs`](Self::logs), and waits for more until it has ended or `cancel` is thrown. `output` also gets each text's time since
     /// 1970.
-    pub fn follow(&self, cancel: &Cancel, output: &mut Follow<'_>) -> Result<()> {
+    pub fn follow(&self, cancel: &CancellationToken, output: &mut Follow<'_>) -> Result<()> {
         let mut reader = LogReader::open(&self.folder.log())?;
         loop {
             // Asked first: what is written before the end is then read after it.

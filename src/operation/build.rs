@@ -44,7 +44,7 @@ impl Mpimg {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` has a digest", name.familiar()))
                 .with_hint("name the image by NAME:TAG; the digest is what the build finds out"));
         }
-        request.cancel = self.stop().build().clone();
+        request.cancel = self.cancellation().clone();
         let store = self.store()?;
         let builder = Builder::new(store.clone(), self.client().clone(), self.progress().clone());
         let image = blocking(move || builder.build(&request, None)).await?;

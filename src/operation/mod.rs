@@ -29,12 +29,13 @@ mod login;
 mod push;
 mod run;
 mod sbom;
-mod stop;
 mod stored;
 mod transfer;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
 
 pub use build::{BuildOutputs, Built};
 pub use check::{CheckReport, CheckSubject};
@@ -46,35 +47,55 @@ pub use login::registry_name;
 pub use push::{PushRequest, PushSource, PushedImage};
 pub use run::{RunRequest, Started};
 pub use sbom::SbomOutputs;
-pub use stop::Stop;
 pub use stored::StoredImage;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::registry::{Client, ClientOptions, Credential};
+use crate::registry::{Client, ClientOptions, Credential, CredentialSources};
 use crate::store::Store;
 
 /// How an [`Mpimg`] works. `Default` is what the command does without flags.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The local store's folder; `None`: `$MPIMG_HOME`, else `mpimg` in the XDG data folder.
     pub home: Option<PathBuf>,
-    /// How registries are reached. Its `progress`, `state_dir` and `cancel` are set by [`Mpimg::new`].
-    pub client: ClientOptions,
+    /// Where credentials for registries come from.
+    pub credentials: CredentialSources,
+    /// PEM files with certificate authorities to trust besides the system's.
+    pub ca_files: Vec<PathBuf>,
+    /// Registries (`host[:port]`) that may be reached by plain HTTP or with a certificate that does not verify.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of Docker Hub, asked before it: `host[:port][/path]`.
+    pub registry_mirrors: Vec<String>,
     /// Receives everything that happens.
     pub progress: Progress,
-    /// Stops every operation.
-    pub stop: Stop,
+    /// Cancels every operation, those that begin later included: requests in flight end, a RUN step is killed, nothing new
+    /// begins. The operation returns [`ErrorKind::Interrupted`] once it has cleaned up.
+    pub cancel: CancellationToken,
 }
 
-/// What operations work with: the local store, registries, progress, and a way to stop. Cheap to clone.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            home: None,
+            credentials: CredentialSources::default(),
+            ca_files: Vec::new(),
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            progress: Progress::silent(),
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+/// What operations work with: the local store, registries, progress, and a way to cancel. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Mpimg {
     home: Option<PathBuf>,
     store: Arc<OnceLock<Store>>,
     client: Client,
     progress: Progress,
-    stop: Stop,
+    cancel: CancellationToken,
 }
 
 impl Mpimg {
@@ -83,12 +104,19 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Usage`]: registries.conf cannot be read.
     pub fn new(options: Options) -> Result<Self> {
-        let Options { home, client, progress, stop } = options;
-        // Without a place for the store there is none for uploads; what needs either says so.
-        let state_dir = home.clone().or_else(|| Store::default_root().ok());
-        let client =
-            Client::new(ClientOptions { progress: progress.clone(), cancel: stop.token().clone(), state_dir, ..client })?;
-        Ok(Self { home, store: Arc::default(), client, progress, stop })
+        let Options { home, credentials, ca_files, insecure_registries, registry_mirrors, progress, cancel } = options;
+        let client = Client::new(ClientOptions {
+            credentials,
+            ca_files,
+            insecure: insecure_registries,
+            mirrors: registry_mirrors,
+            progress: progress.clone(),
+            // Without a folder for the store there is none for upload sessions; what needs either says so.
+            state_dir: home.clone().or_else(|| Store::default_root().ok()),
+            cancel: cancel.clone(),
+            ..ClientOptions::default()
+        })?;
+        Ok(Self { home, store: Arc::default(), client, progress, cancel })
     }
 
     /// The same with a credential for one registry (`host[:port]`), which wins over all others.
@@ -122,9 +150,9 @@ impl Mpimg {
         &self.progress
     }
 
-    /// The switch that stops operations.
-    pub fn stop(&self) -> &Stop {
-        &self.stop
+    /// The token that cancels operations.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
     }
 }
 

@@ -160,12 +160,12 @@ impl Mpimg {
             client: self.client().clone(),
             repository: destination.push.repository().clone(),
             tags: tags.clone(),
-            cancel: self.stop().token().clone(),
+            cancel: self.cancellation().clone(),
         };
         let (image, pushed) = match request.source {
             PushSource::Image { name, platform } => transfer.push_image(name, &platform).await?,
             PushSource::Build(mut build) => {
-                build.cancel = self.stop().build().clone();
+                build.cancel = self.cancellation().clone();
                 transfer.build_and_push(build, self.progress()).await?
             }
         };

@@ -42,10 +42,10 @@ impl Mpimg {
     /// # Errors
     /// Those of [`Mpimg::find`] and [`Container::start`]; [`ErrorKind::Interrupted`]: stopped.
     pub async fn run(&self, request: RunRequest) -> Result<Started<Container>> {
-        let stop = self.stop().clone();
+        let cancel = self.cancellation().clone();
         self.start(request, move |store, image, name, spec, note| {
             let container = Container::start(store, image, name, spec, note)?;
-            if stop.is_stopped() {
+            if cancel.is_cancelled() {
                 container.remove()?;
                 return Err(Error::new(ErrorKind::Interrupted, "the container was stopped while it started"));
             }

@@ -5,7 +5,9 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use super::{Mpimg, PushedImage, Stop, blocking};
+use tokio_util::sync::CancellationToken;
+
+use super::{Mpimg, PushedImage, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer, artifact};
 use crate::layer::decompress;
@@ -33,19 +35,19 @@ impl Mpimg {
         let compressions = image.layers().iter().map(compression).collect::<Result<Vec<_>>>()?;
         let files = image.layer_files(self.store()?).await?;
         let task = self.progress().task(TaskKind::Work, "list packages", None);
-        let stop = self.stop().clone();
+        let cancel = self.cancellation().clone();
         let scanned = blocking(move || {
             let mut scan = Scan::default();
             for (path, compression) in files.into_iter().zip(compressions) {
                 let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-                let file = Stoppable { inner: file, stop: stop.clone() };
+                let file = Cancellable { inner: file, cancel: cancel.clone() };
                 scan.add(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
             }
             Ok(scan.packages())
         });
         match scanned.await {
             // However far the reading had come.
-            Err(_) if self.stop().is_stopped() => Err(Error::new(ErrorKind::Interrupted, "the work was interrupted")),
+            Err(_) if self.cancellation().is_cancelled() => Err(Error::new(ErrorKind::Interrupted, "the work was interrupted")),
             packages => packages.inspect(|_| task.done()),
         }
     }
@@ -101,16 +103,16 @@ fn compression(layer: &Layer) -> Result<Compression> {
     media_type.layer_compression().ok_or_else(unknown)
 }
 
-/// A file whose reading the switch ends.
-struct Stoppable {
+/// A file that cannot be read further once the token is cancelled.
+struct Cancellable {
     inner: File,
-    stop: Stop,
+    cancel: CancellationToken,
 }
 
-impl Read for Stoppable {
+impl Read for Cancellable {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Not `Interrupted`, which readers take as a reason to read again.
-        if self.stop.is_stopped() { Err(io::ErrorKind::BrokenPipe.into()) } else { self.inner.read(buffer) }
+        if self.cancel.is_cancelled() { Err(io::ErrorKind::BrokenPipe.into()) } else { self.inner.read(buffer) }
     }
 }
 
@@ -121,7 +123,7 @@ mod tests {
     use crate::build::BuildRequest;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_switch_ends_the_reading_of_layers() {
+    async fn cancellation_ends_the_reading_of_layers() {
         let folder = tempfile::tempdir().unwrap();
         let metadata = folder.path().join("METADATA");
         std::fs::write(&metadata, "Metadata-Version: 2.1\nName: a\nVersion: 1\n").unwrap();
@@ -131,7 +133,7 @@ mod tests {
         let built = mpimg.build(BuildRequest::new(folder.path()), &BuildOutputs::default()).await.unwrap();
         let found: Vec<_> = mpimg.packages(&built.image).await.unwrap().into_iter().map(|package| package.purl).collect();
         assert_eq!(found, ["pkg:pypi/a@1"]);
-        mpimg.stop().stop();
+        mpimg.cancellation().cancel();
         assert_eq!(mpimg.packages(&built.image).await.unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -5,11 +5,12 @@
 use std::path::Path;
 
 use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 
 use super::wire::{Reply, Request, SetupError};
-use super::{Attempt, Cancel, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, launch};
+use super::{Attempt, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, launch};
 
 /// Tries the isolations that `mode` allows, best first; stops at the first that works, unless all are wanted.
 pub(super) fn try_isolations(state: &Path, mode: IsolationMode, stop: bool) -> Report {
@@ -71,7 +72,7 @@ fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
     };
     let spec = RunSpec::new(["true"], root).with_absolute_paths().map_err(plain)?;
     let request = Request::Run { isolation, spec: Box::new(spec), probe: true, stdin: false };
-    let reply = launch::carry_out(&request, &mut |_| {}, &Cancel::default());
+    let reply = launch::carry_out(&request, &mut |_| {}, &CancellationToken::default());
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {
         Reply::Failed(error) => Err(error),

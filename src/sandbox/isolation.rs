@@ -7,10 +7,10 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::diff::{self, Baseline, Originals};
@@ -142,22 +142,6 @@ impl Report {
     }
 }
 
-/// Stops a running step from another thread (Ctrl-C). Clones are one switch.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Stops whatever runs with this switch, now or later.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it was thrown.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// State of a root file system before a step, to tell afterwards what the step changed.
 #[derive(Debug)]
 pub struct Snapshot(Option<Arc<Baseline>>);
@@ -223,8 +207,8 @@ impl Isolation {
     ///
     /// # Errors
     /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
-    /// [`Cancel::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
-    pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<RunOutcome> {
+    /// [`CancellationToken::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
+    pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &CancellationToken) -> Result<RunOutcome> {
         let request =
             Request::Run { isolation: self.kind, spec: Box::new(spec.with_absolute_paths()?), probe: false, stdin: false };
         match launch::carry_out(&request, output, cancel)? {

@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
+use super::helper;
 use super::wire::{Reply, Request, SetupError, read_message, write_message};
-use super::{Cancel, helper};
 
 /// How often a cancel is looked for, and how long the helper may take to clean up after one.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Carries out `request` in a helper. `output` gets what the command prints.
-pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<Reply> {
+pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel: &CancellationToken) -> Result<Reply> {
     let lost = || "lost the sandbox".to_owned();
     let (reader, writer) = std::io::pipe().context(ErrorKind::Sandbox, lost)?;
     let errors = writer.try_clone().context(ErrorKind::Sandbox, lost)?;

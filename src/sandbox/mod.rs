@@ -30,7 +30,7 @@ pub(crate) mod wire;
 
 pub(crate) use detached::{detach, kill_orphans, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
-pub use isolation::{Attempt, Cancel, Emit, Failure, Isolation, IsolationKind, IsolationMode, Report, Snapshot};
+pub use isolation::{Attempt, Emit, Failure, Isolation, IsolationKind, IsolationMode, Report, Snapshot};
 pub use running::{Event, Remote, Running, Streams, WAY_OUT_ADDRESS, WAY_OUT_MTU};
 pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
 pub use users::{User, lookup_owner, lookup_user};

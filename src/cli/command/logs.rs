@@ -7,13 +7,13 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::blocking;
 use crate::cli::terminal::{Terminal, write_output};
 use crate::container::{Container, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::rfc3339;
-use crate::sandbox::Cancel;
 use crate::store::Store;
 
 const EXAMPLES: &str = "\
@@ -50,13 +50,13 @@ impl Logs {
         let store = Store::open(Store::default_root()?)?;
         let container = Container::find(&store, &self.container)?;
         terminal.handle_signals();
-        let cancel = terminal.interrupt().stop().build().clone();
+        let cancel = terminal.interrupt().cancel().clone();
         blocking(move || self.show(&container, &cancel)).await
     }
 
-    fn show(&self, container: &Container, cancel: &Cancel) -> Result<()> {
+    fn show(&self, container: &Container, cancel: &CancellationToken) -> Result<()> {
         let mut lines = Lines { timestamps: self.timestamps, fresh: [true; 2] };
-        let stop = Cancel::default();
+        let stop = CancellationToken::default();
         stop.cancel();
         let Some(Tail::Last(most)) = self.tail else {
             let cancel = if self.follow { cancel } else { &stop };

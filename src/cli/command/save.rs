@@ -57,10 +57,10 @@ impl Save {
             return Err(Error::new(ErrorKind::Usage, "an archive is neither for a terminal nor for `--json`")
                 .with_hint("name a file with `-o FILE`, or pipe the output to a program"));
         }
-        let store = Store::open(Store::default_root()?)?;
-        let client = self.connection.client(terminal, Some(&store), None)?;
+        let mpimg = self.connection.mpimg(terminal, None)?;
         terminal.handle_signals();
-        let image = image::find(self.image, &self.platform, &store, &client).await?;
+        let image = mpimg.find(self.image, &self.platform).await?;
+        let store = mpimg.store()?.clone();
         if outputs.is_empty() {
             return to_standard_output(&store, &image, name).await;
         }

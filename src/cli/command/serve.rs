@@ -68,7 +68,7 @@ impl Serve {
         let rights = if self.read_only { " (read only)" } else { "" };
         terminal.say(&format!("serving {dir}{rights} until Ctrl-C; push with:\n  mpimg push -r {first}/NAME"));
 
-        let stop: CancellationToken = terminal.interrupt().token().clone();
+        let stop: CancellationToken = terminal.interrupt().cancel().clone();
         server.run(async move { stop.cancelled().await }).await?;
         terminal.say(&format!("served {} requests", registry.requests()));
         Ok(())

@@ -11,8 +11,7 @@ use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{Mpimg, Options};
-use crate::registry::{Client, ClientOptions, Credential};
-use crate::store::Store;
+use crate::registry::{Credential, CredentialSources};
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default, Args)]
@@ -34,40 +33,18 @@ pub(crate) struct ConnectionFlags {
 }
 
 impl ConnectionFlags {
-    /// What this command works with. Uploads that are cut off are taken up again from the store.
+    /// The library as these flags configure it, with `explicit` as the credential of one registry.
     pub(crate) fn mpimg(self, terminal: &Terminal, explicit: Option<(String, Credential)>) -> Result<Mpimg> {
+        let explicit = explicit.into_iter().collect();
         Mpimg::new(Options {
             home: None,
-            client: self.options(explicit),
-            progress: terminal.progress().clone(),
-            stop: terminal.interrupt().stop().clone(),
-        })
-    }
-
-    /// The client of this command. Uploads that are cut off are taken up again from `store`.
-    pub(crate) fn client(
-        self,
-        terminal: &Terminal,
-        store: Option<&Store>,
-        explicit: Option<(String, Credential)>,
-    ) -> Result<Client> {
-        Client::new(ClientOptions {
-            progress: terminal.progress().clone(),
-            state_dir: store.map(|store| store.root().to_owned()),
-            cancel: terminal.interrupt().token().clone(),
-            ..self.options(explicit)
-        })
-    }
-
-    fn options(self, explicit: Option<(String, Credential)>) -> ClientOptions {
-        let mut options = ClientOptions {
+            credentials: CredentialSources { explicit, ..CredentialSources::default() },
             ca_files: self.ca_file,
-            insecure: self.insecure_registry,
-            mirrors: self.registry_mirror,
-            ..ClientOptions::default()
-        };
-        options.credentials.explicit.extend(explicit);
-        options
+            insecure_registries: self.insecure_registry,
+            registry_mirrors: self.registry_mirror,
+            progress: terminal.progress().clone(),
+            cancel: terminal.interrupt().cancel().clone(),
+        })
     }
 }
 

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use mpimg::CancellationToken;
 use mpimg::layer::unpack::Limits;
 use mpimg::layer::{Entry, Kind};
-use mpimg::sandbox::{Cancel, Exit, Isolation, IsolationKind, IsolationMode, RootSpec, RunSpec, Snapshot, User, set_helper};
+use mpimg::sandbox::{Exit, Isolation, IsolationKind, IsolationMode, RootSpec, RunSpec, Snapshot, User, set_helper};
 use tar::EntryType;
 use tempfile::TempDir;
 
@@ -89,7 +90,8 @@ impl Fixture {
 
     pub(super) fn run(&mut self, spec: &RunSpec) -> Ran {
         let mut output = Vec::new();
-        let outcome = self.isolation.run(spec, &mut |bytes| output.extend_from_slice(bytes), &Cancel::default()).unwrap();
+        let outcome =
+            self.isolation.run(spec, &mut |bytes| output.extend_from_slice(bytes), &CancellationToken::default()).unwrap();
         Ran { exit: outcome.exit, output: String::from_utf8_lossy(&output).into_owned(), root: spec.root.clone() }
     }
 

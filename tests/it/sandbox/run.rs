@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use mpimg::ErrorKind;
-use mpimg::sandbox::{Cancel, Exit, Network, RootSpec, SecretBytes, User};
+use mpimg::sandbox::{Exit, Network, RootSpec, SecretBytes, User};
+use mpimg::{CancellationToken, ErrorKind};
 
 use super::rootfs::{Fixture, lines};
 use crate::skip::needs_root;
@@ -119,7 +119,7 @@ fn a_cancelled_command_ends_at_once_with_all_that_it_started() {
     let mut fixture = Fixture::new();
     let name = format!("{}", std::process::id() + 2_000_000);
     let spec = fixture.shell(&format!("trap '' INT TERM; echo started; (setsid sleep {name} &); while :; do sleep {name}; done"));
-    let cancel = Cancel::default();
+    let cancel = CancellationToken::default();
     let switch = cancel.clone();
     let result = fixture.isolation.run(&spec, &mut |_| switch.cancel(), &cancel);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Interrupted);
