@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mpimg::container::{ContainerSpec, State, Stream, parse_memory};
+use mpimg::container::{ContainerSpec, ContainerState, Stream, parse_memory};
 use mpimg::oci::Platform;
 use mpimg::operation::{Mpimg, RunRequest};
 use mpimg::progress::Progress;
@@ -98,10 +98,10 @@ pub(crate) struct ContainerInfo {
 impl ContainerInfo {
     fn new(info: &mpimg::container::ContainerInfo) -> Self {
         let (state, outcome) = match info.state {
-            State::Starting => ("starting", None),
-            State::Running => ("running", None),
-            State::Ended(outcome) => ("ended", Some(Outcome::new(outcome))),
-            State::Lost => ("lost", None),
+            ContainerState::Starting => ("starting", None),
+            ContainerState::Running => ("running", None),
+            ContainerState::Ended(outcome) => ("ended", Some(Outcome::new(outcome))),
+            ContainerState::Lost => ("lost", None),
         };
         let port = |port: &mpimg::container::PortMapping| (port.ip.map(|ip| ip.to_string()), port.host, port.container);
         Self {

@@ -3,21 +3,19 @@
 //! Refuses input to a container that was not asked to be interactive.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use super::launch::{Job, Launched, Told, Wish};
+use super::launch::Launched;
 use super::log::Stream;
-use super::monitor::file;
+use super::monitor_protocol::{MonitorCommand, MonitorEvent};
 use super::record::Outcome;
+use super::streams::file;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::sandbox::Streams;
 use crate::sandbox::wire::{read_message, write_message};
 
 /// A container whose starter stays; it ends when this is dropped.
@@ -68,11 +66,11 @@ impl Attached {
     pub fn wait(self, output: &mut dyn FnMut(Stream, &[u8]) -> Result<()>) -> Result<Outcome> {
         let lost = || "the container's process was killed, and the container with it".to_owned();
         loop {
-            match read_message::<Told>(&*self.control.socket).context(ErrorKind::Sandbox, lost)? {
-                Some(Told::Output(stream, bytes)) => output(stream, &bytes)?,
-                Some(Told::Ended(outcome)) => return Ok(outcome),
-                Some(Told::Failed(refusal)) => return Err(refusal.into()),
-                Some(Told::Note(_) | Told::Started) => {}
+            match read_message::<MonitorEvent>(&*self.control.socket).context(ErrorKind::Sandbox, lost)? {
+                Some(MonitorEvent::Output(stream, bytes)) => output(stream, &bytes)?,
+                Some(MonitorEvent::Ended(outcome)) => return Ok(outcome),
+                Some(MonitorEvent::Failed(refusal)) => return Err(refusal.into()),
+                Some(MonitorEvent::Note(_) | MonitorEvent::Started) => {}
                 None => return Err(Error::new(ErrorKind::Sandbox, lost())),
             }
         }
@@ -86,20 +84,20 @@ impl Drop for Attached {
 }
 
 impl AttachedControl {
-    fn wish(&self, wish: &Wish) {
+    fn send(&self, command: &MonitorCommand) {
         let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         // A container that has ended wants nothing more.
-        let _ = write_message(&*self.socket, wish);
+        let _ = write_message(&*self.socket, command);
     }
 
     /// Sends its command a signal.
     pub fn signal(&self, number: i32) {
-        self.wish(&Wish::Signal(number));
+        self.send(&MonitorCommand::Signal(number));
     }
 
     /// Kills it with all that it has started.
     pub fn kill(&self) {
-        self.wish(&Wish::Kill);
+        self.send(&MonitorCommand::Kill);
     }
 
     /// Writes to its standard input. Waits until there is room: as long as the command runs and does not read.
@@ -126,38 +124,4 @@ impl AttachedControl {
             let _ = rustix::termios::tcsetwinsize(terminal, size);
         }
     }
-}
-
-/// The monitor's ends of the command's streams.
-pub(super) struct Ends {
-    pub(super) outputs: Vec<(Stream, File)>,
-    /// For the starter, who writes the input itself.
-    pub(super) input: Option<OwnedFd>,
-}
-
-/// Makes the command's streams: pipes, or a terminal.
-pub(super) fn streams(job: &Job) -> Result<(Streams, Ends)> {
-    let made = if job.terminal { terminal() } else { pipes(job) };
-    made.context(ErrorKind::Sandbox, || "cannot make the container's streams".into())
-}
-
-fn pipes(job: &Job) -> io::Result<(Streams, Ends)> {
-    let ((out, stdout), (errors, stderr)) = (io::pipe()?, io::pipe()?);
-    let (stdin, input) = match job.interactive {
-        true => io::pipe().map(|(stdin, input)| (Some(OwnedFd::from(stdin)), Some(OwnedFd::from(input))))?,
-        false => (None, None),
-    };
-    let streams = Streams { stdin, stdout: stdout.into(), stderr: stderr.into() };
-    Ok((streams, Ends { outputs: vec![(Stream::Out, file(out)), (Stream::Error, file(errors))], input }))
-}
-
-fn terminal() -> io::Result<(Streams, Ends)> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let ours = rustix::pty::openpt(flags)?;
-    rustix::pty::grantpt(&ours)?;
-    rustix::pty::unlockpt(&ours)?;
-    let theirs = rustix::pty::ioctl_tiocgptpeer(&ours, flags)?;
-    let streams = Streams { stdin: Some(theirs.try_clone()?), stdout: theirs.try_clone()?, stderr: theirs };
-    let input = ours.try_clone()?;
-    Ok((streams, Ends { outputs: vec![(Stream::Out, file(ours))], input: Some(input) }))
 }

@@ -13,7 +13,7 @@ use super::ContainerSpec;
 use super::attached::Attached;
 use super::launch::launch;
 use super::log::{LogReader, Stream};
-use super::record::{self, ContainerInfo, Folder, Outcome, State};
+use super::record::{self, ContainerInfo, ContainerState, Folder, Outcome};
 use super::stats::{self, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
@@ -120,9 +120,9 @@ impl Container {
     /// How it ended, if it has; nothing of it runs any more then.
     fn outcome(&self) -> Result<Option<Outcome>> {
         match self.info()?.state {
-            State::Starting | State::Running => Ok(None),
-            State::Ended(outcome) => Ok((!self.folder.is_alive()).then_some(outcome)),
-            State::Lost => {
+            ContainerState::Starting | ContainerState::Running => Ok(None),
+            ContainerState::Ended(outcome) => Ok((!self.folder.is_alive()).then_some(outcome)),
+            ContainerState::Lost => {
                 Err(Error::new(ErrorKind::Sandbox, format!("container `{}` was killed with its own process", self.id)))
             }
         }

@@ -5,20 +5,17 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-use super::record::{self, ContainerInfo, Folder, Making, Outcome, State};
-use super::{ContainerSpec, MONITOR_NAME, NetworkMode, PortMapping, Stream, TmpfsMount, Volume, process, spec};
+use super::monitor_protocol::{Job, LayerFile, MONITOR_NAME, MonitorEvent};
+use super::record::{self, ContainerInfo, ContainerState, Folder, Making};
+use super::{ContainerSpec, Volume, process, spec};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::{Image, Layer};
-use crate::oci::{Descriptor, DiffId};
-use crate::sandbox::IsolationMode;
 use crate::sandbox::spawn_detached;
-use crate::sandbox::wire::{Refusal, read_message, receive_file, send_file, write_message};
+use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
 use crate::store::{BlobSource, Store, now};
 
 /// Docker's, for images that name none.
@@ -32,59 +29,6 @@ static ALLOWED: OnceLock<()> = OnceLock::new();
 
 pub(super) fn allow() {
     let _ = ALLOWED.set(());
-}
-
-/// What the monitor is to do.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job {
-    pub(super) store: PathBuf,
-    pub(super) id: String,
-    pub(super) layers: Vec<LayerFile>,
-    pub(super) env: Vec<(String, String)>,
-    pub(super) user: String,
-    pub(super) workdir: String,
-    pub(super) hostname: String,
-    pub(super) volumes: Vec<Volume>,
-    pub(super) tmpfs: Vec<TmpfsMount>,
-    pub(super) ports: Vec<PortMapping>,
-    pub(super) network: NetworkMode,
-    pub(super) isolation: IsolationMode,
-    pub(super) interactive: bool,
-    pub(super) terminal: bool,
-    pub(super) remove: bool,
-    pub(super) end_with: Option<u32>,
-    /// Whether the starter stays: then it gets the output, and the container ends with it.
-    pub(super) attached: bool,
-}
-
-/// A layer and the file that has its bytes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct LayerFile {
-    pub(super) diff_id: DiffId,
-    pub(super) descriptor: Descriptor,
-    pub(super) file: PathBuf,
-}
-
-/// What the monitor tells its starter.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Told {
-    /// Something that the user should know.
-    Note(String),
-    /// The command runs. Where it has an input and a starter that stays, a descriptor follows, to write to that.
-    Started,
-    /// It cannot.
-    Failed(Refusal),
-    /// What the command wrote.
-    Output(Stream, Vec<u8>),
-    /// The command has ended.
-    Ended(Outcome),
-}
-
-/// What a starter that stays tells the monitor.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Wish {
-    Signal(i32),
-    Kill,
 }
 
 /// A container that has just been started, and the socket to its monitor.
@@ -119,7 +63,7 @@ pub(super) fn launch(
         network: None,
         isolation: None,
         pid: None,
-        state: State::Starting,
+        state: ContainerState::Starting,
         stop_signal: super::parse_signal(stop_signal)?,
         helper: None,
         cgroup: None,
@@ -159,7 +103,7 @@ pub(super) fn launch(
     };
     let Making { folder, lock } = record::make(store, &info)?;
     let started = start_monitor(&job, lock).and_then(|socket| {
-        hear_start(&socket, note)?;
+        wait_for_start(&socket, note)?;
         let has_input = job.attached && (job.interactive || job.terminal);
         let input = has_input.then(|| receive_file(&socket).context(ErrorKind::Sandbox, lost)).transpose()?;
         Ok((socket, input))
@@ -226,14 +170,14 @@ fn start_monitor(job: &Job, lock: std::fs::File) -> Result<UnixStream> {
     Ok(socket)
 }
 
-fn hear_start(socket: &UnixStream, note: &mut dyn FnMut(&str)) -> Result<()> {
+fn wait_for_start(socket: &UnixStream, note: &mut dyn FnMut(&str)) -> Result<()> {
     loop {
-        match read_message::<Told>(socket).context(ErrorKind::Sandbox, lost)? {
-            Some(Told::Note(text)) => note(&text),
-            Some(Told::Started) => return Ok(()),
-            Some(Told::Failed(refusal)) => return Err(refusal.into()),
+        match read_message::<MonitorEvent>(socket).context(ErrorKind::Sandbox, lost)? {
+            Some(MonitorEvent::Note(text)) => note(&text),
+            Some(MonitorEvent::Started) => return Ok(()),
+            Some(MonitorEvent::Failed(refusal)) => return Err(refusal.into()),
             // Nothing else comes before the start.
-            Some(Told::Output(..) | Told::Ended(_)) => {}
+            Some(MonitorEvent::Output(..) | MonitorEvent::Ended(_)) => {}
             None => return Err(Error::new(ErrorKind::Sandbox, "the container's process was killed while it started")),
         }
     }

@@ -40,27 +40,28 @@ mod handle;
 mod launch;
 mod log;
 mod monitor;
+mod monitor_protocol;
 mod mount;
+mod nat;
 mod network;
-mod outside;
+mod network_thread;
 mod owner;
 mod process;
 mod record;
 mod signal;
 mod spec;
 mod stats;
+mod streams;
 
 pub use attached::{Attached, AttachedControl};
 pub use handle::{Container, Follow};
 pub use log::Stream;
+pub use monitor_protocol::MONITOR_NAME;
 pub use mount::MountFlag;
-pub use record::{ContainerInfo, Outcome, State};
+pub use record::{ContainerInfo, ContainerState, Outcome};
 pub use signal::parse_signal;
 pub use spec::{ContainerSpec, NetworkMode, PortMapping, TmpfsMount, Volume, parse_memory};
 pub use stats::Stats;
-
-/// `argv[0]` of the process that holds a container.
-pub const MONITOR_NAME: &str = "mpimg-container";
 
 /// Becomes the monitor of a container or the sandbox's helper if this process was started as one, and then never returns. `main` of a
 /// program that starts containers must call it first, before it starts a thread; it includes

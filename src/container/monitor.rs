@@ -1,4 +1,5 @@
-//! The process that holds one container: sets it up, starts it, writes its log, obeys orders, takes everything down at its end.
+//! The process that supervises one container: it sets the container up, starts its command, writes its log, carries out commands, and
+//! cleans up at the end.
 //!
 //! Refuses to speak to anybody but its starter (a socket) and the container's folder: it has no terminal and no standard streams.
 
@@ -11,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::cgroup::Cgroup;
-use super::launch::{Job, Told, Wish};
 use super::log::{LogWriter, Stream};
-use super::network::{self, Plan};
-use super::outside;
+use super::monitor_protocol::{Job, LayerFile, MonitorCommand, MonitorEvent};
+use super::nat;
+use super::network::{self, NetworkPlan};
 use super::owner::Owner;
-use super::record::{ContainerInfo, Folder, Outcome, State};
+use super::record::{ContainerInfo, ContainerState, Folder, Outcome};
 use super::spec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Layer, unpacked_layers};
@@ -34,9 +35,9 @@ pub(super) fn main() -> i32 {
     let Ok(Some(text)) = read_message::<String>(&socket) else { return 1 };
     let (Ok(job), Ok(lock)) = (serde_json::from_str::<Job>(&text), receive_file(&socket)) else { return 1 };
     let starter = Starter { socket: Arc::new(socket), sending: Arc::default(), attached: job.attached };
-    let done = hold(job, &starter);
+    let done = supervise(job, &starter);
     if let Err(error) = &done {
-        starter.tell(&Told::Failed(clone(error).into()));
+        starter.send(&MonitorEvent::Failed(clone(error).into()));
     }
     // Held to the very end: what is cleaned up must not be cleaned up by somebody else at the same time.
     drop(lock);
@@ -71,16 +72,16 @@ struct Starter {
 }
 
 impl Starter {
-    fn tell(&self, told: &Told) {
+    fn send(&self, event: &MonitorEvent) {
         let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = write_message(&*self.socket, told);
+        let _ = write_message(&*self.socket, event);
     }
 
     /// Tells that the command runs. Its input is written by the starter itself: a command that does not read it must keep nobody here
     /// from passing on a signal, or from seeing that the starter has gone.
     fn started(&self, input: Option<OwnedFd>) {
         let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = write_message(&*self.socket, &Told::Started);
+        let _ = write_message(&*self.socket, &MonitorEvent::Started);
         if let Some(input) = input {
             let _ = send_file(&self.socket, input);
         }
@@ -88,7 +89,7 @@ impl Starter {
 }
 
 /// From the first look at the machine to the last folder removed.
-fn hold(job: Job, starter: &Starter) -> Result<()> {
+fn supervise(job: Job, starter: &Starter) -> Result<()> {
     let store = Store::open(&job.store)?;
     let folder = Folder::of(&store, &job.id);
     let mut info = folder.read()?;
@@ -102,13 +103,13 @@ fn hold(job: Job, starter: &Starter) -> Result<()> {
     }
     let removed = folder.remove_scratch(info.isolation);
     let outcome = ended?;
-    info.state = State::Ended(outcome);
+    info.state = ContainerState::Ended(outcome);
     (info.pid, info.helper) = (None, None);
     match job.remove || owner.is_some_and(|owner| owner.is_gone()) {
         true => folder.remove(info.isolation)?,
         false => folder.write_last(&info)?,
     }
-    starter.tell(&Told::Ended(outcome));
+    starter.send(&MonitorEvent::Ended(outcome));
     removed
 }
 
@@ -126,7 +127,7 @@ fn run(
     info.network = Some(plan.words.to_owned());
     info.ports.clone_from(&plan.ports);
     if let Some(note) = &plan.note {
-        starter.tell(&Told::Note(note.clone()));
+        starter.send(&MonitorEvent::Note(note.clone()));
     }
     let scratch = folder.scratch();
     std::fs::create_dir(&scratch).map_err(|error| Error::io("make", &scratch, error))?;
@@ -136,12 +137,12 @@ fn run(
         Some(user) => spec.user = user,
         None => spec.user_name = Some(job.user.clone()),
     }
-    dress(&mut spec, job, &plan)?;
+    set_up_environment(&mut spec, job, &plan)?;
     limit(&mut spec, job, info, starter);
 
     let log = Arc::new(LogWriter::create(&folder.log())?);
     let orders = open_orders(&folder.orders())?;
-    let (streams, ends) = super::attached::streams(job)?;
+    let (streams, ends) = super::streams::streams(job)?;
     let running = isolation.start(&spec, streams, |pid| match &info.cgroup {
         Some(cgroup) => cgroup.add(pid).map_err(|error| Error::new(ErrorKind::Sandbox, "cannot limit memory").with_source(error)),
         None => Ok(()),
@@ -149,28 +150,30 @@ fn run(
     info.helper = Some(running.id());
     let remote = running.remote();
     let _forwarder = plan.forward(&remote)?;
-    obey(orders, remote.clone())?;
+    run_commands(orders, remote.clone())?;
     owner.map(|owner| owner.watch(remote.clone())).transpose()?;
     let mut readers = Vec::new();
     let mut outputs = Some(ends.outputs);
     let mut read = |outputs: &mut Option<Vec<(Stream, File)>>| {
         for (stream, output) in outputs.take().into_iter().flatten() {
-            readers.extend(keep(stream, output, log.clone(), starter.clone()));
+            readers.extend(record_output(stream, output, log.clone(), starter.clone()));
         }
     };
     let (mut input, mut outside) = (ends.input, None);
     let exit = running.wait(&mut |event| {
         let pid = match event {
             Event::WayOut(packets) => {
-                match packets.map_err(outside::closed).and_then(outside::open) {
+                match packets.map_err(nat::closed).and_then(nat::open) {
                     Ok(open) => outside = Some(open),
-                    Err(error) => starter.tell(&Told::Note(format!("network: the container's own has no way out: {error}"))),
+                    Err(error) => {
+                        starter.send(&MonitorEvent::Note(format!("network: the container's own has no way out: {error}")))
+                    }
                 }
                 return;
             }
             Event::Started(pid) => Some(pid),
         };
-        let running = ContainerInfo { pid, state: State::Running, ..info.clone() };
+        let running = ContainerInfo { pid, state: ContainerState::Running, ..info.clone() };
         // A disk that is full now was not a moment ago; the record is of use to others only.
         let _ = folder.write(&running);
         let _ = folder.reserve(&running);
@@ -229,13 +232,13 @@ fn accounts(lower: &[PathBuf], name: &str) -> Vec<u8> {
     topmost.filter(|(_, metadata)| metadata.is_file()).and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default()
 }
 
-fn layer(file: &super::launch::LayerFile) -> Layer {
+fn layer(file: &LayerFile) -> Layer {
     let source = BlobSource::File(file.file.clone());
     Layer { diff_id: file.diff_id, descriptor: file.descriptor.clone(), source }
 }
 
 /// What the command sees besides its files.
-fn dress(spec: &mut RunSpec, job: &Job, plan: &Plan) -> Result<()> {
+fn set_up_environment(spec: &mut RunSpec, job: &Job, plan: &NetworkPlan) -> Result<()> {
     spec.env.clone_from(&job.env);
     spec.cwd = LayerPath::clean(if job.workdir.is_empty() { "/" } else { &job.workdir })?;
     spec.make_cwd = true;
@@ -261,7 +264,7 @@ fn limit(spec: &mut RunSpec, job: &Job, info: &mut ContainerInfo, starter: &Star
         Err(error) => {
             let Some(bytes) = info.memory else { return };
             spec.data_limit = Some(bytes);
-            starter.tell(&Told::Note(format!(
+            starter.send(&MonitorEvent::Note(format!(
                 "memory: no control group can be made here ({error}); the limit holds for each process alone, not for all together"
             )));
         }
@@ -269,7 +272,7 @@ fn limit(spec: &mut RunSpec, job: &Job, info: &mut ContainerInfo, starter: &Star
 }
 
 /// Writes what comes from `output` to the log, and to the starter where it stayed.
-fn keep(stream: Stream, mut output: File, log: Arc<LogWriter>, starter: Starter) -> Option<JoinHandle<()>> {
+fn record_output(stream: Stream, mut output: File, log: Arc<LogWriter>, starter: Starter) -> Option<JoinHandle<()>> {
     let work = move || {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -277,7 +280,7 @@ fn keep(stream: Stream, mut output: File, log: Arc<LogWriter>, starter: Starter)
                 Ok(read) if read > 0 => {
                     log.append(stream, &buffer[..read]);
                     if starter.attached {
-                        starter.tell(&Told::Output(stream, buffer[..read].to_vec()));
+                        starter.send(&MonitorEvent::Output(stream, buffer[..read].to_vec()));
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -294,9 +297,9 @@ fn listen(starter: &Starter, remote: Remote) {
     let socket = starter.socket.clone();
     let work = move || {
         loop {
-            match read_message::<Wish>(&*socket) {
-                Ok(Some(Wish::Signal(number))) => remote.signal(number),
-                Ok(Some(Wish::Kill)) => remote.kill(),
+            match read_message::<MonitorCommand>(&*socket) {
+                Ok(Some(MonitorCommand::Signal(number))) => remote.signal(number),
+                Ok(Some(MonitorCommand::Kill)) => remote.kill(),
                 Ok(None) | Err(_) => return remote.kill(),
             }
         }
@@ -310,7 +313,7 @@ fn open_orders(path: &Path) -> Result<File> {
 }
 
 /// Does what lines in the pipe say: `signal NUMBER` or `kill`.
-fn obey(orders: File, remote: Remote) -> Result<()> {
+fn run_commands(orders: File, remote: Remote) -> Result<()> {
     let work = move || {
         for line in BufReader::new(orders).lines().map_while(std::io::Result::ok) {
             match line.split_once(' ') {
@@ -322,9 +325,4 @@ fn obey(orders: File, remote: Remote) -> Result<()> {
     };
     let thread = std::thread::Builder::new().name("orders".into()).spawn(work);
     thread.map(drop).map_err(|error| Error::new(ErrorKind::Io, "cannot start a thread").with_source(error))
-}
-
-/// Gives a stream away as a file.
-pub(super) fn file(fd: impl Into<OwnedFd>) -> File {
-    File::from(fd.into())
 }

@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
-use super::{NetworkMode, PortMapping, outside};
+use super::network_thread::NetworkThread;
+use super::{NetworkMode, PortMapping, nat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sandbox::{IsolationKind, Network, Remote};
 
@@ -23,7 +23,7 @@ pub(super) const HOST: &str = "host";
 const PRIVATE: &str = "private";
 
 /// Which network, and what listens for it.
-pub(super) struct Plan {
+pub(super) struct NetworkPlan {
     pub(super) network: Network,
     /// Whether a network of its own shall have a way to other machines.
     pub(super) way_out: bool,
@@ -41,7 +41,7 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the isolation cannot give what `mode` asks for.
-pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMapping]) -> Result<Plan> {
+pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMapping]) -> Result<NetworkPlan> {
     // On this machine's network a container listens on all addresses, whatever it was published on.
     let same = ports.iter().all(|port| port.host == port.container && port.ip.is_none());
     match mode {
@@ -58,7 +58,7 @@ pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMap
 }
 
 /// This machine's network: the container itself listens on its ports.
-fn host(ports: &[PortMapping]) -> Result<Plan> {
+fn host(ports: &[PortMapping]) -> Result<NetworkPlan> {
     for port in ports {
         if port.host != port.container {
             let message =
@@ -69,24 +69,24 @@ fn host(ports: &[PortMapping]) -> Result<Plan> {
         listen(port)?;
     }
     let note = (!ports.is_empty()).then(|| "network: this machine's; the container listens on its ports itself".to_owned());
-    Ok(Plan { network: Network::Host, way_out: false, words: HOST, note, ports: ports.to_vec(), listeners: Vec::new() })
+    Ok(NetworkPlan { network: Network::Host, way_out: false, words: HOST, note, ports: ports.to_vec(), listeners: Vec::new() })
 }
 
-fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<Plan> {
+fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
     let listeners = ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
     let real = |(port, listener): (&PortMapping, &TcpListener)| {
         let address = listener.local_addr().map_err(|error| taken(port, error))?;
         Ok(PortMapping { host: address.port(), ..*port })
     };
     let ports = ports.iter().zip(&listeners).map(real).collect::<Result<_>>()?;
-    let way_out = mode != NetworkMode::None && outside::is_possible();
+    let way_out = mode != NetworkMode::None && nat::is_possible();
     let note = match (mode, way_out) {
         (NetworkMode::None, _) => None,
         (_, true) => Some("network: the container's own; TCP and UDP reach other machines"),
         (_, false) => Some("network: the container's own, without a way out; `--network host` gives it this machine's"),
     };
     let note = note.map(str::to_owned);
-    Ok(Plan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners })
+    Ok(NetworkPlan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners })
 }
 
 /// Listens where `port` says; without an address on all of them, IPv4 and IPv6.
@@ -121,20 +121,14 @@ fn taken(port: &PortMapping, error: io::Error) -> Error {
     Error::new(ErrorKind::Network, message).with_hint(hint).with_source(error)
 }
 
-/// Does something on the network, on a thread of its own, until it is dropped.
-pub(super) struct Service {
-    stop: CancellationToken,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Plan {
+impl NetworkPlan {
     /// The name servers of a network that is not this machine's.
     pub(super) fn name_servers(&self) -> Option<Vec<IpAddr>> {
-        (self.network != Network::Host).then(|| self.way_out.then_some(outside::NAME_SERVER.into()).into_iter().collect())
+        (self.network != Network::Host).then(|| self.way_out.then_some(nat::NAME_SERVER.into()).into_iter().collect())
     }
 
     /// Begins to pass on connections.
-    pub(super) fn forward(self, remote: &Remote) -> Result<Option<Service>> {
+    pub(super) fn forward(self, remote: &Remote) -> Result<Option<NetworkThread>> {
         if self.listeners.is_empty() {
             return Ok(None);
         }
@@ -144,34 +138,7 @@ impl Plan {
                 tokio::spawn(accept(listener, port.container, remote.clone()));
             }
         };
-        Service::start("ports", serve).map(Some)
-    }
-}
-
-impl Service {
-    /// Runs `serve`, and whatever it spawns for as long as this lives.
-    pub(super) fn start(name: &str, serve: impl Future<Output = ()> + Send + 'static) -> Result<Self> {
-        let cannot = |error| Error::new(ErrorKind::Network, "cannot start a thread for the network").with_source(error);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let work = move || {
-            runtime.block_on(async move {
-                tokio::spawn(serve);
-                stopped.cancelled().await;
-            });
-        };
-        let thread = std::thread::Builder::new().name(name.into()).spawn(work).map_err(cannot)?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        NetworkThread::start("ports", serve).map(Some)
     }
 }
 

@@ -57,7 +57,7 @@ pub struct ContainerInfo {
     /// Process 1 of its namespace (without namespaces: its command), as this machine numbers it.
     pub pid: Option<i32>,
     /// What it is doing.
-    pub state: State,
+    pub state: ContainerState,
     /// The signal that asks its command to end.
     pub(super) stop_signal: i32,
     /// The process that everything in it descends from.
@@ -68,7 +68,7 @@ pub struct ContainerInfo {
 
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
+pub enum ContainerState {
     /// It is being set up.
     Starting,
     /// Its command runs.
@@ -199,12 +199,12 @@ impl Folder {
     }
 
     /// Notes the death of a monitor that could not do so itself, and removes what it left.
-    fn bury(&self, mut info: ContainerInfo) -> Result<ContainerInfo> {
+    fn mark_lost(&self, mut info: ContainerInfo) -> Result<ContainerInfo> {
         if let Some(cgroup) = info.cgroup.take() {
             cgroup.remove();
         }
         self.remove_scratch(info.isolation)?;
-        info.state = State::Lost;
+        info.state = ContainerState::Lost;
         // On a full disk the next look says the same.
         let _ = self.write_last(&info);
         Ok(info)
@@ -214,9 +214,9 @@ impl Folder {
     pub(super) fn look(&self) -> Result<ContainerInfo> {
         let info = self.read()?;
         match info.state {
-            State::Starting | State::Running if !self.is_alive() => match self.read()? {
+            ContainerState::Starting | ContainerState::Running if !self.is_alive() => match self.read()? {
                 // It may have ended in between.
-                again if matches!(again.state, State::Starting | State::Running) => self.bury(again),
+                again if matches!(again.state, ContainerState::Starting | ContainerState::Running) => self.mark_lost(again),
                 again => Ok(again),
             },
             _ => Ok(info),

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{CONFIG_LIMIT, Image, Layer, MANIFEST_LIMIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Repository};
-use crate::store::{BlobSource, ImageRecord, LayerRecord, Place, Store};
+use crate::store::{BlobSource, ImageRecord, LayerLocation, LayerRecord, Store};
 
 /// How many layers are copied at once.
 const PARALLEL: usize = 4;
@@ -26,12 +26,12 @@ impl Image {
     ) -> Result<Self> {
         let manifest = store.read_small(&record.manifest.digest, MANIFEST_LIMIT)?;
         let config = store.read_small(&record.config.digest, CONFIG_LIMIT)?;
-        let source = |layer: &LayerRecord| match &layer.place {
+        let source = |layer: &LayerRecord| match &layer.location {
             _ if store.has(&layer.descriptor.digest, layer.descriptor.size)? => {
                 Ok(BlobSource::File(store.blob_path(&layer.descriptor.digest)))
             }
-            Place::Remote(repository) => remote(repository, &layer.descriptor),
-            Place::Local => {
+            LayerLocation::Remote(repository) => remote(repository, &layer.descriptor),
+            LayerLocation::Local => {
                 let message = format!("layer `{}` is not in the local store", layer.descriptor.digest);
                 Err(Error::new(ErrorKind::NotFound, message).with_hint("pull or build the image again"))
             }
@@ -72,13 +72,13 @@ async fn layer_file(store: Store, layer: Layer) -> Result<PathBuf> {
 }
 
 async fn write_layer(store: Store, layer: Layer) -> Result<LayerRecord> {
-    let place = match &layer.source {
+    let location = match &layer.source {
         BlobSource::Remote(remote) if !store.has(&layer.descriptor.digest, layer.descriptor.size)? => {
-            Place::Remote(remote.repository().clone())
+            LayerLocation::Remote(remote.repository().clone())
         }
-        source => fetch(&store, source, &layer.descriptor).await.map(|_| Place::Local)?,
+        source => fetch(&store, source, &layer.descriptor).await.map(|_| LayerLocation::Local)?,
     };
-    Ok(LayerRecord { diff_id: layer.diff_id, descriptor: layer.descriptor, place })
+    Ok(LayerRecord { diff_id: layer.diff_id, descriptor: layer.descriptor, location })
 }
 
 async fn fetch(store: &Store, source: &BlobSource, descriptor: &Descriptor) -> Result<PathBuf> {

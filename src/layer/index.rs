@@ -15,7 +15,7 @@ pub struct LayerIndex {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Record {
+enum IndexRecord {
     Entry(Entry),
     /// The content of a small file that builds ask for: users and groups.
     Content(LayerPath, Vec<u8>),
@@ -38,15 +38,15 @@ impl LayerIndex {
 
     /// Adds an entry.
     pub(super) fn push(&mut self, entry: &Entry) -> Result<()> {
-        self.push_record(&Record::Entry(entry.clone()))
+        self.push_record(&IndexRecord::Entry(entry.clone()))
     }
 
     /// Adds the content of an entry.
     pub(super) fn push_content(&mut self, path: &LayerPath, content: Vec<u8>) -> Result<()> {
-        self.push_record(&Record::Content(path.clone(), content))
+        self.push_record(&IndexRecord::Content(path.clone(), content))
     }
 
-    fn push_record(&mut self, record: &Record) -> Result<()> {
+    fn push_record(&mut self, record: &IndexRecord) -> Result<()> {
         if self.bytes.is_empty() {
             self.bytes.extend_from_slice(MAGIC);
         }
@@ -70,7 +70,7 @@ impl LayerIndex {
         whole.then_some(index)
     }
 
-    fn records(&self) -> impl Iterator<Item = Option<Record>> {
+    fn records(&self) -> impl Iterator<Item = Option<IndexRecord>> {
         let mut rest = self.bytes.get(MAGIC.len()..).unwrap_or_default();
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -92,16 +92,16 @@ impl LayerIndex {
     /// The entries, in the order of the tar.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.records().flatten().filter_map(|record| match record {
-            Record::Entry(entry) => Some(entry),
-            Record::Content(..) => None,
+            IndexRecord::Entry(entry) => Some(entry),
+            IndexRecord::Content(..) => None,
         })
     }
 
     /// The files whose content the index holds.
     pub fn contents(&self) -> impl Iterator<Item = (LayerPath, Vec<u8>)> {
         self.records().flatten().filter_map(|record| match record {
-            Record::Content(path, content) => Some((path, content)),
-            Record::Entry(_) => None,
+            IndexRecord::Content(path, content) => Some((path, content)),
+            IndexRecord::Entry(_) => None,
         })
     }
 }

@@ -6,6 +6,7 @@ mod codec;
 mod decompress;
 pub mod diff;
 mod entry;
+mod header_field;
 mod index;
 #[cfg(target_os = "linux")]
 pub(crate) mod owners;

@@ -24,7 +24,7 @@ const MOST_THREADS: usize = 16;
 
 /// The pipeline: write the tar into it, then [`finish`](Self::finish).
 pub(super) struct Pipeline<W: Write + Send + 'static> {
-    shared: Arc<Shared<W>>,
+    shared: Arc<PipelineShared<W>>,
     threads: usize,
     workers: Vec<JoinHandle<()>>,
     encoder: Option<Encoder>,
@@ -45,14 +45,14 @@ pub(super) struct Finished<W> {
     pub(super) sink: W,
 }
 
-struct Shared<W> {
+struct PipelineShared<W> {
     codec: Codec,
-    state: Mutex<State<W>>,
+    state: Mutex<PipelineState<W>>,
     /// Work has come, room has come, or the end.
     changed: Condvar,
 }
 
-struct State<W> {
+struct PipelineState<W> {
     waiting: VecDeque<(u64, Vec<u8>)>,
     /// Compressed, not yet written, by number.
     ready: BTreeMap<u64, Vec<u8>>,
@@ -62,11 +62,11 @@ struct State<W> {
     output: Option<Output<W>>,
     spare: Vec<Vec<u8>>,
     /// The first failure; none is compressed or written after it.
-    failure: Option<Failure>,
+    failure: Option<PipelineFailure>,
     closed: bool,
 }
 
-enum Failure {
+enum PipelineFailure {
     New(Error),
     /// The caller has the error; should it go on all the same, it gets another.
     Told,
@@ -81,7 +81,7 @@ struct Output<W> {
 impl<W: Write + Send + 'static> Pipeline<W> {
     /// A pipeline into `sink` on at most `threads` threads, the caller's included.
     pub(super) fn new(codec: Codec, threads: usize, sink: W) -> Self {
-        let state = State {
+        let state = PipelineState {
             waiting: VecDeque::new(),
             ready: BTreeMap::new(),
             under_way: 0,
@@ -91,7 +91,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             closed: false,
         };
         Self {
-            shared: Arc::new(Shared { codec, state: Mutex::new(state), changed: Condvar::new() }),
+            shared: Arc::new(PipelineShared { codec, state: Mutex::new(state), changed: Condvar::new() }),
             threads: threads.clamp(1, MOST_THREADS),
             workers: Vec::new(),
             encoder: None,
@@ -177,9 +177,9 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         loop {
             let mut state = self.shared.lock();
             let job = loop {
-                match state.failure.replace(Failure::Told) {
-                    Some(Failure::New(error)) => return Err(error),
-                    Some(Failure::Told) => return Err(Error::io("write", "layer", io::Error::other("it failed before"))),
+                match state.failure.replace(PipelineFailure::Told) {
+                    Some(PipelineFailure::New(error)) => return Err(error),
+                    Some(PipelineFailure::Told) => return Err(Error::io("write", "layer", io::Error::other("it failed before"))),
                     None => state.failure = None,
                 }
                 if state.under_way <= limit {
@@ -253,12 +253,12 @@ impl<W: Write + Send + 'static> Write for Pipeline<W> {
     }
 }
 
-impl<W: Write> Shared<W> {
-    fn lock(&self) -> MutexGuard<'_, State<W>> {
+impl<W: Write> PipelineShared<W> {
+    fn lock(&self) -> MutexGuard<'_, PipelineState<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State<W>>) -> MutexGuard<'a, State<W>> {
+    fn wait<'a>(&self, state: MutexGuard<'a, PipelineState<W>>) -> MutexGuard<'a, PipelineState<W>> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -291,7 +291,7 @@ impl<W: Write> Shared<W> {
         state.spare.push(block);
         match encoded {
             Ok(()) => drop(state.ready.insert(number, out)),
-            Err(error) => state.failure = Some(Failure::New(error)),
+            Err(error) => state.failure = Some(PipelineFailure::New(error)),
         }
         // Whoever holds the output writes; the others leave their block for it and go on compressing.
         if let Some(mut output) = state.output.take() {
@@ -306,7 +306,7 @@ impl<W: Write> Shared<W> {
                 state.under_way -= 1;
                 state.spare.push(bytes);
                 if let Err(error) = written {
-                    state.failure = Some(Failure::New(Error::io("write", "layer", error)));
+                    state.failure = Some(PipelineFailure::New(Error::io("write", "layer", error)));
                 }
             }
             state.output = Some(output);

@@ -6,7 +6,7 @@ use ::tar::Header;
 
 use crate::error::Result;
 
-use super::tar::{corrupt, unsigned};
+use super::header_field::{corrupt, unsigned};
 
 const BLOCK: usize = 512;
 

@@ -14,11 +14,12 @@ use futures_util::{Stream, StreamExt as _, stream};
 use oci_spec::distribution::ErrorCode;
 use rustix::buffer::spare_capacity;
 
+use super::app::App;
+use super::blocking::blocking;
+use super::error_response::ErrorResponse;
 use super::exchange::{Exchange, empty};
 use super::range::{Wanted, parse_range};
-use super::refusal::Refusal;
 use super::route::RepositoryName;
-use super::{App, blocking};
 use crate::oci::Digest;
 
 /// What one read takes from a file.
@@ -36,12 +37,12 @@ pub(super) async fn get(
     exchange: &mut Exchange,
     name: RepositoryName,
     digest: Digest,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let opened = {
         let app = app.clone();
         blocking(move || app.disk.repository(&name)?.map_or(Ok(None), |repository| repository.open_blob(&digest))).await?
     };
-    let (file, length) = opened.ok_or_else(|| Refusal::blob_unknown(&digest))?;
+    let (file, length) = opened.ok_or_else(|| ErrorResponse::blob_unknown(&digest))?;
     let etag = format!("\"{digest}\"");
     let headers = [
         (header::ETAG, etag.clone()),
@@ -75,18 +76,18 @@ pub(super) async fn get(
 }
 
 /// `DELETE` of a blob: out of this repository only.
-pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, digest: Digest) -> Result<Response, Refusal> {
+pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, digest: Digest) -> Result<Response, ErrorResponse> {
     let app = app.clone();
     let removed = blocking(move || {
         let Some(repository) = app.disk.repository(&name)? else { return Ok(Ok(false)) };
         if repository.index().manifest(&digest).is_some() {
-            return Ok(Err(Refusal::bad(ErrorCode::Unsupported, "this is a manifest: delete it under /manifests/")));
+            return Ok(Err(ErrorResponse::bad(ErrorCode::Unsupported, "this is a manifest: delete it under /manifests/")));
         }
         app.disk.remove_blob(&digest, &repository).map(Ok)
     });
     match removed.await?? {
         true => Ok(empty(StatusCode::ACCEPTED, [])),
-        false => Err(Refusal::blob_unknown(&digest)),
+        false => Err(ErrorResponse::blob_unknown(&digest)),
     }
 }
 
@@ -95,8 +96,9 @@ pub(super) fn matches_etag(tags: &str, etag: &str) -> bool {
     tags.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
 }
 
-fn unsatisfiable(length: u64) -> Refusal {
-    let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, format!("the blob has {length} bytes"));
+fn unsatisfiable(length: u64) -> ErrorResponse {
+    let refusal =
+        ErrorResponse::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, format!("the blob has {length} bytes"));
     match HeaderValue::try_from(format!("bytes */{length}")) {
         Ok(range) => refusal.with_header(header::CONTENT_RANGE, range),
         Err(_) => refusal,

@@ -11,10 +11,11 @@ use axum::response::Response;
 use oci_spec::distribution::ErrorCode;
 use url::form_urlencoded;
 
+use super::app::App;
+use super::blocking::blocking;
+use super::error_response::ErrorResponse;
 use super::exchange::{Exchange, json};
-use super::refusal::Refusal;
 use super::route::RepositoryName;
-use super::{App, blocking};
 use crate::oci::{Digest, MediaType};
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -23,14 +24,14 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 const SHOWN: usize = 50;
 
 /// `GET /v2/<name>/tags/list`
-pub(super) async fn tags(app: &Arc<App>, exchange: &mut Exchange, name: RepositoryName) -> Result<Response, Refusal> {
+pub(super) async fn tags(app: &Arc<App>, exchange: &mut Exchange, name: RepositoryName) -> Result<Response, ErrorResponse> {
     let page = Page::of(exchange)?;
     let repository = {
         let (app, name) = (app.clone(), name.clone());
         blocking(move || app.disk.repository(&name)).await?
     };
     let repository = repository.ok_or_else(|| {
-        Refusal::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, "repository name not known to registry")
+        ErrorResponse::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, "repository name not known to registry")
             .with_detail(serde_json::json!({ "name": name.as_str() }))
     })?;
     let index = repository.index();
@@ -40,7 +41,7 @@ pub(super) async fn tags(app: &Arc<App>, exchange: &mut Exchange, name: Reposito
 }
 
 /// `GET /v2/_catalog`, which the specification reserves and docker's registry defines.
-pub(super) async fn catalog(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, Refusal> {
+pub(super) async fn catalog(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
     let page = Page::of(exchange)?;
     let names = {
         let app = app.clone();
@@ -58,7 +59,7 @@ pub(super) async fn referrers(
     exchange: &mut Exchange,
     name: RepositoryName,
     digest: Digest,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let artifact_type = exchange.query("artifactType");
     let repository = {
         let app = app.clone();
@@ -79,10 +80,10 @@ pub(super) async fn referrers(
 }
 
 /// `GET /`: how to use this registry, for whoever opens it in a browser.
-pub(super) async fn home(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, Refusal> {
+pub(super) async fn home(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
     let host = exchange.header(header::HOST).unwrap_or("HOST:PORT").to_owned();
     // With users, the names are for them.
-    let names = match &app.gate {
+    let names = match &app.access_control {
         Some(_) => Vec::new(),
         None => {
             let app = app.clone();
@@ -115,9 +116,9 @@ struct Page {
 }
 
 impl Page {
-    fn of(exchange: &Exchange) -> Result<Self, Refusal> {
+    fn of(exchange: &Exchange) -> Result<Self, ErrorResponse> {
         let length = exchange.query("n").filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
-        let length = length.map_err(|_| Refusal::bad(ErrorCode::Unsupported, "`n` is not a number of entries"))?;
+        let length = length.map_err(|_| ErrorResponse::bad(ErrorCode::Unsupported, "`n` is not a number of entries"))?;
         Ok(Self { length, last: exchange.query("last").filter(|last| !last.is_empty()) })
     }
 

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 
-use super::index::Entry;
+use super::index::IndexEntry;
 use super::repository::{LAYOUT, Repository, UPLOADS, sync_dir};
 use super::route::RepositoryName;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,7 +41,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct NewManifest {
     pub(super) digest: Digest,
-    pub(super) entry: Entry,
+    pub(super) entry: IndexEntry,
     pub(super) tag: Option<Tag>,
 }
 

@@ -64,9 +64,9 @@ pub enum Fault {
     #[default]
     None,
     /// It is not carried out: the body is read and thrown away, then this is the answer.
-    Status(Answer),
+    Status(FaultResponse),
     /// It is carried out, then this is the answer: a proxy that gave up too early.
-    StatusAfter(Answer),
+    StatusAfter(FaultResponse),
     /// It is not carried out: the connection is reset at once.
     ResetBefore,
     /// The connection is reset when this many bytes of the body have been read. What was read is handled as after a real break.
@@ -84,7 +84,7 @@ pub enum Fault {
 
 /// A scripted answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct FaultResponse {
     /// The status.
     pub status: StatusCode,
     /// Headers besides `Content-Length`.
@@ -93,7 +93,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl FaultResponse {
     /// A status without headers and with an empty body.
     pub fn status(status: StatusCode) -> Self {
         Self { status, ..Self::default() }
@@ -115,7 +115,7 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for FaultResponse {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;

@@ -18,7 +18,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// One manifest of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IndexEntry {
     pub(super) media_type: MediaType,
     pub(super) size: u64,
     subject: Option<Digest>,
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     annotations: BTreeMap<String, String>,
 }
 
-impl Entry {
+impl IndexEntry {
     pub(super) fn new(media_type: MediaType, size: u64, manifest: Manifest) -> Self {
         Self {
             artifact_type: manifest.effective_artifact_type(),
@@ -41,7 +41,7 @@ impl Entry {
 /// All manifests and tags of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Index {
-    manifests: BTreeMap<Digest, Entry>,
+    manifests: BTreeMap<Digest, IndexEntry>,
     tags: BTreeMap<Tag, Digest>,
 }
 
@@ -68,7 +68,7 @@ struct File {
 
 impl Index {
     /// Reads an `index.json`. `entry` reads the manifest of a descriptor; where there is none, the descriptor is dropped.
-    pub(super) fn parse(json: &[u8], mut entry: impl FnMut(&Descriptor) -> Option<Entry>) -> Result<Self> {
+    pub(super) fn parse(json: &[u8], mut entry: impl FnMut(&Descriptor) -> Option<IndexEntry>) -> Result<Self> {
         let file: File =
             serde_json::from_slice(json).context(ErrorKind::Corrupt, || "cannot read a repository's `index.json`".into())?;
         let mut index = Self::default();
@@ -107,12 +107,12 @@ impl Index {
         self.tags.get(tag).copied()
     }
 
-    pub(super) fn manifest(&self, digest: &Digest) -> Option<&Entry> {
+    pub(super) fn manifest(&self, digest: &Digest) -> Option<&IndexEntry> {
         self.manifests.get(digest)
     }
 
     /// Adds a manifest, and points `tag` to it.
-    pub(super) fn put(&mut self, digest: Digest, entry: Entry, tag: Option<Tag>) {
+    pub(super) fn put(&mut self, digest: Digest, entry: IndexEntry, tag: Option<Tag>) {
         self.manifests.insert(digest, entry);
         self.tags.extend(tag.map(|tag| (tag, digest)));
     }
@@ -160,9 +160,9 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn entry(size: u64) -> Entry {
+    fn entry(size: u64) -> IndexEntry {
         let manifest = Manifest::parse(br#"{"schemaVersion":2}"#).unwrap();
-        Entry::new(MediaType::Manifest, size, manifest)
+        IndexEntry::new(MediaType::Manifest, size, manifest)
     }
 
     fn tag(text: &str) -> Tag {

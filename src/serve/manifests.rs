@@ -12,15 +12,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use oci_spec::distribution::ErrorCode;
 
+use super::app::App;
 use super::blobs::{CONTENT_DIGEST, matches_etag};
+use super::blocking::blocking;
 use super::disk::NewManifest;
+use super::error_response::ErrorResponse;
 use super::exchange::{Exchange, empty};
-use super::index::Entry;
+use super::index::IndexEntry;
 use super::manifest::{Content, Manifest};
-use super::refusal::Refusal;
 use super::repository::Repository;
 use super::route::{ManifestReference, RepositoryName};
-use super::{App, blocking};
 use crate::error::{Error, Result};
 use crate::oci::{Digest, MediaType};
 
@@ -35,8 +36,8 @@ pub(super) async fn get(
     exchange: &mut Exchange,
     name: RepositoryName,
     reference: ManifestReference,
-) -> Result<Response, Refusal> {
-    let unknown = Refusal::manifest_unknown(&reference.to_string());
+) -> Result<Response, ErrorResponse> {
+    let unknown = ErrorResponse::manifest_unknown(&reference.to_string());
     let app = app.clone();
     let is_head = exchange.is_head();
     let found = blocking(move || {
@@ -77,10 +78,10 @@ pub(super) async fn put(
     exchange: &mut Exchange,
     name: RepositoryName,
     reference: ManifestReference,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     let content_type = exchange.header(header::CONTENT_TYPE).map(str::to_owned);
     if let ManifestReference::Invalid(text) = &reference {
-        return Err(Refusal::bad(ErrorCode::ManifestInvalid, format!("`{text}` is neither a tag nor a digest")));
+        return Err(ErrorResponse::bad(ErrorCode::ManifestInvalid, format!("`{text}` is neither a tag nor a digest")));
     }
     let bytes = read_body(exchange).await?;
     let pushed = Pushed::check(bytes, content_type.as_deref(), &reference)?;
@@ -93,8 +94,12 @@ pub(super) async fn put(
 }
 
 /// `DELETE`: a tag alone, or a manifest with all its tags. Its blobs stay until they are deleted themselves.
-pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, reference: ManifestReference) -> Result<Response, Refusal> {
-    let unknown = Refusal::manifest_unknown(&reference.to_string());
+pub(super) async fn delete(
+    app: &Arc<App>,
+    name: RepositoryName,
+    reference: ManifestReference,
+) -> Result<Response, ErrorResponse> {
+    let unknown = ErrorResponse::manifest_unknown(&reference.to_string());
     let app = app.clone();
     let removed = blocking(move || {
         let Some(repository) = app.disk.repository(&name)? else { return Ok(false) };
@@ -107,7 +112,7 @@ pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, reference: Mani
     if removed.await? { Ok(empty(StatusCode::ACCEPTED, [])) } else { Err(unknown) }
 }
 
-fn find(repository: &Repository, reference: &ManifestReference) -> Option<(Digest, Entry)> {
+fn find(repository: &Repository, reference: &ManifestReference) -> Option<(Digest, IndexEntry)> {
     let index = repository.index();
     let digest = match reference {
         ManifestReference::Tag(tag) => index.tagged(tag)?,
@@ -117,10 +122,10 @@ fn find(repository: &Repository, reference: &ManifestReference) -> Option<(Diges
     Some((digest, index.manifest(&digest)?.clone()))
 }
 
-async fn read_body(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
+async fn read_body(exchange: &mut Exchange) -> Result<Bytes, ErrorResponse> {
     let too_large = || {
         let message = format!("a manifest has at most {LARGEST} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
+        ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
     };
     if exchange.length.is_some_and(|length| length > LARGEST as u64) {
         return Err(too_large());
@@ -128,7 +133,7 @@ async fn read_body(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
     let mut frames = exchange.take_body().into_data_stream();
     let mut bytes = BytesMut::new();
     while let Some(frame) = frames.next().await {
-        let part = frame.map_err(|_| Refusal::bad(ErrorCode::ManifestInvalid, "the manifest broke off"))?;
+        let part = frame.map_err(|_| ErrorResponse::bad(ErrorCode::ManifestInvalid, "the manifest broke off"))?;
         if bytes.len() + part.len() > LARGEST {
             return Err(too_large());
         }
@@ -146,17 +151,17 @@ struct Pushed {
 }
 
 impl Pushed {
-    fn check(bytes: Bytes, content_type: Option<&str>, reference: &ManifestReference) -> Result<Self, Refusal> {
+    fn check(bytes: Bytes, content_type: Option<&str>, reference: &ManifestReference) -> Result<Self, ErrorResponse> {
         let digest = match reference {
             ManifestReference::Digest(wanted) => {
-                wanted.verify(&bytes).map_err(|error| Refusal::bad(ErrorCode::DigestInvalid, error.to_string()))?;
+                wanted.verify(&bytes).map_err(|error| ErrorResponse::bad(ErrorCode::DigestInvalid, error.to_string()))?;
                 *wanted
             }
             _ => Digest::of(&bytes),
         };
         let invalid = |error: Error| {
             let detail = serde_json::json!({ "reasons": error.causes() });
-            Refusal::bad(ErrorCode::ManifestInvalid, error.to_string()).with_detail(detail)
+            ErrorResponse::bad(ErrorCode::ManifestInvalid, error.to_string()).with_detail(detail)
         };
         let manifest = Manifest::parse(&bytes).map_err(invalid)?;
         let media_type = manifest.settle_media_type(content_type).map_err(invalid)?;
@@ -164,7 +169,7 @@ impl Pushed {
         Ok(Self { bytes, digest, media_type, manifest })
     }
 
-    fn store(self, app: &App, name: &RepositoryName, reference: ManifestReference) -> Result<Result<(), Refusal>> {
+    fn store(self, app: &App, name: &RepositoryName, reference: ManifestReference) -> Result<Result<(), ErrorResponse>> {
         let repository = app.disk.make_repository(name)?;
         if let Err(refusal) = self.check_contents(&repository)? {
             return Ok(Err(refusal));
@@ -178,13 +183,13 @@ impl Pushed {
             ManifestReference::Tag(tag) => Some(tag),
             _ => None,
         };
-        let entry = Entry::new(self.media_type, self.bytes.len() as u64, self.manifest);
+        let entry = IndexEntry::new(self.media_type, self.bytes.len() as u64, self.manifest);
         app.disk.put_manifest(&repository, file.path(), NewManifest { digest: self.digest, entry, tag })?;
         Ok(Ok(()))
     }
 
     /// Everything that the manifest names must be in the repository, with the size that it names.
-    fn check_contents(&self, repository: &Repository) -> Result<Result<(), Refusal>> {
+    fn check_contents(&self, repository: &Repository) -> Result<Result<(), ErrorResponse>> {
         let index = repository.index();
         let mut missing = Vec::new();
         let mut check = |content: &Content, size: Option<u64>| match size {
@@ -194,7 +199,7 @@ impl Pushed {
             }
             Some(size) if size != content.size => {
                 let message = format!("`{}` has {size} bytes, the manifest says {}", content.digest, content.size);
-                Err(Refusal::bad(ErrorCode::ManifestInvalid, message))
+                Err(ErrorResponse::bad(ErrorCode::ManifestInvalid, message))
             }
             Some(_) => Ok(()),
         };
@@ -211,6 +216,6 @@ impl Pushed {
         }
         missing.sort();
         missing.dedup();
-        Ok(if missing.is_empty() { Ok(()) } else { Err(Refusal::missing_blobs(&missing)) })
+        Ok(if missing.is_empty() { Ok(()) } else { Err(ErrorResponse::missing_blobs(&missing)) })
     }
 }

@@ -18,26 +18,30 @@
 //!
 //! Refuses TLS, replication and garbage collection of whole images: it serves a developer's machine and tests.
 
+mod access_control;
+mod app;
 mod auth;
 mod blobs;
+mod blocking;
 mod body;
 mod connection;
 mod discovery;
 mod disk;
+mod error_response;
 mod exchange;
 mod fault;
-mod gate;
 mod index;
 mod manifest;
 mod manifests;
 mod options;
 mod range;
-mod refusal;
 mod repository;
 mod route;
 mod server;
-mod session;
+mod service;
 mod token;
+mod token_endpoint;
+mod upload_session;
 mod uploads;
 
 use std::path::Path;
@@ -45,32 +49,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use auth::{AuthOptions, AuthScheme, User};
-pub use fault::{Answer, Fault, RequestInfo, Served};
+pub use fault::{Fault, FaultResponse, RequestInfo, Served};
 pub use options::{FaultHook, LogHook, RegistryOptions};
 pub use server::Server;
 
 use tokio_util::task::TaskTracker;
 
+use self::access_control::AccessControl;
+use self::app::App;
 use self::disk::Disk;
-use self::gate::Gate;
-use self::refusal::Refusal;
-use self::session::Sessions;
-use crate::error::{Error, ErrorKind, Result};
+use self::upload_session::UploadSessions;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 
 /// A registry: its data and its rules. Cheap to clone; the folder is free again when the last clone and server are gone.
 #[derive(Debug, Clone)]
 pub struct Registry(Arc<App>);
-
-#[derive(Debug)]
-struct App {
-    options: RegistryOptions,
-    disk: Disk,
-    sessions: Sessions,
-    gate: Option<Gate>,
-    requests: AtomicU64,
-    // What goes on although its request may be gone.
-    tasks: TaskTracker,
-}
 
 impl Registry {
     /// Opens the folder, or makes it, and removes what a killed registry left behind.
@@ -84,9 +79,9 @@ impl Registry {
         if !options.read_only {
             disk.remove_expired_uploads(options.upload_expiry)?;
         }
-        let gate = options.auth.clone().map(Gate::new);
-        let (sessions, requests, tasks) = (Sessions::default(), AtomicU64::new(0), TaskTracker::new());
-        Ok(Self(Arc::new(App { options, disk, sessions, gate, requests, tasks })))
+        let access_control = options.auth.clone().map(AccessControl::new);
+        let (sessions, requests, tasks) = (UploadSessions::default(), AtomicU64::new(0), TaskTracker::new());
+        Ok(Self(Arc::new(App { options, disk, sessions, access_control, requests, tasks })))
     }
 
     /// The folder that holds the data.
@@ -112,26 +107,4 @@ impl Registry {
     pub async fn bind(&self, addr: impl tokio::net::ToSocketAddrs) -> Result<Server> {
         Server::bind(self.0.clone(), addr).await
     }
-}
-
-/// Starts `work` at once on a thread that may wait for the disk; the answer is ready when it is done.
-fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> impl Future<Output = Result<T, Refusal>> + Send {
-    let running = tokio::task::spawn_blocking(work);
-    async move { Ok(running.await.map_err(died)??) }
-}
-
-impl App {
-    /// Runs `work` to its end, whatever becomes of the request that waits for it.
-    async fn in_task<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.tasks.spawn(work).await.map_err(died)?
-    }
-}
-
-fn died(error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Interrupted, "the registry's work was broken off").with_source(error)
 }

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::index::{Entry, Index};
+use super::index::{Index, IndexEntry};
 use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, Digest};
@@ -126,11 +126,11 @@ impl Repository {
         if self.durable { sync_dir(&self.layout) } else { Ok(()) }
     }
 
-    fn read_entry(&self, descriptor: &Descriptor) -> Option<Entry> {
+    fn read_entry(&self, descriptor: &Descriptor) -> Option<IndexEntry> {
         let path = self.blob_path(&descriptor.digest);
         let read = fs::read(&path).map_err(|error| Error::io("read", path, error));
         match read.and_then(|json| Manifest::parse(&json)) {
-            Ok(manifest) => Some(Entry::new(descriptor.media_type.clone(), descriptor.size, manifest)),
+            Ok(manifest) => Some(IndexEntry::new(descriptor.media_type.clone(), descriptor.size, manifest)),
             Err(error) => {
                 tracing::debug!(%error, digest = %descriptor.digest, "a manifest of the index is not there");
                 None

@@ -6,7 +6,7 @@ use std::fmt;
 
 use oci_spec::distribution::ErrorCode;
 
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 use crate::oci::{Digest, Tag};
 
 /// The longest repository name (distribution specification, "Pulling manifests", implementer's note).
@@ -89,13 +89,13 @@ pub(super) enum Route {
 impl Route {
     /// The endpoint of a path as it was sent, percent-encoded. Only `%3A`, the colon of a digest, is decoded: an encoded slash
     /// stays what it is and no name may hold it.
-    pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(path: &str) -> Result<Self, ErrorResponse> {
         let rest = match path {
             "/" => return Ok(Self::Home),
             "/token" => return Ok(Self::Token),
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
-            _ => path.strip_prefix("/v2/").ok_or_else(Refusal::no_such_path)?,
+            _ => path.strip_prefix("/v2/").ok_or_else(ErrorResponse::no_such_path)?,
         };
         let segments: Vec<&str> = rest.split('/').collect();
         // From the right, because a repository may itself be called `blobs` or `tags`.
@@ -106,25 +106,25 @@ impl Route {
             [ref name @ .., "blobs", digest] => Self::Blob(parse_name(name)?, parse_digest(digest)?),
             [ref name @ .., "referrers", digest] => Self::Referrers(parse_name(name)?, parse_digest(digest)?),
             [ref name @ .., "manifests", reference] => Self::Manifest(parse_name(name)?, parse_reference(reference)?),
-            _ => return Err(Refusal::no_such_path()),
+            _ => return Err(ErrorResponse::no_such_path()),
         };
         Ok(route)
     }
 }
 
-fn parse_name(segments: &[&str]) -> Result<RepositoryName, Refusal> {
+fn parse_name(segments: &[&str]) -> Result<RepositoryName, ErrorResponse> {
     let name = segments.join("/");
     RepositoryName::parse(&name).ok_or_else(|| {
-        Refusal::bad(ErrorCode::NameInvalid, "invalid repository name").with_detail(serde_json::json!({ "name": name }))
+        ErrorResponse::bad(ErrorCode::NameInvalid, "invalid repository name").with_detail(serde_json::json!({ "name": name }))
     })
 }
 
 /// Parses a digest of a path or query.
-pub(super) fn parse_digest(text: &str) -> Result<Digest, Refusal> {
-    Digest::parse(&decode_colon(text)).map_err(|error| Refusal::bad(ErrorCode::DigestInvalid, error.to_string()))
+pub(super) fn parse_digest(text: &str) -> Result<Digest, ErrorResponse> {
+    Digest::parse(&decode_colon(text)).map_err(|error| ErrorResponse::bad(ErrorCode::DigestInvalid, error.to_string()))
 }
 
-fn parse_reference(text: &str) -> Result<ManifestReference, Refusal> {
+fn parse_reference(text: &str) -> Result<ManifestReference, ErrorResponse> {
     let text = decode_colon(text);
     if text.contains(':') {
         return parse_digest(&text).map(ManifestReference::Digest);

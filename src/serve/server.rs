@@ -10,9 +10,10 @@ use axum::Router;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
+use super::app::App;
+use super::blocking::blocking;
 use super::connection::{CuttingListener, Peer};
-use super::exchange::{self, Service};
-use super::{App, blocking};
+use super::service::{self, Service};
 use crate::error::{ErrorKind, Result, ResultExt as _};
 
 /// How often expired uploads are looked for.
@@ -71,7 +72,7 @@ impl Server {
         let _stop = stopped.clone().drop_guard();
         let stopping = CancellationToken::new();
         let service = Service { app: self.app.clone(), stopped: stopped.clone() };
-        let router = Router::new().fallback(exchange::answer).with_state(service);
+        let router = Router::new().fallback(service::answer).with_state(service);
         let serve = axum::serve(CuttingListener(self.listener), router.into_make_service_with_connect_info::<Peer>());
         let graceful = serve.with_graceful_shutdown({
             let stopping = stopping.clone();

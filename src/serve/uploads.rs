@@ -11,14 +11,16 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use oci_spec::distribution::ErrorCode;
 
+use super::access_control::Access;
+use super::app::App;
 use super::blobs::CONTENT_DIGEST;
+use super::blocking::blocking;
+use super::error_response::ErrorResponse;
 use super::exchange::{Exchange, empty};
-use super::gate::{Access, Action};
 use super::range::parse_content_range;
-use super::refusal::Refusal;
 use super::route::{RepositoryName, parse_digest};
-use super::session::{Ending, Session, Writing};
-use super::{App, blocking};
+use super::token::Action;
+use super::upload_session::{Ending, UploadSession, Writing};
 use crate::error::Result;
 use crate::oci::Digest;
 
@@ -31,7 +33,7 @@ pub(super) async fn begin(
     exchange: &mut Exchange,
     name: RepositoryName,
     access: &Access,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     if let Some(digest) = exchange.query("mount")
         && let Some(response) = mount(app, &name, &digest, exchange.query("from"), access).await?
     {
@@ -54,14 +56,19 @@ pub(super) async fn begin(
 }
 
 /// `GET` of a session: how far it is.
-pub(super) async fn status(app: &Arc<App>, name: RepositoryName, id: &str) -> Result<Response, Refusal> {
+pub(super) async fn status(app: &Arc<App>, name: RepositoryName, id: &str) -> Result<Response, ErrorResponse> {
     let session = find(app, &name, id).await?;
     let length = session.length().await?;
     Ok(empty(StatusCode::NO_CONTENT, progress(&name, &session, length)))
 }
 
 /// `PATCH`: a chunk with `Content-Range`, or a stream without.
-pub(super) async fn patch(app: &Arc<App>, exchange: &mut Exchange, name: RepositoryName, id: &str) -> Result<Response, Refusal> {
+pub(super) async fn patch(
+    app: &Arc<App>,
+    exchange: &mut Exchange,
+    name: RepositoryName,
+    id: &str,
+) -> Result<Response, ErrorResponse> {
     let session = find(app, &name, id).await?;
     let writing = session.write().await?;
     let chunk = Chunk::next(exchange, app, &name, &session, &writing)?;
@@ -76,8 +83,13 @@ pub(super) async fn patch(app: &Arc<App>, exchange: &mut Exchange, name: Reposit
 }
 
 /// `PUT`: the last chunk, or nothing, and the digest of the whole.
-pub(super) async fn put(app: &Arc<App>, exchange: &mut Exchange, name: RepositoryName, id: &str) -> Result<Response, Refusal> {
-    let digest = exchange.query("digest").ok_or_else(|| Refusal::bad(ErrorCode::DigestInvalid, "`digest` is missing"))?;
+pub(super) async fn put(
+    app: &Arc<App>,
+    exchange: &mut Exchange,
+    name: RepositoryName,
+    id: &str,
+) -> Result<Response, ErrorResponse> {
+    let digest = exchange.query("digest").ok_or_else(|| ErrorResponse::bad(ErrorCode::DigestInvalid, "`digest` is missing"))?;
     let digest = parse_digest(&digest)?;
     let session = find(app, &name, id).await?;
     let writing = session.write().await?;
@@ -87,7 +99,7 @@ pub(super) async fn put(app: &Arc<App>, exchange: &mut Exchange, name: Repositor
 }
 
 /// `DELETE` of a session.
-pub(super) async fn cancel(app: &Arc<App>, name: RepositoryName, id: &str) -> Result<Response, Refusal> {
+pub(super) async fn cancel(app: &Arc<App>, name: RepositoryName, id: &str) -> Result<Response, ErrorResponse> {
     let session = find(app, &name, id).await?;
     let mut writing = session.write().await?;
     let app = app.clone();
@@ -95,9 +107,9 @@ pub(super) async fn cancel(app: &Arc<App>, name: RepositoryName, id: &str) -> Re
     Ok(empty(StatusCode::NO_CONTENT, []))
 }
 
-async fn find(app: &Arc<App>, name: &RepositoryName, id: &str) -> Result<Arc<Session>, Refusal> {
+async fn find(app: &Arc<App>, name: &RepositoryName, id: &str) -> Result<Arc<UploadSession>, ErrorResponse> {
     let (app, dir, id) = (app.clone(), app.disk.uploads_dir(name), id.to_owned());
-    blocking(move || app.sessions.find(&dir, &id)).await?.ok_or_else(Refusal::upload_unknown)
+    blocking(move || app.sessions.find(&dir, &id)).await?.ok_or_else(ErrorResponse::upload_unknown)
 }
 
 /// Mounts a blob; `None` where that cannot be, and an upload begins instead (distribution specification, "Mounting a blob from
@@ -108,7 +120,7 @@ async fn mount(
     digest: &str,
     from: Option<String>,
     access: &Access,
-) -> Result<Option<Response>, Refusal> {
+) -> Result<Option<Response>, ErrorResponse> {
     let Ok(digest) = Digest::parse(digest) else { return Ok(None) };
     let from = match from.filter(|from| !from.is_empty()) {
         Some(from) => match RepositoryName::parse(&from).filter(|from| access.allows(from, Action::Pull)) {
@@ -160,9 +172,9 @@ impl Chunk {
         exchange: &mut Exchange,
         app: &App,
         name: &RepositoryName,
-        session: &Session,
+        session: &UploadSession,
         writing: &Writing,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ErrorResponse> {
         let mut chunk = Self { body: Body::empty(), announced: exchange.length, limit: u64::MAX };
         if let Some(range) = exchange.header(header::CONTENT_RANGE) {
             let length = writing.length();
@@ -171,31 +183,33 @@ impl Chunk {
                 .ok_or_else(|| out_of_order(name, session, length, range))?;
             if chunk.announced.is_some_and(|announced| announced != size) {
                 let message = format!("`Content-Length` and the range from {start} do not agree");
-                return Err(Refusal::bad(ErrorCode::SizeInvalid, message));
+                return Err(ErrorResponse::bad(ErrorCode::SizeInvalid, message));
             }
             (chunk.announced, chunk.limit) = (Some(size), size);
         }
         if writing.short && chunk.announced != Some(0) {
             let message = format!("only the last chunk may be smaller than {} bytes", app.options.min_chunk.unwrap_or(0));
-            return Err(Refusal::bad(ErrorCode::BlobUploadInvalid, message));
+            return Err(ErrorResponse::bad(ErrorCode::BlobUploadInvalid, message));
         }
         chunk.body = exchange.take_body();
         Ok(chunk)
     }
 
     /// Takes the body in. What came of it counts, also when it is refused.
-    async fn receive(self, session: &Session, writing: Writing) -> Result<Writing, Refusal> {
+    async fn receive(self, session: &UploadSession, writing: Writing) -> Result<Writing, ErrorResponse> {
         let before = writing.length();
         let (writing, ending) = session.receive(writing, self.body, self.limit).await?;
         let received = writing.length() - before;
         let short = self.announced.is_some_and(|announced| received < announced);
         match ending {
             Ending::Complete if !short => Ok(writing),
-            Ending::Complete => Err(Refusal::bad(ErrorCode::SizeInvalid, format!("only {received} bytes of the chunk came"))),
-            Ending::TooLong => Err(Refusal::bad(ErrorCode::SizeInvalid, "the chunk is longer than its `Content-Range`")),
+            Ending::Complete => {
+                Err(ErrorResponse::bad(ErrorCode::SizeInvalid, format!("only {received} bytes of the chunk came")))
+            }
+            Ending::TooLong => Err(ErrorResponse::bad(ErrorCode::SizeInvalid, "the chunk is longer than its `Content-Range`")),
             Ending::Broken => {
                 let message = format!("the chunk broke off; the upload has {} bytes", writing.length());
-                Err(Refusal::bad(ErrorCode::BlobUploadInvalid, message))
+                Err(ErrorResponse::bad(ErrorCode::BlobUploadInvalid, message))
             }
         }
     }
@@ -205,14 +219,14 @@ impl Chunk {
 struct LastChunk {
     app: Arc<App>,
     name: RepositoryName,
-    session: Arc<Session>,
+    session: Arc<UploadSession>,
     digest: Digest,
     // Whether the client knows the session's URL, so that it can come back.
     resumable: bool,
 }
 
 impl LastChunk {
-    async fn receive(self, mut writing: Writing, chunk: Chunk) -> Result<Response, Refusal> {
+    async fn receive(self, mut writing: Writing, chunk: Chunk) -> Result<Response, ErrorResponse> {
         writing.expect(&self.digest);
         match chunk.receive(&self.session, writing).await {
             Ok(writing) => blocking(move || self.complete(writing)).await?,
@@ -228,7 +242,7 @@ impl LastChunk {
     }
 
     /// Checks the bytes and puts them into the repository. Wrong bytes end the session: more of them cannot help.
-    fn complete(self, mut writing: Writing) -> Result<Result<Response, Refusal>> {
+    fn complete(self, mut writing: Writing) -> Result<Result<Response, ErrorResponse>> {
         let Self { app, name, session, digest, .. } = self;
         let actual = writing.digest(&digest)?;
         let response = if actual == digest {
@@ -239,7 +253,7 @@ impl LastChunk {
             Ok(created(&name, &digest))
         } else {
             let detail = serde_json::json!({ "expected": digest, "actual": actual, "size": writing.length() });
-            Err(Refusal::bad(ErrorCode::DigestInvalid, "the content does not match the digest").with_detail(detail))
+            Err(ErrorResponse::bad(ErrorCode::DigestInvalid, "the content does not match the digest").with_detail(detail))
         };
         app.sessions.end(&session, &mut writing)?;
         Ok(response)
@@ -253,7 +267,7 @@ fn created(name: &RepositoryName, digest: &Digest) -> Response {
 
 /// Where a session is and how far. `0-0` is said of one byte and of none: that is how docker's registry says it, and clients
 /// know no other way.
-fn progress(name: &RepositoryName, session: &Session, length: u64) -> Vec<(HeaderName, String)> {
+fn progress(name: &RepositoryName, session: &UploadSession, length: u64) -> Vec<(HeaderName, String)> {
     let id = session.id();
     vec![
         (header::LOCATION, format!("/v2/{name}/blobs/uploads/{id}")),
@@ -262,9 +276,9 @@ fn progress(name: &RepositoryName, session: &Session, length: u64) -> Vec<(Heade
     ]
 }
 
-fn out_of_order(name: &RepositoryName, session: &Session, length: u64, range: &str) -> Refusal {
+fn out_of_order(name: &RepositoryName, session: &UploadSession, length: u64, range: &str) -> ErrorResponse {
     let message = format!("the next byte of the upload is {length}, the range is `{range}`");
-    let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message);
+    let refusal = ErrorResponse::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message);
     progress(name, session, length).into_iter().fold(refusal, |refusal, (header, value)| match HeaderValue::try_from(value) {
         Ok(value) => refusal.with_header(header, value),
         Err(_) => refusal,

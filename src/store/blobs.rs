@@ -6,12 +6,12 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::durable::State;
-use super::{Store, failed};
+use super::Store;
+use super::blob_state::BlobState;
+use super::layout::{BLOBS, failed, file_names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, MediaType};
 
-const BLOBS: &str = "blobs";
 const CHUNK: usize = 256 * 1024;
 
 impl Store {
@@ -93,7 +93,7 @@ impl Store {
     /// Returns the error to give up with, caused by `cause`.
     pub fn doubt(&self, digest: &Digest, cause: Error) -> Error {
         // If this fails, the store is read-only and the blob stays as it is.
-        let _ = State::Doubtful.set(&self.blob_path(digest));
+        let _ = BlobState::Doubtful.set(&self.blob_path(digest));
         Error::new(ErrorKind::Corrupt, format!("blob `{digest}` of the local store is damaged"))
             .with_hint("run `mpimg prune` to drop damaged blobs, then pull or build the image again")
             .with_source(cause)
@@ -109,18 +109,18 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found(digest)),
             Err(error) => return Err(failed("read", &path, error)),
         };
-        match State::of(&metadata) {
-            State::Durable => Ok((path, metadata)),
-            State::Fresh if !self.0.doubt_fresh => Ok((path, metadata)),
-            State::Fresh | State::Doubtful if settle(&path, digest)? => Ok((path, metadata)),
-            State::Fresh | State::Doubtful => Err(not_found(digest)),
+        match BlobState::of(&metadata) {
+            BlobState::Durable => Ok((path, metadata)),
+            BlobState::Fresh if !self.0.doubt_fresh => Ok((path, metadata)),
+            BlobState::Fresh | BlobState::Doubtful if settle(&path, digest)? => Ok((path, metadata)),
+            BlobState::Fresh | BlobState::Doubtful => Err(not_found(digest)),
         }
     }
 
     /// Checks every doubtful blob; the damaged ones go.
     pub(super) fn settle_all(&self) -> Result<()> {
         for (digest, path) in list(self.root())? {
-            let doubtful = std::fs::symlink_metadata(&path).is_ok_and(|metadata| State::of(&metadata) == State::Doubtful);
+            let doubtful = std::fs::symlink_metadata(&path).is_ok_and(|metadata| BlobState::of(&metadata) == BlobState::Doubtful);
             if doubtful {
                 settle(&path, &digest)?;
             }
@@ -151,7 +151,7 @@ fn settle(path: &Path, digest: &Digest) -> Result<bool> {
     }
     if hasher.finish() == *digest {
         // A store that cannot be written to has the blob checked again next time.
-        let _ = file.sync_all().and_then(|()| State::Durable.set_open(&file));
+        let _ = file.sync_all().and_then(|()| BlobState::Durable.set_open(&file));
         return Ok(true);
     }
     // Another process may have put a good one in its place meanwhile: then that one stays.
@@ -181,33 +181,4 @@ pub(super) fn list(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
         }
     }
     Ok(blobs)
-}
-
-/// The names in a folder in byte order; none if it is missing. Names that are not UTF-8 are not ours.
-pub(super) fn file_names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry?.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Makes all fresh blobs doubtful.
-pub(super) fn doubt_fresh(root: &Path) -> io::Result<()> {
-    for algorithm in ["sha256", "sha512"] {
-        let folder = root.join(BLOBS).join(algorithm);
-        for name in file_names(&folder)? {
-            let path = folder.join(name);
-            if State::of(&std::fs::symlink_metadata(&path)?) == State::Fresh {
-                State::Doubtful.set(&path)?;
-            }
-        }
-    }
-    Ok(())
 }

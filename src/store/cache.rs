@@ -9,7 +9,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Durability, Store, blobs, failed};
+use super::Store;
+use super::handle::Durability;
+use super::layout::{failed, file_names};
 use crate::error::Result;
 use crate::oci::{Descriptor, DiffId, Digest};
 
@@ -87,7 +89,7 @@ impl Store {
     /// All records, damaged ones too, in a definite order.
     pub(super) fn cache_list(&self) -> Result<Vec<Stored>> {
         let folder = self.root().join(CACHE);
-        let names = |folder: &Path| blobs::file_names(folder).map_err(|error| failed("read", folder, error));
+        let names = |folder: &Path| file_names(folder).map_err(|error| failed("read", folder, error));
         let mut records = Vec::new();
         for part in names(&folder)? {
             let part = folder.join(part);

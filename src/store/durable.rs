@@ -13,82 +13,15 @@
 //!
 //! The state of a blob is in its permissions: they change atomically, and a file that came in any other way is doubtful.
 
-use std::fs::{File, Metadata, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::lock::lock_exclusive;
-use super::{GATE, Store, blobs, failed, layers};
+use super::Store;
+use super::blob_state::BlobState;
+use super::boot::BOOT;
+use super::layout::{failed, sync_folder};
 use crate::error::Result;
 use crate::oci::Digest;
-
-/// The file that says of which boot `Fresh` speaks.
-const BOOT: &str = "boot";
-
-/// How far a blob's file can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// On disk as its digest says.
-    Durable,
-    /// Written since the last boot.
-    Fresh,
-    /// Perhaps damaged.
-    Doubtful,
-}
-
-impl State {
-    const fn mode(self) -> u32 {
-        match self {
-            Self::Durable => 0o400,
-            Self::Fresh => 0o600,
-            Self::Doubtful => 0o700,
-        }
-    }
-
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        let mode = metadata.permissions().mode() & 0o7777;
-        [Self::Durable, Self::Fresh].into_iter().find(|state| state.mode() == mode).unwrap_or(Self::Doubtful)
-    }
-
-    pub(super) fn set(self, path: &Path) -> io::Result<()> {
-        std::fs::set_permissions(path, Permissions::from_mode(self.mode()))
-    }
-
-    pub(super) fn set_open(self, file: &File) -> io::Result<()> {
-        file.set_permissions(Permissions::from_mode(self.mode()))
-    }
-}
-
-/// At the first opening since the machine's boot: fresh blobs become doubtful, unmarked unpacked layers go.
-/// `tmp` is this process's folder. Tells whether fresh blobs must be doubted because nothing could be written down.
-pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
-    let path = root.join(BOOT);
-    // Where the kernel does not tell, the sizes of blobs are all that is checked.
-    let Ok(current) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return false };
-    let same = |path: &Path| std::fs::read(path).is_ok_and(|last| last == current);
-    if same(&path) {
-        return false;
-    }
-    let note = || -> io::Result<()> {
-        let gate = File::open(root.join(GATE))?;
-        lock_exclusive(&gate)?;
-        if same(&path) {
-            return Ok(());
-        }
-        blobs::doubt_fresh(root)?;
-        layers::remove_unmarked(root, tmp)?;
-        let file = tempfile::NamedTempFile::new_in(tmp.ok_or(io::ErrorKind::ReadOnlyFilesystem)?)?;
-        std::fs::write(&file, &current)?;
-        file.persist(&path).map(drop).map_err(|error| error.error)
-    };
-    note().is_err()
-}
-
-/// Waits until the entries of a folder are on disk: new names are in no file's own fsync.
-pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| failed("write to", path, error))
-}
 
 /// Threads that wait for the disk at once: the file system puts what they wait for into one transaction.
 const WAITERS: usize = 8;
@@ -107,7 +40,7 @@ impl Store {
         let mut waiting: Vec<PathBuf> = Vec::new();
         for digest in digests {
             let (path, metadata) = self.settled(digest)?;
-            if State::of(&metadata) != State::Durable && !waiting.contains(&path) {
+            if BlobState::of(&metadata) != BlobState::Durable && !waiting.contains(&path) {
                 waiting.push(path);
             }
         }
@@ -121,7 +54,7 @@ impl Store {
         folders.sort();
         folders.dedup();
         folders.into_iter().try_for_each(sync_folder)?;
-        waiting.iter().try_for_each(|path| State::Durable.set(path).map_err(|error| failed("write to", path, error)))
+        waiting.iter().try_for_each(|path| BlobState::Durable.set(path).map_err(|error| failed("write to", path, error)))
     }
 }
 

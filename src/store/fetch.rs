@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
+use super::layout::{LOCKS, failed};
 use super::lock::FileLock;
-use super::{BlobSource, LOCKS, Store, failed};
+use super::{BlobSource, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest};
 

@@ -7,17 +7,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::Store;
+use super::handle::Durability;
+use super::layout::{MARK, UNPACKED, create_folder, failed, file_names};
 use super::lock::FileLock;
-use super::remove::remove_tree;
-use super::{Durability, Store, blobs, create_folder, failed};
 use crate::error::Result;
 use crate::oci::{ChainId, DiffId, Digest};
 
 const LAYERS: &str = "layers";
-pub(super) const UNPACKED: &str = "unpacked";
 const TREE: &str = "tree";
-/// In an unpacked layer's folder, once its tree is known to be on disk.
-const MARK: &str = "durable";
 /// After this long the system has written the tree by itself, so that waiting for it takes no time.
 const WRITTEN_BY_THEN: Duration = Duration::from_secs(60);
 
@@ -72,7 +70,7 @@ impl Store {
 
     /// The layer's unpacked trees, whoever owns their files: for those that want content alone.
     pub fn unpacked_paths(&self, diff_id: &DiffId) -> Vec<PathBuf> {
-        let names = blobs::file_names(&self.root().join(UNPACKED)).unwrap_or_default();
+        let names = file_names(&self.root().join(UNPACKED)).unwrap_or_default();
         let homes = names.into_iter().filter(|name| self::diff_id(name) == Some(diff_id.0));
         homes.map(|name| self.root().join(UNPACKED).join(name).join(TREE)).filter(|tree| tree.is_dir()).collect()
     }
@@ -174,21 +172,6 @@ pub(super) fn list_unpacked(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
 }
 
 fn list(folder: &Path) -> Result<Vec<(Digest, PathBuf)>> {
-    let names = blobs::file_names(folder).map_err(|error| failed("read", folder, error))?;
+    let names = file_names(folder).map_err(|error| failed("read", folder, error))?;
     Ok(names.into_iter().filter_map(|name| Some((diff_id(&name)?, folder.join(name)))).collect())
-}
-
-/// Removes unpacked layers that are not known to be on disk. What this user may not remove goes into `tmp`, where pruning finds it.
-pub(super) fn remove_unmarked(root: &Path, tmp: Option<&Path>) -> io::Result<()> {
-    let folder = root.join(UNPACKED);
-    for name in blobs::file_names(&folder)? {
-        let home = folder.join(&name);
-        if home.join(MARK).exists() {
-            continue;
-        }
-        if let Err(error) = remove_tree(&home) {
-            std::fs::rename(&home, tmp.ok_or(error)?.join(name))?;
-        }
-    }
-    Ok(())
 }

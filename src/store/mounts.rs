@@ -6,8 +6,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::Store;
+use super::layout::{LOCKS, create_folder, failed, file_names};
 use super::lock::FileLock;
-use super::{LOCKS, Store, blobs, create_folder, failed};
 use crate::error::Result;
 use crate::oci::Digest;
 
@@ -43,7 +44,7 @@ impl Store {
 /// All folders, by the digests of their names.
 pub(super) fn list(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
     let all = root.join(MOUNTS);
-    let names = blobs::file_names(&all).map_err(|error| failed("read", &all, error))?;
+    let names = file_names(&all).map_err(|error| failed("read", &all, error))?;
     let digest = |name: &str| Digest::parse(&format!("sha256:{name}")).ok();
     Ok(names.into_iter().filter_map(|name| Some((digest(&name)?, all.join(name)))).collect())
 }

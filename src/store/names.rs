@@ -8,8 +8,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::Store;
+use super::handle::Durability;
+use super::layout::{failed, file_names, sync_folder};
 use super::transient::is_transient;
-use super::{Durability, Store, blobs, durable, failed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, DiffId, Digest, Platform, Reference, Repository};
 
@@ -36,14 +38,14 @@ pub struct LayerRecord {
     /// Its stored bytes.
     pub descriptor: Descriptor,
     /// Where they are.
-    #[serde(default, rename = "repository", skip_serializing_if = "Place::is_local")]
-    pub place: Place,
+    #[serde(default, rename = "repository", skip_serializing_if = "LayerLocation::is_local")]
+    pub location: LayerLocation,
 }
 
 /// Where the bytes of a layer are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "Option<String>", try_from = "Option<String>")]
-pub enum Place {
+pub enum LayerLocation {
     /// In the store.
     #[default]
     Local,
@@ -51,22 +53,22 @@ pub enum Place {
     Remote(Repository),
 }
 
-impl Place {
+impl LayerLocation {
     fn is_local(&self) -> bool {
         *self == Self::Local
     }
 }
 
-impl From<Place> for Option<String> {
-    fn from(place: Place) -> Self {
-        match place {
-            Place::Local => None,
-            Place::Remote(repository) => Some(repository.to_string()),
+impl From<LayerLocation> for Option<String> {
+    fn from(location: LayerLocation) -> Self {
+        match location {
+            LayerLocation::Local => None,
+            LayerLocation::Remote(repository) => Some(repository.to_string()),
         }
     }
 }
 
-impl TryFrom<Option<String>> for Place {
+impl TryFrom<Option<String>> for LayerLocation {
     type Error = Error;
 
     fn try_from(repository: Option<String>) -> Result<Self> {
@@ -77,7 +79,7 @@ impl TryFrom<Option<String>> for Place {
 impl ImageRecord {
     /// The blobs that must be in the store.
     pub(super) fn local_blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        let layers = self.layers.iter().filter(|layer| layer.place.is_local()).map(|layer| &layer.descriptor);
+        let layers = self.layers.iter().filter(|layer| layer.location.is_local()).map(|layer| &layer.descriptor);
         [&self.manifest, &self.config].into_iter().chain(layers)
     }
 }
@@ -132,7 +134,7 @@ impl Store {
     pub fn untag(&self, name: &Reference) -> Result<bool> {
         let path = self.name_path(&key(name));
         match std::fs::remove_file(&path) {
-            Ok(()) => durable::sync_folder(&self.root().join(NAMES)).map(|()| true),
+            Ok(()) => sync_folder(&self.root().join(NAMES)).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("remove", &path, error)),
         }
@@ -142,7 +144,7 @@ impl Store {
     pub fn list(&self) -> Result<Vec<(Reference, ImageRecord)>> {
         let folder = self.root().join(NAMES);
         let mut images = Vec::new();
-        for file in blobs::file_names(&folder).map_err(|error| failed("read", &folder, error))? {
+        for file in file_names(&folder).map_err(|error| failed("read", &folder, error))? {
             // A name may be taken away while we look.
             if let Some(named) = read(&folder.join(file))? {
                 images.push((Reference::parse(&named.name)?, named.image));

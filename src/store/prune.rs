@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::cache::{CacheRecord, Stored};
+use super::layout::{GATE, TMP, failed};
 use super::lock::lock_exclusive;
 use super::remove::remove_tree;
-use super::{GATE, Store, TMP, blobs, failed, layers, mounts, session};
+use super::{Store, blobs, layers, mounts, process_session};
 use crate::error::{Error, Result};
 use crate::oci::Digest;
 
@@ -93,7 +94,7 @@ impl Store {
         let gate_path = self.root().join(GATE);
         let gate = File::open(&gate_path).and_then(|gate| lock_exclusive(&gate).map(|()| gate));
         let gate = gate.map_err(|error| failed("lock", &gate_path, error))?;
-        session::sweep(&self.root().join(TMP), &|path| remove(path).is_ok());
+        process_session::sweep(&self.root().join(TMP), &|path| remove(path).is_ok());
         self.forget_transient()?;
         let total = match options.keep_storage {
             Some(_) => self.disk_usage()?.total(),
@@ -132,7 +133,7 @@ struct Pruning<'a> {
 impl<'a> Pruning<'a> {
     fn new(store: &'a Store, remove: &'a dyn Fn(&Path) -> Result<()>) -> Result<Self> {
         let tmp = store.root().join(TMP);
-        let pinned = session::pinned(&tmp).map_err(|error| failed("read", &tmp, error))?;
+        let pinned = process_session::pinned(&tmp).map_err(|error| failed("read", &tmp, error))?;
         let mut kept = pinned.clone();
         for (_, image) in store.list()? {
             kept.extend([image.manifest.digest, image.config.digest]);

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{GATE, LOCKS, TMP, failed};
+use super::layout::{GATE, LOCKS, TMP, failed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The layout's number. A store of an older one is brought up to date here; there is none yet.

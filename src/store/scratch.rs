@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Store;
+use super::layout::failed;
 use super::remove::remove_tree;
-use super::{Store, failed};
 use crate::error::Result;
 
 /// An empty folder of the caller's own, removed with everything in it when this value is dropped.

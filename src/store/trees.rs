@@ -9,8 +9,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Store;
+use super::layout::{UNPACKED, create_folder, failed};
 use super::scratch::ScratchDir;
-use super::{Store, create_folder, failed, layers};
 use crate::error::Result;
 use crate::oci::DiffId;
 
@@ -48,7 +49,7 @@ impl Store {
         }
         let path = scratch.path().join(PROOF);
         std::fs::write(&path, proof).map_err(|error| failed("write", &path, error))?;
-        create_folder(&self.root().join(layers::UNPACKED))?;
+        create_folder(&self.root().join(UNPACKED))?;
         for home in self.tree_homes(top, name) {
             match std::fs::rename(scratch.path(), &home) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}

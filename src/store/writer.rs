@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use tempfile::NamedTempFile;
 
-use super::durable::State;
+use super::Store;
+use super::blob_state::BlobState;
+use super::layout::{create_folder, failed};
 use super::source::{Growing, GrowthSender};
-use super::{Store, create_folder, failed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, DiffId, Digest, Hasher};
 
@@ -77,7 +78,7 @@ impl BlobWriter {
             create_folder(folder)?;
         }
         let cannot = |error| failed("write", &path, error);
-        State::Fresh.set_open(self.file.as_file()).map_err(cannot)?;
+        BlobState::Fresh.set_open(self.file.as_file()).map_err(cannot)?;
         // Never over a good blob: that one may be durable, ours is not yet.
         let refused = match self.file.persist_noclobber(&path) {
             Ok(_) => return Ok(path),

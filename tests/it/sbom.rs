@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mpimg::oci::Digest;
-use mpimg::serve::{Answer, Fault};
+use mpimg::serve::{Fault, FaultResponse};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -153,7 +153,7 @@ fn where_the_registry_takes_no_oci_manifest_the_file_names_the_image_as_it_is_th
     let old = Serving::faulty(|request| {
         let is_oci = |kind: &HeaderValue| kind.as_bytes() == b"application/vnd.oci.image.manifest.v1+json";
         if request.method == Method::PUT && request.headers.get(CONTENT_TYPE).is_some_and(is_oci) {
-            return Fault::Status(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "MANIFEST_INVALID", "no OCI here"));
+            return Fault::Status(FaultResponse::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "MANIFEST_INVALID", "no OCI here"));
         }
         Fault::None
     });

@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use mpimg::ErrorKind;
 use mpimg::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository};
 use mpimg::store::{
-    BlobSource, ByteStream, CacheKey, CacheRecord, CachedLayer, ImageRecord, LayerData, LayerRecord, Place, PruneOptions,
+    BlobSource, ByteStream, CacheKey, CacheRecord, CachedLayer, ImageRecord, LayerData, LayerLocation, LayerRecord, PruneOptions,
     RemoteBlob, Store,
 };
 
@@ -37,7 +37,7 @@ fn image_of(store: &Store, content: &[u8]) -> ImageRecord {
         manifest: store.put(MediaType::Manifest, &[b"manifest of ", content].concat()).unwrap(),
         config: store.put(MediaType::Config, &[b"config of ", content].concat()).unwrap(),
         platform: Platform::default(),
-        layers: vec![LayerRecord { diff_id: DiffId(descriptor.digest), descriptor, place: Place::Local }],
+        layers: vec![LayerRecord { diff_id: DiffId(descriptor.digest), descriptor, location: LayerLocation::Local }],
     }
 }
 
@@ -398,7 +398,7 @@ fn an_image_with_a_missing_blob_gets_no_name_and_one_with_a_remote_layer_does() 
     image.layers[0].descriptor = Descriptor::of(MediaType::Layer, b"elsewhere");
     assert_eq!(store.tag(&name("app"), &image).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(store.list().unwrap(), []);
-    image.layers[0].place = Place::Remote(Repository::parse("registry.example.com/base").unwrap());
+    image.layers[0].location = LayerLocation::Remote(Repository::parse("registry.example.com/base").unwrap());
     store.tag(&name("app"), &image).unwrap();
     assert_eq!(store.resolve(&name("app")).unwrap(), Some(image));
 }

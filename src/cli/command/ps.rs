@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::when;
-use crate::container::{Container, ContainerInfo, Outcome, State};
+use crate::container::{Container, ContainerInfo, ContainerState, Outcome};
 use crate::error::Result;
 use crate::image::rfc3339;
 use crate::store::Store;
@@ -37,7 +37,7 @@ impl Ps {
         let mut table = Table::new(["CONTAINER", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAME"], &[]);
         let (mut ids, mut list) = (String::new(), Vec::new());
         let now = when::now();
-        let runs = |info: &ContainerInfo| matches!(info.state, State::Starting | State::Running);
+        let runs = |info: &ContainerInfo| matches!(info.state, ContainerState::Starting | ContainerState::Running);
         for info in Container::list(&store)?.into_iter().filter(|info| self.all || runs(info)) {
             let command = info.command.join(" ");
             let command = console::truncate_str(&command, COMMAND, "…").into_owned();
@@ -54,21 +54,21 @@ impl Ps {
 
 fn status(info: &ContainerInfo) -> String {
     match info.state {
-        State::Starting => "starting".into(),
-        State::Running => "running".into(),
-        State::Ended(Outcome { out_of_memory: true, .. }) => "ended: out of memory".into(),
-        State::Ended(outcome) => format!("ended ({})", outcome.status()),
-        State::Lost => "killed".into(),
+        ContainerState::Starting => "starting".into(),
+        ContainerState::Running => "running".into(),
+        ContainerState::Ended(Outcome { out_of_memory: true, .. }) => "ended: out of memory".into(),
+        ContainerState::Ended(outcome) => format!("ended ({})", outcome.status()),
+        ContainerState::Lost => "killed".into(),
     }
 }
 
 /// A container as every `--json` tells it.
 pub(super) fn json(info: &ContainerInfo) -> Value {
     let (state, outcome) = match info.state {
-        State::Starting => ("starting", None),
-        State::Running => ("running", None),
-        State::Ended(outcome) => ("ended", Some(outcome)),
-        State::Lost => ("killed", None),
+        ContainerState::Starting => ("starting", None),
+        ContainerState::Running => ("running", None),
+        ContainerState::Ended(outcome) => ("ended", Some(outcome)),
+        ContainerState::Lost => ("killed", None),
     };
     let ports = info.ports.iter().map(|port| json!({ "ip": port.ip, "host": port.host, "container": port.container }));
     json!({

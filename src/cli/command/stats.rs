@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::size::Size;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::container::{Container, State};
+use crate::container::{Container, ContainerState};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -37,7 +37,7 @@ impl StatsCommand {
         let store = Store::open(Store::default_root()?)?;
         let mut names = self.containers;
         if names.is_empty() {
-            let running = Container::list(&store)?.into_iter().filter(|info| info.state == State::Running);
+            let running = Container::list(&store)?.into_iter().filter(|info| info.state == ContainerState::Running);
             names = running.map(|info| info.id).collect();
         }
         let headings = ["CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "READ", "WRITTEN", "RECEIVED", "SENT", "PROCESSES"];

@@ -23,7 +23,7 @@ pub(super) const MANIFEST_FILE: &str = "manifest.json";
 /// One image of `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct ManifestJsonEntry {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Option<Vec<String>>,
@@ -52,11 +52,11 @@ pub(super) fn read(
 
 /// The names of each image.
 pub(super) fn names(archive: &TarIndex) -> Result<Vec<Vec<Reference>>> {
-    let parse = |entry: Entry| entry.repo_tags.iter().flatten().map(|tag| Reference::parse(tag)).collect();
+    let parse = |entry: ManifestJsonEntry| entry.repo_tags.iter().flatten().map(|tag| Reference::parse(tag)).collect();
     read_entries(archive)?.into_iter().map(parse).collect()
 }
 
-fn read_entries(archive: &TarIndex) -> Result<Vec<Entry>> {
+fn read_entries(archive: &TarIndex) -> Result<Vec<ManifestJsonEntry>> {
     if !archive.has(MANIFEST_FILE) {
         let error = Error::new(ErrorKind::Unsupported, format!("it has no `{MANIFEST_FILE}`"));
         return Err(match archive.has(INDEX_FILE) {
@@ -68,7 +68,7 @@ fn read_entries(archive: &TarIndex) -> Result<Vec<Entry>> {
         .map_err(|error| Error::new(ErrorKind::Corrupt, format!("`{MANIFEST_FILE}` cannot be read")).with_source(error))
 }
 
-fn select(entries: Vec<Entry>, reference: Option<&Reference>) -> Result<Entry> {
+fn select(entries: Vec<ManifestJsonEntry>, reference: Option<&Reference>) -> Result<ManifestJsonEntry> {
     let tags: Vec<String> = entries.iter().filter_map(|entry| entry.repo_tags.clone()).flatten().collect();
     let count = entries.len();
     let hint = |error: Error| match tags.is_empty() {
@@ -76,7 +76,7 @@ fn select(entries: Vec<Entry>, reference: Option<&Reference>) -> Result<Entry> {
         false => error.with_hint(format!("add one of these names: {}", tags.join(", "))),
     };
     // Tools write the same name in long and short forms.
-    let is_named = |entry: &Entry, name: &Reference| {
+    let is_named = |entry: &ManifestJsonEntry, name: &Reference| {
         entry.repo_tags.iter().flatten().any(|tag| Reference::parse(tag).is_ok_and(|tag| tag == *name))
     };
     let mut meant = entries.into_iter().filter(|entry| reference.is_none_or(|name| is_named(entry, name)));
@@ -113,7 +113,7 @@ fn find_manifest(archive: &TarIndex, config: &Bytes, platform: &Platform, compre
 fn read_layers(
     store: &Store,
     archive: &TarIndex,
-    entry: &Entry,
+    entry: &ManifestJsonEntry,
     config_bytes: &Bytes,
     pack: Option<&PackLayer<'_>>,
 ) -> Result<Vec<Layer>> {

@@ -55,9 +55,9 @@ pub(super) fn blob_name(digest: &Digest) -> String {
 }
 
 /// A layout that is a folder.
-pub(super) struct Folder<'a>(pub(super) &'a Path);
+pub(super) struct LayoutFolder<'a>(pub(super) &'a Path);
 
-impl LayoutFiles for Folder<'_> {
+impl LayoutFiles for LayoutFolder<'_> {
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {
         Ok(Box::new(open_file(&self.0.join(name))?))
     }
@@ -81,7 +81,7 @@ fn open_file(path: &Path) -> Result<File> {
 
 /// An image of a folder; its layers stay there.
 pub(super) fn read_folder(folder: &Path, tag: Option<&str>, platform: &Platform) -> Result<Image> {
-    let files = Folder(folder);
+    let files = LayoutFolder(folder);
     let document = read_document(&files, tag, platform)?;
     let sources = document.manifest.layers.iter().map(|layer| folder_source(folder, layer)).collect::<Result<_>>()?;
     Image::from_parts(document.manifest_bytes, Some(&document.media_type), document.config_bytes, sources)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Transport;
 use super::docker::{self, MANIFEST_FILE};
-use super::layout::{self, Folder, IMAGE_NAME, INDEX_FILE, REF_NAME};
+use super::layout::{self, IMAGE_NAME, INDEX_FILE, LayoutFolder, REF_NAME};
 use super::tar_index::TarIndex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Index;
@@ -32,7 +32,7 @@ impl Transport {
         let cannot = |error: Error| error.wrap(format!("cannot read `{}`", path.display()));
         if path.is_dir() {
             let layout = |tag| Self::OciLayout { folder: path.to_owned(), tag };
-            return Ok(in_index(&layout::read_index(&Folder(path)).map_err(cannot)?, layout));
+            return Ok(in_index(&layout::read_index(&LayoutFolder(path)).map_err(cannot)?, layout));
         }
         let archive = TarIndex::open(store, path).map_err(cannot)?;
         if archive.has(MANIFEST_FILE) {

@@ -29,13 +29,13 @@ const LINKS: usize = 8;
 #[derive(Debug)]
 pub(super) struct TarIndex {
     file: PathBuf,
-    members: HashMap<LayerPath, Place>,
+    members: HashMap<LayerPath, MemberLocation>,
     // Holds the file, if the archive was compressed.
     _scratch: Option<ScratchDir>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum MemberLocation {
     Bytes { offset: u64, size: u64 },
     Link(LayerPath),
 }
@@ -70,8 +70,8 @@ impl TarIndex {
         let mut path = LayerPath::clean(name).ok()?;
         for _ in 0..LINKS {
             match self.members.get(&path)? {
-                Place::Bytes { offset, size } => return Some((*offset, *size)),
-                Place::Link(target) => path = target.clone(),
+                MemberLocation::Bytes { offset, size } => return Some((*offset, *size)),
+                MemberLocation::Link(target) => path = target.clone(),
             }
         }
         None
@@ -103,7 +103,7 @@ fn open_archive(path: &Path) -> Result<File> {
     }
 }
 
-fn read_members(path: &Path) -> Result<HashMap<LayerPath, Place>> {
+fn read_members(path: &Path) -> Result<HashMap<LayerPath, MemberLocation>> {
     let file = open_archive(path)?;
     let length = file.metadata().map_err(|error| Error::io("read", path, error))?.len();
     let mut walk = TarWalk::new(BufReader::new(file));
@@ -126,14 +126,16 @@ fn read_members(path: &Path) -> Result<HashMap<LayerPath, Place>> {
     Ok(members)
 }
 
-fn place(name: &LayerPath, member: &Member) -> Result<Option<Place>> {
+fn place(name: &LayerPath, member: &Member) -> Result<Option<MemberLocation>> {
     Ok(match member.kind {
-        kind if kind.is_file() || kind.is_contiguous() => Some(Place::Bytes { offset: member.offset, size: member.size }),
-        kind if kind.is_hard_link() => Some(Place::Link(LayerPath::parse(&member.link)?)),
+        kind if kind.is_file() || kind.is_contiguous() => {
+            Some(MemberLocation::Bytes { offset: member.offset, size: member.size })
+        }
+        kind if kind.is_hard_link() => Some(MemberLocation::Link(LayerPath::parse(&member.link)?)),
         kind if kind.is_symlink() => {
             let folder = name.parent().unwrap_or_default();
             let target = [folder.as_bytes(), b"/", &member.link].concat();
-            Some(Place::Link(LayerPath::clean(target)?))
+            Some(MemberLocation::Link(LayerPath::clean(target)?))
         }
         // Folders and the like are not read.
         _ => None,

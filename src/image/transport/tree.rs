@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::{Index, MANIFEST_LIMIT, ManifestTree, Names};
-use super::layout::{self, Folder, LayoutFiles, NESTING, blob_name, folder_source};
+use super::layout::{self, LayoutFiles, LayoutFolder, NESTING, blob_name, folder_source};
 use super::tar_index::TarIndex;
 use super::{Transport, write, write_archive};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ impl Transport {
     ) -> Result<(ManifestTree, Vec<ManifestTree>)> {
         let read = || match self {
             Self::OciLayout { folder, tag } => {
-                read(&Folder(folder), tag.as_deref(), platform, referrers, &|blob| folder_source(folder, blob))
+                read(&LayoutFolder(folder), tag.as_deref(), platform, referrers, &|blob| folder_source(folder, blob))
             }
             Self::OciArchive { file, tag } => {
                 let archive = TarIndex::open(store, file)?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::hashing::HashingReader;
 use super::super::{Image, MANIFEST_LIMIT};
-use super::layout::{Folder, INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutFiles as _, REF_NAME, blob_name};
+use super::layout::{INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutFiles as _, LayoutFolder, REF_NAME, blob_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Descriptor;
 
@@ -95,7 +95,7 @@ pub(super) fn add(folder: &Path, blobs: &[Blob<'_>], entries: &[Descriptor]) -> 
             .with_hint("choose an empty or missing folder"));
     }
     let mut index = match folder.join(INDEX_FILE).exists() {
-        true => Folder(folder).read_small(INDEX_FILE, MANIFEST_LIMIT)?,
+        true => LayoutFolder(folder).read_small(INDEX_FILE, MANIFEST_LIMIT)?,
         false => empty_index().into(),
     };
     if !is_layout {

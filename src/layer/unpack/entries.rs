@@ -14,13 +14,14 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::layer::header_field::corrupt;
 use crate::layer::owners::{self, Device, OWNER};
-use crate::layer::tar::corrupt;
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
 use super::confined::{Confined, FOLDER, is_folder, remove, stat, write_at};
+use super::options::{UnpackOptions, UnpackStats, Whiteouts};
+use super::read_ahead::READ;
 use super::stack::{Stack, is_whiteout, relative};
-use super::{READ, UnpackOptions, UnpackStats, Whiteouts};
 
 pub(super) struct Unpacker<'a> {
     into: Confined,

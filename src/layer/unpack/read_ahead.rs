@@ -6,7 +6,8 @@ use std::io::{Read, Result};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
-use super::READ;
+/// Bytes of one buffer.
+pub(super) const READ: usize = 256 * 1024;
 
 /// Large files take longer to inflate than to write, small ones the other way round: enough to even that out.
 const BUFFERS: usize = 32;

@@ -1,7 +1,7 @@
 //! Where a push goes, what it prints, what it writes.
 
 use axum::http::StatusCode;
-use mpimg::serve::{Answer, Fault};
+use mpimg::serve::{Fault, FaultResponse};
 use serde_json::{Value, json};
 
 use super::fixture::{Left, Serving, folder, is_digest, project, run, text, write};
@@ -187,7 +187,7 @@ fn a_passing_fault_is_told_and_tried_again() {
     let first = std::sync::atomic::AtomicBool::new(true);
     let registry = Serving::faulty(move |request| match request.method.as_str() {
         "POST" if first.swap(false, std::sync::atomic::Ordering::Relaxed) => {
-            Fault::Status(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "busy"))
+            Fault::Status(FaultResponse::error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "busy"))
         }
         _ => Fault::None,
     });

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mpimg::serve::{Answer, Fault, RequestInfo};
+use mpimg::serve::{Fault, FaultResponse, RequestInfo};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 
 use super::*;
@@ -42,7 +42,7 @@ fn was_reset(error: &reqwest::Error) -> bool {
 
 #[tokio::test]
 async fn a_status_is_answered_and_nothing_is_done() {
-    let answer = Answer::error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "slow down");
+    let answer = FaultResponse::error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "slow down");
     let answer = answer.with_header(RETRY_AFTER, HeaderValue::from_static("7"));
     let rig = with_fault(Fault::Status(answer), patches).await;
     let location = rig.begin("a").await;
@@ -54,7 +54,7 @@ async fn a_status_is_answered_and_nothing_is_done() {
 
 #[tokio::test]
 async fn a_status_afterwards_hides_that_it_was_done() {
-    let rig = with_fault(Fault::StatusAfter(Answer::status(StatusCode::BAD_GATEWAY)), patches).await;
+    let rig = with_fault(Fault::StatusAfter(FaultResponse::status(StatusCode::BAD_GATEWAY)), patches).await;
     let location = rig.begin("a").await;
     rig.patch(&location, "hello").await.expect(502);
     assert_eq!(rig.get(&location).await.expect(204).header("range"), "0-4");

@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::network::Service;
+use super::network_thread::NetworkThread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sandbox::WAY_OUT_MTU;
 
@@ -45,10 +45,10 @@ pub(super) fn closed(error: io::Error) -> Error {
 }
 
 /// Opens the way for the packets that `packets` gives; it closes when the value is dropped.
-pub(super) fn open(packets: OwnedFd) -> Result<Service> {
+pub(super) fn open(packets: OwnedFd) -> Result<NetworkThread> {
     let name_server = name_server(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    Service::start("outside", async move {
-        let Ok(device) = Device::new(packets) else { return };
+    NetworkThread::start("nat", async move {
+        let Ok(device) = PacketDevice::new(packets) else { return };
         let mut tcp = TcpConfig::default();
         tcp.timeout = TCP_SILENCE;
         tcp.options = Some(vec![TcpOptions::MaximumSegmentSize(WAY_OUT_MTU - HEADERS)]);
@@ -105,9 +105,9 @@ async fn datagrams(mut inside: IpStackUdpStream, target: SocketAddr) -> io::Resu
 }
 
 /// A descriptor that gives and takes packets, one at a time.
-struct Device(AsyncFd<std::fs::File>);
+struct PacketDevice(AsyncFd<std::fs::File>);
 
-impl Device {
+impl PacketDevice {
     #[expect(
         deprecated,
         reason = "its sound successor is unsafe to call; a `File` always is the same descriptor, which is all it asks for"
@@ -117,7 +117,7 @@ impl Device {
     }
 }
 
-impl AsyncRead for Device {
+impl AsyncRead for PacketDevice {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(context))?;
@@ -129,7 +129,7 @@ impl AsyncRead for Device {
     }
 }
 
-impl AsyncWrite for Device {
+impl AsyncWrite for PacketDevice {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = ready!(self.0.poll_write_ready(context))?;

@@ -1,7 +1,7 @@
 //! Checks who asks: `Authorization` against what an endpoint needs (RFC 7617 for Basic; distribution's token
 //! authentication, RFC 6750 for Bearer).
 //!
-//! Refuses to hand tokens out; see `token.rs`.
+//! Tokens are issued in `token_endpoint.rs`.
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use base64::Engine as _;
@@ -9,31 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use oci_spec::distribution::ErrorCode;
 
 use super::auth::{AuthOptions, AuthScheme, User};
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 use super::route::{RepositoryName, Route};
-use super::token::{Scope, Tokens};
-
-/// What can be done with a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Pull,
-    Push,
-    Delete,
-}
-
-impl Action {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Pull => "pull",
-            Self::Push => "push",
-            Self::Delete => "delete",
-        }
-    }
-}
+use super::token::{Action, Scope, Tokens};
 
 /// What an endpoint needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Need<'a> {
+pub(super) enum RequiredAccess<'a> {
     /// Nothing.
     Nothing,
     /// To know who asks.
@@ -42,16 +24,18 @@ pub(super) enum Need<'a> {
     Right(&'a RepositoryName, Action),
 }
 
-impl<'a> Need<'a> {
+impl<'a> RequiredAccess<'a> {
     pub(super) fn of(route: &'a Route, method: &Method) -> Self {
-        let read = |name| Need::Right(name, Action::Pull);
+        let read = |name| RequiredAccess::Right(name, Action::Pull);
         match route {
-            Route::Home | Route::Token => Need::Nothing,
-            Route::Base | Route::Catalog => Need::Login,
+            Route::Home | Route::Token => RequiredAccess::Nothing,
+            Route::Base | Route::Catalog => RequiredAccess::Login,
             Route::Tags(name) | Route::Referrers(name, _) => read(name),
-            Route::Uploads(name) | Route::Upload(name, _) => Need::Right(name, Action::Push),
-            Route::Manifest(name, _) | Route::Blob(name, _) if *method == Method::DELETE => Need::Right(name, Action::Delete),
-            Route::Manifest(name, _) if *method == Method::PUT => Need::Right(name, Action::Push),
+            Route::Uploads(name) | Route::Upload(name, _) => RequiredAccess::Right(name, Action::Push),
+            Route::Manifest(name, _) | Route::Blob(name, _) if *method == Method::DELETE => {
+                RequiredAccess::Right(name, Action::Delete)
+            }
+            Route::Manifest(name, _) if *method == Method::PUT => RequiredAccess::Right(name, Action::Push),
             Route::Manifest(name, _) | Route::Blob(name, _) => read(name),
         }
     }
@@ -86,26 +70,26 @@ impl From<&User> for Access {
 
 /// The check.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct AccessControl {
     pub(super) options: AuthOptions,
     pub(super) tokens: Tokens,
 }
 
-impl Gate {
+impl AccessControl {
     pub(super) fn new(options: AuthOptions) -> Self {
         Self { options, tokens: Tokens::default() }
     }
 
     /// Lets a request through, or answers 401 with a challenge, or 403.
-    pub(super) fn check(&self, headers: &HeaderMap, need: &Need<'_>) -> Result<Access, Refusal> {
+    pub(super) fn check(&self, headers: &HeaderMap, need: &RequiredAccess<'_>) -> Result<Access, ErrorResponse> {
         match self.options.scheme {
-            _ if *need == Need::Nothing => Ok(Access::PullOnly),
+            _ if *need == RequiredAccess::Nothing => Ok(Access::PullOnly),
             AuthScheme::Basic => self.check_basic(headers, need),
             AuthScheme::Bearer { .. } => self.check_bearer(headers, need),
         }
     }
 
-    fn check_basic(&self, headers: &HeaderMap, need: &Need<'_>) -> Result<Access, Refusal> {
+    fn check_basic(&self, headers: &HeaderMap, need: &RequiredAccess<'_>) -> Result<Access, ErrorResponse> {
         let challenge = |message: &str| unauthorized(message, "Basic realm=\"mpimg\"");
         let access = match basic_credentials(headers) {
             Some((name, password)) => match self.options.user(&name, &password) {
@@ -116,21 +100,21 @@ impl Gate {
             None => return Err(challenge("authentication required")),
         };
         match need {
-            Need::Right(name, action) if access.allows(name, *action) => Ok(access),
+            RequiredAccess::Right(name, action) if access.allows(name, *action) => Ok(access),
             // Docker and skopeo look for the challenge here, and only here, before they push.
-            Need::Login if headers.contains_key(header::AUTHORIZATION) => Ok(access),
-            Need::Right(..) if headers.contains_key(header::AUTHORIZATION) => {
-                Err(Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, "this user may not push or delete"))
+            RequiredAccess::Login if headers.contains_key(header::AUTHORIZATION) => Ok(access),
+            RequiredAccess::Right(..) if headers.contains_key(header::AUTHORIZATION) => {
+                Err(ErrorResponse::new(StatusCode::FORBIDDEN, ErrorCode::Denied, "this user may not push or delete"))
             }
             _ => Err(challenge("authentication required")),
         }
     }
 
-    fn check_bearer(&self, headers: &HeaderMap, need: &Need<'_>) -> Result<Access, Refusal> {
+    fn check_bearer(&self, headers: &HeaderMap, need: &RequiredAccess<'_>) -> Result<Access, ErrorResponse> {
         let challenge = |message: &str, error: Option<&str>| {
             let scope = match need {
-                Need::Right(name, Action::Push) => format!(",scope=\"repository:{name}:pull,push\""),
-                Need::Right(name, action) => format!(",scope=\"repository:{name}:{}\"", action.as_str()),
+                RequiredAccess::Right(name, Action::Push) => format!(",scope=\"repository:{name}:pull,push\""),
+                RequiredAccess::Right(name, action) => format!(",scope=\"repository:{name}:{}\"", action.as_str()),
                 _ => String::new(),
             };
             let error = error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
@@ -146,7 +130,7 @@ impl Gate {
         };
         let access = Access::Granted(scopes);
         match need {
-            Need::Right(name, action) if !access.allows(name, *action) => {
+            RequiredAccess::Right(name, action) if !access.allows(name, *action) => {
                 Err(challenge("the token does not allow this", Some("insufficient_scope")))
             }
             _ => Ok(access),
@@ -176,8 +160,8 @@ fn realm(headers: &HeaderMap) -> String {
 }
 
 /// 401 with a challenge.
-pub(super) fn unauthorized(message: &str, challenge: &str) -> Refusal {
-    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message);
+pub(super) fn unauthorized(message: &str, challenge: &str) -> ErrorResponse {
+    let refusal = ErrorResponse::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message);
     match HeaderValue::from_str(challenge) {
         Ok(challenge) => refusal.with_header(header::WWW_AUTHENTICATE, challenge),
         Err(_) => refusal,

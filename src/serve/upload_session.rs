@@ -18,9 +18,9 @@ use futures_util::{FutureExt as _, StreamExt as _, future};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
-use super::blocking;
+use super::blocking::blocking;
 use super::disk::remove;
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 use crate::error::{Error, Result};
 use crate::oci::{Digest, Hasher};
 
@@ -35,19 +35,19 @@ const STATUS_PATIENCE: Duration = Duration::from_millis(100);
 
 /// All sessions that were used since the registry started.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<PathBuf, Arc<Session>>>);
+pub(super) struct UploadSessions(Mutex<HashMap<PathBuf, Arc<UploadSession>>>);
 
 /// One session.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct UploadSession {
     path: PathBuf,
     takeover: Notify,
-    state: Arc<tokio::sync::Mutex<State>>,
+    state: Arc<tokio::sync::Mutex<UploadState>>,
 }
 
 /// The bytes of a session, and how far they are.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct UploadState {
     path: PathBuf,
     // Open only while a request writes: there may be many sessions that nobody goes on with.
     file: Option<File>,
@@ -60,7 +60,7 @@ pub(super) struct State {
 }
 
 /// The right to write to a session.
-pub(super) type Writing = OwnedMutexGuard<State>;
+pub(super) type Writing = OwnedMutexGuard<UploadState>;
 
 /// How the body of a request ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,22 +73,22 @@ pub(super) enum Ending {
     TooLong,
 }
 
-impl Sessions {
+impl UploadSessions {
     /// Begins a session in the folder `dir`.
-    pub(super) fn begin(&self, dir: &Path) -> Result<Arc<Session>> {
+    pub(super) fn begin(&self, dir: &Path) -> Result<Arc<UploadSession>> {
         let mut random = [0; 16];
         getrandom(&mut random, GetRandomFlags::empty())
             .map_err(|error| Error::io("take random numbers for", dir, error.into()))?;
         let path = dir.join(uuid(random));
         fs::create_dir_all(dir).map_err(|error| Error::io("make the folder", dir, error))?;
         File::create_new(&path).map_err(|error| Error::io("make", &path, error))?;
-        let session = Arc::new(Session::new(path.clone(), 0));
+        let session = Arc::new(UploadSession::new(path.clone(), 0));
         self.lock().insert(path, session.clone());
         Ok(session)
     }
 
     /// The session `id` of the folder `dir`, also one of an earlier process; `None` if there is none.
-    pub(super) fn find(&self, dir: &Path, id: &str) -> Result<Option<Arc<Session>>> {
+    pub(super) fn find(&self, dir: &Path, id: &str) -> Result<Option<Arc<UploadSession>>> {
         if !is_uuid(id) {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ impl Sessions {
         }
         match fs::metadata(&path) {
             Ok(metadata) => {
-                let session = Arc::new(Session::new(path.clone(), metadata.len()));
+                let session = Arc::new(UploadSession::new(path.clone(), metadata.len()));
                 sessions.insert(path, session.clone());
                 Ok(Some(session))
             }
@@ -111,7 +111,7 @@ impl Sessions {
     }
 
     /// Ends a session: its file goes, and with it its URL.
-    pub(super) fn end(&self, session: &Session, writing: &mut Writing) -> Result<()> {
+    pub(super) fn end(&self, session: &UploadSession, writing: &mut Writing) -> Result<()> {
         let mut sessions = self.lock();
         writing.ended = true;
         sessions.remove(&session.path);
@@ -123,15 +123,15 @@ impl Sessions {
         self.lock().retain(|path, _| path.exists());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<Session>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<UploadSession>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Session {
+impl UploadSession {
     fn new(path: PathBuf, length: u64) -> Self {
         let hasher = (length == 0).then(Hasher::new);
-        let state = State { path: path.clone(), file: None, hasher, length, short: false, ended: false };
+        let state = UploadState { path: path.clone(), file: None, hasher, length, short: false, ended: false };
         Self { path, takeover: Notify::new(), state: Arc::new(tokio::sync::Mutex::new(state)) }
     }
 
@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Takes the right to write, from another request if need be.
-    pub(super) async fn write(&self) -> Result<Writing, Refusal> {
+    pub(super) async fn write(&self) -> Result<Writing, ErrorResponse> {
         let writing = match self.state.clone().try_lock_owned() {
             Ok(writing) => writing,
             Err(_) => {
@@ -153,24 +153,24 @@ impl Session {
                 self.state.clone().lock_owned().await
             }
         };
-        if writing.ended { Err(Refusal::upload_unknown()) } else { Ok(writing) }
+        if writing.ended { Err(ErrorResponse::upload_unknown()) } else { Ok(writing) }
     }
 
     /// How many bytes have arrived. While a request is writing, the number is that of the file, which grows.
-    pub(super) async fn length(&self) -> Result<u64, Refusal> {
+    pub(super) async fn length(&self) -> Result<u64, ErrorResponse> {
         match tokio::time::timeout(STATUS_PATIENCE, self.state.lock()).await {
-            Ok(state) if state.ended => Err(Refusal::upload_unknown()),
+            Ok(state) if state.ended => Err(ErrorResponse::upload_unknown()),
             Ok(state) => Ok(state.length),
             Err(_) => match fs::metadata(&self.path) {
                 Ok(metadata) => Ok(metadata.len()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Refusal::upload_unknown()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ErrorResponse::upload_unknown()),
                 Err(error) => Err(Error::io("read", &self.path, error).into()),
             },
         }
     }
 
     /// Appends a body, at most `limit` bytes of it. Hashing and writing overlap with receiving.
-    pub(super) async fn receive(&self, writing: Writing, body: Body, limit: u64) -> Result<(Writing, Ending), Refusal> {
+    pub(super) async fn receive(&self, writing: Writing, body: Body, limit: u64) -> Result<(Writing, Ending), ErrorResponse> {
         let takeover = self.takeover.notified();
         tokio::pin!(takeover);
         takeover.as_mut().enable();
@@ -211,7 +211,7 @@ impl Session {
     }
 }
 
-impl State {
+impl UploadState {
     /// How many bytes are in the file.
     pub(super) fn length(&self) -> u64 {
         self.length
@@ -288,7 +288,7 @@ impl Piece {
 }
 
 /// Starts appending at once; the answer is ready when it is done.
-fn append(mut writing: Writing, parts: Vec<Bytes>) -> impl Future<Output = Result<Writing, Refusal>> + Send {
+fn append(mut writing: Writing, parts: Vec<Bytes>) -> impl Future<Output = Result<Writing, ErrorResponse>> + Send {
     blocking(move || writing.append(&parts).map(|()| writing))
 }
 
@@ -322,12 +322,12 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_found_again_by_a_later_process_and_hashed_from_its_file() {
         let dir = tempfile::tempdir().unwrap();
-        let session = Sessions::default().begin(dir.path()).unwrap();
+        let session = UploadSessions::default().begin(dir.path()).unwrap();
         let writing = session.write().await.unwrap();
         let (writing, ending) = session.receive(writing, Body::from("hello "), u64::MAX).await.unwrap();
         assert_eq!((writing.length(), ending), (6, Ending::Complete));
 
-        let later = Sessions::default();
+        let later = UploadSessions::default();
         let session = later.find(dir.path(), session.id()).unwrap().unwrap();
         let (mut writing, ending) = session.receive(session.write().await.unwrap(), Body::from("world!!"), 5).await.unwrap();
         assert_eq!((writing.length(), ending), (11, Ending::TooLong));
@@ -345,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn a_newer_request_takes_a_session_over_and_keeps_the_bytes() {
         let dir = tempfile::tempdir().unwrap();
-        let session = Sessions::default().begin(dir.path()).unwrap();
+        let session = UploadSessions::default().begin(dir.path()).unwrap();
         let writing = session.write().await.unwrap();
         let stuck =
             futures_util::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"abc"))]).chain(future::pending().into_stream());

@@ -15,14 +15,14 @@ use crate::oci::Digest;
 
 /// A request that is refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
-    errors: Vec<Entry>,
+    errors: Vec<ErrorBody>,
 }
 
 #[derive(Debug, Serialize)]
-struct Entry {
+struct ErrorBody {
     // `UNKNOWN` is the only code that clients know and the specification's table does not have.
     #[serde(serialize_with = "code_or_unknown")]
     code: Option<ErrorCode>,
@@ -38,9 +38,9 @@ fn code_or_unknown<S: serde::Serializer>(code: &Option<ErrorCode>, serializer: S
     }
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
-        let entry = Entry { code: Some(code), message: message.into(), detail: None };
+        let entry = ErrorBody { code: Some(code), message: message.into(), detail: None };
         Self { status, headers: Vec::new(), errors: vec![entry] }
     }
 
@@ -51,7 +51,7 @@ impl Refusal {
 
     /// 404 for a path outside the specification.
     pub(super) fn no_such_path() -> Self {
-        let entry = Entry { code: None, message: "no such path in the distribution API".into(), detail: None };
+        let entry = ErrorBody { code: None, message: "no such path in the distribution API".into(), detail: None };
         Self { status: StatusCode::NOT_FOUND, headers: Vec::new(), errors: vec![entry] }
     }
 
@@ -76,7 +76,7 @@ impl Refusal {
 
     /// One `MANIFEST_BLOB_UNKNOWN` for every blob or manifest that a pushed manifest names and the repository lacks.
     pub(super) fn missing_blobs(missing: &[Digest]) -> Self {
-        let errors = missing.iter().map(|digest| Entry {
+        let errors = missing.iter().map(|digest| ErrorBody {
             code: Some(ErrorCode::ManifestBlobUnknown),
             message: "the manifest references a blob or manifest unknown to the repository".into(),
             detail: Some(digest_detail(digest)),
@@ -103,7 +103,7 @@ fn digest_detail(digest: &Digest) -> Value {
     serde_json::json!({ "digest": digest })
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ErrorResponse {
     fn from(error: Error) -> Self {
         let causes = error.causes();
         tracing::debug!(%error, ?causes, "registry storage failed");
@@ -114,12 +114,12 @@ impl From<Error> for Refusal {
             true => (StatusCode::INSUFFICIENT_STORAGE, "the registry's disk is full"),
             false => (StatusCode::INTERNAL_SERVER_ERROR, "the registry cannot read or write its storage"),
         };
-        let entry = Entry { code: None, message: message.into(), detail: None };
+        let entry = ErrorBody { code: None, message: message.into(), detail: None };
         Self { status, headers: Vec::new(), errors: vec![entry] }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let body = serde_json::json!({ "errors": self.errors }).to_string();
         let mut response = Response::new(Body::from(body));

@@ -16,7 +16,7 @@ use crate::oci::Digest;
 
 /// A process's own corner of the store.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ProcessSession {
     folder: PathBuf,
     gate: PathBuf,
     pins: Mutex<Pins>,
@@ -33,7 +33,7 @@ struct Pins {
 
 const PINS: &str = "pins";
 
-impl Session {
+impl ProcessSession {
     /// Begins a session in the folder `tmp`. `gate` is the file that pruning locks.
     pub(super) fn begin(tmp: &Path, gate: &Path) -> io::Result<Self> {
         let (folder, lock) = loop {
@@ -79,7 +79,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for ProcessSession {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next process.
         let _ = remove_tree(&self.folder);
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_sweep_takes_dead_sessions_and_leaves_living_ones() {
         let (_dir, tmp, gate) = place();
-        let living = Session::begin(&tmp, &gate).unwrap();
+        let living = ProcessSession::begin(&tmp, &gate).unwrap();
         std::fs::create_dir_all(tmp.join("1-2-3/scratch-0/x")).unwrap();
         std::fs::write(tmp.join("1-2-3.lock"), "").unwrap();
         std::fs::create_dir(tmp.join("4-5-6")).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn pins_of_living_sessions_are_seen_and_those_of_dead_ones_are_not() {
         let (_dir, tmp, gate) = place();
-        let living = Session::begin(&tmp, &gate).unwrap();
+        let living = ProcessSession::begin(&tmp, &gate).unwrap();
         living.pin(&Digest::of("a")).unwrap();
         living.pin(&Digest::of("a")).unwrap();
         std::fs::create_dir(tmp.join("1-2-3")).unwrap();

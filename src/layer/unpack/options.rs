@@ -1,0 +1,65 @@
+//! How a layer is unpacked, what it may cost, and what was unpacked.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layer::owners::Identity;
+
+/// How whiteouts are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Whiteouts {
+    /// As overlay has them for real root: a 0:0 character device, `trusted.overlay.opaque`.
+    #[default]
+    Overlay,
+    /// As overlay has them in a user namespace: a 0:0 character device, `user.overlay.opaque`.
+    UserOverlay,
+    /// Applied: what they remove is removed from the folder, which then holds several layers.
+    Apply,
+}
+
+/// What a layer may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of content, holes included.
+    pub bytes: u64,
+    /// Components of a path.
+    pub depth: usize,
+    /// Bytes of a path.
+    pub path_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { entries: 10_000_000, bytes: 1 << 40, depth: 256, path_bytes: 4096 }
+    }
+}
+
+/// How to unpack.
+#[derive(Debug, Clone, Default)]
+pub struct UnpackOptions {
+    /// How whiteouts are kept.
+    pub whiteouts: Whiteouts,
+    /// Folders of the layers below, topmost first: where a hard link's first name is if this layer does not have it, and what a
+    /// folder looks like that this layer uses without saying so.
+    pub lower: Vec<PathBuf>,
+    /// What the layer may cost.
+    pub limits: Limits,
+    /// For a process with one id: owners, modes and devices are recorded, and modes made so that this user may do what it may.
+    pub recorded: Option<Identity>,
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UnpackStats {
+    /// Entries, whiteouts included.
+    pub entries: u64,
+    /// Bytes of content, holes included.
+    pub bytes: u64,
+    /// Devices that could not be made because a user namespace does not allow it; engines leave them out as well.
+    pub skipped_devices: u64,
+    /// Whether anything was taken from the layers below: over others the folder would be a different one.
+    pub leans_below: bool,
+}
