@@ -1,16 +1,18 @@
 //! The images that a build stands on: from the local store, a layout or archive, or a registry.
 //!
-//! Refuses to fetch layers: they stay where they are until something needs their bytes.
+//! Layers stay where they are until something needs their bytes.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::sdk_base;
+use super::sdk_base::{self, BuildImage};
 use super::session::Session;
 use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
-use crate::oci::Platform;
+use crate::oci::{Platform, Reference};
+use crate::registry::Client;
+use crate::store::Store;
 
 /// Images by name and platform.
 #[derive(Default)]
@@ -19,10 +21,15 @@ pub(super) struct Bases(BTreeMap<(String, String), Image>);
 impl Bases {
     /// Plans the build and looks up all images that it needs. A base image's ONBUILD triggers are steps of the stage on it,
     /// so the plan is made again once they are known.
-    pub(super) fn plan(session: &Session<'_>, dockerfile: &Dockerfile, options: &mut PlanOptions) -> Result<(Plan, Self)> {
+    pub(super) fn plan(
+        session: &Session<'_>,
+        dockerfile: &Dockerfile,
+        options: &mut PlanOptions,
+        build: &BuildImage<'_>,
+    ) -> Result<(Plan, Self)> {
         let mut bases = Self::default();
         let mut plan = dockerfile.plan(options)?;
-        bases.look_up(session, &plan)?;
+        bases.look_up(session, &plan, build)?;
         let triggers = plan.stages.iter().filter_map(|stage| match &stage.base {
             Base::Image(name) => {
                 let image = bases.0.get(&(name.clone(), stage.platform.to_string()))?;
@@ -34,19 +41,19 @@ impl Bases {
         options.triggers = triggers.collect();
         if !options.triggers.is_empty() {
             plan = dockerfile.plan(options)?;
-            bases.look_up(session, &plan)?;
+            bases.look_up(session, &plan, build)?;
         }
         Ok((plan, bases))
     }
 
-    fn look_up(&mut self, session: &Session<'_>, plan: &Plan) -> Result<()> {
+    fn look_up(&mut self, session: &Session<'_>, plan: &Plan, build: &BuildImage<'_>) -> Result<()> {
         for stage in &plan.stages {
             if let Base::Image(name) = &stage.base {
-                self.add(session, name, &stage.platform)
+                self.add(session, name, &stage.platform, build)
                     .map_err(|error| error.wrap(format!("cannot use base image `{name}`")).with_snippet(stage.from.snippet()))?;
             }
             for name in &stage.images {
-                self.add(session, name, &plan.platform).map_err(|error| {
+                self.add(session, name, &plan.platform, build).map_err(|error| {
                     let error = error.wrap(format!("cannot use image `{name}`"));
                     // The first step that names it; with variables in the name, the stage.
                     let step = stage.steps.iter().find(|step| step.text().contains(name.as_str()));
@@ -57,9 +64,9 @@ impl Bases {
         Ok(())
     }
 
-    fn add(&mut self, session: &Session<'_>, name: &str, platform: &Platform) -> Result<()> {
+    fn add(&mut self, session: &Session<'_>, name: &str, platform: &Platform, build: &BuildImage<'_>) -> Result<()> {
         if let Entry::Vacant(place) = self.0.entry((name.to_owned(), platform.to_string())) {
-            place.insert(find(session, name, platform)?);
+            place.insert(find(session, name, platform, build)?);
         }
         Ok(())
     }
@@ -71,16 +78,26 @@ impl Bases {
     }
 }
 
+/// An image that the store has a name for, if it is there for `platform`.
+pub fn stored_image(store: &Store, client: &Client, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
+    match store.resolve(reference)? {
+        Some(record) if record.platform.fits(platform) => {
+            Image::read_from_store(store, &record, |repository, descriptor| client.blob(repository, descriptor)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// `oci:`, `oci-archive:` and `docker-archive:` name files; anything else is a name of the store or, failing that, of a registry.
-fn find(session: &Session<'_>, name: &str, platform: &Platform) -> Result<Image> {
+fn find(session: &Session<'_>, name: &str, platform: &Platform, build: &BuildImage<'_>) -> Result<Image> {
     let runtime = &session.runtime;
     // The mistake is in the Dockerfile, not in how the command was called.
     let wrong =
         |error: Error| Error::new(ErrorKind::Dockerfile, error.to_string()).with_hint("name it as [HOST[:PORT]/]PATH[:TAG]");
     let reference = match Transport::parse(name).map_err(wrong)? {
-        Transport::Store(reference) => match super::stored_image(session.store, session.client, &reference, platform)? {
+        Transport::Store(reference) => match stored_image(session.store, session.client, &reference, platform)? {
             Some(image) => return Ok(image),
-            None => match sdk_base::build(session, &reference, platform)? {
+            None => match sdk_base::build(session, &reference, platform, build)? {
                 Some(image) => return Ok(image),
                 None => reference,
             },

@@ -1,7 +1,6 @@
 //! The file system of a stage: its layers, and what is known of them.
 //!
-//! Layers are fetched, indexed and unpacked only when something asks; a stage of settings alone fetches nothing. Refuses to
-//! trust a layer: its tar must have the diff ID that the image's config says.
+//! Layers are fetched, indexed and unpacked only when something asks; a stage that only changes the config fetches nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,6 +1,4 @@
-//! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags.
-//!
-//! Refuses nothing; the build checks.
+//! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags. The build checks it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,9 +1,8 @@
 //! The SDK's own base images: `base-adapter:LANGUAGE-VERSION` is in no registry. Where it is missing from the store it is built
 //! from the installed SDK's package and named there, as `mp-build` does.
 //!
-//! Refuses to stand another version in for the one that the Dockerfile asks for.
+//! It is never built of another version than the Dockerfile asks for.
 
-use super::Builder;
 use super::request::BuildRequest;
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,8 +16,16 @@ const PATH: &str = "library/base-adapter";
 
 const PACKAGE: &str = "vmware-aria-operations-integration-sdk";
 
+/// Builds another image in the middle of a build.
+pub(super) type BuildImage<'a> = dyn Fn(&BuildRequest) -> Result<Image> + 'a;
+
 /// Builds the image that `reference` names and names it in the store; `None` if it is none of the SDK's, or no SDK is there.
-pub(super) fn build(session: &Session<'_>, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
+pub(super) fn build(
+    session: &Session<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    build: &BuildImage<'_>,
+) -> Result<Option<Image>> {
     let Some(sdk) = is_sdk_base(reference).then(|| InstalledSdk::find(&session.request.context)).flatten() else {
         return Ok(None);
     };
@@ -42,8 +49,7 @@ pub(super) fn build(session: &Session<'_>, reference: &Reference, platform: &Pla
         cancel: session.request.cancel.clone(),
         ..BuildRequest::new(folder)
     };
-    let builder = Builder::new(session.store.clone(), session.client.clone(), session.progress.clone());
-    let image = builder.build(&request, None).map_err(|error| error.wrap(format!("cannot build `{name}` from the SDK")))?;
+    let image = build(&request).map_err(|error| error.wrap(format!("cannot build `{name}` from the SDK")))?;
     let record = session.runtime.block_on(image.write_to_store(session.store))?;
     session.store.tag(reference, &record)?;
     Ok(Some(image))

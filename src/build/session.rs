@@ -1,16 +1,13 @@
 //! What all stages of one build share: request, store, registry client, isolation, progress.
-//!
-//! Refuses to build anything itself.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 
 use super::request::BuildRequest;
-use super::shared::SharedCache;
-use super::sink::LayerSink;
+use super::sink::{LayerSink, OnLayer};
 use super::times::Times;
 use crate::context::{BuildContext, SecretGuard};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,10 +15,7 @@ use crate::layer::LayerWriter;
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::sandbox::{Isolation, IsolationKind};
-use crate::store::{Growing, Store};
-
-/// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
-pub type OnLayer = Arc<dyn Fn(Growing) + Send + Sync>;
+use crate::store::Store;
 
 /// One build.
 pub(super) struct Session<'a> {
@@ -39,8 +33,6 @@ pub(super) struct Session<'a> {
     pub(super) failed: AtomicBool,
     /// Warnings about sources that were given.
     pub(super) warned: Mutex<BTreeSet<String>>,
-    /// What other machines have made.
-    pub(super) shared: Option<SharedCache>,
 }
 
 impl Session<'_> {

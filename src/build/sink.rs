@@ -1,14 +1,17 @@
 //! Where a layer's compressed bytes go: a blob of the store, announced as soon as it has bytes.
 //!
-//! Refuses to announce a layer that never gets any: a step that changes nothing makes no layer.
+//! A layer that never gets any is not announced: a step that changes nothing makes no layer.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::session::OnLayer;
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId};
-use crate::store::{BlobWriter, Store};
+use crate::store::{BlobWriter, Growing, Store};
+
+/// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
+pub type OnLayer = Arc<dyn Fn(Growing) + Send + Sync>;
 
 /// A blob in the making; none where only the layer's diff ID is wanted.
 pub(super) struct LayerSink {

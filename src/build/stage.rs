@@ -1,43 +1,33 @@
-//! One stage: its config and file system, changed step by step.
-//!
-//! Refuses to know other stages but through `Stages`.
+//! The state of one stage: its config, its file system, its variables, and who its users are. Knows no step.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::cache;
-use super::copy;
+use super::chroot_root::ChrootRoot;
 use super::filesystem::Filesystem;
-use super::place::Placement;
-use super::reuse;
-use super::run;
 use super::session::Session;
 use super::sink::LayerSink;
-use super::stages::Stages;
-use super::whole::WholeTree;
-use crate::dockerfile::{Expanded, InheritedConfig, Instruction, Located, Plan, PlannedStage, StageScope};
-use crate::error::{ErrorKind, Result};
-use crate::image::{Healthcheck, History, Image, ImageConfig, Layer};
-use crate::layer::{LayerPath, LayerWriter};
+use crate::dockerfile::{InheritedConfig, Plan, PlannedStage, StageScope};
+use crate::error::Result;
+use crate::image::{History, Image, ImageConfig, Layer, rfc3339};
+use crate::layer::LayerWriter;
 use crate::sandbox::{User, lookup_owner, lookup_user};
 
-/// Marks steps of the history as those of a Dockerfile; the text is BuildKit's, which tools know.
-pub(super) const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+/// Marks entries of the history as steps of a Dockerfile; the text is BuildKit's, which tools know.
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// A stage as far as it is built.
-#[derive(Clone)]
 pub(super) struct Stage {
     pub(super) config: ImageConfig,
     pub(super) filesystem: Filesystem,
-    scope: StageScope,
-    /// ENTRYPOINT drops a CMD that was inherited, but not one of this stage.
-    own_cmd: bool,
+    pub(super) scope: StageScope,
+    /// Whether this stage has a CMD of its own.
+    pub(super) own_cmd: bool,
     /// Whether its layers belong to the image that is wanted.
     pub(super) target: bool,
     /// How many of its layers are those of an image.
     base_layers: usize,
-    /// On the isolation `chroot`: all its layers in one folder, as far as a RUN has needed them.
-    tree: Option<Arc<WholeTree>>,
+    /// With the isolation `chroot`: all its layers in one folder, as far as a RUN has needed them.
+    chroot_root: Option<ChrootRoot>,
 }
 
 impl Stage {
@@ -56,135 +46,57 @@ impl Stage {
         // They were steps of this stage: a child of this image does not see them again.
         config.config.on_build.clear();
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
-        let scope = StageScope::new(plan, inherited);
         Self {
             base_layers: layers.len(),
             config,
             filesystem: Filesystem::new(layers),
-            scope,
+            scope: StageScope::new(plan, inherited),
             own_cmd: false,
             target: planned.index == plan.target,
-            tree: None,
+            chroot_root: None,
         }
     }
 
     /// A stage on an earlier stage.
-    pub(super) fn on_stage(plan: &Plan, planned: &PlannedStage, base: &Stage) -> Self {
-        let mut stage = base.clone();
-        stage.scope = base.scope.child();
-        stage.own_cmd = false;
-        stage.target = planned.index == plan.target;
-        stage.tree = None;
+    pub(super) fn on_stage(plan: &Plan, planned: &PlannedStage, base: &Self) -> Self {
+        let mut config = base.config.clone();
         // As for an image: its triggers were steps of this stage.
-        stage.config.config.on_build.clear();
-        stage
+        config.config.on_build.clear();
+        Self {
+            config,
+            filesystem: base.filesystem.clone(),
+            scope: base.scope.child(),
+            own_cmd: false,
+            target: planned.index == plan.target,
+            base_layers: base.base_layers,
+            chroot_root: None,
+        }
     }
 
-    /// Does one step. An error names the instruction and its place in the Dockerfile.
-    pub(super) fn step(
-        &mut self,
-        session: &Session<'_>,
-        stages: &Stages<'_>,
-        step: &Located<Instruction>,
-        name: &str,
-    ) -> Result<()> {
-        session.check_running()?;
-        let task = session.progress.task(crate::progress::TaskKind::Step, name, None);
-        let place = |error: crate::Error| {
-            if error.kind() == ErrorKind::Interrupted || error.snippet().is_some() {
-                return error;
-            }
-            error.wrap(format!("{} failed", step.value().name())).with_snippet(step.snippet())
-        };
-        let expanded = self.scope.expand(step)?;
-        for warning in self.scope.take_warnings() {
-            session.progress.warn(&warning.message, None);
-        }
-        let layers = self.filesystem.layers().len();
-        let cached = self.execute(session, stages, step, &expanded, &task).map_err(place)?;
+    /// Brings config and history up to date after a step. `created_by`: what the history calls it; `layers`: how many there were before.
+    pub(super) fn finish_step(&mut self, created_by: Option<String>, layers: usize) {
         self.config.config.env = self.scope.image_env().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if let Some(created_by) = expanded.history_text() {
+        if created_by.is_some() {
             self.config.history.push(History {
-                created_by: Some(created_by),
+                created_by,
                 comment: Some(HISTORY_COMMENT.into()),
                 empty_layer: self.filesystem.layers().len() == layers,
                 ..History::default()
             });
         }
-        if cached {
-            task.cached()
-        } else {
-            task.done()
-        }
-        Ok(())
     }
 
-    /// Whether the result was there already.
-    fn execute(
-        &mut self,
-        session: &Session<'_>,
-        stages: &Stages<'_>,
-        step: &Located<Instruction>,
-        expanded: &Expanded,
-        task: &crate::progress::Task,
-    ) -> Result<bool> {
-        let config = &mut self.config.config;
-        match expanded {
-            Expanded::Copy(copy) => return copy::copy(session, stages, self, copy, step.text()),
-            Expanded::Add(add) => return super::add::add(session, self, add, step.text()),
-            Expanded::Run(run) => return run::run(session, stages, self, run, task),
-            Expanded::Workdir(folder) => return self.make_working_dir(session, folder),
-            Expanded::Arg(_) | Expanded::Env(_) => {}
-            Expanded::Cmd(command) => {
-                config.cmd = Some(command.clone());
-                self.own_cmd = true;
-            }
-            Expanded::Entrypoint(command) => {
-                config.entrypoint = Some(command.clone());
-                if !self.own_cmd {
-                    config.cmd = None;
-                }
-            }
-            Expanded::Expose(ports) => config.exposed_ports.extend(ports.iter().map(ToString::to_string)),
-            Expanded::Healthcheck(check) => config.healthcheck = Some(healthcheck(check)),
-            Expanded::Label(labels) => config.labels.extend(labels.iter().cloned()),
-            Expanded::Maintainer(name) => self.config.author = Some(name.clone()),
-            Expanded::Onbuild(trigger) => config.on_build.push(trigger.clone()),
-            Expanded::Shell(shell) => config.shell = Some(shell.clone()),
-            Expanded::StopSignal(signal) => config.stop_signal = Some(signal.clone()),
-            Expanded::User(user) => config.user = user.clone(),
-            Expanded::Volume(folders) => config.volumes.extend(folders.iter().cloned()),
-        }
-        Ok(false)
+    /// The config and the layers of the image; `epoch` is its time, and that of its own steps.
+    pub(super) fn into_image(self, epoch: i64) -> (ImageConfig, Vec<Layer>) {
+        let mut config = self.config;
+        let created = rfc3339(epoch);
+        let own = config.history.iter_mut().filter(|step| step.created.is_none());
+        own.filter(|step| step.comment.as_deref() == Some(HISTORY_COMMENT)).for_each(|step| step.created = Some(created.clone()));
+        config.created = Some(created);
+        (config, self.filesystem.layers().to_vec())
     }
 
-    /// WORKDIR creates what is missing for the stage's user, as BuildKit does.
-    fn make_working_dir(&mut self, session: &Session<'_>, folder: &str) -> Result<bool> {
-        self.config.config.working_dir = folder.to_owned();
-        let key = cache::workdir_key(session, self, folder);
-        if reuse::recall(session, self, &key)? {
-            return Ok(true);
-        }
-        let layer = self.new_working_dir(session, folder)?;
-        reuse::remember(session, &key, reuse::cached(layer.as_ref()), session.times.context)?;
-        Ok(false)
-    }
-
-    fn new_working_dir(&mut self, session: &Session<'_>, folder: &str) -> Result<Option<Layer>> {
-        let tree = self.filesystem.tree(session)?.clone();
-        let resolved = tree.resolve(folder, true)?;
-        if resolved.node.is_some_and(crate::layer::Node::is_dir) {
-            return Ok(None);
-        }
-        let user = self.config.config.user.clone();
-        let user = self.owner(session, &user)?;
-        let path: LayerPath = resolved.path;
-        let mut placement = Placement::new(&tree, session.layer_writer(self.target)?, Some(&user), session.times.context);
-        placement.folder(&path)?;
-        self.push_written(session, placement.finish())
-    }
-
-    /// The user that RUN and WORKDIR work as.
+    /// The user of RUN and WORKDIR.
     pub(super) fn user(&mut self, session: &Session<'_>) -> Result<User> {
         let spec = self.config.config.user.clone();
         let (passwd, group) = self.accounts(session, &spec)?;
@@ -197,7 +109,7 @@ impl Stage {
         lookup_owner(&passwd, &group, spec)
     }
 
-    /// The stage's own users and groups. Numbers for both need neither, so a base image is not fetched for them.
+    /// The stage's /etc/passwd and /etc/group. Numbers for both need neither, so a base image is not fetched for them.
     fn accounts(&mut self, session: &Session<'_>, spec: &str) -> Result<(Vec<u8>, Vec<u8>)> {
         if !Self::needs_accounts(spec) {
             return Ok(Default::default());
@@ -207,13 +119,13 @@ impl Stage {
         Ok((read("/etc/passwd"), read("/etc/group")))
     }
 
-    /// Whether the stage's users and groups tell who `spec` is.
+    /// Whether who `spec` is depends on the stage's /etc/passwd and /etc/group.
     pub(super) fn needs_accounts(spec: &str) -> bool {
         let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         !spec.is_empty() && !spec.split_once(':').is_some_and(|(user, group)| number(user) && number(group))
     }
 
-    /// Stores the layer that a placement has written, if it has.
+    /// Stores the layer that was written, if there is one, and puts it on top.
     pub(super) fn push_written(
         &mut self,
         session: &Session<'_>,
@@ -222,35 +134,34 @@ impl Stage {
         written.map(|writer| self.filesystem.push_finished(session, writer.finish()?)).transpose()
     }
 
-    /// The stage's file system as one folder of its own: what RUN stands on where nothing can be mounted.
-    pub(super) fn whole_tree(&mut self, session: &Session<'_>) -> Result<PathBuf> {
-        let mut tree = match self.tree.take().and_then(Arc::into_inner) {
-            Some(tree) => tree,
-            None => WholeTree::new(session, self.filesystem.layers(), self.base_layers)?,
+    /// The stage's file system as one folder of its own, with all layers in it.
+    pub(super) fn complete_chroot_root(&mut self, session: &Session<'_>) -> Result<PathBuf> {
+        let root = match self.chroot_root.take() {
+            Some(root) => root,
+            None => ChrootRoot::checkout(session, &self.filesystem.layers()[..self.base_layers])?,
         };
-        tree.complete(session, &self.filesystem)?;
-        let path = tree.path();
-        self.tree = Some(Arc::new(tree));
-        Ok(path)
+        let root = self.chroot_root.insert(root);
+        root.complete(session, &self.filesystem)?;
+        Ok(root.path())
     }
 
-    /// The same folder, if there is one.
-    pub(super) fn tree_mut(&mut self) -> Option<&mut WholeTree> {
-        self.tree.as_mut().and_then(Arc::get_mut)
+    /// The same folder, if a RUN has needed it.
+    pub(super) fn chroot_root(&mut self) -> Option<&mut ChrootRoot> {
+        self.chroot_root.as_mut()
     }
 
-    /// The layer that was just made of the folder's changes is in it.
-    pub(super) fn whole_tree_has_all(&mut self) {
-        if let Some(tree) = self.tree.as_mut().and_then(Arc::get_mut) {
-            tree.has_all(&self.filesystem);
+    /// Notes that the newest layer, made of the folder's changes, is in the folder.
+    pub(super) fn chroot_root_is_complete(&mut self) {
+        if let Some(root) = &mut self.chroot_root {
+            root.note_complete(&self.filesystem);
         }
     }
 
-    /// No step needs the folder any more.
-    pub(super) fn release_tree(&mut self, session: &Session<'_>) {
-        if let Some(tree) = self.tree.take().and_then(Arc::into_inner).filter(|_| !session.request.cancel.is_cancelled()) {
+    /// Gives the folder to later builds: no step of this stage needs it any more.
+    pub(super) fn checkin_chroot_root(&mut self, session: &Session<'_>) {
+        if let Some(root) = self.chroot_root.take().filter(|_| !session.request.cancel.is_cancelled()) {
             // What cannot be kept is made again.
-            let _ = tree.release(session);
+            let _ = root.checkin(session);
         }
     }
 }
@@ -258,16 +169,4 @@ impl Stage {
 fn split_env(pair: &str) -> (String, String) {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     (name.to_owned(), value.to_owned())
-}
-
-fn healthcheck(check: &crate::dockerfile::Healthcheck) -> Healthcheck {
-    Healthcheck {
-        test: check.test.clone(),
-        interval: check.interval,
-        timeout: check.timeout,
-        start_period: check.start_period,
-        start_interval: check.start_interval,
-        retries: check.retries.into(),
-        ..Healthcheck::default()
-    }
 }

@@ -224,6 +224,12 @@ impl Hasher {
         }
     }
 
+    /// Takes in a field of a record with its length before it: two different lists of fields never hash the same bytes.
+    pub fn update_field(&mut self, field: &[u8]) {
+        self.update(&(field.len() as u64).to_le_bytes());
+        self.update(field);
+    }
+
     /// How many bytes were taken in.
     pub fn length(&self) -> u64 {
         self.length

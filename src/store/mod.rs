@@ -33,10 +33,10 @@ mod process_session;
 mod prune;
 mod remove;
 mod root;
+mod root_pool;
 mod scratch;
 mod source;
 mod transient;
-mod trees;
 mod writer;
 
 use std::time::SystemTime;

@@ -7,7 +7,7 @@
 //! Refuses to write tars, and to follow links.
 
 mod links;
-mod pristine;
+mod restore;
 mod scan;
 mod upper;
 
@@ -25,7 +25,7 @@ use super::unpack::relative;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
-pub use pristine::{Pristine, Restoration};
+pub use restore::{RestorePlan, RestorePoint};
 pub use scan::{Baseline, Original, Originals};
 pub use upper::changes;
 

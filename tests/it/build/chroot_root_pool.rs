@@ -29,7 +29,7 @@ fn build_on(home: &Home, steps: &str, isolation: &str) -> Command {
 /// The trees that the store keeps.
 fn kept(home: &Home) -> Vec<PathBuf> {
     let folders =
-        fs::read_dir(home.store().join("unpacked")).into_iter().flatten().map(|entry| entry.unwrap().path().join("whole"));
+        fs::read_dir(home.store().join("unpacked")).into_iter().flatten().map(|entry| entry.unwrap().path().join("root"));
     let mut trees: Vec<PathBuf> = folders.filter(|tree| tree.is_dir()).collect();
     trees.sort();
     trees
@@ -170,7 +170,7 @@ fn a_tree_that_somebody_has_touched_is_not_used() {
         ("attribute", |tree| {
             rustix::fs::setxattr(tree.join("opt"), "user.x", b"y", rustix::fs::XattrFlags::empty()).unwrap();
         }),
-        ("proof", |tree| fs::write(tree.with_file_name("proof"), "sha256:0").unwrap()),
+        ("fingerprint", |tree| fs::write(tree.with_file_name("fingerprint"), "sha256:0").unwrap()),
     ];
     let steps = "RUN cat /opt/data/a >/opt/seen && stat -c %a /opt >>/opt/seen\n";
     let fresh = Home::new();
@@ -211,7 +211,7 @@ fn a_tree_with_attributes_on_folders_is_thrown_away() {
 fn walk_for(tmp: &Path, path: &str) -> Option<PathBuf> {
     let sessions = fs::read_dir(tmp).into_iter().flatten().flatten().map(|entry| entry.path());
     let scratch = sessions.flat_map(|session| fs::read_dir(session).into_iter().flatten().flatten().map(|entry| entry.path()));
-    scratch.map(|scratch| scratch.join("whole")).find(|tree| tree.join(path).exists())
+    scratch.map(|scratch| scratch.join("root")).find(|tree| tree.join(path).exists())
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! A build cache in a registry: what steps made on one machine, for others to take.
 //!
 //! An entry is an image of one layer under a tag made of the step's key, so that any registry takes it. What comes back is
-//! checked: manifest, config and layer against their digests, the layer's tar against its diff ID, and the entry's own word
-//! about its key against the tag that it was found under. Whoever can push to the repository is trusted all the same: that a
-//! layer is what the command would have made, nothing can prove.
+//! checked: manifest, config and layer against their digests, the layer's tar against its diff ID, and the key in the entry
+//! against the tag that it was found under. Everybody who can push to the repository is trusted all the same: nothing can prove that
+//! a layer is what the command would have made.
 //!
-//! Refuses to fail a build: what goes wrong is told once, and a registry that does not serve is not asked again.
+//! It never fails a build: the first thing that goes wrong is a warning, and a registry that does not serve is not asked again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +15,8 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::filesystem;
-use super::session::Session;
+use crate::build::filesystem;
+use crate::build::session::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Format, Image, ImageConfig, Layer, rfc3339};
 use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository, Tag};
@@ -45,26 +45,26 @@ pub(super) enum Offer {
 }
 
 /// A repository that holds results of steps.
-pub(super) struct SharedCache {
+pub(super) struct RemoteCache {
     client: Client,
     repository: Repository,
     progress: Progress,
     runtime: Handle,
-    /// Something went wrong, and the user knows.
-    told: AtomicBool,
+    /// The user was warned.
+    warned: AtomicBool,
     /// The registry does not serve.
     off: AtomicBool,
     uploads: Mutex<Vec<JoinHandle<Result<()>>>>,
 }
 
-impl SharedCache {
-    pub(super) fn new(client: &Client, repository: &Repository, progress: &Progress, runtime: &Handle) -> Self {
+impl RemoteCache {
+    pub(super) fn new(session: &Session<'_>, repository: &Repository) -> Self {
         Self {
-            client: client.in_background(),
+            client: session.client.in_background(),
             repository: repository.clone(),
-            progress: progress.clone(),
-            runtime: runtime.clone(),
-            told: AtomicBool::new(false),
+            progress: session.progress.clone(),
+            runtime: session.runtime.clone(),
+            warned: AtomicBool::new(false),
             off: AtomicBool::new(false),
             uploads: Mutex::default(),
         }
@@ -102,7 +102,7 @@ impl SharedCache {
                 filesystem::verify(session, layer)?;
                 Some(CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() })
             }
-            _ => return Err(wrong("is no result of a step")),
+            _ => return Err(wrong("is not the result of a step")),
         };
         let made = label(MADE).and_then(|made| made.parse().ok()).unwrap_or(0);
         Ok(CacheRecord { layer, created: session.times.context, made })
@@ -121,7 +121,7 @@ impl SharedCache {
         let (client, repository) = (self.client.clone(), self.repository.clone());
         let upload = self.runtime.spawn(async move {
             if offer == Offer::IfMissing {
-                // No build waits for an answer that it does not need, or is told that there is none.
+                // A build neither waits for an answer that it does not need nor warns that there is none.
                 let asked = tokio::time::timeout(PATIENCE, client.has_manifest(&reference)).await;
                 if !matches!(asked, Ok(Ok(false))) {
                     return Ok(());
@@ -161,7 +161,7 @@ impl SharedCache {
         if error.kind() != ErrorKind::Corrupt {
             self.off.store(true, Ordering::Release);
         }
-        if !self.told.swap(true, Ordering::AcqRel) {
+        if !self.warned.swap(true, Ordering::AcqRel) {
             let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
             let message = format!("the build cache `{}` is not used: {error}{causes}", self.repository.familiar());
             self.progress.warn(&message, error.hint());

@@ -1,10 +1,9 @@
-//! What steps changed in a tree, undone, so that the next build can begin with the tree instead of unpacking its layers again.
+//! Restores a tree that steps have changed, so that the next build can begin with it instead of unpacking its layers again.
 //!
 //! A scan finds what differs from the freshly unpacked tree by any stamp, times of change included, which no program can set.
 //! What is new is removed, what has changed or gone is made again from the layers, and folders get their owners, modes and times
-//! back. A second scan then has to show the first tree, but for the inodes of what was made again.
-//!
-//! Refuses to call a tree pristine that it cannot prove to be: whoever asks throws such a tree away.
+//! back. A second scan then has to show the first tree, but for the inodes of what was made again: a tree that cannot be proved
+//! to be restored does not count as restored.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
@@ -25,30 +24,29 @@ use crate::oci::{Digest, Hasher};
 const FINGERPRINT: &str = "mpimg-tree-1";
 
 impl Baseline {
-    /// Stands for all stamps of the tree: two scans with one fingerprint saw one unchanged tree.
+    /// The digest of all stamps of the tree: two scans with one fingerprint saw the same unchanged tree.
     pub fn fingerprint(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(FINGERPRINT.as_bytes());
         for (path, stamp) in std::iter::once((&LayerPath::root(), &self.root)).chain(&self.stamps) {
-            hasher.update(&(path.as_bytes().len() as u64).to_le_bytes());
-            hasher.update(path.as_bytes());
+            hasher.update_field(path.as_bytes());
             hasher.update(format!("{stamp:?}").as_bytes());
         }
         hasher.finish()
     }
 }
 
-/// A tree as its layers make it.
+/// The state of a tree that it is restored to: as its layers make it.
 #[derive(Debug)]
-pub struct Pristine {
+pub struct RestorePoint {
     baseline: Arc<Baseline>,
     /// Files that this program moved away and back meanwhile, which changed their ctime.
     moved: BTreeMap<LayerPath, Stamp>,
 }
 
-/// What has to be done to have the tree back.
+/// What has to be done to restore a tree.
 #[derive(Debug, Default)]
-pub struct Restoration {
+pub struct RestorePlan {
     /// New, in a folder that stays.
     removed: Vec<LayerPath>,
     /// Changed or gone.
@@ -57,7 +55,7 @@ pub struct Restoration {
     folders: BTreeSet<LayerPath>,
 }
 
-impl Restoration {
+impl RestorePlan {
     /// What has to come from the layers again, a folder before what it holds.
     pub fn lost(&self) -> &BTreeSet<LayerPath> {
         &self.lost
@@ -69,7 +67,7 @@ impl Restoration {
     }
 }
 
-impl Pristine {
+impl RestorePoint {
     /// What a scan of the freshly unpacked tree saw.
     pub fn new(baseline: Arc<Baseline>) -> Self {
         Self { baseline, moved: BTreeMap::new() }
@@ -84,11 +82,12 @@ impl Pristine {
         self.moved.get(path).or_else(|| self.baseline.stamps.get(path)).copied()
     }
 
-    /// After a step: its sandbox has moved the files `touched` away and back. Those that were pristine `before` still are.
+    /// After a step whose sandbox has moved the files `touched` away and back: those that were unchanged `before` it count as
+    /// unchanged still, although their times of change are new.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where the tree cannot be opened.
-    pub fn forgive(&mut self, tree: &Path, before: &Baseline, touched: &HashSet<LayerPath>) -> Result<()> {
+    pub fn accept_touched(&mut self, tree: &Path, before: &Baseline, touched: &HashSet<LayerPath>) -> Result<()> {
         let tree = Tree::new(tree)?;
         for path in touched {
             let Some(then) = self.stamp(path).filter(|then| !then.is_folder() && before.stamps.get(path) == Some(then)) else {
@@ -102,9 +101,9 @@ impl Pristine {
         Ok(())
     }
 
-    /// What has to be done where a scan saw `now`; `None` where that would take more than is known here.
-    pub fn restoration(&self, now: &Baseline) -> Option<Restoration> {
-        let mut todo = Restoration::default();
+    /// What has to be done where a scan saw `now`; `None` where the layers cannot tell how.
+    pub fn plan(&self, now: &Baseline) -> Option<RestorePlan> {
+        let mut todo = RestorePlan::default();
         for (path, then) in &self.baseline.stamps {
             let then = self.moved.get(path).unwrap_or(then);
             match now.stamps.get(path) {
@@ -134,11 +133,11 @@ impl Pristine {
         Some(todo)
     }
 
-    /// Does it. `lost` is a tar of what [`Restoration::lost`] names, in the same order.
+    /// Restores the tree at `path`. `lost` is a tar of what [`RestorePlan::lost`] names, in the same order.
     ///
     /// # Errors
-    /// What [`unpack`] says, and [`Io`](crate::ErrorKind::Io): the tree is good for nothing then.
-    pub fn undo(&self, path: &Path, todo: &Restoration, lost: Option<impl Read + Send>) -> Result<()> {
+    /// What [`unpack`] says, and [`Io`](crate::ErrorKind::Io): the tree must not be used then.
+    pub fn restore(&self, path: &Path, todo: &RestorePlan, lost: Option<impl Read + Send>) -> Result<()> {
         let tree = Tree::new(path)?;
         for removed in &todo.removed {
             let parent = tree.open(&removed.parent().unwrap_or_default())?;
@@ -152,17 +151,18 @@ impl Pristine {
         for folder in &todo.folders {
             let stamp = if folder.is_root() { Some(self.baseline.root) } else { self.stamp(folder) };
             if let Some(stamp) = stamp {
-                dress(&tree.open(folder)?, stamp).map_err(|errno| tree.error("restore the times of", folder, errno))?;
+                restore_metadata(&tree.open(folder)?, stamp)
+                    .map_err(|errno| tree.error("restore the times of", folder, errno))?;
             }
         }
         Ok(())
     }
 
-    /// Whether the tree at `path`, of which a scan saw `after` when `todo` was done, is as it was.
+    /// Whether the tree at `path` is restored; `after` is a scan since `todo` was done.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
-    pub fn is_back(&self, path: &Path, todo: &Restoration, after: &Baseline) -> Result<bool> {
+    pub fn is_restored(&self, path: &Path, todo: &RestorePlan, after: &Baseline) -> Result<bool> {
         let same = |path: &LayerPath, then: Stamp, now: Stamp| match then.is_folder() {
             true => now.looks() == then.looks() && now.links == then.links,
             false if todo.lost.contains(path) => now.looks() == then.looks() && now.links == then.links,
@@ -190,7 +190,7 @@ impl Pristine {
     }
 }
 
-fn dress(folder: &OwnedFd, stamp: Stamp) -> Result<(), rustix::io::Errno> {
+fn restore_metadata(folder: &OwnedFd, stamp: Stamp) -> Result<(), rustix::io::Errno> {
     rustix::fs::fchown(folder, Some(Uid::from_raw(stamp.uid)), Some(Gid::from_raw(stamp.gid)))?;
     rustix::fs::fchmod(folder, Mode::from_raw_mode(stamp.mode & 0o7777))?;
     let (seconds, nanoseconds) = stamp.mtime;
@@ -199,8 +199,8 @@ fn dress(folder: &OwnedFd, stamp: Stamp) -> Result<(), rustix::io::Errno> {
     rustix::fs::futimens(folder, &Timestamps { last_access: omit, last_modification: mtime })
 }
 
-/// Whether a folder has neither extended attributes nor flags such as `chattr` sets. A folder of the image that has some is none
-/// either: that its own are unchanged is not known here.
+/// Whether a folder has neither extended attributes nor flags such as `chattr` sets. Those of the image are not known here, so a
+/// folder that came with some does not count as restored.
 fn is_plain(folder: &OwnedFd) -> Result<bool, rustix::io::Errno> {
     let mut names = vec![0; 4096];
     let length = match rustix::fs::flistxattr(folder, &mut names[..]) {

@@ -1,13 +1,11 @@
 //! Files from the web, for ADD.
-//!
-//! Refuses anything but http and https, and bytes that do not have the checksum.
 
 use std::io::Write as _;
 use std::path::Path;
 
 use futures_util::StreamExt as _;
 
-use super::session::Session;
+use crate::build::session::Session;
 use crate::error::{Error, Result};
 use crate::oci::{Digest, Hasher};
 use crate::progress::TaskKind;

@@ -1,69 +1,71 @@
-//! What package managers leave in a layer and no container needs: pip's cache, apt's lists and packages.
+//! A lint of layers that RUN makes: caches of package managers that no container needs (pip's cache, apt's lists and packages).
 //!
-//! Refuses to remove anything: the image is what the Dockerfile says.
+//! It only warns: the image is what the Dockerfile says.
 
 use std::collections::BTreeMap;
 
 use crate::layer::{Entry, LayerPath};
 use crate::progress::Progress;
 
-/// Less than this many bytes is not worth a word.
-const WORTH_A_WORD: u64 = 1_000_000;
+/// From how many bytes on it warns.
+const WARN_FROM: u64 = 1_000_000;
 
-/// Whose files, as a message calls them, and what to do about them.
+/// A kind of package cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    PipCache,
+enum PackageCache {
+    Pip,
     AptLists,
-    AptCache,
+    AptArchives,
 }
 
-impl Kind {
+impl PackageCache {
+    /// As messages call it.
     fn name(self) -> &'static str {
         match self {
-            Self::PipCache => "pip's cache",
+            Self::Pip => "pip's cache",
             Self::AptLists => "apt's lists",
-            Self::AptCache => "apt's cache",
+            Self::AptArchives => "apt's cache",
         }
     }
 
+    /// How to keep it out of the image.
     fn remedy(self, folder: &LayerPath) -> String {
         match self {
-            Self::PipCache => format!("give pip `--no-cache-dir`, or mount a cache: `RUN --mount=type=cache,target={folder}`"),
+            Self::Pip => format!("give pip `--no-cache-dir`, or mount a cache: `RUN --mount=type=cache,target={folder}`"),
             Self::AptLists => "end the RUN with `rm -rf /var/lib/apt/lists/*`".into(),
-            Self::AptCache => "end the RUN with `apt-get clean`".into(),
+            Self::AptArchives => "end the RUN with `apt-get clean`".into(),
         }
     }
 }
 
-/// Bytes that one RUN leaves behind, by kind and folder.
+/// Bytes of package caches in one layer, by kind and folder.
 #[derive(Debug, Default)]
-pub(super) struct Leftovers(BTreeMap<(Kind, LayerPath), u64>);
+pub(super) struct PackageCacheLint(BTreeMap<(PackageCache, LayerPath), u64>);
 
-impl Leftovers {
+impl PackageCacheLint {
     /// Counts an entry of the layer.
-    pub(super) fn see(&mut self, entry: &Entry) {
+    pub(super) fn count(&mut self, entry: &Entry) {
         let size = entry.kind.size();
         if let Some(found) = (size > 0).then(|| find(&entry.path)).flatten() {
             *self.0.entry(found).or_insert(0) += size;
         }
     }
 
-    /// Points out what is large.
-    pub(super) fn tell(&self, progress: &Progress) {
-        for ((kind, folder), bytes) in self.0.iter().filter(|(_, bytes)| **bytes >= WORTH_A_WORD) {
+    /// Warns of what is large.
+    pub(super) fn warn(&self, progress: &Progress) {
+        for ((kind, folder), bytes) in self.0.iter().filter(|(_, bytes)| **bytes >= WARN_FROM) {
             let (name, size) = (kind.name(), *bytes as f64 / 1e6);
             progress.warn(&format!("RUN leaves {size:.1}MB of {name} in the image, in `{folder}`"), Some(&kind.remedy(folder)));
         }
     }
 }
 
-fn find(path: &LayerPath) -> Option<(Kind, LayerPath)> {
+fn find(path: &LayerPath) -> Option<(PackageCache, LayerPath)> {
     path.ancestors().find_map(|folder| {
         let kind = match folder.as_bytes() {
-            b"var/lib/apt/lists" => Kind::AptLists,
-            b"var/cache/apt" => Kind::AptCache,
-            bytes if bytes.ends_with(b"/.cache/pip") => Kind::PipCache,
+            b"var/lib/apt/lists" => PackageCache::AptLists,
+            b"var/cache/apt" => PackageCache::AptArchives,
+            bytes if bytes.ends_with(b"/.cache/pip") => PackageCache::Pip,
             _ => return None,
         };
         Some((kind, folder.clone()))

@@ -1,22 +1,20 @@
-//! Keys of the build cache: everything that the result of a step may depend on. What files of the build context have to do
-//! with it is told by `reuse` and `binds`.
-//!
-//! Refuses to leave out what a result may depend on: then it would be taken for another's.
+//! Keys of the build cache: everything that the result of a step may depend on, but for files of the build context (see
+//! `context_step` and `run_step`). What a key left out would give one step the result of another.
 
-use super::session::Session;
-use super::stage::Stage;
-use super::stages::Stages;
+use crate::build::filesystem::Filesystem;
+use crate::build::session::Session;
+use crate::build::sources::Sources;
+use crate::build::stage::Stage;
 use crate::dockerfile::{AddStep, CopyStep, Mount, RunStep};
 use crate::error::Result;
 use crate::oci::{ChainId, DiffId, Hasher};
 use crate::store::CacheKey;
 
-/// A new number when the meaning of a key changes.
+/// Of RUN; a new number when the meaning of a key changes.
 const RUN: &str = "mpimg-run-1";
 /// Of steps whose layer this program writes from known bytes: another release may write them in another way.
-const PLACE: &str = concat!("mpimg-place-1 ", env!("CARGO_PKG_VERSION"));
+const COPY: &str = concat!("mpimg-place-1 ", env!("CARGO_PKG_VERSION"));
 
-/// Fields of a key, each with its length: no two lists of fields read alike.
 struct Fields(Hasher);
 
 impl Fields {
@@ -27,8 +25,7 @@ impl Fields {
     }
 
     fn add(&mut self, field: &str) {
-        self.0.update(&(field.len() as u64).to_le_bytes());
-        self.0.update(field.as_bytes());
+        self.0.update_field(field.as_bytes());
     }
 
     fn add_chain(&mut self, chain: Option<ChainId>) {
@@ -41,25 +38,30 @@ impl Fields {
 }
 
 /// What a COPY depends on besides the files that it copies. With `--link` that is not what lies below, unless users are named.
-pub(super) fn copy_key(session: &Session<'_>, stage: &Stage, step: &CopyStep) -> CacheKey {
+pub(in crate::build) fn copy(session: &Session<'_>, stage: &Stage, step: &CopyStep) -> CacheKey {
     let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
-    place_key(session, stage, below, "COPY", &format!("{step:?}"))
+    copy_key(session, stage, below, "COPY", &format!("{step:?}"))
 }
 
 /// What an ADD depends on besides the files that it adds and downloads.
-pub(super) fn add_key(session: &Session<'_>, stage: &Stage, step: &AddStep) -> CacheKey {
+pub(in crate::build) fn add(session: &Session<'_>, stage: &Stage, step: &AddStep) -> CacheKey {
     let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
-    place_key(session, stage, below, "ADD", &format!("{step:?}"))
+    copy_key(session, stage, below, "ADD", &format!("{step:?}"))
+}
+
+/// What a file system holds, as part of a key.
+pub(in crate::build) fn chain(filesystem: &Filesystem) -> String {
+    filesystem.chain_id().map(|chain| chain.to_string()).unwrap_or_default()
 }
 
 /// All that a WORKDIR depends on.
-pub(super) fn workdir_key(session: &Session<'_>, stage: &Stage, folder: &str) -> CacheKey {
-    place_key(session, stage, true, "WORKDIR", &format!("{folder:?} {:?}", stage.config.config.user))
+pub(in crate::build) fn workdir(session: &Session<'_>, stage: &Stage, folder: &str) -> CacheKey {
+    copy_key(session, stage, true, "WORKDIR", &format!("{folder:?} {:?}", stage.config.config.user))
 }
 
-/// `step` tells all that the instruction says, users by name: who they are stands in the layers below.
-fn place_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step: &str) -> CacheKey {
-    let mut key = Fields::new(PLACE);
+/// `step` is all that the instruction says, users by name: who they are is a matter of the layers below.
+fn copy_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step: &str) -> CacheKey {
+    let mut key = Fields::new(COPY);
     key.add(name);
     key.add(step);
     key.add_chain(if below { stage.filesystem.chain_id() } else { None });
@@ -69,18 +71,18 @@ fn place_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step
 }
 
 /// A key for `key` together with what else its result depends on.
-pub(super) fn with(key: CacheKey, more: &str) -> CacheKey {
-    joined(PLACE, key, more)
+pub(in crate::build) fn with(key: CacheKey, more: &str) -> CacheKey {
+    joined(COPY, key, more)
 }
 
-/// The same for a RUN.
+/// A key for the key of a RUN together with what else its result depends on.
 pub(super) fn run_with(key: CacheKey, more: &str) -> CacheKey {
     joined(RUN, key, more)
 }
 
 /// The key of a layer of COPY or ADD that is known but for its compressed form.
-pub(super) fn layer_key(session: &Session<'_>, diff_id: &DiffId) -> CacheKey {
-    let mut key = Fields::new(PLACE);
+pub(super) fn layer(session: &Session<'_>, diff_id: &DiffId) -> CacheKey {
+    let mut key = Fields::new(COPY);
     key.add("layer");
     key.add(&diff_id.0.to_string());
     key.add(&session.request.codec.to_string());
@@ -96,12 +98,12 @@ fn joined(version: &str, key: CacheKey, more: &str) -> CacheKey {
 
 /// The key of a RUN: file system, command, environment, user, folder, mounts. Proxies are left out, as in BuildKit; so is
 /// `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run everything again. Of files of the build context
-/// that are mounted it tells only which are, as the second value does.
-pub(super) fn run_key<'s>(
+/// that are mounted it says only which are; the second value names them.
+pub(super) fn run<'s>(
     session: &Session<'_>,
-    stages: &Stages<'_>,
     stage: &Stage,
     step: &'s RunStep,
+    others: &Sources,
 ) -> Result<(CacheKey, Vec<&'s str>)> {
     let mut key = Fields::new(RUN);
     let mut sources = Vec::new();
@@ -134,7 +136,7 @@ pub(super) fn run_key<'s>(
                 add(&read_write.to_string());
                 match from {
                     Some(from) => {
-                        let chain = stages.source(session, from)?.lock().chain_id();
+                        let chain = others.find(from)?.lock().chain_id();
                         add(&chain.map(|chain| chain.to_string()).unwrap_or_else(|| "scratch".into()));
                     }
                     None => {

@@ -1,30 +1,29 @@
-//! Items of several sources for one layer, merged as writing them one after the other would: a later one wins.
-//!
-//! Refuses order of arrival in the result: items come out by path, and a file before its further names.
+//! Items of several sources for one layer, merged as writing them one after the other would: a later one wins. They come out in the
+//! order of their paths, a file before its further names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::place::{Content, Item, Manner, in_the_way};
-use crate::error::Result;
+use crate::build::item::{ConflictPolicy, Content, LayerItem};
+use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Entry, Kind, LayerPath};
 
 /// Items by path.
 #[derive(Default)]
 pub(super) struct Merged {
-    items: BTreeMap<LayerPath, Item>,
+    items: BTreeMap<LayerPath, LayerItem>,
     /// Names that link to a file, by the file's path.
     links: BTreeMap<LayerPath, BTreeSet<LayerPath>>,
 }
 
 impl Merged {
     /// Puts one item over what is there.
-    pub(super) fn put(&mut self, item: Item) -> Result<()> {
+    pub(super) fn put(&mut self, item: LayerItem) -> Result<()> {
         let path = &item.entry.path;
         let folder = item.entry.kind == Kind::Directory;
         if let Some(earlier) = self.items.get(path) {
             let both = earlier.entry.kind == Kind::Directory && folder;
-            if !both && item.manner == Manner::Copy && (earlier.entry.kind == Kind::Directory) != folder {
-                return Err(in_the_way(path, if folder { "a folder" } else { "a file" }, "comes from an earlier source"));
+            if !both && item.policy == ConflictPolicy::Refuse && (earlier.entry.kind == Kind::Directory) != folder {
+                return Err(conflict(path, if folder { "a folder" } else { "a file" }, "comes from an earlier source"));
             }
             if !both {
                 self.remove(&path.clone());
@@ -54,10 +53,10 @@ impl Merged {
     }
 
     /// Makes the first of `names` the file that `file` was, and the others its links.
-    fn promote(&mut self, mut names: BTreeSet<LayerPath>, file: Item) {
+    fn promote(&mut self, mut names: BTreeSet<LayerPath>, file: LayerItem) {
         let Some(first) = names.pop_first() else { return };
         let entry = Entry { path: first.clone(), ..file.entry };
-        self.items.insert(first.clone(), Item { entry, ..file });
+        self.items.insert(first.clone(), LayerItem { entry, ..file });
         for name in &names {
             if let Some(item) = self.items.get_mut(name) {
                 item.entry.kind = Kind::Hardlink { target: first.clone() };
@@ -69,16 +68,16 @@ impl Merged {
     }
 
     /// The items in the order of a layer.
-    pub(super) fn into_items(mut self) -> impl Iterator<Item = Item> {
+    pub(super) fn into_items(mut self) -> impl Iterator<Item = LayerItem> {
         // In path order a link may come before its file; then the first name in order becomes the file.
         let links = std::mem::take(&mut self.links);
         for (target, mut names) in links {
             let first_is_link = names.first().is_some_and(|first| *first < target);
             if first_is_link && let Some(file) = self.items.remove(&target) {
-                let link = Item {
+                let link = LayerItem {
                     entry: Entry { kind: Kind::Hardlink { target: target.clone() }, ..file.entry.clone() },
                     content: Content::None,
-                    manner: file.manner,
+                    policy: file.policy,
                 };
                 self.items.insert(target.clone(), link);
                 names.insert(target);
@@ -87,6 +86,12 @@ impl Merged {
         }
         self.items.into_values()
     }
+}
+
+/// The error of an entry whose place is taken by another type of entry.
+pub(super) fn conflict(path: &LayerPath, what: &str, is: &str) -> Error {
+    Error::new(ErrorKind::Context, format!("cannot put {what} at `{path}`: what is there {is}"))
+        .with_hint("name another destination, or remove it with RUN rm before")
 }
 
 #[cfg(test)]
@@ -98,15 +103,15 @@ mod tests {
         LayerPath::parse(text).unwrap()
     }
 
-    fn item(name: &str, kind: Kind, manner: Manner) -> Item {
-        Item { entry: Entry { path: path(name), kind, metadata: Metadata::default() }, content: Content::None, manner }
+    fn item(name: &str, kind: Kind, policy: ConflictPolicy) -> LayerItem {
+        LayerItem { entry: Entry { path: path(name), kind, metadata: Metadata::default() }, content: Content::None, policy }
     }
 
     fn link(target: &str) -> Kind {
         Kind::Hardlink { target: path(target) }
     }
 
-    fn merged(items: Vec<Item>) -> Vec<(String, Kind)> {
+    fn merged(items: Vec<LayerItem>) -> Vec<(String, Kind)> {
         let mut merged = Merged::default();
         items.into_iter().try_for_each(|item| merged.put(item)).unwrap();
         merged.into_items().map(|item| (item.entry.path.to_string(), item.entry.kind)).collect()
@@ -118,10 +123,10 @@ mod tests {
     #[test]
     fn a_file_that_is_replaced_lives_on_under_its_other_names() {
         let items = vec![
-            item("a", ONE, Manner::Unpack),
-            item("b", link("a"), Manner::Unpack),
-            item("c", link("a"), Manner::Unpack),
-            item("a", TWO, Manner::Unpack),
+            item("a", ONE, ConflictPolicy::Replace),
+            item("b", link("a"), ConflictPolicy::Replace),
+            item("c", link("a"), ConflictPolicy::Replace),
+            item("a", TWO, ConflictPolicy::Replace),
         ];
         let expected = [("/a".into(), TWO), ("/b".into(), ONE), ("/c".into(), link("b"))];
         assert_eq!(merged(items), expected);
@@ -129,18 +134,24 @@ mod tests {
 
     #[test]
     fn the_first_name_in_order_is_the_file() {
-        let items =
-            vec![item("z", ONE, Manner::Unpack), item("a", link("z"), Manner::Unpack), item("m", link("z"), Manner::Unpack)];
+        let items = vec![
+            item("z", ONE, ConflictPolicy::Replace),
+            item("a", link("z"), ConflictPolicy::Replace),
+            item("m", link("z"), ConflictPolicy::Replace),
+        ];
         assert_eq!(merged(items), [("/a".into(), ONE), ("/m".into(), link("a")), ("/z".into(), link("a"))]);
     }
 
     #[test]
     fn an_archive_replaces_folders_and_a_copy_does_not() {
-        let items =
-            vec![item("d", Kind::Directory, Manner::Unpack), item("d/x", ONE, Manner::Unpack), item("d", TWO, Manner::Unpack)];
+        let items = vec![
+            item("d", Kind::Directory, ConflictPolicy::Replace),
+            item("d/x", ONE, ConflictPolicy::Replace),
+            item("d", TWO, ConflictPolicy::Replace),
+        ];
         assert_eq!(merged(items), [("/d".into(), TWO)]);
         let mut copied = Merged::default();
-        copied.put(item("d", Kind::Directory, Manner::Copy)).unwrap();
-        assert!(copied.put(item("d", ONE, Manner::Copy)).is_err());
+        copied.put(item("d", Kind::Directory, ConflictPolicy::Refuse)).unwrap();
+        assert!(copied.put(item("d", ONE, ConflictPolicy::Refuse)).is_err());
     }
 }

@@ -1,11 +1,11 @@
-//! A stage's file system as one folder of its own: what RUN stands on where nothing can be mounted.
+//! A stage's file system as one folder of its own: what RUN works in where nothing can be mounted (isolation `chroot`).
 //!
 //! Unpacking an image takes longer than most steps, and ext4 makes the next unpacking some ten times slower where as many files
 //! were removed in the minutes before (it leaves the inodes of removed files alone for a while, and looks at each of them for every
-//! new file). So what the steps have changed is undone when the stage is done, and the tree of the base image waits in the store for
-//! the next build.
+//! new file). So the store has a pool of such folders: one is checked out for a stage, and when the stage is done, what its steps
+//! have changed is restored, and the folder is checked in for the next build.
 //!
-//! Refuses to put back a tree that does not scan as it did when it was unpacked, and to take one that was touched since.
+//! A folder goes back into the pool only if it scans as it did when it was unpacked, and is used only if nobody has touched it since.
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
@@ -13,25 +13,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::filesystem::Filesystem;
+use super::selection::Selection;
 use super::session::Session;
-use super::sources::Collected;
 use crate::error::{Error, Result};
 use crate::image::Layer;
-use crate::layer::diff::{Baseline, Pristine, Restoration};
+use crate::layer::diff::{Baseline, RestorePlan, RestorePoint};
 use crate::layer::{Codec, Entry, LayerWriter};
 use crate::oci::ChainId;
 use crate::sandbox::{Isolation, Snapshot, User};
 use crate::store::ScratchDir;
 
 /// Not the name that a layer's own tree has in the store: nobody else may read this one.
-const TREE: &str = "whole";
+const ROOT: &str = "root";
 
-/// The tree of a stage.
-pub(super) struct WholeTree {
+/// The root file system of a stage.
+pub(super) struct ChrootRoot {
     scratch: ScratchDir,
     /// How many of the stage's layers are in it.
     layers: usize,
-    /// What it was made of and is to become again.
+    /// What it was made of and is restored to.
     base: Option<Base>,
     /// A scan since which nothing has changed.
     scanned: Option<Arc<Baseline>>,
@@ -39,34 +39,33 @@ pub(super) struct WholeTree {
 
 struct Base {
     layers: Vec<Layer>,
-    pristine: Pristine,
+    restore_point: RestorePoint,
 }
 
-impl WholeTree {
-    /// The tree of the lowest `base` layers: one that an earlier build has left, or a new one.
-    pub(super) fn new(session: &Session<'_>, layers: &[Layer], base: usize) -> Result<Self> {
-        let layers = &layers[..base];
-        if let Some(kept) = take(session, layers)? {
-            return Ok(kept);
+impl ChrootRoot {
+    /// The root file system of an image's layers: one of the pool, or a new one.
+    pub(super) fn checkout(session: &Session<'_>, layers: &[Layer]) -> Result<Self> {
+        if let Some(pooled) = from_pool(session, layers)? {
+            return Ok(pooled);
         }
-        let tree = Self { scratch: session.store.scratch()?, layers: base, base: None, scanned: None };
-        let path = tree.path();
+        let root = Self { scratch: session.store.scratch()?, layers: layers.len(), base: None, scanned: None };
+        let path = root.path();
         std::fs::create_dir_all(&path).map_err(|error| Error::io("create", &path, error))?;
         if layers.is_empty() {
-            return Ok(tree);
+            return Ok(root);
         }
         Filesystem::new(layers.to_vec()).unpack_over(session, 0, &path)?;
         let baseline = Arc::new(Baseline::scan(&path)?);
-        Ok(tree.on(layers, baseline))
+        Ok(root.based_on(layers, baseline))
     }
 
-    fn on(self, layers: &[Layer], baseline: Arc<Baseline>) -> Self {
-        let base = Base { layers: layers.to_vec(), pristine: Pristine::new(Arc::clone(&baseline)) };
+    fn based_on(self, layers: &[Layer], baseline: Arc<Baseline>) -> Self {
+        let base = Base { layers: layers.to_vec(), restore_point: RestorePoint::new(Arc::clone(&baseline)) };
         Self { base: Some(base), scanned: Some(baseline), ..self }
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        self.scratch.path().join(TREE)
+        self.scratch.path().join(ROOT)
     }
 
     /// Unpacks those of the stage's layers that are not in it yet.
@@ -79,8 +78,8 @@ impl WholeTree {
         Ok(())
     }
 
-    /// The layer that was just made of the tree's changes is in it.
-    pub(super) fn has_all(&mut self, filesystem: &Filesystem) {
+    /// Notes that the newest layer, which was made of its changes, is in it.
+    pub(super) fn note_complete(&mut self, filesystem: &Filesystem) {
         self.layers = filesystem.layers().len();
     }
 
@@ -92,85 +91,85 @@ impl WholeTree {
         }
     }
 
-    /// What a scan since the last step has seen.
-    pub(super) fn is_now(&mut self, after: Option<Snapshot>) {
+    /// Notes what a scan since the last step has seen.
+    pub(super) fn note_scan(&mut self, after: Option<Snapshot>) {
         self.scanned = after.and_then(|after| after.baseline().cloned());
     }
 
-    /// To be called when a step has run, whatever came of it.
+    /// Notes that a step has run; call it also for one that failed.
     pub(super) fn step_ended(&mut self, isolation: &Isolation, before: &Snapshot) -> Result<()> {
         let path = self.path();
         match (&mut self.base, before.baseline()) {
-            (Some(base), Some(before)) => base.pristine.forgive(&path, before, &isolation.touched(&path)),
+            (Some(base), Some(before)) => base.restore_point.accept_touched(&path, before, &isolation.touched(&path)),
             _ => Ok(()),
         }
     }
 
-    /// Leaves the base's tree for later builds, or nothing.
-    pub(super) fn release(self, session: &Session<'_>) -> Result<()> {
+    /// Restores it and puts it into the pool for later builds. One that cannot be restored is deleted.
+    pub(super) fn checkin(self, session: &Session<'_>) -> Result<()> {
         let path = self.path();
-        let Some(Base { layers, pristine }) = &self.base else { return Ok(()) };
-        let Some((top, name)) = name(session, layers)? else { return Ok(()) };
+        let Some(Base { layers, restore_point }) = &self.base else { return Ok(()) };
+        let Some((top, name)) = pool_name(session, layers)? else { return Ok(()) };
         let now = match self.scanned {
             Some(scanned) => scanned,
             None => Arc::new(Baseline::scan(&path)?),
         };
-        let Some(todo) = pristine.restoration(&now) else { return Ok(()) };
+        let Some(todo) = restore_point.plan(&now) else { return Ok(()) };
         let mut after = now;
         if !todo.is_empty() {
-            let lost = lost(session, layers, &todo, self.scratch.path())?;
-            pristine.undo(&path, &todo, lost)?;
+            let lost = lost_entries(session, layers, &todo, self.scratch.path())?;
+            restore_point.restore(&path, &todo, lost)?;
             after = Arc::new(Baseline::scan(&path)?);
         }
         let alone =
             std::fs::read_dir(self.scratch.path()).map_err(|error| Error::io("read", self.scratch.path(), error))?.count() == 1;
-        if !alone || !pristine.is_back(&path, &todo, &after)? {
+        if !alone || !restore_point.is_restored(&path, &todo, &after)? {
             return Ok(());
         }
-        session.store.keep_tree(&top.diff_id, &name, self.scratch, &after.fingerprint().to_string())
+        session.store.checkin_root(&top.diff_id, &name, self.scratch, &after.fingerprint().to_string())
     }
 }
 
-/// Under what the tree of these layers is kept: the topmost one, and a name.
-fn name<'l>(session: &Session<'_>, layers: &'l [Layer]) -> Result<Option<(&'l Layer, String)>> {
+/// Where the pool keeps the root file systems of these layers: by the topmost one and a name.
+fn pool_name<'l>(session: &Session<'_>, layers: &'l [Layer]) -> Result<Option<(&'l Layer, String)>> {
     let chain = ChainId::of(layers.iter().map(|layer| layer.diff_id));
     let (Some(top), Some(chain)) = (layers.last(), chain) else { return Ok(None) };
     let ownership = session.isolation()?.ownership(&User::default());
     Ok(Some((top, format!("{ownership}-{}", chain.0.hex()))))
 }
 
-fn take(session: &Session<'_>, layers: &[Layer]) -> Result<Option<WholeTree>> {
-    let Some((top, name)) = name(session, layers)? else { return Ok(None) };
-    // Each that fails the test is gone then.
-    while let Some((scratch, proof)) = session.store.take_tree(&top.diff_id, &name)? {
-        let tree = WholeTree { scratch, layers: layers.len(), base: None, scanned: None };
-        let Ok(baseline) = Baseline::scan(&tree.path()) else { continue };
-        if baseline.fingerprint().to_string() == proof {
-            return Ok(Some(tree.on(layers, Arc::new(baseline))));
+fn from_pool(session: &Session<'_>, layers: &[Layer]) -> Result<Option<ChrootRoot>> {
+    let Some((top, name)) = pool_name(session, layers)? else { return Ok(None) };
+    // A root file system whose fingerprint differs is deleted on drop; try the next.
+    while let Some((scratch, fingerprint)) = session.store.checkout_root(&top.diff_id, &name)? {
+        let root = ChrootRoot { scratch, layers: layers.len(), base: None, scanned: None };
+        let Ok(baseline) = Baseline::scan(&root.path()) else { continue };
+        if baseline.fingerprint().to_string() == fingerprint {
+            return Ok(Some(root.based_on(layers, Arc::new(baseline))));
         }
     }
     Ok(None)
 }
 
-/// A tar of what the tree has lost of its layers, made with `scratch` as room for it.
-fn lost(session: &Session<'_>, layers: &[Layer], todo: &Restoration, scratch: &Path) -> Result<Option<BufReader<File>>> {
+/// A tar of what the root file system has lost of its layers, made with `scratch` as room for it.
+fn lost_entries(session: &Session<'_>, layers: &[Layer], todo: &RestorePlan, scratch: &Path) -> Result<Option<BufReader<File>>> {
     if todo.lost().is_empty() {
         return Ok(None);
     }
     let mut filesystem = Filesystem::new(layers.to_vec());
     let tree = Arc::clone(filesystem.tree(session)?);
-    let mut collected = Collected::default();
+    let mut selection = Selection::default();
     for path in todo.lost() {
         if let Some(node) = tree.lookup(path) {
             let entry = Entry { path: path.clone(), kind: node.kind.clone(), metadata: node.metadata.clone() };
-            collected.push(entry, node.origin.clone());
+            selection.push(entry, node);
         }
     }
     let folder = scratch.join("lost");
     std::fs::create_dir(&folder).map_err(|error| Error::io("create", &folder, error))?;
     let room = tempfile::tempfile_in(scratch).map_err(|error| Error::io("write in", scratch, error))?;
     let mut writer = LayerWriter::new(Codec::parse("none")?, 1, room);
-    let items = collected.into_items(session, &filesystem, &folder)?;
+    let items = selection.into_items(session, &filesystem, &folder)?;
     items.into_iter().try_for_each(|item| item.append(&mut writer))?;
     let mut tar = writer.finish()?.sink;
     tar.rewind().map_err(|error| Error::io("read in", scratch, error))?;

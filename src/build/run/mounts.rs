@@ -3,22 +3,17 @@
 //! A cache that is `locked` is used by one step at a time, among all processes; one that is `private` too, but a second step does
 //! not wait: it gets an empty one of its own. Where nothing can be mounted the folder itself is lent to the step, so that there
 //! a `shared` cache is used by one step at a time as well.
-//!
-//! Refuses a required secret or SSH agent that nobody has given.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::binds::{self, Bound};
-use super::session::Session;
-use super::stages::Stages;
-use crate::context::{Patterns, WalkEntry};
+use super::context_mount::copy_context;
+use crate::build::cache::BoundFiles;
+use crate::build::inputs::StepInputs;
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::HashingReader;
-use crate::layer::{Kind, LayerPath};
-use crate::oci::Digest;
+use crate::layer::LayerPath;
 use crate::sandbox::{BindSource, IsolationKind, Mount, RunSpec, User};
 use crate::store::MountLock;
 
@@ -30,49 +25,38 @@ pub(super) struct Mounted {
     /// The caches that are this step's alone.
     pub(super) locks: Vec<MountLock>,
     /// What was taken of the build context, in the order of the mounts.
-    pub(super) bound: Vec<Bound>,
+    pub(super) bound: Vec<BoundFiles>,
 }
 
 /// Adds the mounts that a RUN asks for to `spec`, with `scratch` as room for them. The locks are held while the step runs.
-pub(super) fn add(
-    session: &Session<'_>,
-    stages: &Stages<'_>,
-    spec: &mut RunSpec,
-    wanted: &[Wanted],
-    scratch: &Path,
-) -> Result<Mounted> {
-    // Found out first, since a stage that another mount waits for may need the same caches.
-    for mount in wanted {
-        if let Wanted::Bind { from: Some(from), .. } | Wanted::Cache { from: Some(from), .. } = mount {
-            stages.source(session, from)?;
-        }
-    }
-    let (locks, busy) = lock(session, stages, wanted)?;
+pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted], scratch: &Path) -> Result<Mounted> {
+    let (locks, busy) = lock(inputs, wanted)?;
     let mut bound = Vec::new();
     for (number, mount) in wanted.iter().enumerate() {
         let scratch = scratch.join(format!("mount-{number}"));
         std::fs::create_dir(&scratch).map_err(|error| Error::io("create", &scratch, error))?;
-        let name = cache_name(session, stages, mount)?.filter(|name| !busy.contains(name));
-        bound.extend(add_one(session, stages, spec, mount, name.as_ref(), &scratch)?);
+        let name = cache_name(inputs, mount)?.filter(|name| !busy.contains(name));
+        bound.extend(add_one(inputs, spec, mount, name.as_ref(), &scratch)?);
     }
     Ok(Mounted { locks, bound })
 }
 
 /// What a cache's folder goes by: what it starts from counts, as in BuildKit.
-fn cache_name(session: &Session<'_>, stages: &Stages<'_>, mount: &Wanted) -> Result<Option<String>> {
+fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
     let Wanted::Cache { id, from, source, .. } = mount else { return Ok(None) };
     let Some(from) = from else { return Ok(Some(id.clone())) };
-    let chain = stages.source(session, from)?.lock().chain_id();
+    let chain = inputs.sources.find(from)?.lock().chain_id();
     Ok(Some(format!("{id}\n{}\n{source}", chain.map(|chain| chain.to_string()).unwrap_or_default())))
 }
 
 /// Locks the caches that must not be used by two at once; also gives the names of private ones that somebody is using.
-fn lock(session: &Session<'_>, stages: &Stages<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
+fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
+    let session = inputs.session;
     let lent = session.isolation()?.kind() == IsolationKind::Chroot;
     // In one order everywhere: two steps never wait for each other. One name is locked once, whatever a step calls it twice for.
     let mut names = BTreeMap::new();
     for mount in wanted {
-        if let (Wanted::Cache { sharing, .. }, Some(name)) = (mount, cache_name(session, stages, mount)?) {
+        if let (Wanted::Cache { sharing, .. }, Some(name)) = (mount, cache_name(inputs, mount)?) {
             let wait = match sharing {
                 Sharing::Private => false,
                 Sharing::Locked => true,
@@ -102,18 +86,18 @@ fn lock(session: &Session<'_>, stages: &Stages<'_>, wanted: &[Wanted]) -> Result
 
 /// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone. What was taken of the build context.
 fn add_one(
-    session: &Session<'_>,
-    stages: &Stages<'_>,
+    inputs: &StepInputs<'_>,
     spec: &mut RunSpec,
     wanted: &Wanted,
     cache: Option<&String>,
     scratch: &Path,
-) -> Result<Option<Bound>> {
+) -> Result<Option<BoundFiles>> {
+    let session = inputs.session;
     match wanted {
         Wanted::Bind { target, source, from, read_write } => {
             let (source, bound) = match from {
-                Some(from) => (stage_source(session, stages, &spec.user, source, from, scratch)?, None),
-                None => context_copy(session, source, scratch).map(|(source, bound)| (source, Some(bound)))?,
+                Some(from) => (stage_source(inputs, &spec.user, source, from, scratch)?, None),
+                None => copy_context(session, source, scratch).map(|(source, bound)| (source, Some(bound)))?,
             };
             spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
             return Ok(bound);
@@ -126,7 +110,7 @@ fn add_one(
             // Looked at only where there is no cache yet.
             let seed = match from {
                 Some(from) if !folder.exists() => {
-                    Some((stage_source(session, stages, &spec.user, source, from, scratch)?, scratch.join("seed")))
+                    Some((stage_source(inputs, &spec.user, source, from, scratch)?, scratch.join("seed")))
                 }
                 _ => None,
             };
@@ -170,19 +154,14 @@ fn add_one(
     Ok(None)
 }
 
-fn stage_source(
-    session: &Session<'_>,
-    stages: &Stages<'_>,
-    user: &User,
-    source: &str,
-    from: &Base,
-    scratch: &Path,
-) -> Result<BindSource> {
-    let filesystem = stages.source(session, from)?;
-    let mut filesystem = filesystem.lock();
-    let resolved = filesystem.tree(session)?.resolve(source, true)?;
+/// A folder or file of a stage or an image, as a step of `user` sees it.
+fn stage_source(inputs: &StepInputs<'_>, user: &User, path: &str, from: &Base, scratch: &Path) -> Result<BindSource> {
+    let session = inputs.session;
+    let source = inputs.sources.find(from)?;
+    let mut filesystem = source.lock();
+    let resolved = filesystem.tree(session)?.resolve(path, true)?;
     if resolved.node.is_none() {
-        return Err(stages.not_in(from, source));
+        return Err(source.not_found(path));
     }
     let path = resolved.path;
     if session.isolation()?.kind() != IsolationKind::Chroot {
@@ -193,43 +172,4 @@ fn stage_source(
     std::fs::create_dir_all(&root).map_err(|error| Error::io("create", &root, error))?;
     filesystem.unpack_over(session, 0, &root)?;
     Ok(BindSource::Host { root, path })
-}
-
-/// The build context as RUN may see it: what `.dockerignore` leaves out is not there, and nothing leads out of it.
-fn context_copy(session: &Session<'_>, pattern: &str, root: &Path) -> Result<(BindSource, Bound)> {
-    std::fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
-    let source = binds::source_of(session, pattern)?;
-    let mut bound = Bound::new(session, &source);
-    // A single file needs a name in the folder; a folder is the folder itself.
-    let base = if *source.kind() == Kind::Directory { LayerPath::root() } else { LayerPath::parse("source")? };
-    for walked in source.walk(&Patterns::default())? {
-        let walked = walked?;
-        let content = copy_out(&walked, &root.join(base.join(&walked.entry.path).as_path()))?;
-        bound.add(&walked, content);
-    }
-    Ok((BindSource::Host { root: root.to_owned(), path: base }, bound))
-}
-
-/// The digest of a file's content, for those.
-fn copy_out(walked: &WalkEntry, path: &Path) -> Result<Option<Digest>> {
-    use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    let wrong = |error| Error::io("copy", path, error);
-    let mut content = None;
-    match &walked.entry.kind {
-        Kind::Directory => std::fs::create_dir(path).map_err(wrong)?,
-        Kind::Symlink { target } => {
-            return symlink(std::ffi::OsStr::from_bytes(target), path).map_err(wrong).map(|()| None);
-        }
-        Kind::File { .. } => {
-            let mut copy = std::fs::File::create(path).map_err(wrong)?;
-            let mut reader = HashingReader::new(walked.open()?);
-            std::io::copy(&mut reader, &mut copy).map_err(wrong)?;
-            content = Some(reader.finish().map_err(wrong)?.0);
-        }
-        _ => return Ok(None),
-    }
-    std::fs::set_permissions(path, PermissionsExt::from_mode(walked.entry.metadata.mode)).map_err(wrong)?;
-    Ok(content)
 }

@@ -1,0 +1,124 @@
+//! One build, from the Dockerfile's text to the image.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
+
+use tokio::runtime::Handle;
+
+use super::base::Bases;
+use super::cache::BuildCache;
+use super::request::BuildRequest;
+use super::schedule::Schedule;
+use super::session::Session;
+use super::sink::OnLayer;
+use super::times::Times;
+use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard};
+use crate::dockerfile::{Dockerfile, PlanOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Image;
+use crate::oci::Platform;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::registry::Client;
+use crate::store::Store;
+
+/// Builds images with one store and one registry client.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    store: Store,
+    client: Client,
+    progress: Progress,
+}
+
+impl Builder {
+    /// A builder.
+    pub fn new(store: Store, client: Client, progress: Progress) -> Self {
+        Self { store, client, progress }
+    }
+
+    /// Builds an image. `on_layer` is called with each of its layers that begins to be written.
+    ///
+    /// Blocks its thread: call it from [`tokio::task::spawn_blocking`] or from a thread of its own, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
+    pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<Image> {
+        let path = dockerfile_path(request)?;
+        let text = std::fs::read(&path).map_err(|error| no_dockerfile(&request.context, &path, error))?;
+        let dockerfile = Dockerfile::parse(&shown(&path), &text)?;
+        dockerfile.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
+        let session = self.session(request, &path, on_layer)?;
+        let cache = BuildCache::new(&session);
+        let mut options = PlanOptions {
+            target: request.target.clone(),
+            build_args: request.build_args.clone(),
+            platform: request.platform.clone(),
+            build_platform: Platform::host(),
+            proxies: request.proxies.clone(),
+            triggers: BTreeMap::new(),
+        };
+        let build = |request: &BuildRequest| self.build(request, None);
+        let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options, &build)?;
+        plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
+
+        let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
+        // Also after a step that failed: those before it need not be done again.
+        cache.finish();
+        // Only now: the time may have been searched for all the while.
+        let (mut config, layers) = target?.into_image(session.times.epoch());
+        config.config.labels.extend(request.labels.clone());
+        Image::assemble(config, layers, request.annotations.clone(), request.format)
+    }
+
+    fn session<'a>(&'a self, request: &'a BuildRequest, dockerfile: &Path, on_layer: Option<OnLayer>) -> Result<Session<'a>> {
+        let runtime = Handle::try_current()
+            .map_err(|error| Error::new(ErrorKind::Usage, "a build needs a tokio runtime around it").with_source(error))?;
+        let sdk = Project::is_project(&request.context);
+        let ignore = IgnoreFile::read(&request.context, dockerfile)?;
+        let policy = if sdk { GuardPolicy::Stop } else { GuardPolicy::Warn };
+        // BuildKit takes it as a build argument, too.
+        let epoch = request.source_date_epoch.as_ref().or_else(|| request.build_args.get("SOURCE_DATE_EPOCH"));
+        Ok(Session {
+            request,
+            store: &self.store,
+            client: &self.client,
+            runtime,
+            progress: &self.progress,
+            context: BuildContext::open(&request.context, ContextOptions { ignore, sdk })?,
+            guard: SecretGuard::new(policy, request.allowed_secret_files.iter().cloned())?,
+            times: Times::of(&request.context, epoch.map(String::as_str), &self.store)?,
+            on_layer,
+            isolation: OnceLock::new(),
+            failed: AtomicBool::new(false),
+            warned: Mutex::default(),
+        })
+    }
+}
+
+fn dockerfile_path(request: &BuildRequest) -> Result<PathBuf> {
+    match request.context.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            return Err(Error::new(ErrorKind::Usage, format!("`{}` is not a folder", request.context.display()))
+                .with_hint("name the folder of the project; a Dockerfile elsewhere is named with --file"));
+        }
+        Err(error) => return Err(Error::io("open", &request.context, error)),
+    }
+    Ok(request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile")))
+}
+
+fn no_dockerfile(context: &Path, path: &Path, error: std::io::Error) -> Error {
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let wrapped = Error::io("read", path, error);
+    if !missing {
+        return wrapped;
+    }
+    wrapped.with_hint(format!("run it in the project's folder, or name it: `{}` has no Dockerfile", context.display()))
+}
+
+/// As a user would name it: without the current folder before it.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
+}

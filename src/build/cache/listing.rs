@@ -1,0 +1,119 @@
+//! What the sources of a step in the build context were when they were looked at, as keys.
+//!
+//! A stamp that could hide a change is not trusted: that of a file that changed in the seconds before it was read (a second change
+//! within the clock's grain would leave no trace; git calls such files racy), or on a file system whose times of change say
+//! nothing. One change no stamp shows: a program that keeps a file mapped may write into it for some seconds before its times move.
+
+use super::keys;
+use crate::context::{Patterns, Source, WalkEntry};
+use crate::error::Result;
+use crate::oci::Hasher;
+use crate::store::CacheKey;
+
+/// A file must not have changed for this long before it was looked at: the coarsest times are whole seconds.
+const SETTLED: i64 = 2;
+
+/// What a source was when it was looked at.
+pub(in crate::build) struct Listing {
+    /// Names, kinds, sizes, modes, and the stamps of files.
+    exact: Hasher,
+    /// The same without stamps.
+    outline: Hasher,
+    device: Option<u64>,
+    /// When a file changed last.
+    newest: i64,
+    /// Whether the times of change of all files say that nothing changed.
+    telling: bool,
+}
+
+impl Listing {
+    pub(super) fn new(source: &Source, device: Option<u64>) -> Self {
+        let mut listing =
+            Self { exact: Hasher::new(), outline: Hasher::new(), device, newest: i64::MIN, telling: device.is_some() };
+        listing.field(source.path().as_bytes());
+        listing.field(format!("{:?}", source.kind()).as_bytes());
+        listing
+    }
+
+    /// All that a source holds; its files are not read.
+    pub(super) fn of(
+        source: &Source,
+        device: Option<u64>,
+        exclude: &Patterns,
+        check: impl Fn(&WalkEntry) -> Result<()>,
+    ) -> Result<Self> {
+        let mut listing = Self::new(source, device);
+        for walked in source.walk(exclude)? {
+            let walked = walked?;
+            check(&walked)?;
+            listing.add(&walked);
+        }
+        Ok(listing)
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.exact.update_field(bytes);
+        self.outline.update_field(bytes);
+    }
+
+    /// Takes an entry in.
+    pub(in crate::build) fn add(&mut self, walked: &WalkEntry) {
+        self.field(walked.entry.path.as_bytes());
+        self.field(format!("{:?} {:o}", walked.entry.kind, walked.entry.metadata.mode).as_bytes());
+        let Some(stamp) = walked.stamp() else { return };
+        self.newest = self.newest.max(stamp.ctime.0);
+        self.telling &= self.device == Some(stamp.device);
+        self.exact.update(format!("{stamp:?}").as_bytes());
+    }
+}
+
+/// The listings of all sources as keys.
+pub(super) struct ListingKeys {
+    pub(super) outline: CacheKey,
+    /// `None` where stamps prove nothing.
+    pub(super) exact: Option<CacheKey>,
+}
+
+impl ListingKeys {
+    /// `since`: when the first source was looked at.
+    pub(super) fn new(step: CacheKey, listings: impl IntoIterator<Item = Listing>, since: i64) -> Self {
+        let (mut exact, mut outline, mut trusted) = (String::new(), String::new(), true);
+        for listing in listings {
+            trusted &= listing.telling && listing.newest.saturating_add(SETTLED) < since;
+            exact.push_str(&listing.exact.finish().to_string());
+            outline.push_str(&listing.outline.finish().to_string());
+        }
+        let exact = keys::with(step, &format!("exact {exact}"));
+        Self { outline: keys::with(step, &format!("outline {outline}")), exact: trusted.then_some(exact) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::context::{BuildContext, ContextOptions};
+    use crate::oci::Digest;
+
+    /// Whether the stamp of a file is trusted, looked at so many seconds after it changed, on a device that tells or does not.
+    fn trusted(after: i64, same_device: bool) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "a").unwrap();
+        let metadata = folder.path().join("a").metadata().unwrap();
+        let context = BuildContext::open(folder.path(), ContextOptions::default()).unwrap();
+        let source = &context.sources("a").unwrap()[0];
+        let device = same_device.then(|| metadata.dev());
+        let mut listing = Listing::new(source, device);
+        listing.add(&source.walk(&Patterns::default()).unwrap().next().unwrap().unwrap());
+        ListingKeys::new(CacheKey(Digest::of("step")), [listing], metadata.ctime() + after).exact.is_some()
+    }
+
+    #[test]
+    fn a_stamp_is_trusted_only_when_a_change_would_show() {
+        assert!(trusted(3, true));
+        assert!(!trusted(2, true), "a change in the same two seconds");
+        assert!(!trusted(-100, true), "a clock that was set back");
+        assert!(!trusted(3, false), "a file system that does not tell");
+    }
+}

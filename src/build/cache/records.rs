@@ -1,0 +1,148 @@
+//! Records of the build cache: looked up by key, here and then in the registry that other machines share.
+
+use std::time::Duration;
+
+use super::keys;
+use super::remote::{Offer, RemoteCache};
+use crate::build::session::Session;
+use crate::build::stage::Stage;
+use crate::error::Result;
+use crate::image::Layer;
+use crate::oci::DiffId;
+use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, now};
+
+/// The build cache as one build uses it.
+pub(in crate::build) struct BuildCache<'a> {
+    pub(super) session: &'a Session<'a>,
+    remote: Option<RemoteCache>,
+}
+
+impl<'a> BuildCache<'a> {
+    pub(in crate::build) fn new(session: &'a Session<'a>) -> Self {
+        let repository = session.request.cache_repo.as_ref();
+        let remote = repository.map(|repository| RemoteCache::new(session, repository));
+        Self { session, remote }
+    }
+
+    /// Waits for uploads that are on their way, unless the build was stopped.
+    pub(in crate::build) fn finish(&self) {
+        self.remote.iter().for_each(|remote| remote.finish(self.session.request.cancel.is_cancelled()));
+    }
+
+    /// What this machine has for `key`.
+    pub(super) fn lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
+        if self.session.request.no_cache { None } else { self.session.store.cache_lookup(key) }
+    }
+
+    /// The cache that other machines fill, where results may be taken from it.
+    fn remote_results(&self) -> Option<&RemoteCache> {
+        self.remote.as_ref().filter(|_| !self.session.request.no_cache)
+    }
+
+    /// Whether other machines may have done what this one has not.
+    pub(super) fn has_remote_results(&self) -> bool {
+        self.remote_results().is_some()
+    }
+
+    /// Puts the layer of an earlier build on the stage, if this machine has one for `key`.
+    pub(in crate::build) fn recall(&self, stage: &mut Stage, key: &CacheKey) -> bool {
+        let record = self.lookup(key);
+        record.iter().for_each(|record| self.push(stage, record));
+        record.is_some()
+    }
+
+    /// Puts the layer of an earlier build on the stage, if this or another machine has one for `key`. What only this one has is offered
+    /// to the others. `max_age`: how old a result may be, where it is one that ages.
+    pub(in crate::build) fn recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<bool> {
+        let young = |record: &CacheRecord| max_age.is_none_or(|age| is_young(record.made, now(), age));
+        let platform = stage.config.platform();
+        if let Some(record) = self.lookup(key).filter(young) {
+            if let Some(remote) = self.remote_results() {
+                remote.offer(self.session.store, &platform, key, &record, Offer::IfMissing);
+            }
+            self.push(stage, &record);
+            return Ok(true);
+        }
+        let Some(remote) = self.remote_results() else { return Ok(false) };
+        let Some(record) = remote.lookup(self.session, &platform, key).filter(young) else { return Ok(false) };
+        self.session.store.cache_put(key, &record)?;
+        Ok(self.recall(stage, key))
+    }
+
+    /// Keeps what a step made; `None` if it changed nothing.
+    pub(in crate::build) fn remember(&self, key: &CacheKey, layer: Option<&Layer>, created: i64) -> Result<()> {
+        self.session.store.cache_put(key, &record(layer, created))
+    }
+
+    /// Keeps what a step made, here and for other machines.
+    pub(in crate::build) fn remember_shared(
+        &self,
+        stage: &Stage,
+        key: &CacheKey,
+        layer: Option<&Layer>,
+        created: i64,
+    ) -> Result<()> {
+        let record = record(layer, created);
+        self.session.store.cache_put(key, &record)?;
+        if let Some(remote) = &self.remote {
+            remote.offer(self.session.store, &stage.config.platform(), key, &record, Offer::Always);
+        }
+        Ok(())
+    }
+
+    /// A layer of COPY or ADD that another machine has compressed.
+    pub(super) fn lookup_remote_layer(&self, stage: &Stage, diff_id: &DiffId) -> Option<CacheRecord> {
+        let key = keys::layer(self.session, diff_id);
+        let record = self.remote_results()?.lookup(self.session, &stage.config.platform(), &key)?;
+        record.layer.as_ref().is_some_and(|layer| layer.diff_id == *diff_id).then_some(record)
+    }
+
+    /// Offers a layer of COPY or ADD to other machines.
+    pub(super) fn offer_layer(&self, stage: &Stage, layer: &CachedLayer, offer: Offer) {
+        let remote = match offer {
+            Offer::Always => self.remote.as_ref(),
+            Offer::IfMissing => self.remote_results(),
+        };
+        if let Some(remote) = remote {
+            let key = keys::layer(self.session, &layer.diff_id);
+            let record = CacheRecord { layer: Some(layer.clone()), created: self.session.times.context, made: 0 };
+            remote.offer(self.session.store, &stage.config.platform(), &key, &record, offer);
+        }
+    }
+
+    /// Puts the layer of a record on the stage.
+    pub(super) fn push(&self, stage: &mut Stage, record: &CacheRecord) {
+        if let Some(CachedLayer { diff_id, descriptor }) = record.layer.clone() {
+            let source = BlobSource::File(self.session.store.blob_path(&descriptor.digest));
+            stage.filesystem.push(Layer { diff_id, descriptor, source });
+        }
+    }
+}
+
+fn record(layer: Option<&Layer>, created: i64) -> CacheRecord {
+    CacheRecord { layer: layer.map(cached), created, made: now() }
+}
+
+/// What a record holds of a layer.
+pub(super) fn cached(layer: &Layer) -> CachedLayer {
+    CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() }
+}
+
+/// Whether what was made then may be taken now. What a clock that was set back shows as made later may be of any age.
+fn is_young(made: i64, now: i64, max_age: Duration) -> bool {
+    u64::try_from(now.saturating_sub(made)).is_ok_and(|age| age < max_age.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_as_old_as_allowed_is_made_again() {
+        let day = Duration::from_secs(86_400);
+        for (made, young) in [(0, false), (13_600, false), (13_601, true), (100_000, true), (100_001, false)] {
+            assert_eq!(is_young(made, 100_000, day), young, "{made}");
+        }
+        assert!(!is_young(100_000, 100_000, Duration::ZERO));
+    }
+}

@@ -1,0 +1,60 @@
+//! Sources in the build context, and files whose content stands in the Dockerfile (heredocs), as items of a layer.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+
+use super::copier::SourceItems;
+use super::rules::Rules;
+use crate::build::cache::Listing;
+use crate::build::guarded_walk::GuardedWalk;
+use crate::build::item::{Content, LayerItem};
+use crate::context::Source;
+use crate::dockerfile::InlineFile;
+use crate::error::Result;
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Tree};
+
+/// A source in the build context. Its files belong to root and have the build's time. What was seen goes into `listing`.
+pub(super) fn from_context<'a>(
+    tree: &Tree,
+    source: &Source,
+    rules: &'a Rules<'a>,
+    walk: &'a GuardedWalk<'a>,
+    listing: &'a RefCell<Listing>,
+) -> Result<SourceItems<'a>> {
+    let target = rules.target(tree, source.kind(), source.path().name())?;
+    let head = if *source.kind() == Kind::Directory { rules.new_folder(&target).map(Ok) } else { None };
+    let base = target.path.clone();
+    let mut first_names: BTreeMap<(u64, u64), LayerPath> = BTreeMap::new();
+    let entries = source.walk(&rules.exclude)?.map(move |walked| {
+        let walked = walked?;
+        walk.check(&walked)?;
+        listing.borrow_mut().add(&walked);
+        let mut entry = walked.entry.clone();
+        entry.path = base.join(&entry.path);
+        (entry.metadata.uid, entry.metadata.gid) = (0, 0);
+        entry.metadata.mtime = rules.context_mtime;
+        rules.apply(&mut entry);
+        if let Some(file) = walked.shared_file() {
+            // Names of one file stay names of one file within a source, as fsutil keeps them.
+            match first_names.entry(file) {
+                MapEntry::Occupied(first) => entry.kind = Kind::Hardlink { target: first.get().clone() },
+                MapEntry::Vacant(vacant) => drop(vacant.insert(entry.path.clone())),
+            }
+        }
+        let content = if entry.kind.size() > 0 { Content::Context(walked) } else { Content::None };
+        Ok(LayerItem::new(entry, content))
+    });
+    Ok(SourceItems { target: target.path, items: Box::new(head.into_iter().chain(entries)) })
+}
+
+/// A file whose content stands in the Dockerfile.
+pub(super) fn from_heredoc<'a>(tree: &Tree, file: &InlineFile, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
+    let bytes = file.content.as_bytes();
+    let kind = Kind::File { size: bytes.len() as u64 };
+    let target = rules.target(tree, &kind, Some(file.name.as_bytes()))?;
+    let mut entry = Entry { path: target.path.clone(), kind, metadata: Metadata::new(0o644, 0, 0, rules.context_mtime) };
+    rules.apply(&mut entry);
+    let content = if bytes.is_empty() { Content::None } else { Content::Bytes(bytes.into()) };
+    Ok(SourceItems::one(LayerItem::new(entry, content)))
+}

@@ -1,0 +1,112 @@
+//! COPY: from the build context, from a stage, from an image.
+//!
+//! A base image is not fetched for `--link`: such a layer does not depend on what is below it.
+
+use std::sync::Arc;
+
+use super::context_source::{from_context, from_heredoc};
+use super::copier::{Copier, SourceItems};
+use super::rules::{Rules, warn_if_empty};
+use super::stage_source;
+use crate::build::cache::{ContextAttempt, keys};
+use crate::build::guarded_walk::GuardedWalk;
+use crate::build::inputs::StepInputs;
+use crate::build::outcome::StepOutcome;
+use crate::build::selection::Selection;
+use crate::build::stage::Stage;
+use crate::context::{Patterns, Source};
+use crate::dockerfile::{Base, CopyStep};
+use crate::error::Result;
+use crate::layer::{LayerPath, Tree};
+use crate::store::CacheKey;
+
+/// Does one COPY.
+pub(in crate::build) fn copy(step: &CopyStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+    let key = keys::copy(inputs.session, stage, step);
+    match &step.from {
+        None => copy_from_context(step, key, stage, inputs),
+        Some(from) => copy_from_stage(step, from, key, stage, inputs),
+    }
+}
+
+fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+    let attempt = ContextAttempt::new(key);
+    let found = context_sources(step, inputs)?;
+    let exclude = Patterns::parse(step.exclude.iter().map(String::as_str))?;
+    let walk = GuardedWalk { session: inputs.session, instruction: inputs.text, exclude: &exclude };
+    let sources: Vec<&Source> = found.iter().collect();
+    attempt.take_or_make(inputs.cache, stage, &walk, &sources, |stage, writer, listings| {
+        let tree = tree_below(step, stage, inputs)?;
+        let rules = Rules::of_copy(step, found.len() + step.inline_files.len(), stage, inputs)?;
+        let mut copier = Copier::new(&tree, writer, rules.owner.as_ref(), inputs.session.times.context);
+        let mut all: Vec<SourceItems<'_>> = std::iter::zip(&found, listings)
+            .map(|(source, listing)| from_context(&tree, source, &rules, &walk, listing))
+            .collect::<Result<_>>()?;
+        for file in &step.inline_files {
+            all.push(from_heredoc(&tree, file, &rules)?);
+        }
+        copier.copy_all(all)?;
+        Ok(copier.finish())
+    })
+}
+
+fn copy_from_stage(
+    step: &CopyStep,
+    from: &Base,
+    key: CacheKey,
+    stage: &mut Stage,
+    inputs: &StepInputs<'_>,
+) -> Result<StepOutcome> {
+    let StepInputs { session, cache, .. } = inputs;
+    let source = inputs.sources.find(from)?;
+    let mut filesystem = source.lock();
+    let key = keys::with(key, &keys::chain(&filesystem));
+    if cache.recall_shared(stage, &key, None)? {
+        return Ok(StepOutcome::Cached);
+    }
+    let tree = tree_below(step, stage, inputs)?;
+    let source_tree = filesystem.tree(session)?.clone();
+    let mut found = Vec::new();
+    let mut all = true;
+    for pattern in &step.sources {
+        let Some(matched) = stage_source::matches(&source_tree, pattern)? else {
+            return Err(source.not_found(pattern));
+        };
+        all &= !matched.is_empty();
+        found.extend(warn_if_empty(inputs, pattern, matched));
+    }
+    let rules = Rules::of_copy(step, found.len(), stage, inputs)?;
+    let mut selection = Selection::default();
+    for (path, node) in &found {
+        let target = rules.target(&tree, &node.kind, path.name())?;
+        stage_source::select(node, &target, &rules, &mut selection)?;
+    }
+    let scratch = session.store.scratch()?;
+    let items = selection.into_items(session, &filesystem, scratch.path())?;
+    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, rules.owner.as_ref(), session.times.context);
+    copier.copy_all(vec![SourceItems { target: LayerPath::root(), items: Box::new(items.into_iter().map(Ok)) }])?;
+    let layer = stage.push_written(session, copier.finish())?;
+    // A pattern that matches nothing is worth a warning each time.
+    if all {
+        cache.remember_shared(stage, &key, layer.as_ref(), session.times.context)?;
+    }
+    Ok(StepOutcome::Done)
+}
+
+/// The tree that the destination is looked up in.
+fn tree_below(step: &CopyStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<Arc<Tree>> {
+    if step.link { Ok(Arc::default()) } else { stage.filesystem.tree(inputs.session).cloned() }
+}
+
+fn context_sources(step: &CopyStep, inputs: &StepInputs<'_>) -> Result<Vec<Source>> {
+    let context = &inputs.session.context;
+    let mut found = Vec::new();
+    for pattern in &step.sources {
+        let sources = match step.parents {
+            true => context.sources_with_parents(pattern)?,
+            false => context.sources(pattern)?,
+        };
+        found.extend(warn_if_empty(inputs, pattern, sources));
+    }
+    Ok(found)
+}

@@ -1,0 +1,15 @@
+//! COPY and ADD: where sources come from, what is done to them, and how they are put into a layer.
+
+mod add;
+mod archive;
+mod context_source;
+mod copier;
+mod download;
+mod instruction;
+mod merge;
+mod rules;
+mod stage_source;
+
+pub(super) use add::add;
+pub(super) use copier::Copier;
+pub(super) use instruction::copy;

@@ -1,0 +1,63 @@
+//! An entry of a layer that is about to be written, and where its bytes are.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::context::WalkEntry;
+use crate::error::{Error, Result};
+use crate::layer::{Entry, LayerWriter};
+
+/// Where the bytes of an entry are.
+pub(super) enum Content {
+    /// It has none.
+    None,
+    /// In the build context.
+    Context(WalkEntry),
+    /// In a file of this machine.
+    Disk(PathBuf),
+    /// In memory.
+    Bytes(Arc<[u8]>),
+}
+
+/// What happens where an entry of another type already is at an item's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConflictPolicy {
+    /// COPY: a file and a folder do not replace each other (fsutil: "cannot copy to non-directory").
+    Refuse,
+    /// An archive of ADD: what is there is removed, unless both are folders (moby, pkg/archive, `Unpack`).
+    Replace,
+}
+
+/// An entry at its path in the image, with its bytes.
+pub(super) struct LayerItem {
+    pub(super) entry: Entry,
+    pub(super) content: Content,
+    pub(super) policy: ConflictPolicy,
+}
+
+impl LayerItem {
+    /// An item of COPY.
+    pub(super) fn new(entry: Entry, content: Content) -> Self {
+        Self { entry, content, policy: ConflictPolicy::Refuse }
+    }
+
+    /// Appends it to a layer; the writer checks the order, nothing else.
+    pub(super) fn append<W: Write + Send + 'static>(self, writer: &mut LayerWriter<W>) -> Result<()> {
+        let entry = self.entry;
+        match self.content {
+            Content::None => writer.append(&entry),
+            Content::Context(walked) => {
+                let mut file = walked.open()?;
+                writer.append_file(&entry, &mut file)?;
+                walked.check_unchanged(&file)
+            }
+            Content::Disk(path) => {
+                let open = || File::open(&path).map_err(|error| Error::io("open", &path, error));
+                writer.append_opened(&entry, open)
+            }
+            Content::Bytes(bytes) => writer.append_file(&entry, &mut &bytes[..]),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The command of a RUN: what it is run with, and what its exit status means.
+
+use std::net::IpAddr;
+
+use crate::build::session::Session;
+use crate::build::stage::Stage;
+use crate::dockerfile::{Network as WantedNetwork, RunStep, Security as WantedSecurity};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Security, User};
+
+/// The error of a command that failed.
+pub(super) fn failure(exit: Exit) -> Error {
+    match exit {
+        Exit::Code(127) => Error::new(ErrorKind::RunFailed, "the command ended with status 127: not found")
+            .with_hint("install the program in an earlier RUN, or check its name and PATH"),
+        Exit::Code(126) => Error::new(ErrorKind::RunFailed, "the command ended with status 126: it cannot be executed")
+            .with_hint("check its mode, its first line, and that it is for the image's platform"),
+        Exit::Code(code) => Error::new(ErrorKind::RunFailed, format!("the command ended with status {code}")),
+        Exit::Signal(9) => Error::new(ErrorKind::RunFailed, "the command was killed by signal 9")
+            .with_hint("if nothing killed it on purpose, the machine ran out of memory"),
+        Exit::Signal(signal) => Error::new(ErrorKind::RunFailed, format!("the command was killed by signal {signal}")),
+    }
+}
+
+/// What the sandbox runs, but for the mounts of `--mount`.
+pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
+    let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
+    spec.env = step.env.clone();
+    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch().to_string());
+    for (name, value) in step.proxies.iter().cloned().chain([epoch]) {
+        if !spec.env.iter().any(|(set, _)| *set == name) {
+            spec.env.push((name, value));
+        }
+    }
+    spec.user = user;
+    let folder = stage.config.config.working_dir.clone();
+    let tree = stage.filesystem.tree(session)?;
+    spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
+    spec.network = match step.network {
+        WantedNetwork::None => Network::None,
+        WantedNetwork::Default | WantedNetwork::Host => Network::Host,
+    };
+    spec.security = match step.security {
+        WantedSecurity::Sandbox => Security::Sandbox,
+        WantedSecurity::Insecure => Security::Insecure,
+    };
+    if let Some(device) = step.devices.iter().find(|device| device.required) {
+        return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))
+            .with_hint("leave out --device: mpimg has no CDI devices"));
+    }
+    spec.script = step.script.as_ref().map(|script| (script.name.clone(), script.content.clone().into_bytes()));
+    spec.extra_hosts = Vec::<(String, IpAddr)>::new();
+    Ok(spec)
+}

@@ -1,0 +1,148 @@
+//! Does one RUN: the command in the stage's file system, and what it changed as a layer.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::package_cache::PackageCacheLint;
+use super::{command, mounts};
+use crate::build::cache::{BoundFiles, RunAttempt};
+use crate::build::inputs::StepInputs;
+use crate::build::outcome::StepOutcome;
+use crate::build::session::Session;
+use crate::build::stage::Stage;
+use crate::dockerfile::{Network, RunStep, Security};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Layer;
+use crate::layer::diff::Original;
+use crate::layer::{Entry, LayerPath};
+use crate::sandbox::{IsolationKind, RootSpec};
+
+/// Does one RUN.
+pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+    let session = inputs.session;
+    if step.security == Security::Insecure && !session.request.allow_insecure {
+        return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed")
+            .with_hint("allow it with `--allow security.insecure`, if you trust the Dockerfile as you trust mpimg"));
+    }
+    let attempt = RunAttempt::new(session, stage, step, inputs.sources)?;
+    if attempt.recall(inputs.cache, stage)? {
+        return Ok(StepOutcome::Cached);
+    }
+    let isolation = session.isolation()?;
+    let scratch = session.store.scratch()?;
+    let made = run_in(step, stage, inputs, scratch.path());
+    // Also of a step that failed: its files may belong to users that only the sandbox can act for.
+    let removed = isolation.remove_tree(scratch.path());
+    let (layer, bound) = made?;
+    removed?;
+    attempt.remember(inputs.cache, stage, bound, layer.as_ref())?;
+    Ok(StepOutcome::Done)
+}
+
+/// Runs the command, with `scratch` as room for it, and puts its changes on the stage as a layer; `None` where there are none. Also
+/// gives what the command saw of the build context.
+fn run_in(
+    step: &RunStep,
+    stage: &mut Stage,
+    inputs: &StepInputs<'_>,
+    scratch: &Path,
+) -> Result<(Option<Layer>, Vec<BoundFiles>)> {
+    let session = inputs.session;
+    let isolation = session.isolation()?;
+    if step.network == Network::None && isolation.kind() == IsolationKind::Chroot {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "`--network=none` needs namespaces, which the isolation `chroot` does not have",
+        )
+        .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out --network=none"));
+    }
+    let user = stage.user(session)?;
+    let root = match isolation.kind() {
+        IsolationKind::Chroot => RootSpec::Tree { path: stage.complete_chroot_root(session)? },
+        _ => RootSpec::Overlay {
+            lower: stage.filesystem.unpacked(session, &user)?,
+            upper: new_folder(scratch, "upper")?,
+            work: new_folder(scratch, "work")?,
+        },
+    };
+    let mut spec = command::spec(session, stage, step, user, root)?;
+    let mounted = mounts::add(inputs, &mut spec, &step.mounts, scratch)?;
+    let before = match stage.chroot_root() {
+        Some(root) => root.snapshot()?,
+        None => isolation.snapshot(&spec.root)?,
+    };
+    let outcome = isolation.run(&spec, &mut |bytes| inputs.task.output(bytes), &session.request.cancel);
+    if let Some(root) = stage.chroot_root() {
+        root.step_ended(isolation, &before)?;
+    }
+    let outcome = outcome?;
+    drop(mounted.locks);
+    if !outcome.exit.success() {
+        return Err(command::failure(outcome.exit));
+    }
+    let mut writer = session.layer_writer(stage.target)?;
+    let epoch = session.times.epoch();
+    let mut lint = PackageCacheLint::default();
+    let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
+        lint.count(entry);
+        let mut entry = entry.clone();
+        entry.metadata.mtime = entry.metadata.mtime.min(epoch);
+        match content {
+            Some(mut content) => writer.append_file(&entry, &mut content),
+            None => writer.append(&entry),
+        }
+    };
+    let after = isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
+    if let Some(root) = stage.chroot_root() {
+        root.note_scan(after);
+    }
+    if stage.target {
+        lint.warn(session.progress);
+    }
+    if writer.entries() == 0 {
+        return Ok((None, mounted.bound));
+    }
+    let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
+    match &spec.root {
+        // The upper folder is what unpacking the layer would give: a later RUN stands on it at once.
+        RootSpec::Overlay { upper, .. } => {
+            drop(session.store.unpacked_dir(&pushed.diff_id, &isolation.ownership(&spec.user), |folder| {
+                std::fs::remove_dir(folder)
+                    .and_then(|()| std::fs::rename(upper, folder))
+                    .map_err(|error| Error::io("move", upper, error))
+            })?)
+        }
+        RootSpec::Tree { .. } => stage.chroot_root_is_complete(),
+    }
+    Ok((Some(pushed), mounted.bound))
+}
+
+/// What files of the stage were before the step, out of its layers: where nothing can be mounted, the step ran on the only copy.
+fn originals(
+    session: &Session<'_>,
+    stage: &mut Stage,
+    paths: &[LayerPath],
+    scratch: &Path,
+) -> Result<HashMap<LayerPath, Original>> {
+    let tree = stage.filesystem.tree(session)?.clone();
+    let nodes = paths.iter().filter_map(|path| Some((path, tree.lookup(path)?)));
+    let wanted: Vec<_> = nodes.filter_map(|(path, node)| Some((path, node, node.origin.as_ref()?))).collect();
+    let folder = new_folder(scratch, "originals")?;
+    let filled = wanted.iter().filter(|(_, node, _)| node.kind.size() > 0);
+    let files = stage.filesystem.files(session, filled.map(|(_, _, origin)| *origin), &folder)?;
+    let mut originals = HashMap::new();
+    for (path, node, origin) in wanted {
+        // An empty file is in no layer's content.
+        let file = files.get(&origin.file).map_or(Path::new("/dev/null"), PathBuf::as_path);
+        let content = File::open(file).map_err(|error| Error::io("open", file, error))?;
+        originals.insert(path.clone(), Original { xattrs: node.metadata.xattrs.clone(), content });
+    }
+    Ok(originals)
+}
+
+fn new_folder(parent: &Path, name: &str) -> Result<PathBuf> {
+    let path = parent.join(name);
+    std::fs::create_dir(&path).map_err(|error| Error::io("create", &path, error)).map(|()| path)
+}

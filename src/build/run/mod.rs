@@ -1,0 +1,9 @@
+//! RUN: its mounts, its root file system, the command, and what the command changed as a layer.
+
+mod command;
+mod context_mount;
+mod instruction;
+mod mounts;
+mod package_cache;
+
+pub(super) use instruction::run;

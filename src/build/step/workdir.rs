@@ -1,0 +1,36 @@
+//! WORKDIR: the working directory of the config, and its folder where it is missing.
+
+use crate::build::cache::keys;
+use crate::build::copy::Copier;
+use crate::build::inputs::StepInputs;
+use crate::build::outcome::StepOutcome;
+use crate::build::stage::Stage;
+use crate::error::Result;
+use crate::image::Layer;
+use crate::layer::Node;
+
+/// Does one WORKDIR: what is missing of the folder is made for the stage's user, as BuildKit does.
+pub(super) fn workdir(folder: &str, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+    folder.clone_into(&mut stage.config.config.working_dir);
+    let key = keys::workdir(inputs.session, stage, folder);
+    if inputs.cache.recall(stage, &key) {
+        return Ok(StepOutcome::Cached);
+    }
+    let layer = make_folder(folder, stage, inputs)?;
+    inputs.cache.remember(&key, layer.as_ref(), inputs.session.times.context)?;
+    Ok(StepOutcome::Done)
+}
+
+fn make_folder(folder: &str, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<Option<Layer>> {
+    let session = inputs.session;
+    let tree = stage.filesystem.tree(session)?.clone();
+    let resolved = tree.resolve(folder, true)?;
+    if resolved.node.is_some_and(Node::is_dir) {
+        return Ok(None);
+    }
+    let user = stage.config.config.user.clone();
+    let user = stage.owner(session, &user)?;
+    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, Some(&user), session.times.context);
+    copier.make_folder(&resolved.path)?;
+    stage.push_written(session, copier.finish())
+}
