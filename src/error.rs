@@ -2,10 +2,14 @@
 //!
 //! Refuses to print anything: the command line draws errors, the library only returns them.
 
+mod setting;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use setting::{Setting, Wording, set_wording};
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

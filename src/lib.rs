@@ -7,6 +7,7 @@ compile_error!("mpimg runs on Linux: on macOS or Windows build it in a virtual m
 pub mod build;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "run")]
 pub mod container;
 pub mod context;
 pub mod dockerfile;
@@ -20,11 +21,12 @@ pub mod project;
 pub mod registry;
 pub mod sandbox;
 pub mod sbom;
+#[cfg(feature = "serve")]
 pub mod serve;
 pub mod store;
 
 /// The examples of the documentation are compiled and run.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "run", feature = "serve"))]
 #[doc = include_str!("../docs/library.md")]
 mod documentation {}
 

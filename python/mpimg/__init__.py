@@ -34,6 +34,15 @@ from .errors import (
     UsageError,
 )
 from .events import Event, ProgressCallback
+from .machine import (
+    ConfigurationFile,
+    DoctorReport,
+    IsolationCheck,
+    LoadedImage,
+    PruneReport,
+    RegistryServer,
+    StoredCredential,
+)
 from .operations import Mpimg
 from .project import Project
 from .results import (
@@ -56,26 +65,30 @@ from .running import Container, ContainerInfo, LogEntry, Outcome, PortMapping, S
 __version__ = _mpimg.__VERSION__
 
 __all__ = [
-    "CancellationToken",
     "AuthError",
     "Blob",
     "BuiltImage",
+    "CancellationToken",
     "CheckItem",
     "CheckReport",
     "ConfEntries",
+    "ConfigurationFile",
     "Container",
     "ContainerInfo",
     "ContextError",
     "CopiedImage",
     "CorruptError",
     "DockerfileError",
+    "DoctorReport",
     "Error",
     "Event",
     "File",
     "InspectedImage",
     "InterruptedError",
     "IoError",
+    "IsolationCheck",
     "Layer",
+    "LoadedImage",
     "LogEntry",
     "Manifest",
     "Mpimg",
@@ -87,14 +100,17 @@ __all__ = [
     "ProgressCallback",
     "Project",
     "ProjectError",
+    "PruneReport",
     "PushedImage",
     "RegistryError",
+    "RegistryServer",
     "RunFailedError",
     "SandboxError",
     "SecretError",
     "Snippet",
     "Stats",
     "StoreError",
+    "StoredCredential",
     "StoredImage",
     "UnsupportedError",
     "UsageError",
@@ -103,16 +119,22 @@ __all__ = [
     "container",
     "containers",
     "copy",
+    "doctor",
     "errors",
     "events",
     "images",
+    "import_image",
     "inspect",
+    "load",
     "login",
     "logout",
     "packages",
+    "prune",
     "push",
     "remove",
     "run",
+    "save",
+    "serve",
     "tag",
 ]
 
@@ -122,14 +144,20 @@ check = _default.check
 container = _default.container
 containers = _default.containers
 copy = _default.copy
+doctor = _default.doctor
 images = _default.images
+import_image = _default.import_image
 inspect = _default.inspect
+load = _default.load
 login = _default.login
 logout = _default.logout
 packages = _default.packages
+prune = _default.prune
 push = _default.push
 remove = _default.remove
 run = _default.run
+save = _default.save
+serve = _default.serve
 tag = _default.tag
 
 _helper = command.find()

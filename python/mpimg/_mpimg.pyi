@@ -1,5 +1,6 @@
 # The native part of the package. Not an interface: `mpimg` is.
 
+from pathlib import Path
 from typing import Iterator, Literal, Optional, Tuple, TypedDict, final, type_check_only
 
 from .events import ProgressCallback
@@ -8,6 +9,7 @@ __all__ = [
     "CancellationToken",
     "__VERSION__",
     "Logs",
+    "RegistryServer",
     "build",
     "check",
     "container_info",
@@ -19,15 +21,21 @@ __all__ = [
     "container_wait",
     "containers",
     "copy",
+    "doctor",
     "images",
+    "import_image",
     "inspect",
+    "load",
     "login",
     "logout",
     "open_project",
     "packages",
+    "prune",
     "push",
     "remove",
     "run",
+    "save",
+    "serve",
     "set_helper",
     "tag",
 ]
@@ -44,6 +52,13 @@ class CancellationToken:
 class Logs:
     def __iter__(self) -> Iterator[Tuple[bool, float, bytes]]: ...
     def __next__(self) -> Tuple[bool, float, bytes]: ...
+
+@final
+class RegistryServer:
+    addr: str
+    addresses: list[str]
+    dir: Path
+    def stop(self) -> Optional[int]: ...
 
 @type_check_only
 class Options(TypedDict):
@@ -273,6 +288,48 @@ class InspectedResult(TypedDict):
     layers: list[LayerResult]
     files: Optional[list[list[FileResult]]]
 
+@type_check_only
+class LoadedResult(TypedDict):
+    names: list[str]
+    digest: str
+
+@type_check_only
+class PruneResult(TypedDict):
+    blobs: int
+    cache_records: int
+    cache_mounts: int
+    unpacked_layers: int
+    freed: int
+    left: int
+
+@type_check_only
+class IsolationResult(TypedDict):
+    name: str
+    works: bool
+    step: Optional[str]
+    remedy: Optional[str]
+
+@type_check_only
+class DoctorResult(TypedDict):
+    isolation: Optional[str]
+    isolations: list[IsolationResult]
+    store: Optional[Path]
+    store_size: Optional[int]
+    store_error: Optional[str]
+    files: list[Tuple[Path, str, bool]]
+    variables: list[str]
+    credentials: list[Tuple[str, str]]
+
+def import_image(
+    options: Options, tar: str, name: str, platform: str, codec: str, source_date_epoch: Optional[int]
+) -> str: ...
+def load(options: Options, archive: str, name: Optional[str], platform: str) -> list[LoadedResult]: ...
+def save(
+    options: Options, image: str, outputs: list[str], platform: str, progress: Optional[ProgressCallback]
+) -> str: ...
+def prune(options: Options, all: bool, keep_storage: Optional[int]) -> PruneResult: ...
+def doctor(options: Options) -> DoctorResult: ...
+def serve(options: Options, addr: str, dir: Optional[str], read_only: bool) -> RegistryServer: ...
 def set_helper(program: str) -> None: ...
 def open_project(path: str) -> ProjectResult: ...
 def build(options: Options, request: BuildRequest, progress: Optional[ProgressCallback]) -> BuiltResult: ...
@@ -294,7 +351,7 @@ def run(options: Options, request: RunRequest, progress: Optional[ProgressCallba
 def containers(options: Options) -> list[ContainerResult]: ...
 def container_info(options: Options, name: str) -> ContainerResult: ...
 def container_stats(options: Options, name: str) -> StatsResult: ...
-def container_logs(options: Options, name: str, follow: bool) -> Logs: ...
+def container_logs(options: Options, name: str, follow: bool, tail: Optional[int]) -> Logs: ...
 def container_wait(options: Options, name: str) -> OutcomeResult: ...
 def container_signal(options: Options, name: str, number: int) -> None: ...
 def container_stop(options: Options, name: str, grace: float) -> None: ...

@@ -1,10 +1,10 @@
-"""Runs the Integration SDK's own `mp-build` with Docker's part played by mpimg: `python -m mpimg.mp_build [ARGS…]`.
+"""Runs the Integration SDK's own `mp-build` with mpimg in place of Docker: `python -m mpimg.mp_build [ARGS…]`.
 
 The SDK stays as it was installed. Before its modules bind their names, four functions of its `docker_wrapper` are replaced
-(`init`, `login`, `build_image`, `push_image`); the client that `init` answers plays the rest: `images.get`, `images.prune`,
+(`init`, `login`, `build_image`, `push_image`); the client that `init` returns does the rest: `images.get`, `images.prune`,
 `containers.run`, and of a container `kill`, `remove` and `stats`.
 
-Refuses to build anything with an SDK whose use of Docker it does not know (see `mpimg.sdk_seam`).
+Refuses to build anything with an SDK whose use of Docker it does not know (see `mpimg.sdk_compatibility`).
 """
 
 import argparse
@@ -16,9 +16,9 @@ import threading
 from types import ModuleType
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
-from . import sdk_seam
-from .ahead import Ahead
-from .docker_part import Client, Engine, EngineError, Image
+from . import sdk_compatibility
+from .speculative_build import SpeculativeBuild
+from .docker_shim import Client, Engine, EngineError, Image
 
 #: The tools of the SDK that can be run, by the name of their module.
 TOOLS = {"mp_build": "mp-build", "mp_test": "mp-test"}
@@ -33,24 +33,24 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
         print("hint: in a script or a CI job, give it one: script -qec 'TERM=dumb mpimg mp-test -c CONNECTION collect' /dev/null", file=sys.stderr)
         sys.exit(1)
     try:
-        version = sdk_seam.installed_version()
-        sdk_seam.check_seam(sdk_seam.installed_folder(), version)
+        version = sdk_compatibility.installed_version()
+        sdk_compatibility.check_compatibility(sdk_compatibility.installed_folder(), version)
         engine = Engine.find(options)
-    except (sdk_seam.SeamError, EngineError) as error:
+    except (sdk_compatibility.CompatibilityError, EngineError) as error:
         print(f"error: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
         sys.exit(1)
     # A job that is cancelled stops its container, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     atexit.register(engine.stop_all)
     if tool == "mp_build":
-        Ahead.begin(engine, rest)
+        SpeculativeBuild.begin(engine, rest)
     # Only now: the SDK's modules take longer to read than the adapter to start.
     import importlib
 
-    docker_wrapper = importlib.import_module(f"{sdk_seam.SDK}.docker_wrapper")
-    play_docker(docker_wrapper, engine)
+    docker_wrapper = importlib.import_module(f"{sdk_compatibility.SDK}.docker_wrapper")
+    install_shim(docker_wrapper, engine)
     sys.argv = [TOOLS[tool], *rest]
-    importlib.import_module(f"{sdk_seam.SDK}.{tool}").main()
+    importlib.import_module(f"{sdk_compatibility.SDK}.{tool}").main()
     _leave()
 
 
@@ -71,12 +71,12 @@ def _leave() -> NoReturn:
     sys.exit(0)
 
 
-def play_docker(docker_wrapper: ModuleType, engine: Engine) -> None:
+def install_shim(docker_wrapper: ModuleType, engine: Engine) -> None:
     """Replaces what `docker_wrapper` does with Docker. Modules that were imported before keep what they have."""
     engine.log = docker_wrapper.logger.log
-    part = _Part(docker_wrapper, engine)
+    wrapper = _DockerWrapper(docker_wrapper, engine)
     for name in ("init", "login", "build_image", "push_image"):
-        setattr(docker_wrapper, name, getattr(part, name))
+        setattr(docker_wrapper, name, getattr(wrapper, name))
 
 
 def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List[str]]:
@@ -121,7 +121,7 @@ def _sbom_file(text: str) -> str:
     return path
 
 
-class _Part:
+class _DockerWrapper:
     """The functions that stand in for those of the SDK's `docker_wrapper`, under their names."""
 
     def __init__(self, docker_wrapper: ModuleType, engine: Engine) -> None:
@@ -129,7 +129,7 @@ class _Part:
         self._engine = engine
 
     def init(self) -> Client:
-        """What plays Docker's client."""
+        """The stand-in for Docker's client."""
         return Client(self._engine)
 
     def login(self, **kwargs: Any) -> str:

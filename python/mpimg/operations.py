@@ -8,6 +8,7 @@ from typing import Mapping, Optional, Sequence, Tuple, Union
 
 from . import _mpimg
 from .containers import Containers
+from .machine import Machine
 from .events import ProgressCallback
 from .project import Project, StrPath
 from .results import (
@@ -31,7 +32,7 @@ __all__ = ["Mpimg"]
 _Folder = Union[Project, StrPath]
 
 
-class Mpimg(Containers):
+class Mpimg(Containers, Machine):
     """The local store and the way to registries. Holds no connection: cheap to make, and safe to use from several threads."""
 
     def __init__(

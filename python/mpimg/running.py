@@ -139,12 +139,14 @@ class Container:
         """
         return Stats(**_mpimg.container_stats(self._options, self.id))
 
-    def logs(self, *, follow: bool = False) -> Iterator[LogEntry]:
+    def logs(self, *, follow: bool = False, tail: Optional[int] = None) -> Iterator[LogEntry]:
         """What it has written so far; with ``follow``, also what it writes until it ends.
+
+        :param tail: only the last lines of what is there
 
         :raises KeyboardInterrupt: Ctrl-C while it waits; the container goes on
         """
-        pieces = _mpimg.container_logs(self._options, self.id, follow)
+        pieces = _mpimg.container_logs(self._options, self.id, follow, tail)
         return (LogEntry("stderr" if error else "stdout", time, data) for error, time, data in pieces)
 
     def wait(self) -> Outcome:
@@ -171,20 +173,20 @@ class Container:
         _mpimg.container_remove(self._options, self.id)
 
 
-def _info(told: _mpimg.ContainerResult) -> ContainerInfo:
-    outcome = told["outcome"]
+def _info(result: _mpimg.ContainerResult) -> ContainerInfo:
+    outcome = result["outcome"]
     return ContainerInfo(
-        id=told["id"],
-        name=told["name"],
-        image=told["image"],
-        digest=told["digest"],
-        command=tuple(told["command"]),
-        created=told["created"],
-        ports=tuple(PortMapping(*port) for port in told["ports"]),
-        memory=told["memory"],
-        network=told["network"],
-        isolation=told["isolation"],
-        pid=told["pid"],
-        state=told["state"],
+        id=result["id"],
+        name=result["name"],
+        image=result["image"],
+        digest=result["digest"],
+        command=tuple(result["command"]),
+        created=result["created"],
+        ports=tuple(PortMapping(*port) for port in result["ports"]),
+        memory=result["memory"],
+        network=result["network"],
+        isolation=result["isolation"],
+        pid=result["pid"],
+        state=result["state"],
         outcome=None if outcome is None else Outcome(**outcome),
     )

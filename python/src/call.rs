@@ -37,9 +37,7 @@ where
     F: Future<Output = mpimg::Result<T>>,
     T: Send + 'static,
 {
-    // A runtime a call: it outlives no fork, and leaves no thread behind in a program that has done with mpimg.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    let runtime = runtime.map_err(|error| raise(py, &Error::new(ErrorKind::Io, "cannot start threads").with_source(error)))?;
+    let runtime = runtime().map_err(|error| raise(py, &error))?;
     let (sender, mut events) = sync_channel(EVENTS);
     let forward = Arc::new(Forward::new(sender, progress.is_some()));
     let done = forward.done();
@@ -69,6 +67,12 @@ where
     }
 }
 
+/// A runtime for one call: it outlives no fork, and leaves no thread behind in a program that has done with mpimg.
+pub(crate) fn runtime() -> mpimg::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start threads").with_source(error))
+}
+
 /// What ended the work before its time.
 struct Interruption {
     exception: PyErr,
@@ -94,7 +98,7 @@ fn deliver(
         });
         let raised = match message {
             Ok(Message::Done) | Err(RecvTimeoutError::Disconnected) => return interruption,
-            Ok(Message::Event(event)) if interruption.is_none() => event.tell(py, progress),
+            Ok(Message::Event(event)) if interruption.is_none() => event.deliver(py, progress),
             Ok(Message::Event(_)) => Ok(()),
             Err(RecvTimeoutError::Timeout) => {
                 looked = Instant::now();

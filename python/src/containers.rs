@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mpimg::container::{ContainerSpec, ContainerState, Stream, parse_memory};
 use mpimg::oci::Platform;
-use mpimg::operation::{Mpimg, RunRequest};
+use mpimg::operation::{LogOptions, Mpimg, RunRequest, read_logs};
 use mpimg::progress::Progress;
 use mpimg::{CancellationToken, Error, ErrorKind, Result};
 use pyo3::prelude::*;
@@ -234,24 +234,26 @@ struct Piece(bool, Duration, Vec<u8>);
 
 /// What one has written; with `follow`, also what it writes until it ends.
 #[pyfunction]
-pub(crate) fn container_logs(py: Python<'_>, options: Options, name: String, follow: bool) -> PyResult<Logs> {
+pub(crate) fn container_logs(
+    py: Python<'_>,
+    options: Options,
+    name: String,
+    follow: bool,
+    tail: Option<usize>,
+) -> PyResult<Logs> {
     let (cancel, (sender, pieces)) = (CancellationToken::default(), sync_channel(PIECES));
-    if !follow {
-        // What is there is read to its end even so.
-        cancel.cancel();
-    }
-    let switch = cancel.clone();
+    let token = cancel.clone();
     let read = move || {
         let mpimg: Mpimg = options.mpimg(Progress::silent(), CancellationToken::new())?;
         let container = mpimg.container(&name)?;
         std::thread::spawn(move || {
             let gone = || Error::new(ErrorKind::Interrupted, "nobody reads the log any more");
-            let done = container.follow(&switch, &mut |stream, time, text| {
+            let done = read_logs(&container, LogOptions { follow, tail }, &token, &mut |stream, time, text| {
                 let piece = Piece(stream == Stream::Error, time, text.to_vec());
                 sender.send(Ok(piece)).map_err(|_| gone())
             });
             if let Err(error) = done {
-                // Whoever has gone does not want to know.
+                // The reader may be gone.
                 let _ = sender.send(Err(error));
             }
         });

@@ -10,13 +10,13 @@ use pyo3::types::PyBytes;
 
 /// What comes through the channel.
 pub(crate) enum Message {
-    Event(Told),
+    Event(OwnedEvent),
     /// The operation has ended.
     Done,
 }
 
-/// An event that owns what it tells.
-pub(crate) enum Told {
+/// An event that owns its data.
+pub(crate) enum OwnedEvent {
     Started { task: TaskId, kind: TaskKind, name: String, total: Option<u64> },
     Progressed { task: TaskId, done: u64, total: Option<u64> },
     Printed { task: TaskId, bytes: Vec<u8> },
@@ -29,7 +29,7 @@ pub(crate) enum Told {
 /// Sends events to the caller's thread.
 pub(crate) struct Forward {
     sender: SyncSender<Message>,
-    /// Without a callback only warnings are told, to the log.
+    /// Without a callback only warnings are sent on, to the log.
     all: bool,
 }
 
@@ -46,32 +46,32 @@ impl Forward {
 
 impl Reporter for Forward {
     fn event(&self, event: Event<'_>) {
-        let told = match event {
-            Event::Warning { message, hint } => Told::Warned { message: message.into(), hint: hint.map(str::to_owned) },
+        let owned = match event {
+            Event::Warning { message, hint } => OwnedEvent::Warned { message: message.into(), hint: hint.map(str::to_owned) },
             _ if !self.all => return,
-            Event::Started { task, kind, name, total } => Told::Started { task, kind, name: name.into(), total },
+            Event::Started { task, kind, name, total } => OwnedEvent::Started { task, kind, name: name.into(), total },
             Event::Progress { task, done, total } => {
-                match self.sender.try_send(Message::Event(Told::Progressed { task, done, total })) {
+                match self.sender.try_send(Message::Event(OwnedEvent::Progressed { task, done, total })) {
                     Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return,
                 }
             }
-            Event::Output { task, bytes } => Told::Printed { task, bytes: bytes.into() },
+            Event::Output { task, bytes } => OwnedEvent::Printed { task, bytes: bytes.into() },
             Event::Retry { task, reason, attempt, delay } => {
-                Told::Retried { task, reason: reason.into(), attempt, delay: delay.as_secs_f64() }
+                OwnedEvent::Retried { task, reason: reason.into(), attempt, delay: delay.as_secs_f64() }
             }
-            Event::Finished { task, outcome } => Told::Finished { task, outcome },
-            Event::Note { message } => Told::Noted { message: message.into() },
+            Event::Finished { task, outcome } => OwnedEvent::Finished { task, outcome },
+            Event::Note { message } => OwnedEvent::Noted { message: message.into() },
             // Events of a newer library than this package.
             _ => return,
         };
         // Nobody listens any more after a second Ctrl-C.
-        let _ = self.sender.send(Message::Event(told));
+        let _ = self.sender.send(Message::Event(owned));
     }
 }
 
-impl Told {
+impl OwnedEvent {
     /// Calls `progress` with the event, or logs it where there is no callback.
-    pub(crate) fn tell(self, py: Python<'_>, progress: Option<&Py<PyAny>>) -> PyResult<()> {
+    pub(crate) fn deliver(self, py: Python<'_>, progress: Option<&Py<PyAny>>) -> PyResult<()> {
         let events = py.import("mpimg.events")?;
         let event = match self {
             Self::Started { task, kind, name, total } => {

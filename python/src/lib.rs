@@ -8,6 +8,8 @@ mod errors;
 mod events;
 mod options;
 mod results;
+mod serve;
+mod store;
 
 use pyo3::prelude::*;
 
@@ -37,6 +39,10 @@ mod _mpimg {
     };
     #[pymodule_export]
     use crate::options::Cancellation;
+    #[pymodule_export]
+    use crate::serve::{RegistryServer, serve};
+    #[pymodule_export]
+    use crate::store::{doctor, import_image, load, prune, save};
 
     /// The version of mpimg.
     #[pymodule_export]

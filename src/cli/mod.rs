@@ -3,13 +3,13 @@
 //! Refuses decisions about images: those are the library's, and every program that uses it gets them.
 
 mod command;
-mod configuration;
 mod contents;
 mod digest_file;
 mod docker_words;
 mod flags;
 mod image;
 mod interrupt;
+mod logging;
 mod message;
 mod progress;
 mod prompt;
@@ -18,13 +18,14 @@ mod style;
 mod table;
 mod terminal;
 mod when;
+mod wording;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind as ClapErrorKind;
-use clap::{CommandFactory as _, Parser};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::error::{Error, ErrorKind};
 use crate::operation::blocking;
@@ -40,6 +41,7 @@ const WRONG_USE: u8 = 2;
 
 const ENVIRONMENT: &str = "\
 Environment:
+  MPIMG_LOG            Append a log as JSON lines to this file, as --log-file does
   MPIMG_HOME           The local store [default: ~/.local/share/mpimg]
   SOURCE_DATE_EPOCH    Latest time in new layers, in seconds since 1970
                        [default: that of the last git commit, else 0]
@@ -64,6 +66,10 @@ Examples:
   mpimg build -t app:1 --progress plain    Any folder with a Dockerfile
   mpimg serve --addr 0.0.0.0:5000          Let a Cloud Proxy pull from here";
 
+/// The line about global options in the help of each command.
+const GLOBAL_OPTIONS: &str = "\
+Global options: --json, -q, -v, --log-file, --color, --progress; see `mpimg help options`";
+
 /// Build container images of Integration SDK projects and push them to registries, with no daemon
 #[derive(Debug, Parser)]
 #[command(name = "mpimg", version, max_term_width = 110, subcommand_required = true)]
@@ -76,10 +82,25 @@ struct Cli {
     command: Command,
 }
 
+/// Lets hints name flags. To be called first: also helpers of this process give hints.
+pub fn word_hints() {
+    crate::error::set_wording(wording::flag);
+}
+
 /// Runs the command line of this process; tells its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    match Cli::try_parse_from(&arguments) {
+    if let [_, help, options] = arguments.as_slice()
+        && (help, options) == (&"help".into(), &"options".into())
+    {
+        // Help that nobody reads is not an error.
+        let _ = Global::augment_args(clap::Command::new("options"))
+            .about("Options of every command; they stand before or after it")
+            .disable_help_flag(true)
+            .print_long_help();
+        return ExitCode::SUCCESS;
+    }
+    match parsed_grammar().try_get_matches_from(&arguments).and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => run(cli),
         Err(error) => explain(&error, &arguments),
     }
@@ -87,9 +108,10 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> ExitCode {
     let terminal = Terminal::new(&cli.global);
-    if cli.global.verbose > 1 {
-        log_to_stderr();
+    if let Err(error) = logging::start(&cli.global, terminal.display(), terminal.error_theme().enabled()) {
+        return terminal.fail(&error);
     }
+    logging::note_start(cli.command.name());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -98,18 +120,11 @@ fn run(cli: Cli) -> ExitCode {
     let done = runtime.block_on(cli.command.run(&terminal));
     // A thread that still waits for a disk or a name server must not keep the user waiting.
     runtime.shutdown_background();
+    logging::note_end(done.as_ref().err());
     match done {
         Ok(()) => terminal.done(),
         Err(error) => terminal.fail(&error),
     }
-}
-
-/// What the library and nobody else logs: headers of others may hold secrets.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::new("mpimg=debug");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // Somebody else may have set a log up: then that one counts.
-    let _ = log.try_init();
 }
 
 /// Help, version, and mistakes in flags.
@@ -146,6 +161,26 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         None => error.print(),
     };
     code
+}
+
+/// The command line as it is parsed: the help of a command names the global options in one line, instead of all that they do.
+fn parsed_grammar() -> clap::Command {
+    let command = grammar();
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let globals: Vec<clap::Arg> = command.get_arguments().filter(|argument| argument.is_global_set()).cloned().collect();
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |command| {
+            let missing: Vec<_> = globals.iter().filter(|global| !has_long(&command, global)).cloned().collect();
+            let help = command.get_after_help().map(|help| format!("{help}\n\n{GLOBAL_OPTIONS}"));
+            let help = help.unwrap_or_else(|| GLOBAL_OPTIONS.to_owned());
+            command.args(missing.into_iter().map(|global| global.hide(true))).after_help(help)
+        })
+    })
+}
+
+/// Whether a command has a flag of its own in place of a global one.
+fn has_long(command: &clap::Command, global: &clap::Arg) -> bool {
+    command.get_arguments().any(|argument| argument.get_id() == global.get_id())
 }
 
 /// The whole command line, for completions and manual pages.

@@ -74,7 +74,12 @@ impl Terminal {
         self.display.progress()
     }
 
-    /// What Ctrl-C switches off.
+    /// Where messages are printed beside progress.
+    pub(super) fn display(&self) -> &Display {
+        &self.display
+    }
+
+    /// What Ctrl-C cancels.
     pub(super) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }

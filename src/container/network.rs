@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::network_thread::NetworkThread;
 use super::{NetworkMode, PortMapping, nat};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::sandbox::{IsolationKind, Network, Remote};
 
 /// The network of this machine, in words.
@@ -48,7 +48,10 @@ pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMap
         NetworkMode::Host => host(ports),
         NetworkMode::Private | NetworkMode::None if isolation == IsolationKind::Chroot => {
             Err(Error::new(ErrorKind::Unsupported, "a network of its own cannot be given to a container with isolation `chroot`")
-                .with_hint("use `--network host`; `mpimg doctor` tells what would make a better isolation work"))
+                .with_hint(format!(
+                    "use {}; `mpimg doctor` tells what would make a better isolation work",
+                    Setting::Network.with("host")
+                )))
         }
         NetworkMode::Auto if ports.is_empty() || isolation == IsolationKind::Chroot => host(ports),
         // What can be had as it is needs nobody in between.
@@ -63,8 +66,10 @@ fn host(ports: &[PortMapping]) -> Result<NetworkPlan> {
         if port.host != port.container {
             let message =
                 format!("port {} cannot be published as {}: the container has this machine's network", port.container, port.host);
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .with_hint(format!("publish it as it is (`-p {0}:{0}`), or use an isolation with namespaces", port.container)));
+            return Err(Error::new(ErrorKind::Unsupported, message).with_hint(format!(
+                "publish it as it is ({}), or use an isolation with namespaces",
+                Setting::Publish.with(format!("{0}:{0}", port.container))
+            )));
         }
         listen(port)?;
     }
@@ -82,10 +87,12 @@ fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
     let way_out = mode != NetworkMode::None && nat::is_possible();
     let note = match (mode, way_out) {
         (NetworkMode::None, _) => None,
-        (_, true) => Some("network: the container's own; TCP and UDP reach other machines"),
-        (_, false) => Some("network: the container's own, without a way out; `--network host` gives it this machine's"),
+        (_, true) => Some("network: the container's own; TCP and UDP reach other machines".to_owned()),
+        (_, false) => Some(format!(
+            "network: the container's own, without a way out; {} gives it this machine's",
+            Setting::Network.with("host")
+        )),
     };
-    let note = note.map(str::to_owned);
     Ok(NetworkPlan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners })
 }
 
@@ -108,13 +115,13 @@ fn taken(port: &PortMapping, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "stop what listens there, or publish the port elsewhere: `-p {}:{}`",
-                port.host.wrapping_add(1).max(1024),
-                port.container
+                "stop what listens there, or publish the port elsewhere: {}",
+                Setting::Publish.with(format!("{}:{}", port.host.wrapping_add(1).max(1024), port.container))
             )
         }
         io::ErrorKind::PermissionDenied => {
-            format!("ports below 1024 are root's: publish it elsewhere, `-p 8080:{}`", port.container)
+            let elsewhere = Setting::Publish.with(format!("8080:{}", port.container));
+            format!("ports below 1024 are root's: publish it elsewhere, {elsewhere}")
         }
         _ => "give an address of this machine, or none".into(),
     };

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::Read as _;
 
 use super::{WalkEntry, shown, unreadable};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::{Kind, LayerPath};
 
 /// How much of a file is looked at, in bytes: a certificate chain may come before the key.
@@ -95,7 +95,8 @@ impl SecretGuard {
             GuardPolicy::Warn => format!("`{path}` holds {kind}, and `{instruction}` puts it into the image"),
         };
         let error = Error::new(ErrorKind::Secret, message).with_hint(format!(
-            "add the line `{path}` to .dockerignore, or let the file through with `--allow-secret-file {path}`"
+            "add the line `{path}` to .dockerignore, or let the file through with {}",
+            Setting::AllowSecretFile.with(&path)
         ));
         match self.policy {
             GuardPolicy::Stop => Err(error),
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(stop.to_string(), "`app/id_rsa` holds a private key, and `COPY app app` would put it into the image");
         assert_eq!(
             stop.hint(),
-            Some("add the line `app/id_rsa` to .dockerignore, or let the file through with `--allow-secret-file app/id_rsa`")
+            Some("add the line `app/id_rsa` to .dockerignore, or let the file through with `allowed_secret_files: app/id_rsa`")
         );
         let warning = SecretGuard::new(GuardPolicy::Warn, [""; 0]).unwrap().check(&entry, "COPY app app").unwrap().unwrap();
         assert_eq!(warning.to_string(), "`app/id_rsa` holds a private key, and `COPY app app` puts it into the image");

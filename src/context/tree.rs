@@ -141,18 +141,11 @@ impl Folder {
 
     /// The device it is on, if files there tell by their time of change that they have changed: of file systems that are kept by
     /// this machine's kernel alone. In tmpfs a mapped file can change without it, and network file systems ask at intervals.
-    #[cfg(target_os = "linux")]
     pub(super) fn telling_device(&self) -> io::Result<Option<u64>> {
         // linux/magic.h: ext2 to ext4, XFS, Btrfs, overlay, F2FS; ZFS and bcachefs by their own headers.
         const TELLING: [u32; 7] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
         let kind = rustix::fs::fstatfs(&self.0)?.f_type as u32;
         Ok(TELLING.contains(&kind).then_some(self.own_status()?.identity.device))
-    }
-
-    /// Nothing is known of other systems.
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn telling_device(&self) -> io::Result<Option<u64>> {
-        Ok(None)
     }
 
     /// The text of the link `name`.

@@ -109,7 +109,7 @@ impl<'a> Planner<'a> {
             return Err(stage
                 .base
                 .error_at(stage.base.value(), "the base image is empty once its variables are put in")
-                .with_hint("give the ARG before the first FROM a default, or pass --build-arg"));
+                .with_hint("give the ARG before the first FROM a default, or pass a build argument"));
         }
         // Only earlier stages can be a base; of several of one name, the nearest.
         Ok(match self.earlier.get(&name.to_lowercase()) {
@@ -139,7 +139,7 @@ impl<'a> Planner<'a> {
             return Err(stage
                 .base
                 .error_at(word, "the platform is empty once its variables are put in")
-                .with_hint("give the ARG before the first FROM a default, or pass --build-arg"));
+                .with_hint("give the ARG before the first FROM a default, or pass a build argument"));
         }
         let platform = Platform::parse(&lexed.text).map_err(wrong)?;
         let snippet = stage.base.snippet_of(word);

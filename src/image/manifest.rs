@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::oci::{Compression, Descriptor, MediaType, Platform};
 
 /// The largest manifest or index that is read, in bytes: what registries accept (distribution specification, "Pushing manifests").
@@ -155,7 +155,7 @@ impl Manifest {
             Format::Oci => MediaType::Manifest,
             Format::Docker => MediaType::DockerManifest,
         };
-        let hint = "leave out `--format docker`";
+        let hint = format!("leave out {}", Setting::Format.with("docker"));
         if format == Format::Docker && !annotations.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "docker's manifest format has no annotations").with_hint(hint));
         }
@@ -178,16 +178,17 @@ impl Manifest {
 
 /// The layer under the media type that `format` has for it. A type that is no known layer stays.
 fn in_format(layer: Descriptor, format: Format) -> Result<Descriptor> {
-    let media_type = match (format, layer.media_type.layer_compression()) {
-        (Format::Oci, Some(compression)) => compression.layer_media_type(),
-        (Format::Docker, Some(Compression::Gzip)) => MediaType::DockerLayerGzip,
-        (Format::Docker, Some(Compression::None)) => DOCKER_LAYER.into(),
-        (Format::Docker, Some(Compression::Zstd)) => {
-            return Err(Error::new(ErrorKind::Unsupported, "docker's manifest format has no zstd layers")
-                .with_hint("use `--compression gzip` with `--format docker`"));
-        }
-        (_, None) => return Ok(layer),
-    };
+    let media_type =
+        match (format, layer.media_type.layer_compression()) {
+            (Format::Oci, Some(compression)) => compression.layer_media_type(),
+            (Format::Docker, Some(Compression::Gzip)) => MediaType::DockerLayerGzip,
+            (Format::Docker, Some(Compression::None)) => DOCKER_LAYER.into(),
+            (Format::Docker, Some(Compression::Zstd)) => {
+                return Err(Error::new(ErrorKind::Unsupported, "docker's manifest format has no zstd layers")
+                    .with_hint(format!("use {} with {}", Setting::Compression.with("gzip"), Setting::Format.with("docker"))));
+            }
+            (_, None) => return Ok(layer),
+        };
     Ok(Descriptor { media_type, ..layer })
 }
 
@@ -216,7 +217,7 @@ impl Index {
             let error = Error::new(ErrorKind::NotFound, format!("the image is not there for {platform}"));
             match there.is_empty() {
                 true => error,
-                false => error.with_hint(format!("choose one of these with `--platform`: {}", there.join(", "))),
+                false => error.with_hint(format!("choose one of these with {}: {}", Setting::Platform, there.join(", "))),
             }
         })
     }
@@ -300,7 +301,7 @@ mod tests {
         assert_eq!(select("linux/arm/v7").unwrap(), Digest::of("linux/arm/v7"));
         assert_eq!(select("linux/arm/v6").unwrap(), Digest::of("linux/arm"));
         let error = select("linux/s390x").unwrap_err();
-        assert_eq!(error.hint(), Some("choose one of these with `--platform`: linux/arm, linux/arm/v7, linux/amd64"));
+        assert_eq!(error.hint(), Some("choose one of these with `platform`: linux/arm, linux/arm/v7, linux/amd64"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 
 use super::{CONFIG_LIMIT, Image};
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
 use crate::oci::{Descriptor, Digest, MediaType};
 use crate::store::BlobSource;
 
@@ -111,7 +111,7 @@ impl ManifestTree {
         let media_type = &self.descriptor.media_type;
         if media_type.is_index() {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` is an index of several images", self.descriptor.digest))
-                .with_hint("choose one with `--platform`"));
+                .with_hint(format!("choose one with {}", Setting::Platform)));
         }
         if let Some(layer) = Names::parse(&self.bytes)?.layers.iter().find(|layer| layer.is_elsewhere()) {
             let message = format!("the image has a layer that may not be passed on, `{}`", layer.digest);

@@ -8,7 +8,6 @@ pub mod diff;
 mod entry;
 mod header_field;
 mod index;
-#[cfg(target_os = "linux")]
 pub(crate) mod owners;
 mod pack;
 mod path;

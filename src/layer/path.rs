@@ -73,7 +73,6 @@ impl LayerPath {
     }
 
     /// The path relative to the root, for the file system.
-    #[cfg(unix)]
     pub fn as_path(&self) -> &Path {
         use std::os::unix::ffi::OsStrExt;
         Path::new(OsStr::from_bytes(&self.0))

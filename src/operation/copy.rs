@@ -4,7 +4,7 @@
 
 use super::{Mpimg, blocking, not_stored};
 use crate::build::stored_image;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{ManifestTree, Transport};
 use crate::oci::{Digest, Platform, Reference, Tag};
 use crate::registry::PushedBlob;
@@ -65,7 +65,7 @@ impl Mpimg {
         if request.referrers && request.holds_one() {
             let message = format!("`{}` has no place for what refers to an image", request.destination);
             return Err(Error::new(ErrorKind::Usage, message)
-                .with_hint("leave out `--referrers`, or copy to a registry, `oci:` or `oci-archive:`"));
+                .with_hint(format!("leave out {}, or copy to a registry, `oci:` or `oci-archive:`", Setting::Referrers)));
         }
         let (tree, mut referrers) = self.read_tree(&request).await?;
         let mut left_behind = self.referrers_at_registry(&request, &tree).await;
@@ -137,7 +137,7 @@ impl Mpimg {
                 ErrorKind::Unsupported,
                 "the registry takes no OCI manifest: the image has another digest there",
             )
-            .with_hint("leave out `--referrers`: they refer to the image's old digest"));
+            .with_hint(format!("leave out {}: they refer to the image's old digest", Setting::Referrers)));
         }
         for referrer in referrers {
             self.client().attach(name.repository(), referrer).await?;

@@ -4,7 +4,7 @@
 
 use super::{Mpimg, blocking};
 use crate::build::stored_image;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Reference};
 use crate::registry::Client;
@@ -65,7 +65,7 @@ pub fn not_stored(store: &Store, reference: &Reference, platform: &Platform) -> 
     let other = store.resolve(reference).ok().flatten().map(|record| record.platform);
     match other {
         Some(other) => Error::new(ErrorKind::NotFound, format!("`{name}` in the local store is for {other}, not for {platform}"))
-            .with_hint(format!("add `--platform {other}`")),
+            .with_hint(format!("choose that one with {}", Setting::Platform.with(&other))),
         None => Error::new(ErrorKind::NotFound, format!("there is no image `{name}` in the local store"))
             .with_hint(format!("`mpimg images` lists what is there; one in a registry is named `docker://{name}`")),
     }

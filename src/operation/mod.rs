@@ -19,17 +19,37 @@
 //!
 //! Refuses terminals, prompts and flags.
 
+mod archive;
 mod build;
 mod check;
+mod configuration;
+#[cfg(feature = "run")]
+mod containers;
 mod copy;
 mod destination;
+mod doctor;
 mod image;
+mod images;
+mod import;
 mod inspect;
+mod load;
 mod login;
+#[cfg(feature = "run")]
+mod logs;
+mod prune;
 mod push;
+mod remove;
+#[cfg(feature = "run")]
 mod run;
+mod save;
 mod sbom;
-mod stored;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "run")]
+mod stats;
+#[cfg(feature = "run")]
+mod stop;
+mod tag;
 mod transfer;
 
 use std::path::PathBuf;
@@ -37,17 +57,33 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
+pub use archive::ArchiveSource;
 pub use build::{BuildOutputs, Built};
 pub use check::{CheckReport, CheckSubject};
+pub use configuration::{ConfigurationFile, StoredCredential};
 pub use copy::{CopiedImage, CopyRequest};
 pub use destination::{Destination, DestinationOptions};
+pub use doctor::DoctorReport;
 pub use image::{find_image, find_local_image, image_size, not_stored};
+pub use images::StoredImage;
+pub use import::ImportRequest;
 pub use inspect::InspectedImage;
+pub use load::{LoadRequest, LoadedImage};
 pub use login::registry_name;
+#[cfg(feature = "run")]
+pub use logs::{LogOptions, read_logs};
+pub use prune::PrunedStore;
 pub use push::{PushRequest, PushSource, PushedImage};
+#[cfg(feature = "run")]
 pub use run::{RunRequest, Started};
+pub use save::SaveRequest;
 pub use sbom::SbomOutputs;
-pub use stored::StoredImage;
+#[cfg(feature = "serve")]
+pub use serve::{ServeRequest, ServedRegistry};
+#[cfg(feature = "run")]
+pub use stats::ContainerStats;
+#[cfg(feature = "run")]
+pub use stop::{StopRequest, StoppedContainers};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
@@ -178,6 +214,7 @@ mod tests {
         sendable(mpimg.check(&CheckSubject::parse("127.0.0.1:1/a").unwrap()));
         sendable(mpimg.inspect(Transport::parse("a").unwrap(), &Platform::default(), false));
         sendable(mpimg.copy(CopyRequest::new(Transport::parse("a").unwrap(), Transport::parse("b").unwrap())));
+        #[cfg(feature = "run")]
         sendable(mpimg.run(RunRequest::new("a")));
         sendable(mpimg.login("127.0.0.1:1", "user", "password"));
     }

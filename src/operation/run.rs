@@ -1,9 +1,7 @@
-//! Containers of images: started from here, found again by name or ID.
-//!
-//! Refuses to do what [`Container`] does: logs, statistics and the end are asked of that.
+//! Starting a container of an image.
 
 use super::{Mpimg, blocking, find_local_image};
-use crate::container::{Attached, Container, ContainerInfo, ContainerSpec};
+use crate::container::{Attached, Container, ContainerSpec};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
 use crate::oci::Platform;
@@ -76,21 +74,5 @@ impl Mpimg {
             Ok(Started { container, notes })
         })
         .await
-    }
-
-    /// The container that a name, an ID or the beginning of one means.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`]: there is none, or more than one.
-    pub fn container(&self, name: &str) -> Result<Container> {
-        Container::find(self.store()?, name)
-    }
-
-    /// All containers, those that have ended and were not removed included, newest first.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Store`]: the store cannot be opened.
-    pub fn containers(&self) -> Result<Vec<ContainerInfo>> {
-        Container::list(self.store()?)
     }
 }

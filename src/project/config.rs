@@ -157,7 +157,6 @@ fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let before = std::fs::metadata(&target).ok();
     let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut new = builder.prefix(".config-").suffix(".json").tempfile_in(folder)?;
     new.write_all(bytes)?;
@@ -171,21 +170,15 @@ fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Root may write the file of a user, who wants to write it again.
-#[cfg(unix)]
 fn keep_owner(file: &std::fs::File, before: &std::fs::Metadata) {
     use std::os::unix::fs::{MetadataExt as _, fchown};
     // Only root can do it; for all others the new file is as good as the one that an editor writes.
     let _ = fchown(file, Some(before.uid()), Some(before.gid()));
 }
 
-#[cfg(not(unix))]
-fn keep_owner(_: &std::fs::File, _: &std::fs::Metadata) {}
-
 /// Makes the new name survive a loss of power; a file system that cannot sync a folder is not an error.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix)
-        && let Ok(folder) = std::fs::File::open(folder)
-    {
+    if let Ok(folder) = std::fs::File::open(folder) {
         let _ = folder.sync_all();
     }
     Ok(())
@@ -234,7 +227,6 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
-    #[cfg(unix)]
     #[test]
     fn mode_and_symbolic_link_of_the_file_are_kept() {
         use std::os::unix::fs::PermissionsExt;

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 use url::Url;
 
 use super::host::host_and_port;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Setting};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub(crate) fn client_certificate_hint(place: &str) -> String {
 fn certificate_hint(wrong: &CertificateError, place: &str) -> String {
     match wrong {
         CertificateError::UnknownIssuer => {
-            format!("give its certificate authority with `--ca-file`, or put it into /etc/docker/certs.d/{place}/ca.crt")
+            format!("give its certificate authority with {}, or put it into /etc/docker/certs.d/{place}/ca.crt", Setting::CaFile)
         }
         CertificateError::ExpiredContext { time, not_after } => {
             let (now, end) = (date(*time), date(*not_after));

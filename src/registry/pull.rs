@@ -13,7 +13,7 @@ use super::auth::Scope;
 use super::blob::RegistryBlob;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
 use crate::image::Layer;
 use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository};
 use crate::progress::{Task, TaskKind};
@@ -194,7 +194,9 @@ impl Client {
         let actual = Platform { architecture: architecture.clone(), os: os.clone(), variant: variant.clone() };
         if !actual.fits(wanted) {
             let message = format!("`{}` is for {actual}, not {wanted}", repository.familiar());
-            self.options().progress.warn(&message, Some("name another image, or the platform with `--platform`"));
+            self.options()
+                .progress
+                .warn(&message, Some(&format!("name another image, or the platform with {}", Setting::Platform)));
         }
     }
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
 use crate::oci::{Compression, MediaType};
 
 const UNCOMPRESSED: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -15,7 +15,7 @@ const UNCOMPRESSED: &str = "application/vnd.docker.image.rootfs.diff.tar";
 pub(crate) fn convert(manifest: &[u8], media_type: &MediaType) -> Result<Bytes> {
     let unsupported = |what: String| {
         Error::new(ErrorKind::Unsupported, what)
-            .with_hint("build with `--compression gzip`, or ask for a registry that takes OCI images")
+            .with_hint(format!("build with {}, or ask for a registry that takes OCI images", Setting::Compression.with("gzip")))
     };
     if *media_type != MediaType::Manifest {
         return Err(unsupported(format!("`{media_type}` cannot be written as Docker schema 2")));

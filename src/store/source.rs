@@ -193,7 +193,6 @@ impl Growing {
     }
 
     /// Reads exactly `length` bytes at `offset`; they must be there. From the page cache: it does not wait for a disk.
-    #[cfg(unix)]
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
         use std::os::unix::fs::FileExt as _;
         let mut buffer = vec![0; length];

@@ -2,18 +2,20 @@
 //!
 //! Refuses to show a secret: of credentials, only whose they are and where.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::blocking;
-use crate::cli::configuration::{self, File};
+use crate::cli::flags::ConnectionFlags;
 use crate::cli::message::error_json;
 use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
+use crate::operation::{ConfigurationFile, DoctorReport, StoredCredential};
 use crate::sandbox::{Attempt, IsolationKind, Report};
-use crate::store::{DiskUsage, Store};
+use crate::store::DiskUsage;
 
 const EXAMPLES: &str = "\
 Isolation is really tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single \
@@ -31,49 +33,45 @@ pub(in crate::cli) struct Doctor {}
 impl Doctor {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let theme = terminal.theme();
-        // Somebody who asks for a doctor may well have a store that cannot be opened.
-        let store = Store::default_root().and_then(Store::open);
-        let state = store.as_ref().map_or_else(|_| std::env::temp_dir(), |store| store.root().to_owned());
-        let report = blocking(move || Ok(Report::of_all(&state))).await?;
-        let usage = store.and_then(|store| Ok((store.root().display().to_string(), store.disk_usage()?)));
-        let files = configuration::files();
-        let variables = configuration::variables();
-        let credentials = configuration::credentials(&files);
+        let report = ConnectionFlags::default().mpimg(terminal, None)?.doctor().await?;
+        let DoctorReport { isolation, store, files, variables, credentials, .. } = &report;
 
-        let mut text = isolation_text(&report, theme);
-        text += &format!("\n{}\n{}", theme.strong("Local store"), store_text(&usage, theme));
+        let mut text = isolation_text(isolation, theme);
+        text += &format!("\n{}\n{}", theme.strong("Local store"), store_text(store, theme));
         text += &format!("\n{}\n", theme.strong("Configuration"));
-        for File { path, what, there, .. } in &files {
-            let sign = if *there { theme.good("✓").to_string() } else { theme.faint("-").to_string() };
-            text += &format!("  {sign} {}  {}\n", path.display(), theme.faint(what));
+        for ConfigurationFile { path, purpose, exists, .. } in files {
+            let sign = if *exists { theme.good("✓").to_string() } else { theme.faint("-").to_string() };
+            text += &format!("  {sign} {}  {}\n", path.display(), theme.faint(purpose));
         }
         if !variables.is_empty() {
             text += &format!("  set: {}\n", variables.join(", "));
         }
         text += &format!("\n{}\n", theme.strong("Credentials"));
-        text += &credentials.iter().map(|(whose, place)| format!("  {whose}  {}\n", theme.faint(place))).collect::<String>();
+        for StoredCredential { registry, place, .. } in credentials {
+            text += &format!("  {registry}  {}\n", theme.faint(place));
+        }
         if credentials.is_empty() {
             text += "  none stored; `mpimg login HOST` stores some\n";
         }
-        let from = |(whose, place): &(String, String)| json!({ "registry": whose, "from": place });
         terminal.answer(&Answer {
             text,
-            quiet: report.selected.map_or_else(String::new, |isolation| format!("{isolation}\n")),
+            quiet: isolation.selected.map_or_else(String::new, |isolation| format!("{isolation}\n")),
             json: json!({
-                "isolation": isolation_json(&report),
-                "store": store_json(&usage),
-                "files": files.iter().map(File::json).collect::<Vec<_>>(),
+                "isolation": isolation_json(isolation),
+                "store": store_json(store),
+                "files": files.iter().map(file_json).collect::<Vec<_>>(),
                 "variables": variables,
-                "credentials": credentials.iter().map(from).collect::<Vec<_>>(),
+                "credentials": credentials.iter().map(credential_json).collect::<Vec<_>>(),
             }),
         })
     }
 }
 
-fn store_text(usage: &Result<(String, DiskUsage)>, theme: Theme) -> String {
+fn store_text(usage: &Result<(PathBuf, DiskUsage)>, theme: Theme) -> String {
     match usage {
         Ok((root, usage)) => format!(
-            "  {root}\n  blobs {}, build cache {}, unpacked layers {}, work under way {}\n",
+            "  {}\n  blobs {}, build cache {}, unpacked layers {}, work under way {}\n",
+            root.display(),
             Size(usage.blobs),
             Size(usage.cache),
             Size(usage.unpacked),
@@ -87,10 +85,10 @@ fn store_text(usage: &Result<(String, DiskUsage)>, theme: Theme) -> String {
     }
 }
 
-fn store_json(usage: &Result<(String, DiskUsage)>) -> Value {
+fn store_json(usage: &Result<(PathBuf, DiskUsage)>) -> Value {
     match usage {
         Ok((root, usage)) => json!({
-            "path": root,
+            "path": root.display().to_string(),
             "blobs": usage.blobs,
             "cache": usage.cache,
             "unpacked": usage.unpacked,
@@ -141,4 +139,12 @@ fn isolation_json(report: &Report) -> Value {
     let selected = report.selected.map(|isolation| isolation.to_string());
     // `rung` is the former name of both keys, which scripts read.
     json!({ "selected": selected, "rung": selected, "attempts": report.attempts.iter().map(attempt).collect::<Vec<_>>() })
+}
+
+fn file_json(file: &ConfigurationFile) -> Value {
+    json!({ "path": file.path.display().to_string(), "what": file.purpose, "there": file.exists })
+}
+
+fn credential_json(credential: &StoredCredential) -> Value {
+    json!({ "registry": credential.registry, "from": credential.place })
 }

@@ -1,20 +1,17 @@
-//! `mpimg import`: a tar of a root file system becomes a base image.
-//!
-//! Refuses archives of images: `mpimg load` takes those.
+//! `mpimg import`: makes a base image of a tar of a root file system.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::parsed;
+use crate::cli::flags::{ConnectionFlags, parsed};
+use crate::cli::image;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::{blocking, image};
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Layer, import_rootfs};
+use crate::error::Result;
 use crate::layer::Codec;
 use crate::oci::{Platform, Reference};
-use crate::store::Store;
+use crate::operation::{ArchiveSource, ImportRequest};
 
 const EXAMPLES: &str = "\
 The tar may be plain or compressed with gzip, bzip2, xz or zstd; `-` is standard input. The image's time is \
@@ -47,18 +44,11 @@ pub(in crate::cli) struct Import {
 
 impl Import {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
-        let (platform, codec, tar) = (self.platform, self.compression, self.tar);
-        let work = store.clone();
-        let image = blocking(move || {
-            let (_scratch, file) = super::load::at_hand(&work, &tar)?;
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            let pack = |tar: &mut dyn std::io::Read| Layer::pack(&work, tar, codec, threads);
-            import_rootfs(&work, &file, &platform, created(&file)?, &pack)
-        });
-        let image = image.await?;
-        let record = image.write_to_store(&store).await?;
-        store.tag(&self.name, &record)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mut request = ImportRequest::new(archive(self.tar), self.name.clone()).with_environment();
+        request.platform = self.platform;
+        request.codec = self.compression;
+        let image = mpimg.import(request).await?;
         let digest = image.descriptor().digest;
         terminal.answer(&Answer {
             text: format!("{digest}\n"),
@@ -73,15 +63,7 @@ impl Import {
     }
 }
 
-/// The image's time in seconds since 1970.
-fn created(file: &Path) -> Result<i64> {
-    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
-        return epoch.parse().map_err(|_| {
-            Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is `{epoch}`, which is no number"))
-                .with_hint("set it to seconds since 1970, or unset it")
-        });
-    }
-    let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| Error::io("read", file, error))?;
-    let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(i64::try_from(since.as_secs()).unwrap_or_default())
+/// The archive that an argument names: `-` is standard input.
+pub(super) fn archive(path: PathBuf) -> ArchiveSource {
+    if path == Path::new("-") { ArchiveSource::Reader(Box::new(std::io::stdin())) } else { path.into() }
 }

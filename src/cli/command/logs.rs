@@ -2,19 +2,17 @@
 //!
 //! Refuses to mix the streams: each goes to its own.
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use crate::cli::blocking;
+use crate::cli::flags::ConnectionFlags;
 use crate::cli::terminal::{Terminal, write_output};
-use crate::container::{Container, Stream};
+use crate::container::Stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::rfc3339;
-use crate::store::Store;
+use crate::operation::LogOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,45 +45,15 @@ impl Logs {
         if terminal.wants_json() {
             return Err(Error::new(ErrorKind::Usage, "a log cannot be told in JSON").with_hint("leave out --json"));
         }
-        let store = Store::open(Store::default_root()?)?;
-        let container = Container::find(&store, &self.container)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         terminal.handle_signals();
-        let cancel = terminal.interrupt().cancel().clone();
-        blocking(move || self.show(&container, &cancel)).await
-    }
-
-    fn show(&self, container: &Container, cancel: &CancellationToken) -> Result<()> {
-        let mut lines = Lines { timestamps: self.timestamps, fresh: [true; 2] };
-        let stop = CancellationToken::default();
-        stop.cancel();
-        let Some(Tail::Last(most)) = self.tail else {
-            let cancel = if self.follow { cancel } else { &stop };
-            return container.follow(cancel, &mut |stream, time, text| lines.write(stream, time, text));
+        let tail = match self.tail {
+            Some(Tail::Last(lines)) => Some(lines),
+            Some(Tail::All) | None => None,
         };
-        let mut last: VecDeque<(Stream, Duration, Vec<u8>)> = VecDeque::new();
-        let mut seen = 0;
-        container.follow(&stop, &mut |stream, time, text| {
-            seen += 1;
-            for line in text.split_inclusive(|byte| *byte == b'\n') {
-                last.push_back((stream, time, line.to_vec()));
-            }
-            while last.len() > most {
-                last.pop_front();
-            }
-            Ok(())
-        })?;
-        last.iter().try_for_each(|(stream, time, text)| lines.write(*stream, *time, text))?;
-        if !self.follow {
-            return Ok(());
-        }
-        container.follow(cancel, &mut |stream, time, text| {
-            // What has been shown, or left out, comes by once more.
-            if seen > 0 {
-                seen -= 1;
-                return Ok(());
-            }
-            lines.write(stream, time, text)
-        })
+        let mut lines = Lines { timestamps: self.timestamps, at_start: [true; 2] };
+        let options = LogOptions { follow: self.follow, tail };
+        mpimg.logs(&self.container, options, move |stream, time, text| lines.write(stream, time, text)).await
     }
 }
 
@@ -106,19 +74,19 @@ fn read_tail(text: &str) -> std::result::Result<Tail, String> {
 /// Where the next byte of each stream begins a line.
 struct Lines {
     timestamps: bool,
-    fresh: [bool; 2],
+    at_start: [bool; 2],
 }
 
 impl Lines {
     fn write(&mut self, stream: Stream, time: Duration, text: &[u8]) -> Result<()> {
-        let fresh = &mut self.fresh[usize::from(stream == Stream::Error)];
+        let at_start = &mut self.at_start[usize::from(stream == Stream::Error)];
         let mut shown = Vec::with_capacity(text.len());
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            if self.timestamps && *fresh {
+            if self.timestamps && *at_start {
                 shown.extend_from_slice(stamp(time).as_bytes());
             }
             shown.extend_from_slice(line);
-            *fresh = line.ends_with(b"\n");
+            *at_start = line.ends_with(b"\n");
         }
         match stream {
             Stream::Out => write_output(&shown),

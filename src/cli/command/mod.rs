@@ -66,6 +66,37 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Its name on the command line.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Push(_) => "push",
+            Self::MpBuild(_) => "mp-build",
+            Self::MpTest(_) => "mp-test",
+            Self::Build(_) => "build",
+            Self::Check(_) => "check",
+            Self::Run(_) => "run",
+            Self::Ps(_) => "ps",
+            Self::Logs(_) => "logs",
+            Self::Stats(_) => "stats",
+            Self::Stop(_) => "stop",
+            Self::Images(_) => "images",
+            Self::Inspect(_) => "inspect",
+            Self::Tag(_) => "tag",
+            Self::Rm(_) => "rm",
+            Self::Prune(_) => "prune",
+            Self::Import(_) => "import",
+            Self::Load(_) => "load",
+            Self::Save(_) => "save",
+            Self::Copy(_) => "copy",
+            Self::Login(_) => "login",
+            Self::Logout(_) => "logout",
+            Self::Serve(_) => "serve",
+            Self::Doctor(_) => "doctor",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+
     /// Does it.
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         match self {
@@ -83,7 +114,7 @@ impl Command {
             Self::Inspect(command) => command.run(terminal).await,
             Self::Tag(command) => command.run(terminal),
             Self::Rm(command) => command.run(terminal),
-            Self::Prune(command) => command.run(terminal),
+            Self::Prune(command) => command.run(terminal).await,
             Self::Import(command) => command.run(terminal).await,
             Self::Load(command) => command.run(terminal).await,
             Self::Save(command) => command.run(terminal).await,

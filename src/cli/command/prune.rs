@@ -5,12 +5,12 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::parsed;
+use crate::cli::flags::{ConnectionFlags, parsed};
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
-use crate::sandbox::IsolationKind;
-use crate::store::{PruneOptions, Store};
+use crate::operation::PrunedStore;
+use crate::store::PruneOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,11 +32,10 @@ pub(in crate::cli) struct Prune {
 }
 
 impl Prune {
-    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         let options = PruneOptions { keep_storage: self.keep_storage.map(|Size(bytes)| bytes), all: self.all };
-        let report = store.prune_with(&options, &|path| IsolationKind::UserNamespace.remove_tree(path))?;
-        let left = store.disk_usage()?.total();
+        let PrunedStore { report, left, .. } = mpimg.prune(options).await?;
         let (blobs, records, unpacked, mounts) = (report.blobs, report.cache_records, report.unpacked, report.mounts);
         terminal.answer(&Answer {
             text: format!(

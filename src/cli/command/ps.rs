@@ -5,13 +5,13 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::flags::ConnectionFlags;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::when;
-use crate::container::{Container, ContainerInfo, ContainerState, Outcome};
+use crate::container::{ContainerInfo, ContainerState, Outcome};
 use crate::error::Result;
 use crate::image::rfc3339;
-use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,12 +33,12 @@ pub(in crate::cli) struct Ps {
 
 impl Ps {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         let mut table = Table::new(["CONTAINER", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAME"], &[]);
         let (mut ids, mut list) = (String::new(), Vec::new());
         let now = when::now();
         let runs = |info: &ContainerInfo| matches!(info.state, ContainerState::Starting | ContainerState::Running);
-        for info in Container::list(&store)?.into_iter().filter(|info| self.all || runs(info)) {
+        for info in mpimg.containers()?.into_iter().filter(|info| self.all || runs(info)) {
             let command = info.command.join(" ");
             let command = console::truncate_str(&command, COMMAND, "…").into_owned();
             let ports: Vec<String> = info.ports.iter().map(ToString::to_string).collect();

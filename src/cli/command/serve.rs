@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
+use crate::cli::flags::ConnectionFlags;
 use crate::cli::progress::shown_time;
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::error::{Result, ResultExt as _};
-use crate::serve::{Registry, RegistryOptions, Served};
-use crate::store::Store;
+use crate::error::Result;
+use crate::operation::ServeRequest;
+use crate::serve::Served;
 
 const EXAMPLES: &str = "\
 The registry speaks plain HTTP. Docker accepts that from other machines only if they list HOST:PORT under \
@@ -44,22 +44,17 @@ pub(in crate::cli) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let dir = match self.dir {
-            Some(dir) => dir,
-            // Opened first: the store does not move into a folder that something else has made.
-            None => Store::open(Store::default_root()?)?.root().join("registry"),
-        };
-        let log = terminal.verbose().then(|| log(terminal));
-        let registry = Registry::open(RegistryOptions { dir: Some(dir), read_only: self.read_only, log, ..Default::default() })?;
-        let server = registry
-            .bind(self.addr.as_str())
-            .await
-            .context(crate::ErrorKind::Network, || format!("cannot serve on `{}`", self.addr))?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mut request = ServeRequest::new(self.addr);
+        request.dir = self.dir;
+        request.read_only = self.read_only;
+        request.log = terminal.verbose().then(|| log(terminal));
+        let server = mpimg.serve(request).await?;
         terminal.handle_signals();
 
         let addresses: Vec<String> = server.reachable_addrs().iter().map(ToString::to_string).collect();
         let first = addresses.first().cloned().unwrap_or_default();
-        let dir = registry.dir().display().to_string();
+        let dir = server.dir().display().to_string();
         terminal.answer(&Answer {
             text: addresses.iter().map(|addr| format!("{addr}\n")).collect(),
             quiet: format!("{first}\n"),
@@ -68,9 +63,8 @@ impl Serve {
         let rights = if self.read_only { " (read only)" } else { "" };
         terminal.say(&format!("serving {dir}{rights} until Ctrl-C; push with:\n  mpimg push -r {first}/NAME"));
 
-        let stop: CancellationToken = terminal.interrupt().cancel().clone();
-        server.run(async move { stop.cancelled().await }).await?;
-        terminal.say(&format!("served {} requests", registry.requests()));
+        let requests = server.run().await?;
+        terminal.say(&format!("served {requests} requests"));
         Ok(())
     }
 }

@@ -5,12 +5,12 @@
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::flags::ConnectionFlags;
 use crate::cli::size::Size;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::container::{Container, ContainerState};
 use crate::error::Result;
-use crate::store::Store;
+use crate::operation::ContainerStats;
 
 const EXAMPLES: &str = "\
 CPU is the processor time since the start. Memory does not count caches that can be dropped.
@@ -34,18 +34,11 @@ pub(in crate::cli) struct StatsCommand {
 
 impl StatsCommand {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let store = Store::open(Store::default_root()?)?;
-        let mut names = self.containers;
-        if names.is_empty() {
-            let running = Container::list(&store)?.into_iter().filter(|info| info.state == ContainerState::Running);
-            names = running.map(|info| info.id).collect();
-        }
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         let headings = ["CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "READ", "WRITTEN", "RECEIVED", "SENT", "PROCESSES"];
         let mut table = Table::new(headings, &[2, 3, 4, 5, 6, 7, 8, 9]);
         let (mut ids, mut list) = (String::new(), Vec::new());
-        for name in names {
-            let container = Container::find(&store, &name)?;
-            let (stats, info) = (container.stats()?, container.info()?);
+        for ContainerStats { info, stats, .. } in mpimg.stats(&self.containers)? {
             let size = |bytes| Size(bytes).to_string();
             table.row([
                 info.id.clone(),

@@ -7,11 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::blocking;
+use crate::cli::flags::ConnectionFlags;
 use crate::cli::terminal::{Answer, Terminal, write_output};
-use crate::container::Container;
-use crate::error::{Error, ErrorKind, Result};
-use crate::store::Store;
+use crate::error::Result;
+use crate::operation::{StopRequest, StoppedContainers};
 
 const EXAMPLES: &str = "\
 The command gets the image's STOPSIGNAL (SIGTERM without one). What does not end in time is killed with all that it has \
@@ -41,19 +40,11 @@ pub(in crate::cli) struct Stop {
 
 impl Stop {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let stopped = blocking(move || {
-            let store = Store::open(Store::default_root()?)?;
-            // At once: each may take its whole time.
-            Ok(std::thread::scope(|scope| {
-                let (this, store) = (&self, &store);
-                let stop = |name| scope.spawn(move || this.stop(store, name));
-                let threads: Vec<_> = self.containers.iter().map(|name| stop(name)).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(lost()))).collect::<Vec<_>>()
-            }))
-        });
-        let (ids, errors): (Vec<_>, Vec<_>) = stopped.await?.into_iter().partition(Result::is_ok);
-        let ids: Vec<String> = ids.into_iter().flatten().collect();
-        let mut errors: Vec<Error> = errors.into_iter().filter_map(Result::err).collect();
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mut request = StopRequest::new(self.containers);
+        request.grace = Duration::from_secs(self.time);
+        request.remove = self.rm;
+        let StoppedContainers { ids, mut errors, .. } = mpimg.stop(request).await?;
         let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
         let Some(last) = errors.pop() else {
             return terminal.answer(&Answer { text: text.clone(), quiet: text, json: json!({ "stopped": ids }) });
@@ -64,17 +55,4 @@ impl Stop {
         errors.iter().for_each(|error| terminal.warn(&error.to_string(), None));
         Err(last)
     }
-
-    fn stop(&self, store: &Store, name: &str) -> Result<String> {
-        let container = Container::find(store, name)?;
-        container.stop(Duration::from_secs(self.time))?;
-        if self.rm {
-            container.remove()?;
-        }
-        Ok(container.id().to_owned())
-    }
-}
-
-fn lost() -> Error {
-    Error::new(ErrorKind::Io, "the thread that stops a container was lost")
 }

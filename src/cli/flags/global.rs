@@ -2,6 +2,8 @@
 //!
 //! Refuses to look at the terminal.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args, ValueEnum};
 
 /// Flags that stand before or after any command.
@@ -18,9 +20,13 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say more: once for notes, twice for a log of what the library does
+    /// Say more: once for decisions (why a step runs again, which isolation is used), twice for every event
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+
+    /// Append a log as JSON lines to this file, to send with a bug report; it holds no passwords
+    #[arg(long, global = true, value_name = "FILE", env = "MPIMG_LOG")]
+    pub(crate) log_file: Option<PathBuf>,
 
     /// When to use colours; NO_COLOR turns them off in `auto`
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorMode::Auto)]

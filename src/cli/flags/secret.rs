@@ -130,14 +130,8 @@ impl SshFlag {
     }
 }
 
-#[cfg(unix)]
 fn is_socket(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type())
-}
-
-#[cfg(not(unix))]
-fn is_socket(_: &std::fs::Metadata) -> bool {
-    false
 }
 
 #[cfg(test)]

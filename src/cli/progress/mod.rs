@@ -7,6 +7,7 @@ mod lines;
 mod log;
 mod plain;
 mod silent;
+mod traced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Display {
 
     fn of(screen: impl Screen + 'static) -> Self {
         let screen = Arc::new(screen);
-        Self { progress: Progress::new(screen.clone()), screen }
+        Self { progress: Progress::new(Arc::new(traced::Traced(screen.clone()))), screen }
     }
 
     pub(super) fn progress(&self) -> &Progress {

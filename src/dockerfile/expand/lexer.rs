@@ -50,7 +50,7 @@ pub(in crate::dockerfile) struct Fault {
 impl Fault {
     const QUOTE: &'static str = "close it, or put the escape character before it where the quote itself is meant";
     const DOLLAR: &'static str = "put the escape character before `$` where a dollar sign is meant";
-    const UNSET: &'static str = "set it with ENV, or declare it with ARG and pass --build-arg";
+    const UNSET: &'static str = "set it with ENV, or declare it with ARG and pass a build argument";
 
     fn new(message: impl Into<String>, hint: &'static str) -> Self {
         Self { message: message.into(), hint: Some(hint) }

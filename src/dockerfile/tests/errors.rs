@@ -164,7 +164,7 @@ fn from_lines() {
     Dockerfile:1
       FROM $NOTHING
            ^^^^^^^^
-    hint: give the ARG before the first FROM a default, or pass --build-arg
+    hint: give the ARG before the first FROM a default, or pass a build argument
     "#);
     assert_snapshot!(error("FROM --platform=a/b/c/d x"), @r#"
     error: `a/b/c/d` is no platform
@@ -185,7 +185,7 @@ fn from_lines() {
     Dockerfile:1
       FROM --platform=$NOTHING x
                       ^^^^^^^^
-    hint: give the ARG before the first FROM a default, or pass --build-arg
+    hint: give the ARG before the first FROM a default, or pass a build argument
     "#);
 }
 
@@ -323,7 +323,7 @@ fn variables() {
     Dockerfile:2
       ENV b=${c:?set_it}
             ^^^^^^^^^^^^
-    hint: set it with ENV, or declare it with ARG and pass --build-arg
+    hint: set it with ENV, or declare it with ARG and pass a build argument
     "#);
     assert_snapshot!(error("FROM a\nENV $x=1"), @r#"
     error: a name of ENV is empty once its variables are put in

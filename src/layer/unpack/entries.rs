@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::layer::header_field::corrupt;
 use crate::layer::owners::{self, Device, OWNER};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
@@ -414,7 +414,7 @@ impl<'a> Unpacker<'a> {
             None => rustix::fs::mknodat(folder, os(name), FileType::CharacterDevice, Mode::empty(), 0).map_err(|errno| {
                 let error = self.into.error("mark as removed", path, errno);
                 if errno == Errno::PERM {
-                    error.with_hint("this container forbids device nodes: use `--isolation chroot`")
+                    error.with_hint(format!("this container forbids device nodes: use {}", Setting::Isolation.with("chroot")))
                 } else {
                     error
                 }

@@ -3,6 +3,10 @@
 //! Invariant: neither `Debug`, nor an error, nor a log line contains a secret.
 
 mod authenticator;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "without_aws.rs"]
 mod aws;
 mod challenge;
 mod credential;

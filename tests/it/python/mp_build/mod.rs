@@ -197,7 +197,7 @@ fn wrong_use_ends_as_with_docker() {
 #[test]
 fn older_sdks_build_on_mpimg_and_are_in_the_table() {
     let _alone = alone();
-    let table: Value = serde_json::from_str(include_str!("../../../../python/mpimg/sdk_seam.json")).unwrap();
+    let table: Value = serde_json::from_str(include_str!("../../../../python/mpimg/sdk_compatibility.json")).unwrap();
     let home = Home::new();
     let store = store();
     let registry = distribution("");
@@ -238,7 +238,7 @@ fn older_sdks_build_on_mpimg_and_are_in_the_table() {
 
 /// How an installed SDK uses Docker, as mpimg reads it.
 fn row(version: &str) -> Value {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/mpimg/sdk_seam.py");
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/mpimg/sdk_compatibility.py");
     let row: Value = serde_json::from_str(&run(std::process::Command::new(python(version)).arg(module))).unwrap();
     row[version].clone()
 }

@@ -140,7 +140,15 @@ pub(crate) fn package(home: &Home) -> PathBuf {
     let folder = home.path().join("package");
     std::fs::create_dir_all(folder.join("mpimg")).unwrap();
     std::fs::write(folder.join("mpimg/__init__.py"), "").unwrap();
-    for file in ["mp_build.py", "mp_test.py", "ahead.py", "command.py", "docker_part.py", "sdk_seam.py", "sdk_seam.json"] {
+    for file in [
+        "mp_build.py",
+        "mp_test.py",
+        "speculative_build.py",
+        "command.py",
+        "docker_shim.py",
+        "sdk_compatibility.py",
+        "sdk_compatibility.json",
+    ] {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/mpimg").join(file);
         std::fs::copy(source, folder.join("mpimg").join(file)).unwrap();
     }

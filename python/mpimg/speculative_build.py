@@ -12,10 +12,10 @@ import threading
 import time
 from typing import Any, Dict, List, Optional
 
-from .docker_part import Container, Containers, Engine, Image, Images
+from .docker_shim import Container, Containers, Engine, Image, Images
 
 
-class Ahead:
+class SpeculativeBuild:
     """One project's image and container, made in a thread of their own."""
 
     def __init__(self, engine: Engine, path: str, tag: str, options: Dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ class Ahead:
                 "memswap_limit": f"{memory + 512}m",
                 "volumes": {logs: {"bind": "/var/log/", "mode": "rw"}},
             }
-            engine.ahead = cls(engine, path, tag, options)
+            engine.speculative_build = cls(engine, path, tag, options)
 
     def _work(self) -> None:
         try:

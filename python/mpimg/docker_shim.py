@@ -1,4 +1,4 @@
-"""What the Integration SDK's tools see of Docker (client, images, containers), played by the `mpimg` command.
+"""A shim of Docker's client, images and containers for the Integration SDK's tools; the `mpimg` command does the work.
 
 `Engine` is the only one that runs mpimg; the other classes have the shapes that the SDK reads, and no more: what it does not
 use is an error that says so. Refuses to print: that is the SDK's.
@@ -50,8 +50,8 @@ class Engine:
         self._own_names: Dict[str, str] = {}
         #: Folders that were built in order to be tried.
         self._tried: Set[str] = set()
-        #: What was begun before mp-build asked for it: an `ahead.Ahead`.
-        self.ahead: Any = None
+        #: What was begun before mp-build asked for it: an `speculative_build.SpeculativeBuild`.
+        self.speculative_build: Any = None
         #: Where warnings go, with a level of `logging`: the SDK's log shows them.
         self.log: Callable[[int, str], None] = logging.getLogger(__name__).log
 
@@ -164,8 +164,8 @@ class Engine:
 
     def stop_all(self) -> None:
         """Stops what still runs, and says nothing."""
-        if self.ahead is not None:
-            self.ahead.end()
+        if self.speculative_build is not None:
+            self.speculative_build.end()
         for container in list(self._containers):
             try:
                 container.remove()
@@ -211,8 +211,8 @@ class Images(_Shape):
         return Image(self._engine, name)
 
     def build(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
-        """Builds a folder's Dockerfile, unless that was done ahead."""
-        made = self._engine.ahead.image(path, tag, nocache) if self._engine.ahead is not None else None
+        """Builds a folder's Dockerfile, unless the speculative build has done it."""
+        made = self._engine.speculative_build.image(path, tag, nocache) if self._engine.speculative_build is not None else None
         return made or self.make(path, tag, nocache, labels)
 
     def make(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
@@ -284,9 +284,9 @@ class Containers(_Shape):
     def run(
         self, image: str, detach: bool, ports: Dict[str, int], mem_limit: str, memswap_limit: str, volumes: Dict[str, Dict[str, str]]
     ) -> "Container":
-        """Starts an adapter, unless that was done ahead; answers when it does, when it ended, or after some seconds."""
+        """Starts an adapter, unless the speculative build has done it; answers when it does, when it ended, or after some seconds."""
         options: Dict[str, Any] = {"ports": ports, "mem_limit": mem_limit, "memswap_limit": memswap_limit, "volumes": volumes}
-        made = self._engine.ahead.container(image, **options) if self._engine.ahead is not None else None
+        made = self._engine.speculative_build.container(image, **options) if self._engine.speculative_build is not None else None
         return made or self.start(image, **options)
 
     def start(self, image: str, **options: Any) -> "Container":
@@ -326,7 +326,7 @@ class Containers(_Shape):
         looked = start
         while time.monotonic() < start + STARTUP:
             try:
-                # Whatever it says: it answers. Proxies of the environment have no part in this.
+                # Whatever it says: it answers. Proxies of the environment are not used for it.
                 urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://localhost:{port}/apiVersion", timeout=5)
                 return
             except urllib.error.HTTPError:

@@ -1,6 +1,6 @@
-"""Whether the installed Integration SDK uses Docker in the way that `mpimg.mp_build` plays its part.
+"""Checks whether the installed Integration SDK uses Docker in a way that `mpimg.docker_shim` supports.
 
-Reads the SDK's sources, runs none of them, and compares two things with `sdk_seam.json`, the table of the SDK's releases:
+Reads the SDK's sources, runs none of them, and compares two things with `sdk_compatibility.json`, the table of the SDK's releases:
 
 - the functions of `docker_wrapper` that mpimg replaces: signature, and a digest of the body's syntax tree (no comments, no
   docstrings, no types, the same for every version of Python);
@@ -10,7 +10,7 @@ Sources that are, byte for byte, those of a release need no reading (50 ms): `so
 
 Refuses to guess: what is not in the table is an error that names the SDK's version and the function.
 
-`python -m mpimg.sdk_seam` prints the row of the installed SDK, for the table.
+`python -m mpimg.sdk_compatibility` prints the row of the installed SDK, for the table.
 """
 
 import ast
@@ -24,7 +24,7 @@ from typing import Any, Dict, Iterator, List, Set, Tuple, Union, cast
 SDK = "vmware_aria_operations_integration_sdk"
 DISTRIBUTION = "vmware-aria-operations-integration-sdk"
 
-#: Functions of `docker_wrapper` whose part mpimg plays, or whose rules it has built in (those of the build context).
+#: Functions of `docker_wrapper` that mpimg replaces, or whose rules it has built in (those of the build context).
 REPLACED = (
     "_dir_is_venv",
     "_docker_context_inclusion_func",
@@ -48,7 +48,7 @@ _Sources = Dict[str, bytes]
 _Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
 
-class SeamError(Exception):
+class CompatibilityError(Exception):
     """The SDK is missing, or uses Docker in a way that is not understood; `hint` is the remedy."""
 
     def __init__(self, message: str, hint: str) -> None:
@@ -61,7 +61,7 @@ def installed_version() -> str:
     try:
         return importlib.metadata.version(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
-        raise SeamError(
+        raise CompatibilityError(
             "this Python has no Integration SDK", f"install it beside mpimg: pip install {DISTRIBUTION}"
         ) from None
 
@@ -70,33 +70,33 @@ def installed_folder() -> str:
     """Where the SDK's sources are."""
     spec = importlib.util.find_spec(SDK)
     if spec is None or not spec.submodule_search_locations:
-        raise SeamError(
+        raise CompatibilityError(
             f"the Integration SDK's package `{SDK}` cannot be found", f"install it again: pip install --force-reinstall {DISTRIBUTION}"
         )
     return spec.submodule_search_locations[0]
 
 
-def known_seams() -> Dict[str, Row]:
+def known_releases() -> Dict[str, Row]:
     """The table: SDK version to row."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "sdk_seam.json"), encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "sdk_compatibility.json"), encoding="utf-8") as file:
         return cast(Dict[str, Row], json.load(file))
 
 
-def check_seam(folder: str, version: str) -> Row:
+def check_compatibility(folder: str, version: str) -> Row:
     """Compares the SDK in `folder` with the table; its row.
 
     A release that is not in the table passes if every piece of it is known from one that is.
     """
     sources = _sources(folder)
-    table = known_seams()
+    table = known_releases()
     known = table.get(version)
     if known is not None and known["sources"] == _sources_digest(sources):
         return known
     row = _describe(sources)
     rows = list(table.values())
 
-    def refuse(function: str, what: str) -> SeamError:
-        return SeamError(
+    def refuse(function: str, what: str) -> CompatibilityError:
+        return CompatibilityError(
             f"Integration SDK {version} uses Docker in a way that this mpimg does not know: `{function}` {what}",
             f"update mpimg, or use an SDK that it knows: pip install {DISTRIBUTION}=={max(table, key=_numbers)}",
         )
@@ -120,7 +120,7 @@ def check_seam(folder: str, version: str) -> Row:
     return row
 
 
-def describe_seam(folder: str) -> Row:
+def describe_release(folder: str) -> Row:
     """The row of the SDK whose sources are in `folder`."""
     return _describe(_sources(folder))
 
@@ -253,4 +253,4 @@ def _tokens(node: object) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({installed_version(): describe_seam(installed_folder())}, indent=1, sort_keys=True))
+    print(json.dumps({installed_version(): describe_release(installed_folder())}, indent=1, sort_keys=True))

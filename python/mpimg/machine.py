@@ -1,0 +1,240 @@
+"""The local store and this machine: the part of :class:`Mpimg` that loads, saves, prunes, serves and looks around."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence, Tuple, Union
+
+from . import _mpimg
+from .events import ProgressCallback
+from .project import StrPath
+
+__all__ = [
+    "ConfigurationFile",
+    "DoctorReport",
+    "IsolationCheck",
+    "LoadedImage",
+    "Machine",
+    "PruneReport",
+    "RegistryServer",
+    "StoredCredential",
+]
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image that was loaded into the local store."""
+
+    #: The names that it got.
+    names: tuple[str, ...]
+    #: Of the manifest.
+    digest: str
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What was removed from the local store, and what is left."""
+
+    #: How many blobs.
+    blobs: int
+    #: How many results of steps.
+    cache_records: int
+    #: How many folders of ``RUN --mount=type=cache``.
+    cache_mounts: int
+    #: How many unpacked layers.
+    unpacked_layers: int
+    #: Bytes on disk that became free.
+    freed: int
+    #: Bytes on disk that the store takes now.
+    left: int
+
+
+@dataclass(frozen=True)
+class IsolationCheck:
+    """A kind of isolation that was tried."""
+
+    #: ``root``, ``userns``, ``single`` or ``chroot``.
+    name: str
+    #: Whether this machine provides it.
+    works: bool
+    #: What failed.
+    step: Optional[str]
+    #: What would make it work.
+    remedy: Optional[str]
+
+
+@dataclass(frozen=True)
+class ConfigurationFile:
+    """A file that mpimg reads if it exists."""
+
+    #: Its path.
+    path: Path
+    #: What it is for.
+    purpose: str
+    #: Whether it exists.
+    exists: bool
+
+
+@dataclass(frozen=True)
+class StoredCredential:
+    """A login that is stored; its password is not read."""
+
+    #: The registry.
+    registry: str
+    #: The file, variable or credential helper that has it.
+    place: str
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """What this machine provides."""
+
+    #: The best kind of isolation that works; None: RUN cannot be used.
+    isolation: Optional[str]
+    #: Each kind of isolation, best first.
+    isolations: tuple[IsolationCheck, ...]
+    #: The local store's folder; None where it cannot be opened.
+    store: Optional[Path]
+    #: Bytes on disk that it takes.
+    store_size: Optional[int]
+    #: Why it cannot be opened.
+    store_error: Optional[str]
+    #: In the order in which they count.
+    files: tuple[ConfigurationFile, ...]
+    #: Environment variables that change what mpimg does and are set.
+    variables: tuple[str, ...]
+    #: Registries with a login.
+    credentials: tuple[StoredCredential, ...]
+
+
+class RegistryServer:
+    """A registry that answers requests on a thread of its own. As a context manager it stops at the end of the ``with``."""
+
+    def __init__(self, server: _mpimg.RegistryServer) -> None:
+        self._server = server
+
+    def __repr__(self) -> str:
+        return f"RegistryServer({self.addr!r})"
+
+    def __enter__(self) -> RegistryServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def addr(self) -> str:
+        """Where it listens: ``HOST:PORT``."""
+        return self._server.addr
+
+    @property
+    def addresses(self) -> Tuple[str, ...]:
+        """The addresses by which this machine and others reach it, the best first."""
+        return tuple(self._server.addresses)
+
+    @property
+    def dir(self) -> Path:
+        """The folder with the data."""
+        return self._server.dir
+
+    def stop(self) -> Optional[int]:
+        """Stop it once requests under way are answered; how many it has answered. None where it was stopped before."""
+        return self._server.stop()
+
+
+class Machine:
+    """What :class:`Mpimg` does with the local store and this machine."""
+
+    _options: _mpimg.Options
+
+    def import_image(
+        self,
+        tar: StrPath,
+        name: str,
+        *,
+        platform: str = "linux/amd64",
+        codec: str = "gzip:3",
+        source_date_epoch: Optional[int] = None,
+    ) -> str:
+        """Make a base image of a tar of a root file system; returns its digest.
+
+        :param tar: plain, or compressed with gzip, bzip2, xz or zstd
+        :param name: its name in the local store: ``name[:tag]``
+        :param platform: what the image runs on
+        :param codec: how the layer is compressed; a gzip file stays as it is
+        :param source_date_epoch: the image's time; without it the variable ``SOURCE_DATE_EPOCH``, else the file's time
+        :raises CorruptError: it is not a tar, or is damaged
+        """
+        return _mpimg.import_image(self._options, os.fspath(tar), name, platform, codec, source_date_epoch)
+
+    def load(
+        self, archive: StrPath, *, name: Optional[str] = None, platform: str = "linux/amd64"
+    ) -> Tuple[LoadedImage, ...]:
+        """Load the images of an archive into the local store, under the names that they have there.
+
+        :param archive: what ``docker save``, ``podman save`` or :meth:`save` has written, or the folder of an OCI layout
+        :param name: a further name, for an archive of one image
+        :param platform: which of an image for several platforms
+        :raises UsageError: an image has no name, or ``name`` was given for several images
+        :raises CorruptError: it is not an archive of images, or is damaged
+        """
+        loaded = _mpimg.load(self._options, os.fspath(archive), name, platform)
+        return tuple(LoadedImage(tuple(image["names"]), image["digest"]) for image in loaded)
+
+    def save(
+        self,
+        image: str,
+        outputs: Union[str, Sequence[str]],
+        *,
+        platform: str = "linux/amd64",
+        progress: Optional[ProgressCallback] = None,
+    ) -> str:
+        """Write an image to archives and OCI layouts; returns its digest. The same image gives the same bytes.
+
+        :param image: ``name[:tag]`` of the local store, ``docker://NAME``, an archive or a layout
+        :param outputs: ``FILE`` (as ``docker save`` writes it), ``oci-archive:FILE[:TAG]``, ``oci:DIR[:TAG]``
+        :param platform: which of an image for several platforms
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: there is no such image
+        """
+        wanted = [outputs] if isinstance(outputs, str) else list(outputs)
+        return _mpimg.save(self._options, image, wanted, platform, progress)
+
+    def prune(self, *, all: bool = False, keep_storage: Optional[int] = None) -> PruneReport:
+        """Free space in the local store: what neither a name nor the build cache refers to is removed.
+
+        :param all: remove the whole build cache and all unpacked layers, too
+        :param keep_storage: shrink the build cache, entries unused for longest first, until the store takes at most this many bytes
+        :raises StoreError: it cannot be read or written
+        """
+        return PruneReport(**_mpimg.prune(self._options, all, keep_storage))
+
+    def serve(
+        self, addr: str = "127.0.0.1:0", *, dir: Optional[StrPath] = None, read_only: bool = False
+    ) -> RegistryServer:
+        """Serve a registry from a folder, by plain HTTP; returns once it listens.
+
+        :param addr: ``HOST:PORT``; port 0 takes a free one
+        :param dir: the folder with the data; ``registry`` in the local store's folder without it
+        :param read_only: refuse pushes and deletions
+        :raises UsageError: the folder holds something else, or another registry has it open
+        :raises NetworkError: the address cannot be used
+        """
+        folder = None if dir is None else os.fspath(dir)
+        return RegistryServer(_mpimg.serve(self._options, addr, folder, read_only))
+
+    def doctor(self) -> DoctorReport:
+        """Look at what this machine provides: isolation for RUN, the local store, configuration, stored logins."""
+        found = _mpimg.doctor(self._options)
+        return DoctorReport(
+            isolation=found["isolation"],
+            isolations=tuple(IsolationCheck(**check) for check in found["isolations"]),
+            store=found["store"],
+            store_size=found["store_size"],
+            store_error=found["store_error"],
+            files=tuple(ConfigurationFile(*file) for file in found["files"]),
+            variables=tuple(found["variables"]),
+            credentials=tuple(StoredCredential(*credential) for credential in found["credentials"]),
+        )

@@ -1,0 +1,165 @@
+//! The local store and this machine for a Python caller: importing, loading, saving, pruning, and what `doctor` finds.
+
+use std::path::PathBuf;
+
+use mpimg::image::Transport;
+use mpimg::oci::Reference;
+use mpimg::operation::{ConfigurationFile, DoctorReport, ImportRequest, LoadRequest, LoadedImage, SaveRequest, StoredCredential};
+use mpimg::sandbox::Attempt;
+use mpimg::store::PruneOptions;
+use pyo3::prelude::*;
+
+use crate::call::call;
+use crate::options::Options;
+
+/// Makes a base image of a root file system; its digest.
+#[pyfunction]
+pub(crate) fn import_image(
+    py: Python<'_>,
+    options: Options,
+    tar: PathBuf,
+    name: String,
+    platform: String,
+    codec: String,
+    source_date_epoch: Option<u64>,
+) -> PyResult<String> {
+    call(py, options, None, move |mpimg| async move {
+        let mut request = ImportRequest::new(tar, name.parse()?).with_environment();
+        request.platform = platform.parse()?;
+        request.codec = codec.parse()?;
+        if let Some(epoch) = source_date_epoch {
+            request.source_date_epoch = Some(epoch.to_string());
+        }
+        Ok(mpimg.import(request).await?.descriptor().digest.to_string())
+    })
+}
+
+/// `mpimg.LoadedImage`
+#[derive(IntoPyObject)]
+pub(crate) struct LoadedResult {
+    names: Vec<String>,
+    digest: String,
+}
+
+/// Loads the images of an archive.
+#[pyfunction]
+pub(crate) fn load(
+    py: Python<'_>,
+    options: Options,
+    archive: PathBuf,
+    name: Option<String>,
+    platform: String,
+) -> PyResult<Vec<LoadedResult>> {
+    call(py, options, None, move |mpimg| async move {
+        let mut request = LoadRequest::new(archive);
+        request.name = name.map(|name| name.parse()).transpose()?;
+        request.platform = platform.parse()?;
+        let result = |LoadedImage { image, names, .. }: LoadedImage| LoadedResult {
+            names: names.iter().map(Reference::familiar).collect(),
+            digest: image.descriptor().digest.to_string(),
+        };
+        Ok(mpimg.load(request).await?.into_iter().map(result).collect())
+    })
+}
+
+/// Writes an image to archives and layouts; its digest.
+#[pyfunction]
+pub(crate) fn save(
+    py: Python<'_>,
+    options: Options,
+    image: String,
+    outputs: Vec<String>,
+    platform: String,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    call(py, options, progress, move |mpimg| async move {
+        let mut request = SaveRequest::new(Transport::parse(&image)?);
+        request.platform = platform.parse()?;
+        outputs.iter().try_for_each(|output| request.add_output(output))?;
+        Ok(mpimg.save(request).await?.descriptor().digest.to_string())
+    })
+}
+
+/// `mpimg.PruneReport`
+#[derive(IntoPyObject)]
+pub(crate) struct PruneResult {
+    blobs: usize,
+    cache_records: usize,
+    cache_mounts: usize,
+    unpacked_layers: usize,
+    freed: u64,
+    left: u64,
+}
+
+/// Frees space in the local store.
+#[pyfunction]
+pub(crate) fn prune(py: Python<'_>, options: Options, all: bool, keep_storage: Option<u64>) -> PyResult<PruneResult> {
+    call(py, options, None, move |mpimg| async move {
+        let pruned = mpimg.prune(PruneOptions { keep_storage, all }).await?;
+        let report = pruned.report;
+        Ok(PruneResult {
+            blobs: report.blobs,
+            cache_records: report.cache_records,
+            cache_mounts: report.mounts,
+            unpacked_layers: report.unpacked,
+            freed: report.freed,
+            left: pruned.left,
+        })
+    })
+}
+
+/// `mpimg.DoctorReport`
+#[derive(IntoPyObject)]
+pub(crate) struct DoctorResult {
+    isolation: Option<String>,
+    isolations: Vec<IsolationResult>,
+    /// The local store's folder.
+    store: Option<PathBuf>,
+    /// What it takes on disk, in bytes.
+    store_size: Option<u64>,
+    /// Why it cannot be opened.
+    store_error: Option<String>,
+    /// Path, purpose, and whether it exists.
+    files: Vec<(PathBuf, &'static str, bool)>,
+    variables: Vec<&'static str>,
+    /// Registry, and the place of the login.
+    credentials: Vec<(String, String)>,
+}
+
+/// `mpimg.IsolationCheck`
+#[derive(IntoPyObject)]
+pub(crate) struct IsolationResult {
+    name: String,
+    works: bool,
+    step: Option<String>,
+    remedy: Option<String>,
+}
+
+impl IsolationResult {
+    fn new(Attempt { isolation, failure }: Attempt) -> Self {
+        let (step, remedy) = failure.map(|failure| (failure.step, failure.remedy)).unzip();
+        Self { name: isolation.to_string(), works: step.is_none(), step, remedy }
+    }
+}
+
+/// What this machine provides.
+#[pyfunction]
+pub(crate) fn doctor(py: Python<'_>, options: Options) -> PyResult<DoctorResult> {
+    call(py, options, None, move |mpimg| async move {
+        let DoctorReport { isolation, store, files, variables, credentials, .. } = mpimg.doctor().await?;
+        let (store, store_size, store_error) = match store {
+            Ok((path, usage)) => (Some(path), Some(usage.total()), None),
+            Err(error) => (None, None, Some(error.to_string())),
+        };
+        Ok(DoctorResult {
+            isolation: isolation.selected.map(|isolation| isolation.to_string()),
+            isolations: isolation.attempts.into_iter().map(IsolationResult::new).collect(),
+            store,
+            store_size,
+            store_error,
+            files: files.into_iter().map(|ConfigurationFile { path, purpose, exists, .. }| (path, purpose, exists)).collect(),
+            variables,
+            credentials: credentials.into_iter().map(|StoredCredential { registry, place, .. }| (registry, place)).collect(),
+        })
+    })
+}

@@ -1,0 +1,39 @@
+//! What this machine provides: isolation for RUN and containers, the store, configuration files, and where credentials are stored.
+
+use super::configuration::{self, ConfigurationFile, StoredCredential};
+use super::{Mpimg, blocking};
+use crate::error::Result;
+use crate::sandbox::Report;
+use crate::store::DiskUsage;
+
+/// What this machine provides.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DoctorReport {
+    /// Each kind of isolation, really tried.
+    pub isolation: Report,
+    /// The local store's folder and what it takes on disk; an error if it cannot be opened.
+    pub store: Result<(std::path::PathBuf, DiskUsage)>,
+    /// Files that are read if they exist, in the order in which they count.
+    pub files: Vec<ConfigurationFile>,
+    /// Environment variables that change what mpimg does and are set.
+    pub variables: Vec<&'static str>,
+    /// Registries with a login.
+    pub credentials: Vec<StoredCredential>,
+}
+
+impl Mpimg {
+    /// Tries each kind of isolation and looks at store and configuration. Passwords are not read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted): stopped. What is wrong with this machine is in the report.
+    pub async fn doctor(&self) -> Result<DoctorReport> {
+        let store = self.store();
+        let state = store.as_ref().map_or_else(|_| std::env::temp_dir(), |store| store.root().to_owned());
+        let isolation = blocking(move || Ok(Report::of_all(&state))).await?;
+        let store = store.and_then(|store| Ok((store.root().to_owned(), store.disk_usage()?)));
+        let files = configuration::files();
+        let credentials = configuration::credentials(&files);
+        Ok(DoctorReport { isolation, store, variables: configuration::variables(), credentials, files })
+    }
+}

@@ -1,0 +1,76 @@
+//! Importing a tar of a root file system as a base image.
+
+use std::path::Path;
+
+use super::archive::ArchiveSource;
+use super::{Mpimg, blocking};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Image, Layer, import_rootfs};
+use crate::layer::Codec;
+use crate::oci::{Platform, Reference};
+
+/// Which tar becomes an image, and how.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ImportRequest {
+    /// The tar, plain or compressed with gzip, bzip2, xz or zstd.
+    pub source: ArchiveSource,
+    /// The image's name in the local store.
+    pub name: Reference,
+    /// What the image runs on.
+    pub platform: Platform,
+    /// How the layer is compressed; a gzip file stays as it is.
+    pub codec: Codec,
+    /// The image's time, seconds since 1970; the file's modification time without it.
+    pub source_date_epoch: Option<String>,
+}
+
+impl ImportRequest {
+    /// An image for linux/amd64, called `name`.
+    pub fn new(source: impl Into<ArchiveSource>, name: Reference) -> Self {
+        Self { source: source.into(), name, platform: Platform::default(), codec: Codec::default(), source_date_epoch: None }
+    }
+
+    /// Takes `SOURCE_DATE_EPOCH` of this process.
+    #[must_use]
+    pub fn with_environment(mut self) -> Self {
+        self.source_date_epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+        self
+    }
+}
+
+impl Mpimg {
+    /// Makes a base image of a root file system, and names it. The same file gives the same digest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: it is not a tar, or is damaged; [`ErrorKind::Usage`]: `source_date_epoch` is not a number.
+    pub async fn import(&self, request: ImportRequest) -> Result<Image> {
+        let ImportRequest { source, name, platform, codec, source_date_epoch } = request;
+        let store = self.store()?;
+        let work = store.clone();
+        let image = blocking(move || {
+            let archive = source.open(&work)?;
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let pack = |tar: &mut dyn std::io::Read| Layer::pack(&work, tar, codec, threads);
+            let created = created(&archive.path, source_date_epoch.as_deref())?;
+            import_rootfs(&work, &archive.path, &platform, created, &pack)
+        });
+        let image = image.await?;
+        let record = image.write_to_store(store).await?;
+        store.tag(&name, &record)?;
+        Ok(image)
+    }
+}
+
+/// The image's time in seconds since 1970.
+fn created(file: &Path, epoch: Option<&str>) -> Result<i64> {
+    if let Some(epoch) = epoch {
+        return epoch.parse().map_err(|_| {
+            Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is `{epoch}`, which is not a number"))
+                .with_hint("set it to seconds since 1970, or unset it")
+        });
+    }
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| Error::io("read", file, error))?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(i64::try_from(since.as_secs()).unwrap_or_default())
+}

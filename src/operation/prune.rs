@@ -1,0 +1,32 @@
+//! Freeing the space of what nothing needs any more.
+
+use super::{Mpimg, blocking};
+use crate::error::Result;
+use crate::sandbox::IsolationKind;
+use crate::store::{PruneOptions, PruneReport};
+
+/// What was removed, and what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PrunedStore {
+    /// What was removed.
+    pub report: PruneReport,
+    /// What the store takes now, in bytes on disk.
+    pub left: u64,
+}
+
+impl Mpimg {
+    /// Removes from the local store what has no name and is not in use by another process, and what `options` say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store): the store cannot be read or written.
+    pub async fn prune(&self, options: PruneOptions) -> Result<PrunedStore> {
+        let store = self.store()?.clone();
+        blocking(move || {
+            // Trees that were unpacked in a user namespace belong to ids that are the user's own only there.
+            let report = store.prune_with(&options, &|path| IsolationKind::UserNamespace.remove_tree(path))?;
+            Ok(PrunedStore { report, left: store.disk_usage()?.total() })
+        })
+        .await
+    }
+}

@@ -1,0 +1,29 @@
+//! Removing names of images from the local store. [`Mpimg::prune`] frees the space of what has no name any more.
+
+use super::Mpimg;
+use super::images::missing;
+use crate::error::Result;
+use crate::oci::Reference;
+
+impl Mpimg {
+    /// Takes names away; tells which. With `force`, one that is not there is no error; without, all or none are removed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: there is no image of that name; nothing was removed.
+    pub fn remove(&self, names: &[Reference], force: bool) -> Result<Vec<Reference>> {
+        let store = self.store()?;
+        // First looked for, then removed: a mistyped name leaves all others where they are.
+        for name in names {
+            if !force && store.resolve(name)?.is_none() {
+                return Err(missing(name, "`mpimg images` lists what is there; nothing was removed"));
+            }
+        }
+        let mut removed = Vec::new();
+        for name in names {
+            if store.untag(name)? {
+                removed.push(name.clone());
+            }
+        }
+        Ok(removed)
+    }
+}
