@@ -1,6 +1,6 @@
 //! The one error type of the library: a kind, a message, its causes in order, and one remedy.
 //!
-//! Refuses to print anything: the command line draws errors, the library only returns them.
+//! Nothing is printed: the command line draws errors, the library only returns them.
 
 mod setting;
 

@@ -5,6 +5,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     mpimg::cli::word_hints();
     // Before any thread: this process may have been started to hold a RUN step or a container.
-    mpimg::container::init_main();
+    mpimg::init_main();
     mpimg::cli::main()
 }

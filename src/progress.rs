@@ -1,6 +1,6 @@
-//! What happens while mpimg works, as events for whoever draws or records them.
+//! What happens while mpimg works, as events for a program that draws or records them.
 //!
-//! Refuses to know terminals: bars, colours and JSON belong to the command line.
+//! Nothing here knows terminals: bars, colours and JSON belong to the command line.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Containers for a Python caller: started, looked at, read and ended.
 //!
-//! Refuses to hold the GIL while it waits: for a log's next piece a thread of its own does.
+//! Invariant: the GIL is not held while a thread waits for the next piece of a log.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};

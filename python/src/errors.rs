@@ -1,6 +1,6 @@
 //! Errors become exceptions: the class of the kind, with message, hint, causes and place.
 //!
-//! Refuses to define classes: they are Python's (`mpimg/errors.py`), so that they can be read and pickled.
+//! The classes are defined in Python (`mpimg/errors.py`), so that they can be read and pickled.
 
 use mpimg::Error;
 use pyo3::prelude::*;

@@ -1,6 +1,6 @@
 //! Progress on its way to a callback: from Rust's threads through a channel to the caller's thread.
 //!
-//! Refuses to let transfers flood it: what a callback has no time for are only the numbers in between.
+//! Transfers cannot flood the channel: a callback that is slow misses intermediate positions, and nothing else.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 

@@ -1,6 +1,6 @@
 //! The native part of the Python package: what `mpimg.Mpimg` calls, with dictionaries in and out.
 //!
-//! Refuses to be an interface of its own: names, defaults and documentation are those of the Python sources beside it.
+//! It is not an interface: names, defaults and documentation are those of the Python sources beside it.
 
 mod call;
 mod containers;

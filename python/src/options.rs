@@ -1,6 +1,6 @@
 //! What Python passes: dictionaries that the Python sources fill completely.
 //!
-//! Refuses to have defaults: those are in the Python signatures, where they can be read. Nothing here has a Debug: it holds secrets.
+//! Defaults are in the Python signatures, where they can be read. Nothing here implements Debug: it holds secrets.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -123,7 +123,7 @@ impl BuildOptions {
                 "oci" => Format::Oci,
                 "docker" => Format::Docker,
                 other => {
-                    return Err(Error::new(ErrorKind::Usage, format!("`{other}` is no manifest format"))
+                    return Err(Error::new(ErrorKind::Usage, format!("`{other}` is not a manifest format"))
                         .with_hint("write `oci` or `docker`"));
                 }
             },
@@ -147,7 +147,7 @@ impl BuildOptions {
 
 fn age(seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| Error::new(ErrorKind::Usage, format!("`{seconds}` is no age")).with_hint("give seconds, 0 or more"))
+        .map_err(|_| Error::new(ErrorKind::Usage, format!("`{seconds}` is not an age")).with_hint("give seconds, 0 or more"))
 }
 
 /// What `Mpimg.push` takes.

@@ -1,6 +1,4 @@
 //! What Python gets: dictionaries that the Python sources make objects of.
-//!
-//! Refuses secrets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

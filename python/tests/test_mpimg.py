@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import unittest
@@ -169,6 +170,43 @@ class Operations(Case):
         push = inspect.signature(mpimg.Mpimg.push).parameters
         of_builds = {name: parameter for name, parameter in build.items() if name not in ("names", "outputs")}
         self.assertEqual({name: push.get(name) for name in of_builds}, of_builds)
+
+    def test_an_archive_is_saved_loaded_and_imported(self) -> None:
+        built = self.mpimg.build(self.project, names=["app:1"])
+        archive = self.folder / "app.tar"
+        self.assertEqual(self.mpimg.save("app:1", str(archive)), built.digest)
+        other = mpimg.Mpimg(home=self.folder / "other")
+        self.assertEqual(other.load(archive, name="again:2"), (mpimg.LoadedImage(("app:1", "again:2"), built.digest),))
+        self.assertEqual({image.name for image in other.images()}, {"app:1", "again:2"})
+        with self.assertRaises(mpimg.NotFoundError):
+            other.load(self.folder / "missing.tar")
+
+        tar = self.folder / "root.tar"
+        with tarfile.open(tar, "w") as file:
+            file.add(self.project / "app", "app")
+        first = other.import_image(tar, "base:1", source_date_epoch=1)
+        self.assertEqual(other.import_image(tar, "base:2", source_date_epoch=1), first)
+
+        other.remove("app:1", "again:2", "base:1", "base:2")
+        pruned = other.prune(all=True)
+        self.assertGreater((pruned.blobs, pruned.freed), (0, 0))
+
+    def test_a_registry_of_this_program_takes_a_push(self) -> None:
+        with self.mpimg.serve(dir=self.folder / "registry") as server:
+            pushed = self.mpimg.push(self.project, f"{server.addr}/mp/hello")
+            self.assertTrue(pushed.anonymous_pull)
+            self.assertEqual(server.dir, self.folder / "registry")
+            with self.assertRaises(mpimg.UsageError):
+                self.mpimg.serve(dir=self.folder / "registry")
+            self.assertGreater(server.stop() or 0, 0)
+        self.assertIsNone(server.stop())
+
+    def test_the_doctor_reports_isolation_and_configuration(self) -> None:
+        report = self.mpimg.doctor()
+        self.assertEqual([check.name for check in report.isolations], ["root", "userns", "single", "chroot"])
+        self.assertIn(report.isolation, [check.name for check in report.isolations if check.works] or [None])
+        self.assertEqual((report.store, report.store_error), (self.folder / "store", None))
+        self.assertTrue(report.files)
 
     def test_a_login_is_tried_stored_and_forgotten(self) -> None:
         with self.assertRaises(mpimg.AuthError):

@@ -1,6 +1,4 @@
 //! What a layer holds, listed as `tar tv` lists it.
-//!
-//! Refuses to read layers: the library does.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! `--digest-file`: the digest alone, for the next step of a CI job.
 //!
-//! Refuses halves: a reader sees the old digest or the new one.
+//! Invariant: a reader sees the old digest or the new one, never half of one.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,12 @@ pub(super) struct DigestFile {
 }
 
 impl DigestFile {
-    /// Whether it could be written: asked before the work whose result it tells.
+    /// Checks that it can be written, before the work begins.
     pub(super) fn expect_writable(&self) -> Result<()> {
         self.digest_file.as_deref().map_or(Ok(()), expect_writable)
     }
 
-    /// Writes the digest, without a line feed, if it is wanted.
+    /// Writes the digest, without a line feed, if the flag was given.
     pub(super) fn write(&self, digest: &Digest) -> Result<()> {
         let Some(path) = &self.digest_file else { return Ok(()) };
         write_result(path, digest.to_string().as_bytes())

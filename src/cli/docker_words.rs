@@ -1,6 +1,6 @@
-//! What docker has and mpimg has not: flags of `run` and commands, each with what to use instead.
+//! Docker's flags and commands that mpimg does not have, each with what to use instead.
 //!
-//! Refuses to guess at words that docker does not have either: clap's own message is the better one for a slip of the finger.
+//! A word that docker does not have either is left to clap, whose message is better for a typing error.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
@@ -51,11 +51,8 @@ const FLAGS: &[(&[&str], &str)] = &[
         &["--link", "--network-alias", "--net-alias", "--ip", "--ip6", "--mac-address", "--add-host", "--dns", "--dns-search"],
         "leave it out: there are no networks between containers, and names are looked up as this machine does; -p publishes a port",
     ),
-    (
-        &["--label", "-l", "--label-file", "--cidfile"],
-        "leave it out: containers are told apart by --name and by the ID that -d prints",
-    ),
-    (&["--pull"], "leave it out: nothing is pulled by itself; an image in a registry is named `docker://NAME`"),
+    (&["--label", "-l", "--label-file", "--cidfile"], "leave it out: identify containers by --name and by the ID that -d prints"),
+    (&["--pull"], "leave it out: images are not pulled implicitly; one in a registry is named `docker://NAME`"),
     (
         &["--read-only"],
         "leave it out: what is written is thrown away at the end; `-v HOST:CONTAINER:ro` protects this machine's files",
@@ -94,7 +91,7 @@ const OTHER_FLAGS: &[(&[&str], &[&str], &str)] = &[
             "-a",
             "--all",
         ],
-        "leave it out: `--json` tells everything, for a program such as jq to choose from",
+        "leave it out: `--json` prints all fields, for a program such as jq",
     ),
     (&["logs"], &["--since", "--until", "--details"], "leave it out: `--tail LINES` shows the end, `-t` the times"),
     (&["stop"], &["-s", "--signal"], "leave it out: the image's STOPSIGNAL is sent, and SIGKILL after `-t SECONDS`"),
@@ -108,8 +105,8 @@ const COMMANDS: &[(&[&str], &str)] = &[
         &["start", "restart", "create", "commit", "cp", "diff", "export"],
         "what a container wrote is thrown away at its end: `mpimg run` starts a new one, `-v HOST:CONTAINER` keeps files",
     ),
-    (&["wait"], "`mpimg logs -f CONTAINER` returns at the end, `mpimg ps -a --json` tells the status"),
-    (&["top"], "`mpimg stats` tells what containers use"),
+    (&["wait"], "`mpimg logs -f CONTAINER` returns at the end, `mpimg ps -a --json` shows the status"),
+    (&["top"], "`mpimg stats` shows what containers use"),
     (&["port"], "`mpimg ps` shows the ports"),
     (&["container"], "`mpimg ps`, `logs`, `stats` and `stop` are for containers"),
     (&["image"], "`mpimg images`, `inspect`, `tag`, `rm` and `prune` are for images"),

@@ -1,6 +1,4 @@
-//! Images in flags, and how an image is told in JSON.
-//!
-//! Refuses to look for them: the library does.
+//! Images in flags and in JSON.
 
 use serde_json::{Value, json};
 
@@ -28,7 +26,7 @@ pub(super) fn extent(image: &Image) -> String {
     format!("{layers} layer{}, {}", if layers == 1 { "" } else { "s" }, Size(size(image)))
 }
 
-/// The layers as every `--json` tells them, lowest first.
+/// The layers in the JSON of every command, lowest first.
 pub(super) fn layers_json(image: &Image) -> Value {
     let steps = image.config().layer_steps();
     let layer = |(layer, step): (&crate::image::Layer, &Option<&crate::image::History>)| {

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: the first one lets the work clean up, the second ends at once.
 //!
-//! Refuses to end a process that has something mounted, running or half-sent before it was asked twice.
+//! Invariant: a process that has something mounted, running or half-sent ends at once only on the second signal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,6 +1,4 @@
 //! How errors and warnings are drawn: message, causes in order, the place in the file with a caret, one remedy.
-//!
-//! Refuses to change their words.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! The command `mpimg`: flags, terminals, prompts, messages and exit codes around the library.
 //!
-//! Refuses decisions about images: those are the library's, and every program that uses it gets them.
+//! Decisions about images are the library's, so that every program gets them.
 
 mod command;
 mod contents;
@@ -87,7 +87,7 @@ pub fn word_hints() {
     crate::error::set_wording(wording::flag);
 }
 
-/// Runs the command line of this process; tells its exit code.
+/// Runs the command line of this process; returns its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let [_, help, options] = arguments.as_slice()
@@ -134,7 +134,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
     if help {
-        // Help that nobody reads is no failure.
+        // Help that nobody reads is not an error.
         let _ = error.print();
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
     }
@@ -149,7 +149,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let tip = lines.find_map(|line| line.strip_prefix("tip: "));
         let wrong = Error::new(ErrorKind::Usage, message).with_hint(tip.unwrap_or("`mpimg help COMMAND` shows all flags"));
         let json = message::error_json(&explained.unwrap_or(wrong));
-        // Whether anybody reads it or not, the exit code tells.
+        // The exit code says it, whether the output is read or not.
         let _ = terminal::write_output(format!("{json}\n").as_bytes());
         return code;
     }

@@ -1,6 +1,6 @@
-//! Questions to whoever sits at the terminal.
+//! Questions on the terminal.
 //!
-//! Refuses to ask where nobody can answer: then the error says which flag gives the answer.
+//! Without a terminal to ask on, the error names the flag that gives the answer.
 
 use inquire::validator::{ErrorMessage, Validation};
 use inquire::{InquireError, Password, PasswordDisplayMode, Text, ui::RenderConfig};
@@ -12,8 +12,11 @@ use crate::project::ContainerRepository;
 /// Asks for a password, which is not shown. `flag` is how it can be given without a terminal.
 pub(super) fn password(terminal: &Terminal, registry: &str, flag: &str) -> Result<String> {
     if !terminal.can_ask() {
-        return Err(Error::new(ErrorKind::Usage, format!("no password for `{registry}` was given, and nobody can be asked"))
-            .with_hint(format!("pipe it in with {flag}")));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("no password given for `{registry}`, and there is no terminal to ask on"),
+        )
+        .with_hint(format!("pipe it in with {flag}")));
     }
     let prompt = Password::new(&format!("Password for {registry}:"))
         .with_display_mode(PasswordDisplayMode::Hidden)
@@ -26,8 +29,11 @@ pub(super) fn password(terminal: &Terminal, registry: &str, flag: &str) -> Resul
 /// Asks for a user name.
 pub(super) fn username(terminal: &Terminal, registry: &str) -> Result<String> {
     if !terminal.can_ask() {
-        return Err(Error::new(ErrorKind::Usage, format!("no user name for `{registry}` was given, and nobody can be asked"))
-            .with_hint("give it with `--username`"));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("no user name given for `{registry}`, and there is no terminal to ask on"),
+        )
+        .with_hint("give it with `--username`"));
     }
     let question = format!("User name for {registry}:");
     let prompt = Text::new(&question).with_render_config(colours(terminal));

@@ -1,6 +1,4 @@
 //! Sizes as docker writes and reads them: decimal units, four digits at most.
-//!
-//! Refuses negative sizes and unknown units.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
 //! Colours: what each is for, and when there are none.
 //!
-//! Refuses a colour that carries meaning alone: a word or sign always says the same.
+//! Invariant: a colour never carries meaning alone; a word or sign always says the same.
 
 use std::fmt::Display;
 

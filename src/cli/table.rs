@@ -1,6 +1,6 @@
 //! A table of plain text, as docker's: columns two or more spaces apart, no lines.
 //!
-//! Refuses to cut or wrap: a table that is piped must be whole.
+//! Nothing is cut or wrapped: a table that is piped must be complete.
 
 use console::measure_text_width;
 

@@ -1,6 +1,6 @@
 //! What a command knows of the world it prints to: results on standard output, everything else on standard error.
 //!
-//! Refuses to mix them: with `--json` standard output holds one object and nothing else.
+//! Invariant: with `--json` standard output holds one object and nothing else.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -84,7 +84,7 @@ impl Terminal {
         &self.interrupt
     }
 
-    /// From now on Ctrl-C lets the work clean up. To be called once nobody waits at a prompt any more.
+    /// From now on Ctrl-C lets the work clean up. To be called after the last prompt.
     pub(super) fn handle_signals(&self) {
         self.interrupt.listen(&self.display);
     }
@@ -104,7 +104,7 @@ impl Terminal {
         self.output
     }
 
-    /// Whether somebody sits there and can be asked.
+    /// Whether there is a terminal to ask on.
     pub(super) fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
@@ -143,7 +143,7 @@ impl Terminal {
         self.done_code.store(code, Ordering::Relaxed);
     }
 
-    /// The exit code of a command that fails, where 1 could be that of what it ran.
+    /// The exit code of a command that fails, if 1 could be the exit code of what it ran.
     pub(super) fn set_failed_code(&self, code: u8) {
         self.failed_code.store(code, Ordering::Relaxed);
     }
@@ -153,11 +153,11 @@ impl Terminal {
         self.done_code.load(Ordering::Relaxed).into()
     }
 
-    /// Shows an error, and tells the exit code.
+    /// Shows an error; returns the exit code.
     pub(super) fn fail(&self, error: &Error) -> ExitCode {
         self.display.end();
         if self.json && !self.answered.load(Ordering::Relaxed) {
-            // Standard output is gone: nobody is left to be told.
+            // Standard output is gone: the error cannot be reported.
             let _ = write_output(format!("{}\n", error_json(error)).as_bytes());
         } else {
             let width = console::Term::stderr().size_checked().map(|(_, columns)| columns.into());
@@ -172,7 +172,7 @@ impl Terminal {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+/// Writes to standard output. A reader that has seen enough (`| head`) is not an error.
 pub(super) fn write_output(bytes: &[u8]) -> Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(bytes).and_then(|()| output.flush()) {

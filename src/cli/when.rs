@@ -1,6 +1,4 @@
 //! Times as docker shows them: how long ago.
-//!
-//! Refuses precision.
 
 use chrono::{DateTime, Utc};
 

@@ -1,6 +1,4 @@
 //! Building an image, and giving it names and places.
-//!
-//! Refuses to push: [`Mpimg::push`] does both.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +22,7 @@ pub struct BuildOutputs {
 
 /// An image that was built.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Built {
     /// The image.
     pub image: Image,

@@ -1,6 +1,6 @@
 //! Whether an image could be pushed, and pulled by the product.
 //!
-//! Refuses to leave anything in the registry.
+//! Invariant: nothing is left in the registry.
 
 use std::path::Path;
 
@@ -57,6 +57,7 @@ impl CheckSubject {
 
 /// What a check found.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// Line by line.
     pub items: Vec<CheckItem>,

@@ -1,6 +1,6 @@
 //! Copying an image from anywhere to anywhere, byte for byte.
 //!
-//! Refuses to change what it copies: the digest stays.
+//! Invariant: the digest stays.
 
 use super::{Mpimg, blocking, not_stored};
 use crate::build::stored_image;
@@ -37,6 +37,7 @@ impl CopyRequest {
 
 /// An image that was copied.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CopiedImage {
     /// The image: an index with the manifests below it, or one manifest.
     pub tree: ManifestTree,
@@ -63,7 +64,7 @@ impl Mpimg {
     /// refers to an image, or promises another digest; and what source and destination themselves give.
     pub async fn copy(&self, request: CopyRequest) -> Result<CopiedImage> {
         if request.referrers && request.holds_one() {
-            let message = format!("`{}` has no place for what refers to an image", request.destination);
+            let message = format!("`{}` cannot hold what refers to an image", request.destination);
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint(format!("leave out {}, or copy to a registry, `oci:` or `oci-archive:`", Setting::Referrers)));
         }
@@ -82,12 +83,12 @@ impl Mpimg {
         Ok(CopiedImage { tree, referrers, left_behind, blobs })
     }
 
-    /// How many manifests refer to an image of a registry, where they are not wanted: nobody should lose signatures unknowingly.
+    /// How many manifests refer to an image of a registry, if they are not copied: signatures should not be lost silently.
     async fn referrers_at_registry(&self, request: &CopyRequest, tree: &ManifestTree) -> usize {
         match &request.source {
             Transport::Registry(name) if !request.referrers => {
                 let found = self.client().in_background().referrers(name.repository(), &tree.descriptor.digest).await;
-                // A registry that cannot list them has none to be told of.
+                // A registry that cannot list them has none to report.
                 found.map_or(0, |found| found.len())
             }
             _ => 0,

@@ -1,6 +1,6 @@
 //! Where an adapter's image goes and where the product pulls it from: what the caller says, else config.json.
 //!
-//! Refuses to write: config.json learns the repository only once the image is in it.
+//! config.json is written only once the image is in the repository.
 //!
 //! Source: SDK 1.3, `mp_build._tag_and_push`. One thing is left on purpose: where image and pak name different repositories,
 //! the SDK pushes to one, then overwrites `container_repository` with it; here `container_repository` stays what the product
@@ -24,6 +24,7 @@ pub struct DestinationOptions {
 
 /// Where an image goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Destination {
     /// It is pushed to this repository.
     pub push: ContainerRepository,
@@ -36,7 +37,7 @@ pub struct Destination {
 }
 
 impl DestinationOptions {
-    /// Decides from what was given and from config.json; `None` if neither tells.
+    /// Decides from what was given and from config.json; `None` if neither names a repository.
     ///
     /// # Errors
     /// `Usage`: a repository in config.json is not of the form that the SDK takes.

@@ -1,6 +1,6 @@
 //! Images by the names that users give them.
 //!
-//! Refuses to guess: what is not in the local store is taken from a registry only where `docker://` says so.
+//! An image that is not in the local store is taken from a registry only where `docker://` says so.
 
 use super::{Mpimg, blocking};
 use crate::build::stored_image;

@@ -8,6 +8,7 @@ use crate::store::ImageRecord;
 
 /// An image that the local store has a name for.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct StoredImage {
     /// The name.
     pub name: Reference,
@@ -32,7 +33,7 @@ impl Mpimg {
     /// [`ErrorKind::Store`]: it cannot be read.
     pub fn images(&self) -> Result<Vec<StoredImage>> {
         let store = self.store()?;
-        // A config that cannot be read is told by whoever uses the image; the list stays whole.
+        // A config that cannot be read is an error of those who use the image; the list stays complete.
         let created = |record: &ImageRecord| {
             let bytes = store.read_small(&record.config.digest, CONFIG_LIMIT).ok()?;
             ImageConfig::from_bytes(&bytes).ok()?.created

@@ -1,6 +1,6 @@
 //! Looking into an image: its configuration, its layers, and the files in them.
 //!
-//! Refuses to fetch a layer unless its files are asked for.
+//! Layers are fetched only if their files are asked for.
 
 use super::{Mpimg, blocking};
 use crate::error::Result;
@@ -11,6 +11,7 @@ use crate::store::{BlobSource, Store};
 
 /// An image that was looked into.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct InspectedImage {
     /// The image.
     pub image: Image,

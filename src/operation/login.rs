@@ -1,6 +1,6 @@
 //! Logging in and out, where docker would.
 //!
-//! Refuses to store what the registry does not accept.
+//! Invariant: credentials that the registry does not accept are not stored.
 
 use super::Mpimg;
 use crate::error::Result;

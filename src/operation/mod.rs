@@ -1,23 +1,8 @@
-//! What mpimg does, as a program sees it: build, push, check, copy, inspect, run, log in. The command line and the Python package
-//! stand on this room, and use the same words.
+//! The operations: one file for each verb of the command line. The command line and the Python package translate words and draw;
+//! what is decided is decided here, for every program.
 //!
-//! ```no_run
-//! use mpimg::operation::{Mpimg, Options, PushRequest};
-//! use mpimg::project::ContainerRepository;
-//!
-//! # async fn example() -> mpimg::Result<()> {
-//! let mpimg = Mpimg::new(Options::default())?;
-//! let mut request = PushRequest::project("my-adapter")?;
-//! request.destination.repository = Some(ContainerRepository::parse("harbor.example.com/mp/my-adapter")?);
-//! let pushed = mpimg.push(request).await?;
-//! println!("{}", pushed.conf_entries());
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Operations are futures for a multi-threaded tokio runtime; what computes runs on threads of its own.
-//!
-//! Refuses terminals, prompts and flags.
+//! Operations are futures for a multi-threaded tokio runtime; what computes runs on threads of its own. Nothing here knows
+//! terminals, prompts or flags.
 
 mod archive;
 mod build;
@@ -166,7 +151,7 @@ impl Mpimg {
     /// The local store, opened when it is first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`]: it cannot be opened. [`ErrorKind::Usage`]: there is no place for it.
+    /// [`ErrorKind::Store`]: it cannot be opened. [`ErrorKind::Usage`]: no folder for it is known.
     pub fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -195,7 +180,7 @@ impl Mpimg {
 /// Runs what blocks off the network's threads.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the work was broken off").with_source(error)))
+    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the work was interrupted").with_source(error)))
 }
 
 #[cfg(test)]
@@ -204,7 +189,7 @@ mod tests {
     use crate::image::Transport;
     use crate::oci::Platform;
 
-    /// Whoever can compile this can give the operations to `tokio::spawn`.
+    /// If this compiles, operations can be given to `tokio::spawn`.
     #[test]
     fn operations_are_futures_that_any_thread_may_drive() {
         fn sendable(_: impl Send) {}

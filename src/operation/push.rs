@@ -1,6 +1,6 @@
 //! Pushing a project, a folder with a Dockerfile, or an image that exists.
 //!
-//! Refuses to write config.json before the image is in the registry.
+//! Invariant: config.json is not written before the image is in the registry.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +17,7 @@ use crate::registry::{AnonymousReport, Pushed};
 
 /// What is pushed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum PushSource {
     /// It is built, and sent while it is built.
     Build(BuildRequest),
@@ -61,7 +62,7 @@ impl PushRequest {
     /// Reads the project in the folder `path`. Without one, the Dockerfile or the image must tell what is pushed.
     ///
     /// # Errors
-    /// [`ErrorKind::Project`]: it is no project and nothing else tells, or manifest.txt or config.json is wrong.
+    /// [`ErrorKind::Project`]: it is not a project and nothing else says what is pushed, or manifest.txt or config.json is wrong.
     pub fn in_folder(mut self, path: &Path) -> Result<Self> {
         let is_enough = match &self.source {
             PushSource::Build(request) => {
@@ -102,7 +103,7 @@ impl PushRequest {
 
     /// Why nothing can be pushed.
     fn no_destination(&self) -> Error {
-        let error = Error::new(ErrorKind::Usage, "no repository to push to was given");
+        let error = Error::new(ErrorKind::Usage, "no repository given");
         match &self.project {
             Some((_, config)) => error
                 .with_hint(format!("give it, such as HOST/PATH, or set `container_repository` in `{}`", config.path().display())),
@@ -117,6 +118,7 @@ fn read(path: &Path) -> Result<(Project, ProjectConfig)> {
 
 /// An image that was pushed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PushedImage {
     /// Where it went, and where the product pulls it from.
     pub destination: Destination,
@@ -176,7 +178,7 @@ impl Mpimg {
         Ok(done)
     }
 
-    /// The image is where it should be: a config.json that cannot be written is no reason to fail.
+    /// The image is where it should be: a config.json that cannot be written does not make the push fail.
     fn remember(&self, destination: &Destination, config: &mut ProjectConfig) {
         if let Err(error) = config.set_container_repository(&destination.pull) {
             let hint = format!("set `container_repository` in it to {}", destination.pull);

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::oci::Reference;
 
 impl Mpimg {
-    /// Takes names away; tells which. With `force`, one that is not there is no error; without, all or none are removed.
+    /// Removes names; returns those that existed. With `force`, a missing name is not an error; without, all are removed or none.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is no image of that name; nothing was removed.

@@ -27,6 +27,7 @@ impl RunRequest {
 
 /// A container that was started: [`Container`] in the background, [`Attached`] in the foreground.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Started<T> {
     /// The container.
     pub container: T,

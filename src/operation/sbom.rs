@@ -1,6 +1,7 @@
 //! A bill of materials of an image: kept beside it in the registry, or in a file.
 //!
-//! Refuses to change the image: what refers to it has a digest of its own. Layers are read as they are stored, and not unpacked.
+//! The image does not change: a bill of materials that refers to it has a digest of its own. Layers are read as they are stored, and not
+//! unpacked.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

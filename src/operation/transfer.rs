@@ -1,6 +1,6 @@
 //! Building and pushing at once: layers are sent while they are made.
 //!
-//! Refuses to leave a chunk half-sent when the build fails: some registries then forget all that came before it.
+//! Invariant: no chunk is left half-sent when the build fails; some registries then forget all that came before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Transfer {
         let context = request.context.canonicalize().unwrap_or_else(|_| request.context.clone()).display().to_string();
         let (announce, mut announced) = mpsc::unbounded_channel();
         let on_layer = Arc::new(move |layer: Growing| {
-            // Sending fails only when nobody waits for the build any more.
+            // Sending fails only when the receiver has stopped waiting for the build.
             let _ = announce.send(layer);
         });
         let offer = async {
@@ -57,7 +57,7 @@ impl Transfer {
         let image = match built {
             Ok(image) => image,
             Err(error) => {
-                // A registry that does not answer must not hold up the error.
+                // A registry that does not answer must not delay the error.
                 let _ = tokio::time::timeout(GRACE, session.abandon()).await;
                 return Err(error);
             }

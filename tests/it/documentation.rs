@@ -1,5 +1,6 @@
 //! The documentation says what is true: messages stand in the code, links lead somewhere. (Recipes: `registry::scripted::recipes`.)
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,4 +45,24 @@ fn links_between_pages_lead_somewhere() {
             assert!(there, "{} links to {link}", page.display());
         }
     }
+}
+
+#[test]
+fn every_type_of_the_library_is_in_its_documentation_and_none_else() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("src/lib.rs")).unwrap();
+    let exported: BTreeSet<&str> = source
+        .split("pub use ")
+        .skip(1)
+        .filter_map(|text| text.split_once(';'))
+        .flat_map(|(path, _)| path.rsplit("::").next().unwrap().split(|letter: char| !letter.is_alphanumeric() && letter != '_'))
+        .filter(|name| !name.is_empty())
+        .chain(["init_main"])
+        .collect();
+    let page = std::fs::read_to_string(root.join("docs/library.md")).unwrap();
+    let (_, table) = page.split_once("### Types").unwrap();
+    let listed: BTreeSet<&str> = table.split('`').skip(1).step_by(2).filter(|name| !name.contains("::")).collect();
+    let features = BTreeSet::from(["run", "serve"]);
+    let listed: BTreeSet<&str> = listed.difference(&features).copied().collect();
+    assert_eq!(exported, listed);
 }

@@ -118,3 +118,18 @@ fn every_room_is_in_the_list() {
         assert!(root || room_of(&path).is_some(), "{} is in no room of the list", path.display());
     }
 }
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = rest.split("\n[").next().unwrap();
+    let code: String = all_sources().into_iter().map(|(_, code)| code).collect();
+    let crates = dependencies.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| match name {
+        // Its crate has another name.
+        "rust-ini" => "ini".to_owned(),
+        name => name.replace('-', "_"),
+    });
+    let unused: Vec<String> = crates.filter(|name| !code.contains(&format!("{name}::"))).collect();
+    assert!(unused.is_empty(), "remove these dependencies: {unused:?}");
+}

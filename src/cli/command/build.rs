@@ -1,6 +1,4 @@
 //! `mpimg build`: a Dockerfile and a folder become an image.
-//!
-//! Refuses to push: `mpimg push` does both.
 
 use std::path::PathBuf;
 
@@ -21,7 +19,7 @@ use crate::sbom::SbomFile;
 const EXAMPLES: &str = "\
 Base images come from the local store, or from a registry if they are not there; FROM also takes oci:DIR, \
 oci-archive:FILE and docker-archive:FILE. In an Integration SDK project (a folder with manifest.txt) the folders \
-that mp-build leaves out are left out, too; anywhere else docker's rules hold.
+that mp-build excludes are excluded, too; elsewhere docker's rules apply.
 
 Examples:
   mpimg build                                    This folder; prints the digest
@@ -56,7 +54,7 @@ pub(in crate::cli) struct Build {
 
     /// Write a bill of materials, the image's Python and Debian packages, to this file: FILE.spdx.json or FILE.cdx.json
     ///
-    /// The name tells the form: SPDX or CycloneDX. Layers that are not in the local store are fetched for it.
+    /// The name decides the format: SPDX or CycloneDX. Layers that are not in the local store are fetched for it.
     #[arg(long, value_name = "FILE")]
     sbom_file: Option<PathBuf>,
 

@@ -1,6 +1,6 @@
 //! `mpimg check`: would a push work, and can the product pull? A list of ticks and crosses.
 //!
-//! Refuses to leave anything in the registry.
+//! Nothing is left in the registry.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -13,12 +13,12 @@ use crate::operation::{CheckReport, CheckSubject};
 use crate::registry::{CheckItem, CheckState};
 
 const EXAMPLES: &str = "\
-With a tag or digest, the image is also tried to be pulled without logging in, as VMware Aria Operations does.
+With a tag or digest, `check` also tries to pull the image without logging in, as VMware Aria Operations does.
 
 Examples:
   mpimg check                                   The project in this folder
   mpimg check harbor.example.com/mp/nsx
-  mpimg check harbor.example.com/mp/nsx:1.0.0   An image that is there, too
+  mpimg check harbor.example.com/mp/nsx:1.0.0   Also an image that is there
   mpimg check --json || exit 1                  In CI, before a long build";
 
 /// Check whether an image could be pushed, and pulled by the product

@@ -1,6 +1,4 @@
 //! `mpimg completions`: what a shell needs to complete mpimg's flags.
-//!
-//! Refuses to install it: where it belongs is the shell's business, and in the help.
 
 use clap::Args;
 use clap_complete::Shell;

@@ -1,6 +1,6 @@
 //! `mpimg copy`: an image from anywhere to anywhere, byte for byte.
 //!
-//! Refuses to change what it copies: the digest stays.
+//! Invariant: the digest stays.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::registry::{BlobOutcome, PushedBlob};
 
 const EXAMPLES: &str = "\
 All platforms of an image are copied, unless --platform names one; the local store and docker archives hold one, \
-linux/amd64 unless told otherwise. What the destination has is not sent again: a copy that was cut off goes on when it is \
+linux/amd64 by default. What the destination has is not sent again: a copy that was cut off goes on when it is \
 started again.
 
 Both registries are logged in to with what `mpimg login` has stored; --registry-username is for the destination.

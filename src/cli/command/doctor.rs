@@ -1,6 +1,6 @@
 //! `mpimg doctor`: what this machine gives: isolation for RUN, the store, configuration files, where credentials come from.
 //!
-//! Refuses to show a secret: of credentials, only whose they are and where.
+//! Invariant: no secret is shown; of credentials only the registry and the place.
 
 use std::path::PathBuf;
 
@@ -18,8 +18,8 @@ use crate::sandbox::{Attempt, IsolationKind, Report};
 use crate::store::DiskUsage;
 
 const EXAMPLES: &str = "\
-Isolation is really tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single \
-(with one id), chroot (no security boundary). `mpimg build` takes the best unless --isolation says otherwise.
+Each kind of isolation is tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single \
+(with one id), chroot (not a security boundary). `mpimg build` takes the best unless --isolation says otherwise.
 
 Examples:
   mpimg doctor
@@ -119,7 +119,7 @@ fn isolation_text(report: &Report, theme: Theme) -> String {
     }
     match report.selected {
         None => text += "  no RUN step can be run on this machine; Dockerfiles without RUN can be built\n",
-        Some(IsolationKind::Chroot) => text += "  chroot is no security boundary: build only Dockerfiles that you trust\n",
+        Some(IsolationKind::Chroot) => text += "  chroot is not a security boundary: build only Dockerfiles that you trust\n",
         Some(_) => {}
     }
     text

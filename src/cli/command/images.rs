@@ -1,6 +1,4 @@
 //! `mpimg images`: what the local store has names for.
-//!
-//! Refuses to look into registries.
 
 use clap::Args;
 use serde_json::{Value, json};

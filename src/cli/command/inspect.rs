@@ -1,6 +1,6 @@
 //! `mpimg inspect`: an image's configuration and layers, and the files in them.
 //!
-//! Refuses to fetch layers of a registry's image unless their files are asked for.
+//! Layers in a registry are fetched only if their files are asked for.
 
 use clap::Args;
 use serde_json::{Value, json};

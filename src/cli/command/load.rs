@@ -13,7 +13,7 @@ use crate::oci::{Platform, Reference};
 use crate::operation::{LoadRequest, LoadedImage};
 
 const EXAMPLES: &str = "\
-What `docker save`, `podman save` and `mpimg save` write is recognised by itself, compressed or not; so is the folder \
+What `docker save`, `podman save` and `mpimg save` write is recognised, compressed or not; so is the folder \
 of an OCI layout. Uncompressed layers are compressed on the way in. `-` is standard input.
 
 Examples:

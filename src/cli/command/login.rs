@@ -1,6 +1,4 @@
 //! `mpimg login`: tries a password, then stores it where docker would.
-//!
-//! Refuses to store what the registry does not accept.
 
 use clap::Args;
 use serde_json::json;
@@ -14,7 +12,7 @@ use crate::registry::CredentialStore;
 
 const EXAMPLES: &str = "\
 Stored with the credential helper that docker's config.json names, else in that file (in $DOCKER_CONFIG, else ~/.docker), \
-where the password stands in clear but for base64. docker and podman use it, too.
+where the password is not encrypted, only base64-encoded. docker and podman use it, too.
 
 Examples:
   mpimg login harbor.example.com

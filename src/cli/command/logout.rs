@@ -1,6 +1,6 @@
 //! `mpimg logout`: forgets what `login` stored.
 //!
-//! Refuses to touch what podman or the environment hold.
+//! Credentials of podman and of environment variables are left alone.
 
 use clap::Args;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! `mpimg logs`: what a container has written.
 //!
-//! Refuses to mix the streams: each goes to its own.
+//! Each stream goes to its own.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::operation::LogOptions;
 const EXAMPLES: &str = "\
 Examples:
   mpimg logs web             What it has written so far
-  mpimg logs -f --tail 10 web    The last 10 pieces, and what comes until it ends";
+  mpimg logs -f --tail 10 web    The last 10 lines, and what follows until it ends";
 
 /// Show what a container has written
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Logs {
     #[arg(short, long)]
     follow: bool,
 
-    /// Put the time before each line
+    /// Print the time before each line
     #[arg(short, long)]
     timestamps: bool,
 
@@ -43,7 +43,7 @@ pub(in crate::cli) struct Logs {
 impl Logs {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         if terminal.wants_json() {
-            return Err(Error::new(ErrorKind::Usage, "a log cannot be told in JSON").with_hint("leave out --json"));
+            return Err(Error::new(ErrorKind::Usage, "a log cannot be printed as JSON").with_hint("leave out --json"));
         }
         let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
         terminal.handle_signals();
@@ -57,7 +57,7 @@ impl Logs {
     }
 }
 
-/// How much of a log.
+/// Which part of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
     All,
@@ -90,7 +90,7 @@ impl Lines {
         }
         match stream {
             Stream::Out => write_output(&shown),
-            // Nobody to be told is no error of the log.
+            // A reader that has gone away is not an error.
             Stream::Error => {
                 let _ = std::io::stderr().lock().write_all(&shown);
                 Ok(())

@@ -1,6 +1,4 @@
 //! `mpimg man`: manual pages, one a command.
-//!
-//! Refuses to say anything that `--help` does not.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! The commands, one file each.
 //!
-//! Refuses to know each other.
+//! Invariant: commands do not know each other.
 
 mod build;
 mod check;

@@ -1,6 +1,6 @@
 //! `mpimg mp-build`: hands over to the Integration SDK's own `mp-build`, which this package's Python runs without Docker.
 //!
-//! Refuses to bring a Python or an SDK: it finds the one that is installed, and says where it looked.
+//! Neither Python nor the SDK is installed here: the ones on this machine are found, and an error says where they were looked for.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

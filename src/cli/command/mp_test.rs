@@ -1,6 +1,4 @@
 //! `mpimg mp-test`: the Integration SDK's own `mp-test`, as `mpimg mp-build` runs its `mp-build`.
-//!
-//! Refuses what that refuses.
 
 use std::ffi::OsString;
 

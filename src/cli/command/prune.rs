@@ -1,6 +1,4 @@
 //! `mpimg prune`: frees the space of what nothing needs any more.
-//!
-//! Refuses to touch what has a name or is in use by another mpimg.
 
 use clap::Args;
 use serde_json::json;
@@ -15,14 +13,14 @@ use crate::store::PruneOptions;
 const EXAMPLES: &str = "\
 Examples:
   mpimg prune                        What neither a name nor the cache refers to
-  mpimg prune --keep-storage 10GB    The oldest of the build cache, too
-  mpimg prune --all                  The whole build cache, too";
+  mpimg prune --keep-storage 10GB    Also the oldest entries of the build cache
+  mpimg prune --all                  Also the whole build cache";
 
 /// Free space in the local store
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Prune {
-    /// Forget the whole build cache, folders of `RUN --mount=type=cache` among it, and all unpacked layers, too
+    /// Also remove the whole build cache, with the folders of `RUN --mount=type=cache`, and all unpacked layers
     #[arg(short, long)]
     all: bool,
 

@@ -1,6 +1,6 @@
 //! `mpimg ps`: the containers of the local store.
 //!
-//! Refuses to show those of other stores, even if they run on this machine.
+//! Containers of other stores on this machine are not shown.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,9 +15,9 @@ use crate::image::rfc3339;
 
 const EXAMPLES: &str = "\
 Examples:
-  mpimg ps                        What runs
-  mpimg ps -a                     What has ended, too
-  mpimg stop --rm $(mpimg ps -aq) Get rid of all of them";
+  mpimg ps                        Running containers
+  mpimg ps -a                     Also those that have ended
+  mpimg stop --rm $(mpimg ps -aq) Stop and remove all of them";
 
 /// Letters of the command that are shown.
 const COMMAND: usize = 30;
@@ -62,7 +62,7 @@ fn status(info: &ContainerInfo) -> String {
     }
 }
 
-/// A container as every `--json` tells it.
+/// A container in the JSON of every command.
 pub(super) fn json(info: &ContainerInfo) -> Value {
     let (state, outcome) = match info.state {
         ContainerState::Starting => ("starting", None),

@@ -1,6 +1,6 @@
 //! `mpimg push`: builds a project and pushes it, or pushes an image that exists; then finds out whether the product can pull it.
 //!
-//! Refuses decisions: what is pushed where, and what config.json learns, is the library's.
+//! The library decides what is pushed where, and what is written to config.json.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::registry::{AnonymousReport, CheckState};
 use crate::sbom::{SbomFile, SbomFormat};
 
 const EXAMPLES: &str = "\
-The three lines on standard output are what <kind>.conf of a management pack wants. The product pulls \
+The three lines on standard output belong into <kind>.conf of a management pack. The product pulls \
 REGISTRY/REPOSITORY@DIGEST without logging in; whether that works is tried at the end of every push.
 
 An upload that is cut off goes on where it was when the same command is run again.

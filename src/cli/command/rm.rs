@@ -1,6 +1,6 @@
 //! `mpimg rm`: takes names away from images of the local store.
 //!
-//! Refuses to free space by itself: `mpimg prune` does, for all that has no name any more.
+//! The space is freed by `mpimg prune`.
 
 use clap::Args;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! `mpimg run`: a local image's command, in the foreground or the background.
 //!
-//! Refuses to pull by itself: an image in a registry is named `docker://NAME`.
+//! Images are not pulled implicitly: an image in a registry is named `docker://NAME`.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
@@ -70,7 +70,7 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The program instead of the image's entrypoint; its default arguments are dropped, too
+    /// The program instead of the image's entrypoint; the image's default arguments are dropped
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
 
@@ -82,7 +82,7 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
 
-    /// The user: NAME or UID, with :GROUP or :GID where one is wanted
+    /// The user: NAME or UID, optionally with :GROUP or :GID
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
 
@@ -120,7 +120,7 @@ pub(in crate::cli) struct Run {
 
     /// How it is isolated: auto, root, userns, single or chroot
     ///
-    /// `auto` takes the best that this machine gives; `mpimg doctor` shows which and why. `chroot` is no security boundary.
+    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` is not a security boundary.
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
@@ -211,7 +211,7 @@ fn read_env_file(path: &Path) -> Result<Vec<(String, String)>> {
         let line = line.trim_start();
         if !line.is_empty() && !line.starts_with('#') {
             let cannot = |error: Error| error.wrap(format!("cannot read `{}`", path.display()));
-            // As docker: what was meant as a comment, or for a shell (`export A=1`), is no name.
+            // As docker: what was meant as a comment, or for a shell (`export A=1`), is not a name.
             let name = line.split('=').next().unwrap_or_default();
             if name.contains(char::is_whitespace) {
                 return Err(cannot(

@@ -1,6 +1,4 @@
 //! `mpimg serve`: a registry on this machine, for development and for a Cloud Proxy on the same network.
-//!
-//! Refuses TLS and users: what is served to more than a laboratory belongs into a real registry.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +21,7 @@ The registry speaks plain HTTP. Docker accepts that from other machines only if 
 Examples:
   mpimg serve                            For this machine alone
   mpimg serve --addr 0.0.0.0:5000        For the network, such as a Cloud Proxy
-  mpimg serve --addr 127.0.0.1:0 --json  On a free port, told in JSON";
+  mpimg serve --addr 127.0.0.1:0 --json  On a free port, which the JSON names";
 
 /// Run a registry on this machine until Ctrl-C
 #[derive(Debug, Args)]

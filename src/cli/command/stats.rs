@@ -1,6 +1,4 @@
 //! `mpimg stats`: what containers use at this moment.
-//!
-//! Refuses to watch: run it again, or let a program do so.
 
 use clap::Args;
 use serde_json::json;

@@ -1,6 +1,6 @@
-//! `mpimg stop`: ends containers, and forgets them where asked to.
+//! `mpimg stop`: stops containers, and removes them with `--rm`.
 //!
-//! Refuses nothing that has ended already: stopping it is done. A wrong name keeps nothing else from being stopped.
+//! Stopping a container that has ended succeeds. A wrong name does not keep the others from being stopped.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::error::Result;
 use crate::operation::{StopRequest, StoppedContainers};
 
 const EXAMPLES: &str = "\
-The command gets the image's STOPSIGNAL (SIGTERM without one). What does not end in time is killed with all that it has \
-started.
+The command gets the image's STOPSIGNAL (default: SIGTERM). If it does not end in time, it is killed with all processes \
+that it started.
 
 Examples:
   mpimg stop web             Ask it to end, kill it after 10 seconds
   mpimg stop -t 0 web        Kill it at once
-  mpimg stop --rm web        The same, and forget its log and status";
+  mpimg stop --rm web        The same, and remove its log and status";
 
 /// Stop containers
 #[derive(Debug, Args)]
@@ -29,11 +29,11 @@ pub(in crate::cli) struct Stop {
     #[arg(value_name = "CONTAINER", required = true)]
     containers: Vec<String>,
 
-    /// Seconds until it is killed
+    /// Seconds to wait before the container is killed
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
     time: u64,
 
-    /// Forget the container: its log and status, too
+    /// Remove the container: its log and status, too
     #[arg(long)]
     rm: bool,
 }

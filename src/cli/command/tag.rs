@@ -1,6 +1,4 @@
 //! `mpimg tag`: one more name for an image of the local store.
-//!
-//! Refuses to move anything.
 
 use clap::Args;
 use serde_json::json;

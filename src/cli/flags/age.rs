@@ -1,6 +1,6 @@
 //! How long something may lie: a number with a unit.
 //!
-//! Refuses a number alone: whoever writes it may mean seconds or hours.
+//! A number without a unit is an error: it could mean seconds or hours.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,7 +16,8 @@ impl FromStr for Age {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
-            Error::new(ErrorKind::Usage, format!("`{text}` is no age")).with_hint("write a number and s, m, h or d, such as 24h")
+            Error::new(ErrorKind::Usage, format!("`{text}` is not an age"))
+                .with_hint("write a number and s, m, h or d, such as 24h")
         };
         if text == "0" {
             return Ok(Self(Duration::ZERO));

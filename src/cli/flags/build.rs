@@ -1,6 +1,4 @@
 //! What `build` and `push` have in common: how an image is built.
-//!
-//! Refuses to build; the library does.
 
 use std::path::{Path, PathBuf};
 
@@ -46,19 +44,19 @@ pub(crate) struct BuildFlags {
         default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 
-    /// Do every step again: neither read nor trust the build cache
+    /// Run every step again, without the build cache
     #[arg(long)]
     no_cache: bool,
 
-    /// Do a RUN again whose result in the build cache is this old or older: 30m, 24h, 7d
+    /// Run a RUN step again if its result in the build cache is this old or older: 30m, 24h, 7d
     ///
-    /// What `pip install --upgrade` or `apt-get upgrade` gave is otherwise kept for as long as the command does not change.
+    /// Otherwise the result of `pip install --upgrade` or `apt-get upgrade` is reused until the command changes.
     #[arg(long, value_name = "AGE", value_parser = parsed::<Age>)]
     cache_max_age: Option<Age>,
 
-    /// Take results of steps from this repository, and put there what is made here, so that CI jobs use each other's work
+    /// Share results of steps with other machines through this repository, such as between CI jobs
     ///
-    /// An ordinary repository, with the same credentials as a push. What comes back is checked, and trusted as far as those who
+    /// An ordinary repository, used with the same credentials as a push. Results are verified, and trusted as far as those who
     /// can push there. A cache that cannot be used is a warning.
     #[arg(long, value_name = "HOST/PATH", value_parser = parsed::<Repository>)]
     cache_repo: Option<Repository>,
@@ -85,7 +83,7 @@ pub(crate) struct BuildFlags {
 
     /// How RUN is isolated: auto, root, userns, single or chroot
     ///
-    /// `auto` takes the best that this machine gives; `mpimg doctor` shows which and why. `chroot` is no security boundary.
+    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` is not a security boundary.
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 

@@ -1,6 +1,6 @@
 //! How registries are reached, and who asks.
 //!
-//! Refuses to show a password, and to take one from a terminal that echoes it.
+//! Invariant: a password is never shown, nor read from a terminal that echoes it.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::registry::{Credential, CredentialSources};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct ConnectionFlags {
-    /// Trust the certificate authorities of this PEM file, too
+    /// Also trust the certificate authorities of this PEM file
     #[arg(long, value_name = "FILE")]
     ca_file: Vec<PathBuf>,
 

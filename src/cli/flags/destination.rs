@@ -1,6 +1,6 @@
 //! Where an image goes: flags, and the question if neither they nor config.json tell.
 //!
-//! Refuses to decide: the library does, for every program.
+//! The library decides, for every program.
 
 use clap::Args;
 
@@ -41,12 +41,12 @@ impl DestinationFlags {
             return Ok(known);
         }
         let Some((project, config)) = &request.project else {
-            return Err(Error::new(ErrorKind::Usage, "no repository to push to was given")
+            return Err(Error::new(ErrorKind::Usage, "no repository given")
                 .with_hint("give it with `-r HOST/PATH`; only an Integration SDK project can keep it in config.json"));
         };
         if self.no_ttl || !terminal.can_ask() {
             let config = config.path().display();
-            return Err(Error::new(ErrorKind::Usage, "no repository to push to was given, and nobody can be asked")
+            return Err(Error::new(ErrorKind::Usage, "no repository given, and there is no terminal to ask on")
                 .with_hint(format!("give it with `-r HOST/PATH`, or set `container_repository` in `{config}`")));
         }
         let default = GlobalConfig::read()?.default_repository(project.kind()?);

@@ -1,6 +1,4 @@
 //! Flags of every command: what is shown, and how.
-//!
-//! Refuses to look at the terminal.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,4 @@
 //! Flags that several commands share, and how their values are read.
-//!
-//! Refuses to act on them: commands do.
 
 mod age;
 mod build;

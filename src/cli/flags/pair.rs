@@ -1,6 +1,4 @@
 //! `KEY=VALUE` on the command line.
-//!
-//! Refuses an empty key.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
 //! `--secret` and `--ssh`: what RUN may see but the image never holds.
 //!
-//! Refuses private keys as SSH sources (an agent serves them), and secrets larger than BuildKit takes.
+//! Private keys are not accepted as SSH sources (an agent serves them), nor secrets larger than BuildKit accepts.
 
 use std::fs::File;
 use std::io::Read as _;

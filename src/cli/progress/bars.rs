@@ -1,7 +1,7 @@
 //! Progress on a terminal: a line a running task, with a bar for transfers and the last lines that RUN printed below its step;
 //! a finished task becomes a line that stays.
 //!
-//! Refuses to flicker: what takes less than a tenth of a second is never drawn as running.
+//! Tasks of less than a tenth of a second are never drawn as running: bars must not flicker.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;

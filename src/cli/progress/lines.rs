@@ -1,6 +1,6 @@
 //! What a program prints, as lines that can be shown anywhere.
 //!
-//! Refuses control sequences: a RUN step must not move the cursor or change the colours of the terminal it is shown on.
+//! Invariant: no control sequence of a RUN step reaches the terminal; it could move the cursor or change colours.
 
 /// The longest line that is waited for, in bytes; a longer one is cut into several.
 const LONGEST: usize = 16 * 1024;

@@ -1,6 +1,6 @@
 //! What a RUN step printed, kept until it is known whether it succeeded.
 //!
-//! Refuses to take much memory: what is long goes to a temporary file.
+//! Long output goes to a temporary file.
 
 use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 

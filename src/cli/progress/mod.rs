@@ -1,6 +1,6 @@
 //! Progress on standard error: bars on a terminal, lines elsewhere, or nothing; and what a RUN step printed.
 //!
-//! Refuses standard output: that is the result's.
+//! Standard output is only for the result.
 
 mod bars;
 mod lines;
@@ -74,7 +74,7 @@ impl Display {
     }
 }
 
-/// A line on standard error. Nobody can be told if that fails.
+/// A line on standard error. A failure cannot be reported anywhere.
 fn write_line(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -1,6 +1,6 @@
 //! Progress as lines, for logs and CI: one when something starts, one when it ends, what RUN prints with its step's number.
 //!
-//! Refuses to flood: a long transfer says where it is every ten seconds, and no more often.
+//! A long transfer reports its position every ten seconds, no more often.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

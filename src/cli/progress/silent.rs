@@ -1,6 +1,4 @@
 //! No progress: warnings, and the whole output of a step that failed.
-//!
-//! Refuses everything else.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -59,6 +59,13 @@ impl Serving {
         Self::with(RegistryOptions { auth, ..RegistryOptions::default() })
     }
 
+    /// One that gives tokens, to `name` with `password` alone.
+    pub(crate) fn with_tokens(name: &str, password: &str) -> Self {
+        let scheme = AuthScheme::Bearer { lifetime: Duration::from_secs(300) };
+        let auth = Some(AuthOptions { users: vec![User::new(name, password)], scheme, anonymous_pull: false });
+        Self::with(RegistryOptions { auth, ..RegistryOptions::default() })
+    }
+
     fn with(options: RegistryOptions) -> Self {
         // Nobody pulls the plug of a test.
         let options = RegistryOptions { durable: false, grace: Duration::ZERO, ..options };

@@ -92,7 +92,7 @@ fn a_folder_that_is_no_project_says_what_is_missing() {
     "#);
     folder(&home, "plain", "FROM scratch\n");
     insta::assert_snapshot!(message(&home, ["push", "plain"]), @r#"
-    error: no repository to push to was given
+    error: no repository given
     hint: give it with `-r HOST/PATH`; only an Integration SDK project can keep it in config.json
     "#);
 }
@@ -102,7 +102,7 @@ fn without_a_terminal_a_missing_repository_names_flag_and_key() {
     let home = Home::new();
     project(&home);
     insta::assert_snapshot!(message(&home, ["push", "project"]), @r#"
-    error: no repository to push to was given, and nobody can be asked
+    error: no repository given, and there is no terminal to ask on
     hint: give it with `-r HOST/PATH`, or set `container_repository` in `project/config.json`
     "#);
     write(&home.path().join("project"), "config.json", r#"{"container_repository": "host.example.com/a:1"}"#);

@@ -3,6 +3,7 @@
 mod answers;
 mod copy;
 pub(crate) mod fixture;
+mod log;
 mod messages;
 mod prompts;
 mod push;

@@ -1,0 +1,78 @@
+//! `-v`, `-vv`, `--log-file` and MPIMG_LOG: what happened can be read afterwards, and no secret with it.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use super::fixture::{Serving, project, run, text, write};
+use crate::home::Home;
+
+/// A password that stands for itself nowhere else.
+const PASSWORD: &str = "hunter2-of-the-registry";
+
+fn events(log: &str) -> Vec<Value> {
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+#[test]
+fn the_log_tells_what_happened_and_no_secret() {
+    let (home, registry) = (Home::new(), Serving::with_tokens("user", PASSWORD));
+    let project = project(&home);
+    write(&project, "token.txt", "hunter2-of-the-build");
+    let repository = format!("{}/mp/hello", registry.host);
+    let log = home.path().join("mpimg.log");
+    let push = |password: &str| {
+        let mut command = home.mpimg();
+        command.args(["push", text(&project), "-r", &repository, "--log-file", text(&log)]);
+        command.args(["--registry-username", "user", "--registry-password", password]);
+        run(&mut command, ["--secret", "id=t,src=project/token.txt"])
+    };
+    push(PASSWORD).done();
+    let refused = push("hunter2-mistyped");
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+
+    let written = std::fs::read_to_string(&log).unwrap();
+    let events = events(&written);
+    let has = |field: &str, value: &str| events.iter().any(|event| event[field] == value);
+    assert!(has("command", "push") && has("message", "done") && has("message", "failed"), "{written}");
+    assert!(events.iter().all(|event| event["timestamp"].is_string() && event["level"].is_string()), "{written}");
+    let steps = events.iter().filter(|event| event["kind"] == "Step").count();
+    assert!(steps > 0, "{written}");
+    assert_eq!(log.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Passwords, as they are and as they are sent; tokens; secrets for RUN.
+    let basic = basic_credential(&format!("user:{PASSWORD}"));
+    for secret in ["hunter2", &basic, "Bearer ", "Basic "] {
+        assert!(!written.contains(secret), "{secret} is in the log:\n{written}");
+    }
+}
+
+#[test]
+fn more_flags_show_more_on_standard_error_and_a_variable_names_the_file() {
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = project(&home);
+    let repository = format!("{}/mp/hello", registry.host);
+    let lines = |flags: &[&str]| {
+        let mut command = home.mpimg();
+        command.args(flags);
+        run(&mut command, ["push", text(&project), "-r", &repository]).done().err.lines().count()
+    };
+    let (quiet, all) = (lines(&[]), lines(&["-vv"]));
+    assert!(all > quiet, "{all} lines with -vv, {quiet} without");
+
+    let log = home.path().join("by-variable.log");
+    run(home.mpimg().env("MPIMG_LOG", &log), ["images"]).done();
+    run(home.mpimg().env("MPIMG_LOG", &log), ["images"]).done();
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(events(&written).iter().filter(|event| event["command"] == "images").count(), 2, "it is appended to");
+
+    let left = run(home.mpimg().env("MPIMG_LOG", home.path()), ["images"]);
+    assert_eq!(left.code, Some(1));
+    assert!(left.err.contains("cannot write the log to") && left.err.contains("hint: "), "{}", left.err);
+}
+
+/// Base64, as `Authorization: Basic` has it.
+fn basic_credential(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
