@@ -54,7 +54,7 @@ class Containers:
         :param ports: ``[[IP:]HOST:]CONTAINER``; without HOST a free port, which :meth:`Container.info` tells
         :param memory: how much all its processes together may have: bytes, or ``512m``, ``2g``
         :param network: ``auto``, ``host`` (this machine's), ``private`` (its own) or ``none`` (its own, no way out)
-        :param isolation: ``auto``, ``root``, ``userns``, ``single`` or ``chroot``
+        :param isolation: ``auto``, ``root``, ``userns``, ``single``, ``chroot`` or ``emulated``
         :param terminal: give it a terminal
         :param remove: forget it when its command ends: no log, no outcome
         :param end_with: the number of a process, such as ``os.getpid()``: when that is gone, even if it was killed, the container is

@@ -122,7 +122,7 @@ class Mpimg(Containers, Machine):
         :param allowed_secret_files: files that may enter the image although they look like secrets
         :param secrets: what ``RUN --mount=type=secret`` sees, by id; never in the image
         :param ssh: sockets of SSH agents, by id
-        :param isolation: how RUN is isolated: ``auto``, ``root``, ``userns``, ``single`` or ``chroot``
+        :param isolation: how RUN is isolated: ``auto``, ``root``, ``userns``, ``single``, ``chroot`` or ``emulated``
         :param cache_repo: a repository (``host[:port]/path``) from which results of steps are taken, and where those made here are put
         :param allow_insecure: let ``RUN --security=insecure`` have all the rights that this program has
         :param threads: how many threads compress one layer; without it one a core. The digest does not depend on it

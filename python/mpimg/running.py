@@ -56,7 +56,7 @@ class ContainerInfo:
     memory: Optional[int]
     #: Its network in words, once it is known.
     network: Optional[str]
-    #: How it is isolated, once that is known: ``root``, ``userns``, ``single`` or ``chroot``.
+    #: How it is isolated, once that is known: ``root``, ``userns``, ``single``, ``chroot`` or ``emulated``.
     isolation: Optional[str]
     #: Its first process, as this machine numbers it.
     pid: Optional[int]

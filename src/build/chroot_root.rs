@@ -20,7 +20,7 @@ use crate::image::Layer;
 use crate::layer::diff::{Baseline, RestorePlan, RestorePoint};
 use crate::layer::{Codec, Entry, LayerWriter};
 use crate::oci::ChainId;
-use crate::sandbox::{Isolation, Snapshot, User};
+use crate::sandbox::{Isolation, IsolationKind, Snapshot, User};
 use crate::store::ScratchDir;
 
 /// Not the name that a layer's own tree has in the store: nobody else may read this one.
@@ -107,6 +107,10 @@ impl ChrootRoot {
 
     /// Restores it and puts it into the pool for later builds. One that cannot be restored is deleted.
     pub(super) fn checkin(self, session: &Session<'_>) -> Result<()> {
+        // What a table beside the tree says of owners is not restored.
+        if session.isolation()?.kind() == IsolationKind::Emulated {
+            return Ok(());
+        }
         let path = self.path();
         let Some(Base { layers, restore_point }) = &self.base else { return Ok(()) };
         let Some((top, name)) = pool_name(session, layers)? else { return Ok(()) };

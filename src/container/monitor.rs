@@ -204,7 +204,7 @@ fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Resu
             isolation.unpack_for(user, &mut open(layer)?, folder, below, &Limits::default()).map(|done| done.leans_below)
         })
     };
-    if isolation.kind() != IsolationKind::Chroot {
+    if !isolation.kind().needs_tree() {
         let mut lower = unpacked(&User::default())?;
         let mut user = None;
         if isolation.kind() == IsolationKind::SingleId {

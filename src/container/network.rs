@@ -46,14 +46,14 @@ pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMap
     let same = ports.iter().all(|port| port.host == port.container && port.ip.is_none());
     match mode {
         NetworkMode::Host => host(ports),
-        NetworkMode::Private | NetworkMode::None if isolation == IsolationKind::Chroot => {
+        NetworkMode::Private | NetworkMode::None if isolation.needs_tree() => {
             Err(Error::new(ErrorKind::Unsupported, "a network of its own cannot be given to a container with isolation `chroot`")
                 .with_hint(format!(
                     "use {}; `mpimg doctor` tells what would make a better isolation work",
                     Setting::Network.with("host")
                 )))
         }
-        NetworkMode::Auto if ports.is_empty() || isolation == IsolationKind::Chroot => host(ports),
+        NetworkMode::Auto if ports.is_empty() || isolation.needs_tree() => host(ports),
         // What can be had as it is needs nobody in between.
         NetworkMode::Auto if same && ports.iter().all(|port| listen(port).is_ok()) => host(ports),
         NetworkMode::Auto | NetworkMode::Private | NetworkMode::None => private(ports, mode),

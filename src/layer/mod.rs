@@ -8,6 +8,7 @@ pub mod diff;
 mod entry;
 mod header_field;
 mod index;
+pub(crate) mod owner_table;
 pub(crate) mod owners;
 mod pack;
 mod path;

@@ -67,7 +67,7 @@ fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
     let folder =
         made.map_err(|error| SetupError::new(format!("create a folder in `{}`", state.display()), error.raw_os_error()))?.keep();
     let root = match isolation {
-        IsolationKind::Chroot => RootSpec::Tree { path: folder.join("tree") },
+        kind if kind.needs_tree() => RootSpec::Tree { path: folder.join("tree") },
         _ => RootSpec::Overlay { lower: Vec::new(), upper: folder.join("upper"), work: folder.join("work") },
     };
     let spec = RunSpec::new(["true"], root).with_absolute_paths().map_err(plain)?;
@@ -109,6 +109,16 @@ fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
         }
         IsolationKind::UserNamespace | IsolationKind::SingleId => {
             "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into()
+        }
+        IsolationKind::Emulated if step.contains("ptrace") => {
+            "allow the process to trace its children: seccomp must let `ptrace` through, and `kernel.yama.ptrace_scope` must be 0 or 1"
+                .into()
+        }
+        IsolationKind::Emulated if !cfg!(target_arch = "x86_64") => "build on an x86-64 machine, or use another isolation".into(),
+        IsolationKind::Emulated => {
+            "use Linux 5.14 or newer, with a runtime whose seccomp profile lets `seccomp`, `ptrace` and `openat2` through (Docker since \
+             20.10.10, containerd, CRI-O)"
+                .into()
         }
         IsolationKind::Chroot => "run as root, in a container with docker's default capabilities or more".into(),
     }

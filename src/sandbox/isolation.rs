@@ -31,6 +31,8 @@ pub enum IsolationKind {
     SingleId,
     /// `chroot` without namespaces: no security boundary.
     Chroot,
+    /// No privileges at all: a supervisor answers the system calls that need them. No security boundary.
+    Emulated,
 }
 
 /// What `--isolation` asks for.
@@ -45,11 +47,16 @@ pub enum IsolationMode {
 
 impl IsolationKind {
     /// All kinds, best first.
-    pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::SingleId, Self::Chroot];
+    pub const ALL: [Self; 5] = [Self::Root, Self::UserNamespace, Self::SingleId, Self::Chroot, Self::Emulated];
 
-    /// Whether commands are kept from the machine: with `chroot` they are not.
+    /// Whether commands are kept from the machine: with `chroot` and `emulated` they are not.
     pub fn is_boundary(self) -> bool {
-        self != Self::Chroot
+        !self.needs_tree()
+    }
+
+    /// Whether nothing can be mounted: steps then run on a complete tree of their own ([`RootSpec::Tree`]).
+    pub fn needs_tree(self) -> bool {
+        matches!(self, Self::Chroot | Self::Emulated)
     }
 
     /// Removes a folder that was unpacked or changed on this isolation, whoever its files belong to. One that is not there is no error.
@@ -72,6 +79,7 @@ impl fmt::Display for IsolationKind {
             Self::UserNamespace => "userns",
             Self::SingleId => "single",
             Self::Chroot => "chroot",
+            Self::Emulated => "emulated",
         })
     }
 }
@@ -79,7 +87,7 @@ impl fmt::Display for IsolationKind {
 impl FromStr for IsolationMode {
     type Err = Error;
 
-    /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single` or `chroot`.
+    /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single`, `chroot` or `emulated`.
     fn from_str(text: &str) -> Result<Self> {
         Ok(match text {
             "auto" => Self::Auto,
@@ -87,9 +95,10 @@ impl FromStr for IsolationMode {
             "userns" => Self::Forced(IsolationKind::UserNamespace),
             "single" => Self::Forced(IsolationKind::SingleId),
             "chroot" => Self::Forced(IsolationKind::Chroot),
+            "emulated" => Self::Forced(IsolationKind::Emulated),
             _ => {
                 return Err(Error::new(ErrorKind::Usage, format!("`{text}` is no isolation"))
-                    .with_hint("use auto, root, userns, single or chroot"));
+                    .with_hint("use auto, root, userns, single, chroot or emulated"));
             }
         })
     }
@@ -272,7 +281,7 @@ impl Isolation {
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
     /// folders; `lower` are the layers below, topmost first.
     ///
-    /// On [`IsolationKind::Chroot`] the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
+    /// Where steps need a tree ([`IsolationKind::needs_tree`]) the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
         self.unpack_for(&User::default(), tar, into, lower, limits)
     }
@@ -289,10 +298,16 @@ impl Isolation {
         let whiteouts = match self.kind {
             IsolationKind::Root => Whiteouts::Overlay,
             IsolationKind::UserNamespace | IsolationKind::SingleId => Whiteouts::UserOverlay,
-            IsolationKind::Chroot => Whiteouts::Apply,
+            IsolationKind::Chroot | IsolationKind::Emulated => Whiteouts::Apply,
         };
         let recorded = (self.kind == IsolationKind::SingleId).then(|| Identity::from(user));
-        let options = UnpackOptions { whiteouts, lower: lower.to_vec(), limits: limits.clone(), recorded };
+        let options = UnpackOptions {
+            whiteouts,
+            lower: lower.to_vec(),
+            limits: limits.clone(),
+            recorded,
+            owner_table: self.kind == IsolationKind::Emulated,
+        };
         if self.kind.has_user_namespace() {
             return tasks::unpack(self.kind, tar, into, options);
         }
@@ -311,6 +326,8 @@ impl Isolation {
                 format!("single.{}-{}{groups}", user.uid, user.gid)
             }
             IsolationKind::Chroot => "chroot".into(),
+            // What another user has unpacked cannot be changed.
+            IsolationKind::Emulated => format!("emulated.{}", rustix::process::geteuid().as_raw()),
         }
     }
 

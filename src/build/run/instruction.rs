@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
 use crate::layer::diff::Original;
 use crate::layer::{Entry, LayerPath};
-use crate::sandbox::{IsolationKind, RootSpec};
+use crate::sandbox::RootSpec;
 
 /// Does one RUN.
 pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
@@ -51,16 +51,16 @@ fn run_in(
 ) -> Result<(Option<Layer>, Vec<BoundFiles>)> {
     let session = inputs.session;
     let isolation = session.isolation()?;
-    if step.network == Network::None && isolation.kind() == IsolationKind::Chroot {
+    if step.network == Network::None && isolation.kind().needs_tree() {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            "`--network=none` needs namespaces, which the isolation `chroot` does not have",
+            format!("`--network=none` needs namespaces, which the isolation `{}` does not have", isolation.kind()),
         )
         .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out --network=none"));
     }
     let user = stage.user(session)?;
     let root = match isolation.kind() {
-        IsolationKind::Chroot => RootSpec::Tree { path: stage.complete_chroot_root(session)? },
+        kind if kind.needs_tree() => RootSpec::Tree { path: stage.complete_chroot_root(session)? },
         _ => RootSpec::Overlay {
             lower: stage.filesystem.unpacked(session, &user)?,
             upper: new_folder(scratch, "upper")?,

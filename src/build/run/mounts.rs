@@ -14,7 +14,7 @@ use crate::build::inputs::StepInputs;
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerPath;
-use crate::sandbox::{BindSource, IsolationKind, Mount, RunSpec, User};
+use crate::sandbox::{BindSource, Mount, RunSpec, User};
 use crate::store::MountLock;
 
 /// How often a cache is looked at that another step is using.
@@ -52,7 +52,7 @@ fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>>
 /// Locks the caches that must not be used by two at once; also gives the names of private ones that somebody is using.
 fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
     let session = inputs.session;
-    let lent = session.isolation()?.kind() == IsolationKind::Chroot;
+    let lent = session.isolation()?.kind().needs_tree();
     // In one order everywhere: two steps never wait for each other. One name is locked once, whatever a step calls it twice for.
     let mut names = BTreeMap::new();
     for mount in wanted {
@@ -164,7 +164,7 @@ fn stage_source(inputs: &StepInputs<'_>, user: &User, path: &str, from: &Base, s
         return Err(source.not_found(path));
     }
     let path = resolved.path;
-    if session.isolation()?.kind() != IsolationKind::Chroot {
+    if !session.isolation()?.kind().needs_tree() {
         return Ok(BindSource::Stack { lower: filesystem.unpacked(session, user)?, path });
     }
     // Nothing can be mounted there: the layers go into one folder.

@@ -14,12 +14,12 @@ use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 use crate::operation::{ConfigurationFile, DoctorReport, StoredCredential};
-use crate::sandbox::{Attempt, IsolationKind, Report};
+use crate::sandbox::{Attempt, Report};
 use crate::store::DiskUsage;
 
 const EXAMPLES: &str = "\
 Each kind of isolation is tried, best first: root (namespaces as root), userns (a user namespace with a range of ids), single \
-(with one id), chroot (not a security boundary). `mpimg build` takes the best unless --isolation says otherwise.
+(with one id), chroot and emulated (not security boundaries). `mpimg build` takes the best unless --isolation says otherwise.
 
 Examples:
   mpimg doctor
@@ -119,7 +119,9 @@ fn isolation_text(report: &Report, theme: Theme) -> String {
     }
     match report.selected {
         None => text += "  no RUN step can be run on this machine; Dockerfiles without RUN can be built\n",
-        Some(IsolationKind::Chroot) => text += "  chroot is not a security boundary: build only Dockerfiles that you trust\n",
+        Some(kind) if !kind.is_boundary() => {
+            text += &format!("  {kind} is not a security boundary: build only Dockerfiles that you trust\n");
+        }
         Some(_) => {}
     }
     text

@@ -118,9 +118,10 @@ pub(in crate::cli) struct Run {
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
     network: NetworkMode,
 
-    /// How it is isolated: auto, root, userns, single or chroot
+    /// How it is isolated: auto, root, userns, single, chroot or emulated
     ///
-    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` is not a security boundary.
+    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` and `emulated` are not security
+    /// boundaries.
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 

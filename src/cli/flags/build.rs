@@ -81,9 +81,10 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "ID[=SOCKET]", value_parser = parsed::<SshFlag>)]
     ssh: Vec<SshFlag>,
 
-    /// How RUN is isolated: auto, root, userns, single or chroot
+    /// How RUN is isolated: auto, root, userns, single, chroot or emulated
     ///
-    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` is not a security boundary.
+    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` and `emulated` are not security
+    /// boundaries.
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 

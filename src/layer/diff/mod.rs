@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 
+use super::owner_table::{OwnerTable, inode_of};
 use super::owners::{Owners, Record, has_attributes, is_copied_up, path_in};
 use super::unpack::relative;
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ struct Tree {
     path: std::path::PathBuf,
     root: OwnedFd,
     owners: Owners,
+    table: Option<OwnerTable>,
 }
 
 impl Change {
@@ -67,7 +69,7 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::io("open", path, errno.into()))?;
         let owners = Owners::of(&root);
-        Ok(Self { path: path.to_owned(), root, owners })
+        Ok(Self { path: path.to_owned(), root, owners, table: OwnerTable::read(path)? })
     }
 
     fn open(&self, path: &LayerPath) -> Result<OwnedFd> {
@@ -83,8 +85,16 @@ impl Tree {
     }
 
     fn stat(&self, path: &LayerPath) -> Result<Stat> {
-        let stat = rustix::fs::statat(&self.root, relative(path), AtFlags::SYMLINK_NOFOLLOW);
-        stat.map_err(|errno| self.error("examine", path, errno))
+        self.stat_at(&self.root, relative(path)).map_err(|errno| self.error("examine", path, errno))
+    }
+
+    /// What is at `name` in `folder`, as the table says where there is one.
+    fn stat_at(&self, folder: &OwnedFd, name: &std::ffi::OsStr) -> std::result::Result<Stat, rustix::io::Errno> {
+        let mut stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if let Some(table) = &self.table {
+            table.apply(&mut stat);
+        }
+        Ok(stat)
     }
 
     /// The same with the true owner and mode. A folder `parent` with the set-gid bit gives new files its group, which has to be caught up
@@ -128,7 +138,7 @@ impl Tree {
         let folder = self.open(path)?;
         let examine = |name: Vec<u8>| {
             let child = path.child(&name)?;
-            let stat = rustix::fs::statat(&folder, std::ffi::OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW);
+            let stat = self.stat_at(&folder, std::ffi::OsStr::from_bytes(&name));
             stat.map_err(|errno| self.error("examine", &child, errno)).map(|stat| (child, stat))
         };
         self.names_in(path, &folder)?.into_iter().map(examine).collect()
@@ -136,7 +146,11 @@ impl Tree {
 
     /// The file capability, the only attribute that images carry.
     fn xattrs(&self, path: &LayerPath) -> Result<Xattrs> {
-        Ok(capability(&self.open(path)?).into_iter().map(|value| (CAPABILITY.to_vec(), value)).collect())
+        let capability = match &self.table {
+            Some(table) => table.capability(inode_of(&self.stat(path)?)).cloned(),
+            None => capability(&self.open(path)?),
+        };
+        Ok(capability.into_iter().map(|value| (CAPABILITY.to_vec(), value)).collect())
     }
 
     fn error(&self, verb: &str, path: &LayerPath, errno: rustix::io::Errno) -> Error {

@@ -23,7 +23,7 @@ pub(super) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(
 
 #[derive(Debug)]
 pub(super) struct Confined {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     root: Arc<OwnedFd>,
     open: HashMap<LayerPath, Arc<OwnedFd>>,
 }

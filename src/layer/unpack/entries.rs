@@ -15,7 +15,8 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result, Setting};
 use crate::layer::header_field::corrupt;
-use crate::layer::owners::{self, Device, OWNER};
+use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
+use crate::layer::owners::{self, Device, OWNER, Record};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
 
 use super::confined::{Confined, FOLDER, is_folder, remove, stat, write_at};
@@ -32,6 +33,7 @@ pub(super) struct Unpacker<'a> {
     folder_times: BTreeMap<LayerPath, i64>,
     // Paths of this layer, kept only where whiteouts are applied: those never remove what their own layer brings.
     own: HashSet<LayerPath>,
+    table: Option<OwnerTable>,
     buffer: Vec<u8>,
 }
 
@@ -46,6 +48,10 @@ impl<'a> Unpacker<'a> {
             stats: UnpackStats::default(),
             folder_times: BTreeMap::new(),
             own: HashSet::new(),
+            table: match options.owner_table {
+                true => Some(OwnerTable::read(into)?.unwrap_or_default()),
+                false => None,
+            },
             buffer: vec![0; READ],
         })
     }
@@ -101,6 +107,9 @@ impl<'a> Unpacker<'a> {
                 let set = rustix::fs::utimensat(&parent, os(name), &times(mtime), AtFlags::SYMLINK_NOFOLLOW);
                 set.map_err(|errno| self.into.error("set the time of", &path, errno))?;
             }
+        }
+        if let Some(table) = &self.table {
+            table.write(&self.into.path)?;
         }
         Ok(self.stats)
     }
@@ -251,7 +260,7 @@ impl<'a> Unpacker<'a> {
         let device = rustix::fs::makedev(major, minor);
         let forbidden = std::cell::Cell::new(false);
         let in_user_namespace = self.options.whiteouts == Whiteouts::UserOverlay;
-        if self.options.recorded.is_some() {
+        if self.options.recorded.is_some() || self.table.is_some() {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             self.place(folder, path, || rustix::fs::openat(folder, os(name), flags, Mode::RUSR | Mode::WUSR).map(drop))?;
             return Ok(true);
@@ -293,6 +302,9 @@ impl<'a> Unpacker<'a> {
                 let now = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
                 record.write(&owners::path_in(folder, name), now.st_mode).map_err(failed)?;
             }
+        } else if let Some(table) = &mut self.table {
+            let now = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            bits = enter(table, &now, metadata, Device::of(&entry.kind));
         } else {
             let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
             rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -305,7 +317,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Owner, then mode, then attributes: a change of owner clears set-id bits and capabilities.
-    fn dress(&self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
+    fn dress(&mut self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
         let failed = |errno| self.into.error("set the owner or mode of", path, errno);
         let mut bits = metadata.mode;
         if let Some(identity) = &self.options.recorded {
@@ -314,6 +326,8 @@ impl<'a> Unpacker<'a> {
             if let Some(record) = recorded {
                 rustix::fs::fsetxattr(fd, OWNER, record.to_text().as_bytes(), XattrFlags::empty()).map_err(failed)?;
             }
+        } else if let Some(table) = &mut self.table {
+            bits = enter(table, &rustix::fs::fstat(fd).map_err(failed)?, metadata, None);
         } else {
             let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
             rustix::fs::fchown(fd, uid, gid).map_err(failed)?;
@@ -331,7 +345,7 @@ impl<'a> Unpacker<'a> {
         let wanted = capability
             || name.starts_with(b"system.posix_acl_")
             || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !name.starts_with(owners::PREFIX.as_bytes());
-        if !wanted {
+        if !wanted || capability && self.table.is_some() {
             return Ok(());
         }
         match rustix::fs::fsetxattr(fd, os(name), value, XattrFlags::empty()) {
@@ -467,6 +481,15 @@ impl<'a> Unpacker<'a> {
         self.into.forget();
         remove(folder, path.name().unwrap_or_default()).map_err(|errno| self.into.error("replace", path, errno))
     }
+}
+
+/// Enters what a layer says of a file. Returns its permission bits on disk.
+fn enter(table: &mut OwnerTable, stat: &rustix::fs::Stat, metadata: &Metadata, device: Option<Device>) -> u32 {
+    let (on_disk, recorded) = split_mode(FileType::from_raw_mode(stat.st_mode), metadata.mode);
+    let record = Record { uid: metadata.uid, gid: metadata.gid, mode: recorded, device };
+    let capability = metadata.xattrs.get(&b"security.capability"[..]).cloned();
+    table.set(inode_of(stat), Row { record, capability });
+    on_disk
 }
 
 /// What a file or folder of another layer looks like.

@@ -49,6 +49,8 @@ pub struct UnpackOptions {
     pub limits: Limits,
     /// For a process with one id: owners, modes and devices are recorded, and modes made so that this user may do what it may.
     pub recorded: Option<Identity>,
+    /// For a process without privileges: owners, modes, devices and file capabilities go into a table beside the folder.
+    pub owner_table: bool,
 }
 
 /// What was unpacked.

@@ -2,7 +2,7 @@
 //!
 //! Refuses nothing that a shell would accept: what cannot be started ends with 126 or 127 and a line on standard error.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -88,14 +88,20 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, SetupError> {
 }
 
 impl Command<'_> {
+    /// Whose process it is.
+    pub(super) fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The folder that it begins in.
+    pub(super) fn folder(&self) -> &CStr {
+        &self.cwd
+    }
+
     /// Becomes the command. Returns an exit status only where that was impossible.
     pub(super) fn become_it(&self) -> i32 {
         match self.enter() {
-            Ok(()) => {
-                let errno = self.exec();
-                say(&format!("cannot run `{}`: {}", self.argv[0].to_string_lossy(), std::io::Error::from(errno)));
-                if errno == Errno::NOENT { 127 } else { 126 }
-            }
+            Ok(()) => self.execute(),
             Err(error) => {
                 let cause =
                     error.errno.map(|errno| format!(": {}", std::io::Error::from_raw_os_error(errno))).unwrap_or_default();
@@ -105,12 +111,26 @@ impl Command<'_> {
         }
     }
 
+    /// The last step of becoming it.
+    pub(super) fn execute(&self) -> i32 {
+        let errno = self.exec();
+        say(&format!("cannot run `{}`: {}", self.argv[0].to_string_lossy(), std::io::Error::from(errno)));
+        if errno == Errno::NOENT { 127 } else { 126 }
+    }
+
     /// Takes all steps but the last.
     pub(super) fn rehearse(&self) -> Result<(), SetupError> {
         self.enter()
     }
 
     fn enter(&self) -> Result<(), SetupError> {
+        self.prepare_process()?;
+        rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
+        privileges::drop_to(self.isolation, &self.user, self.security, self.fakeroot)
+    }
+
+    /// The steps that have nothing to do with files or rights.
+    pub(super) fn prepare_process(&self) -> Result<(), SetupError> {
         process::default_signals();
         let _ = rustix::process::setsid();
         if self.terminal {
@@ -121,8 +141,7 @@ impl Command<'_> {
             rustix::process::setrlimit(Resource::Data, limit).step(|| "limit memory".into())?;
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
-        privileges::drop_to(self.isolation, &self.user, self.security, self.fakeroot)
+        Ok(())
     }
 
     /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.

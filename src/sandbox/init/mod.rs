@@ -14,6 +14,19 @@ mod child;
 mod chroot;
 mod command;
 mod copy;
+#[cfg(target_arch = "x86_64")]
+mod emulated;
+#[cfg(not(target_arch = "x86_64"))]
+mod emulated {
+    //! The isolation without privileges is not there on this processor: its loader is made of instructions of x86-64.
+    use super::{SetupError, UnixStream};
+    use crate::layer::LayerPath;
+    use crate::sandbox::{Exit, RunSpec};
+
+    pub(super) fn run(_: &RunSpec, _: bool, _: &UnixStream) -> Result<(Exit, Vec<LayerPath>), SetupError> {
+        Err(SetupError::new(format!("start the loader of isolation `emulated` on {}", std::env::consts::ARCH), None))
+    }
+}
 mod emulated_mounts;
 mod fakeroot;
 mod files;
@@ -80,13 +93,16 @@ fn take_stdin(control: &UnixStream) -> Result<(), SetupError> {
 
 fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, SetupError> {
     match request {
+        Request::Run { isolation: IsolationKind::Emulated, spec, probe, .. } => {
+            emulated::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
+        }
         Request::Run { isolation: IsolationKind::Chroot, spec, probe, .. } => {
             chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
         }
         Request::Run { isolation, spec, probe, .. } => namespaces::run(isolation, &spec, probe, control).map(Reply::Ended),
         Request::Unpack { isolation, into, lower, limits, recorded } => {
             userns::enter(isolation)?;
-            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, recorded };
+            let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, recorded, owner_table: false };
             let unpacked = unpack(control, &into, &options);
             Ok(unpacked.map_or_else(|error| Reply::Refused(error.into()), Reply::Unpacked))
         }

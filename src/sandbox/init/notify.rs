@@ -26,6 +26,13 @@ pub(super) struct Call {
     pub(super) arguments: [u64; 6],
 }
 
+impl Call {
+    /// By which the kernel knows it.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
 /// What a system call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {

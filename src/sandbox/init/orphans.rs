@@ -15,13 +15,18 @@ pub(in crate::sandbox) fn adopt() -> Result<(), Errno> {
 /// Kills and reaps until nothing is left: whatever a killed process leaves behind becomes a child of this one.
 pub(in crate::sandbox) fn kill_descendants() {
     loop {
-        for child in children() {
-            let _ = rustix::process::kill_process(child, Signal::KILL);
-        }
+        kill_children();
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
         }
+    }
+}
+
+/// Kills the processes whose parent is this one.
+pub(in crate::sandbox) fn kill_children() {
+    for child in children() {
+        let _ = rustix::process::kill_process(child, Signal::KILL);
     }
 }
 

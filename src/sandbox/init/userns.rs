@@ -27,7 +27,7 @@ const FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"];
 /// Enters the user namespace that `isolation` needs, as its root; none for the kinds without.
 pub(super) fn enter(isolation: IsolationKind) -> Result<(), SetupError> {
     match isolation {
-        IsolationKind::Root | IsolationKind::Chroot => return Ok(()),
+        IsolationKind::Root | IsolationKind::Chroot | IsolationKind::Emulated => return Ok(()),
         IsolationKind::UserNamespace => {}
         IsolationKind::SingleId => return enter_as(0, 0),
     }

@@ -66,7 +66,7 @@ impl Fixture {
         self.steps += 1;
         fs::create_dir(&folder).unwrap();
         let root = match self.isolation.kind() {
-            IsolationKind::Chroot => RootSpec::Tree { path: self.layers[0].clone() },
+            kind if kind.needs_tree() => RootSpec::Tree { path: self.layers[0].clone() },
             _ => RootSpec::Overlay { lower: self.layers.clone(), upper: folder.join("upper"), work: folder.join("work") },
         };
         RunSpec::new(["/bin/sh", "-c", script], root)

@@ -1,0 +1,169 @@
+//! Makes, removes and renames entries of folders.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::super::notify::Call;
+use super::credentials::{CAP_DAC_OVERRIDE, CAP_MKNOD};
+use super::permissions::{may_enter, may_remove};
+use super::state::{Caller, DONE, Reply, Result, Supervisor};
+use super::view::{kind, name_of, os, stat_at};
+use crate::layer::owner_table::{Row, inode_of, split_mode};
+use crate::layer::owners::{Device, Record};
+
+/// A path of a call: the descriptor that it starts from, and where its text is.
+pub(super) type At = (i32, u64);
+
+impl Supervisor {
+    /// The folder of a new entry and its name; where there is something already, that is the first thing to say.
+    fn new_entry(&self, call: &Call, caller: &Caller, at: At) -> Result<(Rc<OwnedFd>, Vec<u8>)> {
+        let path = self.path(call, at.1)?;
+        let (folder, name) = self.parent(caller, at.0, &path)?;
+        self.may_search(caller, &folder)?;
+        if stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name)).is_ok() {
+            return Err(Errno::EXIST);
+        }
+        may_enter(self, caller, &folder)?;
+        Ok((folder, name))
+    }
+
+    pub(super) fn mkdir(&mut self, call: &Call, caller: &Caller, at: At, mode: u64) -> Result<Reply> {
+        let (folder, name) = self.new_entry(call, caller, at)?;
+        let mode = caller.masked(mode as u32) & 0o1777;
+        let (on_disk, _) = split_mode(FileType::Directory, mode);
+        rustix::fs::mkdirat(&*folder, os(&name), Mode::from_raw_mode(on_disk))?;
+        let stat = stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name))?;
+        self.born(caller, &folder, &stat, mode)?;
+        DONE
+    }
+
+    pub(super) fn mknod(&mut self, call: &Call, caller: &Caller, at: At, mode: u64, number: u64) -> Result<Reply> {
+        let (folder, name) = self.new_entry(call, caller, at)?;
+        let bits = caller.masked(mode as u32);
+        let wanted = match mode as u32 & libc::S_IFMT {
+            0 => FileType::RegularFile,
+            format => FileType::from_raw_mode(format),
+        };
+        let device = match wanted {
+            FileType::CharacterDevice | FileType::BlockDevice if !caller.rights.can(CAP_MKNOD) => return Err(Errno::PERM),
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                // The number as the kernel's own interface has it, 32 bits (`new_decode_dev`).
+                let number = number & 0xffff_ffff;
+                if number == 0 && wanted == FileType::CharacterDevice {
+                    return Err(Errno::PERM);
+                }
+                Some(Device { kind: wanted, major: rustix::fs::major(number), minor: rustix::fs::minor(number) })
+            }
+            FileType::RegularFile | FileType::Fifo | FileType::Socket => None,
+            FileType::Directory => return Err(Errno::PERM),
+            _ => return Err(Errno::INVAL),
+        };
+        let real = if device.is_some() { FileType::RegularFile } else { wanted };
+        let (on_disk, recorded) = split_mode(real, bits);
+        if name.ends_with(b"/") {
+            return Err(Errno::NOENT);
+        }
+        if real == FileType::RegularFile {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(&*folder, os(&name), flags, Mode::from_raw_mode(on_disk))?);
+        } else {
+            rustix::fs::mknodat(&*folder, os(&name), real, Mode::from_raw_mode(on_disk), 0)?;
+        }
+        self.has_fifos |= real == FileType::Fifo;
+        let stat = stat_at(&folder, &name)?;
+        self.born(caller, &folder, &stat, bits)?;
+        if device.is_some() {
+            self.record(&stat, |record| *record = Record { device, mode: recorded, ..*record });
+        }
+        DONE
+    }
+
+    pub(super) fn symlink(&mut self, call: &Call, caller: &Caller, text: u64, at: At) -> Result<Reply> {
+        let text = self.path(call, text)?;
+        if text.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let (folder, name) = self.new_entry(call, caller, at)?;
+        rustix::fs::symlinkat(os(&text), &*folder, os(&name))?;
+        let stat = stat_at(&folder, &name)?;
+        self.born(caller, &folder, &stat, 0o777)?;
+        DONE
+    }
+
+    pub(super) fn link(&mut self, call: &Call, caller: &Caller, from: At, to: At, flags: i32) -> Result<Reply> {
+        let old = self.path(call, from.1)?;
+        let by_path = !(old.is_empty() && flags & libc::AT_EMPTY_PATH != 0);
+        let found = match by_path {
+            true => Some(self.look_up(caller, from.0, &old, flags & libc::AT_SYMLINK_FOLLOW != 0)?),
+            false => None,
+        };
+        let file = match &found {
+            Some(found) => {
+                if kind(&found.stat) == FileType::Directory {
+                    return Err(Errno::PERM);
+                }
+                name_of(&found.file)
+            }
+            // By the caller's own link: one of a file that was opened with O_TMPFILE must not come from a place.
+            None => format!("/proc/{}/fd/{}", caller.thread, from.0),
+        };
+        let (folder, name) = self.new_entry(call, caller, to)?;
+        if name.ends_with(b"/") {
+            return Err(Errno::NOENT);
+        }
+        rustix::fs::linkat(rustix::fs::CWD, file.as_str(), &*folder, os(&name), AtFlags::SYMLINK_FOLLOW)?;
+        DONE
+    }
+
+    /// unlink and rmdir.
+    pub(super) fn unlink(&mut self, call: &Call, caller: &Caller, at: At, folder_too: bool) -> Result<Reply> {
+        let path = self.path(call, at.1)?;
+        let (folder, name) = self.parent(caller, at.0, &path)?;
+        self.may_search(caller, &folder)?;
+        let stat = stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name))?;
+        may_remove(self, caller, &folder, &name)?;
+        let flags = if folder_too { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        rustix::fs::unlinkat(&*folder, os(&name), flags)?;
+        self.unlinked(&stat);
+        DONE
+    }
+
+    pub(super) fn rename(&mut self, call: &Call, caller: &Caller, from: At, to: At, flags: u64) -> Result<Reply> {
+        let (old, new) = (self.path(call, from.1)?, self.path(call, to.1)?);
+        let (old_folder, old_name) = self.parent(caller, from.0, &old)?;
+        let (new_folder, new_name) = self.parent(caller, to.0, &new)?;
+        self.may_search(caller, &old_folder)?;
+        self.may_search(caller, &new_folder)?;
+        let moved = stat_at(&old_folder, old_name.strip_suffix(b"/").unwrap_or(&old_name))?;
+        let replaced = stat_at(&new_folder, new_name.strip_suffix(b"/").unwrap_or(&new_name)).ok();
+        may_remove(self, caller, &old_folder, &old_name)?;
+        match replaced {
+            Some(_) => may_remove(self, caller, &new_folder, &new_name)?,
+            None => may_enter(self, caller, &new_folder)?,
+        }
+        let flags = RenameFlags::from_bits_retain(flags as u32);
+        if flags.contains(RenameFlags::WHITEOUT) {
+            return Err(Errno::PERM);
+        }
+        // A folder that changes its parent has its `..` rewritten, for which it must be writable.
+        if kind(&moved) == FileType::Directory && !Rc::ptr_eq(&old_folder, &new_folder) && !caller.rights.can(CAP_DAC_OVERRIDE) {
+            self.may(&caller.rights, &moved, 2)?;
+        }
+        rustix::fs::renameat_with(&*old_folder, os(&old_name), &*new_folder, os(&new_name), flags)?;
+        let same = replaced.is_some_and(|replaced| inode_of(&replaced) == inode_of(&moved));
+        if let Some(replaced) = replaced.filter(|_| !flags.contains(RenameFlags::EXCHANGE) && !same) {
+            self.unlinked(&replaced);
+        }
+        DONE
+    }
+
+    /// A socket that bind has made at this path in the caller itself.
+    pub(super) fn bound(&mut self, caller: &Caller, folder: &OwnedFd, name: &[u8]) -> Result<()> {
+        let stat = stat_at(folder, name)?;
+        self.table.set(inode_of(&stat), Row::default());
+        self.born(caller, folder, &stat, caller.masked(0o777))
+    }
+}

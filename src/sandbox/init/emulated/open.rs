@@ -1,0 +1,286 @@
+//! open, creat, openat, openat2: the supervisor opens the file and hands the descriptor over.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::super::notify::{self, Answer, Call};
+use super::state::{Caller, DONE, Reply, Result, Supervisor};
+use super::view::{kind, name_of, os, stat_at};
+use super::walk::{Found, Walked};
+use super::{descriptors, permissions};
+use crate::layer::owner_table::split_mode;
+
+/// What a file is to be opened for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    pub(super) from: i32,
+    flags: OFlags,
+    mode: u32,
+}
+
+impl Request {
+    pub(super) fn new(from: i32, flags: i32, mode: u32) -> Self {
+        let mut flags = OFlags::from_bits_retain(flags as u32);
+        if flags.contains(OFlags::PATH) {
+            // A place cannot be handed over; a file that is open for reading serves as one.
+            flags = flags & (OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC);
+        }
+        Self { from, flags, mode }
+    }
+
+    fn temporary(self) -> bool {
+        self.flags.contains(OFlags::TMPFILE)
+    }
+
+    fn creates(self) -> bool {
+        self.flags.contains(OFlags::CREATE) && !self.temporary()
+    }
+
+    fn must_be_new(self) -> bool {
+        self.creates() && self.flags.contains(OFlags::EXCL)
+    }
+
+    fn follows(self) -> bool {
+        !self.flags.contains(OFlags::NOFOLLOW) && !self.must_be_new()
+    }
+
+    /// 4 for reading, 2 for writing.
+    fn wanted(self) -> u32 {
+        let truncates = if self.flags.contains(OFlags::TRUNC) { 2 } else { 0 };
+        truncates
+            | match self.flags & OFlags::RWMODE {
+                OFlags::WRONLY => 2,
+                OFlags::RDWR => 6,
+                _ => 4,
+            }
+    }
+
+    /// With these the supervisor opens: it does not wait, gets no terminal, and keeps the descriptor to itself.
+    fn own(self) -> OFlags {
+        (self.flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK) & !(OFlags::CREATE | OFlags::EXCL)
+    }
+}
+
+impl Supervisor {
+    pub(super) fn open(&mut self, call: &Call, caller: &Caller, path: &[u8], request: Request) -> Result<Reply> {
+        if request.creates() {
+            return self.create(call, caller, path, request);
+        }
+        if !request.temporary() && !self.has_fifos {
+            match self.open_at_once(caller, request.from, path, request.own()) {
+                Ok(Some(file)) => {
+                    let stat = rustix::fs::fstat(&file)?;
+                    if !self.view.is_place(&stat) && kind(&stat) != FileType::Fifo && !self.is_virtual_device(&stat) {
+                        self.opened_for(caller, &stat, request);
+                        return self.hand_over(call, file, request);
+                    }
+                }
+                // Also of a fifo that nobody reads from.
+                Ok(None) | Err(Errno::NXIO) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        match self.walk_or_look_up(caller, request, path)? {
+            (found, Some(path)) => self.open_found(call, caller, found, &path, request),
+            (found, None) => self.open_found(call, caller, found, b"", request),
+        }
+    }
+
+    /// openat2 with a lookup of its own: only from the folder that it names, and by the kernel alone.
+    pub(super) fn open_scoped(
+        &mut self,
+        call: &Call,
+        caller: &Caller,
+        path: &[u8],
+        request: Request,
+        resolve: u64,
+    ) -> Result<Reply> {
+        let folder = self.folder(caller, request.from)?;
+        if self.view.is_proc(&rustix::fs::fstat(&*folder)?) || request.creates() && resolve & 0x18 == 0 {
+            return Err(Errno::XDEV);
+        }
+        let resolve = ResolveFlags::from_bits_retain(resolve) | ResolveFlags::NO_MAGICLINKS;
+        // Without a bound of its own an absolute link would lead out of the tree.
+        let bound = if resolve.intersects(ResolveFlags::IN_ROOT | ResolveFlags::BENEATH) {
+            resolve
+        } else {
+            resolve | ResolveFlags::BENEATH
+        };
+        let creating = request.flags & (OFlags::CREATE | OFlags::EXCL);
+        let mode = if creating.contains(OFlags::CREATE) { caller.masked(request.mode) & 0o777 | 0o600 } else { 0 };
+        let file = rustix::fs::openat2(&*folder, os(path), request.own() | creating, Mode::from_raw_mode(mode), bound)?;
+        let stat = rustix::fs::fstat(&file)?;
+        if self.view.is_place(&stat) {
+            return Err(Errno::XDEV);
+        }
+        permissions::may_open(self, caller, &stat, request.wanted())?;
+        self.hand_over(call, file, request)
+    }
+
+    fn walk_or_look_up(&self, caller: &Caller, request: Request, path: &[u8]) -> Result<(Found, Option<Vec<u8>>)> {
+        match self.walk(caller, request.from, path, request.follows())? {
+            Walked::There(found, path) => Ok((found, Some(path))),
+            Walked::Missing(..) => Err(Errno::NOENT),
+        }
+    }
+
+    /// Creates first and asks afterwards: only so it is known whether the file is new, and whose it therefore is.
+    fn create(&mut self, call: &Call, caller: &Caller, path: &[u8], request: Request) -> Result<Reply> {
+        if path.ends_with(b"/") {
+            return Err(Errno::ISDIR);
+        }
+        for _ in 0..8 {
+            let (folder, name) = self.parent(caller, request.from, path)?;
+            match self.make(caller, &folder, &name, request) {
+                Ok(file) => return self.hand_over(call, file, request),
+                Err(Errno::EXIST) if !request.must_be_new() => {}
+                Err(errno) => return Err(errno),
+            }
+            match self.walk(caller, request.from, path, request.follows()) {
+                Ok(Walked::There(found, path)) => return self.open_found(call, caller, found, &path, request),
+                // A link that leads to nothing: what it names is created.
+                Ok(Walked::Missing(folder, name)) => match self.make(caller, &Rc::new(folder), &name, request) {
+                    Ok(file) => return self.hand_over(call, file, request),
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                },
+                Err(errno) => return Err(errno),
+            }
+        }
+        // Somebody else creates and removes it all the time.
+        Err(Errno::AGAIN)
+    }
+
+    fn make(&mut self, caller: &Caller, folder: &Rc<OwnedFd>, name: &[u8], request: Request) -> Result<OwnedFd> {
+        if let Ok(stat) = stat_at(folder, name) {
+            // Before the folder's mode counts: what is there already may be opened in a folder that nobody may write to.
+            let _ = stat;
+            return Err(Errno::EXIST);
+        }
+        permissions::may_enter(self, caller, folder)?;
+        let mode = caller.masked(request.mode);
+        let (on_disk, _) = split_mode(FileType::RegularFile, mode);
+        let flags = request.own() | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&**folder, os(name), flags, Mode::from_raw_mode(on_disk))?;
+        let stat = rustix::fs::fstat(&file)?;
+        self.born(caller, folder, &stat, mode)?;
+        Ok(file)
+    }
+
+    fn open_found(&mut self, call: &Call, caller: &Caller, found: Found, path: &[u8], request: Request) -> Result<Reply> {
+        let Found { file, stat } = found;
+        if request.must_be_new() {
+            return Err(Errno::EXIST);
+        }
+        match kind(&stat) {
+            FileType::Symlink => return Err(Errno::LOOP),
+            FileType::Socket => return Err(Errno::NXIO),
+            FileType::Directory if request.temporary() => return self.open_temporary(call, caller, &file, request),
+            FileType::Directory if request.wanted() & 2 != 0 || request.creates() => return Err(Errno::ISDIR),
+            FileType::Directory => {}
+            _ if request.flags.contains(OFlags::DIRECTORY) => return Err(Errno::NOTDIR),
+            _ => {}
+        }
+        permissions::may_open(self, caller, &stat, request.wanted())?;
+        if self.is_virtual_device(&stat) {
+            // As on a file system that is mounted nodev.
+            return Err(Errno::ACCESS);
+        }
+        if self.view.is_proc(&stat)
+            && let Some(text) = self.proc_text(path)
+        {
+            return self.hand_over(call, file_of(&text)?, request);
+        }
+        let flags = request.own() & !OFlags::NOFOLLOW;
+        if kind(&stat) == FileType::Fifo && !request.flags.contains(OFlags::NONBLOCK) {
+            return self.open_later(call, file, flags & !OFlags::NONBLOCK, request);
+        }
+        let opened = rustix::fs::open(name_of(&file), flags, Mode::empty())?;
+        self.opened_for(caller, &stat, request);
+        self.hand_over(call, opened, request)
+    }
+
+    fn open_temporary(&mut self, call: &Call, caller: &Caller, folder: &OwnedFd, request: Request) -> Result<Reply> {
+        permissions::may_enter(self, caller, folder)?;
+        let mode = caller.masked(request.mode);
+        let (on_disk, _) = split_mode(FileType::RegularFile, mode);
+        let flags = request.own() | request.flags & OFlags::EXCL;
+        let file = rustix::fs::open(name_of(folder), flags, Mode::from_raw_mode(on_disk))?;
+        let stat = rustix::fs::fstat(&file)?;
+        self.born(caller, folder, &stat, mode)?;
+        self.hand_over(call, file, request)
+    }
+
+    /// Opening a fifo waits for the other side, which only a thread may do.
+    fn open_later(&self, call: &Call, file: OwnedFd, flags: OFlags, request: Request) -> Result<Reply> {
+        let listener = self.listener.try_clone().map_err(|_| Errno::MFILE)?;
+        let call = *call;
+        let started = std::thread::Builder::new().spawn(move || {
+            let opened = rustix::fs::open(name_of(&file), flags, Mode::empty());
+            let close = request.flags.contains(OFlags::CLOEXEC);
+            let given = opened.and_then(|file| descriptors::give_and_return(&listener, &call, file.as_fd(), close));
+            if let Err(errno) = given {
+                notify::answer(&listener, &call, Answer::Error(errno));
+            }
+        });
+        started.map(|_| Reply::Sent).map_err(|_| Errno::AGAIN)
+    }
+
+    fn hand_over(&self, call: &Call, file: OwnedFd, request: Request) -> Result<Reply> {
+        if !request.flags.contains(OFlags::NONBLOCK) {
+            let flags = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, flags & !OFlags::NONBLOCK)?;
+        }
+        let close = request.flags.contains(OFlags::CLOEXEC);
+        match descriptors::give_and_return(&self.listener, call, file.as_fd(), close) {
+            // The call has been given up: nobody is there to be told.
+            Ok(()) | Err(Errno::NOENT) => Ok(Reply::Sent),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// A file that only stands for a device.
+    fn is_virtual_device(&self, stat: &Stat) -> bool {
+        stat.st_uid == self.uid && self.table.row(crate::layer::owner_table::inode_of(stat)).record.device.is_some()
+    }
+
+    /// The kernel takes the set-id bits and capabilities from a file that is written to; here that is done when it is opened.
+    fn opened_for(&mut self, caller: &Caller, stat: &Stat, request: Request) {
+        if request.wanted() & 2 != 0 && kind(stat) == FileType::RegularFile && stat.st_uid == self.uid {
+            permissions::written(self, caller, stat);
+        }
+    }
+
+    /// umask, which needs no file.
+    pub(super) fn umask(&self, caller: &Caller, mask: u64) -> Result<Reply> {
+        Ok(Reply::Value(i64::from(caller.files.umask.replace(mask as u32 & 0o777))))
+    }
+
+    /// truncate by path.
+    pub(super) fn truncate(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
+        let path = self.path(call, call.arguments[0])?;
+        let found = self.look_up(caller, libc::AT_FDCWD, &path, true)?;
+        if kind(&found.stat) == FileType::Directory {
+            return Err(Errno::ISDIR);
+        }
+        self.may(&caller.rights, &found.stat, 2)?;
+        let file = rustix::fs::open(name_of(&found.file), OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::ftruncate(&file, call.arguments[1])?;
+        permissions::written(self, caller, &found.stat);
+        DONE
+    }
+}
+
+/// A file in memory with this text.
+fn file_of(text: &[u8]) -> Result<OwnedFd> {
+    let file = rustix::fs::memfd_create("proc", MemfdFlags::CLOEXEC)?;
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(&file, rest)?..];
+    }
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+    Ok(file)
+}

@@ -1,0 +1,92 @@
+//! What the kernel checks before it changes a folder or opens a file, and what becomes of a new file: inode(7), path_resolution(7).
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use super::credentials::{CAP_FOWNER, CAP_FSETID};
+use super::state::{Caller, Result, Supervisor};
+use super::view::{kind, stat_at};
+use crate::layer::owner_table::{Row, inode_of, split_mode};
+use crate::layer::owners::Record;
+
+/// Whether the caller may make and remove entries of a folder.
+pub(super) fn may_enter(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd) -> Result<()> {
+    supervisor.may(&caller.rights, &rustix::fs::fstat(folder)?, 3)
+}
+
+/// Whether it may remove or rename `name` in it.
+pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd, name: &[u8]) -> Result<()> {
+    let folder_stat = rustix::fs::fstat(folder)?;
+    supervisor.may(&caller.rights, &folder_stat, 3)?;
+    let stat = stat_at(folder, name.strip_suffix(b"/").unwrap_or(name));
+    if stat.is_ok_and(|stat| supervisor.view.is_place(&stat)) {
+        return Err(Errno::BUSY);
+    }
+    let folder = supervisor.shown(&folder_stat);
+    if folder.st_mode & 0o1000 != 0 && folder.st_uid != caller.rights.user.files {
+        let owned = stat.is_ok_and(|stat| owns(supervisor, caller, &stat));
+        return if owned { Ok(()) } else { Err(Errno::PERM) };
+    }
+    Ok(())
+}
+
+pub(super) fn may_open(supervisor: &Supervisor, caller: &Caller, stat: &Stat, wanted: u32) -> Result<()> {
+    supervisor.may(&caller.rights, stat, wanted)
+}
+
+/// A file was written to: whoever lacks CAP_FSETID takes its set-id bits, and everybody its file capability.
+pub(super) fn written(supervisor: &mut Supervisor, caller: &Caller, stat: &Stat) {
+    let mut row = supervisor.table.row(inode_of(stat));
+    let set_id = row.record.mode.filter(|mode| mode & 0o6000 != 0 && !caller.rights.can(CAP_FSETID));
+    if row.capability.is_none() && set_id.is_none() {
+        return;
+    }
+    row.capability = None;
+    if let Some(mode) = set_id {
+        row.record.mode = split_mode(kind(stat), without_set_id(mode)).1;
+    }
+    supervisor.table.set(inode_of(stat), row);
+}
+
+/// A mode without set-id bits; a set-group-id bit without the group's right to execute means something else (mandatory locks).
+pub(super) fn without_set_id(mode: u32) -> u32 {
+    mode & !(0o4000 | if mode & 0o10 != 0 { 0o2000 } else { 0 })
+}
+
+/// Whether these rights are those of somebody who may do with a foreign file what its owner may.
+pub(super) fn owns(supervisor: &Supervisor, caller: &Caller, stat: &Stat) -> bool {
+    caller.rights.can(CAP_FOWNER) || supervisor.shown(stat).st_uid == caller.rights.user.files
+}
+
+/// Whether a mode keeps a set-group-id bit that its group gives no right to.
+pub(super) fn may_set_group_id(caller: &Caller, gid: u32) -> bool {
+    caller.rights.can(CAP_FSETID) || caller.rights.is_member(gid)
+}
+
+impl Supervisor {
+    /// Records whose a new file in `folder` is. `stat`: as on disk; `mode`: what it is to have, the umask taken off.
+    pub(super) fn born(&mut self, caller: &Caller, folder: &OwnedFd, stat: &Stat, mode: u32) -> Result<()> {
+        let above = self.shown(&rustix::fs::fstat(folder)?);
+        let inherits = above.st_mode & 0o2000 != 0;
+        let gid = if inherits { above.st_gid } else { caller.rights.group.files };
+        let mut mode = mode;
+        if kind(stat) == FileType::Directory {
+            mode = mode & 0o1777 | if inherits { 0o2000 } else { 0 };
+        } else if mode & 0o2010 == 0o2010 && !may_set_group_id(caller, gid) {
+            mode &= !0o2000;
+        }
+        let recorded = split_mode(kind(stat), mode).1;
+        let record = Record { uid: caller.rights.user.files, gid, mode: recorded, device: None };
+        self.table.set(inode_of(stat), Row { record, capability: None });
+        Ok(())
+    }
+
+    /// A name of this inode has gone; with its last one the inode goes, and its number may be used again.
+    pub(super) fn unlinked(&mut self, stat: &Stat) {
+        if kind(stat) == FileType::Directory || stat.st_nlink <= 1 {
+            self.table.forget(inode_of(stat));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Puts into the step's tree what is mounted elsewhere: the machine's /proc, /sys and devices as places for them, the files of /etc, the
+//! step's own mounts as copies, or as the folder itself where it outlives the step.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::super::emulated_mounts::EmulatedMounts;
+use super::super::rootfs::layer_path;
+use super::super::{SetupError, files, mounts, open_folder, ssh};
+use super::view::{View, kind, stat_at};
+use crate::layer::LayerPath;
+use crate::layer::owner_table::{Inode, OwnerTable, Row, inode_of, split_mode};
+use crate::layer::owners::Record;
+use crate::sandbox::wire::Step as _;
+use crate::sandbox::{BindSource, Mount, RunSpec};
+
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// The tree with everything in it, and what has to be known to take it out again.
+pub(super) struct Placed {
+    pub(super) mounts: EmulatedMounts,
+    pub(super) table: OwnerTable,
+    /// Inodes that go when the step has ended.
+    passing: Vec<Inode>,
+    /// Folders that stay: their owners are recorded beside them.
+    caches: Vec<PathBuf>,
+}
+
+impl Placed {
+    pub(super) fn new(mounts: EmulatedMounts, table: OwnerTable) -> Self {
+        Self { mounts, table, passing: Vec::new(), caches: Vec::new() }
+    }
+
+    /// Puts everything in place. Returns the file system as the command will see it.
+    pub(super) fn fill(&mut self, spec: &RunSpec, aside: &Path) -> Result<View, SetupError> {
+        let mut view = View::new(self.mounts.tree()).step(|| "open the tree".into())?;
+        for name in ["proc", "sys"] {
+            self.put_substitute(&mut view, name, &format!("/{name}"), FileType::Directory)?;
+        }
+        self.put_folder(&layer_path("dev"), 0o755)?;
+        for name in DEVICES {
+            self.put_substitute(&mut view, &format!("dev/{name}"), &format!("/dev/{name}"), FileType::RegularFile)?;
+        }
+        self.put_folder(&layer_path("dev/shm"), 0o1777)?;
+        let mut links = vec![
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ];
+        if Path::new("/dev/pts/ptmx").exists() {
+            self.put_substitute(&mut view, "dev/pts", "/dev/pts", FileType::Directory)?;
+            links.push(("ptmx", "pts/ptmx"));
+        }
+        for (name, text) in links {
+            self.put(&layer_path(&format!("dev/{name}")), 0, 0, 0o777, |folder, name| rustix::fs::symlinkat(text, folder, name))?;
+        }
+        for (path, content) in [
+            ("etc/hosts", files::hosts(spec)),
+            ("etc/hostname", files::hostname(spec)),
+            ("etc/resolv.conf", files::resolv_conf(spec)),
+        ] {
+            self.put_file(&layer_path(path), &content, 0o644, 0, 0)?;
+        }
+        for (index, mount) in spec.mounts.iter().enumerate() {
+            self.put_mount(mount, index, aside)?;
+        }
+        if let Some((name, content)) = &spec.script {
+            self.put_file(&layer_path(&format!("dev/pipes/{name}")), content, 0o755, 0, 0)?;
+        }
+        Ok(view)
+    }
+
+    /// Takes everything out again. Nothing of the step may run any more.
+    pub(super) fn restore(self, mut table: OwnerTable, tree: &Path) -> Result<(), SetupError> {
+        self.passing.into_iter().for_each(|inode| table.forget(inode));
+        let restored = self.mounts.restore();
+        let written = |error: crate::Error| SetupError::new(error.to_string(), None);
+        for folder in self.caches {
+            let rows = table.split_off(inodes_in(&folder).into_iter());
+            rows.write(&folder).map_err(written)?;
+        }
+        restored?;
+        table.write(tree).map_err(written)
+    }
+
+    /// Puts something in place that belongs to the step alone.
+    fn put(
+        &mut self,
+        path: &LayerPath,
+        uid: u32,
+        gid: u32,
+        mode: u32,
+        make: impl FnOnce(&OwnedFd, &OsStr) -> Result<(), Errno>,
+    ) -> Result<Stat, SetupError> {
+        let mut made = None;
+        self.mounts.put(path, |folder, name| {
+            make(folder, name)?;
+            made = Some(stat_at(folder, name.as_bytes())?);
+            Ok(())
+        })?;
+        let stat = made.ok_or(Errno::NOENT).step(|| format!("put `{path}` in place"))?;
+        let record = Record { uid, gid, mode: split_mode(kind(&stat), mode).1, device: None };
+        self.table.set(inode_of(&stat), Row { record, capability: None });
+        self.passing.push(inode_of(&stat));
+        Ok(stat)
+    }
+
+    fn put_folder(&mut self, path: &LayerPath, mode: u32) -> Result<(), SetupError> {
+        let (on_disk, _) = split_mode(FileType::Directory, mode);
+        self.put(path, 0, 0, mode, |folder, name| rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(on_disk))).map(drop)
+    }
+
+    fn put_file(&mut self, path: &LayerPath, content: &[u8], mode: u32, uid: u32, gid: u32) -> Result<(), SetupError> {
+        let (on_disk, _) = split_mode(FileType::RegularFile, mode);
+        let write = |folder: &OwnedFd, name: &OsStr| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(on_disk))?;
+            let mut rest = content;
+            while !rest.is_empty() {
+                rest = &rest[rustix::io::write(&file, rest)?..];
+            }
+            Ok(())
+        };
+        self.put(path, uid, gid, mode, write).map(drop)
+    }
+
+    /// A node that nobody can pass, for the machine's `outside`.
+    fn put_substitute(&mut self, view: &mut View, path: &str, outside: &str, kind: FileType) -> Result<(), SetupError> {
+        let make = |folder: &OwnedFd, name: &OsStr| match kind {
+            FileType::Directory => rustix::fs::mkdirat(folder, name, Mode::empty()),
+            _ => {
+                let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                rustix::fs::openat(folder, name, flags, Mode::empty()).map(drop)
+            }
+        };
+        let stat = self.put(&layer_path(path), 0, 0, 0o755, make)?;
+        view.substitute(format!("/{path}").as_bytes(), outside, &stat).step(|| format!("open `{outside}`"))
+    }
+
+    fn put_mount(&mut self, mount: &Mount, index: usize, aside: &Path) -> Result<(), SetupError> {
+        match mount {
+            Mount::Bind { source, target, .. } => {
+                let (root, path) = source_of(source)?;
+                self.put_copy(&mounts::open_in(&open_folder(root)?, path)?, table_of(root)?.as_ref(), target)
+            }
+            Mount::Volume { source, target, .. } => self.put_copy(&mounts::open_volume(source)?, None, target),
+            Mount::Cache { folder, target, mode, uid, gid, seed, readonly } => {
+                self.make_cache(folder, (*uid, *gid, *mode), seed.as_ref())?;
+                if *readonly {
+                    // Nothing keeps the command from writing, but it writes into a copy.
+                    return self.put_copy(&open_folder(folder)?, table_of(folder)?.as_ref(), target);
+                }
+                if let Some(mut table) = table_of(folder)? {
+                    // Without those of files that have gone since, whose numbers may be others' now.
+                    self.table.extend(table.split_off(inodes_in(folder).into_iter()));
+                }
+                self.caches.push(folder.clone());
+                self.mounts.lend(target, folder)
+            }
+            Mount::Tmpfs { target, mode, .. } => self.put_folder(target, *mode),
+            Mount::Secret { bytes, target, mode, uid, gid } => self.put_file(target, bytes.reveal(), *mode, *uid, *gid),
+            Mount::Ssh { target, mode, uid, gid, .. } => {
+                let sockets = open_folder(aside)?;
+                let name = ssh::socket_name(index);
+                self.put(target, *uid, *gid, *mode, |folder, to| rustix::fs::renameat(&sockets, name, folder, to)).map(drop)
+            }
+        }
+    }
+
+    /// Makes the folder of a cache where there is none, with what it is to begin with.
+    fn make_cache(
+        &mut self,
+        folder: &Path,
+        (uid, gid, mode): (u32, u32, u32),
+        seed: Option<&(BindSource, PathBuf)>,
+    ) -> Result<(), SetupError> {
+        if folder.exists() {
+            return Ok(());
+        }
+        let mut table = OwnerTable::default();
+        let step = || format!("create the cache folder `{}`", folder.display());
+        let parent = folder.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(parent).step(step)?;
+        let parent = open_folder(parent)?;
+        let name = folder.file_name().unwrap_or_default();
+        match seed {
+            Some((source, _)) => {
+                let (root, path) = source_of(source)?;
+                let source = mounts::open_in(&open_folder(root)?, path)?;
+                if kind(&rustix::fs::fstat(&source).step(step)?) != FileType::Directory {
+                    return Err(Errno::NOTDIR).step(|| "fill a cache".into());
+                }
+                copy(&source, table_of(root)?.as_ref(), &parent, name, &mut table).step(step)?;
+            }
+            None => {
+                let (on_disk, recorded) = split_mode(FileType::Directory, mode);
+                rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(on_disk)).step(step)?;
+                let stat = stat_at(&parent, name.as_bytes()).step(step)?;
+                let record = Record { uid, gid, mode: recorded, device: None };
+                table.set(inode_of(&stat), Row { record, capability: None });
+            }
+        }
+        table.write(folder).map_err(|error| SetupError::new(error.to_string(), None))
+    }
+
+    fn put_copy(&mut self, source: &OwnedFd, owners: Option<&OwnerTable>, target: &LayerPath) -> Result<(), SetupError> {
+        let mut rows = OwnerTable::default();
+        self.mounts.put(target, |folder, name| copy(source, owners, folder, name, &mut rows))?;
+        self.passing.extend(rows.inodes());
+        self.table.extend(rows);
+        Ok(())
+    }
+}
+
+fn source_of(source: &BindSource) -> Result<(&PathBuf, &LayerPath), SetupError> {
+    match source {
+        BindSource::Host { root, path } => Ok((root, path)),
+        BindSource::Stack { lower, path } => match lower.as_slice() {
+            [tree] => Ok((tree, path)),
+            _ => Err(SetupError::new("bind a stack of layers with isolation `emulated`", None)),
+        },
+    }
+}
+
+fn table_of(folder: &Path) -> Result<Option<OwnerTable>, SetupError> {
+    OwnerTable::read(folder).map_err(|error| SetupError::new(error.to_string(), None))
+}
+
+/// All inodes of a folder, its own included.
+fn inodes_in(folder: &Path) -> Vec<Inode> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut inodes = Vec::new();
+    let mut todo = vec![folder.to_owned()];
+    while let Some(path) = todo.pop() {
+        let Ok(found) = path.symlink_metadata() else { continue };
+        inodes.push((found.dev(), found.ino()));
+        if found.is_dir() {
+            todo.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+    }
+    inodes
+}
+
+/// Copies what `source` is open on to `name` in `folder`, its owners too: `owners` are those of the source, `rows` becomes those of the copy.
+fn copy(
+    source: &OwnedFd,
+    owners: Option<&OwnerTable>,
+    folder: &OwnedFd,
+    name: &OsStr,
+    rows: &mut OwnerTable,
+) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(source)?;
+    let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let kind = kind(&stat);
+    let (on_disk, _) = split_mode(kind, stat.st_mode);
+    match kind {
+        FileType::Directory => {
+            rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(on_disk))?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+            let readable = rustix::fs::openat(source, ".", flags, Mode::empty())?;
+            for entry in rustix::fs::Dir::read_from(&readable)? {
+                let entry = entry?;
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                if name != "." && name != ".." {
+                    let inner =
+                        rustix::fs::openat(source, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                    copy(&inner, owners, &made, name, rows)?;
+                }
+            }
+        }
+        FileType::RegularFile => {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut to = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(on_disk))?);
+            let mut from = File::open(super::super::fd_path(source)).map_err(failed)?;
+            std::io::copy(&mut from, &mut to).map_err(failed)?;
+        }
+        FileType::Symlink => rustix::fs::symlinkat(rustix::fs::readlinkat(source, "", Vec::new())?, folder, name)?,
+        _ => return Ok(()),
+    }
+    let made = stat_at(folder, name.as_bytes())?;
+    let row = match owners {
+        Some(owners) => owners.row(inode_of(&stat)),
+        // This user's own files are root's inside; whoever else they belong to, they belong to inside.
+        None => {
+            let own = stat.st_uid == rustix::process::geteuid().as_raw();
+            let (uid, gid) = if own { (0, 0) } else { (stat.st_uid, stat.st_gid) };
+            Row { record: Record { uid, gid, mode: split_mode(kind, stat.st_mode & 0o7777).1, device: None }, capability: None }
+        }
+    };
+    rows.set(inode_of(&made), row);
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+    rustix::fs::utimensat(folder, name, &Timestamps { last_access: time, last_modification: time }, AtFlags::SYMLINK_NOFOLLOW)
+}

@@ -1,0 +1,254 @@
+//! Starts the command under its filter and answers its calls until it has ended.
+//!
+//! One thread does everything: to answer a call on another processor costs more than the call itself.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::super::command::Command;
+use super::super::process::{Fork, exit_now, fork};
+use super::super::{SetupError, attended, die_with_parent, notify, orphans, pipe, ssh};
+use super::credentials::Credentials;
+use super::memory::Memory;
+use super::ptrace::{self, Event, Resume};
+use super::state::Supervisor;
+use super::threads::{FileSystem, Threads};
+use super::view::{PLACE, View, reopen};
+use super::{dispatch, filter};
+use crate::layer::owner_table::OwnerTable;
+use crate::sandbox::wire::{Step as _, read_message, receive_file, send_file, write_message};
+use crate::sandbox::{Exit, User};
+
+/// The command's surroundings.
+pub(super) struct Stage {
+    pub(super) view: View,
+    pub(super) table: OwnerTable,
+    /// The path of the loader on this machine.
+    pub(super) loader: Vec<u8>,
+}
+
+/// Runs the command until it has ended and nothing of it runs any more. Returns the table of owners as well.
+pub(super) fn run(
+    command: &Command<'_>,
+    stage: Stage,
+    agents: ssh::Server,
+    control: &UnixStream,
+) -> Result<(Exit, OwnerTable), SetupError> {
+    // Orphans come to this process instead of leaving it.
+    orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
+    // Before there is a child whose end it reports.
+    let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
+    let Started { main, listener, keep_alive, errors } = start(command)?;
+    let mut running = Running { supervisor: supervisor(stage, main, listener)?, reports };
+    let entered = running.enter(command);
+    // Nothing of the same user may look into this process.
+    let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
+    let exit = entered.and(hidden).and_then(|()| match Pid::from_raw(main) {
+        Some(pid) => attended::tell_start(control, pid).and_then(|()| running.until_end(control)),
+        None => Err(SetupError::new("fork", None)),
+    });
+    drop(agents);
+    running.kill_all();
+    drop(keep_alive);
+    match read_message::<SetupError>(errors).step(|| "start the command".into())? {
+        Some(error) => Err(error),
+        None => exit.map(|exit| (exit, running.supervisor.table)),
+    }
+}
+
+struct Started {
+    main: i32,
+    listener: OwnedFd,
+    /// As long as it is open the child knows that its parent lives.
+    keep_alive: File,
+    /// Says what has failed before the command was executed.
+    errors: File,
+}
+
+/// Makes the command's process, traced and under the filter, about to execute.
+fn start(command: &Command<'_>) -> Result<Started, SetupError> {
+    let program = filter::program();
+    let (alive, keep_alive) = pipe()?;
+    let (errors, error) = pipe()?;
+    let (go, let_go) = pipe()?;
+    let (ours, theirs) = UnixStream::pair().step(|| "socketpair".into())?;
+    let main = match fork().step(|| "fork".into())? {
+        Fork::Child => {
+            drop((keep_alive, errors, let_go, ours));
+            let prepared = die_with_parent(&OwnedFd::from(alive)).and_then(|()| {
+                // Until it is traced.
+                std::io::copy(&mut &go, &mut std::io::sink()).step(|| "wait for the supervisor".into())?;
+                command.prepare_process()?;
+                rustix::thread::set_no_new_privs(true).step(|| "prctl(PR_SET_NO_NEW_PRIVS)".into())?;
+                let listener = notify::install_listener(&program).step(|| "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)".into())?;
+                send_file(&theirs, listener).step(|| "hand over the system-call filter".into())
+            });
+            exit_now(match prepared {
+                Ok(()) => command.execute(),
+                Err(fault) => i32::from(write_message(&error, &fault).is_err()),
+            })
+        }
+        Fork::Parent(pid) => pid.as_raw_nonzero().get(),
+    };
+    drop((alive, error, go, theirs));
+    let seized = ptrace::seize(main).step(|| "ptrace(PTRACE_SEIZE)".into());
+    drop(let_go);
+    let received = seized.and_then(|()| receive_file(&ours).step(|| "receive the system-call filter".into()));
+    match received {
+        Ok(listener) => Ok(Started { main, listener, keep_alive, errors }),
+        Err(fault) => {
+            let _ = ptrace::kill(main, libc::SIGKILL);
+            orphans::kill_descendants();
+            // What the child itself says of it tells more.
+            Err(read_message::<SetupError>(errors).ok().flatten().unwrap_or(fault))
+        }
+    }
+}
+
+fn supervisor(stage: Stage, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
+    notify::wake_up_here(&listener);
+    let Stage { view, table, loader } = stage;
+    let uid = rustix::process::geteuid().as_raw();
+    let (memory, threads) = (Memory::of(main), Threads::default());
+    Ok(Supervisor { listener, view, table, threads, memory, main, loader, uid, has_fifos: false })
+}
+
+struct Running {
+    supervisor: Supervisor,
+    /// Readable when a thread has stopped or ended.
+    reports: OwnedFd,
+}
+
+impl Running {
+    /// Lets the first process be one of the command's user in the command's folder.
+    fn enter(&mut self, command: &Command<'_>) -> Result<(), SetupError> {
+        let supervisor = &mut self.supervisor;
+        let main = supervisor.main;
+        let step = || format!("enter `{}`", command.folder().to_string_lossy());
+        let root = Rc::new(reopen(supervisor.view.root(), PLACE).step(step)?);
+        supervisor.threads.insert_first(main, FileSystem::new(Rc::clone(&root), root), Credentials::of(&User::default()));
+        // The folder is entered before the user is taken on, as runc does.
+        let caller = supervisor.caller(main).step(step)?;
+        let found = supervisor.look_up(&caller, libc::AT_FDCWD, command.folder().to_bytes(), true);
+        supervisor.chdir(&caller, found).step(step)?;
+        if let Some(thread) = supervisor.threads.thread_mut(main) {
+            thread.rights = Credentials::of(command.user());
+        }
+        Ok(())
+    }
+
+    /// Until the first process has ended, or the caller has hung up.
+    fn until_end(&mut self, control: &UnixStream) -> Result<Exit, SetupError> {
+        let main = self.supervisor.main;
+        loop {
+            let mut fds = [
+                PollFd::new(&self.supervisor.listener, PollFlags::IN),
+                PollFd::new(&self.reports, PollFlags::IN),
+                PollFd::new(control, PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => continue,
+                polled => polled.step(|| "wait for the command".into())?,
+            };
+            let [call, report, order] = fds.map(|fd| fd.revents());
+            if call.contains(PollFlags::IN) {
+                self.answer_call();
+            }
+            if !report.is_empty()
+                && let Some(exit) = self.hear_reports()
+            {
+                return Ok(exit);
+            }
+            let signal = |signal: rustix::process::Signal| {
+                let _ = ptrace::kill(main, signal.as_raw());
+            };
+            if !order.is_empty() && !attended::obey(control, signal) {
+                return Err(SetupError::new("wait for the command (the caller is gone)", None));
+            }
+        }
+    }
+
+    fn answer_call(&mut self) {
+        // One whose thread has died meanwhile is given up.
+        if let Ok(call) = notify::receive(&self.supervisor.listener) {
+            dispatch::answer(&mut self.supervisor, &call);
+        }
+    }
+
+    /// How the first process has ended, if it has.
+    fn hear_reports(&mut self) -> Option<Exit> {
+        let mut buffer = [0; 1024];
+        let _ = rustix::io::read(&self.reports, &mut buffer[..]);
+        while let Ok(Some((thread, event))) = ptrace::next_event(false) {
+            if let Some(exit) = self.on_event(thread, event) {
+                return Some(exit);
+            }
+        }
+        None
+    }
+
+    fn on_event(&mut self, thread: i32, event: Event) -> Option<Exit> {
+        let supervisor = &mut self.supervisor;
+        match event {
+            Event::Exited(_) | Event::Killed(_) => {
+                supervisor.threads.ended(thread);
+                let exit = match event {
+                    Event::Exited(code) => Exit::Code(code as u8),
+                    Event::Killed(signal) => Exit::Signal(signal as u8),
+                    _ => return None,
+                };
+                return (thread == supervisor.main).then_some(exit);
+            }
+            Event::Seccomp(filter::TRACE_DATA) => supervisor.on_traced_call(thread),
+            // A filter of the command's own: without a tracer the kernel says ENOSYS.
+            Event::Seccomp(_) => supervisor.refuse_traced_call(thread),
+            Event::Cloned(child) => {
+                let flags = ptrace::registers(thread).map_or(0, |registers| match registers.orig_rax as i64 {
+                    libc::SYS_clone => registers.rdi,
+                    libc::SYS_vfork => (libc::CLONE_VFORK | libc::CLONE_VM) as u64,
+                    _ => 0,
+                });
+                if supervisor.threads.cloned(thread, child, flags) {
+                    ptrace::resume(child, Resume::Run, 0);
+                }
+                ptrace::resume(thread, Resume::Run, 0);
+            }
+            Event::Stop(libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) => {
+                ptrace::resume(thread, Resume::Listen, 0);
+            }
+            // A new thread that its maker has not told of yet waits.
+            Event::Stop(_) => {
+                if supervisor.threads.stopped_first(thread) {
+                    ptrace::resume(thread, Resume::Run, 0);
+                }
+            }
+            Event::SyscallExit => supervisor.on_return(thread),
+            Event::Signal(libc::SIGSYS) if supervisor.on_trapped_call(thread) => ptrace::resume(thread, Resume::Run, 0),
+            Event::Signal(signal) => ptrace::resume(thread, Resume::Run, signal),
+        }
+        None
+    }
+
+    /// Kills and reaps all that is left: children of killed processes come to this one.
+    fn kill_all(&mut self) {
+        loop {
+            for process in self.supervisor.threads.processes() {
+                let _ = ptrace::kill(process, libc::SIGKILL);
+            }
+            orphans::kill_children();
+            match ptrace::next_event(true) {
+                Ok(Some((thread, Event::Exited(_) | Event::Killed(_)))) => self.supervisor.threads.ended(thread),
+                // A stop that was reported before the signal came.
+                Ok(Some((thread, _))) => ptrace::resume(thread, Resume::Run, 0),
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What only the kernel can do, in the process itself: the call gets other arguments, which are written below the stack, and afterwards
+//! its registers back.
+//!
+//! The kernel reads those arguments after they were written, so another thread can change them meanwhile. What is won by that is nothing
+//! but a program that the loader does not take, or a descriptor that no other call accepts (`Supervisor::folder`).
+
+use rustix::io::Errno;
+
+use super::exec::{Prepared, Program};
+use super::memory::PATH_MAX;
+use super::ptrace::{self, Registers, Resume};
+use super::state::{Caller, Result, Supervisor};
+use super::threads::Pending;
+use super::view::path_of;
+
+/// What System V's ABI lets a function use below its stack pointer.
+const RED_ZONE: u64 = 128;
+/// More arguments and environment than the kernel takes: a quarter of the stack's limit, in pointers.
+const MAX_POINTERS: usize = 2 << 20;
+/// IN_DONT_FOLLOW of inotify_add_watch(2).
+const DONT_FOLLOW: u64 = 0x0200_0000;
+/// The size of `sockaddr_un`, and where its path begins.
+const SOCKET_ADDRESS: usize = 110;
+const SOCKET_PATH: usize = 2;
+
+/// Room in a thread's memory, below what it uses.
+struct Room {
+    begin: u64,
+    end: u64,
+    bytes: Vec<(u64, Vec<u8>)>,
+}
+
+impl Room {
+    fn below(registers: &Registers) -> Self {
+        let end = registers.rsp.wrapping_sub(RED_ZONE) & !15;
+        Self { begin: end, end, bytes: Vec::new() }
+    }
+
+    /// Where `bytes` will be.
+    fn put(&mut self, bytes: Vec<u8>) -> u64 {
+        self.begin = self.begin.wrapping_sub(bytes.len() as u64) & !15;
+        self.bytes.push((self.begin, bytes));
+        self.begin
+    }
+}
+
+impl Supervisor {
+    /// A thread has stopped at a call that the filter answers with TRACE.
+    pub(super) fn on_traced_call(&mut self, thread: i32) {
+        let Ok(before) = ptrace::registers(thread) else { return };
+        let mut registers = before;
+        let changed = self.caller(thread).and_then(|caller| self.change(&caller, &mut registers));
+        match changed {
+            Ok(Some(pending)) => {
+                let _ = ptrace::set_registers(thread, &registers);
+                if let Some(thread) = self.threads.thread_mut(thread) {
+                    thread.pending = Some(pending);
+                }
+                ptrace::resume(thread, Resume::ToSyscallExit, 0);
+            }
+            Ok(None) => ptrace::resume(thread, Resume::Run, 0),
+            Err(errno) => {
+                self.cancel(thread, &before, errno);
+                ptrace::resume(thread, Resume::Run, 0);
+            }
+        }
+    }
+
+    /// A thread has stopped at a call that a filter of the command's own answers with TRACE: as without a tracer.
+    pub(super) fn refuse_traced_call(&self, thread: i32) {
+        if let Ok(before) = ptrace::registers(thread) {
+            self.cancel(thread, &before, Errno::NOSYS);
+        }
+        ptrace::resume(thread, Resume::Run, 0);
+    }
+
+    /// Has a call return an error without being made.
+    fn cancel(&self, thread: i32, before: &Registers, errno: Errno) {
+        let mut registers = *before;
+        registers.orig_rax = u64::MAX;
+        registers.rax = i64::from(-errno.raw_os_error()) as u64;
+        let _ = ptrace::set_registers(thread, &registers);
+    }
+
+    /// `None`: the call may be made as it is.
+    fn change(&mut self, caller: &Caller, registers: &mut Registers) -> Result<Option<Pending>> {
+        let before = Box::new(*registers);
+        let int = |register: u64| register as u32 as i32;
+        let mut room = Room::below(registers);
+        match registers.orig_rax as i64 {
+            libc::SYS_execve => {
+                self.execute(caller, registers, &mut room, libc::AT_FDCWD, before.rdi, (before.rsi, before.rdx), 0)?
+            }
+            libc::SYS_execveat => {
+                let lists = (before.rdx, before.r10);
+                self.execute(caller, registers, &mut room, int(before.rdi), before.rsi, lists, int(before.r8))?;
+            }
+            libc::SYS_openat => {
+                let path = self.outside(caller, int(before.rdi), before.rsi, false)?;
+                registers.rsi = room.put(path);
+                registers.rdi = libc::AT_FDCWD as u64;
+            }
+            libc::SYS_inotify_add_watch => {
+                let path = self.outside(caller, libc::AT_FDCWD, before.rsi, before.rdx & DONT_FOLLOW == 0)?;
+                registers.rsi = room.put(path);
+            }
+            libc::SYS_connect | libc::SYS_bind => match self.socket_address(caller, &before)? {
+                Some(address) => {
+                    registers.rdx = address.len() as u64;
+                    registers.rsi = room.put(address);
+                }
+                None => return Ok(None),
+            },
+            _ => return Err(Errno::NOSYS),
+        }
+        let saved = self.write_room(caller, &room)?;
+        Ok(Some(match registers.orig_rax as i64 {
+            libc::SYS_execve => Pending::Execute(before, room.begin, saved),
+            _ => Pending::Restore(before),
+        }))
+    }
+
+    /// Writes what was put there. Returns what was there before: of a thread that shares its memory it may be somebody's.
+    fn write_room(&self, caller: &Caller, room: &Room) -> Result<Vec<u8>> {
+        let mut saved = vec![0; (room.end - room.begin) as usize];
+        self.memory.read(caller.thread, room.begin, &mut saved)?;
+        for (address, bytes) in &room.bytes {
+            self.memory.write(caller.thread, *address, bytes)?;
+        }
+        Ok(saved)
+    }
+
+    fn execute(
+        &mut self,
+        caller: &Caller,
+        registers: &mut Registers,
+        room: &mut Room,
+        from: i32,
+        path: u64,
+        (arguments, environment): (u64, u64),
+        flags: i32,
+    ) -> Result<()> {
+        let path = self.memory.read_string(caller.thread, path, PATH_MAX)?;
+        let program = Program { from, path: &path, flags };
+        let Prepared { execution, first_arguments } = self.prepare_execution(caller, &program)?;
+        let mut list = arguments;
+        if let Some(first) = first_arguments {
+            let mut pointers: Vec<u64> = first.into_iter().map(|text| room.put([&text[..], b"\0"].concat())).collect();
+            // The script's own first argument was its name.
+            pointers.extend(self.pointers(caller, arguments)?.into_iter().skip(1));
+            pointers.push(0);
+            list = room.put(pointers.into_iter().flat_map(u64::to_ne_bytes).collect());
+        }
+        registers.rdi = room.put([&self.loader[..], b"\0"].concat());
+        registers.rsi = list;
+        registers.rdx = environment;
+        registers.orig_rax = libc::SYS_execve as u64;
+        self.threads.begin_execution(caller.process, execution);
+        Ok(())
+    }
+
+    /// A list of pointers that ends with null.
+    fn pointers(&self, caller: &Caller, address: u64) -> Result<Vec<u64>> {
+        let mut pointers = Vec::new();
+        while address != 0 && pointers.len() < MAX_POINTERS {
+            match self.memory.read_words(caller.thread, address + 8 * pointers.len() as u64, 1)?[0] {
+                0 => return Ok(pointers),
+                pointer => pointers.push(pointer),
+            }
+        }
+        if address == 0 { Ok(pointers) } else { Err(Errno::TOOBIG) }
+    }
+
+    /// The path on this machine of what a path inside names, with NUL.
+    fn outside(&self, caller: &Caller, from: i32, path: u64, follow: bool) -> Result<Vec<u8>> {
+        let path = self.memory.read_string(caller.thread, path, PATH_MAX)?;
+        let found = self.look_up(caller, from, &path, follow)?;
+        let mut outside = path_of(&found.file)?;
+        if outside.len() >= PATH_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        outside.push(0);
+        Ok(outside)
+    }
+
+    /// The address of a socket with a path, as it is on this machine; `None` for other addresses.
+    fn socket_address(&self, caller: &Caller, registers: &Registers) -> Result<Option<Vec<u8>>> {
+        let length = usize::try_from(registers.rdx as u32).unwrap_or_default();
+        if !(SOCKET_PATH + 1..=SOCKET_ADDRESS).contains(&length) {
+            return Ok(None);
+        }
+        let mut address = vec![0; length];
+        self.memory.read(caller.thread, registers.rsi, &mut address)?;
+        let family = i32::from(u16::from_ne_bytes([address[0], address[1]]));
+        // A name that begins with NUL is in no file system.
+        if family != libc::AF_UNIX || address[SOCKET_PATH] == 0 {
+            return Ok(None);
+        }
+        let path = address[SOCKET_PATH..].split(|byte| *byte == 0).next().unwrap_or_default();
+        let outside = if registers.orig_rax as i64 == libc::SYS_bind {
+            let (folder, name) = self.parent(caller, libc::AT_FDCWD, path)?;
+            super::permissions::may_enter(self, caller, &folder)?;
+            [&path_of(&*folder)?[..], b"/", &name].concat()
+        } else {
+            let found = self.look_up(caller, libc::AT_FDCWD, path, true)?;
+            self.may(&caller.rights, &found.stat, 2)?;
+            path_of(&found.file)?
+        };
+        if outside.len() > SOCKET_ADDRESS - SOCKET_PATH - 1 {
+            return Err(Errno::NAMETOOLONG);
+        }
+        Ok(Some([&address[..SOCKET_PATH], &outside, b"\0"].concat()))
+    }
+
+    /// A call whose arguments were changed has returned.
+    pub(super) fn on_return(&mut self, thread: i32) {
+        let pending = self.threads.thread_mut(thread).and_then(|thread| thread.pending.take());
+        let now = ptrace::registers(thread);
+        match (pending, now) {
+            (Some(Pending::Restore(before)), Ok(now)) => {
+                if before.orig_rax as i64 == libc::SYS_bind && now.rax == 0 {
+                    self.on_bound(thread, &before);
+                }
+                restore(thread, &before, now.rax);
+            }
+            (Some(Pending::Execute(before, address, saved)), Ok(now)) if (now.rax as i64) < 0 => {
+                self.threads.execution_ended(thread, false);
+                let _ = self.memory.write(thread, address, &saved);
+                restore(thread, &before, now.rax);
+            }
+            (Some(Pending::Execute(_, address, saved)), Ok(_)) => {
+                if let Some(lender) = self.threads.execution_ended(thread, true) {
+                    let _ = self.memory.write(lender, address, &saved);
+                }
+            }
+            // execve of another thread than the first: that had the number of this one until now.
+            (None, Ok(now)) if now.rax == 0 => drop(self.threads.execution_ended(thread, true)),
+            _ => {}
+        }
+        ptrace::resume(thread, Resume::Run, 0);
+    }
+
+    /// The socket belongs to the caller; one that cannot be found any more needs no owner.
+    fn on_bound(&mut self, thread: i32, before: &Registers) {
+        let mut address = vec![0; (before.rdx as usize).min(SOCKET_ADDRESS)];
+        let Ok(caller) = self.caller(thread) else { return };
+        if self.memory.read(thread, before.rsi, &mut address).is_err() || address.len() <= SOCKET_PATH {
+            return;
+        }
+        let path = address[SOCKET_PATH..].split(|byte| *byte == 0).next().unwrap_or_default();
+        if let Ok((folder, name)) = self.parent(&caller, libc::AT_FDCWD, path) {
+            let _ = self.bound(&caller, &folder, &name);
+        }
+    }
+
+    /// A thread gets SIGSYS because the filter answers a call with TRAP: chroot. Whether that was so.
+    pub(super) fn on_trapped_call(&mut self, thread: i32) -> bool {
+        let Some(number) = ptrace::trapped_call(thread) else { return false };
+        let Ok(mut registers) = ptrace::registers(thread) else { return false };
+        let result = self.caller(thread).and_then(|caller| match number {
+            libc::SYS_chroot => {
+                let path = self.memory.read_string(thread, registers.rdi, PATH_MAX)?;
+                let found = self.look_up(&caller, libc::AT_FDCWD, &path, true);
+                self.chroot(&caller, found)
+            }
+            _ => Err(Errno::NOSYS),
+        });
+        registers.rax = match result {
+            Ok(_) => 0,
+            Err(errno) => i64::from(-errno.raw_os_error()) as u64,
+        };
+        registers.orig_rax = u64::MAX;
+        ptrace::set_registers(thread, &registers).is_ok()
+    }
+}
+
+fn restore(thread: i32, before: &Registers, result: u64) {
+    // The number of the call as well: with it the kernel makes an interrupted call again.
+    let registers = Registers { rax: result, ..*before };
+    let _ = ptrace::set_registers(thread, &registers);
+}

@@ -1,0 +1,177 @@
+//! The file system as a command sees it: the tree of the step, and this machine's files that stand for what cannot be mounted.
+//!
+//! The place of such a file is a node of the tree with mode 000. The kernel refuses to walk through it (EACCES), which tells that a walk
+//! in user space is needed (`walk`); all other paths are resolved by the kernel alone, by openat2(2).
+
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::layer::owner_table::{Inode, inode_of};
+
+pub(super) const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+/// Confined to the folder that a lookup begins at.
+pub(super) const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_SYMLINKS);
+
+/// A file or folder of this machine at a place in the tree.
+#[derive(Debug)]
+pub(super) struct Substitute {
+    /// Its absolute path inside.
+    inside: Vec<u8>,
+    /// Its path on this machine.
+    outside: Vec<u8>,
+    file: OwnedFd,
+    /// The node of the tree at its place.
+    place: Inode,
+}
+
+#[derive(Debug)]
+pub(super) struct View {
+    root: OwnedFd,
+    /// The root's path on this machine.
+    outside: Vec<u8>,
+    substitutes: Vec<Substitute>,
+    proc_device: u64,
+}
+
+impl View {
+    pub(super) fn new(tree: &OwnedFd) -> Result<Self, Errno> {
+        let root = reopen(tree, PLACE | OFlags::DIRECTORY)?;
+        let outside = path_of(&root)?;
+        let proc_device = rustix::fs::stat("/proc")?.st_dev;
+        Ok(Self { root, outside, substitutes: Vec::new(), proc_device })
+    }
+
+    /// Has this machine's `outside` stand at `inside`, where the node `place` is.
+    pub(super) fn substitute(&mut self, inside: &[u8], outside: &str, place: &Stat) -> Result<(), Errno> {
+        let file = rustix::fs::open(outside, PLACE, Mode::empty())?;
+        let outside = path_of(&file)?;
+        self.substitutes.push(Substitute { inside: inside.to_vec(), outside, file, place: inode_of(place) });
+        Ok(())
+    }
+
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// Whether a file is one of this machine's /proc.
+    pub(super) fn is_proc(&self, stat: &Stat) -> bool {
+        stat.st_dev == self.proc_device
+    }
+
+    /// Whether this node only holds a place.
+    pub(super) fn is_place(&self, stat: &Stat) -> bool {
+        let inode = inode_of(stat);
+        self.substitutes.iter().any(|one| one.place == inode)
+    }
+
+    /// What stands at exactly this path.
+    pub(super) fn substitute_at(&self, inside: &[u8]) -> Option<&OwnedFd> {
+        self.substitutes.iter().find(|one| one.inside == inside).map(|one| &one.file)
+    }
+
+    /// Opens what is at an absolute path inside that has neither links nor `..`.
+    pub(super) fn open(&self, inside: &[u8]) -> Result<OwnedFd, Errno> {
+        let covering = self.substitutes.iter().filter(|one| is_below(inside, &one.inside));
+        let (from, rest) = match covering.max_by_key(|one| one.inside.len()) {
+            Some(one) => (&one.file, &inside[one.inside.len()..]),
+            None => (&self.root, inside),
+        };
+        let rest = rest.trim_ascii_start_matching(b'/');
+        if rest.is_empty() {
+            return reopen(from, PLACE);
+        }
+        rustix::fs::openat2(from, OsStr::from_bytes(rest), PLACE | OFlags::NOFOLLOW, Mode::empty(), BENEATH)
+    }
+
+    /// The path inside of an open file; this machine's own for one that is not inside, such as a pipe.
+    pub(super) fn inside(&self, file: impl AsDescriptor) -> Result<Vec<u8>, Errno> {
+        Ok(self.translate(&path_of(file)?))
+    }
+
+    /// The path inside of a path on this machine.
+    pub(super) fn translate(&self, outside: &[u8]) -> Vec<u8> {
+        let in_root = is_below(outside, &self.outside).then(|| (self.outside.len(), &b""[..]));
+        let in_substitutes = self.substitutes.iter().filter(|one| is_below(outside, &one.outside));
+        let candidates = in_substitutes.map(|one| (one.outside.len(), &one.inside[..])).chain(in_root);
+        match candidates.max_by_key(|(length, _)| *length) {
+            Some((length, inside)) => match [inside, &outside[length..]].concat() {
+                empty if empty.is_empty() => b"/".to_vec(),
+                path => path,
+            },
+            None => outside.to_vec(),
+        }
+    }
+
+    /// Whether an open file is one that the command may name paths from.
+    pub(super) fn holds(&self, file: impl AsDescriptor) -> bool {
+        let Ok(path) = path_of(file) else { return false };
+        is_below(&path, &self.outside) || self.substitutes.iter().any(|one| is_below(&path, &one.outside))
+    }
+}
+
+/// Anything with a descriptor.
+pub(super) trait AsDescriptor {
+    fn number(&self) -> i32;
+}
+
+impl AsDescriptor for &OwnedFd {
+    fn number(&self) -> i32 {
+        self.as_raw_fd()
+    }
+}
+
+impl AsDescriptor for BorrowedFd<'_> {
+    fn number(&self) -> i32 {
+        self.as_raw_fd()
+    }
+}
+
+trait TrimStart {
+    fn trim_ascii_start_matching(&self, byte: u8) -> &[u8];
+}
+
+impl TrimStart for [u8] {
+    fn trim_ascii_start_matching(&self, byte: u8) -> &[u8] {
+        &self[self.iter().position(|one| *one != byte).unwrap_or(self.len())..]
+    }
+}
+
+/// Whether `path` is `folder` or below it; neither ends with a slash.
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The path of an open file on this machine.
+pub(super) fn path_of(file: impl AsDescriptor) -> Result<Vec<u8>, Errno> {
+    Ok(rustix::fs::readlinkat(rustix::fs::CWD, format!("/proc/self/fd/{}", file.number()), Vec::new())?.into_bytes())
+}
+
+/// The name of an open file for calls that only take paths.
+pub(super) fn name_of(file: impl AsDescriptor) -> String {
+    format!("/proc/self/fd/{}", file.number())
+}
+
+/// Opens an open file once more.
+pub(super) fn reopen(file: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    if flags.contains(OFlags::PATH) {
+        return rustix::io::fcntl_dupfd_cloexec(file, 3);
+    }
+    rustix::fs::open(name_of(file), flags, Mode::empty())
+}
+
+pub(super) fn stat_at(folder: &OwnedFd, name: &[u8]) -> Result<Stat, Errno> {
+    rustix::fs::statat(folder, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+pub(super) fn os(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}
