@@ -126,10 +126,16 @@ impl Error {
         self
     }
 
-    /// Adds the cause.
+    /// Adds the cause, and the remedy if it is a limit that this process has met.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        let source = source.into();
+        if self.0.hint.is_none() {
+            let number = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+            let number = number.or_else(|| source.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()));
+            self.0.hint = number.and_then(limit_hint).map(str::to_owned);
+        }
+        self.0.source = Some(source);
         self
     }
 
@@ -224,6 +230,16 @@ pub trait ResultExt<T> {
 impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
     fn context(self, kind: ErrorKind, message: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|source| Error::new(kind, message()).with_source(source))
+    }
+}
+
+/// The remedy for a limit of this process that a system call has met (setrlimit(2)).
+pub(crate) fn limit_hint(errno: i32) -> Option<&'static str> {
+    match rustix::io::Errno::from_raw_os_error(errno) {
+        rustix::io::Errno::MFILE => Some("raise the limit of open files (`ulimit -n`)"),
+        rustix::io::Errno::NFILE => Some("raise the limit of open files of this machine (`sysctl fs.file-max`)"),
+        rustix::io::Errno::FBIG => Some("raise the limit of a file's size (`ulimit -f`)"),
+        _ => None,
     }
 }
 

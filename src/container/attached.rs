@@ -16,7 +16,7 @@ use super::monitor_protocol::{MonitorCommand, MonitorEvent};
 use super::record::Outcome;
 use super::streams::file;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::sandbox::wire::{read_message, write_message};
+use crate::sandbox::channel::{read_message, write_message};
 
 /// A container whose starter stays; it ends when this is dropped.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::record::{self, ContainerInfo, ContainerState, Folder, Making};
 use super::{ContainerSpec, Volume, process, spec};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::{Image, Layer};
+use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
 use crate::sandbox::spawn_detached;
-use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
 use crate::store::{BlobSource, Store, now};
 
 /// Docker's, for images that name none.

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Layer, unpacked_layers};
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
-use crate::sandbox::wire::{read_message, receive_file, send_file, write_message};
+use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
 use crate::sandbox::{
     Event, Isolation, IsolationKind, Mount, Remote, RootSpec, RunSpec, User, detach, kill_orphans, lookup_user,
 };
@@ -241,6 +241,7 @@ fn layer(file: &LayerFile) -> Layer {
 fn set_up_environment(spec: &mut RunSpec, job: &Job, plan: &NetworkPlan) -> Result<()> {
     spec.env.clone_from(&job.env);
     spec.cwd = LayerPath::clean(if job.workdir.is_empty() { "/" } else { &job.workdir })?;
+    spec.container = true;
     spec.make_cwd = true;
     spec.hostname.clone_from(&job.hostname);
     spec.network = plan.network;
@@ -248,7 +249,7 @@ fn set_up_environment(spec: &mut RunSpec, job: &Job, plan: &NetworkPlan) -> Resu
     spec.name_servers = plan.name_servers();
     spec.terminal = job.terminal;
     for tmpfs in &job.tmpfs {
-        spec.mounts.push(Mount::Tmpfs { target: spec::inside(&tmpfs.target)?, size: tmpfs.size, mode: tmpfs.mode });
+        spec.mounts.push(Mount::Tmpfs { target: spec::inside(&tmpfs.target)?, size: tmpfs.size, mode: Some(tmpfs.mode) });
     }
     for volume in &job.volumes {
         let target = spec::inside(&volume.target)?;

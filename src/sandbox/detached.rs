@@ -1,6 +1,6 @@
 //! A process that outlives its starter: this program once more, in a session of its own, with nothing open but a socket to the starter.
 //!
-//! Refuses a program that would run its own `main` instead.
+//! A program that would run its own `main` instead is not started.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,6 +1,6 @@
 //! Which isolation this machine gives: each is tried for real, in a helper, on the file system that the state is on.
 //!
-//! Refuses to conclude anything from settings under /proc/sys: only what works counts.
+//! Nothing is concluded from settings under /proc/sys or from the kernel's version: only what works counts.
 
 use std::path::Path;
 
@@ -9,8 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 
-use super::wire::{Reply, Request, SetupError};
-use super::{Attempt, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, launch};
+use super::setup_error::{SetupError, limit_hint};
+use super::wire::{Reply, Request};
+use super::{Attempt, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, kernel, launch};
+
+impl Report {
+    /// Tries every kind of isolation, also those after the one that [`Isolation::detect`](super::Isolation::detect) would take. For
+    /// `mpimg doctor`.
+    pub fn of_all(state: &Path) -> Self {
+        try_isolations(state, IsolationMode::Auto, false)
+    }
+}
 
 /// Tries the isolations that `mode` allows, best first; stops at the first that works, unless all are wanted.
 pub(super) fn try_isolations(state: &Path, mode: IsolationMode, stop: bool) -> Report {
@@ -24,6 +33,12 @@ pub(super) fn try_isolations(state: &Path, mode: IsolationMode, stop: bool) -> R
             step: error.step,
             errno: error.errno,
         });
+        match &failure {
+            None => tracing::debug!(isolation = %isolation, "isolation works"),
+            Some(failure) => {
+                tracing::debug!(isolation = %isolation, step = failure.step, errno = failure.errno, "isolation does not work");
+            }
+        }
         let works = failure.is_none();
         report.attempts.push(Attempt { isolation, failure });
         if works {
@@ -92,6 +107,19 @@ fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
         return "put the state directory (`MPIMG_HOME`) on a file system with extended attributes: ext4, xfs, btrfs, or tmpfs since \
                 Linux 6.6"
             .into();
+    }
+    if step.contains("is mounted no") {
+        return "put the state directory (`MPIMG_HOME`) on a file system that is mounted with `exec` and `dev`".into();
+    }
+    if let Some(hint) = limit_hint(errno) {
+        return hint.into();
+    }
+    if errno == Some(Errno::NOSYS) {
+        return format!(
+            "Linux {} or a seccomp filter of the surrounding container lacks this call: use a newer runtime (Docker 20.10.10 or later), or \
+             run without its filter (`--security-opt seccomp=unconfined`)",
+            kernel::release()
+        );
     }
     match isolation {
         IsolationKind::Root => "run as root on a virtual machine or in a privileged container (`docker run --privileged`)".into(),

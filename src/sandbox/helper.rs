@@ -1,6 +1,6 @@
 //! The helper process: how this program is started again as one, and the one call in `main` that makes it so.
 //!
-//! Refuses to guess: a program that never called [`init_main`] is not started as a helper, it would run its own `main`.
+//! A program that never called [`init_main`] is not started as a helper, because it would run its own `main`.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -30,6 +30,9 @@ pub fn init_main() {
     if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
         std::process::exit(super::init::main());
     }
+    // Inherited from a parent that ignores it: without it nothing is known of the helper's end.
+    super::init::heed_children();
+    super::init::outlive_file_limit();
     let _ = HELPER.set(OWN_PROGRAM.into());
 }
 
@@ -73,8 +76,20 @@ fn sealed_copy(program: &Path) -> std::io::Result<OwnedFd> {
     let mut copy = File::from(copy);
     std::io::copy(&mut File::open(program)?, &mut copy)?;
     let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    seal(&copy, seals)?;
     Ok(copy.into())
+}
+
+/// Adds seals, again and again for up to a second while something of the kernel still holds pages of the file (EBUSY, fcntl(2)).
+fn seal(copy: &File, seals: SealFlags) -> std::io::Result<()> {
+    const ATTEMPTS: u32 = 100;
+    for _ in 1..ATTEMPTS {
+        match rustix::fs::fcntl_add_seals(copy, seals) {
+            Err(Errno::BUSY) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            sealed => return Ok(sealed?),
+        }
+    }
+    Ok(rustix::fs::fcntl_add_seals(copy, seals)?)
 }
 
 /// Starts the helper. It reads its request from the socket and replies there; `output` becomes both its output streams.
@@ -86,5 +101,16 @@ pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)>
     // Nothing of this program's environment belongs inside.
     command.arg0(HELPER_NAME).env_clear().current_dir("/").stdin(OwnedFd::from(theirs)).stdout(output).stderr(errors);
     let child = command.spawn().context(ErrorKind::Sandbox, cannot)?;
+    tracing::debug!(pid = child.id(), "helper started");
     Ok((child, ours))
+}
+
+/// Waits for the helper's end and says how it was, for a message.
+pub(super) fn wait(child: &mut Child) -> Result<String> {
+    match child.wait() {
+        Ok(status) => Ok(status.to_string()),
+        // A program that ignores SIGCHLD gets no status (wait(2)); by then the child has ended.
+        Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => Ok("exit status unknown".into()),
+        Err(error) => Err(error).context(ErrorKind::Sandbox, || "lost the sandbox".into()),
+    }
 }

@@ -3,151 +3,30 @@
 //! The choice is made once: a stage is never built with two kinds of isolation.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::LayerPath;
 use crate::layer::diff::{self, Baseline, Originals};
 use crate::layer::unpack::{Identity, Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
-use crate::layer::{Entry, LayerPath};
 
 use super::wire::{Reply, Request};
-use super::{RootSpec, RunOutcome, RunSpec, Running, Streams, User, detect, launch, tasks};
-
-/// How the commands of RUN are isolated, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum IsolationKind {
-    /// Root with namespaces and overlay.
-    Root,
-    /// A user namespace with a range of ids.
-    UserNamespace,
-    /// A user namespace with one id.
-    SingleId,
-    /// `chroot` without namespaces: no security boundary.
-    Chroot,
-    /// No privileges at all: a supervisor answers the system calls that need them. No security boundary.
-    Emulated,
-}
-
-/// What `--isolation` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum IsolationMode {
-    /// The best kind that works.
-    #[default]
-    Auto,
-    /// This kind or none.
-    Forced(IsolationKind),
-}
+use super::{
+    Emit, IsolationKind, IsolationMode, Report, RootSpec, RunOutcome, RunSpec, Running, Streams, User, chroot_hint, detect,
+    launch, tasks,
+};
 
 impl IsolationKind {
-    /// All kinds, best first.
-    pub const ALL: [Self; 5] = [Self::Root, Self::UserNamespace, Self::SingleId, Self::Chroot, Self::Emulated];
-
-    /// Whether commands are kept from the machine: with `chroot` and `emulated` they are not.
-    pub fn is_boundary(self) -> bool {
-        !self.needs_tree()
-    }
-
-    /// Whether nothing can be mounted: steps then run on a complete tree of their own ([`RootSpec::Tree`]).
-    pub fn needs_tree(self) -> bool {
-        matches!(self, Self::Chroot | Self::Emulated)
-    }
-
     /// Removes a folder that was unpacked or changed on this isolation, whoever its files belong to. One that is not there is no error.
     pub fn remove_tree(self, path: &Path) -> Result<()> {
         if self.has_user_namespace() {
             return tasks::remove(self, path);
         }
         super::init::remove_tree(path).map_err(|errno| Error::io("remove", path, errno.into()))
-    }
-
-    pub(super) fn has_user_namespace(self) -> bool {
-        matches!(self, Self::UserNamespace | Self::SingleId)
-    }
-}
-
-impl fmt::Display for IsolationKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Root => "root",
-            Self::UserNamespace => "userns",
-            Self::SingleId => "single",
-            Self::Chroot => "chroot",
-            Self::Emulated => "emulated",
-        })
-    }
-}
-
-impl FromStr for IsolationMode {
-    type Err = Error;
-
-    /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single`, `chroot` or `emulated`.
-    fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "root" => Self::Forced(IsolationKind::Root),
-            "userns" => Self::Forced(IsolationKind::UserNamespace),
-            "single" => Self::Forced(IsolationKind::SingleId),
-            "chroot" => Self::Forced(IsolationKind::Chroot),
-            "emulated" => Self::Forced(IsolationKind::Emulated),
-            _ => {
-                return Err(Error::new(ErrorKind::Usage, format!("`{text}` is no isolation"))
-                    .with_hint("use auto, root, userns, single, chroot or emulated"));
-            }
-        })
-    }
-}
-
-/// One kind of isolation that was tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Which.
-    pub isolation: IsolationKind,
-    /// `None`: it works.
-    pub failure: Option<Failure>,
-}
-
-/// Why an isolation does not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The step that failed, such as `unshare(CLONE_NEWUSER)`.
-    pub step: String,
-    /// The error number that it gave.
-    pub errno: Option<i32>,
-    /// What would make it work.
-    pub remedy: String,
-}
-
-impl fmt::Display for Failure {
-    /// `unshare(CLONE_NEWUSER) failed: Operation not permitted (os error 1)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed", self.step)?;
-        match self.errno {
-            Some(errno) => write!(f, ": {}", std::io::Error::from_raw_os_error(errno)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What `mpimg doctor` shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The best one that works; `None` where none does.
-    pub selected: Option<IsolationKind>,
-    /// What was tried, best first, up to the one in use (all of them from [`Report::of_all`]).
-    pub attempts: Vec<Attempt>,
-}
-
-impl Report {
-    /// Tries every isolation, also those below the one that [`Isolation::detect`] would take. For `mpimg doctor`.
-    pub fn of_all(state: &Path) -> Self {
-        detect::try_isolations(state, IsolationMode::Auto, false)
     }
 }
 
@@ -176,9 +55,6 @@ pub struct Isolation {
     touched: Arc<Mutex<HashMap<PathBuf, HashSet<LayerPath>>>>,
 }
 
-/// What [`Isolation::changes`] hands over, entry by entry: the entry and the bytes of a regular file.
-pub type Emit<'a> = dyn FnMut(&Entry, Option<&mut dyn Read>) -> Result<()> + 'a;
-
 impl Isolation {
     /// Finds the best isolation (or tries the one that `mode` forces) by going through it in a child, with `state` as the place of
     /// upper folders. Nothing is left behind.
@@ -188,7 +64,10 @@ impl Isolation {
     pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
         let report = detect::try_isolations(state, mode, true);
         match report.selected {
-            Some(kind) => Ok(Self { kind, report, touched: Arc::default() }),
+            Some(kind) => {
+                tracing::info!(isolation = %kind, "isolation chosen");
+                Ok(Self { kind, report, touched: Arc::default() })
+            }
             None => Err(detect::no_isolation(&report)),
         }
     }
@@ -220,7 +99,21 @@ impl Isolation {
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &CancellationToken) -> Result<RunOutcome> {
         let request =
             Request::Run { isolation: self.kind, spec: Box::new(spec.with_absolute_paths()?), probe: false, stdin: false };
-        match launch::carry_out(&request, output, cancel)? {
+        let mut hint = chroot_hint::ChrootHint::new(self.kind);
+        let reply = launch::carry_out(
+            &request,
+            &mut |bytes| {
+                hint.look_at(bytes);
+                output(bytes);
+            },
+            cancel,
+        )?;
+        if let Reply::Ended(exit) | Reply::EndedInTree(exit, _) = &reply
+            && let Some(line) = hint.line(*exit)
+        {
+            output(line.as_bytes());
+        }
+        match reply {
             Reply::Ended(exit) => Ok(RunOutcome { exit }),
             Reply::EndedInTree(exit, touched) => {
                 if let (RootSpec::Tree { path }, Ok(mut all)) = (&spec.root, self.touched.lock()) {

@@ -1,6 +1,6 @@
 //! This program's side of a helper: send the request, pass on what the command prints, hear how it ended, or stop it.
 //!
-//! Refuses to outlive its helper or to leave one behind: when the socket closes, the helper kills and unmounts everything.
+//! No helper is left behind: when the socket closes, the helper kills and unmounts everything.
 
 use std::io::{PipeReader, Read as _};
 use std::net::Shutdown;
@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
+use super::channel::{read_message, write_message};
 use super::helper;
-use super::wire::{Reply, Request, SetupError, read_message, write_message};
+use super::setup_error::{SetupError, limit_hint};
+use super::wake::{self, OnCancel};
+use super::wire::{Reply, Request};
 
-/// How often a cancel is looked for, and how long the helper may take to clean up after one.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How long the helper may take to clean up after a cancel.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Carries out `request` in a helper. `output` gets what the command prints.
@@ -27,15 +29,13 @@ pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel
     let (reader, writer) = std::io::pipe().context(ErrorKind::Sandbox, lost)?;
     let errors = writer.try_clone().context(ErrorKind::Sandbox, lost)?;
     let (child, control) = helper::spawn(writer.into(), errors.into())?;
-    let mut running = Running { child, control, output: Some(reader), reply: None, stopped: None };
+    let cancelled = wake::on_cancel(cancel).context(ErrorKind::Sandbox, lost)?;
+    let mut running = Running { child, control, cancelled, output: Some(reader), reply: None, stopped: None };
     write_message(&running.control, request).context(ErrorKind::Sandbox, lost)?;
     while !running.ended() {
-        if cancel.is_cancelled() {
-            running.stop();
-        }
         running.step(output)?;
     }
-    let status = running.child.wait().context(ErrorKind::Sandbox, lost)?;
+    let status = helper::wait(&mut running.child)?;
     if running.stopped.is_some() {
         return Err(Error::new(ErrorKind::Interrupted, "stopped while a command was running"));
     }
@@ -51,8 +51,10 @@ pub(super) fn failed(failure: &SetupError) -> Error {
         let error = Error::new(ErrorKind::Sandbox, failure.step.clone());
         return if remedy.is_empty() { error } else { error.with_hint(remedy.clone()) };
     }
-    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", failure.step))
-        .with_hint("`mpimg doctor` shows what this machine allows and what would help");
+    let error = Error::new(ErrorKind::Sandbox, format!("cannot set up the sandbox: {} failed", failure.step)).with_hint(
+        limit_hint(failure.errno.map(Errno::from_raw_os_error))
+            .unwrap_or("`mpimg doctor` shows what this machine allows and what would help"),
+    );
     match failure.errno {
         Some(errno) => error.with_source(std::io::Error::from_raw_os_error(errno)),
         None => error,
@@ -71,6 +73,7 @@ pub(super) fn unexpected(reply: Reply) -> Error {
 struct Running {
     child: Child,
     control: UnixStream,
+    cancelled: OnCancel,
     output: Option<PipeReader>,
     /// `Some(None)`: the helper closed without one.
     reply: Option<Option<Reply>>,
@@ -90,13 +93,23 @@ impl Running {
         if self.reply.is_none() {
             waiting.push(PollFd::new(&self.control, PollFlags::IN));
         }
-        match poll(&mut waiting, Some(&TICK)) {
+        let sources = waiting.len();
+        if self.stopped.is_none() {
+            waiting.push(PollFd::new(self.cancelled.descriptor(), PollFlags::IN));
+        }
+        match poll(&mut waiting, self.patience().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context(ErrorKind::Sandbox, || "cannot wait for the command".into()),
         }
         let ready: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
         let output_ready = self.output.is_some() && ready[0];
-        let control_ready = self.reply.is_none() && ready[ready.len() - 1];
+        let control_ready = self.reply.is_none() && ready[sources - 1];
+        if ready.len() > sources && ready[sources] {
+            self.stop();
+        }
+        if self.stopped.is_some_and(|since| since.elapsed() >= GRACE) {
+            let _ = self.child.kill();
+        }
         if output_ready {
             self.read_output(output)?;
         }
@@ -107,6 +120,12 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// How long to wait for something to happen: for ever, but for what is left of the grace after a cancel.
+    fn patience(&self) -> Option<Timespec> {
+        let left = GRACE.saturating_sub(self.stopped?.elapsed()).max(Duration::from_millis(100));
+        Timespec::try_from(left).ok()
     }
 
     fn read_output(&mut self, output: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -121,16 +140,10 @@ impl Running {
         Ok(())
     }
 
+    /// Has the helper end the command: it sees the end of the socket and cleans up itself.
     fn stop(&mut self) {
-        match self.stopped {
-            // The helper sees the end of the socket and cleans up itself.
-            None => {
-                let _ = self.control.shutdown(Shutdown::Write);
-                self.stopped = Some(Instant::now());
-            }
-            Some(since) if since.elapsed() > GRACE => drop(self.child.kill()),
-            Some(_) => {}
-        }
+        let _ = self.control.shutdown(Shutdown::Write);
+        self.stopped = Some(Instant::now());
     }
 }
 

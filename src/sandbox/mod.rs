@@ -14,23 +14,35 @@
 //! called; a fresh program may call everything, and its death alone unmounts and kills all that it started. Therefore
 //! `main` must call [`init_main`] first. A program that cannot (a Python interpreter) names one that does with [`set_helper`].
 //!
-//! Refuses to know layers' tars, images and Dockerfiles.
+//! Nothing here knows images or Dockerfiles.
 
+pub(crate) mod channel;
+mod chroot_hint;
 mod detached;
 mod detect;
 mod helper;
 mod init;
 mod isolation;
+pub(crate) mod kernel;
+mod kind;
 mod launch;
+mod report;
 mod running;
+mod setup_error;
 mod spec;
 mod tasks;
 mod users;
+mod wake;
 pub(crate) mod wire;
 
 pub(crate) use detached::{detach, kill_orphans, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
-pub use isolation::{Attempt, Emit, Failure, Isolation, IsolationKind, IsolationMode, Report, Snapshot};
-pub use running::{Event, Remote, Running, Streams, WAY_OUT_ADDRESS, WAY_OUT_MTU};
-pub use spec::{BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security};
+pub use isolation::{Isolation, Snapshot};
+pub use kind::{IsolationKind, IsolationMode};
+pub use report::{Attempt, Failure, Report};
+pub use running::{Event, Remote, Running, Streams};
+pub use spec::{
+    BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security, WAY_OUT_ADDRESS, WAY_OUT_MTU,
+};
+pub use tasks::Emit;
 pub use users::{User, lookup_owner, lookup_user};

@@ -1,11 +1,11 @@
 //! A command that its caller attends: streams of its own, signals, and connections to the ports of its own network.
 //!
-//! Refuses to leave it running: when the last handle is gone or this process dies, the helper kills everything.
+//! When the last handle is dropped or this process dies, the helper kills everything.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -14,13 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
-use super::wire::{Order, Reply, Request, read_message, receive_file, send_file, write_message};
+use super::channel::{read_message, receive_file, send_file, write_message};
+use super::wire::{Control, Reply, Request};
 use super::{Exit, IsolationKind, RunSpec, helper, launch};
-
-/// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24 bits.
-pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
-/// The largest packet on that way, in bytes.
-pub const WAY_OUT_MTU: u16 = 1500;
 
 /// What happens to a command before its end.
 #[derive(Debug)]
@@ -58,7 +54,7 @@ pub struct Remote(Arc<Shared>);
 
 struct Shared {
     control: UnixStream,
-    /// Who waits for a socket, in the order of the orders sent; locked while one is sent.
+    /// Who waits for a socket, in the order of the messages sent; locked while one is sent.
     waiting: Mutex<VecDeque<Answer>>,
     killed: AtomicBool,
 }
@@ -74,7 +70,7 @@ impl Remote {
     pub fn signal(&self, number: i32) {
         let _waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // A helper that does not read any more has ended its work.
-        let _ = write_message(&self.0.control, &Order::Signal(number));
+        let _ = write_message(&self.0.control, &Control::Signal(number));
     }
 
     /// Kills the command and all that it has started.
@@ -87,7 +83,7 @@ impl Remote {
     /// possibly still connecting; it is dropped where the command has ended.
     pub fn dial(&self, port: u16, answer: impl FnOnce(io::Result<OwnedFd>) + Send + 'static) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if write_message(&self.0.control, &Order::Dial(port)).is_ok() {
+        if write_message(&self.0.control, &Control::Dial(port)).is_ok() {
             waiting.push_back(Box::new(answer));
         }
     }
@@ -148,7 +144,7 @@ impl Running {
                 Ok(None) | Err(_) => break None,
             }
         };
-        let status = self.child.wait().context(ErrorKind::Sandbox, || "lost the sandbox".into())?;
+        let status = helper::wait(&mut self.child)?;
         // Nobody answers any more.
         self.remote.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
         match last {

@@ -1,9 +1,9 @@
 //! What one RUN step needs: command, environment, user, root file system, mounts.
 //!
-//! Refuses to show secrets: their `Debug` is empty, and a spec travels over a pipe, never in arguments.
+//! Secrets are never shown: their `Debug` is empty, and a spec travels over a socket, not in arguments.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 use crate::layer::LayerPath;
 
 use super::User;
+
+/// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24 bits.
+pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+/// The largest packet on that way, in bytes.
+pub const WAY_OUT_MTU: u16 = 1500;
 
 /// One command and everything around it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +49,9 @@ pub struct RunSpec {
     pub script: Option<(String, Vec<u8>)>,
     /// Further lines of `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
+    /// It is the command of a container, not a step of a build: it has an `/etc/hostname` of its own, and may write to that, to
+    /// `/etc/hosts` and to `/etc/resolv.conf`.
+    pub container: bool,
     /// Give a network of the command's own an interface to the world, whose packets [`Running::wait`](super::Running::wait) hands out.
     pub way_out: bool,
     /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.
@@ -72,6 +80,7 @@ impl RunSpec {
             hostname: "buildkitsandbox".into(),
             script: None,
             extra_hosts: Vec::new(),
+            container: false,
             way_out: false,
             name_servers: None,
             terminal: false,
@@ -188,8 +197,8 @@ pub enum Mount {
         target: LayerPath,
         /// Bytes at most; half of the memory where not given.
         size: Option<u64>,
-        /// Permission bits of its root.
-        mode: u32,
+        /// Permission bits of its root; where not given, those of the folder that it covers, or 1777 (as runc).
+        mode: Option<u32>,
     },
     /// A file in memory, read-only.
     Secret {
@@ -217,6 +226,20 @@ pub enum Mount {
         /// Group.
         gid: u32,
     },
+}
+
+impl Mount {
+    /// Where it is mounted.
+    pub(super) fn target(&self) -> &LayerPath {
+        match self {
+            Self::Bind { target, .. }
+            | Self::Cache { target, .. }
+            | Self::Volume { target, .. }
+            | Self::Tmpfs { target, .. }
+            | Self::Secret { target, .. }
+            | Self::Ssh { target, .. } => target,
+        }
+    }
 }
 
 /// What a bind mount shows.

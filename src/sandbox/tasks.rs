@@ -1,6 +1,6 @@
 //! Work that has to be done inside a user namespace, because only there the files belong to whom they should: unpack, compare, remove.
 //!
-//! Refuses to do it in this process: a threaded program cannot enter a user namespace.
+//! A helper does it, because a process with several threads cannot enter a user namespace.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -10,10 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::layer::Entry;
 use crate::layer::unpack::{UnpackOptions, UnpackStats};
 
-use super::wire::{Change, Reply, Request, read_message, receive_file, write_message};
-use super::{Emit, IsolationKind, helper, launch};
+use super::channel::{read_message, receive_file, write_message};
+use super::wire::{Change, Reply, Request};
+use super::{IsolationKind, helper, launch};
+
+/// What [`Isolation::changes`](super::Isolation::changes) hands over, entry by entry: the entry and the bytes of a regular file.
+pub type Emit<'a> = dyn FnMut(&Entry, Option<&mut dyn Read>) -> Result<()> + 'a;
 
 pub(super) fn unpack(isolation: IsolationKind, tar: &mut dyn Read, into: &Path, options: UnpackOptions) -> Result<UnpackStats> {
     let lower = options.lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;

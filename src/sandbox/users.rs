@@ -1,6 +1,6 @@
 //! Users and groups by name or number, from a root file system's own passwd and group (docker's rules for USER and `--chown`).
 //!
-//! Refuses the machine's own users: only the bytes handed in count.
+//! The users of this machine do not matter: only the bytes passed in are read.
 
 use serde::{Deserialize, Serialize};
 

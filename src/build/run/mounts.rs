@@ -118,7 +118,7 @@ fn add_one(
             spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed });
         }
         Wanted::Tmpfs { target, size } => {
-            spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: 0o755 });
+            spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: None });
         }
         Wanted::Secret { id, target, env, required, mode, uid, gid } => {
             let Some(bytes) = session.request.secrets.get(id) else {

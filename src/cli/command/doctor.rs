@@ -14,7 +14,7 @@ use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 use crate::operation::{ConfigurationFile, DoctorReport, StoredCredential};
-use crate::sandbox::{Attempt, Report};
+use crate::sandbox::{Attempt, Report, kernel};
 use crate::store::DiskUsage;
 
 const EXAMPLES: &str = "\
@@ -99,7 +99,7 @@ fn store_json(usage: &Result<(PathBuf, DiskUsage)>) -> Value {
 }
 
 fn isolation_text(report: &Report, theme: Theme) -> String {
-    let mut text = format!("{}\n", theme.strong("Isolation of RUN"));
+    let mut text = format!("{}  {}\n", theme.strong("Isolation of RUN"), theme.faint(format!("Linux {}", kernel::release())));
     for Attempt { isolation, failure } in &report.attempts {
         let in_use = if report.selected == Some(*isolation) { "  in use" } else { "" };
         text += &match failure {
@@ -140,7 +140,7 @@ fn isolation_json(report: &Report) -> Value {
     };
     let selected = report.selected.map(|isolation| isolation.to_string());
     // `rung` is the former name of both keys, which scripts read.
-    json!({ "selected": selected, "rung": selected, "attempts": report.attempts.iter().map(attempt).collect::<Vec<_>>() })
+    json!({ "kernel": kernel::release(), "selected": selected, "rung": selected, "attempts": report.attempts.iter().map(attempt).collect::<Vec<_>>() })
 }
 
 fn file_json(file: &ConfigurationFile) -> Value {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 
+use super::open_inside;
 use super::owner_table::{OwnerTable, inode_of};
 use super::owners::{Owners, Record, has_attributes, is_copied_up, path_in};
 use super::unpack::relative;
@@ -75,7 +76,7 @@ impl Tree {
     fn open(&self, path: &LayerPath) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let file = rustix::fs::openat2(&self.root, relative(path), flags, Mode::empty(), resolve);
+        let file = open_inside(&self.root, relative(path), flags, resolve);
         file.map_err(|errno| self.error("open", path, errno))
     }
 

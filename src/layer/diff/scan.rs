@@ -226,11 +226,17 @@ impl Baseline {
     }
 }
 
+/// Visits everything, a folder before what is in it. A command decides how deep folders are nested, so nothing here is recursive.
 fn walk(tree: &Tree, folder: &LayerPath, visit: &mut dyn FnMut(&LayerPath, &Stat) -> Result<()>) -> Result<()> {
-    for (path, stat) in tree.entries(folder)? {
+    let mut open = vec![tree.entries(folder)?.into_iter()];
+    while let Some(entries) = open.last_mut() {
+        let Some((path, stat)) = entries.next() else {
+            open.pop();
+            continue;
+        };
         visit(&path, &stat)?;
         if is_folder(&stat) {
-            walk(tree, &path, visit)?;
+            open.push(tree.entries(&path)?.into_iter());
         }
     }
     Ok(())
@@ -245,6 +251,26 @@ mod tests {
     fn changed(before: &Baseline, tree: &Path) -> Vec<(String, bool)> {
         let (changes, _) = before.changes(tree, &HashSet::new(), &mut |_| Ok(HashMap::new())).unwrap();
         changes.iter().map(|change| (change.entry.path.to_string(), change.entry.kind == Kind::Whiteout)).collect()
+    }
+
+    #[test]
+    fn a_nest_of_1500_folders_is_compared_in_a_small_stack_with_and_without_overlay() {
+        use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+        let folder = tempfile::tempdir().unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = open(folder.path(), flags, Mode::empty()).unwrap();
+        let mut inner = openat(&top, ".", flags, Mode::empty()).unwrap();
+        for _ in 0..1500 {
+            mkdirat(&inner, "n", Mode::RWXU).unwrap();
+            inner = openat(&inner, "n", flags, Mode::empty()).unwrap();
+        }
+        let path = folder.path().to_owned();
+        let compare = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+            assert_eq!(Baseline::scan(&path).unwrap().stamps.len(), 1500);
+            assert_eq!(super::super::changes(&path, &[]).unwrap().len(), 1500);
+        });
+        compare.unwrap().join().unwrap();
+        crate::layer::unpack::remove(&top, b"n").unwrap();
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::layer::{Entry, Kind, LayerPath, Metadata};
 pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     let tree = Arc::new(Tree::new(upper)?);
     let mut walk = Walk { tree: &tree, lower: Stack::open(lower)?, found: Vec::new() };
-    walk.folder(&LayerPath::root(), None, false)?;
+    walk.all()?;
     Ok(settle(walk.found, &tree))
 }
 
@@ -34,36 +34,60 @@ struct Walk<'a> {
     found: Vec<Candidate>,
 }
 
+/// A folder whose names are gone through: a stack of these, because a command decides how deep folders are nested.
+struct Folder {
+    path: LayerPath,
+    stat: Option<Stat>,
+    /// It hides what the layers below have in it.
+    replaced: bool,
+}
+
 impl Walk<'_> {
-    /// `replaced`: the folder hides what the layers below have in it. `stat`: the folder's own.
-    fn folder(&mut self, path: &LayerPath, stat: Option<&Stat>, replaced: bool) -> Result<()> {
-        let above: BTreeSet<_> = self.tree.names(path)?.into_iter().collect();
-        let below: BTreeSet<_> = if replaced { self.lower.names(path)?.into_iter().collect() } else { BTreeSet::new() };
-        for name in above.union(&below) {
-            let child = path.child(name)?;
-            match above.contains(name) {
-                true => self.path(child, stat, replaced)?,
-                false => self.push(child, Kind::Whiteout, Metadata::default(), None, None),
+    fn all(&mut self) -> Result<()> {
+        let root = Folder { path: LayerPath::root(), stat: None, replaced: false };
+        let mut open = vec![(self.names(&root)?, root)];
+        while let Some((names, folder)) = open.last_mut() {
+            let Some((name, is_above)) = names.next() else {
+                open.pop();
+                continue;
+            };
+            let child = folder.path.child(&name)?;
+            if !is_above {
+                self.push(child, Kind::Whiteout, Metadata::default(), None, None);
+                continue;
+            }
+            if let Some(inner) = self.path(child, folder.stat.as_ref(), folder.replaced)? {
+                open.push((self.names(&inner)?, inner));
             }
         }
         Ok(())
     }
 
-    fn path(&mut self, path: LayerPath, parent: Option<&Stat>, replaced: bool) -> Result<()> {
+    /// What the folder holds, in order, and whether that is in the upper folder or only hidden by it.
+    fn names(&mut self, folder: &Folder) -> Result<impl Iterator<Item = (Vec<u8>, bool)> + use<>> {
+        let above: BTreeSet<_> = self.tree.names(&folder.path)?.into_iter().collect();
+        let below: BTreeSet<_> =
+            if folder.replaced { self.lower.names(&folder.path)?.into_iter().collect() } else { BTreeSet::new() };
+        let all: Vec<_> = above.union(&below).map(|name| (name.clone(), above.contains(name))).collect();
+        Ok(all.into_iter())
+    }
+
+    /// Adds what is at `path` in the folder whose `stat` is `parent`. Returns it where it is a folder itself.
+    fn path(&mut self, path: LayerPath, parent: Option<&Stat>, replaced: bool) -> Result<Option<Folder>> {
         let below = self.lower.find(&path)?.map(|found| found.stat);
         let stat = self.tree.true_stat(&path, parent, below.is_some() && !replaced)?;
         if is_whiteout(&stat) {
             if below.is_some() {
                 self.push(path, Kind::Whiteout, Metadata::default(), None, None);
             }
-            return Ok(());
+            return Ok(None);
         }
         let Some(kind) = kind_of(self.tree, &path, &stat)? else {
             // A socket is in no layer, but what it replaced is gone.
             if below.is_some() {
                 self.push(path, Kind::Whiteout, Metadata::default(), None, None);
             }
-            return Ok(());
+            return Ok(None);
         };
         let mut metadata = metadata_of(&stat);
         if matches!(kind, Kind::File { .. }) {
@@ -76,11 +100,12 @@ impl Walk<'_> {
         let inode = (stat.st_nlink > 1 && kind != Kind::Directory).then_some((stat.st_dev, stat.st_ino));
         if kind != Kind::Directory {
             self.push(path, kind, metadata, inode, copy_of);
-            return Ok(());
+            return Ok(None);
         }
         let replaced = replaced || is_opaque(self.tree.open(&path)?);
         self.push(path.clone(), kind, metadata, None, copy_of.filter(|_| !replaced));
-        self.folder(&path, Some(&stat), replaced && below.as_ref().is_some_and(is_folder))
+        let replaced = replaced && below.as_ref().is_some_and(is_folder);
+        Ok(Some(Folder { path, stat: Some(stat), replaced }))
     }
 
     fn push(

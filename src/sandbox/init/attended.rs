@@ -3,7 +3,7 @@
 //! Connections are made here because this process is inside that network, and handed out as descriptors: a socket stays in the network
 //! that it was made in.
 //!
-//! Refuses to wait for a connection: the caller gets the socket while it still connects.
+//! It does not wait for a connection: the caller gets the socket while it still connects.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,50 +11,59 @@ use std::os::unix::net::UnixStream;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal};
 
-use super::{SetupError, process};
-use crate::sandbox::running::{WAY_OUT_ADDRESS, WAY_OUT_MTU};
-use crate::sandbox::wire::{Order, Reply, Step as _, read_message, send_file, write_message};
+use super::process;
+use crate::sandbox::channel::{read_message, send_file, write_message};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::wire::{Control, Reply};
+use crate::sandbox::{WAY_OUT_ADDRESS, WAY_OUT_MTU};
 
-/// The command's process, and the signals that came before it.
-#[derive(Default)]
-pub(super) struct Command {
-    process: Option<OwnedFd>,
-    early: Vec<Signal>,
+/// The way to the command's process: process 1 of its namespace passes signals on.
+pub(super) struct Command<'a> {
+    process_one: &'a UnixStream,
+    /// `None` once it runs: then nothing needs to be kept.
+    early: Option<Vec<Signal>>,
 }
 
-impl Command {
-    pub(super) fn started(&mut self, process: OwnedFd) {
-        for signal in self.early.drain(..) {
-            let _ = pidfd_send_signal(&process, signal);
-        }
-        self.process = Some(process);
+impl<'a> Command<'a> {
+    pub(super) fn new(process_one: &'a UnixStream) -> Self {
+        Self { process_one, early: Some(Vec::new()) }
     }
 
-    /// A command that has ended meanwhile needs no signal.
+    pub(super) fn started(&mut self) {
+        for signal in self.early.take().into_iter().flatten() {
+            self.send(signal);
+        }
+    }
+
+    /// Sends it a signal, at its start if it has not started yet.
     pub(super) fn signal(&mut self, signal: Signal) {
-        match &self.process {
-            Some(process) => {
-                let _ = pidfd_send_signal(process, signal);
-            }
-            None => self.early.push(signal),
+        match &mut self.early {
+            Some(early) => early.push(signal),
+            None => self.send(signal),
         }
+    }
+
+    fn send(&self, signal: Signal) {
+        // A command that has ended meanwhile needs no signal.
+        let _ = write_message(self.process_one, &signal.as_raw());
     }
 }
 
-/// Tells the caller that the command runs.
+/// Reports to the caller that the command runs.
 pub(super) fn tell_start(control: &UnixStream, pid: Pid) -> Result<(), SetupError> {
     write_message(control, &Reply::Started(pid.as_raw_nonzero().get())).step(|| "report the start".into())
 }
 
-/// Makes an interface whose packets the caller gets, or tells why there is none.
+/// Makes an interface whose packets the caller gets, or reports why there is none.
 pub(super) fn open_way_out(control: &UnixStream) -> Result<(), SetupError> {
-    let told = match way_out() {
+    let sent = match way_out() {
         Ok(packets) => write_message(control, &Reply::WayOut(None)).and_then(|()| send_file(control, packets)),
         Err(errno) => write_message(control, &Reply::WayOut(Some(errno.raw_os_error()))),
     };
-    told.step(|| "report the network".into())
+    sent.step(|| "report the network".into())
 }
 
 fn way_out() -> Result<OwnedFd, Errno> {
@@ -66,14 +75,14 @@ fn way_out() -> Result<OwnedFd, Errno> {
 
 /// Does what the next order says; false when the caller has hung up instead.
 pub(super) fn obey(control: &UnixStream, signal: impl FnOnce(Signal)) -> bool {
-    match read_message::<Order>(control) {
-        Ok(Some(Order::Signal(number))) => {
+    match read_message::<Control>(control) {
+        Ok(Some(Control::Signal(number))) => {
             if let Some(known) = Signal::from_named_raw(number) {
                 signal(known);
             }
             true
         }
-        Ok(Some(Order::Dial(port))) => answer(control, dial(port)).is_ok(),
+        Ok(Some(Control::Dial(port))) => answer(control, dial(port)).is_ok(),
         Ok(None) | Err(_) => false,
     }
 }

@@ -1,20 +1,37 @@
 //! Process 1 of a sandbox: mounts, starts the command, reaps whatever ends, and kills the rest when the command has ended.
 //!
-//! Refuses to be left: when it ends, the kernel kills every process of its namespace.
+//! When it ends, the kernel kills every process of its namespace.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, chdir, fchdir};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, chdir, fchdir, kill_process};
 use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
 
-use super::namespaces::Report;
-use super::process::{Fork, exit_now, fork, unshare};
-use super::{SetupError, command, fd_path, rootfs};
-use crate::sandbox::wire::{Step as _, send_file, write_message};
+use super::descriptors::fd_path;
+use super::plan::RootPlan;
+use super::process::{Fork, child_events, clear_child_events, exit_now, fork, unshare};
+use super::stubs::Stubs;
+use super::{command, mounted_root};
+use crate::sandbox::channel::{read_message, write_message};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{Exit, IsolationKind, RunSpec};
+
+/// What process 1 reports to the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// Everything is mounted; these stubs were made for it.
+    Ready(Stubs),
+    /// The command has been started: from now on numbers of signals may be sent back.
+    Started,
+    Ended(Exit),
+    Failed(SetupError),
+}
 
 pub(super) fn run(
     isolation: IsolationKind,
@@ -27,19 +44,19 @@ pub(super) fn run(
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step(|| "make mounts private".into())?;
     rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "sethostname".into())?;
-    let prepared = rootfs::build(isolation, spec)?;
+    let prepared = mounted_root::build(isolation, spec, &RootPlan::new(isolation, spec))?;
     let command = command::prepare(isolation, spec, &prepared.root, fakeroot)?;
     pivot(&prepared.root)?;
     write_message(report, &Report::Ready(prepared.stubs)).step(|| "report".into())?;
     if probe {
         return command.rehearse().map(|()| Exit::Code(0));
     }
+    let events = child_events().step(|| "signalfd".into())?;
     match fork().step(|| "fork".into())? {
         Fork::Child => exit_now(command.become_it()),
         Fork::Parent(pid) => {
-            let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).step(|| "pidfd_open".into())?;
-            write_message(report, &Report::Started).and_then(|()| send_file(report, process)).step(|| "report".into())?;
-            Ok(reap_until(pid))
+            write_message(report, &Report::Started).step(|| "report".into())?;
+            Ok(reap_until_end(pid, &events, report))
         }
     }
 }
@@ -60,17 +77,31 @@ fn pivot(root: &OwnedFd) -> Result<(), SetupError> {
     chdir("/").step(|| "enter the new root".into())
 }
 
-fn reap_until(command: Pid) -> Exit {
+/// Reaps whatever ends until `command` has. Meanwhile `helper` may send numbers of signals for it: its own number is known here alone,
+/// and belongs to no other process before it is reaped.
+fn reap_until_end(command: Pid, events: &OwnedFd, helper: &UnixStream) -> Exit {
     loop {
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == command => {
-                if let Some(exit) = exit_of(status) {
-                    return exit;
-                }
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if let Some(exit) = exit_of(status).filter(|_| pid == command) {
+                return exit;
             }
+        }
+        let mut fds = [PollFd::new(events, PollFlags::IN), PollFd::new(helper, PollFlags::IN)];
+        match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
-            // Cannot happen while the command lives; an endless loop would be worse than a wrong status.
+            // Cannot happen; an endless loop would be worse than a wrong status.
             Err(_) => return Exit::Code(255),
+        }
+        let signalled = !fds[1].revents().is_empty();
+        clear_child_events(events);
+        if signalled {
+            match read_message::<i32>(helper) {
+                Ok(Some(number)) => {
+                    let _ = Signal::from_named_raw(number).map(|signal| kill_process(command, signal));
+                }
+                // With the helper this process ends.
+                Ok(None) | Err(_) => return Exit::Signal(9),
+            }
         }
     }
 }

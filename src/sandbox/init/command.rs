@@ -1,6 +1,6 @@
 //! The command itself: its environment, user and working directory, and the last steps before it starts.
 //!
-//! Refuses nothing that a shell would accept: what cannot be started ends with 126 or 127 and a line on standard error.
+//! As in a shell, a program that cannot be started ends with 126 or 127 and a line on standard error.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
@@ -11,9 +11,10 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
 use super::stubs::{Stubs, Target};
-use super::{SetupError, files, privileges, process};
+use super::{files, privileges, process};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::users::{home_of, lookup_user};
-use crate::sandbox::wire::Step as _;
 use crate::sandbox::{IsolationKind, RunSpec, Security, User};
 
 /// Docker's, for images that set none.

@@ -1,6 +1,6 @@
 //! Copies a folder or file with owners, modes and times: a bind mount where nothing can be mounted.
 //!
-//! Refuses devices and sockets, and follows no link.
+//! Devices and sockets are left out, and links are copied as links.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -46,7 +46,7 @@ fn copy_file(source: &OwnedFd, stat: &Stat, folder: impl AsFd, name: &OsStr) -> 
     let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut to = File::from(rustix::fs::openat(folder.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)?);
-    let mut from = File::open(super::fd_path(source)).map_err(failed)?;
+    let mut from = File::open(super::descriptors::fd_path(source)).map_err(failed)?;
     std::io::copy(&mut from, &mut to).map_err(failed)?;
     dress(folder, name, stat)
 }

@@ -1,6 +1,6 @@
 //! Puts things into a tree where nothing can be mounted: what is in the way is moved aside and moved back afterwards.
 //!
-//! Refuses to copy what it can move: the folder for what is moved aside must be on the file system of the tree.
+//! Nothing is copied, so the folder for what is moved aside must be on the same file system as the tree.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -9,11 +9,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use super::SetupError;
 use super::stubs::{Stubs, open_folder, resolve};
 use crate::layer::LayerPath;
 use crate::layer::unpack;
-use crate::sandbox::wire::Step as _;
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 
 /// A tree with foreign things in it.
 pub(super) struct EmulatedMounts {

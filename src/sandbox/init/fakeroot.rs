@@ -6,7 +6,7 @@
 //!
 //! It is a process of its own outside the command's process namespace, in its mount namespace, and with the rights of the sandbox's root.
 //!
-//! Refuses to be trusted with more than the command could do as its user: it follows none of /proc's links and opens no content.
+//! It does nothing that the command could not do as its user: it follows none of /proc's links and reads no file's content.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,13 +21,18 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 
+use super::command;
+use super::descriptors::pipe;
 use super::notify::{self, Answer, Call};
 use super::notify_target::{NotifyTarget, name_of};
+use super::process::die_with_parent;
 use super::process::{Fork, exit_now, fork};
-use super::{SetupError, command, die_with_parent, pipe};
+use crate::layer::open_inside;
 use crate::layer::owners::{CAPABILITY, Device, OWNER, PREFIX, Record};
 use crate::sandbox::User;
-use crate::sandbox::wire::{Step as _, receive_file};
+use crate::sandbox::channel::receive_file;
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 
 /// The recording process; it ends when this is dropped.
 pub(super) struct Fakeroot {
@@ -103,7 +108,7 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
         if let Some(other) = recording.becomes().filter(told_of) {
             told = true;
             command::say(&format!(
-                "a program became user {other}, which with one id is a pretence (--isolation single): what it makes is recorded as root's"
+                "a program became user {other}, which one id cannot (--isolation single): what it makes is recorded as root's"
             ));
         }
         let answer = recording.answer();
@@ -150,8 +155,9 @@ impl Seen {
         let path = rustix::fs::readlinkat(rustix::fs::CWD, name_of(&self.file), Vec::new()).ok()?.into_bytes();
         let parent = Path::new(OsStr::from_bytes(&path)).parent()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let folder = rustix::fs::openat2(rustix::fs::CWD, parent, flags, Mode::empty(), resolve).ok()?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let root = rustix::fs::open("/", flags, Mode::empty()).ok()?;
+        let folder = open_inside(&root, parent, flags, resolve).ok()?;
         let Self { mut stat, record, .. } = Self::new(folder).ok()?;
         let record = record?;
         record.apply(&mut stat);

@@ -1,13 +1,14 @@
 //! Files that every step sees: hosts, resolv.conf, hostname, and what is read from the image's own.
 //!
-//! Refuses to read anything of an image but regular files of a sane size, found inside it.
+//! Of an image, only regular files of a sane size are read, and only inside it.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, OFlags, ResolveFlags};
 
+use crate::layer::open_inside;
 use crate::sandbox::RunSpec;
 
 /// Real passwd files are far smaller.
@@ -38,7 +39,7 @@ pub(super) fn hostname(spec: &RunSpec) -> Vec<u8> {
 pub(super) fn read_inside(root: &OwnedFd, path: &str) -> Vec<u8> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let Ok(fd) = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) else { return Vec::new() };
+    let Ok(fd) = open_inside(root, path, flags, resolve) else { return Vec::new() };
     let regular = rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
     let mut bytes = Vec::new();
     if regular && std::fs::File::from(fd).take(MAX_READ).read_to_end(&mut bytes).is_err() {

@@ -1,6 +1,6 @@
 //! The helper's own part for the kinds of isolation with namespaces: enter them, start process 1, wait for it, remove the stubs it made.
 //!
-//! Refuses to mount anything itself: its view of the file systems stays that of the machine.
+//! It mounts nothing itself, so it keeps seeing the file systems of the machine.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,26 +9,19 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
-use serde::{Deserialize, Serialize};
 
+use super::child::Report;
+use super::descriptors::pipe;
 use super::fakeroot::Fakeroot;
 use super::owners::Owners;
+use super::process::die_with_parent;
 use super::process::{Fork, exit_now, fork, loopback_up, unshare};
 use super::stubs::{self, Stubs};
-use super::{SetupError, attended, child, die_with_parent, overlay, pipe, ssh, userns};
-use crate::sandbox::wire::{Step as _, read_message, receive_file, write_message};
+use super::{attended, child, overlay, ssh, userns};
+use crate::sandbox::channel::{read_message, write_message};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
-
-/// What process 1 tells the helper.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Report {
-    /// Everything is mounted; these stubs were made for it.
-    Ready(Stubs),
-    /// The command has been started; a descriptor of its process follows.
-    Started,
-    Ended(Exit),
-    Failed(SetupError),
-}
 
 pub(super) fn run(isolation: IsolationKind, spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<Exit, SetupError> {
     let RootSpec::Overlay { upper, work, .. } = &spec.root else {
@@ -91,8 +84,8 @@ fn process_one(
 }
 
 /// Hears process 1 out until it is gone; kills it when the caller goes.
-fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs, Result<Exit, SetupError>) {
-    let mut command = attended::Command::default();
+fn supervise(pid: Pid, reports: UnixStream, control: &UnixStream) -> (Stubs, Result<Exit, SetupError>) {
+    let mut command = attended::Command::new(&reports);
     let mut stubs = Stubs::default();
     let mut outcome = Err(SetupError::new("start process 1", None));
     loop {
@@ -100,12 +93,10 @@ fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs,
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             break;
         }
-        match read_message(&mut reports) {
+        match read_message(&reports) {
             Ok(Some(Report::Ready(made))) => stubs = made,
-            Ok(Some(Report::Started)) => match receive_file(&reports) {
-                Ok(process) if attended::tell_start(control, pid).is_ok() => command.started(process),
-                _ => break,
-            },
+            Ok(Some(Report::Started)) if attended::tell_start(control, pid).is_ok() => command.started(),
+            Ok(Some(Report::Started)) => break,
             Ok(Some(Report::Ended(exit))) => outcome = Ok(exit),
             Ok(Some(Report::Failed(error))) => outcome = Err(error),
             Ok(None) | Err(_) => break,
@@ -116,7 +107,7 @@ fn supervise(pid: Pid, mut reports: UnixStream, control: &UnixStream) -> (Stubs,
 }
 
 /// Waits for a report; true when the caller has hung up instead.
-fn wait_or_hang_up(reports: &UnixStream, control: &UnixStream, command: &mut attended::Command) -> bool {
+fn wait_or_hang_up(reports: &UnixStream, control: &UnixStream, command: &mut attended::Command<'_>) -> bool {
     loop {
         let mut fds = [PollFd::new(reports, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
         match poll(&mut fds, None) {

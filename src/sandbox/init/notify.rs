@@ -1,6 +1,6 @@
 //! System calls of a command that wait for an answer (seccomp_unotify(2)): the listener, its messages, the command's memory.
 //!
-//! Refuses to know what the calls mean.
+//! What the calls mean is not known here.
 #![expect(unsafe_code, reason = "seccomp notifications and another process's memory; the helper has one thread")]
 
 use std::mem::{MaybeUninit, zeroed};

@@ -1,16 +1,17 @@
 //! A thread whose system call waits: its arguments, and the files that they name as it sees them.
 //!
-//! Refuses to follow the links of /proc, which would lead to this process's own files.
+//! The links of /proc are not followed: they would lead to this process's own files.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::notify::{Call, read_memory, still_waits};
+use crate::layer::{has_openat2, open_inside};
 
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
@@ -67,14 +68,19 @@ impl NotifyTarget<'_> {
             return Err(Errno::NOENT);
         }
         let flags = if follow { PLACE } else { PLACE | OFlags::NOFOLLOW };
+        // Its root may be another than that of its mount namespace.
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         if path.as_bytes()[0] == b'/' {
-            // Its root may be another than that of its mount namespace.
-            let root = self.of_proc("root")?;
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            return rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve);
+            return open_inside(self.of_proc("root")?, path, flags, resolve);
         }
         let from = self.folder(from)?;
-        rustix::fs::openat2(&from, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+        if has_openat2() {
+            return rustix::fs::openat2(&from, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+        }
+        // Without openat2 the walk has to begin at the root, because only there `..` has an end.
+        let folder = rustix::fs::readlinkat(rustix::fs::CWD, name_of(&from), Vec::new())?;
+        let path = Path::new(OsStr::from_bytes(folder.as_bytes())).join(path);
+        open_inside(self.of_proc("root")?, path, flags, resolve)
     }
 
     /// The folder that a new file at `path` belongs into, and its name.

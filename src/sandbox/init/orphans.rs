@@ -1,6 +1,6 @@
 //! Processes whose parent has died: where there is no namespace to end with, somebody has to adopt them, and to kill them.
 //!
-//! Refuses to tell them from other children: a process that adopts has no other ones left when it kills.
+//! All children are killed, so the caller must have no other children left.
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 //!
 //! Folders are named through `/proc/self/fd`, so that no character of a path and no number of layers can break the option string.
 //!
-//! Refuses to follow redirections that a layer may have smuggled in (`redirect_dir=nofollow`).
+//! Redirections that a hostile layer contains are not followed (`redirect_dir=nofollow`).
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::{SetupError, fd_path, open_folder};
+use super::descriptors::{fd_path, open_folder};
 use crate::sandbox::IsolationKind;
-use crate::sandbox::wire::Step as _;
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 
 /// Where the writes of an overlay go.
 pub(super) struct Upper<'a> {

@@ -1,6 +1,6 @@
 //! Owners and modes of what this program itself puts into a sandbox.
 //!
-//! Refuses to fail where a file system cannot record an owner: nothing that is only put there gets into a layer.
+//! A file system that cannot record an owner is not an error, because these files never get into a layer.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -9,10 +9,11 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 
-use super::{SetupError, fd_path, open_folder};
+use super::descriptors::{fd_path, open_folder};
 use crate::layer::owners::path_in;
 use crate::layer::unpack::Identity;
-use crate::sandbox::wire::Step as _;
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{IsolationKind, User};
 
 /// How files get their owner.

@@ -1,6 +1,6 @@
 //! Takes away what a command does not need: capabilities, system calls, and its user's.
 //!
-//! Refuses to set no_new_privs: set-id programs (sudo, su) must work as they do in Docker.
+//! no_new_privs is not set, because set-id programs (sudo, su) must work as they do in Docker.
 
 use std::os::unix::net::UnixStream;
 
@@ -8,8 +8,10 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::{SetupError, seccomp, userns};
-use crate::sandbox::wire::{Step as _, send_file};
+use super::{seccomp, userns};
+use crate::sandbox::channel::send_file;
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{IsolationKind, Security, User};
 
 /// What Docker leaves (moby, oci/caps/defaults.go).

@@ -1,13 +1,15 @@
 //! The few process calls that no safe interface offers: fork, signal dispositions, descriptors in bulk.
 //!
-//! Refuses use outside the helper: everything here relies on there being one thread.
+//! For the helper only: everything here relies on the process having one thread.
 #![expect(unsafe_code, reason = "fork and its like; the helper has one thread")]
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
+
+use crate::sandbox::setup_error::{SetupError, Step as _};
 
 /// Which side of a fork this is.
 pub(in crate::sandbox) enum Fork {
@@ -52,6 +54,44 @@ pub(super) fn default_signals() {
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
+}
+
+/// Takes SIGCHLD as it is by default. Where a parent ignores it, which is inherited, nothing is known of children (wait(2), ECHILD).
+pub(in crate::sandbox) fn heed_children() {
+    // Larger than the kernel's `sigaction` anywhere. All zeros means: default, no flags, no mask.
+    let default = [0u64; 16];
+    // SAFETY: sets the default disposition, no handler is involved.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, libc::SIGCHLD, default.as_ptr(), std::ptr::null::<u64>(), 8) };
+}
+
+/// Has a write beyond `ulimit -f` fail with EFBIG, which can be reported, instead of killing this process (setrlimit(2), SIGXFSZ).
+/// Commands get the default back by [`default_signals`].
+pub(in crate::sandbox) fn outlive_file_limit() {
+    // SAFETY: ignoring a signal involves no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// A descriptor that can be read from when a child has ended (signalfd(2)): other than pidfd_open(2), every kernel has it. From here
+/// on SIGCHLD is blocked; [`default_signals`] undoes that.
+pub(super) fn child_events() -> Result<OwnedFd, Errno> {
+    heed_children();
+    // SAFETY: the set is written before it is read and outlives the calls; the kernel makes the descriptor for us alone.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            fd if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd)),
+            _ => Err(last_errno()),
+        }
+    }
+}
+
+/// Has [`child_events`] wait for the next child.
+pub(super) fn clear_child_events(events: &OwnedFd) {
+    let mut buffer = [0u8; 1024];
+    while matches!(rustix::io::read(events, &mut buffer), Ok(1..)) {}
 }
 
 /// Closes all descriptors from 3 up, also those that this process was started with. To be called before it has opened any itself.
@@ -150,8 +190,8 @@ pub(super) fn tun_up(tun: &OwnedFd, address: std::net::Ipv4Addr, mtu: u16) -> Re
     }
 }
 
-/// Makes the mount tree whose root `mount` is read-only, all mounts below it included.
-pub(super) fn read_only_recursively(mount: &OwnedFd) -> Result<(), Errno> {
+/// Makes the mount tree whose root `mount` is read-only, all mounts below it included (mount_setattr(2)).
+pub(super) fn mount_setattr_read_only(mount: &OwnedFd) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as libc::c_uint;
     // SAFETY: descriptor, path and attributes are valid for the call, the size is that of the structure.
@@ -186,4 +226,16 @@ pub(super) fn exec(program: &std::ffi::CStr, argv: &[std::ffi::CString], env: &[
 
 pub(super) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}
+
+/// Dies when the parent dies. `alive` is the reading end of a pipe that only the parent can write: it closes the gap before this call.
+pub(super) fn die_with_parent(alive: &OwnedFd) -> Result<(), SetupError> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .step(|| "prctl(PR_SET_PDEATHSIG)".into())?;
+    let mut fds = [rustix::event::PollFd::new(alive, rustix::event::PollFlags::IN)];
+    let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&none)) {
+        Ok(0) => Ok(()),
+        _ => Err(SetupError::new("start (the parent is gone)", None)),
+    }
 }

@@ -1,91 +1,27 @@
-//! The system calls that a command may not make: those that Docker's default profile denies to a container without extra capabilities.
+//! The filters of a command: the system calls that it may make, and those that wait for `fakeroot`.
 //!
-//! Refuses processors that the filter's builder does not know; programs of a foreign architecture are killed.
+//! Only what Docker's default profile allows a container without extra capabilities gets through ([`seccomp_profile`]). Programs of a
+//! foreign architecture are killed.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use seccompiler::{
-    SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    sock_filter,
+    BackendError, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
-use super::{SetupError, notify, process};
-use crate::sandbox::wire::Step as _;
+use super::{notify, process, seccomp_profile};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 
-/// Docker documentation, "Significant syscalls blocked by the default profile", and moby's profiles/seccomp/default.json.
-const DENIED: &[libc::c_long] = &[
-    libc::SYS_acct,
-    libc::SYS_add_key,
-    libc::SYS_bpf,
-    libc::SYS_clock_adjtime,
-    libc::SYS_clock_settime,
-    libc::SYS_delete_module,
-    libc::SYS_fanotify_init,
-    libc::SYS_finit_module,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fsopen,
-    libc::SYS_fspick,
-    libc::SYS_get_mempolicy,
-    libc::SYS_init_module,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_io_uring_setup,
-    libc::SYS_kcmp,
-    libc::SYS_kexec_file_load,
-    libc::SYS_kexec_load,
-    libc::SYS_keyctl,
-    libc::SYS_lookup_dcookie,
-    libc::SYS_mbind,
-    libc::SYS_mount,
-    libc::SYS_mount_setattr,
-    libc::SYS_move_mount,
-    libc::SYS_move_pages,
-    libc::SYS_nfsservctl,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
-    libc::SYS_perf_event_open,
-    libc::SYS_pivot_root,
-    libc::SYS_quotactl,
-    libc::SYS_reboot,
-    libc::SYS_request_key,
-    libc::SYS_set_mempolicy,
-    libc::SYS_setdomainname,
-    libc::SYS_sethostname,
-    libc::SYS_setns,
-    libc::SYS_settimeofday,
-    libc::SYS_swapoff,
-    libc::SYS_swapon,
-    libc::SYS_syslog,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
-    libc::SYS_userfaultfd,
-    libc::SYS_vhangup,
-    // Newer than the list of libc; the numbers are the same on every architecture.
-    443, // quotactl_fd
-    457, // statmount
-    458, // listmount
-    467, // open_tree_attr
-];
+/// The flags of clone that Docker's profile refuses: all namespaces but those of time, which clone cannot make.
+const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
 
-#[cfg(target_arch = "x86_64")]
-const DENIED_HERE: &[libc::c_long] =
-    &[libc::SYS__sysctl, libc::SYS_ioperm, libc::SYS_iopl, libc::SYS_sysfs, libc::SYS_uselib, libc::SYS_ustat];
-#[cfg(not(target_arch = "x86_64"))]
-const DENIED_HERE: &[libc::c_long] = &[];
-
-const NAMESPACE_FLAGS: [libc::c_int; 8] = [
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
-    libc::CLONE_NEWCGROUP,
-    0x80, // CLONE_NEWTIME
-];
+/// Address families of socket that Docker's profile leaves out: 38 is AF_ALG, 40 AF_VSOCK, and from 46 on there are none yet.
+const OTHER_FAMILIES: [u64; 6] = [39, 41, 42, 43, 44, 45];
+const FIRST_FAMILY_REFUSED: u64 = 38;
 
 /// The personalities that Docker allows: Linux, Linux with 32-bit address space or uname 2.6, and the query.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
@@ -93,7 +29,8 @@ const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 pub(super) fn install() -> Result<(), SetupError> {
     let step = || "install the system-call filter".to_owned();
     let cannot = |_| SetupError::new("build the system-call filter", None);
-    for program in [denied().map_err(cannot)?, clone3().map_err(cannot)?] {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|_| SetupError::new("build the system-call filter", None))?;
+    for program in [allowed(arch).map_err(cannot)?, clone3(arch).map_err(cannot)?] {
         process::install_filter(&program).step(step)?;
     }
     Ok(())
@@ -136,7 +73,7 @@ pub(super) fn install_fakeroot(root: bool) -> Result<OwnedFd, SetupError> {
     notify::install_listener(&recording(root).map_err(cannot)?).step(step)
 }
 
-fn recording(root: bool) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+fn recording(root: bool) -> Result<Vec<sock_filter>, BackendError> {
     let [show, chown, chmod] = OLD;
     let mut calls = [SHOWING, CHOWNING, show, chown].concat();
     if root {
@@ -147,7 +84,7 @@ fn recording(root: bool) -> Result<Vec<sock_filter>, seccompiler::BackendError> 
     }
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.into_iter().map(|call| (call, Vec::new())).collect();
     if root {
-        let device = |argument| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+        let device = |argument| -> Result<Vec<SeccompRule>, BackendError> {
             let kinds = [libc::S_IFCHR, libc::S_IFBLK].map(u64::from);
             let is = |kind| {
                 let format = Op::MaskedEq(u64::from(libc::S_IFMT));
@@ -168,48 +105,143 @@ fn recording(root: bool) -> Result<Vec<sock_filter>, seccompiler::BackendError> 
     Ok(program)
 }
 
-fn denied() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().chain(DENIED_HERE).map(|call| (*call, Vec::new())).collect();
-    let namespace = |flag: &libc::c_int| {
-        let flag = u64::from(flag.unsigned_abs());
-        SeccompRule::new(vec![SeccompCondition::new(0, Length::Dword, Op::MaskedEq(flag), flag)?])
-    };
-    // clone's flags are its first argument everywhere but on s390, which the filter's builder does not know.
-    rules.insert(libc::SYS_clone, NAMESPACE_FLAGS.iter().filter(|flag| **flag != 0x80).map(namespace).collect::<Result<_, _>>()?);
-    let other = PERSONALITIES.iter().map(|value| SeccompCondition::new(0, Length::Dword, Op::Ne, *value));
-    rules.insert(libc::SYS_personality, vec![SeccompRule::new(other.collect::<Result<_, _>>()?)?]);
-    let vsock = SeccompCondition::new(0, Length::Dword, Op::Eq, u64::from(libc::AF_VSOCK.unsigned_abs()))?;
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![vsock])?]);
-    let mut program = compile(rules, refuse(Errno::PERM))?;
-    if cfg!(target_arch = "x86_64") {
-        program.splice(0..0, x32_refused());
-    }
+/// What Docker's default profile allows, and nothing else.
+fn allowed(arch: TargetArch) -> Result<Vec<sock_filter>, BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = seccomp_profile::allowed(arch).map(|call| (call, Vec::new())).collect();
+    let first = |op, value| SeccompRule::new(vec![SeccompCondition::new(0, Length::Dword, op, value)?]);
+    let mut only = |name, with: Vec<SeccompRule>| seccomp_profile::number_of(arch, name).map(|call| rules.insert(call, with));
+    // The flags of clone are its first argument on each of these processors.
+    only("clone", vec![first(Op::MaskedEq(NAMESPACE_FLAGS), 0)?]);
+    only("personality", PERSONALITIES.iter().map(|value| first(Op::Eq, *value)).collect::<Result<_, _>>()?);
+    let families = std::iter::once(first(Op::Lt, FIRST_FAMILY_REFUSED));
+    only("socket", families.chain(OTHER_FAMILIES.iter().map(|family| first(Op::Eq, *family))).collect::<Result<_, _>>()?);
+    let mut program: Vec<sock_filter> = SeccompFilter::new(rules, refuse(Errno::PERM), SeccompAction::Allow, arch)?.try_into()?;
+    program.splice(0..0, unknown_refused());
     Ok(program)
 }
 
 /// clone3 hides its flags from filters: without it, libc falls back to clone.
-fn clone3() -> Result<Vec<sock_filter>, seccompiler::BackendError> {
-    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), refuse(Errno::NOSYS))
+fn clone3(arch: TargetArch) -> Result<Vec<sock_filter>, BackendError> {
+    let call = seccomp_profile::number_of(arch, "clone3").into_iter();
+    let rules = call.map(|call| (call, Vec::new())).collect();
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse(Errno::NOSYS), arch)?.try_into()
 }
 
 fn refuse(errno: Errno) -> SeccompAction {
     SeccompAction::Errno(errno.raw_os_error().unsigned_abs())
 }
 
-fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) -> Result<Vec<sock_filter>, seccompiler::BackendError> {
+fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) -> Result<Vec<sock_filter>, BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?.try_into()
 }
 
-/// The x32 numbers of x86-64 are the ordinary ones plus a bit: a list of ordinary numbers would miss them.
-fn x32_refused() -> [sock_filter; 3] {
+/// Calls that the profile does not know, and the x32 numbers of x86-64, which are the ordinary ones plus a bit.
+fn unknown_refused() -> [sock_filter; 3] {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let refuse = libc::SECCOMP_RET_ERRNO | Errno::NOSYS.raw_os_error().unsigned_abs();
     [
         sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: IF_AT_LEAST, jt: 0, jf: 1, k: 0x4000_0000 },
+        sock_filter { code: IF_AT_LEAST, jt: 0, jf: 1, k: seccomp_profile::FIRST_UNKNOWN },
         sock_filter { code: RETURN, jt: 0, jf: 0, k: refuse },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `AUDIT_ARCH_*` of linux/audit.h.
+    const ARCHITECTURES: [(TargetArch, u32); 3] =
+        [(TargetArch::x86_64, 0xc000_003e), (TargetArch::aarch64, 0xc000_00b7), (TargetArch::riscv64, 0xc000_00f3)];
+
+    /// What a filter answers to a call: classic BPF over `struct seccomp_data` (seccomp(2)), as far as filters use it.
+    fn answer(program: &[sock_filter], arch: u32, number: i64, arguments: [u64; 6]) -> u32 {
+        let mut data = vec![number as u32, arch, 0, 0];
+        data.extend(arguments.iter().flat_map(|argument| [*argument as u32, (*argument >> 32) as u32]));
+        let (mut accumulator, mut at) = (0u32, 0usize);
+        loop {
+            let one = &program[at];
+            let (k, code) = (one.k, u32::from(one.code));
+            at += 1;
+            let jump = |taken: bool| usize::from(if taken { one.jt } else { one.jf });
+            match code & 0x07 {
+                libc::BPF_LD => accumulator = data[k as usize / 4],
+                libc::BPF_ALU => accumulator &= k,
+                libc::BPF_RET => return k,
+                libc::BPF_JMP => {
+                    at += match code & 0xf0 {
+                        libc::BPF_JA => k as usize,
+                        libc::BPF_JEQ => jump(accumulator == k),
+                        libc::BPF_JGT => jump(accumulator > k),
+                        libc::BPF_JGE => jump(accumulator >= k),
+                        libc::BPF_JSET => jump(accumulator & k != 0),
+                        other => panic!("jump {other:#x}"),
+                    }
+                }
+                other => panic!("class {other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_dockers_profile_allows_gets_through_on_each_architecture() {
+        let (allow, errno) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO);
+        let (eperm, enosys) = (errno | libc::EPERM.unsigned_abs(), errno | libc::ENOSYS.unsigned_abs());
+        for (arch, audit) in ARCHITECTURES {
+            let (first, second) = (allowed(arch).unwrap(), clone3(arch).unwrap());
+            // Of two filters that refuse, the later one's number counts; else the one that refuses.
+            let both = |number, arguments| match answer(&second, audit, number, arguments) {
+                ALLOWED => answer(&first, audit, number, arguments),
+                refused => refused,
+            };
+            const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
+            let number = |name| seccomp_profile::number_of(arch, name).unwrap();
+            let with = |name, argument| both(number(name), [argument, 0, 0, 0, 0, 0]);
+            for name in ["read", "openat", "execve", "setuid", "chroot", "mknodat", "fchownat", "ptrace", "statx", "fchmodat2"] {
+                assert_eq!(with(name, 0), allow, "{name} {arch:?}");
+            }
+            assert_eq!(with("clone3", 0), enosys);
+            assert_eq!([with("clone", 17), with("clone", 0x1000_0000 | 17), with("clone", 0x2_0000)], [allow, eperm, eperm]);
+            assert_eq!([with("personality", 0x2_0008), with("personality", 0x40_0000)], [allow, eperm]);
+            assert_eq!(
+                [1, 2, 16, 38, 40, 41, 46].map(|family| with("socket", family)),
+                [allow, allow, allow, eperm, eperm, allow, eperm]
+            );
+            // What the profile refuses: bpf, io_uring, keys, kexec, modules, mounts, namespaces, user faults and the like.
+            let refused = match arch {
+                TargetArch::x86_64 => [165, 166, 272, 308, 321, 250, 246, 175, 298, 323, 155, 304],
+                _ => [40, 39, 97, 268, 280, 219, 104, 105, 241, 282, 41, 265],
+            };
+            for number in refused.into_iter().chain([425, 426, 427, 428, 429, 430, 431, 432, 433, 442, 443]) {
+                assert_eq!(both(number, [0; 6]), eperm, "{number} {arch:?}");
+            }
+            for number in [467, 500, 0x4000_0000, 0x4000_0000 + 165] {
+                assert_eq!(both(number, [0; 6]), enosys, "{number:#x} {arch:?}");
+            }
+            assert!(answer(&first, audit ^ 1, 0, [0; 6]) & 0xffff_0000 != allow);
+        }
+    }
+
+    #[test]
+    fn numbers_of_this_machine_are_libcs() {
+        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        for (name, number) in [
+            ("accept4", libc::SYS_accept4),
+            ("clone3", libc::SYS_clone3),
+            ("fchmodat2", libc::SYS_fchmodat2),
+            ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset),
+            ("mseal", libc::SYS_mseal),
+            ("newfstatat", libc::SYS_newfstatat),
+            ("openat2", libc::SYS_openat2),
+            ("prctl", libc::SYS_prctl),
+            ("seccomp", libc::SYS_seccomp),
+            ("statx", libc::SYS_statx),
+            ("writev", libc::SYS_writev),
+        ] {
+            assert_eq!(seccomp_profile::number_of(arch, name), Some(number), "{name}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! An agent asks the kernel who connects and answers its own user only, so its socket cannot simply be bound: this process connects instead.
 //!
-//! Refuses nothing: what the agent may be asked is the agent's to decide.
+//! Requests are not filtered: the agent decides what it answers.
 
 use std::fs::File;
 use std::net::Shutdown;
@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::descriptors::{fd_path, open_folder, pipe};
 use super::owners::Owners;
+use super::process::die_with_parent;
 use super::process::{Fork, exit_now, fork};
-use super::{SetupError, die_with_parent, fd_path, open_folder, pipe};
-use crate::sandbox::wire::Step as _;
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{Mount, RunSpec};
 
 /// Sockets that are listened on, each with the agent behind it.

@@ -2,7 +2,7 @@
 //!
 //! A stub that the command has not touched goes again, and the folder that it was in gets its time back, so that neither is a change.
 //!
-//! Refuses to leave the root file system: links are resolved here, one component at a time, and never above the root.
+//! Nothing outside the root file system is touched: links are resolved here, one component at a time, and never above the root.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -13,9 +13,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timest
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::SetupError;
-use crate::layer::LayerPath;
-use crate::sandbox::wire::Step as _;
+use crate::layer::{LayerPath, open_inside};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 
 /// As many links on the way as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -60,7 +60,7 @@ impl Stubs {
         }
         self.make(root, &place, kind).step(step)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat2(root, relative(&place), flags, Mode::empty(), BENEATH).step(step)
+        open_inside(root, relative(&place), flags, BENEATH).step(step)
     }
 
     /// Makes the folder `path` where it is missing; its parents are there.
@@ -156,7 +156,7 @@ pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), SetupError> {
     if stubs.made.is_empty() {
         return Ok(());
     }
-    let root = super::open_folder(tree)?;
+    let root = super::descriptors::open_folder(tree)?;
     let times = stubs.times(&root)?;
     stubs.remove_from(&root, times)
 }
@@ -194,7 +194,7 @@ pub(super) fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, Set
 /// Opens a folder of `root` by a path without links.
 pub(super) fn open_folder(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, relative(path), flags, Mode::empty(), BENEATH)
+    open_inside(root, relative(path), flags, BENEATH)
 }
 
 fn mtime(folder: &OwnedFd) -> Result<(i64, i64), Errno> {

@@ -3,7 +3,7 @@
 //! Two ways: a process that may set ids maps all the ids it has onto themselves; any other asks the set-id programs newuidmap and newgidmap
 //! for the range that /etc/subuid and /etc/subgid give its user.
 //!
-//! Refuses ranges too small for an ordinary image.
+//! A range that is too small for an ordinary image is an error.
 
 use std::io::{Read as _, Write as _};
 use std::process::Command;
@@ -13,10 +13,12 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, Gid, Uid, UnshareFlags, capabilities};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::descriptors::pipe;
 use super::process::{Fork, exit_now, fork, unshare};
-use super::{SetupError, pipe};
 use crate::sandbox::IsolationKind;
-use crate::sandbox::wire::{Step as _, read_message, write_message};
+use crate::sandbox::channel::{read_message, write_message};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 
 /// `nobody` is 65534 in every distribution: a map must reach it.
 const NEEDED: u64 = 65536;

@@ -1,6 +1,6 @@
 //! Volumes where nothing can be mounted: they were copied in, and what the command changed in them is copied back at the end.
 //!
-//! Refuses to follow a link that the command has made: every path is opened beneath the volume's own folder.
+//! Links that the command made are not followed: every path is opened beneath the volume's own folder.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::rootfs::is_folder;
+use super::descriptors::fd_path;
+use super::descriptors::is_folder;
 use super::stubs::{open_folder, resolve};
-use super::{SetupError, copy, fd_path, mounts};
+use super::{copy, sources};
 use crate::layer::diff::Baseline;
-use crate::layer::{Kind, LayerPath, unpack};
-use crate::sandbox::wire::Step as _;
+use crate::layer::{Kind, LayerPath, open_inside, unpack};
+use crate::sandbox::setup_error::SetupError;
+use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{Mount, RunSpec};
 
 /// A volume that was copied in.
@@ -34,7 +36,7 @@ pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, SetupE
         let Mount::Volume { source, target, readonly: false } = mount else { continue };
         let step = || format!("look at the volume on `{target}`");
         let place = resolve(tree, target)?;
-        let folder = is_folder(&mounts::open_volume(source)?).step(step)?;
+        let folder = is_folder(&sources::open_volume(source)?).step(step)?;
         let opened = if folder { place.clone() } else { place.parent().unwrap_or_default() };
         let copy = open_folder(tree, &opened).step(step)?;
         let before = match folder {
@@ -98,7 +100,7 @@ impl Volume {
             _ => {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let resolve = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
-                let source = rustix::fs::openat2(&self.copy, unpack::relative(path), flags, Mode::empty(), resolve)?;
+                let source = open_inside(&self.copy, unpack::relative(path), flags, resolve)?;
                 copy::copy(&source, &parent, OsStr::from_bytes(name))
             }
         }

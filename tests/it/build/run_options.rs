@@ -49,7 +49,15 @@ const CASES: &[Case] = &[
     case("--mount=type=cache,id=from,target=/c,from=other,source=/there", "cat /c/x", "of the stage"),
     differs("--mount=type=cache,target=/c,ro", "ls /c; echo x 2>&- >/c/no && echo written", "kept", "kept|written"),
     case("--mount=type=cache,target=/c,readonly=false,sharing=locked", "ls /c", "kept"),
+    // Without a flag: as BuildKit, the image's own /etc/hostname, and hosts and resolv.conf that cannot be changed.
+    case("", "wc -c </etc/hostname; hostname; echo own >/etc/hostname; cat /etc/hostname", "0|buildkitsandbox|own"),
+    case("", "cat /etc/hostname", "own"),
+    differs("", "echo x 2>&- >>/etc/hosts && echo written", "", "written"),
+    // Parents first, whatever the order in the line.
+    case("--mount=target=/in/a/b,source=sub --mount=type=tmpfs,target=/in", "ls /in/a/b; touch /in/x && ls /in", "inner|a|x"),
     // type=tmpfs: target, size.
+    case("--mount=type=tmpfs,target=/new", "stat -c %a /new", "1777"),
+    case("--mount=type=tmpfs,target=/opt", "stat -c %a /opt", "750"),
     case("--mount=type=tmpfs,target=/t", "ls -A /t; echo x >/t/y; cat /t/y", "x"),
     differs("--mount=type=tmpfs,target=/t,size=1m", "head -c 2000000 /dev/zero 2>&- >/t/y && echo all", "", "all"),
     // type=secret: id, source; target; env; required; mode, uid, gid.

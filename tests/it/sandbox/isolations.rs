@@ -289,7 +289,7 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
                 target: path("in"),
                 writable: true,
             },
-            Mount::Tmpfs { target: path("scratch"), size: None, mode: 0o755 },
+            Mount::Tmpfs { target: path("scratch"), size: None, mode: Some(0o755) },
             Mount::Cache {
                 folder: cache.clone(),
                 target: path("cache"),

@@ -5,7 +5,9 @@
 pub(crate) mod docker;
 mod isolations;
 mod mounts;
+mod old_kernels;
 mod one_id;
 pub(crate) mod plain_users;
 pub(crate) mod rootfs;
 mod run;
+mod surroundings;

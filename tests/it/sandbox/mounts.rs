@@ -108,7 +108,7 @@ fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
         readonly,
         seed: None,
     };
-    let tmpfs = Mount::Tmpfs { target: path("scratch"), size: Some(65536), mode: 0o755 };
+    let tmpfs = Mount::Tmpfs { target: path("scratch"), size: Some(65536), mode: Some(0o755) };
     let mut spec = fixture.shell(
         "stat -c '%a %u %g' /var/cache; echo kept >/var/cache/x; head -c 100000 /dev/zero >/scratch/x 2>/dev/null || echo full",
     );

@@ -248,7 +248,7 @@ fn a_user_may_do_with_one_id_what_it_may_with_its_own() {
 }
 
 #[test]
-fn becoming_another_user_is_a_pretence_that_is_told_once() {
+fn becoming_another_user_is_impossible_and_that_is_said_once() {
     needs_root!();
     let mut fixture = fixture();
     let spec = fixture.shell("su -s /bin/sh aria -c 'echo one'; su -s /bin/sh aria -c 'echo two'");

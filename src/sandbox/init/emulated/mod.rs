@@ -46,12 +46,14 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
+use super::descriptors::{open_folder, remove_tree};
 use super::emulated_mounts::EmulatedMounts;
 use super::owners::Owners;
-use super::{SetupError, command, open_folder, overlay, ssh, volumes};
+use super::plan::RootPlan;
+use super::{command, overlay, ssh, volumes};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::OwnerTable;
-use crate::sandbox::wire::Step as _;
+use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
 
 /// Returns how the command ended and the paths whose ctime this function has changed.
@@ -88,7 +90,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         Err(error) => (Err(error), std::mem::take(&mut placed.table)),
     };
     let restored = placed.restore(table, path);
-    let _ = super::remove_tree(&aside);
+    let _ = remove_tree(&aside);
     let exit = exit?;
     restored.map(|()| (exit, touched))
 }
@@ -100,7 +102,7 @@ fn start(
     agents: ssh::Server,
     control: &UnixStream,
 ) -> Result<(Exit, OwnerTable), SetupError> {
-    let view = placed.fill(spec, aside)?;
+    let view = placed.fill(&RootPlan::new(IsolationKind::Emulated, spec), aside)?;
     let volumes = volumes::note(placed.mounts.tree(), spec)?;
     let command = command::prepare(IsolationKind::Emulated, spec, placed.mounts.tree(), None)?;
     let loader = aside.join("loader");

@@ -10,17 +10,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::super::descriptors::open_folder;
 use super::super::emulated_mounts::EmulatedMounts;
-use super::super::rootfs::layer_path;
-use super::super::{SetupError, files, mounts, open_folder, ssh};
+use super::super::plan::{Content, Entry, RootPlan};
+use super::super::{sources, ssh, stubs};
 use super::view::{View, kind, stat_at};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{Inode, OwnerTable, Row, inode_of, split_mode};
 use crate::layer::owners::Record;
-use crate::sandbox::wire::Step as _;
-use crate::sandbox::{BindSource, Mount, RunSpec};
+use crate::sandbox::setup_error::{SetupError, Step as _};
+use crate::sandbox::{BindSource, Mount};
 
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+fn has_terminals() -> bool {
+    Path::new("/dev/pts/ptmx").exists()
+}
 
 /// The tree with everything in it, and what has to be known to take it out again.
 pub(super) struct Placed {
@@ -37,44 +40,41 @@ impl Placed {
         Self { mounts, table, passing: Vec::new(), caches: Vec::new() }
     }
 
-    /// Puts everything in place. Returns the file system as the command will see it.
-    pub(super) fn fill(&mut self, spec: &RunSpec, aside: &Path) -> Result<View, SetupError> {
+    /// Puts everything of `plan` in place. Returns the file system as the command will see it.
+    pub(super) fn fill(&mut self, plan: &RootPlan<'_>, aside: &Path) -> Result<View, SetupError> {
         let mut view = View::new(self.mounts.tree()).step(|| "open the tree".into())?;
-        for name in ["proc", "sys"] {
-            self.put_substitute(&mut view, name, &format!("/{name}"), FileType::Directory)?;
-        }
-        self.put_folder(&layer_path("dev"), 0o755)?;
-        for name in DEVICES {
-            self.put_substitute(&mut view, &format!("dev/{name}"), &format!("/dev/{name}"), FileType::RegularFile)?;
-        }
-        self.put_folder(&layer_path("dev/shm"), 0o1777)?;
-        let mut links = vec![
-            ("fd", "/proc/self/fd"),
-            ("stdin", "/proc/self/fd/0"),
-            ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-        ];
-        if Path::new("/dev/pts/ptmx").exists() {
-            self.put_substitute(&mut view, "dev/pts", "/dev/pts", FileType::Directory)?;
-            links.push(("ptmx", "pts/ptmx"));
-        }
-        for (name, text) in links {
-            self.put(&layer_path(&format!("dev/{name}")), 0, 0, 0o777, |folder, name| rustix::fs::symlinkat(text, folder, name))?;
-        }
-        for (path, content) in [
-            ("etc/hosts", files::hosts(spec)),
-            ("etc/hostname", files::hostname(spec)),
-            ("etc/resolv.conf", files::resolv_conf(spec)),
-        ] {
-            self.put_file(&layer_path(path), &content, 0o644, 0, 0)?;
-        }
-        for (index, mount) in spec.mounts.iter().enumerate() {
-            self.put_mount(mount, index, aside)?;
-        }
-        if let Some((name, content)) = &spec.script {
-            self.put_file(&layer_path(&format!("dev/pipes/{name}")), content, 0o755, 0, 0)?;
+        for Entry { target, content } in &plan.entries {
+            let (inside, outside) = (target.to_string(), format!("/{target}"));
+            match content {
+                Content::Proc | Content::Sys => self.put_substitute(&mut view, &inside, &outside, FileType::Directory)?,
+                Content::Device { .. } => self.put_substitute(&mut view, &inside, &outside, FileType::RegularFile)?,
+                Content::Terminals if has_terminals() => {
+                    self.put_substitute(&mut view, &inside, &outside, FileType::Directory)?;
+                }
+                Content::Link("pts/ptmx") if !has_terminals() => {}
+                Content::Link(text) => {
+                    self.put(target, 0, 0, 0o777, |folder, name| rustix::fs::symlinkat(*text, folder, name))?;
+                }
+                Content::Memory(memory) => {
+                    let mode = memory.mode.or_else(|| self.mode_of(target)).unwrap_or(0o1777);
+                    self.put_folder(target, mode)?;
+                }
+                Content::Folder { mode } => self.put_folder(target, *mode)?,
+                Content::Script(bytes) => self.put_file(target, bytes, 0o755, 0, 0)?,
+                Content::File(file) => self.put_file(target, &file.bytes, file.mode, file.uid, file.gid)?,
+                Content::Mount(index, mount) => self.put_mount(mount, *index, aside)?,
+                Content::Terminals | Content::MessageQueues | Content::Console | Content::Hidden | Content::ReadOnly => {}
+            }
         }
         Ok(view)
+    }
+
+    /// Permission bits of what is at `path`, as the command sees them.
+    fn mode_of(&self, path: &LayerPath) -> Option<u32> {
+        let place = stubs::resolve(self.mounts.tree(), path).ok()?;
+        let mut stat = rustix::fs::statat(self.mounts.tree(), place.as_path(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        self.table.apply(&mut stat);
+        Some(stat.st_mode & 0o7777)
     }
 
     /// Takes everything out again. Nothing of the step may run any more.
@@ -140,7 +140,7 @@ impl Placed {
                 rustix::fs::openat(folder, name, flags, Mode::empty()).map(drop)
             }
         };
-        let stat = self.put(&layer_path(path), 0, 0, 0o755, make)?;
+        let stat = self.put(&LayerPath::parse(path).unwrap_or_default(), 0, 0, 0o755, make)?;
         view.substitute(format!("/{path}").as_bytes(), outside, &stat).step(|| format!("open `{outside}`"))
     }
 
@@ -148,9 +148,9 @@ impl Placed {
         match mount {
             Mount::Bind { source, target, .. } => {
                 let (root, path) = source_of(source)?;
-                self.put_copy(&mounts::open_in(&open_folder(root)?, path)?, table_of(root)?.as_ref(), target)
+                self.put_copy(&sources::open_in(&open_folder(root)?, path)?, table_of(root)?.as_ref(), target)
             }
-            Mount::Volume { source, target, .. } => self.put_copy(&mounts::open_volume(source)?, None, target),
+            Mount::Volume { source, target, .. } => self.put_copy(&sources::open_volume(source)?, None, target),
             Mount::Cache { folder, target, mode, uid, gid, seed, readonly } => {
                 self.make_cache(folder, (*uid, *gid, *mode), seed.as_ref())?;
                 if *readonly {
@@ -164,7 +164,8 @@ impl Placed {
                 self.caches.push(folder.clone());
                 self.mounts.lend(target, folder)
             }
-            Mount::Tmpfs { target, mode, .. } => self.put_folder(target, *mode),
+            // The plan has it as memory.
+            Mount::Tmpfs { .. } => Ok(()),
             Mount::Secret { bytes, target, mode, uid, gid } => self.put_file(target, bytes.reveal(), *mode, *uid, *gid),
             Mount::Ssh { target, mode, uid, gid, .. } => {
                 let sockets = open_folder(aside)?;
@@ -193,7 +194,7 @@ impl Placed {
         match seed {
             Some((source, _)) => {
                 let (root, path) = source_of(source)?;
-                let source = mounts::open_in(&open_folder(root)?, path)?;
+                let source = sources::open_in(&open_folder(root)?, path)?;
                 if kind(&rustix::fs::fstat(&source).step(step)?) != FileType::Directory {
                     return Err(Errno::NOTDIR).step(|| "fill a cache".into());
                 }
@@ -279,7 +280,7 @@ fn copy(
         FileType::RegularFile => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut to = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(on_disk))?);
-            let mut from = File::open(super::super::fd_path(source)).map_err(failed)?;
+            let mut from = File::open(super::super::descriptors::fd_path(source)).map_err(failed)?;
             std::io::copy(&mut from, &mut to).map_err(failed)?;
         }
         FileType::Symlink => rustix::fs::symlinkat(rustix::fs::readlinkat(source, "", Vec::new())?, folder, name)?,

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::super::command::Command;
-use super::super::process::{Fork, exit_now, fork};
-use super::super::{SetupError, attended, die_with_parent, notify, orphans, pipe, ssh};
+use super::super::descriptors::pipe;
+use super::super::process::{Fork, die_with_parent, exit_now, fork};
+use super::super::{attended, notify, orphans, ssh};
 use super::credentials::Credentials;
 use super::memory::Memory;
 use super::ptrace::{self, Event, Resume};
@@ -22,7 +23,8 @@ use super::threads::{FileSystem, Threads};
 use super::view::{PLACE, View, reopen};
 use super::{dispatch, filter};
 use crate::layer::owner_table::OwnerTable;
-use crate::sandbox::wire::{Step as _, read_message, receive_file, send_file, write_message};
+use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
+use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::{Exit, User};
 
 /// The command's surroundings.

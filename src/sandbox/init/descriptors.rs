@@ -1,0 +1,41 @@
+//! Folders by path, paths by descriptor, pipes: what every part of the helper opens.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::layer::unpack;
+use crate::sandbox::setup_error::{SetupError, Step as _};
+
+/// Removes a folder with all that is in it; none there is no error.
+pub(in crate::sandbox) fn remove_tree(path: &Path) -> Result<(), Errno> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(parent, flags, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        parent => unpack::remove(&parent?, name.as_bytes()),
+    }
+}
+
+pub(super) fn open_folder(path: &Path) -> Result<OwnedFd, SetupError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open `{}`", path.display()))
+}
+
+/// The path of an open descriptor, for calls that only take paths. Needs the /proc that this process was born with.
+pub(super) fn fd_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+pub(super) fn pipe() -> Result<(File, File), SetupError> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "pipe".into())?;
+    Ok((reader.into(), writer.into()))
+}
+
+pub(super) fn is_folder(path: &OwnedFd) -> Result<bool, Errno> {
+    Ok(rustix::fs::fstat(path)?.st_mode & 0o170000 == 0o040000)
+}

@@ -1,0 +1,91 @@
+//! RUN where system calls are missing that younger kernels have: a filter answers as Linux 4.18, 5.4 or 5.10 would (ENOSYS), or as
+//! container runtimes do that know no younger calls (EPERM, Docker before 20.10.10).
+
+#![expect(unsafe_code, reason = "a filter is installed between fork and exec")]
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use crate::home::Home;
+use crate::judges;
+
+/// The first call that is missing: those of 5.1 and later, of 5.6 (openat2), of 5.8 (faccessat2), of 5.12 (mount_setattr).
+const FIRST_MISSING: [u32; 4] = [424, 437, 439, 442];
+
+const CLONE3: u32 = 435;
+
+const DOCKERFILE: &str = "FROM oci:@BASE@:base AS other\n\
+    RUN mkdir /there && echo of the stage >/there/x && ln -s /there/x /there/link\n\
+    FROM oci:@BASE@:base\n\
+    RUN --mount=target=/in,rw --mount=type=tmpfs,target=/t --mount=type=cache,target=/c --mount=from=other,source=/there,target=/o \
+        cat /in/file /o/link >/copied && touch /t/x /c/x && echo x >/in/new && sleep 0 & wait\n\
+    RUN echo x >/f && chown 7:8 /f && chmod 4755 /f && ln -s /f /l && mkdir -p /d/e && rm /etc/group && cat /proc/version /dev/null\n\
+    COPY --from=other /there/link /d/e/\n\
+    USER 1000\n\
+    WORKDIR /w\n\
+    RUN id -u >own && test ! -w /f\n";
+
+/// Has the program be started under a filter that answers all calls from `first` on with `errno`.
+fn without_calls_from(command: &mut Command, first: u32, errno: i32) {
+    let code = |code: u32| code as u16;
+    let (load, at_least, equal, answer) = (
+        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS),
+        code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K),
+        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K),
+        code(libc::BPF_RET | libc::BPF_K),
+    );
+    let one = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let refused = |errno: i32| libc::SECCOMP_RET_ERRNO | errno.unsigned_abs();
+    let program = [
+        one(load, 0, 0, 0),
+        // With another answer for this one no program of today's libc could start a thread.
+        one(equal, 0, 1, CLONE3),
+        one(answer, 0, 0, refused(libc::ENOSYS)),
+        one(at_least, 0, 1, first),
+        one(answer, 0, 0, refused(errno)),
+        one(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+        // SAFETY: pointer and length describe `program`, which outlives the call. Root needs no PR_SET_NO_NEW_PRIVS.
+        match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec only one system call is made, without locks or memory.
+    unsafe { command.pre_exec(install) };
+}
+
+fn build(isolation: &str, missing: Option<(u32, i32)>) -> String {
+    let home = Home::new();
+    let context = home.path().join("context");
+    fs::create_dir(&context).unwrap();
+    fs::write(context.join("file"), "of the project\n").unwrap();
+    let base = judges().join("base").display().to_string();
+    fs::write(context.join("Dockerfile"), DOCKERFILE.replace("@BASE@", &base)).unwrap();
+    let mut command = home.mpimg();
+    command.args(["build", "-q", "--no-cache", "--isolation", isolation]).arg(&context).env("SOURCE_DATE_EPOCH", "1000000000");
+    if let Some((first, errno)) = missing {
+        without_calls_from(&mut command, first, errno);
+    }
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{isolation} without the calls of {missing:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_isolation_makes_the_same_image_without_the_calls_of_younger_kernels() {
+    needs_root!();
+    let expected = build("root", None);
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        for isolation in ["root", "userns", "single", "chroot"] {
+            assert_eq!(build(isolation, Some((FIRST_MISSING[0], errno))), expected, "{isolation} {errno}");
+        }
+        for first in &FIRST_MISSING[1..] {
+            assert_eq!(build("root", Some((*first, errno))), expected, "{first} {errno}");
+        }
+    }
+}
