@@ -1,6 +1,6 @@
 //! Descriptors and media types (image specification, descriptor.md and media-types.md), with docker's media types beside OCI's.
 //!
-//! Refuses nothing: unknown media types and fields are kept as they came.
+//! Unknown media types and fields are kept as they came.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,7 +69,7 @@ impl MediaType {
         matches!(self, Self::Manifest | Self::DockerManifest)
     }
 
-    /// Whether this names a layer that its maker lets nobody pass on.
+    /// Whether this names a layer whose maker does not allow others to distribute it.
     pub fn is_nondistributable(&self) -> bool {
         let text = self.as_str();
         text.contains(".foreign.") || text.contains(".nondistributable.")

@@ -1,6 +1,6 @@
 //! Digests: of stored bytes (digest), of an uncompressed tar (diff ID), of a stack of layers (chain ID).
 //!
-//! Refuses any algorithm other than the two that the image specification registers (descriptor.md, "Registered algorithms").
+//! Only the two algorithms that the image specification registers are valid (descriptor.md, "Registered algorithms").
 
 use std::fmt;
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! The vocabulary of OCI images: digests, references, platforms, descriptors. Each is parsed once and right from then on.
 //!
-//! Refuses files and HTTP: only values live here.
+//! Values only: no files, no HTTP.
 
 mod descriptor;
 mod digest;

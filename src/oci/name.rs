@@ -1,7 +1,7 @@
 //! The grammar of names: registry and repository (distribution's package `reference`, whose Go code defines it).
 //!
 //! Written out because start-up time counts: the regular expression that oci-spec has for it takes 40 ms and 20 MB to compile,
-//! longer than a whole push of a small project. A test holds both to the same answers. Refuses to guess: what is wrong is said.
+//! longer than a whole push of a small project. A test holds both to the same answers.
 
 /// The longest path of a repository, in bytes (`NameTotalLengthMax`).
 const LONGEST: usize = 255;
@@ -66,7 +66,7 @@ fn check_path(path: &str) -> Result<(), String> {
     }
     match path.split('/').find(|part| !is_component(part)) {
         Some("") => Err("it has an empty part between slashes".into()),
-        Some(part) => Err(format!("`{part}` is no part of a name")),
+        Some(part) => Err(format!("`{part}` is not a part of a name")),
         None => Ok(()),
     }
 }
@@ -94,8 +94,8 @@ mod tests {
             ("", "it has no name"),
             ("a//b", "it has an empty part between slashes"),
             ("a/B", "the repository must be in lower case"),
-            ("a/b..c", "`b..c` is no part of a name"),
-            ("a___b", "`a___b` is no part of a name"),
+            ("a/b..c", "`b..c` is not a part of a name"),
+            ("a___b", "`a___b` is not a part of a name"),
             ("-a.b/c", "`-a.b` is not a host name"),
             ("host:70000/a", "`70000` is not a port"),
             ("host:/a", "`` is not a port"),

@@ -1,6 +1,6 @@
 //! Platforms: `os/architecture[/variant]`, with the synonyms that docker accepts.
 //!
-//! Refuses to guess: an unknown word is kept as it is, an empty one is an error.
+//! An unknown word is kept as it is; an empty one is an error.
 
 use std::fmt;
 use std::str::FromStr;

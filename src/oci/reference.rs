@@ -1,6 +1,6 @@
 //! References: registry, repository, and a tag or digest, normalised as docker does (`python:3` is `docker.io/library/python:3`).
 //!
-//! Refuses what the distribution specification's grammar refuses; see [`name`].
+//! The grammar is the distribution specification's; see [`name`].
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
-//! AWS's host names: ECR's registries, and the addresses of the services that give a push its identity.
+//! AWS's host names, by the AWS SDKs' endpoint rules: ECR's registries, and the services that give a push its identity.
 //!
-//! Names are those of the AWS SDKs' endpoint rules. Refuses a registry that only looks like one of AWS's: it would be shown a token.
+//! A host that only looks like one of AWS's is not taken for it: it would receive a token.
 
 /// A part of AWS with domains of its own.
 struct Partition {

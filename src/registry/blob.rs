@@ -1,6 +1,4 @@
-//! A blob in a registry, read when it is needed: retried, resumed by Range requests, checked to its last byte.
-//!
-//! Refuses more bytes than the descriptor names, and fewer.
+//! A blob in a registry, read when it is needed: retried, resumed by Range requests, its size and digest checked.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -172,7 +170,7 @@ impl BlobRead {
         Ok(None)
     }
 
-    /// After a passing fault the same place again, after a lasting one the next.
+    /// After a transient error the same registry again, after a permanent one the next.
     async fn recover(&mut self, fault: RequestError) -> Result<()> {
         (self.response, self.skip) = (None, 0);
         let transport = self.route().endpoint.transport.clone();

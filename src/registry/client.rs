@@ -1,6 +1,4 @@
-//! The client: what all requests of one run share.
-//!
-//! Refuses to connect, or to read credentials and certificates, before something is asked for.
+//! The client: what all requests of one run share. It connects, and reads credentials and certificates, only when needed.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,6 +1,4 @@
-//! Copying: manifests and indexes whole, with what refers to them.
-//!
-//! Refuses to change a byte of what is copied, so that digests and signatures stay.
+//! Copying: whole manifests and indexes, with their referrers. No byte changes, so that digests and signatures stay valid.
 
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -138,16 +136,20 @@ impl PushSession {
         manifests.pop();
         let below = manifests.iter().filter(|manifest| !manifest.descriptor.media_type.is_index());
         let indexes = manifests.iter().filter(|manifest| manifest.descriptor.media_type.is_index());
-        try_join_all(below.map(|manifest| self.must_put(manifest))).await?;
-        for index in indexes {
-            self.must_put(index).await?;
+        if !manifests.is_empty() {
+            let task = self.manifests_task(manifests.iter().map(|manifest| manifest.descriptor.size).sum());
+            try_join_all(below.map(|manifest| self.must_put(manifest, &task))).await?;
+            for index in indexes {
+                self.must_put(index, &task).await?;
+            }
+            task.done();
         }
         Ok(blobs)
     }
 
-    async fn must_put(&self, tree: &ManifestTree) -> Result<()> {
-        let target = tree.descriptor.digest.to_string();
-        put(self.route(), &target, tree.bytes.clone(), &tree.descriptor.media_type).await.map(drop)
+    async fn must_put(&self, tree: &ManifestTree, task: &Task) -> Result<()> {
+        let ManifestTree { descriptor, bytes, .. } = tree;
+        self.must_put_target(&descriptor.digest.to_string(), bytes, &descriptor.media_type, task).await
     }
 }
 

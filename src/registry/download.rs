@@ -1,6 +1,4 @@
-//! Files from the web that are no blobs: sources of ADD.
-//!
-//! Refuses anything but http and https, and credentials: none are ever sent.
+//! Files from the web: sources of ADD. Only http and https, and no credential is ever sent.
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
@@ -9,6 +7,7 @@ use url::Url;
 
 use super::client::Client;
 use super::failure::RequestError;
+use super::host::host_and_port;
 use super::transport::HttpRequest;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::{Descriptor, Repository};
@@ -31,11 +30,12 @@ impl Client {
     /// Starts to download the file at `address`. Redirects are followed.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for what is no http or https address, [`ErrorKind::NotFound`] for any answer but 200.
+    /// [`ErrorKind::Usage`] if it is not an http or https URL, [`ErrorKind::NotFound`] for any answer but 200.
     pub async fn download(&self, address: &str) -> Result<Download> {
         let mut url = parse(address)?;
+        let (progress, name) = (&self.options().progress, format!("download from `{}`", host_and_port(&url)));
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.transport().send_with_retry(HttpRequest::new(Method::GET, url.clone())).await?;
+            let answer = self.transport().send_with_retry(HttpRequest::new(Method::GET, url.clone()), progress, &name).await?;
             if answer.status().is_redirection() {
                 let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
                 let missing = || Error::new(ErrorKind::Network, format!("`{url}` answered {} and no address", answer.status()));

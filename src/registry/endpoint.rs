@@ -1,6 +1,6 @@
-//! One registry: finds out how it is spoken to, answers its challenges, follows its redirects, tries again.
+//! One registry: finds its scheme, answers its challenges, follows its redirects, repeats requests.
 //!
-//! Refuses to send a credential to any other host, or to follow a redirect from https to http.
+//! Invariants: no other host is sent a credential; no redirect leads from https to http.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, ResponseBuilderExt as _, StatusCode};
 use url::Url;
 
-use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{ErrorResponse, login_hint, missing_on_ecr, not_a_registry_hint};
+use super::auth::{Authenticator, Challenge, LoginState, Scope};
+use super::errors::{ErrorResponse, login_hint, login_refused, missing_on_ecr, not_a_registry_hint, not_logged_in};
 use super::failure::{RequestError, refuses_certificate};
 use super::host::{RegistryKind, api_authority, host_and_port, is_loopback};
 use super::retry::{is_transient, retry_after};
@@ -42,7 +42,10 @@ pub(crate) struct Endpoint {
     schemes: Vec<&'static str>,
     scheme: OnceLock<&'static str>,
     auth: Authenticator,
-    asked_for_challenge: AtomicBool,
+    /// Whether `/v2/` has been asked.
+    discovered: AtomicBool,
+    /// Held while `/v2/` is asked; how often it was.
+    discovery: tokio::sync::Mutex<u32>,
     progress: Progress,
     /// The shortest time to an answer, in microseconds; 0: none yet.
     round_trip: AtomicU64,
@@ -62,6 +65,8 @@ pub(crate) struct ApiRequest {
     pub(crate) path: String,
     pub(crate) scope: Scope,
     pub(crate) slow: bool,
+    /// Which try this is, from 1; for the log.
+    pub(crate) attempt: u32,
 }
 
 /// Where a request goes.
@@ -78,7 +83,7 @@ impl ApiRequest {
     pub(crate) fn new(method: Method, path: &str, rest: &str, scope: Scope) -> Self {
         let target = RequestTarget::Path(format!("/v2/{path}/{rest}"));
         let (headers, payload) = Default::default();
-        Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false }
+        Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false, attempt: 1 }
     }
 
     /// The same to a Location.
@@ -121,7 +126,8 @@ impl Endpoint {
             schemes,
             scheme: OnceLock::new(),
             auth,
-            asked_for_challenge: AtomicBool::new(false),
+            discovered: AtomicBool::new(false),
+            discovery: tokio::sync::Mutex::new(0),
             progress,
             round_trip: AtomicU64::new(0),
             warned: Mutex::default(),
@@ -151,19 +157,35 @@ impl Endpoint {
 
     /// Whether there is a credential for `path`.
     pub(crate) async fn has_credential(&self, path: &str) -> bool {
-        self.auth.has_credential(&self.transport, path, &Scope::none()).await
+        self.auth.credential(&self.transport, path).await.is_some()
     }
 
-    /// The header for requests with `scope`, the registry asked first what it wants.
+    /// The header for requests with `scope`.
     pub(crate) async fn authorize(&self, path: &str, scope: &Scope) -> Result<Option<HeaderValue>> {
-        if !self.auth.is_challenged() {
-            let ping = ApiRequest {
-                target: RequestTarget::Path("/v2/".into()),
-                ..ApiRequest::new(Method::GET, path, "", Scope::none())
-            };
-            self.ping(&ping).await?;
-        }
+        self.transport.unless_cancelled(self.discover(path)).await?.map_err(RequestError::into_error)?;
         self.auth.header(&self.transport, path, scope, None).await
+    }
+
+    /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that. Some registries challenge only
+    /// there, and hide everything else from strangers (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
+    async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
+        if self.discovered.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let mut tries = self.discovery.lock().await;
+        if self.discovered.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let response = self.send_as(&Self::version_check(path), None).await?;
+        *tries += 1;
+        if is_transient(response.status()) && *tries < FIRST_ATTEMPTS {
+            return Ok(Some(response));
+        }
+        self.note_challenge(&response);
+        // Read to its end, so that the connection serves again.
+        self.transport.read_error_body(response).await;
+        self.discovered.store(true, Ordering::Release);
+        Ok(None)
     }
 
     /// Sends a request as a stranger; its status. Takes note of a challenge.
@@ -179,11 +201,11 @@ impl Endpoint {
                         self.note_challenge(&response);
                         return Ok(response.status());
                     };
-                    self.transport.pause(wait).await?;
+                    self.transport.pause_before(attempt, wait, &response.status().to_string(), None).await?;
                 }
-                Err(RequestError::Transient(_)) if attempt <= FIRST_ATTEMPTS => {
+                Err(RequestError::Transient(error)) if attempt <= FIRST_ATTEMPTS => {
                     let wait = self.transport.policy.delay(attempt, None).unwrap_or_default();
-                    self.transport.pause(wait).await?;
+                    self.transport.pause_before(attempt, wait, &error.to_string(), None).await?;
                 }
                 Err(fault) => return Err(fault.into_error()),
             }
@@ -201,34 +223,52 @@ impl Endpoint {
 
     /// Sends a request once; again only to answer a challenge. Any status is an answer.
     pub(crate) async fn send(&self, call: &ApiRequest) -> Result<Response, RequestError> {
+        if let Some(not_now) = self.discover(&call.path).await? {
+            return Ok(not_now);
+        }
         let header = self.header(call, None).await?;
         let response = self.send_as(call, header.as_ref()).await?;
-        let may_be_hidden = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
         self.note_challenge(&response);
         // ECR's answer to a password that has expired is 403.
         let may_be_expired = self.kind == RegistryKind::Ecr && response.status() == StatusCode::FORBIDDEN && header.is_some();
-        if response.status() != StatusCode::UNAUTHORIZED
-            && !may_be_expired
-            && !(may_be_hidden && header.is_none() && self.learn_challenge(call).await?)
-        {
+        if response.status() != StatusCode::UNAUTHORIZED && !may_be_expired {
             return Ok(response);
         }
         match self.header(call, header.as_ref()).await? {
             Some(other) => {
                 // Read to its end, so that the connection serves again.
                 self.transport.read_error_body(response).await;
-                self.send_as(call, Some(&other)).await
+                self.unless_outage(self.send_as(call, Some(&other)).await?).await
             }
-            None => Ok(response),
+            None => self.unless_outage(response).await,
         }
+    }
+
+    /// The same response, unless it is a 401 of a Harbor that cannot reach its database: that passes, and no login is wrong.
+    async fn unless_outage(&self, response: Response) -> Result<Response, RequestError> {
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let (status, url, headers) = (response.status(), response.url().clone(), response.headers().clone());
+        let body = self.transport.read_error_body(response).await;
+        let refusal = ErrorResponse::parse(status, &body);
+        if refusal.says("failed to connect to") {
+            let hint = "Harbor cannot reach its database: try again later, or ask who runs it";
+            return Err(RequestError::Transient(Error::new(ErrorKind::Network, refusal.to_string()).with_hint(hint)));
+        }
+        let mut rebuilt = http::Response::builder().status(status).url(url);
+        rebuilt.headers_mut().into_iter().for_each(|own| own.clone_from(&headers));
+        let rebuilt = rebuilt.body(body).map_err(|_| RequestError::Permanent(interrupted()))?;
+        Ok(Response::from(rebuilt))
     }
 
     /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for requests that may be repeated.
     pub(crate) async fn send_with_retry(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
-        let mut attempt = 1;
+        let mut call = call.clone();
         loop {
-            let answer = self.transport.unless_cancelled(self.send(call)).await?;
-            attempt += 1;
+            let answer = self.transport.unless_cancelled(self.send(&call)).await?;
+            call.attempt += 1;
+            let attempt = call.attempt;
             match answer {
                 Ok(response) if !is_transient(response.status()) => return Ok(response),
                 Ok(response) => {
@@ -263,7 +303,7 @@ impl Endpoint {
     pub(crate) async fn response_error(&self, response: Response, call: &ApiRequest) -> Error {
         let status = response.status();
         let refusal = ErrorResponse::parse(status, &self.transport.read_error_body(response).await);
-        self.error_for(refusal, &call.path, call.scope.writes())
+        self.error_for(refusal, &call.path, call.scope.writes()).await
     }
 
     /// What to do about a POST to ECR that was not answered.
@@ -271,28 +311,106 @@ impl Endpoint {
         missing_on_ecr(&self.registry, path)
     }
 
-    /// The same of an answer to the question whether a login works; `shown`: there is one.
-    pub(crate) async fn login_error(&self, response: Response, call: &ApiRequest, shown: bool) -> Error {
-        let hint = match response.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => login_hint(&self.registry, shown),
-            status => not_a_registry_hint(status).into(),
-        };
-        self.response_error(response, call).await.with_hint(hint)
+    /// The error of an answer to `/v2/`, with a credential or without.
+    pub(crate) async fn login_error(&self, response: Response, request: &ApiRequest) -> Error {
+        let (status, url) = (response.status(), response.url().clone());
+        let refusal = ErrorResponse::parse(status, &self.transport.read_error_body(response).await);
+        let error = Error::new(if is_unauthorized(status) { ErrorKind::Auth } else { ErrorKind::Registry }, refusal.to_string());
+        if !self.is_own(&url) {
+            let other = host_and_port(&url);
+            return error
+                .wrap(format!("`{}` redirects to `{other}`", self.registry))
+                .with_hint(format!("use the name `{other}` for this registry: `mpimg login {other}`"));
+        }
+        if !is_unauthorized(status) {
+            return error.with_hint(not_a_registry_hint(status));
+        }
+        match self.auth.credential(&self.transport, &request.path).await {
+            None => error.with_hint(login_hint(&self.registry)),
+            Some(credential) => login_refused(error, &self.registry, credential.username(), self.auth.is_given()),
+        }
     }
 
-    /// The same of a refusal that was read already; `pushing`: of a request that was to write.
-    pub(crate) fn error_for(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
-        match Repository::parse(&format!("{}/{path}", self.registry)) {
+    /// Tries the credential of `path` itself, also where the registry lets strangers in.
+    pub(crate) async fn try_login(&self, path: &str) -> Result<Response> {
+        let request = Self::version_check(path);
+        let response = self.send_with_retry(&request, None).await?;
+        if !response.status().is_success() || self.is_challenged() {
+            return Ok(response);
+        }
+        let Some(header) = self.auth.basic_header(&self.transport, path).await else { return Ok(response) };
+        let response = self.send_as(&request, Some(&header)).await.map_err(RequestError::into_error)?;
+        self.note_challenge(&response);
+        match self.is_challenged() && response.status() == StatusCode::UNAUTHORIZED {
+            // A token server decides.
+            true => match self.auth.header(&self.transport, path, &Scope::none(), Some(&header)).await? {
+                Some(token) => self.send_as(&request, Some(&token)).await.map_err(RequestError::into_error),
+                None => Ok(response),
+            },
+            false => Ok(response),
+        }
+    }
+
+    /// The error that an error response is, its body read already; `pushing`: the request was to write. Where the account is what
+    /// was refused, it tells a missing login and one that is not accepted from a missing right.
+    pub(crate) async fn error_for(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
+        let repository = self.repository(path);
+        let about_account = repository.as_ref().is_ok_and(|repository| refusal.is_about_account(self.kind, repository, pushing));
+        let error = self.error_of(refusal, path, pushing);
+        if !about_account {
+            return error;
+        }
+        match self.login_state(path).await {
+            LoginState::Missing if pushing => not_logged_in(error, &self.registry),
+            LoginState::Refused { username, given } => login_refused(error, &self.registry, username.as_deref(), given),
+            _ => error,
+        }
+    }
+
+    /// The error that an error response is by itself.
+    pub(crate) fn error_of(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
+        match self.repository(path) {
             Ok(repository) => refusal.into_error(self.kind, &repository, pushing),
             Err(_) => Error::new(ErrorKind::Registry, refusal.to_string()),
         }
+    }
+
+    fn repository(&self, path: &str) -> Result<Repository> {
+        Repository::parse(&format!("{}/{path}", self.registry))
+    }
+
+    async fn login_state(&self, path: &str) -> LoginState {
+        let state = self.auth.login_state(&self.transport, path).await;
+        let state = match state {
+            LoginState::Untried { header, username, given } => {
+                match self.send_as(&Self::version_check(path), Some(&header)).await {
+                    Ok(response) if response.status().is_success() => LoginState::Accepted,
+                    Ok(response) if is_unauthorized(response.status()) => LoginState::Refused { username, given },
+                    _ => LoginState::Unknown,
+                }
+            }
+            other => other,
+        };
+        let login = match state {
+            LoginState::Missing => "missing",
+            LoginState::Refused { .. } => "refused",
+            LoginState::Accepted => "accepted",
+            LoginState::Untried { .. } | LoginState::Unknown => "unknown",
+        };
+        tracing::debug!(registry = self.registry, login, "registry refused a request");
+        state
+    }
+
+    /// GET `/v2/`: whether this is a registry, and what it asks for (distribution specification, "Determining Support").
+    pub(crate) fn version_check(path: &str) -> ApiRequest {
+        ApiRequest { target: RequestTarget::Path("/v2/".into()), ..ApiRequest::new(Method::GET, path, "", Scope::none()) }
     }
 
     /// A Location as the registry means it: relative ones are completed; one that names this host by a lesser scheme or
     /// without its port comes from a registry that does not know the proxy before it, and is mended.
     pub(crate) fn resolve(&self, base: &Url, location: &str) -> Result<Url> {
         let mut url = base.join(location).map_err(|error| {
-            Error::new(ErrorKind::Registry, format!("`{}` gave a Location that is no address", self.registry)).with_source(error)
+            Error::new(ErrorKind::Registry, format!("`{}` gave a Location that is not a URL", self.registry)).with_source(error)
         })?;
         let own = self.url("/");
         if let (Ok(own), true) = (own, url.host_str() == base.host_str())
@@ -341,23 +459,14 @@ impl Endpoint {
         // A challenge from where a redirect led to would have us show the registry's credential to somebody else.
         let ours = response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url());
         let challenge = Challenge::of(response.headers()).filter(|_| ours);
-        challenge.into_iter().for_each(|challenge| self.auth.challenged(challenge));
-    }
-
-    /// Some registries hide what they do not show to strangers instead of asking who they are. Where there is a credential,
-    /// one request finds out whether they would take it.
-    async fn learn_challenge(&self, call: &ApiRequest) -> Result<bool, RequestError> {
-        let known = self.auth.is_challenged() || self.asked_for_challenge.swap(true, Ordering::Relaxed);
-        if known || !self.auth.has_credential(&self.transport, &call.path, &call.scope).await {
-            return Ok(false);
+        if let Some(challenge) = challenge {
+            let (scheme, realm) = match &challenge {
+                Challenge::Basic => ("Basic", None),
+                Challenge::Bearer { realm, .. } => ("Bearer", realm.split('?').next()),
+            };
+            tracing::debug!(registry = self.registry, scheme, realm, "registry asks for authentication");
+            self.auth.challenged(challenge);
         }
-        let ping = ApiRequest {
-            target: RequestTarget::Path("/v2/".into()),
-            ..ApiRequest::new(Method::GET, &call.path, "", Scope::none())
-        };
-        let response = self.send_as(&ping, None).await?;
-        self.note_challenge(&response);
-        Ok(self.auth.is_challenged())
     }
 
     /// Sends with this header, on the scheme that works.
@@ -402,6 +511,7 @@ impl Endpoint {
                 payload: call.payload.clone(),
                 insecure: self.insecure && own,
                 slow: call.slow,
+                attempt: call.attempt,
                 ..HttpRequest::new(call.method.clone(), url.clone())
             };
             request.headers.extend(header.filter(|_| own).map(|header| (AUTHORIZATION, header.clone())));
@@ -428,7 +538,9 @@ impl Endpoint {
         let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         let Some(location) = location.filter(|_| redirected) else { return Ok(None) };
         let next = url.join(location).map_err(|error| {
-            RequestError::Permanent(Error::new(ErrorKind::Registry, "a redirect leads to what is no address").with_source(error))
+            RequestError::Permanent(
+                Error::new(ErrorKind::Registry, "a redirect leads to something that is not a URL").with_source(error),
+            )
         })?;
         if url.scheme() == "https" && next.scheme() != "https" {
             let message = format!("`{}` redirects from https to {}", self.registry, next.scheme());
@@ -444,4 +556,8 @@ impl Endpoint {
         own.is_ok_and(|own| own.host_str() == url.host_str() && own.port_or_known_default() == url.port_or_known_default())
             && (url.scheme() == "https" || scheme.is_none_or(|scheme| scheme == "http"))
     }
+}
+
+fn is_unauthorized(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }

@@ -1,6 +1,5 @@
-//! Environment variables and the home folder, as this process has them or as a caller sets them.
-//!
-//! Refuses to change the process's own environment.
+//! Environment variables and the home folder, as this process has them or as a caller sets them. The process's own environment
+//! is never changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;

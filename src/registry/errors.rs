@@ -1,6 +1,6 @@
-//! What registries say when they refuse, and what to do about it: the one table of registries' error texts.
+//! Error responses of registries, and what to do about them: the one table of registries' error texts.
 //!
-//! Refuses to guess: an answer that is not in the table is shown as it came, without a hint.
+//! An answer that is not in the table is shown as it came, without a hint.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::failure::client_certificate_hint;
 use super::host::{RegistryKind, host_of};
 use super::retry::is_transient;
 use crate::error::{Error, ErrorKind};
-use crate::oci::Repository;
+use crate::oci::{Digest, Repository};
 
 /// How much of an answer that is not JSON is shown.
 const SHOWN: usize = 300;
@@ -78,6 +78,31 @@ impl ErrorResponse {
                 && (self.has_code("MANIFEST_INVALID") || self.has_code("UNSUPPORTED") || self.says("media type"))
     }
 
+    /// Whether the account is what was refused: then it matters whether the registry accepts the login at all.
+    pub(crate) fn is_about_account(&self, kind: RegistryKind, repository: &Repository, pushing: bool) -> bool {
+        let refused = matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        refused && !(pushing && push_hint(self, kind, repository).is_some())
+    }
+
+    /// Whether the registry has something under this tag that may not be replaced: the very same image, perhaps, whose push was
+    /// answered by a connection that broke.
+    pub(crate) fn is_about_existing_tag(&self) -> bool {
+        let by_words = ["immutable", "already exists", "overwrit", "redeploy"].iter().any(|words| self.says(words));
+        matches!(self.status.as_u16(), 400 | 403 | 405 | 409 | 412) && by_words
+    }
+
+    /// The digests of blobs that the registry lacks; `None` if that is not what is wrong. Empty if it does not say which.
+    pub(crate) fn missing_blobs(&self) -> Option<Vec<Digest>> {
+        let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
+        if !codes.iter().any(|code| self.has_code(code)) {
+            return None;
+        }
+        let mut texts: Vec<String> = self.entries.iter().map(|entry| entry.message.clone()).collect();
+        texts.extend(self.entries.iter().map(|entry| entry.detail.to_string()));
+        let words = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':'));
+        Some(words.filter_map(|word| Digest::parse(word).ok()).collect())
+    }
+
     /// The offset that a 416 names in words (ECR: "First byte of the layer part is 0 instead of 5242880").
     pub(crate) fn named_offset(&self) -> Option<u64> {
         let words = self.words();
@@ -102,7 +127,10 @@ impl ErrorResponse {
             _ => ErrorKind::Registry,
         };
         let error = Error::new(error_kind, self.to_string());
-        let hint = if pushing { push_hint(&self, kind, repository) } else { pull_hint(&self, repository) };
+        let hint = match pushing {
+            true => push_hint(&self, kind, repository).or_else(|| push_rights_hint(&self, kind, repository)),
+            false => pull_hint(&self, repository),
+        };
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -207,17 +235,6 @@ fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repositor
         _ if refusal.says("write_package") || refusal.says("does not match expected scopes") => {
             "the GitHub token needs the scope `write:packages`, and write access to the package: see its settings, `Manage Actions access`".into()
         }
-        401 if refusal.says("action: push") => format!(
-            "give the account (or Harbor robot) the right to push into the project `{project}`, or log in as another with `mpimg login {registry}`"
-        ),
-        401 | 403 if kind == RegistryKind::DockerHub => format!(
-            "create the repository `{path}` on Docker Hub or check its name, and log in with an access token that may read and write: `mpimg login`"
-        ),
-        401 | 403 if kind == RegistryKind::Ecr => {
-            format!("check that the AWS identity may push to `{path}` (ecr:InitiateLayerUpload, ecr:PutImage, …) and that its token is fresh")
-        }
-        401 => format!("log in with `mpimg login {registry}`"),
-        403 => format!("check that the account may push to and pull from `{path}`"),
         404 if refusal.has_code("NAME_UNKNOWN") && kind.must_be_created() => {
             format!("create the repository `{path}` in the registry first: it does not make repositories by itself")
         }
@@ -228,21 +245,59 @@ fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repositor
     Some(text)
 }
 
-/// The remedy for a login that is refused (`shown`), or is not there.
-pub(crate) fn login_hint(registry: &str, shown: bool) -> String {
-    match (RegistryKind::of(registry), shown) {
-        (RegistryKind::Ecr, _) => "choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it".into(),
-        (_, false) => format!("log in with `mpimg login {registry}`"),
-        (RegistryKind::DockerHub, true) => {
-            "check the Docker ID, and give an access token in the place of the password: `mpimg login`".into()
-        }
-        (RegistryKind::Ghcr, true) => {
-            "give a personal access token (classic) with the scope `write:packages` as the password: `mpimg login ghcr.io`".into()
-        }
-        (_, true) => format!(
-            "the user name, password or token is wrong or has expired (the `$` in a Harbor robot's name wants single quotes): log in with `mpimg login {registry}`"
+/// The remedy for a push by an account that may not push there.
+fn push_rights_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repository) -> Option<String> {
+    let project = repository.path().split('/').next().unwrap_or_default();
+    let (registry, path) = (repository.registry(), repository.path());
+    Some(match refusal.status.as_u16() {
+        401 if refusal.says("action: push") => format!(
+            "give the account (or Harbor robot) the right to push into the project `{project}`, or log in as another with `mpimg login {registry}`"
         ),
+        401 | 403 if kind == RegistryKind::DockerHub => format!(
+            "create the repository `{path}` on Docker Hub or check its name, and log in with an access token that may read and write: `mpimg login`"
+        ),
+        401 | 403 if kind == RegistryKind::Ecr => {
+            format!(
+                "check that the AWS identity may push to `{path}` (ecr:InitiateLayerUpload, ecr:PutImage, …) and that its token is fresh"
+            )
+        }
+        401 => format!("log in with `mpimg login {registry}`"),
+        403 => format!("check that the account may push to and pull from `{path}`"),
+        _ => return None,
+    })
+}
+
+/// The remedy where there is no credential for a registry.
+pub(crate) fn login_hint(registry: &str) -> String {
+    match RegistryKind::of(registry) {
+        RegistryKind::Ecr => AWS_IDENTITY.into(),
+        _ => format!("log in with `mpimg login {registry}`"),
     }
+}
+
+const AWS_IDENTITY: &str = "choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it";
+
+/// The error for a credential that a registry does not accept. `given`: the caller gave it, so a stored one is not to blame.
+pub(crate) fn login_refused(error: Error, registry: &str, username: Option<&str>, given: bool) -> Error {
+    let user = username.map(|name| format!(" as `{name}`")).unwrap_or_default();
+    let error = error.wrap(format!("`{registry}` refuses the login{user}: wrong password or token, expired, or disabled"));
+    let again = match given {
+        true => String::new(),
+        false => format!(": log in again with `mpimg login {registry}`"),
+    };
+    error.with_hint(match RegistryKind::of(registry) {
+        RegistryKind::Ecr => AWS_IDENTITY.into(),
+        RegistryKind::DockerHub => format!("check the Docker ID, and use an access token as the password{again}"),
+        RegistryKind::Ghcr => {
+            format!("use a personal access token (classic) with the scope `write:packages` as the password{again}")
+        }
+        _ => format!("check the user name (the `$` of a Harbor robot needs single quotes) and the password or token{again}"),
+    })
+}
+
+/// The error of a push that needs a login, where there is none.
+pub(crate) fn not_logged_in(error: Error, registry: &str) -> Error {
+    error.wrap(format!("not logged in to `{registry}`")).with_hint(login_hint(registry))
 }
 
 /// The remedy where `/v2/` has another answer than a registry's.

@@ -12,13 +12,25 @@ use crate::error::{Error, ErrorKind, Setting};
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum RequestError {
-    /// It may go better next time.
+    /// It may work the next time.
     Transient(Error),
-    /// It will not; or the failure is on this side.
+    /// It will not, or the failure is on this side.
     Permanent(Error),
 }
 
 impl RequestError {
+    /// Whether it may work the next time.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_))
+    }
+
+    /// What failed, with its causes.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Transient(error) | Self::Permanent(error) => error_text(error),
+        }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Transient(error) | Self::Permanent(error) => error,

@@ -1,6 +1,4 @@
-//! Registries by their host names: which service it is, under which names it is known, and what it is known to demand.
-//!
-//! Refuses to connect to anything: these are facts, not findings.
+//! Registries by their host names: which service it is, and under which names it is known. Nothing is connected to.
 
 use std::net::IpAddr;
 

@@ -1,14 +1,15 @@
-//! Logging in and out.
-//!
-//! Refuses to store a credential that the registry does not accept.
+//! Logging in and out. A credential that the registry does not accept is not stored.
 
-use reqwest::Method;
+use std::time::Duration;
 
-use super::auth::{Credential, CredentialSources, CredentialStore, Scope};
+use super::auth::{Credential, CredentialSources, CredentialStore};
 use super::client::Client;
-use super::endpoint::{ApiRequest, RequestTarget};
-use crate::error::Result;
+use super::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Repository;
+
+/// Somebody waits in front of the terminal: how long all tries of a login take together.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Where [`Client::login`] would store a credential for `registry`.
@@ -28,7 +29,7 @@ impl Client {
         self.options().credentials.store(&self.options().environment, registry, credential).await
     }
 
-    /// Forgets what is stored for `registry`; whether docker's config.json knew it.
+    /// Removes what is stored for `registry`; whether docker's config.json knew it.
     ///
     /// # Errors
     /// `Auth` if a helper fails; `Io` if the file cannot be written.
@@ -41,11 +42,14 @@ impl Client {
         let client = self.with_credentials(CredentialSources { explicit, ..CredentialSources::default() });
         // Any repository would do: the question is about the registry.
         let route = client.destination(&Repository::parse(&format!("{registry}/login"))?)?;
-        let ping = ApiRequest {
-            target: RequestTarget::Path("/v2/".into()),
-            ..ApiRequest::new(Method::GET, &route.path, "", Scope::none())
-        };
-        let response = route.endpoint.send_with_retry(&ping, None).await?;
-        if response.status().is_success() { Ok(()) } else { Err(route.endpoint.login_error(response, &ping, true).await) }
+        let tried = tokio::time::timeout(LOGIN_DEADLINE, route.endpoint.try_login(&route.path)).await;
+        let response = tried.map_err(|_| {
+            let message = format!("`{registry}` did not answer within {} s", LOGIN_DEADLINE.as_secs());
+            Error::new(ErrorKind::Network, message).with_hint("try again later, or ask who runs the registry")
+        })??;
+        match response.status().is_success() {
+            true => Ok(()),
+            false => Err(route.endpoint.login_error(response, &Endpoint::version_check(&route.path)).await),
+        }
     }
 }

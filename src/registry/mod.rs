@@ -1,6 +1,6 @@
 //! Registries: credentials, pulling, resumable pushing, checking (OCI distribution specification 1.1).
 //!
-//! Refuses Dockerfiles, terminals and prompts; refuses to send a credential to any host but the one it belongs to.
+//! Invariant: a credential is sent only to the host that it belongs to.
 
 mod auth;
 mod aws_hosts;

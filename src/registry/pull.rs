@@ -1,6 +1,6 @@
 //! Pulling: manifest and config now, layers when they are needed.
 //!
-//! Refuses bytes that do not have their digest, manifests and configs over 4 MiB, and Docker's schema 1, which names no config.
+//! Errors: bytes that do not have their digest, manifests and configs over 4 MiB, and Docker's schema 1, which names no config.
 
 use std::sync::Arc;
 
@@ -211,7 +211,7 @@ pub(super) async fn manifest_from(
 ) -> Result<(PulledManifest, usize)> {
     let mut last = None;
     for (at, route) in routes.iter().enumerate() {
-        match read_manifest(route, target, digest, task).await {
+        match read_manifest(client, route, target, digest, task).await {
             Ok(manifest) => return Ok((manifest, at)),
             Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
             Err(error) => {
@@ -226,7 +226,13 @@ pub(super) async fn manifest_from(
     Err(last.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "no registry to ask")))
 }
 
-async fn read_manifest(route: &Route, target: &str, digest: Option<&Digest>, task: &Task) -> Result<PulledManifest> {
+async fn read_manifest(
+    client: &Client,
+    route: &Route,
+    target: &str,
+    digest: Option<&Digest>,
+    task: &Task,
+) -> Result<PulledManifest> {
     let call = ApiRequest::new(Method::GET, &route.path, &format!("manifests/{target}"), Scope::pull(&route.path));
     let call = call.with_header(ACCEPT, ACCEPTED);
     let response = route.endpoint.fetch(&call, Some(task)).await?;
@@ -234,9 +240,21 @@ async fn read_manifest(route: &Route, target: &str, digest: Option<&Digest>, tas
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
     let announced = header("docker-content-digest").and_then(|text| Digest::parse(&text).ok());
     let bytes = route.endpoint.transport.read_body(response, LIMIT as usize).await?;
-    // A registry may hash with another algorithm than ours: what it announces is checked with its own.
-    let digest = digest.copied().or(announced).unwrap_or_else(|| Digest::of(&bytes));
-    digest.verify(&bytes).map_err(|error| error.wrap("the registry sent a damaged manifest"))?;
+    let digest = match (digest, announced) {
+        (Some(digest), _) => {
+            digest.verify(&bytes).map_err(|error| error.wrap("the registry sent a damaged manifest"))?;
+            *digest
+        }
+        // A registry may hash with another algorithm than ours: what it announces is checked with its own.
+        (None, Some(announced)) if announced.verify(&bytes).is_ok() => announced,
+        (None, announced) => {
+            if announced.is_some() {
+                let message = format!("`{}` announces another digest for `{target}` than it sends", route.endpoint.authority());
+                client.options().progress.note(&message);
+            }
+            Digest::of(&bytes)
+        }
+    };
     let media_type = media_type_of(&bytes, &content_type)?;
     Ok(PulledManifest { bytes, media_type, digest })
 }

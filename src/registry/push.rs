@@ -1,6 +1,6 @@
 //! Pushing: blobs in the background while they are made, then the config, the manifest last.
 //!
-//! Refuses to push a manifest before everything it names is in the registry.
+//! Invariant: a manifest is pushed only after everything that it names is in the registry.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
 use super::errors::ErrorResponse;
+use super::pull::{ACCEPTED, LIMIT};
 use super::schema2;
 use super::transport::interrupted;
 use super::upload::{self, BlobUpload, SessionLock, Sessions, UploadLimiter, UploadLimits};
@@ -103,6 +104,8 @@ struct PushState {
     lanes: Arc<UploadLimiter>,
     limits: UploadLimits,
     sessions: Option<Sessions>,
+    /// Every blob that was offered and is in place, to be sent again should the registry have lost it.
+    in_place: Mutex<HashMap<Digest, (Descriptor, BlobSource)>>,
     /// One lock a digest: layers that are the same are uploaded once.
     digests: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -135,6 +138,7 @@ impl Client {
             lanes: UploadLimiter::new(options.concurrency, limits.chunk),
             limits,
             sessions: options.state_dir.as_deref().and_then(Sessions::open),
+            in_place: Mutex::default(),
             digests: Mutex::default(),
         };
         Ok(PushSession { shared: Arc::new(shared), runtime, uploads: Mutex::default() })
@@ -177,16 +181,12 @@ impl PushSession {
     /// Gives up: chunks in flight are finished and recorded for the next process, nothing new is begun.
     pub async fn abandon(self) {
         self.shared.cancel.cancel();
-        // Why it is given up is known; that the uploads were interrupted is no news.
+        // The caller gives up: that the uploads were interrupted tells it nothing.
         let _ = self.blobs().await;
     }
 
     pub(super) fn repository(&self) -> &Repository {
         &self.shared.repository
-    }
-
-    pub(super) fn route(&self) -> &Route {
-        &self.shared.route
     }
 
     /// Waits for all blobs.
@@ -197,6 +197,10 @@ impl PushSession {
     /// Pushes the manifest that completes the image; what the registry took of it.
     pub(super) async fn last_manifest(&self, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<(Bytes, MediaType)> {
         self.manifest(manifest, media_type, tags).await.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn manifests_task(&self, size: u64) -> Task {
+        self.shared.client.options().progress.task(TaskKind::Push, "push manifests", Some(size))
     }
 
     fn failed(&self, error: Error) -> Error {
@@ -235,11 +239,12 @@ impl PushSession {
         let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
             None => (manifest, media_type),
             Some(refusal) => {
-                let as_error = || self.shared.route.endpoint.error_for(refusal.clone(), &self.shared.route.path, true);
-                if media_type != MediaType::Manifest || !refusal.is_about_media_type() {
-                    return Err(as_error());
+                let about_media_type = media_type == MediaType::Manifest && refusal.is_about_media_type();
+                let refused = self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await;
+                if !about_media_type {
+                    return Err(refused);
                 }
-                let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(as_error()))?;
+                let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(refused))?;
                 let first = tags.first().map_or_else(|| Digest::of(&converted).to_string(), ToString::to_string);
                 let note = "the registry takes no OCI manifest: pushed as Docker schema 2";
                 self.shared.client.options().progress.note(note);
@@ -252,15 +257,37 @@ impl PushSession {
         Ok((manifest, media_type))
     }
 
-    async fn must_put_target(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<()> {
+    pub(super) async fn must_put_target(
+        &self,
+        target: &str,
+        manifest: &Bytes,
+        media_type: &MediaType,
+        task: &Task,
+    ) -> Result<()> {
         match self.put(target, manifest, media_type, task).await? {
             None => Ok(()),
-            Some(refusal) => Err(self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true)),
+            Some(refusal) => Err(self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await),
         }
     }
 
-    /// PUTs the manifest; a refusal is not yet an error.
+    /// PUTs the manifest; an error response is not yet an error. A blob that the registry turns out to lack is sent once more.
     async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<ErrorResponse>> {
+        let refusal = self.put_once(target, manifest, media_type, task).await?;
+        let Some(missing) = refusal.as_ref().and_then(ErrorResponse::missing_blobs) else { return Ok(refusal) };
+        let cause = "the registry lacks a blob that it said it had: sending it again";
+        tracing::debug!(?missing, cause, "retry of a manifest");
+        task.retry(cause, 2, Duration::ZERO);
+        self.shared.send_again(&missing).await?;
+        self.put_once(target, manifest, media_type, task).await
+    }
+
+    async fn put_once(
+        &self,
+        target: &str,
+        manifest: &Bytes,
+        media_type: &MediaType,
+        task: &Task,
+    ) -> Result<Option<ErrorResponse>> {
         let Route { endpoint, path } = &self.shared.route;
         let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
         let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
@@ -269,10 +296,16 @@ impl PushSession {
         let status = response.status();
         let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = endpoint.transport.read_error_body(response).await;
-        if !status.is_success() {
-            return Ok(Some(ErrorResponse::parse(status, &body)));
-        }
         let own = Digest::of(manifest);
+        if !status.is_success() {
+            let refusal = ErrorResponse::parse(status, &body);
+            let there = refusal.is_about_existing_tag() && self.has_tag(target, &own).await;
+            if there {
+                let message = format!("the tag `{target}` may not be replaced, and has this very image already");
+                self.shared.client.options().progress.note(&message);
+            }
+            return Ok(Some(refusal).filter(|_| !there));
+        }
         match stored.and_then(|text| Digest::parse(&text).ok()) {
             // With another algorithm there is nothing to compare.
             Some(stored) if stored.algorithm() == own.algorithm() => own
@@ -281,6 +314,16 @@ impl PushSession {
                 .map_err(|error| error.wrap("the registry stored another manifest than was sent")),
             _ => Ok(None),
         }
+    }
+
+    /// Whether the registry has just this manifest under a tag.
+    async fn has_tag(&self, tag: &str, digest: &Digest) -> bool {
+        let Route { endpoint, path } = &self.shared.route;
+        let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path));
+        let call = call.with_header(ACCEPT, ACCEPTED);
+        let Ok(response) = endpoint.fetch(&call, None).await else { return false };
+        let body = endpoint.transport.read_body(response, LIMIT as usize).await;
+        body.is_ok_and(|body| Digest::of(&body) == *digest)
     }
 }
 
@@ -295,6 +338,7 @@ impl Drop for PushSession {
 impl PushState {
     /// Brings a blob of known digest into the repository.
     async fn blob(&self, order: usize, descriptor: Descriptor, source: BlobSource) -> Result<PushedBlob> {
+        self.note_in_place(&descriptor, &source);
         let task = self.task(&descriptor.digest.short(), Some(descriptor.size));
         let one = self.digest_lock(&descriptor.digest);
         let _one = self.until_cancelled(one.lock()).await?;
@@ -345,6 +389,7 @@ impl PushState {
         task: Task,
     ) -> Result<PushedBlob> {
         let growing = descriptor.is_none();
+        let kept = source.clone();
         let job = BlobUpload {
             route: &self.route,
             source,
@@ -359,6 +404,7 @@ impl PushState {
             cancel: &self.cancel,
         };
         let sent = upload::send(job).await?;
+        self.note_in_place(&sent.descriptor, &kept);
         let outcome = match (sent.mounted, sent.existed) {
             (true, _) => BlobOutcome::Mounted,
             (_, true) => BlobOutcome::Exists,
@@ -367,6 +413,25 @@ impl PushState {
         let end = if matches!(outcome, BlobOutcome::Uploaded { .. }) { Task::done } else { Task::cached };
         Arc::into_inner(sent.task).into_iter().for_each(end);
         Ok(PushedBlob { descriptor: sent.descriptor, outcome })
+    }
+
+    fn note_in_place(&self, descriptor: &Descriptor, source: &BlobSource) {
+        let mut in_place = self.in_place.lock().unwrap_or_else(PoisonError::into_inner);
+        in_place.entry(descriptor.digest).or_insert_with(|| (descriptor.clone(), source.clone()));
+    }
+
+    /// Sends blobs again that the registry lacks though it said that it has them: those named, or all where it does not say which.
+    async fn send_again(&self, missing: &[Digest]) -> Result<()> {
+        let blobs: Vec<_> = {
+            let in_place = self.in_place.lock().unwrap_or_else(PoisonError::into_inner);
+            let all_missing = !missing.iter().any(|digest| in_place.contains_key(digest));
+            in_place.values().filter(|(blob, _)| all_missing || missing.contains(&blob.digest)).cloned().collect()
+        };
+        for (descriptor, source) in blobs {
+            let task = self.task(&descriptor.digest.short(), Some(descriptor.size));
+            self.upload(0, Some(descriptor), source, None, None, task).await?;
+        }
+        Ok(())
     }
 
     fn task(&self, name: &str, total: Option<u64>) -> Task {
@@ -395,11 +460,14 @@ impl PushState {
         let mut waited = false;
         loop {
             if let Some(session) = sessions.lock(&repository, &digest_text) {
-                // Whoever had it before may have finished.
+                // The process that had it before may have finished.
                 if waited && self.exists(digest, task).await? {
                     return Ok(Locked::Arrived);
                 }
                 return Ok(Locked::Ours(Some(session)));
+            }
+            if !waited {
+                tracing::debug!(%digest, repository, "waiting for another process that uploads this blob");
             }
             waited = true;
             self.until_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;

@@ -1,6 +1,6 @@
-//! containers-registries.conf(5), version 2: where a repository really is, its mirrors, what may be insecure.
+//! containers-registries.conf(5), version 2: a repository's location, its mirrors, and what may be insecure.
 //!
-//! Refuses version 1 of the format, and wildcards in `location`. Short names go to Docker Hub, whatever the file says: the
+//! Version 1 of the format and wildcards in `location` are errors. Short names go to Docker Hub, whatever the file says: the
 //! same Dockerfile must mean the same image everywhere.
 
 use std::path::{Path, PathBuf};

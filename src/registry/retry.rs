@@ -1,6 +1,4 @@
-//! When and how soon something is tried again.
-//!
-//! Refuses to retry what the registry refused for good.
+//! When and how soon a request is repeated.
 
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +41,8 @@ impl RetryPolicy {
         if attempt > self.attempts {
             return None;
         }
-        if let Some(wait) = retry_after {
+        // `Retry-After: 0` says when, not how often.
+        if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
             return (wait <= self.longest_delay.max(self.first_delay)).then_some(wait);
         }
         let doubled = self.first_delay.saturating_mul(1 << attempt.saturating_sub(2).min(16)).min(self.longest_delay);
@@ -52,9 +51,10 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a status means "not now".
+/// Whether a status means "not now". 499 is nginx's (the client went away, as seen by a proxy behind another), 520 to 524 are
+/// Cloudflare's, for a server behind it that does not answer.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+    matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
@@ -85,6 +85,7 @@ mod tests {
     fn the_registrys_own_wait_is_kept_unless_it_is_too_long() {
         let policy = RetryPolicy::default();
         assert_eq!(policy.delay(2, Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
+        assert!(policy.delay(2, Some(Duration::ZERO)).is_some_and(|wait| wait >= policy.first_delay / 2));
         assert_eq!(policy.delay(2, Some(Duration::from_secs(21_600))), None);
     }
 

@@ -1,6 +1,6 @@
 //! OCI image manifests as Docker schema 2 (image-manifest-v2-2.md), for registries that know nothing else.
 //!
-//! Refuses zstd layers, which schema 2 has no name for.
+//! zstd layers are an error: schema 2 has no media type for them.
 
 use bytes::Bytes;
 use serde_json::Value;

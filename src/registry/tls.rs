@@ -1,6 +1,6 @@
-//! Connections: certificate authorities, client certificates, plain HTTP; one pool for each set of them.
+//! Connections: certificate authorities, client certificates, plain HTTP; one connection pool for each set of them.
 //!
-//! Refuses to read the system's certificate store before an encrypted connection is made: a push to this machine needs none.
+//! The system's certificate store is read only for an encrypted connection: a push to this machine needs none.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
-//! One HTTP exchange: sends a request, notices when it stands still, tells passing faults from lasting ones.
+//! One HTTP exchange: sends a request, notices when it stalls, and logs it.
 //!
-//! Refuses cookies (Harbor turns its CSRF checks on), redirects (a credential could travel) and HTTP/2: parallel uploads
-//! over one connection share one flow-control window, which proxies keep small.
+//! There are no cookies (Harbor turns its CSRF checks on), no redirects (a credential could travel) and no HTTP/2: parallel
+//! uploads over one connection share one flow-control window, which proxies keep small.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -19,13 +19,13 @@ use super::host::host_and_port;
 use super::retry::{RetryPolicy, is_transient, retry_after};
 use super::tls::Connections;
 use crate::error::{Error, ErrorKind, Result};
-use crate::progress::Task;
+use crate::progress::{Progress, Task, TaskKind};
 use crate::store::ByteStream;
 
 /// Opens the bytes of a request again for each try.
 pub(crate) type OpenBody = Arc<dyn Fn() -> ByteStream + Send + Sync>;
 
-/// Told how many bytes of a body have been handed over.
+/// Called with the number of bytes of a body that have been handed over.
 pub(crate) type BodyProgress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// The bytes of a request.
@@ -41,7 +41,18 @@ pub(crate) enum RequestBody {
     },
 }
 
-/// A request to anywhere; can be sent more than once.
+impl RequestBody {
+    /// Its length in bytes.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Stream { length, .. } => *length,
+        }
+    }
+}
+
+/// A request to any host; can be sent more than once.
 #[derive(Clone)]
 pub(crate) struct HttpRequest {
     pub(crate) method: Method,
@@ -54,11 +65,22 @@ pub(crate) struct HttpRequest {
     pub(crate) direct: bool,
     /// The registry may have to work long before it answers: end of an upload.
     pub(crate) slow: bool,
+    /// Which try this is, from 1; for the log.
+    pub(crate) attempt: u32,
 }
 
 impl HttpRequest {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), payload: RequestBody::Empty, insecure: false, direct: false, slow: false }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            payload: RequestBody::Empty,
+            insecure: false,
+            direct: false,
+            slow: false,
+            attempt: 1,
+        }
     }
 
     pub(crate) fn with_headers(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
@@ -96,6 +118,23 @@ impl Transport {
 
     /// Sends the request once.
     pub(crate) async fn send(&self, request: &HttpRequest) -> Result<Response, RequestError> {
+        let began = Instant::now();
+        let answer = self.send_unlogged(request).await;
+        let HttpRequest { method, attempt, .. } = request;
+        let (url, bytes, ms) = (loggable(&request.url), request.payload.length(), began.elapsed().as_millis());
+        match &answer {
+            Ok(response) => {
+                tracing::debug!(%method, url, status = response.status().as_u16(), ms, attempt, bytes, "http exchange")
+            }
+            Err(error) => {
+                let (cause, transient) = (error.text(), error.is_transient());
+                tracing::debug!(%method, url, ms, attempt, bytes, transient, cause, "http exchange failed");
+            }
+        }
+        answer
+    }
+
+    async fn send_unlogged(&self, request: &HttpRequest) -> Result<Response, RequestError> {
         let client = match request.direct {
             true => self.connections.direct(),
             false => self.connections.client(&request.url, request.insecure),
@@ -129,26 +168,32 @@ impl Transport {
         }
     }
 
-    /// Sends the request again while it fails for the moment; for hosts that are no registry: token servers.
-    pub(crate) async fn send_with_retry(&self, request: HttpRequest) -> Result<Response> {
+    /// Sends the request again while it fails for the moment; for hosts that are not a registry: token servers. Each retry is
+    /// shown as one of a task `name`, which begins with the first of them.
+    pub(crate) async fn send_with_retry(&self, mut request: HttpRequest, progress: &Progress, name: &str) -> Result<Response> {
         let mut attempt = 1;
+        let mut task = None;
         loop {
             let answer = self.send(&request).await;
             attempt += 1;
-            let (error, wait) = match answer {
-                Ok(response) if !is_transient(response.status()) => return Ok(response),
+            request.attempt = attempt;
+            let (cause, wait) = match answer {
+                Ok(response) if !is_transient(response.status()) => {
+                    task.into_iter().for_each(Task::done);
+                    return Ok(response);
+                }
                 Ok(response) => match self.policy.delay(attempt, retry_after(response.headers())) {
-                    Some(wait) => (None, Some(wait)),
+                    Some(wait) => (format!("`{}` answered {}", host_and_port(&request.url), response.status().as_u16()), wait),
                     None => return Ok(response),
                 },
-                Err(RequestError::Transient(error)) => (Some(error), self.policy.delay(attempt, None)),
+                Err(RequestError::Transient(error)) => match self.policy.delay(attempt, None) {
+                    Some(wait) => (error.to_string(), wait),
+                    None => return Err(error),
+                },
                 Err(RequestError::Permanent(error)) => return Err(error),
             };
-            match (wait, error) {
-                (Some(wait), _) => self.pause(wait).await?,
-                (None, Some(error)) => return Err(error),
-                (None, None) => return Err(interrupted()),
-            }
+            let task = task.get_or_insert_with(|| progress.task(TaskKind::Pull, name, None));
+            self.pause_before(attempt, wait, &cause, Some(task)).await?;
         }
     }
 
@@ -157,8 +202,9 @@ impl Transport {
         self.unless_cancelled(tokio::time::sleep(wait)).await
     }
 
-    /// Waits and shows it.
+    /// Waits before try number `attempt`, and shows and logs why.
     pub(crate) async fn pause_before(&self, attempt: u32, wait: Duration, reason: &str, task: Option<&Task>) -> Result<()> {
+        tracing::debug!(attempt, wait_ms = wait.as_millis(), cause = reason, "retry");
         if let Some(task) = task {
             task.retry(reason, attempt, wait);
         }
@@ -209,6 +255,11 @@ impl Transport {
         }
         body.freeze()
     }
+}
+
+/// An address for the log: without user and password, query and fragment, which may hold a signature or a token.
+fn loggable(url: &Url) -> String {
+    format!("{}://{}{}", url.scheme(), host_and_port(url), url.path())
 }
 
 /// The error of work that the caller cancelled.

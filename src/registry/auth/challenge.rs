@@ -1,6 +1,4 @@
-//! `WWW-Authenticate` headers (RFC 9110, 11.6.1) and the token scopes that answer them.
-//!
-//! Refuses schemes other than Bearer and Basic.
+//! `WWW-Authenticate` headers (RFC 9110, 11.6.1), of the schemes Bearer and Basic, and the token scopes that answer them.
 
 use std::fmt;
 

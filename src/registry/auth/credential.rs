@@ -26,6 +26,8 @@ pub enum Credential {
     },
     /// A token that is sent as it is (docker's `registrytoken`).
     RegistryToken(String),
+    /// `user:password` in bytes that are not UTF-8, as docker's `auth` may hold them: sent as they are.
+    EncodedPair(Vec<u8>),
 }
 
 impl fmt::Debug for Credential {
@@ -40,11 +42,22 @@ impl Credential {
         Self::Basic { username: username.into(), password: password.into() }
     }
 
-    /// The header that shows it to whoever asks for Basic.
+    /// The user name, where it has one in UTF-8.
+    pub(crate) fn username(&self) -> Option<&str> {
+        match self {
+            Self::Basic { username, .. } => Some(username),
+            Self::IdentityToken { username, .. } => username.as_deref(),
+            Self::EncodedPair(pair) => std::str::from_utf8(pair.split(|byte| *byte == b':').next()?).ok(),
+            Self::RegistryToken(_) => None,
+        }
+    }
+
+    /// The header that answers a Basic challenge.
     pub(crate) fn basic_header(&self) -> Option<HeaderValue> {
         let pair = match self {
-            Self::Basic { username, password } => format!("{username}:{password}"),
-            Self::IdentityToken { username: Some(username), token } => format!("{username}:{token}"),
+            Self::Basic { username, password } => format!("{username}:{password}").into_bytes(),
+            Self::IdentityToken { username: Some(username), token } => format!("{username}:{token}").into_bytes(),
+            Self::EncodedPair(pair) => pair.clone(),
             Self::IdentityToken { .. } | Self::RegistryToken(_) => return None,
         };
         secret_header(&format!("Basic {}", STANDARD.encode(pair)))

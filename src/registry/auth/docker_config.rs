@@ -1,6 +1,4 @@
-//! docker's config.json and podman's auth.json: which entry is a registry's.
-//!
-//! Refuses to run helpers (that is `helper`'s) and to write (that is `login`'s).
+//! docker's config.json and podman's auth.json: which entry belongs to a registry. `helper` runs helpers, `login` writes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -120,12 +118,18 @@ impl AuthEntry {
     }
 
     fn credential(&self, key: &str) -> Result<Option<Credential>> {
+        let wrong = || {
+            Error::new(ErrorKind::Auth, format!("the `auth` of `{key}` is not base64 of `user:password`"))
+                .with_hint("log in to that registry again")
+        };
         let (username, password) = match self.auth.is_empty() {
             true => (self.username.clone(), self.password.clone()),
-            false => decode(&self.auth).ok_or_else(|| {
-                Error::new(ErrorKind::Auth, format!("the `auth` of `{key}` is not base64 of `user:password`"))
-                    .with_hint("log in to that registry again")
-            })?,
+            false => match decode(&self.auth).ok_or_else(wrong)? {
+                Ok(pair) => pair,
+                // An identity token stands beside it, and needs no name.
+                Err(_) if !self.registrytoken.is_empty() || !self.identitytoken.is_empty() => Default::default(),
+                Err(pair) => return Ok(Some(Credential::EncodedPair(pair))),
+            },
         };
         Ok(if !self.registrytoken.is_empty() {
             Some(Credential::RegistryToken(self.registrytoken.clone()))
@@ -148,13 +152,21 @@ pub(crate) fn location(key: &str) -> String {
     }
 }
 
-fn decode(auth: &str) -> Option<(String, String)> {
+/// User name and password; the bytes of both where they are not UTF-8.
+fn decode(auth: &str) -> Option<std::result::Result<(String, String), Vec<u8>>> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let pair = GeneralPurpose::new(&STANDARD, config).decode(auth.trim()).ok()?;
+    // The tool `base64` wraps its lines at 76 columns.
+    let auth: String = auth.split_ascii_whitespace().collect();
+    let mut pair = GeneralPurpose::new(&STANDARD, config).decode(auth).ok()?;
     // Old docker versions pad the password with NUL bytes.
-    let pair = String::from_utf8(pair).ok()?;
-    let (username, password) = pair.split_once(':')?;
-    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
+    pair.truncate(pair.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    if !pair.contains(&b':') {
+        return None;
+    }
+    Some(String::from_utf8(pair).map_err(std::string::FromUtf8Error::into_bytes).map(|pair| {
+        let (username, password) = pair.split_once(':').unwrap_or_default();
+        (username.to_owned(), password.to_owned())
+    }))
 }
 
 /// serde_json quotes the value it did not expect, which may be a secret: keep the place only.

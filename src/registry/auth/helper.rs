@@ -1,11 +1,12 @@
-//! docker-credential-* programs: asks them, and has them store and erase.
+//! docker-credential-* programs: reads, stores and erases credentials with them.
 //!
-//! Refuses to wait for one for ever, and to put a secret on a command line.
+//! Invariants: a helper that hangs is stopped; no secret stands on a command line.
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -19,10 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// What helpers print when they have nothing (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct HelperCredential {
-    #[serde(default, rename = "ServerURL")]
+    #[serde(rename = "ServerURL")]
     server_url: String,
     username: String,
     secret: String,
@@ -33,15 +34,26 @@ pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) 
     let output = run(environment, helper, "get", server.as_bytes()).await?;
     let Some(text) = output else { return Ok(None) };
     // The parser's own error could quote the secret.
-    let answer: HelperCredential = serde_json::from_slice(&text).map_err(|_| {
+    let (username, secret) = parse_answer(&text).ok_or_else(|| {
         Error::new(ErrorKind::Auth, format!("`docker-credential-{helper}` gave an answer that is not in docker's form"))
             .with_hint(remedy(helper))
     })?;
-    Ok(match answer.username.as_str() {
-        "" if answer.secret.is_empty() => None,
-        "<token>" => Some(Credential::IdentityToken { username: None, token: answer.secret }),
-        _ => Some(Credential::Basic { username: answer.username, password: answer.secret }),
+    Ok(match username.as_str() {
+        "" if secret.is_empty() => None,
+        "<token>" => Some(Credential::IdentityToken { username: None, token: secret }),
+        _ => Some(Credential::Basic { username, password: secret }),
     })
+}
+
+/// User name and secret, as docker's JSON reader takes them: keys in any case, `null` for nothing, text after the value ignored.
+fn parse_answer(text: &[u8]) -> Option<(String, String)> {
+    let answer: Map<String, Value> = serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()?;
+    let field = |name: &str| match answer.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
+        None => None,
+        Some((_, Value::Null)) => Some(String::new()),
+        Some((_, value)) => value.as_str().map(str::to_owned),
+    };
+    Some((field("username")?, field("secret")?))
 }
 
 /// Has `helper` store a password or identity token for `server`.
@@ -135,7 +147,7 @@ mod tests {
         let error = run_within(timeout, &environment, "stuck", "get", b"r.example.com").await.unwrap_err();
         assert_eq!(error.to_string(), "`docker-credential-stuck` did not answer within 0 s");
         let pid = std::fs::read_to_string(pid).unwrap();
-        // Whoever was killed is waited for by the runtime, sooner or later.
+        // The runtime reaps a killed child sooner or later.
         let process = format!("/proc/{}/cmdline", pid.trim());
         while std::fs::read(&process).is_ok_and(|line| !line.is_empty()) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,6 +1,6 @@
-//! Storing and forgetting credentials where `docker login` and `docker logout` would.
+//! Storing and removing credentials where `docker login` and `docker logout` do.
 //!
-//! Refuses to touch anything else in docker's config.json, and to leave it half-written or readable by others.
+//! Invariants: nothing else in docker's config.json changes; the file is replaced as a whole, and only its owner can read it.
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -31,7 +31,7 @@ impl CredentialSources {
     /// Where a credential for `registry` would be stored.
     pub(crate) fn store_for(&self, environment: &Environment, registry: &str) -> Result<CredentialStore> {
         let path = self.docker_config(environment).ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "there is no place for credentials").with_hint("set `DOCKER_CONFIG` or `HOME`")
+            Error::new(ErrorKind::Usage, "there is no file to store credentials in").with_hint("set `DOCKER_CONFIG` or `HOME`")
         })?;
         let helper = AuthFile::read(&path)?.and_then(|file| file.helper_for(registry).map(str::to_owned));
         Ok(helper.map_or(CredentialStore::File(path), CredentialStore::Helper))
@@ -49,8 +49,11 @@ impl CredentialSources {
         let (username, secret) = match credential {
             Credential::Basic { username, password } => (username.as_str(), password),
             Credential::IdentityToken { token, .. } => ("<token>", token),
-            Credential::RegistryToken(_) => {
-                return Err(Error::new(ErrorKind::Unsupported, "a registry token cannot be stored"));
+            Credential::RegistryToken(_) | Credential::EncodedPair(_) => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "only a user name and password or an identity token can be stored",
+                ));
             }
         };
         let path = self.docker_config(environment);
@@ -71,7 +74,7 @@ impl CredentialSources {
         Ok(store)
     }
 
-    /// Forgets what is stored for `registry`; whether there was anything.
+    /// Removes what is stored for `registry`; whether there was anything.
     pub(crate) async fn erase(&self, environment: &Environment, registry: &str) -> Result<bool> {
         let mut found = false;
         if let CredentialStore::Helper(name) = self.store_for(environment, registry)? {
@@ -100,6 +103,7 @@ fn entry(credential: &Credential) -> Value {
             serde_json::json!({ "auth": STANDARD.encode(format!("{user}:")), "identitytoken": token })
         }
         Credential::RegistryToken(token) => serde_json::json!({ "registrytoken": token }),
+        Credential::EncodedPair(pair) => serde_json::json!({ "auth": STANDARD.encode(pair) }),
     }
 }
 
@@ -157,7 +161,11 @@ fn private_folder(path: &Path) -> std::io::Result<&Path> {
 fn lock(path: &Path) -> std::io::Result<std::fs::File> {
     let folder = std::fs::File::open(private_folder(path)?)?;
     // Where a file system knows no locks, there are none.
-    let _ = rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive);
+    use rustix::fs::{FlockOperation, flock};
+    if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
+        tracing::debug!(path = %path.display(), "waiting for another login");
+        let _ = flock(&folder, FlockOperation::LockExclusive);
+    }
     Ok(folder)
 }
 

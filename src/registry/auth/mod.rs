@@ -16,7 +16,7 @@ mod login;
 mod sources;
 mod token;
 
-pub(crate) use authenticator::Authenticator;
+pub(crate) use authenticator::{Authenticator, LoginState};
 pub(crate) use challenge::{Challenge, Scope};
 pub use credential::Credential;
 pub use login::CredentialStore;

@@ -18,13 +18,15 @@ pub struct CredentialSources {
     pub explicit: Vec<(String, Credential)>,
     /// The folder of docker's config.json; `None`: `DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config_dir: Option<PathBuf>,
-    /// Ask nobody at all.
+    /// Use no credential at all.
     pub anonymous: bool,
 }
 
 /// What was found, and what stood in the way of finding more.
 pub(crate) struct CredentialLookup {
     pub(crate) credential: Option<Credential>,
+    /// Where it was found, for the log.
+    pub(crate) source: Option<String>,
     /// A helper or file that failed; the work goes on without it.
     pub(crate) trouble: Vec<Error>,
 }
@@ -39,20 +41,22 @@ impl CredentialSources {
 
     /// The credential for `path` in `registry`.
     pub(crate) async fn find(&self, environment: &Environment, registry: &str, path: &str) -> CredentialLookup {
-        let mut lookup = CredentialLookup { credential: None, trouble: Vec::new() };
+        let mut lookup = CredentialLookup { credential: None, source: None, trouble: Vec::new() };
         if self.anonymous {
             return lookup;
         }
         let registry = canonical(registry);
         lookup.credential =
             self.explicit.iter().find(|(name, _)| canonical(name) == registry).map(|(_, credential)| credential.clone());
+        lookup.source = lookup.credential.as_ref().map(|_| "given by the caller".to_owned());
         if lookup.credential.is_none() {
-            for file in self.files(environment, &mut lookup.trouble) {
+            for (source, file) in self.files(environment, &mut lookup.trouble) {
                 match from_file(environment, &file, registry, path, &mut lookup.trouble).await {
                     Ok(found) => lookup.credential = found,
                     Err(error) => lookup.trouble.push(error),
                 }
                 if lookup.credential.is_some() {
+                    lookup.source = Some(source);
                     break;
                 }
             }
@@ -60,11 +64,11 @@ impl CredentialSources {
         lookup
     }
 
-    fn files(&self, environment: &Environment, trouble: &mut Vec<Error>) -> Vec<AuthFile> {
+    fn files(&self, environment: &Environment, trouble: &mut Vec<Error>) -> Vec<(String, AuthFile)> {
         let mut files = Vec::new();
         if let Some(text) = environment.var("DOCKER_AUTH_CONFIG") {
             match AuthFile::parse(text.as_encoded_bytes()) {
-                Ok(file) => files.push(file),
+                Ok(file) => files.push(("DOCKER_AUTH_CONFIG".to_owned(), file)),
                 Err(error) => trouble.push(Error::new(ErrorKind::Auth, "cannot read `DOCKER_AUTH_CONFIG`").with_source(error)),
             }
         }
@@ -76,7 +80,7 @@ impl CredentialSources {
         ];
         for path in paths.into_iter().flatten() {
             match AuthFile::read(&path) {
-                Ok(file) => files.extend(file),
+                Ok(file) => files.extend(file.map(|file| (path.display().to_string(), file))),
                 Err(error) => trouble.push(error),
             }
         }

@@ -1,11 +1,11 @@
-//! Bearer tokens: asking a token server for one (distribution, "BearerToken Authentication" and "OAuth2").
+//! Bearer tokens: requesting one from a token server (distribution, "Token Authentication" and "OAuth2").
 //!
-//! Refuses token servers that would see a password in clear where the registry itself is encrypted.
+//! Invariants: no password is sent in clear where the registry itself is encrypted; none follows a redirect to another host.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use url::Url;
@@ -13,7 +13,9 @@ use url::Url;
 use super::challenge::Scope;
 use super::credential::{Credential, secret_header};
 use crate::error::{Error, ErrorKind, Result};
-use crate::registry::errors::{ErrorResponse, login_hint};
+use crate::progress::Progress;
+use crate::registry::errors::{ErrorResponse, login_hint, login_refused};
+use crate::registry::host::host_and_port;
 use crate::registry::retry::is_transient;
 use crate::registry::transport::{HttpRequest, Transport};
 
@@ -37,11 +39,25 @@ impl BearerToken {
     }
 }
 
+/// As Docker Hub, a redirect to a canonical host; more lead nowhere.
+const REDIRECTS: usize = 5;
+
 #[derive(Deserialize)]
 struct TokenResponse {
+    #[serde(default)]
     token: Option<String>,
+    #[serde(default)]
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    /// Seconds; servers write integers, fractions and strings.
+    #[serde(default)]
+    expires_in: serde_json::Value,
+}
+
+impl TokenResponse {
+    fn lifetime(&self) -> u64 {
+        let number = self.expires_in.as_f64().or_else(|| self.expires_in.as_str()?.trim().parse().ok());
+        number.filter(|seconds| *seconds >= 1.0).map_or(DEFAULT_LIFETIME, |seconds| seconds as u64)
+    }
 }
 
 /// Where and for what a token is asked.
@@ -53,6 +69,10 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) scope: &'a Scope,
     pub(crate) credential: Option<&'a Credential>,
     pub(crate) insecure: bool,
+    /// Whether the caller gave the credential; otherwise it is a stored one.
+    pub(crate) given: bool,
+    /// Shows retries.
+    pub(crate) progress: &'a Progress,
 }
 
 impl TokenRequest<'_> {
@@ -70,9 +90,36 @@ impl TokenRequest<'_> {
     }
 
     async fn exchange(&self, request: HttpRequest, transport: &Transport) -> Result<(StatusCode, Bytes)> {
-        let response = transport.send_with_retry(request).await?;
-        let status = response.status();
-        Ok((status, transport.read_body(response, RESPONSE_LIMIT).await?))
+        let (host, registry) = (host_and_port(&request.url), self.registry);
+        let name = format!("token for `{registry}`");
+        let sent = self.follow(request, transport, &name).await;
+        sent.map_err(|error| match error.kind() {
+            ErrorKind::Network => error.wrap(format!("cannot get a token for `{registry}` from the token server `{host}`")),
+            _ => error,
+        })
+    }
+
+    /// Sends, and follows redirects: the password only on the same host, a request with a body only where it may be repeated.
+    async fn follow(&self, mut request: HttpRequest, transport: &Transport, name: &str) -> Result<(StatusCode, Bytes)> {
+        for _ in 0..=REDIRECTS {
+            let response = transport.send_with_retry(request.clone(), self.progress, name).await?;
+            let status = response.status();
+            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let may_follow = matches!(status.as_u16(), 307 | 308) || status.is_redirection() && request.method == Method::GET;
+            let next = location.filter(|_| may_follow).and_then(|location| request.url.join(location).ok());
+            let Some(next) = next else { return Ok((status, transport.read_body(response, RESPONSE_LIMIT).await?)) };
+            let same_host = host_and_port(&next) == host_and_port(&request.url);
+            if next.scheme() != "https" && next.scheme() != request.url.scheme() || !same_host && request.method != Method::GET {
+                let message = format!("token server redirects a login to `{}://{}`", next.scheme(), host_and_port(&next));
+                return Err(Error::new(ErrorKind::Auth, message).with_hint("have the registry name that token server itself"));
+            }
+            if !same_host {
+                request.headers.remove(AUTHORIZATION);
+            }
+            request.url = next;
+        }
+        let host = host_and_port(&request.url);
+        Err(Error::new(ErrorKind::Auth, format!("token server `{host}` redirects more than {REDIRECTS} times")))
     }
 
     fn query(&self) -> Result<HttpRequest> {
@@ -81,9 +128,7 @@ impl TokenRequest<'_> {
             let mut query = url.query_pairs_mut();
             query.extend_pairs(self.service.map(|service| ("service", service)));
             query.extend_pairs(self.scope.parts().iter().map(|part| ("scope", part)));
-            if let Some(Credential::Basic { username, .. }) = self.credential {
-                query.append_pair("account", username);
-            }
+            query.extend_pairs(self.credential.and_then(Credential::username).map(|name| ("account", name)));
         }
         let mut headers = HeaderMap::new();
         headers.extend(self.credential.and_then(Credential::basic_header).map(|value| (AUTHORIZATION, value)));
@@ -108,17 +153,20 @@ impl TokenRequest<'_> {
             let kind = if is_transient(status) { ErrorKind::Network } else { ErrorKind::Auth };
             let error = Error::new(kind, format!("token server `{host}`: {refusal}"));
             return Err(match (status, self.credential) {
-                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, credential) => {
-                    error.with_hint(login_hint(self.registry, credential.is_some()))
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => error.with_hint(login_hint(self.registry)),
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(credential)) => {
+                    login_refused(error, self.registry, credential.username(), self.given)
                 }
                 _ => error,
             });
         }
         let wrong = || Error::new(ErrorKind::Auth, format!("token server `{host}` gave an answer without a token"));
         let answer: TokenResponse = serde_json::from_slice(body).map_err(|_| wrong())?;
-        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or_else(wrong)?;
+        let lifetime = answer.lifetime();
+        let token =
+            [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty()).ok_or_else(wrong)?;
         let header = secret_header(&format!("Bearer {token}")).ok_or_else(wrong)?;
-        Ok(BearerToken { header, expires: Instant::now() + usable(answer.expires_in.unwrap_or(DEFAULT_LIFETIME)) })
+        Ok(BearerToken { header, expires: Instant::now() + usable(lifetime) })
     }
 }
 

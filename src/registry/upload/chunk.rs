@@ -1,6 +1,4 @@
-//! The bytes of one chunk, ready to be sent as often as it takes.
-//!
-//! Refuses to hold what can be read again from a local file.
+//! The bytes of one chunk, ready to be sent as often as needed; only those of a remote blob are held in memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

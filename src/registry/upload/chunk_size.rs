@@ -1,6 +1,4 @@
-//! How large a chunk should be on this link: large enough that waiting for its answer costs little.
-//!
-//! Refuses to grow chunks where they are soon sent: what a kill costs is one chunk.
+//! The size of a chunk on this link: large enough that waiting for its response costs little, and no larger than a kill may cost.
 
 use std::time::Duration;
 

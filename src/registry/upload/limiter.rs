@@ -1,8 +1,8 @@
-//! How many chunks may be under way at once: as many as fill the link, and no more.
+//! How many chunks may be in flight at once: as many as fill the link, and no more.
 //!
 //! Every chunk under way is one that a kill, or a link that breaks, cuts in the middle; distribution 2.8 and Harbor then cancel
 //! that blob's session with all it held. One chunk at a time fills a short link, and a long one needs as many as there are
-//! bytes on their way. Refuses to let a blob wait for one that was offered after it.
+//! bytes on their way. No blob waits for one that was offered after it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,9 +26,9 @@ const LITTLE: u64 = 64 << 10;
 /// What is too short to tell anything about the link's speed.
 const TELLING: u64 = 1 << 20;
 
-/// Lets chunks of all blobs of one push onto the link.
+/// Limits the chunks that all blobs of one push have in flight.
 pub(crate) struct UploadLimiter {
-    /// Bytes that one lane stands for: small requests share one.
+    /// Bytes that one permit stands for: small requests share one.
     width: u64,
     most: u64,
     state: Mutex<Occupancy>,
@@ -95,10 +95,10 @@ impl UploadLimiter {
         state.speed = Some(state.speed.map_or(speed, |before| f64::midpoint(before, speed)));
     }
 
-    /// Lets in whoever is next, as long as there is room.
+    /// Grants permits to the next in line, as long as there is room.
     fn admit(self: &Arc<Self>) {
         while let Some(Waiter { width, grant }) = self.next() {
-            // Who does not wait any more gives the lane back by dropping it.
+            // One that does not wait any more returns the permit by dropping it.
             drop(grant.send(UploadPermit { lanes: self.clone(), width }));
         }
     }

@@ -1,6 +1,5 @@
-//! What registries are known to demand of an upload, by their names (each number with its source).
-//!
-//! Refuses to learn: what an answer teaches is the state machine's.
+//! Limits that registries are known to set on uploads, by their names (each number with its source). What a response teaches is
+//! the state machine's.
 
 use crate::registry::host::RegistryKind;
 

@@ -1,6 +1,6 @@
 //! Uploads that survive what networks, registries and the death of the process do to them.
 //!
-//! `state` decides, `sender` sends, `session` remembers on disk. Refuses to trust a registry's word over the digest.
+//! `state` decides, `sender` sends, `session` keeps the record on disk. The digest counts, whatever the registry says.
 
 mod chunk;
 mod chunk_size;
@@ -15,5 +15,5 @@ mod state;
 
 pub(crate) use limiter::UploadLimiter;
 pub(crate) use limits::UploadLimits;
-pub(crate) use sender::{BlobUpload, send};
+pub(crate) use sender::{BlobUpload, send, with_digest};
 pub(crate) use session::{SessionLock, Sessions};

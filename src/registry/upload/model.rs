@@ -1,6 +1,5 @@
 //! The state machine against simulated registries: every dialect of the field, faults at any request, death at any moment.
-//!
-//! Refuses the network; the simulated registry checks the bytes themselves.
+//! The simulated registry checks the bytes themselves.
 
 use proptest::prelude::*;
 
@@ -62,6 +61,8 @@ enum RangeDialect {
     Absent,
     /// ECR: stands still at the end of the first chunk.
     Stuck,
+    /// Gitea: a status names the count of bytes.
+    Counted,
 }
 
 /// What happens to one request.
@@ -135,6 +136,8 @@ impl SimulatedRegistry {
             RangeDialect::Absent => Some(format!("0-{last}")),
             RangeDialect::Quay if after_patch => Some(format!("0-{last}")),
             RangeDialect::Quay => Some(format!("bytes=0-{held}")),
+            RangeDialect::Counted if after_patch => Some(format!("0-{last}")),
+            RangeDialect::Counted => Some(format!("0-{held}")),
             RangeDialect::Stuck if after_patch => Some(format!("0-{}", self.first_chunk.unwrap_or(held) - 1)),
             RangeDialect::Stuck => Some(format!("0-{last}")),
         }
@@ -333,7 +336,8 @@ fn dialects() -> impl Strategy<Value = Dialect> {
         Just(RangeDialect::Standard),
         Just(RangeDialect::Quay),
         Just(RangeDialect::Absent),
-        Just(RangeDialect::Stuck)
+        Just(RangeDialect::Stuck),
+        Just(RangeDialect::Counted)
     ];
     let largest = prop_oneof![3 => Just(None), 1 => (100u64..400, prop_oneof![Just(413u16), Just(416)]).prop_map(Some)];
     let least = prop_oneof![3 => Just(None), 1 => (1u64..400).prop_map(Some)];

@@ -1,11 +1,9 @@
-//! The `Range` header of uploads, in all its dialects.
-//!
-//! Refuses to take any of them for exact: what it yields is checked against what was sent.
+//! The `Range` header of uploads, in all its dialects. None is taken as exact: the state machine compares with what was sent.
 
 /// `0-<end>`, as registries write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UploadedRange {
-    /// The last byte; `None` for an empty session (`0--1`).
+    /// The number after `0-`, usually the last byte; `None` for an empty session (`0--1`).
     end: Option<u64>,
     /// Written with `bytes=`: Quay's way, whose status names the count instead of the last byte.
     with_unit: bool,
@@ -25,16 +23,40 @@ impl UploadedRange {
     }
 }
 
+/// What the number in a status names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusNumber {
+    /// Not known yet.
+    Unknown,
+    /// The last byte, as the specification has it.
+    LastByte,
+    /// The count of bytes: Gitea (`routers/api/packages/container`), Quay.
+    Count,
+}
+
 /// How many bytes a session holds by its status, if we believe it holds `believed`.
 ///
 /// `0-0` is an empty session or one byte (distribution writes both so). `bytes=0-n` is n bytes at Quay.
-pub(crate) fn status_offset(range: UploadedRange, believed: u64) -> u64 {
-    match range.end {
-        None => 0,
-        Some(end) if end + 1 == believed => believed,
-        Some(0) => 0,
-        Some(end) if range.with_unit => end,
-        Some(end) => end + 1,
+pub(crate) fn status_offset(range: UploadedRange, believed: u64, number: StatusNumber) -> u64 {
+    let Some(end) = range.end else { return 0 };
+    match number {
+        StatusNumber::Count => end,
+        _ if end + 1 == believed => believed,
+        _ if end == 0 => 0,
+        _ if range.with_unit => end,
+        // Both may be; a session that holds one byte more than was confirmed is the rarer.
+        StatusNumber::Unknown if end == believed => believed,
+        _ => end + 1,
+    }
+}
+
+/// What the number of a status must name if it did not name what brought a refusal at `offset`.
+pub(crate) fn other_meaning(range: UploadedRange, offset: u64) -> Option<StatusNumber> {
+    let end = range.end.filter(|end| *end > 0 && !range.with_unit)?;
+    match offset.checked_sub(end)? {
+        0 => Some(StatusNumber::LastByte),
+        1 => Some(StatusNumber::Count),
+        _ => None,
     }
 }
 
@@ -53,7 +75,7 @@ mod tests {
     use super::*;
 
     fn status(text: &str, believed: u64) -> Option<u64> {
-        UploadedRange::parse(text).map(|range| status_offset(range, believed))
+        UploadedRange::parse(text).map(|range| status_offset(range, believed, StatusNumber::Unknown))
     }
 
     #[test]
@@ -61,6 +83,7 @@ mod tests {
         for (text, believed, expected) in [
             ("0-9", 10, Some(10)),
             ("0-9", 4, Some(10)),
+            ("0-10", 10, Some(10)),
             ("0-0", 0, Some(0)),
             ("0-0", 1, Some(1)),
             ("0-0", 10, Some(0)),

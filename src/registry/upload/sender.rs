@@ -1,6 +1,4 @@
-//! Carries out what the state machine decides for one blob.
-//!
-//! Refuses decisions of its own but one: when to give up.
+//! Sends what the state machine decides for one blob. The only decision taken here is when to give up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,7 +68,8 @@ pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
     };
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
-    let sender = Sender { job, upload, prefix: keyed.then(Hasher::new), ahead: None, chunks, sent: 0, asked: !keyed };
+    let sender =
+        Sender { job, upload, prefix: keyed.then(Hasher::new), ahead: None, chunks, sent: 0, asked: !keyed, begun_anew: false };
     sender.run().await
 }
 
@@ -118,6 +117,8 @@ struct Sender<'a> {
     sent: u64,
     /// Whether the registry was asked for the blob after its digest became known.
     asked: bool,
+    /// Whether the upload has begun anew because it did not get on.
+    begun_anew: bool,
 }
 
 impl Sender<'_> {
@@ -263,32 +264,79 @@ impl Sender<'_> {
         };
         let is_missing_on_ecr =
             answer.is_err() && matches!(step, UploadStep::Start { .. }) && self.job.route.endpoint.kind == RegistryKind::Ecr;
-        let (verdict, error, after) = match answer {
+        let (offset, mut status) = (self.upload.offset(), None);
+        let (decision, error, after) = match answer {
             Err(error) if is_missing_on_ecr => {
-                (self.upload.broken(step), error.with_hint(self.job.route.endpoint.missing_on_ecr(&self.job.route.path)), None)
+                let hint = self.job.route.endpoint.missing_on_ecr(&self.job.route.path);
+                (self.upload.broken(step), error.with_hint(hint), None)
             }
             Err(error) => (self.upload.broken(step), error, None),
             Ok(response) => {
                 let after = retry_after(response.headers());
                 let (answer, refusal) = self.read(response).await?;
-                let verdict = self.upload.answered(step, &answer);
-                (verdict, self.job.route.endpoint.error_for(refusal, &self.job.route.path, true), after)
+                status = Some(answer.status);
+                let decision = self.upload.answered(step, &answer);
+                (decision, self.error_of(decision, refusal).await, after)
             }
         };
+        if before.is_some() && self.upload.location().is_none() && offset > 0 {
+            self.show_new_session(&error);
+        }
         self.account(step, before).await?;
-        // A repository that ECR does not know is no matter of patience.
+        // A repository that ECR does not know does not appear by waiting.
         let hopeless = is_missing_on_ecr && self.upload.faults() >= CLOSED_POSTS;
-        match verdict {
+        match decision {
             Decision::Backoff if hopeless => Err(error),
-            Decision::Fail => Err(error),
+            Decision::Fail if !matches!(status, Some(409 | 416)) => Err(error),
             Decision::Continue if self.upload.faults() < self.policy().attempts => Ok(AfterRequest::Continue),
-            Decision::Continue => Err(error.wrap("the upload does not get on")),
+            Decision::Fail | Decision::Continue => self.begin_anew(error.wrap("the upload does not get on")),
             Decision::Backoff => {
                 let attempt = self.upload.faults() + 1;
-                let Some(wait) = self.policy().delay(attempt, after) else { return Err(error) };
-                self.job.task.retry(&error.to_string(), attempt, wait);
+                let Some(wait) = self.policy().delay(attempt, after) else {
+                    let in_vain = status.is_some() && attempt > self.policy().attempts;
+                    return if in_vain { self.begin_anew(error) } else { Err(self.kept(error)) };
+                };
+                let (cause, wait_ms) = (error.to_string(), wait.as_millis());
+                tracing::debug!(?step, offset, attempt, wait_ms, cause, "retry of an upload step");
+                self.job.task.retry(&cause, attempt, wait);
                 Ok(AfterRequest::Pause(wait))
             }
+        }
+    }
+
+    /// A session that the registry answers for, and that does not get on, may be the trouble itself: once it is given up for a new
+    /// one. Its record stays until the registry has begun that.
+    fn begin_anew(&mut self, error: Error) -> Result<AfterRequest> {
+        if self.begun_anew || self.upload.location().is_none() {
+            return Err(self.kept(error));
+        }
+        self.begun_anew = true;
+        self.show_new_session(&error);
+        self.upload.begin_anew();
+        Ok(AfterRequest::Continue)
+    }
+
+    fn show_new_session(&self, error: &Error) {
+        let cause = format!("{error}: the upload begins anew");
+        tracing::debug!(offset = self.upload.offset(), cause, "upload session given up");
+        self.job.task.retry(&cause, self.upload.faults() + 1, Duration::ZERO);
+    }
+
+    /// The error that ends the upload, with what the next run makes of it where nothing better is known.
+    fn kept(&self, error: Error) -> Error {
+        let recorded = self.job.session.is_some() && self.upload.location().is_some() && self.upload.offset() > 0;
+        match error.hint().is_none() && recorded {
+            true => error.with_hint("run the same command again later: what the registry has of this upload is kept"),
+            false => error,
+        }
+    }
+
+    /// The error of a response; whether the login is to blame is asked only where the upload ends with it.
+    async fn error_of(&self, decision: Decision, refusal: ErrorResponse) -> Error {
+        let Route { endpoint, path } = self.job.route;
+        match decision {
+            Decision::Fail => endpoint.error_for(refusal, path, true).await,
+            Decision::Continue | Decision::Backoff => endpoint.error_of(refusal, path, true),
         }
     }
 
@@ -452,7 +500,7 @@ impl Sender<'_> {
         }
         let Some(session) = self.job.session else { return Ok(()) };
         let Some(location) = self.upload.location() else {
-            session.clear();
+            session.drop_session();
             return Ok(());
         };
         let location = location.to_owned();
@@ -490,7 +538,7 @@ impl Sender<'_> {
 }
 
 /// The Location with the digest appended and nothing else changed: its query may be signed.
-fn with_digest(mut location: Url, digest: &Digest) -> Url {
+pub(crate) fn with_digest(mut location: Url, digest: &Digest) -> Url {
     let digest = format!("digest={}%3A{}", digest.algorithm(), digest.hex());
     let query = match location.query() {
         Some(query) if !query.is_empty() => format!("{query}&{digest}"),

@@ -1,7 +1,7 @@
 //! Upload sessions on disk: where an upload is and how far, for the next process.
 //!
-//! Refuses to be a source of errors: a record that cannot be read or written costs a resumption, never a push. Records may
-//! hold a registry's signed address: mode 0600.
+//! A record that cannot be read or written costs a resumption, never a push. Records may hold a registry's signed address:
+//! mode 0600.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -156,7 +156,12 @@ impl SessionLock {
         self.record.with_extension("new")
     }
 
-    /// Forgets the record.
+    /// Removes the record of a session that is gone. The alias stays: the next session is recorded under the same name.
+    pub(crate) fn drop_session(&self) {
+        let _ = std::fs::remove_file(&self.record);
+    }
+
+    /// Removes everything that is recorded of the upload, which has ended.
     pub(crate) fn clear(&self) {
         let _ = std::fs::remove_file(&self.record);
         let _ = std::fs::remove_file(self.new_record());
@@ -219,6 +224,13 @@ mod tests {
         drop(keyed);
         let by_digest = sessions.lock("r/a", "sha256:1").unwrap();
         assert_eq!(by_digest.read(), Some(record()));
+        // The registry has lost the session, and the next one is interrupted, too.
+        by_digest.drop_session();
+        assert_eq!(by_digest.read(), None);
+        by_digest.write(&record());
+        drop(by_digest);
+        let by_digest = sessions.lock("r/a", "sha256:1").unwrap();
+        assert_eq!(by_digest.read(), Some(record()), "the second interruption begins at 0");
         assert!(sessions.lock("r/a", "key").is_none(), "two owners");
         by_digest.clear();
         drop(by_digest);

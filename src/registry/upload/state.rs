@@ -1,9 +1,9 @@
-//! An upload as a state machine: what to send next, given what the registry said (distribution specification, "Pushing Blobs").
+//! An upload as a state machine: what to send next, given the registry's responses (distribution specification, "Pushing Blobs").
 //!
-//! Refuses all input and output: no clock, no network, no file. What it decides can be tried against any simulated registry.
+//! It has no clock, network or file, so that it can be tried against any simulated registry.
 
 use super::limits::UploadLimits;
-use super::range::{UploadedRange, patched_offset, status_offset};
+use super::range::{StatusNumber, UploadedRange, other_meaning, patched_offset, status_offset};
 
 /// What is there to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ enum Phase {
     Find {
         session_gone: bool,
     },
-    /// The session is not there: cancelled, or ended by a PUT whose answer nobody heard.
+    /// The session does not exist: it was cancelled, or ended by a PUT whose response was lost.
     SessionLost,
     Done {
         mounted: bool,
@@ -110,6 +110,8 @@ pub(crate) struct Upload {
     tainted: bool,
     /// Whether the registry found a wrong digest before.
     wrong_digest: bool,
+    /// What the number of a status names, and whether that is only a guess so far.
+    number: (StatusNumber, bool),
     /// Refusals without a known meaning.
     unexplained_errors: u32,
 }
@@ -128,6 +130,7 @@ impl Upload {
             faults: 0,
             tainted: false,
             wrong_digest: false,
+            number: (StatusNumber::Unknown, false),
             unexplained_errors: 0,
         }
     }
@@ -148,7 +151,7 @@ impl Upload {
         self.offset
     }
 
-    /// Things that went wrong since the last progress: whoever sends gives up when there are too many.
+    /// Failures since the last progress; the sender gives up when there are too many.
     pub(crate) fn faults(&self) -> u32 {
         self.faults
     }
@@ -261,9 +264,14 @@ impl Upload {
         match answer.status {
             200..=204 => {
                 let range = answer.range.as_deref().and_then(UploadedRange::parse);
-                let offset = range.map_or(self.offset, |range| status_offset(range, self.offset));
+                let offset = range.map_or(self.offset, |range| status_offset(range, self.offset, self.number.0));
                 self.follow(answer);
                 if doubt == QueryReason::Refused && offset == self.offset {
+                    if let Some(offset) = range.and_then(|range| self.read_otherwise(range)) {
+                        self.confirm(offset);
+                        return self.to(Phase::Send);
+                    }
+                    let offset = self.offset;
                     if !(self.shrink() || offset == 0 && self.tainted) {
                         return Decision::Fail;
                     }
@@ -272,6 +280,7 @@ impl Upload {
                         self.restart();
                         return Decision::Continue;
                     }
+                    return self.to(Phase::Send);
                 }
                 self.confirm(offset);
                 self.to(Phase::Send)
@@ -305,6 +314,7 @@ impl Upload {
                 let range = answer.range.as_deref().filter(|_| !self.limits.range_lies).and_then(UploadedRange::parse);
                 match range.map_or(Some(offset + length), |range| patched_offset(range, offset, length)) {
                     Some(offset) => {
+                        self.number.1 = false;
                         self.confirm(offset);
                         self.to(Phase::Send)
                     }
@@ -375,7 +385,7 @@ impl Upload {
     /// A chunk that was refused for its place or size, or not now.
     fn refused_chunk(&mut self, answer: &UploadResponse) -> Decision {
         let range = answer.range.as_deref().and_then(UploadedRange::parse);
-        let named = answer.named_offset.or(range.map(|range| status_offset(range, self.offset)));
+        let named = answer.named_offset.or(range.map(|range| status_offset(range, self.offset, self.number.0)));
         match (answer.status, named) {
             (416, Some(offset)) if offset != self.offset => {
                 self.fault();
@@ -434,6 +444,31 @@ impl Upload {
             self.limits.chunk = self.limits.chunk.min(half);
         }
         may
+    }
+
+    /// The other meaning of a status that led to a refusal, once; `None` if it is not the place that is refused.
+    fn read_otherwise(&mut self, range: UploadedRange) -> Option<u64> {
+        match self.number {
+            (StatusNumber::Unknown, _) => {
+                let number = other_meaning(range, self.offset)?;
+                self.number = (number, true);
+                Some(status_offset(range, u64::MAX, number))
+            }
+            // That was not it either: the first reading was right, and something else is refused.
+            (guess, true) => {
+                let number = if guess == StatusNumber::Count { StatusNumber::LastByte } else { StatusNumber::Count };
+                self.number = (number, false);
+                self.offset = status_offset(range, u64::MAX, number);
+                None
+            }
+            (_, false) => None,
+        }
+    }
+
+    /// Gives up a session that does not get on; the next step begins a new one from the first byte.
+    pub(crate) fn begin_anew(&mut self) {
+        self.restart();
+        (self.reached, self.faults, self.wrong_digest, self.unexplained_errors) = (0, 0, false, 0);
     }
 
     fn restart(&mut self) {

@@ -139,7 +139,7 @@ async fn strangers_may_pull_what_is_public() {
     let wrong = client(as_user(&registry.address.to_string(), "wrong"));
     let error = push(&wrong, &registry.repository("public/a"), &Image::new(67, &[5]), &[]).await.unwrap_err();
     assert!(error.causes().join("; ").contains("wrong password"), "{error:?}");
-    assert!(error.hint().unwrap().contains("log in with `mpimg login"), "{error:?}");
+    assert!(error.causes().join("; ").contains("refuses the login as `user`"), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

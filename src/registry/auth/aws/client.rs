@@ -13,6 +13,7 @@ use super::machine::{self, RESPONSE_LIMIT};
 use super::profiles::Profiles;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::Digest;
+use crate::progress::Progress;
 use crate::registry::environment::Environment;
 use crate::registry::transport::{HttpRequest, Transport};
 
@@ -73,7 +74,7 @@ impl<'a> Aws<'a> {
 
     /// Status and text of an answer.
     pub(super) async fn exchange(&self, request: HttpRequest) -> Result<(u16, String)> {
-        let response = self.transport.send_with_retry(request).await?;
+        let response = self.transport.send_with_retry(request, &Progress::silent(), "AWS").await?;
         let status = response.status().as_u16();
         let body = self.transport.read_body(response, RESPONSE_LIMIT).await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))

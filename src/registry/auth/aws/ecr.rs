@@ -1,6 +1,4 @@
-//! Amazon ECR's own credentials: a token for 12 hours, asked for with whatever AWS identity this machine has.
-//!
-//! Refuses to need the aws command.
+//! Amazon ECR's credential: a password for 12 hours, requested with the AWS identity of this machine.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Where AWS's services are asked: at addresses that the user has set, else at AWS's own (AWS SDKs, "Service-specific endpoints").
+//! Endpoints of AWS's services: those that the user has set, else AWS's own (AWS SDKs, "Service-specific endpoints").
 //!
-//! Refuses `sts_regional_endpoints`: STS is asked in the region, as AWS's newer SDKs always do.
+//! `sts_regional_endpoints` is ignored: STS is called in the region, as AWS's newer SDKs always do.
 
 use url::Url;
 
@@ -10,20 +10,20 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::registry::aws_hosts::{Service, Variant};
 
 impl Aws<'_> {
-    /// A service's address; `wanted`: what is asked for whatever the settings say.
+    /// A service's URL; `wanted` counts whatever the settings say.
     ///
     /// # Errors
-    /// `Auth`: what is set is no address, or is not there.
+    /// `Auth`: the setting is not a URL, or names one that does not exist.
     pub(in crate::registry::auth) fn endpoint(&self, service: Service, region: &str, wanted: Variant) -> Result<Url> {
         if let Some(given) = self.given_endpoint(service)? {
-            return Url::parse(&given).context(ErrorKind::Auth, || format!("`{given}` is no address"));
+            return Url::parse(&given).context(ErrorKind::Auth, || format!("`{given}` is not a URL"));
         }
         let variant = Variant {
             fips: wanted.fips || self.is_on("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
             dual_stack: wanted.dual_stack || self.is_on("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
         };
         let host = service.host(region, variant);
-        Url::parse(&format!("https://{host}/")).context(ErrorKind::Auth, || format!("`{host}` is no host"))
+        Url::parse(&format!("https://{host}/")).context(ErrorKind::Auth, || format!("`{host}` is not a host name"))
     }
 
     fn given_endpoint(&self, service: Service) -> Result<Option<String>> {

@@ -1,6 +1,6 @@
-//! Files, variables and requests of reqsign: through what the rest of this program uses, too.
+//! Files, variables and requests of reqsign, through this program's own transport.
 //!
-//! Refuses to show what goes to and fro: all of it may be secret.
+//! Nothing of a request or an answer goes into an error: all of it may be secret.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use reqsign_core::{Context, Env, FileRead, HttpSend};
 use url::Url;
 
+use crate::progress::Progress;
 use crate::registry::environment::Environment;
 use crate::registry::transport::{HttpRequest, Transport};
 
@@ -74,7 +75,7 @@ impl HttpSend for Requests {
         let exchange = async {
             let response = match metadata {
                 true => self.0.send(&outgoing).await.map_err(|_| failed())?,
-                false => self.0.send_with_retry(outgoing).await.map_err(|_| failed())?,
+                false => self.0.send_with_retry(outgoing, &Progress::silent(), "AWS").await.map_err(|_| failed())?,
             };
             let mut answer = http::Response::builder().status(response.status());
             answer.headers_mut().into_iter().for_each(|headers| headers.clone_from(response.headers()));

@@ -1,6 +1,6 @@
 //! AWS's two files of profiles, `~/.aws/config` and `~/.aws/credentials`, as one table of settings.
 //!
-//! Refuses to know what a setting means.
+//! What a setting means is for others to know.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

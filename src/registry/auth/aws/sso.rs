@@ -1,6 +1,6 @@
-//! Keys of a role by AWS IAM Identity Center (SSO), with the token that `aws sso login` left.
+//! Keys of a role from AWS IAM Identity Center (SSO), with the token that `aws sso login` stored.
 //!
-//! Refuses to log in itself. A token that has run out is renewed where its file says how, as the aws command does.
+//! An expired token is refreshed where its file says how, as the aws command does; there is no login here.
 
 use std::path::Path;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Aws<'_> {
             path.pop_if_empty().extend(["federation", "credentials"]);
         });
         url.query_pairs_mut().append_pair("role_name", profile.role).append_pair("account_id", profile.account);
-        let header = secret_header(&token).ok_or_else(|| profile.log_in("is no token"))?;
+        let header = secret_header(&token).ok_or_else(|| profile.log_in("is not a token"))?;
         let header = (HeaderName::from_static("x-amz-sso_bearer_token"), header);
         let (status, answer) = self.exchange(HttpRequest::new(Method::GET, url).with_headers([header])).await?;
         let answer: Value = serde_json::from_str(&answer).unwrap_or_default();

@@ -1,6 +1,5 @@
-//! Keys of a role that last an hour, from AWS's Security Token Service.
-//!
-//! Refuses roles that ask for a code of a device: there is nobody to read it from.
+//! Temporary keys of a role, from AWS's Security Token Service. A role that needs the code of a device (MFA) is an error: there
+//! is no prompt here.
 
 use quick_xml::de::from_str;
 use reqsign_aws_v4::Credential;
@@ -17,7 +16,7 @@ use crate::registry::transport::HttpRequest;
 
 const VERSION: &str = "2011-06-15";
 
-/// A session's name in AWS's logs where nobody gave one.
+/// The session's name in AWS's logs where the profile sets none.
 const SESSION: &str = "mpimg";
 
 /// A role to be assumed.

@@ -33,6 +33,8 @@ pub(super) struct Auth {
     user: String,
     /// Whether strangers may pull from a repository.
     pub(super) public: fn(&str) -> bool,
+    /// Whether the user may push into a repository.
+    pub(super) may_push: fn(&str) -> bool,
     /// Whether all tokens run out just before a request.
     pub(super) expires: Box<dyn FnMut(&Request) -> bool + Send>,
     /// The identity token that stands for the user, where there is OAuth2.
@@ -50,7 +52,16 @@ struct Token {
 impl Auth {
     pub(super) fn new(scheme: Scheme, user: &str, password: &str) -> Self {
         let user = Self::basic(user, password);
-        Self { scheme, user, public: |_| false, expires: Box::new(|_| false), identity: None, tokens: HashMap::new(), issued: 0 }
+        Self {
+            scheme,
+            user,
+            public: |_| false,
+            may_push: |_| true,
+            expires: Box::new(|_| false),
+            identity: None,
+            tokens: HashMap::new(),
+            issued: 0,
+        }
     }
 
     /// What HTTP's Basic authentication makes of a login.
@@ -87,7 +98,13 @@ impl Auth {
         assert!(!by_post || request.parameter("grant_type").as_deref() == Some("refresh_token"));
         let login = request.header("authorization").map(|text| text.trim_start_matches("Basic ").to_owned());
         let known = exchanged || login.as_ref() == Some(&self.user);
-        if login.is_some() && !known {
+        let scoped = request.parameters("scope").iter().any(|scope| !scope.is_empty());
+        // Harbor: a login that is wrong, expired or disabled gets a stranger's token, unless nothing in particular is asked for.
+        if login.is_some() && !known && *service == "harbor-registry" {
+            if !scoped {
+                return Some(Response::new(401));
+            }
+        } else if login.is_some() && !known {
             return Some(match *service {
                 "registry.docker.io" => Response::json(401, &serde_json::json!({"details": "incorrect username or password"})),
                 _ => Response::error(401, "UNAUTHORIZED", "unauthorized"),
@@ -101,7 +118,8 @@ impl Auth {
             assert_eq!(kind, "repository");
             let repository = repository.to_owned();
             pull.extend(Some(repository.clone()).filter(|name| known || (self.public)(name)));
-            push.extend(Some(repository).filter(|_| known && actions.contains("push")));
+            let may = known && actions.contains("push") && (self.may_push)(&repository);
+            push.extend(Some(repository).filter(|_| may));
         }
         self.issued += 1;
         let name = format!("tok{}.{}", self.issued, STANDARD.encode(format!("secret{}", self.issued * 7919)).replace('=', ""));
@@ -135,6 +153,16 @@ impl Auth {
                 })
             }
         };
+        let harbor = matches!(&self.scheme, Scheme::Bearer { service: "harbor-registry", .. });
+        if !may && harbor && !header.is_empty() {
+            // Its words to whoever shows a token that does not allow it.
+            let name = repository.unwrap_or_default();
+            let action = if writes { "push" } else { "pull" };
+            let words = format!("unauthorized to access repository: {name}, action: {action}");
+            let message = format!("{words}: {words}");
+            let refused = Response::error(401, "UNAUTHORIZED", &message);
+            return Some(refused.with("WWW-Authenticate", r#"Basic realm="harbor""#));
+        }
         (!may).then(|| self.challenge(repository))
     }
 

@@ -173,8 +173,9 @@ fn without_an_identity_the_user_reads_how_to_give_one() {
     assert!(left.err.contains(&format!("no AWS identity for `{HOST}`")) && left.err.contains(warned), "{}", left.err);
     insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx`
+      caused by: not logged in to `123456789012.dkr.ecr.eu-central-1.amazonaws.com`
       caused by: registry answered 401: UNAUTHORIZED: authentication required
-    hint: check that the AWS identity may push to `mp/nsx` (ecr:InitiateLayerUpload, ecr:PutImage, …) and that its token is fresh
+    hint: choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it
     ");
 }
 

@@ -110,8 +110,9 @@ fn a_wrong_password_is_told_apart_from_missing_rights() {
     assert_eq!(left.code, Some(1));
     insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `harbor.example.com/mp/nsx`
-      caused by: token server `harbor.example.com`: registry answered 401: UNAUTHORIZED: unauthorized
-    hint: the user name, password or token is wrong or has expired (the `$` in a Harbor robot's name wants single quotes): log in with `mpimg login harbor.example.com`
+      caused by: `harbor.example.com` refuses the login as `robot$mp+pusher`: wrong password or token, expired, or disabled
+      caused by: registry answered 401: UNAUTHORIZED: unauthorized to access repository: mp/nsx, action: push: unauthorized to access repository: mp/nsx, action: push
+    hint: check the user name (the `$` of a Harbor robot needs single quotes) and the password or token: log in again with `mpimg login harbor.example.com`
     ");
 }
 
@@ -175,7 +176,7 @@ fn a_private_project_is_explained_with_the_steps_that_open_it() {
     let digest = left.out.lines().find_map(|line| line.strip_prefix("DIGEST=")).unwrap().to_owned();
     insta::assert_snapshot!(shown_error(&left).replace(&digest, "DIGEST").replace(&digest[..19], "SHORT"), @r"
     warning: `harbor.example.com/mp/nsx@DIGEST` is pushed, but VMware Aria Operations cannot pull it without logging in
-        manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: authentication required
+        manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: unauthorized to access repository: mp/nsx, action: pull: unauthorized to access repository: mp/nsx, action: pull
     hint: make the repository public: in Harbor open the project `mp`, Configuration, tick `Public` and save; elsewhere allow anonymous pulls of `mp/nsx`
     ");
     let left = testbed.run(&["push", "-q", "project", "-t", "1", "-r", REPOSITORY, "--require-anonymous-pull"]);
@@ -207,7 +208,7 @@ fn check_lists_what_works_and_what_does_not() {
       ✓ /v2/ answers  a registry of the distribution API
       ✓ login works  credentials are accepted
       ✓ push is allowed  into `mp/nsx`
-      ✗ anybody can pull  manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: authentication required
+      ✗ anybody can pull  manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: unauthorized to access repository: mp/nsx, action: pull: unauthorized to access repository: mp/nsx, action: pull
           hint: make the repository public: in Harbor open the project `mp`, Configuration, tick `Public` and save; elsewhere allow anonymous pulls of `mp/nsx`
     ");
     let words = "project mp not found: project mp not found";

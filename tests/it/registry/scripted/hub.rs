@@ -30,7 +30,7 @@ fn a_push_makes_the_repository_and_tells_what_is_left_of_the_pulls() {
     let seen = testbed.server.seen();
     let asked: Vec<&str> =
         seen.iter().filter(|request| request.path.contains("/manifests/")).map(|request| request.method.as_str()).collect();
-    assert_eq!(asked, ["PUT", "HEAD", "HEAD", "GET"]);
+    assert_eq!(asked, ["PUT", "HEAD", "GET"]);
     assert!(seen.iter().filter(|request| request.host == HOST).all(|request| request.header("cookie").is_none()));
 }
 
@@ -82,8 +82,9 @@ fn a_wrong_access_token_is_told_by_the_token_server() {
     assert_eq!(left.code, Some(1));
     insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `me/nsx`
+      caused by: `docker.io` refuses the login as `me`: wrong password or token, expired, or disabled
       caused by: token server `auth.docker.io`: registry answered 401: incorrect username or password
-    hint: check the Docker ID, and give an access token in the place of the password: `mpimg login`
+    hint: check the Docker ID, and use an access token as the password: log in again with `mpimg login docker.io`
     ");
 }
 

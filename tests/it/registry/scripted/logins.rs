@@ -107,18 +107,21 @@ fn an_empty_file_is_none_and_what_is_no_file_of_logins_is_told() {
 #[test]
 fn a_login_that_is_refused_or_missing_is_told_with_what_to_do() {
     let testbed = basic();
-    let refused = "✗ login works  registry answered 401: UNAUTHORIZED: authentication required\n      hint: ";
-    let wrong = "the user name, password or token is wrong or has expired";
+    let refused = "registry answered 401: UNAUTHORIZED: authentication required\n      hint: ";
+    let wrong = "check the user name (the `$` of a Harbor robot needs single quotes) and the password or token";
     let checked = testbed.run(&["check", REPOSITORY]);
-    assert!(checked.out.contains(&format!("{refused}log in with `mpimg login {HOST}`\n")), "{}", checked.out);
+    assert!(checked.out.contains(&format!("✗ login works  {refused}log in with `mpimg login {HOST}`\n")), "{}", checked.out);
     let left = log_in(&testbed, "wrong");
     assert_eq!(left.code, Some(1));
     let told = shown_error(&left);
-    assert!(told.contains(&format!("error: cannot log in to `{HOST}`")) && told.contains(&format!("hint: {wrong}")), "{told}");
+    assert!(told.contains(&format!("error: cannot log in to `{HOST}`")) && told.ends_with(&format!("hint: {wrong}\n")), "{told}");
     assert!(!testbed.home.path().join("config.json").exists());
     testbed.file("config.json", &auths(&[(HOST, "wrong")]));
     let checked = testbed.run(&["check", REPOSITORY]);
-    assert!(checked.out.contains(&format!("{refused}{wrong}")), "{}", checked.out);
+    let told = format!(
+        "✗ login works  `{HOST}` refuses the login as `me`: wrong password or token, expired, or disabled: {refused}{wrong}"
+    );
+    assert!(checked.out.contains(&told), "{}", checked.out);
 }
 
 #[test]

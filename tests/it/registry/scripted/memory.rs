@@ -18,6 +18,8 @@ pub(super) enum Range {
     Quay,
     /// Stays where the first chunk ended (aws/containers-roadmap#2831).
     Stuck,
+    /// Gitea: GET names the count of bytes.
+    Counted,
 }
 
 /// What becomes of a mount.
@@ -170,6 +172,20 @@ impl Registry {
         self.begun
     }
 
+    /// How many sessions are neither ended nor cancelled.
+    pub(super) fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Loses the largest blob of a repository; its digest.
+    pub(super) fn lose_largest_blob(&mut self, repository: &str) -> String {
+        let own = self.blobs.iter().filter(|((name, _), _)| name == repository);
+        let (key, _) = own.max_by_key(|(_, blob)| blob.bytes.len()).unwrap();
+        let key = key.clone();
+        self.blobs.remove(&key);
+        key.1
+    }
+
     /// Forgets the session that a request is for.
     pub(super) fn forget_session(&mut self, request: &Request) {
         if let Some(Resource::Session(_, id)) = resource(&request.path, self.quirks.uploads) {
@@ -301,6 +317,7 @@ impl Registry {
         match (self.quirks.range, patched) {
             (Range::Stuck, _) => format!("0-{}", session.first.unwrap_or(held).saturating_sub(1)),
             (Range::Quay, false) => format!("bytes=0-{held}"),
+            (Range::Counted, false) => format!("0-{held}"),
             _ => format!("0-{}", held.saturating_sub(1)),
         }
     }

@@ -123,8 +123,13 @@ impl Testbed {
     pub(super) fn mpimg(&self) -> Command {
         let mut command = self.home.mpimg();
         command.env("HTTPS_PROXY", format!("http://{}", self.server.address)).env("SSL_CERT_FILE", authority(&self.folder));
-        command.envs(self.variables.iter().cloned());
+        command.env("MPIMG_LOG", self.log()).envs(self.variables.iter().cloned());
         command
+    }
+
+    /// Where the commands log everything that they do; searched for secrets by [`Testbed::check`].
+    fn log(&self) -> std::path::PathBuf {
+        self.home.path().join("mpimg.log")
     }
 
     /// Runs the command to its end. No secret may show.
@@ -135,7 +140,9 @@ impl Testbed {
     pub(super) fn check(&self, left: Left) -> Left {
         let service = self.server.script.lock().unwrap();
         let auth = service.auth.iter().flat_map(Auth::secrets);
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
         for secret in self.secrets.iter().cloned().chain(auth) {
+            assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
             assert!(!left.out.contains(&secret) && !left.err.contains(&secret), "{secret} shows:\n{}\n{}", left.out, left.err);
         }
         left
