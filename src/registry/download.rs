@@ -38,12 +38,13 @@ impl Client {
             let answer = self.transport().send_with_retry(HttpRequest::new(Method::GET, url.clone()), progress, &name).await?;
             if answer.status().is_redirection() {
                 let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
-                let missing = || Error::new(ErrorKind::Network, format!("`{url}` answered {} and no address", answer.status()));
+                let missing =
+                    || Error::new(ErrorKind::Network, format!("`{}` answered {} and no address", shown(&url), answer.status()));
                 url = parse(to.ok_or_else(missing)?.as_str())?;
                 continue;
             }
             if !answer.status().is_success() {
-                return Err(Error::new(ErrorKind::NotFound, format!("`{url}` answered {}", answer.status())));
+                return Err(Error::new(ErrorKind::NotFound, format!("`{}` answered {}", shown(&url), answer.status())));
             }
             let size = answer.content_length();
             let transport = self.transport().clone();
@@ -53,7 +54,7 @@ impl Client {
             });
             return Ok(Download { size, bytes: bytes.boxed() });
         }
-        Err(Error::new(ErrorKind::Network, format!("`{address}` redirects more than {MOST_REDIRECTS} times")))
+        Err(Error::new(ErrorKind::Network, format!("`{}` redirects more than {MOST_REDIRECTS} times", shown(&url))))
     }
 
     /// A blob of a repository, fetched when its bytes are needed.
@@ -66,12 +67,23 @@ impl Client {
     }
 }
 
+/// An address for messages: without user, password and query, which may be secret.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // An address that cannot have a user has none to be taken out.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url.set_query(None);
+    url.to_string()
+}
+
 fn parse(address: &str) -> Result<Url> {
-    let url = Url::parse(address).context(ErrorKind::Usage, || format!("`{address}` is not an address"))?;
+    let bare = address.rsplit_once('@').map_or(address, |(_, rest)| rest);
+    let url = Url::parse(address).context(ErrorKind::Usage, || format!("`{bare}` is not a URL"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         other => {
-            Err(Error::new(ErrorKind::Usage, format!("`{address}` is of the kind `{other}`")).with_hint("use http or https"))
+            let message = format!("`{}` is of the kind `{other}`", shown(&url));
+            Err(Error::new(ErrorKind::Usage, message).with_hint("use http or https"))
         }
     }
 }

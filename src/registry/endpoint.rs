@@ -9,17 +9,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Method, Response, ResponseBuilderExt as _, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use super::auth::{Authenticator, Challenge, LoginState, Scope};
-use super::errors::{ErrorResponse, login_hint, login_refused, missing_on_ecr, not_a_registry_hint, not_logged_in};
+use super::auth::{Authenticator, Challenge, Scope};
+use super::errors::{ErrorResponse, missing_on_ecr};
 use super::failure::{RequestError, refuses_certificate};
 use super::host::{RegistryKind, api_authority, host_and_port, is_loopback};
 use super::retry::{is_transient, retry_after};
 use super::transport::{HttpRequest, RequestBody, Transport, interrupted};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::Repository;
 use crate::progress::{Progress, Task};
 
 /// Browsers' limit is higher; registries need one or two.
@@ -34,14 +33,14 @@ const FIRST_ATTEMPTS: u32 = 3;
 /// A registry as it is spoken to.
 pub(crate) struct Endpoint {
     /// Its name in references and configuration.
-    registry: String,
+    pub(super) registry: String,
     pub(crate) kind: RegistryKind,
     authority: String,
     insecure: bool,
     /// What to try, in this order, until one answers.
     schemes: Vec<&'static str>,
     scheme: OnceLock<&'static str>,
-    auth: Authenticator,
+    pub(super) auth: Authenticator,
     /// Whether `/v2/` has been asked.
     discovered: AtomicBool,
     /// Held while `/v2/` is asked; how often it was.
@@ -244,24 +243,6 @@ impl Endpoint {
         }
     }
 
-    /// The same response, unless it is a 401 of a Harbor that cannot reach its database: that passes, and no login is wrong.
-    async fn unless_outage(&self, response: Response) -> Result<Response, RequestError> {
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        let (status, url, headers) = (response.status(), response.url().clone(), response.headers().clone());
-        let body = self.transport.read_error_body(response).await;
-        let refusal = ErrorResponse::parse(status, &body);
-        if refusal.says("failed to connect to") {
-            let hint = "Harbor cannot reach its database: try again later, or ask who runs it";
-            return Err(RequestError::Transient(Error::new(ErrorKind::Network, refusal.to_string()).with_hint(hint)));
-        }
-        let mut rebuilt = http::Response::builder().status(status).url(url);
-        rebuilt.headers_mut().into_iter().for_each(|own| own.clone_from(&headers));
-        let rebuilt = rebuilt.body(body).map_err(|_| RequestError::Permanent(interrupted()))?;
-        Ok(Response::from(rebuilt))
-    }
-
     /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for requests that may be repeated.
     pub(crate) async fn send_with_retry(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
         let mut call = call.clone();
@@ -309,96 +290,6 @@ impl Endpoint {
     /// What to do about a POST to ECR that was not answered.
     pub(crate) fn missing_on_ecr(&self, path: &str) -> String {
         missing_on_ecr(&self.registry, path)
-    }
-
-    /// The error of an answer to `/v2/`, with a credential or without.
-    pub(crate) async fn login_error(&self, response: Response, request: &ApiRequest) -> Error {
-        let (status, url) = (response.status(), response.url().clone());
-        let refusal = ErrorResponse::parse(status, &self.transport.read_error_body(response).await);
-        let error = Error::new(if is_unauthorized(status) { ErrorKind::Auth } else { ErrorKind::Registry }, refusal.to_string());
-        if !self.is_own(&url) {
-            let other = host_and_port(&url);
-            return error
-                .wrap(format!("`{}` redirects to `{other}`", self.registry))
-                .with_hint(format!("use the name `{other}` for this registry: `mpimg login {other}`"));
-        }
-        if !is_unauthorized(status) {
-            return error.with_hint(not_a_registry_hint(status));
-        }
-        match self.auth.credential(&self.transport, &request.path).await {
-            None => error.with_hint(login_hint(&self.registry)),
-            Some(credential) => login_refused(error, &self.registry, credential.username(), self.auth.is_given()),
-        }
-    }
-
-    /// Tries the credential of `path` itself, also where the registry lets strangers in.
-    pub(crate) async fn try_login(&self, path: &str) -> Result<Response> {
-        let request = Self::version_check(path);
-        let response = self.send_with_retry(&request, None).await?;
-        if !response.status().is_success() || self.is_challenged() {
-            return Ok(response);
-        }
-        let Some(header) = self.auth.basic_header(&self.transport, path).await else { return Ok(response) };
-        let response = self.send_as(&request, Some(&header)).await.map_err(RequestError::into_error)?;
-        self.note_challenge(&response);
-        match self.is_challenged() && response.status() == StatusCode::UNAUTHORIZED {
-            // A token server decides.
-            true => match self.auth.header(&self.transport, path, &Scope::none(), Some(&header)).await? {
-                Some(token) => self.send_as(&request, Some(&token)).await.map_err(RequestError::into_error),
-                None => Ok(response),
-            },
-            false => Ok(response),
-        }
-    }
-
-    /// The error that an error response is, its body read already; `pushing`: the request was to write. Where the account is what
-    /// was refused, it tells a missing login and one that is not accepted from a missing right.
-    pub(crate) async fn error_for(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
-        let repository = self.repository(path);
-        let about_account = repository.as_ref().is_ok_and(|repository| refusal.is_about_account(self.kind, repository, pushing));
-        let error = self.error_of(refusal, path, pushing);
-        if !about_account {
-            return error;
-        }
-        match self.login_state(path).await {
-            LoginState::Missing if pushing => not_logged_in(error, &self.registry),
-            LoginState::Refused { username, given } => login_refused(error, &self.registry, username.as_deref(), given),
-            _ => error,
-        }
-    }
-
-    /// The error that an error response is by itself.
-    pub(crate) fn error_of(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
-        match self.repository(path) {
-            Ok(repository) => refusal.into_error(self.kind, &repository, pushing),
-            Err(_) => Error::new(ErrorKind::Registry, refusal.to_string()),
-        }
-    }
-
-    fn repository(&self, path: &str) -> Result<Repository> {
-        Repository::parse(&format!("{}/{path}", self.registry))
-    }
-
-    async fn login_state(&self, path: &str) -> LoginState {
-        let state = self.auth.login_state(&self.transport, path).await;
-        let state = match state {
-            LoginState::Untried { header, username, given } => {
-                match self.send_as(&Self::version_check(path), Some(&header)).await {
-                    Ok(response) if response.status().is_success() => LoginState::Accepted,
-                    Ok(response) if is_unauthorized(response.status()) => LoginState::Refused { username, given },
-                    _ => LoginState::Unknown,
-                }
-            }
-            other => other,
-        };
-        let login = match state {
-            LoginState::Missing => "missing",
-            LoginState::Refused { .. } => "refused",
-            LoginState::Accepted => "accepted",
-            LoginState::Untried { .. } | LoginState::Unknown => "unknown",
-        };
-        tracing::debug!(registry = self.registry, login, "registry refused a request");
-        state
     }
 
     /// GET `/v2/`: whether this is a registry, and what it asks for (distribution specification, "Determining Support").
@@ -455,7 +346,7 @@ impl Endpoint {
         let _ = self.round_trip.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter);
     }
 
-    fn note_challenge(&self, response: &Response) {
+    pub(super) fn note_challenge(&self, response: &Response) {
         // A challenge from where a redirect led to would have us show the registry's credential to somebody else.
         let ours = response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url());
         let challenge = Challenge::of(response.headers()).filter(|_| ours);
@@ -470,7 +361,7 @@ impl Endpoint {
     }
 
     /// Sends with this header, on the scheme that works.
-    async fn send_as(&self, call: &ApiRequest, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
+    pub(super) async fn send_as(&self, call: &ApiRequest, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
         let path = match &call.target {
             RequestTarget::Url(url) => return self.follow(call, url.clone(), header).await,
             RequestTarget::Path(path) => path,
@@ -550,14 +441,10 @@ impl Endpoint {
     }
 
     /// Whether an address is the registry itself: same host and port, encrypted if the registry is.
-    fn is_own(&self, url: &Url) -> bool {
+    pub(super) fn is_own(&self, url: &Url) -> bool {
         let scheme = self.scheme.get().copied();
         let own = self.url_on(url.scheme(), "/");
         own.is_ok_and(|own| own.host_str() == url.host_str() && own.port_or_known_default() == url.port_or_known_default())
             && (url.scheme() == "https" || scheme.is_none_or(|scheme| scheme == "http"))
     }
-}
-
-fn is_unauthorized(status: StatusCode) -> bool {
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }

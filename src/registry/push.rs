@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -19,9 +17,6 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
-use super::errors::ErrorResponse;
-use super::pull::{ACCEPTED, LIMIT};
-use super::schema2;
 use super::transport::interrupted;
 use super::upload::{self, BlobUpload, SessionLock, Sessions, UploadLimiter, UploadLimits};
 use crate::error::{Error, ErrorKind, Result};
@@ -88,15 +83,15 @@ impl Pushed {
 
 /// A push under way. Dropped, it stops after the requests in flight; sessions on disk stay for the next process.
 pub struct PushSession {
-    shared: Arc<PushState>,
+    pub(super) shared: Arc<PushState>,
     runtime: Handle,
     uploads: Mutex<JoinSet<(usize, Result<PushedBlob>)>>,
 }
 
-struct PushState {
-    client: Client,
+pub(super) struct PushState {
+    pub(super) client: Client,
     repository: Repository,
-    route: Route,
+    pub(super) route: Route,
     cancel: CancellationToken,
     questions: Semaphore,
     small: Semaphore,
@@ -232,99 +227,6 @@ impl PushSession {
         done.sort_by_key(|(at, _)| *at);
         first_error.map_or(Ok(done.into_iter().map(|(_, blob)| blob).collect()), Err)
     }
-
-    async fn manifest(&self, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<(Bytes, MediaType)> {
-        let task = self.shared.client.options().progress.task(TaskKind::Push, "push manifest", Some(manifest.len() as u64));
-        let first = tags.first().map_or_else(|| Digest::of(&manifest).to_string(), ToString::to_string);
-        let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
-            None => (manifest, media_type),
-            Some(refusal) => {
-                let about_media_type = media_type == MediaType::Manifest && refusal.is_about_media_type();
-                let refused = self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await;
-                if !about_media_type {
-                    return Err(refused);
-                }
-                let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(refused))?;
-                let first = tags.first().map_or_else(|| Digest::of(&converted).to_string(), ToString::to_string);
-                let note = "the registry takes no OCI manifest: pushed as Docker schema 2";
-                self.shared.client.options().progress.note(note);
-                self.must_put_target(&first, &converted, &MediaType::DockerManifest, &task).await?;
-                (converted, MediaType::DockerManifest)
-            }
-        };
-        try_join_all(tags.iter().skip(1).map(|tag| self.must_put_target(tag.as_str(), &manifest, &media_type, &task))).await?;
-        task.done();
-        Ok((manifest, media_type))
-    }
-
-    pub(super) async fn must_put_target(
-        &self,
-        target: &str,
-        manifest: &Bytes,
-        media_type: &MediaType,
-        task: &Task,
-    ) -> Result<()> {
-        match self.put(target, manifest, media_type, task).await? {
-            None => Ok(()),
-            Some(refusal) => Err(self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await),
-        }
-    }
-
-    /// PUTs the manifest; an error response is not yet an error. A blob that the registry turns out to lack is sent once more.
-    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<ErrorResponse>> {
-        let refusal = self.put_once(target, manifest, media_type, task).await?;
-        let Some(missing) = refusal.as_ref().and_then(ErrorResponse::missing_blobs) else { return Ok(refusal) };
-        let cause = "the registry lacks a blob that it said it had: sending it again";
-        tracing::debug!(?missing, cause, "retry of a manifest");
-        task.retry(cause, 2, Duration::ZERO);
-        self.shared.send_again(&missing).await?;
-        self.put_once(target, manifest, media_type, task).await
-    }
-
-    async fn put_once(
-        &self,
-        target: &str,
-        manifest: &Bytes,
-        media_type: &MediaType,
-        task: &Task,
-    ) -> Result<Option<ErrorResponse>> {
-        let Route { endpoint, path } = &self.shared.route;
-        let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
-        let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
-        call.slow = true;
-        let response = endpoint.send_with_retry(&call, Some(task)).await?;
-        let status = response.status();
-        let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = endpoint.transport.read_error_body(response).await;
-        let own = Digest::of(manifest);
-        if !status.is_success() {
-            let refusal = ErrorResponse::parse(status, &body);
-            let there = refusal.is_about_existing_tag() && self.has_tag(target, &own).await;
-            if there {
-                let message = format!("the tag `{target}` may not be replaced, and has this very image already");
-                self.shared.client.options().progress.note(&message);
-            }
-            return Ok(Some(refusal).filter(|_| !there));
-        }
-        match stored.and_then(|text| Digest::parse(&text).ok()) {
-            // With another algorithm there is nothing to compare.
-            Some(stored) if stored.algorithm() == own.algorithm() => own
-                .expect(stored)
-                .map(|()| None)
-                .map_err(|error| error.wrap("the registry stored another manifest than was sent")),
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether the registry has just this manifest under a tag.
-    async fn has_tag(&self, tag: &str, digest: &Digest) -> bool {
-        let Route { endpoint, path } = &self.shared.route;
-        let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path));
-        let call = call.with_header(ACCEPT, ACCEPTED);
-        let Ok(response) = endpoint.fetch(&call, None).await else { return false };
-        let body = endpoint.transport.read_body(response, LIMIT as usize).await;
-        body.is_ok_and(|body| Digest::of(&body) == *digest)
-    }
 }
 
 impl Drop for PushSession {
@@ -421,7 +323,7 @@ impl PushState {
     }
 
     /// Sends blobs again that the registry lacks though it said that it has them: those named, or all where it does not say which.
-    async fn send_again(&self, missing: &[Digest]) -> Result<()> {
+    pub(super) async fn send_again(&self, missing: &[Digest]) -> Result<()> {
         let blobs: Vec<_> = {
             let in_place = self.in_place.lock().unwrap_or_else(PoisonError::into_inner);
             let all_missing = !missing.iter().any(|digest| in_place.contains_key(digest));

@@ -9,11 +9,14 @@ mod limits;
 #[cfg(test)]
 mod model;
 mod range;
+mod requests;
 mod sender;
 mod session;
 mod state;
+mod step;
 
 pub(crate) use limiter::UploadLimiter;
 pub(crate) use limits::UploadLimits;
-pub(crate) use sender::{BlobUpload, send, with_digest};
+pub(crate) use requests::with_digest;
+pub(crate) use sender::{BlobUpload, send};
 pub(crate) use session::{SessionLock, Sessions};

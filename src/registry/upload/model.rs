@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::limits::UploadLimits;
-use super::state::{Available, Decision, Upload, UploadResponse, UploadStep};
+use super::state::Upload;
+use super::step::{Available, Decision, UploadResponse, UploadStep};
 
 /// What sets registries apart.
 #[derive(Debug, Clone, Copy)]

@@ -4,28 +4,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::header::{LOCATION, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use super::chunk::{Chunks, cut};
 use super::chunk_size::chunk_for;
 use super::limiter::{UploadLimiter, UploadPermit};
 use super::limits::UploadLimits;
 use super::session::{SessionLock, SessionRecord, Sessions};
-use super::state::{Available, Decision, Upload, UploadResponse, UploadStep};
+use super::state::Upload;
+use super::step::{Available, Decision, UploadResponse, UploadStep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Hasher, Repository};
 use crate::progress::Task;
-use crate::registry::auth::Scope;
 use crate::registry::client::Route;
 use crate::registry::endpoint::{ApiRequest, CLOSED_POSTS};
 use crate::registry::errors::ErrorResponse;
 use crate::registry::failure::RequestError;
 use crate::registry::host::RegistryKind;
 use crate::registry::retry::{is_transient, retry_after};
-use crate::registry::transport::{OpenBody, RequestBody, interrupted};
+use crate::registry::transport::{OpenBody, interrupted};
 use crate::store::{BlobSource, Growth};
 
 /// A blob to be uploaded.
@@ -106,9 +105,9 @@ enum AfterRequest {
     BlobExists,
 }
 
-struct Sender<'a> {
-    job: BlobUpload<'a>,
-    upload: Upload,
+pub(super) struct Sender<'a> {
+    pub(super) job: BlobUpload<'a>,
+    pub(super) upload: Upload,
     /// Of the confirmed bytes, while the blob's own digest is not known.
     prefix: Option<Hasher>,
     /// The same with the chunk that was sent last.
@@ -163,7 +162,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    async fn open(&mut self, offset: u64, length: u64) -> Result<OpenBody> {
+    pub(super) async fn open(&mut self, offset: u64, length: u64) -> Result<OpenBody> {
         let last = self.job.descriptor.as_ref().is_some_and(|descriptor| descriptor.size == offset + length);
         tokio::select! {
             () = self.job.cancel.cancelled() => Err(interrupted()),
@@ -391,75 +390,6 @@ impl Sender<'_> {
         Some(hasher)
     }
 
-    async fn call_for(&mut self, step: UploadStep) -> Result<ApiRequest> {
-        let location = || self.location().unwrap_or_else(|| Err(interrupted()));
-        match step {
-            UploadStep::Start { mount } => self.start(mount),
-            UploadStep::Status => Ok(self.call(Method::GET, &location()?)),
-            UploadStep::Patch { offset, length } => {
-                let call = self.call(Method::PATCH, &location()?);
-                let call = call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1));
-                self.with_payload(call, offset, length).await
-            }
-            UploadStep::Put { offset, length } => {
-                let digest = self.descriptor()?.digest;
-                let call = self.call(Method::PUT, &with_digest(location()?, &digest));
-                // ECR wants to know where the last part goes.
-                let call = match offset > 0 && length > 0 {
-                    true => call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1)),
-                    false => call,
-                };
-                self.with_payload(call, offset, length).await
-            }
-            UploadStep::Find => Ok(self.head(&self.descriptor()?.digest)),
-            UploadStep::Wait { .. } | UploadStep::Finished { .. } => Err(interrupted()),
-        }
-    }
-
-    fn start(&self, mount: bool) -> Result<ApiRequest> {
-        let path = &self.job.route.path;
-        let plain = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
-        match (&self.job.mount, &self.job.descriptor) {
-            (Some(from), Some(descriptor)) if mount => {
-                let query = url::form_urlencoded::Serializer::new(String::new())
-                    .append_pair("mount", &descriptor.digest.to_string())
-                    .append_pair("from", from.path())
-                    .finish();
-                let scope = plain.scope.and_pull(from);
-                Ok(ApiRequest::new(Method::POST, path, &format!("blobs/uploads/?{query}"), scope))
-            }
-            _ => Ok(plain),
-        }
-    }
-
-    fn head(&self, digest: &Digest) -> ApiRequest {
-        let path = &self.job.route.path;
-        ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))
-    }
-
-    fn call(&self, method: Method, location: &Url) -> ApiRequest {
-        let path = &self.job.route.path;
-        ApiRequest::to(method, location, path, Scope::push(path))
-    }
-
-    fn location(&self) -> Option<Result<Url>> {
-        let text = self.upload.location()?;
-        let wrong = |error| Error::new(ErrorKind::Registry, "the upload session has no valid address").with_source(error);
-        Some(Url::parse(text).map_err(wrong))
-    }
-
-    async fn with_payload(&mut self, mut call: ApiRequest, offset: u64, length: u64) -> Result<ApiRequest> {
-        call.slow = true;
-        call = call.with_header(CONTENT_TYPE, "application/octet-stream");
-        if length == 0 {
-            return Ok(call);
-        }
-        let open = self.open(offset, length).await?;
-        let task = self.job.task.clone();
-        call.payload = RequestBody::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
-        Ok(call)
-    }
-
     /// Reads an answer: what matters of it, and the registry's words.
     async fn read(&self, response: Response) -> Result<(UploadResponse, ErrorResponse)> {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -527,7 +457,7 @@ impl Sender<'_> {
         Ok(Some(digest))
     }
 
-    fn descriptor(&self) -> Result<Descriptor> {
+    pub(super) fn descriptor(&self) -> Result<Descriptor> {
         let unknown = || Error::new(ErrorKind::Corrupt, "a blob without a digest");
         self.job.descriptor.clone().ok_or_else(unknown)
     }
@@ -535,15 +465,4 @@ impl Sender<'_> {
     fn policy(&self) -> &crate::registry::RetryPolicy {
         &self.job.route.endpoint.transport.policy
     }
-}
-
-/// The Location with the digest appended and nothing else changed: its query may be signed.
-pub(crate) fn with_digest(mut location: Url, digest: &Digest) -> Url {
-    let digest = format!("digest={}%3A{}", digest.algorithm(), digest.hex());
-    let query = match location.query() {
-        Some(query) if !query.is_empty() => format!("{query}&{digest}"),
-        _ => digest,
-    };
-    location.set_query(Some(&query));
-    location
 }

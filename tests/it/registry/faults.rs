@@ -100,7 +100,7 @@ async fn a_lasting_refusal_ends_the_push_with_the_registrys_words_and_no_image()
             "project lasting not found",
             "create the project `lasting` in Harbor",
         ),
-        ("POST", "uploads", refusal(401, "UNAUTHORIZED", harbor), ErrorKind::Auth, harbor, "right to push"),
+        ("POST", "uploads", refusal(401, "UNAUTHORIZED", harbor), ErrorKind::Auth, harbor, "log in with `mpimg login"),
         ("PATCH", "uploads", refusal(403, "DENIED", "no"), ErrorKind::Auth, "DENIED: no", "may push to"),
         (
             "PUT",

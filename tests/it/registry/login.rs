@@ -45,10 +45,11 @@ async fn basic_authentication_opens_the_registry_and_a_wrong_password_does_not()
     let right = client(as_user(&name, PASSWORD));
     push(&right, &repository, &image, &["1"]).await.unwrap();
     right.pull_image(&repository.with_digest(image.digest()), &Platform::default()).await.unwrap();
-    for wrong in [client(as_user(&name, "wrong-secret")), client(options())] {
+    let login = format!("log in with `mpimg login {name}`");
+    for (wrong, hint) in [(client(as_user(&name, "wrong-secret")), "check the user name"), (client(options()), &*login)] {
         let error = push(&wrong, &repository, &Image::new(62, &[10]), &["1"]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Auth);
-        assert!(error.hint().unwrap().contains(&format!("mpimg login {name}")), "{error:?}");
+        assert!(error.hint().unwrap().contains(hint), "{error:?}");
         assert!(!format!("{error:?}").contains("wrong-secret"));
     }
     let items = right.check(&repository).await;

@@ -1,0 +1,115 @@
+//! Pushing manifests, when everything that they name is in place: what the registry stored is compared, a blob that it lost sent
+//! again, Docker's schema 2 given to a registry that takes nothing else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+
+use super::auth::Scope;
+use super::client::Route;
+use super::endpoint::ApiRequest;
+use super::errors::ErrorResponse;
+use super::pull::{ACCEPTED, LIMIT};
+use super::push::PushSession;
+use super::schema2;
+use crate::error::Result;
+use crate::oci::{Digest, MediaType, Tag};
+use crate::progress::{Task, TaskKind};
+
+impl PushSession {
+    pub(super) async fn manifest(&self, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<(Bytes, MediaType)> {
+        let task = self.shared.client.options().progress.task(TaskKind::Push, "push manifest", Some(manifest.len() as u64));
+        let first = tags.first().map_or_else(|| Digest::of(&manifest).to_string(), ToString::to_string);
+        let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
+            None => (manifest, media_type),
+            Some(refusal) => {
+                let about_media_type = media_type == MediaType::Manifest && refusal.is_about_media_type();
+                let refused = self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await;
+                if !about_media_type {
+                    return Err(refused);
+                }
+                let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(refused))?;
+                let first = tags.first().map_or_else(|| Digest::of(&converted).to_string(), ToString::to_string);
+                let note = "the registry takes no OCI manifest: pushed as Docker schema 2";
+                self.shared.client.options().progress.note(note);
+                self.must_put_target(&first, &converted, &MediaType::DockerManifest, &task).await?;
+                (converted, MediaType::DockerManifest)
+            }
+        };
+        try_join_all(tags.iter().skip(1).map(|tag| self.must_put_target(tag.as_str(), &manifest, &media_type, &task))).await?;
+        task.done();
+        Ok((manifest, media_type))
+    }
+
+    pub(super) async fn must_put_target(
+        &self,
+        target: &str,
+        manifest: &Bytes,
+        media_type: &MediaType,
+        task: &Task,
+    ) -> Result<()> {
+        match self.put(target, manifest, media_type, task).await? {
+            None => Ok(()),
+            Some(refusal) => Err(self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await),
+        }
+    }
+
+    /// PUTs the manifest; an error response is not yet an error. A blob that the registry turns out to lack is sent once more.
+    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<ErrorResponse>> {
+        let refusal = self.put_once(target, manifest, media_type, task).await?;
+        let Some(missing) = refusal.as_ref().and_then(ErrorResponse::missing_blobs) else { return Ok(refusal) };
+        let cause = "the registry lacks a blob that it said it had: sending it again";
+        tracing::debug!(?missing, cause, "retry of a manifest");
+        task.retry(cause, 2, Duration::ZERO);
+        self.shared.send_again(&missing).await?;
+        self.put_once(target, manifest, media_type, task).await
+    }
+
+    async fn put_once(
+        &self,
+        target: &str,
+        manifest: &Bytes,
+        media_type: &MediaType,
+        task: &Task,
+    ) -> Result<Option<ErrorResponse>> {
+        let Route { endpoint, path } = &self.shared.route;
+        let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+        let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
+        call.slow = true;
+        let response = endpoint.send_with_retry(&call, Some(task)).await?;
+        let status = response.status();
+        let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = endpoint.transport.read_error_body(response).await;
+        let own = Digest::of(manifest);
+        if !status.is_success() {
+            let refusal = ErrorResponse::parse(status, &body);
+            let there = refusal.is_about_existing_tag() && self.has_tag(target, &own).await;
+            if there {
+                let message = format!("the tag `{target}` may not be replaced, and has this very image already");
+                self.shared.client.options().progress.note(&message);
+            }
+            return Ok(Some(refusal).filter(|_| !there));
+        }
+        match stored.and_then(|text| Digest::parse(&text).ok()) {
+            // With another algorithm there is nothing to compare.
+            Some(stored) if stored.algorithm() == own.algorithm() => own
+                .expect(stored)
+                .map(|()| None)
+                .map_err(|error| error.wrap("the registry stored another manifest than was sent")),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the registry has just this manifest under a tag.
+    async fn has_tag(&self, tag: &str, digest: &Digest) -> bool {
+        let Route { endpoint, path } = &self.shared.route;
+        let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path));
+        let call = call.with_header(ACCEPT, ACCEPTED);
+        let Ok(response) = endpoint.fetch(&call, None).await else { return false };
+        let body = endpoint.transport.read_body(response, LIMIT as usize).await;
+        body.is_ok_and(|body| Digest::of(&body) == *digest)
+    }
+}
