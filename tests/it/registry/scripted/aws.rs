@@ -121,7 +121,7 @@ fn an_identity_is_found_in_each_of_awss_places() {
     let left = testbed.push(REPOSITORY);
     assert_eq!(left.code, Some(1));
     assert!(left.err.contains("ECR gives no token: 4"), "{}", left.err);
-    assert!(shown_error(&left).contains("hint: check that the AWS identity may push to `mp/nsx`"), "{}", left.err);
+    assert!(shown_error(&left).contains("hint: choose an AWS identity that may use ECR (AWS_PROFILE)"), "{}", left.err);
 
     // A profile of the credentials file, by name.
     let testbed = aws.testbed().env("AWS_PROFILE", "work");
