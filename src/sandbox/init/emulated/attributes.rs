@@ -176,10 +176,8 @@ impl Supervisor {
             return Err(Errno::OPNOTSUPP);
         }
         // VFS_CAP_REVISION_1 to 3 of linux/capability.h, with their lengths.
-        let valid = value.as_ref().is_none_or(|value| match (value.len(), value.get(3)) {
-            (12, Some(1)) | (20, Some(2)) | (24, Some(3)) => true,
-            _ => false,
-        });
+        let known = |value: &Vec<u8>| matches!((value.len(), value.get(3)), (12, Some(1)) | (20, Some(2)) | (24, Some(3)));
+        let valid = value.as_ref().is_none_or(known);
         let mut row = self.table.row(inode_of(stat));
         match () {
             () if !valid => return Err(Errno::INVAL),

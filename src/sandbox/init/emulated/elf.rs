@@ -124,7 +124,7 @@ impl Elf {
         let lowest = loads().map(|segment| segment.address & !(PAGE - 1)).min().unwrap_or_default();
         let align = loads().map(|segment| segment.align).filter(|align| align.is_power_of_two()).fold(PAGE, u64::max);
         let bias = match self.movable {
-            true => (near + align - 1 & !(align - 1)).wrapping_sub(lowest & !(align - 1)),
+            true => ((near + align - 1) & !(align - 1)).wrapping_sub(lowest & !(align - 1)),
             false => 0,
         };
         let (mut table, mut first) = (0, true);

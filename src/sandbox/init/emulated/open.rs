@@ -155,9 +155,8 @@ impl Supervisor {
     }
 
     fn make(&mut self, caller: &Caller, folder: &Rc<OwnedFd>, name: &[u8], request: Request) -> Result<OwnedFd> {
-        if let Ok(stat) = stat_at(folder, name) {
+        if stat_at(folder, name).is_ok() {
             // Before the folder's mode counts: what is there already may be opened in a folder that nobody may write to.
-            let _ = stat;
             return Err(Errno::EXIST);
         }
         permissions::may_enter(self, caller, folder)?;

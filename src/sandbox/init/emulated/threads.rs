@@ -2,7 +2,7 @@
 //! their rights. New ones get a copy, or share it, as clone(2) says.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -78,7 +78,7 @@ pub(super) struct Threads {
     threads: HashMap<i32, Thread>,
     processes: HashMap<i32, Process>,
     /// New threads whose first stop came before anybody said whose they are.
-    early: HashMap<i32, ()>,
+    early: HashSet<i32>,
 }
 
 impl Threads {
@@ -134,14 +134,14 @@ impl Threads {
             }
             self.threads.insert(child, new);
         }
-        self.early.remove(&child).is_some()
+        self.early.remove(&child)
     }
 
     /// A new thread has stopped for the first time. Whether it is known already; else it has to wait.
     pub(super) fn stopped_first(&mut self, thread: i32) -> bool {
         let known = self.threads.contains_key(&thread);
         if !known {
-            self.early.insert(thread, ());
+            self.early.insert(thread);
         }
         known
     }

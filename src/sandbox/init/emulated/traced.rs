@@ -89,11 +89,11 @@ impl Supervisor {
         let mut room = Room::below(registers);
         match registers.orig_rax as i64 {
             libc::SYS_execve => {
-                self.execute(caller, registers, &mut room, libc::AT_FDCWD, before.rdi, (before.rsi, before.rdx), 0)?
+                self.execute(caller, registers, &mut room, (libc::AT_FDCWD, before.rdi, 0), (before.rsi, before.rdx))?
             }
             libc::SYS_execveat => {
-                let lists = (before.rdx, before.r10);
-                self.execute(caller, registers, &mut room, int(before.rdi), before.rsi, lists, int(before.r8))?;
+                let program = (int(before.rdi), before.rsi, int(before.r8));
+                self.execute(caller, registers, &mut room, program, (before.rdx, before.r10))?;
             }
             libc::SYS_openat => {
                 let path = self.outside(caller, int(before.rdi), before.rsi, false)?;
@@ -130,15 +130,14 @@ impl Supervisor {
         Ok(saved)
     }
 
+    /// Has the loader executed in place of the program that a descriptor, the address of a path, and flags name.
     fn execute(
         &mut self,
         caller: &Caller,
         registers: &mut Registers,
         room: &mut Room,
-        from: i32,
-        path: u64,
+        (from, path, flags): (i32, u64, i32),
         (arguments, environment): (u64, u64),
-        flags: i32,
     ) -> Result<()> {
         let path = self.memory.read_string(caller.thread, path, PATH_MAX)?;
         let program = Program { from, path: &path, flags };
