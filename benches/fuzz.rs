@@ -1,11 +1,11 @@
-//! Fuzzing of what reads foreign text and bytes: mutations of the fixtures, without end until the time is up.
+//! Fuzzes what reads foreign text and bytes, with mutations of the fixtures, until the time is up.
 //!
-//! `benches/fuzz` builds and runs it. The fuzzer is a plain mutational one, so that it needs nothing but stable Rust: it knows
-//! nothing of coverage, and finds less than libFuzzer would in the same minute. In return it runs with the overflow checks and
-//! debug assertions of a test build, and a seed repeats a run.
+//! `benches/fuzz` builds and runs it. The fuzzer only mutates, so it needs nothing but stable Rust. It does not measure
+//! coverage, so it finds less than libFuzzer in the same time. In return it runs with the overflow checks and debug
+//! assertions of a test build, and a seed repeats a run.
 //!
-//! `fuzz TARGET SECONDS SEED` prints how many inputs it tried; an input that makes a target panic, take longer than it may, or
-//! break a promise is written to the folder for temporary files and named, and the exit status is 1.
+//! `fuzz TARGET SECONDS SEED` prints how many inputs it tried. If an input makes a target panic, exceed its time, or
+//! break an invariant, the fuzzer writes it to the temporary folder, prints its name, and exits with status 1.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first surprise and prints its figures")]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use mpimg::dockerfile::{Dockerfile, PlanOptions};
 use mpimg::layer::{Codec, Entry, Kind, LayerPath, LayerWriter, Metadata, Tree, index_layer, read_entries, unwrap_tar};
 use mpimg::oci::{Digest, Platform, Reference, Repository};
 
-/// No input of this size may take longer in a test build.
+/// The longest time that an input of this size may take in a test build.
 const LONGEST: Duration = Duration::from_secs(2);
 /// Inputs are cut to this many bytes.
 const LARGEST: usize = 8192;
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let mut random = fastrand::Rng::with_seed(seed.parse().unwrap());
     let corpus = corpus();
     let (mut tried, mut slowest) = (0_u64, Duration::ZERO);
-    // What a panic says is printed once, with the input.
+    // The message of a panic is printed once, with the input.
     std::panic::set_hook(Box::new(|_| {}));
     while Instant::now() < end {
         let input = mutated(&corpus, &mut random);
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One of the corpus, changed in one to eight places.
+/// An input from the corpus, changed in one to eight places.
 fn mutated(corpus: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     let mut input = corpus[random.usize(..corpus.len())].clone();
     for _ in 0..random.usize(1..=8) {
@@ -87,7 +87,7 @@ fn mutated(corpus: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
             3 => drop(input.drain(at..(at + random.usize(..32)).min(input.len()))),
             4 => drop(input.splice(at..at, part.iter().copied())),
             5 => {
-                // A stretch of itself once more, perhaps many times: nesting and repetition.
+                // A part of itself repeated, perhaps many times: nesting and repetition.
                 let stretch = input[at..(at + random.usize(..16)).min(input.len())].repeat(random.usize(1..40));
                 input.splice(at..at, stretch);
             }
@@ -161,7 +161,7 @@ fn dockerfiles() -> Vec<Vec<u8>> {
     fixtures(|name| name.ends_with("Dockerfile"))
 }
 
-/// Parses and plans; an error is a good end, too, and must be told in words.
+/// Parses and plans. An error is fine, too, if it has a message.
 fn dockerfile(input: &[u8]) {
     let told = |error: mpimg::Error| assert!(!error.to_string().is_empty());
     let dockerfile = match Dockerfile::parse("Dockerfile", input) {
@@ -205,7 +205,7 @@ fn references() -> Vec<Vec<u8>> {
     texts.iter().flat_map(|text| with(text)).map(String::into_bytes).chain([digest.into(), Vec::new()]).collect()
 }
 
-/// What is parsed prints as something that parses to the same.
+/// A parsed reference prints as text that parses to the same reference.
 fn reference(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Ok(reference) = Reference::parse(text) {
@@ -223,7 +223,7 @@ fn reference(input: &[u8]) {
     }
 }
 
-/// Small layers with every kind of entry, as they are written here, plain and compressed.
+/// Small layers with every kind of entry, as mpimg writes them, plain and compressed.
 fn tars() -> Vec<Vec<u8>> {
     let entry = |path: &str, kind| Entry {
         path: LayerPath::parse(path).unwrap(),

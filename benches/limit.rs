@@ -1,12 +1,12 @@
-//! The limit for a layer: the compressor alone, on bytes that are in memory, on as many threads as the layer had.
+//! The limit for a layer: the compressor alone, on bytes in memory, with as many threads as the layer has.
 //!
-//! `cargo bench --bench limit -- FILE THREADS DESIGN…` prints for each design its name, seconds (the least of three rounds in
-//! which the designs take turns) and bytes. benches/run compares them with whole builds. Designs:
+//! `cargo bench --bench limit -- FILE THREADS DESIGN…` prints for each design its name, seconds (the shortest of three
+//! rounds in which the designs take turns) and bytes. benches/run compares them with whole builds. Designs:
 //!
-//! - `gzip:LEVEL`, `zstd:LEVEL`: blocks of 1 MiB, as the layer pipeline has them; `gzip:LEVEL/KIB`: of another size
-//! - `mix:LOW:HIGH:PERCENT`: each block at level LOW, unless samples of it say that HIGH saves that many per cent
-//! - `best:LOW:HIGH:PERCENT`: the same with both levels tried on the whole block and only the chosen one's time counted: what
-//!   no way of choosing can beat
+//! - `gzip:LEVEL`, `zstd:LEVEL`: blocks of 1 MiB, as in the layer pipeline; `gzip:LEVEL/KIB`: of another size
+//! - `mix:LOW:HIGH:PERCENT`: each block at level LOW, unless samples say that HIGH saves that percentage
+//! - `best:LOW:HIGH:PERCENT`: the same with both levels tried on the whole block, counting only the time of the chosen
+//!   one: no way of choosing can do better
 //! - `sha256`: no compression, the digest of each block
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first surprise and prints its figures")]
 
@@ -39,7 +39,7 @@ fn main() {
     }
 }
 
-/// Seconds on so many threads, and bytes.
+/// Seconds on this number of threads, and bytes.
 fn measure(design: &str, bytes: &[u8], threads: usize) -> (f64, usize) {
     let (design, block) =
         design.split_once('/').map_or((design, MIB), |(design, kib)| (design, kib.parse::<usize>().unwrap() << 10));
@@ -109,7 +109,7 @@ impl Coder {
     }
 }
 
-/// How many per cent `high` saves over `low` on four samples of 8 KiB.
+/// The percentage that `high` saves over `low` on four samples of 8 KiB.
 fn gain(low: &mut Compressor, high: &mut Compressor, block: &[u8], out: &mut [u8]) -> f64 {
     const SAMPLES: usize = 4;
     const SAMPLE: usize = 8192;

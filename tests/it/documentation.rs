@@ -1,4 +1,5 @@
-//! The documentation says what is true: messages stand in the code, links lead somewhere. (Recipes: `registry::scripted::recipes`.)
+//! The documentation says what is true: messages stand in the code, links lead somewhere, files that are named exist. (Recipes:
+//! `registry::scripted::recipes`.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,13 +33,20 @@ fn every_message_in_the_troubleshooting_stands_in_the_code() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// The pages for people: README, CONTRIBUTING, docs/ with its folders.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![Path::new(ROOT).join("README.md"), Path::new(ROOT).join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/decisions"] {
+        let files = fs::read_dir(Path::new(ROOT).join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    pages
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
-    let mut pages: Vec<PathBuf> =
-        fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    pages.push(Path::new(ROOT).join("README.md"));
-    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
-        let text = fs::read_to_string(page).unwrap();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap();
             let there = file.is_empty() || link.contains("://") || page.parent().unwrap().join(file).exists();
@@ -65,4 +73,41 @@ fn every_type_of_the_library_is_in_its_documentation_and_none_else() {
     let features = BTreeSet::from(["run", "serve"]);
     let listed: BTreeSet<&str> = listed.difference(&features).copied().collect();
     assert_eq!(exported, listed);
+}
+
+#[test]
+fn files_that_the_pages_name_are_there() {
+    let path = regex::Regex::new(r"`((?:src|tests|docs|python|benches|fixtures|container|\.ci|[a-z]+)/[\w./-]+)`").unwrap();
+    let mut missing = Vec::new();
+    for page in pages() {
+        for found in path.captures_iter(&fs::read_to_string(&page).unwrap()) {
+            let (root, name) = (Path::new(ROOT), &found[1]);
+            let first = name.split('/').next().unwrap();
+            // Files of the crate are named from `src` on in docs/architecture.md.
+            let (is_ours, exists) = match root.join("src").join(first).is_dir() && !name.starts_with("container/build") {
+                true => (name.ends_with(".rs"), root.join("src").join(name).exists() || root.join(name).exists()),
+                false => (root.join(first).is_dir() && !["target", "build"].contains(&first), root.join(name).exists()),
+            };
+            if is_ours && !exists {
+                missing.push(format!("{}: {name}", page.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn tests_that_the_pages_name_are_there() {
+    let mut code = String::new();
+    sources(&Path::new(ROOT).join("src"), &mut code);
+    sources(&Path::new(ROOT).join("tests"), &mut code);
+    let name = regex::Regex::new(r"`[a-z_:]+::([a-z0-9]+(?:_[a-z0-9]+){3,})`").unwrap();
+    let mut named = 0;
+    for page in pages() {
+        for found in name.captures_iter(&fs::read_to_string(&page).unwrap()) {
+            assert!(code.contains(&format!("fn {}(", &found[1])), "{}: {}", page.display(), &found[0]);
+            named += 1;
+        }
+    }
+    assert!(named > 5, "{named}");
 }
