@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::home::Home;
 use crate::judges;
+use crate::skip::needs_root;
 
 /// The first call that is missing: those of 5.1 and later, of 5.6 (openat2), of 5.8 (faccessat2), of 5.12 (mount_setattr).
 const FIRST_MISSING: [u32; 4] = [424, 437, 439, 442];

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use crate::home::Home;
 use crate::judges;
+use crate::skip::needs_root;
 
 /// Runs `mpimg build` of `steps` by a shell that has done `first`.
 fn build(home: &Home, first: &str, isolation: &str, steps: &str) -> Output {
