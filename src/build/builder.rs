@@ -14,7 +14,7 @@ use super::schedule::Schedule;
 use super::session::Session;
 use super::sink::OnLayer;
 use super::times::Times;
-use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard};
+use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard, existing_dockerfile};
 use crate::dockerfile::{Dockerfile, PlanOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
@@ -46,19 +46,26 @@ impl Builder {
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
     pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<Image> {
         let path = dockerfile_path(request)?;
-        let text = std::fs::read(&path).map_err(|error| no_dockerfile(&request.context, &path, error))?;
-        let dockerfile = Dockerfile::parse(&shown(&path), &text)?;
+        let file = existing_dockerfile(&path);
+        let text = std::fs::read(&file).map_err(|error| no_dockerfile(&request.context, &path, error))?;
+        let dockerfile = Dockerfile::parse_with(&shown(&file), &text, &request.build_args)?;
         dockerfile.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
-        let session = self.session(request, &path, on_layer)?;
-        let cache = BuildCache::new(&session);
         let mut options = PlanOptions {
             target: request.target.clone(),
             build_args: request.build_args.clone(),
             platform: request.platform.clone(),
             build_platform: Platform::host(),
             proxies: request.proxies.clone(),
+            source_date_epoch: None,
             triggers: BTreeMap::new(),
         };
+        let epoch = match &request.source_date_epoch {
+            Some(epoch) => Some(epoch.clone()),
+            None => dockerfile.source_date_epoch(&options)?,
+        };
+        let session = self.session(request, &path, epoch.as_deref(), on_layer)?;
+        options.source_date_epoch = Some(session.times.epoch());
+        let cache = BuildCache::new(&session);
         let build = |request: &BuildRequest| self.build(request, None);
         let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options, &build)?;
         plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
@@ -66,20 +73,23 @@ impl Builder {
         let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
         // Also after a step that failed: those before it need not be done again.
         cache.finish();
-        // Only now: the time may have been searched for all the while.
         let (mut config, layers) = target?.into_image(session.times.epoch());
         config.config.labels.extend(request.labels.clone());
         Image::assemble(config, layers, request.annotations.clone(), request.format)
     }
 
-    fn session<'a>(&'a self, request: &'a BuildRequest, dockerfile: &Path, on_layer: Option<OnLayer>) -> Result<Session<'a>> {
+    fn session<'a>(
+        &'a self,
+        request: &'a BuildRequest,
+        dockerfile: &Path,
+        epoch: Option<&str>,
+        on_layer: Option<OnLayer>,
+    ) -> Result<Session<'a>> {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Usage, "a build needs a tokio runtime around it").with_source(error))?;
         let sdk = Project::is_project(&request.context);
         let ignore = IgnoreFile::read(&request.context, dockerfile)?;
         let policy = if sdk { GuardPolicy::Stop } else { GuardPolicy::Warn };
-        // BuildKit takes it as a build argument, too.
-        let epoch = request.source_date_epoch.as_ref().or_else(|| request.build_args.get("SOURCE_DATE_EPOCH"));
         Ok(Session {
             request,
             store: &self.store,
@@ -88,7 +98,7 @@ impl Builder {
             progress: &self.progress,
             context: BuildContext::open(&request.context, ContextOptions { ignore, sdk })?,
             guard: SecretGuard::new(policy, request.allowed_secret_files.iter().cloned())?,
-            times: Times::of(&request.context, epoch.map(String::as_str), &self.store)?,
+            times: Times::of(&request.context, epoch, &self.progress)?,
             on_layer,
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),

@@ -46,11 +46,14 @@ impl Stage {
         // They were steps of this stage: a child of this image does not see them again.
         config.config.on_build.clear();
         let layers = base.map(|image| image.layers().to_vec()).unwrap_or_default();
+        let scope = StageScope::new(plan, inherited);
+        // BuildKit gives each image a PATH, also one without instructions.
+        config.config.env = image_env(&scope);
         Self {
             base_layers: layers.len(),
             config,
             filesystem: Filesystem::new(layers),
-            scope: StageScope::new(plan, inherited),
+            scope,
             own_cmd: false,
             target: planned.index == plan.target,
             chroot_root: None,
@@ -75,7 +78,7 @@ impl Stage {
 
     /// Brings config and history up to date after a step. `created_by`: what the history calls it; `layers`: how many there were before.
     pub(super) fn finish_step(&mut self, created_by: Option<String>, layers: usize) {
-        self.config.config.env = self.scope.image_env().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.config.config.env = image_env(&self.scope);
         if created_by.is_some() {
             self.config.history.push(History {
                 created_by,
@@ -164,6 +167,11 @@ impl Stage {
             let _ = root.checkin(session);
         }
     }
+}
+
+/// The image config's `Env`.
+fn image_env(scope: &StageScope) -> Vec<String> {
+    scope.image_env().iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 fn split_env(pair: &str) -> (String, String) {

@@ -1,7 +1,8 @@
-//! Paths and patterns as Go's `path/filepath` has them on Unix: `Clean`, and `Match` for one component.
+//! Paths and patterns as Go's `path/filepath` has them on Unix: `Clean`, and `Match` for one
+//! component.
 //!
-//! Refuses what `filepath.Match` calls a bad pattern. BuildKit hands the sources of COPY and ADD to it (fsutil, `copy.go`,
-//! `resolveWildcards`), so `**` is no more than `*` there.
+//! What `filepath.Match` calls a bad pattern is an error. BuildKit matches the sources of COPY and
+//! ADD with it (fsutil, `copy.go`, `resolveWildcards`), so `**` is no more than `*` there.
 
 use std::ops::RangeInclusive;
 
@@ -50,7 +51,7 @@ impl Glob {
     /// Whether the pattern matches all of `name`.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         let (mut token, mut at) = (0, 0);
-        // Where the last star stands, and how far it reaches; a mismatch lets it take one byte more.
+        // The last star and how far it reaches; after a mismatch it takes one byte more.
         let mut star: Option<(usize, usize)> = None;
         loop {
             match self.0.get(token) {
@@ -95,7 +96,8 @@ impl Token {
     }
 }
 
-/// The first character and its length; a byte that is no UTF-8 is U+FFFD and one byte long, as in Go.
+/// The first character and its length; a byte that is not UTF-8 is U+FFFD and one byte long, as in
+/// Go.
 fn first_char(bytes: &[u8]) -> (char, usize) {
     let head = &bytes[..bytes.len().min(4)];
     let valid = match std::str::from_utf8(head) {
@@ -140,7 +142,7 @@ fn class_char(rest: &mut &[u8]) -> Result<char, BadPattern> {
     }
     let (letter, length) = first_char(rest);
     *rest = &rest[length..];
-    // A class that ends here has no `]`; a byte that is no UTF-8 cannot be meant.
+    // A class that ends here has no `]`; a byte that is not UTF-8 cannot be meant.
     if rest.is_empty() || (letter == char::REPLACEMENT_CHARACTER && length == 1) {
         return Err(BadPattern);
     }
@@ -287,7 +289,8 @@ mod tests {
         #[test]
         fn an_escaped_name_matches_itself_and_stars_match_any_component(name in "[^/\\x00]{1,12}", other in "[^/\\x00]{1,12}") {
             let escaped: String = name.chars().flat_map(|letter| ['\\', letter]).collect();
-            // A backslash before a character of several bytes escapes its first byte, the others stand for themselves.
+            // A backslash before a character of several bytes escapes its first byte, the others
+            // stand for themselves.
             prop_assert_eq!(matches(&escaped, &name), Some(true));
             prop_assert_eq!(matches(&escaped, &other), Some(name == other));
             prop_assert_eq!(matches("*", &name), Some(true));

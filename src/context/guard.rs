@@ -1,7 +1,9 @@
-//! The secret guard: looks at each file that is about to enter a layer, and stops or warns when it holds credentials.
+//! The secret guard: looks at each file that is about to enter a layer, and stops or warns when it
+//! holds a secret.
 //!
-//! Goes by name first and looks into a file, no further than its first 64 KiB, only where the name alone does not tell.
-//! Refuses to cry wolf: public certificates, `.env.example`, a docker config without logins and the like pass.
+//! The name decides first; only where it is not enough are the first 64 KiB of the file read.
+//! Public certificates, `.env.example`, a docker config without logins and the like are not
+//! secrets.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -62,7 +64,7 @@ impl fmt::Display for SecretKind {
 pub enum GuardPolicy {
     /// The build stops: SDK projects.
     Stop,
-    /// The build goes on, and the caller is given a warning to report: any other folder.
+    /// The build goes on with a warning: any other folder.
     Warn,
 }
 
@@ -74,15 +76,18 @@ pub struct SecretGuard {
 }
 
 impl SecretGuard {
-    /// A guard that lets the files `allowed` through: paths in the build context (`--allow-secret-file`).
+    /// A guard that lets the files `allowed` through: paths in the build context
+    /// (`--allow-secret-file`).
     pub fn new<T: AsRef<[u8]>>(policy: GuardPolicy, allowed: impl IntoIterator<Item = T>) -> Result<Self> {
         Ok(Self { policy, allowed: allowed.into_iter().map(LayerPath::clean).collect::<Result<_>>()? })
     }
 
-    /// Looks at an entry that `instruction` (as written, such as `COPY . .`) is about to put into a layer.
+    /// Looks at an entry that `instruction` (as written, such as `COPY . .`) is about to put into a
+    /// layer.
     ///
-    /// A secret is an error of kind [`Secret`](ErrorKind::Secret) under [`GuardPolicy::Stop`], and a warning for the caller to
-    /// report under [`GuardPolicy::Warn`]; both name the file, the instruction and what to do.
+    /// A secret is an error of kind [`Secret`](ErrorKind::Secret) under [`GuardPolicy::Stop`], and
+    /// a warning for the caller to report under [`GuardPolicy::Warn`]; both name the file, the
+    /// instruction and what to do.
     pub fn check(&self, entry: &WalkEntry, instruction: &str) -> Result<Option<Error>> {
         let Some(kind) = secret_in(entry)? else { return Ok(None) };
         let path = entry.context_path();
@@ -107,35 +112,37 @@ impl SecretGuard {
 
 /// What kind of secret the entry holds, if any.
 fn secret_in(entry: &WalkEntry) -> Result<Option<SecretKind>> {
-    // Only a file has content, and an empty one no secret. Most entries are done with here or by their name.
+    // Only a file has content, and an empty one no secret. Most entries are done with here or by
+    // their name.
     if !matches!(entry.entry.kind, Kind::File { size: 1.. }) {
         return Ok(None);
     }
     let path = entry.context_path();
-    match Suspicion::of(&path) {
+    match SecretRule::of(&path) {
         None => Ok(None),
-        Some(Suspicion { kind, proof: None }) => Ok(Some(kind)),
-        Some(Suspicion { kind, proof: Some(proof) }) => {
+        Some(SecretRule { kind, content_rule: None }) => Ok(Some(kind)),
+        Some(SecretRule { kind, content_rule: Some(content_rule) }) => {
             let mut prefix = Vec::new();
             let read = entry.open()?.take(PREFIX).read_to_end(&mut prefix);
             read.map_err(|error| unreadable(path.as_bytes(), error))?;
-            Ok(proof(&prefix).then_some(kind))
+            Ok(content_rule(&prefix).then_some(kind))
         }
     }
 }
 
-/// What a name makes of a file; `proof` looks at its first bytes where the name alone does not tell.
-struct Suspicion {
+/// What a file's name says about it; `content_rule` checks its first bytes where the name is not
+/// enough.
+struct SecretRule {
     kind: SecretKind,
-    proof: Option<fn(&[u8]) -> bool>,
+    content_rule: Option<fn(&[u8]) -> bool>,
 }
 
-impl Suspicion {
+impl SecretRule {
     fn of(path: &LayerPath) -> Option<Self> {
         let name = path.name()?;
         let folder = path.components().rev().nth(1).unwrap_or_default();
-        let by_name = |kind| Some(Self { kind, proof: None });
-        let by_content = |kind, proof: fn(&[u8]) -> bool| Some(Self { kind, proof: Some(proof) });
+        let by_name = |kind| Some(Self { kind, content_rule: None });
+        let by_content = |kind, content_rule: fn(&[u8]) -> bool| Some(Self { kind, content_rule: Some(content_rule) });
         match (folder, name) {
             (b"", b"connections.json") => by_name(SecretKind::Connections),
             (_, b"connections.json") => by_content(SecretKind::Connections, has_connections),
@@ -163,11 +170,11 @@ impl Suspicion {
     }
 
     fn by_extension(name: &[u8]) -> Option<Self> {
-        let by_content = |kind, proof: fn(&[u8]) -> bool| Some(Self { kind, proof: Some(proof) });
+        let by_content = |kind, content_rule: fn(&[u8]) -> bool| Some(Self { kind, content_rule: Some(content_rule) });
         if let Some(variant) = name.strip_prefix(b".env.") {
             let example: [&[u8]; 8] = [b"example", b"sample", b"template", b"dist", b"tpl", b"default", b"defaults", b"schema"];
             let is_example = variant.split(|byte| *byte == b'.').any(|part| example.contains(&part));
-            return (!is_example).then_some(Self { kind: SecretKind::Environment, proof: None });
+            return (!is_example).then_some(Self { kind: SecretKind::Environment, content_rule: None });
         }
         let dot = name.iter().rposition(|byte| *byte == b'.')?;
         match name[dot..].to_ascii_lowercase().as_slice() {
@@ -203,7 +210,7 @@ fn has_key(text: &[u8], keys: &[&str]) -> bool {
     })
 }
 
-/// `//registry.npmjs.org/:_authToken=…`: the key is what stands between the last colon and the sign of equality.
+/// `//registry.npmjs.org/:_authToken=…`: the key is between the last colon and the equals sign.
 fn has_npm_token(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').any(|line| {
         let Some(equals) = line.iter().position(|byte| *byte == b'=') else { return false };

@@ -1,11 +1,12 @@
-//! What is left out of a build context: the ignore file's lines, and for SDK projects what `mp-build` leaves out.
+//! What is excluded from a build context: by the lines of the ignore file, and in SDK projects what
+//! `mp-build` excludes.
 //!
-//! Refuses an ignore file with a bad pattern, and shows its line. What the SDK leaves out no `!` line brings back.
+//! A bad pattern is an error that shows its line. No `!` line re-includes what the SDK excludes.
 
 use std::path::Path;
 
 use super::glob::clean;
-use super::pattern::{Patterns, Verdict, trim};
+use super::pattern::{FolderMatch, Patterns, trim};
 use crate::error::{Error, ErrorKind, Result, Snippet};
 use crate::project::excludes_folder;
 
@@ -22,7 +23,8 @@ pub struct IgnoreFile {
 }
 
 impl IgnoreFile {
-    /// Reads `<Dockerfile>.dockerignore` beside the Dockerfile, else `.dockerignore` in the context's root; `None` without either.
+    /// Reads `<Dockerfile>.dockerignore` beside the Dockerfile, else `.dockerignore` in the
+    /// context's root; `None` without either.
     pub fn read(root: &Path, dockerfile: &Path) -> Result<Option<Self>> {
         let mut own = dockerfile.as_os_str().to_owned();
         own.push(DOCKERIGNORE);
@@ -40,7 +42,7 @@ impl IgnoreFile {
     }
 }
 
-/// Which paths of a build context are left out.
+/// Which paths of a build context are excluded.
 #[derive(Debug, Clone, Default)]
 pub struct Ignore {
     name: String,
@@ -55,7 +57,7 @@ struct Line {
     text: String,
 }
 
-/// Why a path is left out.
+/// Why a path is excluded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reason {
     /// A line of the ignore file.
@@ -65,7 +67,8 @@ pub(super) enum Reason {
 }
 
 impl Ignore {
-    /// Reads the lines of an ignore file (moby's `ignorefile.ReadAll`) and, with `sdk`, puts the SDK's exclusions on top.
+    /// Reads the lines of an ignore file (moby's `ignorefile.ReadAll`) and, with `sdk`, puts the
+    /// SDK's exclusions on top.
     pub fn parse(file: Option<&IgnoreFile>, sdk: bool) -> Result<Self> {
         let Some(file) = file else { return Ok(Self { sdk, ..Self::default() }) };
         let text = file.text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&file.text);
@@ -88,7 +91,7 @@ impl Ignore {
         Ok(Self { name: file.name.clone(), lines, patterns, sdk })
     }
 
-    /// Whether nothing is left out.
+    /// Whether nothing is excluded.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty() && !self.sdk
     }
@@ -102,15 +105,16 @@ impl Ignore {
         &self.patterns
     }
 
-    /// Whether the SDK leaves the folder `path` out for its name, and why. Virtual environments take a look into the folder.
+    /// Whether the SDK leaves the folder `path` out for its name, and why. Virtual environments
+    /// take a look into the folder.
     pub(super) fn sdk_excludes(&self, path: &[u8]) -> Option<Reason> {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let top = name.len() == path.len();
         excludes_folder(name, top).filter(|_| self.sdk).map(Reason::Sdk)
     }
 
-    /// The line that decides on `path`, given the verdict on the folder that holds it.
-    pub(super) fn line_for(&self, path: &[u8], parent: &Verdict) -> Option<Reason> {
+    /// The line that decides on `path`, given the folder_match on the folder that holds it.
+    pub(super) fn line_for(&self, path: &[u8], parent: &FolderMatch) -> Option<Reason> {
         let line = self.lines.get(self.patterns.decisive(path, parent)?)?;
         Some(Reason::Line { file: self.name.clone(), number: line.number, text: line.text.clone() })
     }
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sdks_folders_are_left_out_only_with_the_sdk() {
+    fn the_sdks_folders_are_excluded_only_with_the_sdk() {
         let sdk = Ignore::parse(None, true).unwrap();
         for (path, excluded) in [("build", true), ("app/build", false), (".git", true), ("app/.cache", true), ("app", false)] {
             assert_eq!(sdk.sdk_excludes(path.as_bytes()).is_some(), excluded, "{path}");

@@ -1,27 +1,28 @@
-//! The message for a source that matches nothing: what is missing, or by which rule it is left out, and what was perhaps meant.
+//! The message for a source that matches nothing: what is missing, or which rule excludes it, and
+//! which names are similar.
 //!
-//! Refuses to guess far: a name is offered only if it is nearly the same.
+//! Only names that are nearly the same are suggested.
 
 use std::path::Path;
 
 use super::ignore::Reason;
-use super::resolve::{Missing, Place};
+use super::resolve::{ContextFolder, Missing};
 use super::shown;
 use crate::error::{Error, ErrorKind};
 
-/// How alike two names must be, from 0 to 1, for one to be offered instead of the other.
-const ALIKE: f64 = 0.6;
+/// How similar two names must be, from 0 to 1, for one to be suggested for the other.
+const MIN_SIMILARITY: f64 = 0.6;
 
-/// How many names are offered at most.
-const OFFERED: usize = 3;
+/// The largest number of suggested names.
+const MAX_SUGGESTIONS: usize = 3;
 
 /// The error for the source `pattern` of the build context at `root`.
 pub(super) fn explain(root: &Path, pattern: &str, why: Missing) -> Error {
     let error = |message: String| Error::new(ErrorKind::Context, message);
     let pattern = shown(pattern.as_bytes());
     match why {
-        Missing::NotThere { place, name, link } => {
-            let names = close_names(&place, &name);
+        Missing::NotThere { here, name, link } => {
+            let names = close_names(&here, &name);
             let root = root.display();
             let error = match link {
                 Some(link) => error(format!(
@@ -37,7 +38,7 @@ pub(super) fn explain(root: &Path, pattern: &str, why: Missing) -> Error {
                 names => error.with_hint(format!("did you mean `{}`?", names.join("` or `"))),
             }
         }
-        Missing::LeftOut { path, reason: Reason::Line { file, number, text } } => {
+        Missing::Excluded { path, reason: Reason::Line { file, number, text } } => {
             let path = shown(path.as_bytes());
             error(format!(
                 "`{path}` is left out of the build context by line {number} of `{file}`: `{}`",
@@ -45,7 +46,7 @@ pub(super) fn explain(root: &Path, pattern: &str, why: Missing) -> Error {
             ))
             .with_hint(format!("remove that line, or add the line `!{path}` at the end of `{file}`"))
         }
-        Missing::LeftOut { path, reason: Reason::Sdk(reason) } => {
+        Missing::Excluded { path, reason: Reason::Sdk(reason) } => {
             error(format!("`{}` is left out of the build context: {reason}", shown(path.as_bytes())))
                 .with_hint("move what the image needs to another folder, such as `app`")
         }
@@ -55,28 +56,25 @@ pub(super) fn explain(root: &Path, pattern: &str, why: Missing) -> Error {
         }
         Missing::TooManyLinks => error(format!("`{pattern}` leads through too many symbolic links"))
             .with_hint("look for links that point to each other"),
-        Missing::Socket => {
-            error(format!("`{pattern}` is a socket, which no image can hold")).with_hint("leave it out of the instruction")
-        }
         Missing::Failed(failed) => failed,
     }
 }
 
 /// Names in the folder that look like `name`, best first.
-fn close_names(place: &Place, name: &[u8]) -> Vec<String> {
+fn close_names(here: &ContextFolder, name: &[u8]) -> Vec<String> {
     let wanted = shown(name);
     let lower = wanted.to_lowercase();
-    let mut close: Vec<(f64, String)> = place
+    let mut close: Vec<(f64, String)> = here
         .folder
         .names()
         .unwrap_or_default()
         .iter()
         .map(|name| shown(&name.bytes))
         .map(|name| (strsim::normalized_damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(alike, _)| *alike >= ALIKE)
+        .filter(|(alike, _)| *alike >= MIN_SIMILARITY)
         .collect();
     close.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    let folder = shown(place.path.as_bytes());
+    let folder = shown(here.path.as_bytes());
     let slash = if folder.is_empty() { "" } else { "/" };
-    close.into_iter().take(OFFERED).map(|(_, name)| format!("{folder}{slash}{name}")).collect()
+    close.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| format!("{folder}{slash}{name}")).collect()
 }

@@ -1,8 +1,11 @@
-//! The build context: a folder, seen through `.dockerignore` and the SDK's exclusions, and never beyond its root.
+//! The build context: a folder, seen through `.dockerignore` and the SDK's exclusions, and never
+//! beyond its root.
 //!
-//! Refuses tar and hashing: it hands out paths, metadata and open files, in a definite order.
+//! It gives paths, metadata and open files in a fixed order; packing and hashing happen elsewhere.
 
+mod dockerfile;
 mod filter;
+mod git;
 mod glob;
 mod guard;
 mod ignore;
@@ -14,6 +17,8 @@ mod source;
 mod tree;
 mod walk;
 
+pub use dockerfile::existing_dockerfile;
+pub use git::last_commit_time;
 pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
 pub use ignore::{Ignore, IgnoreFile};
@@ -23,7 +28,8 @@ pub use walk::{Stamp, Walk, WalkEntry};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Whether `name`, one component of a path, matches `pattern` by the rules of COPY's sources (Go's `filepath.Match`).
+/// Whether `name`, one component of a path, matches `pattern` by the rules of COPY's sources (Go's
+/// `filepath.Match`).
 ///
 /// # Errors
 /// [`ErrorKind::Context`] for a pattern that Go calls malformed.

@@ -1,9 +1,11 @@
-//! Lists of patterns by moby's rules: order decides, `!` takes back, a folder's verdict holds for what is in it.
+//! Lists of patterns by moby's rules: the order decides, `!` re-includes, and what is in a folder
+//! inherits the folder's match.
 //!
-//! Refuses patterns that Go's `filepath.Match` calls bad.
+//! A pattern that Go's `filepath.Match` calls bad is an error.
 //!
-//! Source: github.com/moby/patternmatcher, `New` and `MatchesUsingParentResults`, which BuildKit's walk of a build context
-//! (fsutil, `filter.go`) and its `--exclude` and `--parents` (fsutil, `copy.go`) use.
+//! Source: github.com/moby/patternmatcher, `New` and `MatchesUsingParentResults`, which BuildKit's
+//! walk of a build context (fsutil, `filter.go`) and its `--exclude` and `--parents` (fsutil,
+//! `copy.go`) use.
 
 use super::glob::{Glob, clean};
 use super::regexp::Matcher;
@@ -27,14 +29,14 @@ struct Pattern {
     literal: usize,
 }
 
-/// Which patterns matched a folder: what is in it inherits that.
+/// Which patterns matched a folder: what is in the folder inherits that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct FolderMatch {
     matched: Vec<bool>,
     excluded: bool,
 }
 
-impl Verdict {
+impl FolderMatch {
     /// Whether the list as a whole matched.
     pub(super) fn is_match(&self) -> bool {
         self.excluded
@@ -49,7 +51,8 @@ pub(super) struct PatternError {
 }
 
 impl Patterns {
-    /// Parses the values of `--exclude`, by the same rules as the lines of an ignore file but for a leading `/`, which is kept.
+    /// Parses the values of `--exclude`, by the same rules as the lines of an ignore file but for a
+    /// leading `/`, which is kept.
     pub fn parse<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let patterns: Vec<&str> = patterns.into_iter().collect();
         Self::compile(patterns.iter().map(|pattern| pattern.as_bytes())).map_err(|error| {
@@ -59,7 +62,7 @@ impl Patterns {
         })
     }
 
-    /// Compiles a list. Empty patterns are left out.
+    /// Compiles a list. Empty patterns are skipped.
     pub(super) fn compile<'a>(patterns: impl IntoIterator<Item = &'a [u8]>) -> std::result::Result<Self, PatternError> {
         let mut list = Vec::new();
         for (index, pattern) in patterns.into_iter().enumerate() {
@@ -75,37 +78,38 @@ impl Patterns {
 
     /// Whether `path` matches, by itself or with a folder above it.
     pub fn matches(&self, path: &LayerPath) -> bool {
-        let folders = path.ancestors().fold(self.root(), |verdict, folder| self.folder(folder.as_bytes(), &verdict));
+        let folders = path.ancestors().fold(self.root(), |folder_match, folder| self.folder(folder.as_bytes(), &folder_match));
         self.leaf(path.as_bytes(), &folders)
     }
 
-    /// The verdict on the root: nothing matched.
-    pub(super) fn root(&self) -> Verdict {
-        Verdict { matched: vec![false; self.0.len()], excluded: false }
+    /// The folder_match on the root: nothing matched.
+    pub(super) fn root(&self) -> FolderMatch {
+        FolderMatch { matched: vec![false; self.0.len()], excluded: false }
     }
 
-    /// The verdict on the folder `path`, given that on the folder that holds it.
-    pub(super) fn folder(&self, path: &[u8], parent: &Verdict) -> Verdict {
-        let mut verdict = self.root();
-        verdict.excluded = self.evaluate(path, parent, |at| verdict.matched[at] = true).is_some_and(|by| !by.negated);
-        verdict
+    /// The folder_match on the folder `path`, given that on the folder that holds it.
+    pub(super) fn folder(&self, path: &[u8], parent: &FolderMatch) -> FolderMatch {
+        let mut folder_match = self.root();
+        folder_match.excluded = self.evaluate(path, parent, |at| folder_match.matched[at] = true).is_some_and(|by| !by.negated);
+        folder_match
     }
 
-    /// Whether `path`, which holds nothing, matches, given the verdict on the folder that holds it.
-    pub(super) fn leaf(&self, path: &[u8], parent: &Verdict) -> bool {
+    /// Whether `path`, which holds nothing, matches, given the folder_match on the folder that
+    /// holds it.
+    pub(super) fn leaf(&self, path: &[u8], parent: &FolderMatch) -> bool {
         self.evaluate(path, parent, |_| {}).is_some_and(|by| !by.negated)
     }
 
     /// Which of the list decides on `path`, from 0; `None` where none matches.
-    pub(super) fn decisive(&self, path: &[u8], parent: &Verdict) -> Option<usize> {
+    pub(super) fn decisive(&self, path: &[u8], parent: &FolderMatch) -> Option<usize> {
         self.evaluate(path, parent, |_| {}).map(|by| by.index)
     }
 
-    /// The last pattern that has a say on `path`.
+    /// The last pattern that applies to `path`.
     ///
-    /// A pattern that could change nothing when its turn comes is skipped and counts as not matched further down too: that is
-    /// moby's way, and visible where `!a` stands before `a/b`.
-    fn evaluate(&self, path: &[u8], parent: &Verdict, mut matched: impl FnMut(usize)) -> Option<&Pattern> {
+    /// A pattern that could change nothing when its turn comes is skipped and counts as not matched
+    /// further down too: that is moby's way, and visible where `!a` stands before `a/b`.
+    fn evaluate(&self, path: &[u8], parent: &FolderMatch, mut matched: impl FnMut(usize)) -> Option<&Pattern> {
         let mut decisive: Option<&Pattern> = None;
         for (at, pattern) in self.0.iter().enumerate() {
             let excluded = decisive.is_some_and(|by| !by.negated);
@@ -117,11 +121,12 @@ impl Patterns {
         decisive
     }
 
-    /// Whether something in the folder `path`, which as a whole matches, can still be taken back by a `!` pattern.
+    /// Whether a `!` pattern can re-include something in the folder `path`, which itself matches.
     ///
-    /// moby asks this with less care (one `!` pattern with a wildcard, and no folder is skipped any more); the answer is the same.
-    pub(super) fn may_take_back_below(&self, path: &[u8], verdict: &Verdict) -> bool {
-        let last = (0..self.0.len()).rev().find(|at| verdict.matched[*at] && !self.0[*at].negated);
+    /// moby's check is coarser (after one `!` pattern with a wildcard it skips no folder); the
+    /// result is the same.
+    pub(super) fn may_reinclude_below(&self, path: &[u8], folder_match: &FolderMatch) -> bool {
+        let last = (0..self.0.len()).rev().find(|at| folder_match.matched[*at] && !self.0[*at].negated);
         self.0.iter().skip(last.map_or(0, |at| at + 1)).any(|pattern| pattern.negated && pattern.may_match_below(path))
     }
 
@@ -186,11 +191,11 @@ mod tests {
 
     /// Walks down to `path` as the walk of a context does.
     fn matches(patterns: &Patterns, path: &str) -> bool {
-        let mut verdict = patterns.root();
+        let mut folder_match = patterns.root();
         for (slash, _) in path.match_indices('/') {
-            verdict = patterns.folder(&path.as_bytes()[..slash], &verdict);
+            folder_match = patterns.folder(&path.as_bytes()[..slash], &folder_match);
         }
-        patterns.leaf(path.as_bytes(), &verdict)
+        patterns.leaf(path.as_bytes(), &folder_match)
     }
 
     #[test]
@@ -228,7 +233,7 @@ mod tests {
             ("!", "`!` is not a pattern: nothing follows its `!`"),
             ("a[", "`a[` is not a pattern: a `[` or a backslash in it does not end"),
             ("a\\", "`a\\` is not a pattern: a `[` or a backslash in it does not end"),
-            ("src\\out", "`src\\out` is not a pattern: `\\o` is no escape; folders are separated by `/`"),
+            ("src\\out", "`src\\out` is not a pattern: `\\o` is not an escape; folders are separated by `/`"),
         ] {
             assert_eq!(Patterns::parse(["fine", pattern]).unwrap_err().to_string(), message);
         }
@@ -248,12 +253,12 @@ mod tests {
             (&["*", "!a/b/*"], "a/c", false),
         ] {
             let patterns = list(patterns);
-            let mut verdict = patterns.root();
+            let mut folder_match = patterns.root();
             for end in folder.match_indices('/').map(|(slash, _)| slash).chain([folder.len()]) {
-                verdict = patterns.folder(&folder.as_bytes()[..end], &verdict);
+                folder_match = patterns.folder(&folder.as_bytes()[..end], &folder_match);
             }
-            assert!(verdict.is_match(), "{patterns:?} {folder}");
-            assert_eq!(patterns.may_take_back_below(folder.as_bytes(), &verdict), may, "{patterns:?} {folder}");
+            assert!(folder_match.is_match(), "{patterns:?} {folder}");
+            assert_eq!(patterns.may_reinclude_below(folder.as_bytes(), &folder_match), may, "{patterns:?} {folder}");
         }
     }
 
@@ -267,15 +272,15 @@ mod tests {
         ) {
             let patterns = list(&patterns.iter().map(String::as_str).collect::<Vec<_>>());
             let taken = !matches(&patterns, &path);
-            let mut verdict = patterns.root();
+            let mut folder_match = patterns.root();
             for (slash, _) in path.match_indices('/') {
                 let folder = &path.as_bytes()[..slash];
-                verdict = patterns.folder(folder, &verdict);
-                if verdict.is_match() && !patterns.may_take_back_below(folder, &verdict) {
+                folder_match = patterns.folder(folder, &folder_match);
+                if folder_match.is_match() && !patterns.may_reinclude_below(folder, &folder_match) {
                     prop_assert!(!taken, "{path} was lost at {}", String::from_utf8_lossy(folder));
                     break;
                 }
-                let positive = verdict.is_match() || patterns.may_match_below(folder);
+                let positive = folder_match.is_match() || patterns.may_match_below(folder);
                 prop_assert!(positive || taken, "{path} matches, and {} could not", String::from_utf8_lossy(folder));
             }
         }

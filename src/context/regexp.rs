@@ -1,10 +1,13 @@
-//! One pattern of moby's `patternmatcher`, compiled: as text where it has no wildcards, as a regular expression otherwise.
+//! One pattern of moby's `patternmatcher`, compiled: as text where it has no wildcards, as a
+//! regular expression otherwise.
 //!
-//! Refuses escapes that Go's regular expressions refuse (`src\out`), and a few that no path can mean (`\Q`, `\p`, `\x`, octal).
+//! Escapes that Go's regular expressions reject (`src\out`), and a few without meaning in a path
+//! (`\Q`, `\p`, `\x`, octal), are errors.
 //!
-//! Source: github.com/moby/patternmatcher, `Pattern.compile`. It writes a regular expression character by character, so a star
-//! inside of a class becomes part of the class; images are built with that for years, so the same expression is written here
-//! and then spelled in the syntax of the regex crate.
+//! Source: github.com/moby/patternmatcher, `Pattern.compile`. It writes a regular expression
+//! character by character, so a star inside of a class becomes part of the class; images are built
+//! with that for years, so the same expression is written here and then spelled in the syntax of
+//! the regex crate.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -98,7 +101,7 @@ impl Matcher {
     }
 }
 
-/// Bytes as Go sees them character by character: each byte that is no UTF-8 is U+FFFD.
+/// Bytes as Go sees them character by character: each byte that is not UTF-8 is U+FFFD.
 fn to_text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
@@ -156,7 +159,7 @@ fn escape(letter: Option<char>) -> Result<Escape, String> {
         't' => Escape::Letter('\t'),
         'v' => Escape::Letter('\x0b'),
         other if other.is_ascii() && !other.is_ascii_alphanumeric() => Escape::Letter(other),
-        other => return Err(format!("`\\{other}` is no escape; folders are separated by `/`")),
+        other => return Err(format!("`\\{other}` is not an escape; folders are separated by `/`")),
     })
 }
 
@@ -179,7 +182,7 @@ fn class<'a>(rest: &'a str, out: &mut String) -> Result<&'a str, String> {
         first = false;
         if let Some((name, after)) = rest.strip_prefix("[:").and_then(|after| after.split_once(":]")) {
             if !POSIX_CLASSES.contains(&name.trim_start_matches('^')) {
-                return Err(format!("`[:{name}:]` is no class"));
+                return Err(format!("`[:{name}:]` is not a character class"));
             }
             _ = write!(out, "[:{name}:]");
             rest = after;
@@ -232,7 +235,8 @@ mod tests {
     #[test]
     fn patterns_are_compiled_as_moby_does() {
         let (yes, no, bad) = (Some(true), Some(false), None);
-        // Most rows are those of patternmatcher_test.go that concern one pattern and no parent folder.
+        // Most rows are those of patternmatcher_test.go that concern one pattern and no parent
+        // folder.
         for (pattern, path, expected) in [
             ("**", "file", yes),
             ("**", "dir/file", yes),

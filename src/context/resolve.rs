@@ -1,6 +1,8 @@
-//! From a path to a file, as `chroot` would resolve it: the context's root is `/`, and links stay below it.
+//! From a path to a file, as `chroot` would resolve it: the context's root is `/`, and links stay
+//! below it.
 //!
-//! Refuses paths that the ignore rules leave out, and more than 255 links (containerd's `fs.RootPath`).
+//! Paths that the ignore rules exclude, and more than 255 links (containerd's `fs.RootPath`), do
+//! not resolve.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,27 +10,27 @@ use std::sync::Arc;
 
 use super::filter::Filter;
 use super::ignore::Reason;
-use super::pattern::Verdict;
+use super::pattern::FolderMatch;
 use super::tree::{Folder, Form, Status};
 use super::{Ignore, unreadable};
 use crate::error::Error;
 use crate::layer::LayerPath;
 
-const LINKS: usize = 255;
+const MAX_LINKS: usize = 255;
 
 /// An open folder of the build context.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ContextFolder {
     pub(super) folder: Arc<Folder>,
     /// Without links.
     pub(super) path: LayerPath,
-    pub(super) verdict: Verdict,
+    pub(super) folder_match: FolderMatch,
 }
 
 /// What is at a path.
 #[derive(Debug)]
 pub(super) enum Found {
-    Folder(Place),
+    Folder(ContextFolder),
     /// A file, device, pipe or socket, with the folder that holds it.
     Leaf {
         folder: Arc<Folder>,
@@ -42,18 +44,17 @@ pub(super) enum Found {
 pub(super) enum Missing {
     /// The folder has no such name.
     NotThere {
-        place: Place,
+        here: ContextFolder,
         name: Vec<u8>,
         link: Option<LayerPath>,
     },
-    LeftOut {
+    Excluded {
         path: LayerPath,
         reason: Reason,
     },
-    /// What should hold the rest of the path is no folder.
+    /// What should hold the rest of the path is not a folder.
     NotAFolder(LayerPath),
     TooManyLinks,
-    Socket,
     Failed(Error),
 }
 
@@ -80,42 +81,42 @@ impl<'a> Resolver<'a> {
     }
 
     /// The context's root.
-    fn top(&self) -> Place {
-        Place { folder: self.root.clone(), path: LayerPath::root(), verdict: self.ignore().patterns().root() }
+    fn top(&self) -> ContextFolder {
+        ContextFolder { folder: self.root.clone(), path: LayerPath::root(), folder_match: self.ignore().patterns().root() }
     }
 
     /// What is at `path`, links followed.
     pub(super) fn resolve(&self, path: &LayerPath) -> Result<Found, Missing> {
         let mut ahead: VecDeque<Vec<u8>> = path.components().map(<[u8]>::to_vec).collect();
-        let mut places = vec![self.top()];
+        let mut folders = vec![self.top()];
         let mut links = 0;
         let mut last_link = None;
         while let Some(name) = ahead.pop_front() {
             if name == b".." {
-                places.truncate((places.len() - 1).max(1));
+                folders.truncate((folders.len() - 1).max(1));
                 continue;
             }
-            let Some(place) = places.last() else { break };
-            let found = self.look(place, &name).map_err(|why| match why {
-                Missing::NotThere { place, name, .. } => Missing::NotThere { place, name, link: last_link.clone() },
+            let Some(here) = folders.last() else { break };
+            let found = self.look(here, &name).map_err(|why| match why {
+                Missing::NotThere { here, name, .. } => Missing::NotThere { here, name, link: last_link.clone() },
                 other => other,
             })?;
             match found {
-                Some(Found::Folder(place)) => places.push(place),
+                Some(Found::Folder(here)) => folders.push(here),
                 Some(Found::Leaf { path, .. }) if ahead.iter().any(|name| name != b"..") => {
                     return Err(Missing::NotAFolder(path));
                 }
                 Some(leaf) => return Ok(leaf),
                 None => {
                     links += 1;
-                    if links > LINKS {
+                    if links > MAX_LINKS {
                         return Err(Missing::TooManyLinks);
                     }
-                    let link = place.path.child(&name)?;
-                    let text = place.folder.link_text(&name).map_err(|error| unreadable(link.as_bytes(), error))?;
+                    let link = here.path.child(&name)?;
+                    let text = here.folder.link_text(&name).map_err(|error| unreadable(link.as_bytes(), error))?;
                     last_link = Some(link);
                     if text.starts_with(b"/") {
-                        places.truncate(1);
+                        folders.truncate(1);
                     }
                     let components = text.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
                     for name in components.rev() {
@@ -124,48 +125,48 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        Ok(Found::Folder(places.pop().unwrap_or_else(|| self.top())))
+        Ok(Found::Folder(folders.pop().unwrap_or_else(|| self.top())))
     }
 
-    /// What `name` is in the folder `place`; `None` of a link that is not left out.
-    pub(super) fn look(&self, place: &Place, name: &[u8]) -> Result<Option<Found>, Missing> {
-        let path = place.path.child(name)?;
-        let status = match place.folder.status(name) {
+    /// What `name` is in the folder `here`; `None` for a link that is not excluded.
+    pub(super) fn look(&self, here: &ContextFolder, name: &[u8]) -> Result<Option<Found>, Missing> {
+        let path = here.path.child(name)?;
+        let status = match here.folder.status(name) {
             Ok(status) => status,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) => {
-                return Err(Missing::NotThere { place: place.clone(), name: name.to_vec(), link: None });
+                return Err(Missing::NotThere { here: here.clone(), name: name.to_vec(), link: None });
             }
             Err(error) => return Err(unreadable(path.as_bytes(), error).into()),
         };
         if status.form == Form::Folder {
-            return self.enter(place, name, path).map(Found::Folder).map(Some);
+            return self.enter(here, name, path).map(Found::Folder).map(Some);
         }
-        if self.ignore().patterns().leaf(path.as_bytes(), &place.verdict)
-            && let Some(reason) = self.ignore().line_for(path.as_bytes(), &place.verdict)
+        if self.ignore().patterns().leaf(path.as_bytes(), &here.folder_match)
+            && let Some(reason) = self.ignore().line_for(path.as_bytes(), &here.folder_match)
         {
-            return Err(Missing::LeftOut { path, reason });
+            return Err(Missing::Excluded { path, reason });
         }
         if status.form == Form::Symlink {
             return Ok(None);
         }
-        Ok(Some(Found::Leaf { folder: place.folder.clone(), path, status }))
+        Ok(Some(Found::Leaf { folder: here.folder.clone(), path, status }))
     }
 
-    fn enter(&self, place: &Place, name: &[u8], path: LayerPath) -> Result<Place, Missing> {
+    fn enter(&self, here: &ContextFolder, name: &[u8], path: LayerPath) -> Result<ContextFolder, Missing> {
         if let Some(reason) = self.ignore().sdk_excludes(path.as_bytes()) {
-            return Err(Missing::LeftOut { path, reason });
+            return Err(Missing::Excluded { path, reason });
         }
-        let Some(verdict) = self.filter.ignored_folder(path.as_bytes(), &place.verdict) else {
-            return Err(match self.ignore().line_for(path.as_bytes(), &place.verdict) {
-                Some(reason) => Missing::LeftOut { path, reason },
-                None => Missing::NotThere { place: place.clone(), name: name.to_vec(), link: None },
+        let Some(folder_match) = self.filter.ignored_folder(path.as_bytes(), &here.folder_match) else {
+            return Err(match self.ignore().line_for(path.as_bytes(), &here.folder_match) {
+                Some(reason) => Missing::Excluded { path, reason },
+                None => Missing::NotThere { here: here.clone(), name: name.to_vec(), link: None },
             });
         };
-        let folder = place.folder.open_child(name).map_err(|error| unreadable(path.as_bytes(), error))?;
+        let folder = here.folder.open_child(name).map_err(|error| unreadable(path.as_bytes(), error))?;
         if self.filter.is_virtual_environment(&folder) {
             let reason = Reason::Sdk("the SDK leaves virtual environments out of the image");
-            return Err(Missing::LeftOut { path, reason });
+            return Err(Missing::Excluded { path, reason });
         }
-        Ok(Place { folder: Arc::new(folder), path, verdict })
+        Ok(ContextFolder { folder: Arc::new(folder), path, folder_match })
     }
 }

@@ -1,9 +1,11 @@
 //! The sources of COPY and ADD: from a pattern to what it names in the build context.
 //!
-//! Refuses to leave the root: `..` and absolute paths are cleaned to it, and links are resolved as if it were `/`.
+//! No source is outside the root: `..` and absolute paths are cleaned, and links are resolved as if
+//! the root were `/`.
 //!
-//! Source: BuildKit, `dispatchCopy` and `docopy` (wildcards allowed and allowed to match nothing, links followed), fsutil
-//! `copy.go` (`ResolveWildcards`). One thing differs: a class such as `[^a]` never takes a `/` here.
+//! Source: BuildKit, `dispatchCopy` and `docopy` (wildcards allowed and allowed to match nothing,
+//! links followed), fsutil `copy.go` (`ResolveWildcards`). One thing differs: a class such as
+//! `[^a]` never takes a `/` here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,9 +13,9 @@ use std::sync::Arc;
 use super::filter::Filter;
 use super::glob::{Glob, has_wildcards};
 use super::ignore::Reason;
-use super::pattern::Verdict;
-use super::resolve::{Found, Missing, Place, Resolver};
-use super::tree::{Folder, Hint, Identity, Status};
+use super::pattern::FolderMatch;
+use super::resolve::{ContextFolder, Found, Missing, Resolver};
+use super::tree::{EntryType, Folder, Identity, Status};
 use super::{Ignore, IgnoreFile, Patterns, Walk, changed, missing, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath, Metadata};
@@ -35,8 +37,8 @@ pub struct BuildContext {
     ignore: Arc<Ignore>,
 }
 
-/// One thing that a source names: a folder, or a file, device or pipe. Links on the way to it, and it itself if it was one, have
-/// been resolved inside the root.
+/// One thing that a source names: a folder, or a file, device or pipe. Links on the way to it, and
+/// it itself if it was one, have been resolved inside the root.
 #[derive(Debug, Clone)]
 pub struct Source {
     root: Arc<Folder>,
@@ -53,7 +55,7 @@ pub struct Source {
 
 #[derive(Debug, Clone)]
 enum At {
-    Folder { identity: Identity, verdict: Verdict },
+    Folder { identity: Identity, folder_match: FolderMatch },
     Leaf { folder: Arc<Folder>, status: Status },
 }
 
@@ -62,7 +64,7 @@ enum At {
 struct Matches {
     sources: Vec<Source>,
     /// The first that the pattern names but the ignore rules leave out.
-    left_out: Option<(LayerPath, Reason)>,
+    excluded: Option<(LayerPath, Reason)>,
 }
 
 impl BuildContext {
@@ -85,21 +87,25 @@ impl BuildContext {
         &self.path
     }
 
-    /// The device of the files whose [`Stamp`](super::Stamp) tells whether they have changed; `None` where that is not sure.
-    pub fn telling_device(&self) -> Option<u64> {
-        self.root.telling_device().ok().flatten()
+    /// The device of files whose [`Stamp`](super::Stamp) shows reliably whether they have changed;
+    /// `None` if that is not certain.
+    pub fn device_with_reliable_times(&self) -> Option<u64> {
+        self.root.device_with_reliable_times().ok().flatten()
     }
 
-    /// What a source of COPY or ADD names, in sorted order. A link that a pattern names is followed, as docker does.
+    /// What a source of COPY or ADD names, in sorted order. A link that a pattern names is
+    /// followed, as docker does.
     ///
-    /// A path without wildcards that is not there, or left out, is an error of kind [`Context`](ErrorKind::Context). Wildcards that
-    /// match nothing give an empty list, as in BuildKit (`AllowEmptyWildcard`); [`no_match`](Self::no_match) makes an error of it.
+    /// A path without wildcards that does not exist or is excluded is an error of kind
+    /// [`Context`](ErrorKind::Context). Wildcards that match nothing give an empty list, as in
+    /// BuildKit (`AllowEmptyWildcard`); [`no_match`](Self::no_match) makes an error of it.
     pub fn sources(&self, pattern: &str) -> Result<Vec<Source>> {
         Ok(self.matches(pattern)?.sources)
     }
 
-    /// What a source of COPY or ADD with `--parents` names. A folder's walk then gives only what the pattern after the pivot
-    /// `/./` matches (by the rules of ignore files, `**` included), with the folders above it, relative to the pivot.
+    /// What a source of COPY or ADD with `--parents` names. A folder's walk then gives only what
+    /// the pattern after the pivot `/./` matches (by the rules of ignore files, `**` included),
+    /// with the folders above it, relative to the pivot.
     pub fn sources_with_parents(&self, pattern: &str) -> Result<Vec<Source>> {
         let (pivot, below) = pattern.split_once("/./").unwrap_or(("/", pattern));
         let below = LayerPath::clean(below)?;
@@ -114,11 +120,12 @@ impl BuildContext {
         Ok(sources)
     }
 
-    /// The error that says why `pattern` matches nothing: not there, or left out and by which rule; with close names as hint.
+    /// The error that says why `pattern` matches nothing: it does not exist, or a rule excludes it;
+    /// with similar names as a hint.
     pub fn no_match(&self, pattern: &str) -> Error {
         match self.matches(pattern) {
             Err(error) => error,
-            Ok(Matches { left_out: Some((path, reason)), .. }) => self.missing(pattern, Missing::LeftOut { path, reason }),
+            Ok(Matches { excluded: Some((path, reason)), .. }) => self.missing(pattern, Missing::Excluded { path, reason }),
             Ok(_) => {
                 Error::new(ErrorKind::Context, format!("`{}` matches nothing in the build context", shown(pattern.as_bytes())))
                     .with_hint(format!("sources are relative to `{}`; `*` stays within one folder", self.path.display()))
@@ -138,8 +145,7 @@ impl BuildContext {
             let mut matches = Matches::default();
             self.take(&mut matches, literal, found)?;
             return match matches {
-                Matches { left_out: Some((path, reason)), .. } => Err(self.missing(pattern, Missing::LeftOut { path, reason })),
-                Matches { sources, .. } if sources.is_empty() => Err(self.missing(pattern, Missing::Socket)),
+                Matches { excluded: Some((path, reason)), .. } => Err(self.missing(pattern, Missing::Excluded { path, reason })),
                 matches => Ok(matches),
             };
         };
@@ -149,38 +155,46 @@ impl BuildContext {
         })?;
         let mut matches = Matches::default();
         match found {
-            Found::Folder(place) => self.expand(&resolver, pattern, &place, &globs, &mut matches)?,
+            Found::Folder(here) => self.expand(&resolver, pattern, &here, &globs, &mut matches)?,
             // A file holds nothing that a pattern could match.
             Found::Leaf { .. } => {}
         }
         Ok(matches)
     }
 
-    /// Adds what `globs` match in the folder `place`, one level a glob. Links are not followed on the way, only at the end.
-    fn expand(&self, resolver: &Resolver<'_>, pattern: &str, place: &Place, globs: &[Glob], matches: &mut Matches) -> Result<()> {
+    /// Adds what `globs` match in the folder `here`, one level a glob. Links are not followed on
+    /// the way, only at the end.
+    fn expand(
+        &self,
+        resolver: &Resolver<'_>,
+        pattern: &str,
+        here: &ContextFolder,
+        globs: &[Glob],
+        matches: &mut Matches,
+    ) -> Result<()> {
         let Some((glob, below)) = globs.split_first() else { return Ok(()) };
-        let names = place.folder.names().map_err(|error| unreadable(place.path.as_bytes(), error))?;
+        let names = here.folder.names().map_err(|error| unreadable(here.path.as_bytes(), error))?;
         for name in names.iter().filter(|name| glob.matches(&name.bytes)) {
-            if !below.is_empty() && name.hint == Hint::Other {
+            if !below.is_empty() && name.entry_type == EntryType::Other {
                 continue;
             }
-            let path = place.path.child(&name.bytes)?;
-            let found = match resolver.look(place, &name.bytes) {
+            let path = here.path.child(&name.bytes)?;
+            let found = match resolver.look(here, &name.bytes) {
                 Ok(Some(found)) => found,
                 Ok(None) if below.is_empty() => match resolver.resolve(&path) {
                     Ok(found) => found,
                     Err(why) => return Err(self.missing(&shown(path.as_bytes()), why)),
                 },
                 Ok(None) => continue,
-                Err(Missing::LeftOut { path, reason }) => {
-                    matches.left_out.get_or_insert((path, reason));
+                Err(Missing::Excluded { path, reason }) => {
+                    matches.excluded.get_or_insert((path, reason));
                     continue;
                 }
                 Err(Missing::NotThere { .. }) => continue,
                 Err(why) => return Err(self.missing(pattern, why)),
             };
             match found {
-                Found::Folder(place) if !below.is_empty() => self.expand(resolver, pattern, &place, below, matches)?,
+                Found::Folder(here) if !below.is_empty() => self.expand(resolver, pattern, &here, below, matches)?,
                 found if below.is_empty() => self.take(matches, path, found)?,
                 Found::Folder(_) | Found::Leaf { .. } => {}
             }
@@ -188,18 +202,18 @@ impl BuildContext {
         Ok(())
     }
 
-    /// Adds what was found, unless it is a folder that is left out and of which nothing was taken back.
+    /// Adds what was found, unless it is an excluded folder in which nothing is re-included.
     fn take(&self, matches: &mut Matches, path: LayerPath, found: Found) -> Result<()> {
         let (root, ignore) = (self.root.clone(), self.ignore.clone());
         let source = match found {
-            Found::Folder(place) => {
-                let status = place.folder.own_status().map_err(|error| unreadable(place.path.as_bytes(), error))?;
-                let at = At::Folder { identity: status.identity, verdict: place.verdict };
+            Found::Folder(here) => {
+                let status = here.folder.own_status().map_err(|error| unreadable(here.path.as_bytes(), error))?;
+                let at = At::Folder { identity: status.identity, folder_match: here.folder_match };
                 Source {
                     root,
                     ignore,
                     path,
-                    resolved: place.path,
+                    resolved: here.path,
                     kind: Kind::Directory,
                     metadata: metadata(&status),
                     at,
@@ -207,14 +221,13 @@ impl BuildContext {
                 }
             }
             Found::Leaf { folder, path: resolved, status } => {
-                // To a wildcard a socket is as good as not there.
                 let Some(kind) = status.kind() else { return Ok(()) };
                 let metadata = metadata(&status);
                 Source { root, ignore, path, resolved, kind, metadata, at: At::Leaf { folder, status }, include: None }
             }
         };
-        match source.left_out()? {
-            Some(reason) => _ = matches.left_out.get_or_insert((source.resolved, reason)),
+        match source.excluded()? {
+            Some(reason) => _ = matches.excluded.get_or_insert((source.resolved, reason)),
             None => matches.sources.push(source),
         }
         Ok(())
@@ -234,7 +247,8 @@ fn metadata(status: &Status) -> Metadata {
 }
 
 impl Source {
-    /// Where it is in the build context, as matched: its last component is its name in a destination folder.
+    /// Where it is in the build context, as matched: its last component is its name in a
+    /// destination folder.
     pub fn path(&self) -> &LayerPath {
         &self.path
     }
@@ -254,14 +268,14 @@ impl Source {
         &self.metadata
     }
 
-    /// Of a folder, all that it holds but not the folder itself; of anything else, one entry with the empty path.
-    /// What `exclude` matches is left out (`--exclude`).
+    /// Of a folder, all that it holds but not the folder itself; of anything else, one entry with
+    /// the empty path. What `exclude` matches is left out (`--exclude`).
     pub fn walk(&self, exclude: &Patterns) -> Result<Walk> {
         let filter = Filter { ignore: self.ignore.clone(), include: self.include.clone(), exclude: Arc::new(exclude.clone()) };
         match &self.at {
-            At::Folder { identity, verdict } => {
-                let verdicts = filter.source(verdict.clone());
-                Walk::of_folder(&self.resolved, self.reopen(*identity)?, verdicts, filter)
+            At::Folder { identity, folder_match } => {
+                let folder_matches = filter.source(folder_match.clone());
+                Walk::of_folder(&self.resolved, self.reopen(*identity)?, folder_matches, filter)
             }
             At::Leaf { folder, status } => {
                 let name = self.resolved.name().unwrap_or_default();
@@ -270,7 +284,8 @@ impl Source {
         }
     }
 
-    /// Opens the folder again, component by component: holding all folders that a pattern names could be too many.
+    /// Opens the folder again, component by component: holding all folders that a pattern names
+    /// could be too many.
     fn reopen(&self, identity: Identity) -> Result<Folder> {
         let failed = |error: std::io::Error| unreadable(self.resolved.as_bytes(), error);
         let mut folder = self.root.open_child(b".").map_err(failed)?;
@@ -283,17 +298,16 @@ impl Source {
         Ok(folder)
     }
 
-    /// Why it is not in the build context although it is in the folder: a folder that is left out is there only for what was
-    /// taken back in it.
-    fn left_out(&self) -> Result<Option<Reason>> {
-        let At::Folder { verdict, .. } = &self.at else { return Ok(None) };
-        if !verdict.is_match() || self.walk(&Patterns::default())?.next().transpose()?.is_some() {
+    /// Why it is not in the build context although it exists: an excluded folder is there only for
+    /// what is re-included in it.
+    fn excluded(&self) -> Result<Option<Reason>> {
+        let At::Folder { folder_match, .. } = &self.at else { return Ok(None) };
+        if !folder_match.is_match() || self.walk(&Patterns::default())?.next().transpose()?.is_some() {
             return Ok(None);
         }
-        let parent = self
-            .resolved
-            .ancestors()
-            .fold(self.ignore.patterns().root(), |verdict, folder| self.ignore.patterns().folder(folder.as_bytes(), &verdict));
+        let parent = self.resolved.ancestors().fold(self.ignore.patterns().root(), |folder_match, folder| {
+            self.ignore.patterns().folder(folder.as_bytes(), &folder_match)
+        });
         Ok(self.ignore.line_for(self.resolved.as_bytes(), &parent))
     }
 }

@@ -1,7 +1,8 @@
-//! Folders by handle: listing, looking, reading links and opening, each relative to an open folder and never through a symbolic
-//! link. Everything of this room that depends on the platform is here.
+//! Folders by handle: listing, looking, reading links and opening, each relative to an open folder
+//! and never through a symbolic link. Everything of this room that depends on the platform is here.
 //!
-//! Refuses paths: one name at a time, so a component that is swapped for a link in the middle of a walk leads nowhere.
+//! Never a path, one name at a time: a component that is swapped for a link in the middle of a walk
+//! leads nowhere.
 
 use std::fs::File;
 use std::io;
@@ -12,19 +13,18 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat
 
 use crate::layer::Kind;
 
-/// Which file it is: what tells that a name still means the same file.
+/// Which file it is: shows whether a name still refers to the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) device: u64,
     pub(super) inode: u64,
 }
 
-/// What a name is, as the folder's listing tells without a look at the file.
+/// What a name is according to the folder's listing, without looking at the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hint {
+pub(super) enum EntryType {
     Folder,
-    Socket,
-    /// Some file systems do not tell.
+    /// Not in the listing of every file system.
     Unknown,
     Other,
 }
@@ -33,10 +33,10 @@ pub(super) enum Hint {
 #[derive(Debug, Clone)]
 pub(super) struct Name {
     pub(super) bytes: Box<[u8]>,
-    pub(super) hint: Hint,
+    pub(super) entry_type: EntryType,
 }
 
-/// What a file is and says of itself.
+/// What a file is, with its metadata.
 #[derive(Debug, Clone)]
 pub(super) struct Status {
     pub(super) identity: Identity,
@@ -68,7 +68,8 @@ pub(super) enum Form {
 }
 
 impl Status {
-    /// What a layer calls it; `None` of a symbolic link, whose text is not known here, and of a socket, which no layer has.
+    /// What a layer calls it; `None` of a symbolic link, whose text is not known here. A socket
+    /// becomes an empty file, as in BuildKit: no layer can have it.
     pub(super) fn kind(&self) -> Option<Kind> {
         match self.form {
             Form::Folder => Some(Kind::Directory),
@@ -76,11 +77,12 @@ impl Status {
             Form::CharDevice { major, minor } => Some(Kind::CharDevice { major, minor }),
             Form::BlockDevice { major, minor } => Some(Kind::BlockDevice { major, minor }),
             Form::Fifo => Some(Kind::Fifo),
-            Form::Symlink | Form::Socket => None,
+            Form::Socket => Some(Kind::File { size: 0 }),
+            Form::Symlink => None,
         }
     }
 
-    /// Whether it is the same file with the same content, as far as size and time tell.
+    /// Whether it is the same file with the same content, judged by size and time.
     pub(super) fn same_content(&self, other: &Self) -> bool {
         self.identity == other.identity && self.form == other.form && self.size == other.size && self.mtime == other.mtime
     }
@@ -117,13 +119,12 @@ impl Folder {
             if bytes == b"." || bytes == b".." {
                 continue;
             }
-            let hint = match entry.file_type() {
-                FileType::Directory => Hint::Folder,
-                FileType::Socket => Hint::Socket,
-                FileType::Unknown => Hint::Unknown,
-                _ => Hint::Other,
+            let entry_type = match entry.file_type() {
+                FileType::Directory => EntryType::Folder,
+                FileType::Unknown => EntryType::Unknown,
+                _ => EntryType::Other,
             };
-            names.push(Name { bytes: bytes.into(), hint });
+            names.push(Name { bytes: bytes.into(), entry_type });
         }
         names.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
         Ok(names)
@@ -134,18 +135,20 @@ impl Folder {
         Ok(status(&statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// What the folder says of itself.
+    /// The folder's own status.
     pub(super) fn own_status(&self) -> io::Result<Status> {
         Ok(status(&fstat(&self.0)?))
     }
 
-    /// The device it is on, if files there tell by their time of change that they have changed: of file systems that are kept by
-    /// this machine's kernel alone. In tmpfs a mapped file can change without it, and network file systems ask at intervals.
-    pub(super) fn telling_device(&self) -> io::Result<Option<u64>> {
-        // linux/magic.h: ext2 to ext4, XFS, Btrfs, overlay, F2FS; ZFS and bcachefs by their own headers.
-        const TELLING: [u32; 7] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
+    /// The device it is on, if files there change their ctime with every change of content: file
+    /// systems that only this machine's kernel writes. In tmpfs a mapped file can change without
+    /// it, and network file systems ask at intervals.
+    pub(super) fn device_with_reliable_times(&self) -> io::Result<Option<u64>> {
+        // linux/magic.h: ext2 to ext4, XFS, Btrfs, overlay, F2FS; ZFS and bcachefs by their own
+        // headers.
+        const RELIABLE: [u32; 7] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
         let kind = rustix::fs::fstatfs(&self.0)?.f_type as u32;
-        Ok(TELLING.contains(&kind).then_some(self.own_status()?.identity.device))
+        Ok(RELIABLE.contains(&kind).then_some(self.own_status()?.identity.device))
     }
 
     /// The text of the link `name`.
@@ -153,7 +156,8 @@ impl Folder {
         Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }
 
-    /// Whether it holds something at `path`. Only whether: nothing is opened, so a link on the way gives nothing away.
+    /// Whether it holds something at `path`. Only whether: nothing is opened, so a link on the way
+    /// gives nothing away.
     pub(super) fn holds(&self, path: &str) -> bool {
         statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }

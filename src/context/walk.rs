@@ -1,20 +1,23 @@
-//! The walk of a source: one entry after the other, a folder before what it holds, siblings in byte order.
+//! The walk of a source: one entry after the other, a folder before what it holds, siblings in byte
+//! order.
 //!
-//! Holds one folder's names a level, never the tree, and a bounded number of open folders however deep the tree is. Refuses to
-//! follow links, to read a folder that cannot be read, and files that change while they are read.
+//! It holds the names of one folder for each level, never the tree, and a bounded number of open
+//! folders however deep the tree is. Links are not followed; a folder that cannot be read, and a file
+//! that changes while it is read, are errors.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::filter::{Filter, Verdicts};
-use super::tree::{self, Folder, Form, Hint, Identity, Name, Status};
+use super::filter::{Filter, FolderMatches};
+use super::tree::{self, EntryType, Folder, Form, Identity, Name, Status};
 use super::{changed, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
 
-/// How many folders of the way down stay open; those above are opened again from below when the walk comes back to them.
+/// How many folders of the way down stay open; those above are opened again from below when the
+/// walk comes back to them.
 const OPEN_FOLDERS: usize = 32;
 
 /// The one extended attribute that docker puts into a layer.
@@ -32,7 +35,6 @@ pub struct Walk {
     ready: VecDeque<WalkEntry>,
     /// How many levels have an entry pending.
     waiting: usize,
-    sockets: Vec<LayerPath>,
 }
 
 /// A folder on the way down.
@@ -42,14 +44,15 @@ struct Level {
     folder: Option<Arc<Folder>>,
     identity: Identity,
     names: std::vec::IntoIter<Name>,
-    verdicts: Verdicts,
+    matches: FolderMatches,
     /// The folder's own entry where it enters the image only if something in it does.
     pending: Option<WalkEntry>,
     /// The length of its path.
     length: usize,
 }
 
-/// What of a regular file changes whenever its content does, on file systems that tell.
+/// What changes in a regular file's metadata whenever its content changes, on file systems with
+/// reliable times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The device it is on.
@@ -58,7 +61,8 @@ pub struct Stamp {
     pub inode: u64,
     /// Bytes.
     pub size: u64,
-    /// When its content was last changed, as far as nobody set it: seconds since 1970, and nanoseconds.
+    /// When its content was last changed, unless somebody set it: seconds since 1970, and
+    /// nanoseconds.
     pub mtime: (i64, u32),
     /// When anything of it was last changed: seconds since 1970, and nanoseconds.
     pub ctime: (i64, u32),
@@ -67,34 +71,34 @@ pub struct Stamp {
 /// One entry of a walk. That of a regular file holds its folder open: keep few of them.
 #[derive(Debug)]
 pub struct WalkEntry {
-    /// Path relative to the source, kind (never a hard link), and mode, owner and time as the file system has them. docker
-    /// gives what comes from a build context to 0:0 where no owner is asked for.
+    /// Path relative to the source, kind (never a hard link), and mode, owner and time as the file
+    /// system has them. docker gives what comes from a build context to 0:0 where no owner is asked
+    /// for.
     pub entry: Entry,
     base: Arc<LayerPath>,
     /// Of a regular file, the folder that holds it and its name there.
-    place: Option<(Arc<Folder>, Box<[u8]>)>,
+    file: Option<(Arc<Folder>, Box<[u8]>)>,
     status: Status,
 }
 
 impl Walk {
     /// What is in `folder`, which is at `base` in the build context.
-    pub(super) fn of_folder(base: &LayerPath, folder: Folder, verdicts: Verdicts, filter: Filter) -> Result<Self> {
+    pub(super) fn of_folder(base: &LayerPath, folder: Folder, matches: FolderMatches, filter: Filter) -> Result<Self> {
         let mut walk = Self::empty(base, filter);
         let read = || Ok((folder.own_status()?.identity, folder.names()?));
         let (identity, names) = read().map_err(|error| unreadable(base.as_bytes(), error))?;
         let length = walk.path.len();
         let names = names.into_iter();
-        walk.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, verdicts, pending: None, length });
+        walk.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, matches, pending: None, length });
         Ok(walk)
     }
 
-    /// The one entry of a source that is no folder.
+    /// The one entry of a source that is not a folder.
     pub(super) fn of_leaf(path: &LayerPath, folder: Arc<Folder>, name: &[u8], status: Status, filter: Filter) -> Result<Self> {
         let mut walk = Self::empty(path, filter);
-        if walk.filter.takes_source(name) {
-            let entry = WalkEntry::new(&walk.base, LayerPath::root(), folder, name.into(), status)?;
-            walk.ready.extend(entry);
-        }
+        // BuildKit does not match `--exclude` against a source that is a file itself.
+        let entry = WalkEntry::new(&walk.base, LayerPath::root(), folder, name.into(), status)?;
+        walk.ready.extend(entry);
         Ok(walk)
     }
 
@@ -106,13 +110,7 @@ impl Walk {
             path: base.as_bytes().to_vec(),
             ready: VecDeque::new(),
             waiting: 0,
-            sockets: Vec::new(),
         }
-    }
-
-    /// Sockets that were left out so far, by their path in the build context: they mean nothing in an image.
-    pub fn skipped_sockets(&self) -> &[LayerPath] {
-        &self.sockets
     }
 
     /// Takes the next name of the deepest level; `false` at the end of the walk.
@@ -134,23 +132,19 @@ impl Walk {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(&name.bytes);
-        if name.hint == Hint::Folder {
+        if name.entry_type == EntryType::Folder {
             return self.enter(&folder, name.bytes);
         }
-        if name.hint != Hint::Unknown && !self.filter.takes_leaf(&self.path, self.relative(), &level.verdicts) {
+        if name.entry_type != EntryType::Unknown && !self.filter.takes_leaf(&self.path, self.relative(), &level.matches) {
             return Ok(());
         }
         let Some(status) = there(folder.status(&name.bytes)).map_err(|error| unreadable(&self.path, error))? else {
             return Ok(());
         };
-        match (status.form, name.hint) {
-            (Form::Folder, Hint::Unknown) => return self.enter(&folder, name.bytes),
+        match (status.form, name.entry_type) {
+            (Form::Folder, EntryType::Unknown) => return self.enter(&folder, name.bytes),
             (Form::Folder, _) => return Err(changed(&self.path)),
-            (_, Hint::Unknown) if !self.filter.takes_leaf(&self.path, self.relative(), &level.verdicts) => return Ok(()),
-            (Form::Socket, _) => {
-                self.sockets.push(LayerPath::parse(&self.path)?);
-                return Ok(());
-            }
+            (_, EntryType::Unknown) if !self.filter.takes_leaf(&self.path, self.relative(), &level.matches) => return Ok(()),
             _ => {}
         }
         let path = LayerPath::parse(self.relative())?;
@@ -161,13 +155,13 @@ impl Walk {
         Ok(())
     }
 
-    /// Goes down into the folder at `self.path`, unless nothing in it can be wanted.
+    /// Enters the folder at `self.path`, unless nothing in it can be included.
     fn enter(&mut self, parent: &Arc<Folder>, name: Box<[u8]>) -> Result<()> {
         let Some(level) = self.levels.last() else { return Ok(()) };
-        let Some(verdicts) = self.filter.folder(&self.path, self.relative(), &level.verdicts) else { return Ok(()) };
+        let Some(matches) = self.filter.folder(&self.path, self.relative(), &level.matches) else { return Ok(()) };
         let folder = match parent.open_child(&name) {
             Ok(folder) => folder,
-            Err(error) => return self.not_entered(&verdicts, error),
+            Err(error) => return self.not_entered(&matches, error),
         };
         if self.filter.is_virtual_environment(&folder) {
             return Ok(());
@@ -175,12 +169,12 @@ impl Walk {
         let read = || Ok((folder.own_status()?, folder.names()?));
         let (status, names) = match read() {
             Ok(read) => read,
-            Err(error) => return self.not_entered(&verdicts, error),
+            Err(error) => return self.not_entered(&matches, error),
         };
         let identity = status.identity;
         let path = LayerPath::parse(self.relative())?;
         let mut pending = WalkEntry::new(&self.base, path, parent.clone(), name, status)?;
-        if verdicts.taken {
+        if matches.taken {
             self.take_pending();
             self.ready.extend(pending.take());
         }
@@ -189,7 +183,7 @@ impl Walk {
         }
         self.waiting += usize::from(pending.is_some());
         let (length, names) = (self.path.len(), names.into_iter());
-        self.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, verdicts, pending, length });
+        self.levels.push(Level { folder: Some(Arc::new(folder)), identity, names, matches, pending, length });
         Ok(())
     }
 
@@ -202,13 +196,13 @@ impl Walk {
     }
 
     /// A folder that could not be opened: gone, swapped for something else, or not to be read.
-    fn not_entered(&self, verdicts: &Verdicts, error: io::Error) -> Result<()> {
+    fn not_entered(&self, matches: &FolderMatches, error: io::Error) -> Result<()> {
         use rustix::io::Errno;
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT) => Ok(()),
             Some(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => Err(changed(&self.path)),
-            // What is left out anyway need not be readable: moby looks away as well.
-            Some(Errno::ACCESS | Errno::PERM) if !verdicts.taken => Ok(()),
+            // What is excluded need not be readable: moby ignores it as well.
+            Some(Errno::ACCESS | Errno::PERM) if !matches.taken => Ok(()),
             _ => Err(unreadable(&self.path, error)),
         }
     }
@@ -279,9 +273,10 @@ impl WalkEntry {
             },
         };
         let metadata = Metadata::new(status.mode, status.uid, status.gid, status.mtime.0);
-        // A folder's entry may wait on every level of a deep tree: it must not hold another folder open.
-        let place = (status.form == Form::File).then_some((folder, name));
-        Ok(Some(Self { entry: Entry { path, kind, metadata }, base: base.clone(), place, status }))
+        // A folder's entry may wait on every level of a deep tree: it must not hold another folder
+        // open.
+        let file = (status.form == Form::File).then_some((folder, name));
+        Ok(Some(Self { entry: Entry { path, kind, metadata }, base: base.clone(), file, status }))
     }
 
     /// Where the entry is in the build context, for messages and for the secret guard.
@@ -295,17 +290,17 @@ impl WalkEntry {
         several.then_some((self.status.identity.device, self.status.identity.inode))
     }
 
-    /// Of a regular file, what tells whether it is still the same.
+    /// The stamp of a regular file: whether it is still the same.
     pub fn stamp(&self) -> Option<Stamp> {
         let Status { identity, form, size, mtime, ctime, .. } = self.status;
         (form == Form::File).then_some(Stamp { device: identity.device, inode: identity.inode, size, mtime, ctime })
     }
 
-    /// Opens a regular file for reading. It is the very file that the entry was made from, with its size and time: anything
-    /// else is an error of kind [`Context`](ErrorKind::Context).
+    /// Opens a regular file for reading. It is the very file that the entry was made from, with its
+    /// size and time: anything else is an error of kind [`Context`](ErrorKind::Context).
     pub fn open(&self) -> Result<File> {
         let path = || self.context_path();
-        let Some((folder, name)) = &self.place else {
+        let Some((folder, name)) = &self.file else {
             return Err(Error::new(ErrorKind::Context, format!("`{}` is not a regular file", shown(path().as_bytes()))));
         };
         let file = tree::open_file(folder, name).map_err(|error| match error.kind() {
@@ -323,7 +318,8 @@ impl WalkEntry {
         if now.same_content(&self.status) { Ok(()) } else { Err(changed(path().as_bytes())) }
     }
 
-    /// The extended attributes of the opened `file` that docker puts into a layer: file capabilities.
+    /// The extended attributes of the opened `file` that docker puts into a layer: file
+    /// capabilities.
     pub fn xattrs(&self, file: &File) -> Result<Xattrs> {
         let value = tree::xattr(file, CAPABILITY).map_err(|error| unreadable(self.context_path().as_bytes(), error))?;
         Ok(value.map(|value| (CAPABILITY.into(), value)).into_iter().collect())

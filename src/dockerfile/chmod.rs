@@ -1,7 +1,8 @@
 //! `--chmod`: octal or symbolic, parsed once, applied to each file.
 //!
-//! Refuses what chmod(1) refuses. As in BuildKit, which has BSD's rules: the umask has no part in it, `=` clears set-id bits of
-//! folders, too, and `X` asks what the file had before any of the changes.
+//! What chmod(1) rejects is an error. The rules are BSD's, as in BuildKit: the umask has no part in
+//! it, `=` clears set-id bits of folders, too, and `X` asks what the file had before any of the
+//! changes.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,7 +43,7 @@ impl Chmod {
     /// Parses octal (`755`, `0644`; 7777 at most) or symbolic (`u=rwX,go=rX`) permissions.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::new(ErrorKind::Dockerfile, format!("`{text}` is no mode for `--chmod`"))
+            Error::new(ErrorKind::Dockerfile, format!("`{text}` is not a mode for `--chmod`"))
                 .with_hint("write it in octal, such as 755, or as chmod takes it, such as u=rwX,go=rX")
         };
         let is_octal = text.starts_with(|c: char| c.is_ascii_digit());

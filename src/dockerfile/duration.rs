@@ -1,6 +1,6 @@
 //! Durations as Go writes them: `1h30m`, `1.5s`, `500ms`.
 //!
-//! Refuses numbers without a unit, but for 0.
+//! A number needs a unit, except 0.
 
 use std::fmt::Write as _;
 
@@ -47,7 +47,8 @@ fn scaled(number: &str, size: i64) -> Option<i64> {
     let mut total = whole.checked_mul(size)?;
     let mut share = size;
     for digit in fraction.bytes() {
-        // Go keeps the fraction exact; ten-fold division of these units loses nothing above a nanosecond.
+        // Go keeps the fraction exact; ten-fold division of these units loses nothing above a
+        // nanosecond.
         total = total.checked_add(i64::from(digit - b'0') * share / 10)?;
         share /= 10;
     }

@@ -1,12 +1,12 @@
-//! Which stage uses which: what a target needs, and circles.
+//! Which stage uses which: what a target needs, and cycles.
 //!
-//! Refuses recursion: a file may have many thousands of stages.
+//! Without recursion: a file may have many thousands of stages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::StageIndex;
-use super::source::Place;
+use super::source::Location;
 
 /// One stage's use of another.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub(super) struct Use {
     /// The stage that is used.
     pub(super) stage: StageIndex,
     /// The instruction that uses it.
-    pub(super) place: Arc<Place>,
+    pub(super) location: Arc<Location>,
     /// How the instruction names it.
     pub(super) word: String,
 }
@@ -29,8 +29,9 @@ pub(super) fn needed(uses: &[Vec<Use>], target: StageIndex) -> BTreeSet<StageInd
     needed
 }
 
-/// A circle of stages, if there is one: each with its use of the next, the last one with its use of the first.
-pub(super) fn circle(uses: &[Vec<Use>]) -> Option<Vec<(StageIndex, &Use)>> {
+/// A cycle of stages, if there is one: each stage with its use of the next, the last with its use
+/// of the first.
+pub(super) fn cycle(uses: &[Vec<Use>]) -> Option<Vec<(StageIndex, &Use)>> {
     let mut left: BTreeSet<StageIndex> = (0..uses.len()).map(StageIndex).collect();
     let distinct = |uses: &Vec<Use>| uses.iter().map(|used| used.stage).collect::<BTreeSet<_>>();
     let mut open: Vec<usize> = Vec::new();
@@ -50,20 +51,21 @@ pub(super) fn circle(uses: &[Vec<Use>]) -> Option<Vec<(StageIndex, &Use)>> {
             }
         }
     }
-    // Each stage that is left uses another one that is left, so going on for long enough ends in a circle.
+    // Each stage that is left uses another one that is left, so going on for long enough ends in a
+    // cycle.
     let next = |stage: StageIndex| uses[stage.0].iter().find(|used| left.contains(&used.stage));
     let mut first = *left.first()?;
     for _ in 0..left.len() {
         first = next(first)?.stage;
     }
-    let mut circle = Vec::new();
+    let mut cycle = Vec::new();
     let mut stage = first;
     loop {
         let used = next(stage)?;
-        circle.push((stage, used));
+        cycle.push((stage, used));
         stage = used.stage;
         if stage == first {
-            return Some(circle);
+            return Some(cycle);
         }
     }
 }

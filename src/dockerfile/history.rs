@@ -1,6 +1,6 @@
 //! The text of a step in the image's history, in BuildKit's form.
 //!
-//! Refuses proxies: they never enter the image.
+//! Proxy variables are left out: they must not enter the image.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use super::duration::format_duration;
 use super::{AddSource, AddStep, Chmod, CopyStep, Destination, Expanded, Healthcheck, InlineFile, RunStep};
 
 impl Expanded {
-    /// `created_by` of the step's history entry; `None` for ONBUILD, of which BuildKit keeps no entry.
+    /// `created_by` of the step's history entry; `None` for ONBUILD, of which BuildKit keeps no
+    /// entry.
     pub fn history_text(&self) -> Option<String> {
         Some(match self {
             Self::Add(add) => add_text(add),
@@ -51,7 +52,7 @@ fn pairs_text(name: &str, pairs: &[(String, String)]) -> String {
     pairs.iter().fold(name.to_owned(), |text, (key, value)| format!("{text} {key}={value}"))
 }
 
-/// `RUN |2 A=1 B=2 /bin/sh -c …`: the ARGs stand before the command, with their number.
+/// `RUN |2 A=1 B=2 /bin/sh -c …`: the number of ARGs and the ARGs come before the command.
 fn run_text(run: &RunStep) -> String {
     let mut text = String::from("RUN ");
     if !run.history_args.is_empty() {
@@ -132,7 +133,7 @@ fn quoted(string: &str) -> String {
             '\x0b' => write!(text, "\\v"),
             ' '..='~' => write!(text, "{character}"),
             '\0'..='\x7f' => write!(text, "\\x{:02x}", u32::from(character)),
-            // Rust's own table of characters that cannot be printed stands in for Go's.
+            // Rust's table of unprintable characters instead of Go's.
             _ if character.escape_debug().count() == 1 => write!(text, "{character}"),
             '\u{80}'..='\u{ffff}' => write!(text, "\\u{:04x}", u32::from(character)),
             _ => write!(text, "\\U{:08x}", u32::from(character)),

@@ -1,6 +1,6 @@
 //! The instructions of a stage as written: typed, variables not yet expanded.
 //!
-//! Refuses FROM: it starts a stage and is a [`Stage`](super::Stage) of its own.
+//! FROM is not among them: it starts a [`Stage`](super::Stage).
 
 /// One instruction of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Instruction {
 }
 
 impl Instruction {
-    /// The instruction's name in capitals.
+    /// The instruction's name in upper case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Add(_) => "ADD",
@@ -93,13 +93,13 @@ pub struct ArgDeclaration {
     pub default: Option<String>,
 }
 
-/// A file whose content stands in the Dockerfile (heredoc source of COPY and ADD).
+/// A file whose content is in the Dockerfile (a heredoc source of COPY and ADD).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InlineFile {
     /// The heredoc's word, which is the file's name where the destination is a folder.
     pub name: String,
-    /// The content; leading tabs are gone already with `<<-`.
-    pub content: String,
+    /// The content, without leading tabs with `<<-`. It need not be UTF-8.
+    pub content: Vec<u8>,
     /// Whether variables in the content are expanded: the heredoc's word has no quotes.
     pub expand: bool,
 }
@@ -123,7 +123,7 @@ pub struct CopyInstruction {
     pub link: bool,
     /// `--parents`
     pub parents: bool,
-    /// `--exclude`, each
+    /// The values of `--exclude`
     pub exclude: Vec<String>,
 }
 
@@ -142,7 +142,7 @@ pub struct AddInstruction {
     pub chmod: Option<String>,
     /// `--link`
     pub link: bool,
-    /// `--exclude`, each
+    /// The values of `--exclude`
     pub exclude: Vec<String>,
     /// `--checksum`
     pub checksum: Option<String>,
@@ -157,29 +157,31 @@ pub struct AddInstruction {
 pub struct RunInstruction {
     /// What is run.
     pub form: RunForm,
-    /// `--mount`, each as written.
+    /// The values of `--mount`, as written.
     pub mounts: Vec<String>,
     /// `--network`
     pub network: Network,
     /// `--security`
     pub security: Security,
-    /// `--device`, each
+    /// The values of `--device`
     pub devices: Vec<Device>,
 }
 
 /// What a RUN runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunForm {
-    /// A text for the shell. A lone heredoc is its content; with more on the line, the line and the heredocs as a shell reads them.
+    /// A text for the shell. A lone heredoc is its content; with more on the line, the line and the
+    /// heredocs as a shell reads them.
     Shell(String),
     /// A program with its arguments.
     Exec(Vec<String>),
-    /// A lone heredoc that starts with `#!`: a file of mode 755 at `/dev/pipes/NAME`, started through the shell.
+    /// A lone heredoc that starts with `#!`: a file of mode 755 at `/dev/pipes/NAME`, started
+    /// through the shell.
     Script {
         /// The heredoc's word.
         name: String,
-        /// The file's content.
-        content: String,
+        /// The file's content, which need not be UTF-8.
+        content: Vec<u8>,
     },
 }
 
@@ -214,7 +216,8 @@ pub struct Device {
     pub required: bool,
 }
 
-/// HEALTHCHECK: the image config's `Healthcheck`. Durations are nanoseconds; 0 is "inherit or default".
+/// HEALTHCHECK: the image config's `Healthcheck`. Durations are nanoseconds; 0 is "inherit or
+/// default".
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.

@@ -1,10 +1,13 @@
-//! The Dockerfile front end: text in, [`Plan`] out, steps expanded one by one by a [`StageScope`]. The language is that of
-//! BuildKit's Dockerfile front end 1.x, with every instruction and flag.
+//! The Dockerfile front end: from text to a [`Plan`], whose steps a [`StageScope`] expands one by
+//! one. The language is that of BuildKit's Dockerfile front end 1.x, with every instruction and
+//! flag.
 //!
-//! Refuses the file system, the network and the machine it runs on: all of them come in as parameters.
+//! This room does not look at the file system, the network or the machine: callers pass in what it
+//! needs to know.
 
 mod chmod;
 mod duration;
+mod epoch;
 mod expand;
 mod graph;
 mod history;
@@ -33,7 +36,7 @@ pub use instruction::{
 pub use mount::{Mount, Sharing};
 pub use parse::parse_trigger;
 pub use plan::{Base, Plan, PlanOptions, PlannedStage, StageIndex};
-pub use source::{Located, Warning};
+pub use source::{Located, Warning, hide_credentials};
 pub use step::{AddSource, AddStep, CopyStep, Destination, Expanded, Port, Protocol, RunStep};
 pub use warning::Rule;
 
@@ -44,7 +47,7 @@ pub struct Dockerfile {
     pub global_args: Vec<Located<Vec<ArgDeclaration>>>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
-    /// What is odd.
+    /// Warnings found while parsing.
     pub warnings: Vec<Warning>,
     check: text::Check,
 }

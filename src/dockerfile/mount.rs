@@ -1,6 +1,6 @@
 //! `RUN --mount`: each type with what it has, and nothing else.
 //!
-//! Refuses to know what lies behind a target: mounts are made by those who execute.
+//! Only what the text says; the executor of RUN makes the mounts.
 
 use super::Base;
 
@@ -43,16 +43,16 @@ pub enum Mount {
     Tmpfs {
         /// Where.
         target: String,
-        /// Bytes at most; `None` is the kernel's default.
+        /// The limit in bytes; `None` is the kernel's default.
         size: Option<u64>,
     },
     /// `type=secret`: a file or variable from outside that never enters the image.
     Secret {
         /// Its name.
         id: String,
-        /// The file, if there is to be one.
+        /// The file's path, unless the secret is only a variable.
         target: Option<String>,
-        /// The variable, if there is to be one.
+        /// The variable's name, if the secret is also or only a variable.
         env: Option<String>,
         /// Whether the step fails without it.
         required: bool,
@@ -83,10 +83,10 @@ pub enum Mount {
 /// How builds that run at the same time use a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sharing {
-    /// All at once.
+    /// All use it at the same time.
     #[default]
     Shared,
-    /// Each its own.
+    /// Each build has its own.
     Private,
     /// One after the other.
     Locked,

@@ -1,6 +1,7 @@
-//! Paths inside an image as text: joined and cleaned as Go's `path` does, with no file system behind them.
+//! Paths inside an image as text: joined and cleaned as Go's `path` does, with no file system
+//! behind them.
 //!
-//! Refuses to go above `/`.
+//! No path leads above `/`.
 
 /// `path` without `.`, `..`, double slashes and a slash at its end; `.` if nothing is left.
 pub(super) fn clean(path: &str) -> String {
@@ -36,7 +37,8 @@ pub(super) fn base_name(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
-/// [`join`], with a slash at the end where `path` says that it is a folder: it ends with `/`, `/.`, or is `.` or empty.
+/// [`join`], with a slash at the end where `path` says that it is a folder: it ends with `/`, `/.`,
+/// or is `.` or empty.
 pub(super) fn join_destination(folder: &str, path: &str) -> String {
     let joined = join(folder, path);
     let is_folder = path.is_empty() || path == "." || path.ends_with('/') || path.ends_with("/.");

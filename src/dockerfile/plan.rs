@@ -1,6 +1,7 @@
-//! What to build: the stages that the target needs, in an order in which each comes after those it uses.
+//! What to build: the stages that the target needs, in an order in which each comes after those it
+//! uses.
 //!
-//! Refuses targets that do not exist.
+//! A target that does not exist is an error.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,16 +25,21 @@ pub struct StageIndex(pub usize);
 pub struct PlanOptions {
     /// `--target`: a stage's name or number; the last stage without it.
     pub target: Option<String>,
-    /// `--build-arg`, each.
+    /// The values of `--build-arg`.
     pub build_args: BTreeMap<String, String>,
     /// What the image is for.
     pub platform: Platform,
     /// What this machine is.
     pub build_platform: Platform,
-    /// Proxy variables of this machine for RUN alone, `HTTP_PROXY` and its like in any case. A build argument of the name wins.
+    /// Proxy variables of this machine, only for RUN: `HTTP_PROXY` and so on, in either case. A
+    /// build argument of the same name wins.
     pub proxies: BTreeMap<String, String>,
-    /// `OnBuild` of the base images, by the stage that stands on them. Plan once without, look the images up, plan again with:
-    /// triggers may use stages and images that nothing else does.
+    /// The epoch that the build has settled on: the value of `ARG SOURCE_DATE_EPOCH` before the first FROM
+    /// in the stages that declare it.
+    pub source_date_epoch: Option<i64>,
+    /// `OnBuild` of the base images, by the stage that is built on them. Plan without them, look
+    /// the images up, then plan again with them: triggers may use stages and images that nothing
+    /// else uses.
     pub triggers: BTreeMap<StageIndex, Vec<String>>,
 }
 
@@ -44,9 +50,10 @@ pub struct Plan {
     pub stages: Vec<PlannedStage>,
     /// The stage whose image is wanted.
     pub target: StageIndex,
-    /// What the image is for; images of `COPY --from` and `RUN --mount=from` are of this platform, too.
+    /// What the image is for; images of `COPY --from` and `RUN --mount=from` are of this platform,
+    /// too.
     pub platform: Platform,
-    /// What is odd, besides what the Dockerfile's own warnings say.
+    /// Warnings found while planning; those found while parsing are in [`Dockerfile::warnings`].
     pub warnings: Vec<Warning>,
     pub(super) shared: Arc<Shared>,
 }
@@ -58,13 +65,14 @@ pub struct PlannedStage {
     pub index: StageIndex,
     /// Its name in lower case, where it has one.
     pub name: Option<String>,
-    /// What it stands on.
+    /// What it is built on.
     pub base: Base,
     /// The FROM, to point errors at.
     pub from: Located<String>,
     /// What its base is looked up for.
     pub platform: Platform,
-    /// Triggers of its base, then its own instructions. Where there are triggers, the base's `OnBuild` is not inherited.
+    /// Triggers of its base, then its own instructions. Where there are triggers, the base's
+    /// `OnBuild` is not inherited.
     pub steps: Vec<Located<Instruction>>,
     /// The stages that must be built before, in order, each once.
     pub dependencies: Vec<StageIndex>,
@@ -72,10 +80,11 @@ pub struct PlannedStage {
     pub images: Vec<String>,
 }
 
-/// What a stage stands on, or files are taken from.
+/// What a stage is built on, or files are copied from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
-    /// Nothing: no files, and a config with the working directory `/` and [`StageScope::image_env`](super::StageScope::image_env).
+    /// Nothing: no files, and a config with the working directory `/` and
+    /// [`StageScope::image_env`](super::StageScope::image_env).
     Scratch,
     /// An earlier stage.
     Stage(StageIndex),
@@ -109,7 +118,7 @@ impl Dockerfile {
 }
 
 impl Plan {
-    /// The stage that was most likely meant by the name of an image that is nowhere.
+    /// The stage that was probably meant by the name of an image that does not exist.
     pub fn similar_stage(&self, image: &str) -> Option<&str> {
         suggest(image, self.shared.names.keys().map(String::as_str))
     }

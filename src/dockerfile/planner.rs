@@ -1,6 +1,6 @@
 //! The making of a plan, stage by stage: bases, platforms, triggers, and which stage uses which.
 //!
-//! Refuses stages that use later ones or themselves.
+//! A stage that uses a later one, or itself, is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Platform, Reference};
 
-use super::expand::{Lexed, Lexer, Shared, Variables, is_predefined, platform_variables, proxy_variables};
-use super::graph::{Use, circle};
+use super::expand::{Lexed, Lexer, SOURCE_DATE_EPOCH, Shared, Variables, is_predefined, platform_variables, proxy_variables};
+use super::graph::{Use, cycle};
 use super::parse::{mount_from, parse_trigger_of};
 use super::suggest::{did_you_mean, suggest};
 use super::warning::{Rule, Warnings};
 use super::{ArgDeclaration, Base, Dockerfile, Instruction, Located, PlanOptions, PlannedStage, Stage, StageIndex};
 
-/// A plan in the making.
+/// A plan that is being made.
 pub(super) struct Planner<'a> {
     dockerfile: &'a Dockerfile,
     options: &'a PlanOptions,
@@ -38,7 +38,7 @@ impl<'a> Planner<'a> {
         check_defaults(dockerfile, &predefined, &mut warnings);
         let names = dockerfile.stages.iter().enumerate();
         let shared = Shared {
-            globals: global_variables(dockerfile, predefined, &options.build_args)?,
+            globals: with_epoch(global_variables(dockerfile, predefined, &options.build_args)?, options),
             build_args: options.build_args.clone(),
             proxies: proxy_variables(options),
             names: names.filter_map(|(index, stage)| Some((stage.name.clone()?, StageIndex(index)))).collect(),
@@ -75,12 +75,12 @@ impl<'a> Planner<'a> {
         let mut uses = Vec::new();
         let mut images: Vec<String> = Vec::new();
         if let Base::Stage(base) = base {
-            uses.push(Use { stage: base, place: Arc::clone(stage.base.place()), word: stage.base.value().clone() });
+            uses.push(Use { stage: base, location: Arc::clone(stage.base.location()), word: stage.base.value().clone() });
         }
         for step in &steps {
             for (word, source) in self.sources(index, step)? {
                 match source {
-                    Base::Stage(stage) => uses.push(Use { stage, place: Arc::clone(step.place()), word }),
+                    Base::Stage(stage) => uses.push(Use { stage, location: Arc::clone(step.location()), word }),
                     Base::Image(image) if !images.contains(&image) => images.push(image),
                     Base::Image(_) | Base::Scratch => {}
                 }
@@ -108,7 +108,7 @@ impl<'a> Planner<'a> {
         if name.is_empty() {
             return Err(stage
                 .base
-                .error_at(stage.base.value(), "the base image is empty once its variables are put in")
+                .error_at(stage.base.value(), "the base image is empty after its variables are expanded")
                 .with_hint("give the ARG before the first FROM a default, or pass a build argument"));
         }
         // Only earlier stages can be a base; of several of one name, the nearest.
@@ -119,7 +119,8 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// A stage on a stage has that one's platform, and scratch is for the target, whatever `--platform` says.
+    /// A stage on a stage has that one's platform, and scratch is for the target, whatever
+    /// `--platform` says.
     fn platform(&mut self, stage: &Stage, base: &Base) -> Result<Platform> {
         let written = stage.platform.as_deref().map(|word| self.platform_word(stage, word)).transpose()?;
         Ok(match (base, written) {
@@ -132,19 +133,19 @@ impl<'a> Planner<'a> {
     fn platform_word(&mut self, stage: &Stage, word: &str) -> Result<Platform> {
         let lexed = self.expand_from(stage, word)?;
         let wrong = |error: Error| {
-            let wrapped = stage.base.error_at(word, format!("`{}` is no platform", lexed.text));
+            let wrapped = stage.base.error_at(word, format!("`{}` is not a platform", lexed.text));
             wrapped.with_hint(error.hint().unwrap_or("write it as os/architecture, such as linux/amd64"))
         };
         if lexed.text.is_empty() {
             return Err(stage
                 .base
-                .error_at(word, "the platform is empty once its variables are put in")
+                .error_at(word, "the platform is empty after its variables are expanded")
                 .with_hint("give the ARG before the first FROM a default, or pass a build argument"));
         }
         let platform = Platform::parse(&lexed.text).map_err(wrong)?;
         let snippet = stage.base.snippet_of(word);
         if lexed.set.len() == 1 && lexed.set.contains("TARGETPLATFORM") && lexed.unset.is_empty() {
-            let message = format!("--platform={word} is what happens without it");
+            let message = format!("--platform={word} is the default");
             self.warnings.push(Rule::RedundantTargetPlatform, message, Some(snippet));
         } else if lexed.set.is_empty() && lexed.unset.is_empty() {
             let name = stage.name.as_deref().unwrap_or_default();
@@ -156,7 +157,7 @@ impl<'a> Planner<'a> {
         Ok(platform)
     }
 
-    /// Expands a word of FROM, which sees ARGs before the first FROM alone.
+    /// Expands a word of FROM, which sees only ARGs before the first FROM.
     fn expand_from(&mut self, stage: &Stage, word: &str) -> Result<Lexed> {
         let lexed = read(&stage.base, word, &self.shared.globals)?;
         for name in &lexed.unset {
@@ -192,7 +193,7 @@ impl<'a> Planner<'a> {
         given.chain(own).map(parse).collect()
     }
 
-    /// What a step takes files from, with the word that says so.
+    /// The sources that a step takes files from, each with the word that names it.
     fn sources(&self, index: StageIndex, step: &Located<Instruction>) -> Result<Vec<(String, Base)>> {
         let words = match step.value() {
             Instruction::Copy(copy) => copy.from.iter().cloned().collect(),
@@ -218,16 +219,16 @@ impl<'a> Planner<'a> {
         Ok(sources)
     }
 
-    /// Each stage uses earlier ones alone.
+    /// Checks that each stage uses only earlier ones.
     pub(super) fn check_order(&self, stages: &[PlannedStage]) -> Result<()> {
         let name = |index: StageIndex| stages[index.0].name.clone().unwrap_or_else(|| index.0.to_string());
-        if let Some(circle) = circle(&self.uses) {
-            let (user, used) = circle[0];
-            let names: Vec<String> = circle.iter().take(5).map(|(user, _)| format!("`{}`", name(*user))).collect();
-            let more = if circle.len() > names.len() { " and more" } else { "" };
-            let message = format!("the stages {}{more} need each other", names.join(" and "));
+        if let Some(cycle) = cycle(&self.uses) {
+            let (user, used) = cycle[0];
+            let names: Vec<String> = cycle.iter().take(5).map(|(user, _)| format!("`{}`", name(*user))).collect();
+            let more = if cycle.len() > names.len() { " and more" } else { "" };
+            let message = format!("the stages {}{more} depend on each other", names.join(" and "));
             return Err(used
-                .place
+                .location
                 .error_at(&used.word, message)
                 .with_hint(format!("take the files that others need out of `{}` into a stage before it", name(user))));
         }
@@ -235,8 +236,8 @@ impl<'a> Planner<'a> {
         match later.into_iter().find(|(user, used)| used.stage.0 > *user) {
             None => Ok(()),
             Some((_, used)) => Err(used
-                .place
-                .error_at(&used.word, format!("the stage `{}` stands further down than this one, which uses it", used.word))
+                .location
+                .error_at(&used.word, format!("the stage `{}` is below this one, which uses it", used.word))
                 .with_hint("move its FROM and its instructions above this stage")),
         }
     }
@@ -253,16 +254,30 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let message = match suggest(name, declared.iter().copied()) {
-                Some(meant) => format!("no ARG takes the build argument `{name}`; {}", did_you_mean(meant)),
-                None => format!("no ARG takes the build argument `{name}`"),
+                Some(meant) => format!("no ARG declares the build argument `{name}`; {}", did_you_mean(meant)),
+                None => format!("no ARG declares the build argument `{name}`"),
             };
             self.warnings.push(Rule::UnusedBuildArg, message, None);
         }
     }
 }
 
+/// The globals with the epoch in place of what an ARG says it comes from, such as `context`.
+fn with_epoch(mut globals: Variables, options: &PlanOptions) -> Variables {
+    if let Some(epoch) =
+        options.source_date_epoch.filter(|_| globals.value(SOURCE_DATE_EPOCH).is_some_and(|from| !from.is_empty()))
+    {
+        globals.set_in_place(SOURCE_DATE_EPOCH, &epoch.to_string());
+    }
+    globals
+}
+
 /// Predefined variables, then ARGs before the first FROM, each of which sees those before it.
-fn global_variables(dockerfile: &Dockerfile, predefined: Variables, build_args: &BTreeMap<String, String>) -> Result<Variables> {
+pub(super) fn global_variables(
+    dockerfile: &Dockerfile,
+    predefined: Variables,
+    build_args: &BTreeMap<String, String>,
+) -> Result<Variables> {
     let mut globals = predefined;
     for args in &dockerfile.global_args {
         for ArgDeclaration { name, default } in args.value() {
@@ -279,7 +294,7 @@ fn global_variables(dockerfile: &Dockerfile, predefined: Variables, build_args: 
 
 /// Warns of bases that are no image unless build arguments are given.
 fn check_defaults(dockerfile: &Dockerfile, predefined: &Variables, warnings: &mut Warnings) {
-    // An error comes up again with the build arguments, where it counts.
+    // The same error is reported with the build arguments, where it counts.
     let Ok(globals) = global_variables(dockerfile, predefined.clone(), &BTreeMap::new()) else { return };
     let names: BTreeSet<&str> = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
     for stage in &dockerfile.stages {
@@ -287,14 +302,14 @@ fn check_defaults(dockerfile: &Dockerfile, predefined: &Variables, warnings: &mu
         let Ok(lexed) = read(&stage.base, word, &globals) else { return };
         let is_stage = names.contains(lexed.text.to_lowercase().as_str());
         if (!lexed.set.is_empty() || !lexed.unset.is_empty()) && !is_stage && Reference::parse(&lexed.text).is_err() {
-            let message = format!("without build arguments, `{word}` names no image");
+            let message = format!("without build arguments, `{word}` is not the name of an image");
             warnings.push(Rule::InvalidDefaultArgInFrom, message, Some(stage.base.snippet_of(word)));
         }
     }
 }
 
 fn read<T>(at: &Located<T>, word: &str, variables: &Variables) -> Result<Lexed> {
-    let lexer = Lexer::new(at.place().escape);
+    let lexer = Lexer::new(at.location().escape);
     let lexed = lexer.read(word, &|name| variables.value(name));
-    lexed.map_err(|fault| at.fault(word, fault))
+    lexed.map_err(|error| at.word_error(word, error))
 }

@@ -1,13 +1,14 @@
 //! Ports of EXPOSE: `8080`, `53/udp`, `8000-8010`, with the addresses that docker tolerates.
 //!
-//! Refuses protocols other than tcp, udp and sctp, and ranges that end before they start.
+//! Protocols other than tcp, udp and sctp, and ranges that end before they start, are errors.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::{Port, Protocol};
 
-/// Reads one word. Addresses and the host's ports are checked and dropped, as BuildKit does. The error is a message without a place.
+/// Reads one word. Addresses and the host's ports are checked and dropped, as BuildKit does. The
+/// error is a message without a location.
 pub(super) fn parse_ports(word: &str) -> Result<Vec<Port>, String> {
     let mut parts = word.rsplitn(3, ':');
     let port = parts.next().unwrap_or_default();
@@ -21,12 +22,12 @@ pub(super) fn parse_ports(word: &str) -> Result<Vec<Port>, String> {
         "" | "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
         "sctp" => Protocol::Sctp,
-        other => return Err(format!("`{other}` is no protocol: a port is of tcp, udp or sctp")),
+        other => return Err(format!("`{other}` is not a protocol: use tcp, udp or sctp")),
     };
     let (first, last) = range(ports)?;
     if let Some(address) = address.filter(|address| !address.is_empty()) {
         let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
-        bare.parse::<IpAddr>().map_err(|_| format!("`{address}` is no IP address"))?;
+        bare.parse::<IpAddr>().map_err(|_| format!("`{address}` is not an IP address"))?;
     }
     if let Some(host) = host_port.filter(|host| !host.is_empty()) {
         let (first_host, last_host) = range(host)?;
@@ -47,7 +48,7 @@ fn range(text: &str) -> Result<(u16, u16), String> {
         true => text.parse::<u16>().ok(),
         false => None,
     };
-    let wrong = || format!("`{text}` is no port: a port is a number up to 65535 or a range such as 8000-8010");
+    let wrong = || format!("`{text}` is not a port: use a number up to 65535 or a range such as 8000-8010");
     match text.split_once('-') {
         None => number(text).map(|port| (port, port)).ok_or_else(wrong),
         Some((first, last)) => match (number(first), number(last)) {

@@ -1,6 +1,6 @@
 //! Signals of STOPSIGNAL: numbers, and names with or without `SIG` in either case.
 //!
-//! Refuses 0 and names that Linux does not have.
+//! 0 and names that Linux does not know are not signals.
 
 const NAMES: [&str; 35] = [
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF", "PWR",

@@ -1,6 +1,6 @@
-//! Where text stands: lines of a file, instructions with their place, and the errors and warnings drawn from them.
+//! Locations in a Dockerfile, and the errors and warnings that point to them.
 //!
-//! Refuses to read files: the text comes in from outside.
+//! Nothing here reads files: the caller passes the text.
 
 use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Snippet};
 
 use super::Rule;
-use super::expand::Fault;
+use super::expand::WordError;
 
-/// A value with its place in the Dockerfile.
+/// A value with its location in the Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<T> {
     value: T,
-    place: Arc<Place>,
+    location: Arc<Location>,
 }
 
 /// The lines of one instruction.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     /// The file as the user named it.
     pub(super) file: Arc<str>,
     /// Number of the first line, from 1.
     pub(super) first: usize,
-    /// The lines as they stand in the file, heredocs included.
+    /// The lines as written in the file, heredocs included.
     pub(super) lines: Vec<String>,
     /// The instruction in one line: continuations joined, comments and heredocs left out.
     pub(super) text: String,
@@ -32,20 +32,20 @@ pub(super) struct Place {
     pub(super) escape: char,
 }
 
-/// Something that works, but most likely not as meant.
+/// Something that works, but probably not as intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// Which check found it.
     pub rule: Rule,
-    /// What is odd.
+    /// Warnings found while parsing.
     pub message: String,
     /// Where, unless it is about a flag of the command line.
     pub snippet: Option<Snippet>,
 }
 
 impl<T> Located<T> {
-    pub(super) fn new(value: T, place: Arc<Place>) -> Self {
-        Self { value, place }
+    pub(super) fn new(value: T, location: Arc<Location>) -> Self {
+        Self { value, location }
     }
 
     /// The value.
@@ -53,57 +53,58 @@ impl<T> Located<T> {
         &self.value
     }
 
-    /// The value, its place forgotten.
+    /// The value, its location forgotten.
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// Another value at the same place.
+    /// Another value at the same location.
     pub fn with<U>(&self, value: U) -> Located<U> {
-        Located { value, place: Arc::clone(&self.place) }
+        Located { value, location: Arc::clone(&self.location) }
     }
 
     /// The file as the user named it.
     pub fn file(&self) -> &str {
-        &self.place.file
+        &self.location.file
     }
 
     /// First and last line, from 1, heredocs included.
     pub fn lines(&self) -> RangeInclusive<usize> {
-        self.place.first..=self.place.last()
+        self.location.first..=self.location.last()
     }
 
-    /// The instruction as written, in one line: continuations joined, heredocs left out.
-    pub fn text(&self) -> &str {
-        &self.place.text
+    /// The instruction as written, in one line, for progress and messages: continuations joined,
+    /// heredocs and the credentials of URLs left out.
+    pub fn text(&self) -> String {
+        hide_credentials(&self.location.text)
     }
 
     /// The first line, marked as a whole.
     pub fn snippet(&self) -> Snippet {
-        self.place.snippet()
+        self.location.snippet()
     }
 
     /// The line that holds `part`, `part` marked; the first line where no line holds it.
     pub fn snippet_of(&self, part: &str) -> Snippet {
-        self.place.snippet_of(part)
+        self.location.snippet_of(part)
     }
 
-    /// An error at this place, of kind [`ErrorKind::Dockerfile`], the whole first line marked.
+    /// An error at this location, of kind [`ErrorKind::Dockerfile`], the whole first line marked.
     pub fn error(&self, message: impl Into<String>) -> Error {
-        self.place.error(message)
+        self.location.error(message)
     }
 
-    /// An error at this place with `part` of the text marked.
+    /// An error at this location with `part` of the text marked.
     pub fn error_at(&self, part: &str, message: impl Into<String>) -> Error {
-        self.place.error_at(part, message)
+        self.location.error_at(part, message)
     }
 
-    pub(super) fn fault(&self, part: &str, fault: Fault) -> Error {
-        self.place.fault(part, fault)
+    pub(super) fn word_error(&self, part: &str, error: WordError) -> Error {
+        self.location.word_error(part, error)
     }
 
-    pub(super) fn place(&self) -> &Arc<Place> {
-        &self.place
+    pub(super) fn location(&self) -> &Arc<Location> {
+        &self.location
     }
 }
 
@@ -115,7 +116,7 @@ impl<T> Deref for Located<T> {
     }
 }
 
-impl Place {
+impl Location {
     /// The last line, from 1.
     pub(super) fn last(&self) -> usize {
         self.first + self.lines.len().saturating_sub(1)
@@ -144,13 +145,28 @@ impl Place {
     }
 
     /// An error of the lexer in `part`.
-    pub(super) fn fault(&self, part: &str, fault: Fault) -> Error {
-        let error = self.error_at(part, fault.message);
-        match fault.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
+    pub(super) fn word_error(&self, part: &str, error: WordError) -> Error {
+        let located = self.error_at(part, error.message);
+        match error.hint {
+            Some(hint) => located.with_hint(hint),
+            None => located,
         }
     }
+}
+
+/// A text without the user names and passwords of URLs in it: each character of them is an `x`.
+pub fn hide_credentials(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(scheme) = rest.find("://") {
+        let (before, after) = rest.split_at(scheme + 3);
+        shown.push_str(before);
+        let authority = after.find(|c: char| c.is_whitespace() || "/?#\"'".contains(c)).unwrap_or(after.len());
+        let user = after[..authority].rfind('@').unwrap_or(0);
+        shown.extend(after[..user].chars().map(|_| 'x'));
+        rest = &after[user..];
+    }
+    shown + rest
 }
 
 /// The snippet of `length` bytes of `line` from byte `start`.
@@ -161,11 +177,11 @@ pub(super) fn mark(file: &str, number: usize, line: &str, start: usize, length: 
         line: number,
         column: line.get(..start).map_or(0, characters),
         length: line.get(start..start + length).map_or(1, characters).max(1),
-        text: line.to_owned(),
+        text: hide_credentials(line),
     }
 }
 
-/// Where `part` stands in `line`: as a word of its own if it is one somewhere, else anywhere.
+/// Where `part` is in `line`: as a word of its own if possible, otherwise anywhere.
 fn word_position(line: &str, part: &str) -> Option<usize> {
     if part.is_empty() {
         return None;
@@ -177,4 +193,21 @@ fn word_position(line: &str, part: &str) -> Option<usize> {
     let mut positions = line.match_indices(part).map(|(start, _)| start);
     let first = positions.clone().next();
     positions.find(alone).or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hide_credentials;
+
+    #[test]
+    fn credentials_of_urls_are_hidden_and_nothing_else() {
+        for (text, shown) in [
+            ("ADD https://user:pass@h/a https://tök@h /x", "ADD https://xxxxxxxxx@h/a https://xxx@h /x"),
+            ("ADD https://a@b:c@h/@d?e@f /x", "ADD https://xxxxx@h/@d?e@f /x"),
+            ("ADD git@h:a https://h/a@b /x", "ADD git@h:a https://h/a@b /x"),
+            ("RUN a --url=\"http://u@h\" a@b://", "RUN a --url=\"http://x@h\" a@b://"),
+        ] {
+            assert_eq!(hide_credentials(text), shown);
+        }
+    }
 }

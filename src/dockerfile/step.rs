@@ -1,6 +1,6 @@
 //! Steps ready to be executed: instructions with every variable expanded and every word typed.
 //!
-//! Refuses to know files: globs, users and archives are looked up by those who execute.
+//! Steps know nothing of files: the executor looks up wildcards, users and archives.
 
 use super::{Base, Chmod, Device, Healthcheck, InlineFile, Mount, Network, Security};
 
@@ -15,7 +15,8 @@ pub enum Expanded {
     Cmd(Vec<String>),
     /// COPY
     Copy(CopyStep),
-    /// ENTRYPOINT: the image config's `Entrypoint`, shell included. An inherited `Cmd` is dropped unless this stage has set it.
+    /// ENTRYPOINT: the image config's `Entrypoint`, shell included. An inherited `Cmd` is dropped
+    /// unless this stage has set it.
     Entrypoint(Vec<String>),
     /// ENV, in order.
     Env(Vec<(String, String)>),
@@ -39,16 +40,18 @@ pub enum Expanded {
     User(String),
     /// VOLUME
     Volume(Vec<String>),
-    /// WORKDIR: absolute. One that is written so stays as written, as in BuildKit: it may have `..` or a slash at its end.
+    /// WORKDIR: absolute. One that is written so stays as written, as in BuildKit: it may have `..`
+    /// or a slash at its end.
     Workdir(String),
 }
 
-/// A port of EXPOSE; `Display` gives the key of the image config's `ExposedPorts`, such as `8080/tcp`.
+/// A port of EXPOSE; `Display` gives the key of the image config's `ExposedPorts`, such as
+/// `8080/tcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Port {
     /// The number.
     pub number: u16,
-    /// tcp where nothing else is written.
+    /// tcp unless written otherwise.
     pub protocol: Protocol,
 }
 
@@ -68,21 +71,23 @@ pub enum Protocol {
 pub struct RunStep {
     /// The program with its arguments, the shell included.
     pub argv: Vec<String>,
-    /// A script that must lie at `/dev/pipes/NAME`, mode 755, read-only, while `argv` runs.
+    /// A script that must be at `/dev/pipes/NAME`, mode 755, read-only, while `argv` runs.
     pub script: Option<InlineFile>,
     /// ENV and ARG as the command sees them, each name once.
     pub env: Vec<(String, String)>,
     /// Proxy variables to add to `env`: not for history, not for the image, not for a cache key.
     pub proxies: Vec<(String, String)>,
-    /// ARGs with their values, for history alone.
+    /// ARGs with their values, only for the history.
     pub history_args: Vec<(String, String)>,
     /// File-system mounts, in order.
     pub mounts: Vec<Mount>,
+    /// The build argument `BUILDKIT_SANDBOX_HOSTNAME`, if given: the machine's name inside RUN.
+    pub hostname: Option<String>,
     /// `--network`
     pub network: Network,
     /// `--security`
     pub security: Security,
-    /// `--device`, each
+    /// The values of `--device`
     pub devices: Vec<Device>,
 }
 
@@ -91,7 +96,8 @@ pub struct RunStep {
 pub struct Destination {
     /// As written, variables expanded: for history.
     pub written: String,
-    /// Absolute, without `.`, `..` and double slashes, with a slash at the end where it must be a folder.
+    /// Absolute, without `.`, `..` and double slashes, with a slash at the end where it must be a
+    /// folder.
     pub path: String,
 }
 
@@ -107,7 +113,7 @@ impl Destination {
 pub struct CopyStep {
     /// Paths and patterns, relative to the root of `from` or of the build context.
     pub sources: Vec<String>,
-    /// Files whose content stands in the Dockerfile, expanded; they come after the sources.
+    /// Files whose content is in the Dockerfile, expanded; they come after the sources.
     pub inline_files: Vec<InlineFile>,
     /// Where to.
     pub destination: Destination,
@@ -121,7 +127,7 @@ pub struct CopyStep {
     pub link: bool,
     /// `--parents`
     pub parents: bool,
-    /// `--exclude`, each
+    /// The values of `--exclude`
     pub exclude: Vec<String>,
 }
 
@@ -130,7 +136,7 @@ pub struct CopyStep {
 pub struct AddStep {
     /// Sources, in order.
     pub sources: Vec<AddSource>,
-    /// Files whose content stands in the Dockerfile, expanded; they come after the sources.
+    /// Files whose content is in the Dockerfile, expanded; they come after the sources.
     pub inline_files: Vec<InlineFile>,
     /// Where to.
     pub destination: Destination,
@@ -140,7 +146,7 @@ pub struct AddStep {
     pub chmod: Option<Chmod>,
     /// `--link`
     pub link: bool,
-    /// `--exclude`, each
+    /// The values of `--exclude`
     pub exclude: Vec<String>,
     /// `--checksum`: only ever with one URL or git source.
     pub checksum: Option<String>,
@@ -159,9 +165,10 @@ pub enum AddSource {
     Url {
         /// The address.
         url: String,
-        /// The last part of its path, `__unnamed__` where there is none.
+        /// The last part of its path, or `__unnamed__`.
         file_name: String,
     },
-    /// A git repository: `git@host:…`, `git://…`, `ssh://…`, or an http(s) address whose path ends with `.git`.
+    /// A git repository: `git@host:…`, `git://…`, `ssh://…`, or an http(s) address whose path ends
+    /// with `.git`.
     Git(String),
 }

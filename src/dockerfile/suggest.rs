@@ -1,22 +1,22 @@
-//! What was most likely meant instead of a word that nothing has.
+//! Suggestions for misspelled words.
 //!
-//! Refuses far guesses: two letters off at most, as BuildKit has it.
+//! A suggestion differs in two letters at most, as in BuildKit.
 
-const FARTHEST: usize = 2;
+const MAX_DISTANCE: usize = 2;
 
-const LONGEST: usize = 100;
+const MAX_LENGTH: usize = 100;
 
 /// The known word nearest to `word` in either case; the first one of several.
 pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The time it takes grows with the square of the length, and nobody misspells so long a word.
-    if word.len() > LONGEST {
+    if word.len() > MAX_LENGTH {
         return None;
     }
     let word = word.to_lowercase();
-    let known = known.into_iter().filter(|known| known.len() <= LONGEST);
+    let known = known.into_iter().filter(|known| known.len() <= MAX_LENGTH);
     let near = known.map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known));
     // A word all of whose letters differ is no misspelling.
-    near.filter(|(distance, known)| *distance <= FARTHEST && *distance < known.chars().count().min(word.chars().count()))
+    near.filter(|(distance, known)| *distance <= MAX_DISTANCE && *distance < known.chars().count().min(word.chars().count()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }

@@ -1,6 +1,7 @@
-//! The checks behind warnings, under the names that BuildKit's `check` directive uses where it has them.
+//! The checks behind warnings, under the names that BuildKit's `check` directive uses where it has
+//! them.
 //!
-//! Refuses to stop a build by itself: `# check=error=true` does.
+//! A warning stops a build only with `# check=error=true`.
 
 use crate::error::{Error, ErrorKind, Result, Snippet};
 
@@ -28,13 +29,13 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Instructions in mixed case, or in another than most.
+    /// Instructions in mixed case, or in another case than most.
     ConsistentInstructionCasing = "ConsistentInstructionCasing",
     /// Two stages of one name.
     DuplicateStageName = "DuplicateStageName",
     /// A port of EXPOSE with an address or a host's port, which have no effect.
     ExposeInvalidFormat = "ExposeInvalidFormat",
-    /// A protocol of EXPOSE in capitals.
+    /// A protocol of EXPOSE in upper case.
     ExposeProtoCasing = "ExposeProtoCasing",
     /// FROM and AS in different cases.
     FromAsCasing = "FromAsCasing",
@@ -52,7 +53,7 @@ rules! {
     MultipleInstructionsDisallowed = "MultipleInstructionsDisallowed",
     /// An empty line between the lines of one instruction.
     NoEmptyContinuation = "NoEmptyContinuation",
-    /// `FROM --platform=$TARGETPLATFORM`, which is what happens without it.
+    /// `FROM --platform=$TARGETPLATFORM`, which is the default.
     RedundantTargetPlatform = "RedundantTargetPlatform",
     /// A stage called `scratch` or `context`.
     ReservedStageName = "ReservedStageName",
@@ -76,10 +77,10 @@ rules! {
     UnusedBuildArg = "UnusedBuildArg",
 }
 
-/// Nobody reads more.
-const MOST: usize = 200;
+/// The number of warnings that are kept.
+const MAX_WARNINGS: usize = 200;
 
-/// Warnings in the making; what the `check` directive skips is left out.
+/// Collects warnings; those that the `check` directive skips are dropped.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Warnings {
     check: Check,
@@ -91,23 +92,23 @@ impl Warnings {
         Self { check, list: Vec::new() }
     }
 
-    /// Takes in a warning, once.
+    /// Adds a warning, unless it is there already.
     pub(super) fn push(&mut self, rule: Rule, message: impl Into<String>, snippet: Option<Snippet>) {
         if self.check.skip.iter().any(|skipped| skipped == "all" || skipped == rule.name()) {
             return;
         }
         let warning = Warning { rule, message: message.into(), snippet };
-        if self.list.len() < MOST && !self.list.contains(&warning) {
+        if self.list.len() < MAX_WARNINGS && !self.list.contains(&warning) {
             self.list.push(warning);
         }
     }
 
-    /// All so far.
+    /// All warnings so far.
     pub(super) fn list(&self) -> &[Warning] {
         &self.list
     }
 
-    /// All since the last call.
+    /// The warnings since the last call.
     pub(super) fn take(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.list)
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::config::or_default;
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::oci::{Compression, Descriptor, MediaType, Platform};
 
@@ -100,12 +101,15 @@ impl ManifestOrIndex {
 struct RawManifest {
     schema_version: u32,
     config: Descriptor,
+    // Go writes an empty list as null: BuildKit's image without layers has it.
+    #[serde(deserialize_with = "or_default")]
     layers: Vec<Descriptor>,
     annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
 struct RawIndex {
+    #[serde(deserialize_with = "or_default")]
     manifests: Vec<Descriptor>,
 }
 
@@ -281,6 +285,15 @@ mod tests {
         for text in ["", "{}", r#"{"schemaVersion":2}"#, r#"{"schemaVersion":2,"manifests":{}}"#] {
             assert_eq!(ManifestOrIndex::parse(text.as_bytes(), None).unwrap_err().kind(), ErrorKind::Corrupt, "{text}");
         }
+    }
+
+    #[test]
+    fn an_empty_list_may_be_null_and_must_be_there() {
+        let config = serde_json::to_string(&descriptor(MediaType::Config, None)).unwrap();
+        let manifest = |more: &str| format!(r#"{{"schemaVersion":2,"config":{config}{more}}}"#);
+        let parsed = Manifest::parse(manifest(r#","layers":null"#).as_bytes(), None).unwrap();
+        assert_eq!(parsed.layers, []);
+        assert!(Manifest::parse(manifest("").as_bytes(), None).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::destination::{Destination, DestinationOptions};
 use super::transfer::Transfer;
 use super::{Mpimg, image_size};
 use crate::build::BuildRequest;
+use crate::context::existing_dockerfile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Tag};
@@ -66,7 +67,8 @@ impl PushRequest {
     pub fn in_folder(mut self, path: &Path) -> Result<Self> {
         let is_enough = match &self.source {
             PushSource::Build(request) => {
-                request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile")).is_file()
+                let dockerfile = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
+                existing_dockerfile(&dockerfile).is_file()
             }
             PushSource::Image { .. } => true,
         };

@@ -3,6 +3,7 @@
 
 // What the tests stand on: a user with an empty home, programs that judge, file trees, tars made by hand.
 mod buildah;
+mod buildkit;
 mod home;
 mod skip;
 mod tar_builder;
@@ -13,7 +14,6 @@ mod build;
 mod cli;
 mod container;
 mod context;
-mod dockerfile;
 mod image;
 mod layer;
 mod project;

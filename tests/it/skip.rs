@@ -11,6 +11,8 @@ pub(crate) enum Missing {
     Root,
     /// dockerd does not start: it needs more of the kernel and of this machine's privileges than the tests do otherwise.
     Dockerd,
+    /// tests/setup did not build BuildKit, for want of Go.
+    BuildKit,
     /// No network interface, or no /dev/net/tun.
     Tun,
 }
@@ -20,13 +22,14 @@ impl Missing {
         match self {
             Self::Root => "this test needs root",
             Self::Dockerd => "this test needs dockerd, which does not start on this machine",
+            Self::BuildKit => "this test needs BuildKit, which tests/setup builds where Go is installed",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
         }
     }
 
-    /// Whether .ci/run promises it: root alone. The rest depends on the machine that CI runs on.
+    /// Whether .ci/run promises it: root and BuildKit. The rest depends on the machine that CI runs on.
     fn is_promised_in_ci(self) -> bool {
-        matches!(self, Self::Root)
+        matches!(self, Self::Root | Self::BuildKit)
     }
 }
 

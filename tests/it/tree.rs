@@ -131,15 +131,6 @@ impl Tree {
         self.0.keys().cloned()
     }
 
-    /// How this tree differs from `base`, a line a path: what was added or changed, and `gone`.
-    pub(crate) fn changes_since(&self, base: &Self) -> Vec<String> {
-        let changed = self.0.iter().filter(|(path, node)| base.0.get(*path) != Some(*node));
-        let gone = base.0.keys().filter(|path| !self.0.contains_key(*path)).map(|path| format!("{path} gone"));
-        let mut lines: Vec<String> = changed.map(|(path, node)| format!("{path} {node}")).chain(gone).collect();
-        lines.sort();
-        lines
-    }
-
     /// The differences of two trees as lines to read, each tree under its name.
     pub(crate) fn differences(&self, name: &str, other: &Self, other_name: &str) -> Vec<String> {
         let mut paths: Vec<&String> = self.0.keys().chain(other.0.keys()).collect();

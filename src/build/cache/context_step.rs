@@ -79,7 +79,7 @@ impl Work<'_> {
         if self.cache.lookup(&self.attempt.step).is_none() {
             return Ok(false);
         }
-        let device = session.context.telling_device();
+        let device = session.context.device_with_reliable_times();
         let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, |walked| self.walk.check(walked));
         let listings = self.sources.iter().map(list).collect::<Result<Vec<_>>>()?;
         let seen = ListingKeys::new(self.attempt.step, listings, i64::MAX);
@@ -146,7 +146,7 @@ impl Work<'_> {
     }
 
     fn new_listings(&self) -> Vec<RefCell<Listing>> {
-        let device = self.cache.session.context.telling_device();
+        let device = self.cache.session.context.device_with_reliable_times();
         self.sources.iter().map(|source| RefCell::new(Listing::new(source, device))).collect()
     }
 

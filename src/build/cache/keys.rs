@@ -120,6 +120,9 @@ pub(super) fn run<'s>(
     add(&step.argv.len().to_string());
     step.argv.iter().for_each(|argument| add(argument));
     add(&format!("{:?}", step.script));
+    if let Some(hostname) = &step.hostname {
+        add(&format!("hostname {hostname}"));
+    }
     let mut env = step.env.clone();
     env.sort();
     for (name, value) in &env {

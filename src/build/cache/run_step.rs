@@ -26,7 +26,8 @@ pub(in crate::build) struct BoundFiles {
 impl BoundFiles {
     /// Begins, with nothing seen yet.
     pub(in crate::build) fn new(session: &Session<'_>, source: &Source) -> Self {
-        let mut bound = Self { listing: Listing::new(source, session.context.telling_device()), content: Hasher::new() };
+        let mut bound =
+            Self { listing: Listing::new(source, session.context.device_with_reliable_times()), content: Hasher::new() };
         bound.content.update_field(format!("{:?}", source.kind()).as_bytes());
         bound
     }
@@ -90,7 +91,7 @@ impl<'a> RunAttempt<'a> {
         }
         let sources = self.sources.iter().map(|pattern| BoundFiles::source(session, pattern)).collect::<Result<Vec<_>>>()?;
         if known {
-            let (device, all) = (session.context.telling_device(), Patterns::default());
+            let (device, all) = (session.context.device_with_reliable_times(), Patterns::default());
             let list = |source| Listing::of(source, device, &all, |_| Ok(()));
             let listings = sources.iter().map(list).collect::<Result<Vec<_>>>()?;
             if let Some(exact) = ListingKeys::new(self.step, listings, i64::MAX).exact

@@ -50,7 +50,7 @@ pub(super) fn from_context<'a>(
 
 /// A file whose content stands in the Dockerfile.
 pub(super) fn from_heredoc<'a>(tree: &Tree, file: &InlineFile, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
-    let bytes = file.content.as_bytes();
+    let bytes = file.content.as_slice();
     let kind = Kind::File { size: bytes.len() as u64 };
     let target = rules.target(tree, &kind, Some(file.name.as_bytes()))?;
     let mut entry = Entry { path: target.path.clone(), kind, metadata: Metadata::new(0o644, 0, 0, rules.context_mtime) };

@@ -75,7 +75,7 @@ fn copy_from_stage(
         all &= !matched.is_empty();
         found.extend(warn_if_empty(inputs, pattern, matched));
     }
-    let rules = Rules::of_copy(step, found.len(), stage, inputs)?;
+    let rules = Rules::of_copy(step, found.len() + step.inline_files.len(), stage, inputs)?;
     let mut selection = Selection::default();
     for (path, node) in &found {
         let target = rules.target(&tree, &node.kind, path.name())?;
@@ -84,7 +84,11 @@ fn copy_from_stage(
     let scratch = session.store.scratch()?;
     let items = selection.into_items(session, &filesystem, scratch.path())?;
     let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, rules.owner.as_ref(), session.times.context);
-    copier.copy_all(vec![SourceItems { target: LayerPath::root(), items: Box::new(items.into_iter().map(Ok)) }])?;
+    let mut all_items = vec![SourceItems { target: LayerPath::root(), items: Box::new(items.into_iter().map(Ok)) }];
+    for file in &step.inline_files {
+        all_items.push(from_heredoc(&tree, file, &rules)?);
+    }
+    copier.copy_all(all_items)?;
     let layer = stage.push_written(session, copier.finish())?;
     // A pattern that matches nothing is worth a warning each time.
     if all {

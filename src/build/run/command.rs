@@ -48,7 +48,10 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, use
         return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))
             .with_hint("leave out --device: mpimg has no CDI devices"));
     }
-    spec.script = step.script.as_ref().map(|script| (script.name.clone(), script.content.clone().into_bytes()));
+    spec.script = step.script.as_ref().map(|script| (script.name.clone(), script.content.clone()));
+    if let Some(hostname) = &step.hostname {
+        spec.hostname.clone_from(hostname);
+    }
     spec.extra_hosts = Vec::<(String, IpAddr)>::new();
     Ok(spec)
 }

@@ -29,7 +29,8 @@ pub(in crate::build) fn execute(
         session.progress.warn(&warning.message, None);
     }
     let layers = stage.filesystem.layers().len();
-    let inputs = StepInputs { session, cache, sources, text: step.text(), task: &task };
+    let text = step.text();
+    let inputs = StepInputs { session, cache, sources, text: &text, task: &task };
     let outcome = table::execute(&expanded, stage, &inputs).map_err(|error| located(error, step))?;
     stage.finish_step(expanded.history_text(), layers);
     tracing::info!(?outcome, new_layers = stage.filesystem.layers().len() - layers, "step ended");

@@ -1,18 +1,19 @@
 //! The expansion of COPY and ADD: destinations, modes, and what kind of thing each source is.
 //!
-//! Refuses URLs and git repositories for COPY, and checksums of anything but one URL or repository.
+//! COPY takes no URLs and git repositories. `--checksum` needs exactly one URL or repository.
 
 use crate::error::Result;
 use crate::oci::Digest;
 
 use super::super::path::join_destination;
+use super::super::text::decode;
 use super::super::{
     AddInstruction, AddSource, AddStep, Chmod, CopyInstruction, CopyStep, Destination, InlineFile, Instruction, Located,
 };
-use super::{Fault, Lexer, StageScope};
+use super::{Lexer, StageScope, WordError};
 
 /// Bytes of an inline file once its variables are put in.
-const LARGEST_FILE: usize = 16 * 1024 * 1024;
+const MAX_INLINE_FILE_SIZE: usize = 16 * 1024 * 1024;
 
 impl StageScope {
     pub(super) fn expand_copy(&mut self, step: &Located<Instruction>, copy: &CopyInstruction) -> Result<CopyStep> {
@@ -67,7 +68,7 @@ impl StageScope {
         })
     }
 
-    /// A flag's value; one that is empty once its variables are put in is as good as none.
+    /// A flag's value; one that expands to nothing counts as not given.
     fn option(&mut self, step: &Located<Instruction>, value: Option<&str>) -> Result<Option<String>> {
         let value = value.map(|value| self.word(step, value)).transpose()?;
         Ok(value.filter(|value| !value.is_empty()))
@@ -75,8 +76,8 @@ impl StageScope {
 
     fn chmod(&mut self, step: &Located<Instruction>, value: Option<&str>) -> Result<Option<Chmod>> {
         let mode = self.option(step, value)?;
-        let place = |error: crate::error::Error| error.with_snippet(step.snippet_of(value.unwrap_or_default()));
-        mode.map(|mode| Chmod::parse(&mode).map_err(place)).transpose()
+        let location = |error: crate::error::Error| error.with_snippet(step.snippet_of(value.unwrap_or_default()));
+        mode.map(|mode| Chmod::parse(&mode).map_err(location)).transpose()
     }
 
     fn destination(&mut self, step: &Located<Instruction>, written: &str) -> Result<Destination> {
@@ -84,19 +85,20 @@ impl StageScope {
         Ok(Destination { path: join_destination(&self.working_dir, &written), written })
     }
 
-    /// Contents are read by rules of their own: quotes are nothing special, the escape is always a backslash.
+    /// Contents are read by rules of their own: quotes are nothing special, the escape is always a
+    /// backslash.
     fn inline_files(&mut self, step: &Located<Instruction>, files: &[InlineFile]) -> Result<Vec<InlineFile>> {
-        let lexer = Lexer { ignore_quotes: true, most: LARGEST_FILE, ..Lexer::new('\\') };
+        let lexer = Lexer { ignore_quotes: true, max_length: MAX_INLINE_FILE_SIZE, ..Lexer::new('\\') };
         let expand = |file: &InlineFile| {
             if !file.expand {
                 return Ok(file.clone());
             }
-            let lexed = self.lex(step, &file.content, lexer);
-            let content = lexed.map_err(|Fault { message, hint }| {
+            let lexed = self.lex(step, &decode(&file.content), lexer);
+            let content = lexed.map_err(|WordError { message, hint }| {
                 let message = format!("in the heredoc `{}`: {message}", file.name);
-                step.fault(&file.name, Fault { message, hint })
+                step.word_error(&file.name, WordError { message, hint })
             })?;
-            Ok(InlineFile { content: content.text, ..file.clone() })
+            Ok(InlineFile { content: content.text.into_bytes(), ..file.clone() })
         };
         files.iter().map(expand).collect()
     }
@@ -111,7 +113,7 @@ fn check_checksum(sources: &[AddSource], checksum: &str) -> Result<(), String> {
     }
 }
 
-/// What a source of ADD is, as BuildKit's gitutil.ParseGitRef and isHTTPSource tell it.
+/// The kind of a source of ADD, decided as BuildKit's gitutil.ParseGitRef and isHTTPSource do.
 fn source_kind(source: &str) -> AddSource {
     let path_end = source.find(['?', '#']).unwrap_or(source.len());
     let http = ["http://", "https://"].iter().find_map(|scheme| source.strip_prefix(scheme));
@@ -132,13 +134,13 @@ fn is_scp_address(source: &str) -> bool {
     word(user, "-_") && word(host, "-.")
 }
 
-/// The last part of a URL's path, percent signs resolved.
+/// The last part of a URL's path. Percent signs are decoded first, as in BuildKit: `%2F` parts, too.
 fn url_file_name(url: &str) -> String {
     let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    match percent_decoded(name) {
-        name if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) => "__unnamed__".to_owned(),
-        name => name,
+    let path = percent_decoded(path);
+    match path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
+        name if name.is_empty() || name == "." || name == ".." || name.contains('\0') => "__unnamed__".to_owned(),
+        name => name.to_owned(),
     }
 }
 
@@ -175,7 +177,8 @@ mod tests {
             ("https://h/a/b.tar.gz?x=/y#z", url("https://h/a/b.tar.gz?x=/y#z", "b.tar.gz")),
             ("https://h/a%20b/", url("https://h/a%20b/", "a b")),
             ("http://h", url("http://h", "__unnamed__")),
-            ("http://h/..%2fx", url("http://h/..%2fx", "__unnamed__")),
+            ("http://h/..%2fx", url("http://h/..%2fx", "x")),
+            ("http://h/a%2Fb.txt", url("http://h/a%2Fb.txt", "b.txt")),
             ("https://h/a/b.git#v1:dir", AddSource::Git("https://h/a/b.git#v1:dir".into())),
             ("git@github.com:a/b.git", AddSource::Git("git@github.com:a/b.git".into())),
             ("ssh://git@h/a", AddSource::Git("ssh://git@h/a".into())),

@@ -1,12 +1,14 @@
-//! Words of an instruction: quotes removed, escapes resolved, variables put in, in one pass as BuildKit's `shell.Lex` does it.
+//! Words of an instruction: quotes removed, escapes resolved, variables put in, in one pass as
+//! BuildKit's `shell.Lex` does it.
 //!
-//! Refuses unclosed quotes and braces, unknown modifiers, nesting over 64 levels and results over a given size.
+//! Unclosed quotes and braces, unknown modifiers, more than 64 nested substitutions and results
+//! over a given size are errors.
 
 use std::collections::BTreeSet;
 
 use super::pattern::Pattern;
 
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// How words are read.
 #[derive(Debug, Clone, Copy)]
@@ -21,11 +23,11 @@ pub(in crate::dockerfile) struct Lexer {
     pub(in crate::dockerfile) ignore_quotes: bool,
     /// A variable that is not set stays as written.
     pub(in crate::dockerfile) keep_unset: bool,
-    /// Bytes that the result has at most.
-    pub(in crate::dockerfile) most: usize,
+    /// The longest result, in bytes.
+    pub(in crate::dockerfile) max_length: usize,
 }
 
-/// What came out.
+/// The result of reading a text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::dockerfile) struct Lexed {
     /// All as one word.
@@ -34,20 +36,20 @@ pub(in crate::dockerfile) struct Lexed {
     pub(in crate::dockerfile) words: Vec<String>,
     /// Names that were looked up and found.
     pub(in crate::dockerfile) set: BTreeSet<String>,
-    /// Names that were looked up and not found, where nothing stands in for their value.
+    /// Names that were looked up and not found, without a default in the substitution.
     pub(in crate::dockerfile) unset: BTreeSet<String>,
 }
 
-/// What is wrong with a word, without its place.
+/// What is wrong with a word, without its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::dockerfile) struct Fault {
+pub(in crate::dockerfile) struct WordError {
     /// What is wrong.
     pub(in crate::dockerfile) message: String,
-    /// What to write instead, where that is known.
+    /// What to write instead, if known.
     pub(in crate::dockerfile) hint: Option<&'static str>,
 }
 
-impl Fault {
+impl WordError {
     const QUOTE: &'static str = "close it, or put the escape character before it where the quote itself is meant";
     const DOLLAR: &'static str = "put the escape character before `$` where a dollar sign is meant";
     const UNSET: &'static str = "set it with ENV, or declare it with ARG and pass a build argument";
@@ -60,12 +62,12 @@ impl Fault {
         Self::new(format!("`{end}` is missing at the end of a substitution"), Self::DOLLAR)
     }
 
-    fn too_long(most: usize) -> Self {
-        format!("the variables make this longer than {} KiB", most / 1024).into()
+    fn too_long(max_length: usize) -> Self {
+        format!("the variables make this longer than {} KiB", max_length / 1024).into()
     }
 }
 
-impl From<String> for Fault {
+impl From<String> for WordError {
     fn from(message: String) -> Self {
         Self { message, hint: None }
     }
@@ -75,8 +77,8 @@ impl From<String> for Fault {
 pub(in crate::dockerfile) type Lookup<'a, 'v> = &'a dyn Fn(&str) -> Option<&'v str>;
 
 impl Lexer {
-    /// What one variable may hold at most: Linux hands no longer one to a program (MAX_ARG_STRLEN).
-    pub(in crate::dockerfile) const LONGEST_WORD: usize = 128 * 1024;
+    /// The longest value of one variable: Linux passes no longer one to a program (MAX_ARG_STRLEN).
+    pub(in crate::dockerfile) const MAX_WORD_LENGTH: usize = 128 * 1024;
 
     /// The reading of instructions' arguments.
     pub(in crate::dockerfile) fn new(escape: char) -> Self {
@@ -86,16 +88,29 @@ impl Lexer {
             keep_escapes: false,
             ignore_quotes: false,
             keep_unset: false,
-            most: Self::LONGEST_WORD,
+            max_length: Self::MAX_WORD_LENGTH,
         }
     }
 
     /// Reads `source`.
-    pub(in crate::dockerfile) fn read(self, source: &str, lookup: Lookup<'_, '_>) -> Result<Lexed, Fault> {
+    pub(in crate::dockerfile) fn read(self, source: &str, lookup: Lookup<'_, '_>) -> Result<Lexed, WordError> {
         let mut reading = Reading { lexer: self, rest: source, lookup, depth: 0, lexed: Lexed::default() };
-        let (text, words) = reading.until(None, self.keep_escapes)?;
+        let mode = if self.keep_escapes { Escapes::Kept } else { Escapes::Resolved };
+        let (text, words) = reading.until(None, mode)?;
         Ok(Lexed { text, words, ..reading.lexed })
     }
+}
+
+/// What becomes of escapes in the text that is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    /// The escape goes, the character after it stays.
+    Resolved,
+    /// Both stay.
+    Kept,
+    /// Both stay, and quoted ones are doubled: the text is a pattern, which resolves escapes
+    /// itself.
+    Pattern,
 }
 
 struct Reading<'a, 'v> {
@@ -129,6 +144,11 @@ impl Words {
         self.inside = true;
     }
 
+    fn add_text(&mut self, text: &str) {
+        self.word.push_str(text);
+        self.inside = true;
+    }
+
     fn finish(mut self) -> Vec<String> {
         if !self.word.is_empty() {
             self.words.push(self.word);
@@ -137,7 +157,7 @@ impl Words {
     }
 }
 
-impl<'v> Reading<'_, 'v> {
+impl<'a, 'v> Reading<'a, 'v> {
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
@@ -148,25 +168,25 @@ impl<'v> Reading<'_, 'v> {
         Some(character)
     }
 
-    fn limit(&self, text: &str) -> Result<(), Fault> {
-        if text.len() > self.lexer.most {
-            return Err(Fault::too_long(self.lexer.most));
+    fn limit(&self, text: &str) -> Result<(), WordError> {
+        if text.len() > self.lexer.max_length {
+            return Err(WordError::too_long(self.lexer.max_length));
         }
         Ok(())
     }
 
-    /// Reads up to `stop`, which is taken in but not returned, or to the end.
-    fn until(&mut self, stop: Option<char>, raw: bool) -> Result<(String, Vec<String>), Fault> {
+    /// Reads up to `stop`, which is consumed but not returned, or to the end.
+    fn until(&mut self, stop: Option<char>, escapes: Escapes) -> Result<(String, Vec<String>), WordError> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(format!("more than {DEEPEST} substitutions stand in one another").into());
+        if self.depth > MAX_DEPTH {
+            return Err(format!("more than {MAX_DEPTH} substitutions are nested").into());
         }
         let mut text = String::new();
         let mut words = Words::default();
         loop {
             let Some(character) = self.peek() else {
                 match stop {
-                    Some(stop) => return Err(Fault::missing(stop)),
+                    Some(stop) => return Err(WordError::missing(stop)),
                     None => break,
                 }
             };
@@ -181,12 +201,16 @@ impl<'v> Reading<'_, 'v> {
                     text.push_str(&value);
                 }
                 '\'' | '"' if !self.lexer.ignore_quotes => {
-                    let value = if character == '"' { self.double_quoted(raw)? } else { self.single_quoted()? };
-                    words.word.push_str(&value);
-                    words.inside = true;
+                    let value = if character == '"' { self.double_quoted(escapes)? } else { self.single_quoted(escapes)? };
+                    words.add_text(&value);
                     text.push_str(&value);
                 }
-                _ => self.plain(raw, &mut text, &mut words),
+                '<' => {
+                    let value = self.heredoc_operator();
+                    words.add_text(value);
+                    text.push_str(value);
+                }
+                _ => self.plain(escapes, &mut text, &mut words),
             }
             self.limit(&text)?;
         }
@@ -194,15 +218,26 @@ impl<'v> Reading<'_, 'v> {
         Ok((text, words.finish()))
     }
 
+    /// `<`, or `<<` with the blanks after it: they belong to the word that the heredoc ends with.
+    fn heredoc_operator(&mut self) -> &'a str {
+        let rest = self.rest;
+        let length = match rest.strip_prefix("<<") {
+            Some(after) => rest.len() - after.trim_start_matches(['\t', '\r', ' ']).len(),
+            None => 1,
+        };
+        self.rest = &rest[length..];
+        &rest[..length]
+    }
+
     /// One character, or an escape with the character after it.
-    fn plain(&mut self, raw: bool, text: &mut String, words: &mut Words) {
+    fn plain(&mut self, escapes: Escapes, text: &mut String, words: &mut Words) {
         let Some(character) = self.next() else { return };
         if character != self.lexer.escape {
             words.add(character);
             text.push(character);
             return;
         }
-        if raw {
+        if escapes != Escapes::Resolved {
             words.add_quoted(character);
             text.push(character);
         }
@@ -212,22 +247,25 @@ impl<'v> Reading<'_, 'v> {
         }
     }
 
-    fn single_quoted(&mut self) -> Result<String, Fault> {
+    fn single_quoted(&mut self, escapes: Escapes) -> Result<String, WordError> {
         let inner = &self.rest[1..];
-        let end = inner.find('\'').ok_or_else(|| Fault::new("a single quote is not closed", Fault::QUOTE))?;
-        let length = if self.lexer.keep_quotes { &self.rest[..end + 2] } else { &inner[..end] };
+        let end = inner.find('\'').ok_or_else(|| WordError::new("a single quote is not closed", WordError::QUOTE))?;
+        let text = if self.lexer.keep_quotes { &self.rest[..end + 2] } else { &inner[..end] };
         self.rest = &inner[end + 1..];
-        Ok(length.to_owned())
+        Ok(match escapes {
+            Escapes::Pattern => text.replace(self.lexer.escape, &String::from_iter([self.lexer.escape; 2])),
+            Escapes::Resolved | Escapes::Kept => text.to_owned(),
+        })
     }
 
-    fn double_quoted(&mut self, raw: bool) -> Result<String, Fault> {
+    fn double_quoted(&mut self, escapes: Escapes) -> Result<String, WordError> {
         let mut text = String::new();
         self.next();
         if self.lexer.keep_quotes {
             text.push('"');
         }
         loop {
-            match self.peek().ok_or_else(|| Fault::new("a double quote is not closed", Fault::QUOTE))? {
+            match self.peek().ok_or_else(|| WordError::new("a double quote is not closed", WordError::QUOTE))? {
                 '"' => {
                     self.next();
                     if self.lexer.keep_quotes {
@@ -247,16 +285,24 @@ impl<'v> Reading<'_, 'v> {
                         text.push(character);
                         continue;
                     }
-                    if raw {
-                        text.push(character);
-                    }
-                    // Inside double quotes these three are escaped; before all others the escape is a character.
+                    // Inside double quotes these three are escaped; before all others the escape is
+                    // a character.
                     match self.peek() {
                         Some(escaped) if escaped == '"' || escaped == '$' || escaped == escape => {
+                            if escapes != Escapes::Resolved {
+                                text.push(character);
+                            }
                             self.next();
                             text.push(escaped);
                         }
-                        Some(_) => text.push(character),
+                        Some(_) => {
+                            let doubled = match escapes {
+                                Escapes::Resolved => false,
+                                Escapes::Kept => !self.lexer.keep_quotes,
+                                Escapes::Pattern => true,
+                            };
+                            text.extend(std::iter::repeat_n(character, if doubled { 2 } else { 1 }));
+                        }
                         None => {}
                     }
                 }
@@ -271,7 +317,8 @@ impl<'v> Reading<'_, 'v> {
         value
     }
 
-    /// A name: letters, digits and `_`; or digits alone; or one of the shell's special characters. Empty if there is none.
+    /// A name: letters, digits and `_`; or digits alone; or one of the shell's special characters.
+    /// Empty if there is none.
     fn name(&mut self) -> String {
         let digits = self.peek().is_some_and(char::is_numeric);
         let special = self.peek().filter(|character| "@*#?-$!".contains(*character));
@@ -285,7 +332,7 @@ impl<'v> Reading<'_, 'v> {
         name.to_owned()
     }
 
-    fn dollar(&mut self) -> Result<String, Fault> {
+    fn dollar(&mut self) -> Result<String, WordError> {
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
@@ -300,9 +347,12 @@ impl<'v> Reading<'_, 'v> {
         }
         self.next();
         match self.peek() {
-            None => return Err(Fault::missing('}')),
+            None => return Err(WordError::missing('}')),
             Some(wrong @ ('{' | '}' | ':')) => {
-                return Err(Fault::new(format!("`${{{wrong}` is no substitution: a variable's name is missing"), Fault::DOLLAR));
+                return Err(WordError::new(
+                    format!("`${{{wrong}` is not a substitution: the variable's name is missing"),
+                    WordError::DOLLAR,
+                ));
             }
             Some(_) => {}
         }
@@ -318,39 +368,41 @@ impl<'v> Reading<'_, 'v> {
             Some('/') => self.replaced(&name),
             Some(':') => match self.next() {
                 Some(operator) => self.modified(&name, operator, true),
-                None => Err(Fault::missing('}')),
+                None => Err(WordError::missing('}')),
             },
             Some(operator) => self.modified(&name, operator, false),
-            None => Err(Fault::missing('}')),
+            None => Err(WordError::missing('}')),
         }
     }
 
-    /// `${name/pattern/replacement}` and `${name//pattern/replacement}`, from after the first slash.
-    fn replaced(&mut self, name: &str) -> Result<String, Fault> {
+    /// `${name/pattern/replacement}` and `${name//pattern/replacement}`, from after the first
+    /// slash.
+    fn replaced(&mut self, name: &str) -> Result<String, WordError> {
         let all = self.peek() == Some('/');
         if all {
             self.next();
         }
-        let (pattern, _) = self.until(Some('/'), true)?;
-        let (replacement, _) = self.until(Some('}'), true)?;
+        let (pattern, _) = self.until(Some('/'), Escapes::Pattern)?;
+        let (replacement, _) = self.until(Some('}'), Escapes::Kept)?;
         let value = match self.value(name) {
             None if self.lexer.keep_unset => return Ok(format!("${{{name}/{pattern}/{replacement}}}")),
             value => value.unwrap_or_default(),
         };
-        let replaced = Pattern::parse(&pattern)?.replace(value, &replacement, all, self.lexer.most)?;
-        replaced.ok_or_else(|| Fault::too_long(self.lexer.most))
+        let replaced = Pattern::parse(&pattern)?.replace(value, &replacement, all, self.lexer.max_length)?;
+        replaced.ok_or_else(|| WordError::too_long(self.lexer.max_length))
     }
 
     /// `${name:-word}` and its like, from after the operator.
-    fn modified(&mut self, name: &str, operator: char, colon: bool) -> Result<String, Fault> {
-        if !"+-?#%".contains(operator) {
+    fn modified(&mut self, name: &str, operator: char, colon: bool) -> Result<String, WordError> {
+        let is_pattern = operator == '#' || operator == '%';
+        if !"+-?#%".contains(operator) || colon && is_pattern {
             let colon = if colon { ":" } else { "" };
             let message = format!(
-                "`${{{name}{colon}{operator}` is no substitution: only `-`, `+`, `?`, `#`, `%` and `/` come after a name"
+                "`${{{name}{colon}{operator}` is not a substitution: only `-`, `+`, `?`, `#`, `%` and `/` may follow a name"
             );
-            return Err(Fault::new(message, Fault::DOLLAR));
+            return Err(WordError::new(message, WordError::DOLLAR));
         }
-        let (word, _) = self.until(Some('}'), operator == '#' || operator == '%')?;
+        let (word, _) = self.until(Some('}'), if is_pattern { Escapes::Pattern } else { Escapes::Resolved })?;
         let stands_in = "+-?".contains(operator);
         let value = if stands_in { (self.lookup)(name) } else { self.value(name) };
         if value.is_none() && self.lexer.keep_unset {
@@ -368,7 +420,7 @@ impl<'v> Reading<'_, 'v> {
                     ("", Some(_)) => format!("{name}: is not allowed to be empty"),
                     _ => format!("{name}: {word}"),
                 };
-                Err(Fault::new(message, Fault::UNSET))
+                Err(WordError::new(message, WordError::UNSET))
             }
             '-' | '?' => Ok(value.unwrap_or_default().to_owned()),
             _ => trimmed(value.unwrap_or_default(), operator, &word),
@@ -376,7 +428,7 @@ impl<'v> Reading<'_, 'v> {
     }
 }
 
-fn trimmed(value: &str, operator: char, word: &str) -> Result<String, Fault> {
+fn trimmed(value: &str, operator: char, word: &str) -> Result<String, WordError> {
     let (greedy, word) = match word.strip_prefix(operator) {
         Some(word) => (true, word),
         None => (false, word),

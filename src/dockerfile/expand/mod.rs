@@ -1,6 +1,6 @@
 //! Variables: the reading of words, patterns, and the scope of a stage.
 //!
-//! Refuses to touch what BuildKit hands on unexpanded: the commands of RUN, CMD, ENTRYPOINT and HEALTHCHECK.
+//! The commands of RUN, CMD, ENTRYPOINT and HEALTHCHECK are not expanded, as in BuildKit.
 
 mod config;
 mod files;
@@ -12,8 +12,8 @@ mod scope;
 mod shared;
 mod variables;
 
-pub(super) use lexer::{Fault, Lexed, Lexer};
-pub(super) use predefined::{is_predefined, platform_variables, proxy_variables};
+pub(super) use lexer::{Lexed, Lexer, WordError};
+pub(super) use predefined::{SOURCE_DATE_EPOCH, is_predefined, platform_variables, proxy_variables};
 pub use scope::{InheritedConfig, StageScope};
 pub(super) use shared::Shared;
 pub(super) use variables::Variables;

@@ -1,10 +1,11 @@
-//! The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`: `*`, `?` and `\` before one of them, nothing else.
+//! The patterns of `${x#p}`, `${x%p}` and `${x/p/r}`: `*`, `?` and `\` before one of them, nothing
+//! else.
 //!
-//! Refuses any other `\x`, as BuildKit does, and patterns over 1024 characters, which nobody writes.
+//! Any other `\x` is an error, as in BuildKit, and so is a pattern over 1024 characters.
 
 use regex::Regex;
 
-const MOST_CHARACTERS: usize = 1024;
+const MAX_PATTERN_LENGTH: usize = 1024;
 
 /// A parsed pattern.
 pub(super) struct Pattern(Vec<Token>);
@@ -19,8 +20,8 @@ enum Token {
 impl Pattern {
     /// Parses a pattern whose escapes are still in it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.chars().nth(MOST_CHARACTERS).is_some() {
-            return Err(format!("a pattern in a substitution has more than {MOST_CHARACTERS} characters"));
+        if text.chars().nth(MAX_PATTERN_LENGTH).is_some() {
+            return Err(format!("a pattern in a substitution has more than {MAX_PATTERN_LENGTH} characters"));
         }
         let mut characters = text.chars().peekable();
         let mut tokens = Vec::new();
@@ -28,7 +29,8 @@ impl Pattern {
             tokens.push(match character {
                 '*' => Token::Any,
                 '?' => Token::One,
-                // `}` and `/` end parts of the substitution, so they need the escape without being part of the pattern's own language.
+                // `}` and `/` end parts of the substitution, so they need the escape without being
+                // part of the pattern's own language.
                 '\\' if matches!(characters.peek(), Some('}' | '/')) => continue,
                 '\\' => match characters.next() {
                     Some(escaped @ ('*' | '?' | '\\')) => Token::Literal(escaped),
@@ -53,15 +55,17 @@ impl Pattern {
 
     /// `value` without what the pattern matches at its end.
     pub(super) fn trim_end(&self, value: &str, greedy: bool) -> Result<String, String> {
-        // A regular expression prefers the leftmost match: only backwards is that the one nearest the end.
+        // A regular expression prefers the leftmost match: only backwards is that the one nearest
+        // the end.
         let tokens: Vec<Token> = self.0.iter().rev().copied().collect();
         let reversed: String = value.chars().rev().collect();
         let found = regex(&tokens, greedy, true)?.find(&reversed).map_or(0, |found| found.end());
         Ok(reversed[found..].chars().rev().collect())
     }
 
-    /// `value` with the first match, or each, replaced; `None` if that has more than `most` bytes.
-    pub(super) fn replace(&self, value: &str, replacement: &str, all: bool, most: usize) -> Result<Option<String>, String> {
+    /// `value` with the first match, or all, replaced; `None` if the result is longer than
+    /// `max_length`.
+    pub(super) fn replace(&self, value: &str, replacement: &str, all: bool, max_length: usize) -> Result<Option<String>, String> {
         let regex = regex(&self.0, true, false)?;
         let mut result = String::new();
         let mut copied = 0;
@@ -69,17 +73,18 @@ impl Pattern {
             let Some(whole) = found.get(0) else { break };
             result.push_str(&value[copied..whole.start()]);
             match all {
-                // BuildKit hands the replacement to Go's ReplaceAllString, for which `$0` is the match.
+                // BuildKit hands the replacement to Go's ReplaceAllString, for which `$0` is the
+                // match.
                 true => found.expand(replacement, &mut result),
                 false => result.push_str(replacement),
             }
             copied = whole.end();
-            if result.len() > most {
+            if result.len() > max_length {
                 return Ok(None);
             }
         }
         result.push_str(&value[copied..]);
-        Ok((result.len() <= most).then_some(result))
+        Ok((result.len() <= max_length).then_some(result))
     }
 }
 

@@ -1,6 +1,7 @@
-//! Build arguments that exist without an ARG: platforms for FROM and for ARG without a value, proxies for RUN.
+//! Build arguments that exist without an ARG: platforms for FROM and for ARG without a value,
+//! proxies for RUN.
 //!
-//! Refuses to let proxies into anything but RUN.
+//! Proxy variables reach RUN and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,11 @@ use super::Variables;
 
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
+/// Where the image's times come from.
+pub(in crate::dockerfile) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// Taken by the front end itself, wherever they are declared.
-const OTHERS: [&str; 2] = ["SOURCE_DATE_EPOCH", "BUILDKIT_"];
+const OTHERS: [&str; 2] = [SOURCE_DATE_EPOCH, "BUILDKIT_"];
 
 /// `TARGETPLATFORM` and its like; a build argument of the name wins.
 pub(in crate::dockerfile) fn platform_variables(options: &PlanOptions, target: &str) -> Variables {
@@ -48,7 +52,7 @@ pub(in crate::dockerfile) fn proxy_variables(options: &PlanOptions) -> Vec<(Stri
     set.flat_map(|(proxy, value)| [(proxy.to_owned(), value.clone()), (proxy.to_ascii_lowercase(), value)]).collect()
 }
 
-/// Whether a build argument of this name is of use without any ARG.
+/// Whether a build argument of this name has an effect without any ARG.
 pub(in crate::dockerfile) fn is_predefined(name: &str) -> bool {
     let is_platform = |rest: &str| ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT", "STAGE"].contains(&rest);
     PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))

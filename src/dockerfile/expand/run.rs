@@ -1,6 +1,6 @@
 //! The expansion of RUN, CMD and ENTRYPOINT: the shell, the environment, mounts.
 //!
-//! Refuses to expand the commands themselves: the shell in the image does that.
+//! The commands themselves are not expanded: the shell in the image does that.
 
 use std::sync::Arc;
 
@@ -10,6 +10,9 @@ use super::super::parse::{MountScope, parse_mount};
 use super::super::warning::Rule;
 use super::super::{CommandLine, InlineFile, Instruction, Located, Mount, RunForm, RunInstruction, RunStep};
 use super::{Lexer, StageScope};
+
+/// The build argument with the machine's name inside RUN.
+const HOSTNAME_ARGUMENT: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 
 impl StageScope {
     fn with_shell(&self, text: &str) -> Vec<String> {
@@ -61,6 +64,7 @@ impl StageScope {
             proxies: self.shared.proxies.clone(),
             history_args: history_args.collect(),
             mounts,
+            hostname: self.shared.build_args.get(HOSTNAME_ARGUMENT).filter(|name| !name.is_empty()).cloned(),
             network: run.network,
             security: run.security,
             devices: run.devices.clone(),
@@ -70,14 +74,14 @@ impl StageScope {
     fn expand_mounts(&mut self, step: &Located<Instruction>, texts: &[String]) -> Result<Vec<Mount>> {
         let shared = Arc::clone(&self.shared);
         let working_dir = self.working_dir.clone();
-        let lexer = Lexer::new(step.place().escape);
+        let lexer = Lexer::new(step.location().escape);
         let mut mounts: Vec<Mount> = Vec::new();
         for text in texts {
             let agents = mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
-            let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text).map_err(|fault| fault.message);
+            let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text).map_err(|error| error.message);
             let scope =
                 MountScope { expand: &mut expand, resolve: &|from| shared.resolve_name(from), working_dir: &working_dir, agents };
-            mounts.push(parse_mount(step.place(), text, scope)?);
+            mounts.push(parse_mount(step.location(), text, scope)?);
         }
         Ok(mounts)
     }

@@ -1,6 +1,8 @@
-//! The variables of a stage while it is built, and the expansion of its instructions one after the other.
+//! The variables of a stage while it is built, and the expansion of its instructions one after the
+//! other.
 //!
-//! Refuses to guess: a variable that is not set is empty, with a warning. Refuses environments that no program could be given.
+//! A variable that is not set is empty, with a warning. An environment too large for any program is
+//! an error.
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use crate::error::Result;
 use super::super::suggest::{did_you_mean, suggest};
 use super::super::warning::{Rule, Warnings, stop_on_warning};
 use super::super::{ArgDeclaration, Expanded, Instruction, KeyValue, Located, Plan, Warning};
-use super::{Fault, Lexed, Lexer, Shared, Variables};
+use super::{Lexed, Lexer, Shared, Variables, WordError};
 
 /// What BuildKit gives an image that has none (system.DefaultPathEnvUnix).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -17,8 +19,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// ARGs that BuildKit reads itself and keeps out of the environment.
 const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
-/// Linux gives a program 2 MiB for its arguments and environment by default (a quarter of the stack).
-const LARGEST_ENVIRONMENT: usize = 2 * 1024 * 1024;
+/// Linux gives a program 2 MiB for its arguments and environment by default (a quarter of the
+/// stack).
+const MAX_ENVIRONMENT_SIZE: usize = 2 * 1024 * 1024;
 
 /// What a stage inherits from its base image's config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub struct StageScope {
     pub(super) shared: Arc<Shared>,
     /// What expansion and RUN see: ENV and ARG, the later wins.
     pub(super) environment: Variables,
-    /// What the image config gets: ENV alone.
+    /// What the image config gets: only ENV.
     image_env: Variables,
     pub(super) args: Vec<(String, Option<String>)>,
     pub(super) working_dir: String,
@@ -48,7 +51,7 @@ pub struct StageScope {
 }
 
 impl StageScope {
-    /// The scope of a stage that stands on an image or on scratch.
+    /// The scope of a stage whose base is an image or scratch.
     pub fn new(plan: &Plan, inherited: InheritedConfig) -> Self {
         let InheritedConfig { env, working_dir, shell } = inherited;
         let mut image_env = Variables::default();
@@ -69,16 +72,19 @@ impl StageScope {
         }
     }
 
-    /// The scope of a stage that stands on the stage whose scope after its last step is `self`. ARGs are inherited, too.
+    /// The scope of a stage whose base is another stage; `self` is that one's scope after its last
+    /// step. ARGs are inherited, too.
     #[must_use]
     pub fn child(&self) -> Self {
         let mut child = Self { seen: Vec::new(), warnings: Warnings::new(self.shared.check.clone()), ..self.clone() };
-        // The new stage starts from the image's ENV: an ARG that came after an ENV of its name loses here.
+        // The new stage starts from the image's ENV: an ARG that came after an ENV of its name
+        // loses here.
         self.image_env.list().iter().for_each(|(name, value)| child.environment.set_last(name, value));
         child
     }
 
-    /// Expands the next step and takes in what it changes: ENV, ARG, WORKDIR and SHELL hold for the steps after it.
+    /// Expands the next step and takes in what it changes: ENV, ARG, WORKDIR and SHELL hold for the
+    /// steps after it.
     ///
     /// Steps must come in order, each once.
     pub fn expand(&mut self, step: &Located<Instruction>) -> Result<Expanded> {
@@ -121,19 +127,19 @@ impl StageScope {
         &self.working_dir
     }
 
-    /// What was odd since the last call.
+    /// The warnings since the last call.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         self.warnings.take()
     }
 
     /// Expands one word.
     pub(super) fn word(&mut self, step: &Located<Instruction>, text: &str) -> Result<String> {
-        let lexer = Lexer::new(step.place().escape);
-        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|fault| step.fault(text, fault))
+        let lexer = Lexer::new(step.location().escape);
+        self.lex(step, text, lexer).map(|lexed| lexed.text).map_err(|error| step.word_error(text, error))
     }
 
     /// Reads `text` with the variables of this scope and warns of those that are not set.
-    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, Fault> {
+    pub(super) fn lex(&mut self, step: &Located<Instruction>, text: &str, lexer: Lexer) -> Result<Lexed, WordError> {
         let lexed = lexer.read(text, &|name| self.environment.value(name))?;
         for name in &lexed.unset {
             let declared = self.args.iter().any(|(arg, _)| arg == name) || NOT_IN_ENVIRONMENT.contains(&name.as_str());
@@ -159,7 +165,9 @@ impl StageScope {
         for pair in pairs {
             let key = self.word(step, &pair.key)?;
             if key.is_empty() {
-                return Err(step.error_at(&pair.key, format!("a name of {} is empty once its variables are put in", step.name())));
+                return Err(
+                    step.error_at(&pair.key, format!("a name of {} is empty after its variables are expanded", step.name()))
+                );
             }
             expanded.push((key, self.word(step, &pair.value)?));
         }
@@ -200,8 +208,8 @@ impl StageScope {
     }
 
     fn check_size(&self, step: &Located<Instruction>) -> Result<()> {
-        match self.environment.size() > LARGEST_ENVIRONMENT {
-            true => Err(step.error("the environment has more than 2 MiB, and no program could be started with it")),
+        match self.environment.size() > MAX_ENVIRONMENT_SIZE {
+            true => Err(step.error("the environment is larger than 2 MiB: no program can be started with it")),
             false => Ok(()),
         }
     }
@@ -211,7 +219,8 @@ impl StageScope {
             ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
         let lower = name.to_ascii_lowercase();
         if lower.split('_').any(|word| SECRETS.contains(&word)) && !lower.split('_').any(|word| word == "public") {
-            let message = format!("`{name}` looks like a secret, and {} keeps it in the image for all to read", step.name());
+            let message =
+                format!("`{name}` looks like a secret, and {} stores it in the image for everyone to read", step.name());
             self.warnings.push(Rule::SecretsUsedInArgOrEnv, message, Some(step.snippet_of(name)));
         }
     }
@@ -219,7 +228,7 @@ impl StageScope {
     /// Warns of the second instruction of a kind of which only the last has an effect.
     pub(super) fn check_once(&mut self, step: &Located<Instruction>) {
         if self.seen.contains(&step.name()) {
-            let message = format!("{} is there before in this stage; only the last one has an effect", step.name());
+            let message = format!("{} is repeated in this stage; only the last one has an effect", step.name());
             self.warnings.push(Rule::MultipleInstructionsDisallowed, message, Some(step.snippet()));
         }
         self.seen.push(step.name());

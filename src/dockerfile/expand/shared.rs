@@ -1,6 +1,6 @@
 //! What all stages of a plan share, and what the names in `--from` mean.
 //!
-//! Refuses to change: it is made once, with the plan.
+//! It is made once, with the plan, and does not change.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(in crate::dockerfile) struct Shared {
     pub(in crate::dockerfile) globals: Variables,
     /// `--build-arg`
     pub(in crate::dockerfile) build_args: BTreeMap<String, String>,
-    /// For RUN alone.
+    /// Only for RUN.
     pub(in crate::dockerfile) proxies: Vec<(String, String)>,
     /// Names of stages in lower case.
     pub(in crate::dockerfile) names: BTreeMap<String, StageIndex>,
@@ -35,7 +35,8 @@ impl Shared {
         }
     }
 
-    /// What `COPY --from` means, which knows stages by number, too; `None` if there is no stage of that number.
+    /// What `COPY --from` means, which knows stages by number, too; `None` if there is no stage of
+    /// that number.
     pub(in crate::dockerfile) fn resolve(&self, from: &str) -> Option<Base> {
         match from.parse::<usize>() {
             Ok(number) => (number < self.stages).then_some(Base::Stage(StageIndex(number))),

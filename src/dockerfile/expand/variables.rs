@@ -1,6 +1,6 @@
 //! Variables in a definite order.
 //!
-//! Refuses duplicates: a name is there once.
+//! Each name occurs once.
 
 /// Names with their values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,13 +12,14 @@ impl Variables {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sets a name; one that is there already moves to the end, as in the environment that BuildKit hands to RUN.
+    /// Sets a name; one that is already set moves to the end, as in the environment that BuildKit
+    /// gives to RUN.
     pub(in crate::dockerfile) fn set_last(&mut self, name: &str, value: &str) {
         self.0.retain(|(known, _)| known != name);
         self.0.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Sets a name; one that is there already keeps its place, as in the image config's `Env`.
+    /// Sets a name; one that is already set keeps its position, as in the image config's `Env`.
     pub(in crate::dockerfile) fn set_in_place(&mut self, name: &str, value: &str) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => value.clone_into(old),

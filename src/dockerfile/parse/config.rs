@@ -1,47 +1,43 @@
-//! The instructions that change the image's config or the variables: ARG, CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, MAINTAINER,
-//! ONBUILD, SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR.
-//!
-//! Refuses triggers that docker refuses: FROM, MAINTAINER, and ONBUILD in ONBUILD.
+//! The instructions that change the image's config or the variables: ARG, CMD, ENTRYPOINT, ENV,
+//! EXPOSE, LABEL, MAINTAINER, SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR.
 
 use crate::error::Result;
 
-use super::super::source::Place;
-use super::super::text::{blank_split, cut_at_blanks, quoted_words, split_instruction};
+use super::super::text::{blank_split, cut_at_blanks, quoted_words};
 use super::super::warning::Rule;
 use super::super::{ArgDeclaration, Instruction, KeyValue};
-use super::{Request, known_name, parse_request};
+use super::raw::RawInstruction;
 
-pub(super) fn parse(mut request: Request<'_>) -> Result<Instruction> {
-    request.flags(&[])?;
-    Ok(match request.name {
-        "ARG" => Instruction::Arg(args(&request)?),
-        "CMD" => Instruction::Cmd(request.command()?),
-        "ENTRYPOINT" => Instruction::Entrypoint(request.command()?),
-        "ENV" => Instruction::Env(pairs(&mut request)?),
-        "LABEL" => Instruction::Label(pairs(&mut request)?),
-        "EXPOSE" => Instruction::Expose(ports(&request)?),
+pub(super) fn parse(mut raw: RawInstruction<'_>) -> Result<Instruction> {
+    raw.flags(&[])?;
+    Ok(match raw.name {
+        "ARG" => Instruction::Arg(args(&raw)?),
+        "CMD" => Instruction::Cmd(raw.command()?),
+        "ENTRYPOINT" => Instruction::Entrypoint(raw.command()?),
+        "ENV" => Instruction::Env(pairs(&mut raw)?),
+        "LABEL" => Instruction::Label(pairs(&mut raw)?),
+        "EXPOSE" => Instruction::Expose(ports(&raw)?),
         "MAINTAINER" => {
             let message = "MAINTAINER is deprecated; write LABEL org.opencontainers.image.authors=\"…\"";
-            request.warnings.push(Rule::MaintainerDeprecated, message, Some(request.place.snippet()));
-            Instruction::Maintainer(request.one()?)
+            raw.warnings.push(Rule::MaintainerDeprecated, message, Some(raw.location.snippet()));
+            Instruction::Maintainer(raw.one()?)
         }
-        "ONBUILD" => Instruction::Onbuild(trigger(request)?),
-        "SHELL" => Instruction::Shell(shell(&mut request)?),
-        "STOPSIGNAL" => Instruction::StopSignal(request.one()?),
-        "USER" => Instruction::User(request.one()?),
-        "VOLUME" => Instruction::Volume(volumes(&mut request)?),
-        _ => Instruction::Workdir(request.one()?),
+        "SHELL" => Instruction::Shell(shell(&mut raw)?),
+        "STOPSIGNAL" => Instruction::StopSignal(raw.one()?),
+        "USER" => Instruction::User(raw.one()?),
+        "VOLUME" => Instruction::Volume(volumes(&mut raw)?),
+        _ => Instruction::Workdir(raw.one()?),
     })
 }
 
-fn args(request: &Request<'_>) -> Result<Vec<ArgDeclaration>> {
-    let words = quoted_words(request.arguments, request.place.escape);
+fn args(raw: &RawInstruction<'_>) -> Result<Vec<ArgDeclaration>> {
+    let words = quoted_words(raw.arguments, raw.location.escape);
     if words.is_empty() {
-        return Err(request.usage("ARG has no name"));
+        return Err(raw.usage("ARG has no name"));
     }
     let declaration = |word: String| match word.split_once('=') {
         Some(("", _)) => {
-            Err(request.place.error_at(&word, "a name is missing before `=`").with_hint("write it as ARG NAME=DEFAULT"))
+            Err(raw.location.error_at(&word, "a name is missing before `=`").with_hint("write it as ARG NAME=DEFAULT"))
         }
         Some((name, value)) => Ok(ArgDeclaration { name: name.to_owned(), default: Some(value.to_owned()) }),
         None => Ok(ArgDeclaration { name: word, default: None }),
@@ -50,90 +46,63 @@ fn args(request: &Request<'_>) -> Result<Vec<ArgDeclaration>> {
 }
 
 /// `name=value…`, or one name and the rest of the line as its value.
-fn pairs(request: &mut Request<'_>) -> Result<Vec<KeyValue>> {
-    let name = request.name;
-    let words = quoted_words(request.arguments, request.place.escape);
+fn pairs(raw: &mut RawInstruction<'_>) -> Result<Vec<KeyValue>> {
+    let name = raw.name;
+    let words = quoted_words(raw.arguments, raw.location.escape);
     let Some(first) = words.first() else {
-        return Err(request.usage(format!("{name} has no arguments")));
+        return Err(raw.usage(format!("{name} has no arguments")));
     };
     if !first.contains('=') {
-        let Some((key, value)) = cut_at_blanks(request.arguments) else {
-            return Err(request.usage(format!("{name} has no value for `{first}`")));
+        let Some((key, value)) = cut_at_blanks(raw.arguments) else {
+            return Err(raw.usage(format!("{name} has no value for `{first}`")));
         };
-        request.warnings.push(
+        raw.warnings.push(
             Rule::LegacyKeyValueFormat,
             format!("write {name} {key}=… instead of {name} {key} …"),
-            Some(request.place.snippet()),
+            Some(raw.location.snippet()),
         );
         return Ok(vec![KeyValue { key: key.to_owned(), value: value.to_owned() }]);
     }
     let pair = |word: &String| match word.split_once('=') {
-        Some(("", _)) => Err(request.place.error_at(word, format!("a name of {name} is missing before `=`"))),
+        Some(("", _)) => Err(raw.location.error_at(word, format!("a name of {name} is missing before `=`"))),
         Some((key, value)) => Ok(KeyValue { key: key.to_owned(), value: value.to_owned() }),
-        None => Err(request
-            .place
+        None => Err(raw
+            .location
             .error_at(word, format!("`{word}` has no `=`"))
             .with_hint(format!("write it as {name} NAME=VALUE, and put a value with blanks in double quotes"))),
     };
     words.iter().map(pair).collect()
 }
 
-fn ports(request: &Request<'_>) -> Result<Vec<String>> {
-    let mut ports = blank_split(request.arguments);
+fn ports(raw: &RawInstruction<'_>) -> Result<Vec<String>> {
+    let mut ports = blank_split(raw.arguments);
     if ports.is_empty() {
-        return Err(request.usage("EXPOSE has no port"));
+        return Err(raw.usage("EXPOSE has no port"));
     }
     // BuildKit sorts the words before it expands them: it shows in the history.
     ports.sort();
     Ok(ports)
 }
 
-fn volumes(request: &mut Request<'_>) -> Result<Vec<String>> {
-    let words = match request.json()? {
+fn volumes(raw: &mut RawInstruction<'_>) -> Result<Vec<String>> {
+    let words = match raw.json()? {
         Some(strings) => strings,
-        None => blank_split(request.arguments),
+        None => blank_split(raw.arguments),
     };
     let volumes: Vec<String> = words.iter().map(|word| word.trim().to_owned()).collect();
     if volumes.is_empty() {
-        return Err(request.usage("VOLUME has no path"));
+        return Err(raw.usage("VOLUME has no path"));
     }
     if volumes.iter().any(String::is_empty) {
-        return Err(request.usage("a path of VOLUME is empty"));
+        return Err(raw.usage("a path of VOLUME is empty"));
     }
     Ok(volumes)
 }
 
-fn shell(request: &mut Request<'_>) -> Result<Vec<String>> {
-    match request.json()? {
+fn shell(raw: &mut RawInstruction<'_>) -> Result<Vec<String>> {
+    match raw.json()? {
         Some(strings) if !strings.is_empty() => Ok(strings),
-        Some(_) => Err(request.usage("SHELL has no program")),
-        None => Err(request.usage("SHELL is not a JSON array")),
-    }
-}
-
-fn trigger(request: Request<'_>) -> Result<String> {
-    if request.arguments.is_empty() {
-        return Err(request.usage("ONBUILD has no instruction"));
-    }
-    let (written, flags, arguments) = split_instruction(request.arguments);
-    check_trigger(request.place, written)?;
-    let text = request
-        .heredocs
-        .iter()
-        .fold(request.arguments.to_owned(), |text, heredoc| format!("{text}\n{}{}", heredoc.content, heredoc.marker.name));
-    // It is kept as text; parsing it here brings its mistakes to light before the image is used.
-    let name = known_name(request.place, written)?;
-    parse_request(Request { name, written, flags, arguments, ..request })?;
-    Ok(text)
-}
-
-/// Refuses what cannot be a trigger.
-pub(super) fn check_trigger(place: &Place, written: &str) -> Result<()> {
-    match written.to_ascii_uppercase().as_str() {
-        "ONBUILD" => Err(place.error("ONBUILD cannot stand in ONBUILD").with_hint("leave out one of them")),
-        name @ ("FROM" | "MAINTAINER") => Err(place
-            .error_at(written, format!("{name} cannot be an ONBUILD trigger"))
-            .with_hint("put it into the child's Dockerfile")),
-        _ => Ok(()),
+        Some(_) => Err(raw.usage("SHELL has no program")),
+        None => Err(raw.usage("SHELL is not a JSON array")),
     }
 }

@@ -1,11 +1,11 @@
 //! The text of `RUN --mount`, with BuildKit's defaults.
 //!
-//! Refuses options that the type does not have, as BuildKit does.
+//! An option that the mount's type does not take is an error, as in BuildKit.
 
 use crate::error::{Error, Result};
 
 use super::super::path::{base_name, clean, join};
-use super::super::source::Place;
+use super::super::source::Location;
 use super::super::suggest::{did_you_mean, suggest};
 use super::super::text::{comma_fields, parse_bool};
 use super::super::{Base, Mount, Sharing};
@@ -83,15 +83,16 @@ pub(in crate::dockerfile) fn mount_from(text: &str) -> Option<String> {
     option("from").filter(|from| takes_files && !from.is_empty())
 }
 
-/// Checks a mount before its variables are known: all of it if it has none, else what is written out.
-pub(in crate::dockerfile) fn check_mount(place: &Place, text: &str) -> Result<()> {
-    let wrong = |(part, message, hint): Wrong| wrong_at(place, &part, message, hint);
+/// Checks a mount before its variables are known: all of it if it has none, else what is written
+/// out.
+pub(in crate::dockerfile) fn check_mount(location: &Location, text: &str) -> Result<()> {
+    let wrong = |(part, message, hint): Wrong| wrong_at(location, &part, message, hint);
     if let Some(from) = mount_from(text).filter(|from| from.contains('$')) {
         let message = "`from` of a mount cannot have variables".to_owned();
         let hint = "name the image as a stage of its own with its ARG before the first FROM, and write from=NAME".to_owned();
         return Err(wrong((from, message, Some(hint))));
     }
-    if text.contains(['$', '\'', '"', place.escape]) {
+    if text.contains(['$', '\'', '"', location.escape]) {
         return comma_fields(text).map(|_| ()).map_err(|message| wrong((text.to_owned(), message, None)));
     }
     let mut expand = |value: &str| Ok(value.to_owned());
@@ -101,15 +102,15 @@ pub(in crate::dockerfile) fn check_mount(place: &Place, text: &str) -> Result<()
 }
 
 /// Reads a mount.
-pub(in crate::dockerfile) fn parse_mount(place: &Place, text: &str, scope: MountScope<'_>) -> Result<Mount> {
-    parse_parts(text, scope).map_err(|(part, message, hint)| wrong_at(place, &part, message, hint))
+pub(in crate::dockerfile) fn parse_mount(location: &Location, text: &str, scope: MountScope<'_>) -> Result<Mount> {
+    parse_parts(text, scope).map_err(|(part, message, hint)| wrong_at(location, &part, message, hint))
 }
 
 /// The part that is wrong, why, and what to do.
 type Wrong = (String, String, Option<String>);
 
-fn wrong_at(place: &Place, part: &str, message: String, hint: Option<String>) -> Error {
-    let error = place.error_at(part, message);
+fn wrong_at(location: &Location, part: &str, message: String, hint: Option<String>) -> Error {
+    let error = location.error_at(part, message);
     error.with_hint(hint.unwrap_or_else(|| "write it as --mount=type=TYPE,target=PATH,…".into()))
 }
 
@@ -155,7 +156,7 @@ impl Options {
 
     fn set_text(&mut self, key: &str, value: String) -> Result<(), String> {
         let number = |value: &str, radix| {
-            u32::from_str_radix(value, radix).map_err(|_| format!("`{value}` is no number for `{key}` of a mount"))
+            u32::from_str_radix(value, radix).map_err(|_| format!("`{value}` is not a number for `{key}` of a mount"))
         };
         match key {
             "type" => {
@@ -165,7 +166,7 @@ impl Options {
                     "tmpfs" => Kind::Tmpfs,
                     "secret" => Kind::Secret,
                     "ssh" => Kind::Ssh,
-                    _ => return Err(format!("`{value}` is no type of a mount: it is bind, cache, tmpfs, secret or ssh")),
+                    _ => return Err(format!("`{value}` is not a mount type: use bind, cache, tmpfs, secret or ssh")),
                 }
             }
             "sharing" => {
@@ -173,14 +174,16 @@ impl Options {
                     "shared" => Sharing::Shared,
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
-                    _ => return Err(format!("`{value}` is no sharing of a cache: it is shared, private or locked")),
+                    _ => return Err(format!("`{value}` is not a sharing mode of a cache: use shared, private or locked")),
                 });
             }
             "from" => self.from = Some(value).filter(|from| !from.is_empty()),
             "source" | "src" => self.source = Some(value),
             "id" => self.id = Some(value).filter(|id| !id.is_empty()),
             "env" => self.env = Some(value),
-            "size" => self.size = Some(parse_size(&value).ok_or_else(|| format!("`{value}` is no size: write it as 64m or 1g"))?),
+            "size" => {
+                self.size = Some(parse_size(&value).ok_or_else(|| format!("`{value}` is not a size: write it as 64m or 1g"))?)
+            }
             "mode" => self.mode = Some(number(&value, 8)?),
             "uid" => self.uid = Some(number(&value, 10)?),
             "gid" => self.gid = Some(number(&value, 10)?),

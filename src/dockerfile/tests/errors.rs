@@ -17,7 +17,7 @@ fn files_without_a_stage() {
     hint: a Dockerfile starts with FROM and the name of a base image
     "#);
     assert_snapshot!(error("RUN a\nFROM b"), @r#"
-    error: RUN stands before the first FROM
+    error: RUN is before the first FROM
     Dockerfile:1
       RUN a
       ^^^^^
@@ -30,7 +30,7 @@ fn files_without_a_stage() {
       ^^^^^^^^^^
     "#);
     assert_snapshot!(error("# escape=`\n# escape=`\nFROM a"), @r#"
-    error: the `escape` directive is there twice
+    error: the `escape` directive is repeated
     Dockerfile:2
       # escape=`
       ^^^^^^^^^^
@@ -51,14 +51,14 @@ fn unknown_instructions() {
     Dockerfile:2
       FOOBAR a b
       ^^^^^^
-    hint: a line that goes on from the one before needs `\` at the end of that one
+    hint: to continue an instruction, end the line before with `\`
     "#);
     assert_snapshot!(error("FROM a\nRUN apt-get update &&\n    apt-get install x"), @r#"
     error: unknown instruction `apt-get`
     Dockerfile:3
           apt-get install x
           ^^^^^^^
-    hint: a line that goes on from the one before needs `\` at the end of that one
+    hint: to continue an instruction, end the line before with `\`
     "#);
     assert_snapshot!(error("FORM a"), @r#"
     error: unknown instruction `FORM`
@@ -100,7 +100,7 @@ fn flags() {
     hint: write --link for true, --link=false for false
     "#);
     assert_snapshot!(error("FROM a\nCOPY --chown=a --chown=b c d"), @r#"
-    error: `--chown` is there twice
+    error: `--chown` is given twice
     Dockerfile:2
       COPY --chown=a --chown=b c d
            ^^^^^^^
@@ -132,7 +132,7 @@ fn from_lines() {
     hint: write it as FROM IMAGE [AS NAME]
     "#);
     assert_snapshot!(error("FROM a b"), @r#"
-    error: FROM takes an image and a name, and `b` is neither
+    error: FROM takes an image and a name; `b` is one word too many
     Dockerfile:1
       FROM a b
              ^
@@ -153,21 +153,21 @@ fn from_lines() {
     hint: a name starts with a letter and goes on with letters, digits, `-`, `_` and `.`
     "#);
     assert_snapshot!(error("FROM a b c d"), @r#"
-    error: FROM takes an image and a name, and `b` is neither
+    error: FROM takes an image and a name; `b` is one word too many
     Dockerfile:1
       FROM a b c d
              ^
     hint: write it as FROM IMAGE [AS NAME]
     "#);
     assert_snapshot!(error("FROM $NOTHING"), @r#"
-    error: the base image is empty once its variables are put in
+    error: the base image is empty after its variables are expanded
     Dockerfile:1
       FROM $NOTHING
            ^^^^^^^^
     hint: give the ARG before the first FROM a default, or pass a build argument
     "#);
     assert_snapshot!(error("FROM --platform=a/b/c/d x"), @r#"
-    error: `a/b/c/d` is no platform
+    error: `a/b/c/d` is not a platform
     Dockerfile:1
       FROM --platform=a/b/c/d x
                       ^^^^^^^
@@ -181,7 +181,7 @@ fn from_lines() {
     hint: put the escape character before `$` where a dollar sign is meant
     "#);
     assert_snapshot!(error("FROM --platform=$NOTHING x"), @r#"
-    error: the platform is empty once its variables are put in
+    error: the platform is empty after its variables are expanded
     Dockerfile:1
       FROM --platform=$NOTHING x
                       ^^^^^^^^
@@ -234,7 +234,7 @@ fn files() {
     hint: write ADD instead of COPY
     "#);
     assert_snapshot!(error("FROM a\nCOPY --chmod=u+q b c"), @r#"
-    error: `u+q` is no mode for `--chmod`
+    error: `u+q` is not a mode for `--chmod`
     Dockerfile:2
       COPY --chmod=u+q b c
                    ^^^
@@ -273,25 +273,25 @@ fn files() {
 #[test]
 fn heredocs_that_do_not_end() {
     assert_snapshot!(error("FROM a\nRUN <<EOF\necho\n"), @r#"
-    error: the heredoc `EOF` does not end
+    error: the heredoc `EOF` is not terminated
     Dockerfile:2
       RUN <<EOF
             ^^^
-    hint: write a line with nothing but EOF after it
+    hint: end it with a line that is only EOF
     "#);
     assert_snapshot!(error("FROM a\nRUN echo && \\\n  cat <<-END\n\tx\n"), @r#"
-    error: the heredoc `END` does not end
+    error: the heredoc `END` is not terminated
     Dockerfile:3
         cat <<-END
                ^^^
-    hint: write a line with nothing but END after it
+    hint: end it with a line that is only END
     "#);
     assert_snapshot!(error("FROM a\nCOPY <<A <<B /x/\nA\ntext"), @r#"
-    error: the heredoc `B` does not end
+    error: the heredoc `B` is not terminated
     Dockerfile:2
       COPY <<A <<B /x/
                  ^
-    hint: write a line with nothing but B after it
+    hint: end it with a line that is only B
     "#);
 }
 
@@ -312,7 +312,7 @@ fn variables() {
     hint: put the escape character before `$` where a dollar sign is meant
     "#);
     assert_snapshot!(error("FROM a\nWORKDIR ${c:=d}"), @r#"
-    error: `${c:=` is no substitution: only `-`, `+`, `?`, `#`, `%` and `/` come after a name
+    error: `${c:=` is not a substitution: only `-`, `+`, `?`, `#`, `%` and `/` may follow a name
     Dockerfile:2
       WORKDIR ${c:=d}
               ^^^^^^^
@@ -326,13 +326,13 @@ fn variables() {
     hint: set it with ENV, or declare it with ARG and pass a build argument
     "#);
     assert_snapshot!(error("FROM a\nENV $x=1"), @r#"
-    error: a name of ENV is empty once its variables are put in
+    error: a name of ENV is empty after its variables are expanded
     Dockerfile:2
       ENV $x=1
           ^^
     "#);
     assert_snapshot!(error("FROM a\nVOLUME $x"), @r#"
-    error: a path of VOLUME is empty once its variables are put in
+    error: a path of VOLUME is empty after its variables are expanded
     Dockerfile:2
       VOLUME $x
              ^^
@@ -408,14 +408,14 @@ fn settings() {
     hint: write it as EXPOSE PORT[/tcp|/udp|/sctp]…
     "#);
     assert_snapshot!(error("FROM a\nEXPOSE http"), @r#"
-    error: `http` is no port: a port is a number up to 65535 or a range such as 8000-8010
+    error: `http` is not a port: use a number up to 65535 or a range such as 8000-8010
     Dockerfile:2
       EXPOSE http
              ^^^^
     hint: write it as EXPOSE PORT[/tcp|/udp|/sctp], such as EXPOSE 8080
     "#);
     assert_snapshot!(error("FROM a\nEXPOSE 80/icmp"), @r#"
-    error: `icmp` is no protocol: a port is of tcp, udp or sctp
+    error: `icmp` is not a protocol: use tcp, udp or sctp
     Dockerfile:2
       EXPOSE 80/icmp
              ^^^^^^^
@@ -429,14 +429,14 @@ fn settings() {
     hint: write it as EXPOSE PORT[/tcp|/udp|/sctp], such as EXPOSE 8080
     "#);
     assert_snapshot!(error("FROM a\nSTOPSIGNAL SIGTREM"), @r#"
-    error: `SIGTREM` is no signal
+    error: `SIGTREM` is not a signal
     Dockerfile:2
       STOPSIGNAL SIGTREM
                  ^^^^^^^
     hint: did you mean `SIGTERM`?
     "#);
     assert_snapshot!(error("FROM a\nSTOPSIGNAL 0"), @r#"
-    error: `0` is no signal
+    error: `0` is not a signal
     Dockerfile:2
       STOPSIGNAL 0
                  ^
@@ -496,14 +496,14 @@ fn commands() {
     hint: write the program and its arguments into the brackets
     "#);
     assert_snapshot!(error("FROM a\nRUN --network=hots b"), @r#"
-    error: `hots` is no value of `--network`
+    error: `hots` is not a value of `--network`
     Dockerfile:2
       RUN --network=hots b
                     ^^^^
     hint: did you mean `host`?
     "#);
     assert_snapshot!(error("FROM a\nRUN --security=loose b"), @r#"
-    error: `loose` is no value of `--security`
+    error: `loose` is not a value of `--security`
     Dockerfile:2
       RUN --security=loose b
                      ^^^^^
@@ -521,7 +521,7 @@ fn commands() {
 #[test]
 fn mounts() {
     assert_snapshot!(error("FROM a\nRUN --mount=type=bnd,target=/x b"), @r#"
-    error: `bnd` is no type of a mount: it is bind, cache, tmpfs, secret or ssh
+    error: `bnd` is not a mount type: use bind, cache, tmpfs, secret or ssh
     Dockerfile:2
       RUN --mount=type=bnd,target=/x b
                   ^^^^^^^^
@@ -549,7 +549,7 @@ fn mounts() {
     hint: write it as --mount=type=TYPE,target=PATH,…
     "#);
     assert_snapshot!(error("FROM a\nRUN --mount=type=tmpfs,target=/x,size=big b"), @r#"
-    error: `big` is no size: write it as 64m or 1g
+    error: `big` is not a size: write it as 64m or 1g
     Dockerfile:2
       RUN --mount=type=tmpfs,target=/x,size=big b
                                        ^^^^^^^^
@@ -563,7 +563,7 @@ fn mounts() {
     hint: write it as --mount=type=TYPE,target=PATH,…
     "#);
     assert_snapshot!(error("FROM a\nRUN --mount=type=cache,target=/x,sharing=all b"), @r#"
-    error: `all` is no sharing of a cache: it is shared, private or locked
+    error: `all` is not a sharing mode of a cache: use shared, private or locked
     Dockerfile:2
       RUN --mount=type=cache,target=/x,sharing=all b
                                        ^^^^^^^^^^^
@@ -584,7 +584,7 @@ fn mounts() {
     hint: name the image as a stage of its own with its ARG before the first FROM, and write from=NAME
     "#);
     assert_snapshot!(error("FROM a\nRUN --mount=type=cache,target=/x,uid=me b"), @r#"
-    error: `me` is no number for `uid` of a mount
+    error: `me` is not a number for `uid` of a mount
     Dockerfile:2
       RUN --mount=type=cache,target=/x,uid=me b
                                        ^^^^^^
@@ -623,7 +623,7 @@ fn healthchecks() {
     hint: leave out what comes after NONE
     "#);
     assert_snapshot!(error("FROM a\nHEALTHCHECK --interval=30 CMD x"), @r#"
-    error: `30` is no duration for `--interval`
+    error: `30` is not a duration for `--interval`
     Dockerfile:2
       HEALTHCHECK --interval=30 CMD x
                              ^^
@@ -637,7 +637,7 @@ fn healthchecks() {
     hint: write it with a unit: 500ms, 30s, 1m30s or 2h
     "#);
     assert_snapshot!(error("FROM a\nHEALTHCHECK --retries=-1 CMD x"), @r#"
-    error: `-1` is no number for `--retries`
+    error: `-1` is not a number for `--retries`
     Dockerfile:2
       HEALTHCHECK --retries=-1 CMD x
                             ^^
@@ -669,7 +669,7 @@ fn triggers() {
     hint: write it as ONBUILD INSTRUCTION
     "#);
     assert_snapshot!(error("FROM a\nONBUILD ONBUILD RUN b"), @r#"
-    error: ONBUILD cannot stand in ONBUILD
+    error: ONBUILD cannot be the trigger of ONBUILD
     Dockerfile:2
       ONBUILD ONBUILD RUN b
       ^^^^^^^^^^^^^^^^^^^^^
@@ -722,14 +722,14 @@ fn stages() {
     hint: stages are counted from 0, and the last one is 0
     "#);
     assert_snapshot!(error("FROM a AS b\nCOPY --from=c d e\nFROM a AS c\nCOPY --from=b d e"), @r#"
-    error: the stages `b` and `c` need each other
+    error: the stages `b` and `c` depend on each other
     Dockerfile:2
       COPY --from=c d e
                   ^
     hint: take the files that others need out of `b` into a stage before it
     "#);
     assert_snapshot!(error("FROM a AS b\nCOPY --from=c d e\nFROM f AS c\nFROM b"), @r#"
-    error: the stage `c` stands further down than this one, which uses it
+    error: the stage `c` is below this one, which uses it
     Dockerfile:2
       COPY --from=c d e
                   ^

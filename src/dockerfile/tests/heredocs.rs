@@ -13,7 +13,7 @@ fn files(lines: &str) -> Vec<(String, String)> {
         Expanded::Add(add) => add.inline_files,
         other => panic!("{other:?}"),
     };
-    files.into_iter().map(|file| (file.name, file.content)).collect()
+    files.into_iter().map(|file| (file.name, String::from_utf8(file.content).unwrap())).collect()
 }
 
 fn content(lines: &str) -> String {
@@ -34,7 +34,48 @@ fn a_lone_heredoc_with_a_shebang_is_a_file() {
     let step = run("RUN <<SCRIPT\n#!/usr/bin/env python3\nprint(1)\nSCRIPT");
     assert_eq!(step.argv, ["/bin/sh", "-c", "/dev/pipes/SCRIPT"]);
     let script = step.script.unwrap();
-    assert_eq!((script.name.as_str(), script.content.as_str()), ("SCRIPT", "#!/usr/bin/env python3\nprint(1)\n"));
+    assert_eq!((script.name.as_str(), script.content.as_slice()), ("SCRIPT", b"#!/usr/bin/env python3\nprint(1)\n".as_slice()));
+}
+
+#[test]
+fn tabs_before_a_shebang_are_chomped_first() {
+    let script = run("RUN <<-S\n\t#!/bin/cat\n\t\tx\n\tS").script.unwrap();
+    assert_eq!(script.content, b"#!/bin/cat\nx\n");
+}
+
+#[test]
+fn blanks_may_follow_the_operator() {
+    assert_eq!(run("RUN cat << EOF > /h\n1\nEOF").argv[2], "cat << EOF > /h\n1\nEOF");
+    assert_eq!(run("RUN << EOF\necho\nEOF").argv[2], "echo\n");
+    assert_eq!(run("RUN cat 0<<\tA 3<< 'B C'\n1\nA\n2\nB C").argv[2], "cat 0<<\tA 3<< 'B C'\n1\nA\n2\nB C");
+    // As in BuildKit, `<<-` takes no blank, and a source of COPY is one word.
+    assert!(error("FROM a\nRUN cat <<- EOF\n1\nEOF").contains("unknown instruction `1`"));
+    assert!(error("FROM a\nCOPY << EOF /h\n1\nEOF").contains("the heredoc `EOF` is not a source of COPY"));
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_kept_where_nothing_reads_them() {
+    let instructions = |lines: &[u8]| {
+        let dockerfile = Dockerfile::parse("Dockerfile", &[b"FROM scratch\n", lines].concat())?;
+        Ok::<_, Error>(expand(&dockerfile.plan(&PlanOptions::default())?)?.0)
+    };
+    let content = |lines: &[u8]| match instructions(lines).unwrap().remove(0) {
+        Expanded::Copy(copy) => copy.inline_files[0].content.clone(),
+        Expanded::Run(run) => run.script.unwrap().content,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(content(b"COPY <<'E' /x\n\xe9$X\nE"), b"\xe9$X\n");
+    assert_eq!(content(b"COPY <<E /x\n\xe9\nE"), "\u{fffd}\n".as_bytes());
+    assert_eq!(content(b"# \xe9\nRUN <<E\n#!/bin/sh\n\xe9\nE"), b"#!/bin/sh\n\xe9\n");
+    assert_eq!(
+        instructions(b"LABEL a=\xe9\xe2\x82").unwrap(),
+        [Expanded::Label(vec![("a".into(), "\u{fffd}\u{fffd}\u{fffd}".into())])]
+    );
+    for refused in [&b"RUN echo \xe9"[..], b"RUN a \\\n\xe9", b"RUN <<E\n\xe9\nE", b"RUN cat <<E\n\xe9\nE"] {
+        assert_eq!(instructions(refused).unwrap_err().to_string(), "the command of RUN is not UTF-8", "{refused:?}");
+    }
+    assert!(instructions(b"RUN [\"echo\", \"\xe9\"]").is_ok());
+    assert!(instructions(b"RUN a \\\n# \xe9\n b").is_ok());
 }
 
 #[test]
@@ -85,7 +126,7 @@ fn quotes_in_contents_are_characters_and_backslashes_escape_all() {
 fn the_escape_of_contents_is_a_backslash_whatever_the_directive_says() {
     let steps = expand(&plan("# escape=`\nFROM scratch\nCOPY <<EOF /x\n`a \\$\nEOF")).unwrap().0;
     let Expanded::Copy(copy) = &steps[0] else { panic!() };
-    assert_eq!(copy.inline_files[0].content, "`a $\n");
+    assert_eq!(copy.inline_files[0].content, b"`a $\n");
 }
 
 #[test]

@@ -371,7 +371,7 @@ fn the_byte_order_mark_and_windows_line_ends_are_nothing() {
     let Expanded::Run(run) = &steps[0] else { panic!() };
     assert_eq!(run.argv[2], "a   b");
     let Expanded::Copy(copy) = &steps[1] else { panic!() };
-    assert_eq!(copy.inline_files[0].content, "one\r\n");
+    assert_eq!(copy.inline_files[0].content, b"one\r\n");
 }
 
 #[test]

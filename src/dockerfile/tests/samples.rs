@@ -1,4 +1,5 @@
-//! Dockerfiles of the kinds that the Integration SDK has: adapters in Python, Java and PowerShell, and their base images.
+//! Dockerfiles of the kinds that the Integration SDK has: adapters in Python, Java and PowerShell,
+//! and their base images.
 
 use super::*;
 

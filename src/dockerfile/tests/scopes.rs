@@ -124,6 +124,36 @@ fn platform_arguments_are_there_for_an_arg_without_a_value() {
 }
 
 #[test]
+fn the_epoch_is_a_number_the_context_or_an_unsupported_stage() {
+    let epoch = |text: &str, build_args: &[(&str, &str)]| {
+        let options = PlanOptions { build_args: args(build_args), ..PlanOptions::default() };
+        parse(text).source_date_epoch(&options).map_err(|error| error.to_string())
+    };
+    let argument = "ARG SOURCE_DATE_EPOCH=5\nFROM scratch AS s";
+    assert_eq!(epoch("FROM scratch", &[]), Ok(None));
+    assert_eq!(epoch(argument, &[]), Ok(Some("5".into())));
+    assert_eq!(epoch(argument, &[("SOURCE_DATE_EPOCH", "7")]), Ok(Some("7".into())));
+    assert_eq!(epoch("ARG SOURCE_DATE_EPOCH=context\nFROM scratch", &[]), Ok(None));
+    assert!(epoch("ARG SOURCE_DATE_EPOCH=S\nFROM scratch AS s", &[]).unwrap_err().contains("names the stage `S`"));
+    let options = PlanOptions { source_date_epoch: Some(9), ..PlanOptions::default() };
+    let plan = parse("ARG SOURCE_DATE_EPOCH=context\nFROM img\nARG SOURCE_DATE_EPOCH").plan(&options).unwrap();
+    assert_eq!(expand(&plan).unwrap().0, [Expanded::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some("9".into()))])]);
+}
+
+#[test]
+fn build_arguments_of_buildkit_set_checks_and_the_hostname() {
+    let text = "FROM img as x\nRUN a";
+    let check =
+        |value: &str| Dockerfile::parse_with("Dockerfile", text.as_bytes(), &args(&[("BUILDKIT_DOCKERFILE_CHECK", value)]));
+    assert_eq!(check("skip=FromAsCasing").unwrap().warnings, []);
+    assert_eq!(check("").unwrap().warnings.len(), 1);
+    assert_eq!(check("nothing").unwrap_err().kind(), crate::error::ErrorKind::Usage);
+    let error = check("error=true").unwrap().plan(&PlanOptions::default()).unwrap_err();
+    assert!(error.to_string().starts_with("FromAsCasing"), "{error}");
+    assert_eq!(run_with(text, &[("BUILDKIT_SANDBOX_HOSTNAME", "name")], &[]).hostname.as_deref(), Some("name"));
+}
+
+#[test]
 fn proxies_reach_run_in_both_cases_and_no_history() {
     let options = PlanOptions {
         build_args: args(&[("https_proxy", "http://arg"), ("NO_PROXY", "")]),
@@ -181,5 +211,5 @@ fn an_environment_that_no_program_could_be_given_is_refused() {
     assert!(error(&format!("FROM scratch\n{double}")).contains("longer than 128 KiB"));
     let many: String = (0..40).map(|number| format!("ENV B{number}=$A\n")).collect();
     let text = format!("FROM scratch\nENV A=0123456789abcdef\n{}{many}", "ENV A=$A$A\n".repeat(12));
-    assert!(error(&text).contains("more than 2 MiB"));
+    assert!(error(&text).contains("larger than 2 MiB"));
 }

@@ -149,7 +149,7 @@ fn a_file_of_many_stages_is_planned_without_recursion() {
     let count = 20_000;
     let chain: String = (1..count).map(|index| format!("FROM s{} AS s{index}\n", index - 1)).collect();
     assert_eq!(plan(&format!("FROM a AS s0\n{chain}")).stages.len(), count);
-    let circle: String =
+    let cycle: String =
         (0..count).map(|index| format!("FROM a AS s{index}\nCOPY --from=s{} a b\n", (index + 1) % count)).collect();
-    assert!(parse(&circle).plan(&PlanOptions::default()).is_err());
+    assert!(parse(&cycle).plan(&PlanOptions::default()).is_err());
 }

@@ -78,7 +78,7 @@ fn build_arguments_that_nothing_takes_are_named() {
     let options = PlanOptions { build_args, ..PlanOptions::default() };
     let plan = parse("FROM a\nARG VERSION").plan(&options).unwrap();
     let messages: Vec<&str> = plan.warnings.iter().map(|warning| warning.message.as_str()).collect();
-    assert_eq!(messages, ["no ARG takes the build argument `VERSOIN`; did you mean `VERSION`?"]);
+    assert_eq!(messages, ["no ARG declares the build argument `VERSOIN`; did you mean `VERSION`?"]);
 }
 
 #[test]

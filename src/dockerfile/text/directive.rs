@@ -1,6 +1,6 @@
 //! Parser directives: `# syntax=`, `# escape=`, `# check=` before everything else in the file.
 //!
-//! Refuses a directive that stands there twice, and escapes other than `\` and `` ` ``.
+//! A repeated directive, and an escape other than `\` and `` ` ``, is an error.
 
 /// What the directives say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl Default for Directives {
 }
 
 impl Directives {
-    /// Takes in the next line without its end and leading blanks. Everything after the first line that is no directive is
-    /// ignored. The error is a message without a place.
+    /// Reads the next line, given without its end and leading blanks. Everything after the first
+    /// line that is not a directive is ignored. The error is a message without a location.
     pub(super) fn read(&mut self, line: &str) -> Result<(), String> {
         if self.done {
             return Ok(());
@@ -51,7 +51,7 @@ impl Directives {
             }
         };
         if self.seen.contains(&name) {
-            return Err(format!("the `{name}` directive is there twice"));
+            return Err(format!("the `{name}` directive is repeated"));
         }
         self.seen.push(name);
         match (name, value) {
@@ -73,19 +73,20 @@ fn split(line: &str) -> Option<(&str, &str)> {
 }
 
 impl Check {
-    /// Parses `skip=A,B;error=true`; `experimental=…` is taken and has no effect, for no rule here is experimental.
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Parses `skip=A,B;error=true`; `experimental=…` is taken and has no effect, for no rule here
+    /// is experimental.
+    pub(in crate::dockerfile) fn parse(text: &str) -> Result<Self, String> {
         let mut check = Self::default();
         for part in text.split(';') {
-            let (name, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is no option of the `check` directive"))?;
+            let (name, value) =
+                part.split_once('=').ok_or_else(|| format!("`{part}` is not an option of the `check` directive"))?;
             match (name.trim(), value.trim()) {
                 ("skip", rules) => check.skip = rules.split(',').map(|rule| rule.trim().to_owned()).collect(),
                 ("error", value) => {
-                    check.error =
-                        super::words::parse_bool(value).ok_or_else(|| format!("`{value}` is neither true nor false"))?;
+                    check.error = super::words::parse_bool(value).ok_or_else(|| format!("`{value}` is not true or false"))?;
                 }
                 ("experimental", _) => {}
-                (name, _) => return Err(format!("`{name}` is no option of the `check` directive")),
+                (name, _) => return Err(format!("`{name}` is not an option of the `check` directive")),
             }
         }
         Ok(check)

@@ -1,10 +1,10 @@
 //! Flags of one instruction, `--name=value`, checked against those that it has.
 //!
-//! Refuses unknown names (with the one that was meant), flags given twice, missing values.
+//! An unknown name, a repeated flag and a missing value are errors that suggest the right spelling.
 
 use crate::error::Result;
 
-use super::super::source::Place;
+use super::super::source::Location;
 use super::super::suggest::{did_you_mean, suggest};
 
 /// What a flag takes.
@@ -24,7 +24,7 @@ pub(in crate::dockerfile) struct Flags(Vec<(&'static str, String)>);
 impl Flags {
     /// Checks the flag words of the instruction `name` at `place` against those that it has.
     pub(in crate::dockerfile) fn parse(
-        place: &Place,
+        location: &Location,
         name: &str,
         words: &[String],
         known: &'static [(&'static str, FlagKind)],
@@ -35,12 +35,12 @@ impl Flags {
                 Some((written, value)) => (written, Some(value)),
                 None => (word.as_str(), None),
             };
-            let wrong = |message: String| place.error_at(written, message);
+            let wrong = |message: String| location.error_at(written, message);
             let Some((flag, kind)) = known.iter().copied().find(|(flag, _)| written.strip_prefix("--") == Some(*flag)) else {
-                return Err(unknown(place, name, written, known));
+                return Err(unknown(location, name, written, known));
             };
             if kind != FlagKind::List && flags.iter().any(|(seen, _)| *seen == flag) {
-                return Err(wrong(format!("`--{flag}` is there twice")).with_hint("keep one of them"));
+                return Err(wrong(format!("`--{flag}` is given twice")).with_hint("keep one of them"));
             }
             let value = match (kind, value) {
                 (FlagKind::Bool, None | Some("")) => "true".to_owned(),
@@ -61,12 +61,12 @@ impl Flags {
         Ok(Self(flags))
     }
 
-    /// The value of a flag, if it is there; an empty one is as good as none, as BuildKit has it.
+    /// The value of a flag, if it is given; an empty value counts as not given, as in BuildKit.
     pub(in crate::dockerfile) fn text(&self, name: &str) -> Option<String> {
         self.list(name).pop().filter(|value| !value.is_empty())
     }
 
-    /// Whether a flag is there, and what it says.
+    /// The value of a boolean flag, if it is given.
     pub(in crate::dockerfile) fn bool(&self, name: &str) -> Option<bool> {
         self.list(name).pop().map(|value| value == "true")
     }
@@ -77,8 +77,8 @@ impl Flags {
     }
 }
 
-fn unknown(place: &Place, name: &str, written: &str, known: &[(&str, FlagKind)]) -> crate::error::Error {
-    let error = place.error_at(written, format!("{name} has no flag `{written}`"));
+fn unknown(location: &Location, name: &str, written: &str, known: &[(&str, FlagKind)]) -> crate::error::Error {
+    let error = location.error_at(written, format!("{name} has no flag `{written}`"));
     let names: Vec<&str> = known.iter().map(|(flag, _)| *flag).collect();
     match suggest(written.trim_start_matches('-'), names.iter().copied()) {
         Some(meant) => error.with_hint(did_you_mean(&format!("--{meant}"))),

@@ -1,8 +1,8 @@
 //! Heredocs: `<<EOF`, `<<-EOF`, `3<<EOF`, `<<"EOF"`, several on a line.
 //!
-//! Refuses to expand their content; it only says whether it is to be expanded.
+//! Their content is not expanded here: a marker only says whether it must be.
 
-use super::super::expand::{Fault, Lexer};
+use super::super::expand::{Lexer, WordError};
 
 /// What announces a heredoc.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,20 +15,20 @@ pub(in crate::dockerfile) struct Marker {
     pub(in crate::dockerfile) chomp: bool,
 }
 
-/// A heredoc with its content as it stands in the file.
+/// A heredoc with its content as written in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::dockerfile) struct Heredoc {
     /// What announced it.
     pub(in crate::dockerfile) marker: Marker,
-    /// The lines, ends included.
-    pub(in crate::dockerfile) content: String,
+    /// The lines, ends included. They need not be UTF-8.
+    pub(in crate::dockerfile) content: Vec<u8>,
 }
 
 impl Heredoc {
     /// The content, without leading tabs where `<<-` says so.
-    pub(in crate::dockerfile) fn text(&self) -> String {
-        match self.marker.chomp {
-            true => self.content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect(),
+    pub(in crate::dockerfile) fn chomped(&self, marker: &Marker) -> Vec<u8> {
+        match marker.chomp {
+            true => self.content.split_inclusive(|byte| *byte == b'\n').flat_map(without_tabs).copied().collect(),
             false => self.content.clone(),
         }
     }
@@ -36,7 +36,7 @@ impl Heredoc {
 
 impl Marker {
     /// Reads one word. The error is an unclosed quote after `<<`.
-    pub(in crate::dockerfile) fn parse(word: &str) -> Result<Option<Self>, Fault> {
+    pub(in crate::dockerfile) fn parse(word: &str) -> Result<Option<Self>, WordError> {
         let Some(rest) = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<") else {
             return Ok(None);
         };
@@ -59,14 +59,21 @@ impl Marker {
     }
 
     /// Whether `line`, its end included, ends the heredoc.
-    pub(super) fn ends_at(&self, line: &str) -> bool {
-        let line = line.trim_end_matches(['\r', '\n']);
-        self.name == if self.chomp { line.trim_start_matches('\t') } else { line }
+    pub(super) fn ends_at(&self, line: &[u8]) -> bool {
+        let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let line = &line[..end];
+        self.name.as_bytes() == if self.chomp { without_tabs(line) } else { line }
     }
 }
 
-/// All heredocs that a line announces. A line with an unclosed quote announces none, as BuildKit has it.
-pub(super) fn markers(line: &str) -> Result<Vec<Marker>, Fault> {
+fn without_tabs(line: &[u8]) -> &[u8] {
+    let start = line.iter().position(|byte| *byte != b'\t').unwrap_or(line.len());
+    &line[start..]
+}
+
+/// All heredocs that a line announces. A line with an unclosed quote announces none, as BuildKit
+/// has it.
+pub(super) fn markers(line: &str) -> Result<Vec<Marker>, WordError> {
     let lexer = Lexer { keep_quotes: true, keep_escapes: true, keep_unset: true, ..Lexer::new('\\') };
     let Ok(lexed) = lexer.read(line, &|_| None) else {
         return Ok(Vec::new());

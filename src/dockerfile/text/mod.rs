@@ -1,13 +1,16 @@
-//! From bytes to lines of one instruction each: directives, comments, continuations, heredocs, flags and words.
+//! From bytes to lines of one instruction each: directives, comments, continuations, heredocs,
+//! flags and words.
 //!
-//! Refuses to know what an instruction means: it knows only which of them take heredocs.
+//! Nothing here knows what an instruction means, except that some take heredocs.
 
+mod decode;
 mod directive;
 mod flags;
 mod heredoc;
 mod lines;
 mod words;
 
+pub(super) use decode::decode;
 pub(super) use directive::Check;
 pub(super) use flags::{FlagKind, Flags};
 pub(super) use heredoc::{Heredoc, Marker};

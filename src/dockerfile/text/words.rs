@@ -1,6 +1,7 @@
-//! Splitting of an instruction's text: name, flags and arguments; words at blanks, with quotes, in JSON, at commas.
+//! Splitting of an instruction's text: name, flags and arguments; words at blanks, with quotes, in
+//! JSON, at commas.
 //!
-//! Refuses to expand anything: words keep their quotes and escapes, but for flags.
+//! Nothing is expanded: words keep their quotes and escapes. Only flags lose them.
 
 /// Blanks between words, as BuildKit's parser has them: no line ends.
 const BLANKS: &[char] = &['\t', '\u{b}', '\u{c}', '\r', ' '];
@@ -15,7 +16,8 @@ pub(in crate::dockerfile) fn split_instruction(line: &str) -> (&str, Vec<String>
     (name, flags, rest.trim())
 }
 
-/// The words that start with `--`, up to the first that does not, or a lone `--`; and what comes after.
+/// The words that start with `--`, up to the first that does not, or a lone `--`; and what comes
+/// after.
 fn split_flags(text: &str) -> (Vec<String>, &str) {
     let mut flags = Vec::new();
     let mut rest = text.trim_start();
@@ -30,7 +32,8 @@ fn split_flags(text: &str) -> (Vec<String>, &str) {
     (flags, rest)
 }
 
-/// One word with quotes and backslashes resolved. The backslash is the escape here whatever the `escape` directive says.
+/// One word with quotes and backslashes resolved. The backslash is the escape here whatever the
+/// `escape` directive says.
 fn flag_word(text: &str) -> (String, &str) {
     let mut word = String::new();
     let mut quote = None;
@@ -99,7 +102,7 @@ pub(in crate::dockerfile) enum JsonForm {
     Strings(Vec<String>),
     /// It is an array of something else.
     NotStrings,
-    /// It starts like an array and is not JSON: read as plain text, most likely not as meant.
+    /// It starts like an array and is not JSON: read as plain text, which is probably a mistake.
     Broken(String),
     /// It does not start like an array.
     No,
@@ -123,8 +126,8 @@ pub(in crate::dockerfile) fn json_form(text: &str) -> JsonForm {
     }
 }
 
-/// The fields of one line of comma-separated values (RFC 4180): a field in double quotes may hold commas, `""` is a quote in it.
-/// The error is a message without a place.
+/// The fields of one line of comma-separated values (RFC 4180): a field in double quotes may hold
+/// commas, `""` is a quote in it. The error is a message without a location.
 pub(in crate::dockerfile) fn comma_fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = text;
@@ -134,7 +137,7 @@ pub(in crate::dockerfile) fn comma_fields(text: &str) -> Result<Vec<String>, Str
             None => {
                 let end = rest.find(',').unwrap_or(rest.len());
                 if rest[..end].contains('"') {
-                    return Err(format!("a double quote stands inside of `{}`: quote the field as a whole", &rest[..end]));
+                    return Err(format!("a double quote is inside `{}`: quote the whole field", &rest[..end]));
                 }
                 (rest[..end].to_owned(), &rest[end..])
             }
@@ -161,7 +164,7 @@ fn quoted_field(text: &str) -> Result<(String, &str), String> {
                 rest = after;
             }
             None if rest.is_empty() || rest.starts_with(',') => return Ok((field, rest)),
-            None => return Err("something stands between a closing double quote and the comma".into()),
+            None => return Err("there is text between a closing double quote and the comma".into()),
         }
     }
 }

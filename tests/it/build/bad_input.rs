@@ -1,4 +1,5 @@
-//! What is wrong gets a message that says what and where, and leaves nothing half-written: no name, no output, no work files.
+//! What is wrong gets a message that says what and where, and leaves nothing half-written: no name,
+//! no output, no work files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +57,7 @@ fn a_dockerfile_with_a_mistake_is_refused_at_its_line() {
     let home = home();
     for (line, message) in [
         ("COP a /b", "did you mean `COPY`?"),
-        ("COPY <<EOF /a\nnever closed", "the heredoc `EOF` does not end"),
+        ("COPY <<EOF /a\nnever closed", "the heredoc `EOF` is not terminated"),
         ("COPY missing /a", "`missing` is not in the build context"),
         ("COPY ../../etc/passwd /a", "`../../etc/passwd` is not in the build context"),
         ("COPY --from=nowhere:0/x /a /b", "`nowhere:0/x`"),
@@ -84,7 +85,7 @@ fn a_dockerfile_with_a_mistake_is_refused_at_its_line() {
 fn stages_that_need_each_other_or_nobody_are_refused() {
     let home = home();
     let circle = format!("FROM {BASE} AS one\nCOPY --from=two /a /b\nFROM {BASE} AS two\nCOPY --from=one /a /b\n");
-    refused(&home, &circle, "the stages `one` and `two` need each other");
+    refused(&home, &circle, "the stages `one` and `two` depend on each other");
     refused(&home, &format!("FROM {BASE} AS one\nCOPY --from=one /a /b\n"), "the stage `one` takes files from itself");
     refused(&home, "FROM UPPER:1\n", "the repository must be in lower case");
     refused(&home, "", "has no instructions");
@@ -184,7 +185,8 @@ fn a_file_that_is_shorter_than_it_said_is_not_packed() {
     std::fs::write(&changing, "").unwrap();
     let mut build = home.mpimg();
     build.args(["build", "-q", "-t", "built:1"]).arg(&folder);
-    // Files of this kind say that they have a page and have a line: as if they were cut between the two looks.
+    // Files of this kind say that they have a page and have a line: as if they were cut between the
+    // two looks.
     let source = "/sys/kernel/mm/transparent_hugepage/enabled";
     let mut build = in_own_mounts(build, &format!("mount --bind {source} {}", changing.display()));
     let said = failure(&mut build, 1);
@@ -204,7 +206,8 @@ fn a_pattern_in_a_folder_that_a_stage_does_not_have_is_a_mistake() {
         &format!("{stage}COPY --from=s /opt/d/* /x/\n"),
         "`/opt/d/lost` is a symbolic link to something that is not there",
     );
-    // Nothing by this name in a folder that is there; a link before the wildcard is followed, one that it matches is not.
+    // Nothing by this name in a folder that is there; a link before the wildcard is followed, one
+    // that it matches is not.
     let built = context(&home, &format!("{stage}COPY --from=s /opt/to-d/f* /opt/to-d/g* /opt/to*/f /x/\n"));
     let said = run(home.mpimg().args(["build", "-q", "-o", "oci:layout"]).arg(built));
     assert!(said.starts_with("sha256:"), "{said}");

@@ -18,7 +18,7 @@ fn lookup(name: &str) -> Option<&'static str> {
 }
 
 fn read(source: &str) -> Result<String, String> {
-    Lexer::new('\\').read(source, &lookup).map(|lexed| lexed.text).map_err(|fault| fault.message)
+    Lexer::new('\\').read(source, &lookup).map(|lexed| lexed.text).map_err(|error| error.message)
 }
 
 fn words(source: &str) -> Vec<String> {
@@ -144,7 +144,6 @@ fn prefixes_and_suffixes_are_cut_off() {
         ("${STAR%\\?*}", "a*b"),
         ("${STAR%\\\\d}", "a*b?c"),
         ("${NOTSET#x}", ""),
-        ("${FILE:#*.}", "tar.gz"),
         ("${FILE%.$NOTSET*}", "archive.tar"),
         ("${PATHS#\\/usr}", "/local/lib/lib"),
     ]);
@@ -166,6 +165,10 @@ fn parts_are_replaced() {
         ("${FILE/${NOTSET:-.tar}/x}", "archivex.gz"),
         ("${STAR/\\*/x}", "axb?c\\d"),
         ("${NOTSET/a/b}", ""),
+        // Quoted escapes of a pattern are characters.
+        ("${STAR/\"?c\\d\"/x}", "a*bx"),
+        ("${STAR%'\\d'}", "a*b?c"),
+        ("${STAR%\"\\d\"}", "a*b?c"),
         ("${SPACES// /_}", "a_b"),
     ]);
 }
@@ -189,11 +192,12 @@ fn wrong_substitutions_say_what_is_wrong() {
         ("${PWD:", "`}` is missing at the end of a substitution"),
         ("${PWD:-x", "`}` is missing at the end of a substitution"),
         ("${PWD/a}", "`/` is missing at the end of a substitution"),
-        ("${}", "`${}` is no substitution: a variable's name is missing"),
-        ("${:-x}", "`${:` is no substitution: a variable's name is missing"),
-        ("${{x}", "`${{` is no substitution: a variable's name is missing"),
-        ("${PWD!x}", "`${PWD!` is no substitution: only `-`, `+`, `?`, `#`, `%` and `/` come after a name"),
-        ("${PWD:=x}", "`${PWD:=` is no substitution: only `-`, `+`, `?`, `#`, `%` and `/` come after a name"),
+        ("${}", "`${}` is not a substitution: the variable's name is missing"),
+        ("${:-x}", "`${:` is not a substitution: the variable's name is missing"),
+        ("${{x}", "`${{` is not a substitution: the variable's name is missing"),
+        ("${FILE:#a}", "`${FILE:#` is not a substitution: only `-`, `+`, `?`, `#`, `%` and `/` may follow a name"),
+        ("${PWD!x}", "`${PWD!` is not a substitution: only `-`, `+`, `?`, `#`, `%` and `/` may follow a name"),
+        ("${PWD:=x}", "`${PWD:=` is not a substitution: only `-`, `+`, `?`, `#`, `%` and `/` may follow a name"),
         ("${NOTSET?}", "NOTSET: is not allowed to be unset"),
         ("${NOTSET:?}", "NOTSET: is not allowed to be unset"),
         ("${EMPTY:?}", "EMPTY: is not allowed to be empty"),
@@ -239,8 +243,8 @@ fn names_are_reported_unless_something_stands_in_for_them() {
 #[test]
 fn nesting_and_length_have_limits() {
     let deep = format!("{}x{}", "${A:-".repeat(100), "}".repeat(100));
-    assert_eq!(read(&deep).unwrap_err(), "more than 64 substitutions stand in one another");
-    let long = "x".repeat(Lexer::LONGEST_WORD / 2);
+    assert_eq!(read(&deep).unwrap_err(), "more than 64 substitutions are nested");
+    let long = "x".repeat(Lexer::MAX_WORD_LENGTH / 2);
     let lexer = Lexer::new('\\');
     for source in ["$A$A$A", "\"$A$A$A\"", "${A//x/yyyy}", "${A//?/$A}"] {
         let message = lexer.read(source, &|_| Some(long.as_str())).unwrap_err().message;

@@ -1,0 +1,140 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use super::*;
+
+/// A repository of real git's.
+struct Repository(tempfile::TempDir);
+
+impl Repository {
+    fn new(options: &[&str]) -> Self {
+        let repository = Self(tempfile::tempdir().unwrap());
+        repository.git(&[&["init", "-q", "-b", "main"], options].concat());
+        repository
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        self.git_at(arguments, 0);
+    }
+
+    fn git_at(&self, arguments: &[&str], time: i64) {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(self.path()).args(["-c", "user.name=A > B", "-c", "user.email=a@b"]).args(arguments);
+        git.env("GIT_COMMITTER_DATE", format!("@{time} +0130")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        assert!(git.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success(), "{arguments:?}");
+    }
+
+    fn commit(&self, message: &str, time: i64) {
+        self.git_at(&["commit", "-q", "--allow-empty", "-m", message], time);
+    }
+
+    fn time(&self) -> Option<i64> {
+        last_commit_time(self.path()).unwrap()
+    }
+}
+
+#[test]
+fn the_time_is_that_of_the_commit_that_is_checked_out() {
+    for options in [&[][..], &["--object-format=sha256"]] {
+        let repository = Repository::new(options);
+        assert_eq!(repository.time(), None, "no commit yet");
+        repository.commit("one", 1_600_000_000);
+        assert_eq!(repository.time(), Some(1_600_000_000));
+        repository.commit("two", 1_700_000_000);
+        assert_eq!(repository.time(), Some(1_700_000_000));
+        let below = repository.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        assert_eq!(last_commit_time(&below).unwrap(), Some(1_700_000_000));
+        repository.git(&["worktree", "add", "-q", "tree", "HEAD~1"]);
+        repository.git(&["pack-refs", "--all"]);
+        repository.git(&["gc", "-q"]);
+        assert_eq!(repository.time(), Some(1_700_000_000), "in a pack");
+        assert_eq!(last_commit_time(&repository.path().join("tree")).unwrap(), Some(1_600_000_000), "an added work tree");
+        let clone = tempfile::tempdir().unwrap();
+        repository.git(&["clone", "-q", "--shared", ".", clone.path().to_str().unwrap()]);
+        assert_eq!(last_commit_time(clone.path()).unwrap(), Some(1_700_000_000), "objects of another repository");
+    }
+    assert_eq!(last_commit_time(Path::new("/")).unwrap(), None);
+}
+
+#[test]
+fn commits_that_are_deltas_are_put_together() {
+    let repository = Repository::new(&[]);
+    // Long messages that differ little: git stores commits as deltas of each other.
+    let message: String = (0..2000).map(|number| format!("line {number}\n")).collect();
+    let times = 1_600_000_000..1_600_000_020;
+    times.clone().for_each(|time| repository.commit(&format!("{message}{time}"), time));
+    for setting in ["true", "false"] {
+        repository.git(&["-c", &format!("repack.useDeltaBaseOffset={setting}"), "repack", "-q", "-a", "-d", "-f", "--depth=50"]);
+        for time in times.clone().rev() {
+            repository.git(&["checkout", "-q", "--detach", &format!("main~{}", times.end - 1 - time)]);
+            assert_eq!(repository.time(), Some(time));
+        }
+    }
+}
+
+#[test]
+fn nothing_in_the_folder_is_run() {
+    let repository = Repository::new(&[]);
+    repository.commit("one", 1_600_000_000);
+    let program = repository.path().join("program");
+    let mark = repository.path().join("mark");
+    std::fs::write(&program, format!("#!/bin/sh\ntouch {}\n", mark.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for setting in ["gpg.program", "core.fsmonitor", "core.pager", "core.sshCommand"] {
+        repository.git(&["config", setting, program.to_str().unwrap()]);
+    }
+    repository.git(&["config", "log.showSignature", "true"]);
+    assert_eq!(repository.time(), Some(1_600_000_000));
+    assert!(!mark.exists());
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    let damage = |damage: &dyn Fn(&Path)| {
+        let repository = Repository::new(&[]);
+        repository.commit("one", 1_600_000_000);
+        damage(&repository.path().join(".git"));
+        let error = last_commit_time(repository.path()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read the last commit of `"), "{error}");
+        error.causes().join(": ")
+    };
+    let write = |name: &'static str, text: &'static str| {
+        move |git: &Path| {
+            std::fs::write(git.join(name), text).unwrap();
+        }
+    };
+    assert!(damage(&|git| std::fs::remove_dir_all(git.join("objects")).unwrap()).contains("is not in the repository"));
+    assert!(damage(&write("HEAD", "ref: refs/heads/.invalid\n")).contains("reftable"));
+    assert!(damage(&write("HEAD", "ref: ../../outside\n")).contains("not the name of a reference"));
+    assert!(damage(&write("HEAD", "ref: HEAD\n")).contains("not the name of a reference"));
+    assert!(damage(&write("refs/heads/main", "ref: refs/heads/main\n")).contains("too many"));
+    assert!(damage(&write("refs/heads/main", "nothing\n")).contains("does not name a commit"));
+}
+
+#[test]
+fn damaged_packs_do_not_panic() {
+    let repository = Repository::new(&[]);
+    (0..20).for_each(|number| repository.commit(&format!("message {number}"), 1_600_000_000 + number));
+    repository.git(&["gc", "-q"]);
+    let folder = repository.path().join(".git/objects/pack");
+    let files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut random = fastrand::Rng::with_seed(7);
+    for path in files.iter().filter(|path| path.extension().is_some_and(|name| name == "idx" || name == "pack")) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let whole = std::fs::read(path).unwrap();
+        for _ in 0..200 {
+            let mut bytes = whole.clone();
+            (0..8).for_each(|_| bytes[random.usize(..whole.len())] = random.u8(..));
+            bytes.truncate(random.usize(..=whole.len()));
+            std::fs::write(path, bytes).unwrap();
+            let _ = last_commit_time(repository.path());
+        }
+        std::fs::write(path, whole).unwrap();
+    }
+    assert_eq!(repository.time(), Some(1_600_000_019));
+}
