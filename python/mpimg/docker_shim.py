@@ -4,6 +4,7 @@
 use is an error that says so. Refuses to print: that is the SDK's.
 """
 
+import http.client
 import importlib
 import json
 import logging
@@ -20,8 +21,8 @@ from typing import Any, Callable, Dict, List, Optional, Set, cast
 
 from .command import find as installed_command
 
-#: How long a container may take to answer before mp-build asks for itself, in seconds.
-STARTUP = 10
+#: How long an adapter may take to answer, in seconds: as long as mp-build would ask for it.
+STARTUP = 20
 
 
 class EngineError(Exception):
@@ -50,6 +51,8 @@ class Engine:
         self._own_names: Dict[str, str] = {}
         #: Folders that were built in order to be tried.
         self._tried: Set[str] = set()
+        #: Whether the adapter's image is in its registry.
+        self.pushed = False
         #: What was begun before mp-build asked for it: an `speculative_build.SpeculativeBuild`.
         self.speculative_build: Any = None
         #: Where warnings go, with a level of `logging`: the SDK's log shows them.
@@ -134,10 +137,20 @@ class Engine:
         """How the user wants processes isolated."""
         return [f"--isolation={self._options.isolation}"] if self._options.isolation else []
 
-    def may_push(self, repository: str) -> bool:
-        """Whether the registry lets images in with the credentials that are stored, or without any."""
-        checked = self.run("check", repository, *self.registry_flags())
-        return bool(checked["passed"])
+    def push_error(self, repository: str) -> Optional[EngineError]:
+        """Why the registry would not take images with the credentials that are stored, or without any; nothing if it would."""
+        if ":" in repository.rsplit("/", 1)[-1] and "/" in repository:
+            tag = repository.rsplit(":", 1)[1]
+            return EngineError(
+                f"`{repository}` has a tag",
+                hint=f"leave `:{tag}` out: mp-build's tag is the version and the time",
+                kind="usage",
+            )
+        try:
+            self.run("check", repository, *self.registry_flags())
+        except EngineError as error:
+            return error
+        return None
 
     def login(self, host: str, name: Optional[str], password: Optional[str]) -> None:
         """Logs in and stores the credentials where docker has them; asks on a terminal for what is missing."""
@@ -161,6 +174,11 @@ class Engine:
         """Forgets a container."""
         if container in self._containers:
             self._containers.remove(container)
+
+    def check_adapters(self) -> None:
+        """An error unless each adapter that runs is what answers on its port."""
+        for container in self._containers:
+            container.check()
 
     def stop_all(self) -> None:
         """Stops what still runs, and says nothing."""
@@ -238,8 +256,12 @@ class Images(_Shape):
 
     def push(self, repository: str, tag: str) -> Dict[str, Any]:
         """Pushes an image that was given that name by this process."""
+        # What the SDK has asked the adapter until now goes into the .pak: nothing is pushed that does not belong to it.
+        self._engine.check_adapters()
         name = self._engine.own_name(f"{repository}:{tag}")
-        return self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.push_flags())
+        pushed = self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.push_flags())
+        self._engine.pushed = True
+        return pushed
 
     def prune(self, filters: Dict[str, str]) -> Dict[str, Any]:
         """Nothing: an image that lost its name takes no space but its configuration, until `mpimg prune`."""
@@ -325,20 +347,17 @@ class Containers(_Shape):
         start = time.monotonic()
         looked = start
         while time.monotonic() < start + STARTUP:
-            try:
-                # Whatever it says: it answers. Proxies of the environment are not used for it.
-                urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://localhost:{port}/apiVersion", timeout=5)
+            # Only what comes from this container counts: on this machine's network anybody may listen there.
+            if _answers(port) and container.listens():
                 return
-            except urllib.error.HTTPError:
-                return
-            except (OSError, ValueError):
-                pass
             if time.monotonic() > looked + 0.2:
                 looked = time.monotonic()
-                code = container.exit_code()
-                if code is not None:
-                    raise sdk_error(f"the adapter ended with exit code {code} before it answered:\n{container.last_lines()}", "")
+                container.check_running("before it answered")
             time.sleep(0.02)
+        raise sdk_error(
+            f"the adapter did not answer on port 8080 within {STARTUP} seconds; it printed:\n{container.last_lines()}",
+            "the adapter's server has to listen on port 8080 of all addresses: `mpimg run -p 8080:8080 IMAGE` shows how it starts",
+        )
 
 
 class Container(_Shape):
@@ -350,12 +369,41 @@ class Container(_Shape):
         #: Processor time of the container and of the machine when it was last measured, in nanoseconds.
         self._last = (0, 0)
 
-    def exit_code(self) -> Optional[int]:
-        """How it ended; nothing while it runs."""
+    def _info(self) -> Dict[str, Any]:
+        """What `mpimg ps` tells of it; nothing once it was removed."""
         for found in self._engine.run("ps", "--all")["containers"]:
             if found["id"] == self._name:
-                return None if found["state"] in ("starting", "running") else int(found["status"] or 137)
-        return None
+                return dict(found)
+        return {}
+
+    def listens(self) -> bool:
+        """Whether it listens on all its ports. An error if another process does: that one would answer in its place."""
+        ports = self._info().get("ports", [])
+        for port in ports:
+            if port["listener"] == "other":
+                raise sdk_error(
+                    f"port {port['host']} is taken by {port['listener_process'] or 'a process of another user'}, which answers in "
+                    "place of the adapter",
+                    "stop what listens there, or give mp-build another port with -P",
+                )
+        return bool(ports) and all(port["listener"] == "container" for port in ports)
+
+    def check_running(self, when: str) -> None:
+        """An error if it has ended."""
+        found = self._info()
+        if found.get("state") in ("starting", "running"):
+            return
+        if found.get("out_of_memory"):
+            how = "was killed: it reached its memory limit (`default_memory_limit` in config.json, in MB)"
+        else:
+            how = f"ended with exit code {found.get('status') or 137}"
+        raise sdk_error(f"the adapter {how} {when}:\n{self.last_lines() if found else ''}".rstrip(":\n"), "")
+
+    def check(self) -> None:
+        """An error unless what answered the SDK until now was this container."""
+        self.check_running("while mp-build used it")
+        if not self.listens():
+            raise sdk_error("the adapter stopped listening while mp-build used it", "its output is in the project's folder `logs`")
 
     def last_lines(self) -> str:
         """The end of what it printed."""
@@ -363,6 +411,9 @@ class Container(_Shape):
 
     def kill(self) -> None:
         """Ends it at once, with all that it started."""
+        if self._engine.pushed and sys.exc_info()[0] is None:
+            # The last answer goes into the .pak, too.
+            self.check()
         self._engine.run("stop", "--time", "0", self._name)
 
     def remove(self) -> None:
@@ -390,6 +441,18 @@ class Container(_Shape):
                 "online_cpus": found["processors"],
             },
         }
+
+
+def _answers(port: int) -> bool:
+    """Whether anything answers HTTP on this port."""
+    try:
+        # Proxies of the environment have no part in this.
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://localhost:{port}/apiVersion", timeout=5)
+    except urllib.error.HTTPError:
+        pass
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True
 
 
 def sdk_error(message: str, hint: str) -> Exception:

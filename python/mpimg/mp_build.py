@@ -9,6 +9,8 @@ Refuses to build anything with an SDK whose use of Docker it does not know (see 
 
 import argparse
 import atexit
+import inspect
+import json
 import os
 import signal
 import sys
@@ -33,6 +35,9 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
         print("hint: in a script or a CI job, give it one: script -qec 'TERM=dumb mpimg mp-test -c CONNECTION collect' /dev/null", file=sys.stderr)
         sys.exit(1)
     try:
+        wrong = wrong_field(rest) if tool == "mp_build" else None
+        if wrong is not None:
+            raise EngineError(wrong[0], hint=wrong[1])
         version = sdk_compatibility.installed_version()
         sdk_compatibility.check_compatibility(sdk_compatibility.installed_folder(), version)
         engine = Engine.find(options)
@@ -50,7 +55,10 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     docker_wrapper = importlib.import_module(f"{sdk_compatibility.SDK}.docker_wrapper")
     install_shim(docker_wrapper, engine)
     sys.argv = [TOOLS[tool], *rest]
-    importlib.import_module(f"{sdk_compatibility.SDK}.{tool}").main()
+    module = importlib.import_module(f"{sdk_compatibility.SDK}.{tool}")
+    if tool == "mp_build":
+        keep_pull_repository(module)
+    module.main()
     _leave()
 
 
@@ -77,6 +85,65 @@ def install_shim(docker_wrapper: ModuleType, engine: Engine) -> None:
     wrapper = _DockerWrapper(docker_wrapper, engine)
     for name in ("init", "login", "build_image", "push_image"):
         setattr(docker_wrapper, name, getattr(wrapper, name))
+
+
+def keep_pull_repository(mp_build: ModuleType) -> None:
+    """Has the .pak and config.json name the repository that the product pulls from, also where the image is pushed to another.
+
+    mp-build writes the one that it pushed to into both, against its own documentation of `container_push_repository`.
+    """
+    original = getattr(mp_build, "_tag_and_push", None)
+    try:
+        known = list(inspect.signature(original).parameters)[:4] if original else []
+    except (TypeError, ValueError):
+        known = []
+    if known != ["image", "container_push_registry_arg", "container_registry_arg", "config_file"]:
+        return
+
+    def tag_and_push(image: Any, push_argument: Any, pull_argument: Any, config_file: str, *rest: Any, **kwargs: Any) -> Any:
+        configured = mp_build.get_config_value("container_repository", config_file=config_file)
+        pull = _with_docker_hub(mp_build, pull_argument or configured)
+        push = push_argument or mp_build.get_config_value("container_push_repository", config_file=config_file)
+        push = _with_docker_hub(mp_build, push) or pull
+        pushed = original(image, push_argument, pull_argument, config_file, *rest, **kwargs)  # type: ignore[misc]
+        if not pull or push == pull:
+            return pushed
+        mp_build.set_config_value(key="container_repository", value=configured or pull, config_file=config_file)
+        parts = mp_build.ContainerRegistryValidator.get_container_registry_components(pull)
+        mp_build.logger.warning(f"The image was pushed to {push}; the product pulls it from {pull}, which must have it under the same digest")
+        return parts["domain"], parts["port"], parts["path"], pushed[3]
+
+    mp_build._tag_and_push = tag_and_push  # type: ignore[attr-defined]
+
+
+def _with_docker_hub(mp_build: ModuleType, repository: Optional[str]) -> Optional[str]:
+    """A repository with its host: mp-build takes `namespace/name` for one of Docker Hub."""
+    is_docker_hub = getattr(mp_build, "_is_docker_hub_registry_format", lambda _: False)
+    if repository and is_docker_hub(repository) and not repository.startswith("docker.io"):
+        return f"docker.io/{repository}"
+    return repository
+
+
+def wrong_field(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
+    """What is wrong with the project's manifest.txt, and the remedy. mp-build sees these only when the image is pushed already."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", "--path", default=".")
+    try:
+        folder = parser.parse_known_args(list(arguments))[0].path
+        file = os.path.join(folder, "manifest.txt")
+        with open(file, encoding="utf-8") as text:
+            manifest = dict(json.load(text))
+    except (SystemExit, OSError, ValueError, TypeError):
+        # mp-build says so at once.
+        return None
+    version = str(manifest.get("version", "")).strip()
+    if len([part for part in version.split(".") if part]) < 3 or "" in version.split("."):
+        return f"`{file}` has the version `{version}`, which is not of the form x.y.z", "write `version` as three numbers with dots, such as 1.0.0"
+    for key in ("eula_file", "pak_icon"):
+        name = manifest.get(key)
+        if name and not os.path.isfile(os.path.join(folder, str(name))):
+            return f"`{file}` names the file `{name}` as `{key}`, which is not in the project", f'add the file, or leave `{key}` empty: ""'
+    return None
 
 
 def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List[str]]:
@@ -140,12 +207,19 @@ class _DockerWrapper:
         host = registry.split("/")[0] if registry else "docker.io"
         name, password = kwargs.get("registry_username"), kwargs.get("registry_password")
         try:
-            if name is None and registry and self._engine.may_push(registry):
-                return str(registry)
+            if name is None:
+                if not registry:
+                    # Docker Hub. mp-build logs in to the repository there next: what is stored may do.
+                    return host
+                refused = self._engine.push_error(registry)
+                if refused is None:
+                    return str(registry)
+                if refused.kind != "auth" or not sys.stdin.isatty():
+                    raise refused
             self._engine.login(host, name, password)
         except EngineError as error:
             # mp-build shows nothing of a LoginError where it comes from here: docker's command wrote to the terminal.
-            print(error.full(), file=sys.stderr)
+            print(error.full(), *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
             raise self._sdk.LoginError(error.full(), error.hint) from None
         return str(registry or host)
 

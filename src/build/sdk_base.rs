@@ -59,8 +59,38 @@ fn is_sdk_base(reference: &Reference) -> bool {
     reference.registry() == REGISTRY && reference.path() == PATH && reference.digest().is_none()
 }
 
+/// Registries that had the SDK's base images until 1.2, and are gone: host and path before the image's name.
+const SHUT_DOWN: [(&str, &str); 3] = [
+    ("projects.packages.broadcom.com", "vmware_aria_operations_integration_sdk/"),
+    ("projects.registry.vmware.com", "vmware_aria_operations_integration_sdk/"),
+    ("harbor-repo.vmware.com", "tvs/"),
+];
+
+/// Releases of the SDK that hold the source of a base image.
+const SOURCES: [(&str, &str); 2] = [("python-1.0.0", "1.3.0"), ("python-1.2.0", "1.3.1")];
+
+/// The error of a base image in a registry that was shut down.
+fn shut_down(reference: &Reference, error: Error) -> Error {
+    let name = reference.familiar();
+    let tag = reference.tag().map(ToString::to_string).unwrap_or_default();
+    let hint = match SOURCES.iter().find(|(known, _)| *known == tag) {
+        Some((_, release)) => format!(
+            "its source is in the SDK {release}: install that (`pip install {PACKAGE}=={release}`) and write `FROM base-adapter:{tag}`, \
+             which mpimg builds from it"
+        ),
+        None => format!(
+            "no release of the SDK has the source of `{tag}`: install the SDK (`pip install {PACKAGE}`) and write the base image that \
+             it builds in FROM, such as `base-adapter:python-1.2.0` of SDK 1.3.1"
+        ),
+    };
+    error.wrap(format!("`{name}` cannot be pulled: the registry `{}` was shut down", reference.registry())).with_hint(hint)
+}
+
 /// The error of a base image that no registry gave, with what to do about one of the SDK's.
 pub(super) fn not_there(reference: &Reference, error: Error) -> Error {
+    if SHUT_DOWN.iter().any(|(host, path)| reference.registry() == *host && reference.path().starts_with(path)) {
+        return shut_down(reference, error);
+    }
     if !is_sdk_base(reference) {
         return error;
     }
@@ -71,4 +101,32 @@ pub(super) fn not_there(reference: &Reference, error: Error) -> Error {
              the project), or run `mpimg build -t {name} FOLDER` with the folder of its Dockerfile in the SDK's package"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_was_shut_down_is_named_with_the_release_that_has_the_source() {
+        let error = |name: &str| {
+            let error = Error::new(ErrorKind::Network, "cannot find the host");
+            not_there(&Reference::parse(name).unwrap(), error)
+        };
+        let broadcom = error("projects.packages.broadcom.com/vmware_aria_operations_integration_sdk/base-adapter:python-1.0.0");
+        assert!(broadcom.to_string().ends_with("the registry `projects.packages.broadcom.com` was shut down"), "{broadcom}");
+        assert!(
+            broadcom.hint().unwrap().contains("==1.3.0`) and write `FROM base-adapter:python-1.0.0`"),
+            "{:?}",
+            broadcom.hint()
+        );
+        assert_eq!(broadcom.causes(), ["cannot find the host"]);
+        let older = error("harbor-repo.vmware.com/tvs/base-adapter:python-0.12.0");
+        assert!(
+            older.hint().unwrap().starts_with("no release of the SDK has the source of `python-0.12.0`"),
+            "{:?}",
+            older.hint()
+        );
+        assert_eq!(error("harbor.example.com/tvs/base-adapter:python-1.0.0").to_string(), "cannot find the host");
+    }
 }

@@ -149,7 +149,7 @@ fn run(
     })?;
     info.helper = Some(running.id());
     let remote = running.remote();
-    let _forwarder = plan.forward(&remote)?;
+    let _ports = plan.publish(&remote)?;
     run_commands(orders, remote.clone())?;
     owner.map(|owner| owner.watch(remote.clone())).transpose()?;
     let mut readers = Vec::new();

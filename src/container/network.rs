@@ -13,12 +13,12 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::network_thread::NetworkThread;
-use super::{NetworkMode, PortMapping, nat};
+use super::port_reservation::{PortReservation, is_reserved};
+use super::record::HOST;
+use super::{NetworkMode, PortMapping, nat, port_owner};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::sandbox::{IsolationKind, Network, Remote};
 
-/// The network of this machine, in words.
-pub(super) const HOST: &str = "host";
 /// One of its own, in words.
 const PRIVATE: &str = "private";
 
@@ -35,6 +35,8 @@ pub(super) struct NetworkPlan {
     pub(super) ports: Vec<PortMapping>,
     /// One a port, where they are forwarded.
     listeners: Vec<TcpListener>,
+    /// One a port, where the container listens itself.
+    reservations: Vec<PortReservation>,
 }
 
 /// Decides on the network and takes the ports.
@@ -54,8 +56,8 @@ pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMap
                 )))
         }
         NetworkMode::Auto if ports.is_empty() || isolation.needs_tree() => host(ports),
-        // What can be had as it is needs nobody in between.
-        NetworkMode::Auto if same && ports.iter().all(|port| listen(port).is_ok()) => host(ports),
+        // Without a forwarder in between the container can also reach other machines directly.
+        NetworkMode::Auto if same => host(ports),
         NetworkMode::Auto | NetworkMode::Private | NetworkMode::None => private(ports, mode),
     }
 }
@@ -71,14 +73,30 @@ fn host(ports: &[PortMapping]) -> Result<NetworkPlan> {
                 Setting::Publish.with(format!("{0}:{0}", port.container))
             )));
         }
+    }
+    // Reserved before it is tried: a container with a network of its own listens first and looks for reservations then.
+    let reserve = |port: &PortMapping| PortReservation::take(port.host).map_err(|error| taken(port, error));
+    let reservations = ports.iter().map(reserve).collect::<Result<Vec<_>>>()?;
+    for port in ports {
         listen(port)?;
     }
     let note = (!ports.is_empty()).then(|| "network: this machine's; the container listens on its ports itself".to_owned());
-    Ok(NetworkPlan { network: Network::Host, way_out: false, words: HOST, note, ports: ports.to_vec(), listeners: Vec::new() })
+    Ok(NetworkPlan {
+        network: Network::Host,
+        way_out: false,
+        words: HOST,
+        note,
+        ports: ports.to_vec(),
+        listeners: Vec::new(),
+        reservations,
+    })
 }
 
 fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
     let listeners = ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
+    if let Some(port) = ports.iter().find(|port| port.host != 0 && is_reserved(port.host)) {
+        return Err(taken(port, io::ErrorKind::AddrInUse.into()));
+    }
     let real = |(port, listener): (&PortMapping, &TcpListener)| {
         let address = listener.local_addr().map_err(|error| taken(port, error))?;
         Ok(PortMapping { host: address.port(), ..*port })
@@ -93,7 +111,7 @@ fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
             Setting::Network.with("host")
         )),
     };
-    Ok(NetworkPlan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners })
+    Ok(NetworkPlan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners, reservations: Vec::new() })
 }
 
 /// Listens where `port` says; without an address on all of them, IPv4 and IPv6.
@@ -111,7 +129,15 @@ fn listen(port: &PortMapping) -> Result<TcpListener> {
 }
 
 fn taken(port: &PortMapping, error: io::Error) -> Error {
-    let message = format!("cannot listen on port {}", port.host);
+    let message = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let owner = port_owner::listener(port.host);
+            let owner =
+                owner.or_else(|| is_reserved(port.host).then(|| "another container, which does not listen yet".to_owned()));
+            format!("port {} is taken by {}", port.host, owner.unwrap_or_else(|| "a process of another user".to_owned()))
+        }
+        _ => format!("cannot listen on port {}", port.host),
+    };
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
@@ -134,10 +160,10 @@ impl NetworkPlan {
         (self.network != Network::Host).then(|| self.way_out.then_some(nat::NAME_SERVER.into()).into_iter().collect())
     }
 
-    /// Begins to pass on connections.
-    pub(super) fn forward(self, remote: &Remote) -> Result<Option<NetworkThread>> {
+    /// Begins to forward connections. The ports are this container's until the value is dropped.
+    pub(super) fn publish(self, remote: &Remote) -> Result<PublishedPorts> {
         if self.listeners.is_empty() {
-            return Ok(None);
+            return Ok(PublishedPorts { _forwarder: None, _reservations: self.reservations });
         }
         let remote = remote.clone();
         let serve = async move {
@@ -145,8 +171,15 @@ impl NetworkPlan {
                 tokio::spawn(accept(listener, port.container, remote.clone()));
             }
         };
-        NetworkThread::start("ports", serve).map(Some)
+        let forwarder = NetworkThread::start("ports", serve)?;
+        Ok(PublishedPorts { _forwarder: Some(forwarder), _reservations: self.reservations })
     }
+}
+
+/// The published ports of a running container.
+pub(super) struct PublishedPorts {
+    _forwarder: Option<NetworkThread>,
+    _reservations: Vec<PortReservation>,
 }
 
 async fn accept(listener: TcpListener, port: u16, remote: Remote) {

@@ -30,6 +30,9 @@ const LONGER: usize = 256;
 const NEW: &str = ".new-";
 const MAKING: Duration = Duration::from_secs(60);
 
+/// [`ContainerInfo::network`] where it is this machine's.
+pub(super) const HOST: &str = "host";
+
 /// What is known of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerInfo {
@@ -139,7 +142,7 @@ impl Folder {
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Error::new(ErrorKind::Corrupt, format!("`{}` is damaged", path.display()))
-                .with_hint("remove the folder that it is in")
+                .with_hint(format!("remove the folder `{}`", self.0.display()))
                 .with_source(error)
         })
     }
@@ -285,7 +288,8 @@ pub(super) fn list(store: &Store) -> Result<Vec<(Folder, ContainerInfo)>> {
             Ok(info) => found.push((folder, info)),
             // Removed while we look.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            // One that is damaged must not stop work on the others; whoever names it gets the error.
+            Err(error) => tracing::warn!(container = name, %error, "cannot read the container's record"),
         }
     }
     found.sort_by(|(_, a), (_, b)| (b.created, &b.id).cmp(&(a.created, &a.id)));
@@ -312,6 +316,11 @@ pub(super) fn find(store: &Store, name: &str) -> Result<(Folder, ContainerInfo)>
     let exact = all.iter().find(|(_, info)| info.id == name || info.name.as_deref() == Some(name));
     if let Some(found) = exact {
         return Ok(found.clone());
+    }
+    let damaged = Folder::of(store, name);
+    if !name.is_empty() && !name.contains('/') && damaged.path().is_dir() {
+        // Listed above unless it cannot be read.
+        return damaged.look().map(|info| (damaged, info));
     }
     let mut alike = all.into_iter().filter(|(_, info)| !name.is_empty() && info.id.starts_with(name));
     match (alike.next(), alike.next()) {

@@ -66,14 +66,14 @@ pub(super) fn measure(info: &ContainerInfo) -> Result<Stats> {
     let first = system.lines().next().unwrap_or_default().split_whitespace().skip(1).take(7);
     stats.system_cpu = first.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * tick;
     stats.processors = system.lines().filter(|line| line.starts_with("cpu")).count().saturating_sub(1) as u32;
-    if let Some(pid) = info.pid.filter(|_| info.network.as_deref().is_some_and(|network| network != super::network::HOST)) {
+    if let Some(pid) = info.pid.filter(|_| info.network.as_deref().is_some_and(|network| network != super::record::HOST)) {
         (stats.received, stats.sent) = traffic(&std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default());
     }
     Ok(stats)
 }
 
 /// The container's processes, as this machine numbers them.
-fn processes(info: &ContainerInfo) -> BTreeSet<i32> {
+pub(super) fn processes(info: &ContainerInfo) -> BTreeSet<i32> {
     let Some(helper) = info.helper.and_then(|helper| i32::try_from(helper).ok()) else { return BTreeSet::new() };
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -28,7 +28,7 @@ pub enum SecretKind {
     Environment,
     /// `.netrc` or `.git-credentials`.
     NetworkLogins,
-    /// `.pypirc` with a password, `.npmrc` with a token.
+    /// A password or token for a package index, in one of the files that pip, npm, Gradle, Maven and the like read.
     PackageIndexLogin,
     /// `.aws/credentials`.
     AwsCredentials,
@@ -139,19 +139,31 @@ struct SecretRule {
 
 impl SecretRule {
     fn of(path: &LayerPath) -> Option<Self> {
-        let name = path.name()?;
+        let name = without_backup_suffix(path.name()?);
         let folder = path.components().rev().nth(1).unwrap_or_default();
         let by_name = |kind| Some(Self { kind, content_rule: None });
         let by_content = |kind, content_rule: fn(&[u8]) -> bool| Some(Self { kind, content_rule: Some(content_rule) });
         match (folder, name) {
             (b"", b"connections.json") => by_name(SecretKind::Connections),
-            (_, b"connections.json") => by_content(SecretKind::Connections, has_connections),
+            // Also `connections-lab.json` and whatever else it is called while somebody tries another system.
+            (_, name) if name.starts_with(b"connections") && name.ends_with(b".json") => {
+                by_content(SecretKind::Connections, has_connections)
+            }
             (_, b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519" | b"id_ecdsa_sk" | b"id_ed25519_sk") => {
                 by_name(SecretKind::PrivateKey)
             }
             (_, b".netrc" | b"_netrc" | b".git-credentials") => by_name(SecretKind::NetworkLogins),
             (_, b".pypirc") => by_content(SecretKind::PackageIndexLogin, |text| has_key(text, &["password"])),
             (_, b".npmrc") => by_content(SecretKind::PackageIndexLogin, has_npm_token),
+            (_, b"gradle.properties") => {
+                by_content(SecretKind::PackageIndexLogin, |text| has_secret_key(text) || has_url_with_password(text))
+            }
+            (_, b"pip.conf" | b"pip.ini" | b"pyproject.toml" | b"poetry.toml" | b"uv.toml" | b"setup.cfg" | b"Pipfile") => {
+                by_content(SecretKind::PackageIndexLogin, has_url_with_password)
+            }
+            (_, b".condarc" | b".yarnrc" | b".yarnrc.yml" | b"settings.xml" | b"sources.list") => {
+                by_content(SecretKind::PackageIndexLogin, has_url_with_password)
+            }
             (b".aws", b"credentials") => by_name(SecretKind::AwsCredentials),
             (
                 b".azure",
@@ -163,8 +175,12 @@ impl SecretRule {
             (b".docker", b"config.json") | (b"containers", b"auth.json") | (_, b".dockercfg" | b".dockerconfigjson") => {
                 by_content(SecretKind::RegistryLogins, has_registry_login)
             }
+            (_, b"config.json") => {
+                by_content(SecretKind::RegistryLogins, |text| contains(text, "\"auths\"") && has_registry_login(text))
+            }
             (b".kube", b"config") | (_, b"kubeconfig") => by_content(SecretKind::Kubeconfig, has_cluster_login),
             (_, b".env") => by_name(SecretKind::Environment),
+            (_, name) if name.starts_with(b"kubeconfig") => by_content(SecretKind::Kubeconfig, has_cluster_login),
             _ => Self::by_extension(name),
         }
     }
@@ -179,6 +195,10 @@ impl SecretRule {
         let dot = name.iter().rposition(|byte| *byte == b'.')?;
         match name[dot..].to_ascii_lowercase().as_slice() {
             b".pem" | b".key" | b".ppk" => by_content(SecretKind::PrivateKey, has_private_key),
+            b".txt" if ["requirements", "constraints"].iter().any(|word| contains(name, word)) => {
+                by_content(SecretKind::PackageIndexLogin, has_url_with_password)
+            }
+            b".repo" => by_content(SecretKind::PackageIndexLogin, has_url_with_password),
             b".kubeconfig" => by_content(SecretKind::Kubeconfig, has_cluster_login),
             b".json" if looks_like_service_account(&name[..dot]) => {
                 by_content(SecretKind::GoogleCredentials, has_service_account_key)
@@ -186,6 +206,38 @@ impl SecretRule {
             _ => None,
         }
     }
+}
+
+/// The name without what editors and people put behind it when they keep an older state of a file.
+fn without_backup_suffix(mut name: &[u8]) -> &[u8] {
+    const SUFFIXES: [&[u8]; 8] = [b"~", b".bak", b".backup", b".old", b".orig", b".save", b".copy", b".rej"];
+    while let Some(shorter) = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(*suffix)).filter(|rest| !rest.is_empty()) {
+        name = shorter;
+    }
+    name
+}
+
+/// Whether a URL has a user and a password that is written out, as in `--index-url https://user:password@host/simple`.
+fn has_url_with_password(text: &[u8]) -> bool {
+    text.split(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'=' | b',')).any(|word| {
+        let Some(scheme) = word.windows(3).position(|window| window == b"://") else { return false };
+        let authority = word[scheme + 3..].split(|byte| *byte == b'/').next().unwrap_or_default();
+        let Some(at) = authority.iter().rposition(|byte| *byte == b'@') else { return false };
+        let Some(colon) = authority[..at].iter().position(|byte| *byte == b':') else { return false };
+        // A variable, or a placeholder.
+        let password = &authority[colon + 1..at];
+        !password.is_empty() && !matches!(password[0], b'$' | b'{' | b'%' | b'[')
+    })
+}
+
+/// Whether a property with a name such as `nexusPassword` has a value that is written out.
+fn has_secret_key(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().starts_with(b"#")).any(|line| {
+        let Some(equals) = line.iter().position(|byte| matches!(byte, b'=' | b':')) else { return false };
+        let (key, value) = (line[..equals].trim_ascii().to_ascii_lowercase(), line[equals + 1..].trim_ascii());
+        let secret = ["password", "passwd", "token", "secret", "apikey"].iter().any(|word| key.ends_with(word.as_bytes()));
+        secret && !value.is_empty() && !value.starts_with(b"$")
+    })
 }
 
 fn contains(text: &[u8], word: &str) -> bool {
@@ -269,6 +321,14 @@ mod tests {
             (".netrc", "machine a", SecretKind::NetworkLogins),
             (".pypirc", "[pypi]\nusername = u\npassword = p\n", SecretKind::PackageIndexLogin),
             (".npmrc", "//registry.npmjs.org/:_authToken=abc\n", SecretKind::PackageIndexLogin),
+            ("pip.conf", "[global]\nindex-url=https://ci:s3cret@nexus.example.com/simple\n", SecretKind::PackageIndexLogin),
+            ("adapter_requirements.txt", "--index-url https://u:p@h/simple\nrequests\n", SecretKind::PackageIndexLogin),
+            ("gradle.properties", "org.gradle.caching=true\nnexusPassword = abc\n", SecretKind::PackageIndexLogin),
+            ("connections.json.bak", r#"{"connections": [{"credential": {}}]}"#, SecretKind::Connections),
+            ("connections-lab.json", r#"{"connections": [{"credential": {}}]}"#, SecretKind::Connections),
+            ("kubeconfig-lab.yaml", "users:\n- user:\n    token: abc\n", SecretKind::Kubeconfig),
+            ("ci/config.json", r#"{"auths": {"h": {"auth": "dTpw"}}}"#, SecretKind::RegistryLogins),
+            ("id_rsa.old", "x", SecretKind::PrivateKey),
             ("home/.aws/credentials", "[default]", SecretKind::AwsCredentials),
             (".config/gcloud/credentials.db", "x", SecretKind::GoogleCredentials),
             (
@@ -301,6 +361,10 @@ mod tests {
             (".pypirc", "[pypi]\nusername = __token__\n"),
             (".npmrc", "//registry.npmjs.org/:_authToken=${NPM_TOKEN}\nregistry=https://r\n"),
             ("aws/credentials", "x"),
+            ("requirements.txt", "--index-url https://$USER:$PASSWORD@h/simple\nrequests @ https://h/a@b:c.whl\n"),
+            ("pip.conf", "[global]\nindex-url = https://ci@nexus.example.com/simple\n"),
+            ("gradle.properties", "# password=x\nnexusPassword=\norg.gradle.jvmargs=-Xmx1g\n"),
+            ("connections-lab.json", r#"{"nodes": []}"#),
             (".docker/config.json", r#"{"auths": {"h": {}}, "credsStore": "pass"}"#),
             (".kube/config", "clusters: []\n"),
             ("config.json", r#"{"auth": "x"}"#),

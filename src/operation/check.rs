@@ -111,14 +111,14 @@ fn anonymous_item(report: &AnonymousReport) -> CheckItem {
     match report.worst() {
         Some(item) => {
             let hint = hint.or_else(|| item.hint.clone());
-            CheckItem { name, state: item.state, detail: format!("{}: {}", item.name, item.detail), hint }
+            CheckItem { name, state: item.state, detail: format!("{}: {}", item.name, item.detail), hint, kind: item.kind }
         }
         None if report.items.is_empty() => {
-            CheckItem { name, state: CheckState::Unknown, detail: "nothing was asked".into(), hint }
+            CheckItem { name, state: CheckState::Unknown, detail: "nothing was asked".into(), hint, kind: None }
         }
         None => {
             let detail = format!("{} blobs and manifests", report.items.len());
-            CheckItem { name, state: CheckState::Passed, detail, hint: None }
+            CheckItem { name, state: CheckState::Passed, detail, hint: None, kind: None }
         }
     }
 }

@@ -157,6 +157,9 @@ impl Mpimg {
     /// [`ErrorKind::Registry`], [`ErrorKind::Network`]: the registry.
     pub async fn push(&self, request: PushRequest) -> Result<PushedImage> {
         let started = Instant::now();
+        if let Some((project, _)) = &request.project {
+            project.check_pak()?;
+        }
         let destination = request.destination()?.ok_or_else(|| request.no_destination())?;
         let tags = request.tags()?;
         let transfer = Transfer {

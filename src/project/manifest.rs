@@ -20,6 +20,8 @@ pub struct Project {
     name: String,
     version: String,
     adapter_kinds: Vec<String>,
+    /// The files that manifest.txt names, each with its key.
+    files: Vec<(&'static str, String)>,
 }
 
 impl Project {
@@ -40,7 +42,25 @@ impl Project {
         let version = string(&manifest, "version", &file)?;
         check_version(&version, &file)?;
         let adapter_kinds = adapter_kinds(&manifest, &file)?;
-        Ok(Self { path: path.to_owned(), name, version, adapter_kinds })
+        let named =
+            |key| manifest.get(key).and_then(Value::as_str).filter(|name| !name.is_empty()).map(|name| (key, name.to_owned()));
+        let files = ["eula_file", "pak_icon"].into_iter().filter_map(named).collect();
+        Ok(Self { path: path.to_owned(), name, version, adapter_kinds, files })
+    }
+
+    /// Checks what a .pak needs besides the image: one adapter kind, and the files that manifest.txt names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Project`]: something is missing.
+    pub fn check_pak(&self) -> Result<()> {
+        self.kind()?;
+        match self.files.iter().find(|(_, name)| !self.path.join(name).is_file()) {
+            None => Ok(()),
+            Some((key, name)) => {
+                let what = format!("names the file `{name}` as `{key}`, which is not in the project");
+                Err(wrong(&self.path.join(MANIFEST), &what).with_hint(format!("add the file, or leave `{key}` empty: \"\"")))
+            }
+        }
     }
 
     /// The project's folder, as given.
@@ -136,6 +156,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(MANIFEST), manifest).unwrap();
         Project::open(folder.path())
+    }
+
+    #[test]
+    fn what_a_pak_needs_is_checked() {
+        let check = |fields: &str| project(&format!(r#"{{"name": "a", "version": "1.0.0", {fields}}}"#)).unwrap().check_pak();
+        assert!(check(r#""adapter_kinds": ["A"], "eula_file": "", "pak_icon": null"#).is_ok());
+        for (fields, expected) in [
+            (r#""adapter_kinds": []"#, "names no adapter kind"),
+            (r#""adapter_kinds": ["A", "B"]"#, "names 2 adapter kinds: A, B"),
+            (
+                r#""adapter_kinds": ["A"], "eula_file": "eula.txt""#,
+                "names the file `eula.txt` as `eula_file`, which is not in the project",
+            ),
+        ] {
+            let error = check(fields).unwrap_err();
+            assert!(error.to_string().ends_with(expected), "{error}");
+        }
     }
 
     #[test]

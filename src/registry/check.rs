@@ -48,18 +48,20 @@ pub struct CheckItem {
     pub detail: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The kind of the error, where it failed with one.
+    pub kind: Option<ErrorKind>,
 }
 
 impl CheckItem {
     fn passed(name: &str, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), state: CheckState::Passed, detail: detail.into(), hint: None }
+        Self { name: name.into(), state: CheckState::Passed, detail: detail.into(), hint: None, kind: None }
     }
 
     /// How a question that was not answered as it should be went.
     pub(crate) fn failed(name: &str, error: &Error) -> Self {
         let texts: Vec<String> = std::iter::once(error.to_string()).chain(error.causes()).collect();
         let hint = error.hint().map(str::to_owned);
-        Self { name: name.into(), state: CheckState::Failed, detail: texts.join(": "), hint }
+        Self { name: name.into(), state: CheckState::Failed, detail: texts.join(": "), hint, kind: Some(error.kind()) }
     }
 }
 

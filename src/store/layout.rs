@@ -9,6 +9,10 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const TMP: &str = "tmp";
 pub(super) const GATE: &str = "gate";
 pub(super) const LOCKS: &str = "locks";
+/// Cache mounts, a folder each.
+pub(super) const MOUNTS: &str = "mounts";
+/// Belongs to the container room.
+pub(super) const CONTAINERS: &str = "containers";
 pub(super) const BLOBS: &str = "blobs";
 /// Unpacked layers, a folder each.
 pub(super) const UNPACKED: &str = "unpacked";

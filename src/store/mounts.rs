@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Store;
-use super::layout::{LOCKS, create_folder, failed, file_names};
+use super::layout::{LOCKS, MOUNTS, create_folder, failed, file_names};
 use super::lock::FileLock;
 use crate::error::Result;
 use crate::oci::Digest;
-
-const MOUNTS: &str = "mounts";
 
 /// The right to use the folder alone, among all processes.
 #[derive(Debug)]

@@ -3,17 +3,20 @@
 //! Refuses a folder with foreign content (pruning and tidying delete files below it) and a layout newer than this version.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::layout::{GATE, LOCKS, TMP, failed};
+use rustix::io::Errno;
+
+use super::layout::{CONTAINERS, GATE, LOCKS, MOUNTS, TMP, UNPACKED, failed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The layout's number. A store of an older one is brought up to date here; there is none yet.
 const VERSION: u32 = 1;
 const VERSION_FILE: &str = "version";
+const SETGID: u32 = 0o2000;
 
 pub(super) fn default_root(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -46,9 +49,31 @@ pub(super) fn prepare(root: &Path) -> Result<io::Result<()>> {
         for folder in [TMP, LOCKS] {
             DirBuilder::new().recursive(true).mode(0o700).create(root.join(folder))?;
         }
+        // What images are unpacked and changed in: nothing of the store's surroundings may reach a layer.
+        for folder in [TMP, UNPACKED, MOUNTS, CONTAINERS] {
+            let folder = root.join(folder);
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            stop_inheritance(&folder)?;
+        }
         std::fs::OpenOptions::new().create(true).append(true).open(root.join(GATE)).map(drop)
     };
     Ok(complete())
+}
+
+/// Takes from a folder what new files in it would inherit: the group of a setgid folder, and a default access control list (acl(5)).
+fn stop_inheritance(folder: &Path) -> io::Result<()> {
+    let metadata = folder.symlink_metadata()?;
+    let mode = metadata.permissions().mode();
+    if mode & SETGID != 0 {
+        let group = rustix::process::getegid();
+        rustix::fs::chown(folder, None, Some(group))?;
+        std::fs::set_permissions(folder, Permissions::from_mode(mode & 0o7777 & !SETGID))?;
+    }
+    match rustix::fs::removexattr(folder, "system.posix_acl_default") {
+        // None there, or a file system without such lists.
+        Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn read_version(root: &Path) -> Result<Option<u32>> {
@@ -132,5 +157,33 @@ mod tests {
         let root = dir.path().join("a/b");
         prepare(&root).unwrap().unwrap();
         prepare(&root).unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_made_in_a_store_inherits_nothing_from_the_folder_that_the_store_is_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let surroundings = dir.path().join("shared");
+        std::fs::create_dir(&surroundings).unwrap();
+        std::fs::set_permissions(&surroundings, Permissions::from_mode(0o2777)).unwrap();
+        // acl(5) as the kernel has it, version 2: user::rwx, group::rwx, other::rw-.
+        let entries: [(u16, u16); 3] = [(1, 7), (4, 7), (0x20, 6)];
+        let entries = entries
+            .iter()
+            .flat_map(|(tag, rights)| [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &u32::MAX.to_le_bytes()].concat());
+        let list: Vec<u8> = 2_u32.to_le_bytes().into_iter().chain(entries).collect();
+        let flags = rustix::fs::XattrFlags::empty();
+        let lists = rustix::fs::setxattr(&surroundings, "system.posix_acl_default", &list, flags).is_ok();
+        let root = surroundings.join("store");
+        prepare(&root).unwrap().unwrap();
+        for folder in [TMP, UNPACKED, MOUNTS, CONTAINERS] {
+            let made = root.join(folder).join("made");
+            std::fs::create_dir(&made).unwrap();
+            let file = made.join("file");
+            std::fs::write(&file, "").unwrap();
+            assert_eq!(made.metadata().unwrap().permissions().mode() & SETGID, 0, "{folder}");
+            // With the list it would be 664 or 666 under any umask.
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            assert!(!lists || mode & 0o022 == 0, "{folder}: {mode:o}");
+        }
     }
 }

@@ -29,9 +29,10 @@ impl PackageCache {
     }
 
     /// How to keep it out of the image.
-    fn remedy(self, folder: &LayerPath) -> String {
+    fn remedy(self) -> String {
         match self {
-            Self::Pip => format!("give pip `--no-cache-dir`, or mount a cache: `RUN --mount=type=cache,target={folder}`"),
+            // A cache mount belongs to root unless told otherwise, and docker's classic builder has none.
+            Self::Pip => "give pip `--no-cache-dir`".into(),
             Self::AptLists => "end the RUN with `rm -rf /var/lib/apt/lists/*`".into(),
             Self::AptArchives => "end the RUN with `apt-get clean`".into(),
         }
@@ -55,7 +56,7 @@ impl PackageCacheLint {
     pub(super) fn warn(&self, progress: &Progress) {
         for ((kind, folder), bytes) in self.0.iter().filter(|(_, bytes)| **bytes >= WARN_FROM) {
             let (name, size) = (kind.name(), *bytes as f64 / 1e6);
-            progress.warn(&format!("RUN leaves {size:.1}MB of {name} in the image, in `{folder}`"), Some(&kind.remedy(folder)));
+            progress.warn(&format!("RUN leaves {size:.1}MB of {name} in the image, in `{folder}`"), Some(&kind.remedy()));
         }
     }
 }

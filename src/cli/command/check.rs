@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::flags::{ConnectionFlags, LoginFlags};
+use crate::cli::message::error_json;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,16 +51,17 @@ impl Check {
         if let Some((left, allowed)) = pulls {
             text += &format!("Docker Hub: {left} of {allowed} pulls are left for this address\n");
         }
-        terminal.answer(&Answer {
-            text,
-            quiet: String::new(),
-            json: json!({
-                "repository": subject.push.to_string(),
-                "passed": passed,
-                "checks": items.iter().map(json).collect::<Vec<_>>(),
-                "pulls": pulls.map(|(left, allowed)| json!({ "left": left, "allowed": allowed })),
-            }),
-        })?;
+        let mut report = json!({
+            "repository": subject.push.to_string(),
+            "passed": passed,
+            "checks": items.iter().map(json).collect::<Vec<_>>(),
+            "pulls": pulls.map(|(left, allowed)| json!({ "left": left, "allowed": allowed })),
+        });
+        // The answer is also the error that every command that fails gives a program.
+        if let (Some(item), Some(report)) = (items.iter().find(|item| item.state != CheckState::Passed), report.as_object_mut()) {
+            report.extend(error_of(item, &subject).as_object().cloned().unwrap_or_default());
+        }
+        terminal.answer(&Answer { text, quiet: String::new(), json: report })?;
         match items.iter().filter(|item| item.state != CheckState::Passed).count() {
             0 => Ok(()),
             failed => Err(Error::new(ErrorKind::Registry, format!("{failed} of {} checks did not pass", items.len()))),
@@ -78,6 +80,17 @@ fn line(item: &CheckItem, theme: Theme) -> String {
         text += &format!("      {}: {}\n", theme.guide("hint"), hint.replace('\n', "\n      "));
     }
     text
+}
+
+/// What keeps the image from being pushed or pulled, as an error.
+fn error_of(item: &CheckItem, subject: &CheckSubject) -> Value {
+    let kind = item.kind.unwrap_or(ErrorKind::Registry);
+    let cause = Error::new(kind, format!("{}: {}", item.name, item.detail));
+    let error = Error::new(kind, format!("`{}` did not pass the check", subject.push)).with_source(cause);
+    error_json(&match &item.hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    })
 }
 
 fn json(item: &CheckItem) -> Value {

@@ -9,7 +9,7 @@ use crate::cli::flags::ConnectionFlags;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::when;
-use crate::container::{ContainerInfo, ContainerState, Outcome};
+use crate::container::{ContainerInfo, ContainerState, Outcome, PortOwner};
 use crate::error::Result;
 use crate::image::rfc3339;
 
@@ -70,7 +70,20 @@ pub(super) fn json(info: &ContainerInfo) -> Value {
         ContainerState::Ended(outcome) => ("ended", Some(outcome)),
         ContainerState::Lost => ("killed", None),
     };
-    let ports = info.ports.iter().map(|port| json!({ "ip": port.ip, "host": port.host, "container": port.container }));
+    let ports = info.ports.iter().zip(info.port_owners()).map(|(port, owner)| {
+        let (listener, process) = match owner {
+            PortOwner::Container => ("container", None),
+            PortOwner::Other(process) => ("other", process),
+            _ => ("none", None),
+        };
+        json!({
+            "ip": port.ip,
+            "host": port.host,
+            "container": port.container,
+            "listener": listener,
+            "listener_process": process,
+        })
+    });
     json!({
         "id": info.id,
         "name": info.name,

@@ -62,9 +62,27 @@ fn enter(network: Network) -> Result<(), SetupError> {
     }
     unshare(flags).step(|| "unshare(CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS)".into())?;
     match network {
-        Network::None | Network::Private => loopback_up().step(|| "bring up the loopback interface".into()),
-        Network::Host => Ok(()),
+        Network::Host => return Ok(()),
+        Network::None | Network::Private => loopback_up().step(|| "bring up the loopback interface".into())?,
     }
+    if network == Network::Private {
+        allow_low_ports_and_ping();
+    }
+    Ok(())
+}
+
+/// As Docker does since 20.10: every user of a container with a network of its own may listen on ports below 1024, and ping (ip(7),
+/// icmp(7)). Where /proc/sys cannot be written, only root may.
+fn allow_low_ports_and_ping() {
+    let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    // Each group of the range must exist in this user namespace (user_namespaces(7): ID, ID outside, how many).
+    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    let groups = map.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["0", _, count] => count.parse::<u32>().ok(),
+        _ => None,
+    });
+    let last = groups.unwrap_or(1).saturating_sub(1).min(i32::MAX as u32);
+    let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", format!("0 {last}"));
 }
 
 fn process_one(

@@ -2,12 +2,15 @@
 //!
 //! Links that the command made are not followed: every path is opened beneath the volume's own folder.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Seek as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::descriptors::fd_path;
@@ -61,15 +64,12 @@ impl Volume {
     }
 
     fn copy_file(&self, name: &[u8]) -> Result<(), Errno> {
-        let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.copy, OsStr::from_bytes(name), flags, Mode::empty())?;
-        let mut now = Vec::new();
-        std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut now).map_err(failed)?;
-        match std::fs::read(&self.source).map_err(failed)? == now {
+        let now = File::from(rustix::fs::openat(&self.copy, OsStr::from_bytes(name), flags, Mode::empty())?);
+        let before = File::open(&self.source).map_err(errno)?;
+        match is_same(&now, &before).map_err(errno)? {
             true => Ok(()),
-            // Not by a new file: what is bound as a file is often watched or held open.
-            false => std::fs::write(&self.source, now).map_err(failed),
+            false => replace_file(&self.source, &before, &now).map_err(errno),
         }
     }
 
@@ -91,18 +91,138 @@ impl Volume {
         if *kind == Kind::Directory && there.as_ref().is_ok_and(unpack::is_folder) {
             return Ok(());
         }
-        if there.is_ok() {
-            unpack::remove(&parent, name)?;
-        }
         match kind {
-            Kind::Whiteout | Kind::OpaqueWhiteout => Ok(()),
-            Kind::Directory => rustix::fs::mkdirat(&parent, OsStr::from_bytes(name), Mode::from_raw_mode(0o755)),
+            Kind::Whiteout | Kind::OpaqueWhiteout => match there {
+                Ok(_) => unpack::remove(&parent, name),
+                Err(_) => Ok(()),
+            },
+            Kind::Directory => {
+                if there.is_ok() {
+                    unpack::remove(&parent, name)?;
+                }
+                rustix::fs::mkdirat(&parent, OsStr::from_bytes(name), Mode::from_raw_mode(0o755))
+            }
             _ => {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let resolve = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
                 let source = open_inside(&self.copy, unpack::relative(path), flags, resolve)?;
-                copy::copy(&source, &parent, OsStr::from_bytes(name))
+                replace(&source, &parent, name, there.is_ok())
             }
         }
     }
+}
+
+/// Copies `source` to a name of its own beside `name` and renames it: what was there goes only when all of the new is on the disk.
+fn replace(source: &OwnedFd, parent: &OwnedFd, name: &[u8], exists: bool) -> Result<(), Errno> {
+    let beside = beside(name);
+    let replace = || {
+        copy::copy(source, parent, &beside)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(parent, &beside, flags, Mode::empty()) {
+            Ok(file) => rustix::fs::fsync(file)?,
+            // A link, which has no content. A device or a socket was not copied.
+            Err(Errno::LOOP) => {}
+            Err(Errno::NOENT) if exists => return unpack::remove(parent, name),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if !exists {
+            return rustix::fs::renameat(parent, &beside, parent, OsStr::from_bytes(name));
+        }
+        match rustix::fs::renameat(parent, &beside, parent, OsStr::from_bytes(name)) {
+            // A folder is replaced by what is not one.
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
+                let exchange = RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(parent, &beside, parent, OsStr::from_bytes(name), exchange)?;
+                unpack::remove(parent, beside.as_bytes())
+            }
+            renamed => renamed,
+        }
+    };
+    let replaced = replace();
+    if replaced.is_err() {
+        let _ = rustix::fs::unlinkat(parent, &beside, AtFlags::empty());
+    }
+    replaced
+}
+
+/// Makes the file `path`, which is open as `before`, hold what `now` holds, whole or not at all.
+fn replace_file(path: &Path, before: &File, now: &File) -> io::Result<()> {
+    // The file itself where `path` is a link to it.
+    let path = path.canonicalize()?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let beside = folder.join(beside(name.as_bytes()));
+    let write = || {
+        let mut new = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+        copy_content(now, &mut new)?;
+        let metadata = before.metadata()?;
+        std::os::unix::fs::fchown(&new, Some(metadata.uid()), Some(metadata.gid()))?;
+        new.set_permissions(metadata.permissions())?;
+        new.sync_all()?;
+        std::fs::rename(&beside, &path)
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    match written {
+        // A mount point, or a folder in which this user may not write: only the file itself can be written. Its new length is reserved
+        // first, so that a full disk is seen while the old content is still there.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::BUSY | Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+            write_in_place(&path, now)
+        }
+        written => written,
+    }
+}
+
+fn write_in_place(path: &Path, now: &File) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    let length = now.metadata()?.len();
+    if length > file.metadata()?.len() {
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, length) {
+            // Not every file system can reserve.
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    copy_content(now, &mut file)?;
+    file.set_len(length)?;
+    file.sync_all()
+}
+
+fn copy_content(mut from: &File, to: &mut File) -> io::Result<()> {
+    from.rewind()?;
+    io::copy(&mut from, to).map(drop)
+}
+
+fn is_same(a: &File, b: &File) -> io::Result<bool> {
+    if a.metadata()?.len() != b.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (BufReader::new(a), BufReader::new(b));
+    loop {
+        let (left, right) = (a.fill_buf()?, b.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 {
+            return Ok(left.len() == right.len());
+        }
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        a.consume(length);
+        b.consume(length);
+    }
+}
+
+/// A name that is in nobody's way, for a file that is renamed to `name` when it is complete.
+fn beside(name: &[u8]) -> OsString {
+    let mut beside = OsString::from(".mpimg-");
+    // Names have 255 bytes at most.
+    beside.push(OsStr::from_bytes(&name[..name.len().min(200)]));
+    beside.push(format!(".{}", std::process::id()));
+    beside
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -174,6 +174,10 @@ fn check_is_a_list_of_ticks_and_crosses() {
     let json = run(&mut home.mpimg(), ["check", "--json", "127.0.0.1:1/a/b"]);
     assert_eq!(json.code, Some(1));
     assert_eq!(json.json()["passed"], false);
+    // As every command that fails: an error with its kind, causes and remedy.
+    let error = &json.json()["error"];
+    assert_eq!((&error["kind"], &error["message"]), (&json!("network"), &json!("`127.0.0.1:1/a/b` did not pass the check")));
+    assert!(error["causes"][0].as_str().unwrap().starts_with("connects: cannot connect to `127.0.0.1:1`"), "{error}");
 
     write(&project, "config.json", &json!({ "container_repository": repository }).to_string());
     run(&mut home.mpimg(), ["push", text(&project), "-t", "1"]).done();

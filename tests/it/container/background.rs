@@ -23,8 +23,7 @@ fn two_that_want_the_same_port_run_at_once() {
     let taken = format!("{}:80", host_port(&two));
     let left = containers.run(&["-d", "-p", &taken], SERVER);
     assert_eq!(left.code, Some(125));
-    let message =
-        format!("error: cannot listen on port {}\n  caused by: Address already in use (os error 98)\n", host_port(&two));
+    let message = format!("error: port {} is taken by `", host_port(&two));
     assert!(left.err.starts_with(&message) && left.err.contains("hint: "), "{}", left.err);
     let left = containers.run(&["-d", "--name", "one"], "true");
     assert_eq!(left.code, Some(125));
@@ -200,4 +199,67 @@ fn containers_are_looked_after_where_registries_conf_cannot_be_read() {
         let said = String::from_utf8(mpimg(&[command, "nobody"]).stderr).unwrap();
         assert!(said.contains("there is no container `nobody`"), "{said}");
     }
+}
+
+#[test]
+fn a_port_of_this_machine_is_one_container_s_before_it_listens_and_who_answers_is_told() {
+    needs_root!();
+    let containers = Containers::new();
+    let (port, go) = (free_port(), containers.home.path().join("go"));
+    std::fs::create_dir(&go).unwrap();
+    let publish = format!("{port}:{port}");
+    let wait = format!("while [ ! -e /go/now ]; do sleep 0.02; done; PORT={port}; {SERVER}");
+    let volume = format!("{}:/go", go.display());
+    let slow = containers.start(&["-e", "PAGE=slow", "-v", &volume, "-p", &publish, "--name", "slow"], &wait);
+    assert_eq!(slow["network"], "host");
+    let listener = || {
+        let one = containers.list().into_iter().find(|one| one["name"] == "slow").unwrap();
+        (one["ports"][0]["listener"].clone(), one["ports"][0]["listener_process"].clone())
+    };
+    assert_eq!(listener(), (json!("none"), json!(null)));
+    // On this machine's network and on one of its own, where mpimg would listen at once.
+    for other in [publish.clone(), format!("{port}:80")] {
+        let left = containers.run(&["-d", "-p", &other], SERVER);
+        assert_eq!(left.code, Some(125), "{left:?}");
+        let message = format!("error: port {port} is taken by another container, which does not listen yet\n");
+        assert!(left.err.starts_with(&message), "{}", left.err);
+    }
+    let stranger = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (owner, process) = listener();
+    assert_eq!(owner, "other");
+    assert!(process.as_str().unwrap().ends_with(&format!("(process {})", std::process::id())), "{process}");
+    drop(stranger);
+    std::fs::write(go.join("now"), "").unwrap();
+    assert_eq!(page(port.into()), "slow");
+    assert_eq!(listener(), (json!("container"), json!(null)));
+    containers.mpimg(&["stop", "--rm", "-t", "0", "slow"]);
+    containers.start(&["-e", "PAGE=next", "-e", &format!("PORT={port}"), "-p", &publish], SERVER);
+    assert_eq!(page(port.into()), "next", "a container that has ended has no port");
+}
+
+#[test]
+fn a_damaged_record_stops_no_work_on_other_containers() {
+    let containers = Containers::new();
+    needs_root!();
+    let damaged = containers.start(&[], "true")["id"].as_str().unwrap().to_owned();
+    containers.start(&["--name", "whole"], "sleep 70031");
+    wait_until("it has ended", || containers.list().iter().any(|one| one["id"] == *damaged && one["state"] == "ended"));
+    let folder = containers.home.store().join("containers").join(&damaged);
+    std::fs::write(folder.join("container.json"), "{").unwrap();
+    assert_eq!(containers.list().len(), 1);
+    assert_eq!(containers.mpimg(&["logs", "whole"]).code, Some(0));
+    let left = containers.mpimg(&["logs", &damaged]);
+    assert!(left.err.contains("container.json` is damaged"), "{left:?}");
+    assert!(left.err.contains(&format!("hint: remove the folder `{}`", folder.display())), "{left:?}");
+    assert_eq!(containers.mpimg(&["stop", "--rm", "-t", "0", "whole"]).code, Some(0));
+    assert_eq!(containers.list().len(), 0);
+}
+
+#[test]
+fn each_user_of_an_own_network_may_listen_on_low_ports_and_ping() {
+    needs_root!();
+    let containers = Containers::new();
+    let script = "httpd -p 80 -h / && ping -c 1 -W 2 127.0.0.1 >/dev/null && id -u";
+    let left = containers.run(&["--rm", "--network", "private", "--user", "aria"], script);
+    assert_eq!((left.code, left.out.trim() == "0"), (Some(0), false), "{left:?}");
 }

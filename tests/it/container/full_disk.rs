@@ -62,3 +62,32 @@ fn a_full_disk_costs_parts_of_the_log_and_no_exit_status() {
     };
     assert!(!told.is_empty() && told.lines().all(note), "{told}");
 }
+
+/// Volumes on a disk with 128 kB, of which the container wants more: a file alone, and one in a folder.
+const VOLUMES: &str = r#"
+mkdir small; mount -t tmpfs -o size=128k tmpfs small
+mkdir small/folder; head -c 40000 /dev/zero | tr '\0' a >small/file; cp small/file small/folder/file; cp small/file before
+fill="head -c 100000 /dev/zero >"
+if $MPIMG run --isolation chroot -v ./small/file:/v $IMAGE sh -c "$fill /v" 2>>errors; then exit 11; fi
+if $MPIMG run --isolation chroot -v ./small/folder:/v $IMAGE sh -c "$fill /v/file" 2>>errors; then exit 12; fi
+cmp before small/file; cmp before small/folder/file
+[ "$(find small | sort | tr '\n' ' ')" = 'small small/file small/folder small/folder/file ' ]
+$MPIMG run --isolation chroot -v ./small/file:/v $IMAGE sh -c 'echo short >/v'
+$MPIMG run --isolation chroot -v ./small/folder:/v $IMAGE sh -c 'echo short >/v/file; rm -f /v/none; mkdir /v/new; echo x >/v/new/x'
+[ "$(cat small/file small/folder/file small/folder/new/x | tr '\n' ' ')" = 'short short x ' ]
+"#;
+
+#[test]
+fn a_full_disk_leaves_volumes_that_are_copied_back_as_they_were() {
+    needs_root!();
+    let home = Home::new();
+    let mpimg = home.mpimg();
+    let program = mpimg.get_program().to_owned();
+    let mut shell = judge("true");
+    shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(home.path()).env("MPIMG", program).env("IMAGE", base());
+    let left = Left::of(in_own_mounts(shell, VOLUMES).output().unwrap());
+    let errors = std::fs::read_to_string(home.path().join("errors")).unwrap_or_default();
+    assert_eq!(left.code, Some(0), "{left:?}\n{errors}");
+    assert_eq!(errors.matches("No space left on device").count(), 2, "{errors}");
+}

@@ -47,7 +47,7 @@ fn a_plain_user_runs_containers_as_root_does() {
         }
         let taken = containers.run(&["-d", "-p", &format!("{port}:{port}")], SERVER);
         assert_eq!(taken.code, Some(125));
-        assert!(taken.err.contains(&format!("cannot listen on port {port}\n  caused by: Address already in use")), "{taken:?}");
+        assert!(taken.err.contains(&format!("port {port} is taken by ")), "{taken:?}");
         let stats: serde_json::Value = serde_json::from_str(&containers.mpimg(&["stats", "--json", "two"]).out).unwrap();
         let stats = &stats["containers"][0];
         assert!(stats["memory"].as_u64().unwrap() > 0 && stats["processes"].as_u64().unwrap() >= 2, "{stats}");

@@ -1,5 +1,6 @@
 //! Two mp-builds at once on one store, of projects that have one name and version: each has its own image all the way.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -7,7 +8,7 @@ use crate::home::Home;
 use crate::registry::fixture::{Server, distribution, free_address};
 use crate::{judge, run};
 
-use super::project::{make, package, pak_of, read_pak, said};
+use super::project::{Build, make, package, pak_of, read_pak, said};
 use super::{alone, assert_nothing_runs, python, store};
 
 /// Between two steps of mp-build, waits until the other one has come as far: both have built, and only then each runs what it has
@@ -68,4 +69,85 @@ print(adapter.read('NewPython/conf/resources/resources.properties').decode())";
     // Their names for what they had built are gone again.
     let images = run(home.mpimg().env("MPIMG_HOME", store()).args(["images", "--json"]));
     assert!(!images.contains("mpimg-mp-build"), "{images}");
+}
+
+/// An adapter that does not listen before its project has the file `logs/go`.
+const SLOW: &str = r#"
+CMD ["-c", "import os, runpy, time; [time.sleep(0.05) for _ in iter(lambda: os.path.exists('/var/log/go'), True)]; runpy.run_module('swagger_server', run_name='__main__', alter_sys=True)"]
+"#;
+
+/// Answers every request on `listener` as an adapter would answer `/apiVersion`.
+fn answer_as_adapter(listener: std::net::TcpListener) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let body = r#"{"major": 9, "minor": 9, "maintenance": 9}"#;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+            let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes());
+        }
+    });
+}
+
+#[test]
+fn what_another_process_answers_on_the_adapter_s_port_is_in_no_pak() {
+    let _alone = alone();
+    let home = Home::new();
+    let registry = distribution("");
+    let project = home.path().join("slow");
+    make(&home, "new", &project);
+    let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
+    std::fs::write(project.join("Dockerfile"), format!("{dockerfile}{SLOW}")).unwrap();
+    let mut build = Build::new(&home, &project, &registry);
+    build.port = 8080;
+    // The port of the container: only there does the adapter itself listen on this machine. Other tests may use it for a moment.
+    while std::net::TcpListener::bind(("0.0.0.0", build.port)).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let child = build.command(&store(), &python("1.3.1")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let runs = || run(home.mpimg().env("MPIMG_HOME", store()).args(["ps", "--json"])).contains("\"running\"");
+    while !runs() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    answer_as_adapter(std::net::TcpListener::bind(("127.0.0.1", build.port)).unwrap());
+    let output = child.wait_with_output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("port 8080 is taken by `") && said.contains("which answers in place of the adapter"), "{said}");
+    assert!(!project.join("build").read_dir().unwrap().any(|entry| entry.unwrap().path().extension().is_some()), "{said}");
+    assert_nothing_runs(&home);
+}
+
+#[test]
+fn the_pak_names_the_repository_to_pull_from_and_a_wrong_manifest_is_told_before_the_push() {
+    let _alone = alone();
+    let home = Home::new();
+    let registry = distribution("");
+    let project = home.path().join("two");
+    make(&home, "new", &project);
+    let read = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&read("config.json")).unwrap();
+    config["container_repository"] = "harbor.example.com/mp/adapter".into();
+    config["container_push_repository"] = format!("{}/mp/pushed", registry.address).into();
+    std::fs::write(project.join("config.json"), config.to_string()).unwrap();
+    let mp_build = || {
+        let mut command: Command = home.mpimg();
+        command.arg("mp-build").env("MPIMG_HOME", store()).env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(&home));
+        command.args(["--no-ttl", "-i", "-P", &free_address().port().to_string(), "-p"]).arg(&project).env("LC_ALL", "C.UTF-8");
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let output = mp_build();
+    let conf = read_pak(&pak_of(&project, &output)).1;
+    assert_eq!((conf["REGISTRY"].as_str(), conf["REPOSITORY"].as_str()), ("harbor.example.com", "/mp/adapter"));
+    assert!(said(&output).contains("the product pulls it from harbor.example.com/mp/adapter"), "{}", said(&output));
+    let image = format!("docker://{}/mp/pushed@{}", registry.address, conf["DIGEST"]);
+    run(judge("skopeo").args(["inspect", "--raw", "--no-creds", "--tls-verify=false", &image]));
+    let config: serde_json::Value = serde_json::from_str(&read("config.json")).unwrap();
+    assert_eq!(config["container_repository"], "harbor.example.com/mp/adapter");
+
+    let manifest = read("manifest.txt");
+    std::fs::write(project.join("manifest.txt"), manifest.replace("\"version\": \"1.0.0\"", "\"version\": \"1.0\"")).unwrap();
+    let output = mp_build();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("has the version `1.0`, which is not of the form x.y.z\nhint: "), "{}", said(&output));
 }

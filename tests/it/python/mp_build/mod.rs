@@ -180,7 +180,7 @@ fn wrong_use_ends_as_with_docker() {
             "two kinds" => &["multiple adapter kinds are specified in manifest.txt"],
             "registry refused" => &["cannot connect to `127.0.0.1:1`", "Connection refused"],
             "crash" => &["the adapter ended with exit code 1 before it answered", "no licence here"],
-            "port taken" => &["cannot listen on port", "give mp-build another port with -P"],
+            "port taken" => &["is taken by", "give mp-build another port with -P"],
             "definition 500" => &["adapterDefinition endpoint returned 500"],
             "definition 204" => &["but no describe.xml file was found"],
             _ => unreachable!(),
@@ -312,4 +312,13 @@ fn assert_nothing_runs(home: &Home) {
     let left: Value =
         serde_json::from_str(&run(home.mpimg().env("MPIMG_HOME", store()).args(["ps", "--all", "--json"]))).unwrap();
     assert_eq!(left["containers"], serde_json::json!([]));
+}
+
+#[test]
+fn answers_repositories_and_manifests_are_judged_before_they_reach_a_pak() {
+    let home = Home::new();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/python/mp_build/answers.py");
+    let mut command = std::process::Command::new(python("1.3.1"));
+    let said = run(command.arg(script).arg(home.path()).env("PYTHONPATH", package(&home)).env("HOME", home.path()));
+    assert!(said.ends_with("all as it should be\n"), "{said}");
 }
