@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 
 use super::sdk_base::{self, BuildImage};
 use super::session::Session;
-use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions};
+use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions, StageIndex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Platform, Reference};
@@ -19,8 +19,8 @@ use crate::store::Store;
 pub(super) struct Bases(BTreeMap<(String, String), Image>);
 
 impl Bases {
-    /// Plans the build and looks up all images that it needs. A base image's ONBUILD triggers are steps of the stage on it,
-    /// so the plan is made again once they are known.
+    /// Plans the build and looks up all images that it needs. A base image's ONBUILD triggers are steps of the stage on it. They may
+    /// need stages and images that nothing else does, with triggers of their own: so the plan is made again until no new ones appear.
     pub(super) fn plan(
         session: &Session<'_>,
         dockerfile: &Dockerfile,
@@ -28,22 +28,28 @@ impl Bases {
         build: &BuildImage<'_>,
     ) -> Result<(Plan, Self)> {
         let mut bases = Self::default();
-        let mut plan = dockerfile.plan(options)?;
-        bases.look_up(session, &plan, build)?;
+        loop {
+            let plan = dockerfile.plan(options)?;
+            bases.look_up(session, &plan, build)?;
+            let triggers = bases.triggers(&plan);
+            if triggers.iter().all(|(stage, _)| options.triggers.contains_key(stage)) {
+                return Ok((plan, bases));
+            }
+            options.triggers.extend(triggers);
+        }
+    }
+
+    /// The ONBUILD triggers of the images that stages stand on.
+    fn triggers(&self, plan: &Plan) -> Vec<(StageIndex, Vec<String>)> {
         let triggers = plan.stages.iter().filter_map(|stage| match &stage.base {
             Base::Image(name) => {
-                let image = bases.0.get(&(name.clone(), stage.platform.to_string()))?;
+                let image = self.0.get(&(name.clone(), stage.platform.to_string()))?;
                 let triggers = &image.config().config.on_build;
                 (!triggers.is_empty()).then(|| (stage.index, triggers.clone()))
             }
             _ => None,
         });
-        options.triggers = triggers.collect();
-        if !options.triggers.is_empty() {
-            plan = dockerfile.plan(options)?;
-            bases.look_up(session, &plan, build)?;
-        }
-        Ok((plan, bases))
+        triggers.collect()
     }
 
     fn look_up(&mut self, session: &Session<'_>, plan: &Plan, build: &BuildImage<'_>) -> Result<()> {

@@ -132,3 +132,44 @@ fn no_dockerfile(context: &Path, path: &Path, error: std::io::Error) -> Error {
 fn shown(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::progress::{Event, Reporter};
+    use crate::registry::ClientOptions;
+
+    /// Panics where a step of the stage `one` begins.
+    struct Panics;
+
+    impl Reporter for Panics {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Started { name, .. } = event {
+                assert!(!name.contains("[one "), "as the test wants");
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_stage_ends_the_build_with_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let dockerfile = "FROM scratch AS one\nCOPY Dockerfile /a\nFROM scratch\nCOPY --from=one /a /b\n";
+        std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
+        let (context, root) = (folder.path().to_owned(), folder.path().join("store"));
+        let (send, receive) = channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let _entered = runtime.enter();
+            let client = Client::new(ClientOptions::default()).unwrap();
+            let builder = Builder::new(Store::open(root).unwrap(), client, Progress::new(Arc::new(Panics)));
+            let built = builder.build(&BuildRequest::new(context), None);
+            send.send(built.map(drop).map_err(|error| error.to_string())).unwrap();
+        });
+        let built = receive.recv_timeout(Duration::from_secs(60)).expect("a stage waits for ever");
+        assert!(built.unwrap_err().contains("panicked"));
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::context::WalkEntry;
 use crate::error::{Error, Result};
-use crate::layer::{Entry, LayerWriter};
+use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata};
 
 /// Where the bytes of an entry are.
 pub(super) enum Content {
@@ -28,6 +28,8 @@ pub(super) enum ConflictPolicy {
     Refuse,
     /// An archive of ADD: what is there is removed, unless both are folders (moby, pkg/archive, `Unpack`).
     Replace,
+    /// A folder that is made only where it is missing; one that is there keeps its owner and mode.
+    MakeFolder,
 }
 
 /// An entry at its path in the image, with its bytes.
@@ -41,6 +43,12 @@ impl LayerItem {
     /// An item of COPY.
     pub(super) fn new(entry: Entry, content: Content) -> Self {
         Self { entry, content, policy: ConflictPolicy::Refuse }
+    }
+
+    /// A folder that is made where it is missing.
+    pub(super) fn made_folder(path: LayerPath) -> Self {
+        let entry = Entry { path, kind: Kind::Directory, metadata: Metadata::default() };
+        Self { entry, content: Content::None, policy: ConflictPolicy::MakeFolder }
     }
 
     /// Appends it to a layer; the writer checks the order, nothing else.

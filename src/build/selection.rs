@@ -1,6 +1,6 @@
 //! Entries chosen from the file system of a stage or an image; their bytes are looked up for all of them at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::filesystem::Filesystem;
@@ -13,6 +13,7 @@ use crate::layer::{Entry, Kind, LayerPath, Node, Origin};
 #[derive(Default)]
 pub(super) struct Selection {
     entries: Vec<(Entry, Option<Origin>)>,
+    made: BTreeSet<LayerPath>,
 }
 
 impl Selection {
@@ -21,9 +22,9 @@ impl Selection {
         self.entries.push((entry, node.origin.clone()));
     }
 
-    /// Adds an entry without bytes.
-    pub(super) fn push_empty(&mut self, entry: Entry) {
-        self.entries.push((entry, None));
+    /// Adds a folder that is made where it is missing.
+    pub(super) fn push_made(&mut self, path: LayerPath) {
+        self.made.insert(path);
     }
 
     /// Finds the bytes of all files, with `scratch` as room for those that are not unpacked anywhere. The items come in the order
@@ -52,6 +53,10 @@ impl Selection {
             }
             items.push(LayerItem::new(entry, content));
         }
+        let missing = |path: &LayerPath| items.binary_search_by(|item| item.entry.path.cmp(path)).is_err();
+        let made: Vec<LayerItem> = self.made.into_iter().filter(missing).map(LayerItem::made_folder).collect();
+        items.extend(made);
+        items.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
         Ok(items)
     }
 }

@@ -101,7 +101,11 @@ impl Stage {
 
     /// The user of RUN and WORKDIR.
     pub(super) fn user(&mut self, session: &Session<'_>) -> Result<User> {
-        let spec = self.config.config.user.clone();
+        let mut spec = self.config.config.user.clone();
+        if spec.is_empty() {
+            // Root, with the groups that list it.
+            spec.push('0');
+        }
         let (passwd, group) = self.accounts(session, &spec)?;
         lookup_user(&passwd, &group, &spec)
     }

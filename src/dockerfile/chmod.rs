@@ -58,6 +58,11 @@ impl Chmod {
         Ok(Self { text: text.to_owned(), change })
     }
 
+    /// The bits of an octal mode (`0o7777`); `None` for a symbolic one.
+    pub fn octal(&self) -> Option<u32> {
+        if let Change::Octal(bits) = self.change { Some(bits) } else { None }
+    }
+
     /// What permission bits (`0o7777`) a file or folder with `mode` has afterwards.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         match &self.change {

@@ -269,6 +269,7 @@ impl<W: Write> PipelineShared<W> {
             // The producer, which compresses too, meets the same error and returns it.
             Err(_) => return,
         };
+        let _guard = WorkerGuard(self);
         loop {
             let mut state = self.lock();
             let job = loop {
@@ -313,6 +314,19 @@ impl<W: Write> PipelineShared<W> {
         }
         drop(state);
         self.changed.notify_all();
+    }
+}
+
+/// Ends the pipeline with an error where its thread panics: the producer would wait for that thread's blocks for ever.
+struct WorkerGuard<'a, W: Write>(&'a PipelineShared<W>);
+
+impl<W: Write> Drop for WorkerGuard<'_, W> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let panicked = io::Error::other("a thread that compresses it panicked");
+            self.0.lock().failure = Some(PipelineFailure::New(Error::io("write", "layer", panicked)));
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -384,6 +398,35 @@ mod tests {
         let (finished, bytes) = run("gzip", 2, b"");
         assert_eq!(finished.diff_id, DiffId(Digest::of(b"")));
         assert!(bytes.starts_with(&[0x1f, 0x8b]));
+    }
+
+    /// Panics in every thread but the one that made it.
+    struct PanicsElsewhere(std::thread::ThreadId);
+
+    impl Write for PanicsElsewhere {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert_eq!(std::thread::current().id(), self.0, "a worker writes");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_worker_ends_the_pipeline_with_an_error() {
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let sink = PanicsElsewhere(std::thread::current().id());
+            let mut pipeline = Pipeline::new(Codec::default(), 4, sink);
+            let block = text(1 << 20);
+            // Which thread writes a block is chance, so that the first ones may succeed.
+            let error = (0..10_000).find_map(|_| pipeline.write_all(&block).err());
+            send.send(error.map(|error| error.downcast::<Error>().unwrap().causes().join(": "))).unwrap();
+        });
+        let error = receive.recv_timeout(std::time::Duration::from_secs(60)).expect("the producer waits for ever");
+        assert!(error.unwrap().contains("panicked"));
     }
 
     #[test]

@@ -159,6 +159,13 @@ impl Tree {
         path.components().try_fold(&mut self.root, |node, name| node.children.get_mut(name))
     }
 
+    /// The folder `path` as a tree of its own: links in it cannot lead out of it. Empty if there is none.
+    #[must_use]
+    pub fn subtree(&self, path: &LayerPath) -> Self {
+        let root = self.lookup(path).filter(|node| node.is_dir()).cloned().unwrap_or_else(Node::implied);
+        Self { root, files: self.files }
+    }
+
     /// The root folder.
     pub fn root(&self) -> &Node {
         &self.root

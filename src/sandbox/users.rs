@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::unpack::Identity;
 
+const ROOT: &str = "root";
+
 /// Ids of a process or of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 pub struct User {
@@ -35,6 +37,7 @@ impl From<&User> for Identity {
 
 /// Looks up `user`, `user:group`, each a name or a number; empty parts mean root.
 ///
+/// - Where there is no passwd, or no group, `root` is 0.
 /// - A number always wins over a name that looks like it.
 /// - Without a group: the gid of the user's passwd line and the groups that list the user. A number without a passwd line has gid 0.
 /// - With a group: that one alone, no supplementary groups.
@@ -95,6 +98,7 @@ fn find_user(passwd: &[u8], user: &str) -> Result<Found> {
             Ok(Found { uid, gid: number(field(&fields, 3)).unwrap_or(0), name: field(&fields, 0).to_vec() })
         }
         (None, Some(uid)) => Ok(Found { uid, gid: 0, name: Vec::new() }),
+        (None, None) if user == ROOT && passwd.is_empty() => Ok(Found { uid: 0, gid: 0, name: ROOT.into() }),
         (None, None) => Err(Error::new(ErrorKind::NotFound, format!("user `{user}` is not in /etc/passwd of the image"))
             .with_hint(format!("create it first (`RUN useradd {user}`), or give its number"))),
     }
@@ -103,6 +107,9 @@ fn find_user(passwd: &[u8], user: &str) -> Result<Found> {
 fn find_group(group: &[u8], name: &str) -> Result<u32> {
     if let Some(gid) = parse_id(name)? {
         return Ok(gid);
+    }
+    if name == ROOT && group.is_empty() {
+        return Ok(0);
     }
     let line = lines(group).find(|fields| field(fields, 0) == name.as_bytes());
     line.and_then(|fields| number(field(&fields, 2))).ok_or_else(|| {

@@ -11,9 +11,9 @@ use crate::oci::{ChainId, DiffId, Hasher};
 use crate::store::CacheKey;
 
 /// Of RUN; a new number when the meaning of a key changes.
-const RUN: &str = "mpimg-run-1";
+const RUN: &str = "mpimg-run-2";
 /// Of steps whose layer this program writes from known bytes: another release may write them in another way.
-const COPY: &str = concat!("mpimg-place-1 ", env!("CARGO_PKG_VERSION"));
+const COPY: &str = concat!("mpimg-copy-2 ", env!("CARGO_PKG_VERSION"));
 
 struct Fields(Hasher);
 

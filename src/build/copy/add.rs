@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::archive;
 use super::context_source::{from_context, from_heredoc};
 use super::copier::{Copier, SourceItems};
+use super::destination::Destination;
 use super::download;
-use super::rules::{Rules, warn_if_empty};
+use super::rules::{Rules, warn_no_match};
 use crate::build::cache::{ContextAttempt, keys};
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::inputs::StepInputs;
@@ -42,7 +43,9 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
     let sources: Vec<&Source> = found.iter().filter_map(FoundSource::context).collect();
     attempt.take_or_make(inputs.cache, stage, &walk, &sources, |stage, writer, listings| {
         let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
-        let rules = Rules::of_add(step, found.len() + step.inline_files.len(), stage, inputs)?;
+        let rules = Rules::of_add(step, stage, inputs)?;
+        let mut made = rules.made_folders();
+        let mut destination = Destination::find(&tree, &step.destination.path)?;
         let scratch = session.store.scratch()?;
         let mut listings = listings.iter();
         let mut all = Vec::new();
@@ -53,7 +56,7 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
                     let Some(listing) = listings.next() else { continue };
                     let archive = if step.unpack == Some(false) { None } else { archive::open(source, &walk, listing)? };
                     if archive.is_none() {
-                        all.push(from_context(&tree, source, &rules, &walk, listing)?);
+                        all.push(from_context(&mut destination, source, &rules, &walk, listing)?);
                     }
                     archive
                 }
@@ -63,20 +66,23 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
                     }
                     let unpack = step.unpack == Some(true);
                     if !unpack {
-                        all.push(from_download(&tree, download, &rules)?);
+                        all.push(from_download(&mut destination, download, &rules)?);
                     }
                     let open = || std::fs::File::open(&download.file).map_err(|error| Error::io("open", &download.file, error));
                     unpack.then(open).transpose()?
                 }
             };
             if let Some(file) = archive {
-                all.push(archive::from_archive(&tree, &file, &rules, &scratch)?);
+                // An archive is unpacked, not copied: `--chmod` says nothing about it or its folder.
+                made = made.with_mode(None);
+                all.push(archive::from_archive(&tree, &mut destination, &file, &rules, &scratch)?);
             }
         }
         for file in &step.inline_files {
-            all.push(from_heredoc(&tree, file, &rules)?);
+            all.push(from_heredoc(&mut destination, file, &rules)?);
         }
-        let mut copier = Copier::new(&tree, writer, rules.owner.as_ref(), session.times.context);
+        destination.warn(inputs);
+        let mut copier = Copier::new(&tree, writer, made);
         copier.copy_all(all)?;
         Ok(copier.finish())
     })
@@ -121,7 +127,10 @@ fn find<'a>(
 ) -> Result<()> {
     match source {
         AddSource::Path(pattern) => {
-            let sources = warn_if_empty(inputs, pattern, inputs.session.context.sources(pattern)?);
+            let sources = inputs.session.context.sources(pattern)?;
+            if sources.is_empty() {
+                warn_no_match(inputs, pattern);
+            }
             found.extend(sources.into_iter().map(FoundSource::Context));
         }
         AddSource::Url { url, file_name } => {
@@ -136,11 +145,11 @@ fn find<'a>(
     Ok(())
 }
 
-fn from_download<'a>(tree: &Tree, download: &Download<'_>, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
+fn from_download<'a>(destination: &mut Destination, download: &Download<'_>, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
     let file = &download.file;
     let size = file.metadata().map_err(|error| Error::io("read", file, error))?.len();
     let kind = Kind::File { size };
-    let target = rules.target(tree, &kind, Some(download.name.as_bytes()))?;
+    let target = destination.target(&kind, Some(download.name.as_bytes()))?;
     let mut entry = Entry { path: target.path, kind, metadata: Metadata::new(DOWNLOADED, 0, 0, rules.context_mtime) };
     rules.apply(&mut entry);
     let content = if size > 0 { Content::Disk(file.to_owned()) } else { Content::None };

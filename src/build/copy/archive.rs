@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::copier::{CopyTarget, SourceItems};
+use super::copier::SourceItems;
+use super::destination::Destination;
 use super::merge::Merged;
 use super::rules::Rules;
 use crate::build::cache::Listing;
@@ -13,7 +14,7 @@ use crate::build::guarded_walk::GuardedWalk;
 use crate::build::item::{ConflictPolicy, Content, LayerItem};
 use crate::context::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Kind, LayerPath, TarReader, Tree, read_entries, unwrap_tar};
+use crate::layer::{Kind, TarReader, Tree, read_entries, unwrap_tar};
 
 /// Opens a source in the build context if it is an archive.
 pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Listing>) -> Result<Option<File>> {
@@ -33,13 +34,20 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
     Ok(Some(file))
 }
 
-/// The entries of an archive, unpacked as docker does: links that are there are followed on the way to an entry, and what is in
-/// its place is removed. Owners and modes are the archive's own; only a new destination folder gets `--chown`'s. `scratch` does
-/// not exist yet; the bytes of files go there.
-pub(super) fn from_archive<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scratch: &Path) -> Result<SourceItems<'a>> {
+/// The entries of an archive, unpacked as docker does, which changes its root to the destination before: links that are there are
+/// followed on the way to an entry, but never out of the destination, and what is in an entry's place is removed. `--chown` is
+/// for all entries (BuildKit since 0.23), modes are the archive's own. `scratch` does not exist yet; the bytes of files go there.
+pub(super) fn from_archive<'a>(
+    tree: &Tree,
+    destination: &mut Destination,
+    file: &File,
+    rules: &Rules<'_>,
+    scratch: &Path,
+) -> Result<SourceItems<'a>> {
     std::fs::create_dir(scratch).map_err(|error| Error::io("create", scratch, error))?;
-    let base = tree.resolve(rules.destination, true)?.path;
-    let mut view = tree.clone();
+    let target = destination.target(&Kind::Directory, None)?;
+    let base = target.path;
+    let mut view = tree.subtree(&base);
     let mut merged = Merged::default();
     let mut spooled = 0_u64;
     let Some((_, tar)) = unwrap_tar(file)? else {
@@ -49,11 +57,12 @@ pub(super) fn from_archive<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scra
         if entry.path.is_root() || rules.exclude.matches(&entry.path) {
             return Ok(());
         }
-        let inside =
-            |path: &LayerPath, view: &Tree| -> Result<LayerPath> { Ok(view.resolve(base.join(path).as_bytes(), false)?.path) };
-        entry.path = inside(&entry.path, &view)?;
+        entry.path = view.resolve(entry.path.as_bytes(), false)?.path;
         if let Kind::Hardlink { target } = &mut entry.kind {
-            *target = inside(target, &view)?;
+            *target = view.resolve(target.as_bytes(), false)?.path;
+        }
+        if let Some(owner) = &rules.owner {
+            (entry.metadata.uid, entry.metadata.gid) = (owner.uid, owner.gid);
         }
         if matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout) {
             return Err(Error::new(ErrorKind::Context, format!("the archive has a whiteout for `{}`", entry.path))
@@ -63,9 +72,13 @@ pub(super) fn from_archive<'a>(tree: &Tree, file: &File, rules: &Rules<'_>, scra
         let content = if entry.kind.size() > 0 { spool(content, &scratch.join(spooled.to_string()))? } else { Content::None };
         spooled += 1;
         view.put(&entry, 0)?;
+        entry.path = base.join(&entry.path);
+        if let Kind::Hardlink { target } = &mut entry.kind {
+            *target = base.join(target);
+        }
         merged.put(LayerItem { entry, content, policy: ConflictPolicy::Replace })
     })?;
-    let folder = rules.new_folder(&CopyTarget { exists: tree.lookup(&base).is_some(), path: base.clone() });
+    let folder = target.new_folder.then(|| LayerItem::made_folder(base.clone()));
     Ok(SourceItems { target: base, items: Box::new(folder.into_iter().chain(merged.into_items()).map(Ok)) })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
 use super::copier::SourceItems;
+use super::destination::Destination;
 use super::rules::Rules;
 use crate::build::cache::Listing;
 use crate::build::guarded_walk::GuardedWalk;
@@ -12,18 +13,18 @@ use crate::build::item::{Content, LayerItem};
 use crate::context::Source;
 use crate::dockerfile::InlineFile;
 use crate::error::Result;
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Tree};
+use crate::layer::{Entry, Kind, LayerPath, Metadata};
 
 /// A source in the build context. Its files belong to root and have the build's time. What was seen goes into `listing`.
 pub(super) fn from_context<'a>(
-    tree: &Tree,
+    destination: &mut Destination,
     source: &Source,
     rules: &'a Rules<'a>,
     walk: &'a GuardedWalk<'a>,
     listing: &'a RefCell<Listing>,
 ) -> Result<SourceItems<'a>> {
-    let target = rules.target(tree, source.kind(), source.path().name())?;
-    let head = if *source.kind() == Kind::Directory { rules.new_folder(&target).map(Ok) } else { None };
+    let target = destination.target(source.kind(), source.path().name())?;
+    let head = target.new_folder.then(|| Ok(LayerItem::made_folder(target.path.clone())));
     let base = target.path.clone();
     let mut first_names: BTreeMap<(u64, u64), LayerPath> = BTreeMap::new();
     let entries = source.walk(&rules.exclude)?.map(move |walked| {
@@ -49,10 +50,10 @@ pub(super) fn from_context<'a>(
 }
 
 /// A file whose content stands in the Dockerfile.
-pub(super) fn from_heredoc<'a>(tree: &Tree, file: &InlineFile, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
+pub(super) fn from_heredoc<'a>(destination: &mut Destination, file: &InlineFile, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
     let bytes = file.content.as_slice();
     let kind = Kind::File { size: bytes.len() as u64 };
-    let target = rules.target(tree, &kind, Some(file.name.as_bytes()))?;
+    let target = destination.target(&kind, Some(file.name.as_bytes()))?;
     let mut entry = Entry { path: target.path.clone(), kind, metadata: Metadata::new(0o644, 0, 0, rules.context_mtime) };
     rules.apply(&mut entry);
     let content = if bytes.is_empty() { Content::None } else { Content::Bytes(bytes.into()) };

@@ -1,17 +1,18 @@
 //! Copies items onto a stage's tree, as BuildKit's copier (fsutil, copy.go) does: folders on the way are repeated from below or
 //! made, links on the way are followed. COPY never replaces a folder by a file or a file by a folder.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::merge::{Merged, conflict};
 use crate::build::item::{ConflictPolicy, LayerItem};
 use crate::build::sink::LayerSink;
 use crate::error::Result;
-use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, Node, Tree};
+use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, Tree};
 use crate::sandbox::User;
 
-/// Mode of folders that are made on the way.
+/// Mode of folders that are made, unless an octal `--chmod` says otherwise.
 const NEW_FOLDER: u32 = 0o755;
+const SET_GID: u32 = 0o2000;
 
 /// The items of one source, in the order of their paths, all at or below `target`.
 pub(super) struct SourceItems<'a> {
@@ -26,27 +27,52 @@ impl SourceItems<'_> {
     }
 }
 
+/// Owner, mode and time of folders that are made.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::build) struct MadeFolders {
+    /// `None`: root, or the group of a set-gid folder that they are made in.
+    owner: Option<(u32, u32)>,
+    mode: u32,
+    mtime: i64,
+}
+
+impl MadeFolders {
+    /// `owner`: whom the instruction gives them to.
+    pub(in crate::build) fn new(owner: Option<&User>, mtime: i64) -> Self {
+        Self { owner: owner.map(|user| (user.uid, user.gid)), mode: NEW_FOLDER, mtime }
+    }
+
+    /// With the permission bits of an octal `--chmod` (BuildKit since 0.21; fsutil, `MkdirAll`, which drops the special bits).
+    pub(super) fn with_mode(self, chmod: Option<u32>) -> Self {
+        Self { mode: chmod.map_or(NEW_FOLDER, |bits| bits & 0o777), ..self }
+    }
+
+    /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid folder.
+    fn metadata(self, parent: Option<&Metadata>) -> Metadata {
+        let inherited = parent.filter(|parent| parent.mode & SET_GID != 0);
+        let (uid, gid) = self.owner.unwrap_or_else(|| (0, inherited.map_or(0, |parent| parent.gid)));
+        Metadata::new(self.mode | inherited.map_or(0, |_| SET_GID), uid, gid, self.mtime)
+    }
+}
+
 /// Writes one layer on top of a tree.
 pub(in crate::build) struct Copier<'a> {
     tree: &'a Tree,
     writer: LayerWriter<LayerSink>,
-    /// Owner of folders that are created on the way.
-    owner: (u32, u32),
-    /// Time of folders that are created on the way.
-    mtime: i64,
-    folders: BTreeSet<LayerPath>,
+    made: MadeFolders,
+    /// The folders that are in the layer already.
+    folders: BTreeMap<LayerPath, Metadata>,
     changed: bool,
 }
 
 impl<'a> Copier<'a> {
-    pub(in crate::build) fn new(tree: &'a Tree, writer: LayerWriter<LayerSink>, owner: Option<&User>, mtime: i64) -> Self {
-        let owner = owner.map_or((0, 0), |user| (user.uid, user.gid));
-        Self { tree, writer, owner, mtime, folders: BTreeSet::new(), changed: false }
+    pub(in crate::build) fn new(tree: &'a Tree, writer: LayerWriter<LayerSink>, made: MadeFolders) -> Self {
+        Self { tree, writer, made, folders: BTreeMap::new(), changed: false }
     }
 
     /// Makes the folder `path` where it is missing, and repeats it in the layer where it is there.
     pub(in crate::build) fn make_folder(&mut self, path: &LayerPath) -> Result<()> {
-        if path.is_root() || !self.folders.insert(path.clone()) {
+        if path.is_root() || self.folders.contains_key(path) {
             return Ok(());
         }
         if let Some(parent) = path.parent() {
@@ -57,9 +83,12 @@ impl<'a> Copier<'a> {
             Some(_) => return Err(conflict(path, "a folder", "is not a folder")),
             None => {
                 self.changed = true;
-                Metadata::new(NEW_FOLDER, self.owner.0, self.owner.1, self.mtime)
+                let parent = path.parent().unwrap_or_default();
+                let parent = self.folders.get(&parent).or_else(|| Some(&self.tree.lookup(&parent)?.metadata));
+                self.made.metadata(parent)
             }
         };
+        self.folders.insert(path.clone(), metadata.clone());
         self.writer.append(&Entry { path: path.clone(), kind: Kind::Directory, metadata })
     }
 
@@ -68,6 +97,9 @@ impl<'a> Copier<'a> {
         let LayerItem { entry, policy, .. } = &item;
         if entry.path.is_root() {
             return Ok(());
+        }
+        if *policy == ConflictPolicy::MakeFolder {
+            return self.make_folder(&entry.path);
         }
         if let Some(parent) = entry.path.parent() {
             self.make_folder(&parent)?;
@@ -81,7 +113,7 @@ impl<'a> Copier<'a> {
             }
             _ => {}
         }
-        if entry.kind == Kind::Directory && !self.folders.insert(entry.path.clone()) {
+        if entry.kind == Kind::Directory && self.folders.insert(entry.path.clone(), entry.metadata.clone()).is_some() {
             return Ok(());
         }
         self.changed = true;
@@ -105,32 +137,5 @@ impl<'a> Copier<'a> {
     /// The finished layer's writer; `None` if nothing has changed.
     pub(in crate::build) fn finish(self) -> Option<LayerWriter<LayerSink>> {
         self.changed.then_some(self.writer)
-    }
-}
-
-/// Where a source goes.
-pub(super) struct CopyTarget {
-    /// The path in the image, links followed.
-    pub(super) path: LayerPath,
-    /// Whether there is a folder at `path`.
-    pub(super) exists: bool,
-}
-
-impl CopyTarget {
-    /// Where a source named `name` goes that is copied to `destination` (absolute; with a slash at its end, or with `several`
-    /// sources, it is a folder). The entries of a folder, which has no `name` here, go into the destination; a file goes into it
-    /// or in its place.
-    pub(super) fn find(tree: &Tree, destination: &str, several: bool, name: Option<&[u8]>) -> Result<Self> {
-        let resolved = tree.resolve(destination, true)?;
-        let exists = resolved.node.is_some_and(Node::is_dir);
-        match name {
-            Some(name) if exists || several || destination.ends_with('/') => {
-                if resolved.node.is_some() && !exists {
-                    return Err(conflict(&resolved.path, "a folder", "is not a folder"));
-                }
-                Ok(Self { path: resolved.path.child(name)?, exists: false })
-            }
-            _ => Ok(Self { path: resolved.path, exists }),
-        }
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::context_source::{from_context, from_heredoc};
 use super::copier::{Copier, SourceItems};
-use super::rules::{Rules, warn_if_empty};
-use super::stage_source;
+use super::destination::Destination;
+use super::rules::{Rules, warn_no_match};
+use super::stage_source::StageSources;
 use crate::build::cache::{ContextAttempt, keys};
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::inputs::StepInputs;
@@ -37,14 +38,16 @@ fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut Stage, inputs: 
     let sources: Vec<&Source> = found.iter().collect();
     attempt.take_or_make(inputs.cache, stage, &walk, &sources, |stage, writer, listings| {
         let tree = tree_below(step, stage, inputs)?;
-        let rules = Rules::of_copy(step, found.len() + step.inline_files.len(), stage, inputs)?;
-        let mut copier = Copier::new(&tree, writer, rules.owner.as_ref(), inputs.session.times.context);
+        let rules = Rules::of_copy(step, stage, inputs)?;
+        let mut destination = Destination::find(&tree, &step.destination.path)?;
         let mut all: Vec<SourceItems<'_>> = std::iter::zip(&found, listings)
-            .map(|(source, listing)| from_context(&tree, source, &rules, &walk, listing))
+            .map(|(source, listing)| from_context(&mut destination, source, &rules, &walk, listing))
             .collect::<Result<_>>()?;
         for file in &step.inline_files {
-            all.push(from_heredoc(&tree, file, &rules)?);
+            all.push(from_heredoc(&mut destination, file, &rules)?);
         }
+        destination.warn(inputs);
+        let mut copier = Copier::new(&tree, writer, rules.made_folders());
         copier.copy_all(all)?;
         Ok(copier.finish())
     })
@@ -65,33 +68,33 @@ fn copy_from_stage(
         return Ok(StepOutcome::Cached);
     }
     let tree = tree_below(step, stage, inputs)?;
+    let rules = Rules::of_copy(step, stage, inputs)?;
+    let mut destination = Destination::find(&tree, &step.destination.path)?;
     let source_tree = filesystem.tree(session)?.clone();
-    let mut found = Vec::new();
-    let mut all = true;
-    for pattern in &step.sources {
-        let Some(matched) = stage_source::matches(&source_tree, pattern)? else {
-            return Err(source.not_found(pattern));
-        };
-        all &= !matched.is_empty();
-        found.extend(warn_if_empty(inputs, pattern, matched));
-    }
-    let rules = Rules::of_copy(step, found.len() + step.inline_files.len(), stage, inputs)?;
     let mut selection = Selection::default();
-    for (path, node) in &found {
-        let target = rules.target(&tree, &node.kind, path.name())?;
-        stage_source::select(node, &target, &rules, &mut selection)?;
+    let mut all_match = true;
+    for pattern in &step.sources {
+        let mut picked =
+            StageSources { tree: &source_tree, rules: &rules, destination: &mut destination, selection: &mut selection };
+        let matched = if step.parents { picked.add_with_parents(pattern)? } else { picked.add(pattern)? };
+        let Some(matched) = matched else { return Err(source.not_found(pattern)) };
+        all_match &= matched;
+        if !matched {
+            warn_no_match(inputs, pattern);
+        }
     }
     let scratch = session.store.scratch()?;
     let items = selection.into_items(session, &filesystem, scratch.path())?;
-    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, rules.owner.as_ref(), session.times.context);
-    let mut all_items = vec![SourceItems { target: LayerPath::root(), items: Box::new(items.into_iter().map(Ok)) }];
+    let mut all = vec![SourceItems { target: LayerPath::root(), items: Box::new(items.into_iter().map(Ok)) }];
     for file in &step.inline_files {
-        all_items.push(from_heredoc(&tree, file, &rules)?);
+        all.push(from_heredoc(&mut destination, file, &rules)?);
     }
-    copier.copy_all(all_items)?;
+    destination.warn(inputs);
+    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, rules.made_folders());
+    copier.copy_all(all)?;
     let layer = stage.push_written(session, copier.finish())?;
     // A pattern that matches nothing is worth a warning each time.
-    if all {
+    if all_match {
         cache.remember_shared(stage, &key, layer.as_ref(), session.times.context)?;
     }
     Ok(StepOutcome::Done)
@@ -110,7 +113,10 @@ fn context_sources(step: &CopyStep, inputs: &StepInputs<'_>) -> Result<Vec<Sourc
             true => context.sources_with_parents(pattern)?,
             false => context.sources(pattern)?,
         };
-        found.extend(warn_if_empty(inputs, pattern, sources));
+        if sources.is_empty() {
+            warn_no_match(inputs, pattern);
+        }
+        found.extend(sources);
     }
     Ok(found)
 }

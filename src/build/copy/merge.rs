@@ -22,7 +22,10 @@ impl Merged {
         let folder = item.entry.kind == Kind::Directory;
         if let Some(earlier) = self.items.get(path) {
             let both = earlier.entry.kind == Kind::Directory && folder;
-            if !both && item.policy == ConflictPolicy::Refuse && (earlier.entry.kind == Kind::Directory) != folder {
+            if both && item.policy == ConflictPolicy::MakeFolder {
+                return Ok(());
+            }
+            if !both && item.policy != ConflictPolicy::Replace && (earlier.entry.kind == Kind::Directory) != folder {
                 return Err(conflict(path, if folder { "a folder" } else { "a file" }, "comes from an earlier source"));
             }
             if !both {

@@ -4,6 +4,7 @@ mod add;
 mod archive;
 mod context_source;
 mod copier;
+mod destination;
 mod download;
 mod instruction;
 mod merge;
@@ -11,5 +12,5 @@ mod rules;
 mod stage_source;
 
 pub(super) use add::add;
-pub(super) use copier::Copier;
+pub(super) use copier::{Copier, MadeFolders};
 pub(super) use instruction::copy;

@@ -1,15 +1,60 @@
 //! Sources in another stage or an image: what a pattern names there, and everything at and below it.
 
-use super::copier::CopyTarget;
+use super::destination::{CopyTarget, Destination};
 use super::rules::Rules;
 use crate::build::selection::Selection;
-use crate::context::{has_wildcards, matches_name};
+use crate::context::{Patterns, has_wildcards, matches_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Entry, LayerPath, Node, Tree};
 
+/// The sources of one COPY from a stage, on their way into a selection.
+pub(super) struct StageSources<'a> {
+    /// What is copied from.
+    pub(super) tree: &'a Tree,
+    pub(super) rules: &'a Rules<'a>,
+    pub(super) destination: &'a mut Destination,
+    pub(super) selection: &'a mut Selection,
+}
+
+impl StageSources<'_> {
+    /// Adds what `pattern` names: whether it matches anything; `None` if a path without wildcards is not there.
+    pub(super) fn add(&mut self, pattern: &str) -> Result<Option<bool>> {
+        let Some(found) = matches(self.tree, pattern)? else { return Ok(None) };
+        for (path, node) in &found {
+            let target = self.destination.target(&node.kind, path.name())?;
+            select(node, &target, self.rules, self.selection)?;
+        }
+        Ok(Some(!found.is_empty()))
+    }
+
+    /// Adds what `pattern` names with `--parents`: the part after the pivot `/./` is matched by the rules of ignore files, `**`
+    /// included (BuildKit, `dispatchCopy`). `None` if a path without wildcards is not there.
+    pub(super) fn add_with_parents(&mut self, pattern: &str) -> Result<Option<bool>> {
+        let (pivot, below) = pattern.split_once("/./").unwrap_or(("/", pattern));
+        let below = LayerPath::clean(below)?;
+        if !has_wildcards(pattern.as_bytes()) {
+            let path = LayerPath::clean(pivot)?.join(&below);
+            if self.tree.resolve(path.as_bytes(), true)?.node.is_none() {
+                return Ok(None);
+            }
+        }
+        if below.is_root() {
+            return self.add(pivot);
+        }
+        let text = String::from_utf8_lossy(below.as_bytes()).into_owned();
+        let include = Patterns::parse([text.as_str()])?;
+        let Some(found) = matches(self.tree, pivot)? else { return Ok(None) };
+        for (path, node) in &found {
+            let target = self.destination.target(&node.kind, path.name())?;
+            select_with_parents(node, &target, &include, self.rules, self.selection)?;
+        }
+        Ok(Some(!found.is_empty()))
+    }
+}
+
 /// What one source pattern names: path and node, in sorted order. Links are followed up to the first wildcard and at the end, not
 /// on the way (fsutil, `ResolveWildcards`). `None`: the path, or the folder that wildcards begin in, is not there.
-pub(super) fn matches<'t>(tree: &'t Tree, pattern: &str) -> Result<Option<Vec<(LayerPath, &'t Node)>>> {
+fn matches<'t>(tree: &'t Tree, pattern: &str) -> Result<Option<Vec<(LayerPath, &'t Node)>>> {
     let path = LayerPath::clean(pattern)?;
     let wild = path.components().position(has_wildcards);
     let literal = path.components().take(wild.unwrap_or(usize::MAX)).collect::<Vec<_>>().join(&b'/');
@@ -50,15 +95,53 @@ fn expand<'t>(
 }
 
 /// Selects everything at and below `node`, as entries at and below `target`.
-pub(super) fn select(node: &Node, target: &CopyTarget, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
+fn select(node: &Node, target: &CopyTarget, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
     if node.is_dir() {
-        if let Some(item) = rules.new_folder(target) {
-            selection.push_empty(item.entry);
+        if target.new_folder {
+            selection.push_made(target.path.clone());
         }
         return select_children(&LayerPath::root(), node, &target.path, rules, selection);
     }
     select_one(node, target.path.clone(), rules, selection);
     Ok(())
+}
+
+/// Selects what `--parents` copies of a folder: everything that `include` matches, with the folders above it.
+fn select_with_parents(
+    node: &Node,
+    target: &CopyTarget,
+    include: &Patterns,
+    rules: &Rules<'_>,
+    selection: &mut Selection,
+) -> Result<()> {
+    if target.new_folder {
+        selection.push_made(target.path.clone());
+    }
+    select_included(&LayerPath::root(), node, &target.path, include, rules, selection).map(drop)
+}
+
+/// Whether something below `node` was selected.
+fn select_included(
+    below: &LayerPath,
+    node: &Node,
+    base: &LayerPath,
+    include: &Patterns,
+    rules: &Rules<'_>,
+    selection: &mut Selection,
+) -> Result<bool> {
+    let mut any = false;
+    for (name, child) in node.children() {
+        let relative = below.child(name)?;
+        if rules.exclude.matches(&relative) {
+            continue;
+        }
+        let inside = select_included(&relative, child, base, include, rules, selection)?;
+        if inside || include.matches(&relative) {
+            select_one(child, base.join(&relative), rules, selection);
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 fn select_children(below: &LayerPath, node: &Node, base: &LayerPath, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {

@@ -22,12 +22,14 @@ pub(super) fn failure(exit: Exit) -> Error {
     }
 }
 
-/// What the sandbox runs, but for the mounts of `--mount`.
+/// What the sandbox runs, but for the mounts of `--mount`. Two variables that the image never has keep the clock out of the layer: tools
+/// that know SOURCE_DATE_EPOCH write that time, and pip does not note when it looked for a newer pip.
 pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
-    let epoch = ("SOURCE_DATE_EPOCH".to_owned(), session.times.epoch().to_string());
-    for (name, value) in step.proxies.iter().cloned().chain([epoch]) {
+    let reproducible = [("SOURCE_DATE_EPOCH", session.times.epoch().to_string()), ("PIP_DISABLE_PIP_VERSION_CHECK", "1".into())];
+    let reproducible = reproducible.map(|(name, value)| (name.to_owned(), value));
+    for (name, value) in step.proxies.iter().cloned().chain(reproducible) {
         if !spec.env.iter().any(|(set, _)| *set == name) {
             spec.env.push((name, value));
         }

@@ -41,10 +41,13 @@ pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted]
     Ok(Mounted { locks, bound })
 }
 
-/// What a cache's folder goes by: what it starts from counts, as in BuildKit.
+/// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made with, as in BuildKit.
 fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
-    let Wanted::Cache { id, from, source, .. } = mount else { return Ok(None) };
-    let Some(from) = from else { return Ok(Some(id.clone())) };
+    let Wanted::Cache { id, from, source, mode, uid, gid, .. } = mount else { return Ok(None) };
+    let Some(from) = from else {
+        let made_as = if (*mode, *uid, *gid) == (0o755, 0, 0) { String::new() } else { format!("\n{mode:o} {uid}:{gid}") };
+        return Ok(Some(format!("{id}{made_as}")));
+    };
     let chain = inputs.sources.find(from)?.lock().chain_id();
     Ok(Some(format!("{id}\n{}\n{source}", chain.map(|chain| chain.to_string()).unwrap_or_default())))
 }

@@ -1,7 +1,7 @@
 //! WORKDIR: the working directory of the config, and its folder where it is missing.
 
 use crate::build::cache::keys;
-use crate::build::copy::Copier;
+use crate::build::copy::{Copier, MadeFolders};
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
 use crate::build::stage::Stage;
@@ -28,9 +28,11 @@ fn make_folder(folder: &str, stage: &mut Stage, inputs: &StepInputs<'_>) -> Resu
     if resolved.node.is_some_and(Node::is_dir) {
         return Ok(None);
     }
+    // Without USER nobody is given the folders, so that they inherit the group of a set-gid folder.
     let user = stage.config.config.user.clone();
-    let user = stage.owner(session, &user)?;
-    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, Some(&user), session.times.context);
+    let owner = if user.is_empty() { None } else { Some(stage.owner(session, &user)?) };
+    let made = MadeFolders::new(owner.as_ref(), session.times.context);
+    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, made);
     copier.make_folder(&resolved.path)?;
     stage.push_written(session, copier.finish())
 }
