@@ -66,7 +66,8 @@ pub use build::BuildRequest;
 pub use operation::{
     ArchiveSource, BuildOutputs, Built, CheckReport, CheckSubject, ConfigurationFile, CopiedImage, CopyRequest, Destination,
     DestinationOptions, DoctorReport, ImportRequest, InspectedImage, LoadRequest, LoadedImage, Mpimg, Options, PrunedStore,
-    PushRequest, PushSource, PushedImage, SaveRequest, SbomOutputs, StoredCredential, StoredImage,
+    PulledImage, PushRequest, PushSource, PushSubject, PushedImage, SaveRequest, SbomOutputs, StoredCredential, StoredImage,
+    StreamedInput,
 };
 #[cfg(feature = "run")]
 pub use operation::{ContainerStats, LogOptions, RunRequest, Started, StopRequest, StoppedContainers};

@@ -57,6 +57,7 @@ from .results import (
     Layer,
     Manifest,
     Package,
+    PulledImage,
     PushedImage,
     StoredImage,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "Project",
     "ProjectError",
     "PruneReport",
+    "PulledImage",
     "PushedImage",
     "RegistryError",
     "RegistryServer",
@@ -130,12 +132,15 @@ __all__ = [
     "logout",
     "packages",
     "prune",
+    "pull",
     "push",
     "remove",
+    "remove_remote",
     "run",
     "save",
     "serve",
     "tag",
+    "tags",
 ]
 
 _default = Mpimg()
@@ -153,12 +158,15 @@ login = _default.login
 logout = _default.logout
 packages = _default.packages
 prune = _default.prune
+pull = _default.pull
 push = _default.push
 remove = _default.remove
+remove_remote = _default.remove_remote
 run = _default.run
 save = _default.save
 serve = _default.serve
 tag = _default.tag
+tags = _default.tags
 
 _helper = command.find()
 if _helper is not None:

@@ -31,13 +31,16 @@ __all__ = [
     "open_project",
     "packages",
     "prune",
+    "pull",
     "push",
     "remove",
+    "remove_remote",
     "run",
     "save",
     "serve",
     "set_helper",
     "tag",
+    "tags",
 ]
 
 __VERSION__: str
@@ -93,6 +96,8 @@ class BuildRequest(TypedDict):
     proxies: Optional[dict[str, str]]
     names: list[str]
     outputs: list[str]
+    push: bool
+    load: bool
     sbom_file: Optional[str]
 
 @type_check_only
@@ -341,6 +346,11 @@ def inspect(
     options: Options, image: str, files: bool, platform: str, progress: Optional[ProgressCallback]
 ) -> InspectedResult: ...
 def packages(options: Options, image: str, platform: str, progress: Optional[ProgressCallback]) -> list[PackageResult]: ...
+def pull(
+    options: Options, name: str, platform: str, progress: Optional[ProgressCallback]
+) -> Tuple[str, str, bool]: ...
+def tags(options: Options, repository: str) -> list[str]: ...
+def remove_remote(options: Options, names: list[str]) -> None: ...
 def images(options: Options) -> list[StoredResult]: ...
 def tag(options: Options, source: str, target: str) -> str: ...
 def remove(options: Options, names: list[str], force: bool) -> list[str]: ...

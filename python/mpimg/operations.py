@@ -23,6 +23,7 @@ from .results import (
     Layer,
     Manifest,
     Package,
+    PulledImage,
     PushedImage,
     StoredImage,
 )
@@ -75,6 +76,8 @@ class Mpimg(Containers, Machine):
         *,
         names: Sequence[str] = (),
         outputs: Sequence[str] = (),
+        push: bool = False,
+        load: bool = False,
         sbom_file: Optional[StrPath] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
@@ -105,6 +108,8 @@ class Mpimg(Containers, Machine):
         :param path: the folder of the build context, or a project
         :param names: names that the image gets in the local store: ``name[:tag]``
         :param outputs: where it is written: ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE[:NAME]``
+        :param push: push it under each of ``names``, to the repository in that name
+        :param load: load it into docker, or podman, under each of ``names``
         :param sbom_file: write a bill of materials, the image's Python and Debian packages, to this file, whose name tells the form:
             ``NAME.spdx.json`` or ``NAME.cdx.json``. Layers that are not in the local store are fetched for it
         :param dockerfile: the Dockerfile; ``Dockerfile`` in ``path`` without it
@@ -139,7 +144,7 @@ class Mpimg(Containers, Machine):
         request = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, names, outputs,
-            sbom_file,
+            push, load, sbom_file,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
         return BuiltImage(
@@ -213,7 +218,7 @@ class Mpimg(Containers, Machine):
         build = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, (), (),
-            None,
+            False, False, None,
         )  # fmt: skip
         request: _mpimg.PushRequest = {
             "path": build["context"],
@@ -367,6 +372,34 @@ class Mpimg(Containers, Machine):
         """
         return tuple(Package(**package) for package in _mpimg.packages(self._options, image, platform, progress))
 
+    def pull(
+        self, name: str, *, platform: str = "linux/amd64", progress: Optional[ProgressCallback] = None
+    ) -> PulledImage:
+        """Pull an image from a registry into the local store, layers included.
+
+        :param name: ``name[:tag]``; it has the same name in the local store
+        :param platform: which of an image for several platforms
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: it is not there, or not for this platform
+        :raises AuthError, RegistryError, NetworkError: the registry
+        """
+        return PulledImage(*_mpimg.pull(self._options, name, platform, progress))
+
+    def tags(self, repository: str) -> Tuple[str, ...]:
+        """All tags of a repository in a registry, in order.
+
+        :raises AuthError, RegistryError, NetworkError: the registry
+        """
+        return tuple(_mpimg.tags(self._options, repository))
+
+    def remove_remote(self, *names: str) -> None:
+        """Delete tags (``name:tag``), or manifests with all their tags (``name@digest``), from their registries.
+
+        :raises NotFoundError: it is not there
+        :raises UnsupportedError: the registry does not delete tags, or nothing at all
+        """
+        _mpimg.remove_remote(self._options, list(names))
+
     def images(self) -> Tuple[StoredImage, ...]:
         """The images of the local store, in the order of their names.
 
@@ -436,6 +469,8 @@ def _build_request(
     proxies: Optional[Mapping[str, str]],
     names: Sequence[str],
     outputs: Sequence[str],
+    push: bool,
+    load: bool,
     sbom_file: Optional[StrPath],
 ) -> _mpimg.BuildRequest:
     return {
@@ -461,6 +496,8 @@ def _build_request(
         "proxies": None if proxies is None else dict(proxies),
         "names": list(names),
         "outputs": list(outputs),
+        "push": push,
+        "load": load,
         "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
     }
 

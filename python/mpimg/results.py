@@ -176,6 +176,18 @@ class CopiedImage:
 
 
 @dataclass(frozen=True)
+class PulledImage:
+    """An image that was pulled into the local store."""
+
+    #: Its name there.
+    name: str
+    #: Of the manifest.
+    digest: str
+    #: Whether the local store had this image under this name before.
+    up_to_date: bool
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """What a check found."""
 

@@ -68,6 +68,8 @@ mod _mpimg {
             let outputs = BuildOutputs {
                 names: parse_all(&request.names)?,
                 outputs: parse_all(&request.outputs)?,
+                push: request.push,
+                load: request.load,
                 sbom_file: request.sbom_file.clone().map(SbomFile::new).transpose()?,
             };
             mpimg.build(request.request()?, &outputs).await
@@ -151,6 +153,35 @@ mod _mpimg {
             let image = mpimg.find(Transport::parse(&image)?, &platform.parse()?).await?;
             Ok(mpimg.packages(&image).await?.into_iter().map(PackageResult::new).collect())
         })
+    }
+
+    /// Pulls an image into the local store; its name there, its digest, and whether nothing changed.
+    #[pyfunction]
+    fn pull(
+        py: Python<'_>,
+        options: Options,
+        name: String,
+        platform: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(String, String, bool)> {
+        call(py, options, progress, move |mpimg| async move {
+            let pulled = mpimg.pull(&name.parse()?, &platform.parse()?).await?;
+            Ok((pulled.name.familiar(), pulled.digest.to_string(), pulled.up_to_date))
+        })
+    }
+
+    /// The tags of a repository.
+    #[pyfunction]
+    fn tags(py: Python<'_>, options: Options, repository: String) -> PyResult<Vec<String>> {
+        call(py, options, None, move |mpimg| async move {
+            Ok(mpimg.tags(&repository.parse()?).await?.iter().map(ToString::to_string).collect())
+        })
+    }
+
+    /// Deletes from registries.
+    #[pyfunction]
+    fn remove_remote(py: Python<'_>, options: Options, names: Vec<String>) -> PyResult<()> {
+        call(py, options, None, move |mpimg| async move { mpimg.remove_remote(&parse_all(&names)?).await })
     }
 
     /// The images of the local store.

@@ -104,6 +104,8 @@ pub(crate) struct BuildOptions {
     proxies: Option<BTreeMap<String, String>>,
     pub(crate) names: Vec<String>,
     pub(crate) outputs: Vec<String>,
+    pub(crate) push: bool,
+    pub(crate) load: bool,
     pub(crate) sbom_file: Option<PathBuf>,
 }
 

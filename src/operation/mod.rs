@@ -6,6 +6,7 @@
 
 mod archive;
 mod build;
+mod build_input;
 mod check;
 mod configuration;
 #[cfg(feature = "run")]
@@ -13,6 +14,7 @@ mod containers;
 mod copy;
 mod destination;
 mod doctor;
+mod engine;
 mod image;
 mod images;
 mod import;
@@ -22,6 +24,7 @@ mod login;
 #[cfg(feature = "run")]
 mod logs;
 mod prune;
+mod pull;
 mod push;
 mod remove;
 #[cfg(feature = "run")]
@@ -35,6 +38,7 @@ mod stats;
 #[cfg(feature = "run")]
 mod stop;
 mod tag;
+mod tags;
 mod transfer;
 
 use std::path::PathBuf;
@@ -44,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use archive::ArchiveSource;
 pub use build::{BuildOutputs, Built};
+pub use build_input::StreamedInput;
 pub use check::{CheckReport, CheckSubject};
 pub use configuration::{ConfigurationFile, StoredCredential};
 pub use copy::{CopiedImage, CopyRequest};
@@ -58,7 +63,8 @@ pub use login::registry_name;
 #[cfg(feature = "run")]
 pub use logs::{LogOptions, read_logs};
 pub use prune::PrunedStore;
-pub use push::{PushRequest, PushSource, PushedImage};
+pub use pull::PulledImage;
+pub use push::{PushRequest, PushSource, PushSubject, PushedImage};
 #[cfg(feature = "run")]
 pub use run::{RunRequest, Started};
 pub use save::SaveRequest;

@@ -10,10 +10,10 @@ use super::transfer::Transfer;
 use super::{Mpimg, image_size};
 use crate::build::BuildRequest;
 use crate::context::existing_dockerfile;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Tag};
-use crate::project::{ConfEntries, Project, ProjectConfig};
+use crate::project::{ConfEntries, ContainerRepository, Project, ProjectConfig};
 use crate::registry::{AnonymousReport, Pushed};
 
 /// What is pushed.
@@ -78,40 +78,78 @@ impl PushRequest {
         Ok(self)
     }
 
-    /// Where it goes, if flags or config.json tell.
+    /// Where it goes: as given; else what is built goes to the repository of config.json, and an image to the one in its name.
+    /// `None`: neither names one.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`]: a repository in config.json is not of the form that the SDK takes.
     pub fn destination(&self) -> Result<Option<Destination>> {
-        self.destination.find(self.project.as_ref().map(|(_, config)| config))
+        let DestinationOptions { repository, push_repository, use_default_registry, .. } = &self.destination;
+        match &self.source {
+            PushSource::Image { name, .. } if repository.is_none() && push_repository.is_none() => {
+                let destination = |own: ContainerRepository| Destination {
+                    push: own.clone(),
+                    pull: own,
+                    remember: false,
+                    use_default_registry: *use_default_registry,
+                };
+                Ok(own_repository(name).map(destination))
+            }
+            _ => self.destination.find(self.project.as_ref().map(|(_, config)| config)),
+        }
     }
 
-    /// The tags as given; else `<version>_<unix time>` of a project, the tag of the image, `latest`.
+    /// The tags as given; else the tag of an image, `<version>_<unix time>` of a project, `latest`.
     fn tags(&self) -> Result<Vec<Tag>> {
         if !self.tags.is_empty() {
             return Ok(self.tags.clone());
         }
-        let tag = match (&self.project, &self.source) {
-            (Some((project, _)), _) => project.tag_at(SystemTime::now())?,
-            (None, PushSource::Image { name: Transport::Store(name) | Transport::Registry(name), .. })
-                if name.tag().is_some() =>
-            {
+        let tag = match (&self.source, &self.project) {
+            (PushSource::Image { name: Transport::Store(name) | Transport::Registry(name), .. }, _) if name.tag().is_some() => {
                 return Ok(name.tag().cloned().into_iter().collect());
             }
-            (None, _) => Tag::parse("latest")?,
+            (_, Some((project, _))) => project.tag_at(SystemTime::now())?,
+            (_, None) => Tag::parse("latest")?,
         };
         Ok(vec![tag])
     }
 
-    /// Why nothing can be pushed.
-    fn no_destination(&self) -> Error {
-        let error = Error::new(ErrorKind::Usage, "no repository given");
-        match &self.project {
-            Some((_, config)) => error
-                .with_hint(format!("give it, such as HOST/PATH, or set `container_repository` in `{}`", config.path().display())),
-            None => error.with_hint("give it, such as HOST/PATH; only an Integration SDK project can keep it in config.json"),
+    /// The error of a push that is given no repository.
+    pub(crate) fn no_destination(&self) -> Error {
+        let give = format!("give it with {}", Setting::Repository.with("HOST/PATH"));
+        match (&self.source, &self.project) {
+            (PushSource::Image { name, .. }, project) => {
+                let configured = project.as_ref().and_then(|(_, config)| config.container_repository());
+                let hint = match configured {
+                    Some(repository) => format!("give one with {}", Setting::Repository.with(repository)),
+                    None => format!("{give}, or name the image HOST/PATH:TAG with `mpimg tag`"),
+                };
+                Error::new(ErrorKind::Usage, format!("`{name}` does not name a repository to push to")).with_hint(hint)
+            }
+            (PushSource::Build(_), Some((_, config))) => Error::new(ErrorKind::Usage, "no repository given")
+                .with_hint(format!("{give}, or set `container_repository` in `{}`", config.path().display())),
+            (PushSource::Build(_), None) => Error::new(ErrorKind::Usage, "no repository given")
+                .with_hint(format!("{give}; only an Integration SDK project can keep it in config.json")),
         }
     }
+}
+
+/// The repository in the name of an image of the local store. A name alone, such as `app:1`, stands for Docker Hub's official
+/// images, to which nobody pushes.
+fn own_repository(name: &Transport) -> Option<ContainerRepository> {
+    let Transport::Store(name) = name else { return None };
+    let official = name.registry() == "docker.io" && name.path().starts_with("library/");
+    if official { None } else { ContainerRepository::parse(&name.repository().to_string()).ok() }
+}
+
+/// What a name means that is to be pushed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PushSubject {
+    /// A folder: a project, or a build context.
+    Folder(PathBuf),
+    /// An image.
+    Image(Transport),
 }
 
 fn read(path: &Path) -> Result<(Project, ProjectConfig)> {
@@ -149,6 +187,27 @@ impl PushedImage {
 }
 
 impl Mpimg {
+    /// Finds out what `text` means: a folder that exists; an image of the local store, or in one of [`Transport`]'s other forms.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: it is none of these.
+    pub fn push_subject(&self, text: &str) -> Result<PushSubject> {
+        if Path::new(text).is_dir() {
+            return Ok(PushSubject::Folder(text.into()));
+        }
+        let looks_like_path = text.starts_with(['.', '/', '~']) || text.ends_with('/');
+        let image = Transport::parse(text).ok().filter(|_| !looks_like_path);
+        match image {
+            Some(Transport::Store(name)) if self.store()?.resolve(&name)?.is_none() => {
+                Err(Error::new(ErrorKind::NotFound, format!("`{text}` is neither a folder nor an image of the local store"))
+                    .with_hint("name a project's folder; `mpimg images` lists the images"))
+            }
+            Some(image) => Ok(PushSubject::Image(image)),
+            None => Err(Error::new(ErrorKind::NotFound, format!("there is no folder `{text}`"))
+                .with_hint("name the folder of a project, or one with a Dockerfile")),
+        }
+    }
+
     /// Builds if asked to, and pushes. Once the image is in the registry, config.json learns a repository that it did not know;
     /// if it cannot be written, that is a warning. What was cut off goes on in the next push, even of another process.
     ///

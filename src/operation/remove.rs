@@ -26,4 +26,16 @@ impl Mpimg {
         }
         Ok(removed)
     }
+
+    /// Deletes tags, or manifests with all their tags, from their registries. Stops at the first that fails.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): it is not there;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): the registry does not delete tags, or nothing at all.
+    pub async fn remove_remote(&self, names: &[Reference]) -> Result<()> {
+        for name in names {
+            self.client().delete(name).await?;
+        }
+        Ok(())
+    }
 }

@@ -8,6 +8,7 @@ mod blob;
 mod check;
 mod client;
 mod copy;
+mod delete;
 mod download;
 mod endpoint;
 mod environment;

@@ -1,17 +1,17 @@
-//! `mpimg build`: a Dockerfile and a folder become an image.
+//! `mpimg build`: builds an image from a Dockerfile and a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::error::Result;
-use crate::image::Transport;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{Transport, expect_writable, write_result};
 use crate::oci::Reference;
 use crate::operation::{BuildOutputs, Built};
 use crate::sbom::SbomFile;
@@ -24,7 +24,9 @@ that mp-build excludes are excluded, too; elsewhere docker's rules apply.
 Examples:
   mpimg build                                    This folder; prints the digest
   mpimg build -t app:1.0 -f docker/Dockerfile .  With a name in the local store
+  mpimg build -t HOST/PATH:1 --push              Also to a registry
   mpimg build -o oci:out -o docker-archive:a.tar To a layout and for docker load
+  git archive HEAD | mpimg build -t app -        A build context from standard input
   mpimg build -t app --sbom-file app.spdx.json   With a list of its packages
   mpimg build --target test --build-arg PORT=80 --secret id=token,src=token.txt";
 
@@ -35,8 +37,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Build {
-    /// The folder of the build context
-    #[arg(default_value = ".", value_name = "PATH")]
+    /// The folder of the build context; - reads a tar of it, or a Dockerfile alone, from standard input
+    #[arg(default_value = ".", value_name = "PATH|-")]
     path: PathBuf,
 
     /// Give the image this name in the local store; may be repeated
@@ -49,8 +51,24 @@ pub(in crate::cli) struct Build {
     #[arg(short, long, value_name = "TRANSPORT:PATH", value_parser = output)]
     output: Vec<Transport>,
 
+    /// Push the image under each --tag, to the repository in that name
+    #[arg(long)]
+    push: bool,
+
+    /// Load the image into docker, or podman, under each --tag
+    #[arg(long)]
+    load: bool,
+
     #[command(flatten)]
     digest_file: DigestFile,
+
+    /// Write the image ID, the digest of its configuration, to this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+
+    /// Write the result as JSON to this file, with buildx's keys
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
 
     /// Write a bill of materials, the image's Python and Debian packages, to this file: FILE.spdx.json or FILE.cdx.json
     ///
@@ -71,7 +89,7 @@ fn output(text: &str) -> Result<Transport, String> {
         Ok(Transport::Store(_)) => {
             Err("write oci:DIR, oci-archive:FILE or docker-archive:FILE; a name is given with --tag".into())
         }
-        Ok(Transport::Registry(_)) => Err("an image goes to a registry with `mpimg push`".into()),
+        Ok(Transport::Registry(_)) => Err("give the image the name with --tag, and add --push".into()),
         Ok(transport) => Ok(transport),
         Err(error) => Err(error.hint().map_or_else(|| error.to_string(), str::to_owned)),
     }
@@ -80,13 +98,29 @@ fn output(text: &str) -> Result<Transport, String> {
 impl Build {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         self.digest_file.expect_writable()?;
-        let request = self.build.request(&self.path)?;
+        [&self.iidfile, &self.metadata_file].into_iter().flatten().try_for_each(|path| expect_writable(path))?;
         let mpimg = self.connection.mpimg(terminal, None)?;
+        let (mut request, from_input) = (self.build.request(&self.path)?, Path::new("-"));
+        let _input = match (self.path == from_input, request.dockerfile.as_deref() == Some(from_input)) {
+            (true, true) => {
+                return Err(Error::new(ErrorKind::Usage, "standard input cannot be both the build context and the Dockerfile")
+                    .with_hint("name a folder, or leave out `-f -`"));
+            }
+            (true, false) => Some(mpimg.read_context(&mut request, std::io::stdin())?),
+            (false, true) => Some(mpimg.read_dockerfile(&mut request, std::io::stdin())?),
+            (false, false) => None,
+        };
         terminal.handle_signals();
         let sbom_file = self.sbom_file.map(SbomFile::new).transpose()?;
-        let outputs = BuildOutputs { names: self.tag, outputs: self.output, sbom_file };
+        let outputs = BuildOutputs { names: self.tag, outputs: self.output, push: self.push, load: self.load, sbom_file };
         let built = mpimg.build(request, &outputs).await?;
         self.digest_file.write(&built.image.descriptor().digest)?;
+        if let Some(path) = &self.iidfile {
+            write_result(path, built.image.manifest().config.digest.to_string().as_bytes())?;
+        }
+        if let Some(path) = &self.metadata_file {
+            write_result(path, format!("{:#}", metadata(&built, &outputs)).as_bytes())?;
+        }
         report(terminal, &built, &outputs)
     }
 }
@@ -114,6 +148,24 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
             "seconds": seconds,
         }),
     })
+}
+
+/// The result in buildx's words (docker buildx build, `--metadata-file`).
+fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
+    let descriptor = built.image.descriptor();
+    let mut metadata = json!({
+        "containerimage.config.digest": built.image.manifest().config.digest,
+        "containerimage.descriptor": {
+            "mediaType": descriptor.media_type.as_str(),
+            "digest": descriptor.digest,
+            "size": descriptor.size,
+        },
+        "containerimage.digest": descriptor.digest,
+    });
+    if !outputs.names.is_empty() {
+        metadata["image.name"] = outputs.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
+    }
+    metadata
 }
 
 /// Says that a bill of materials is in its file.

@@ -19,6 +19,7 @@ mod mp_build;
 mod mp_test;
 mod prune;
 mod ps;
+mod pull;
 mod push;
 mod rm;
 mod run;
@@ -27,6 +28,7 @@ mod serve;
 mod stats;
 mod stop;
 mod tag;
+mod tags;
 
 use clap::Subcommand;
 
@@ -39,6 +41,7 @@ use crate::error::Result;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Push(Box<push::Push>),
+    Pull(pull::Pull),
     MpBuild(mp_build::MpBuild),
     MpTest(mp_test::MpTest),
     Build(Box<build::Build>),
@@ -51,6 +54,7 @@ pub(super) enum Command {
     Images(images::Images),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
+    Tags(tags::Tags),
     Rm(rm::Rm),
     Prune(prune::Prune),
     Import(import::Import),
@@ -70,6 +74,7 @@ impl Command {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Push(_) => "push",
+            Self::Pull(_) => "pull",
             Self::MpBuild(_) => "mp-build",
             Self::MpTest(_) => "mp-test",
             Self::Build(_) => "build",
@@ -82,6 +87,7 @@ impl Command {
             Self::Images(_) => "images",
             Self::Inspect(_) => "inspect",
             Self::Tag(_) => "tag",
+            Self::Tags(_) => "tags",
             Self::Rm(_) => "rm",
             Self::Prune(_) => "prune",
             Self::Import(_) => "import",
@@ -101,6 +107,7 @@ impl Command {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         match self {
             Self::Push(command) => command.run(terminal).await,
+            Self::Pull(command) => command.run(terminal).await,
             Self::MpBuild(command) => command.run(terminal),
             Self::MpTest(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal).await,
@@ -113,7 +120,8 @@ impl Command {
             Self::Images(command) => command.run(terminal),
             Self::Inspect(command) => command.run(terminal).await,
             Self::Tag(command) => command.run(terminal),
-            Self::Rm(command) => command.run(terminal),
+            Self::Tags(command) => command.run(terminal).await,
+            Self::Rm(command) => command.run(terminal).await,
             Self::Prune(command) => command.run(terminal).await,
             Self::Import(command) => command.run(terminal).await,
             Self::Load(command) => command.run(terminal).await,

@@ -27,8 +27,17 @@ Examples:
   mpimg mp-build -- --help                       What mp-build takes, and what mpimg adds";
 
 /// What a Python must say of itself: 0, or 1 for no SDK, 2 for no mpimg, 3 for neither.
-const PROBE: &str = "import importlib.util as u, sys
+const PROBE: &str = "import sys
+sys.path[:] = [path for path in sys.path if path]
+import importlib.util as u
 sys.exit((u.find_spec('vmware_aria_operations_integration_sdk') is None) + 2 * (u.find_spec('mpimg') is None))";
+
+/// Runs the module `{}` as `python -m` does, but never one of the folder that the command is run in: a project that was downloaded must
+/// not be able to run its own `mpimg` or `json` here.
+const RUN_MODULE: &str = "import sys
+sys.path[:] = [path for path in sys.path if path]
+import runpy
+runpy.run_module('{}', run_name='__main__', alter_sys=True)";
 
 /// Run the Integration SDK's mp-build without Docker
 ///
@@ -51,7 +60,7 @@ impl MpBuild {
 pub(super) fn hand_over(module: &str, arguments: &[OsString]) -> Result<()> {
     let python = find_python()?;
     let mut command = Command::new(&python);
-    command.args(["-m", module]).args(arguments);
+    command.args(["-c", &RUN_MODULE.replace("{}", module)]).args(arguments);
     // The same mpimg plays Docker's part, whatever else is on the PATH.
     if std::env::var_os("MPIMG_COMMAND").is_none()
         && let Ok(this) = std::env::current_exe()
@@ -136,5 +145,22 @@ mod tests {
         for other in [b"#!/usr/bin/env python3\n".as_slice(), b"#!/bin/sh -e\n", b"#!\n", b"\x7fELF", b""] {
             assert_eq!(interpreter_of(other), None, "{}", String::from_utf8_lossy(other));
         }
+    }
+
+    #[test]
+    fn a_module_in_the_folder_is_not_run() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["importlib.py", "runpy.py", "mpimg.py"] {
+            std::fs::write(folder.path().join(name), "open('was-run', 'w')\n").unwrap();
+        }
+        for code in [PROBE.to_owned(), RUN_MODULE.replace("{}", "mpimg")] {
+            let mut python = Command::new("python3");
+            python.args(["-c", &code]).current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+            assert!(!folder.path().join("was-run").exists(), "{code}");
+        }
+        // The folder is really looked in without that.
+        let mut python = Command::new("python3");
+        python.args(["-c", "import mpimg"]).current_dir(&folder).status().unwrap();
+        assert!(folder.path().join("was-run").exists());
     }
 }

@@ -17,7 +17,7 @@ use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
 use crate::oci::{Digest, Tag};
-use crate::operation::{PushRequest, PushSource, PushedImage, SbomOutputs};
+use crate::operation::{PushRequest, PushSource, PushSubject, PushedImage, SbomOutputs};
 use crate::registry::{AnonymousReport, CheckState};
 use crate::sbom::{SbomFile, SbomFormat};
 
@@ -32,19 +32,21 @@ Examples:
   mpimg push ~/nsx -r harbor.example.com/mp/nsx    Another one, to elsewhere
   mpimg push --no-ttl --json --digest-file digest --require-anonymous-pull
   mpimg push --registry-username me --registry-password-stdin < token.txt
-  mpimg push --image app:1 -r localhost:5000/app   An image built before";
+  mpimg push harbor.example.com/mp/app:1           An image of the local store, to where its name says
+  mpimg push app:1 -r localhost:5000/app           The same, to another repository";
 
 /// Build a project and push it; prints REGISTRY, REPOSITORY and DIGEST
 ///
-/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --registry-tag, any folder with a Dockerfile.
+/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --registry-tag, any folder with a Dockerfile. NAME is
+/// an image of the local store; it is pushed under its own tag, to the repository in its name unless --registry-tag names one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Push {
-    /// The project's folder [default: .]
-    #[arg(value_name = "PATH", conflicts_with = "project")]
-    path: Option<PathBuf>,
+    /// The project's folder, or an image of the local store [default: .]
+    #[arg(value_name = "PATH|NAME[:TAG]", conflicts_with_all = ["project", "image"])]
+    subject: Option<String>,
 
-    /// The same as PATH, as mp-build has it
+    /// The project's folder, as mp-build has it
     #[arg(short = 'p', long = "path", value_name = "PATH")]
     project: Option<PathBuf>,
 
@@ -85,19 +87,27 @@ pub(in crate::cli) struct Push {
 }
 
 impl Push {
-    pub(super) async fn run(mut self, terminal: &Terminal) -> Result<()> {
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let started = Instant::now();
         self.digest_file.expect_writable()?;
         let sbom = SbomOutputs { attach: self.sbom, file: self.sbom_file.map(SbomFile::new).transpose()? };
-        let path = self.path.take().or(self.project.take()).unwrap_or_else(|| ".".into());
-        let source = match self.image {
-            Some(name) => PushSource::Image { name, platform: self.build.platform().clone() },
-            None => PushSource::Build(self.build.request(&path)?),
+        let mpimg = self.connection.mpimg(terminal, None)?;
+        let subject = match (self.image, self.project, self.subject) {
+            (Some(image), _, _) => PushSubject::Image(image),
+            (None, Some(folder), _) => PushSubject::Folder(folder),
+            (None, None, Some(subject)) => mpimg.push_subject(&subject)?,
+            (None, None, None) => PushSubject::Folder(".".into()),
         };
-        let mut request = PushRequest { tags: self.tag, ..PushRequest::new(source) }.in_folder(&path)?;
+        let (folder, source) = match subject {
+            PushSubject::Folder(folder) => (folder.clone(), PushSource::Build(self.build.request(&folder)?)),
+            PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform().clone() }),
+        };
+        let mut request = PushRequest { tags: self.tag, ..PushRequest::new(source) }.in_folder(&folder)?;
         let destination = self.destination.decide(terminal, &mut request)?;
-        let credential = self.login.credential(terminal, destination.push.repository().registry())?;
-        let mpimg = self.connection.mpimg(terminal, credential)?;
+        let mpimg = match self.login.credential(terminal, destination.push.repository().registry())? {
+            Some((registry, credential)) => mpimg.with_credential(&registry, credential),
+            None => mpimg,
+        };
         terminal.handle_signals();
 
         let pushed = mpimg.push(request).await?;

@@ -5,7 +5,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, parsed};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, parsed};
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{ErrorKind, Result};
 use crate::oci::Reference;
@@ -16,24 +16,47 @@ The image's bytes stay until `mpimg prune`, which spares what another name or th
 
 Examples:
   mpimg rm app:1.0 app:latest
-  mpimg rm -f app:maybe";
+  mpimg rm -f app:maybe
+  mpimg rm --remote harbor.example.com/mp/app:1.0";
 
-/// Remove images from the local store, by name
+/// Remove images from the local store, by name; with --remote from a registry
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, visible_alias = "rmi")]
 pub(in crate::cli) struct Rm {
     /// The names
-    #[arg(value_name = "NAME[:TAG]", required = true, value_parser = parsed::<Reference>)]
+    #[arg(value_name = "NAME[:TAG|@DIGEST]", required = true, value_parser = parsed::<Reference>)]
     names: Vec<Reference>,
 
     /// Do not fail where there is no such image
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "remote")]
     force: bool,
+
+    /// Delete from the registry instead: a tag, or with @DIGEST a manifest and all its tags
+    #[arg(long)]
+    remote: bool,
+
+    #[command(flatten)]
+    login: LoginFlags,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
 }
 
 impl Rm {
-    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+    pub(super) async fn run(mut self, terminal: &Terminal) -> Result<()> {
+        let login = std::mem::take(&mut self.login);
+        let credential = login.credential(terminal, self.names[0].registry())?;
+        let mpimg = std::mem::take(&mut self.connection).mpimg(terminal, credential)?;
+        if self.remote {
+            terminal.handle_signals();
+            mpimg.remove_remote(&self.names).await?;
+            let removed: Vec<String> = self.names.iter().map(Reference::familiar).collect();
+            return terminal.answer(&Answer {
+                text: removed.iter().map(|name| format!("Deleted: {name}\n")).collect(),
+                quiet: removed.iter().map(|name| format!("{name}\n")).collect(),
+                json: json!({ "removed": removed }),
+            });
+        }
         let removed = mpimg.remove(&self.names, self.force).map_err(|error| match self.container(&mpimg) {
             Some(name) if error.kind() == ErrorKind::NotFound => {
                 error.with_hint(format!("`{name}` is a container: `mpimg stop --rm {name}` removes it"))

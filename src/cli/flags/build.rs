@@ -17,7 +17,7 @@ use crate::sandbox::IsolationMode;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Build options")]
 pub(crate) struct BuildFlags {
-    /// The Dockerfile [default: PATH/Dockerfile]
+    /// The Dockerfile; - reads it from standard input [default: PATH/Dockerfile]
     ///
     /// Beside it, `<FILE>.dockerignore` wins over the build context's `.dockerignore`.
     #[arg(short, long, value_name = "FILE")]

@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
-use crate::error::{Error, ErrorKind, Result};
-use crate::operation::{Destination, DestinationOptions, PushRequest};
+use crate::error::Result;
+use crate::operation::{Destination, DestinationOptions, PushRequest, PushSource};
 use crate::project::{ContainerRepository, GlobalConfig};
 
 /// Where an image goes.
@@ -40,21 +40,20 @@ impl DestinationFlags {
         if let Some(known) = request.destination()? {
             return Ok(known);
         }
-        let Some((project, config)) = &request.project else {
-            return Err(Error::new(ErrorKind::Usage, "no repository given")
-                .with_hint("give it with `-r HOST/PATH`; only an Integration SDK project can keep it in config.json"));
+        let Some((project, config)) = request.project.as_ref().filter(|_| !self.no_ttl && terminal.can_ask()) else {
+            return Err(request.no_destination());
         };
-        if self.no_ttl || !terminal.can_ask() {
-            let config = config.path().display();
-            return Err(Error::new(ErrorKind::Usage, "no repository given, and there is no terminal to ask on")
-                .with_hint(format!("give it with `-r HOST/PATH`, or set `container_repository` in `{config}`")));
-        }
-        let default = GlobalConfig::read()?.default_repository(project.kind()?);
+        let of_image = matches!(request.source, PushSource::Image { .. });
+        let default = match config.container_repository().filter(|_| of_image) {
+            Some(configured) => Some(configured.to_owned()),
+            None => GlobalConfig::read()?.default_repository(project.kind()?),
+        };
         let answer = prompt::repository(terminal, default.as_deref())?;
         let use_default_registry = self.use_default_registry || config.use_default_registry();
-        request.destination =
-            DestinationOptions { repository: Some(answer.clone()), remember: true, ..request.destination.clone() };
-        Ok(Destination { push: answer.clone(), pull: answer, remember: true, use_default_registry })
+        // Only a project's own image says where its repository is.
+        let remember = !of_image;
+        request.destination = DestinationOptions { repository: Some(answer.clone()), remember, ..request.destination.clone() };
+        Ok(Destination { push: answer.clone(), pull: answer, remember, use_default_registry })
     }
 
     fn options(&self) -> Result<DestinationOptions> {

@@ -100,6 +100,11 @@ impl Scope {
         Self(vec![format!("repository:{path}:pull,push")])
     }
 
+    /// To delete from it.
+    pub(crate) fn delete(path: &str) -> Self {
+        Self(vec![format!("repository:{path}:pull,delete")])
+    }
+
     /// Nothing in particular: to see whether a login works.
     pub(crate) fn none() -> Self {
         Self(Vec::new())
@@ -114,7 +119,7 @@ impl Scope {
 
     /// Whether it asks for more than reading.
     pub(crate) fn writes(&self) -> bool {
-        self.0.iter().any(|part| part.ends_with("push"))
+        self.0.iter().any(|part| part.ends_with("push") || part.ends_with("delete"))
     }
 
     /// The parts.
