@@ -28,7 +28,6 @@ use clap::error::ErrorKind as ClapErrorKind;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::error::{Error, ErrorKind};
-use crate::operation::blocking;
 use command::Command;
 use flags::Global;
 use terminal::Terminal;
@@ -117,7 +116,7 @@ fn run(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return terminal.fail(&Error::new(ErrorKind::Io, "cannot start threads").with_source(error)),
     };
-    let done = runtime.block_on(cli.command.run(&terminal));
+    let done = runtime.block_on(cli.command.run(&terminal, grammar));
     // A thread that still waits for a disk or a name server must not keep the user waiting.
     runtime.shutdown_background();
     logging::note_end(done.as_ref().err());

@@ -482,7 +482,7 @@ async fn the_image_for_the_platform_is_chosen_from_a_nested_index() {
     assert_eq!(read("linux/amd64").unwrap().descriptor().digest, amd.descriptor().digest);
     assert_eq!(read("linux/arm64").unwrap().descriptor().digest, arm.descriptor().digest);
     let error = read("linux/s390x").unwrap_err();
-    assert_eq!(error.hint(), Some("choose one of these with `--platform`: linux/amd64, linux/arm64"));
+    assert_eq!(error.hint(), Some("choose one of these with `platform`: linux/amd64, linux/arm64"));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ const ROOMS: [&str; 17] = [
 ];
 
 /// How many files of a room are still in a circle. These numbers only get smaller, and the list ends empty.
-const IN_A_CIRCLE: &[(&str, usize)] = &[("cli", 28)];
+const IN_A_CIRCLE: &[(&str, usize)] = &[("cli", 4)];
 
 /// Most lines of a file, its tests left out.
 const LONGEST: usize = 500;

@@ -36,7 +36,7 @@ Examples:
 /// local store, and not made again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Build {
+pub(crate) struct Build {
     /// The folder of the build context; - reads a tar of it, or a Dockerfile alone, from standard input
     #[arg(default_value = ".", value_name = "PATH|-")]
     path: PathBuf,

@@ -25,7 +25,7 @@ Examples:
 /// Check whether an image could be pushed, and pulled by the product
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Check {
+pub(crate) struct Check {
     /// A project's folder, a repository, or an image in one
     #[arg(value_name = "PATH|REPOSITORY[:TAG|@DIGEST]", default_value = ".")]
     subject: String,

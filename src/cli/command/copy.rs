@@ -31,7 +31,7 @@ Examples:
 /// Copy an image between registries, OCI layouts, archives and the local store
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n\n{EXAMPLES}", image::FORMS))]
-pub(in crate::cli) struct Copy {
+pub(crate) struct Copy {
     /// The image
     #[arg(value_name = "SOURCE", value_parser = image::named)]
     source: Transport,

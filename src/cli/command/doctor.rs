@@ -28,7 +28,7 @@ Examples:
 /// Show what this machine gives: isolation for RUN, the store, configuration, credentials
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Doctor {}
+pub(crate) struct Doctor {}
 
 impl Doctor {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {

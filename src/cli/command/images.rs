@@ -23,7 +23,7 @@ Examples:
 /// List the images of the local store
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, visible_alias = "ls")]
-pub(in crate::cli) struct Images {
+pub(crate) struct Images {
     /// Only images of this repository, or with this tag
     #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
     name: Option<Reference>,

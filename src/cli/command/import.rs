@@ -24,7 +24,7 @@ Examples:
 /// Make a base image of a tar of a root file system
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Import {
+pub(crate) struct Import {
     /// The tar, or - for standard input
     #[arg(value_name = "ROOTFS.tar")]
     tar: PathBuf,

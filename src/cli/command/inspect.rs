@@ -29,7 +29,7 @@ Examples:
 /// Show an image: configuration, layers, and with --files what is in them
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n\n{EXAMPLES}", image::FORMS))]
-pub(in crate::cli) struct Inspect {
+pub(crate) struct Inspect {
     /// The image
     #[arg(value_name = "IMAGE", value_parser = image::named)]
     image: Transport,

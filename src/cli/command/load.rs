@@ -24,7 +24,7 @@ Examples:
 /// Load the images of an archive into the local store
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Load {
+pub(crate) struct Load {
     /// A docker archive, an OCI archive, the folder of an OCI layout, or - [default: standard input]
     #[arg(value_name = "ARCHIVE")]
     archive: Option<PathBuf>,

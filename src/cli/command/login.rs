@@ -22,7 +22,7 @@ Examples:
 /// Log in to a registry
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Login {
+pub(crate) struct Login {
     /// The registry
     #[arg(value_name = "HOST[:PORT]", default_value = "docker.io")]
     registry: String,

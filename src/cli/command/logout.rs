@@ -18,7 +18,7 @@ Examples:
 /// Forget the credentials of a registry
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Logout {
+pub(crate) struct Logout {
     /// The registry
     #[arg(value_name = "HOST[:PORT]", default_value = "docker.io")]
     registry: String,

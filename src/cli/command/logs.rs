@@ -22,7 +22,7 @@ Examples:
 /// Show what a container has written
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Logs {
+pub(crate) struct Logs {
     /// Name, ID or beginning of an ID
     #[arg(value_name = "CONTAINER")]
     container: String,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::grammar;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, Result};
 
@@ -17,17 +16,17 @@ Examples:
 /// Write manual pages into a folder
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Man {
+pub(crate) struct Man {
     /// The folder; made if it is missing
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
 
 impl Man {
-    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+    pub(super) fn run(self, terminal: &Terminal, grammar: clap::Command) -> Result<()> {
         let wrong = |error| Error::io("write manual pages into", &self.dir, error);
         std::fs::create_dir_all(&self.dir).map_err(wrong)?;
-        clap_mangen::generate_to(grammar(), &self.dir).map_err(wrong)?;
+        clap_mangen::generate_to(grammar, &self.dir).map_err(wrong)?;
         let mut pages: Vec<String> = std::fs::read_dir(&self.dir)
             .map_err(wrong)?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -103,8 +103,8 @@ impl Command {
         }
     }
 
-    /// Does it.
-    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+    /// Runs it. `grammar` gives the whole command line, for completions and manual pages.
+    pub(super) async fn run(self, terminal: &Terminal, grammar: fn() -> clap::Command) -> Result<()> {
         match self {
             Self::Push(command) => command.run(terminal).await,
             Self::Pull(command) => command.run(terminal).await,
@@ -131,8 +131,8 @@ impl Command {
             Self::Logout(command) => command.run(terminal).await,
             Self::Serve(command) => command.run(terminal).await,
             Self::Doctor(command) => command.run(terminal).await,
-            Self::Completions(command) => command.run(terminal),
-            Self::Man(command) => command.run(terminal),
+            Self::Completions(command) => command.run(terminal, grammar()),
+            Self::Man(command) => command.run(terminal, grammar()),
         }
     }
 }

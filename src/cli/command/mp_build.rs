@@ -44,7 +44,7 @@ runpy.run_module('{}', run_name='__main__', alter_sys=True)";
 /// The installed SDK's own tool makes the .pak; mpimg builds, runs and pushes the images.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct MpBuild {
+pub(crate) struct MpBuild {
     /// What mp-build is given
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,

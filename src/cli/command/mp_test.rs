@@ -22,7 +22,7 @@ Examples:
 /// The installed SDK's own tool tests the adapter; mpimg builds its image and runs it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct MpTest {
+pub(crate) struct MpTest {
     /// What mp-test is given
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,

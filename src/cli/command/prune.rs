@@ -19,7 +19,7 @@ Examples:
 /// Free space in the local store
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Prune {
+pub(crate) struct Prune {
     /// Also remove the whole build cache, with the folders of `RUN --mount=type=cache`, and all unpacked layers
     #[arg(short, long)]
     all: bool,

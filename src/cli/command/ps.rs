@@ -25,7 +25,7 @@ const COMMAND: usize = 30;
 /// List containers
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Ps {
+pub(crate) struct Ps {
     /// Also containers that have ended
     #[arg(short, long)]
     all: bool,

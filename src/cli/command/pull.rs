@@ -19,7 +19,7 @@ Examples:
 /// Pull an image from a registry into the local store
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Pull {
+pub(crate) struct Pull {
     /// The image; `latest` without a tag
     #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
     name: Reference,

@@ -41,7 +41,7 @@ Examples:
 /// an image of the local store; it is pushed under its own tag, to the repository in its name unless --registry-tag names one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Push {
+pub(crate) struct Push {
     /// The project's folder, or an image of the local store [default: .]
     #[arg(value_name = "PATH|NAME[:TAG]", conflicts_with_all = ["project", "image"])]
     subject: Option<String>,

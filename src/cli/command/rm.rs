@@ -22,7 +22,7 @@ Examples:
 /// Remove images from the local store, by name; with --remote from a registry
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, visible_alias = "rmi")]
-pub(in crate::cli) struct Rm {
+pub(crate) struct Rm {
     /// The names
     #[arg(value_name = "NAME[:TAG|@DIGEST]", required = true, value_parser = parsed::<Reference>)]
     names: Vec<Reference>,

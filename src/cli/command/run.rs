@@ -11,19 +11,19 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::flags::{ConnectionFlags, Pair, explained, parsed};
+use crate::cli::image;
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::cli::{blocking, image};
 use crate::container::{
     AttachedControl, ContainerSpec, MountFlag, NetworkMode, Outcome, PortMapping, Stream, Volume, parse_memory,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
-use crate::operation::{Mpimg, RunRequest, Started};
+use crate::operation::{Mpimg, RunRequest, Started, blocking};
 use crate::sandbox::IsolationMode;
 
 /// What docker ends with when a container could not be started: the command's own status may be anything else.
-pub(in crate::cli) const NOT_STARTED: u8 = 125;
+pub(crate) const NOT_STARTED: u8 = 125;
 
 /// How often Ctrl-C or SIGTERM are passed on before everything is killed.
 const PATIENCE: u32 = 2;
@@ -44,7 +44,7 @@ Examples:
 /// Run a command in a container of a local image
 #[derive(Debug, Args)]
 #[command(override_usage = "mpimg run [OPTIONS] IMAGE [CMD]...", after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
-pub(in crate::cli) struct Run {
+pub(crate) struct Run {
     /// The image, and the command instead of its default arguments: after the image all is the command's, `-v` as well
     // One list of both: clap would take for its own what follows an image and looks like a flag.
     #[arg(value_name = "IMAGE [CMD]", required = true, trailing_var_arg = true)]

@@ -25,7 +25,7 @@ Examples:
 /// Write an image to an archive or OCI layout
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n\n{EXAMPLES}", image::FORMS))]
-pub(in crate::cli) struct Save {
+pub(crate) struct Save {
     /// The image
     #[arg(value_name = "IMAGE", value_parser = image::named)]
     image: Transport,

@@ -26,7 +26,7 @@ Examples:
 /// Run a registry on this machine until Ctrl-C
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Serve {
+pub(crate) struct Serve {
     /// Listen here; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
     addr: String,

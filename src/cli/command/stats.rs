@@ -20,7 +20,7 @@ Examples:
 /// Show what containers use
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct StatsCommand {
+pub(crate) struct StatsCommand {
     /// Names, IDs or beginnings of IDs [default: all that run]
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,

@@ -24,7 +24,7 @@ Examples:
 /// Stop containers
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Stop {
+pub(crate) struct Stop {
     /// Names, IDs or beginnings of IDs
     #[arg(value_name = "CONTAINER", required = true)]
     containers: Vec<String>,

@@ -16,7 +16,7 @@ Examples:
 /// Give an image of the local store another name; a name that is taken moves to it
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Tag {
+pub(crate) struct Tag {
     /// A name that the image has
     #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
     source: Reference,

@@ -16,7 +16,7 @@ Examples:
 /// List the tags of a repository in a registry
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Tags {
+pub(crate) struct Tags {
     /// The repository
     #[arg(value_name = "REPOSITORY", value_parser = parsed::<Repository>)]
     repository: Repository,

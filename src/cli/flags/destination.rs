@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operation::{Destination, DestinationOptions, PushRequest, PushSource};
 use crate::project::{ContainerRepository, GlobalConfig};
 
@@ -41,7 +41,15 @@ impl DestinationFlags {
             return Ok(known);
         }
         let Some((project, config)) = request.project.as_ref().filter(|_| !self.no_ttl && terminal.can_ask()) else {
-            return Err(request.no_destination());
+            let error = request.no_destination();
+            // A project that is built could be asked for on a terminal.
+            let askable = request.project.is_some() && matches!(request.source, PushSource::Build(_));
+            return Err(match error.hint() {
+                Some(hint) if askable => {
+                    Error::new(error.kind(), format!("{error}, and there is no terminal to ask on")).with_hint(hint)
+                }
+                _ => error,
+            });
         };
         let of_image = matches!(request.source, PushSource::Image { .. });
         let default = match config.container_repository().filter(|_| of_image) {

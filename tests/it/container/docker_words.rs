@@ -51,7 +51,7 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
         left.err
     );
     for (command, flag, expected) in [
-        ("ps", "--format={{.ID}}", "error: `mpimg ps` has no `--format`\nhint: leave it out: `--json` tells everything"),
+        ("ps", "--format={{.ID}}", "error: `mpimg ps` has no `--format`\nhint: leave it out: `--json` prints all fields"),
         ("logs", "--since=1m", "error: `mpimg logs` has no `--since`\nhint: leave it out: `--tail LINES`"),
         ("stop", "--signal=INT", "error: `mpimg stop` has no `--signal`\nhint: leave it out: the image's STOPSIGNAL"),
     ] {

@@ -89,7 +89,7 @@ async fn a_private_authority_is_trusted_when_it_is_given_and_only_then() {
     let image = Image::new(81, &[1000, 6 << 20]);
     let error = push(&client(options()), &repository, &image, &["1"]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
-    assert!(error.hint().unwrap().contains("--ca-file"), "{error:?}");
+    assert!(error.hint().unwrap().contains("`ca_files`"), "{error:?}");
 
     let by_file = client(trusting(&front));
     push(&by_file, &repository, &image, &["1"]).await.unwrap();
