@@ -55,7 +55,7 @@ pub(crate) fn serve(
             server.run().await
         })
     });
-    let Ok((addr, addresses, dir)) = py.detach(|| listening.recv()) else {
+    let Ok((addr, addresses, dir)) = py.detach(move || listening.recv()) else {
         // It ended before it listened.
         let failed = join(thread).err().unwrap_or_else(lost);
         return Err(raise(py, &failed));

@@ -70,7 +70,7 @@ impl Filesystem {
     /// `user`: whose step wants them.
     pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
         let isolation = session.isolation()?;
-        unpacked_layers(session.store, &self.layers, &isolation.ownership(user), &mut |layer, folder, below| {
+        unpacked_layers(session.store, &self.layers, &isolation.ownership(user), |layer, folder, below| {
             let unpacked = isolation.unpack_for(user, &mut open(session, layer)?, folder, below, &Limits::default())?;
             Ok(unpacked.leans_below)
         })

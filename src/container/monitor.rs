@@ -200,7 +200,7 @@ fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Resu
         _ => Err(Error::new(ErrorKind::NotFound, format!("layer `{}` is not here", layer.descriptor.digest))),
     };
     let unpacked = |user: &User| {
-        unpacked_layers(store, &layers, &isolation.ownership(user), &mut |layer, folder, below| {
+        unpacked_layers(store, &layers, &isolation.ownership(user), |layer, folder, below| {
             isolation.unpack_for(user, &mut open(layer)?, folder, below, &Limits::default()).map(|done| done.leans_below)
         })
     };

@@ -73,7 +73,7 @@ pub(crate) fn unpacked_layers(
     store: &Store,
     layers: &[Layer],
     ownership: &str,
-    unpack: &mut dyn FnMut(&Layer, &Path, &[PathBuf]) -> Result<bool>,
+    mut unpack: impl FnMut(&Layer, &Path, &[PathBuf]) -> Result<bool>,
 ) -> Result<Vec<PathBuf>> {
     let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len());
     let mut chain = None;

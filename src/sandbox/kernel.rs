@@ -30,13 +30,14 @@ const fn flag(call: &'static str, since: (u32, u32), instead: &'static str, file
     Younger { call, number: None, since, instead, file }
 }
 
-/// Everything younger than the floor that mpimg uses for RUN. pidfd_open (5.3), pidfd_send_signal (5.1) and faccessat2 (5.8) are not
+/// Everything younger than the floor that mpimg uses for RUN and containers. pidfd_send_signal (5.1) and faccessat2 (5.8) are not
 /// used: signalfd tells of children, and process 1 passes signals on.
 #[cfg(test)]
 const YOUNGER: &[Younger] = &[
     call("openat2", libc::SYS_openat2, (5, 6), "a walk in user space", "layer/inside.rs"),
     call("mount_setattr", libc::SYS_mount_setattr, (5, 12), "a remount of each mount below", "sandbox/init/mounter.rs"),
     call("close_range", libc::SYS_close_range, (5, 9), "each descriptor of /proc/self/fd", "sandbox/init/process.rs"),
+    call("pidfd_open", libc::SYS_pidfd_open, (5, 3), "a descriptor of /proc/PID, looked at", "container/owner.rs"),
     call("clone3", libc::SYS_clone3, (5, 3), "clone, by libc; refused to commands as Docker does", "sandbox/init/seccomp.rs"),
     call("fchmodat2", libc::SYS_fchmodat2, (6, 6), "only answered for programs that call it", "sandbox/init/fakeroot.rs"),
     flag("MFD_EXEC", (6, 3), "memfd_create without it", "sandbox/helper.rs"),
@@ -89,9 +90,11 @@ mod tests {
             assert!(row.number.is_none_or(|number| number >= 424), "{}", row.call);
             assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(row.file).is_file(), "{}", row.file);
         }
-        let without_row = ["pidfd_open(", "pidfd_send_signal(", "pidfd_getfd(", "faccessat2(", "epoll_pwait2(", "::open_tree("];
+        let without_row = ["pidfd_send_signal(", "pidfd_getfd(", "faccessat2(", "epoll_pwait2(", "::open_tree("];
         let found = callers(&without_row.map(str::to_owned));
         assert!(found.is_empty(), "calls without a row in this table: {found:?}");
+        let opened = callers(&["pidfd_open(".into()]);
+        assert!(opened.iter().all(|path| path.ends_with("container/owner.rs")), "{opened:?}");
         let direct = callers(&["fs::openat2(".into(), " openat2(".into()]);
         // `emulated` works on kernels only that have it, and answers it for the command.
         let known = ["layer/inside.rs", "init/notify_target.rs"];

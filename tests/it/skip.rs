@@ -60,6 +60,7 @@ pub(crate) fn is_root() -> bool {
 ///
 /// # Panics
 /// With CI=true, if CI has to provide what is missing.
+#[expect(clippy::print_stderr, reason = "who runs the test reads it")]
 pub(crate) fn record(missing: Missing) {
     let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     assert!(!(in_ci && missing.is_promised_in_ci()), "{}, and CI=true: CI has to provide that", missing.reason());

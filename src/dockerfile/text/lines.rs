@@ -105,7 +105,7 @@ impl<'t> Reader<'t> {
                 continue;
             }
             let mut text = line.to_owned();
-            let mut lossy = is_lossy(&raw);
+            let mut lossy = matches!(raw, Cow::Owned(_));
             if goes_on {
                 lossy |= self.continuations(&mut text, empty_continuations);
             }
@@ -131,7 +131,7 @@ impl<'t> Reader<'t> {
             }
             let (line, goes_on) = cut_continuation(line, self.directives.escape);
             text.push_str(line);
-            lossy |= is_lossy(&raw);
+            lossy |= matches!(raw, Cow::Owned(_));
             if !goes_on {
                 break;
             }
@@ -171,11 +171,6 @@ impl<'t> Reader<'t> {
         let lines = self.lines[first - 1..last].iter().map(|line| decode(line).trim_end().to_owned()).collect();
         Location { file: Arc::clone(&self.file), first, lines, text: text.trim().to_owned(), escape: self.directives.escape }
     }
-}
-
-/// Whether bytes were replaced to make the line text.
-fn is_lossy(line: &Cow<'_, str>) -> bool {
-    matches!(line, Cow::Owned(_))
 }
 
 fn without_end(line: &str) -> &str {

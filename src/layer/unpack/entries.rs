@@ -15,14 +15,15 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result, Setting};
 use crate::layer::header_field::corrupt;
-use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
-use crate::layer::owners::{self, Device, OWNER, Record};
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader, Xattrs};
+use crate::layer::owner_table::OwnerTable;
+use crate::layer::owners::{self, Device, OWNER};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader};
 
 use super::confined::{Confined, FOLDER, is_folder, remove, stat, write_at};
 use super::options::{UnpackOptions, UnpackStats, Whiteouts};
 use super::read_ahead::READ;
 use super::stack::{Stack, is_whiteout, relative};
+use super::table_rows::{copied_metadata, enter};
 
 pub(super) struct Unpacker<'a> {
     into: Confined,
@@ -481,26 +482,6 @@ impl<'a> Unpacker<'a> {
         self.into.forget();
         remove(folder, path.name().unwrap_or_default()).map_err(|errno| self.into.error("replace", path, errno))
     }
-}
-
-/// Enters what a layer says of a file. Returns its permission bits on disk.
-fn enter(table: &mut OwnerTable, stat: &rustix::fs::Stat, metadata: &Metadata, device: Option<Device>) -> u32 {
-    let (on_disk, recorded) = split_mode(FileType::from_raw_mode(stat.st_mode), metadata.mode);
-    let record = Record { uid: metadata.uid, gid: metadata.gid, mode: recorded, device };
-    let capability = metadata.xattrs.get(&b"security.capability"[..]).cloned();
-    table.set(inode_of(stat), Row { record, capability });
-    on_disk
-}
-
-/// What a file or folder of another layer looks like.
-fn copied_metadata(stat: &rustix::fs::Stat, fd: &OwnedFd) -> Metadata {
-    let mut metadata = Metadata::new(stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, stat.st_mtime);
-    let mut value = vec![0; 64];
-    if let Ok(length) = rustix::fs::fgetxattr(fd, "security.capability", &mut value[..]) {
-        value.truncate(length);
-        metadata.xattrs = Xattrs::from([(b"security.capability".to_vec(), value)]);
-    }
-    metadata
 }
 
 fn os(name: &[u8]) -> &OsStr {

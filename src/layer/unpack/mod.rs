@@ -9,6 +9,7 @@ mod entries;
 mod options;
 mod read_ahead;
 mod stack;
+mod table_rows;
 
 use std::io::Read;
 use std::path::Path;

@@ -224,10 +224,10 @@ mod tests {
     #[test]
     fn a_step_keeps_the_images_hostname_and_a_container_gets_its_own() {
         let mut spec = spec();
-        assert_eq!(position(&RootPlan::new(IsolationKind::Root, &spec), "etc/hostname"), None);
+        assert_eq!(position(&RootPlan::new(IsolationKind::Root, &spec), "/etc/hostname"), None);
         spec.container = true;
         let plan = RootPlan::new(IsolationKind::Chroot, &spec);
-        let at = position(&plan, "etc/hostname").unwrap();
+        let at = position(&plan, "/etc/hostname").unwrap();
         assert!(
             matches!(&plan.entries[at].content, Content::File(file) if &*file.bytes == b"buildkitsandbox\n" && !file.readonly)
         );
@@ -251,7 +251,7 @@ mod tests {
                 assert!(later.iter().all(|other| other.target != entry.target), "{}", entry.target);
             }
             let own: Vec<String> = plan.entries[plan.entries.len() - 4..].iter().map(|entry| entry.target.to_string()).collect();
-            assert_eq!(own, ["d", "a", "a/b", "a/b/c"]);
+            assert_eq!(own, ["/d", "/a", "/a/b", "/a/b/c"]);
         }
     }
 }

@@ -26,7 +26,7 @@ impl Request {
         let mut flags = OFlags::from_bits_retain(flags as u32);
         if flags.contains(OFlags::PATH) {
             // A place cannot be handed over; a file that is open for reading serves as one.
-            flags = flags & (OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC);
+            flags &= OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         }
         Self { from, flags, mode }
     }

@@ -126,9 +126,10 @@ fn the_pak_names_the_repository_to_pull_from_and_a_wrong_manifest_is_told_before
     let project = home.path().join("two");
     make(&home, "new", &project);
     let read = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
-    let mut config: serde_json::Value = serde_json::from_str(&read("config.json")).unwrap();
-    config["container_repository"] = "harbor.example.com/mp/adapter".into();
-    config["container_push_repository"] = format!("{}/mp/pushed", registry.address).into();
+    let config = serde_json::json!({
+        "container_repository": "harbor.example.com/mp/adapter",
+        "container_push_repository": format!("{}/mp/pushed", registry.address),
+    });
     std::fs::write(project.join("config.json"), config.to_string()).unwrap();
     let mp_build = || {
         let mut command: Command = home.mpimg();
