@@ -4,7 +4,7 @@
 //! use mpimg::{ContainerRepository, Mpimg, Options, PushRequest};
 //!
 //! # async fn example() -> mpimg::Result<()> {
-//! let mpimg = Mpimg::new(Options::default())?;
+//! let mpimg = Mpimg::new(Options::default());
 //! let mut request = PushRequest::project("my-adapter")?;
 //! request.destination.repository = Some(ContainerRepository::parse("harbor.example.com/mp/my-adapter")?);
 //! println!("{}", mpimg.push(request).await?.conf_entries());

@@ -46,7 +46,7 @@ where
     let mpimg = options.mpimg(Progress::new(forward), cancel.clone());
     // A thread that owns the runtime: after a second Ctrl-C it is left to end by itself.
     let work = std::thread::spawn(move || {
-        let result = runtime.block_on(async { operation(mpimg?).await });
+        let result = runtime.block_on(async { operation(mpimg).await });
         // Whoever no longer waits has been interrupted twice.
         let _ = done.send(Message::Done);
         // A thread that still waits for a disk or a name server must not keep the caller waiting.

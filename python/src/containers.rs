@@ -244,7 +244,7 @@ pub(crate) fn container_logs(
     let (cancel, (sender, pieces)) = (CancellationToken::default(), sync_channel(PIECES));
     let token = cancel.clone();
     let read = move || {
-        let mpimg: Mpimg = options.mpimg(Progress::silent(), CancellationToken::new())?;
+        let mpimg: Mpimg = options.mpimg(Progress::silent(), CancellationToken::new());
         let container = mpimg.container(&name)?;
         std::thread::spawn(move || {
             let gone = || Error::new(ErrorKind::Interrupted, "nobody reads the log any more");

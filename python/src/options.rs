@@ -61,7 +61,7 @@ impl Options {
         self.cancel.as_ref().map(|cancel| cancel.get().0.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn mpimg(self, progress: Progress, cancel: CancellationToken) -> Result<Mpimg> {
+    pub(crate) fn mpimg(self, progress: Progress, cancel: CancellationToken) -> Mpimg {
         let credential = |(registry, (username, password))| (registry, Credential::Basic { username, password });
         let explicit = self.credentials.into_iter().map(credential).collect();
         Mpimg::new(mpimg::operation::Options {

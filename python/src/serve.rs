@@ -44,7 +44,7 @@ pub(crate) fn serve(
     let token = cancel.clone();
     let thread = std::thread::spawn(move || {
         runtime()?.block_on(async {
-            let mpimg = options.mpimg(Progress::silent(), token)?;
+            let mpimg = options.mpimg(Progress::silent(), token);
             let mut request = ServeRequest::new(addr);
             request.dir = dir;
             request.read_only = read_only;

@@ -164,7 +164,7 @@ mod tests {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let _entered = runtime.enter();
-            let client = Client::new(ClientOptions::default()).unwrap();
+            let client = Client::new(ClientOptions::default());
             let builder = Builder::new(Store::open(root).unwrap(), client, Progress::new(Arc::new(Panics)));
             let built = builder.build(&BuildRequest::new(context), None);
             send.send(built.map(drop).map_err(|error| error.to_string())).unwrap();

@@ -95,6 +95,8 @@ fn host(ports: &[PortMapping]) -> Result<NetworkPlan> {
 fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
     let listeners = ports.iter().map(listen).collect::<Result<Vec<_>>>()?;
     if let Some(port) = ports.iter().find(|port| port.host != 0 && is_reserved(port.host)) {
+        // Else the error names this very process as the one that listens.
+        drop(listeners);
         return Err(taken(port, io::ErrorKind::AddrInUse.into()));
     }
     let real = |(port, listener): (&PortMapping, &TcpListener)| {

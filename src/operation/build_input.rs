@@ -98,7 +98,7 @@ mod tests {
 
     fn mpimg() -> (tempfile::TempDir, Mpimg) {
         let home = tempfile::tempdir().unwrap();
-        let mpimg = Mpimg::new(Options { home: Some(home.path().into()), ..Options::default() }).unwrap();
+        let mpimg = Mpimg::new(Options { home: Some(home.path().into()), ..Options::default() });
         (home, mpimg)
     }
 

@@ -126,11 +126,8 @@ pub struct Mpimg {
 }
 
 impl Mpimg {
-    /// Reads registries.conf; nothing is opened or connected before an operation needs it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`]: registries.conf cannot be read.
-    pub fn new(options: Options) -> Result<Self> {
+    /// Nothing is read, opened or connected before an operation needs it.
+    pub fn new(options: Options) -> Self {
         let Options { home, credentials, ca_files, insecure_registries, registry_mirrors, progress, cancel } = options;
         let client = Client::new(ClientOptions {
             credentials,
@@ -142,8 +139,8 @@ impl Mpimg {
             state_dir: home.clone().or_else(|| Store::default_root().ok()),
             cancel: cancel.clone(),
             ..ClientOptions::default()
-        })?;
-        Ok(Self { home, store: Arc::default(), client, progress, cancel })
+        });
+        Self { home, store: Arc::default(), client, progress, cancel }
     }
 
     /// The same with a credential for one registry (`host[:port]`), which wins over all others.
@@ -199,7 +196,7 @@ mod tests {
     #[test]
     fn operations_are_futures_that_any_thread_may_drive() {
         fn sendable(_: impl Send) {}
-        let mpimg = Mpimg::new(Options::default()).unwrap();
+        let mpimg = Mpimg::new(Options::default());
         sendable(mpimg.build(crate::build::BuildRequest::new("."), &BuildOutputs::default()));
         sendable(mpimg.push(PushRequest::new(PushSource::Build(crate::build::BuildRequest::new(".")))));
         sendable(mpimg.check(&CheckSubject::parse("127.0.0.1:1/a").unwrap()));

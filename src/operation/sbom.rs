@@ -130,7 +130,7 @@ mod tests {
         std::fs::write(&metadata, "Metadata-Version: 2.1\nName: a\nVersion: 1\n").unwrap();
         std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\nCOPY METADATA /usr/lib/a.dist-info/\n").unwrap();
         let home = tempfile::tempdir().unwrap();
-        let mpimg = Mpimg::new(Options { home: Some(home.path().into()), ..Options::default() }).unwrap();
+        let mpimg = Mpimg::new(Options { home: Some(home.path().into()), ..Options::default() });
         let built = mpimg.build(BuildRequest::new(folder.path()), &BuildOutputs::default()).await.unwrap();
         let found: Vec<_> = mpimg.packages(&built.image).await.unwrap().into_iter().map(|package| package.purl).collect();
         assert_eq!(found, ["pkg:pypi/a@1"]);

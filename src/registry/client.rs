@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,8 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     options: ClientOptions,
-    conf: RegistriesConf,
+    /// registries.conf, read when a registry is first asked for: commands that need none work where it cannot be read.
+    conf: OnceLock<RegistriesConf>,
     transport: Arc<Transport>,
     endpoints: Mutex<HashMap<(String, bool), Arc<Endpoint>>>,
 }
@@ -99,18 +100,27 @@ pub(crate) struct Route {
 }
 
 impl Client {
-    /// A client. Reads registries.conf; nothing is connected yet.
-    pub fn new(options: ClientOptions) -> Result<Self> {
-        let conf = RegistriesConf::read(options.registries_conf.as_deref(), &options.environment)?;
-        let conf = conf.with_hub_mirrors(&options.mirrors);
-        Ok(Self::with_conf(options, conf))
+    /// A client. Nothing is read or connected yet.
+    pub fn new(options: ClientOptions) -> Self {
+        Self::with_conf(options, OnceLock::new())
     }
 
-    fn with_conf(options: ClientOptions, conf: RegistriesConf) -> Self {
+    fn with_conf(options: ClientOptions, conf: OnceLock<RegistriesConf>) -> Self {
         let certs = options.certs_dirs.clone().unwrap_or_else(|| certs_dirs(&options.environment));
         let connections = Connections::new(options.ca_files.clone(), certs, options.retry.connect_timeout);
         let transport = Arc::new(Transport::new(connections, options.retry.clone(), options.cancel.clone()));
         Self(Arc::new(Inner { options, conf, transport, endpoints: Mutex::default() }))
+    }
+
+    /// # Errors
+    /// [`Usage`](crate::ErrorKind::Usage): registries.conf cannot be read.
+    fn conf(&self) -> Result<&RegistriesConf> {
+        if let Some(conf) = self.0.conf.get() {
+            return Ok(conf);
+        }
+        let options = &self.0.options;
+        let conf = RegistriesConf::read(options.registries_conf.as_deref(), &options.environment)?;
+        Ok(self.0.conf.get_or_init(|| conf.with_hub_mirrors(&options.mirrors)))
     }
 
     /// A client that works as this one does, with no credentials, tokens or connections of it.
@@ -144,12 +154,12 @@ impl Client {
 
     /// Where a push into `repository` goes, and everything else that must see the registry itself.
     pub(crate) fn destination(&self, repository: &Repository) -> Result<Route> {
-        Ok(self.route(self.0.conf.destination(repository)?))
+        Ok(self.route(self.conf()?.destination(repository)?))
     }
 
     /// Where a pull from `repository` may come from, in the order to try.
     pub(crate) fn sources(&self, repository: &Repository, by_digest: bool) -> Result<Vec<Route>> {
-        let places = self.0.conf.sources(repository, by_digest)?;
+        let places = self.conf()?.sources(repository, by_digest)?;
         Ok(places.into_iter().map(|place| self.route(place)).collect())
     }
 

@@ -99,7 +99,7 @@ impl Build {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         self.digest_file.expect_writable()?;
         [&self.iidfile, &self.metadata_file].into_iter().flatten().try_for_each(|path| expect_writable(path))?;
-        let mpimg = self.connection.mpimg(terminal, None)?;
+        let mpimg = self.connection.mpimg(terminal, None);
         let (mut request, from_input) = (self.build.request(&self.path)?, Path::new("-"));
         let _input = match (self.path == from_input, request.dockerfile.as_deref() == Some(from_input)) {
             (true, true) => {

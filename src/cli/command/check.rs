@@ -41,7 +41,7 @@ impl Check {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let subject = CheckSubject::parse(&self.subject)?;
         let credential = self.login.credential(terminal, subject.push.registry())?;
-        let mpimg = self.connection.mpimg(terminal, credential)?;
+        let mpimg = self.connection.mpimg(terminal, credential);
         terminal.handle_signals();
         let report = mpimg.check(&subject).await?;
         let (passed, CheckReport { items, pulls }) = (report.passed(), report);

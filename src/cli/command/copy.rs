@@ -61,7 +61,7 @@ impl Copy {
             Transport::Registry(name) => std::mem::take(&mut self.login).credential(terminal, name.repository().registry())?,
             _ => None,
         };
-        let mpimg = std::mem::take(&mut self.connection).mpimg(terminal, credential)?;
+        let mpimg = std::mem::take(&mut self.connection).mpimg(terminal, credential);
         terminal.handle_signals();
         let copied = mpimg
             .copy(CopyRequest {

@@ -33,7 +33,7 @@ pub(crate) struct Doctor {}
 impl Doctor {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let theme = terminal.theme();
-        let report = ConnectionFlags::default().mpimg(terminal, None)?.doctor().await?;
+        let report = ConnectionFlags::default().mpimg(terminal, None).doctor().await?;
         let DoctorReport { isolation, store, files, variables, credentials, .. } = &report;
 
         let mut text = isolation_text(isolation, theme);

@@ -31,7 +31,7 @@ pub(crate) struct Images {
 
 impl Images {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "CREATED", "SIZE"], &[]);
         let (mut digests, mut list) = (String::new(), Vec::new());
         let now = when::now();

@@ -44,7 +44,7 @@ pub(crate) struct Import {
 
 impl Import {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let mut request = ImportRequest::new(archive(self.tar), self.name.clone()).with_environment();
         request.platform = self.platform;
         request.codec = self.compression;

@@ -48,7 +48,7 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = self.connection.mpimg(terminal, None)?;
+        let mpimg = self.connection.mpimg(terminal, None);
         terminal.handle_signals();
         let name = self.image.to_string();
         let InspectedImage { image, indexes } = mpimg.inspect(self.image, &self.platform, self.files).await?;

@@ -48,7 +48,7 @@ impl Load {
         if archive == Path::new("-") && io::stdin().is_terminal() {
             return Err(Error::new(ErrorKind::Usage, "no archive was named").with_hint("name a file, or pipe an archive in"));
         }
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let mut request = LoadRequest::new(super::import::archive(archive));
         request.name = self.tag;
         request.platform = self.platform;

@@ -59,7 +59,7 @@ impl Login {
             None if self.password_stdin => read_password()?,
             None => prompt::password(terminal, &registry, "`--password-stdin`")?,
         };
-        let mpimg = self.connection.mpimg(terminal, None)?;
+        let mpimg = self.connection.mpimg(terminal, None);
         terminal.handle_signals();
         if let CredentialStore::File(path) = mpimg.client().credential_store(&registry)? {
             let hint = "configure a credential helper with `credsStore` in that file to keep it safe";

@@ -27,7 +27,7 @@ pub(crate) struct Logout {
 impl Logout {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let registry = registry_name(&self.registry);
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let known = mpimg.logout(&registry).await?;
         if !known {
             terminal.warn(&format!("there was no login to `{registry}`"), None);

@@ -45,7 +45,7 @@ impl Logs {
         if terminal.wants_json() {
             return Err(Error::new(ErrorKind::Usage, "a log cannot be printed as JSON").with_hint("leave out --json"));
         }
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         terminal.handle_signals();
         let tail = match self.tail {
             Some(Tail::Last(lines)) => Some(lines),

@@ -33,7 +33,7 @@ pub(crate) struct Ps {
 
 impl Ps {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let mut table = Table::new(["CONTAINER", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAME"], &[]);
         let (mut ids, mut list) = (String::new(), Vec::new());
         let now = when::now();

@@ -39,7 +39,7 @@ pub(crate) struct Pull {
 impl Pull {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let credential = self.login.credential(terminal, self.name.repository().registry())?;
-        let mpimg = self.connection.mpimg(terminal, credential)?;
+        let mpimg = self.connection.mpimg(terminal, credential);
         terminal.handle_signals();
         let pulled = mpimg.pull(&self.name, &self.platform).await?;
         let name = pulled.name.familiar();

@@ -91,7 +91,7 @@ impl Push {
         let started = Instant::now();
         self.digest_file.expect_writable()?;
         let sbom = SbomOutputs { attach: self.sbom, file: self.sbom_file.map(SbomFile::new).transpose()? };
-        let mpimg = self.connection.mpimg(terminal, None)?;
+        let mpimg = self.connection.mpimg(terminal, None);
         let subject = match (self.image, self.project, self.subject) {
             (Some(image), _, _) => PushSubject::Image(image),
             (None, Some(folder), _) => PushSubject::Folder(folder),

@@ -46,7 +46,7 @@ impl Rm {
     pub(super) async fn run(mut self, terminal: &Terminal) -> Result<()> {
         let login = std::mem::take(&mut self.login);
         let credential = login.credential(terminal, self.names[0].registry())?;
-        let mpimg = std::mem::take(&mut self.connection).mpimg(terminal, credential)?;
+        let mpimg = std::mem::take(&mut self.connection).mpimg(terminal, credential);
         if self.remote {
             terminal.handle_signals();
             mpimg.remove_remote(&self.names).await?;

@@ -154,7 +154,7 @@ impl Run {
                 .with_hint("add -d, or leave out --json"));
         }
         let spec = self.spec()?;
-        let mpimg = self.connection.mpimg(terminal, None)?;
+        let mpimg = self.connection.mpimg(terminal, None);
         let platform = self.platform.unwrap_or_else(Platform::host);
         let request = RunRequest { image: self.image[0].clone(), platform, spec };
         match self.detach {

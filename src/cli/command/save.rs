@@ -52,7 +52,7 @@ impl Save {
         request.platform = self.platform;
         self.output.iter().try_for_each(|output| request.add_output(output))?;
         let outputs: Vec<String> = request.outputs.iter().map(ToString::to_string).collect();
-        let mpimg = self.connection.mpimg(terminal, None)?;
+        let mpimg = self.connection.mpimg(terminal, None);
         terminal.handle_signals();
         if outputs.is_empty() {
             return mpimg.save_to(request, &mut io::stdout()).await.map(drop);

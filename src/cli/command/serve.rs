@@ -42,7 +42,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let mut request = ServeRequest::new(self.addr);
         request.dir = self.dir;
         request.read_only = self.read_only;

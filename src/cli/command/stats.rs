@@ -32,7 +32,7 @@ pub(crate) struct StatsCommand {
 
 impl StatsCommand {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let headings = ["CONTAINER", "NAME", "CPU", "MEMORY", "LIMIT", "READ", "WRITTEN", "RECEIVED", "SENT", "PROCESSES"];
         let mut table = Table::new(headings, &[2, 3, 4, 5, 6, 7, 8, 9]);
         let (mut ids, mut list) = (String::new(), Vec::new());

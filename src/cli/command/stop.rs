@@ -40,7 +40,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let mpimg = ConnectionFlags::default().mpimg(terminal, None)?;
+        let mpimg = ConnectionFlags::default().mpimg(terminal, None);
         let mut request = StopRequest::new(self.containers);
         request.grace = Duration::from_secs(self.time);
         request.remove = self.rm;

@@ -31,7 +31,7 @@ pub(crate) struct Tags {
 impl Tags {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let credential = self.login.credential(terminal, self.repository.registry())?;
-        let mpimg = self.connection.mpimg(terminal, credential)?;
+        let mpimg = self.connection.mpimg(terminal, credential);
         terminal.handle_signals();
         let tags = mpimg.tags(&self.repository).await?;
         let text: String = tags.iter().map(|tag| format!("{tag}\n")).collect();

@@ -34,7 +34,7 @@ pub(crate) struct ConnectionFlags {
 
 impl ConnectionFlags {
     /// The library as these flags configure it, with `explicit` as the credential of one registry.
-    pub(crate) fn mpimg(self, terminal: &Terminal, explicit: Option<(String, Credential)>) -> Result<Mpimg> {
+    pub(crate) fn mpimg(self, terminal: &Terminal, explicit: Option<(String, Credential)>) -> Mpimg {
         let explicit = explicit.into_iter().collect();
         Mpimg::new(Options {
             home: None,

@@ -55,7 +55,7 @@ fn put(mounter: &mut Mounter, Entry { target, content }: &Entry<'_>) -> Result<(
         Content::Device { .. } => {
             // A device of one's own does not work in a user namespace.
             let place = create(mounter, target, 0o666)?;
-            mount_bind(format!("/{target}"), fd_path(&place)).step(|| format!("bind /{target}"))
+            mount_bind(target.to_string(), fd_path(&place)).step(|| format!("bind {target}"))
         }
         Content::Console => {
             // Where programs look for the name of their terminal: its own is one of this machine's /dev/pts. They can do without.

@@ -96,7 +96,7 @@ fn build(home: &Home, isolation: &str, steps: &str) -> Output {
     fs::write(context.join(".dockerignore"), "Dockerfile\n.dockerignore\n").unwrap();
     let base = judges().join("base").display().to_string();
     let text = format!(
-        "FROM oci:@BASE@:base AS other\nRUN mkdir /there && echo of the stage >/there/x\nFROM oci:@BASE@:base\nWORKDIR /work\n{steps}"
+        "FROM oci:@BASE@:base AS other\nRUN mkdir /there && echo of the stage >/there/x\nFROM oci:@BASE@:base\nWORKDIR /work\nRUN chmod 750 /opt\n{steps}"
     );
     fs::write(context.join("Dockerfile"), text.replace("@BASE@", &base)).unwrap();
     let sockets = ["default", "key"].map(|id| (id, home.path().join(id)));

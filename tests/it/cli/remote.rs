@@ -59,7 +59,7 @@ fn an_image_is_pulled_listed_and_deleted() {
     assert_eq!(run(&mut other.mpimg(), ["tags", &repository]).done().out, "2\n");
     let left = run(&mut other.mpimg(), ["rm", "--remote", &name]);
     assert_eq!(left.code, Some(1));
-    assert!(left.err.starts_with(&format!("error: there is no `{name}` in its registry\nhint: `mpimg tags")), "{}", left.err);
+    assert!(left.err.contains(&format!("\nerror: there is no `{name}` in its registry\nhint: `mpimg tags")), "{}", left.err);
     run(&mut other.mpimg(), ["rm", "--remote", &format!("{repository}@{digest}")]).done();
     assert_eq!(run(&mut other.mpimg(), ["tags", &repository]).done().out, "");
     // What was pulled is here to stay: its layers, too.

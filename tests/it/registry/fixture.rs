@@ -136,7 +136,7 @@ pub(crate) fn options() -> ClientOptions {
 }
 
 pub(crate) fn client(options: ClientOptions) -> Client {
-    Client::new(options).unwrap()
+    Client::new(options)
 }
 
 /// Bytes that look random and are the same each time.

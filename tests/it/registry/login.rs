@@ -180,9 +180,9 @@ async fn a_login_is_tried_before_it_is_stored_and_used_afterwards() {
     let store = client.login(&name, &Credential::basic("user", PASSWORD)).await.unwrap();
     assert_eq!(store, CredentialStore::File(path));
     let image = Image::new(69, &[100]);
-    push(&Client::new(options.clone()).unwrap(), &registry.repository("a"), &image, &[]).await.unwrap();
+    push(&Client::new(options.clone()), &registry.repository("a"), &image, &[]).await.unwrap();
     assert!(client.logout(&name).await.unwrap());
-    let error = push(&Client::new(options).unwrap(), &registry.repository("b"), &image, &[]).await.unwrap_err();
+    let error = push(&Client::new(options), &registry.repository("b"), &image, &[]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
 }
 

@@ -44,13 +44,10 @@ impl Placed {
     pub(super) fn fill(&mut self, plan: &RootPlan<'_>, aside: &Path) -> Result<View, SetupError> {
         let mut view = View::new(self.mounts.tree()).step(|| "open the tree".into())?;
         for Entry { target, content } in &plan.entries {
-            let (inside, outside) = (target.to_string(), format!("/{target}"));
             match content {
-                Content::Proc | Content::Sys => self.put_substitute(&mut view, &inside, &outside, FileType::Directory)?,
-                Content::Device { .. } => self.put_substitute(&mut view, &inside, &outside, FileType::RegularFile)?,
-                Content::Terminals if has_terminals() => {
-                    self.put_substitute(&mut view, &inside, &outside, FileType::Directory)?;
-                }
+                Content::Proc | Content::Sys => self.put_substitute(&mut view, target, FileType::Directory)?,
+                Content::Device { .. } => self.put_substitute(&mut view, target, FileType::RegularFile)?,
+                Content::Terminals if has_terminals() => self.put_substitute(&mut view, target, FileType::Directory)?,
                 Content::Link("pts/ptmx") if !has_terminals() => {}
                 Content::Link(text) => {
                     self.put(target, 0, 0, 0o777, |folder, name| rustix::fs::symlinkat(*text, folder, name))?;
@@ -131,8 +128,8 @@ impl Placed {
         self.put(path, uid, gid, mode, write).map(drop)
     }
 
-    /// A node that nobody can pass, for the machine's `outside`.
-    fn put_substitute(&mut self, view: &mut View, path: &str, outside: &str, kind: FileType) -> Result<(), SetupError> {
+    /// A node that nobody can pass, in the place of what this machine has at the same path.
+    fn put_substitute(&mut self, view: &mut View, path: &LayerPath, kind: FileType) -> Result<(), SetupError> {
         let make = |folder: &OwnedFd, name: &OsStr| match kind {
             FileType::Directory => rustix::fs::mkdirat(folder, name, Mode::empty()),
             _ => {
@@ -140,8 +137,9 @@ impl Placed {
                 rustix::fs::openat(folder, name, flags, Mode::empty()).map(drop)
             }
         };
-        let stat = self.put(&LayerPath::parse(path).unwrap_or_default(), 0, 0, 0o755, make)?;
-        view.substitute(format!("/{path}").as_bytes(), outside, &stat).step(|| format!("open `{outside}`"))
+        let stat = self.put(path, 0, 0, 0o755, make)?;
+        let outside = path.to_string();
+        view.substitute(outside.as_bytes(), &outside, &stat).step(|| format!("open `{outside}`"))
     }
 
     fn put_mount(&mut self, mount: &Mount, index: usize, aside: &Path) -> Result<(), SetupError> {

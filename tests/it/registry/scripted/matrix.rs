@@ -221,7 +221,7 @@ impl Rig {
         self.have(faults);
         self.server.forget();
         let started = Instant::now();
-        let client = Client::new(self.options()).unwrap();
+        let client = Client::new(self.options());
         let pushed = push(&client, &self.repository(path), &self.image, &["1"]).await;
         let took = started.elapsed();
         let mut slowest = self.slowest.lock().unwrap();
