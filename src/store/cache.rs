@@ -59,15 +59,22 @@ pub(super) struct Stored {
 
 impl Store {
     /// What the step with these inputs made, if it is known and its layer is here. The layer then stays while this process
-    /// lives.
+    /// lives. A miss says in the log why it is one.
     pub fn cache_lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
         let path = self.cache_path(key);
-        let record = read(&path)?;
+        let missed = |reason: &str| {
+            tracing::info!(%key, reason, "not in the build cache");
+            None
+        };
+        let Some(record) = read(&path) else {
+            return missed(if path.exists() { "the record is damaged" } else { "no step has had exactly these inputs" });
+        };
         if let Some(layer) = &record.layer
-            && !self.has(&layer.descriptor.digest, layer.descriptor.size).ok()?
+            && !self.has(&layer.descriptor.digest, layer.descriptor.size).is_ok_and(|has| has)
         {
-            return None;
+            return missed("its layer is no longer in the store");
         }
+        tracing::debug!(%key, "in the build cache");
         // Pruning begins with what was not used for longest; a store that cannot be written to is not pruned.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Some(record)

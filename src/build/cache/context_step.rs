@@ -89,6 +89,7 @@ impl Work<'_> {
                 let Some(record) = self.cache.lookup(&seen.outline) else { return Ok(false) };
                 let (diff_id, _, listings) = self.hash(stage, fill)?;
                 if diff_id != record.layer.as_ref().map(|layer| layer.diff_id) {
+                    tracing::info!(reason = "a file has other content", "not taken from the build cache");
                     return Ok(false);
                 }
                 (record, self.keys(listings).exact)

@@ -1,13 +1,15 @@
 //! Keys of the build cache: everything that the result of a step may depend on, but for files of the build context (see
 //! `context_step` and `run_step`). What a key left out would give one step the result of another.
 
+use std::fmt::Write as _;
+
 use crate::build::filesystem::Filesystem;
 use crate::build::session::Session;
 use crate::build::sources::Sources;
 use crate::build::stage::Stage;
 use crate::dockerfile::{AddStep, CopyStep, Mount, RunStep};
 use crate::error::Result;
-use crate::oci::{ChainId, DiffId, Hasher};
+use crate::oci::{ChainId, DiffId, Digest, Hasher};
 use crate::store::CacheKey;
 
 /// Of RUN; a new number when the meaning of a key changes.
@@ -15,25 +17,36 @@ const RUN: &str = "mpimg-run-2";
 /// Of steps whose layer this program writes from known bytes: another release may write them in another way.
 const COPY: &str = concat!("mpimg-copy-2 ", env!("CARGO_PKG_VERSION"));
 
-struct Fields(Hasher);
+struct Fields {
+    hasher: Hasher,
+    /// For the log: what each input is, and the beginning of its digest. Two logs of one step side by side show the input that differs,
+    /// and no value of a build argument.
+    inputs: String,
+}
 
 impl Fields {
     fn new(version: &str) -> Self {
-        let mut fields = Self(Hasher::new());
-        fields.add(version);
+        let mut fields = Self { hasher: Hasher::new(), inputs: String::new() };
+        fields.add("version", version);
         fields
     }
 
-    fn add(&mut self, field: &str) {
-        self.0.update_field(field.as_bytes());
+    fn add(&mut self, label: &str, field: &str) {
+        self.hasher.update_field(field.as_bytes());
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let separator = if self.inputs.is_empty() { "" } else { ", " };
+            let _ = write!(self.inputs, "{separator}{label} {}", &Digest::of(field).hex()[..12]);
+        }
     }
 
     fn add_chain(&mut self, chain: Option<ChainId>) {
-        self.add(&chain.map(|chain| chain.to_string()).unwrap_or_default());
+        self.add("layers below", &chain.map(|chain| chain.to_string()).unwrap_or_default());
     }
 
     fn finish(self) -> CacheKey {
-        CacheKey(self.0.finish())
+        let key = CacheKey(self.hasher.finish());
+        tracing::debug!(%key, inputs = self.inputs, "key of the build cache");
+        key
     }
 }
 
@@ -62,11 +75,11 @@ pub(in crate::build) fn workdir(session: &Session<'_>, stage: &Stage, folder: &s
 /// `step` is all that the instruction says, users by name: who they are is a matter of the layers below.
 fn copy_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step: &str) -> CacheKey {
     let mut key = Fields::new(COPY);
-    key.add(name);
-    key.add(step);
+    key.add("instruction", name);
+    key.add("arguments", step);
     key.add_chain(if below { stage.filesystem.chain_id() } else { None });
-    key.add(&session.times.context.to_string());
-    key.add(&session.request.codec.to_string());
+    key.add("time of files", &session.times.context.to_string());
+    key.add("compression", &session.request.codec.to_string());
     key.finish()
 }
 
@@ -83,16 +96,16 @@ pub(super) fn run_with(key: CacheKey, more: &str) -> CacheKey {
 /// The key of a layer of COPY or ADD that is known but for its compressed form.
 pub(super) fn layer(session: &Session<'_>, diff_id: &DiffId) -> CacheKey {
     let mut key = Fields::new(COPY);
-    key.add("layer");
-    key.add(&diff_id.0.to_string());
-    key.add(&session.request.codec.to_string());
+    key.add("kind", "layer");
+    key.add("diff ID", &diff_id.0.to_string());
+    key.add("compression", &session.request.codec.to_string());
     key.finish()
 }
 
 fn joined(version: &str, key: CacheKey, more: &str) -> CacheKey {
     let mut both = Fields::new(version);
-    both.add(&key.to_string());
-    both.add(more);
+    both.add("key", &key.to_string());
+    both.add("together with", more);
     both.finish()
 }
 
@@ -108,42 +121,44 @@ pub(super) fn run<'s>(
     let mut key = Fields::new(RUN);
     let mut sources = Vec::new();
     key.add_chain(stage.filesystem.chain_id());
-    let mut add = |field: &str| key.add(field);
-    add(&stage.config.platform().to_string());
-    add(&stage.config.config.user);
-    add(&stage.config.config.working_dir);
-    add(&format!("{:?} {:?}", step.network, step.security));
+    let mut add = |label: &str, field: &str| key.add(label, field);
+    add("platform", &stage.config.platform().to_string());
+    add("user", &stage.config.config.user);
+    add("working folder", &stage.config.config.working_dir);
+    add("network and security", &format!("{:?} {:?}", step.network, step.security));
     if session.times.explicit {
-        add(&session.times.epoch().to_string());
+        add("SOURCE_DATE_EPOCH", &session.times.epoch().to_string());
     }
-    add(&session.request.codec.to_string());
-    add(&step.argv.len().to_string());
-    step.argv.iter().for_each(|argument| add(argument));
-    add(&format!("{:?}", step.script));
+    add("compression", &session.request.codec.to_string());
+    add("number of arguments", &step.argv.len().to_string());
+    step.argv.iter().for_each(|argument| add("argument", argument));
+    add("script", &format!("{:?}", step.script));
     if let Some(hostname) = &step.hostname {
-        add(&format!("hostname {hostname}"));
+        add("hostname", &format!("hostname {hostname}"));
     }
     let mut env = step.env.clone();
     env.sort();
     for (name, value) in &env {
-        add(name);
-        add(value);
+        add("variable", name);
+        add(name, value);
     }
     for mount in &step.mounts {
         match mount {
             // What they hold may differ from build to build, and a build must not depend on it (BuildKit's rule).
-            Mount::Cache { .. } | Mount::Tmpfs { .. } | Mount::Secret { .. } | Mount::Ssh { .. } => add(&format!("{mount:?}")),
+            Mount::Cache { .. } | Mount::Tmpfs { .. } | Mount::Secret { .. } | Mount::Ssh { .. } => {
+                add("mount", &format!("{mount:?}"))
+            }
             Mount::Bind { target, source, from, read_write } => {
-                add("bind");
-                [target, source].iter().for_each(|field| add(field));
-                add(&read_write.to_string());
+                add("mount", "bind");
+                [target, source].iter().for_each(|field| add("mount", field));
+                add("writable", &read_write.to_string());
                 match from {
                     Some(from) => {
                         let chain = others.find(from)?.lock().chain_id();
-                        add(&chain.map(|chain| chain.to_string()).unwrap_or_else(|| "scratch".into()));
+                        add("layers of the mount", &chain.map(|chain| chain.to_string()).unwrap_or_else(|| "scratch".into()));
                     }
                     None => {
-                        add("context");
+                        add("mount from", "context");
                         sources.push(source.as_str());
                     }
                 }

@@ -31,7 +31,11 @@ impl<'a> BuildCache<'a> {
 
     /// What this machine has for `key`.
     pub(super) fn lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
-        if self.session.request.no_cache { None } else { self.session.store.cache_lookup(key) }
+        if self.session.request.no_cache {
+            tracing::info!(%key, reason = "the build was asked not to use it", "not in the build cache");
+            return None;
+        }
+        self.session.store.cache_lookup(key)
     }
 
     /// The cache that other machines fill, where results may be taken from it.
@@ -54,7 +58,13 @@ impl<'a> BuildCache<'a> {
     /// Puts the layer of an earlier build on the stage, if this or another machine has one for `key`. What only this one has is offered
     /// to the others. `max_age`: how old a result may be, where it is one that ages.
     pub(in crate::build) fn recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<bool> {
-        let young = |record: &CacheRecord| max_age.is_none_or(|age| is_young(record.made, now(), age));
+        let young = |record: &CacheRecord| {
+            let young = max_age.is_none_or(|age| is_young(record.made, now(), age));
+            if !young {
+                tracing::info!(%key, made = record.made, reason = "it is older than allowed", "not taken from the build cache");
+            }
+            young
+        };
         let platform = stage.config.platform();
         if let Some(record) = self.lookup(key).filter(young) {
             if let Some(remote) = self.remote_results() {
@@ -64,7 +74,13 @@ impl<'a> BuildCache<'a> {
             return Ok(true);
         }
         let Some(remote) = self.remote_results() else { return Ok(false) };
-        let Some(record) = remote.lookup(self.session, &platform, key).filter(young) else { return Ok(false) };
+        let Some(record) = remote.lookup(self.session, &platform, key) else {
+            tracing::info!(%key, "not in the repository of the cache");
+            return Ok(false);
+        };
+        if !young(&record) {
+            return Ok(false);
+        }
         self.session.store.cache_put(key, &record)?;
         Ok(self.recall(stage, key))
     }

@@ -76,3 +76,28 @@ fn basic_credential(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
+
+#[test]
+fn the_log_says_why_a_step_was_done_again() {
+    let home = Home::new();
+    let project = project(&home);
+    let log = home.path().join("mpimg.log");
+    let built = |flags: &[&str]| {
+        let _ = std::fs::remove_file(&log);
+        run(home.mpimg().args(["build", text(&project), "--log-file", text(&log)]).args(flags), [""; 0]).done();
+        events(&std::fs::read_to_string(&log).unwrap())
+    };
+    let reasons = |events: &[Value]| -> Vec<String> {
+        let reasons = events.iter().filter_map(|event| Some(event["reason"].as_str()?.to_owned()));
+        reasons.filter(|reason| !reason.is_empty()).collect()
+    };
+    let first = built(&[]);
+    assert!(reasons(&first).contains(&"no step has had exactly these inputs".to_owned()), "{first:?}");
+    // The inputs of a key by name, with the beginning of each digest.
+    let key = first.iter().find(|event| event["message"] == "key of the build cache").unwrap();
+    assert!(key["inputs"].as_str().unwrap().contains("layers below "), "{key}");
+    assert_eq!(reasons(&built(&[])), [""; 0]);
+    write(&project, "app/adapter.py", "changed\n");
+    assert_ne!(reasons(&built(&[])), [""; 0]);
+    assert!(reasons(&built(&["--no-cache"])).contains(&"the build was asked not to use it".to_owned()));
+}
