@@ -8,6 +8,7 @@
 //! | [`IsolationKind::UserNamespace`] | the same inside a user namespace with a range of ids | yes |
 //! | [`IsolationKind::SingleId`] | the same with one id; other owners are recorded beside the files | yes |
 //! | [`IsolationKind::Chroot`] | a private tree, no namespaces | **no** |
+//! | [`IsolationKind::Emulated`] | the same, its system calls answered by a supervisor | **no** |
 //!
 //! [`Isolation::run`] starts a helper: this very program again, single-threaded, under the name [`HELPER_NAME`]. Namespaces
 //! of users can only be entered by a process with one thread, and after a plain `fork` of a threaded program hardly anything may be

@@ -18,7 +18,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say more: once for decisions (why a step runs again, which isolation is used), twice for every event
+    /// Say more: once for decisions (what came from the build cache, which isolation is used), twice for each event
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
