@@ -33,6 +33,10 @@ fn start(home: &Home, project: &Path, registry: &Server, own: &str, other: &str)
     command.env("MPIMG_COMMAND", in_step(home, &mpimg, own, other)).env("LC_ALL", "C.UTF-8");
     command.args(["--no-ttl", "-i", "-P", &free_address().port().to_string(), "-p"]).arg(project);
     command.args(["-r", &format!("{}/mp/{own}", registry.address)]);
+    // The SDK writes its global settings anew whenever it reads one, in place: two that share them may read half a file.
+    let user = home.path().join(format!("user-{own}"));
+    std::fs::create_dir_all(user.join(".vmware-aria-operations-integration-sdk")).unwrap();
+    command.env("HOME", user);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
