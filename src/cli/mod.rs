@@ -5,7 +5,9 @@
 mod command;
 mod contents;
 mod digest_file;
+mod docker;
 mod docker_words;
+mod drop_in;
 mod flags;
 mod image;
 mod interrupt;
@@ -29,6 +31,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::error::{Error, ErrorKind};
 use command::Command;
+use drop_in::DropIn;
 use flags::Global;
 use terminal::Terminal;
 
@@ -89,6 +92,10 @@ pub fn word_hints() {
 /// Runs the command line of this process; returns its exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    match DropIn::of(&arguments) {
+        Some(DropIn::Docker) => return docker::main(arguments),
+        None => {}
+    }
     if let [_, help, options] = arguments.as_slice()
         && (help, options) == (&"help".into(), &"options".into())
     {

@@ -1,0 +1,76 @@
+//! What a command of docker is: its names, its flags, and the function that does it.
+
+use std::ffi::OsString;
+
+use futures_util::future::LocalBoxFuture;
+
+use super::session::{Outcome, Session};
+use crate::cli::drop_in::{Flag, Parsed};
+
+/// How many arguments a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arguments {
+    /// This many.
+    Exactly(usize),
+    /// This many or more.
+    AtLeast(usize),
+    /// This many or fewer.
+    AtMost(usize),
+}
+
+impl Arguments {
+    /// What is wrong with `count` arguments, as docker says it.
+    pub(super) fn wrong(self, count: usize) -> Option<String> {
+        let plural = |number: usize| if number == 1 { "" } else { "s" };
+        match self {
+            Self::Exactly(0) if count > 0 => Some("accepts no arguments".into()),
+            Self::Exactly(wanted) if wanted != count => Some(format!("requires {wanted} argument{}", plural(wanted))),
+            Self::AtLeast(wanted) if wanted > count => Some(format!("requires at least {wanted} argument{}", plural(wanted))),
+            Self::AtMost(wanted) if wanted < count => Some(format!("requires at most {wanted} argument{}", plural(wanted))),
+            _ => None,
+        }
+    }
+}
+
+/// Does a command; its exit code.
+pub(super) type Run = for<'a> fn(&'a Session, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
+
+/// A command of docker.
+#[derive(Clone, Copy)]
+pub(super) struct Command {
+    /// Its names: `images`, `image ls`.
+    pub(super) names: &'static [&'static str],
+    /// What stands behind the name in its usage.
+    pub(super) usage: &'static str,
+    /// What it is for, in a line.
+    pub(super) about: &'static str,
+    pub(super) arguments: Arguments,
+    /// Whether options end at the first argument.
+    pub(super) options_first: bool,
+    pub(super) flags: &'static [&'static [Flag]],
+    /// How it differs as a whole, for the documentation; empty where it does not.
+    pub(super) differs: &'static str,
+    pub(super) run: Run,
+}
+
+impl Command {
+    /// A command that does what docker's does, with options anywhere.
+    pub(super) const fn new(names: &'static [&'static str], usage: &'static str, about: &'static str, run: Run) -> Self {
+        Self { names, usage, about, arguments: Arguments::AtLeast(0), options_first: false, flags: &[], differs: "", run }
+    }
+
+    /// What is left of `words` behind the name of this command that they begin with, and that name.
+    pub(super) fn matches(&self, words: &[String]) -> Option<(&'static str, usize)> {
+        let begins = |name: &&&str| {
+            let name: Vec<&str> = name.split(' ').collect();
+            words.len() >= name.len() && words.iter().zip(&name).all(|(word, part)| word == part)
+        };
+        let longest = self.names.iter().filter(begins).max_by_key(|name| name.split(' ').count())?;
+        Some((longest, longest.split(' ').count()))
+    }
+}
+
+/// The words of a command line as text.
+pub(super) fn words(arguments: Vec<OsString>) -> Vec<String> {
+    arguments.into_iter().map(|word| word.into_string().unwrap_or_else(|word| word.to_string_lossy().into_owned())).collect()
+}

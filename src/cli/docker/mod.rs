@@ -1,0 +1,147 @@
+//! mpimg started by the name `docker`: docker's words, what docker prints, on its stream and with its exit codes.
+//!
+//! The table of commands decides what there is; documentation is made of it. What mpimg lacks is an error with a remedy, and what
+//! changes nothing is said once on standard error.
+
+mod command;
+mod commands;
+mod global;
+mod session;
+mod version;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use command::Command;
+use session::{Failure, Outcome, Session};
+
+use super::drop_in::{Parsed, WrongFlag};
+use super::{WORKERS, logging};
+use crate::error::{Error, ErrorKind};
+
+/// The exit code of mistakes in flags, and of containers that could not be started.
+const WRONG_FLAG: u8 = 125;
+
+/// Runs a command line that begins with the name `docker`; returns its exit code.
+pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let words = command::words(arguments);
+    let words = words.get(1..).unwrap_or_default();
+    let global = match Parsed::parse(&[global::FLAGS], true, words) {
+        Ok(global) => global,
+        Err(wrong) => return told(&format!("{wrong}\nSee 'docker --help'."), WRONG_FLAG),
+    };
+    if global.is("version") {
+        return printed(&version::line());
+    }
+    let Some((command, name, rest)) = commands::find(&global.arguments) else { return without_command(&global) };
+    let parsed = match Parsed::parse(command.flags, command.options_first, rest) {
+        Ok(parsed) if parsed.help || global.help => return printed(&help(command, name)),
+        Ok(parsed) => parsed,
+        Err(WrongFlag(wrong)) => return told(&with_usage(&wrong, command, name), WRONG_FLAG),
+    };
+    if let Some(wrong) = command.arguments.wrong(parsed.arguments.len()) {
+        return told(&with_usage(&format!("docker: 'docker {name}' {wrong}"), command, name), 1);
+    }
+    let session = Session::new(&global, &parsed);
+    logging::note_start(name);
+    let done = start(&session, command, &global, &parsed);
+    logging::note_end(None);
+    match done {
+        Ok(code) => session.terminal().interrupt().exit_code().unwrap_or(code).into(),
+        Err(failure) => session.fail(&failure),
+    }
+}
+
+fn start(session: &Session, command: &Command, global: &Parsed, parsed: &Parsed) -> Outcome {
+    let refused = |error: Error| Failure::from(error).with_code(WRONG_FLAG);
+    session.look_at_flags(global).map_err(refused)?;
+    session.look_at_flags(parsed).map_err(refused)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start threads").with_source(error))?;
+    let done = runtime.block_on((command.run)(session, parsed));
+    // A thread that still waits for a disk or a name server must not keep the user waiting.
+    runtime.shutdown_background();
+    done
+}
+
+/// Without a command, or with one that docker does not have either, or that mpimg does not.
+fn without_command(global: &Parsed) -> ExitCode {
+    match global.arguments.as_slice() {
+        [] => printed(&overview("")),
+        [group, rest @ ..] if commands::is_group(group) => match rest.iter().find(|word| !word.starts_with('-')) {
+            Some(word) => told(
+                &format!("docker: unknown command: docker {group} {word}\n\nRun 'docker {group} --help' for more information"),
+                1,
+            ),
+            None => printed(&overview(&format!("{group} "))),
+        },
+        [name, ..] => match commands::refused(name) {
+            Some(remedy) => {
+                let error = Error::new(ErrorKind::Unsupported, format!("mpimg does not have `docker {name}`")).with_hint(remedy);
+                told(
+                    super::message::draw_error(&error, super::style::Theme::new(super::flags::ColorMode::Never, false), None)
+                        .trim_end(),
+                    1,
+                )
+            }
+            None => told(&format!("docker: unknown command: docker {name}\n\nRun 'docker --help' for more information"), 1),
+        },
+    }
+}
+
+fn usage(command: &Command, name: &str) -> String {
+    format!("Usage:  docker {name} {}", command.usage).trim_end().to_owned()
+}
+
+fn with_usage(wrong: &str, command: &Command, name: &str) -> String {
+    format!("{wrong}\n\n{}\n\nRun 'docker {name} --help' for more information", usage(command, name))
+}
+
+fn help(command: &Command, name: &str) -> String {
+    let mut text = format!("{}\n\n{}\n", usage(command, name), command.about);
+    if command.names.len() > 1 {
+        let names: Vec<String> = command.names.iter().map(|name| format!("docker {name}")).collect();
+        text += &format!("\nAliases:\n  {}\n", names.join(", "));
+    }
+    let flags: Vec<_> = command.flags.iter().copied().flatten().collect();
+    if !flags.is_empty() {
+        text += "\nOptions:\n";
+    }
+    for flag in flags {
+        let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
+        text += format!("  {short}--{:<22} {}\n", flag.long, flag.help).trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// The commands whose names begin with `group`, which ends with a space.
+fn overview(group: &str) -> String {
+    let mut text = format!(
+        "Usage:  docker {}{group}COMMAND\n\nmpimg in place of docker: no daemon, images in mpimg's local store\n\nCommands:\n",
+        if group.is_empty() { "[OPTIONS] " } else { "" }
+    );
+    let all = commands::ALL.iter().flat_map(|command| command.names.iter().map(move |name| (*name, command.about)));
+    let mut lines: Vec<String> = all
+        .filter_map(|(name, about)| Some((name.strip_prefix(group)?, about)))
+        .filter(|(name, _)| !group.is_empty() || !name.contains(' '))
+        .map(|(name, about)| format!("  {name:<18} {about}\n"))
+        .collect();
+    lines.sort();
+    text += &lines.concat();
+    text += "\nRun 'docker COMMAND --help' for more information on a command.\n";
+    text
+}
+
+/// Prints help or a version; help that nobody reads is not an error.
+fn printed(text: &str) -> ExitCode {
+    let _ = super::terminal::write_output(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn told(text: &str, code: u8) -> ExitCode {
+    // Standard error is gone: the exit code says it.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    code.into()
+}

@@ -1,0 +1,153 @@
+//! What every command works with: the library, standard output and standard error; and how it fails.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::drop_in::{Effect, Parsed};
+use crate::cli::flags::{ColorMode, Global, ProgressMode};
+use crate::cli::logging;
+use crate::cli::message::draw_error;
+use crate::cli::terminal::{Terminal, write_output};
+use crate::error::{Error, ErrorKind};
+use crate::operation::{Mpimg, Options};
+use crate::registry::CredentialSources;
+
+/// The exit code of a command that did what it should, or was asked to run something that ended with this one.
+pub(super) type Outcome = Result<u8, Failure>;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The exit code.
+    code: u8,
+    /// What docker says, on standard error.
+    text: String,
+    /// What mpimg says, behind that.
+    error: Option<Error>,
+}
+
+impl Failure {
+    /// A failure that docker has words for, with exit code 1.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { code: 1, text: text.into(), error: None }
+    }
+
+    /// One that docker's daemon reports.
+    pub(super) fn daemon(text: impl AsRef<str>) -> Self {
+        Self::new(format!("Error response from daemon: {}", text.as_ref()))
+    }
+
+    /// What has been said already, or needs no words.
+    pub(super) fn silent() -> Self {
+        Self::new("")
+    }
+
+    /// The same with another exit code.
+    pub(super) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The same with what mpimg has to say.
+    pub(super) fn with_error(self, error: Error) -> Self {
+        Self { error: Some(error), ..self }
+    }
+
+    /// What docker says.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        // Scripts look for this word.
+        let text = if error.kind() == ErrorKind::Auth { "unauthorized: authentication required" } else { "" };
+        Self::new(text).with_error(error)
+    }
+}
+
+/// What every command works with.
+pub(super) struct Session {
+    terminal: Terminal,
+    mpimg: Mpimg,
+    /// The folder of docker's configuration that was given.
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Session {
+    /// A session for a command line that was parsed. `--quiet` and `--progress` mean the same to all commands that have them.
+    pub(super) fn new(global: &Parsed, command: &Parsed) -> Self {
+        let progress = match command.value("progress") {
+            _ if command.is("quiet") => ProgressMode::None,
+            Some("quiet" | "none") => ProgressMode::None,
+            Some("plain" | "rawjson") => ProgressMode::Plain,
+            _ => ProgressMode::Auto,
+        };
+        let log_file = std::env::var_os("MPIMG_LOG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let verbose = u8::from(global.is("debug"));
+        let global_flags = Global { json: false, quiet: false, verbose, log_file, color: ColorMode::Auto, progress };
+        let terminal = Terminal::new(&global_flags);
+        if let Err(error) = logging::start(&global_flags, terminal.display(), terminal.error_theme().enabled()) {
+            terminal.warn(&error.to_string(), error.hint());
+        }
+        let config = global.value("config").map(PathBuf::from);
+        let mpimg = Mpimg::new(Options {
+            credentials: CredentialSources { docker_config_dir: config.clone(), ..CredentialSources::default() },
+            progress: terminal.progress().clone(),
+            cancel: terminal.interrupt().cancel().clone(),
+            ..Options::default()
+        });
+        Self { terminal, mpimg, config }
+    }
+
+    /// The library.
+    pub(super) fn mpimg(&self) -> &Mpimg {
+        &self.mpimg
+    }
+
+    /// What Ctrl-C does, and where progress is shown.
+    pub(super) fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+
+    /// Writes to standard output.
+    pub(super) fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        self.terminal.display().end();
+        Ok(write_output(text.as_ref().as_bytes())?)
+    }
+
+    /// Writes a line to standard error.
+    pub(super) fn tell(&self, line: impl AsRef<str>) {
+        self.terminal.display().print(line.as_ref());
+    }
+
+    /// Says of each flag that changes nothing that it does so; refuses those that mpimg does not have.
+    pub(super) fn look_at_flags(&self, parsed: &Parsed) -> Result<(), Error> {
+        for flag in parsed.given() {
+            match flag.effect {
+                Effect::Refused(remedy) => {
+                    return Err(
+                        Error::new(ErrorKind::Usage, format!("mpimg does not have docker's `--{}`", flag.long)).with_hint(remedy)
+                    );
+                }
+                Effect::Ignored(why) => self.tell(format!("note: --{} has no effect here: {why}", flag.long)),
+                Effect::Same | Effect::Differs(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows why the command failed; its exit code.
+    pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
+        self.terminal.display().end();
+        let Failure { code, text, error } = failure;
+        let mut shown = if text.is_empty() { String::new() } else { format!("{text}\n") };
+        if let Some(error) = error {
+            shown += &draw_error(error, self.terminal.error_theme(), None);
+        }
+        // Standard error is gone: the exit code says it.
+        let _ = std::io::stderr().lock().write_all(shown.as_bytes());
+        self.terminal.interrupt().exit_code().unwrap_or(*code).into()
+    }
+}
