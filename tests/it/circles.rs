@@ -50,13 +50,15 @@ fn regex(pattern: &str) -> Regex {
 }
 
 /// What is no code: tests, comments, strings, characters; and what stays in its place.
-static TEXT: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
+static TEXT: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
     [
         (regex(r"#\[cfg\(test\)\]\s*(?:pub(?:\([^)]*\))?\s+)?use [^;]*;"), ""),
         (regex(r"//[^\n]*"), ""),
         (regex(r##"(?s)b?r#".*?"#"##), "\"\""),
         (regex(r"'(?:\\.|[^\\'])'"), "' '"),
         (regex(r#"(?s)"(?:\\.|[^"\\])*""#), "\"\""),
+        // Who may see something is no import.
+        (regex(r"\bpub\(in [\w:]+\)"), "pub"),
     ]
 });
 static PATH: LazyLock<Regex> = LazyLock::new(|| regex(r"(\w+)((?:::\w+)+)"));

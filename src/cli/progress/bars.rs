@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use super::lines::{Lines, one_line};
 use super::log::Log;
-use super::{Manner, Screen, shown_time};
+use super::screen::{Manner, Screen, shown_time};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
 use crate::progress::{Event, Outcome, Reporter, TaskId, TaskKind};
@@ -280,22 +280,88 @@ fn shown(value: fn(&ProgressState) -> String) -> impl ProgressTracker {
 
 #[cfg(test)]
 mod tests {
-    use indicatif::InMemoryTerm;
+    use indicatif::TermLike;
 
     use super::*;
     use crate::cli::flags::ColorMode;
     use crate::cli::style::Theme;
     use crate::progress::{Progress, Task};
 
+    /// A terminal in memory.
+    #[derive(Clone)]
+    struct Terminal(Arc<Mutex<vt100::Parser>>);
+
+    impl Terminal {
+        fn new(rows: u16, columns: u16) -> Self {
+            Self(Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0))))
+        }
+
+        /// What a user sees, without what is empty at the ends of lines and of the screen.
+        fn contents(&self) -> String {
+            let columns = self.width();
+            let rows: Vec<String> = self.0.lock().unwrap().screen().rows(0, columns).map(|row| row.trim_end().into()).collect();
+            rows.join("\n").trim_end().to_owned()
+        }
+
+        fn write(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().process(text.as_bytes());
+            Ok(())
+        }
+
+        /// Zero would be taken for one.
+        fn move_cursor(&self, count: usize, way: char) -> std::io::Result<()> {
+            if count == 0 { Ok(()) } else { self.write(&format!("\x1b[{count}{way}")) }
+        }
+    }
+
+    impl std::fmt::Debug for Terminal {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(&self.contents())
+        }
+    }
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            self.0.lock().unwrap().screen().size().1
+        }
+        fn height(&self) -> u16 {
+            self.0.lock().unwrap().screen().size().0
+        }
+        fn move_cursor_up(&self, count: usize) -> std::io::Result<()> {
+            self.move_cursor(count, 'A')
+        }
+        fn move_cursor_down(&self, count: usize) -> std::io::Result<()> {
+            self.move_cursor(count, 'B')
+        }
+        fn move_cursor_right(&self, count: usize) -> std::io::Result<()> {
+            self.move_cursor(count, 'C')
+        }
+        fn move_cursor_left(&self, count: usize) -> std::io::Result<()> {
+            self.move_cursor(count, 'D')
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write(&format!("{text}\r\n"))
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.write(text)
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            self.write("\r\x1b[2K")
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     /// Bars on a terminal in memory, drawn only when the test says so.
     struct Screenful {
-        terminal: InMemoryTerm,
+        terminal: Terminal,
         bars: Arc<Bars>,
         progress: Progress,
     }
 
     fn screenful<const COLUMNS: u16>() -> Screenful {
-        let terminal = InMemoryTerm::new(24, COLUMNS);
+        let terminal = Terminal::new(24, COLUMNS);
         let manner = Manner { theme: Theme::new(ColorMode::Never, true), verbose: false };
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         let bars = Arc::new(Bars::on(target, || COLUMNS.into(), manner));

@@ -6,22 +6,16 @@ mod bars;
 mod lines;
 mod log;
 mod plain;
+mod screen;
 mod silent;
 mod traced;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::style::Theme;
-use crate::progress::{Progress, Reporter};
+use screen::Screen;
+pub(super) use screen::{Manner, shown_time};
 
-/// How much is said.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
-    pub(super) theme: Theme,
-    /// Whether notes are shown.
-    pub(super) verbose: bool,
-}
+use crate::progress::Progress;
 
 /// Where progress is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +23,6 @@ pub(super) enum Style {
     Bars,
     Plain,
     Silent,
-}
-
-/// A reporter that other messages can share standard error with.
-trait Screen: Reporter {
-    /// Prints a message of one or more lines, without its last line feed, where bars do not overwrite it.
-    fn print(&self, message: &str);
-
-    /// Takes everything away that would be drawn again.
-    fn end(&self);
 }
 
 /// The progress of one command.
@@ -71,31 +56,5 @@ impl Display {
 
     pub(super) fn end(&self) {
         self.screen.end();
-    }
-}
-
-/// A line on standard error. A failure cannot be reported anywhere.
-fn write_line(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
-}
-
-/// Seconds to a tenth, from a minute on minutes and seconds.
-pub(super) fn shown_time(time: Duration) -> String {
-    match time.as_secs() {
-        0..60 => format!("{:.1} s", time.as_secs_f64()),
-        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_short() {
-        assert_eq!(shown_time(Duration::from_millis(340)), "0.3 s");
-        assert_eq!(shown_time(Duration::from_secs(59)), "59.0 s");
-        assert_eq!(shown_time(Duration::from_secs(125)), "2 min 05 s");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::lines::{Lines, one_line};
-use super::{Manner, Screen, shown_time, write_line};
+use super::screen::{Manner, Screen, shown_time, write_line};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
 use crate::progress::{Event, Outcome, Reporter, TaskId, TaskKind};

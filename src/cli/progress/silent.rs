@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::log::Log;
-use super::{Manner, Screen, write_line};
+use super::screen::{Manner, Screen, write_line};
 use crate::cli::message::draw_warning;
 use crate::progress::{Event, Outcome, Reporter, TaskId};
 
