@@ -1,12 +1,12 @@
 //! Times as docker shows them: how long ago.
 
-use chrono::{DateTime, Utc};
+use jiff::Timestamp;
 
 /// `5 minutes ago`, of an RFC 3339 time; a text that is none stays as it is.
-pub(super) fn ago(time: Option<&str>, now: DateTime<Utc>) -> String {
+pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
     let Some(time) = time else { return "-".into() };
-    let Ok(parsed) = DateTime::parse_from_rfc3339(time) else { return time.to_owned() };
-    let seconds = now.signed_duration_since(parsed).num_seconds();
+    let Ok(parsed) = time.parse::<Timestamp>() else { return time.to_owned() };
+    let seconds = now.duration_since(parsed).as_secs();
     let (number, unit) = match seconds {
         ..0 => return "in the future".into(),
         0..60 => (seconds, "second"),
@@ -21,8 +21,8 @@ pub(super) fn ago(time: Option<&str>, now: DateTime<Utc>) -> String {
 }
 
 /// Now.
-pub(super) fn now() -> DateTime<Utc> {
-    DateTime::from(std::time::SystemTime::now())
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 #[cfg(test)]
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn the_largest_unit_that_fits_is_shown() {
-        let now = DateTime::parse_from_rfc3339("2024-03-01T12:00:00Z").unwrap().to_utc();
+        let now = "2024-03-01T12:00:00Z".parse().unwrap();
         for (time, shown) in [
             ("2024-03-01T12:00:00Z", "0 seconds ago"),
             ("2024-03-01T11:59:00Z", "1 minute ago"),

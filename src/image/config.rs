@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -195,7 +196,9 @@ fn is_zero(number: &i64) -> bool {
 
 /// A time in seconds since 1970 as RFC 3339 in UTC: `2024-02-29T12:00:00Z`. Beyond the years that it can write, 1970.
 pub fn rfc3339(seconds: i64) -> String {
-    DateTime::from_timestamp(seconds, 0).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let time = EPOCH.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(EPOCH);
+    format!("{time}Z")
 }
 
 impl ImageConfig {
@@ -349,6 +352,9 @@ mod tests {
     fn times_are_written_as_docker_writes_them() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(1_709_208_000), "2024-02-29T12:00:00Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(rfc3339(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!(rfc3339(i64::MAX), "1970-01-01T00:00:00Z");
     }
 
     #[test]

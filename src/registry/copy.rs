@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
+use super::listing::referrers_tag;
 use super::pull::{ACCEPTED, DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
 use super::push::{PushSession, Pushed};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
@@ -164,7 +165,7 @@ async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &M
 
 async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
     let Route { endpoint, path } = route;
-    let tag = format!("{}-{}", subject.algorithm(), subject.hex());
+    let tag = referrers_tag(subject);
     let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path)).with_header(ACCEPT, ACCEPTED);
     let answer = endpoint.send_with_retry(&call, None).await?;
     let before = match answer.status() {

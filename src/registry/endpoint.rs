@@ -159,12 +159,6 @@ impl Endpoint {
         self.auth.credential(&self.transport, path).await.is_some()
     }
 
-    /// The header for requests with `scope`.
-    pub(crate) async fn authorize(&self, path: &str, scope: &Scope) -> Result<Option<HeaderValue>> {
-        self.transport.unless_cancelled(self.discover(path)).await?.map_err(RequestError::into_error)?;
-        self.auth.header(&self.transport, path, scope, None).await
-    }
-
     /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that. Some registries challenge only
     /// there, and hide everything else from strangers (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
     async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
@@ -313,7 +307,7 @@ impl Endpoint {
             let _ = url.set_port(own.port());
         }
         if base.scheme() == "https" && url.scheme() != "https" && !self.insecure {
-            let message = format!("`{}` wants the upload at `{}`, without encryption", self.registry, host_and_port(&url));
+            let message = format!("`{}` leads to `{}`, without encryption", self.registry, host_and_port(&url));
             let hint = "set the registry up to name its storage by https, or allow it with `insecure` in registries.conf";
             return Err(Error::new(ErrorKind::Network, message).with_hint(hint));
         }

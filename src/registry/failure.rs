@@ -143,8 +143,8 @@ fn certificate_hint(wrong: &CertificateError, place: &str) -> String {
 
 /// The day in UTC, as `2024-03-01`.
 fn date(time: UnixTime) -> String {
-    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
-    time.map_or_else(|| "an unknown day".to_owned(), |time| time.format("%Y-%m-%d").to_string())
+    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| "an unknown day".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 /// Whether an error is about the other side's certificate, or its about ours: then it speaks TLS.

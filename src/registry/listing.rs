@@ -1,112 +1,200 @@
-//! Tags and referrers, through oci-client.
+//! Lists: the tags of a repository, and what refers to a manifest (distribution specification, "Content Discovery").
 //!
-//! oci-client serves here and not for pulls and pushes: its blob reads cannot be retried with our back-off or shown, it reads
-//! the system's certificates even for plain HTTP, it keeps a rejected token, and its uploads cannot be taken up again. What
-//! it is asked for here is small and idempotent, and its fallback to the referrers tag is right. It gets our token and asks
-//! for none itself. Refuses client certificates, which it does not know.
+//! A list comes in pages; the `Link` header of each names the next (RFC 8288, as the specification uses it).
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::token_cache::{RegistryToken, RegistryTokenType};
-use oci_client::{Reference, RegistryOperation};
-use reqwest::header::HeaderValue;
+use bytes::Bytes;
+use futures_util::TryFutureExt as _;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
+use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
+use url::Url;
 
 use super::auth::Scope;
 use super::client::{Client, Route};
-use super::host::{host_of, is_loopback};
-use super::tls;
+use super::endpoint::{ApiRequest, RequestTarget};
+use super::pull::ACCEPTED;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
+use crate::progress::{Task, TaskKind};
 
-/// Tags asked for at once; registries may give fewer.
+/// Number of tags to ask for at once; a registry may send fewer, or all that it has.
 const PAGE: usize = 1000;
 
+/// Limit for a page, in bytes. Registries that know no pages send all tags at once.
+const PAGE_LIMIT: usize = 16 << 20;
+
+/// Limit for the number of pages: a registry that always has another one would keep us for ever.
+const PAGES: usize = 10_000;
+
+/// The answer to `tags/list`.
+#[derive(Deserialize)]
+struct TagPage {
+    // Go writes an empty list as null.
+    tags: Option<Vec<String>>,
+}
+
+/// The answer to `referrers/<digest>`, and what is behind the tag that stands in for it.
+#[derive(Deserialize)]
+struct ReferrerPage {
+    manifests: Option<Vec<Referrer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Referrer {
+    artifact_type: Option<MediaType>,
+    #[serde(flatten)]
+    descriptor: Descriptor,
+}
+
 impl Client {
-    /// All tags of `repository`, in order.
+    /// All tags of `repository`, in order. Mirrors are not asked.
+    ///
+    /// # Errors
+    /// `NotFound`: the registry does not know the repository; `Auth`, `Network`; `Registry` with the registry's answer.
+    pub async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>> {
+        let route = self.destination(repository)?;
+        let task = self.options().progress.task(TaskKind::Pull, &format!("tags of {}", repository.familiar()), None);
+        let call = ApiRequest::new(Method::GET, &route.path, &format!("tags/list?n={PAGE}"), Scope::pull(&route.path));
+        let mut tags = BTreeSet::new();
+        let take = |page: &[u8]| {
+            let TagPage { tags: page } = serde_json::from_slice(page)?;
+            let page = page.unwrap_or_default();
+            // A tag that the specification does not allow cannot be asked for either.
+            tags.extend(page.iter().filter_map(|tag| Tag::parse(tag).ok()));
+            // A registry that fills the page and names no next one may still have more.
+            Ok(page.last().filter(|_| page.len() >= PAGE).map(|last| format!("?n={PAGE}&last={last}")))
+        };
+        let listed = route.endpoint.fetch(&call, Some(&task)).and_then(|first| read_pages(&route, &call, first, &task, take));
+        self.transport()
+            .unless_cancelled(listed)
+            .await?
+            .map_err(|error| error.wrap(format!("cannot list the tags of `{}`", repository.familiar())))?;
+        task.done();
+        Ok(tags)
+    }
+
+    /// What refers to `digest`: signatures, SBOMs. A descriptor's media type is the artifact's type, if it has one.
+    ///
+    /// A registry without this list has it under a tag, written by the programs that attach something ("Referrers Tag Schema").
     ///
     /// # Errors
     /// `Auth`, `Network`; `Registry` with the registry's answer.
-    pub async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>> {
-        let route = self.destination(repository)?;
-        let lister = self.lister(&route).await?;
-        let reference = Reference::with_tag(route.endpoint.authority().to_owned(), route.path.clone(), "latest".to_owned());
-        let mut tags = BTreeSet::new();
-        let mut last: Option<String> = None;
-        loop {
-            let page = lister.list_tags(&reference, &RegistryAuth::Anonymous, Some(PAGE), last.as_deref());
-            let page = self.transport().unless_cancelled(page).await?;
-            let page = page.context(ErrorKind::Registry, || format!("cannot list the tags of `{}`", repository.familiar()))?;
-            last = page.tags.last().cloned();
-            let before = tags.len();
-            // What the specification does not allow as a tag cannot be asked for either.
-            tags.extend(page.tags.iter().filter_map(|tag| Tag::parse(tag).ok()));
-            // A registry that does not know `last` sends the same page again.
-            if tags.len() == before {
-                return Ok(tags);
-            }
-        }
-    }
-
-    /// What refers to `digest`: signatures, SBOMs (distribution specification, "Listing Referrers").
-    ///
-    /// # Errors
-    /// As [`Client::tags`].
     pub async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
         let route = self.destination(repository)?;
-        let lister = self.lister(&route).await?;
-        let reference = Reference::with_digest(route.endpoint.authority().to_owned(), route.path.clone(), digest.to_string());
-        lister.store_auth_if_needed(route.endpoint.authority(), &RegistryAuth::Anonymous).await;
-        let index = self.transport().unless_cancelled(lister.pull_referrers(&reference, None)).await?;
-        let index = index.context(ErrorKind::Registry, || format!("cannot list what refers to `{digest}`"))?;
-        let descriptor = |entry: oci_client::manifest::ImageIndexEntry| {
-            let size = u64::try_from(entry.size).map_err(|_| Error::new(ErrorKind::Corrupt, "a referrer has a negative size"))?;
-            let media_type = MediaType::from(entry.artifact_type.unwrap_or(entry.media_type));
-            let annotations = entry.annotations.unwrap_or_default();
-            Ok(Descriptor { annotations, ..Descriptor::new(media_type, Digest::parse(&entry.digest)?, size) })
-        };
-        index.manifests.into_iter().map(descriptor).collect()
-    }
-
-    /// An oci-client that speaks to the route's registry as we do, with our token.
-    async fn lister(&self, route: &Route) -> Result<oci_client::Client> {
-        let Route { endpoint, path } = route;
-        let header = endpoint.authorize(path, &Scope::pull(path)).await?;
-        tls::install_provider();
-        let authority = endpoint.authority();
-        let encrypted = endpoint.is_encrypted();
-        let own = is_loopback(authority);
-        let authorities = endpoint.transport.authorities(authority)?.into_iter();
-        let config = ClientConfig {
-            protocol: if encrypted { ClientProtocol::Https } else { ClientProtocol::Http },
-            accept_invalid_certificates: endpoint.insecure(),
-            extra_root_certificates: authorities.map(|data| Certificate { encoding: CertificateEncoding::Der, data }).collect(),
-            connect_timeout: Some(endpoint.transport.policy.connect_timeout),
-            read_timeout: Some(endpoint.transport.policy.stall_timeout),
-            // A proxy that nothing is asked of keeps the environment's from being asked for this machine's own registry.
-            https_proxy: own.then(|| "http://127.0.0.1".to_owned()),
-            no_proxy: own.then(|| host_of(authority).to_owned()),
-            ..ClientConfig::default()
-        };
-        let lister = oci_client::Client::try_from(config).context(ErrorKind::Network, || "cannot set up oci-client".into())?;
-        let reference = Reference::with_tag(authority.to_owned(), path.clone(), "latest".to_owned());
-        if let Some(token) = header.as_ref().and_then(token) {
-            lister.tokens.insert(&reference, RegistryOperation::Pull, token).await;
-        }
-        Ok(lister)
+        let task = self.options().progress.task(TaskKind::Pull, &format!("referrers in {}", repository.familiar()), None);
+        let referrers = self.transport().unless_cancelled(list_referrers(&route, digest, &task)).await?;
+        let referrers = referrers.map_err(|error| error.wrap(format!("cannot list what refers to `{digest}`")))?;
+        task.done();
+        Ok(referrers)
     }
 }
 
-/// Our header as oci-client keeps tokens.
-fn token(header: &HeaderValue) -> Option<RegistryTokenType> {
-    let text = header.to_str().ok()?;
-    if let Some(token) = text.strip_prefix("Bearer ") {
-        return Some(RegistryTokenType::Bearer(RegistryToken::Token { token: token.to_owned() }));
+/// The tag that stands in for the list of what refers to `digest` ("Referrers Tag Schema").
+pub(super) fn referrers_tag(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm(), digest.hex())
+}
+
+async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<Vec<Descriptor>> {
+    let Route { endpoint, path } = route;
+    let get = |rest: &str| ApiRequest::new(Method::GET, path, rest, Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
+    let mut call = get(&format!("referrers/{digest}"));
+    let mut response = endpoint.send_with_retry(&call, Some(task)).await?;
+    // 404 is what the specification says; go-containerregistry takes 400 and 406, and a page of another type, for the same.
+    let unknown = [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_ACCEPTABLE];
+    if unknown.contains(&response.status()) || response.status().is_success() && !is_index(&response) {
+        tracing::debug!(status = response.status().as_u16(), "no referrers API: asking for the tag in its place");
+        // Read to its end, so that the connection serves again.
+        endpoint.transport.read_error_body(response).await;
+        call = get(&format!("manifests/{}", referrers_tag(digest)));
+        response = endpoint.send_with_retry(&call, Some(task)).await?;
+        // "The client SHOULD assume there are no referrers" if the tag is not there or is not an index.
+        if response.status() == StatusCode::NOT_FOUND || response.status().is_success() && !is_index(&response) {
+            return Ok(Vec::new());
+        }
     }
-    let pair = String::from_utf8(STANDARD.decode(text.strip_prefix("Basic ")?).ok()?).ok()?;
-    let (username, password) = pair.split_once(':')?;
-    Some(RegistryTokenType::Basic(username.to_owned(), password.to_owned()))
+    if !response.status().is_success() {
+        return Err(endpoint.response_error(response, &call).await);
+    }
+    let (mut seen, mut referrers) = (BTreeSet::new(), Vec::new());
+    let take = |page: &[u8]| {
+        let ReferrerPage { manifests } = serde_json::from_slice(page)?;
+        for Referrer { artifact_type, mut descriptor } in manifests.unwrap_or_default() {
+            descriptor.media_type = artifact_type.unwrap_or(descriptor.media_type);
+            if seen.insert(descriptor.digest) {
+                referrers.push(descriptor);
+            }
+        }
+        Ok(None)
+    };
+    read_pages(route, &call, response, task, take).await?;
+    Ok(referrers)
+}
+
+fn is_index(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    MediaType::from(content_type.split(';').next().unwrap_or_default().trim().to_owned()).is_index()
+}
+
+/// Hands the page in `response` to `take`, and all that follow. `take` may return the query of the next page, for a registry that
+/// does not name it.
+async fn read_pages(
+    route: &Route,
+    call: &ApiRequest,
+    mut response: Response,
+    task: &Task,
+    mut take: impl FnMut(&[u8]) -> serde_json::Result<Option<String>>,
+) -> Result<()> {
+    let endpoint = &route.endpoint;
+    let mut asked = BTreeSet::from([response.url().clone()]);
+    while asked.len() <= PAGES {
+        let (base, link) = (response.url().clone(), next_page(&response));
+        let page: Bytes = endpoint.transport.read_body(response, PAGE_LIMIT).await?;
+        let query =
+            take(&page).context(ErrorKind::Registry, || format!("`{}` sent a list that cannot be read", endpoint.authority()))?;
+        let Some(next) = link.or(query) else { return Ok(()) };
+        let next: Url = endpoint.resolve(&base, &next)?;
+        // A registry that ignores `last` sends the same page again.
+        if !asked.insert(next.clone()) {
+            return Ok(());
+        }
+        let call = ApiRequest { target: RequestTarget::Url(next), ..call.clone() };
+        response = endpoint.fetch(&call, Some(task)).await?;
+    }
+    Err(Error::new(ErrorKind::Registry, format!("`{}` sent {PAGES} pages and names yet another", endpoint.authority())))
+}
+
+/// The target of the header `Link: <URL>; rel="next"`.
+fn next_page(response: &Response) -> Option<String> {
+    let links = response.headers().get_all(LINK).into_iter().filter_map(|value| value.to_str().ok());
+    links.flat_map(|value| value.split(',')).find_map(next_target).map(str::to_owned)
+}
+
+fn next_target(link: &str) -> Option<&str> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+    };
+    parameters.split(';').any(is_next).then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_the_link_with_that_relation() {
+        for (link, expected) in [
+            (r#"</v2/a/tags/list?n=2&last=b>; rel="next""#, Some("/v2/a/tags/list?n=2&last=b")),
+            (r#" <https://r.example.com/x?page=2>; title="a"; REL=Next"#, Some("https://r.example.com/x?page=2")),
+            (r#"</v2/a/tags/list>; rel="prev""#, None),
+            (r#"</v2/a/tags/list>"#, None),
+            ("", None),
+        ] {
+            assert_eq!(next_target(link), expected, "{link}");
+        }
+    }
 }

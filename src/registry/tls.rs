@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Certificate, Identity, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use url::Url;
 
 use super::environment::Environment;
@@ -80,18 +78,6 @@ impl Connections {
     /// Whether a certs.d folder speaks of this host: then it is meant to be encrypted, even on this machine.
     pub(crate) fn has_certificates(&self, authority: &str) -> bool {
         self.certs_dir(authority).is_some()
-    }
-
-    /// The certificates of authorities for `host[:port]` beside the system's, in DER.
-    pub(crate) fn authorities(&self, authority: &str) -> Result<Vec<Vec<u8>>> {
-        let mut authorities = Vec::new();
-        for path in self.profile(authority, false)?.authorities {
-            let wrong = || format!("`{}` is not a PEM file of certificates", path.display());
-            for certificate in CertificateDer::pem_file_iter(&path).context(ErrorKind::Network, wrong)? {
-                authorities.push(certificate.context(ErrorKind::Network, wrong)?.to_vec());
-            }
-        }
-        Ok(authorities)
     }
 
     fn profile(&self, authority: &str, insecure: bool) -> Result<Profile> {

@@ -111,11 +111,6 @@ impl Transport {
         self.connections.has_certificates(authority)
     }
 
-    /// The certificates of authorities for `host[:port]` beside the system's, in DER.
-    pub(crate) fn authorities(&self, authority: &str) -> Result<Vec<Vec<u8>>> {
-        self.connections.authorities(authority)
-    }
-
     /// Sends the request once.
     pub(crate) async fn send(&self, request: &HttpRequest) -> Result<Response, RequestError> {
         let began = Instant::now();

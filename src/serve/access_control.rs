@@ -6,10 +6,9 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oci_spec::distribution::ErrorCode;
 
 use super::auth::{AuthOptions, AuthScheme, User};
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::route::{RepositoryName, Route};
 use super::token::{Action, Scope, Tokens};
 

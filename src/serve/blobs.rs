@@ -11,12 +11,11 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use oci_spec::distribution::ErrorCode;
 use rustix::buffer::spare_capacity;
 
 use super::app::App;
 use super::blocking::blocking;
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::exchange::{Exchange, empty};
 use super::range::{Wanted, parse_range};
 use super::route::RepositoryName;

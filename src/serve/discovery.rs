@@ -8,12 +8,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use oci_spec::distribution::ErrorCode;
 use url::form_urlencoded;
 
 use super::app::App;
 use super::blocking::blocking;
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::exchange::{Exchange, json};
 use super::route::RepositoryName;
 use crate::oci::{Digest, MediaType};

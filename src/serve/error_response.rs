@@ -6,12 +6,32 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use oci_spec::distribution::ErrorCode;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::oci::Digest;
+
+/// What is wrong, in the words that clients know (distribution specification, "Error Codes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum ErrorCode {
+    BlobUnknown,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    Denied,
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    SizeInvalid,
+    Unauthorized,
+    /// Not in the specification's table, but clients know it.
+    Unknown,
+    Unsupported,
+}
 
 /// A request that is refused.
 #[derive(Debug)]
@@ -23,24 +43,15 @@ pub(super) struct ErrorResponse {
 
 #[derive(Debug, Serialize)]
 struct ErrorBody {
-    // `UNKNOWN` is the only code that clients know and the specification's table does not have.
-    #[serde(serialize_with = "code_or_unknown")]
-    code: Option<ErrorCode>,
+    code: ErrorCode,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Value>,
 }
 
-fn code_or_unknown<S: serde::Serializer>(code: &Option<ErrorCode>, serializer: S) -> Result<S::Ok, S::Error> {
-    match code {
-        Some(code) => code.serialize(serializer),
-        None => serializer.serialize_str("UNKNOWN"),
-    }
-}
-
 impl ErrorResponse {
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
-        let entry = ErrorBody { code: Some(code), message: message.into(), detail: None };
+        let entry = ErrorBody { code, message: message.into(), detail: None };
         Self { status, headers: Vec::new(), errors: vec![entry] }
     }
 
@@ -51,7 +62,7 @@ impl ErrorResponse {
 
     /// 404 for a path outside the specification.
     pub(super) fn no_such_path() -> Self {
-        let entry = ErrorBody { code: None, message: "no such path in the distribution API".into(), detail: None };
+        let entry = ErrorBody { code: ErrorCode::Unknown, message: "no such path in the distribution API".into(), detail: None };
         Self { status: StatusCode::NOT_FOUND, headers: Vec::new(), errors: vec![entry] }
     }
 
@@ -77,7 +88,7 @@ impl ErrorResponse {
     /// One `MANIFEST_BLOB_UNKNOWN` for every blob or manifest that a pushed manifest names and the repository lacks.
     pub(super) fn missing_blobs(missing: &[Digest]) -> Self {
         let errors = missing.iter().map(|digest| ErrorBody {
-            code: Some(ErrorCode::ManifestBlobUnknown),
+            code: ErrorCode::ManifestBlobUnknown,
             message: "the manifest references a blob or manifest unknown to the repository".into(),
             detail: Some(digest_detail(digest)),
         });
@@ -114,7 +125,7 @@ impl From<Error> for ErrorResponse {
             true => (StatusCode::INSUFFICIENT_STORAGE, "the registry's disk is full"),
             false => (StatusCode::INTERNAL_SERVER_ERROR, "the registry cannot read or write its storage"),
         };
-        let entry = ErrorBody { code: None, message: message.into(), detail: None };
+        let entry = ErrorBody { code: ErrorCode::Unknown, message: message.into(), detail: None };
         Self { status, headers: Vec::new(), errors: vec![entry] }
     }
 }

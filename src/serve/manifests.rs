@@ -10,13 +10,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use oci_spec::distribution::ErrorCode;
 
 use super::app::App;
 use super::blobs::{CONTENT_DIGEST, matches_etag};
 use super::blocking::blocking;
 use super::disk::NewManifest;
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::exchange::{Exchange, empty};
 use super::index::IndexEntry;
 use super::manifest::{Content, Manifest};

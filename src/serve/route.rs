@@ -4,9 +4,7 @@
 
 use std::fmt;
 
-use oci_spec::distribution::ErrorCode;
-
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use crate::oci::{Digest, Tag};
 
 /// The longest repository name (distribution specification, "Pulling manifests", implementer's note).

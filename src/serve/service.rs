@@ -9,14 +9,13 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use oci_spec::distribution::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::access_control::{Access, RequiredAccess};
 use super::app::App;
 use super::body::{Received, announced_length, break_off, count, end_with, truncate};
 use super::connection::{Cut, Peer};
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::exchange::{Exchange, empty, json};
 use super::route::Route;
 use super::{Fault, RequestInfo, Served, blobs, discovery, manifests, token_endpoint, uploads};

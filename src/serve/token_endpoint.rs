@@ -2,12 +2,11 @@
 
 use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
-use oci_spec::distribution::ErrorCode;
 use url::form_urlencoded;
 
 use super::access_control::{AccessControl, basic_credentials, unauthorized};
 use super::auth::{AuthScheme, User};
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::exchange::{Exchange, json};
 use super::token::{Action, Scope};
 

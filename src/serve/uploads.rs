@@ -9,13 +9,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use oci_spec::distribution::ErrorCode;
 
 use super::access_control::Access;
 use super::app::App;
 use super::blobs::CONTENT_DIGEST;
 use super::blocking::blocking;
-use super::error_response::ErrorResponse;
+use super::error_response::{ErrorCode, ErrorResponse};
 use super::exchange::{Exchange, empty};
 use super::range::parse_content_range;
 use super::route::{RepositoryName, parse_digest};

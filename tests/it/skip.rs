@@ -13,6 +13,8 @@ pub(crate) enum Missing {
     Dockerd,
     /// tests/setup did not build BuildKit, for want of Go.
     BuildKit,
+    /// tests/setup did not build tests/judges/oci-client.
+    OciClient,
     /// No network interface, or no /dev/net/tun.
     Tun,
 }
@@ -23,13 +25,14 @@ impl Missing {
             Self::Root => "this test needs root",
             Self::Dockerd => "this test needs dockerd, which does not start on this machine",
             Self::BuildKit => "this test needs BuildKit, which tests/setup builds where Go is installed",
+            Self::OciClient => "this test needs tests/judges/oci-client, which tests/setup builds",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
         }
     }
 
-    /// Whether .ci/run promises it: root and BuildKit. The rest depends on the machine that CI runs on.
+    /// Whether .ci/run promises it: root, and what tests/setup builds. The rest depends on the machine that CI runs on.
     fn is_promised_in_ci(self) -> bool {
-        matches!(self, Self::Root | Self::BuildKit)
+        matches!(self, Self::Root | Self::BuildKit | Self::OciClient)
     }
 }
 

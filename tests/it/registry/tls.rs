@@ -178,7 +178,10 @@ async fn a_client_certificate_is_shown_where_certs_d_has_one() {
     }
     let mut options = options();
     options.certs_dirs = Some(vec![certs.path().into()]);
-    push(&client(options.clone()), &repository, &image, &[]).await.unwrap();
+    let shown = client(options.clone());
+    push(&shown, &repository, &image, &["1"]).await.unwrap();
+    assert_eq!(shown.tags(&repository).await.unwrap().len(), 1);
+    assert_eq!(shown.referrers(&repository, &image.digest()).await.unwrap(), []);
     std::fs::remove_file(host.join("client.key")).unwrap();
     let error = push(&client(options), &repository, &image, &[]).await.unwrap_err();
     assert!(error.causes().join("; ").contains("has no key beside it"), "{error:?}");

@@ -27,7 +27,9 @@ async fn with_token(rig: &Rig, method: Method, path: &str, token: &str) -> Reply
 }
 
 async fn token(rig: &Rig, user: Option<(&str, &str)>, scope: &str) -> Reply {
-    let request = rig.request(Method::GET, "/token").query(&[("service", "mpimg"), ("scope", scope)]);
+    let query =
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs([("service", "mpimg"), ("scope", scope)]).finish();
+    let request = rig.request(Method::GET, &format!("/token?{query}"));
     send(match user {
         Some((user, password)) => request.basic_auth(user, Some(password)),
         None => request,

@@ -67,7 +67,7 @@ fn an_upload_that_would_leave_encryption_is_not_begun() {
     assert_eq!(left.code, Some(1));
     insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `registry.example.com/mp/nsx`
-      caused by: `registry.example.com` wants the upload at `storage.example.com`, without encryption
+      caused by: `registry.example.com` leads to `storage.example.com`, without encryption
     hint: set the registry up to name its storage by https, or allow it with `insecure` in registries.conf
     ");
     assert!(!testbed.server.seen().iter().any(is_upload));
