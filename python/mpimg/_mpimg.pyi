@@ -84,6 +84,13 @@ class BuildRequest(TypedDict):
     format: str
     codec: str
     no_cache: bool
+    no_cache_stages: list[str]
+    pull: bool
+    contexts: dict[str, str]
+    network: str
+    extra_hosts: list[tuple[str, str]]
+    shm_size: Optional[int]
+    ulimits: list[str]
     cache_max_age: Optional[float]
     source_date_epoch: Optional[int]
     allowed_secret_files: list[str]
@@ -91,6 +98,9 @@ class BuildRequest(TypedDict):
     ssh: dict[str, str]
     isolation: str
     cache_repo: Optional[str]
+    cache_from: list[str]
+    cache_to: list[str]
+    squash: bool
     allow_insecure: bool
     threads: Optional[int]
     proxies: Optional[dict[str, str]]
@@ -98,6 +108,8 @@ class BuildRequest(TypedDict):
     outputs: list[str]
     push: bool
     load: bool
+    sbom: Optional[str]
+    platforms: list[str]
     sbom_file: Optional[str]
 
 @type_check_only
@@ -171,6 +183,10 @@ class BuiltResult(TypedDict):
     seconds: float
 
 @type_check_only
+class BuiltImagesResult(BuiltResult):
+    manifests: list[tuple[str, str]]
+
+@type_check_only
 class CheckResult(TypedDict):
     name: str
     state: Literal["passed", "failed", "unknown"]
@@ -189,7 +205,7 @@ class PushedResult(BuiltResult):
 
 @type_check_only
 class PackageResult(TypedDict):
-    kind: Literal["debian", "python"]
+    kind: Literal["debian", "python", "rust"]
     name: str
     version: str
     purl: str
@@ -337,7 +353,7 @@ def doctor(options: Options) -> DoctorResult: ...
 def serve(options: Options, addr: str, dir: Optional[str], read_only: bool) -> RegistryServer: ...
 def set_helper(program: str) -> None: ...
 def open_project(path: str) -> ProjectResult: ...
-def build(options: Options, request: BuildRequest, progress: Optional[ProgressCallback]) -> BuiltResult: ...
+def build(options: Options, request: BuildRequest, progress: Optional[ProgressCallback]) -> BuiltImagesResult: ...
 def push(options: Options, request: PushRequest, progress: Optional[ProgressCallback]) -> PushedResult: ...
 def check(
     options: Options, subject: str, username: Optional[str], password: Optional[str], progress: Optional[ProgressCallback]

@@ -78,6 +78,8 @@ class Mpimg(Containers, Machine):
         outputs: Sequence[str] = (),
         push: bool = False,
         load: bool = False,
+        sbom: Optional[str] = None,
+        platforms: Sequence[str] = (),
         sbom_file: Optional[StrPath] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
@@ -88,6 +90,13 @@ class Mpimg(Containers, Machine):
         format: str = "oci",
         codec: str = "gzip:3",
         no_cache: bool = False,
+        no_cache_stages: Sequence[str] = (),
+        pull: bool = False,
+        contexts: Optional[Mapping[str, StrPath]] = None,
+        network: str = "default",
+        extra_hosts: Sequence[Tuple[str, str]] = (),
+        shm_size: Optional[int] = None,
+        ulimits: Sequence[str] = (),
         cache_max_age: Optional[float] = None,
         source_date_epoch: Optional[int] = None,
         allowed_secret_files: Sequence[str] = (),
@@ -95,6 +104,9 @@ class Mpimg(Containers, Machine):
         ssh: Optional[Mapping[str, StrPath]] = None,
         isolation: str = "auto",
         cache_repo: Optional[str] = None,
+        cache_from: Sequence[str] = (),
+        cache_to: Sequence[str] = (),
+        squash: bool = False,
         allow_insecure: bool = False,
         threads: Optional[int] = None,
         proxies: Optional[Mapping[str, str]] = None,
@@ -105,12 +117,16 @@ class Mpimg(Containers, Machine):
         Nothing is named or written unless ``names`` or ``outputs`` say so, but layers and the results of RUN are kept in the
         local store, and not made again.
 
-        :param path: the folder of the build context, or a project
+        :param path: the folder of the build context, or a project; or the URL of a git repository (``https://HOST/PATH.git#REF:FOLDER``)
+            or of a tar
         :param names: names that the image gets in the local store: ``name[:tag]``
         :param outputs: where it is written: ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE[:NAME]``
         :param push: push it under each of ``names``, to the repository in that name
         :param load: load it into docker, or podman, under each of ``names``
-        :param sbom_file: write a bill of materials, the image's Python and Debian packages, to this file, whose name tells the form:
+        :param sbom: attach a bill of materials to what is pushed: ``spdx`` or ``cyclonedx``
+        :param platforms: build for each of these in place of ``platform``; several make one index, which can be pushed or written to an
+            OCI layout or archive
+        :param sbom_file: write a bill of materials, the image's Python, Debian and Rust packages, to this file, whose name tells the form:
             ``NAME.spdx.json`` or ``NAME.cdx.json``. Layers that are not in the local store are fetched for it
         :param dockerfile: the Dockerfile; ``Dockerfile`` in ``path`` without it
         :param target: the stage whose image is wanted; the last without it
@@ -121,6 +137,13 @@ class Mpimg(Containers, Machine):
         :param format: whose manifest format: ``oci`` or ``docker``
         :param codec: how new layers are compressed: ``gzip[:0-12]``, ``zstd[:1-19]`` or ``none``
         :param no_cache: do every step again
+        :param no_cache_stages: do every step of these stages again
+        :param pull: ask the registry for base images, even if the local store has them
+        :param contexts: what FROM and ``--from`` find by a name: a folder, ``docker-image://NAME``, ``oci-layout://DIR[:TAG]``, a URL
+        :param network: the network of RUN steps that do not say otherwise: ``default``, ``host`` or ``none``
+        :param extra_hosts: further lines of /etc/hosts in RUN: names and addresses
+        :param shm_size: bytes of /dev/shm in RUN; 64 MiB without it
+        :param ulimits: limits of resources in RUN: ``nofile=1024:2048``
         :param cache_max_age: do a RUN again whose result in the build cache is this many seconds old, or older
         :param source_date_epoch: latest time in new layers, in seconds since 1970; without it the variable
             ``SOURCE_DATE_EPOCH``, else the time of the last git commit, else 0
@@ -129,6 +152,9 @@ class Mpimg(Containers, Machine):
         :param ssh: sockets of SSH agents, by id
         :param isolation: how RUN is isolated: ``auto``, ``root``, ``userns``, ``single``, ``chroot`` or ``emulated``
         :param cache_repo: a repository (``host[:port]/path``) from which results of steps are taken, and where those made here are put
+        :param cache_from: further repositories from which results of steps are taken
+        :param cache_to: further repositories into which they are put
+        :param squash: make one layer of all that the target's own steps changed
         :param allow_insecure: let ``RUN --security=insecure`` have all the rights that this program has
         :param threads: how many threads compress one layer; without it one a core. The digest does not depend on it
         :param proxies: proxy variables that RUN sees and the image does not; without them those of the environment
@@ -144,7 +170,8 @@ class Mpimg(Containers, Machine):
         request = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, names, outputs,
-            push, load, sbom_file,
+            push, load, sbom_file, sbom, platforms, no_cache_stages, pull, contexts,
+            network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
         return BuiltImage(
@@ -153,6 +180,7 @@ class Mpimg(Containers, Machine):
             size=built["size"],
             layers=_layers(built["layers"]),
             seconds=built["seconds"],
+            manifests=dict(built["manifests"]),
         )
 
     def push(
@@ -177,6 +205,13 @@ class Mpimg(Containers, Machine):
         format: str = "oci",
         codec: str = "gzip:3",
         no_cache: bool = False,
+        no_cache_stages: Sequence[str] = (),
+        pull: bool = False,
+        contexts: Optional[Mapping[str, StrPath]] = None,
+        network: str = "default",
+        extra_hosts: Sequence[Tuple[str, str]] = (),
+        shm_size: Optional[int] = None,
+        ulimits: Sequence[str] = (),
         cache_max_age: Optional[float] = None,
         source_date_epoch: Optional[int] = None,
         allowed_secret_files: Sequence[str] = (),
@@ -184,6 +219,9 @@ class Mpimg(Containers, Machine):
         ssh: Optional[Mapping[str, StrPath]] = None,
         isolation: str = "auto",
         cache_repo: Optional[str] = None,
+        cache_from: Sequence[str] = (),
+        cache_to: Sequence[str] = (),
+        squash: bool = False,
         allow_insecure: bool = False,
         threads: Optional[int] = None,
         proxies: Optional[Mapping[str, str]] = None,
@@ -205,7 +243,7 @@ class Mpimg(Containers, Machine):
         :param tags: the tags; without any ``<version>_<unix time>`` of a project, else the image's, else ``latest``
         :param username: log in to the registry that is pushed to under this name
         :param password: with this password or token
-        :param sbom: attach a bill of materials (the image's Python and Debian packages): ``spdx`` or ``cyclonedx``
+        :param sbom: attach a bill of materials (the image's Python, Debian and Rust packages): ``spdx`` or ``cyclonedx``
         :param sbom_file: write a bill of materials to this file, ``NAME.spdx.json`` or ``NAME.cdx.json``: the same bytes as ``sbom``
             attaches
         :raises UsageError: no repository was given, or one that is none
@@ -218,7 +256,8 @@ class Mpimg(Containers, Machine):
         build = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, (), (),
-            False, False, None,
+            False, False, None, None, (), no_cache_stages, pull, contexts,
+            network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
         )  # fmt: skip
         request: _mpimg.PushRequest = {
             "path": build["context"],
@@ -361,7 +400,7 @@ class Mpimg(Containers, Machine):
         platform: str = "linux/amd64",
         progress: Optional[ProgressCallback] = None,
     ) -> Tuple[Package, ...]:
-        """The Python and Debian packages that are installed in an image, sorted. Layers that are elsewhere are fetched.
+        """The Python and Debian packages of an image, and the crates of each Cargo.lock in it, sorted. Layers that are elsewhere are fetched.
 
         :param image: ``name[:tag]`` of the local store, ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE``,
             ``docker://NAME``
@@ -472,6 +511,18 @@ def _build_request(
     push: bool,
     load: bool,
     sbom_file: Optional[StrPath],
+    sbom: Optional[str],
+    platforms: Sequence[str],
+    no_cache_stages: Sequence[str],
+    pull: bool,
+    contexts: Optional[Mapping[str, StrPath]],
+    network: str,
+    extra_hosts: Sequence[Tuple[str, str]],
+    shm_size: Optional[int],
+    ulimits: Sequence[str],
+    cache_from: Sequence[str],
+    cache_to: Sequence[str],
+    squash: bool,
 ) -> _mpimg.BuildRequest:
     return {
         "context": _folder(path),
@@ -484,6 +535,13 @@ def _build_request(
         "format": format,
         "codec": codec,
         "no_cache": no_cache,
+        "no_cache_stages": list(no_cache_stages),
+        "pull": pull,
+        "contexts": {name: os.fspath(context) for name, context in (contexts or {}).items()},
+        "network": network,
+        "extra_hosts": [(name, address) for name, address in extra_hosts],
+        "shm_size": shm_size,
+        "ulimits": list(ulimits),
         "cache_max_age": cache_max_age,
         "source_date_epoch": source_date_epoch,
         "allowed_secret_files": list(allowed_secret_files),
@@ -491,6 +549,9 @@ def _build_request(
         "ssh": {name: os.fspath(socket) for name, socket in (ssh or {}).items()},
         "isolation": isolation,
         "cache_repo": cache_repo,
+        "cache_from": list(cache_from),
+        "cache_to": list(cache_to),
+        "squash": squash,
         "allow_insecure": allow_insecure,
         "threads": threads,
         "proxies": None if proxies is None else dict(proxies),
@@ -498,6 +559,8 @@ def _build_request(
         "outputs": list(outputs),
         "push": push,
         "load": load,
+        "sbom": sbom,
+        "platforms": list(platforms),
         "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Mapping, Optional
 
 __all__ = [
@@ -38,9 +38,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """An image that was built."""
+    """An image that was built. Of an image for several platforms, size, layers and ``image_id`` are those of the first."""
 
-    #: Of the manifest: ``sha256:…``. The same project gives the same digest.
+    #: Of the manifest, or of the index of several: ``sha256:…``. The same project gives the same digest.
     digest: str
     #: Of the configuration: what ``docker images --no-trunc`` shows.
     image_id: str
@@ -50,6 +50,8 @@ class BuiltImage:
     layers: tuple[Layer, ...]
     #: How long it took, in seconds.
     seconds: float
+    #: Of an image for several platforms: the manifests' digests by platform, in the order of the index.
+    manifests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ class PushedImage:
 class Package:
     """A package that is installed in an image."""
 
-    #: Whose it is: dpkg's, or of a Python installer.
-    kind: Literal["debian", "python"]
+    #: Whose it is: dpkg's, of a Python installer, or a crate of a Cargo.lock.
+    kind: Literal["debian", "python", "rust"]
     #: Its name.
     name: str
     #: Its version.

@@ -70,11 +70,13 @@ mod _mpimg {
                 outputs: parse_all(&request.outputs)?,
                 push: request.push,
                 load: request.load,
+                sbom: request.sbom.as_deref().map(str::parse).transpose()?,
+                platforms: parse_all(&request.platforms)?,
                 sbom_file: request.sbom_file.clone().map(SbomFile::new).transpose()?,
             };
             mpimg.build(request.request()?, &outputs).await
         })?;
-        Ok(BuiltImage::new(&built.image, built.time))
+        Ok(BuiltImage::new(&built))
     }
 
     /// Builds and pushes, or pushes what exists.

@@ -3,12 +3,14 @@
 //! Defaults are in the Python signatures, where they can be read. Nothing here implements Debug: it holds secrets.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use mpimg::build::BuildRequest;
+use mpimg::dockerfile::Network;
 use mpimg::image::{Format, Transport};
 use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs};
 use mpimg::progress::Progress;
@@ -90,6 +92,13 @@ pub(crate) struct BuildOptions {
     format: String,
     codec: String,
     no_cache: bool,
+    no_cache_stages: Vec<String>,
+    pull: bool,
+    contexts: BTreeMap<String, String>,
+    network: String,
+    extra_hosts: Vec<(String, String)>,
+    shm_size: Option<u64>,
+    ulimits: Vec<String>,
     /// Seconds.
     cache_max_age: Option<f64>,
     source_date_epoch: Option<u64>,
@@ -98,6 +107,9 @@ pub(crate) struct BuildOptions {
     ssh: BTreeMap<String, PathBuf>,
     isolation: String,
     cache_repo: Option<String>,
+    cache_from: Vec<String>,
+    cache_to: Vec<String>,
+    squash: bool,
     allow_insecure: bool,
     threads: Option<NonZeroUsize>,
     /// Those of the environment without any.
@@ -106,6 +118,8 @@ pub(crate) struct BuildOptions {
     pub(crate) outputs: Vec<String>,
     pub(crate) push: bool,
     pub(crate) load: bool,
+    pub(crate) sbom: Option<String>,
+    pub(crate) platforms: Vec<String>,
     pub(crate) sbom_file: Option<PathBuf>,
 }
 
@@ -132,6 +146,13 @@ impl BuildOptions {
             codec: self.codec.parse()?,
             threads: self.threads.map_or(usual.threads, NonZeroUsize::get),
             no_cache: self.no_cache,
+            no_cache_stages: self.no_cache_stages,
+            pull: self.pull,
+            contexts: self.contexts.into_iter().map(|(name, context)| Ok((name, context.parse()?))).collect::<Result<_>>()?,
+            network: network(&self.network)?,
+            extra_hosts: self.extra_hosts.into_iter().map(extra_host).collect::<Result<_>>()?,
+            shm_size: self.shm_size,
+            ulimits: parse_all(&self.ulimits)?,
             cache_max_age: self.cache_max_age.map(age).transpose()?,
             source_date_epoch: self.source_date_epoch.map(|epoch| epoch.to_string()).or(usual.source_date_epoch),
             allowed_secret_files: self.allowed_secret_files,
@@ -140,11 +161,31 @@ impl BuildOptions {
             proxies: self.proxies.unwrap_or(usual.proxies),
             isolation: self.isolation.parse()?,
             cache_repo: self.cache_repo.as_deref().map(str::parse).transpose()?,
+            cache_from: parse_all(&self.cache_from)?,
+            cache_to: parse_all(&self.cache_to)?,
+            squash: self.squash,
             allow_insecure: self.allow_insecure,
             // The operation's own.
             cancel: CancellationToken::default(),
         })
     }
+}
+
+fn network(name: &str) -> Result<Network> {
+    match name {
+        "default" => Ok(Network::Default),
+        "host" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        other => Err(Error::new(ErrorKind::Usage, format!("`{other}` is not a network of RUN"))
+            .with_hint("write `default`, `host` or `none`")),
+    }
+}
+
+fn extra_host((name, address): (String, String)) -> Result<(String, IpAddr)> {
+    let wrong =
+        |_| Error::new(ErrorKind::Usage, format!("`{address}` is not an IP address")).with_hint("give a name and an address");
+    let parsed = address.parse().map_err(wrong)?;
+    Ok((name, parsed))
 }
 
 fn age(seconds: f64) -> Result<Duration> {

@@ -1,12 +1,11 @@
 //! What Python gets: dictionaries that the Python sources make objects of.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use mpimg::image::{Image, Layer, ManifestTree};
 use mpimg::layer::{Entry, LayerIndex};
 use mpimg::oci::Digest;
-use mpimg::operation::{CheckSubject, image_size};
+use mpimg::operation::{Built, CheckSubject, image_size};
 use mpimg::project::ProjectConfig;
 use mpimg::registry::{AnonymousReport, BlobOutcome, CheckItem, CheckState, PushedBlob};
 use mpimg::sbom::Package;
@@ -69,16 +68,25 @@ pub(crate) struct BuiltImage {
     size: u64,
     layers: Vec<LayerResult>,
     seconds: f64,
+    /// By platform; empty of a single image.
+    manifests: Vec<(String, String)>,
 }
 
 impl BuiltImage {
-    pub(crate) fn new(image: &Image, time: Duration) -> Self {
+    pub(crate) fn new(built: &Built) -> Self {
+        let image = &built.image;
+        let of_index = built.index.iter().flat_map(|index| &index.children);
+        let manifest = |child: &ManifestTree| {
+            let platform = child.descriptor.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+            (platform, child.descriptor.digest.to_string())
+        };
         Self {
-            digest: image.descriptor().digest.to_string(),
+            manifests: of_index.map(manifest).collect(),
+            digest: built.descriptor().digest.to_string(),
             image_id: image.manifest().config.digest.to_string(),
             size: image_size(image),
             layers: layers(image),
-            seconds: time.as_secs_f64(),
+            seconds: built.time.as_secs_f64(),
         }
     }
 }

@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::context_image;
+use super::named_context::NamedContext;
 use super::sdk_base::{self, BuildImage};
 use super::session::Session;
-use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions, StageIndex};
+use crate::context::{BuildContext, ContextOptions, IgnoreFile};
+use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions, StageIndex, context_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Platform, Reference};
@@ -72,7 +75,11 @@ impl Bases {
 
     fn add(&mut self, session: &Session<'_>, name: &str, platform: &Platform, build: &BuildImage<'_>) -> Result<()> {
         if let Entry::Vacant(place) = self.0.entry((name.to_owned(), platform.to_string())) {
-            place.insert(find(session, name, platform, build)?);
+            let image = match named(session, name) {
+                Some(context) => of_context(session, context, name, platform, build)?,
+                None => find(session, name, platform, build)?,
+            };
+            place.insert(image);
         }
         Ok(())
     }
@@ -81,6 +88,32 @@ impl Bases {
     pub(super) fn image(&self, name: &str, platform: &Platform) -> Result<&Image> {
         let found = self.0.get(&(name.to_owned(), platform.to_string()));
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("image `{name}` was not looked up for {platform}")))
+    }
+}
+
+/// The build context that was given under this name.
+fn named<'s>(session: &Session<'s>, name: &str) -> Option<&'s NamedContext> {
+    session.request.contexts.iter().find(|(given, _)| context_name(given) == name).map(|(_, context)| context)
+}
+
+/// The image that a build context stands for. A folder becomes an image of one layer.
+fn of_context(
+    session: &Session<'_>,
+    context: &NamedContext,
+    name: &str,
+    platform: &Platform,
+    build: &BuildImage<'_>,
+) -> Result<Image> {
+    match context {
+        NamedContext::Image(image) => find(session, &image.to_string(), platform, build),
+        NamedContext::Folder(folder) => {
+            let ignore = IgnoreFile::read(folder, &folder.join("Dockerfile"))?;
+            let context = BuildContext::open(folder, ContextOptions { ignore, sdk: false })?;
+            context_image::of_context(session, &context, name, platform)
+        }
+        NamedContext::Address(address) => {
+            Err(Error::new(ErrorKind::Usage, format!("the build context `{address}` was not fetched")))
+        }
     }
 }
 
@@ -101,6 +134,8 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform, build: &BuildIma
     let wrong =
         |error: Error| Error::new(ErrorKind::Dockerfile, error.to_string()).with_hint("name it as [HOST[:PORT]/]PATH[:TAG]");
     let reference = match Transport::parse(name).map_err(wrong)? {
+        // Asked anew: only what no registry can have, the SDK's own images, comes from here.
+        Transport::Store(reference) if session.request.pull && !sdk_base::is_sdk_base(&reference) => reference,
         Transport::Store(reference) => match stored_image(session.store, session.client, &reference, platform)? {
             Some(image) => return Ok(image),
             None => match sdk_base::build(session, &reference, platform, build)? {

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::sink::OnLayer;
 use super::times::Times;
 use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard, existing_dockerfile};
-use crate::dockerfile::{Dockerfile, PlanOptions};
+use crate::dockerfile::{Dockerfile, PlanOptions, context_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
 use crate::oci::Platform;
@@ -57,6 +57,7 @@ impl Builder {
             build_platform: Platform::host(),
             proxies: request.proxies.clone(),
             source_date_epoch: None,
+            contexts: request.contexts.keys().map(|name| context_name(name)).collect(),
             triggers: BTreeMap::new(),
         };
         let epoch = match &request.source_date_epoch {
@@ -73,7 +74,11 @@ impl Builder {
         let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
         // Also after a step that failed: those before it need not be done again.
         cache.finish();
-        let (mut config, layers) = target?.into_image(session.times.epoch());
+        let mut target = target?;
+        if request.squash {
+            target.squash(&session)?;
+        }
+        let (mut config, layers) = target.into_image(session.times.epoch());
         config.config.labels.extend(request.labels.clone());
         Image::assemble(config, layers, request.annotations.clone(), request.format)
     }

@@ -11,7 +11,8 @@
 //! | `inputs` | what a step gets besides its stage |
 //! | `cache/` | keys, files of the build context, records, the remote cache |
 //! | `stage` | the state of a stage: config, file system, scope, users |
-//! | `base`, `sdk_base` | the images that the plan names |
+//! | `base`, `sdk_base`, `named_context`, `context_image` | the images that the plan names |
+//! | `squash` | one layer in place of a stage's own |
 //! | `sources`, `chroot_root`, `selection`, `filesystem` | layers as trees, as folders, as entries |
 //! | `guarded_walk`, `session` | what one build has in its hands |
 //! | `item`, `sink`, `outcome`, `request`, `times` | values |
@@ -20,11 +21,13 @@ mod base;
 mod builder;
 mod cache;
 mod chroot_root;
+mod context_image;
 mod copy;
 mod filesystem;
 mod guarded_walk;
 mod inputs;
 mod item;
+mod named_context;
 mod outcome;
 mod request;
 mod run;
@@ -34,11 +37,13 @@ mod selection;
 mod session;
 mod sink;
 mod sources;
+mod squash;
 mod stage;
 mod step;
 mod times;
 
 pub use base::stored_image;
 pub use builder::Builder;
+pub use named_context::NamedContext;
 pub use request::BuildRequest;
 pub use sink::OnLayer;

@@ -1,15 +1,18 @@
 //! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags. The build checks it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::named_context::NamedContext;
+use crate::dockerfile::Network;
 use crate::image::Format;
 use crate::layer::Codec;
 use crate::oci::{Platform, Repository};
-use crate::sandbox::{IsolationMode, SecretBytes};
+use crate::sandbox::{IsolationMode, SecretBytes, Ulimit};
 
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
@@ -39,6 +42,20 @@ pub struct BuildRequest {
     pub threads: usize,
     /// Whether the build cache is left alone.
     pub no_cache: bool,
+    /// Stages, by name or number, whose steps are all done again.
+    pub no_cache_stages: Vec<String>,
+    /// Whether registries are asked for base images even where the local store has them.
+    pub pull: bool,
+    /// Build contexts by name: what FROM and `--from` find in place of a stage or an image of that name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// The network of RUN steps that say nothing of it. `Default` and `Host` are this machine's.
+    pub network: Network,
+    /// Further lines of `/etc/hosts` in RUN: names and addresses.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// Bytes of `/dev/shm` in RUN; 64 MiB without it.
+    pub shm_size: Option<u64>,
+    /// Limits of resources in RUN.
+    pub ulimits: Vec<Ulimit>,
     /// How old a result of RUN may be that is taken from a build cache; without it any age is taken.
     pub cache_max_age: Option<Duration>,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970; the last git commit's time without it, 0 without that.
@@ -55,6 +72,12 @@ pub struct BuildRequest {
     pub isolation: IsolationMode,
     /// A repository for results of steps that other machines take, and that this one takes from them.
     pub cache_repo: Option<Repository>,
+    /// Further repositories from which results of steps are taken.
+    pub cache_from: Vec<Repository>,
+    /// Further repositories into which results of steps are put.
+    pub cache_to: Vec<Repository>,
+    /// Whether what the target's own steps changed is one layer, whatever their number.
+    pub squash: bool,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
     pub allow_insecure: bool,
     /// Stops the build from another thread.
@@ -76,6 +99,13 @@ impl BuildRequest {
             codec: Codec::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             no_cache: false,
+            no_cache_stages: Vec::new(),
+            pull: false,
+            contexts: BTreeMap::new(),
+            network: Network::Default,
+            extra_hosts: Vec::new(),
+            shm_size: None,
+            ulimits: Vec::new(),
             cache_max_age: None,
             source_date_epoch: None,
             allowed_secret_files: Vec::new(),
@@ -84,8 +114,19 @@ impl BuildRequest {
             proxies: BTreeMap::new(),
             isolation: IsolationMode::default(),
             cache_repo: None,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
+            squash: false,
             allow_insecure: false,
             cancel: CancellationToken::default(),
+        }
+    }
+
+    /// The network of a RUN step: its own word, else the request's.
+    pub(super) fn network_of(&self, step: Network) -> Network {
+        match step {
+            Network::Default => self.network,
+            own => own,
         }
     }
 

@@ -85,6 +85,7 @@ impl<'a> Schedule<'a> {
             Base::Image(name) => Stage::on_image(self.plan, planned, Some(self.bases.image(name, &planned.platform)?)),
             Base::Stage(index) => Stage::on_stage(self.plan, planned, &self.wait_for(*index)?.stage),
         };
+        let cache = self.cache.of_stage(planned.name.as_deref(), planned.index.0);
         let total = planned.steps.len();
         let done = planned.steps.iter().enumerate().try_for_each(|(number, step)| {
             let prefix = match (&planned.name, self.plan.stages.len()) {
@@ -93,7 +94,7 @@ impl<'a> Schedule<'a> {
                 (None, _) => format!("stage-{} ", planned.index.0),
             };
             let name = format!("[{prefix}{}/{total}] {}", number + 1, step.text());
-            step::execute(self.session, self.cache, &sources, &mut stage, step, &name)
+            step::execute(self.session, &cache, &sources, &mut stage, step, &name)
         });
         stage.checkin_chroot_root(self.session);
         done.map(|()| stage)

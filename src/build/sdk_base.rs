@@ -55,7 +55,8 @@ pub(super) fn build(
     Ok(Some(image))
 }
 
-fn is_sdk_base(reference: &Reference) -> bool {
+/// Whether the name is one of the SDK's own images.
+pub(super) fn is_sdk_base(reference: &Reference) -> bool {
     reference.registry() == REGISTRY && reference.path() == PATH && reference.digest().is_none()
 }
 

@@ -89,6 +89,26 @@ impl Stage {
         }
     }
 
+    /// Replaces the layers of its own steps by one; the history tells of the steps, and of the layer at their end.
+    pub(super) fn squash(&mut self, session: &Session<'_>) -> Result<()> {
+        let layers = super::squash::squash(session, &self.filesystem, self.base_layers)?;
+        if layers.len() == self.filesystem.layers().len() {
+            return Ok(());
+        }
+        let is_own = |step: &&mut History| step.created.is_none() && step.comment.as_deref() == Some(HISTORY_COMMENT);
+        let own = self.config.history.iter_mut().filter(is_own);
+        own.for_each(|step| step.empty_layer = true);
+        if layers.len() > self.base_layers {
+            self.config.history.push(History {
+                created_by: Some("squash".into()),
+                comment: Some(HISTORY_COMMENT.into()),
+                ..History::default()
+            });
+        }
+        self.filesystem = Filesystem::new(layers);
+        Ok(())
+    }
+
     /// The config and the layers of the image; `epoch` is its time, and that of its own steps.
     pub(super) fn into_image(self, epoch: i64) -> (ImageConfig, Vec<Layer>) {
         let mut config = self.config;

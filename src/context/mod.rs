@@ -3,6 +3,7 @@
 //!
 //! It gives paths, metadata and open files in a fixed order; packing and hashing happen elsewhere.
 
+mod address;
 mod dockerfile;
 mod filter;
 mod git;
@@ -17,8 +18,9 @@ mod source;
 mod tree;
 mod walk;
 
+pub use address::{ContextAddress, GitAddress};
 pub use dockerfile::existing_dockerfile;
-pub use git::last_commit_time;
+pub use git::{fetch_git, last_commit_time};
 pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
 pub use ignore::{Ignore, IgnoreFile};

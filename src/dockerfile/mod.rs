@@ -6,6 +6,7 @@
 //! needs to know.
 
 mod chmod;
+mod context_name;
 mod duration;
 mod epoch;
 mod expand;
@@ -28,6 +29,7 @@ mod text;
 mod warning;
 
 pub use chmod::Chmod;
+pub use context_name::context_name;
 pub use expand::{InheritedConfig, StageScope};
 pub use instruction::{
     AddInstruction, ArgDeclaration, CommandLine, CopyInstruction, Device, Healthcheck, InlineFile, Instruction, KeyValue,

@@ -3,7 +3,7 @@
 //!
 //! A target that does not exist is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +37,9 @@ pub struct PlanOptions {
     /// The epoch that the build has settled on: the value of `ARG SOURCE_DATE_EPOCH` before the first FROM
     /// in the stages that declare it.
     pub source_date_epoch: Option<i64>,
+    /// Names of build contexts that were given by name (docker's `--build-context`), in their shortest form (see
+    /// [`context_name`](super::context_name)): an image or a stage of such a name is not looked for, the name itself is an image of the plan.
+    pub contexts: BTreeSet<String>,
     /// `OnBuild` of the base images, by the stage that is built on them. Plan without them, look
     /// the images up, then plan again with them: triggers may use stages and images that nothing
     /// else uses.

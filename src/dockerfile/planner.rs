@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Platform, Reference};
 
+use super::context_name::context_name;
 use super::expand::{Lexed, Lexer, SOURCE_DATE_EPOCH, Shared, Variables, is_predefined, platform_variables, proxy_variables};
 use super::graph::{Use, cycle};
 use super::parse::{mount_from, parse_trigger_of};
@@ -42,6 +43,7 @@ impl<'a> Planner<'a> {
             build_args: options.build_args.clone(),
             proxies: proxy_variables(options),
             names: names.filter_map(|(index, stage)| Some((stage.name.clone()?, StageIndex(index)))).collect(),
+            contexts: options.contexts.clone(),
             stages: dockerfile.stages.len(),
             check: dockerfile.check.clone(),
         };
@@ -71,7 +73,10 @@ impl<'a> Planner<'a> {
         let platform = self.platform(stage, &base)?;
         self.platforms.push(platform.clone());
         let mut steps = self.triggers(index, &base)?;
-        steps.extend(stage.instructions.iter().cloned());
+        // A build context of the stage's name takes its place.
+        if !self.is_replaced(stage) {
+            steps.extend(stage.instructions.iter().cloned());
+        }
         let mut uses = Vec::new();
         let mut images: Vec<String> = Vec::new();
         if let Base::Stage(base) = base {
@@ -103,7 +108,14 @@ impl<'a> Planner<'a> {
         })
     }
 
+    fn is_replaced(&self, stage: &Stage) -> bool {
+        stage.name.as_deref().is_some_and(|name| self.shared.is_context(name))
+    }
+
     fn base(&mut self, stage: &Stage) -> Result<Base> {
+        if let Some(name) = stage.name.as_deref().filter(|name| self.shared.is_context(name)) {
+            return Ok(Base::Image(context_name(name)));
+        }
         let name = self.expand_from(stage, stage.base.value())?.text;
         if name.is_empty() {
             return Err(stage
@@ -113,6 +125,7 @@ impl<'a> Planner<'a> {
         }
         // Only earlier stages can be a base; of several of one name, the nearest.
         Ok(match self.earlier.get(&name.to_lowercase()) {
+            _ if self.shared.is_context(&name) => Base::Image(context_name(&name)),
             Some(stage) => Base::Stage(*stage),
             None if name == "scratch" => Base::Scratch,
             None => Base::Image(name),

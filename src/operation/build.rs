@@ -2,36 +2,30 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Mpimg, PushRequest, PushSource, blocking, engine};
+use super::build_outputs::BuildOutputs;
+use super::{Mpimg, PushRequest, PushSource, SbomOutputs, blocking, build_index, engine};
 use crate::build::{BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::image::{Image, Transport};
-use crate::oci::{Platform, Reference};
-use crate::sbom::SbomFile;
-
-/// Where a built image goes. With neither, only its layers are kept, in the build cache.
-#[derive(Debug, Clone, Default)]
-pub struct BuildOutputs {
-    /// Names in the local store: `NAME[:TAG]`.
-    pub names: Vec<Reference>,
-    /// Layouts and archives. A docker archive without a name of its own has the first of `names`, for `docker load`.
-    pub outputs: Vec<Transport>,
-    /// Push the image under each of `names`, to the repository in that name.
-    pub push: bool,
-    /// Give the image to the docker or podman of this machine, under `names`.
-    pub load: bool,
-    /// A file for the image's bill of materials, which calls it by the repository of the first of `names`, else by its digest.
-    pub sbom_file: Option<SbomFile>,
-}
+use crate::image::{Image, ManifestTree, Transport};
+use crate::oci::{Descriptor, Platform, Reference};
 
 /// An image that was built.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Built {
-    /// The image.
+    /// The image; of several platforms, that of the first.
     pub image: Image,
+    /// The index of the images for several platforms.
+    pub index: Option<ManifestTree>,
     /// How long it took.
     pub time: Duration,
+}
+
+impl Built {
+    /// Type, digest and size of what was built: the image's manifest, or the index.
+    pub fn descriptor(&self) -> &Descriptor {
+        self.index.as_ref().map_or(self.image.descriptor(), |index| &index.descriptor)
+    }
 }
 
 /// A push of the image under each of these names; an error before the build if a name has no repository to push to.
@@ -53,43 +47,77 @@ fn pushes(names: &[Reference]) -> Result<Vec<PushRequest>> {
 
 impl Mpimg {
     /// Builds an image; then gives it names, writes it to its outputs, loads and pushes it, and writes its bill of materials, in this
-    /// order.
+    /// order. A build context that is an address is fetched first.
     ///
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile;
-    /// [`ErrorKind::Usage`]: a name with a digest; [`ErrorKind::Interrupted`]: stopped; and those of [`Mpimg::packages`] where
-    /// a bill of materials is wanted.
+    /// [`ErrorKind::Usage`]: a name with a digest; [`ErrorKind::Interrupted`]: stopped; those of [`Mpimg::fetch_inputs`]; and those of
+    /// [`Mpimg::packages`] where a bill of materials is wanted.
     pub async fn build(&self, mut request: BuildRequest, outputs: &BuildOutputs) -> Result<Built> {
         let started = Instant::now();
         if let Some(name) = outputs.names.iter().find(|name| name.digest().is_some()) {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` has a digest", name.familiar()))
                 .with_hint("name the image by NAME:TAG; the digest is what the build finds out"));
         }
+        if outputs.sbom.is_some() && !outputs.push {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "a bill of materials is attached to an image in a registry, and nothing is pushed",
+            )
+            .with_hint("push the image, too, or write the bill of materials to a file"));
+        }
         let pushes = if outputs.push { pushes(&outputs.names)? } else { Vec::new() };
+        let platforms = match outputs.platforms.as_slice() {
+            [] => vec![request.platform.clone()],
+            platforms => platforms.to_vec(),
+        };
+        if platforms.len() > 1 {
+            build_index::check(outputs)?;
+        }
         request.cancel = self.cancellation().clone();
+        let _fetched = self.fetch_inputs(&mut request).await?;
+        let mut images = Vec::new();
+        for platform in platforms {
+            images.push(self.build_one(BuildRequest { platform, ..request.clone() }).await?);
+        }
+        let index = if images.len() > 1 { Some(build_index::index_of(&images, request.format)?) } else { None };
+        match &index {
+            Some(tree) => self.deliver_index(tree, &images, pushes, outputs).await?,
+            None => self.deliver(&images[0], pushes, outputs).await?,
+        }
+        Ok(Built { image: images.swap_remove(0), index, time: started.elapsed() })
+    }
+
+    async fn build_one(&self, request: BuildRequest) -> Result<Image> {
+        let builder = Builder::new(self.store()?.clone(), self.client().clone(), self.progress().clone());
+        blocking(move || builder.build(&request, None)).await
+    }
+
+    async fn deliver(&self, image: &Image, pushes: Vec<PushRequest>, outputs: &BuildOutputs) -> Result<()> {
         let store = self.store()?;
-        let builder = Builder::new(store.clone(), self.client().clone(), self.progress().clone());
-        let image = blocking(move || builder.build(&request, None)).await?;
         if !outputs.names.is_empty() {
             let record = image.write_to_store(store).await?;
             outputs.names.iter().try_for_each(|name| store.tag(name, &record))?;
         }
         for output in &outputs.outputs {
-            output.clone().named(outputs.names.first().cloned()).write(store, &image).await?;
+            output.clone().named(outputs.names.first().cloned()).write(store, image).await?;
         }
         if outputs.load {
-            engine::load(store, &image, &outputs.names).await?;
+            engine::load(store, image, &outputs.names).await?;
         }
         for request in pushes {
-            self.push(request).await?;
+            let platform = image.config().platform();
+            let PushSource::Image { name, .. } = request.source else { continue };
+            let pushed = self.push(PushRequest::new(PushSource::Image { name, platform })).await?;
+            self.add_sbom(&pushed, &SbomOutputs { attach: outputs.sbom, file: None }).await?;
         }
         if let Some(file) = &outputs.sbom_file {
             let name = match outputs.names.first() {
                 Some(name) => name.repository().to_string(),
                 None => image.descriptor().digest.to_string(),
             };
-            self.write_sbom(&name, &image, file).await?;
+            self.write_sbom(&name, image, file).await?;
         }
-        Ok(Built { image, time: started.elapsed() })
+        Ok(())
     }
 }

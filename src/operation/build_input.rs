@@ -1,12 +1,21 @@
-//! What a build reads from a stream such as standard input: a Dockerfile, or a tar of the build context (docker's `-f -` and `-`).
+//! What a build reads from elsewhere: a Dockerfile or a tar of the build context from a stream such as standard input (docker's `-f -`
+//! and `-`), a build context in a git repository or on the web.
 
-use std::io::{self, Cursor, Read};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::Mpimg;
-use crate::build::BuildRequest;
+use futures_util::StreamExt as _;
+
+use super::{Mpimg, blocking};
+use crate::build::{BuildRequest, NamedContext};
+use crate::context::{ContextAddress, fetch_git};
+use crate::dockerfile::hide_credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Wrapping, unwrap_tar};
+use crate::progress::TaskKind;
+use crate::sandbox::SecretBytes;
 use crate::store::ScratchDir;
 
 /// The longest Dockerfile that is read from a stream, in bytes: BuildKit's limit for one.
@@ -40,18 +49,164 @@ impl Mpimg {
         let input = StreamedInput(self.store()?.scratch()?);
         let context = input.0.path().join("context");
         std::fs::create_dir(&context).map_err(|error| Error::io("create", &context, error))?;
-        let (mut reader, mut start) = (reader, Vec::new());
-        reader.by_ref().take(BLOCK).read_to_end(&mut start).map_err(unreadable)?;
-        let whole = Cursor::new(start.clone()).chain(reader);
-        if Wrapping::sniff(&start).is_none() {
-            request.dockerfile = Some(input.write_dockerfile(whole)?);
-        } else if let Some((_, tar)) = unwrap_tar(whole)? {
-            unpack(tar, &context)?;
-            request.dockerfile = request.dockerfile.take().map(|file| context.join(file));
+        match unpack_tar(reader, &context)? {
+            Some(text) => request.dockerfile = Some(input.write_dockerfile(text)?),
+            None => request.dockerfile = request.dockerfile.take().map(|file| context.join(file)),
         }
         request.context = context;
         Ok(input)
     }
+}
+
+impl Mpimg {
+    /// Fetches the build contexts that `request` names by their addresses; it names the folders then. What is fetched is removed when
+    /// the values are dropped.
+    ///
+    /// A git server is asked with the secret `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`, if there is one, as BuildKit does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Network`], [`ErrorKind::NotFound`], [`ErrorKind::Auth`]: it cannot be had; [`ErrorKind::Context`]: it is damaged, or
+    /// has no such commit or folder; [`ErrorKind::Usage`]: an address that is none.
+    pub async fn fetch_inputs(&self, request: &mut BuildRequest) -> Result<Vec<StreamedInput>> {
+        let mut inputs = Vec::new();
+        let dockerfile = request.dockerfile.as_deref().and_then(Path::to_str).and_then(ContextAddress::parse);
+        if let Some(ContextAddress::Http(url)) = dockerfile.transpose()? {
+            let input = StreamedInput(self.store()?.scratch()?);
+            let file = input.0.path().join("download").join("Dockerfile");
+            self.download(&url, &file).await?;
+            request.dockerfile = Some(file);
+            inputs.push(input);
+        }
+        let address = request.context.to_str().filter(|_| !request.context.exists()).and_then(ContextAddress::parse);
+        if let Some(address) = address.transpose()? {
+            inputs.push(self.fetch_context(request, &address).await?);
+        }
+        for (name, context) in &mut request.contexts {
+            let NamedContext::Address(text) = context else { continue };
+            let address = ContextAddress::parse(text).transpose()?.ok_or_else(|| {
+                Error::new(ErrorKind::Usage, format!("`{text}` is not an address")).with_hint("write a URL, or name a folder")
+            })?;
+            let fetched = self.fetch(&address, &request.secrets).await;
+            let (input, found) = fetched.map_err(|error| error.wrap(format!("cannot use the build context `{name}`")))?;
+            *context = match found {
+                Fetched::Folder(folder) => NamedContext::Folder(folder),
+                Fetched::File(file) => NamedContext::Folder(file.parent().map(Path::to_owned).unwrap_or_default()),
+            };
+            inputs.push(input);
+        }
+        Ok(inputs)
+    }
+
+    /// Fetches the build context of `request` from `address`; a Dockerfile that the request names is one in it.
+    ///
+    /// # Errors
+    /// See [`Mpimg::fetch_inputs`].
+    pub async fn fetch_context(&self, request: &mut BuildRequest, address: &ContextAddress) -> Result<StreamedInput> {
+        let (input, found) = self.fetch(address, &request.secrets).await?;
+        match found {
+            // A Dockerfile from standard input has an absolute path, which stays as it is.
+            Fetched::Folder(folder) => {
+                request.dockerfile = request.dockerfile.take().map(|file| folder.join(file));
+                request.context = folder;
+            }
+            Fetched::File(file) => {
+                let context = input.0.path().join("empty");
+                std::fs::create_dir(&context).map_err(|error| Error::io("create", &context, error))?;
+                request.dockerfile = Some(file);
+                request.context = context;
+            }
+        }
+        Ok(input)
+    }
+
+    async fn fetch(&self, address: &ContextAddress, secrets: &BTreeMap<String, SecretBytes>) -> Result<(StreamedInput, Fetched)> {
+        let input = StreamedInput(self.store()?.scratch()?);
+        let folder = input.0.path().join("fetched");
+        std::fs::create_dir(&folder).map_err(|error| Error::io("create", &folder, error))?;
+        let found = match address {
+            ContextAddress::Git(git) => {
+                let shown = hide_credentials(&git.remote);
+                let task = self.progress().task(TaskKind::Work, &format!("fetch {shown}"), None);
+                let found = fetch_git(git, authorization(secrets).as_deref(), &folder, self.cancellation()).await?;
+                task.done();
+                Fetched::Folder(found)
+            }
+            ContextAddress::Http(url) => {
+                let name = file_name(url);
+                let file = input.0.path().join("download").join(&name);
+                self.download(url, &file).await?;
+                let to = folder.clone();
+                blocking(move || {
+                    let reader = File::open(&file).map_err(|error| Error::io("open", &file, error))?;
+                    Ok(match unpack_tar(reader, &to)? {
+                        Some(_) => Fetched::File(file),
+                        None => Fetched::Folder(to),
+                    })
+                })
+                .await?
+            }
+        };
+        Ok((input, found))
+    }
+
+    async fn download(&self, url: &str, path: &Path) -> Result<()> {
+        let shown = hide_credentials(url);
+        let failed = |error: Error| error.wrap(format!("cannot download the build context `{shown}`"));
+        let folder = path.parent().unwrap_or(path);
+        std::fs::create_dir(folder).map_err(|error| Error::io("create", folder, error))?;
+        let mut download = self.client().download(url).await.map_err(failed)?;
+        let task = self.progress().task(TaskKind::Pull, &format!("download {shown}"), download.size);
+        let mut file = File::create(path).map_err(|error| Error::io("create", path, error))?;
+        let mut length = 0;
+        while let Some(bytes) = download.bytes.next().await {
+            let bytes = bytes.map_err(failed)?;
+            length += bytes.len() as u64;
+            file.write_all(&bytes).map_err(|error| Error::io("write", path, error))?;
+            task.advance(length);
+        }
+        task.done();
+        Ok(())
+    }
+}
+
+/// What was fetched.
+enum Fetched {
+    Folder(PathBuf),
+    /// No tar: a file in a folder of its own.
+    File(PathBuf),
+}
+
+/// The last part of a URL's path, as a name of a file.
+fn file_name(url: &str) -> String {
+    let path = url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if name.is_empty() || name.starts_with('.') { "context".to_owned() } else { name.to_owned() }
+}
+
+/// What a git server is told of who asks.
+fn authorization(secrets: &BTreeMap<String, SecretBytes>) -> Option<String> {
+    use base64::Engine as _;
+    let text = |id: &str| Some(String::from_utf8_lossy(secrets.get(id)?.reveal()).trim().to_owned());
+    let of_token = |token: String| {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{token}"));
+        format!("Basic {encoded}")
+    };
+    text("GIT_AUTH_HEADER").or_else(|| text("GIT_AUTH_TOKEN").map(of_token))
+}
+
+/// Unpacks a tar, plain or compressed; gives back the stream if it is none.
+fn unpack_tar<R: Read + Send>(mut reader: R, folder: &Path) -> Result<Option<impl Read + use<R>>> {
+    let mut start = Vec::new();
+    reader.by_ref().take(BLOCK).read_to_end(&mut start).map_err(unreadable)?;
+    let is_tar = Wrapping::sniff(&start).is_some();
+    let whole = Cursor::new(start).chain(reader);
+    if !is_tar {
+        return Ok(Some(whole));
+    }
+    if let Some((_, tar)) = unwrap_tar(whole)? {
+        unpack(tar, folder)?;
+    }
+    Ok(None)
 }
 
 impl StreamedInput {

@@ -126,7 +126,13 @@ impl Mpimg {
         }
     }
 
-    async fn push_tree(&self, name: &Reference, tree: &ManifestTree, referrers: &[ManifestTree]) -> Result<Vec<PushedBlob>> {
+    /// Pushes an index or a manifest with all below it, and what refers to it.
+    pub(super) async fn push_tree(
+        &self,
+        name: &Reference,
+        tree: &ManifestTree,
+        referrers: &[ManifestTree],
+    ) -> Result<Vec<PushedBlob>> {
         let digest = tree.descriptor.digest;
         expect(name.digest(), digest)?;
         let tags: Vec<Tag> = name.tag().cloned().into_iter().collect();

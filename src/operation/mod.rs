@@ -6,7 +6,9 @@
 
 mod archive;
 mod build;
+mod build_index;
 mod build_input;
+mod build_outputs;
 mod check;
 mod configuration;
 #[cfg(feature = "run")]
@@ -47,8 +49,9 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 pub use archive::ArchiveSource;
-pub use build::{BuildOutputs, Built};
+pub use build::Built;
 pub use build_input::StreamedInput;
+pub use build_outputs::BuildOutputs;
 pub use check::{CheckReport, CheckSubject};
 pub use configuration::{ConfigurationFile, StoredCredential};
 pub use copy::{CopiedImage, CopyRequest};

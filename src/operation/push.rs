@@ -9,7 +9,7 @@ use super::destination::{Destination, DestinationOptions};
 use super::transfer::Transfer;
 use super::{Mpimg, image_size};
 use crate::build::BuildRequest;
-use crate::context::existing_dockerfile;
+use crate::context::{ContextAddress, existing_dockerfile};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Tag};
@@ -66,6 +66,9 @@ impl PushRequest {
     /// [`ErrorKind::Project`]: it is not a project and nothing else says what is pushed, or manifest.txt or config.json is wrong.
     pub fn in_folder(mut self, path: &Path) -> Result<Self> {
         let is_enough = match &self.source {
+            PushSource::Build(request) if request.context.to_str().is_some_and(|path| ContextAddress::parse(path).is_some()) => {
+                true
+            }
             PushSource::Build(request) => {
                 let dockerfile = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
                 existing_dockerfile(&dockerfile).is_file()
@@ -232,6 +235,7 @@ impl Mpimg {
             PushSource::Image { name, platform } => transfer.push_image(name, &platform).await?,
             PushSource::Build(mut build) => {
                 build.cancel = self.cancellation().clone();
+                let _fetched = self.fetch_inputs(&mut build).await?;
                 transfer.build_and_push(build, self.progress()).await?
             }
         };

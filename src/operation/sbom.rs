@@ -12,7 +12,7 @@ use super::{Mpimg, PushedImage, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer, artifact};
 use crate::layer::decompress;
-use crate::oci::{Compression, Descriptor, Digest};
+use crate::oci::{Compression, Descriptor, Digest, Repository};
 use crate::progress::TaskKind;
 use crate::sbom::{Package, SbomFile, SbomFormat, Scan};
 
@@ -28,7 +28,7 @@ pub struct SbomOutputs {
 }
 
 impl Mpimg {
-    /// The Python and Debian packages of an image. Layers that are elsewhere are fetched.
+    /// The Python and Debian packages of an image, and the crates of each Cargo.lock in it. Layers that are elsewhere are fetched.
     ///
     /// # Errors
     /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
@@ -57,7 +57,7 @@ impl Mpimg {
     async fn materials(&self, image: &Image) -> Result<Vec<Package>> {
         let packages = self.packages(image).await?;
         if packages.is_empty() {
-            let hint = "only what dpkg and Python's installers have written down is looked for";
+            let hint = "only what dpkg, Python's installers and a Cargo.lock have written down is looked for";
             self.progress().warn("no package was found in the image: its SBOM lists none", Some(hint));
         }
         Ok(packages)
@@ -89,6 +89,20 @@ impl Mpimg {
             Ok(Some(artifact.descriptor.digest))
         };
         add.await.map_err(|error: Error| error.wrap("the image is pushed, but its SBOM is not"))
+    }
+
+    /// Attaches a bill of materials to an image that is in `repository`.
+    pub(super) async fn attach_sbom(
+        &self,
+        repository: &Repository,
+        image: &Image,
+        subject: Descriptor,
+        format: SbomFormat,
+    ) -> Result<()> {
+        let packages = self.materials(image).await?;
+        let document = format.document(&repository.to_string(), subject.digest, image, &packages);
+        let artifact = artifact(format.media_type(), document.into(), &subject);
+        self.client().attach(repository, &artifact).await.map(drop)
     }
 
     /// Writes the bill of materials of an image that is called `name`.

@@ -120,7 +120,7 @@ impl Client {
         }
         let options = &self.0.options;
         let conf = RegistriesConf::read(options.registries_conf.as_deref(), &options.environment)?;
-        Ok(self.0.conf.get_or_init(|| conf.with_hub_mirrors(&options.mirrors)))
+        Ok(self.0.conf.get_or_init(|| conf.with_mirrors(&options.mirrors)))
     }
 
     /// A client that works as this one does, with no credentials, tokens or connections of it.
@@ -165,7 +165,7 @@ impl Client {
 
     fn route(&self, place: RegistryLocation) -> Route {
         let options = &self.0.options;
-        let listed = |name: &String| name == &place.registry || name == host_of(&place.registry);
+        let listed = |name: &String| name == "*" || name == &place.registry || name == host_of(&place.registry);
         let insecure = place.insecure || options.insecure.iter().any(listed);
         let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoint = endpoints.entry((place.registry.clone(), insecure)).or_insert_with(|| {

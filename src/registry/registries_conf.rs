@@ -96,19 +96,19 @@ impl RegistriesConf {
         self.registries.extend(later.registries);
     }
 
-    /// With further mirrors of Docker Hub before the others: `host[:port][/path]`.
+    /// With further mirrors before the others: `host[:port][/path]` of Docker Hub, `REGISTRY=host[:port][/path]` of another registry.
     #[must_use]
-    pub(crate) fn with_hub_mirrors(mut self, mirrors: &[String]) -> Self {
-        if mirrors.is_empty() {
-            return self;
+    pub(crate) fn with_mirrors(mut self, mirrors: &[String]) -> Self {
+        let plain = |location: &str| location.split_once("://").map_or(location, |(_, rest)| rest).to_owned();
+        // The first that is given is asked first.
+        for mirror in mirrors.iter().rev() {
+            let (registry, location) = mirror.split_once('=').unwrap_or(("docker.io", mirror));
+            let at = self.registries.iter().position(|entry| entry.key() == registry).unwrap_or_else(|| {
+                self.registries.push(RegistryTable { location: registry.into(), ..RegistryTable::default() });
+                self.registries.len() - 1
+            });
+            self.registries[at].mirrors.insert(0, MirrorTable { location: plain(location), ..MirrorTable::default() });
         }
-        let at = self.registries.iter().position(|entry| entry.key() == "docker.io").unwrap_or_else(|| {
-            self.registries.push(RegistryTable { location: "docker.io".into(), ..RegistryTable::default() });
-            self.registries.len() - 1
-        });
-        let plain = |location: &String| location.split_once("://").map_or(location.as_str(), |(_, rest)| rest).to_owned();
-        let new = mirrors.iter().map(|location| MirrorTable { location: plain(location), ..MirrorTable::default() });
-        self.registries[at].mirrors.splice(0..0, new);
         self
     }
 
@@ -234,6 +234,19 @@ mod tests {
                 "docker.io/library/python"
             ]
         );
+    }
+
+    #[test]
+    fn mirrors_that_are_given_are_asked_in_their_order() {
+        let given = ["one.example.com", "gcr.io=two.example.com/gcr", "https://three.example.com"].map(str::to_owned);
+        let conf = RegistriesConf::default().with_mirrors(&given);
+        let hosts = |name: &str| {
+            let places = conf.sources(&Repository::parse(name).unwrap(), false).unwrap();
+            places.into_iter().map(|place| format!("{}/{}", place.registry, place.path)).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts("a/b"), ["one.example.com/a/b", "three.example.com/a/b", "docker.io/a/b"]);
+        assert_eq!(hosts("gcr.io/a"), ["two.example.com/gcr/a", "gcr.io/a"]);
+        assert_eq!(hosts("quay.io/a"), ["quay.io/a"]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod running;
 mod setup_error;
 mod spec;
 mod tasks;
+mod ulimit;
 mod users;
 mod wake;
 pub(crate) mod wire;
@@ -46,4 +47,5 @@ pub use spec::{
     BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security, WAY_OUT_ADDRESS, WAY_OUT_MTU,
 };
 pub use tasks::Emit;
+pub use ulimit::Ulimit;
 pub use users::{User, lookup_owner, lookup_user};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::layer::LayerPath;
 
-use super::User;
+use super::{Ulimit, User};
 
 /// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24 bits.
 pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -60,6 +60,10 @@ pub struct RunSpec {
     pub terminal: bool,
     /// Bytes of private writable memory that each process may have (`RLIMIT_DATA`).
     pub data_limit: Option<u64>,
+    /// Limits of other resources, in order.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes of `/dev/shm`; 64 MiB without it. Without effect where nothing can be mounted.
+    pub shm_size: Option<u64>,
 }
 
 impl RunSpec {
@@ -85,6 +89,8 @@ impl RunSpec {
             name_servers: None,
             terminal: false,
             data_limit: None,
+            ulimits: Vec::new(),
+            shm_size: None,
         }
     }
 }

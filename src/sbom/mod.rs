@@ -1,4 +1,4 @@
-//! Software bills of materials: which Python and Debian packages an image holds, as SPDX or CycloneDX.
+//! Software bills of materials: which Python and Debian packages and Rust crates an image holds, as SPDX or CycloneDX.
 //!
 //! Only package databases are read: dist-info, egg-info and dpkg's. Refuses to guess packages from other files, the clock and
 //! the network: the same image gives the same bytes.

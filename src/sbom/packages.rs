@@ -13,6 +13,7 @@ const LARGEST: u64 = 64 << 20;
 
 const DPKG: &str = "var/lib/dpkg/status";
 const DPKG_PARTS: &str = "var/lib/dpkg/status.d/";
+const CARGO_LOCK: &str = "Cargo.lock";
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
 /// Whose package it is.
@@ -22,6 +23,8 @@ pub enum PackageKind {
     Debian,
     /// pip's, or of any other Python installer.
     Python,
+    /// A crate of a program, as a Cargo.lock beside it says.
+    Rust,
 }
 
 impl PackageKind {
@@ -30,6 +33,7 @@ impl PackageKind {
         match self {
             Self::Debian => "debian",
             Self::Python => "python",
+            Self::Rust => "rust",
         }
     }
 }
@@ -110,6 +114,8 @@ impl Scan {
             let (path, content) = (String::from_utf8_lossy(path), String::from_utf8_lossy(content));
             if path == DPKG || path.starts_with(DPKG_PARTS) {
                 found.extend(content.split("\n\n").filter_map(|stanza| debian(stanza, &distribution)));
+            } else if is_cargo_lock(&path) {
+                found.extend(crates(&content));
             } else if !RELEASE.contains(&&*path) {
                 found.extend(python(&content));
             }
@@ -134,7 +140,11 @@ fn is_database(path: &[u8]) -> bool {
     // distroless images keep checksums beside the parts.
     let part = path.strip_prefix(DPKG_PARTS).is_some_and(|name| !name.ends_with(".md5sums"));
     let python = path.ends_with(".dist-info/METADATA") || path.ends_with(".egg-info/PKG-INFO");
-    path == DPKG || part || python || RELEASE.contains(&path)
+    path == DPKG || part || python || RELEASE.contains(&path) || is_cargo_lock(path)
+}
+
+fn is_cargo_lock(path: &str) -> bool {
+    path == CARGO_LOCK || path.strip_suffix(CARGO_LOCK).is_some_and(|folder| folder.ends_with('/'))
 }
 
 /// The value of a field of a stanza (deb822, or the head of a Python metadata file).
@@ -166,6 +176,19 @@ fn python(metadata: &str) -> Option<Package> {
     // Package URL specification, type pypi: lower case, dashes.
     let purl = format!("pkg:pypi/{}@{}", encoded(&name.to_lowercase().replace('_', "-")), encoded(version));
     Some(Package { kind: PackageKind::Python, name: name.to_owned(), version: version.to_owned(), purl })
+}
+
+/// The packages of a Cargo.lock. What is no such file, whatever its name, has none.
+fn crates(text: &str) -> Vec<Package> {
+    let lock: toml::Table = text.parse().unwrap_or_default();
+    let listed = lock.get("package").and_then(toml::Value::as_array).into_iter().flatten();
+    let one = |entry: &toml::Value| {
+        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let (name, version) = (text("name")?, text("version")?);
+        let purl = format!("pkg:cargo/{}@{}", encoded(name), encoded(version));
+        Some(Package { kind: PackageKind::Rust, name: name.to_owned(), version: version.to_owned(), purl })
+    };
+    listed.filter_map(one).collect()
 }
 
 /// Percent-encoded as package URLs want it.
@@ -223,6 +246,14 @@ mod tests {
                 "pkg:pypi/ruamel-yaml@0.18.6",
             ]
         );
+    }
+
+    #[test]
+    fn crates_are_those_of_a_lock_file() {
+        let lock = "version = 4\n[[package]]\nname = \"tokio\"\nversion = \"1.2.3+x\"\nsource = \"registry+a\"\n[[package]]\nname = \"own\"\n\
+                    version = \"0.1.0\"\n";
+        let found = purls(&[&[("usr/src/Cargo.lock", lock), ("My-Cargo.lock", lock), ("Cargo.lock", "not TOML")]]);
+        assert_eq!(found, ["pkg:cargo/own@0.1.0", "pkg:cargo/tokio@1.2.3%2Bx"]);
     }
 
     #[test]

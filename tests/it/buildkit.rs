@@ -25,7 +25,8 @@ pub(crate) struct Build<'a> {
     pub(crate) context: &'a Path,
     /// Images for FROM: a name, an OCI layout, and the tag in it.
     pub(crate) images: &'a [(&'a str, &'a Path, &'a str)],
-    /// Flags of `docker build`: `--build-arg`, `--target`, `--no-cache`, `--label`.
+    /// Flags of `docker build`: `--build-arg`, `--target`, `--no-cache`, `--label`, `--add-host`, `--shm-size`, `--ulimit`, `--network`,
+    /// `--build-context` of a folder.
     pub(crate) flags: &'a [String],
 }
 
@@ -88,6 +89,16 @@ impl Buildkit {
                 "--label" => command.arg("--opt").arg(format!("label:{}", value())),
                 "--target" => command.arg("--opt").arg(format!("target={}", value())),
                 "--no-cache" => command.arg("--no-cache"),
+                "--add-host" => command.arg("--opt").arg(format!("add-hosts={}", value().replacen(':', "=", 1))),
+                "--shm-size" => command.arg("--opt").arg(format!("shm-size={}", value())),
+                "--ulimit" => command.arg("--opt").arg(format!("ulimit={}", value())),
+                "--network" => command.arg("--opt").arg(format!("force-network-mode={}", value())),
+                "--build-context" => {
+                    let context = value();
+                    let (name, folder) = context.split_once('=').unwrap();
+                    command.arg("--local").arg(format!("of-{name}={folder}"));
+                    command.arg("--opt").arg(format!("context:{name}=local:of-{name}"))
+                }
                 other => panic!("`{other}` is not known here"),
             };
         }

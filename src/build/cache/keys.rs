@@ -109,6 +109,15 @@ fn joined(version: &str, key: CacheKey, more: &str) -> CacheKey {
     both.finish()
 }
 
+/// What the request says of the surroundings of all RUN steps. Of further hosts the names count and not the addresses, as in BuildKit
+/// (solver/llbsolver/ops/exec.go, `CacheMap`): the address of a mirror may differ between machines.
+fn surroundings(session: &Session<'_>, add: &mut impl FnMut(&str, &str)) {
+    let request = session.request;
+    request.extra_hosts.iter().for_each(|(name, _)| add("further host", &format!("host {name}")));
+    request.shm_size.iter().for_each(|bytes| add("/dev/shm", &format!("shm {bytes}")));
+    request.ulimits.iter().for_each(|limit| add("limit", &format!("ulimit {limit}")));
+}
+
 /// The key of a RUN: file system, command, environment, user, folder, mounts. Proxies are left out, as in BuildKit; so is
 /// `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run everything again. Of files of the build context
 /// that are mounted it says only which are; the second value names them.
@@ -125,7 +134,9 @@ pub(super) fn run<'s>(
     add("platform", &stage.config.platform().to_string());
     add("user", &stage.config.config.user);
     add("working folder", &stage.config.config.working_dir);
-    add("network and security", &format!("{:?} {:?}", step.network, step.security));
+    let network = session.request.network_of(step.network);
+    add("network and security", &format!("{network:?} {:?}", step.security));
+    surroundings(session, &mut add);
     if session.times.explicit {
         add("SOURCE_DATE_EPOCH", &session.times.epoch().to_string());
     }

@@ -1,5 +1,7 @@
 //! Records of the build cache: looked up by key, here and then in the registry that other machines share.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys;
@@ -8,44 +10,73 @@ use crate::build::session::Session;
 use crate::build::stage::Stage;
 use crate::error::Result;
 use crate::image::Layer;
-use crate::oci::DiffId;
+use crate::oci::{DiffId, Platform, Repository};
 use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, now};
 
-/// The build cache as one build uses it.
+/// The build cache as one build, or one stage of it, uses it.
 pub(in crate::build) struct BuildCache<'a> {
     pub(super) session: &'a Session<'a>,
-    remote: Option<RemoteCache>,
+    remotes: Arc<Vec<RemoteCache>>,
+    /// Whether what is there is left alone.
+    bypass: bool,
 }
 
 impl<'a> BuildCache<'a> {
     pub(in crate::build) fn new(session: &'a Session<'a>) -> Self {
-        let repository = session.request.cache_repo.as_ref();
-        let remote = repository.map(|repository| RemoteCache::new(session, repository));
-        Self { session, remote }
+        let request = session.request;
+        // Each repository once, whatever it is given as.
+        let mut uses: BTreeMap<&Repository, (bool, bool)> = BTreeMap::new();
+        let both = request.cache_repo.iter();
+        both.clone().chain(&request.cache_from).for_each(|repository| uses.entry(repository).or_default().0 = true);
+        both.chain(&request.cache_to).for_each(|repository| uses.entry(repository).or_default().1 = true);
+        let remotes = uses.into_iter().map(|(repository, (reads, writes))| RemoteCache::new(session, repository, reads, writes));
+        Self { session, remotes: Arc::new(remotes.collect()), bypass: request.no_cache }
+    }
+
+    /// The same for one stage, whose steps may all have to be done again.
+    pub(in crate::build) fn of_stage(&self, name: Option<&str>, index: usize) -> Self {
+        let mut anew = self.session.request.no_cache_stages.iter();
+        let is_named = |stage: &String| name.is_some_and(|name| stage.eq_ignore_ascii_case(name)) || *stage == index.to_string();
+        Self { bypass: self.bypass || anew.any(is_named), remotes: Arc::clone(&self.remotes), session: self.session }
     }
 
     /// Waits for uploads that are on their way, unless the build was stopped.
     pub(in crate::build) fn finish(&self) {
-        self.remote.iter().for_each(|remote| remote.finish(self.session.request.cancel.is_cancelled()));
+        self.remotes.iter().for_each(|remote| remote.finish(self.session.request.cancel.is_cancelled()));
     }
 
     /// What this machine has for `key`.
     pub(super) fn lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
-        if self.session.request.no_cache {
+        if self.bypass {
             tracing::info!(%key, reason = "the build was asked not to use it", "not in the build cache");
             return None;
         }
         self.session.store.cache_lookup(key)
     }
 
-    /// The cache that other machines fill, where results may be taken from it.
-    fn remote_results(&self) -> Option<&RemoteCache> {
-        self.remote.as_ref().filter(|_| !self.session.request.no_cache)
+    /// The caches that other machines fill, where results may be taken from them.
+    fn remote_results(&self) -> impl Iterator<Item = &RemoteCache> {
+        self.remotes.iter().filter(|remote| remote.reads() && !self.bypass)
+    }
+
+    /// What another machine has for `key`.
+    fn lookup_remote(&self, platform: &Platform, key: &CacheKey) -> Option<CacheRecord> {
+        self.remote_results().find_map(|remote| remote.lookup(self.session, platform, key))
+    }
+
+    /// Puts a result where other machines look for it.
+    fn offer(&self, platform: &Platform, key: &CacheKey, record: &CacheRecord, offer: Offer) {
+        // What was not looked for is there or not: whoever bypasses the cache replaces it only by what was made anew.
+        if offer == Offer::IfMissing && self.bypass {
+            return;
+        }
+        let writable = self.remotes.iter().filter(|remote| remote.writes());
+        writable.for_each(|remote| remote.offer(self.session.store, platform, key, record, offer));
     }
 
     /// Whether other machines may have done what this one has not.
     pub(super) fn has_remote_results(&self) -> bool {
-        self.remote_results().is_some()
+        self.remote_results().next().is_some()
     }
 
     /// Puts the layer of an earlier build on the stage, if this machine has one for `key`.
@@ -67,15 +98,14 @@ impl<'a> BuildCache<'a> {
         };
         let platform = stage.config.platform();
         if let Some(record) = self.lookup(key).filter(young) {
-            if let Some(remote) = self.remote_results() {
-                remote.offer(self.session.store, &platform, key, &record, Offer::IfMissing);
-            }
+            self.offer(&platform, key, &record, Offer::IfMissing);
             self.push(stage, &record);
             return Ok(true);
         }
-        let Some(remote) = self.remote_results() else { return Ok(false) };
-        let Some(record) = remote.lookup(self.session, &platform, key) else {
-            tracing::info!(%key, "not in the repository of the cache");
+        let Some(record) = self.lookup_remote(&platform, key) else {
+            if self.has_remote_results() {
+                tracing::info!(%key, "not in the repository of the cache");
+            }
             return Ok(false);
         };
         if !young(&record) {
@@ -100,30 +130,22 @@ impl<'a> BuildCache<'a> {
     ) -> Result<()> {
         let record = record(layer, created);
         self.session.store.cache_put(key, &record)?;
-        if let Some(remote) = &self.remote {
-            remote.offer(self.session.store, &stage.config.platform(), key, &record, Offer::Always);
-        }
+        self.offer(&stage.config.platform(), key, &record, Offer::Always);
         Ok(())
     }
 
     /// A layer of COPY or ADD that another machine has compressed.
     pub(super) fn lookup_remote_layer(&self, stage: &Stage, diff_id: &DiffId) -> Option<CacheRecord> {
         let key = keys::layer(self.session, diff_id);
-        let record = self.remote_results()?.lookup(self.session, &stage.config.platform(), &key)?;
+        let record = self.lookup_remote(&stage.config.platform(), &key)?;
         record.layer.as_ref().is_some_and(|layer| layer.diff_id == *diff_id).then_some(record)
     }
 
     /// Offers a layer of COPY or ADD to other machines.
     pub(super) fn offer_layer(&self, stage: &Stage, layer: &CachedLayer, offer: Offer) {
-        let remote = match offer {
-            Offer::Always => self.remote.as_ref(),
-            Offer::IfMissing => self.remote_results(),
-        };
-        if let Some(remote) = remote {
-            let key = keys::layer(self.session, &layer.diff_id);
-            let record = CacheRecord { layer: Some(layer.clone()), created: self.session.times.context, made: 0 };
-            remote.offer(self.session.store, &stage.config.platform(), &key, &record, offer);
-        }
+        let key = keys::layer(self.session, &layer.diff_id);
+        let record = CacheRecord { layer: Some(layer.clone()), created: self.session.times.context, made: 0 };
+        self.offer(&stage.config.platform(), &key, &record, offer);
     }
 
     /// Puts the layer of a record on the stage.

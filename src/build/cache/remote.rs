@@ -50,6 +50,10 @@ pub(super) struct RemoteCache {
     repository: Repository,
     progress: Progress,
     runtime: Handle,
+    /// Whether results are taken from it.
+    reads: bool,
+    /// Whether results are put into it.
+    writes: bool,
     /// The user was warned.
     warned: AtomicBool,
     /// The registry does not serve.
@@ -58,8 +62,10 @@ pub(super) struct RemoteCache {
 }
 
 impl RemoteCache {
-    pub(super) fn new(session: &Session<'_>, repository: &Repository) -> Self {
+    pub(super) fn new(session: &Session<'_>, repository: &Repository, reads: bool, writes: bool) -> Self {
         Self {
+            reads,
+            writes,
             client: session.client.in_background(),
             repository: repository.clone(),
             progress: session.progress.clone(),
@@ -68,6 +74,16 @@ impl RemoteCache {
             off: AtomicBool::new(false),
             uploads: Mutex::default(),
         }
+    }
+
+    /// Whether results are taken from it.
+    pub(super) fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// Whether results are put into it.
+    pub(super) fn writes(&self) -> bool {
+        self.writes
     }
 
     /// What another machine made of the step with this key. The layer is in the store then.

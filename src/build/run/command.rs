@@ -1,16 +1,17 @@
 //! The command of a RUN: what it is run with, and what its exit status means.
 
-use std::net::IpAddr;
-
+use super::foreign;
 use crate::build::session::Session;
 use crate::build::stage::Stage;
 use crate::dockerfile::{Network as WantedNetwork, RunStep, Security as WantedSecurity};
 use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Platform;
 use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Security, User};
 
 /// The error of a command that failed.
-pub(super) fn failure(exit: Exit) -> Error {
+pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
     match exit {
+        Exit::Code(126) if foreign::is_foreign(platform) => foreign::missing(platform),
         Exit::Code(127) => Error::new(ErrorKind::RunFailed, "the command ended with status 127: not found")
             .with_hint("install the program in an earlier RUN, or check its name and PATH"),
         Exit::Code(126) => Error::new(ErrorKind::RunFailed, "the command ended with status 126: it cannot be executed")
@@ -38,7 +39,7 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, use
     let folder = stage.config.config.working_dir.clone();
     let tree = stage.filesystem.tree(session)?;
     spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
-    spec.network = match step.network {
+    spec.network = match session.request.network_of(step.network) {
         WantedNetwork::None => Network::None,
         WantedNetwork::Default | WantedNetwork::Host => Network::Host,
     };
@@ -54,6 +55,8 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, use
     if let Some(hostname) = &step.hostname {
         spec.hostname.clone_from(hostname);
     }
-    spec.extra_hosts = Vec::<(String, IpAddr)>::new();
+    spec.extra_hosts.clone_from(&session.request.extra_hosts);
+    spec.shm_size = session.request.shm_size;
+    spec.ulimits.clone_from(&session.request.ulimits);
     Ok(spec)
 }

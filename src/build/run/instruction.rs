@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::package_cache::PackageCacheLint;
-use super::{command, mounts};
+use super::{command, foreign, mounts};
 use crate::build::cache::{BoundFiles, RunAttempt};
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
@@ -51,7 +51,9 @@ fn run_in(
 ) -> Result<(Option<Layer>, Vec<BoundFiles>)> {
     let session = inputs.session;
     let isolation = session.isolation()?;
-    if step.network == Network::None && isolation.kind().needs_tree() {
+    let platform = stage.config.platform();
+    foreign::check(&platform, isolation.kind())?;
+    if session.request.network_of(step.network) == Network::None && isolation.kind().needs_tree() {
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!("`--network=none` needs namespaces, which the isolation `{}` does not have", isolation.kind()),
@@ -80,7 +82,7 @@ fn run_in(
     let outcome = outcome?;
     drop(mounted.locks);
     if !outcome.exit.success() {
-        return Err(command::failure(outcome.exit));
+        return Err(command::failure(outcome.exit, &platform));
     }
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();

@@ -2,6 +2,7 @@
 
 mod command;
 mod context_mount;
+mod foreign;
 mod instruction;
 mod mounts;
 mod package_cache;

@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::digest_file::DigestFile;
-use crate::cli::flags::{BuildFlags, ConnectionFlags, parsed};
+use crate::cli::flags::{AttestFlags, BuildFlags, ConnectionFlags, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Transport, expect_writable, write_result};
-use crate::oci::Reference;
+use crate::image::{ManifestTree, Transport, expect_writable, write_result};
+use crate::oci::{Digest, Reference};
 use crate::operation::{BuildOutputs, Built};
 use crate::sbom::SbomFile;
 
@@ -27,6 +27,8 @@ Examples:
   mpimg build -t HOST/PATH:1 --push              Also to a registry
   mpimg build -o oci:out -o docker-archive:a.tar To a layout and for docker load
   git archive HEAD | mpimg build -t app -        A build context from standard input
+  mpimg build -t app https://HOST/PATH.git#v1    A tag of a git repository
+  mpimg build --platform linux/amd64,linux/arm64 -t HOST/PATH:1 --push
   mpimg build -t app --sbom-file app.spdx.json   With a list of its packages
   mpimg build --target test --build-arg PORT=80 --secret id=token,src=token.txt";
 
@@ -37,8 +39,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Build {
-    /// The folder of the build context; - reads a tar of it, or a Dockerfile alone, from standard input
-    #[arg(default_value = ".", value_name = "PATH|-")]
+    /// The build context: a folder; - for a tar of it, or a Dockerfile alone, on standard input; or a URL
+    ///
+    /// A URL is that of a git repository (https://HOST/PATH.git#REF:FOLDER, git@HOST:PATH), of a tar, or of a Dockerfile. git is asked
+    /// without the settings of this user; a token is given with `--secret id=GIT_AUTH_TOKEN,env=NAME`.
+    #[arg(default_value = ".", value_name = "PATH|-|URL")]
     path: PathBuf,
 
     /// Give the image this name in the local store; may be repeated
@@ -70,11 +75,14 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
 
-    /// Write a bill of materials, the image's Python and Debian packages, to this file: FILE.spdx.json or FILE.cdx.json
+    /// Write a bill of materials, the image's Python, Debian and Rust packages, to this file: FILE.spdx.json or FILE.cdx.json
     ///
     /// The name decides the format: SPDX or CycloneDX. Layers that are not in the local store are fetched for it.
     #[arg(long, value_name = "FILE")]
     sbom_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    attest: AttestFlags,
 
     #[command(flatten)]
     build: BuildFlags,
@@ -100,6 +108,7 @@ impl Build {
         self.digest_file.expect_writable()?;
         [&self.iidfile, &self.metadata_file].into_iter().flatten().try_for_each(|path| expect_writable(path))?;
         let mpimg = self.connection.mpimg(terminal, None);
+        let (sbom, platforms) = (self.attest.sbom(terminal), self.build.platforms());
         let (mut request, from_input) = (self.build.request(&self.path)?, Path::new("-"));
         let _input = match (self.path == from_input, request.dockerfile.as_deref() == Some(from_input)) {
             (true, true) => {
@@ -112,11 +121,12 @@ impl Build {
         };
         terminal.handle_signals();
         let sbom_file = self.sbom_file.map(SbomFile::new).transpose()?;
-        let outputs = BuildOutputs { names: self.tag, outputs: self.output, push: self.push, load: self.load, sbom_file };
+        let outputs =
+            BuildOutputs { names: self.tag, outputs: self.output, push: self.push, load: self.load, sbom, platforms, sbom_file };
         let built = mpimg.build(request, &outputs).await?;
-        self.digest_file.write(&built.image.descriptor().digest)?;
+        self.digest_file.write(&built.descriptor().digest)?;
         if let Some(path) = &self.iidfile {
-            write_result(path, built.image.manifest().config.digest.to_string().as_bytes())?;
+            write_result(path, image_id(&built).to_string().as_bytes())?;
         }
         if let Some(path) = &self.metadata_file {
             write_result(path, format!("{:#}", metadata(&built, &outputs)).as_bytes())?;
@@ -127,12 +137,16 @@ impl Build {
 
 fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<()> {
     let (image, seconds) = (&built.image, built.time.as_secs_f64());
-    let digest = image.descriptor().digest;
+    let digest = built.descriptor().digest;
     let names: Vec<String> = outputs.names.iter().map(Reference::familiar).collect();
     let written: Vec<String> = outputs.outputs.iter().map(ToString::to_string).collect();
     let places: Vec<String> = names.iter().chain(&written).map(|place| format!("`{place}`")).collect();
     let whereto = if places.is_empty() { String::new() } else { format!(" as {}", places.join(", ")) };
-    terminal.say(&format!("built{whereto}: {} in {}", image::extent(image), shown_time(built.time)));
+    let extent = match &built.index {
+        Some(index) => format!("{} platforms", index.children.len()),
+        None => image::extent(image),
+    };
+    terminal.say(&format!("built{whereto}: {extent} in {}", shown_time(built.time)));
     if let Some(file) = &outputs.sbom_file {
         terminal.say(&wrote_sbom(file));
     }
@@ -145,16 +159,29 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
             "outputs": written,
             "size": image::size(image),
             "layers": image::layers_json(image),
+            "manifests": built.index.as_ref().map(|index| {
+                let manifest = |child: &ManifestTree| {
+                    json!({ "digest": child.descriptor.digest, "platform": child.descriptor.platform.as_ref().map(ToString::to_string) })
+                };
+                index.children.iter().map(manifest).collect::<Vec<_>>()
+            }),
             "seconds": seconds,
         }),
     })
 }
 
+/// The image ID as docker has it; of an index its digest, as with buildx.
+fn image_id(built: &Built) -> Digest {
+    match &built.index {
+        Some(index) => index.descriptor.digest,
+        None => built.image.manifest().config.digest,
+    }
+}
+
 /// The result in buildx's words (docker buildx build, `--metadata-file`).
 fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
-    let descriptor = built.image.descriptor();
+    let descriptor = built.descriptor();
     let mut metadata = json!({
-        "containerimage.config.digest": built.image.manifest().config.digest,
         "containerimage.descriptor": {
             "mediaType": descriptor.media_type.as_str(),
             "digest": descriptor.digest,
@@ -162,6 +189,10 @@ fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
         },
         "containerimage.digest": descriptor.digest,
     });
+    // An index has no configuration.
+    if built.index.is_none() {
+        metadata["containerimage.config.digest"] = json!(built.image.manifest().config.digest);
+    }
     if !outputs.names.is_empty() {
         metadata["image.name"] = outputs.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
     }

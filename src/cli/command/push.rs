@@ -61,7 +61,7 @@ pub(crate) struct Push {
     #[arg(long, value_name = "IMAGE", value_parser = image::named)]
     image: Option<Transport>,
 
-    /// Attach a bill of materials: the image's Python and Debian packages; `spdx` or `cyclonedx`
+    /// Attach a bill of materials: the image's Python, Debian and Rust packages; `spdx` or `cyclonedx`
     #[arg(long, value_name = "FORMAT", value_parser = parsed::<SbomFormat>)]
     sbom: Option<SbomFormat>,
 
@@ -99,8 +99,11 @@ impl Push {
             (None, None, None) => PushSubject::Folder(".".into()),
         };
         let (folder, source) = match subject {
-            PushSubject::Folder(folder) => (folder.clone(), PushSource::Build(self.build.request(&folder)?)),
-            PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform().clone() }),
+            PushSubject::Folder(folder) => {
+                self.build.platform()?;
+                (folder.clone(), PushSource::Build(self.build.request(&folder)?))
+            }
+            PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform()? }),
         };
         let mut request = PushRequest { tags: self.tag, ..PushRequest::new(source) }.in_folder(&folder)?;
         let destination = self.destination.decide(terminal, &mut request)?;

@@ -1,16 +1,17 @@
 //! What `build` and `push` have in common: how an image is built.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use super::secret::{SecretFlag, SshFlag};
-use super::{Age, Pair, parsed};
-use crate::build::BuildRequest;
-use crate::error::Result;
+use super::{CacheFlags, Pair, RunFlags, parsed};
+use crate::build::{BuildRequest, NamedContext};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
 use crate::layer::Codec;
-use crate::oci::{Platform, Repository};
+use crate::oci::Platform;
 use crate::sandbox::IsolationMode;
 
 /// How an image is built.
@@ -39,27 +40,32 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parsed::<Pair>)]
     annotation: Vec<Pair>,
 
-    /// What the image runs on: OS/ARCHITECTURE[/VARIANT]
+    /// What the image runs on: OS/ARCHITECTURE[/VARIANT]; `build --push` and `build --output` take several, and make one index
+    ///
+    /// RUN for another kind of CPU needs qemu-user, registered with the kernel (binfmt_misc).
     #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true,
-        default_value = "linux/amd64", value_parser = parsed::<Platform>)]
-    platform: Platform,
+        default_value = "linux/amd64", value_delimiter = ',', value_parser = parsed::<Platform>)]
+    platform: Vec<Platform>,
 
-    /// Run every step again, without the build cache
+    #[command(flatten)]
+    cache: CacheFlags,
+
+    /// Ask the registry for base images, even if the local store has them
     #[arg(long)]
-    no_cache: bool,
+    pull: bool,
 
-    /// Run a RUN step again if its result in the build cache is this old or older: 30m, 24h, 7d
+    /// Use NAME in FROM and --from for a folder, docker-image://IMAGE, oci-layout://DIR[:TAG] or a URL; may be repeated
     ///
-    /// Otherwise the result of `pip install --upgrade` or `apt-get upgrade` is reused until the command changes.
-    #[arg(long, value_name = "AGE", value_parser = parsed::<Age>)]
-    cache_max_age: Option<Age>,
+    /// It takes the place of a stage or an image of that name. The URL is that of a git repository, a tar or a file.
+    #[arg(long, value_name = "NAME=CONTEXT", value_parser = parsed::<ContextFlag>)]
+    build_context: Vec<ContextFlag>,
 
-    /// Share results of steps with other machines through this repository, such as between CI jobs
-    ///
-    /// An ordinary repository, used with the same credentials as a push. Results are verified, and trusted as far as those who
-    /// can push there. A cache that cannot be used is a warning.
-    #[arg(long, value_name = "HOST/PATH", value_parser = parsed::<Repository>)]
-    cache_repo: Option<Repository>,
+    #[command(flatten)]
+    run: RunFlags,
+
+    /// Make one layer of all that the target's own steps changed
+    #[arg(long)]
+    squash: bool,
 
     /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none
     ///
@@ -103,12 +109,34 @@ pub(crate) struct BuildFlags {
     threads: Option<std::num::NonZeroUsize>,
 }
 
+/// One `--build-context`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ContextFlag {
+    name: String,
+    context: NamedContext,
+}
+
+impl FromStr for ContextFlag {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once('=') {
+            Some((name, context)) if !name.is_empty() => Ok(Self { name: name.to_owned(), context: context.parse()? }),
+            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not a build context with a name"))
+                .with_hint("write NAME=CONTEXT")),
+        }
+    }
+}
+
 /// What a Dockerfile may ask for, in BuildKit's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Entitlement {
     /// All the rights that mpimg itself has
     #[value(name = "security.insecure")]
     Insecure,
+    /// This machine's network, which RUN has in any case
+    #[value(name = "network.host")]
+    NetworkHost,
 }
 
 /// Whose manifest format.
@@ -121,9 +149,24 @@ enum FormatFlag {
 }
 
 impl BuildFlags {
-    /// The platform.
-    pub(crate) fn platform(&self) -> &Platform {
-        &self.platform
+    /// The platforms, each once: at least one.
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        let mut platforms = Vec::new();
+        for platform in &self.platform {
+            if !platforms.contains(platform) {
+                platforms.push(platform.clone());
+            }
+        }
+        platforms
+    }
+
+    /// The platform of a command that knows only one.
+    pub(crate) fn platform(&self) -> Result<Platform> {
+        match self.platforms().as_slice() {
+            [one] => Ok(one.clone()),
+            _ => Err(Error::new(ErrorKind::Usage, "this command takes one platform, and several were given")
+                .with_hint("`mpimg build --platform A,B -t HOST/PATH:TAG --push` makes one index of several")),
+        }
     }
 
     /// What the library is asked to build. Reads secrets, and the environment.
@@ -134,7 +177,12 @@ impl BuildFlags {
         request.build_args = Pair::build_args(self.build_arg, |name| std::env::var(name).ok());
         request.labels = Pair::labels(self.label);
         request.annotations = Pair::labels(self.annotation);
-        request.platform = self.platform;
+        request.platform = self.platform.first().cloned().unwrap_or_default();
+        request.pull = self.pull;
+        request.squash = self.squash;
+        request.contexts = self.build_context.into_iter().map(|flag| (flag.name, flag.context)).collect();
+        self.cache.put_into(&mut request);
+        self.run.put_into(&mut request);
         request.format = match self.format {
             FormatFlag::Oci => Format::Oci,
             FormatFlag::Docker => Format::Docker,
@@ -143,9 +191,6 @@ impl BuildFlags {
         if let Some(threads) = self.threads {
             request.threads = threads.get();
         }
-        request.no_cache = self.no_cache;
-        request.cache_max_age = self.cache_max_age.map(|age| age.0);
-        request.cache_repo = self.cache_repo;
         request.allow_insecure = self.allow.contains(&Entitlement::Insecure);
         request.allowed_secret_files = self.allow_secret_file;
         request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;

@@ -1,21 +1,28 @@
 //! Flags that several commands share, and how their values are read.
 
 mod age;
+mod attest;
 mod build;
+mod cache;
 mod connection;
 mod destination;
 mod global;
 mod pair;
+mod run;
 mod secret;
 
 use std::str::FromStr;
 
 pub(super) use age::Age;
+pub(super) use attest::AttestFlags;
 pub(super) use build::BuildFlags;
+pub(super) use cache::CacheFlags;
 pub(super) use connection::{ConnectionFlags, LoginFlags, read_password};
 pub(super) use destination::DestinationFlags;
 pub(super) use global::{ColorMode, Global, ProgressMode};
 pub(super) use pair::Pair;
+pub(super) use run::{HostFlag, RunFlags, memory_size};
+pub(super) use secret::{SecretFlag, SshFlag};
 
 use crate::error::Error;
 

@@ -15,7 +15,7 @@ const LIMIT: u64 = 500 * 1024;
 
 /// One `--secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SecretFlag {
+pub(crate) struct SecretFlag {
     id: String,
     from: From,
 }
@@ -59,7 +59,7 @@ impl FromStr for SecretFlag {
 
 impl SecretFlag {
     /// Reads the secret.
-    pub(super) fn read(&self) -> Result<(String, SecretBytes)> {
+    pub(crate) fn read(&self) -> Result<(String, SecretBytes)> {
         let bytes = match &self.from {
             From::File(path) => read_file(path)?,
             From::Variable(name) => variable(name).ok_or_else(|| self.missing(&format!("variable `{name}` is not set")))?,
@@ -94,7 +94,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// One `--ssh`: `ID` (the agent of SSH_AUTH_SOCK) or `ID=SOCKET`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SshFlag {
+pub(crate) struct SshFlag {
     id: String,
     socket: Option<PathBuf>,
 }
@@ -113,7 +113,7 @@ impl FromStr for SshFlag {
 
 impl SshFlag {
     /// The agent's socket, looked at.
-    pub(super) fn find(self) -> Result<(String, PathBuf)> {
+    pub(crate) fn find(self) -> Result<(String, PathBuf)> {
         let socket = match self.socket {
             Some(socket) => socket,
             None => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).ok_or_else(|| {

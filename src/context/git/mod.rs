@@ -1,10 +1,11 @@
-//! The time of the last commit of a git repository, read from its files alone.
+//! Git repositories: fetching one as a build context (`fetch`), and the time of the last commit, read from its files alone.
 //!
-//! No git is run: its settings, among them those in the folder's own `.git/config`, can start
+//! For the time no git is run: its settings, among them those in the folder's own `.git/config`, can start
 //! programs, and the answer must not depend on whether git is installed or who owns the checkout.
 //!
 //! Format: gitrepository-layout(5), gitformat-pack(5).
 
+mod fetch;
 mod file;
 mod object;
 mod pack;
@@ -13,6 +14,7 @@ mod refs;
 use std::io;
 use std::path::Path;
 
+pub use self::fetch::fetch_git;
 use self::file::corrupt;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -18,6 +18,8 @@ pub struct CredentialSources {
     pub explicit: Vec<(String, Credential)>,
     /// The folder of docker's config.json; `None`: `DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config_dir: Option<PathBuf>,
+    /// A file in the form of docker's config.json or podman's auth.json, looked at before all others; what is stored goes there.
+    pub auth_file: Option<PathBuf>,
     /// Use no credential at all.
     pub anonymous: bool,
 }
@@ -32,8 +34,11 @@ pub(crate) struct CredentialLookup {
 }
 
 impl CredentialSources {
-    /// The path of docker's config.json.
+    /// The path of docker's config.json, or of the file that was given in its place.
     pub(crate) fn docker_config(&self, environment: &Environment) -> Option<PathBuf> {
+        if let Some(file) = &self.auth_file {
+            return Some(file.clone());
+        }
         let folder = self.docker_config_dir.clone();
         let folder = folder.or_else(|| environment.path("DOCKER_CONFIG")).or_else(|| environment.home(".docker"));
         Some(folder?.join("config.json"))
@@ -73,7 +78,7 @@ impl CredentialSources {
             }
         }
         let paths = [
-            environment.path("REGISTRY_AUTH_FILE"),
+            self.auth_file.clone().or_else(|| environment.path("REGISTRY_AUTH_FILE")),
             self.docker_config(environment),
             Some(podman_runtime(environment)),
             environment.config_home("containers/auth.json"),

@@ -15,7 +15,7 @@ use super::{files, privileges, process};
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::users::{home_of, lookup_user};
-use crate::sandbox::{IsolationKind, RunSpec, Security, User};
+use crate::sandbox::{IsolationKind, RunSpec, Security, Ulimit, User};
 
 /// Docker's, for images that set none.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -33,6 +33,7 @@ pub(super) struct Command<'a> {
     fakeroot: Option<&'a UnixStream>,
     terminal: bool,
     data_limit: Option<u64>,
+    ulimits: Vec<Ulimit>,
 }
 
 pub(super) fn prepare<'a>(
@@ -81,6 +82,7 @@ pub(super) fn prepare<'a>(
         fakeroot,
         terminal: spec.terminal,
         data_limit: spec.data_limit,
+        ulimits: spec.ulimits.clone(),
     })
 }
 
@@ -140,6 +142,9 @@ impl Command<'_> {
         if let Some(bytes) = self.data_limit {
             let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
             rustix::process::setrlimit(Resource::Data, limit).step(|| "limit memory".into())?;
+        }
+        for limit in &self.ulimits {
+            process::set_limit(limit).step(|| format!("set the limit {limit}"))?;
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         Ok(())

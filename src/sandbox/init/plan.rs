@@ -156,7 +156,8 @@ impl<'a> RootPlan<'a> {
             self.add(format!("dev/{name}"), Content::Link(text));
         }
         self.add("dev/pts", Content::Terminals);
-        self.add("dev/shm", Content::Memory(Memory { mode: Some(0o1777), executable: false, devices: false, ..dev }));
+        let size = spec.shm_size.or(SMALL);
+        self.add("dev/shm", Content::Memory(Memory { mode: Some(0o1777), size, executable: false, devices: false }));
         self.add("dev/mqueue", Content::MessageQueues);
         if let Some((name, content)) = &spec.script {
             self.add("dev/pipes", Content::Folder { mode: 0o755 });

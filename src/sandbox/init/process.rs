@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
+use crate::sandbox::Ulimit;
 use crate::sandbox::setup_error::{SetupError, Step as _};
 
 /// Which side of a fork this is.
@@ -211,6 +212,17 @@ pub(super) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(),
         0 => Ok(()),
         _ => Err(last_errno()),
     }
+}
+
+/// Limits a resource of this process and of those that it starts.
+pub(super) fn set_limit(limit: &Ulimit) -> Result<(), Errno> {
+    let (resource, soft, hard) = limit.parts();
+    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM64_INFINITY);
+    let limits = libc::rlimit64 { rlim_cur: number(soft), rlim_max: number(hard) };
+    // By number: libc names only some of them.
+    // SAFETY: prlimit64 reads the structure, which lives until the call returns, and writes nothing.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limits, std::ptr::null::<libc::rlimit64>()) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 /// Replaces this process; returns only with an error.

@@ -6,6 +6,7 @@ mod bad_input;
 mod cache;
 mod cache_mounts;
 mod chroot_root_pool;
+mod docker_flags;
 mod hostile;
 mod layers_below;
 mod parity;

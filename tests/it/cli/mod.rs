@@ -2,12 +2,16 @@
 
 mod answers;
 mod build;
+mod buildah;
 mod copy;
+pub(crate) mod drop_in;
 pub(crate) mod fixture;
+mod kaniko;
 mod log;
 mod messages;
 mod prompts;
 mod push;
 mod remote;
+mod remote_context;
 pub(crate) mod signals;
 mod stored;

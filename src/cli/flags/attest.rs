@@ -1,0 +1,145 @@
+//! `--provenance`, `--sbom` and `--attest`, in buildx's words: what there is of it is a bill of materials beside the image.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::parsed;
+use crate::cli::terminal::Terminal;
+use crate::error::{Error, ErrorKind};
+use crate::sbom::SbomFormat;
+
+/// What is recorded beside an image.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output options")]
+pub(crate) struct AttestFlags {
+    /// Attach a bill of materials to the pushed image: true (SPDX), false, spdx or cyclonedx
+    ///
+    /// It refers to the image and has a digest of its own, as that of `mpimg push --sbom`. A generator that is named is not used.
+    #[arg(long, value_name = "VALUE", value_parser = parsed::<SbomValue>)]
+    sbom: Option<SbomValue>,
+
+    /// Accepted as buildx has it; no provenance is recorded
+    #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>)]
+    provenance: Option<Provenance>,
+
+    /// type=sbom as --sbom, type=provenance as --provenance
+    #[arg(long, value_name = "ATTESTATION", value_parser = parsed::<Attestation>)]
+    attest: Vec<Attestation>,
+}
+
+/// The value of `--sbom`: `None` for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SbomValue(Option<SbomFormat>);
+
+impl FromStr for SbomValue {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "" | "false" | "0" | "disabled=true" => Ok(Self(None)),
+            "true" | "1" => Ok(Self(Some(SbomFormat::Spdx))),
+            text if text.starts_with("generator=") => Ok(Self(Some(SbomFormat::Spdx))),
+            text => text.parse().map(|format| Self(Some(format))).map_err(|_: Error| {
+                Error::new(ErrorKind::Usage, format!("`{text}` is not a kind of SBOM"))
+                    .with_hint("write true, false, spdx or cyclonedx")
+            }),
+        }
+    }
+}
+
+/// The value of `--provenance`: whether one is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Provenance(bool);
+
+impl FromStr for Provenance {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let fields: Vec<&str> = text.split(',').collect();
+        let known = |field: &&str| {
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            match key {
+                "" | "true" | "false" | "0" | "1" | "min" | "max" => true,
+                "mode" => matches!(value, "min" | "max"),
+                "builder-id" | "inline-only" | "reproducible" | "filename" | "version" | "disabled" => true,
+                _ => false,
+            }
+        };
+        match fields.iter().find(|field| !known(field)) {
+            Some(unknown) => {
+                Err(Error::new(ErrorKind::Usage, format!("`{unknown}` is not known of a provenance")).with_hint("write false"))
+            }
+            None => Ok(Self(!fields.iter().any(|field| matches!(*field, "" | "false" | "0" | "disabled=true")))),
+        }
+    }
+}
+
+/// One `--attest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attestation {
+    Sbom(SbomValue),
+    Provenance(Provenance),
+}
+
+impl FromStr for Attestation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut fields: Vec<&str> = text.split(',').map(str::trim).collect();
+        let kind = fields.iter().position(|field| field.starts_with("type=")).map(|at| fields.remove(at));
+        let rest = if fields.is_empty() { "true".to_owned() } else { fields.join(",") };
+        match kind {
+            Some("type=sbom") => match fields.iter().find(|field| field.starts_with("disabled=")) {
+                Some(disabled) => Ok(Self::Sbom(SbomValue((*disabled != "disabled=true").then_some(SbomFormat::Spdx)))),
+                None => rest.parse().map(Self::Sbom),
+            },
+            Some("type=provenance") => rest.parse().map(Self::Provenance),
+            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an attestation"))
+                .with_hint("write type=sbom or type=provenance")),
+        }
+    }
+}
+
+impl AttestFlags {
+    /// The form of the bill of materials that is wanted. Says once what is accepted without effect.
+    pub(crate) fn sbom(&self, terminal: &Terminal) -> Option<SbomFormat> {
+        let (mut sbom, mut provenance) = (self.sbom, self.provenance);
+        for attestation in &self.attest {
+            match attestation {
+                Attestation::Sbom(value) => sbom = sbom.or(Some(*value)),
+                Attestation::Provenance(value) => provenance = provenance.or(Some(*value)),
+            }
+        }
+        if provenance.is_some_and(|provenance| provenance.0) {
+            terminal.warn("no provenance is recorded: mpimg has none", Some("leave it out, or write `--provenance=false`"));
+        }
+        sbom.and_then(|sbom| sbom.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buildx_s_forms_are_read() {
+        for (text, sbom) in [("true", true), ("false", false), ("generator=docker/scout", true), ("cyclonedx", true)] {
+            assert_eq!(text.parse::<SbomValue>().unwrap().0.is_some(), sbom, "{text}");
+        }
+        for (text, wanted) in [("true", true), ("false", false), ("mode=max", true), ("mode=max,version=v1", true), ("max", true)]
+        {
+            assert_eq!(text.parse::<Provenance>().unwrap(), Provenance(wanted), "{text}");
+        }
+        for (text, attestation) in [
+            ("type=sbom", Attestation::Sbom(SbomValue(Some(SbomFormat::Spdx)))),
+            ("type=sbom,disabled=true", Attestation::Sbom(SbomValue(None))),
+            ("type=provenance,mode=max", Attestation::Provenance(Provenance(true))),
+            ("type=provenance,disabled=true", Attestation::Provenance(Provenance(false))),
+        ] {
+            assert_eq!(text.parse::<Attestation>().unwrap(), attestation, "{text}");
+        }
+        assert!("type=x".parse::<Attestation>().is_err() && "mode=most".parse::<Provenance>().is_err());
+        assert!("yes".parse::<SbomValue>().is_err());
+    }
+}

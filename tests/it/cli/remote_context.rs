@@ -1,0 +1,174 @@
+//! Build contexts in git repositories and on the web, as docker has them. git's own daemon serves the repositories.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::fixture::{Left, run, text, write};
+use crate::home::Home;
+use crate::registry::fixture::free_address;
+
+/// A daemon that serves the folder `repositories` of a home.
+struct Daemon {
+    child: Child,
+    address: std::net::SocketAddr,
+}
+
+impl Daemon {
+    fn start(folder: &Path) -> Self {
+        let address = free_address();
+        let program = PathBuf::from(crate::run(Command::new("git").arg("--exec-path")).trim()).join("git-daemon");
+        let mut command = Command::new(program);
+        command.arg(format!("--port={}", address.port())).arg("--listen=127.0.0.1").arg("--export-all").arg("--reuseaddr");
+        command.arg(format!("--base-path={}", folder.display())).arg(folder).stdin(Stdio::null());
+        let daemon = Self { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), address };
+        let started = std::time::Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(20), "git daemon does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        daemon
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("git://{}/{name}", self.address)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    for (name, value) in [("NAME", "a"), ("EMAIL", "a@example.com"), ("DATE", "1700000000 +0000")] {
+        command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
+    }
+    crate::run(command.args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"]).args(arguments))
+}
+
+/// A repository with two commits: `v1` is a tag of the first.
+fn repository(home: &Home) -> PathBuf {
+    let folder = home.path().join("repositories/app");
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    git(&folder, &["init", "--quiet"]);
+    write(&folder, "Dockerfile", "FROM scratch\nCOPY . /\n");
+    write(&folder, "file", "one\n");
+    write(&folder, "sub/Dockerfile", "FROM scratch\nCOPY inner /\n");
+    write(&folder, "sub/inner", "inner\n");
+    git(&folder, &["add", "."]);
+    git(&folder, &["commit", "--quiet", "-m", "one"]);
+    git(&folder, &["tag", "v1"]);
+    write(&folder, "file", "two\n");
+    git(&folder, &["commit", "--quiet", "-am", "two"]);
+    folder
+}
+
+/// The image's files, and when it was made.
+fn built(home: &Home, arguments: &[&str]) -> (Vec<String>, String) {
+    let mut command = home.mpimg();
+    Left::of(command.args(["build", "-q", "-t", "built"]).args(arguments).output().unwrap()).done();
+    let image = run(&mut home.mpimg(), ["inspect", "--json", "--files", "built"]).done().json();
+    let files = image["layers"].as_array().unwrap().iter().flat_map(|layer| layer["files"].as_array().unwrap());
+    let files = files.map(|file| file["path"].as_str().unwrap().trim_matches('/').to_owned()).collect();
+    (files, image["created"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_commit_of_a_repository_is_built_as_a_clone_of_it_is() {
+    let home = Home::new();
+    let folder = repository(&home);
+    let daemon = Daemon::start(&home.path().join("repositories"));
+    let url = daemon.url("app");
+    let (files, created) = built(&home, &[&url]);
+    assert_eq!(files, ["Dockerfile", "file", "sub", "sub/Dockerfile", "sub/inner"], ".git is no part of it");
+    assert_eq!(created, "2023-11-14T22:13:20Z", "the time of the commit");
+    let digest = |context: &str| run(&mut home.mpimg(), ["build", "-q", context]).done().out;
+    // A clone has the same image once .git is left out.
+    write(&folder, ".dockerignore", ".git\n.dockerignore\n");
+    assert_eq!(digest(&url), digest(text(&folder)));
+    git(&folder, &["checkout", "--quiet", "v1"]);
+    for reference in ["v1", git(&folder, &["rev-parse", "v1"]).trim(), "refs/tags/v1"] {
+        assert_eq!(digest(&format!("{url}#{reference}")), digest(text(&folder)), "{reference}");
+    }
+    assert_eq!(built(&home, &[&format!("{url}#main:sub")]).0, ["inner"]);
+}
+
+#[test]
+fn what_cannot_be_fetched_is_said_and_nothing_here_is_run_or_read() {
+    let home = Home::new();
+    let folder = repository(&home);
+    // Settings of this user and hooks would start a program.
+    let marker = home.path().join("was-run");
+    write(&home.path(), ".gitconfig", &format!("[core]\n\tfsmonitor = touch {0}\n\tsshCommand = touch {0}\n", marker.display()));
+    // A submodule that is a folder of this machine, and a link that leads out.
+    git(&folder, &["submodule", "--quiet", "add", text(&folder), "part"]);
+    std::os::unix::fs::symlink("/etc", folder.join("out")).unwrap();
+    git(&folder, &["add", "."]);
+    git(&folder, &["commit", "--quiet", "-m", "three"]);
+    let daemon = Daemon::start(&home.path().join("repositories"));
+    let url = daemon.url("app");
+    for (address, message) in [
+        (url.clone(), "transport 'file' not allowed"),
+        (format!("{url}#none"), "cannot fetch `none` of the git repository"),
+        (format!("{url}#v1:none"), "the git repository has no folder `none`"),
+        (format!("{url}?submodules=false#main:out"), "the git repository has no folder `out`"),
+        (format!("{url}?submodules=0&checksum=abcdef0"), ", not abcdef0"),
+        ("https://127.0.0.1:1/a.git".into(), "cannot fetch `HEAD` of the git repository"),
+        (format!("{url}#-x"), "`-x` would be a flag of git"),
+    ] {
+        let left = run(&mut home.mpimg(), ["build", &address]);
+        assert_ne!(left.code, Some(0), "{address}");
+        assert!(left.err.contains(message) && left.err.contains("\nhint: "), "{address}: {}", left.err);
+    }
+    assert!(!marker.exists());
+    assert_eq!(home.work_files(), Vec::<PathBuf>::new());
+}
+
+/// Answers each request with these bytes.
+fn serve(bytes: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream
+                .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len()).as_bytes());
+            let _ = stream.write_all(&bytes);
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_tar_or_a_dockerfile_comes_from_the_web() {
+    let home = Home::new();
+    let folder = super::fixture::folder(&home, "plain", super::fixture::DOCKERFILE);
+    let digest = |arguments: &[&str]| {
+        let mut command = home.mpimg();
+        Left::of(command.args(["build", "-q"]).args(arguments).output().unwrap()).done().out
+    };
+    let expected = digest(&[text(&folder)]);
+    let tar = Command::new("tar").args(["-C", text(&folder), "-cz", "."]).output().unwrap().stdout;
+    let url = serve(tar);
+    assert_eq!(digest(&[&format!("{url}/context.tar.gz")]), expected);
+    assert_eq!(digest(&["-f", "Dockerfile", &format!("{url}/context.tar.gz?x=1")]), expected);
+    // As a build context with a name.
+    write(&folder, "Dockerfile", "FROM scratch\nCOPY --from=web app /app\n");
+    let named = format!("web={url}/a.tar.gz");
+    let (files, _) = built(&home, &["--build-context", &named, text(&folder)]);
+    assert_eq!(files, ["app", "app/adapter.py"]);
+    let url = serve(b"FROM scratch\nLABEL of=the-web\n".to_vec());
+    let (files, _) = built(&home, &[&format!("{url}/Dockerfile")]);
+    assert_eq!(files, Vec::<String>::new());
+    let left = run(&mut home.mpimg(), ["build", "http://127.0.0.1:1/x.tar"]);
+    assert!(left.err.contains("cannot download the build context `http://127.0.0.1:1/x.tar`"), "{}", left.err);
+}
