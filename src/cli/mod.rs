@@ -2,6 +2,7 @@
 //!
 //! Decisions about images are the library's, so that every program gets them.
 
+mod buildah;
 mod command;
 mod contents;
 mod digest_file;
@@ -11,10 +12,12 @@ mod drop_in;
 mod flags;
 mod image;
 mod interrupt;
+mod kaniko;
 mod logging;
 mod message;
 mod progress;
 mod prompt;
+mod runtime;
 mod size;
 mod style;
 mod table;
@@ -33,10 +36,8 @@ use crate::error::{Error, ErrorKind};
 use command::Command;
 use drop_in::DropIn;
 use flags::Global;
+use runtime::WORKERS;
 use terminal::Terminal;
-
-/// Threads for the network. What computes has threads of its own.
-const WORKERS: usize = 2;
 
 /// The exit code of mistakes in flags.
 const WRONG_USE: u8 = 2;
@@ -94,6 +95,8 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match DropIn::of(&arguments) {
         Some(DropIn::Docker) => return docker::main(arguments),
+        Some(DropIn::Kaniko) => return kaniko::main(arguments),
+        Some(DropIn::Buildah) => return buildah::main(arguments),
         None => {}
     }
     if let [_, help, options] = arguments.as_slice()

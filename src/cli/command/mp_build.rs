@@ -26,11 +26,16 @@ Examples:
   mpimg mp-build --no-cache --allow-secret-file app/test.pem
   mpimg mp-build -- --help                       What mp-build takes, and what mpimg adds";
 
-/// What a Python must say of itself: 0, or 1 for no SDK, 2 for no mpimg, 3 for neither.
-const PROBE: &str = "import sys
+/// What a Python must say of itself: 0, or 1 for no SDK, 2 for no mpimg, 3 for neither; and 4 more for another package of that name. It is
+/// not imported: who knows what it does.
+const PROBE: &str = "import sys, os
 sys.path[:] = [path for path in sys.path if path]
 import importlib.util as u
-sys.exit((u.find_spec('vmware_aria_operations_integration_sdk') is None) + 2 * (u.find_spec('mpimg') is None))";
+def own(spec):
+    return any(os.path.isfile(os.path.join(folder, 'sdk_compatibility.json')) for folder in spec.submodule_search_locations or ())
+sdk, mpimg = u.find_spec('vmware_aria_operations_integration_sdk'), u.find_spec('mpimg')
+wrong = mpimg is not None and not own(mpimg)
+sys.exit((sdk is None) + 2 * (mpimg is None or wrong) + 4 * wrong)";
 
 /// Runs the module `{}` as `python -m` does, but never one of the folder that the command is run in: a project that was downloaded must
 /// not be able to run its own `mpimg` or `json` here.
@@ -51,7 +56,11 @@ pub(crate) struct MpBuild {
 }
 
 impl MpBuild {
-    pub(super) fn run(self, _terminal: &Terminal) -> Result<()> {
+    pub(super) fn run(mut self, terminal: &Terminal) -> Result<()> {
+        // It stands before or after the command, as for every other.
+        if terminal.wants_json() && !self.arguments.iter().any(|argument| argument == "--json") {
+            self.arguments.insert(0, "--json".into());
+        }
         hand_over("mpimg.mp_build", &self.arguments)
     }
 }
@@ -72,24 +81,34 @@ pub(super) fn hand_over(module: &str, arguments: &[OsString]) -> Result<()> {
 
 /// The first Python that has the SDK and this package.
 fn find_python() -> Result<PathBuf> {
-    let mut tried = Vec::new();
+    let (mut tried, mut wrong) = (Vec::new(), None);
     for python in candidates() {
         let lacks = match probe(&python) {
             Some(0) => return Ok(python),
             Some(1) => "no Integration SDK",
             Some(2) => "no package `mpimg`",
             Some(3) => "neither the Integration SDK nor the package `mpimg`",
+            Some(6 | 7) => {
+                wrong = Some(python.clone());
+                "another package called `mpimg`, which is not this one"
+            }
             _ => continue,
         };
         tried.push(format!("`{}` has {lacks}", python.display()));
     }
     let message = if tried.is_empty() { "there is no Python 3".to_owned() } else { tried.join(", ") };
+    let hint = match wrong {
+        Some(python) => format!(
+            "`{} -m pip uninstall mpimg`, which belongs to somebody else, then install this project's wheel: its name begins with aria_mpimg",
+            python.display()
+        ),
+        None => "install this project's wheel (its name begins with aria_mpimg) and `vmware-aria-operations-integration-sdk` in a virtual \
+                 environment with pip, and activate it or set MPIMG_PYTHON to its python"
+            .to_owned(),
+    };
     Err(Error::new(ErrorKind::NotFound, "cannot find a Python with the Integration SDK")
         .with_source(std::io::Error::other(message))
-        .with_hint(
-            "`pip install mpimg vmware-aria-operations-integration-sdk` in a virtual environment, and activate it or set \
-             MPIMG_PYTHON to its python",
-        ))
+        .with_hint(hint))
 }
 
 fn probe(python: &Path) -> Option<i32> {
@@ -145,6 +164,25 @@ mod tests {
         for other in [b"#!/usr/bin/env python3\n".as_slice(), b"#!/bin/sh -e\n", b"#!\n", b"\x7fELF", b""] {
             assert_eq!(interpreter_of(other), None, "{}", String::from_utf8_lossy(other));
         }
+    }
+
+    #[test]
+    fn another_package_of_the_name_is_told_from_this_one() {
+        let probed = |files: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            for file in files {
+                let path = folder.path().join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "raise SystemExit(99)\n").unwrap();
+            }
+            let mut python = Command::new("python3");
+            python.args(["-c", PROBE]).env("PYTHONPATH", folder.path()).env("PYTHONNOUSERSITE", "1");
+            python.status().unwrap().code().unwrap() & 6
+        };
+        assert_eq!(probed(&["mpimg/__init__.py", "mpimg/sdk_compatibility.json"]), 0);
+        assert_eq!(probed(&["mpimg/__init__.py"]), 6);
+        assert_eq!(probed(&["mpimg.py"]), 6);
+        assert_eq!(probed(&[]), 2);
     }
 
     #[test]

@@ -146,24 +146,24 @@ impl Parsed {
         Ok(Self { matches, flags, arguments, help })
     }
 
-    /// Whether a switch is on.
+    /// Whether a switch is on. A command may lack the flags that are asked for here and below: then they were not given.
     pub(in crate::cli) fn is(&self, switch: &str) -> bool {
-        self.matches.get_one(switch).is_some_and(|on: &bool| *on)
+        self.switch(switch) == Some(true)
     }
 
     /// Whether a switch is off or on, where it was given.
     pub(in crate::cli) fn switch(&self, switch: &str) -> Option<bool> {
-        self.matches.get_one(switch).copied()
+        self.matches.try_get_one(switch).ok().flatten().copied()
     }
 
     /// The value of a flag.
     pub(in crate::cli) fn value(&self, flag: &str) -> Option<&str> {
-        self.matches.get_one(flag).map(String::as_str)
+        self.matches.try_get_one(flag).ok().flatten().map(String::as_str)
     }
 
     /// The values of a flag that may be repeated.
     pub(in crate::cli) fn list(&self, flag: &str) -> Vec<&str> {
-        self.matches.get_many(flag).into_iter().flatten().map(String::as_str).collect()
+        self.matches.try_get_many(flag).ok().flatten().into_iter().flatten().map(String::as_str).collect()
     }
 
     /// The flags that were given and are not off, in the table's order.

@@ -2,18 +2,26 @@
 //!
 //! Each has a room of its own beside this one, with its words and what it prints. Here is what they share.
 
+#[cfg(test)]
+pub(super) mod document;
 mod flags;
+mod start;
 
 use std::ffi::OsString;
 use std::path::Path;
 
 pub(super) use flags::{Effect, Flag, Parsed, WrongFlag};
+pub(super) use start::{look_at_flags, run_to_end, words};
 
 /// A program that mpimg stands in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DropIn {
     /// The command line of Docker.
     Docker,
+    /// kaniko's executor.
+    Kaniko,
+    /// buildah.
+    Buildah,
 }
 
 impl DropIn {
@@ -22,6 +30,8 @@ impl DropIn {
         let name = Path::new(arguments.first()?).file_name()?.to_str()?;
         match name {
             "docker" => Some(Self::Docker),
+            "executor" | "kaniko" => Some(Self::Kaniko),
+            "buildah" => Some(Self::Buildah),
             _ => None,
         }
     }
@@ -36,6 +46,10 @@ mod tests {
         let of = |name: &str| DropIn::of(&[name.into(), "build".into()]);
         for name in ["docker", "/usr/bin/docker", "./docker"] {
             assert_eq!(of(name), Some(DropIn::Docker), "{name}");
+        }
+        assert_eq!(of("/usr/bin/buildah"), Some(DropIn::Buildah));
+        for name in ["executor", "/kaniko/executor", "kaniko"] {
+            assert_eq!(of(name), Some(DropIn::Kaniko), "{name}");
         }
         for name in ["mpimg", "/docker/mpimg", "docker-compose", ""] {
             assert_eq!(of(name), None, "{name}");
