@@ -10,7 +10,7 @@ def main() -> None:
     """Become the command."""
     program = command.find()
     if program is None:
-        sys.exit("error: the command `mpimg` is no longer where this package was installed\nhint: install it again: `pip install --force-reinstall mpimg`")
+        sys.exit("error: the command `mpimg` is no longer where this package was installed\nhint: install it again: `pip install --force-reinstall aria_mpimg-*.whl`")
     os.execv(program, [str(program), *sys.argv[1:]])
 
 

@@ -63,7 +63,7 @@ class Engine:
         """The command that started this, else the one installed with this package, else one on the PATH."""
         command = os.environ.get("MPIMG_COMMAND") or installed_command() or shutil.which("mpimg")
         if not command:
-            raise EngineError("the command `mpimg` is not on the PATH", hint="install it again: pip install --force-reinstall mpimg")
+            raise EngineError("the command `mpimg` is not on the PATH", hint="install the wheel again: pip install --force-reinstall aria_mpimg-*.whl")
         return cls(str(command), options)
 
     def run(self, *arguments: str, stdin: Optional[str] = None) -> Dict[str, Any]:
@@ -84,12 +84,13 @@ class Engine:
         except ValueError:
             raise EngineError(f"`mpimg {arguments[0]}` ended with {done.returncode} and no answer", output=notes) from None
         if done.returncode != 0:
-            error = answer.get("error", {})
+            # A command that had answered before it failed says why on standard error.
+            error = answer.get("error") or _error_in(notes)
             message, kind = error.get("message") or "mpimg failed", error.get("kind") or ""
             raise EngineError(message, error.get("causes"), error.get("hint") or "", notes, kind)
-        for line in notes.splitlines():
-            shown = line.startswith("warning:") and arguments[0] != "login"
-            self.log(logging.WARNING if shown else logging.DEBUG, line)
+        for message in _messages(notes):
+            shown = message.startswith("warning:") and arguments[0] != "login"
+            self.log(logging.WARNING if shown else logging.DEBUG, message)
         return dict(answer)
 
     def output(self, *arguments: str) -> str:
@@ -196,6 +197,31 @@ class Engine:
                 self.log(logging.DEBUG, str(error))
 
 
+def _error_in(notes: str) -> Dict[str, Any]:
+    """The error that mpimg wrote to standard error, as its JSON has it."""
+    error: Dict[str, Any] = {"causes": []}
+    for line in notes.splitlines():
+        for key, start in (("message", "error: "), ("hint", "hint: "), ("cause", "  caused by: ")):
+            if line.startswith(start):
+                text = line[len(start) :]
+                if key == "cause":
+                    error["causes"].append(text)
+                else:
+                    error[key] = text
+    return error
+
+
+def _messages(notes: str) -> List[str]:
+    """What mpimg wrote to standard error, a warning together with its further lines and its hint."""
+    messages: List[str] = []
+    for line in notes.splitlines():
+        if messages and messages[-1].startswith("warning:") and (line.startswith(" ") or line.startswith("hint:")):
+            messages[-1] += f"\n{line}"
+        else:
+            messages.append(line)
+    return messages
+
+
 class _Shape:
     """Something of Docker's of which mpimg has only what the SDK uses."""
 
@@ -254,12 +280,13 @@ class Images(_Shape):
             return False
         return True
 
-    def push(self, repository: str, tag: str) -> Dict[str, Any]:
+    def push(self, repository: str, tag: str, require_anonymous_pull: bool = False) -> Dict[str, Any]:
         """Pushes an image that was given that name by this process."""
         # What the SDK has asked the adapter until now goes into the .pak: nothing is pushed that does not belong to it.
         self._engine.check_adapters()
         name = self._engine.own_name(f"{repository}:{tag}")
-        pushed = self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *self._engine.push_flags())
+        flags = [*self._engine.push_flags(), *(["--require-anonymous-pull"] if require_anonymous_pull else [])]
+        pushed = self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *flags)
         self._engine.pushed = True
         return pushed
 

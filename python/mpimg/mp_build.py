@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from . import sdk_compatibility
+from .build_report import BuildReport
 from .speculative_build import SpeculativeBuild
 from .docker_shim import Client, Engine, EngineError, Image
 
@@ -34,16 +35,19 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
         print("error: mp-test of the Integration SDK works on a terminal alone", file=sys.stderr)
         print("hint: in a script or a CI job, give it one: script -qec 'TERM=dumb mpimg mp-test -c CONNECTION collect' /dev/null", file=sys.stderr)
         sys.exit(1)
+    if tool == "mp_build":
+        report = BuildReport(options.json, options.digest_file, options.require_anonymous_pull)
+    else:
+        report = BuildReport(False, None, False)
     try:
-        wrong = wrong_field(rest) if tool == "mp_build" else None
+        wrong = wrong_folder(rest) or (wrong_field(rest) if tool == "mp_build" else None)
         if wrong is not None:
             raise EngineError(wrong[0], hint=wrong[1])
         version = sdk_compatibility.installed_version()
         sdk_compatibility.check_compatibility(sdk_compatibility.installed_folder(), version)
         engine = Engine.find(options)
     except (sdk_compatibility.CompatibilityError, EngineError) as error:
-        print(f"error: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
-        sys.exit(1)
+        report.fail(error)
     # A job that is cancelled stops its container, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     atexit.register(engine.stop_all)
@@ -53,12 +57,19 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     import importlib
 
     docker_wrapper = importlib.import_module(f"{sdk_compatibility.SDK}.docker_wrapper")
-    install_shim(docker_wrapper, engine)
+    install_shim(docker_wrapper, engine, report)
     sys.argv = [TOOLS[tool], *rest]
     module = importlib.import_module(f"{sdk_compatibility.SDK}.{tool}")
     if tool == "mp_build":
         keep_pull_repository(module)
-    module.main()
+        report.watch(module)
+    try:
+        module.main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        report.end(code)
+        raise
+    report.end(0)
     _leave()
 
 
@@ -79,10 +90,10 @@ def _leave() -> NoReturn:
     sys.exit(0)
 
 
-def install_shim(docker_wrapper: ModuleType, engine: Engine) -> None:
+def install_shim(docker_wrapper: ModuleType, engine: Engine, report: Optional[BuildReport] = None) -> None:
     """Replaces what `docker_wrapper` does with Docker. Modules that were imported before keep what they have."""
     engine.log = docker_wrapper.logger.log
-    wrapper = _DockerWrapper(docker_wrapper, engine)
+    wrapper = _DockerWrapper(docker_wrapper, engine, report)
     for name in ("init", "login", "build_image", "push_image"):
         setattr(docker_wrapper, name, getattr(wrapper, name))
 
@@ -124,6 +135,24 @@ def _with_docker_hub(mp_build: ModuleType, repository: Optional[str]) -> Optiona
     return repository
 
 
+def wrong_folder(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
+    """What is wrong with the folder that `-p` names. mp-build would take the current one in its place, or ask for another."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", "--path")
+    try:
+        folder = parser.parse_known_args(list(arguments))[0].path
+    except SystemExit:
+        # The SDK's tool says so at once.
+        return None
+    if not folder or {"-h", "--help", "-V", "--version"} & set(arguments):
+        return None
+    if not os.path.isdir(folder):
+        return f"`{folder}` is not a folder", "name the project's folder with -p"
+    if not os.path.isfile(os.path.join(folder, "manifest.txt")) and os.path.isfile("manifest.txt"):
+        return f"`{folder}` is not a project, and the current folder is another one", "name the project's folder with -p"
+    return None
+
+
 def wrong_field(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
     """What is wrong with the project's manifest.txt, and the remedy. mp-build sees these only when the image is pushed already."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -161,9 +190,14 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
     )
     group.add_argument("--cache-repo", metavar="HOST/PATH", help="share results of steps with other machines through this repository")
     if program == "mp-build":
-        sbom = "bill of materials, the image's Python and Debian packages"
+        sbom = "bill of materials, the image's Python, Debian and Rust packages"
         group.add_argument("--sbom", choices=("spdx", "cyclonedx"), help=f"attach a {sbom}, to the image in its registry")
         group.add_argument("--sbom-file", metavar="FILE", type=_sbom_file, help=f"write a {sbom}, to FILE.spdx.json or FILE.cdx.json")
+        group.add_argument("--json", action="store_true", help="print one JSON object on standard output, also for an error")
+        group.add_argument("--digest-file", metavar="FILE", type=_writable_file, help="write the digest of the pushed image to this file")
+        group.add_argument(
+            "--require-anonymous-pull", action="store_true", help="fail if the pushed image cannot be pulled without logging in"
+        )
     group.add_argument("--isolation", metavar="KIND", help="how RUN and the adapter are isolated: see `mpimg doctor`")
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"
@@ -180,9 +214,14 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
 
 def _sbom_file(text: str) -> str:
     """A file that the push at the end will be able to write. The SDK works in folders of its own: it must not depend on them."""
-    path = os.path.abspath(text)
-    if not path.endswith((".spdx.json", ".cdx.json")):
+    if not text.endswith((".spdx.json", ".cdx.json")):
         raise argparse.ArgumentTypeError(f"`{text}` does not tell its form: name it FILE.spdx.json or FILE.cdx.json")
+    return _writable_file(text)
+
+
+def _writable_file(text: str) -> str:
+    """A file in a folder that can be written to, by its absolute path."""
+    path = os.path.abspath(text)
     if not os.access(os.path.dirname(path), os.W_OK):
         raise argparse.ArgumentTypeError(f"cannot write in `{os.path.dirname(path)}`")
     return path
@@ -191,9 +230,10 @@ def _sbom_file(text: str) -> str:
 class _DockerWrapper:
     """The functions that stand in for those of the SDK's `docker_wrapper`, under their names."""
 
-    def __init__(self, docker_wrapper: ModuleType, engine: Engine) -> None:
+    def __init__(self, docker_wrapper: ModuleType, engine: Engine, report: Optional[BuildReport] = None) -> None:
         self._sdk = docker_wrapper
         self._engine = engine
+        self._report = report or BuildReport(False, None, False)
 
     def init(self) -> Client:
         """The stand-in for Docker's client."""
@@ -234,6 +274,7 @@ class _DockerWrapper:
         try:
             return client.images.build(path, kwargs.get("tag"), nocache, labels or {}), []
         except EngineError as error:
+            self._report.error = error
             message = f"ERROR: Unable to build Docker file at {path}:\n {error.full()}"
             if error.output:
                 message += f"\n{error.output}"
@@ -242,13 +283,12 @@ class _DockerWrapper:
     def push_image(self, client: Client, repository: str, tag: str) -> str:
         """Pushes an image that was tagged so; its digest in the registry."""
         try:
-            pushed = client.images.push(repository, tag)
+            # Its own warning says if the product could not pull it.
+            pushed = client.images.push(repository, tag, self._report.require_anonymous_pull)
         except EngineError as error:
+            self._report.error = error
             raise self._sdk.PushError(message=error.full(), recommendation=error.hint) from None
-        if not pushed["anonymous_pull"]:
-            self._sdk.logger.warning(
-                f"The product cannot pull {repository} without logging in: make the repository public in the registry"
-            )
+        self._report.pushed(pushed)
         return str(pushed["digest"])
 
 

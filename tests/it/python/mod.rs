@@ -80,7 +80,7 @@ ENTRYPOINT ["sh", "-c", "echo Uvicorn running on 8080; exec httpd -f -p 8080 -h 
 fn the_wheel_does_in_a_fresh_environment_what_its_stubs_and_the_readme_say() {
     let installed = Installed::new();
     let name = installed.wheel.file_name().unwrap().to_str().unwrap();
-    assert!(name.starts_with(&format!("mpimg-{}-cp39-abi3-", env!("CARGO_PKG_VERSION"))), "{name}");
+    assert!(name.starts_with(&format!("aria_mpimg-{}-cp39-abi3-", env!("CARGO_PKG_VERSION"))), "{name}");
     // maturin looks at the library for that; the command must not ask for more.
     let (_, platform) = name.split_once("-manylinux_2_").unwrap();
     let tag: u32 = platform.split('_').next().unwrap().parse().unwrap();

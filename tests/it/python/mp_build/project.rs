@@ -141,6 +141,7 @@ pub(crate) fn package(home: &Home) -> PathBuf {
     std::fs::create_dir_all(folder.join("mpimg")).unwrap();
     std::fs::write(folder.join("mpimg/__init__.py"), "").unwrap();
     for file in [
+        "build_report.py",
         "mp_build.py",
         "mp_test.py",
         "speculative_build.py",

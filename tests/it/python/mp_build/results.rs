@@ -1,0 +1,96 @@
+//! What `mpimg mp-build` leaves for the next step of a job, and what it says of an image that the product cannot pull.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{make_bare, package, pak_in, python, read_pak};
+use crate::cli::fixture::{Left, Serving};
+use crate::home::Home;
+use crate::registry::fixture::free_address;
+use crate::skip::needs_root;
+
+fn mp_build(home: &Home, arguments: &[&str]) -> Command {
+    let mut mpimg = home.mpimg();
+    mpimg.env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(home)).env("LC_ALL", "C.UTF-8");
+    mpimg.arg("mp-build").args(arguments);
+    mpimg
+}
+
+#[test]
+fn a_job_reads_one_object_and_the_digest_and_one_warning_with_a_remedy() {
+    needs_root!();
+    let (home, registry) = (Home::new(), Serving::private());
+    let project = home.path().join("project");
+    make_bare(&home, &project);
+    crate::run(home.mpimg().args(["login", &registry.host, "-u", "user", "-p", "pass word"]));
+    let repository = format!("{}/mp/adapter", registry.host);
+    let port = free_address().port().to_string();
+    let usual = ["--no-ttl", "-i", "-p", "project", "-P", &port, "-r", &repository, "--digest-file", "digest", "--json"];
+    let left = Left::of(mp_build(&home, &usual).output().unwrap()).done();
+    let answer = left.json();
+    let digest = std::fs::read_to_string(home.path().join("digest")).unwrap();
+    let pak = pak_in(&project);
+    assert_eq!(answer["pak"], pak.display().to_string());
+    assert_eq!((answer["digest"].as_str(), answer["repository"].as_str()), (Some(digest.as_str()), Some(repository.as_str())));
+    assert_eq!((&answer["anonymous_pull"], read_pak(&pak).1["DIGEST"].as_str()), (&Value::Bool(false), digest.as_str()));
+    assert!(answer["seconds"].is_number() && answer["tag"].is_string(), "{answer}");
+    assert!(left.err.contains("Build Succeeded"), "what the SDK prints is on standard error: {}", left.err);
+    assert_eq!(left.err.matches("cannot pull").count(), 1, "one warning: {}", left.err);
+    assert!(left.err.contains("hint: make the repository public"), "{}", left.err);
+
+    std::fs::remove_file(home.path().join("digest")).unwrap();
+    let required = [&usual[..], &["--require-anonymous-pull"]].concat();
+    let left = Left::of(mp_build(&home, &required).output().unwrap());
+    assert_eq!(left.code, Some(1), "{}", left.err);
+    let error = left.json()["error"].take();
+    assert!(error["message"].as_str().unwrap().contains("cannot pull it without logging in"), "{error}");
+    assert!(error["hint"].as_str().unwrap().starts_with("make the repository public"), "{error}");
+    assert!(!home.path().join("digest").exists());
+}
+
+#[test]
+fn a_folder_that_is_no_project_is_an_error_and_not_another_project() {
+    let home = Home::new();
+    let project = home.path().join("project");
+    make_bare(&home, &project);
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    for (path, message) in [
+        ("/nowhere/at/all", "`/nowhere/at/all` is not a folder"),
+        ("../empty", "`../empty` is not a project, and the current folder is another one"),
+    ] {
+        let left = Left::of(mp_build(&home, &["--no-ttl", "-p", path]).current_dir(&project).output().unwrap());
+        assert_eq!(left.code, Some(1));
+        assert_eq!(left.err, format!("error: {message}\nhint: name the project's folder with -p\n"));
+        let json = Left::of(mp_build(&home, &["--json", "--no-ttl", "-p", path]).current_dir(&project).output().unwrap());
+        assert_eq!(json.json()["error"]["message"], message);
+        assert!(!project.join("build").exists());
+    }
+}
+
+#[test]
+fn another_package_of_the_name_is_recognised() {
+    let home = Home::new();
+    let other = home.path().join("other/mpimg");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("__init__.py"), "raise SystemExit(99)\n").unwrap();
+    let mut command = mp_build(&home, &["--no-ttl"]);
+    let left = Left::of(command.env("PYTHONPATH", home.path().join("other")).output().unwrap());
+    assert_eq!(left.code, Some(1));
+    assert!(left.err.contains("has another package called `mpimg`, which is not this one"), "{}", left.err);
+    assert!(left.err.contains("-m pip uninstall mpimg`, which belongs to somebody else"), "{}", left.err);
+}
+
+#[test]
+fn no_text_tells_anybody_to_install_the_wrong_package() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = crate::run(Command::new("git").args(["-C", root.to_str().unwrap(), "ls-files"]));
+    let wrong = regex::Regex::new(r"pip3? install (?:[-\w]+ )*mpimg\b[^-_/]").unwrap();
+    let is_text = |name: &str| {
+        [".md", ".rs", ".py", ".yml", ".yaml", ".toml", "Jenkinsfile", "build"].iter().any(|end| name.ends_with(end))
+    };
+    for name in listed.lines().filter(|name| is_text(name) && !name.ends_with("results.rs")) {
+        let text = std::fs::read_to_string(root.join(name)).unwrap_or_default();
+        assert!(wrong.find(&text).is_none(), "{name}: {:?}", wrong.find(&text));
+    }
+}
