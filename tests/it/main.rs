@@ -5,6 +5,7 @@
 mod buildah;
 mod buildkit;
 mod home;
+mod serve_folder;
 mod skip;
 mod tar_builder;
 mod tree;
@@ -19,6 +20,7 @@ mod layer;
 mod project;
 mod python;
 mod registry;
+mod release;
 mod sandbox;
 mod sbom;
 mod serve;
