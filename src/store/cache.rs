@@ -59,12 +59,17 @@ pub(super) struct Stored {
 
 impl Store {
     /// What the step with these inputs made, if it is known and its layer is here. The layer then stays while this process
-    /// lives. A miss says in the log why it is one.
+    /// lives.
     pub fn cache_lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
+        self.cache_find(key).ok()
+    }
+
+    /// As [`cache_lookup`](Self::cache_lookup); a miss says why it is one.
+    pub(crate) fn cache_find(&self, key: &CacheKey) -> std::result::Result<CacheRecord, &'static str> {
         let path = self.cache_path(key);
-        let missed = |reason: &str| {
-            tracing::info!(%key, reason, "not in the build cache");
-            None
+        let missed = |reason| {
+            tracing::debug!(%key, reason, "build cache has no record");
+            Err(reason)
         };
         let Some(record) = read(&path) else {
             return missed(if path.exists() { "the record is damaged" } else { "no step has had exactly these inputs" });
@@ -74,10 +79,10 @@ impl Store {
         {
             return missed("its layer is no longer in the store");
         }
-        tracing::debug!(%key, "in the build cache");
+        tracing::debug!(%key, "build cache has a record");
         // Pruning begins with what was not used for longest; a store that cannot be written to is not pruned.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        Some(record)
+        Ok(record)
     }
 
     /// Remembers what the step with these inputs made.

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use super::keys;
 use super::listing::{Listing, ListingKeys};
-use super::records::{BuildCache, cached};
+use super::records::{BuildCache, Miss, cached, log_miss};
 use super::remote::Offer;
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::outcome::StepOutcome;
@@ -54,10 +54,11 @@ impl ContextAttempt {
         mut fill: impl FnMut(&mut Stage, LayerWriter<LayerSink>, &[RefCell<Listing>]) -> Result<Option<LayerWriter<LayerSink>>>,
     ) -> Result<StepOutcome> {
         let work = Work { attempt: self, cache, walk, sources };
-        let cached = work.take(stage, &mut fill)? || work.take_remote(stage, &mut fill)?;
-        if cached {
+        let Some(miss) = work.take(stage, &mut fill)? else { return Ok(StepOutcome::Cached) };
+        if work.take_remote(stage, &mut fill)? {
             return Ok(StepOutcome::Cached);
         }
+        log_miss(&work.attempt.step, miss);
         work.make(stage, &mut fill)?;
         Ok(StepOutcome::Done)
     }
@@ -72,25 +73,26 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// Takes the layer that this machine has.
-    fn take(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<bool> {
+    /// Takes the layer that this machine has, or tells why not.
+    fn take(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<Option<Miss>> {
         let session = self.cache.session;
         // Only a step that was done before is worth a look at all its files.
-        if self.cache.lookup(&self.attempt.step).is_none() {
-            return Ok(false);
+        if let Err(miss) = self.cache.lookup(&self.attempt.step) {
+            return Ok(Some(miss));
         }
         let device = session.context.device_with_reliable_times();
         let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, |walked| self.walk.check(walked));
         let listings = self.sources.iter().map(list).collect::<Result<Vec<_>>>()?;
         let seen = ListingKeys::new(self.attempt.step, listings, i64::MAX);
-        let (record, exact) = match seen.exact.as_ref().and_then(|key| self.cache.lookup(key)) {
+        let (record, exact) = match seen.exact.as_ref().and_then(|key| self.cache.lookup(key).ok()) {
             Some(record) => (record, None),
             None => {
-                let Some(record) = self.cache.lookup(&seen.outline) else { return Ok(false) };
+                let Ok(record) = self.cache.lookup(&seen.outline) else {
+                    return Ok(Some("a file is new or gone, or has another size or mode"));
+                };
                 let (diff_id, _, listings) = self.hash(stage, fill)?;
                 if diff_id != record.layer.as_ref().map(|layer| layer.diff_id) {
-                    tracing::info!(reason = "a file has other content", "not taken from the build cache");
-                    return Ok(false);
+                    return Ok(Some("a file has other content"));
                 }
                 (record, self.keys(listings).exact)
             }
@@ -102,7 +104,7 @@ impl Work<'_> {
         if let Some(exact) = exact {
             session.store.cache_put(&exact, &record)?;
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Takes the layer that another machine has.

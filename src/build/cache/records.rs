@@ -13,6 +13,9 @@ use crate::image::Layer;
 use crate::oci::{DiffId, Platform, Repository};
 use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, now};
 
+/// Why nothing was taken from the build cache.
+pub(super) type Miss = &'static str;
+
 /// The build cache as one build, or one stage of it, uses it.
 pub(in crate::build) struct BuildCache<'a> {
     pub(super) session: &'a Session<'a>,
@@ -42,16 +45,16 @@ impl<'a> BuildCache<'a> {
 
     /// Waits for uploads that are on their way, unless the build was stopped.
     pub(in crate::build) fn finish(&self) {
-        self.remotes.iter().for_each(|remote| remote.finish(self.session.request.cancel.is_cancelled()));
+        self.remotes.iter().for_each(|remote| remote.finish(self.session.cancel().is_cancelled()));
     }
 
-    /// What this machine has for `key`.
-    pub(super) fn lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
-        if self.bypass {
-            tracing::info!(%key, reason = "the build was asked not to use it", "not in the build cache");
-            return None;
+    /// What this machine has for `key`, or why it has nothing. A step may look for several keys; only what decides is for the log
+    /// ([`log_miss`]).
+    pub(super) fn lookup(&self, key: &CacheKey) -> std::result::Result<CacheRecord, Miss> {
+        match self.bypass {
+            true => Err("the build was asked not to use the cache"),
+            false => self.session.store.cache_find(key),
         }
-        self.session.store.cache_lookup(key)
     }
 
     /// The caches that other machines fill, where results may be taken from them.
@@ -81,38 +84,55 @@ impl<'a> BuildCache<'a> {
 
     /// Puts the layer of an earlier build on the stage, if this machine has one for `key`.
     pub(in crate::build) fn recall(&self, stage: &mut Stage, key: &CacheKey) -> bool {
-        let record = self.lookup(key);
-        record.iter().for_each(|record| self.push(stage, record));
-        record.is_some()
+        match self.lookup(key) {
+            Ok(record) => self.push(stage, &record),
+            Err(reason) => {
+                log_miss(key, reason);
+                return false;
+            }
+        }
+        true
     }
 
     /// Puts the layer of an earlier build on the stage, if this or another machine has one for `key`. What only this one has is offered
     /// to the others. `max_age`: how old a result may be, where it is one that ages.
     pub(in crate::build) fn recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<bool> {
-        let young = |record: &CacheRecord| {
-            let young = max_age.is_none_or(|age| is_young(record.made, now(), age));
-            if !young {
-                tracing::info!(%key, made = record.made, reason = "it is older than allowed", "not taken from the build cache");
-            }
-            young
+        let miss = self.try_recall_shared(stage, key, max_age)?;
+        miss.iter().for_each(|reason| log_miss(key, reason));
+        Ok(miss.is_none())
+    }
+
+    /// As [`recall_shared`](Self::recall_shared), for a key that is not the last that is tried: a miss is returned, not logged.
+    pub(super) fn try_recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<Option<Miss>> {
+        let young = |record: CacheRecord| match max_age.is_none_or(|age| is_young(record.made, now(), age)) {
+            true => Ok(record),
+            false => Err("the result is older than allowed"),
         };
         let platform = stage.config.platform();
-        if let Some(record) = self.lookup(key).filter(young) {
-            self.offer(&platform, key, &record, Offer::IfMissing);
-            self.push(stage, &record);
-            return Ok(true);
-        }
-        let Some(record) = self.lookup_remote(&platform, key) else {
-            if self.has_remote_results() {
-                tracing::info!(%key, "not in the repository of the cache");
+        let miss = match self.lookup(key).and_then(young) {
+            Ok(record) => {
+                self.offer(&platform, key, &record, Offer::IfMissing);
+                self.push(stage, &record);
+                return Ok(None);
             }
-            return Ok(false);
+            Err(miss) => miss,
         };
-        if !young(&record) {
-            return Ok(false);
+        if !self.has_remote_results() {
+            return Ok(Some(miss));
         }
+        let record = match self.lookup_remote(&platform, key).map(young) {
+            Some(Ok(record)) => record,
+            Some(Err(too_old)) => return Ok(Some(too_old)),
+            None => return Ok(Some("neither this machine nor the cache's repository has a result for exactly these inputs")),
+        };
         self.session.store.cache_put(key, &record)?;
-        Ok(self.recall(stage, key))
+        Ok(match self.lookup(key) {
+            Ok(record) => {
+                self.push(stage, &record);
+                None
+            }
+            Err(miss) => Some(miss),
+        })
     }
 
     /// Keeps what a step made; `None` if it changed nothing.
@@ -155,6 +175,11 @@ impl<'a> BuildCache<'a> {
             stage.filesystem.push(Layer { diff_id, descriptor, source });
         }
     }
+}
+
+/// Says in the log why a step is done again.
+pub(super) fn log_miss(key: &CacheKey, reason: Miss) {
+    tracing::info!(%key, reason, "not taken from the build cache");
 }
 
 fn record(layer: Option<&Layer>, created: i64) -> CacheRecord {

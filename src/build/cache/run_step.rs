@@ -6,7 +6,7 @@
 
 use super::keys;
 use super::listing::{Listing, ListingKeys};
-use super::records::BuildCache;
+use super::records::{BuildCache, log_miss};
 use crate::build::session::Session;
 use crate::build::sources::Sources;
 use crate::build::stage::Stage;
@@ -85,17 +85,21 @@ impl<'a> RunAttempt<'a> {
         if self.sources.is_empty() {
             return cache.recall_shared(stage, &self.step, session.request.cache_max_age);
         }
-        let known = cache.lookup(&self.step).is_some();
-        if !known && !cache.has_remote_results() {
-            return Ok(false);
-        }
+        let known = match cache.lookup(&self.step) {
+            Ok(_) => true,
+            Err(miss) if !cache.has_remote_results() => {
+                log_miss(&self.step, miss);
+                return Ok(false);
+            }
+            Err(_) => false,
+        };
         let sources = self.sources.iter().map(|pattern| BoundFiles::source(session, pattern)).collect::<Result<Vec<_>>>()?;
         if known {
             let (device, all) = (session.context.device_with_reliable_times(), Patterns::default());
             let list = |source| Listing::of(source, device, &all, |_| Ok(()));
             let listings = sources.iter().map(list).collect::<Result<Vec<_>>>()?;
             if let Some(exact) = ListingKeys::new(self.step, listings, i64::MAX).exact
-                && cache.recall_shared(stage, &exact, session.request.cache_max_age)?
+                && cache.try_recall_shared(stage, &exact, session.request.cache_max_age)?.is_none()
             {
                 return Ok(true);
             }
@@ -105,7 +109,7 @@ impl<'a> RunAttempt<'a> {
         if !cache.recall_shared(stage, &content, session.request.cache_max_age)? {
             return Ok(false);
         }
-        if let (Some(exact), Some(record)) = (exact, cache.lookup(&content)) {
+        if let (Some(exact), Some(record)) = (exact, cache.lookup(&content).ok()) {
             session.store.cache_put(&exact, &record)?;
         }
         Ok(true)
