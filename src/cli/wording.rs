@@ -13,6 +13,7 @@ pub(super) fn flag(setting: Setting, value: Option<&str>) -> String {
         Setting::Dockerfile => "--file",
         Setting::Format => "--format",
         Setting::InsecureRegistry => "--insecure-registry",
+        Setting::Interactive => "-i",
         Setting::Isolation => "--isolation",
         Setting::Memory => "--memory",
         Setting::Name => "--tag",

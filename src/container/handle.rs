@@ -15,18 +15,13 @@ use super::launch::launch;
 use super::log::{LogReader, Stream};
 use super::record::{self, ContainerInfo, ContainerState, Folder, Outcome};
 use super::stats::{self, Stats};
-use crate::error::{Error, ErrorKind, Result};
+use super::watch::Watch;
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
 use crate::store::Store;
 
 /// What [`Container::follow`] hands over: the stream, the time since 1970, the text.
 pub type Follow<'a> = dyn FnMut(Stream, Duration, &[u8]) -> Result<()> + 'a;
-
-/// How often is looked whether something has changed.
-const TICK: Duration = Duration::from_millis(20);
-
-/// The same while somebody waits for a container to be stopped: that is soon.
-const STOP_TICK: Duration = Duration::from_millis(2);
 
 /// How long a killed container may take to be taken down.
 const KILLED: Duration = Duration::from_secs(20);
@@ -50,7 +45,7 @@ impl Container {
     pub fn start(store: &Store, image: &Image, name: &str, spec: &ContainerSpec, note: &mut dyn FnMut(&str)) -> Result<Self> {
         if spec.interactive {
             return Err(Error::new(ErrorKind::Usage, "a container in the background has no standard input")
-                .with_hint("leave out -i, or -d"));
+                .with_hint(format!("leave out {}, or attach to the container", Setting::Interactive)));
         }
         let launched = launch(store, image, name, spec, false, note)?;
         Ok(Self { id: launched.id, folder: launched.folder })
@@ -106,6 +101,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::Sandbox`]: it was lost with its own process. [`ErrorKind::NotFound`]: it was removed. [`ErrorKind::Interrupted`].
     pub fn wait(&self, cancel: &CancellationToken) -> Result<Outcome> {
+        let changes = Watch::new(&self.folder, Some(cancel))?;
         loop {
             if let Some(outcome) = self.outcome()? {
                 return Ok(outcome);
@@ -113,7 +109,7 @@ impl Container {
             if cancel.is_cancelled() {
                 return Err(Error::new(ErrorKind::Interrupted, "stopped waiting for the container"));
             }
-            std::thread::sleep(TICK);
+            changes.wait(None);
         }
     }
 
@@ -178,6 +174,7 @@ impl Container {
     /// As [`logs`](Self::logs), and waits for more until it has ended or `cancel` is thrown. `output` also gets each text's time since
     /// 1970.
     pub fn follow(&self, cancel: &CancellationToken, output: &mut Follow<'_>) -> Result<()> {
+        let changes = Watch::new(&self.folder, Some(cancel))?;
         let mut reader = LogReader::open(&self.folder.log())?;
         loop {
             // Asked first: what is written before the end is then read after it.
@@ -188,12 +185,13 @@ impl Container {
             if !alive || cancel.is_cancelled() {
                 return Ok(());
             }
-            std::thread::sleep(TICK);
+            changes.wait(None);
         }
     }
 
     fn order(&self, line: &str) -> Result<()> {
         let path = self.folder.orders();
+        let changes = Watch::new(&self.folder, None)?;
         loop {
             // Without somebody who reads, opening would wait for one.
             let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
@@ -203,7 +201,7 @@ impl Container {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
                 Err(error) if error.raw_os_error() != Some(libc::ENXIO) => return Err(Error::io("write to", &path, error)),
                 // Still being set up (layers may have to be unpacked), or ended at this moment.
-                Err(_) if self.folder.is_alive() => std::thread::sleep(TICK),
+                Err(_) if self.folder.is_alive() => changes.wait(None),
                 Err(_) => return Ok(()),
             }
         }
@@ -211,11 +209,12 @@ impl Container {
 
     fn ends_within(&self, time: Duration) -> Result<bool> {
         let until = Instant::now() + time;
+        let changes = Watch::new(&self.folder, None)?;
         while self.folder.is_alive() {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            std::thread::sleep(STOP_TICK);
+            changes.wait(Some(until));
         }
         // One whose own process was killed leaves something to clean up.
         match self.folder.look() {

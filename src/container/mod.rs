@@ -54,6 +54,7 @@ mod signal;
 mod spec;
 mod stats;
 mod streams;
+mod watch;
 
 pub use attached::{Attached, AttachedControl};
 pub use handle::{Container, Follow};

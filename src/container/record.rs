@@ -183,6 +183,12 @@ impl Folder {
         }
     }
 
+    /// Returns once nobody holds the lock: to be called when its holder has closed it, which the kernel tells a moment before it gives
+    /// the lock up.
+    pub(super) fn wait_for_lock(&self) {
+        let _ = File::open(self.0.join("lock")).and_then(|lock| lock.lock_shared());
+    }
+
     /// Removes what goes when the command ends. Nothing of the container may run any more.
     pub(super) fn remove_scratch(&self, isolation: Option<IsolationKind>) -> Result<()> {
         let _ = std::fs::remove_file(self.orders());

@@ -23,6 +23,8 @@ pub enum Setting {
     Dockerfile,
     /// The manifest format.
     Format,
+    /// Whether a container reads standard input.
+    Interactive,
     /// Registries without TLS or with an unknown certificate.
     InsecureRegistry,
     /// How RUN and containers are isolated.
@@ -74,6 +76,7 @@ impl Setting {
             Self::Dockerfile => "dockerfile",
             Self::Format => "format",
             Self::InsecureRegistry => "insecure_registries",
+            Self::Interactive => "interactive",
             Self::Isolation => "isolation",
             Self::Memory => "memory",
             Self::Name => "name",

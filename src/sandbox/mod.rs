@@ -34,7 +34,7 @@ mod spec;
 mod tasks;
 mod ulimit;
 mod users;
-mod wake;
+pub(crate) mod wake;
 pub(crate) mod wire;
 
 pub(crate) use detached::{detach, kill_orphans, spawn_detached};

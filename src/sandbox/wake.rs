@@ -10,7 +10,7 @@ use rustix::event::EventfdFlags;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Keeps the token's promise to wake the descriptor; that ends when this is dropped.
-pub(super) struct OnCancel {
+pub(crate) struct OnCancel {
     event: Arc<Event>,
     _waiting: Pin<Box<WaitForCancellationFutureOwned>>,
 }
@@ -31,13 +31,13 @@ impl Wake for Event {
 
 impl OnCancel {
     /// Nobody reads it, so it stays readable.
-    pub(super) fn descriptor(&self) -> &OwnedFd {
+    pub(crate) fn descriptor(&self) -> &OwnedFd {
         &self.event.0
     }
 }
 
 /// Has the cancellation of `token`, past or to come, make a descriptor readable.
-pub(super) fn on_cancel(token: &CancellationToken) -> std::io::Result<OnCancel> {
+pub(crate) fn on_cancel(token: &CancellationToken) -> std::io::Result<OnCancel> {
     let event = Arc::new(Event(rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?));
     let mut waiting = Box::pin(token.clone().cancelled_owned());
     // No runtime is needed: a future that is asked once wakes its waker when there is an answer.

@@ -6,7 +6,6 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A held lock.
 #[derive(Debug)]
@@ -44,16 +43,19 @@ impl FileLock {
         }
     }
 
-    /// Waits for the lock, asking again now and then: a waiting task can be dropped, a thread that waits in the kernel cannot.
+    /// Waits for the lock. A task that waits may be dropped: the thread that waits for it in the kernel then gives the lock back. That
+    /// is not one of the runtime's, whose end would wait for it.
     pub(super) async fn acquire_async(path: &Path) -> io::Result<Self> {
-        let mut pause = Duration::from_millis(2);
-        loop {
-            if let Some(lock) = Self::try_acquire(path)? {
-                return Ok(lock);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(100));
+        if let Some(lock) = Self::try_acquire(path)? {
+            return Ok(lock);
         }
+        tracing::debug!(path = %path.display(), "waiting for a lock");
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let path = path.to_owned();
+        // Sent to nobody, the lock is dropped.
+        let wait = move || drop(sender.send(Self::acquire(&path)));
+        std::thread::Builder::new().name("lock".into()).spawn(wait)?;
+        receiver.await.map_err(|_| io::Error::other("the thread that waits for the lock has died"))?
     }
 
     /// The last holder may have removed the file between our open and our lock: then the lock is on nothing.
@@ -113,6 +115,24 @@ mod tests {
         drop(held);
         assert!(!path.exists());
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_task_gets_the_lock_when_its_holder_drops_it_and_one_that_is_dropped_leaves_it_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let held = FileLock::try_acquire(&path).unwrap().unwrap();
+        let waiting = |path: std::path::PathBuf| tokio::spawn(async move { FileLock::acquire_async(&path).await });
+        let (dropped, kept) = (waiting(path.clone()), waiting(path.clone()));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!dropped.is_finished() && !kept.is_finished());
+        dropped.abort();
+        drop(held);
+        let lock = kept.await.unwrap().unwrap();
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        drop(lock);
+        // The thread of the task that was dropped may hold it for a moment.
+        drop(FileLock::acquire(&path).unwrap());
     }
 
     #[test]
