@@ -131,9 +131,7 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         if self.0.hint.is_none() {
-            let number = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-            let number = number.or_else(|| source.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()));
-            self.0.hint = number.and_then(limit_hint).map(str::to_owned);
+            self.0.hint = os_error(&*source).and_then(limit_hint).map(str::to_owned);
         }
         self.0.source = Some(source);
         self
@@ -160,6 +158,11 @@ impl Error {
     /// The remedy: this error's own, else that of the nearest cause that has one.
     pub fn hint(&self) -> Option<&str> {
         self.nearest(|inner| inner.hint.as_deref())
+    }
+
+    /// The number of the system call's error that is the cause, if it is one (errno(3)).
+    pub(crate) fn os_error(&self) -> Option<i32> {
+        std::iter::successors(self.source(), |cause| (*cause).source()).find_map(os_error)
     }
 
     /// The place in a text file: this error's own, else that of the nearest cause that has one.
@@ -231,6 +234,11 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for std::result::
     fn context(self, kind: ErrorKind, message: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|source| Error::new(kind, message()).with_source(source))
     }
+}
+
+fn os_error(error: &(dyn StdError + 'static)) -> Option<i32> {
+    let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    number.or_else(|| error.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
 }
 
 /// The remedy for a limit of this process that a system call has met (setrlimit(2)).

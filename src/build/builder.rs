@@ -16,7 +16,7 @@ use super::sink::OnLayer;
 use super::times::Times;
 use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard, existing_dockerfile};
 use crate::dockerfile::{Dockerfile, PlanOptions, context_name};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
 use crate::oci::Platform;
 use crate::progress::Progress;
@@ -117,7 +117,7 @@ fn dockerfile_path(request: &BuildRequest) -> Result<PathBuf> {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` is not a folder", request.context.display()))
-                .with_hint("name the folder of the project; a Dockerfile elsewhere is named with --file"));
+                .with_hint(format!("name the folder of the project; for a Dockerfile elsewhere, use {}", Setting::Dockerfile)));
         }
         Err(error) => return Err(Error::io("open", &request.context, error)),
     }

@@ -5,8 +5,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::named_context::NamedContext;
 use crate::dockerfile::Network;
 use crate::image::Format;
@@ -80,8 +78,6 @@ pub struct BuildRequest {
     pub squash: bool,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
     pub allow_insecure: bool,
-    /// Stops the build from another thread.
-    pub cancel: CancellationToken,
 }
 
 impl BuildRequest {
@@ -118,7 +114,6 @@ impl BuildRequest {
             cache_to: Vec::new(),
             squash: false,
             allow_insecure: false,
-            cancel: CancellationToken::default(),
         }
     }
 

@@ -46,7 +46,6 @@ pub(super) fn build(
         source_date_epoch: session.request.source_date_epoch.clone(),
         proxies: session.request.proxies.clone(),
         isolation: session.request.isolation,
-        cancel: session.request.cancel.clone(),
         ..BuildRequest::new(folder)
     };
     let image = build(&request).map_err(|error| error.wrap(format!("cannot build `{name}` from the SDK")))?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::request::BuildRequest;
 use super::sink::{LayerSink, OnLayer};
@@ -36,6 +37,11 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Cancelled when the caller stops its work: one token for the build and the client.
+    pub(super) fn cancel(&self) -> &CancellationToken {
+        &self.client.options().cancel
+    }
+
     /// The isolation of RUN steps, found out at the first of them.
     pub(super) fn isolation(&self) -> Result<&Isolation> {
         if let Some(isolation) = self.isolation.get() {
@@ -84,7 +90,7 @@ impl Session<'_> {
 
     /// An error if the build is to stop.
     pub(super) fn check_running(&self) -> Result<()> {
-        if self.request.cancel.is_cancelled() {
+        if self.cancel().is_cancelled() {
             return Err(Error::new(ErrorKind::Interrupted, "the build was interrupted"));
         }
         if self.failed.load(Ordering::Acquire) {

@@ -186,7 +186,7 @@ impl Stage {
 
     /// Gives the folder to later builds: no step of this stage needs it any more.
     pub(super) fn checkin_chroot_root(&mut self, session: &Session<'_>) {
-        if let Some(root) = self.chroot_root.take().filter(|_| !session.request.cancel.is_cancelled()) {
+        if let Some(root) = self.chroot_root.take().filter(|_| !session.cancel().is_cancelled()) {
             // What cannot be kept is made again.
             let _ = root.checkin(session);
         }

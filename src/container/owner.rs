@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sandbox::Remote;
+use crate::store::process_stat;
 
 /// How often a process is looked at on a kernel that cannot tell of its end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -72,9 +73,9 @@ fn is_alive(folder: &OwnedFd) -> bool {
     let opened = rustix::fs::openat(folder.as_fd(), "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let mut stat = Vec::new();
     let read = opened.map(std::fs::File::from).is_ok_and(|mut file| file.read_to_end(&mut stat).is_ok());
-    // proc(5): the state follows the name, which is in parentheses and may hold any byte.
-    let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.get(1));
-    read && state.is_some_and(|state| !matches!(state, b'Z' | b'X'))
+    let stat = String::from_utf8_lossy(&stat);
+    let state = process_stat::fields_after_name(&stat).next();
+    read && state.is_some_and(|state| !matches!(state, "Z" | "X"))
 }
 
 impl Owner {

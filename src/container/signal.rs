@@ -2,40 +2,8 @@
 //!
 //! Refuses real-time signals: nothing sends them to containers.
 
+use crate::dockerfile::SIGNALS;
 use crate::error::{Error, ErrorKind, Result};
-
-const NAMES: [(&str, i32); 30] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("IOT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-];
 
 /// Reads a signal as STOPSIGNAL has it: a number from 1 to 31, or a name with or without `SIG`, in either case.
 ///
@@ -45,7 +13,7 @@ pub fn parse_signal(text: &str) -> Result<i32> {
     let upper = text.trim().to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = name.parse().ok().filter(|number| (1..=31).contains(number));
-    let named = || NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    let named = || SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     number.or_else(named).ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("`{text}` is no signal that a container can get"))
             .with_hint("write a number from 1 to 31, or a name such as TERM or SIGINT")

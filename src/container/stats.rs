@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ContainerInfo;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::process_stat;
 
 /// What a container uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,9 +49,9 @@ pub(super) fn measure(info: &ContainerInfo) -> Result<Stats> {
     for pid in &pids {
         let file = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
         resident += file("statm").split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * page;
-        // utime, stime, cutime, cstime (proc(5)); what stands before the last `)` may hold anything.
-        let stat = file("stat");
-        let times = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(4);
+        // utime, stime, cutime, cstime.
+        let stat = process_stat::read(format!("/proc/{pid}/stat").as_ref()).unwrap_or_default();
+        let times = process_stat::fields_after_name(&stat).skip(11).take(4);
         stats.cpu += times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * tick;
         let io = file("io");
         let field = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap_or(0);
@@ -78,9 +79,8 @@ pub(super) fn processes(info: &ContainerInfo) -> BTreeSet<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        children.entry(parent.unwrap_or(0)).or_default().push(pid);
+        let Some(stat) = process_stat::read(&entry.path().join("stat")) else { continue };
+        children.entry(process_stat::parent(&stat).unwrap_or(0)).or_default().push(pid);
     }
     let mut found = BTreeSet::new();
     let mut next = vec![helper];

@@ -38,6 +38,7 @@ pub use instruction::{
 pub use mount::{Mount, Sharing};
 pub use parse::parse_trigger;
 pub use plan::{Base, Plan, PlanOptions, PlannedStage, StageIndex};
+pub(crate) use signal::SIGNALS;
 pub use source::{Located, Warning, hide_credentials};
 pub use step::{AddSource, AddStep, CopyStep, Destination, Expanded, Port, Protocol, RunStep};
 pub use warning::Rule;

@@ -2,11 +2,48 @@
 //!
 //! 0 and names that Linux does not know are not signals.
 
-const NAMES: [&str; 35] = [
-    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF", "PWR",
-    "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH",
-    "XCPU", "XFSZ", "RTMIN",
+/// Linux's signals but for the real-time ones (signal(7)): name without `SIG`, number.
+pub(crate) const SIGNALS: [(&str, i32); 34] = [
+    ("ABRT", 6),
+    ("ALRM", 14),
+    ("BUS", 7),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("FPE", 8),
+    ("HUP", 1),
+    ("ILL", 4),
+    ("INT", 2),
+    ("IO", 29),
+    ("IOT", 6),
+    ("KILL", 9),
+    ("PIPE", 13),
+    ("POLL", 29),
+    ("PROF", 27),
+    ("PWR", 30),
+    ("QUIT", 3),
+    ("SEGV", 11),
+    ("STKFLT", 16),
+    ("STOP", 19),
+    ("SYS", 31),
+    ("TERM", 15),
+    ("TRAP", 5),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("VTALRM", 26),
+    ("WINCH", 28),
+    ("XCPU", 24),
+    ("XFSZ", 25),
 ];
+
+/// The names of [`SIGNALS`], and that of the first real-time signal.
+fn names() -> impl Iterator<Item = &'static str> {
+    SIGNALS.iter().map(|(name, _)| *name).chain(["RTMIN"])
+}
 
 /// Whether moby's signal package knows the signal.
 pub(super) fn is_signal(text: &str) -> bool {
@@ -19,13 +56,13 @@ pub(super) fn is_signal(text: &str) -> bool {
         let offset = name.strip_prefix(prefix).filter(|digits| !digits.starts_with(['0', '+']));
         offset.and_then(|digits| digits.parse().ok()).is_some_and(|offset: u8| (1..=most).contains(&offset))
     };
-    NAMES.contains(&name) || name == "RTMAX" || real_time("RTMIN+", 15) || real_time("RTMAX-", 14)
+    names().any(|known| known == name) || name == "RTMAX" || real_time("RTMIN+", 15) || real_time("RTMAX-", 14)
 }
 
 /// The known name nearest to a wrong one, with `SIG`.
 pub(super) fn nearest(text: &str) -> Option<String> {
     let upper = text.to_ascii_uppercase();
-    super::suggest::suggest(upper.strip_prefix("SIG").unwrap_or(&upper), NAMES).map(|name| format!("SIG{name}"))
+    super::suggest::suggest(upper.strip_prefix("SIG").unwrap_or(&upper), names()).map(|name| format!("SIG{name}"))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{Image, Layer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::decompress;
 use crate::oci::Descriptor;
+use crate::store::blocking;
 
 /// Reads manifest, config and all layers again and recomputes every digest, size and diff ID, several layers at a time.
 ///
@@ -52,10 +53,7 @@ async fn validate_layer(layer: Layer) -> Result<()> {
     let stream = layer.source.read(0).map_err(io::Error::other);
     // Made here: the bridge needs the runtime, which the other thread does not know.
     let reader = SyncIoBridge::new(StreamReader::new(stream));
-    let work = tokio::task::spawn_blocking(move || check_layer(reader, &layer));
-    work.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Interrupted, "the layer could not be read to its end").with_source(error))
-    })
+    blocking(move || check_layer(reader, &layer)).await
 }
 
 fn check_layer(reader: impl io::Read + Send, layer: &Layer) -> Result<()> {

@@ -3,28 +3,43 @@
 //! Refuses to follow a symbolic link or to go into a mount: what is mounted in a left-over tree is not ours to delete.
 
 use std::ffi::CString;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Removes the folder `path` and everything in it. No other process may be writing there.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+/// Removes the folder `path` and everything in it; one that is not there is no error. No other process may be writing there.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
     match open_folder(CWD, path) {
         Ok(folder) => clear(&folder)?,
         Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     }
-    std::fs::remove_dir(path)
+    rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)
+}
+
+/// Removes `name`, a file or a folder with everything in it; one that is not there is no error.
+pub(crate) fn remove(folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    let gone = |removed| if removed == Err(Errno::NOENT) { Ok(()) } else { removed };
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        // A folder: as Linux and as POSIX say it.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        removed => return gone(removed),
+    }
+    match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        removed => return gone(removed),
+    }
+    clear(&open_folder(folder, name)?)?;
+    gone(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
 }
 
 /// Empties the folder `top`.
 ///
 /// Instead of descending, every folder that is not empty is moved up into `top`: that needs two open files for any depth, and
 /// the kernel answers `EBUSY` for a mount point, so none is ever entered.
-fn clear(top: &OwnedFd) -> io::Result<()> {
+fn clear(top: &OwnedFd) -> Result<(), Errno> {
     let mut next_name = 0u64;
     loop {
         let names = list(top)?;
@@ -42,7 +57,7 @@ fn clear(top: &OwnedFd) -> io::Result<()> {
         }
         match failed {
             _ if names.is_empty() => return Ok(()),
-            Some(error) if !progress => return Err(error.into()),
+            Some(error) if !progress => return Err(error),
             _ => {}
         }
     }
@@ -159,5 +174,27 @@ mod tests {
     fn removing_what_is_not_there_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
         remove_tree(&dir.path().join("none")).unwrap();
+    }
+
+    #[test]
+    fn a_nest_of_thousands_of_folders_is_removed_in_a_small_stack() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = open_folder(CWD, parent.path()).unwrap();
+        let mut inner = open_folder(&folder, ".").unwrap();
+        for depth in 0..3000 {
+            rustix::fs::mkdirat(&inner, "nest", Mode::RWXU).unwrap();
+            // Names that flattening would take itself, and files beside.
+            if depth % 100 == 0 {
+                rustix::fs::mkdirat(&inner, ".removed-1", Mode::RWXU).unwrap();
+                rustix::fs::symlinkat("nowhere", &inner, ".removed-2").unwrap();
+            }
+            inner = open_folder(&inner, "nest").unwrap();
+        }
+        let removal = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+            remove(&folder, b"nest").unwrap();
+            assert_eq!(rustix::fs::statat(&folder, "nest", AtFlags::SYMLINK_NOFOLLOW).err(), Some(Errno::NOENT));
+            remove(&folder, b"nest").unwrap();
+        });
+        removal.unwrap().join().unwrap();
     }
 }

@@ -74,7 +74,6 @@ impl Mpimg {
         if platforms.len() > 1 {
             build_index::check(outputs)?;
         }
-        request.cancel = self.cancellation().clone();
         let _fetched = self.fetch_inputs(&mut request).await?;
         let mut images = Vec::new();
         for platform in platforms {

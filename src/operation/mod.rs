@@ -79,10 +79,11 @@ pub use stats::ContainerStats;
 #[cfg(feature = "run")]
 pub use stop::{StopRequest, StoppedContainers};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions, Credential, CredentialSources};
 use crate::store::Store;
+pub(crate) use crate::store::blocking;
 
 /// How an [`Mpimg`] works. `Default` is what the command does without flags.
 #[derive(Debug, Clone)]
@@ -100,7 +101,7 @@ pub struct Options {
     /// Receives everything that happens.
     pub progress: Progress,
     /// Cancels every operation, those that begin later included: requests in flight end, a RUN step is killed, nothing new
-    /// begins. The operation returns [`ErrorKind::Interrupted`] once it has cleaned up.
+    /// begins. The operation returns [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) once it has cleaned up.
     pub cancel: CancellationToken,
 }
 
@@ -157,7 +158,7 @@ impl Mpimg {
     /// The local store, opened when it is first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`]: it cannot be opened. [`ErrorKind::Usage`]: no folder for it is known.
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store): it cannot be opened. [`ErrorKind::Usage`](crate::ErrorKind::Usage): no folder for it is known.
     pub fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -181,12 +182,6 @@ impl Mpimg {
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancel
     }
-}
-
-/// Runs what blocks off the network's threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Interrupted, "the work was interrupted").with_source(error)))
 }
 
 #[cfg(test)]

@@ -234,7 +234,6 @@ impl Mpimg {
         let (image, pushed) = match request.source {
             PushSource::Image { name, platform } => transfer.push_image(name, &platform).await?,
             PushSource::Build(mut build) => {
-                build.cancel = self.cancellation().clone();
                 let _fetched = self.fetch_inputs(&mut build).await?;
                 transfer.build_and_push(build, self.progress()).await?
             }

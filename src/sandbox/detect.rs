@@ -76,7 +76,7 @@ pub(super) fn no_isolation(report: &Report) -> Error {
 }
 
 fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
-    let plain = |error: Error| SetupError::new(error.to_string(), error_number(&error));
+    let plain = |error: Error| SetupError::new(error.to_string(), error.os_error());
     let made = tempfile::Builder::new().prefix("probe-").tempdir_in(state);
     // Removed below by other means: overlay leaves a folder that its owner may not enter.
     let folder =
@@ -94,12 +94,6 @@ fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
         Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => Err(SetupError::new("drop privileges", None)),
         _ => removed.map_err(|errno| SetupError::new(format!("remove `{}`", folder.display()), Some(errno.raw_os_error()))),
     }
-}
-
-/// The number of the system's error that is behind `error`.
-fn error_number(error: &Error) -> Option<i32> {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).find_map(std::io::Error::raw_os_error)
 }
 
 fn remedy(isolation: IsolationKind, error: &SetupError) -> String {

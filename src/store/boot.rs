@@ -7,7 +7,7 @@ use std::path::Path;
 use super::blob_state::BlobState;
 use super::layout::{BLOBS, GATE, MARK, UNPACKED, file_names};
 use super::lock::lock_exclusive;
-use super::remove::remove_tree;
+use crate::layer::remove_tree;
 
 /// The file that names the boot that [`BlobState::Fresh`] refers to.
 pub(super) const BOOT: &str = "boot";

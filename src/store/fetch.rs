@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::layout::{LOCKS, failed};
 use super::lock::FileLock;
-use super::{BlobSource, Store};
+use super::{BlobSource, Store, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest};
 
@@ -71,15 +71,5 @@ impl Store {
 
     pub(super) fn lock_path(&self, digest: &Digest) -> PathBuf {
         self.root().join(LOCKS).join(format!("{}-{}", digest.algorithm(), digest.hex()))
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::new(ErrorKind::Interrupted, "the work was stopped").with_source(error)),
-        },
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::layout::{GATE, TMP, create_folder, failed, sync_folder};
 use super::process_session::{self, ProcessSession};
-use super::{boot, remove, root};
+use super::{boot, root};
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::layer::remove_tree;
 use crate::oci::Digest;
 
 /// A handle on a store. Cheap to clone; what it uses is safe from pruning until the last clone is dropped.
@@ -39,7 +40,7 @@ impl Store {
             Err(error) => Err(error),
         };
         if session.is_ok() {
-            process_session::sweep(&tmp, &|path| remove::remove_tree(path).is_ok());
+            process_session::sweep(&tmp, &|path| remove_tree(path).is_ok());
         }
         let doubt_fresh = boot::after_boot(&root, session.as_ref().ok().map(ProcessSession::folder));
         Ok(Self(Arc::new(StoreInner { root, session, doubt_fresh })))

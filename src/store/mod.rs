@@ -19,6 +19,7 @@
 
 mod blob_state;
 mod blobs;
+mod blocking;
 mod boot;
 mod cache;
 mod durable;
@@ -30,8 +31,8 @@ mod lock;
 mod mounts;
 mod names;
 mod process_session;
+pub(crate) mod process_stat;
 mod prune;
-mod remove;
 mod root;
 mod root_pool;
 mod scratch;
@@ -41,6 +42,7 @@ mod writer;
 
 use std::time::SystemTime;
 
+pub(crate) use blocking::blocking;
 pub use cache::{CacheKey, CacheRecord, CachedLayer};
 pub use handle::Store;
 pub use layers::LayerData;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::lock::{FileLock, lock_shared};
-use super::remove::remove_tree;
+use crate::layer::remove_tree;
 use crate::oci::Digest;
 
 /// A process's own corner of the store.

@@ -9,12 +9,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+
 use super::cache::{CacheRecord, Stored};
 use super::layout::{GATE, TMP, failed};
 use super::lock::lock_exclusive;
-use super::remove::remove_tree;
 use super::{Store, blobs, layers, mounts, process_session};
 use crate::error::{Error, Result};
+use crate::layer::remove_tree;
 use crate::oci::Digest;
 
 /// What [`Store::prune`] removes besides what nothing refers to.
@@ -87,8 +89,8 @@ impl Store {
     /// namespace belong to ids that are only there the user's own.
     pub fn prune_with(&self, options: &PruneOptions, foreign: &dyn Fn(&Path) -> Result<()>) -> Result<PruneReport> {
         let remove = &|path: &Path| match remove_tree(path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => foreign(path),
-            removed => removed.map_err(|error| failed("remove", path, error)),
+            Err(Errno::ACCESS | Errno::PERM) => foreign(path),
+            removed => removed.map_err(|errno| failed("remove", path, errno.into())),
         };
         self.settle_all()?;
         let gate_path = self.root().join(GATE);

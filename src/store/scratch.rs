@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Store;
 use super::layout::failed;
-use super::remove::remove_tree;
 use crate::error::Result;
+use crate::layer::remove_tree;
 
 /// An empty folder of the caller's own, removed with everything in it when this value is dropped.
 ///
@@ -49,6 +49,6 @@ impl Store {
 
     /// Removes a whole tree that only this process uses: any depth, any permissions, never what is mounted in it.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
-        remove_tree(path).map_err(|error| failed("remove", path, error))
+        remove_tree(path).map_err(|error| failed("remove", path, error.into()))
     }
 }

@@ -11,7 +11,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
-use super::Store;
+use super::{Store, process_stat};
 use crate::error::Result;
 use crate::oci::Reference;
 
@@ -65,10 +65,9 @@ impl Here {
 /// When a process started, in the kernel's own unit; none that is there has none.
 fn started(pid: &str) -> Option<String> {
     let pid: u32 = pid.parse().ok()?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The 22nd field; what stands before the last `)` may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19).map(str::to_owned)
+    let stat = process_stat::read(format!("/proc/{pid}/stat").as_ref())?;
+    // The 22nd field.
+    process_stat::fields_after_name(&stat).nth(19).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Fields {
     }
 
     fn add_chain(&mut self, chain: Option<ChainId>) {
-        self.add("layers below", &chain.map(|chain| chain.to_string()).unwrap_or_default());
+        self.add("layers below", &chain_text(chain));
     }
 
     fn finish(self) -> CacheKey {
@@ -64,7 +64,11 @@ pub(in crate::build) fn add(session: &Session<'_>, stage: &Stage, step: &AddStep
 
 /// What a file system holds, as part of a key.
 pub(in crate::build) fn chain(filesystem: &Filesystem) -> String {
-    filesystem.chain_id().map(|chain| chain.to_string()).unwrap_or_default()
+    chain_text(filesystem.chain_id())
+}
+
+fn chain_text(chain: Option<ChainId>) -> String {
+    chain.map(|chain| chain.to_string()).unwrap_or_default()
 }
 
 /// All that a WORKDIR depends on.

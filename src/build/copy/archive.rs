@@ -51,7 +51,7 @@ pub(super) fn from_archive<'a>(
     let mut merged = Merged::default();
     let mut spooled = 0_u64;
     let Some((_, tar)) = unwrap_tar(file)? else {
-        return Err(Error::new(ErrorKind::Context, "the file is not an archive").with_hint("leave out --unpack"));
+        return Err(Error::new(ErrorKind::Context, "the file is not an archive").with_hint("leave out `--unpack`"));
     };
     read_entries(tar, |mut entry, content| {
         if entry.path.is_root() || rules.exclude.matches(&entry.path) {

@@ -29,7 +29,7 @@ pub(super) async fn download(session: &Session<'_>, url: &str, checksum: Option<
     let digest = hasher.finish();
     if let Some(expected) = expected {
         expected.expect(digest).map_err(|error| {
-            error.wrap(failed()).with_hint("check --checksum, and whether the file at that address has been replaced")
+            error.wrap(failed()).with_hint("check `--checksum`, and whether the file at that address has been replaced")
         })?;
     }
     task.done();

@@ -49,7 +49,7 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, use
     };
     if let Some(device) = step.devices.iter().find(|device| device.required) {
         return Err(Error::new(ErrorKind::Unsupported, format!("device `{}` cannot be given to RUN", device.name))
-            .with_hint("leave out --device: mpimg has no CDI devices"));
+            .with_hint("leave out `--device`: mpimg has no CDI devices"));
     }
     spec.script = step.script.as_ref().map(|script| (script.name.clone(), script.content.clone()));
     if let Some(hostname) = &step.hostname {

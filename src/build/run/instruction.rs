@@ -13,7 +13,7 @@ use crate::build::outcome::StepOutcome;
 use crate::build::session::Session;
 use crate::build::stage::Stage;
 use crate::dockerfile::{Network, RunStep, Security};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Layer;
 use crate::layer::diff::Original;
 use crate::layer::{Entry, LayerPath};
@@ -23,8 +23,10 @@ use crate::sandbox::RootSpec;
 pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
     let session = inputs.session;
     if step.security == Security::Insecure && !session.request.allow_insecure {
-        return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed")
-            .with_hint("allow it with `--allow security.insecure`, if you trust the Dockerfile as you trust mpimg"));
+        return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed").with_hint(format!(
+            "allow it with {}, if you trust the Dockerfile as you trust mpimg",
+            Setting::Allow.with("security.insecure")
+        )));
     }
     let attempt = RunAttempt::new(session, stage, step, inputs.sources)?;
     if attempt.recall(inputs.cache, stage)? {
@@ -58,7 +60,7 @@ fn run_in(
             ErrorKind::Unsupported,
             format!("`--network=none` needs namespaces, which the isolation `{}` does not have", isolation.kind()),
         )
-        .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out --network=none"));
+        .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out `--network=none`"));
     }
     let user = stage.user(session)?;
     let root = match isolation.kind() {
@@ -75,7 +77,7 @@ fn run_in(
         Some(root) => root.snapshot()?,
         None => isolation.snapshot(&spec.root)?,
     };
-    let outcome = isolation.run(&spec, &mut |bytes| inputs.task.output(bytes), &session.request.cancel);
+    let outcome = isolation.run(&spec, &mut |bytes| inputs.task.output(bytes), session.cancel());
     if let Some(root) = stage.chroot_root() {
         root.step_ended(isolation, &before)?;
     }

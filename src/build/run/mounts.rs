@@ -12,7 +12,7 @@ use super::context_mount::copy_context;
 use crate::build::cache::BoundFiles;
 use crate::build::inputs::StepInputs;
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::LayerPath;
 use crate::sandbox::{BindSource, Mount, RunSpec, User};
 use crate::store::MountLock;
@@ -128,8 +128,11 @@ fn add_one(
                 if !*required {
                     return Ok(None);
                 }
-                return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required"))
-                    .with_hint(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=NAME`")));
+                return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required")).with_hint(format!(
+                    "give it with {} or {}",
+                    Setting::Secret.with(format!("id={id},src=FILE")),
+                    Setting::Secret.with(format!("id={id},env=NAME"))
+                )));
             };
             if let Some(target) = target {
                 let target = LayerPath::clean(target)?;
@@ -144,8 +147,11 @@ fn add_one(
                 if !*required {
                     return Ok(None);
                 }
-                return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required"))
-                    .with_hint(format!("give it with `--ssh {id}` or `--ssh {id}=SOCKET`")));
+                return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required")).with_hint(format!(
+                    "give it with {} or {}",
+                    Setting::Ssh.with(id),
+                    Setting::Ssh.with(format!("{id}=SOCKET"))
+                )));
             };
             if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
                 spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));

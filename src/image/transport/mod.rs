@@ -23,7 +23,7 @@ pub(crate) use write::{expect_writable, write_result};
 use super::{Image, PackLayer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Platform, Reference};
-use crate::store::Store;
+use crate::store::{Store, blocking};
 
 /// Where an image is read from or written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,17 +138,15 @@ impl Transport {
     async fn write_files(&self, store: &Store, image: &Image) -> Result<()> {
         let files = image.layer_files(store).await?;
         let (transport, store, image) = (self.clone(), store.clone(), image.clone());
-        let work = tokio::task::spawn_blocking(move || match transport {
+        blocking(move || match transport {
             Self::OciLayout { folder, tag } => write::layout(&folder, tag.as_deref(), &image, &files),
             Self::OciArchive { file, tag } => write_archive::oci_archive(&file, tag.as_deref(), &image, &files),
             Self::DockerArchive { file, reference } => {
                 write_archive::docker_archive(&store, &file, reference.as_ref(), &image, &files)
             }
             Self::Store(_) | Self::Registry(_) => Ok(()),
-        });
-        work.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Interrupted, "the image was not written to its end").with_source(error))
         })
+        .await
     }
 }
 

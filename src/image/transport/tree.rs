@@ -12,7 +12,7 @@ use super::tar_index::TarIndex;
 use super::{Transport, write, write_archive};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Platform};
-use crate::store::{BlobSource, Store};
+use crate::store::{BlobSource, Store, blocking};
 
 /// How many blobs are fetched at once.
 const PARALLEL: usize = 4;
@@ -66,10 +66,7 @@ impl Transport {
             let trees: Vec<ManifestTree> = std::iter::once(tree).chain(referrers).cloned().collect();
             let blobs = blobs(store, &trees).await?;
             let this = self.clone();
-            let work = tokio::task::spawn_blocking(move || this.write_trees(&trees, &blobs));
-            work.await.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Interrupted, "the image was not written to its end").with_source(error))
-            })
+            blocking(move || this.write_trees(&trees, &blobs)).await
         };
         write.await.map_err(|error: Error| error.wrap(format!("cannot write image `{self}`")))
     }

@@ -19,9 +19,10 @@ use crate::layer::owner_table::OwnerTable;
 use crate::layer::owners::{self, Device, OWNER};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, Piece, TarReader};
 
-use super::confined::{Confined, FOLDER, is_folder, remove, stat, write_at};
+use super::confined::{Confined, FOLDER, is_folder, stat, write_at};
 use super::options::{UnpackOptions, UnpackStats, Whiteouts};
 use super::read_ahead::READ;
+use super::remove;
 use super::stack::{Stack, is_whiteout, relative};
 use super::table_rows::{copied_metadata, enter};
 

@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::layer::TarReader;
 
 pub use super::owners::Identity;
-pub(crate) use confined::{is_folder, remove};
+pub(crate) use super::remove::remove;
+pub(crate) use confined::is_folder;
 pub use options::{Limits, UnpackOptions, UnpackStats, Whiteouts};
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
 

@@ -2,24 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::layer::unpack;
+pub(in crate::sandbox) use crate::layer::remove_tree;
 use crate::sandbox::setup_error::{SetupError, Step as _};
-
-/// Removes a folder with all that is in it; none there is no error.
-pub(in crate::sandbox) fn remove_tree(path: &Path) -> Result<(), Errno> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::open(parent, flags, Mode::empty()) {
-        Err(Errno::NOENT) => Ok(()),
-        parent => unpack::remove(&parent?, name.as_bytes()),
-    }
-}
 
 pub(super) fn open_folder(path: &Path) -> Result<OwnedFd, SetupError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

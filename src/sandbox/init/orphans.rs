@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use crate::store::process_stat;
+
 /// Makes orphaned descendants children of this process.
 pub(in crate::sandbox) fn adopt() -> Result<(), Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -32,13 +34,9 @@ pub(in crate::sandbox) fn kill_children() {
 
 /// Processes whose parent is this one.
 fn children() -> Vec<Pid> {
-    let me = rustix::process::getpid().as_raw_nonzero().to_string();
+    let me = rustix::process::getpid().as_raw_nonzero().get();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let parent_of = |path: PathBuf| {
-        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-        // The name may hold anything, but the last `)` ends it; then come state and parent.
-        Some(stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned())
-    };
+    let parent_of = |path: PathBuf| process_stat::parent(&process_stat::read(&path.join("stat"))?);
     let pids = entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<i32>().ok()?, entry.path())));
-    pids.filter(|(_, path)| parent_of(path.clone()).as_deref() == Some(&me)).filter_map(|(pid, _)| Pid::from_raw(pid)).collect()
+    pids.filter(|(_, path)| parent_of(path.clone()) == Some(me)).filter_map(|(pid, _)| Pid::from_raw(pid)).collect()
 }

@@ -150,7 +150,7 @@ const ERRORS: &[(&str, &str, &str, &str)] = &[
         "root",
         "--device=vendor.com/gpu=all,required",
         "device `vendor.com/gpu=all` cannot be given to RUN",
-        "hint: leave out --device",
+        "hint: leave out `--device`",
     ),
     ("root", "--security=insecure", "`--security=insecure` is not allowed", "hint: allow it with `--allow security.insecure`"),
     ("chroot", "--network=none", "`--network=none` needs namespaces", "hint: see `mpimg doctor`"),
