@@ -62,12 +62,12 @@ pub mod store;
 mod documentation {}
 
 // Operations: what is asked for and what comes back.
-pub use build::BuildRequest;
+pub use build::{BuildRequest, RunMount, RunSettings, SdkBase};
 pub use operation::{
-    ArchiveSource, BuildOutputs, Built, CheckReport, CheckSubject, ConfigurationFile, CopiedImage, CopyRequest, Destination,
-    DestinationOptions, DoctorReport, ImportRequest, InspectedImage, LoadRequest, LoadedImage, Mpimg, Options, PrunedStore,
-    PulledImage, PushRequest, PushSource, PushSubject, PushedImage, SaveRequest, SbomOutputs, StoredCredential, StoredImage,
-    StreamedInput,
+    ArchiveSource, BaseChange, BuildOutputs, Built, CheckReport, CheckSubject, ConfigurationFile, CopiedImage, CopyRequest,
+    Destination, DestinationOptions, DoctorReport, ExportedPak, ImportRequest, ImportedPak, InspectedImage, InspectedPak,
+    LoadRequest, LoadedImage, MigrateRequest, Migration, Mpimg, Options, PakImportRequest, PrunedStore, PulledImage, PushRequest,
+    PushSource, PushSubject, PushedImage, SaveRequest, SbomOutputs, Settings, StoredCredential, StoredImage, StreamedInput,
 };
 #[cfg(feature = "run")]
 pub use operation::{ContainerStats, LogOptions, RunRequest, Started, StopRequest, StoppedContainers};
@@ -83,7 +83,7 @@ pub use container::{
 pub use image::{Format, Image, ImageConfig, Layer, ManifestTree, Transport};
 pub use layer::{Codec, LayerIndex};
 pub use oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository, Tag};
-pub use project::{ConfEntries, ContainerRepository, Project, ProjectConfig};
+pub use project::{ConfEntries, ContainerRepository, Pak, Project, ProjectConfig};
 pub use registry::{
     AnonymousReport, BlobOutcome, CheckItem, CheckState, Credential, CredentialSources, CredentialStore, Pushed, PushedBlob,
 };

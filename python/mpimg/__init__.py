@@ -35,15 +35,18 @@ from .errors import (
 )
 from .events import Event, ProgressCallback
 from .machine import (
+    BaseChange,
     ConfigurationFile,
     DoctorReport,
     IsolationCheck,
     LoadedImage,
+    Migration,
     PruneReport,
     RegistryServer,
     StoredCredential,
 )
 from .operations import Mpimg
+from .pak import Pak
 from .project import Project
 from .results import (
     Blob,
@@ -67,6 +70,7 @@ __version__ = _mpimg.__VERSION__
 
 __all__ = [
     "AuthError",
+    "BaseChange",
     "Blob",
     "BuiltImage",
     "CancellationToken",
@@ -92,11 +96,13 @@ __all__ = [
     "LoadedImage",
     "LogEntry",
     "Manifest",
+    "Migration",
     "Mpimg",
     "NetworkError",
     "NotFoundError",
     "Outcome",
     "Package",
+    "Pak",
     "PortMapping",
     "ProgressCallback",
     "Project",
@@ -130,7 +136,11 @@ __all__ = [
     "load",
     "login",
     "logout",
+    "migrate",
     "packages",
+    "pak_export",
+    "pak_import",
+    "pak_inspect",
     "prune",
     "pull",
     "push",
@@ -156,7 +166,11 @@ inspect = _default.inspect
 load = _default.load
 login = _default.login
 logout = _default.logout
+migrate = _default.migrate
 packages = _default.packages
+pak_export = _default.pak_export
+pak_import = _default.pak_import
+pak_inspect = _default.pak_inspect
 prune = _default.prune
 pull = _default.pull
 push = _default.push

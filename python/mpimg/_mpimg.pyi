@@ -101,9 +101,13 @@ class BuildRequest(TypedDict):
     cache_from: list[str]
     cache_to: list[str]
     squash: bool
+    sdk_base: str
     allow_insecure: bool
     threads: Optional[int]
     proxies: Optional[dict[str, str]]
+    run_ca_files: list[str]
+    run_env: dict[str, str]
+    run_mounts: list[Tuple[str, str]]
     names: list[str]
     outputs: list[str]
     push: bool
@@ -324,6 +328,35 @@ class PruneResult(TypedDict):
     left: int
 
 @type_check_only
+class PakResult(TypedDict):
+    path: str
+    name: str
+    version: str
+    kind: str
+    registry: Optional[str]
+    repository: str
+    digest: str
+    signatures: list[str]
+    image: Optional[str]
+    present: Optional[bool]
+    anonymous_pull: Optional[bool]
+    tag: Optional[str]
+    referrers: int
+
+@type_check_only
+class BaseChangeResult(TypedDict):
+    line: int
+    before: str
+    after: str
+
+@type_check_only
+class MigrationResult(TypedDict):
+    dockerfile: str
+    changes: list[BaseChangeResult]
+    left: list[str]
+    diff: str
+
+@type_check_only
 class IsolationResult(TypedDict):
     name: str
     works: bool
@@ -332,6 +365,10 @@ class IsolationResult(TypedDict):
 
 @type_check_only
 class DoctorResult(TypedDict):
+    run_ca_files: list[str]
+    run_env: list[str]
+    run_mounts: list[Tuple[str, str]]
+    settings_error: Optional[str]
     isolation: Optional[str]
     isolations: list[IsolationResult]
     store: Optional[Path]
@@ -348,6 +385,22 @@ def load(options: Options, archive: str, name: Optional[str], platform: str) -> 
 def save(
     options: Options, image: str, outputs: list[str], platform: str, progress: Optional[ProgressCallback]
 ) -> str: ...
+def pak_inspect(options: Options, file: str, registry: Optional[str], progress: Optional[ProgressCallback]) -> PakResult: ...
+def pak_export(
+    options: Options, file: str, registry: Optional[str], output: str, progress: Optional[ProgressCallback]
+) -> PakResult: ...
+def pak_import(
+    options: Options,
+    file: str,
+    repository: str,
+    tag: Optional[str],
+    output: str,
+    use_default_registry: bool,
+    username: Optional[str],
+    password: Optional[str],
+    progress: Optional[ProgressCallback],
+) -> PakResult: ...
+def migrate(options: Options, path: str, dockerfile: Optional[str], write: bool) -> MigrationResult: ...
 def prune(options: Options, all: bool, keep_storage: Optional[int]) -> PruneResult: ...
 def doctor(options: Options) -> DoctorResult: ...
 def serve(options: Options, addr: str, dir: Optional[str], read_only: bool) -> RegistryServer: ...

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 import uuid
 from argparse import Namespace
-from typing import Any, Callable, Dict, List, Optional, Set, cast
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, cast
 
 from .command import find as installed_command
 
@@ -124,7 +124,29 @@ class Engine:
             self._tried.add(path)
         flags = [f"--allow-secret-file={file}" for file in self._options.allow_secret_file]
         flags += [f"--cache-repo={self._options.cache_repo}"] if self._options.cache_repo else []
+        flags += [f"--run-ca-file={file}" for file in self._options.run_ca_file]
+        flags += [f"--run-env={pair}" for pair in self._options.run_env]
+        flags += [f"--run-mount={mount}" for mount in self._options.run_mount]
+        flags += [f"--sdk-base={self._options.sdk_base}"] if self._options.sdk_base else []
         return flags + anew + self.isolation_flags() + self.registry_flags()
+
+    def replaceable_base(self, path: str) -> Optional[Tuple[str, str]]:
+        """A base image of the folder's Dockerfile that cannot be had, and what the installed SDK builds instead."""
+        try:
+            for change in self.run("migrate", "--dry-run", path)["changes"]:
+                try:
+                    self.run("inspect", change["from"])
+                except EngineError as error:
+                    if error.kind == "not_found":
+                        return change["from"], change["to"]
+        except EngineError:
+            # The build says what is wrong.
+            pass
+        return None
+
+    def use_installed_base(self) -> None:
+        """Builds on the installed SDK's base image from now on."""
+        self._options.sdk_base = "installed"
 
     def name(self, known: str, own: str) -> None:
         """Remembers by which name of this process alone an image is had."""

@@ -9,14 +9,16 @@ from typing import Optional, Sequence, Tuple, Union
 
 from . import _mpimg
 from .events import ProgressCallback
-from .project import StrPath
+from .project import Project, StrPath
 
 __all__ = [
+    "BaseChange",
     "ConfigurationFile",
     "DoctorReport",
     "IsolationCheck",
     "LoadedImage",
     "Machine",
+    "Migration",
     "PruneReport",
     "RegistryServer",
     "StoredCredential",
@@ -31,6 +33,31 @@ class LoadedImage:
     names: tuple[str, ...]
     #: Of the manifest.
     digest: str
+
+
+@dataclass(frozen=True)
+class BaseChange:
+    """A base image in a Dockerfile that gives way to another."""
+
+    #: The line, from 1.
+    line: int
+    #: The image as written.
+    before: str
+    #: What the installed SDK builds instead.
+    after: str
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What is changed in the Dockerfile of an old project, so that it can be built with the installed SDK."""
+
+    dockerfile: Path
+    #: By line.
+    changes: tuple[BaseChange, ...]
+    #: Images that are to be changed by hand: variables make up their names.
+    left: tuple[str, ...]
+    #: The change as a unified diff.
+    diff: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +130,14 @@ class DoctorReport:
     store_error: Optional[str]
     #: In the order in which they count.
     files: tuple[ConfigurationFile, ...]
+    #: What RUN gets by mpimg's configuration file: certificate authorities.
+    run_ca_files: tuple[Path, ...]
+    #: The names of the variables that it gets.
+    run_env: tuple[str, ...]
+    #: The files and folders that it sees, with the path by which it does.
+    run_mounts: tuple[tuple[Path, str], ...]
+    #: Why the configuration file cannot be read.
+    settings_error: Optional[str]
     #: Environment variables that change what mpimg does and are set.
     variables: tuple[str, ...]
     #: Registries with a login.
@@ -202,6 +237,21 @@ class Machine:
         wanted = [outputs] if isinstance(outputs, str) else list(outputs)
         return _mpimg.save(self._options, image, wanted, platform, progress)
 
+    def migrate(self, path: Union[StrPath, Project] = ".", *, dockerfile: Optional[StrPath] = None, write: bool = False) -> Migration:
+        """Put the installed SDK's base images into the Dockerfile of an old project, in place of those that nobody can pull any more.
+
+        :param path: the project, or its folder
+        :param dockerfile: the Dockerfile; ``Dockerfile`` in ``path`` without it
+        :param write: change the file; without it the change is only returned
+        :raises NotFoundError: it needs a change, and no SDK is installed, or none with a base image of that language
+        :raises DockerfileError: the Dockerfile is wrong
+        """
+        folder = path.path if isinstance(path, Project) else path
+        file = None if dockerfile is None else os.fspath(dockerfile)
+        found = _mpimg.migrate(self._options, os.fspath(folder), file, write)
+        changes = tuple(BaseChange(**change) for change in found["changes"])
+        return Migration(Path(found["dockerfile"]), changes, tuple(found["left"]), found["diff"])
+
     def prune(self, *, all: bool = False, keep_storage: Optional[int] = None) -> PruneReport:
         """Free space in the local store: what neither a name nor the build cache refers to is removed.
 
@@ -235,6 +285,10 @@ class Machine:
             store_size=found["store_size"],
             store_error=found["store_error"],
             files=tuple(ConfigurationFile(*file) for file in found["files"]),
+            run_ca_files=tuple(Path(file) for file in found["run_ca_files"]),
+            run_env=tuple(found["run_env"]),
+            run_mounts=tuple((Path(source), target) for source, target in found["run_mounts"]),
+            settings_error=found["settings_error"],
             variables=tuple(found["variables"]),
             credentials=tuple(StoredCredential(*credential) for credential in found["credentials"]),
         )

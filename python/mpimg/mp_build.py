@@ -52,6 +52,8 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     atexit.register(engine.stop_all)
     if tool == "mp_build":
+        if options.sdk_base is None:
+            ask_for_sdk_base(engine, rest)
         SpeculativeBuild.begin(engine, rest)
     # Only now: the SDK's modules take longer to read than the adapter to start.
     import importlib
@@ -175,6 +177,23 @@ def wrong_field(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
     return None
 
 
+def ask_for_sdk_base(engine: Engine, arguments: Sequence[str]) -> None:
+    """Asks on a terminal whether to build on the installed SDK's base image, where that of the Dockerfile is gone."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or "--no-ttl" in arguments:
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", "--path", default=".")
+    try:
+        gone = engine.replaceable_base(parser.parse_known_args(list(arguments))[0].path)
+        if gone is None:
+            return
+        question = f"`{gone[0]}` is gone. Build on `{gone[1]}` of the installed SDK instead? [Y/n] "
+        if input(question).strip().lower() in ("", "y", "yes"):
+            engine.use_installed_base()
+    except (SystemExit, EOFError):
+        pass
+
+
 def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List[str]]:
     """mpimg's own options, and what is left for the SDK's tool."""
     parser = argparse.ArgumentParser(
@@ -198,6 +217,14 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         group.add_argument(
             "--require-anonymous-pull", action="store_true", help="fail if the pushed image cannot be pulled without logging in"
         )
+    group.add_argument(
+        "--sdk-base", metavar="WHICH", choices=("installed", "as-written"), help="`installed`: build on the installed SDK's base image if the Dockerfile's is gone"
+    )
+    group.add_argument("--run-ca-file", metavar="FILE", action="append", default=[], help="let RUN trust this certificate authority, too")
+    group.add_argument("--run-env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable for RUN alone")
+    group.add_argument(
+        "--run-mount", metavar="SOURCE:TARGET", action="append", default=[], help="let RUN see a file or folder of this machine, read-only"
+    )
     group.add_argument("--isolation", metavar="KIND", help="how RUN and the adapter are isolated: see `mpimg doctor`")
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"

@@ -8,6 +8,7 @@ from typing import Mapping, Optional, Sequence, Tuple, Union
 
 from . import _mpimg
 from .containers import Containers
+from .pak import Paks
 from .machine import Machine
 from .events import ProgressCallback
 from .project import Project, StrPath
@@ -33,7 +34,7 @@ __all__ = ["Mpimg"]
 _Folder = Union[Project, StrPath]
 
 
-class Mpimg(Containers, Machine):
+class Mpimg(Containers, Machine, Paks):
     """The local store and the way to registries. Holds no connection: cheap to make, and safe to use from several threads."""
 
     def __init__(
@@ -107,9 +108,13 @@ class Mpimg(Containers, Machine):
         cache_from: Sequence[str] = (),
         cache_to: Sequence[str] = (),
         squash: bool = False,
+        sdk_base: str = "as-written",
         allow_insecure: bool = False,
         threads: Optional[int] = None,
         proxies: Optional[Mapping[str, str]] = None,
+        run_ca_files: Sequence[StrPath] = (),
+        run_env: Optional[Mapping[str, str]] = None,
+        run_mounts: Optional[Mapping[str, StrPath]] = None,
         progress: Optional[ProgressCallback] = None,
     ) -> BuiltImage:
         """Build an image from a Dockerfile and a folder.
@@ -155,9 +160,15 @@ class Mpimg(Containers, Machine):
         :param cache_from: further repositories from which results of steps are taken
         :param cache_to: further repositories into which they are put
         :param squash: make one layer of all that the target's own steps changed
+        :param sdk_base: what stands in for a base image of the SDK that cannot be had (its registry was shut down, or the installed
+            SDK builds another version): ``installed``, the one that the installed SDK builds, or ``as-written``, nothing
         :param allow_insecure: let ``RUN --security=insecure`` have all the rights that this program has
         :param threads: how many threads compress one layer; without it one a core. The digest does not depend on it
         :param proxies: proxy variables that RUN sees and the image does not; without them those of the environment
+        :param run_ca_files: PEM files with certificate authorities that RUN trusts, too; like ``run_env`` and ``run_mounts`` they add
+            to what mpimg's configuration file says, and never enter the image
+        :param run_env: variables of RUN alone; they win over the Dockerfile's
+        :param run_mounts: files and folders of this machine that RUN sees read-only: the source by the target, an absolute path
         :param progress: called with each event, on this thread
         :raises DockerfileError: the Dockerfile is wrong; ``snippet`` tells where
         :raises ContextError: a source of COPY or ADD is missing
@@ -169,8 +180,8 @@ class Mpimg(Containers, Machine):
         """
         request = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
-            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, names, outputs,
-            push, load, sbom_file, sbom, platforms, no_cache_stages, pull, contexts,
+            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, sdk_base, allow_insecure, threads, proxies,
+            run_ca_files, run_env, run_mounts, names, outputs, push, load, sbom_file, sbom, platforms, no_cache_stages, pull, contexts,
             network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
@@ -222,9 +233,13 @@ class Mpimg(Containers, Machine):
         cache_from: Sequence[str] = (),
         cache_to: Sequence[str] = (),
         squash: bool = False,
+        sdk_base: str = "as-written",
         allow_insecure: bool = False,
         threads: Optional[int] = None,
         proxies: Optional[Mapping[str, str]] = None,
+        run_ca_files: Sequence[StrPath] = (),
+        run_env: Optional[Mapping[str, str]] = None,
+        run_mounts: Optional[Mapping[str, StrPath]] = None,
         progress: Optional[ProgressCallback] = None,
     ) -> PushedImage:
         """Build a project and push it, or push an image that exists; then find out whether the product can pull it.
@@ -255,8 +270,8 @@ class Mpimg(Containers, Machine):
         """
         build = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
-            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, allow_insecure, threads, proxies, (), (),
-            False, False, None, None, (), no_cache_stages, pull, contexts,
+            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, sdk_base, allow_insecure, threads, proxies,
+            run_ca_files, run_env, run_mounts, (), (), False, False, None, None, (), no_cache_stages, pull, contexts,
             network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
         )  # fmt: skip
         request: _mpimg.PushRequest = {
@@ -503,9 +518,13 @@ def _build_request(
     ssh: Optional[Mapping[str, StrPath]],
     isolation: str,
     cache_repo: Optional[str],
+    sdk_base: str,
     allow_insecure: bool,
     threads: Optional[int],
     proxies: Optional[Mapping[str, str]],
+    run_ca_files: Sequence[StrPath],
+    run_env: Optional[Mapping[str, str]],
+    run_mounts: Optional[Mapping[str, StrPath]],
     names: Sequence[str],
     outputs: Sequence[str],
     push: bool,
@@ -552,9 +571,13 @@ def _build_request(
         "cache_from": list(cache_from),
         "cache_to": list(cache_to),
         "squash": squash,
+        "sdk_base": sdk_base,
         "allow_insecure": allow_insecure,
         "threads": threads,
         "proxies": None if proxies is None else dict(proxies),
+        "run_ca_files": [os.fspath(file) for file in run_ca_files],
+        "run_env": dict(run_env or {}),
+        "run_mounts": [(os.fspath(source), target) for target, source in (run_mounts or {}).items()],
         "names": list(names),
         "outputs": list(outputs),
         "push": push,

@@ -7,6 +7,7 @@ mod containers;
 mod errors;
 mod events;
 mod options;
+mod pak;
 mod results;
 mod serve;
 mod store;
@@ -40,9 +41,11 @@ mod _mpimg {
     #[pymodule_export]
     use crate::options::Cancellation;
     #[pymodule_export]
+    use crate::pak::{pak_export, pak_import, pak_inspect};
+    #[pymodule_export]
     use crate::serve::{RegistryServer, serve};
     #[pymodule_export]
-    use crate::store::{doctor, import_image, load, prune, save};
+    use crate::store::{doctor, import_image, load, migrate, prune, save};
 
     /// The version of mpimg.
     #[pymodule_export]

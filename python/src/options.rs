@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use mpimg::build::BuildRequest;
+use mpimg::build::{BuildRequest, RunMount, RunSettings};
 use mpimg::dockerfile::Network;
 use mpimg::image::{Format, Transport};
-use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs};
+use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs, Settings};
 use mpimg::progress::Progress;
 use mpimg::project::ContainerRepository;
 use mpimg::registry::{Credential, CredentialSources};
@@ -110,10 +110,14 @@ pub(crate) struct BuildOptions {
     cache_from: Vec<String>,
     cache_to: Vec<String>,
     squash: bool,
+    sdk_base: String,
     allow_insecure: bool,
     threads: Option<NonZeroUsize>,
     /// Those of the environment without any.
     proxies: Option<BTreeMap<String, String>>,
+    run_ca_files: Vec<PathBuf>,
+    run_env: BTreeMap<String, String>,
+    run_mounts: Vec<(PathBuf, String)>,
     pub(crate) names: Vec<String>,
     pub(crate) outputs: Vec<String>,
     pub(crate) push: bool,
@@ -159,11 +163,17 @@ impl BuildOptions {
             secrets: self.secrets.into_iter().map(|(id, bytes)| (id, SecretBytes::new(bytes))).collect(),
             ssh: self.ssh,
             proxies: self.proxies.unwrap_or(usual.proxies),
+            run: Settings::read()?.run.with(RunSettings {
+                ca_files: self.run_ca_files,
+                env: self.run_env.into_iter().map(|(name, value)| (name, SecretBytes::new(value))).collect(),
+                mounts: self.run_mounts.into_iter().map(|(source, target)| RunMount { source, target }).collect(),
+            }),
             isolation: self.isolation.parse()?,
             cache_repo: self.cache_repo.as_deref().map(str::parse).transpose()?,
             cache_from: parse_all(&self.cache_from)?,
             cache_to: parse_all(&self.cache_to)?,
             squash: self.squash,
+            sdk_base: self.sdk_base.parse()?,
             allow_insecure: self.allow_insecure,
             // The operation's own.
             cancel: CancellationToken::default(),

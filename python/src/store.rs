@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use mpimg::build::{RunMount, RunSettings};
 use mpimg::image::Transport;
 use mpimg::oci::Reference;
-use mpimg::operation::{ConfigurationFile, DoctorReport, ImportRequest, LoadRequest, LoadedImage, SaveRequest, StoredCredential};
+use mpimg::operation::{
+    BaseChange, ConfigurationFile, DoctorReport, ImportRequest, LoadRequest, LoadedImage, MigrateRequest, SaveRequest,
+    StoredCredential,
+};
 use mpimg::sandbox::Attempt;
 use mpimg::store::PruneOptions;
 use pyo3::prelude::*;
@@ -80,6 +84,48 @@ pub(crate) fn save(
     })
 }
 
+/// `mpimg.BaseChange`
+#[derive(IntoPyObject)]
+pub(crate) struct BaseChangeResult {
+    line: usize,
+    before: String,
+    after: String,
+}
+
+/// `mpimg.Migration`
+#[derive(IntoPyObject)]
+pub(crate) struct MigrationResult {
+    dockerfile: PathBuf,
+    changes: Vec<BaseChangeResult>,
+    left: Vec<String>,
+    diff: String,
+}
+
+/// What is to be changed in the Dockerfile of an old project; `write`: changes it.
+#[pyfunction]
+pub(crate) fn migrate(
+    py: Python<'_>,
+    options: Options,
+    path: PathBuf,
+    dockerfile: Option<PathBuf>,
+    write: bool,
+) -> PyResult<MigrationResult> {
+    call(py, options, None, move |mpimg| async move {
+        let migration = mpimg.migration(MigrateRequest { context: path, dockerfile }).await?;
+        if write && !migration.changes.is_empty() {
+            migration.write()?;
+        }
+        let diff = migration.diff();
+        let change = |BaseChange { line, from, to, .. }: BaseChange| BaseChangeResult { line, before: from, after: to };
+        Ok(MigrationResult {
+            dockerfile: migration.dockerfile,
+            changes: migration.changes.into_iter().map(change).collect(),
+            left: migration.left,
+            diff,
+        })
+    })
+}
+
 /// `mpimg.PruneReport`
 #[derive(IntoPyObject)]
 pub(crate) struct PruneResult {
@@ -121,6 +167,12 @@ pub(crate) struct DoctorResult {
     store_error: Option<String>,
     /// Path, purpose, and whether it exists.
     files: Vec<(PathBuf, &'static str, bool)>,
+    /// Of mpimg's configuration file; of variables the names alone.
+    run_ca_files: Vec<PathBuf>,
+    run_env: Vec<String>,
+    run_mounts: Vec<(PathBuf, String)>,
+    /// Why that file cannot be read.
+    settings_error: Option<String>,
     variables: Vec<&'static str>,
     /// Registry, and the place of the login.
     credentials: Vec<(String, String)>,
@@ -146,7 +198,11 @@ impl IsolationResult {
 #[pyfunction]
 pub(crate) fn doctor(py: Python<'_>, options: Options) -> PyResult<DoctorResult> {
     call(py, options, None, move |mpimg| async move {
-        let DoctorReport { isolation, store, files, variables, credentials, .. } = mpimg.doctor().await?;
+        let DoctorReport { isolation, store, files, settings, variables, credentials, .. } = mpimg.doctor().await?;
+        let (run, settings_error) = match settings {
+            Ok(settings) => (settings.run, None),
+            Err(error) => (RunSettings::default(), Some(error.to_string())),
+        };
         let (store, store_size, store_error) = match store {
             Ok((path, usage)) => (Some(path), Some(usage.total()), None),
             Err(error) => (None, None, Some(error.to_string())),
@@ -158,6 +214,10 @@ pub(crate) fn doctor(py: Python<'_>, options: Options) -> PyResult<DoctorResult>
             store_size,
             store_error,
             files: files.into_iter().map(|ConfigurationFile { path, purpose, exists, .. }| (path, purpose, exists)).collect(),
+            run_ca_files: run.ca_files,
+            run_env: run.env.into_keys().collect(),
+            run_mounts: run.mounts.into_iter().map(|RunMount { source, target }| (source, target)).collect(),
+            settings_error,
             variables,
             credentials: credentials.into_iter().map(|StoredCredential { registry, place, .. }| (registry, place)).collect(),
         })

@@ -14,6 +14,7 @@ use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions, StageIndex, context
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Platform, Reference};
+use crate::project::{InstalledSdk, SdkBaseImage};
 use crate::registry::Client;
 use crate::store::Store;
 
@@ -135,21 +136,30 @@ fn find(session: &Session<'_>, name: &str, platform: &Platform, build: &BuildIma
         |error: Error| Error::new(ErrorKind::Dockerfile, error.to_string()).with_hint("name it as [HOST[:PORT]/]PATH[:TAG]");
     let reference = match Transport::parse(name).map_err(wrong)? {
         // Asked anew: only what no registry can have, the SDK's own images, comes from here.
-        Transport::Store(reference) if session.request.pull && !sdk_base::is_sdk_base(&reference) => reference,
-        Transport::Store(reference) => match stored_image(session.store, session.client, &reference, platform)? {
-            Some(image) => return Ok(image),
-            None => match sdk_base::build(session, &reference, platform, build)? {
+        Transport::Store(reference) if session.request.pull && SdkBaseImage::of(&reference).is_none() => reference,
+        Transport::Store(written) => {
+            if let Some(image) = stored_image(session.store, session.client, &written, platform)? {
+                return Ok(image);
+            }
+            let replacement = sdk_base::replacement(session, &written)?;
+            if let Some(reference) = &replacement
+                && let Some(image) = stored_image(session.store, session.client, reference, platform)?
+            {
+                return Ok(image);
+            }
+            let reference = replacement.unwrap_or(written);
+            match sdk_base::build(session, &reference, platform, build)? {
                 Some(image) => return Ok(image),
                 None => reference,
-            },
-        },
+            }
+        }
         Transport::Registry(reference) => reference,
         archive => return archive.read(session.store, platform, None),
     };
     let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
     let image = runtime
         .block_on(session.client.pull_image(&reference, platform))
-        .map_err(|error| sdk_base::not_there(&reference, error))?;
+        .map_err(|error| sdk_base::not_there(&reference, || InstalledSdk::find(&session.request.context), error))?;
     task.done();
     let sources = image.layers.into_iter().map(|layer| layer.source).collect();
     Image::from_parts(image.manifest, Some(&image.media_type), image.config, sources)

@@ -15,7 +15,7 @@
 //! | `squash` | one layer in place of a stage's own |
 //! | `sources`, `chroot_root`, `selection`, `filesystem` | layers as trees, as folders, as entries |
 //! | `guarded_walk`, `session` | what one build has in its hands |
-//! | `item`, `sink`, `outcome`, `request`, `times` | values |
+//! | `item`, `sink`, `outcome`, `request`, `run_settings`, `times` | values |
 
 mod base;
 mod builder;
@@ -31,6 +31,7 @@ mod named_context;
 mod outcome;
 mod request;
 mod run;
+mod run_settings;
 mod schedule;
 mod sdk_base;
 mod selection;
@@ -45,5 +46,6 @@ mod times;
 pub use base::stored_image;
 pub use builder::Builder;
 pub use named_context::NamedContext;
-pub use request::BuildRequest;
+pub use request::{BuildRequest, SdkBase};
+pub use run_settings::{RunMount, RunSettings};
 pub use sink::OnLayer;

@@ -1,12 +1,16 @@
 //! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags. The build checks it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::named_context::NamedContext;
+use super::run_settings::RunSettings;
 use crate::dockerfile::Network;
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
 use crate::layer::Codec;
 use crate::oci::{Platform, Repository};
@@ -14,6 +18,40 @@ use crate::sandbox::{IsolationMode, SecretBytes, Ulimit};
 
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// What stands in for a base image of the SDK that cannot be had: one of a registry that was shut down, or of a version that the
+/// installed SDK does not build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SdkBase {
+    /// Nothing: the build fails.
+    #[default]
+    AsWritten,
+    /// The image of the same language that the installed SDK builds.
+    Installed,
+}
+
+impl FromStr for SdkBase {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "as-written" => Ok(Self::AsWritten),
+            "installed" => Ok(Self::Installed),
+            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is no choice of the SDK's base image"))
+                .with_hint("write `installed` or `as-written`")),
+        }
+    }
+}
+
+impl fmt::Display for SdkBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AsWritten => "as-written",
+            Self::Installed => "installed",
+        })
+    }
+}
 
 /// What is to be built. [`BuildRequest::new`] gives docker's defaults.
 #[derive(Debug, Clone)]
@@ -66,6 +104,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// Proxy variables of this machine: RUN sees them, the image does not.
     pub proxies: BTreeMap<String, String>,
+    /// What RUN gets of this machine without a word in the Dockerfile.
+    pub run: RunSettings,
     /// How RUN steps are isolated.
     pub isolation: IsolationMode,
     /// A repository for results of steps that other machines take, and that this one takes from them.
@@ -76,6 +116,8 @@ pub struct BuildRequest {
     pub cache_to: Vec<Repository>,
     /// Whether what the target's own steps changed is one layer, whatever their number.
     pub squash: bool,
+    /// What stands in for a base image of the SDK that cannot be had.
+    pub sdk_base: SdkBase,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
     pub allow_insecure: bool,
 }
@@ -108,11 +150,13 @@ impl BuildRequest {
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             proxies: BTreeMap::new(),
+            run: RunSettings::default(),
             isolation: IsolationMode::default(),
             cache_repo: None,
             cache_from: Vec::new(),
             cache_to: Vec::new(),
             squash: false,
+            sdk_base: SdkBase::default(),
             allow_insecure: false,
         }
     }

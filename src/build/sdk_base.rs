@@ -3,21 +3,33 @@
 //!
 //! It is never built of another version than the Dockerfile asks for.
 
-use super::request::BuildRequest;
+use super::request::{BuildRequest, SdkBase};
 use super::session::Session;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
 use crate::oci::{Platform, Reference};
-use crate::project::InstalledSdk;
-
-/// The image's name as the SDK gives it (`CONTAINER_BASE_NAME`), completed as every unqualified name is.
-const REGISTRY: &str = "docker.io";
-const PATH: &str = "library/base-adapter";
+use crate::project::{InstalledSdk, SdkBaseImage};
 
 const PACKAGE: &str = "vmware-aria-operations-integration-sdk";
 
 /// Builds another image in the middle of a build.
 pub(super) type BuildImage<'a> = dyn Fn(&BuildRequest) -> Result<Image> + 'a;
+
+/// What the build uses in place of an image of the SDK that is not there: that of the installed SDK, if the request wants it.
+pub(super) fn replacement(session: &Session<'_>, reference: &Reference) -> Result<Option<Reference>> {
+    let Some(base) = SdkBaseImage::of(reference).filter(|_| session.request.sdk_base == SdkBase::Installed) else {
+        return Ok(None);
+    };
+    let Some(sdk) = InstalledSdk::find(&session.request.context) else {
+        return Err(Error::new(ErrorKind::NotFound, "no SDK is installed that builds base images").with_hint(format!(
+            "install it where mpimg finds it: `pip install {PACKAGE}`; on the PATH, in ~/.local or in a virtual environment of the project"
+        )));
+    };
+    let Some(name) = base.in_place(&sdk)? else { return Ok(None) };
+    let message = format!("the image is built on `{name}` of the installed SDK, not on `{}`", reference.familiar());
+    session.progress.warn(&message, Some("`mpimg migrate` writes that into the Dockerfile"));
+    Reference::parse(&name).map(Some)
+}
 
 /// Builds the image that `reference` names and names it in the store; `None` if it is none of the SDK's, or no SDK is there.
 pub(super) fn build(
@@ -26,16 +38,19 @@ pub(super) fn build(
     platform: &Platform,
     build: &BuildImage<'_>,
 ) -> Result<Option<Image>> {
-    let Some(sdk) = is_sdk_base(reference).then(|| InstalledSdk::find(&session.request.context)).flatten() else {
+    let base = SdkBaseImage::of(reference).filter(|base| !base.shut_down);
+    let Some((base, sdk)) = base.and_then(|base| Some((base, InstalledSdk::find(&session.request.context)?))) else {
         return Ok(None);
     };
     let images = sdk.base_images()?;
-    let wanted = reference.tag().map(ToString::to_string).unwrap_or_default();
-    let Some((_, folder)) = images.iter().find(|(tag, _)| *tag == wanted) else {
+    let Some((_, folder)) = images.iter().find(|(tag, _)| tag == base.tag()) else {
         let tags: Vec<&str> = images.iter().map(|(tag, _)| tag.as_str()).collect();
         let message = format!("the installed SDK does not build `{}`, but {}", reference.familiar(), tags.join(", "));
-        return Err(Error::new(ErrorKind::NotFound, message)
-            .with_hint("name one of these in FROM, or install the SDK's version that the Dockerfile was made for"));
+        let hint = match base.in_place(&sdk) {
+            Ok(Some(name)) => use_installed(&name),
+            _ => "name one of these in FROM".into(),
+        };
+        return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint));
     };
     let name = reference.familiar();
     session.progress.note(&format!("building `{name}` from the SDK in `{}`", folder.display()));
@@ -45,6 +60,7 @@ pub(super) fn build(
         threads: session.request.threads,
         source_date_epoch: session.request.source_date_epoch.clone(),
         proxies: session.request.proxies.clone(),
+        run: session.request.run.clone(),
         isolation: session.request.isolation,
         ..BuildRequest::new(folder)
     };
@@ -54,31 +70,28 @@ pub(super) fn build(
     Ok(Some(image))
 }
 
-/// Whether the name is one of the SDK's own images.
-pub(super) fn is_sdk_base(reference: &Reference) -> bool {
-    reference.registry() == REGISTRY && reference.path() == PATH && reference.digest().is_none()
+/// The remedy where the installed SDK has another version.
+fn use_installed(name: &str) -> String {
+    format!(
+        "build on `{name}` of the installed SDK with {}, or let `mpimg migrate` write it into the Dockerfile",
+        Setting::SdkBase.with(SdkBase::Installed)
+    )
 }
-
-/// Registries that had the SDK's base images until 1.2, and are gone: host and path before the image's name.
-const SHUT_DOWN: [(&str, &str); 3] = [
-    ("projects.packages.broadcom.com", "vmware_aria_operations_integration_sdk/"),
-    ("projects.registry.vmware.com", "vmware_aria_operations_integration_sdk/"),
-    ("harbor-repo.vmware.com", "tvs/"),
-];
 
 /// Releases of the SDK that hold the source of a base image.
 const SOURCES: [(&str, &str); 2] = [("python-1.0.0", "1.3.0"), ("python-1.2.0", "1.3.1")];
 
 /// The error of a base image in a registry that was shut down.
-fn shut_down(reference: &Reference, error: Error) -> Error {
-    let name = reference.familiar();
-    let tag = reference.tag().map(ToString::to_string).unwrap_or_default();
-    let hint = match SOURCES.iter().find(|(known, _)| *known == tag) {
-        Some((_, release)) => format!(
+fn shut_down(base: SdkBaseImage<'_>, reference: &Reference, sdk: Option<&InstalledSdk>, error: Error) -> Error {
+    let (name, tag) = (reference.familiar(), base.tag());
+    let installed = sdk.and_then(|sdk| base.in_place(sdk).ok().flatten());
+    let hint = match (installed, SOURCES.iter().find(|(known, _)| *known == tag)) {
+        (Some(installed), _) => use_installed(&installed),
+        (None, Some((_, release))) => format!(
             "its source is in the SDK {release}: install that (`pip install {PACKAGE}=={release}`) and write `FROM base-adapter:{tag}`, \
              which mpimg builds from it"
         ),
-        None => format!(
+        (None, None) => format!(
             "no release of the SDK has the source of `{tag}`: install the SDK (`pip install {PACKAGE}`) and write the base image that \
              it builds in FROM, such as `base-adapter:python-1.2.0` of SDK 1.3.1"
         ),
@@ -86,13 +99,11 @@ fn shut_down(reference: &Reference, error: Error) -> Error {
     error.wrap(format!("`{name}` cannot be pulled: the registry `{}` was shut down", reference.registry())).with_hint(hint)
 }
 
-/// The error of a base image that no registry gave, with what to do about one of the SDK's.
-pub(super) fn not_there(reference: &Reference, error: Error) -> Error {
-    if SHUT_DOWN.iter().any(|(host, path)| reference.registry() == *host && reference.path().starts_with(path)) {
-        return shut_down(reference, error);
-    }
-    if !is_sdk_base(reference) {
-        return error;
+/// The error of a base image that no registry gave, with what to do about one of the SDK's. `sdk`: the installed one.
+pub(super) fn not_there(reference: &Reference, sdk: impl FnOnce() -> Option<InstalledSdk>, error: Error) -> Error {
+    let Some(base) = SdkBaseImage::of(reference) else { return error };
+    if base.shut_down {
+        return shut_down(base, reference, sdk().as_ref(), error);
     }
     let name = reference.familiar();
     error.wrap(format!("`{name}` is neither in the local store nor in a registry, and no SDK is installed that builds it")).with_hint(
@@ -111,7 +122,7 @@ mod tests {
     fn a_registry_that_was_shut_down_is_named_with_the_release_that_has_the_source() {
         let error = |name: &str| {
             let error = Error::new(ErrorKind::Network, "cannot find the host");
-            not_there(&Reference::parse(name).unwrap(), error)
+            not_there(&Reference::parse(name).unwrap(), || None, error)
         };
         let broadcom = error("projects.packages.broadcom.com/vmware_aria_operations_integration_sdk/base-adapter:python-1.0.0");
         assert!(broadcom.to_string().ends_with("the registry `projects.packages.broadcom.com` was shut down"), "{broadcom}");

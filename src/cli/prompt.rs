@@ -3,7 +3,7 @@
 //! Without a terminal to ask on, the error names the flag that gives the answer.
 
 use inquire::validator::{ErrorMessage, Validation};
-use inquire::{InquireError, Password, PasswordDisplayMode, Text, ui::RenderConfig};
+use inquire::{Confirm, InquireError, Password, PasswordDisplayMode, Text, ui::RenderConfig};
 
 use super::terminal::Terminal;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,6 +53,12 @@ pub(super) fn repository(terminal: &Terminal, default: Option<&str>) -> Result<C
     prompt.initial_value = default;
     let answer = prompt.with_render_config(colours(terminal)).prompt().map_err(|error| refused(terminal, error))?;
     ContainerRepository::parse(answer.trim())
+}
+
+/// Asks a question of yes or no; Return alone means yes.
+pub(super) fn confirm(terminal: &Terminal, question: &str) -> Result<bool> {
+    let prompt = Confirm::new(question).with_default(true).with_render_config(colours(terminal)).prompt();
+    prompt.map_err(|error| refused(terminal, error))
 }
 
 fn colours(terminal: &Terminal) -> RenderConfig<'static> {

@@ -21,7 +21,10 @@ pub(super) fn flag(setting: Setting, value: Option<&str>) -> String {
         Setting::Platform => "--platform",
         Setting::Publish => "-p",
         Setting::Referrers => "--referrers",
+        Setting::Registry => "--registry",
         Setting::Repository => "-r",
+        Setting::RunCaFile => "--run-ca-file",
+        Setting::SdkBase => "--sdk-base",
         Setting::Secret => "--secret",
         Setting::Ssh => "--ssh",
     };

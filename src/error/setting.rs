@@ -41,8 +41,14 @@ pub enum Setting {
     Publish,
     /// Whether referrers are copied.
     Referrers,
+    /// The product's default registry.
+    Registry,
     /// The repository.
     Repository,
+    /// What stands in for a base image of the SDK.
+    SdkBase,
+    /// Certificate authorities for RUN.
+    RunCaFile,
     /// A secret for RUN.
     Secret,
     /// An SSH agent for RUN.
@@ -84,7 +90,10 @@ impl Setting {
             Self::Platform => "platform",
             Self::Publish => "ports",
             Self::Referrers => "referrers",
+            Self::Registry => "registry",
             Self::Repository => "repository",
+            Self::RunCaFile => "run_ca_files",
+            Self::SdkBase => "sdk_base",
             Self::Secret => "secrets",
             Self::Ssh => "ssh",
         }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::Settings;
 use crate::project::GlobalConfig;
 
 /// Variables that change what mpimg does. Only whether they are set is reported: some hold secrets.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 17] = [
     "MPIMG_HOME",
+    "MPIMG_CONFIG",
     "MPIMG_LOG",
     "SOURCE_DATE_EPOCH",
     "DOCKER_CONFIG",
@@ -80,7 +82,9 @@ pub(super) fn files() -> Vec<ConfigurationFile> {
     let podman = [variable("REGISTRY_AUTH_FILE"), runtime, in_config("containers/auth.json")];
     let plain = ConfigurationFile::new;
     let secret = ConfigurationFile::with_credentials;
-    let mut files: Vec<_> = registries.into_iter().map(|path| plain(path, "mirrors and insecure registries")).collect();
+    let own = Settings::places(&|name| std::env::var_os(name)).into_iter().map(|path| plain(path, "mpimg's settings"));
+    let mut files: Vec<_> = own.collect();
+    files.extend(registries.into_iter().map(|path| plain(path, "mirrors and insecure registries")));
     files.extend(docker.map(|path| secret(path, "docker's credentials")));
     files.extend(podman.into_iter().flatten().map(|path| secret(path, "podman's credentials")));
     files.extend(GlobalConfig::path().map(|path| plain(path, "the Integration SDK's settings")));

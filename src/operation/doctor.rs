@@ -1,7 +1,7 @@
 //! What this machine provides: isolation for RUN and containers, the store, configuration files, and where credentials are stored.
 
 use super::configuration::{self, ConfigurationFile, StoredCredential};
-use super::{Mpimg, blocking};
+use super::{Mpimg, Settings, blocking};
 use crate::error::Result;
 use crate::sandbox::Report;
 use crate::store::DiskUsage;
@@ -16,6 +16,8 @@ pub struct DoctorReport {
     pub store: Result<(std::path::PathBuf, DiskUsage)>,
     /// Files that are read if they exist, in the order in which they count.
     pub files: Vec<ConfigurationFile>,
+    /// What mpimg's configuration file says; an error if it is wrong.
+    pub settings: Result<Settings>,
     /// Environment variables that change what mpimg does and are set.
     pub variables: Vec<&'static str>,
     /// Registries with a login.
@@ -34,6 +36,13 @@ impl Mpimg {
         let store = store.and_then(|store| Ok((store.root().to_owned(), store.disk_usage()?)));
         let files = configuration::files();
         let credentials = configuration::credentials(&files);
-        Ok(DoctorReport { isolation, store, variables: configuration::variables(), credentials, files })
+        Ok(DoctorReport {
+            isolation,
+            store,
+            settings: Settings::read(),
+            variables: configuration::variables(),
+            credentials,
+            files,
+        })
     }
 }

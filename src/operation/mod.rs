@@ -25,6 +25,8 @@ mod load;
 mod login;
 #[cfg(feature = "run")]
 mod logs;
+mod migrate;
+mod pak;
 mod prune;
 mod pull;
 mod push;
@@ -35,6 +37,7 @@ mod save;
 mod sbom;
 #[cfg(feature = "serve")]
 mod serve;
+mod settings;
 #[cfg(feature = "run")]
 mod stats;
 #[cfg(feature = "run")]
@@ -65,6 +68,8 @@ pub use load::{LoadRequest, LoadedImage};
 pub use login::registry_name;
 #[cfg(feature = "run")]
 pub use logs::{LogOptions, read_logs};
+pub use migrate::{BaseChange, MigrateRequest, Migration};
+pub use pak::{ExportedPak, ImportedPak, InspectedPak, PakImportRequest};
 pub use prune::PrunedStore;
 pub use pull::PulledImage;
 pub use push::{PushRequest, PushSource, PushSubject, PushedImage};
@@ -74,6 +79,7 @@ pub use save::SaveRequest;
 pub use sbom::SbomOutputs;
 #[cfg(feature = "serve")]
 pub use serve::{ServeRequest, ServedRegistry};
+pub use settings::Settings;
 #[cfg(feature = "run")]
 pub use stats::ContainerStats;
 #[cfg(feature = "run")]

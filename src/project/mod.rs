@@ -7,11 +7,17 @@ mod config;
 mod exclusions;
 mod json;
 mod manifest;
+mod pak;
+mod replace;
 mod repository;
 mod sdk;
+mod sdk_base;
 
 pub use config::{GlobalConfig, ProjectConfig};
 pub use exclusions::{EXCLUDED_FOLDERS, VIRTUAL_ENVIRONMENTS, excludes_folder};
 pub use manifest::Project;
+pub use pak::Pak;
+pub(crate) use replace::replace_file;
 pub use repository::{ConfEntries, ContainerRepository};
 pub use sdk::InstalledSdk;
+pub use sdk_base::SdkBaseImage;

@@ -8,6 +8,7 @@
 //! of that name.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Digest, Repository};
@@ -65,6 +66,14 @@ impl ContainerRepository {
             repository: format!("/{}", self.0.path()),
             digest: *digest,
         }
+    }
+}
+
+impl FromStr for ContainerRepository {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text)
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Missing {
     BuildKit,
     /// tests/setup did not build tests/judges/oci-client.
     OciClient,
+    /// No Java.
+    Java,
     /// No network interface, or no /dev/net/tun.
     Tun,
 }
@@ -26,6 +28,7 @@ impl Missing {
             Self::Dockerd => "this test needs dockerd, which does not start on this machine",
             Self::BuildKit => "this test needs BuildKit, which tests/setup builds where Go is installed",
             Self::OciClient => "this test needs tests/judges/oci-client, which tests/setup builds",
+            Self::Java => "this test needs Java's keytool: apt-get install default-jre-headless",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
         }
     }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::package_cache::PackageCacheLint;
-use super::{command, foreign, mounts};
+use super::{command, foreign, mounts, surroundings};
 use crate::build::cache::{BoundFiles, RunAttempt};
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
@@ -72,6 +72,7 @@ fn run_in(
         },
     };
     let mut spec = command::spec(session, stage, step, user, root)?;
+    surroundings::add(session, stage, &mut spec)?;
     let mounted = mounts::add(inputs, &mut spec, &step.mounts, scratch)?;
     let before = match stage.chroot_root() {
         Some(root) => root.snapshot()?,

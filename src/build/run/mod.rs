@@ -6,5 +6,7 @@ mod foreign;
 mod instruction;
 mod mounts;
 mod package_cache;
+mod surroundings;
+mod trust_store;
 
 pub(super) use instruction::run;

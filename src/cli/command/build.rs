@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::digest_file::DigestFile;
-use crate::cli::flags::{AttestFlags, BuildFlags, ConnectionFlags, parsed};
+use crate::cli::flags::{AttestFlags, BuildFlags, ConnectionFlags, ask_for_sdk_base, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
@@ -109,6 +109,7 @@ impl Build {
         [&self.iidfile, &self.metadata_file].into_iter().flatten().try_for_each(|path| expect_writable(path))?;
         let mpimg = self.connection.mpimg(terminal, None);
         let (sbom, platforms) = (self.attest.sbom(terminal), self.build.platforms());
+        let says_sdk_base = self.build.says_sdk_base();
         let (mut request, from_input) = (self.build.request(&self.path)?, Path::new("-"));
         let _input = match (self.path == from_input, request.dockerfile.as_deref() == Some(from_input)) {
             (true, true) => {
@@ -119,6 +120,9 @@ impl Build {
             (false, true) => Some(mpimg.read_dockerfile(&mut request, std::io::stdin())?),
             (false, false) => None,
         };
+        if !says_sdk_base {
+            ask_for_sdk_base(terminal, &mpimg, &mut request).await?;
+        }
         terminal.handle_signals();
         let sbom_file = self.sbom_file.map(SbomFile::new).transpose()?;
         let outputs =

@@ -12,8 +12,8 @@ use crate::cli::message::error_json;
 use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
-use crate::error::Result;
-use crate::operation::{ConfigurationFile, DoctorReport, StoredCredential};
+use crate::error::{Error, Result};
+use crate::operation::{ConfigurationFile, DoctorReport, Settings, StoredCredential};
 use crate::sandbox::{Attempt, Report, kernel};
 use crate::store::DiskUsage;
 
@@ -34,7 +34,7 @@ impl Doctor {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let theme = terminal.theme();
         let report = ConnectionFlags::default().mpimg(terminal, None).doctor().await?;
-        let DoctorReport { isolation, store, files, variables, credentials, .. } = &report;
+        let DoctorReport { isolation, store, files, settings, variables, credentials, .. } = &report;
 
         let mut text = isolation_text(isolation, theme);
         text += &format!("\n{}\n{}", theme.strong("Local store"), store_text(store, theme));
@@ -43,6 +43,7 @@ impl Doctor {
             let sign = if *exists { theme.good("✓").to_string() } else { theme.faint("-").to_string() };
             text += &format!("  {sign} {}  {}\n", path.display(), theme.faint(purpose));
         }
+        text += &settings_text(settings, theme);
         if !variables.is_empty() {
             text += &format!("  set: {}\n", variables.join(", "));
         }
@@ -60,6 +61,7 @@ impl Doctor {
                 "isolation": isolation_json(isolation),
                 "store": store_json(store),
                 "files": files.iter().map(file_json).collect::<Vec<_>>(),
+                "run": settings_json(settings),
                 "variables": variables,
                 "credentials": credentials.iter().map(credential_json).collect::<Vec<_>>(),
             }),
@@ -77,12 +79,39 @@ fn store_text(usage: &Result<(PathBuf, DiskUsage)>, theme: Theme) -> String {
             Size(usage.unpacked),
             Size(usage.scratch)
         ),
-        Err(error) => {
-            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-            let hint = error.hint().map(|hint| format!("      {}: {hint}\n", theme.guide("hint"))).unwrap_or_default();
-            format!("  {} {error}{causes}\n{hint}", theme.bad("✗"))
-        }
+        Err(error) => failure_text(error, theme),
     }
+}
+
+/// What RUN gets of this machine; of variables the names alone.
+fn settings_text(settings: &Result<Settings>, theme: Theme) -> String {
+    let run = match settings {
+        Ok(settings) => &settings.run,
+        Err(error) => return failure_text(error, theme),
+    };
+    let authorities = run.ca_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let mounts = run.mounts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let names = run.env.keys().cloned().collect::<Vec<_>>();
+    let rows = [("certificate authorities", authorities), ("variables", names), ("mounts", mounts)];
+    let rows = rows.iter().filter(|(_, values)| !values.is_empty());
+    rows.map(|(what, values)| format!("  RUN gets {what}: {}\n", values.join(", "))).collect()
+}
+
+fn settings_json(settings: &Result<Settings>) -> Value {
+    match settings {
+        Ok(Settings { run, .. }) => json!({
+            "ca_files": run.ca_files,
+            "env": run.env.keys().collect::<Vec<_>>(),
+            "mounts": run.mounts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Err(error) => error_json(error),
+    }
+}
+
+fn failure_text(error: &Error, theme: Theme) -> String {
+    let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+    let hint = error.hint().map(|hint| format!("      {}: {hint}\n", theme.guide("hint"))).unwrap_or_default();
+    format!("  {} {error}{causes}\n{hint}", theme.bad("✗"))
 }
 
 fn store_json(usage: &Result<(PathBuf, DiskUsage)>) -> Value {

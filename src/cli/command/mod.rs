@@ -15,8 +15,10 @@ mod login;
 mod logout;
 mod logs;
 mod man;
+mod migrate;
 mod mp_build;
 mod mp_test;
+mod pak;
 mod prune;
 mod ps;
 mod pull;
@@ -45,6 +47,8 @@ pub(super) enum Command {
     MpBuild(mp_build::MpBuild),
     MpTest(mp_test::MpTest),
     Build(Box<build::Build>),
+    Migrate(migrate::Migrate),
+    Pak(pak::PakCommand),
     Check(check::Check),
     Run(Box<run::Run>),
     Ps(ps::Ps),
@@ -78,6 +82,8 @@ impl Command {
             Self::MpBuild(_) => "mp-build",
             Self::MpTest(_) => "mp-test",
             Self::Build(_) => "build",
+            Self::Migrate(_) => "migrate",
+            Self::Pak(_) => "pak",
             Self::Check(_) => "check",
             Self::Run(_) => "run",
             Self::Ps(_) => "ps",
@@ -111,6 +117,8 @@ impl Command {
             Self::MpBuild(command) => command.run(terminal),
             Self::MpTest(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal).await,
+            Self::Migrate(command) => command.run(terminal).await,
+            Self::Pak(command) => command.run(terminal).await,
             Self::Check(command) => command.run(terminal).await,
             Self::Run(command) => command.run(terminal).await,
             Self::Ps(command) => command.run(terminal),

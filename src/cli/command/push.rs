@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::build::wrote_sbom;
 use crate::cli::digest_file::DigestFile;
-use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, parsed};
+use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, ask_for_sdk_base, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
@@ -98,6 +98,7 @@ impl Push {
             (None, None, Some(subject)) => mpimg.push_subject(&subject)?,
             (None, None, None) => PushSubject::Folder(".".into()),
         };
+        let says_sdk_base = self.build.says_sdk_base() || !self.destination.may_ask();
         let (folder, source) = match subject {
             PushSubject::Folder(folder) => {
                 self.build.platform()?;
@@ -106,6 +107,11 @@ impl Push {
             PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform()? }),
         };
         let mut request = PushRequest { tags: self.tag, ..PushRequest::new(source) }.in_folder(&folder)?;
+        if let PushSource::Build(build) = &mut request.source
+            && !says_sdk_base
+        {
+            ask_for_sdk_base(terminal, &mpimg, build).await?;
+        }
         let destination = self.destination.decide(terminal, &mut request)?;
         let mpimg = match self.login.credential(terminal, destination.push.repository().registry())? {
             Some((registry, credential)) => mpimg.with_credential(&registry, credential),

@@ -7,12 +7,13 @@ use clap::{Args, ValueEnum};
 
 use super::secret::{SecretFlag, SshFlag};
 use super::{CacheFlags, Pair, RunFlags, parsed};
-use crate::build::{BuildRequest, NamedContext};
+use crate::build::{BuildRequest, NamedContext, RunMount, RunSettings, SdkBase};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
 use crate::layer::Codec;
 use crate::oci::Platform;
-use crate::sandbox::IsolationMode;
+use crate::operation::Settings;
+use crate::sandbox::{IsolationMode, SecretBytes};
 
 /// How an image is built.
 #[derive(Debug, Clone, Args)]
@@ -67,6 +68,14 @@ pub(crate) struct BuildFlags {
     #[arg(long)]
     squash: bool,
 
+    /// Build on this base image of the SDK where the Dockerfile's cannot be had: `installed`, or `as-written` to fail
+    ///
+    /// It stands in for `base-adapter` images of registries that were shut down, and of versions that the installed SDK does not
+    /// build: `installed` is the one of the same language that it does build. `mpimg migrate` changes the Dockerfile for good.
+    /// Without the flag it is asked for on a terminal.
+    #[arg(long, value_name = "WHICH", value_parser = parsed::<SdkBase>)]
+    sdk_base: Option<SdkBase>,
+
     /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none
     ///
     /// The level changes the digest. Docker before 23 and some registries do not read zstd.
@@ -86,6 +95,22 @@ pub(crate) struct BuildFlags {
     /// Let RUN use an SSH agent: `default` (the one of SSH_AUTH_SOCK) or ID=SOCKET
     #[arg(long, value_name = "ID[=SOCKET]", value_parser = parsed::<SshFlag>)]
     ssh: Vec<SshFlag>,
+
+    /// Let RUN trust this certificate authority, too; it never enters the image
+    ///
+    /// A PEM file, such as of a company's package index or proxy. pip, apt, curl, wget, git, Node, Java and Python's requests read it.
+    #[arg(long, value_name = "FILE")]
+    run_ca_file: Vec<PathBuf>,
+
+    /// Set a variable for RUN alone; without a value it comes from the environment
+    ///
+    /// It wins over the Dockerfile's, and is in no layer, no history and no key of the build cache: PIP_INDEX_URL, for example.
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parsed::<Pair>)]
+    run_env: Vec<Pair>,
+
+    /// Let RUN see a file or folder of this machine, read-only; it never enters the image
+    #[arg(long, value_name = "SOURCE:TARGET", value_parser = parsed::<RunMount>)]
+    run_mount: Vec<RunMount>,
 
     /// How RUN is isolated: auto, root, userns, single, chroot or emulated
     ///
@@ -169,6 +194,11 @@ impl BuildFlags {
         }
     }
 
+    /// Whether it is said what stands in for a base image of the SDK that cannot be had.
+    pub(crate) fn says_sdk_base(&self) -> bool {
+        self.sdk_base.is_some()
+    }
+
     /// What the library is asked to build. Reads secrets, and the environment.
     pub(crate) fn request(self, context: &Path) -> Result<BuildRequest> {
         let mut request = BuildRequest::new(context).with_environment();
@@ -191,10 +221,17 @@ impl BuildFlags {
         if let Some(threads) = self.threads {
             request.threads = threads.get();
         }
+        request.sdk_base = self.sdk_base.unwrap_or_default();
         request.allow_insecure = self.allow.contains(&Entitlement::Insecure);
         request.allowed_secret_files = self.allow_secret_file;
         request.secrets = self.secret.iter().map(SecretFlag::read).collect::<Result<_>>()?;
         request.ssh = self.ssh.into_iter().map(SshFlag::find).collect::<Result<_>>()?;
+        let env = Pair::environment(self.run_env, |name| std::env::var(name).ok());
+        request.run = Settings::read()?.run.with(RunSettings {
+            ca_files: self.run_ca_file,
+            env: env.into_iter().map(|(name, value)| (name, SecretBytes::new(value))).collect(),
+            mounts: self.run_mount,
+        });
         request.isolation = self.isolation;
         Ok(request)
     }

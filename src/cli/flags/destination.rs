@@ -64,6 +64,11 @@ impl DestinationFlags {
         Ok(Destination { push: answer.clone(), pull: answer, remember, use_default_registry })
     }
 
+    /// Whether questions are allowed.
+    pub(crate) fn may_ask(&self) -> bool {
+        !self.no_ttl
+    }
+
     fn options(&self) -> Result<DestinationOptions> {
         // An empty flag comes from a CI variable that is not set; mp-build takes it as no flag.
         let parse =

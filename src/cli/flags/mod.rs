@@ -9,6 +9,7 @@ mod destination;
 mod global;
 mod pair;
 mod run;
+mod sdk_base;
 mod secret;
 
 use std::str::FromStr;
@@ -22,6 +23,7 @@ pub(super) use destination::DestinationFlags;
 pub(super) use global::{ColorMode, Global, ProgressMode};
 pub(super) use pair::Pair;
 pub(super) use run::{HostFlag, RunFlags, memory_size};
+pub(super) use sdk_base::ask_for_sdk_base;
 pub(super) use secret::{SecretFlag, SshFlag};
 
 use crate::error::Error;

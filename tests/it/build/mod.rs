@@ -13,6 +13,7 @@ mod parity;
 mod remote_cache;
 mod run_faults;
 mod run_options;
+mod run_settings;
 pub(crate) mod sdk;
 mod sdk_base;
 mod sdk_java;

@@ -76,7 +76,12 @@ fn another_version_than_the_sdks_is_an_error_that_names_those_it_has() {
         error.contains("the installed SDK does not build `base-adapter:python-9.9.9`, but python-1.2.0, java-1.2.0"),
         "{error}"
     );
-    assert!(error.contains("hint: name one of these in FROM"), "{error}");
+    assert!(
+        error.contains(
+            "hint: build on `base-adapter:python-1.2.0` of the installed SDK with `--sdk-base installed`, or let `mpimg migrate`"
+        ),
+        "{error}"
+    );
     assert!(error.contains("--> adapter/Dockerfile:1"), "{error}");
 }
 
@@ -94,4 +99,54 @@ fn without_an_sdk_the_error_says_how_to_get_the_base_image() {
         error.contains("hint: install the SDK where mpimg finds it (`pip install vmware-aria-operations-integration-sdk`"),
         "{error}"
     );
+}
+
+const GONE: &str = "projects.packages.broadcom.com/vmware_aria_operations_integration_sdk/base-adapter:python-1.0.0";
+
+#[test]
+fn the_installed_sdks_image_stands_in_for_one_that_is_gone_where_that_is_wanted() {
+    let home = Home::new();
+    let built = |home: &Home, from: &str, flags: &[&str]| {
+        project_with_sdk(home, from);
+        let output = home.mpimg().args(["build", "-q", "adapter"]).args(flags).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        (String::from_utf8(output.stdout).unwrap(), said)
+    };
+    for from in [GONE, "base-adapter:python-0.11.0"] {
+        let home = Home::new();
+        let (digest, said) = built(&home, from, &["--sdk-base", "installed"]);
+        assert!(
+            said.contains(&format!("the image is built on `base-adapter:python-1.2.0` of the installed SDK, not on `{from}`")),
+            "{said}"
+        );
+        assert_eq!(names(&home), ["base-adapter:python-1.2.0"]);
+        assert_eq!(built(&home, "base-adapter:python-1.2.0", &[]).0, digest);
+    }
+    // What is in the store under that name is what the Dockerfile asks for.
+    let (base, _) = built(&home, "scratch", &["-t", GONE]);
+    let (digest, said) = built(&home, GONE, &["--sdk-base", "installed"]);
+    assert_ne!(digest, base);
+    assert_eq!(said, "");
+    assert_eq!(names(&home), [GONE]);
+}
+
+#[test]
+fn migrate_shows_the_change_and_makes_it_only_when_told() {
+    let home = Home::new();
+    project_with_sdk(&home, GONE);
+    let file = home.path().join("adapter/Dockerfile");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let diff = format!(
+        "--- adapter/Dockerfile\n+++ adapter/Dockerfile\n@@ -1,2 +1,2 @@\n-FROM {GONE}\n+FROM base-adapter:python-1.2.0\n COPY app app\n"
+    );
+    for flags in [&[][..], &["--dry-run"]] {
+        assert_eq!(run(home.mpimg().args(["migrate", "adapter"]).args(flags)), diff);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    }
+    let changed: Value = serde_json::from_str(&run(home.mpimg().args(["migrate", "--yes", "--json", "adapter"]))).unwrap();
+    assert_eq!(changed["changes"], serde_json::json!([{"line": 1, "from": GONE, "to": "base-adapter:python-1.2.0"}]));
+    assert_eq!((&changed["written"], &changed["diff"]), (&true.into(), &diff.into()));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "FROM base-adapter:python-1.2.0\nCOPY app app\n");
+    assert_eq!(run(home.mpimg().args(["migrate", "adapter"])), "");
 }

@@ -9,6 +9,7 @@ pub(crate) mod fixture;
 mod kaniko;
 mod log;
 mod messages;
+mod pak;
 mod prompts;
 mod push;
 mod remote;

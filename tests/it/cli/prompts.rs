@@ -147,3 +147,44 @@ fn bars_are_drawn_on_a_terminal_and_finished_steps_stay() {
     assert_eq!(code, Some(0), "{screen}");
     assert!(screen.contains("✓ [2/3] COPY app app"), "{screen}");
 }
+
+#[test]
+fn a_build_asks_whether_the_installed_sdks_image_may_stand_in_for_one_that_is_gone() {
+    let home = Home::new();
+    let (project, gone) =
+        (home.path().join("old"), "projects.registry.vmware.com/vmware_aria_operations_integration_sdk/base-adapter");
+    let site = "venv-Old/lib/python3.11/site-packages";
+    for (name, text) in [
+        ("Dockerfile", format!("FROM {gone}:python-1.0.0\nLABEL a=b\n")),
+        ("venv-Old/bin/activate", String::new()),
+        ("venv-Old/bin/python", String::new()),
+        (
+            &format!("{site}/vmware_aria_operations_integration_sdk/container_versions.json"),
+            r#"{"base_image": {"language": "Python", "path": "base-python-adapter", "version": "1.2.0"}}"#.into(),
+        ),
+        (&format!("{site}/images/base-python-adapter/Dockerfile"), "FROM scratch\n".into()),
+    ] {
+        std::fs::create_dir_all(project.join(name).parent().unwrap()).unwrap();
+        std::fs::write(project.join(name), text).unwrap();
+    }
+    let mut command = home.mpimg();
+    command.args(["build", "-t", "old:1", "--color", "never"]).arg(&project);
+    let mut session = Session::start(command);
+    session.wait_for("Build on `base-adapter:python-1.2.0` of the installed SDK instead?");
+    session.type_keys("\r");
+    let (code, output, screen) = session.end();
+    assert_eq!((code, output.starts_with("sha256:")), (Some(0), true), "{screen}");
+
+    // The same for the change of the Dockerfile, where no is an answer, too.
+    for (answer, first_line) in [("n\r", format!("FROM {gone}:python-1.0.0")), ("\r", "FROM base-adapter:python-1.2.0".into())] {
+        let mut command = home.mpimg();
+        command.args(["migrate", "--color", "never"]).arg(&project);
+        let mut session = Session::start(command);
+        session.wait_for("+FROM base-adapter:python-1.2.0");
+        session.wait_for("Change `");
+        session.type_keys(answer);
+        let (code, output, screen) = session.end();
+        assert_eq!((code, output.as_str()), (Some(0), ""), "{screen}");
+        assert_eq!(std::fs::read_to_string(project.join("Dockerfile")).unwrap().lines().next(), Some(first_line.as_str()));
+    }
+}
