@@ -193,7 +193,7 @@ class BuiltImagesResult(BuiltResult):
 @type_check_only
 class CheckResult(TypedDict):
     name: str
-    state: Literal["passed", "failed", "unknown"]
+    state: Literal["passed", "failed", "unknown", "later"]
     detail: str
     hint: Optional[str]
 

@@ -24,7 +24,7 @@ use crate::registry::errors::ErrorResponse;
 use crate::registry::failure::RequestError;
 use crate::registry::host::RegistryKind;
 use crate::registry::retry::{is_transient, retry_after};
-use crate::registry::transport::{OpenBody, interrupted};
+use crate::registry::transport::{OpenBody, header_text, interrupted};
 use crate::store::{BlobSource, Growth};
 
 /// A blob to be uploaded.
@@ -275,7 +275,12 @@ impl Sender<'_> {
                 let (answer, refusal) = self.read(response).await?;
                 status = Some(answer.status);
                 let decision = self.upload.answered(step, &answer);
-                (decision, self.error_of(decision, refusal).await, after)
+                let nowhere = matches!(step, UploadStep::Start { .. }) && refusal.status.is_success();
+                let error = match nowhere && decision == Decision::Fail {
+                    true => self.no_location(answer.status),
+                    false => self.error_of(decision, refusal).await,
+                };
+                (decision, error, after)
             }
         };
         if before.is_some() && self.upload.location().is_none() && offset > 0 {
@@ -301,6 +306,13 @@ impl Sender<'_> {
                 Ok(AfterRequest::Pause(wait))
             }
         }
+    }
+
+    fn no_location(&self, status: u16) -> Error {
+        let registry = self.job.route.endpoint.authority();
+        let message = format!("`{registry}` answered {status} to the begin of an upload, and did not say where it goes");
+        Error::new(ErrorKind::Registry, message)
+            .with_hint("have the proxy before the registry pass the header `Location` on; or check the registry's name and port")
     }
 
     /// A session that the registry answers for, and that does not get on, may be the trouble itself: once it is given up for a new
@@ -392,7 +404,7 @@ impl Sender<'_> {
 
     /// Reads an answer: what matters of it, and the registry's words.
     async fn read(&self, response: Response) -> Result<(UploadResponse, ErrorResponse)> {
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| header_text(response.headers(), name);
         let status = response.status();
         let endpoint = &self.job.route.endpoint;
         let location = header(LOCATION.as_str()).map(|location| endpoint.resolve(response.url(), &location)).transpose();
@@ -433,7 +445,7 @@ impl Sender<'_> {
             session.drop_session();
             return Ok(());
         };
-        let location = location.to_owned();
+        let (location, offset) = (location.to_owned(), self.upload.recorded_offset());
         let prefix = self.prefix_digest(offset).await?;
         session.write(&SessionRecord { location, offset, prefix });
         Ok(())
