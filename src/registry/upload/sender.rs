@@ -27,6 +27,9 @@ use crate::registry::retry::{is_transient, retry_after};
 use crate::registry::transport::{OpenBody, header_text, interrupted};
 use crate::store::{BlobSource, Growth};
 
+/// The largest chunk of a remote blob. Eight blobs may be under way, each with the chunk that is sent and the next.
+const REMOTE: u64 = 8 << 20;
+
 /// A blob to be uploaded.
 pub(crate) struct BlobUpload<'a> {
     pub(crate) route: &'a Route,
@@ -245,7 +248,24 @@ impl Sender<'_> {
         let before = self.upload.location().map(str::to_owned);
         let call = self.call_for(step).await?;
         let began = Instant::now();
-        let (answer, ahead) = tokio::join!(self.exchange(&call, ask), self.hash_ahead(step));
+        let mut chunks = std::mem::replace(&mut self.chunks, Chunks::new(self.job.source.clone()));
+        let next = self.after(step);
+        let (answer, ahead) = {
+            let fetch_ahead = async {
+                if let Some((offset, length)) = next {
+                    chunks.fetch_ahead(offset, length).await;
+                }
+                // The answer is what is waited for.
+                std::future::pending::<()>().await;
+            };
+            let exchange = async { tokio::join!(self.exchange(&call, ask), self.hash_ahead(step)) };
+            tokio::select! {
+                biased;
+                done = exchange => done,
+                () = fetch_ahead => return Err(interrupted()),
+            }
+        };
+        self.chunks = chunks;
         self.ahead = ahead;
         let answer = match answer {
             Ok(None) => return Ok(AfterRequest::BlobExists),
@@ -308,13 +328,6 @@ impl Sender<'_> {
         }
     }
 
-    fn no_location(&self, status: u16) -> Error {
-        let registry = self.job.route.endpoint.authority();
-        let message = format!("`{registry}` answered {status} to the begin of an upload, and did not say where it goes");
-        Error::new(ErrorKind::Registry, message)
-            .with_hint("have the proxy before the registry pass the header `Location` on; or check the registry's name and port")
-    }
-
     /// A session that the registry answers for, and that does not get on, may be the trouble itself: once it is given up for a new
     /// one. Its record stays until the registry has begun that.
     fn begin_anew(&mut self, error: Error) -> Result<AfterRequest> {
@@ -358,17 +371,14 @@ impl Sender<'_> {
         }
     }
 
-    /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small, and their time
-    /// may be the source's.
+    /// Larger chunks where the link carries them. Two chunks of a remote blob are held in memory: there they stay small.
     fn pace(&mut self, step: UploadStep, took: Duration) {
         let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
-        if matches!(self.job.source, BlobSource::Remote(_)) {
-            return;
-        }
         self.job.lanes.measured(length, took, round_trip);
+        let most = if matches!(self.job.source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX };
         if let (UploadStep::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
-            self.upload.prefer(chunk);
+            self.upload.prefer(chunk.min(most));
         }
     }
 
