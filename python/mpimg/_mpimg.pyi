@@ -256,7 +256,7 @@ class ContainerResult(TypedDict):
     network: Optional[str]
     isolation: Optional[str]
     pid: Optional[int]
-    state: Literal["starting", "running", "ended", "lost"]
+    state: Literal["created", "starting", "running", "ended", "lost"]
     outcome: Optional[OutcomeResult]
 
 @type_check_only
