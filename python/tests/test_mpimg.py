@@ -168,7 +168,7 @@ class Operations(Case):
     def test_a_push_takes_what_a_build_takes(self) -> None:
         build = inspect.signature(mpimg.Mpimg.build).parameters
         push = inspect.signature(mpimg.Mpimg.push).parameters
-        of_builds = {name: parameter for name, parameter in build.items() if name not in ("names", "outputs", "push", "load")}
+        of_builds = {name: parameter for name, parameter in build.items() if name not in ("names", "outputs", "push", "load", "platforms")}
         self.assertEqual({name: push.get(name) for name in of_builds}, of_builds)
 
     def test_an_archive_is_saved_loaded_and_imported(self) -> None:

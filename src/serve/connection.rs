@@ -71,11 +71,6 @@ pub(super) struct CuttingStream {
 }
 
 impl CuttingStream {
-    /// The way to cut it.
-    pub(super) fn cut(&self) -> Cut {
-        self.cut.clone()
-    }
-
     fn check(&self) -> io::Result<()> {
         if !self.cut.is_cut() {
             return Ok(());

@@ -154,24 +154,23 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
     if let Some(file) = &outputs.sbom_file {
         terminal.say(&wrote_sbom(file));
     }
-    terminal.answer(&Answer {
-        text: format!("{digest}\n"),
-        quiet: format!("{digest}\n"),
-        json: json!({
-            "digest": digest,
-            "names": names,
-            "outputs": written,
-            "size": image::size(image),
-            "layers": image::layers_json(image),
-            "manifests": built.index.as_ref().map(|index| {
-                let manifest = |child: &ManifestTree| {
-                    json!({ "digest": child.descriptor.digest, "platform": child.descriptor.platform.as_ref().map(ToString::to_string) })
-                };
-                index.children.iter().map(manifest).collect::<Vec<_>>()
-            }),
-            "seconds": seconds,
-        }),
-    })
+    let mut json = json!({
+        "digest": digest,
+        "names": names,
+        "outputs": written,
+        "size": image::size(image),
+        "layers": image::layers_json(image),
+        "seconds": seconds,
+    });
+    // Of an image for one platform there is one manifest: that of `digest`.
+    if let Some(index) = &built.index {
+        let manifest = |child: &ManifestTree| {
+            let platform = child.descriptor.platform.as_ref().map(ToString::to_string);
+            json!({ "digest": child.descriptor.digest, "platform": platform })
+        };
+        json["manifests"] = index.children.iter().map(manifest).collect();
+    }
+    terminal.answer(&Answer { text: format!("{digest}\n"), quiet: format!("{digest}\n"), json })
 }
 
 /// The image ID as docker has it; of an index its digest, as with buildx.
@@ -183,7 +182,7 @@ fn image_id(built: &Built) -> Digest {
 }
 
 /// The result in buildx's words (docker buildx build, `--metadata-file`).
-pub(in crate::cli) fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
+fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
     let descriptor = built.descriptor();
     let mut metadata = json!({
         "containerimage.descriptor": {

@@ -34,9 +34,7 @@ mod tags;
 
 use clap::Subcommand;
 
-pub(super) use build::metadata;
-pub(super) use logs::Lines;
-pub(super) use run::{NOT_STARTED, attached, in_foreground, read_env_file};
+pub(super) use run::NOT_STARTED;
 
 use super::terminal::Terminal;
 use crate::error::Result;

@@ -20,11 +20,11 @@ pub(crate) struct AttestFlags {
     sbom: Option<SbomValue>,
 
     /// Accepted as buildx has it; no provenance is recorded
-    #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>)]
+    #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>, hide_short_help = true)]
     provenance: Option<Provenance>,
 
     /// type=sbom as --sbom, type=provenance as --provenance
-    #[arg(long, value_name = "ATTESTATION", value_parser = parsed::<Attestation>)]
+    #[arg(long, value_name = "ATTESTATION", value_parser = parsed::<Attestation>, hide_short_help = true)]
     attest: Vec<Attestation>,
 }
 

@@ -48,9 +48,6 @@ pub(crate) struct BuildFlags {
         default_value = "linux/amd64", value_delimiter = ',', value_parser = parsed::<Platform>)]
     platform: Vec<Platform>,
 
-    #[command(flatten)]
-    cache: CacheFlags,
-
     /// Ask the registry for base images, even if the local store has them
     #[arg(long)]
     pull: bool,
@@ -58,14 +55,11 @@ pub(crate) struct BuildFlags {
     /// Use NAME in FROM and --from for a folder, docker-image://IMAGE, oci-layout://DIR[:TAG] or a URL; may be repeated
     ///
     /// It takes the place of a stage or an image of that name. The URL is that of a git repository, a tar or a file.
-    #[arg(long, value_name = "NAME=CONTEXT", value_parser = parsed::<ContextFlag>)]
+    #[arg(long, value_name = "NAME=CONTEXT", value_parser = parsed::<ContextFlag>, hide_short_help = true)]
     build_context: Vec<ContextFlag>,
 
-    #[command(flatten)]
-    run: RunFlags,
-
     /// Make one layer of all that the target's own steps changed
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     squash: bool,
 
     /// Build on this base image of the SDK where the Dockerfile's cannot be had: `installed`, or `as-written` to fail
@@ -132,6 +126,13 @@ pub(crate) struct BuildFlags {
     /// How many threads compress a layer [default: one a core]
     #[arg(long, value_name = "N", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
+
+    // Last: a heading holds for all that follows.
+    #[command(flatten)]
+    cache: CacheFlags,
+
+    #[command(flatten)]
+    run: RunFlags,
 }
 
 /// One `--build-context`.

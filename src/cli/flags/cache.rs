@@ -18,7 +18,7 @@ pub(crate) struct CacheFlags {
     no_cache: bool,
 
     /// Run all steps of these stages again
-    #[arg(long, value_name = "STAGE[,STAGE…]", value_delimiter = ',')]
+    #[arg(long, value_name = "STAGE[,STAGE…]", value_delimiter = ',', hide_short_help = true)]
     no_cache_filter: Vec<String>,
 
     /// Run a RUN step again if its result in the build cache is this old or older: 30m, 24h, 7d
@@ -37,11 +37,11 @@ pub(crate) struct CacheFlags {
     /// Take results of steps from type=registry,ref=HOST/PATH, or an image's name
     ///
     /// The repository is used as that of --cache-repo is; a tag in the name does not matter. What BuildKit has stored is not used.
-    #[arg(long, value_name = "CACHE", value_parser = parsed::<CacheFrom>)]
+    #[arg(long, value_name = "CACHE", value_parser = parsed::<CacheFrom>, hide_short_help = true)]
     cache_from: Vec<CacheFrom>,
 
     /// Put results of steps into type=registry,ref=HOST/PATH
-    #[arg(long, value_name = "CACHE", value_parser = parsed::<CacheTo>)]
+    #[arg(long, value_name = "CACHE", value_parser = parsed::<CacheTo>, hide_short_help = true)]
     cache_to: Vec<CacheTo>,
 }
 

@@ -17,19 +17,19 @@ use crate::sandbox::Ulimit;
 #[command(next_help_heading = "RUN options")]
 pub(crate) struct RunFlags {
     /// The network of RUN steps that do not say otherwise: `default` and `host` are this machine's, `none` has no way out
-    #[arg(long, value_enum, value_name = "MODE")]
+    #[arg(long, value_enum, value_name = "MODE", hide_short_help = true)]
     network: Option<NetworkFlag>,
 
     /// Add a line to /etc/hosts in RUN; the address `host-gateway` is this machine
-    #[arg(long, value_name = "HOST:ADDRESS", value_parser = parsed::<HostFlag>)]
+    #[arg(long, value_name = "HOST:ADDRESS", value_parser = parsed::<HostFlag>, hide_short_help = true)]
     add_host: Vec<HostFlag>,
 
     /// The size of /dev/shm in RUN: 128m, 1g [default: 64m]
-    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size, hide_short_help = true)]
     shm_size: Option<u64>,
 
     /// Limit a resource of RUN: nofile=1024:2048, nproc=100, …; -1 is no limit
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parsed::<Ulimit>)]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parsed::<Ulimit>, hide_short_help = true)]
     ulimit: Vec<Ulimit>,
 }
 

@@ -74,14 +74,14 @@ fn help() -> String {
 }
 
 fn terminal(parsed: &Parsed) -> Terminal {
-    let (progress, verbose) = match parsed.value("verbosity").unwrap_or("info") {
-        "panic" | "fatal" | "error" | "warn" | "warning" => (ProgressMode::None, 0),
-        "debug" => (ProgressMode::Plain, 1),
-        "trace" => (ProgressMode::Plain, 2),
-        _ => (ProgressMode::Plain, 0),
+    let (quiet, verbose) = match parsed.value("verbosity").unwrap_or("info") {
+        "panic" | "fatal" | "error" | "warn" | "warning" => (true, 0),
+        "debug" => (false, 1),
+        "trace" => (false, 2),
+        _ => (false, 0),
     };
     let log_file = job::variable("MPIMG_LOG").map(PathBuf::from);
-    let global = Global { json: false, quiet: false, verbose, log_file, color: ColorMode::Auto, progress };
+    let global = Global { json: false, quiet, verbose, log_file, color: ColorMode::Auto, progress: ProgressMode::Plain };
     let terminal = Terminal::new(&global);
     if let Err(error) = logging::start(&global, terminal.display(), terminal.error_theme().enabled()) {
         terminal.warn(&error.to_string(), error.hint());
@@ -131,8 +131,8 @@ async fn execute(terminal: &Terminal, parsed: &Parsed) -> Result<()> {
         write_result(file, lines.as_bytes())?;
     }
     let what = if job.push { "pushed" } else { "built" };
-    let names: Vec<String> = job.destinations.iter().map(ToString::to_string).collect();
-    terminal.say(format!("{what} {} {digest}", names.join(", ")).trim_end());
+    let names = job.destinations.iter().map(|name| format!("{name} "));
+    terminal.say(&format!("{what} {}{digest}", names.collect::<String>()));
     Ok(())
 }
 

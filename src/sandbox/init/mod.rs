@@ -34,7 +34,6 @@ mod emulated {
 mod emulated_mounts;
 mod fakeroot;
 mod files;
-mod join;
 mod main;
 mod mounted_root;
 mod mounter;

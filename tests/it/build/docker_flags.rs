@@ -252,3 +252,78 @@ fn one_layer_of_all_steps_is_the_same_image() {
     };
     assert_eq!(layers(&whole), layers(&one) + 2);
 }
+
+/// A program for arm64 that writes `ran` and ends: its header (ELF-64 Object File Format), one segment, eight instructions.
+fn program_for_arm64() -> Vec<u8> {
+    const BASE: u64 = 0x40_0000;
+    const START: u64 = 64 + 56;
+    // mov x0, 1; adr x1, text; mov x2, 4; mov x8, 64 (write); svc 0; mov x0, 0; mov x8, 93 (exit); svc 0
+    let code: [u32; 8] = [0xd280_0020, 0x1000_00e1, 0xd280_0082, 0xd280_0808, 0xd400_0001, 0xd280_0000, 0xd280_0ba8, 0xd400_0001];
+    let text = b"ran\n";
+    let size = START + 32 + text.len() as u64;
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(16, 0);
+    // An executable, for machine 183.
+    program.extend([2, 0, 183, 0, 1, 0, 0, 0]);
+    for word in [BASE + START, 64, 0] {
+        program.extend(word.to_le_bytes());
+    }
+    program.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 1, 64, 0, 0] {
+        program.extend(half.to_le_bytes());
+    }
+    // Loaded, readable and executable.
+    for word in [1u32, 5] {
+        program.extend(word.to_le_bytes());
+    }
+    for word in [0, BASE, BASE, size, size, 0x1000] {
+        program.extend(word.to_le_bytes());
+    }
+    code.iter().for_each(|word| program.extend(word.to_le_bytes()));
+    program.extend(text);
+    program
+}
+
+#[test]
+fn run_for_another_cpu_runs_in_a_registered_emulator() {
+    needs_root!();
+    let qemu = judges().join("qemu/usr/bin/qemu-aarch64-static");
+    if !qemu.exists() {
+        skip!(Missing::Emulator);
+    }
+    let home = Home::new();
+    let folder = home.path().join("context");
+    write(&folder, &[("Dockerfile", "FROM scratch\nCOPY --chmod=755 sh /bin/sh\nRUN any words\n")]);
+    std::fs::write(folder.join("sh"), program_for_arm64()).unwrap();
+    let build = |isolation: &str| {
+        let mut command = home.mpimg();
+        command
+            .args(["build", "--no-cache", "--progress", "plain", "--platform", "linux/arm64", "--isolation", isolation])
+            .arg(&folder);
+        command
+    };
+    // The kernel keeps what is registered beyond the mount; it goes in any case.
+    let script = format!(
+        "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77\n\
+         list=/proc/sys/fs/binfmt_misc\n\
+         [ -e $list/mpimg-test ] || printf '%s' ':mpimg-test:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:{}:F' >$list/register\n\
+         trap 'echo -1 >$list/mpimg-test' EXIT\n\"$0\" \"$@\"",
+        qemu.display()
+    );
+    for isolation in ["root", "chroot"] {
+        let command = build(isolation);
+        let mut shell = crate::judge("unshare");
+        shell
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = shell.current_dir(home.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        if output.status.code() == Some(77) {
+            skip!(Missing::Emulator);
+        }
+        assert!(output.status.success(), "{isolation}: {said}");
+        assert!(said.lines().any(|line| line == "[2/2] ran"), "{isolation}: {said}");
+    }
+}

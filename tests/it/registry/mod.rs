@@ -9,7 +9,6 @@ mod login;
 mod mirrors;
 mod peer;
 mod proxy;
-mod real;
 mod resume;
 mod scripted;
 pub(crate) mod tls;
