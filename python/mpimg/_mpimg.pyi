@@ -193,7 +193,7 @@ class BuiltImagesResult(BuiltResult):
 @type_check_only
 class CheckResult(TypedDict):
     name: str
-    state: Literal["passed", "failed", "unknown"]
+    state: Literal["passed", "failed", "unknown", "later"]
     detail: str
     hint: Optional[str]
 
@@ -256,7 +256,7 @@ class ContainerResult(TypedDict):
     network: Optional[str]
     isolation: Optional[str]
     pid: Optional[int]
-    state: Literal["starting", "running", "ended", "lost"]
+    state: Literal["created", "starting", "running", "ended", "lost"]
     outcome: Optional[OutcomeResult]
 
 @type_check_only
@@ -403,7 +403,16 @@ def pak_import(
 def migrate(options: Options, path: str, dockerfile: Optional[str], write: bool) -> MigrationResult: ...
 def prune(options: Options, all: bool, keep_storage: Optional[int]) -> PruneResult: ...
 def doctor(options: Options) -> DoctorResult: ...
-def serve(options: Options, addr: str, dir: Optional[str], read_only: bool) -> RegistryServer: ...
+def serve(
+    options: Options,
+    addr: str,
+    dir: Optional[str],
+    read_only: bool,
+    tls: bool,
+    tls_files: Optional[tuple[str, str]],
+    htpasswd: Optional[str],
+    anonymous_pull: bool,
+) -> RegistryServer: ...
 def set_helper(program: str) -> None: ...
 def open_project(path: str) -> ProjectResult: ...
 def build(options: Options, request: BuildRequest, progress: Optional[ProgressCallback]) -> BuiltImagesResult: ...

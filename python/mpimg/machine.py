@@ -262,18 +262,32 @@ class Machine:
         return PruneReport(**_mpimg.prune(self._options, all, keep_storage))
 
     def serve(
-        self, addr: str = "127.0.0.1:0", *, dir: Optional[StrPath] = None, read_only: bool = False
+        self,
+        addr: str = "127.0.0.1:0",
+        *,
+        dir: Optional[StrPath] = None,
+        read_only: bool = False,
+        tls: Union[bool, Tuple[StrPath, StrPath]] = False,
+        htpasswd: Optional[StrPath] = None,
+        anonymous_pull: bool = False,
     ) -> RegistryServer:
-        """Serve a registry from a folder, by plain HTTP; returns once it listens.
+        """Serve a registry from a folder; returns once it listens.
 
         :param addr: ``HOST:PORT``; port 0 takes a free one
         :param dir: the folder with the data; ``registry`` in the local store's folder without it
         :param read_only: refuse pushes and deletions
-        :raises UsageError: the folder holds something else, or another registry has it open
+        :param tls: encrypt connections: ``True`` with a certificate that is made for this machine and kept in ``dir``
+            (``tls/registry.crt``), or with the files of a certificate and its key; else plain HTTP
+        :param htpasswd: let only the users of this file in, as ``htpasswd -B`` writes it
+        :param anonymous_pull: let anybody pull, too
+        :raises UsageError: the folder holds something else, another registry has it open, or a file cannot be used
         :raises NetworkError: the address cannot be used
         """
         folder = None if dir is None else os.fspath(dir)
-        return RegistryServer(_mpimg.serve(self._options, addr, folder, read_only))
+        files = None if isinstance(tls, bool) else (os.fspath(tls[0]), os.fspath(tls[1]))
+        users = None if htpasswd is None else os.fspath(htpasswd)
+        made = tls is True
+        return RegistryServer(_mpimg.serve(self._options, addr, folder, read_only, made, files, users, anonymous_pull))
 
     def doctor(self) -> DoctorReport:
         """Look at what this machine provides: isolation for RUN, the local store, configuration, stored logins."""

@@ -74,10 +74,10 @@ class ConfEntries:
 class CheckItem:
     """One line of a check's list."""
 
-    #: What was checked.
+    #: What was checked: ``dns``, ``tls``, ``registry``, ``login``, ``push``, ``anonymous pull``, …
     name: str
-    #: How it went.
-    state: Literal["passed", "failed", "unknown"]
+    #: How it went; ``later``: it can only be told after the first push.
+    state: Literal["passed", "failed", "unknown", "later"]
     #: What was found, or why it failed.
     detail: str
     #: What to do about it.

@@ -61,7 +61,7 @@ class ContainerInfo:
     #: Its first process, as this machine numbers it.
     pid: Optional[int]
     #: ``lost``: its own process was killed, and all of it with that.
-    state: Literal["starting", "running", "ended", "lost"]
+    state: Literal["created", "starting", "running", "ended", "lost"]
     #: How it ended, if it has.
     outcome: Optional[Outcome]
 

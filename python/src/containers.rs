@@ -70,6 +70,8 @@ impl RunOptions {
                 interactive: false,
                 terminal: self.terminal,
                 remove: self.remove,
+                // Nothing in Python looks at what an ended container has written.
+                keep_changes: false,
                 end_with: self.end_with,
             },
         })
@@ -98,6 +100,7 @@ pub(crate) struct ContainerInfo {
 impl ContainerInfo {
     fn new(info: &mpimg::container::ContainerInfo) -> Self {
         let (state, outcome) = match info.state {
+            ContainerState::Created => ("created", None),
             ContainerState::Starting => ("starting", None),
             ContainerState::Running => ("running", None),
             ContainerState::Ended(outcome) => ("ended", Some(Outcome::new(outcome))),

@@ -175,8 +175,6 @@ impl BuildOptions {
             squash: self.squash,
             sdk_base: self.sdk_base.parse()?,
             allow_insecure: self.allow_insecure,
-            // The operation's own.
-            cancel: CancellationToken::default(),
         })
     }
 }

@@ -214,6 +214,7 @@ impl CheckResult {
         let state = match item.state {
             CheckState::Passed => "passed",
             CheckState::Failed => "failed",
+            CheckState::Later => "later",
             _ => "unknown",
         };
         Self { name: item.name.clone(), state, detail: item.detail.clone(), hint: item.hint.clone() }

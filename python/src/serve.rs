@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use mpimg::operation::ServeRequest;
 use mpimg::progress::Progress;
+use mpimg::serve::TlsOptions;
 use mpimg::{CancellationToken, Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
@@ -38,6 +39,10 @@ pub(crate) fn serve(
     addr: String,
     dir: Option<PathBuf>,
     read_only: bool,
+    tls: bool,
+    tls_files: Option<(PathBuf, PathBuf)>,
+    htpasswd: Option<PathBuf>,
+    anonymous_pull: bool,
 ) -> PyResult<RegistryServer> {
     let cancel = options.cancellation().child_token();
     let (sender, listening) = sync_channel(1);
@@ -48,6 +53,11 @@ pub(crate) fn serve(
             let mut request = ServeRequest::new(addr);
             request.dir = dir;
             request.read_only = read_only;
+            request.tls = match tls_files {
+                Some((certificate, key)) => Some(TlsOptions::Files { certificate, key }),
+                None => tls.then_some(TlsOptions::Made),
+            };
+            (request.htpasswd, request.anonymous_pull) = (htpasswd, anonymous_pull);
             let server = mpimg.serve(request).await?;
             let addresses: Vec<String> = server.reachable_addrs().iter().map(ToString::to_string).collect();
             // The receiver waits for this or for the end of the thread.

@@ -129,7 +129,7 @@ pub fn stored_image(store: &Store, client: &Client, reference: &Reference, platf
 }
 
 /// `oci:`, `oci-archive:` and `docker-archive:` name files; anything else is a name of the store or, failing that, of a registry.
-fn find(session: &Session<'_>, name: &str, platform: &Platform, build: &BuildImage<'_>) -> Result<Image> {
+pub(super) fn find(session: &Session<'_>, name: &str, platform: &Platform, build: &BuildImage<'_>) -> Result<Image> {
     let runtime = &session.runtime;
     // The mistake is in the Dockerfile, not in how the command was called.
     let wrong =

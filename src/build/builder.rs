@@ -45,11 +45,35 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
     pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<Image> {
+        let (session, dockerfile, mut options) = self.prepare(request, on_layer)?;
+        dockerfile.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
+        let cache = BuildCache::new(&session);
+        let build = |request: &BuildRequest| self.build(request, None);
+        let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options, &build)?;
+        plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
+
+        let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
+        // Also after a step that failed: those before it need not be done again.
+        cache.finish();
+        let mut target = target?;
+        if request.squash {
+            target.squash(&session)?;
+        }
+        let (mut config, layers) = target.into_image(session.times.epoch());
+        config.config.labels.extend(request.labels.clone());
+        Image::assemble(config, layers, request.annotations.clone(), request.format)
+    }
+
+    /// Reads the Dockerfile and opens what a build needs.
+    pub(super) fn prepare<'a>(
+        &'a self,
+        request: &'a BuildRequest,
+        on_layer: Option<OnLayer>,
+    ) -> Result<(Session<'a>, Dockerfile, PlanOptions)> {
         let path = dockerfile_path(request)?;
         let file = existing_dockerfile(&path);
         let text = std::fs::read(&file).map_err(|error| no_dockerfile(&request.context, &path, error))?;
         let dockerfile = Dockerfile::parse_with(&shown(&file), &text, &request.build_args)?;
-        dockerfile.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
         let mut options = PlanOptions {
             target: request.target.clone(),
             build_args: request.build_args.clone(),
@@ -66,21 +90,7 @@ impl Builder {
         };
         let session = self.session(request, &path, epoch.as_deref(), on_layer)?;
         options.source_date_epoch = Some(session.times.epoch());
-        let cache = BuildCache::new(&session);
-        let build = |request: &BuildRequest| self.build(request, None);
-        let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options, &build)?;
-        plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
-
-        let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
-        // Also after a step that failed: those before it need not be done again.
-        cache.finish();
-        let mut target = target?;
-        if request.squash {
-            target.squash(&session)?;
-        }
-        let (mut config, layers) = target.into_image(session.times.epoch());
-        config.config.labels.extend(request.labels.clone());
-        Image::assemble(config, layers, request.annotations.clone(), request.format)
+        Ok((session, dockerfile, options))
     }
 
     fn session<'a>(

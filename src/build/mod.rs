@@ -4,7 +4,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | `builder` | one build from the Dockerfile's text to the image |
+//! | `builder`, `check` | one build from the Dockerfile's text to the image, or what can be told of it before |
 //! | `schedule` | stages side by side; gives each step the finished stages as `Sources` |
 //! | `step/` | one step: expand, do, write history; the table of instructions |
 //! | `copy/`, `run/` | what COPY, ADD and RUN do |
@@ -20,6 +20,7 @@
 mod base;
 mod builder;
 mod cache;
+mod check;
 mod chroot_root;
 mod context_image;
 mod copy;
@@ -45,6 +46,7 @@ mod times;
 
 pub use base::stored_image;
 pub use builder::Builder;
+pub use check::{BaseFound, BuildCheck};
 pub use named_context::NamedContext;
 pub use request::{BuildRequest, SdkBase};
 pub use run_settings::{RunMount, RunSettings};

@@ -34,6 +34,8 @@ impl Stage {
     /// A stage on an image, or on nothing.
     pub(super) fn on_image(plan: &Plan, planned: &PlannedStage, base: Option<&Image>) -> Self {
         let mut config = base.map_or_else(|| ImageConfig::scratch(&planned.platform), |image| image.config().derive());
+        // A base image that does not tell what it is for becomes one for what is built.
+        config.set_platform(config.platform().or(&planned.platform));
         let inherited = InheritedConfig {
             env: config.config.env.iter().map(|pair| split_env(pair)).collect(),
             working_dir: config.config.working_dir.clone(),

@@ -61,7 +61,7 @@ Environment:
   CI                   Turns bars into lines
 
 Exit codes:
-  0 done   1 failed   2 wrong use   130 ended by Ctrl-C   143 ended by SIGTERM
+  0 done   1 failed   2 wrong use   129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM
 
 Examples:
   mpimg push                               The project in this folder

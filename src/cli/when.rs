@@ -2,10 +2,16 @@
 
 use jiff::Timestamp;
 
+/// The first of January of the year 2, in seconds since 1970.
+const YEAR_2: i64 = -62_104_060_800;
+
 /// `5 minutes ago`, of an RFC 3339 time; a text that is none stays as it is.
 pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
     let Some(time) = time else { return "-".into() };
     let Ok(parsed) = time.parse::<Timestamp>() else { return time.to_owned() };
+    if is_unset(parsed) {
+        return "-".into();
+    }
     let seconds = now.duration_since(parsed).as_secs();
     let (number, unit) = match seconds {
         ..0 => return "in the future".into(),
@@ -18,6 +24,16 @@ pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
         _ => (seconds / 31_536_000, "year"),
     };
     format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
+}
+
+/// The time itself; nothing for Go's zero time, the first of January of the year 1, which means that none was set.
+pub(super) fn told(time: Option<&str>) -> String {
+    let unset = |time: &&str| time.parse::<Timestamp>().is_ok_and(is_unset);
+    time.filter(|time| !unset(time)).unwrap_or_default().to_owned()
+}
+
+fn is_unset(time: Timestamp) -> bool {
+    time.as_second() < YEAR_2
 }
 
 /// Now.
@@ -41,9 +57,12 @@ mod tests {
             ("1970-01-01T00:00:00Z", "54 years ago"),
             ("2030-01-01T00:00:00Z", "in the future"),
             ("yesterday", "yesterday"),
+            ("0001-01-01T00:00:00Z", "-"),
         ] {
             assert_eq!(ago(Some(time), now), shown);
         }
         assert_eq!(ago(None, now), "-");
+        assert_eq!(told(Some("0001-01-01T00:00:00Z")), "");
+        assert_eq!(told(Some("2024-03-01T12:00:00Z")), "2024-03-01T12:00:00Z");
     }
 }

@@ -1,6 +1,6 @@
 //! A container by handle: start, find, watch, stop, remove.
 //!
-//! Refuses to start an ended one again: what it wrote is gone.
+//! Refuses to start an ended one again: its process is gone, and so is what it wrote unless that was to be kept.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -62,6 +62,40 @@ impl Container {
         launch(store, image, name, spec, true, note).map(Attached::new)
     }
 
+    /// Makes a container of `image` that is started later, by [`start_created`](Self::start_created). Its layers are fetched.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start) that show without starting anything.
+    pub fn create(store: &Store, image: &Image, name: &str, spec: &ContainerSpec) -> Result<Self> {
+        super::launch::create(store, image, name, spec).map(|(folder, id)| Self { id, folder })
+    }
+
+    /// Starts a container that [`create`](Self::create) has made, of the same image.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`]: it was started before; and those of [`start`](Self::start). It stays as it was.
+    pub fn start_created(&self, store: &Store, image: &Image, note: &mut dyn FnMut(&str)) -> Result<()> {
+        self.expect_created()?;
+        super::launch::start(store, image, &self.folder, false, note).map(drop)
+    }
+
+    /// As [`start_created`](Self::start_created), but the container ends with the value that is returned, or with this process.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn attach_created(&self, store: &Store, image: &Image, note: &mut dyn FnMut(&str)) -> Result<Attached> {
+        self.expect_created()?;
+        super::launch::start(store, image, &self.folder, true, note).map(Attached::new)
+    }
+
+    fn expect_created(&self) -> Result<()> {
+        match self.info()?.state {
+            ContainerState::Created => Ok(()),
+            _ => Err(Error::new(ErrorKind::Usage, format!("container `{}` was started before", self.id))
+                .with_hint("start a new one: an ended container is not started again")),
+        }
+    }
+
     /// The container that a name, an ID or the beginning of one means.
     ///
     /// # Errors
@@ -73,6 +107,11 @@ impl Container {
     /// All containers, those that have ended and were not removed included, newest first.
     pub fn list(store: &Store) -> Result<Vec<ContainerInfo>> {
         Ok(record::list(store)?.into_iter().map(|(_, info)| info).collect())
+    }
+
+    /// The folder with what its command writes.
+    pub(super) fn scratch(&self) -> std::path::PathBuf {
+        self.folder.scratch()
     }
 
     /// Its ID: 12 hexadecimal digits.
@@ -96,6 +135,14 @@ impl Container {
         stats::measure(&self.info()?)
     }
 
+    /// The processes in it, as this machine numbers them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: it was removed.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        Ok(stats::processes(&self.info()?).into_iter().collect())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -116,7 +163,7 @@ impl Container {
     /// How it ended, if it has; nothing of it runs any more then.
     fn outcome(&self) -> Result<Option<Outcome>> {
         match self.info()?.state {
-            ContainerState::Starting | ContainerState::Running => Ok(None),
+            ContainerState::Created | ContainerState::Starting | ContainerState::Running => Ok(None),
             ContainerState::Ended(outcome) => Ok((!self.folder.is_alive()).then_some(outcome)),
             ContainerState::Lost => {
                 Err(Error::new(ErrorKind::Sandbox, format!("container `{}` was killed with its own process", self.id)))
@@ -164,6 +211,9 @@ impl Container {
 
     /// Hands over all that its command has written so far.
     pub fn logs(&self, output: &mut dyn FnMut(Stream, &[u8])) -> Result<()> {
+        if self.info()?.state == ContainerState::Created {
+            return Ok(());
+        }
         let mut reader = LogReader::open(&self.folder.log())?;
         while let Some((stream, _, text)) = reader.next()? {
             output(stream, &text);
@@ -174,6 +224,9 @@ impl Container {
     /// As [`logs`](Self::logs), and waits for more until it has ended or `cancel` is thrown. `output` also gets each text's time since
     /// 1970.
     pub fn follow(&self, cancel: &CancellationToken, output: &mut Follow<'_>) -> Result<()> {
+        if self.info()?.state == ContainerState::Created {
+            return Ok(());
+        }
         let changes = Watch::new(&self.folder, Some(cancel))?;
         let mut reader = LogReader::open(&self.folder.log())?;
         loop {

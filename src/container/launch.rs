@@ -49,6 +49,67 @@ pub(super) fn launch(
     attached: bool,
     note: &mut dyn FnMut(&str),
 ) -> Result<Launched> {
+    let info = describe(image, name, spec)?;
+    let job = job(store, image, &info, attached)?;
+    let making = record::make(store, &info)?;
+    // Its monitor, if there is one, is about to end or has.
+    supervise(making, info, &job, note, |folder| drop(folder.remove(None)))
+}
+
+/// Makes a container that [`start`] starts; its folder and its ID.
+pub(super) fn create(store: &Store, image: &Image, name: &str, spec: &ContainerSpec) -> Result<(Folder, String)> {
+    let info = ContainerInfo { state: ContainerState::Created, ..describe(image, name, spec)? };
+    for layer in image.layers() {
+        layer_file(store, layer)?;
+    }
+    let Making { folder, .. } = record::make(store, &info)?;
+    Ok((folder, info.id))
+}
+
+/// Starts a container that was made before; it stays as it was if it cannot be started.
+pub(super) fn start(
+    store: &Store,
+    image: &Image,
+    folder: &Folder,
+    attached: bool,
+    note: &mut dyn FnMut(&str),
+) -> Result<Launched> {
+    let making = record::take(folder)?;
+    let before = folder.read()?;
+    let job = job(store, image, &before, attached)?;
+    let info = ContainerInfo { state: ContainerState::Starting, ..before.clone() };
+    folder.write(&info)?;
+    supervise(making, info, &job, note, |folder| {
+        // The error is the caller's; a record that cannot be written says later that the container was lost.
+        let _ = folder.write(&before);
+    })
+}
+
+fn supervise(
+    making: Making,
+    info: ContainerInfo,
+    job: &Job,
+    note: &mut dyn FnMut(&str),
+    undo: impl FnOnce(&Folder),
+) -> Result<Launched> {
+    let Making { folder, lock } = making;
+    let started = start_monitor(job, lock).and_then(|socket| {
+        wait_for_start(&socket, note)?;
+        let has_input = job.attached && (job.interactive || job.terminal);
+        let input = has_input.then(|| receive_file(&socket).context(ErrorKind::Sandbox, lost)).transpose()?;
+        Ok((socket, input))
+    });
+    match started {
+        Ok((socket, input)) => Ok(Launched { folder, id: info.id, socket, input }),
+        Err(error) => {
+            undo(&folder);
+            Err(error)
+        }
+    }
+}
+
+/// The record of a new container.
+fn describe(image: &Image, name: &str, spec: &ContainerSpec) -> Result<ContainerInfo> {
     let config = &image.config().config;
     let stop_signal = config.stop_signal.as_deref().unwrap_or(DEFAULT_STOP_SIGNAL);
     let info = ContainerInfo {
@@ -64,6 +125,7 @@ pub(super) fn launch(
         isolation: None,
         pid: None,
         state: ContainerState::Starting,
+        spec: spec.clone(),
         stop_signal: super::parse_signal(stop_signal)?,
         helper: None,
         cgroup: None,
@@ -80,9 +142,15 @@ pub(super) fn launch(
         return Err(Error::new(ErrorKind::Usage, format!("the working directory `{workdir}` is no absolute path"))
             .with_hint(format!("write `/{workdir}`")));
     }
+    Ok(info)
+}
+
+/// What the monitor has to do for a container.
+fn job(store: &Store, image: &Image, info: &ContainerInfo, attached: bool) -> Result<Job> {
+    let (config, spec) = (&image.config().config, &info.spec);
     let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
     let first = |given: &Option<String>, image: &str| given.clone().unwrap_or_else(|| image.to_owned());
-    let job = Job {
+    Ok(Job {
         store: store.root().to_owned(),
         id: info.id.clone(),
         layers: image.layers().iter().map(|layer| layer_file(store, layer)).collect::<Result<_>>()?,
@@ -98,24 +166,10 @@ pub(super) fn launch(
         interactive: spec.interactive,
         terminal: spec.terminal,
         remove: spec.remove,
+        keep_changes: spec.keep_changes,
         end_with: spec.end_with,
         attached,
-    };
-    let Making { folder, lock } = record::make(store, &info)?;
-    let started = start_monitor(&job, lock).and_then(|socket| {
-        wait_for_start(&socket, note)?;
-        let has_input = job.attached && (job.interactive || job.terminal);
-        let input = has_input.then(|| receive_file(&socket).context(ErrorKind::Sandbox, lost)).transpose()?;
-        Ok((socket, input))
-    });
-    match started {
-        Ok((socket, input)) => Ok(Launched { folder, id: info.id, socket, input }),
-        Err(error) => {
-            // Its monitor, if there is one, is about to end or has.
-            let _ = folder.remove(None);
-            Err(error)
-        }
-    }
+    })
 }
 
 /// Docker's rule for names.

@@ -32,10 +32,13 @@
 //! # }
 //! ```
 //!
-//! Refuses to keep what a container has written: its writable layer goes when the command ends. What shall stay goes to a volume.
+//! What a container has written goes when its command ends, unless it is asked to be kept until the container is removed
+//! ([`ContainerSpec::keep_changes`]). What shall stay goes to a volume.
 
 mod attached;
 mod cgroup;
+mod changes;
+mod exec;
 mod handle;
 mod launch;
 mod log;
@@ -57,6 +60,8 @@ mod streams;
 mod watch;
 
 pub use attached::{Attached, AttachedControl};
+pub use changes::ChangesOver;
+pub use exec::{ExecSpec, own_streams};
 pub use handle::{Container, Follow};
 pub use log::Stream;
 pub use monitor_protocol::MONITOR_NAME;

@@ -101,7 +101,11 @@ fn supervise(job: Job, starter: &Starter) -> Result<()> {
     if let Some(cgroup) = info.cgroup.take() {
         cgroup.remove();
     }
-    let removed = folder.remove_scratch(info.isolation);
+    let removed = match job.keep_changes && !job.remove {
+        // What was written stays until the container is removed.
+        true => Ok(drop(std::fs::remove_file(folder.orders()))),
+        false => folder.remove_scratch(info.isolation),
+    };
     let outcome = ended?;
     info.state = ContainerState::Ended(outcome);
     (info.pid, info.helper) = (None, None);

@@ -36,6 +36,7 @@ pub(super) struct Job {
     pub(super) interactive: bool,
     pub(super) terminal: bool,
     pub(super) remove: bool,
+    pub(super) keep_changes: bool,
     pub(super) end_with: Option<u32>,
     /// Whether the starter stays: then it gets the output, and the container ends with it.
     pub(super) attached: bool,

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::PortMapping;
 use super::cgroup::Cgroup;
+use super::{ContainerSpec, PortMapping};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Digest;
 use crate::sandbox::{Exit, IsolationKind};
@@ -61,6 +61,9 @@ pub struct ContainerInfo {
     pub pid: Option<i32>,
     /// What it is doing.
     pub state: ContainerState,
+    /// What it was asked to be.
+    #[serde(default)]
+    pub spec: ContainerSpec,
     /// The signal that asks its command to end.
     pub(super) stop_signal: i32,
     /// The process that everything in it descends from.
@@ -72,6 +75,8 @@ pub struct ContainerInfo {
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
+    /// It was made and has never been started.
+    Created,
     /// It is being set up.
     Starting,
     /// Its command runs.
@@ -269,6 +274,20 @@ pub(super) fn make(store: &Store, info: &ContainerInfo) -> Result<Making> {
     let folder = Folder::of(store, &info.id);
     std::fs::rename(new.path(), folder.path()).map_err(failed)?;
     Ok(Making { folder, lock })
+}
+
+/// Takes a container that was made before to start it; its lock says from now on that it lives.
+///
+/// # Errors
+/// [`ErrorKind::Usage`]: it lives already.
+pub(super) fn take(folder: &Folder) -> Result<Making> {
+    let path = folder.path().join("lock");
+    let lock = File::options().write(true).open(&path).map_err(|error| Error::io("open", &path, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Making { folder: folder.clone(), lock }),
+        Err(TryLockError::WouldBlock) => Err(Error::new(ErrorKind::Usage, "the container is running already")),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+    }
 }
 
 /// All containers of the store, newest first. What dead ones left is cleaned up on the way.

@@ -14,7 +14,8 @@ use crate::layer::LayerPath;
 use crate::sandbox::IsolationMode;
 
 /// How an image is run. The default is what the image itself says, with nothing of this machine but its network.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ContainerSpec {
     /// A name to find it by, besides its ID.
     pub name: Option<String>,
@@ -48,6 +49,8 @@ pub struct ContainerSpec {
     pub terminal: bool,
     /// Forget the container when its command ends: no log, no exit status.
     pub remove: bool,
+    /// Keep what the command has written until the container is removed, to be looked at when it has ended.
+    pub keep_changes: bool,
     /// The number of a process of this machine: when that is gone, however it ended, the container is killed and forgotten.
     pub end_with: Option<u32>,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{DiffId, Platform};
+use crate::oci::{DiffId, Platform, or_default};
 
 /// An image's configuration: what it runs on, how it is run, what it is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,11 +157,6 @@ impl Default for RootFs {
     }
 }
 
-/// Go writes empty lists and maps as `null`.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// Old images have a single string where others have a list (moby, `strslice.StrSlice`).
 fn word_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
@@ -260,6 +255,11 @@ impl ImageConfig {
     /// What the image runs on.
     pub fn platform(&self) -> Platform {
         Platform { architecture: self.architecture.clone(), os: self.os.clone(), variant: self.variant.clone() }
+    }
+
+    /// Sets what the image runs on.
+    pub fn set_platform(&mut self, platform: Platform) {
+        Platform { architecture: self.architecture, os: self.os, variant: self.variant } = platform;
     }
 
     /// The step that made each layer, lowest layer first; `None` where the history does not tell.

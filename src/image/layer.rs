@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Codec, FinishedLayer, LayerIndex, decompress, index_layer, pack_tar};
+use super::hashing::HashingReader;
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::layer::{Codec, FinishedLayer, LayerIndex, decompress_layer, index_layer, pack_tar};
 use crate::oci::{ChainId, Descriptor, DiffId};
 use crate::store::{BlobSource, LayerData, Store};
 
@@ -39,12 +40,19 @@ impl Layer {
 
     /// Its tar, uncompressed, where its stored bytes are in the file `path`.
     pub(crate) fn open_tar(&self, path: &Path) -> Result<Box<dyn Read + Send>> {
-        let compression = self.descriptor.media_type.layer_compression().ok_or_else(|| {
-            let Descriptor { digest, media_type, .. } = &self.descriptor;
-            Error::new(ErrorKind::Unsupported, format!("layer `{digest}` cannot be read: it is of type `{media_type}`"))
-        })?;
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        decompress(BufReader::with_capacity(BUFFER, file), compression)
+        self.tar_in(BufReader::with_capacity(BUFFER, file))
+    }
+
+    /// Its tar, uncompressed, in its stored bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`]: neither its type nor its bytes are those of a layer.
+    pub(crate) fn tar_in<'a>(&self, stored: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>> {
+        let Descriptor { digest, media_type, .. } = &self.descriptor;
+        decompress_layer(stored, media_type.layer_compression())?.ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("layer `{digest}` cannot be read: it is of type `{media_type}`"))
+        })
     }
 
     /// The list of its entries, if the store has it.
@@ -57,10 +65,14 @@ impl Layer {
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the tar does not have the layer's diff ID.
     pub(crate) fn read_index(&self, store: &Store, tar: impl Read) -> Result<LayerIndex> {
-        let (index, diff_id) = index_layer(tar)?;
-        self.diff_id.0.expect(diff_id.0).map_err(|error| error.wrap(format!("layer `{}` is damaged", self.descriptor.digest)))?;
+        // The diff ID may be of another algorithm than ours.
+        let mut tar = HashingReader::with(tar, self.diff_id.0.hasher());
+        let (index, _) = index_layer(&mut tar)?;
+        let (actual, _) =
+            tar.finish().context(ErrorKind::Corrupt, || format!("layer `{}` cannot be read", self.descriptor.digest))?;
+        self.diff_id.0.expect(actual).map_err(|error| error.wrap(format!("layer `{}` is damaged", self.descriptor.digest)))?;
         // Without it the next look takes as long as this one; that is all.
-        let _ = store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes());
+        let _ = store.write_layer_data(&self.diff_id, LayerData::Index, index.to_bytes());
         Ok(index)
     }
 }

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::config::or_default;
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::oci::{Compression, Descriptor, MediaType, Platform};
+use crate::oci::{Compression, Descriptor, MediaType, Platform, or_default};
 
 /// The largest manifest or index that is read, in bytes: what registries accept (distribution specification, "Pushing manifests").
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
@@ -202,14 +201,17 @@ impl Index {
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is none; the hint lists the platforms that there are.
     pub fn select(&self, platform: &Platform) -> Result<&Descriptor> {
-        let images =
-            || self.manifests.iter().filter(|manifest| manifest.media_type.is_manifest() || manifest.media_type.is_index());
+        let is_image = |media_type: &MediaType| media_type.is_manifest() || media_type.is_index() || media_type.is_untold();
+        let images = || self.manifests.iter().filter(|manifest| is_image(&manifest.media_type));
         let exact = images().find(|manifest| manifest.platform.as_ref() == Some(platform));
         let fitting = || images().find(|manifest| manifest.platform.as_ref().is_some_and(|own| own.fits(platform)));
         // An index of a layout need not name platforms; then there is only one choice or none.
-        let only = || match images().collect::<Vec<_>>()[..] {
-            [only] if only.platform.is_none() => Some(only),
-            _ => None,
+        let only = || {
+            let told = |entry: &&Descriptor| entry.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
+            match images().filter(told).collect::<Vec<_>>()[..] {
+                [only] if only.platform.is_none() => Some(only),
+                _ => None,
+            }
         };
         exact.or_else(fitting).or_else(only).ok_or_else(|| {
             let mut there: Vec<String> = images()

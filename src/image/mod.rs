@@ -2,6 +2,7 @@
 //!
 //! Reading an image compresses nothing: a caller that needs a tar turned into a layer passes that in ([`PackLayer`]).
 
+mod attachment;
 mod config;
 mod hashing;
 mod import;
@@ -13,6 +14,7 @@ mod transport;
 mod tree;
 mod validate;
 
+pub(crate) use attachment::{COSIGN, cosign_tag, list_tag};
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub(crate) use hashing::HashingReader;
 pub use import::{PackLayer, import_rootfs};
@@ -21,6 +23,6 @@ pub(crate) use layer::unpacked_layers;
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use oci_image::Image;
 pub use transport::{Listed, Transport};
-pub(crate) use transport::{expect_writable, write_result};
+pub(crate) use transport::{expect_writable, write_docker_archive, write_result};
 pub use tree::{ManifestTree, Names, artifact};
 pub use validate::validate;

@@ -63,7 +63,7 @@ impl Image {
         let manifest = Manifest::parse(&manifest_bytes, media_type)?;
         let descriptor = Descriptor::of(manifest.media_type.clone(), &manifest_bytes);
         manifest.config.digest.verify(&config_bytes).map_err(|error| error.wrap("the image configuration is damaged"))?;
-        if !matches!(manifest.config.media_type, MediaType::Config | MediaType::DockerConfig) {
+        if !manifest.config.media_type.may_be_config() {
             let message = format!("the manifest is of no image: its config is of type `{}`", manifest.config.media_type);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }

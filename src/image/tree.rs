@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{CONFIG_LIMIT, Image};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
-use crate::oci::{Descriptor, Digest, MediaType};
+use crate::oci::{Descriptor, Digest, MediaType, Tag, or_default};
 use crate::store::BlobSource;
 
 /// What a manifest or an index names.
@@ -19,10 +19,10 @@ pub struct Names {
     /// A manifest's config.
     pub config: Option<Descriptor>,
     /// A manifest's layers, lowest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub layers: Vec<Descriptor>,
     /// An index's manifests.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub manifests: Vec<Descriptor>,
     /// What it refers to.
     pub subject: Option<Descriptor>,
@@ -51,6 +51,8 @@ pub struct ManifestTree {
     pub blobs: Vec<(Descriptor, BlobSource)>,
     /// The digest of what it refers to.
     pub subject: Option<Digest>,
+    /// The tag that makes it belong to another manifest: cosign's `sha256-….sig`. `None`: it needs none.
+    pub tag: Option<Tag>,
 }
 
 impl ManifestTree {
@@ -61,13 +63,13 @@ impl ManifestTree {
         let named = names.config.into_iter().chain(names.layers);
         let blobs = named.filter(|descriptor| !descriptor.is_elsewhere()).map(blob).collect::<Result<_>>()?;
         let subject = names.subject.map(|subject| subject.digest);
-        Ok(Self { descriptor, bytes, children: Vec::new(), blobs, subject })
+        Ok(Self { descriptor, bytes, children: Vec::new(), blobs, subject, tag: None })
     }
 
     /// An index with its manifests.
     pub fn index(descriptor: Descriptor, bytes: Bytes, children: Vec<Self>) -> Result<Self> {
         let subject = Names::parse(&bytes)?.subject.map(|subject| subject.digest);
-        Ok(Self { descriptor, bytes, children, blobs: Vec::new(), subject })
+        Ok(Self { descriptor, bytes, children, blobs: Vec::new(), subject, tag: None })
     }
 
     /// The tree of one image.
@@ -77,7 +79,7 @@ impl ManifestTree {
         let config = (image.manifest().config.clone(), BlobSource::Memory(image.config_bytes().clone()));
         let layers = image.layers().iter().map(|layer| (layer.descriptor.clone(), layer.source.clone()));
         let blobs = std::iter::once(config).chain(layers).collect();
-        Self { descriptor, bytes: image.manifest_bytes().clone(), children: Vec::new(), blobs, subject: None }
+        Self { descriptor, bytes: image.manifest_bytes().clone(), children: Vec::new(), blobs, subject: None, tag: None }
     }
 
     /// All manifests and indexes, each once, what is named before what names it: the root last.
@@ -129,12 +131,12 @@ impl ManifestTree {
     }
 }
 
-/// An artifact that refers to another manifest: one blob, no config (image specification, manifest.md, "Guidelines for Artifact
+/// An artifact that refers to another manifest: one blob of type `media_type`, no config (image specification, manifest.md, "Guidelines for Artifact
 /// Usage").
-pub fn artifact(artifact_type: &str, blob: Bytes, subject: &Descriptor) -> ManifestTree {
+pub fn artifact(artifact_type: &str, media_type: &str, blob: Bytes, subject: &Descriptor) -> ManifestTree {
     const EMPTY: &str = "{}";
     let config = Descriptor::of(MediaType::from("application/vnd.oci.empty.v1+json"), EMPTY.as_bytes());
-    let layer = Descriptor::of(MediaType::from(artifact_type), &blob);
+    let layer = Descriptor::of(MediaType::from(media_type), &blob);
     let subject = Descriptor::new(subject.media_type.clone(), subject.digest, subject.size);
     let manifest = serde_json::json!({
         "schemaVersion": 2,
@@ -151,6 +153,7 @@ pub fn artifact(artifact_type: &str, blob: Bytes, subject: &Descriptor) -> Manif
         children: Vec::new(),
         blobs: vec![(config, BlobSource::Memory(Bytes::from_static(EMPTY.as_bytes()))), (layer, BlobSource::Memory(blob))],
         subject: Some(subject.digest),
+        tag: None,
     }
 }
 
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn an_artifact_is_written_as_the_specification_says() {
         let subject = Descriptor::of(MediaType::Manifest, b"subject");
-        let tree = artifact("application/spdx+json", Bytes::from_static(b"sbom"), &subject);
+        let tree = artifact("application/spdx+json", "application/spdx+json", Bytes::from_static(b"sbom"), &subject);
         let manifest: serde_json::Value = serde_json::from_slice(&tree.bytes).unwrap();
         assert_eq!(manifest["artifactType"], "application/spdx+json");
         assert_eq!(manifest["subject"]["digest"], subject.digest.to_string());

@@ -76,6 +76,26 @@ pub fn decompress<'a>(reader: impl Read + Send + 'a, compression: Compression) -
     unwrap_as(BufReader::with_capacity(BUFFER, reader), wrapping)
 }
 
+/// The tar inside a layer's stored bytes, told by their start: registries hold layers whose media type says something else, and docker
+/// and containerd do not look at it. `told` counts where the start tells nothing; `None`: it is no layer.
+pub fn decompress_layer<'a>(
+    reader: impl Read + Send + 'a,
+    told: Option<Compression>,
+) -> Result<Option<Box<dyn Read + Send + 'a>>> {
+    let mut reader = reader;
+    let mut start = Vec::with_capacity(TAR_BLOCK);
+    let cannot = |error| Error::new(ErrorKind::Io, "cannot read the layer").with_source(error);
+    reader.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut start).map_err(cannot)?;
+    // A tar's first bytes are a name, which may look like anything.
+    let found = if is_tar(&start) { Some(Wrapping::Plain) } else { Wrapping::sniff(&start) };
+    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(reader));
+    match (found, told) {
+        (Some(wrapping), _) => unwrap_as(whole, wrapping).map(Some),
+        (None, Some(told)) => decompress(whole, told).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
 /// The tar inside a local archive, compressed or not; `None` if its first bytes are of no archive.
 pub fn unwrap_tar<'a>(reader: impl Read + Send + 'a) -> Result<Option<(Wrapping, Box<dyn Read + Send + 'a>)>> {
     let mut reader = reader;

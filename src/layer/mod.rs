@@ -24,7 +24,7 @@ mod writer;
 
 pub use codec::Codec;
 pub(crate) use decompress::GzipReader;
-pub use decompress::{Wrapping, decompress, unwrap_tar};
+pub use decompress::{Wrapping, decompress, decompress_layer, unwrap_tar};
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub(crate) use inside::{has_openat2, open_inside};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Digest, Platform};
 
@@ -67,6 +67,22 @@ impl MediaType {
     /// Whether this names an image manifest.
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::Manifest | Self::DockerManifest)
+    }
+
+    /// Whether nothing is told.
+    pub fn is_untold(&self) -> bool {
+        self.as_str().is_empty()
+    }
+
+    /// Whether this may name an image's config: some tools and registries have a general type for it, or none.
+    pub fn may_be_config(&self) -> bool {
+        match self {
+            Self::Config | Self::DockerConfig => true,
+            Self::Other(text) => {
+                matches!(text.as_str(), "" | "application/octet-stream" | "application/json" | "text/html" | "text/plain")
+            }
+            _ => false,
+        }
     }
 
     /// Whether this names a layer whose maker does not allow others to distribute it.
@@ -144,21 +160,41 @@ impl Compression {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The kind of bytes.
+    /// The kind of bytes; empty where an index leaves it out.
+    #[serde(default = "untold", deserialize_with = "type_or_untold")]
     pub media_type: MediaType,
     /// Their digest.
     pub digest: Digest,
     /// Their number.
     pub size: u64,
     /// Where else the bytes can be had.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Free-form pairs.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// In an index: what the image runs on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "platform_or_none", skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+}
+
+/// Go writes empty lists and maps as `null`.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn untold() -> MediaType {
+    MediaType::Other(String::new())
+}
+
+fn type_or_untold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MediaType, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(untold))
+}
+
+/// `{}`, and one without system and architecture, says nothing.
+fn platform_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Platform>, D::Error> {
+    let platform: Option<Platform> = Option::deserialize(deserializer)?;
+    Ok(platform.filter(|platform| !platform.is_untold()))
 }
 
 impl Descriptor {
@@ -190,6 +226,17 @@ mod tests {
             assert_eq!(media_type.as_str(), name);
         }
         assert_eq!(MediaType::from("text/plain").as_str(), "text/plain");
+    }
+
+    #[test]
+    fn what_is_null_or_missing_says_nothing() {
+        let digest = Digest::of("x");
+        let text = format!(r#"{{"digest":"{digest}","size":1,"urls":null,"annotations":null,"platform":{{}}}}"#);
+        let descriptor: Descriptor = serde_json::from_str(&text).unwrap();
+        assert_eq!(descriptor, Descriptor::new(untold(), digest, 1));
+        let text = text.replace("{}", r#"{"os":"linux"}"#);
+        let platform = serde_json::from_str::<Descriptor>(&text).unwrap().platform.unwrap();
+        assert!(platform.fits(&Platform::default()) && platform.fits(&Platform::parse("arm64").unwrap()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod name;
 mod platform;
 mod reference;
 
+pub(crate) use descriptor::or_default;
 pub use descriptor::{Compression, Descriptor, MediaType};
 pub use digest::{ChainId, DiffId, Digest, Hasher};
 pub use platform::Platform;

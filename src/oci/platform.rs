@@ -12,9 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// What a binary runs on (image specification, image-index.md, `platform`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
-    /// `amd64`, `arm64`, …: Go's name.
+    /// `amd64`, `arm64`, …: Go's name. Empty where an image does not tell.
+    #[serde(default)]
     pub architecture: String,
-    /// `linux`, `windows`, …
+    /// `linux`, `windows`, … Empty where an image does not tell.
+    #[serde(default)]
     pub os: String,
     /// `v7`, `v8`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,13 +58,30 @@ impl Platform {
         Self { architecture, os: "linux".into(), variant }
     }
 
-    /// Whether an image for `self` can be used where `wanted` is asked for. A variant that either side leaves out fits.
+    /// Whether neither system nor architecture is told: images that are made of nothing by `crane append` say so.
+    pub fn is_untold(&self) -> bool {
+        self.os.is_empty() && self.architecture.is_empty()
+    }
+
+    /// The same, with what is not told as `other` has it.
+    #[must_use]
+    pub fn or(&self, other: &Platform) -> Self {
+        let told = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };
+        let variant = match self.architecture.is_empty() {
+            true => other.variant.clone(),
+            false => self.variant.clone(),
+        };
+        Self { architecture: told(&self.architecture, &other.architecture), os: told(&self.os, &other.os), variant }
+    }
+
+    /// Whether an image for `self` can be used where `wanted` is asked for. What either side leaves out fits.
     pub fn fits(&self, wanted: &Platform) -> bool {
         let same_variant = match (&self.variant, &wanted.variant) {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
         };
-        self.os == wanted.os && self.architecture == wanted.architecture && same_variant
+        let same = |ours: &str, theirs: &str| ours.is_empty() || theirs.is_empty() || ours == theirs;
+        same(&self.os, &wanted.os) && same(&self.architecture, &wanted.architecture) && same_variant
     }
 }
 
@@ -86,7 +105,8 @@ fn normal(architecture: &str, variant: Option<&str>) -> (String, Option<String>)
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        let told = |text: &'_ str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
+        write!(f, "{}/{}", told(&self.os), told(&self.architecture))?;
         self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
@@ -130,5 +150,14 @@ mod tests {
         let arm = Platform::parse("linux/arm/v7").unwrap();
         assert!(arm.fits(&Platform { architecture: "arm".into(), os: "linux".into(), variant: None }));
         assert!(!arm.fits(&Platform::parse("linux/arm/v6").unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_told_fits_and_becomes_what_is_wanted() {
+        let untold = Platform { architecture: String::new(), os: String::new(), variant: None };
+        let arm = Platform::parse("linux/arm/v7").unwrap();
+        assert!(untold.is_untold() && untold.fits(&arm) && !arm.is_untold());
+        assert_eq!((untold.or(&arm), arm.or(&Platform::default())), (arm.clone(), arm));
+        assert_eq!(untold.to_string(), "unknown/unknown");
     }
 }

@@ -141,6 +141,13 @@ impl Reference {
             Error::new(ErrorKind::Usage, format!("`{text}` is not an image reference: {why}"))
                 .with_hint("write it as [HOST[:PORT]/]PATH[:TAG][@DIGEST], in lower case but for the tag")
         };
+        for scheme in ["https://", "http://"] {
+            if let Some(rest) = text.strip_prefix(scheme) {
+                let message = format!("`{text}` is an address, not an image reference");
+                let rest = rest.trim_end_matches('/');
+                return Err(Error::new(ErrorKind::Usage, message).with_hint(format!("leave out the `{scheme}`: `{rest}`")));
+            }
+        }
         let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
         // A colon before the last slash belongs to the port.
         let last = rest.rfind('/').map_or(0, |slash| slash + 1);

@@ -1,14 +1,23 @@
-//! Whether an image could be pushed, and pulled by the product.
+//! Whether an image could be built, pushed, and pulled by the product.
 //!
-//! Invariant: nothing is left in the registry.
+//! Invariant: nothing is built, and nothing is left in the registry.
 
 use std::path::Path;
 
-use super::Mpimg;
+use super::{Mpimg, blocking};
+use crate::build::{BaseFound, BuildCheck, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Digest, Platform, Reference, Repository};
+use crate::oci::{Digest, Platform, Reference, Repository, Tag};
+use crate::progress::Progress;
 use crate::project::{ContainerRepository, Project, ProjectConfig};
-use crate::registry::{ANSWERS, AnonymousReport, CheckItem, CheckState};
+use crate::registry::{AnonymousReport, CheckItem, CheckState, REGISTRY};
+use crate::sandbox::{Isolation, IsolationMode};
+
+/// The check that tells whether the product, which does not log in, will be able to pull.
+const ANONYMOUS: &str = "anonymous pull";
+
+/// A build with less room (bytes) than this is likely to fail: the SDK's base image takes most of a gigabyte.
+const LEAST_ROOM: u64 = 1 << 30;
 
 /// What is checked.
 #[derive(Debug, Clone)]
@@ -19,6 +28,8 @@ pub struct CheckSubject {
     pub pull: Repository,
     /// An image that is there.
     pub image: Option<Reference>,
+    /// What would be built.
+    pub build: Option<BuildRequest>,
 }
 
 impl CheckSubject {
@@ -30,11 +41,15 @@ impl CheckSubject {
         if Path::new(text).is_dir() {
             return Self::project(Path::new(text));
         }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            // Its own hint names the repository.
+            Reference::parse(text)?;
+        }
         let with_tag = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         let reference = Reference::parse(text)
             .map_err(|error| error.with_hint("name a project's folder that exists, or a repository as HOST[:PORT]/PATH[:TAG]"))?;
         let repository = reference.repository().clone();
-        Ok(Self { push: repository.clone(), pull: repository, image: with_tag.then_some(reference) })
+        Ok(Self { push: repository.clone(), pull: repository, image: with_tag.then_some(reference), build: None })
     }
 
     fn project(path: &Path) -> Result<Self> {
@@ -51,7 +66,8 @@ impl CheckSubject {
                     .with_hint(format!("name one: `mpimg check HOST/PATH`, or set `container_repository` in `{config}`")));
             }
         };
-        Ok(Self { push: push.repository().clone(), pull: pull.repository().clone(), image: None })
+        let build = Some(BuildRequest::new(path).with_environment());
+        Ok(Self { push: push.repository().clone(), pull: pull.repository().clone(), image: None, build })
     }
 }
 
@@ -66,33 +82,89 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// Whether all is as it should be.
+    /// Whether all is as it should be, as far as it can be told now.
     pub fn passed(&self) -> bool {
-        self.items.iter().all(|item| item.state == CheckState::Passed)
+        self.items.iter().all(|item| matches!(item.state, CheckState::Passed | CheckState::Later))
     }
 }
 
 impl Mpimg {
-    /// Checks whether an image could be pushed; and, if the subject is an image, whether anybody can pull it.
+    /// Checks whether the subject could be built and pushed, and whether anybody can pull it; before the first push, whether anybody
+    /// will be able to, where the registry tells.
     ///
     /// # Errors
     /// None for now: all that fails is an item of the report.
     pub async fn check(&self, subject: &CheckSubject) -> Result<CheckReport> {
-        let mut items = self.client().check(&subject.push).await;
-        let mut pulls = None;
-        // Where no registry answers, there is nothing more to be asked.
-        let answers = items.iter().any(|item| item.name == ANSWERS && item.state == CheckState::Passed);
-        if let Some(image) = subject.image.as_ref().filter(|_| answers) {
-            match self.digest_of(image).await {
-                Ok(digest) => {
-                    let report = self.client().check_anonymous(&subject.pull, &digest).await;
-                    pulls = report.pulls;
-                    items.push(anonymous_item(&report));
-                }
-                Err(error) => items.push(CheckItem::failed("the image is there", &error)),
-            }
-        }
+        let (mut items, (registry, pulls)) = tokio::join!(self.check_build(subject.build.as_ref()), self.check_registry(subject));
+        items.extend(registry);
         Ok(CheckReport { items, pulls })
+    }
+
+    async fn check_registry(&self, subject: &CheckSubject) -> (Vec<CheckItem>, Option<(u64, u64)>) {
+        let mut items = self.client().check(&subject.push).await;
+        // Where no registry answers, there is nothing more to be asked.
+        let answers = items.iter().any(|item| item.name == REGISTRY && item.state == CheckState::Passed);
+        if !answers {
+            return (items, None);
+        }
+        let image = match &subject.image {
+            Some(image) => Some(image.clone()),
+            None => self.newest_image(&subject.pull).await,
+        };
+        let Some(image) = image else {
+            items.push(self.client().check_strangers(ANONYMOUS, &subject.pull).await);
+            return (items, None);
+        };
+        let mut pulls = None;
+        match self.digest_of(&image).await {
+            Ok(digest) => {
+                let report = self.client().check_anonymous(&subject.pull, &digest).await;
+                pulls = report.pulls;
+                items.push(anonymous_item(&report));
+            }
+            Err(error) => items.push(CheckItem::failed("image", &error)),
+        }
+        (items, pulls)
+    }
+
+    /// An image that was pushed before: the tag that ends in the latest time, as those of SDK projects do, or the last of all.
+    async fn newest_image(&self, repository: &Repository) -> Option<Reference> {
+        let tags = self.client().tags(repository).await.ok()?;
+        let time = |tag: &Tag| {
+            let (_, time) = tag.as_str().rsplit_once('_')?;
+            let (seconds, fraction) = time.split_once('.').unwrap_or((time, ""));
+            Some((seconds.parse::<u64>().ok()?, fraction.to_owned()))
+        };
+        let newest = tags.into_iter().max_by_key(|tag| (time(tag), tag.clone()))?;
+        Some(repository.with_tag(newest))
+    }
+
+    async fn check_build(&self, request: Option<&BuildRequest>) -> Vec<CheckItem> {
+        let Some(request) = request else { return Vec::new() };
+        let store = match self.store() {
+            Ok(store) => store.clone(),
+            Err(error) => return vec![CheckItem::failed("store", &error)],
+        };
+        let (root, mode, platform) = (store.root().to_owned(), request.isolation, request.platform.clone());
+        let builder = Builder::new(store, self.client().in_background(), Progress::silent());
+        let request = request.clone();
+        let mut items = match blocking(move || builder.check(&request)).await {
+            Ok(found) => {
+                let runs_commands = found.runs_commands;
+                let mut items = build_items(found, &platform);
+                let state = root.clone();
+                items.push(match runs_commands {
+                    true => blocking(move || Ok(isolation_item(&state, mode)))
+                        .await
+                        .unwrap_or_else(|error| CheckItem::failed("isolation", &error)),
+                    false => CheckItem::passed("isolation", "none is needed: there is no RUN"),
+                });
+                items
+            }
+            Err(error) => vec![CheckItem::failed("dockerfile", &error)],
+        };
+        items.push(disk_item(&root));
+        items
     }
 
     /// The digest of what a tag names: of the image for the product's platform.
@@ -104,9 +176,54 @@ impl Mpimg {
     }
 }
 
+fn build_items(found: BuildCheck, platform: &Platform) -> Vec<CheckItem> {
+    let BuildCheck { extent: (stages, steps), bases, sources, .. } = found;
+    let plural = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let mut items = vec![CheckItem::passed("dockerfile", format!("{}, {}", plural(stages, "stage"), plural(steps, "step")))];
+    items.push(match sources {
+        Ok(number) => CheckItem::passed("sources", format!("{} of the build context", plural(number, "path"))),
+        Err(error) => CheckItem::failed("sources", &error),
+    });
+    let mut there = Vec::new();
+    for (name, found) in bases {
+        match found {
+            Ok(BaseFound::There) => there.push(format!("`{name}` is there for {platform}")),
+            Ok(BaseFound::BuiltFromSdk) => there.push(format!("`{name}` is built from the installed SDK")),
+            Err(error) => items.push(CheckItem::failed("base images", &error.wrap(format!("`{name}`")))),
+        }
+    }
+    if items.iter().all(|item| item.state == CheckState::Passed) {
+        let detail = if there.is_empty() { "none is needed".to_owned() } else { there.join(", ") };
+        items.push(CheckItem::passed("base images", detail));
+    }
+    items
+}
+
+fn isolation_item(state: &Path, mode: IsolationMode) -> CheckItem {
+    match Isolation::detect(state, mode) {
+        Ok(isolation) => CheckItem::passed("isolation", isolation.kind().to_string()),
+        Err(error) => CheckItem::failed("isolation", &error),
+    }
+}
+
+fn disk_item(root: &Path) -> CheckItem {
+    let room = match rustix::fs::statvfs(root) {
+        Ok(status) => status.f_bavail.saturating_mul(status.f_frsize),
+        Err(error) => return CheckItem::failed("disk", &Error::io("look at", root, error.into())),
+    };
+    let detail = format!("{:.1} GB are free for `{}`", room as f64 / 1e9, root.display());
+    match room >= LEAST_ROOM {
+        true => CheckItem::passed("disk", detail),
+        false => {
+            let error = Error::new(ErrorKind::Store, detail);
+            CheckItem::failed("disk", &error.with_hint("free some room: `mpimg prune` removes what no image needs"))
+        }
+    }
+}
+
 /// Many blobs, one question.
 fn anonymous_item(report: &AnonymousReport) -> CheckItem {
-    let name = "anybody can pull".to_owned();
+    let name = ANONYMOUS.to_owned();
     let hint = report.hint.clone();
     match report.worst() {
         Some(item) => {

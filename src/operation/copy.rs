@@ -19,7 +19,8 @@ pub struct CopyRequest {
     /// Only the image for this platform. `None`: all of them; linux/amd64 where the destination holds one (the local store, docker
     /// archives).
     pub platform: Option<Platform>,
-    /// Whether what refers to the image is copied, too: signatures, SBOMs.
+    /// Whether what belongs to the image is copied, too: signatures, attestations, SBOMs. All three forms count: what the registry
+    /// lists as referring to it, what a tag lists, and cosign's tags (`sha256-….sig`).
     pub referrers: bool,
 }
 
@@ -68,6 +69,8 @@ impl Mpimg {
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint(format!("leave out {}, or copy to a registry, `oci:` or `oci-archive:`", Setting::Referrers)));
         }
+        // Uploads are recorded in the store, which must have its form before. Between registries it is not needed otherwise.
+        let _ = self.store();
         let (tree, mut referrers) = self.read_tree(&request).await?;
         let mut left_behind = self.referrers_at_registry(&request, &tree).await;
         if !request.referrers {
@@ -87,9 +90,15 @@ impl Mpimg {
     async fn referrers_at_registry(&self, request: &CopyRequest, tree: &ManifestTree) -> usize {
         match &request.source {
             Transport::Registry(name) if !request.referrers => {
-                let found = self.client().in_background().referrers(name.repository(), &tree.descriptor.digest).await;
-                // A registry that cannot list them has none to report.
-                found.map_or(0, |found| found.len())
+                let found = self.client().in_background().count_attached(name.repository(), tree).await;
+                found.unwrap_or_else(|error| {
+                    let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+                    let message =
+                        format!("whether signatures or SBOMs belong to the image could not be found out: {error}{causes}");
+                    let hint = format!("copy with {}: it ends with an error where they cannot be read", Setting::Referrers);
+                    self.progress().warn(&message, Some(&hint));
+                    0
+                })
             }
             _ => 0,
         }
@@ -97,18 +106,19 @@ impl Mpimg {
 
     /// The image, and what refers to it; of a registry only if that is wanted.
     async fn read_tree(&self, request: &CopyRequest) -> Result<(ManifestTree, Vec<ManifestTree>)> {
-        let (store, client) = (self.store()?, self.client());
+        let client = self.client();
         let platform = request.platform.clone().or_else(|| request.holds_one().then(Platform::default));
         match &request.source {
             Transport::Registry(name) => {
                 let tree = client.pull_tree(name, platform.as_ref()).await?;
-                let mut referrers = Vec::new();
-                for manifest in tree.manifests().into_iter().filter(|_| request.referrers) {
-                    referrers.extend(client.pull_referrers(name.repository(), &manifest.descriptor.digest).await?);
-                }
+                let referrers = match request.referrers {
+                    true => client.pull_attached(name.repository(), &tree).await?,
+                    false => Vec::new(),
+                };
                 Ok((tree, referrers))
             }
             Transport::Store(name) => {
+                let store = self.store()?;
                 let platform = match (platform, store.resolve(name)?) {
                     (Some(platform), _) => platform,
                     // There is only one.
@@ -118,7 +128,7 @@ impl Mpimg {
                 Ok((ManifestTree::of_image(&image), Vec::new()))
             }
             source => {
-                let (source, store, wanted) = (source.clone(), store.clone(), request.referrers);
+                let (source, store, wanted) = (source.clone(), self.store()?.clone(), request.referrers);
                 let read = move |referrers| source.read_tree(&store, platform.as_ref(), referrers);
                 // What is only counted need not be whole.
                 blocking(move || read(true).or_else(|error| if wanted { Err(error) } else { read(false) })).await

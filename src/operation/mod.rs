@@ -14,14 +14,21 @@ mod configuration;
 #[cfg(feature = "run")]
 mod containers;
 mod copy;
+#[cfg(feature = "run")]
+mod create;
 mod destination;
 mod doctor;
 mod engine;
+#[cfg(feature = "run")]
+mod exec;
 mod image;
+mod image_files;
 mod images;
 mod import;
+mod index;
 mod inspect;
 mod load;
+mod local_images;
 mod login;
 #[cfg(feature = "run")]
 mod logs;
@@ -61,10 +68,13 @@ pub use copy::{CopiedImage, CopyRequest};
 pub use destination::{Destination, DestinationOptions};
 pub use doctor::DoctorReport;
 pub use image::{find_image, find_local_image, image_size, not_stored};
+pub use image_files::{FoundFile, ImageFiles};
 pub use images::StoredImage;
 pub use import::ImportRequest;
+pub use index::IndexPart;
 pub use inspect::InspectedImage;
 pub use load::{LoadRequest, LoadedImage};
+pub use local_images::LocalImage;
 pub use login::registry_name;
 #[cfg(feature = "run")]
 pub use logs::{LogOptions, read_logs};

@@ -122,7 +122,7 @@ impl Mpimg {
         };
         let (tree, mut referrers) = self.pull_with_referrers(&image).await?;
         let (count, size) = (referrers.len(), tree.all_blobs().iter().map(|(blob, _)| blob.size).sum());
-        referrers.push(artifact(PAK_TYPE, bytes, &tree.descriptor));
+        referrers.push(artifact(PAK_TYPE, PAK_TYPE, bytes, &tree.descriptor));
         let archive = Transport::OciArchive { file: output.to_owned(), tag: Some(archive_tag(&pak)) };
         archive.write_tree(self.store()?, &tree, &referrers).await?;
         Ok(ExportedPak { pak, image, file: output.to_owned(), referrers: count, size })
@@ -184,10 +184,7 @@ impl Mpimg {
     /// An image of a registry, and all that refers to it.
     async fn pull_with_referrers(&self, image: &Reference) -> Result<(ManifestTree, Vec<ManifestTree>)> {
         let tree = self.client().pull_tree(image, None).await?;
-        let mut referrers = Vec::new();
-        for manifest in tree.manifests() {
-            referrers.extend(self.client().pull_referrers(image.repository(), &manifest.descriptor.digest).await?);
-        }
+        let referrers = self.client().pull_attached(image.repository(), &tree).await?;
         Ok((tree, referrers))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::Mpimg;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Transport};
+use crate::image::{Image, Transport, write_docker_archive};
 use crate::oci::{Platform, Reference};
+use crate::store::ImageRecord;
 
 /// Which image is saved, and where to.
 #[derive(Debug, Clone)]
@@ -87,5 +89,16 @@ impl Mpimg {
             }
             _ => Ok(image),
         }
+    }
+
+    /// Writes several images of the local store, each with these names, to one docker archive.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]: it cannot be written; and what fetching layers gives.
+    pub async fn save_images(&self, images: Vec<(ImageRecord, Vec<Reference>)>, file: &Path) -> Result<()> {
+        let (store, client) = (self.store()?, self.client());
+        let read = |record: &ImageRecord| Image::read_from_store(store, record, |repository, blob| client.blob(repository, blob));
+        let images = images.into_iter().map(|(record, names)| Ok((read(&record)?, names))).collect::<Result<_>>()?;
+        write_docker_archive(store, file, images).await
     }
 }

@@ -6,17 +6,20 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{Mpimg, PushedImage, blocking};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Layer, artifact};
-use crate::layer::decompress;
-use crate::oci::{Compression, Descriptor, Digest, Repository};
+use crate::image::{Image, ManifestTree, artifact};
+use crate::oci::{Descriptor, Digest, Repository};
 use crate::progress::TaskKind;
 use crate::sbom::{Package, SbomFile, SbomFormat, Scan};
 
 const BUFFER: usize = 256 * 1024;
+
+/// What Harbor's own scanner attaches SBOMs as (goharbor/harbor, `src/pkg/scan/sbom`).
+const HARBOR_SBOM: &str = "application/vnd.goharbor.harbor.sbom.v1";
 
 /// Where the bill of materials of a pushed image goes.
 #[derive(Debug, Clone, Default)]
@@ -33,16 +36,16 @@ impl Mpimg {
     /// # Errors
     /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
     pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
-        let compressions = image.layers().iter().map(compression).collect::<Result<Vec<_>>>()?;
+        let layers = image.layers().to_vec();
         let files = image.layer_files(self.store()?).await?;
         let task = self.progress().task(TaskKind::Work, "list packages", None);
         let cancel = self.cancellation().clone();
         let scanned = blocking(move || {
             let mut scan = Scan::default();
-            for (path, compression) in files.into_iter().zip(compressions) {
+            for (path, layer) in files.into_iter().zip(layers) {
                 let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
                 let file = Cancellable { inner: file, cancel: cancel.clone() };
-                scan.add(decompress(BufReader::with_capacity(BUFFER, file), compression)?)?;
+                scan.add(layer.tar_in(BufReader::with_capacity(BUFFER, file))?)?;
             }
             Ok(scan.packages())
         });
@@ -84,7 +87,7 @@ impl Mpimg {
             let Some(format) = *attach else { return Ok(None) };
             let there = &pushed.pushed;
             let subject = Descriptor::new(there.media_type.clone(), there.digest, there.size());
-            let artifact = artifact(format.media_type(), document(format).into(), &subject);
+            let artifact = self.sbom_artifact(repository, format, document(format), &subject)?;
             self.client().attach(repository, &artifact).await?;
             Ok(Some(artifact.descriptor.digest))
         };
@@ -101,8 +104,24 @@ impl Mpimg {
     ) -> Result<()> {
         let packages = self.materials(image).await?;
         let document = format.document(&repository.to_string(), subject.digest, image, &packages);
-        let artifact = artifact(format.media_type(), document.into(), &subject);
+        let artifact = self.sbom_artifact(repository, format, document, &subject)?;
         self.client().attach(repository, &artifact).await.map(drop)
+    }
+
+    /// A document as an artifact that refers to `subject`. Harbor shows its own type as the image's SBOM, and others as something
+    /// unknown; oras, regctl and who goes by the blob's type find the document's own.
+    fn sbom_artifact(
+        &self,
+        repository: &Repository,
+        format: SbomFormat,
+        document: impl Into<Bytes>,
+        subject: &Descriptor,
+    ) -> Result<ManifestTree> {
+        let kind = match self.client().is_harbor(repository)? {
+            true => HARBOR_SBOM,
+            false => format.media_type(),
+        };
+        Ok(artifact(kind, format.media_type(), document.into(), subject))
     }
 
     /// Writes the bill of materials of an image that is called `name`.
@@ -110,12 +129,6 @@ impl Mpimg {
         let packages = self.materials(image).await?;
         file.write(&file.format().document(name, image.descriptor().digest, image, &packages))
     }
-}
-
-fn compression(layer: &Layer) -> Result<Compression> {
-    let Descriptor { media_type, digest, .. } = &layer.descriptor;
-    let unknown = || Error::new(ErrorKind::Unsupported, format!("layer `{digest}` is of type `{media_type}`"));
-    media_type.layer_compression().ok_or_else(unknown)
 }
 
 /// A file that cannot be read further once the token is cancelled.

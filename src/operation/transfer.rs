@@ -36,24 +36,48 @@ impl Transfer {
     /// Builds an image and pushes it.
     pub(super) async fn build_and_push(self, request: BuildRequest, progress: &Progress) -> Result<(Image, Pushed)> {
         let session = self.client.push(&self.repository)?;
-        let builder = Builder::new(self.store.clone(), self.client.clone(), progress.clone());
+        let stop = self.cancel.child_token();
+        let builder = Builder::new(self.store.clone(), self.client.cancelled_by(stop.clone()), progress.clone());
         let context = request.context.canonicalize().unwrap_or_else(|_| request.context.clone()).display().to_string();
         let (announce, mut announced) = mpsc::unbounded_channel();
         let on_layer = Arc::new(move |layer: Growing| {
             // Sending fails only when the receiver has stopped waiting for the build.
             let _ = announce.send(layer);
         });
-        let offer = async {
-            let mut offered = Vec::new();
-            // Ends with the build, which then drops the other side.
-            while let Some(layer) = announced.recv().await {
-                // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
-                session.offer_growing(layer.clone(), Some(format!("{context} layer {}", offered.len())));
-                offered.push(layer);
+        // What would make the push fail at its end is told at its beginning. Nothing waits for that.
+        let (client, repository, tags) = (self.client.clone(), self.repository.clone(), self.tags.clone());
+        // A task of its own: left in its middle, it would leave others to look up the credential again.
+        let mut preflight = tokio::spawn(async move { client.preflight(&repository, &tags).await });
+        let (built, offered) = {
+            let offer = async {
+                let mut offered = Vec::new();
+                // Ends with the build, which then drops the other side.
+                while let Some(layer) = announced.recv().await {
+                    // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
+                    session.offer_growing(layer.clone(), Some(format!("{context} layer {}", offered.len())));
+                    offered.push(layer);
+                }
+                offered
+            };
+            let work = async { tokio::join!(blocking(move || builder.build(&request, Some(on_layer))), offer) };
+            tokio::pin!(work);
+            tokio::select! {
+                biased;
+                done = &mut work => done,
+                verdict = &mut preflight => {
+                    let refused = verdict.ok().and_then(Result::err).filter(|error| error.kind() != ErrorKind::Interrupted);
+                    match refused {
+                        Some(error) => {
+                            stop.cancel();
+                            // A step that does not end soon is left behind.
+                            let _ = tokio::time::timeout(GRACE, work).await;
+                            return Err(error.wrap(format!("cannot push `{}`", self.repository.familiar())));
+                        }
+                        None => work.await,
+                    }
+                }
             }
-            offered
         };
-        let (built, offered) = tokio::join!(blocking(move || builder.build(&request, Some(on_layer))), offer);
         let image = match built {
             Ok(image) => image,
             Err(error) => {

@@ -36,6 +36,9 @@ impl ContainerRepository {
                 "write it as HOST[:PORT]/PATH, such as harbor.example.com/project/adapter, or as NAMESPACE/NAME for Docker Hub",
             )
         };
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return Repository::parse(text).map(Self);
+        }
         check_letters(text).map_err(wrong)?;
         let (host, path) = split_host(text);
         if let Some(path) = path.filter(|path| !path.is_empty()).or(host.is_none().then_some(text)) {

@@ -4,11 +4,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
+use url::Url;
 
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
 use super::failure::RequestError;
+use super::transport::HttpRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Hasher, Repository};
 use crate::progress::{Progress, Task, TaskKind};
@@ -137,7 +139,10 @@ impl BlobRead {
         if self.offset > 0 {
             call = call.with_header(RANGE, &format!("bytes={}-", self.offset));
         }
-        let response = endpoint.send_with_retry(&call, self.task.as_ref()).await.map_err(RequestError::Permanent)?;
+        let mut response = endpoint.send_with_retry(&call, self.task.as_ref()).await.map_err(RequestError::Permanent)?;
+        if response.status() == StatusCode::NOT_FOUND && self.reader.descriptor.is_elsewhere() {
+            response = self.open_elsewhere(&call, response).await?;
+        }
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK if self.offset == 0 => Ok(response),
@@ -148,6 +153,23 @@ impl BlobRead {
             }
             _ => Err(RequestError::Permanent(endpoint.response_error(response, &call).await)),
         }
+    }
+
+    /// Asks the places that a foreign layer's descriptor names, without any credential; `missing` is the registry's answer.
+    async fn open_elsewhere(&self, call: &ApiRequest, missing: Response) -> Result<Response, RequestError> {
+        let transport = &self.route().endpoint.transport;
+        for address in &self.reader.descriptor.urls {
+            let Some(url) = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else { continue };
+            let request = HttpRequest { headers: call.headers.clone(), ..HttpRequest::new(Method::GET, url) };
+            let answer = transport.send_with_retry(request, &self.reader.progress, "layer from elsewhere").await;
+            match answer {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(RequestError::Permanent(error)),
+                Err(_) => {}
+            }
+        }
+        Ok(missing)
     }
 
     fn take(&mut self, piece: Bytes) -> Result<Bytes> {

@@ -13,17 +13,19 @@ use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::{ApiRequest, Endpoint, RequestTarget};
 use super::errors::not_a_registry_hint;
+use super::failure::is_decisive;
 use super::host::{RegistryKind, host_of};
 use super::pull::{ACCEPTED, LIMIT};
 use super::push::{BlobOutcome, PARALLEL_HEADS, Pushed};
 use super::retry::is_transient;
+use super::transport::header_text;
 use super::upload::with_digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Names;
 use crate::oci::{Descriptor, Digest, Repository};
 
 /// The check after which it is known that there is a registry.
-pub(crate) const ANSWERS: &str = "/v2/ answers";
+pub(crate) const REGISTRY: &str = "registry";
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +37,14 @@ pub enum CheckState {
     Failed,
     /// It could not be found out.
     Unknown,
+    /// It can only be told after the first push.
+    Later,
 }
 
 /// One line of a check's list.
 #[derive(Debug, Clone)]
 pub struct CheckItem {
-    /// What was checked: `name resolves`.
+    /// What was checked, as a noun that stays: `dns`, `tls`, `registry`, `login`, `push`, `anonymous pull`, …
     pub name: String,
     /// How it went.
     pub state: CheckState,
@@ -53,7 +57,7 @@ pub struct CheckItem {
 }
 
 impl CheckItem {
-    fn passed(name: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn passed(name: &str, detail: impl Into<String>) -> Self {
         Self { name: name.into(), state: CheckState::Passed, detail: detail.into(), hint: None, kind: None }
     }
 
@@ -213,7 +217,8 @@ impl Client {
             false => bytes,
         };
         digest.verify(&bytes)?;
-        Ok((Names::parse(&bytes)?, pulls(&headers)))
+        // Other registries limit, and count, other things.
+        Ok((Names::parse(&bytes)?, pulls(&headers).filter(|_| on_hub)))
     }
 
     /// Asks for all blobs that are not `known` to be there; the answers in the order of the blobs.
@@ -271,28 +276,28 @@ impl Client {
         };
         let route = match self.destination(repository) {
             Ok(route) => route,
-            Err(error) => return note("repository may be used", Err(error)),
+            Err(error) => return note(REGISTRY, Err(error)),
         };
-        note("name resolves", resolve(route.endpoint.authority()).await)?;
+        note("dns", resolve(&route.endpoint).await)?;
         let ping = ApiRequest {
             target: RequestTarget::Path("/v2/".into()),
             ..ApiRequest::new(Method::GET, &route.path, "", Scope::none())
         };
         let answer = route.endpoint.ping(&ping).await;
-        let secure = if route.endpoint.is_encrypted() { "TLS verifies" } else { "connects" };
         let status = match answer {
             Ok(status) => status,
-            Err(error) => return note(secure, Err(error)),
+            Err(error) if is_decisive(&error) => return note("tls", Err(error)),
+            Err(error) => return note(REGISTRY, Err(error)),
         };
         let how = match (route.endpoint.is_encrypted(), route.endpoint.insecure()) {
             (true, false) => "certificate is trusted",
             (true, true) => "encrypted, certificate not checked",
             (false, _) => "plain HTTP",
         };
-        note(secure, Ok(how.into()))?;
-        note(ANSWERS, speaks(status))?;
-        note("login works", self.check_login(&route, &ping, status).await)?;
-        note("push is allowed", check_push(&route).await)
+        note("tls", Ok(how.into()))?;
+        note(REGISTRY, speaks(status))?;
+        note("login", self.check_login(&route, &ping, status).await)?;
+        note("push", check_push(&route).await)
     }
 
     async fn check_login(&self, route: &Route, ping: &ApiRequest, status: StatusCode) -> Result<String> {
@@ -314,8 +319,8 @@ async fn check_push(route: &Route) -> Result<String> {
     let Route { endpoint, path } = route;
     let call = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
     let response = endpoint.fetch(&call, None).await?;
-    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), location).ok()) {
+    let location = header_text(response.headers(), LOCATION);
+    if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), &location).ok()) {
         let deleted = endpoint.send(&ApiRequest::to(Method::DELETE, &location, path, Scope::push(path))).await;
         if !deleted.is_ok_and(|response| response.status().is_success()) {
             // Harbor's developers may delete nothing: the specification's empty blob ends the session, and no image names it.
@@ -344,15 +349,14 @@ async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(Hea
     Ok((headers, endpoint.transport.read_body(response, LIMIT as usize).await?))
 }
 
-async fn resolve(authority: &str) -> Result<String> {
-    let host = host_of(authority);
-    let proxied = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].iter().any(|name| std::env::var_os(name).is_some());
+async fn resolve(endpoint: &Endpoint) -> Result<String> {
+    let host = host_of(endpoint.authority());
     match tokio::net::lookup_host((host, 0)).await {
         Ok(addresses) => {
             let addresses: BTreeSet<String> = addresses.map(|address| address.ip().to_string()).collect();
             Ok(addresses.into_iter().collect::<Vec<_>>().join(", "))
         }
-        Err(_) if proxied => Ok("left to the proxy".into()),
+        Err(_) if endpoint.transport.has_proxy() => Ok("left to the proxy".into()),
         Err(error) => Err(Error::new(ErrorKind::Network, format!("cannot find the host `{host}`"))
             .with_hint("check the registry's name, and this machine's DNS")
             .with_source(error)),
@@ -373,7 +377,7 @@ fn pulls(headers: &HeaderMap) -> Option<(u64, u64)> {
 }
 
 /// How a repository is opened to everybody.
-fn visibility_hint(repository: &Repository, kind: ErrorKind) -> Option<String> {
+pub(super) fn visibility_hint(repository: &Repository, kind: ErrorKind) -> Option<String> {
     // Registries answer requests without a login 401 or 403, or 404 as if there were nothing.
     if !matches!(kind, ErrorKind::Auth | ErrorKind::NotFound) {
         return None;

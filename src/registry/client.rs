@@ -14,7 +14,7 @@ use super::environment::Environment;
 use super::host::host_of;
 use super::registries_conf::{RegistriesConf, RegistryLocation};
 use super::retry::RetryPolicy;
-use super::tls::{Connections, certs_dirs};
+use super::tls::{Connections, Warned, certs_dirs};
 use super::transport::Transport;
 use crate::error::Result;
 use crate::oci::Repository;
@@ -82,6 +82,8 @@ struct Inner {
     /// registries.conf, read when a registry is first asked for: commands that need none work where it cannot be read.
     conf: OnceLock<RegistriesConf>,
     transport: Arc<Transport>,
+    /// Shared by all clients that are made of this one.
+    warned: Warned,
     endpoints: Mutex<HashMap<(String, bool), Arc<Endpoint>>>,
 }
 
@@ -102,14 +104,15 @@ pub(crate) struct Route {
 impl Client {
     /// A client. Nothing is read or connected yet.
     pub fn new(options: ClientOptions) -> Self {
-        Self::with_conf(options, OnceLock::new())
+        Self::with_conf(options, OnceLock::new(), Warned::default())
     }
 
-    fn with_conf(options: ClientOptions, conf: OnceLock<RegistriesConf>) -> Self {
+    fn with_conf(options: ClientOptions, conf: OnceLock<RegistriesConf>, warned: Warned) -> Self {
         let certs = options.certs_dirs.clone().unwrap_or_else(|| certs_dirs(&options.environment));
-        let connections = Connections::new(options.ca_files.clone(), certs, options.retry.connect_timeout);
+        let (authorities, progress) = (options.ca_files.clone(), options.progress.clone());
+        let connections = Connections::new(authorities, certs, options.retry.connect_timeout, progress, warned.clone());
         let transport = Arc::new(Transport::new(connections, options.retry.clone(), options.cancel.clone()));
-        Self(Arc::new(Inner { options, conf, transport, endpoints: Mutex::default() }))
+        Self(Arc::new(Inner { options, conf, transport, warned, endpoints: Mutex::default() }))
     }
 
     /// # Errors
@@ -136,12 +139,21 @@ impl Client {
         options.progress = Progress::silent();
         options.retry.attempts = options.retry.attempts.min(2);
         options.retry.connect_timeout = options.retry.connect_timeout.min(Duration::from_secs(5));
-        Self::with_conf(options, self.0.conf.clone())
+        // What nobody sees must not count as told.
+        Self::with_conf(options, self.0.conf.clone(), Warned::default())
+    }
+
+    /// A client that works as this one does, and stops when `cancel` does, too.
+    #[must_use]
+    pub(crate) fn cancelled_by(&self, cancel: CancellationToken) -> Self {
+        let options = ClientOptions { cancel, ..self.0.options.clone() };
+        Self::with_conf(options, self.0.conf.clone(), self.0.warned.clone())
     }
 
     /// The same with other credentials.
     pub(crate) fn with_credentials(&self, credentials: CredentialSources) -> Self {
-        Self::with_conf(ClientOptions { credentials, ..self.0.options.clone() }, self.0.conf.clone())
+        let options = ClientOptions { credentials, ..self.0.options.clone() };
+        Self::with_conf(options, self.0.conf.clone(), self.0.warned.clone())
     }
 
     pub(crate) fn options(&self) -> &ClientOptions {
@@ -155,6 +167,11 @@ impl Client {
     /// Where a push into `repository` goes, and everything else that must see the registry itself.
     pub(crate) fn destination(&self, repository: &Repository) -> Result<Route> {
         Ok(self.route(self.conf()?.destination(repository)?))
+    }
+
+    /// Whether the registry of `repository` is a Harbor, as far as it has told: its token server says so.
+    pub(crate) fn is_harbor(&self, repository: &Repository) -> Result<bool> {
+        Ok(self.destination(repository)?.endpoint.auth.service().as_deref() == Some("harbor-registry"))
     }
 
     /// Where a pull from `repository` may come from, in the order to try.

@@ -1,5 +1,7 @@
 //! Copying: whole manifests and indexes, with their referrers. No byte changes, so that digests and signatures stay valid.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -9,13 +11,19 @@ use serde_json::{Value, json};
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
-use super::listing::referrers_tag;
 use super::pull::{ACCEPTED, DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
 use super::push::{PushSession, Pushed};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::image::{ManifestTree, Names};
+use crate::image::{ManifestTree, Names, list_tag};
 use crate::oci::{Descriptor, Digest, MediaType, Platform, Reference, Repository, Tag};
 use crate::progress::{Task, TaskKind};
+
+/// How often a referrer is added to its list.
+const LIST_TRIES: usize = 20;
+
+/// How long another writer may take from reading the list to writing it.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(150);
+const LONGEST_WINDOW: Duration = Duration::from_secs(5);
 
 /// How many manifests of an index are read at once.
 const PARALLEL: usize = 8;
@@ -80,19 +88,7 @@ impl Client {
         .boxed()
     }
 
-    /// What refers to `digest` (signatures, SBOMs), each whole.
-    ///
-    /// # Errors
-    /// As [`Client::referrers`] and [`Client::pull_image`].
-    pub async fn pull_referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<ManifestTree>> {
-        let mut trees = Vec::new();
-        for referrer in self.referrers(repository, digest).await? {
-            trees.push(self.pull_tree(&repository.with_digest(referrer.digest), None).await?);
-        }
-        Ok(trees)
-    }
-
-    /// Pushes a manifest that refers to another. A registry that does not list what refers to a manifest by itself gets a list
+    /// Pushes a manifest that belongs to another, under its tag if it has one. A registry that does not list what refers to a manifest by itself gets a list
     /// under the tag that clients look for (distribution specification, "Pushing Manifests with Subject").
     ///
     /// # Errors
@@ -104,7 +100,8 @@ impl Client {
         let route = self.destination(repository)?;
         let cannot = |error: Error| error.wrap(format!("cannot attach `{}`", artifact.descriptor.digest));
         let (digest, media_type) = (artifact.descriptor.digest, &artifact.descriptor.media_type);
-        let known = put(&route, &digest.to_string(), artifact.bytes.clone(), media_type).await.map_err(cannot)?;
+        let target = artifact.tag.as_ref().map_or_else(|| digest.to_string(), ToString::to_string);
+        let known = put(&route, &target, artifact.bytes.clone(), media_type).await.map_err(cannot)?;
         match artifact.subject {
             Some(subject) if !known => add_to_list(&route, &subject, artifact).await.map_err(cannot),
             _ => Ok(()),
@@ -163,25 +160,43 @@ async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &M
     Ok(answer.headers().contains_key("oci-subject"))
 }
 
+/// Adds to the list of referrers. Registries change a tag without looking at what it was: whoever read the list before this change and
+/// writes it after loses the entry. So it is looked for again when such a writer must be done, and added again until it stays.
 async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
+    let tag = list_tag(subject);
+    let began = Instant::now();
+    let mut before = read_list(route, &tag).await?;
+    for _ in 0..LIST_TRIES {
+        let list = with_referrer(before.as_deref(), artifact)?;
+        if before.as_deref() == Some(&*list) {
+            return Ok(());
+        }
+        put(route, &tag, list.into(), &MediaType::Index).await?;
+        // Others take as long from reading to writing as this one did; not all the same time, so that they do not meet again.
+        let window = (began.elapsed() * 2).clamp(SHORTEST_WINDOW, LONGEST_WINDOW).mul_f64(1.0 + fastrand::f64());
+        route.endpoint.transport.pause(window).await?;
+        before = read_list(route, &tag).await?;
+    }
+    let message = format!("others replace the list of referrers `{tag}` all the time");
+    Err(Error::new(ErrorKind::Registry, message).with_hint("run the same command again"))
+}
+
+async fn read_list(route: &Route, tag: &str) -> Result<Option<bytes::Bytes>> {
     let Route { endpoint, path } = route;
-    let tag = referrers_tag(subject);
     let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path)).with_header(ACCEPT, ACCEPTED);
     let answer = endpoint.send_with_retry(&call, None).await?;
-    let before = match answer.status() {
-        StatusCode::NOT_FOUND => None,
-        status if status.is_success() => Some(endpoint.transport.read_body(answer, LIMIT as usize).await?),
-        _ => return Err(endpoint.response_error(answer, &call).await),
-    };
-    let list = with_referrer(before.as_deref(), artifact)?;
-    put(route, &tag, list.into(), &MediaType::Index).await.map(drop)
+    match answer.status() {
+        StatusCode::NOT_FOUND => Ok(None),
+        status if status.is_success() => endpoint.transport.read_body(answer, LIMIT as usize).await.map(Some),
+        _ => Err(endpoint.response_error(answer, &call).await),
+    }
 }
 
 /// The list with one more entry, or as it was if that is there.
-fn with_referrer(list: Option<&[u8]>, artifact: &ManifestTree) -> Result<Vec<u8>> {
+fn with_referrer(before: Option<&[u8]>, artifact: &ManifestTree) -> Result<Vec<u8>> {
     let damaged = || "the list of referrers cannot be read".to_owned();
     let empty = || json!({ "schemaVersion": 2, "mediaType": MediaType::Index.as_str(), "manifests": [] });
-    let mut list: Value = match list {
+    let mut list: Value = match before {
         Some(bytes) => serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?,
         None => empty(),
     };
@@ -197,9 +212,10 @@ fn with_referrer(list: Option<&[u8]>, artifact: &ManifestTree) -> Result<Vec<u8>
     }
     let entries = list.get_mut("manifests").and_then(Value::as_array_mut);
     let entries = entries.ok_or_else(|| Error::new(ErrorKind::Corrupt, damaged()))?;
-    if !entries.iter().any(|other| other.get("digest") == entry.get("digest")) {
-        entries.push(entry);
+    if let (true, Some(list)) = (entries.iter().any(|other| other.get("digest") == entry.get("digest")), before) {
+        return Ok(list.to_vec());
     }
+    entries.push(entry);
     Ok(list.to_string().into_bytes())
 }
 
@@ -212,7 +228,8 @@ mod tests {
     #[test]
     fn a_referrer_is_listed_once_with_what_it_is() {
         let subject = Descriptor::of(MediaType::Manifest, b"subject");
-        let artifact = crate::image::artifact("application/spdx+json", Bytes::from_static(b"{}"), &subject);
+        let artifact =
+            crate::image::artifact("application/spdx+json", "application/spdx+json", Bytes::from_static(b"{}"), &subject);
         let once = with_referrer(None, &artifact).unwrap();
         let twice = with_referrer(Some(&once), &artifact).unwrap();
         assert_eq!(once, twice);

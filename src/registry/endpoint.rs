@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{ErrorResponse, missing_on_ecr};
-use super::failure::{RequestError, refuses_certificate};
+use super::errors::{ErrorResponse, missing_on_ecr, not_a_registry_hint};
+use super::failure::{RequestError, is_decisive};
 use super::host::{RegistryKind, api_authority, host_and_port, is_loopback};
 use super::retry::{is_transient, retry_after};
-use super::transport::{HttpRequest, RequestBody, Transport, interrupted};
-use crate::error::{Error, ErrorKind, Result};
+use super::transport::{HttpRequest, RequestBody, Transport, header_text, interrupted};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::progress::{Progress, Task};
 
 /// Browsers' limit is higher; registries need one or two.
@@ -159,6 +159,12 @@ impl Endpoint {
         self.auth.credential(&self.transport, path).await.is_some()
     }
 
+    /// The header for requests with `scope`.
+    pub(crate) async fn authorize(&self, path: &str, scope: &Scope) -> Result<Option<HeaderValue>> {
+        self.transport.unless_cancelled(self.discover(path)).await?.map_err(RequestError::into_error)?;
+        self.auth.header(&self.transport, path, scope, None).await
+    }
+
     /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that. Some registries challenge only
     /// there, and hide everything else from strangers (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
     async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
@@ -175,6 +181,9 @@ impl Endpoint {
             return Ok(Some(response));
         }
         self.note_challenge(&response);
+        if let Some(error) = self.not_a_registry(&response) {
+            return Err(RequestError::Permanent(error));
+        }
         // Read to its end, so that the connection serves again.
         self.transport.read_error_body(response).await;
         self.discovered.store(true, Ordering::Release);
@@ -192,7 +201,7 @@ impl Endpoint {
                     let wait = wait.filter(|_| is_transient(response.status()) && attempt <= FIRST_ATTEMPTS);
                     let Some(wait) = wait else {
                         self.note_challenge(&response);
-                        return Ok(response.status());
+                        return self.not_a_registry(&response).map_or(Ok(response.status()), Err);
                     };
                     self.transport.pause_before(attempt, wait, &response.status().to_string(), None).await?;
                 }
@@ -203,6 +212,16 @@ impl Endpoint {
                 Err(fault) => return Err(fault.into_error()),
             }
         }
+    }
+
+    /// The error of a web page that answers `/v2/`: a server that says yes to everything would seem to have all blobs.
+    fn not_a_registry(&self, response: &Response) -> Option<Error> {
+        let page = header_text(response.headers(), CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html"));
+        let known = response.headers().contains_key("docker-distribution-api-version");
+        (response.status().is_success() && page && !known).then(|| {
+            Error::new(ErrorKind::Registry, format!("`{}` answers with a web page: this is no registry", self.registry))
+                .with_hint(not_a_registry_hint(response.status()))
+        })
     }
 
     /// Shows a `Warning` header of the registry, once (distribution specification, "Warnings").
@@ -373,8 +392,8 @@ impl Endpoint {
                 return answer;
             }
             match answer {
-                // It does speak TLS: that is where the trouble is.
-                Err(RequestError::Permanent(error)) if refuses_certificate(&error) => return Err(RequestError::Permanent(error)),
+                // That is where the trouble is.
+                Err(RequestError::Permanent(error)) if is_decisive(&error) => return Err(RequestError::Permanent(error)),
                 answer => {
                     first.get_or_insert((*scheme, answer));
                 }
@@ -420,16 +439,20 @@ impl Endpoint {
             307 | 308 => true,
             _ => false,
         };
-        let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-        let Some(location) = location.filter(|_| redirected) else { return Ok(None) };
-        let next = url.join(location).map_err(|error| {
+        let Some(location) = header_text(response.headers(), LOCATION).filter(|_| redirected) else { return Ok(None) };
+        let next = url.join(&location).map_err(|error| {
             RequestError::Permanent(
                 Error::new(ErrorKind::Registry, "a redirect leads to something that is not a URL").with_source(error),
             )
         })?;
-        if url.scheme() == "https" && next.scheme() != "https" {
+        // Without encryption anybody may read it; what is read is checked by its digest, and no credential goes along.
+        if url.scheme() == "https" && next.scheme() != "https" && !(self.insecure && reads) {
             let message = format!("`{}` redirects from https to {}", self.registry, next.scheme());
-            return Err(RequestError::Permanent(Error::new(ErrorKind::Network, message)));
+            let hint = format!(
+                "set the registry up to name its storage by https, or allow it with {}",
+                Setting::InsecureRegistry.with(&self.registry)
+            );
+            return Err(RequestError::Permanent(Error::new(ErrorKind::Network, message).with_hint(hint)));
         }
         Ok(Some(next))
     }

@@ -5,7 +5,8 @@
 use std::fmt;
 
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::aws_hosts::PrivateEcr;
 use super::failure::client_certificate_hint;
@@ -22,23 +23,35 @@ const SHOWN: usize = 300;
 pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) entries: Vec<ErrorEntry>,
+    /// Whether there is something else under the tag that was to be pushed.
+    pub(crate) tag_exists: bool,
     /// The start of an answer that is not in the specification's form.
     text: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct ErrorEntry {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "any_text")]
     pub(crate) code: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "any_text")]
     pub(crate) message: String,
     #[serde(default)]
-    detail: serde_json::Value,
+    detail: Value,
 }
 
 #[derive(Deserialize)]
 struct Body {
-    errors: Vec<ErrorEntry>,
+    #[serde(default)]
+    errors: Option<Vec<ErrorEntry>>,
+}
+
+/// Gateways write a number where the specification has a word, or null.
+fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
 }
 
 /// Token servers' forms: Docker Hub's `details`, OAuth2's `error_description` and `error` (RFC 6749, 5.2), AWS's `message`.
@@ -52,13 +65,24 @@ struct TokenServerError {
 impl ErrorResponse {
     /// Reads the body of an answer with an error status.
     pub(crate) fn parse(status: StatusCode, body: &[u8]) -> Self {
-        let entries = serde_json::from_slice(body).map(|Body { errors }| errors).unwrap_or_default();
+        let entries = serde_json::from_slice(body).ok().and_then(|Body { errors }| errors).unwrap_or_default();
+        // What says nothing counts as nothing.
+        let entries: Vec<ErrorEntry> = entries.into_iter().filter(|entry| !entry.to_string().is_empty()).collect();
         let words = || serde_json::from_slice(body).ok().and_then(|TokenServerError { details, error }| details.or(error));
+        let is_json = || serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
         let text = match entries.is_empty() {
-            true => words().unwrap_or_else(|| plain(&String::from_utf8_lossy(body))),
+            // An object without words has nothing to show.
+            true => words().unwrap_or_else(|| if is_json() { String::new() } else { plain(&String::from_utf8_lossy(body)) }),
             false => String::new(),
         };
-        Self { status, entries, text }
+        Self { status, entries, tag_exists: false, text }
+    }
+
+    /// What Harbor says of an upload by an account that may not push: a token tells the same before.
+    pub(crate) fn no_right_to_push(path: &str) -> Self {
+        let message = format!("the registry's token does not allow to push (repository: {path}, action: push)");
+        let entry = ErrorEntry { code: "DENIED".into(), message, detail: Value::Null };
+        Self { status: StatusCode::UNAUTHORIZED, entries: vec![entry], tag_exists: false, text: String::new() }
     }
 
     /// Whether the registry gave this error code.
@@ -87,8 +111,18 @@ impl ErrorResponse {
     /// Whether the registry has something under this tag that may not be replaced: the very same image, perhaps, whose push was
     /// answered by a connection that broke.
     pub(crate) fn is_about_existing_tag(&self) -> bool {
-        let by_words = ["immutable", "already exists", "overwrit", "redeploy"].iter().any(|words| self.says(words));
-        matches!(self.status.as_u16(), 400 | 403 | 405 | 409 | 412) && by_words
+        let by_words = || ["immutable", "already exists", "overwrit", "redeploy"].iter().any(|words| self.says(words));
+        match self.status.as_u16() {
+            // A conflict, whatever the registry says of it.
+            409 => true,
+            400 | 403 | 405 | 412 => by_words(),
+            _ => false,
+        }
+    }
+
+    /// Whether Harbor does not know the project.
+    pub(crate) fn is_about_missing_project(&self) -> bool {
+        matches!(self.status.as_u16(), 401 | 404) && self.says("project") && self.says("not found")
     }
 
     /// The digests of blobs that the registry lacks; `None` if that is not what is wrong. Empty if it does not say which.
@@ -128,7 +162,12 @@ impl ErrorResponse {
         };
         let error = Error::new(error_kind, self.to_string());
         let hint = match pushing {
-            true => push_hint(&self, kind, repository).or_else(|| push_rights_hint(&self, kind, repository)),
+            true => push_hint(&self, kind, repository).or_else(|| match self.tag_exists {
+                true => {
+                    Some("push under a new tag: the registry has an image under this one, and does not let it be replaced".into())
+                }
+                false => push_rights_hint(&self, kind, repository),
+            }),
             false => pull_hint(&self, repository),
         };
         match hint {
@@ -205,6 +244,13 @@ fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repositor
     let path = repository.path();
     let text = match refusal.status.as_u16() {
         400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
+        // Harbor, which has projects.
+        400 if refusal.says("invalid repository name") => {
+            format!("the registry wants HOST/PROJECT/NAME: push to `{registry}/{path}/NAME`")
+        }
+        415 => "the registry does not take this kind of manifest: its administrator can allow it (zot: `\"compat\": [\"docker2s2\"]` in \
+                its configuration takes Docker's schema 2)"
+            .into(),
         _ if refusal.says("none of the provided layer digests match") => {
             "ECR put the layer's parts together differently: run the same command again, and report it if it happens twice".into()
         }
@@ -226,7 +272,7 @@ fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repositor
         _ if refusal.says("read only mode") || refusal.says("read-only") => {
             "the registry is read-only for now: ask its administrator, or try again later".into()
         }
-        401 | 404 if refusal.says("project") && refusal.says("not found") => {
+        _ if refusal.is_about_missing_project() => {
             format!("create the project `{project}` in Harbor and make it public, then run the same command again")
         }
         _ if refusal.says("installation not allowed") => format!(

@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use url::Url;
 
 use super::host::host_and_port;
+use super::verifier::ShortKey;
 use crate::error::{Error, ErrorKind, Setting};
 
 /// Why there is no answer.
@@ -42,6 +43,25 @@ impl RequestError {
 pub(super) fn stalled(url: &Url) -> Error {
     Error::new(ErrorKind::Network, format!("`{}` stopped answering", host_and_port(url)))
 }
+
+/// A proxy's answer to a request over plain HTTP, which it passes on itself.
+pub(super) fn proxy_login(url: &Url) -> Error {
+    let hint = "put its user name and password into `HTTP_PROXY`: http://USER:PASSWORD@HOST:PORT";
+    let message = format!("the proxy on the way to `{}` asks for another login", host_and_port(url));
+    Error::new(ErrorKind::Network, message).with_hint(hint).with_source(ProxyLogin)
+}
+
+/// The cause of [`proxy_login`].
+#[derive(Debug)]
+struct ProxyLogin;
+
+impl std::fmt::Display for ProxyLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it answered 407")
+    }
+}
+
+impl StdError for ProxyLogin {}
 
 /// What a failure of the HTTP library means.
 pub(super) fn classify(error: reqwest::Error, url: &Url) -> RequestError {
@@ -97,6 +117,16 @@ fn tls_error(error: rustls::Error, place: &str) -> Error {
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
             Some(client_certificate_hint(place))
         }
+        // Old OpenSSL says so, too, where it wants a certificate of ours and gets none.
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity)
+        | rustls::Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => Some(format!(
+            "have `{place}` offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20: it takes only older ciphers; or, if it asks for a certificate, {}",
+            client_certificate_hint(place)
+        )),
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => Some(format!("have `{place}` offer TLS 1.2 or 1.3: it speaks only older versions")),
         rustls::Error::InvalidMessage(_) => {
             Some(format!("`{place}` seems not to speak TLS: if that is right, list it as `insecure` in registries.conf"))
         }
@@ -137,6 +167,13 @@ fn certificate_hint(wrong: &CertificateError, place: &str) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("have a certificate made for `{place}`")
         }
+        CertificateError::Other(other) if other.0.is::<ShortKey>() => {
+            "have a certificate with an RSA key of 2048 bits or more made for the registry, or with an elliptic curve".to_owned()
+        }
+        CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => format!(
+            "the certificate is its own authority: give it with {}, or put it into /etc/docker/certs.d/{place}/ca.crt",
+            Setting::CaFile
+        ),
         _ => "have the registry's certificate looked at: another one is needed".to_owned(),
     }
 }
@@ -147,9 +184,11 @@ fn date(time: UnixTime) -> String {
     time.map_or_else(|| "an unknown day".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
-/// Whether an error is about the other side's certificate, or its about ours: then it speaks TLS.
-pub(crate) fn refuses_certificate(error: &Error) -> bool {
-    matches!(cause(error), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)))
+/// Whether an error tells by itself what is wrong, so that no other scheme need be tried: it is about the other side's certificate, or
+/// its about ours, so it speaks TLS; or a proxy asks for a login.
+pub(crate) fn is_decisive(error: &Error) -> bool {
+    let about_tls = matches!(cause(error), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)));
+    about_tls || cause::<ProxyLogin>(error).is_some()
 }
 
 /// The first cause of type `T`; looks into `io::Error`, too, which hides what it carries from `source()`.

@@ -16,6 +16,7 @@ use super::client::{Client, Route};
 use super::endpoint::{ApiRequest, RequestTarget};
 use super::pull::ACCEPTED;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::list_tag;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
 use crate::progress::{Task, TaskKind};
 
@@ -92,11 +93,6 @@ impl Client {
     }
 }
 
-/// The tag that stands in for the list of what refers to `digest` ("Referrers Tag Schema").
-pub(super) fn referrers_tag(digest: &Digest) -> String {
-    format!("{}-{}", digest.algorithm(), digest.hex())
-}
-
 async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<Vec<Descriptor>> {
     let Route { endpoint, path } = route;
     let get = |rest: &str| ApiRequest::new(Method::GET, path, rest, Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
@@ -108,7 +104,7 @@ async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<V
         tracing::debug!(status = response.status().as_u16(), "no referrers API: asking for the tag in its place");
         // Read to its end, so that the connection serves again.
         endpoint.transport.read_error_body(response).await;
-        call = get(&format!("manifests/{}", referrers_tag(digest)));
+        call = get(&format!("manifests/{}", list_tag(digest)));
         response = endpoint.send_with_retry(&call, Some(task)).await?;
         // "The client SHOULD assume there are no referrers" if the tag is not there or is not an index.
         if response.status() == StatusCode::NOT_FOUND || response.status().is_success() && !is_index(&response) {

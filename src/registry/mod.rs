@@ -2,6 +2,7 @@
 //!
 //! Invariant: a credential is sent only to the host that it belongs to.
 
+mod attached;
 mod auth;
 mod aws_hosts;
 mod blob;
@@ -18,18 +19,22 @@ mod host;
 mod listing;
 mod login;
 mod login_state;
+mod preflight;
+mod proxies;
 mod pull;
 mod push;
 mod push_manifest;
+mod pushed;
 mod registries_conf;
 mod retry;
 mod schema2;
 mod tls;
 mod transport;
 mod upload;
+mod verifier;
 
 pub use auth::{Credential, CredentialSources, CredentialStore};
-pub(crate) use check::ANSWERS;
+pub(crate) use check::REGISTRY;
 pub use check::{AnonymousReport, CheckItem, CheckState};
 pub use client::{Client, ClientOptions};
 pub use download::Download;

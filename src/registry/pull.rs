@@ -15,7 +15,7 @@ use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
 use crate::image::Layer;
-use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository};
+use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository, or_default};
 use crate::progress::{Task, TaskKind};
 use crate::store::BlobSource;
 
@@ -61,11 +61,13 @@ pub struct PulledManifest {
 #[serde(rename_all = "camelCase")]
 struct Manifest {
     config: Descriptor,
+    #[serde(default, deserialize_with = "or_default")]
     layers: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
 struct Index {
+    #[serde(default, deserialize_with = "or_default")]
     manifests: Vec<Descriptor>,
 }
 
@@ -74,14 +76,20 @@ struct Index {
 struct AnyManifest {
     schema_version: Option<u32>,
     media_type: Option<MediaType>,
-    manifests: Option<serde::de::IgnoredAny>,
+    /// Whether it is there at all: Go writes an empty list as null.
+    #[serde(default, deserialize_with = "is_there")]
+    manifests: bool,
+}
+
+fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 #[derive(Deserialize)]
 struct Config {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     os: String,
     variant: Option<String>,
     rootfs: RootFs,
@@ -89,6 +97,7 @@ struct Config {
 
 #[derive(Deserialize)]
 struct RootFs {
+    #[serde(default, deserialize_with = "or_default")]
     diff_ids: Vec<DiffId>,
 }
 
@@ -170,6 +179,12 @@ impl Client {
                 format!("the config has {} bytes, more than {LIMIT}", config_descriptor.size),
             ));
         }
+        if !config_descriptor.media_type.may_be_config() {
+            let message = format!("it is no image: its config is of type `{}`", config_descriptor.media_type);
+            return Err(
+                Error::new(ErrorKind::Unsupported, message).with_hint("name an image: this is an artifact of another kind")
+            );
+        }
         let blob = |descriptor: &Descriptor| RegistryBlob::new(self, repository, routes.clone(), descriptor.clone());
         let config = self.transport().unless_cancelled(blob(&config_descriptor).read_all(task)).await??;
         let parsed: Config = parse(&config, "the config")?;
@@ -188,9 +203,6 @@ impl Client {
 
     fn warn_of_platform(&self, config: &Config, wanted: &Platform, repository: &Repository) {
         let Config { architecture, os, variant, .. } = config;
-        if os.is_empty() || architecture.is_empty() {
-            return;
-        }
         let actual = Platform { architecture: architecture.clone(), os: os.clone(), variant: variant.clone() };
         if !actual.fits(wanted) {
             let message = format!("`{}` is for {actual}, not {wanted}", repository.familiar());
@@ -268,10 +280,10 @@ fn media_type_of(bytes: &[u8], content_type: &str) -> Result<MediaType> {
     }
     let announced = MediaType::from(content_type.split(';').next().unwrap_or_default().trim());
     let known = |media_type: &MediaType| media_type.is_index() || media_type.is_manifest();
-    let by_shape = if any.manifests.is_some() { MediaType::Index } else { MediaType::Manifest };
+    let by_shape = if any.manifests { MediaType::Index } else { MediaType::Manifest };
     let media_type = any.media_type.or(Some(announced).filter(known)).unwrap_or(by_shape);
     // An index that is served as a manifest, or the reverse, would be read differently by different programs.
-    if media_type.is_index() != any.manifests.is_some() {
+    if media_type.is_index() != any.manifests {
         return Err(Error::new(ErrorKind::Corrupt, format!("the manifest says it is `{media_type}`, and is not")));
     }
     Ok(media_type)
@@ -281,10 +293,14 @@ fn media_type_of(bytes: &[u8], content_type: &str) -> Result<MediaType> {
 pub(super) fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descriptor> {
     let fitting = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|platform| platform.fits(wanted));
     let exact = entries.iter().find(|entry| entry.platform.as_ref() == Some(wanted));
-    exact.or_else(|| entries.iter().find(fitting)).ok_or_else(|| {
+    // What tells nothing may be what is wanted, where there is nothing else.
+    let only = || match entries.iter().filter(|entry| !is_attestation(entry)).collect::<Vec<_>>()[..] {
+        [only] if only.platform.is_none() => Some(only),
+        _ => None,
+    };
+    exact.or_else(|| entries.iter().find(fitting)).or_else(only).ok_or_else(|| {
         let mut there: Vec<String> =
             entries.iter().filter_map(|entry| entry.platform.as_ref()).map(ToString::to_string).collect();
-        // Attestations stand in the index as images for an unknown platform.
         there.retain(|platform| platform != "unknown/unknown");
         let error = Error::new(ErrorKind::NotFound, format!("there is no image for {wanted}"));
         match there.is_empty() {
@@ -292,6 +308,11 @@ pub(super) fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform) -> Result
             false => error.with_hint(format!("choose one of the platforms there: {}", there.join(", "))),
         }
     })
+}
+
+/// Attestations stand in an index as images for an unknown platform.
+fn is_attestation(entry: &Descriptor) -> bool {
+    entry.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
 }
 
 /// Moves the route that answered to the front.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
+use super::pushed::PushedBlobs;
 use super::transport::interrupted;
 use super::upload::{self, BlobUpload, SessionLock, Sessions, UploadLimiter, UploadLimits};
 use crate::error::{Error, ErrorKind, Result};
@@ -99,6 +100,7 @@ pub(super) struct PushState {
     lanes: Arc<UploadLimiter>,
     limits: UploadLimits,
     sessions: Option<Sessions>,
+    pushed: Option<PushedBlobs>,
     /// Every blob that was offered and is in place, to be sent again should the registry have lost it.
     in_place: Mutex<HashMap<Digest, (Descriptor, BlobSource)>>,
     /// One lock a digest: layers that are the same are uploaded once.
@@ -133,6 +135,7 @@ impl Client {
             lanes: UploadLimiter::new(options.concurrency, limits.chunk),
             limits,
             sessions: options.state_dir.as_deref().and_then(Sessions::open),
+            pushed: options.state_dir.as_deref().map(PushedBlobs::open),
             in_place: Mutex::default(),
             digests: Mutex::default(),
         };
@@ -246,7 +249,8 @@ impl PushState {
         let _one = self.until_cancelled(one.lock()).await?;
         if self.exists(&descriptor.digest, &task).await? {
             let (repository, digest) = (self.repository.to_string(), descriptor.digest.to_string());
-            self.sessions.iter().for_each(|sessions| sessions.forget(&repository, &digest));
+            let records = [repository.as_str(), self.route.endpoint.authority()];
+            self.sessions.iter().for_each(|sessions| records.iter().for_each(|of| sessions.forget(of, &digest)));
             task.cached();
             return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
         }
@@ -257,7 +261,9 @@ impl PushState {
                 return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
             }
         };
-        let mount = self.mountable(&source)?;
+        // Another process may be sending it to another repository of the registry: then it is mounted from there.
+        let _registry = self.lock_registry(&descriptor).await?;
+        let mount = self.mountable(&source, &descriptor.digest)?;
         let in_one = descriptor.size <= self.limits.chunk && !matches!(source, BlobSource::Remote(_));
         let _permit = self.permit(if in_one { &self.small } else { &self.large }).await?;
         self.upload(order, Some(descriptor), source, mount, session.as_ref(), task).await
@@ -291,7 +297,7 @@ impl PushState {
         task: Task,
     ) -> Result<PushedBlob> {
         let growing = descriptor.is_none();
-        let kept = source.clone();
+        let (kept, from) = (source.clone(), mount.clone());
         let job = BlobUpload {
             route: &self.route,
             source,
@@ -312,6 +318,14 @@ impl PushState {
             (_, true) => BlobOutcome::Exists,
             _ => BlobOutcome::Uploaded { sent: sent.bytes },
         };
+        if sent.mounted || !sent.existed {
+            let (host, path) = (self.route.endpoint.authority(), &self.route.path);
+            self.pushed.iter().for_each(|pushed| pushed.note(host, path, &sent.descriptor.digest));
+        }
+        if let Some(from) = from.filter(|_| sent.mounted) {
+            let message = format!("{} was mounted from `{}`", sent.descriptor.digest.short(), from.familiar());
+            self.client.options().progress.note(&message);
+        }
         let end = if matches!(outcome, BlobOutcome::Uploaded { .. }) { Task::done } else { Task::cached };
         Arc::into_inner(sent.task).into_iter().for_each(end);
         Ok(PushedBlob { descriptor: sent.descriptor, outcome })
@@ -376,13 +390,40 @@ impl PushState {
         }
     }
 
-    /// The repository to mount a remote blob from, if it is in the same registry.
-    fn mountable(&self, source: &BlobSource) -> Result<Option<Repository>> {
-        let BlobSource::Remote(remote) = source else { return Ok(None) };
-        let from = self.client.destination(remote.repository())?;
-        let same = from.endpoint.authority() == self.route.endpoint.authority() && from.path != self.route.path;
-        let at_its_path = || Repository::parse(&format!("{}/{}", remote.repository().registry(), from.path));
-        same.then(at_its_path).transpose()
+    /// The right to send a blob to this registry, among the processes of this machine.
+    async fn lock_registry(&self, blob: &Descriptor) -> Result<Option<SessionLock>> {
+        let Some(sessions) = self.sessions.as_ref().filter(|_| blob.size > SMALL) else { return Ok(None) };
+        let (registry, digest) = (self.route.endpoint.authority(), blob.digest.to_string());
+        let (mut waited, mut again) = (false, false);
+        loop {
+            if let Some(lock) = sessions.lock(registry, &digest) {
+                return Ok(Some(lock));
+            }
+            if !sessions.is_locked(registry, &digest) {
+                // It was given back this moment; or the folder cannot be written to, and has no locks.
+                match std::mem::replace(&mut again, true) {
+                    true => return Ok(None),
+                    false => continue,
+                }
+            }
+            if !std::mem::replace(&mut waited, true) {
+                tracing::debug!(%digest, registry, "waiting for another process that uploads this blob to another repository");
+            }
+            self.until_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;
+        }
+    }
+
+    /// The repository to mount a blob from: where it comes from, or where this store has pushed it to, in the same registry.
+    fn mountable(&self, source: &BlobSource, digest: &Digest) -> Result<Option<Repository>> {
+        let Route { endpoint, path } = &self.route;
+        if let BlobSource::Remote(remote) = source {
+            let from = self.client.destination(remote.repository())?;
+            if from.endpoint.authority() == endpoint.authority() && from.path != *path {
+                return Repository::parse(&format!("{}/{}", remote.repository().registry(), from.path)).map(Some);
+            }
+        }
+        let known = self.pushed.as_ref().and_then(|pushed| pushed.find(endpoint.authority(), path, digest));
+        known.map(|known| Repository::parse(&format!("{}/{known}", self.repository.registry()))).transpose()
     }
 
     async fn permit<'a>(&self, semaphore: &'a Semaphore) -> Result<SemaphorePermit<'a>> {

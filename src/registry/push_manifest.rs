@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
 
 use super::auth::Scope;
 use super::client::Route;
@@ -26,17 +26,30 @@ impl PushSession {
         let (manifest, media_type) = match self.put(&first, &manifest, &media_type, &task).await? {
             None => (manifest, media_type),
             Some(refusal) => {
-                let about_media_type = media_type == MediaType::Manifest && refusal.is_about_media_type();
+                // distribution says `MANIFEST_INVALID` of much else, but takes Docker's schema 2.
+                let other_format = match media_type {
+                    MediaType::Manifest => refusal.is_about_media_type(),
+                    MediaType::DockerManifest => refusal.status == StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    _ => false,
+                };
                 let refused = self.shared.route.endpoint.error_for(refusal, &self.shared.route.path, true).await;
-                if !about_media_type {
+                if !other_format {
                     return Err(refused);
                 }
-                let converted = schema2::convert(&manifest, &media_type).map_err(|error| error.with_source(refused))?;
+                let (converted, other) = match media_type {
+                    MediaType::Manifest => (schema2::convert(&manifest, &media_type), MediaType::DockerManifest),
+                    _ => (schema2::to_oci(&manifest), MediaType::Manifest),
+                };
+                let converted = converted.map_err(|error| error.with_source(refused))?;
                 let first = tags.first().map_or_else(|| Digest::of(&converted).to_string(), ToString::to_string);
-                let note = "the registry takes no OCI manifest: pushed as Docker schema 2";
-                self.shared.client.options().progress.note(note);
-                self.must_put_target(&first, &converted, &MediaType::DockerManifest, &task).await?;
-                (converted, MediaType::DockerManifest)
+                let (taken, not_taken) = match other {
+                    MediaType::Manifest => ("as an OCI manifest", "of Docker's schema 2"),
+                    _ => ("as Docker schema 2", "as OCI has it"),
+                };
+                let note = format!("the registry takes no manifest {not_taken}: pushed {taken}, with another digest");
+                self.shared.client.options().progress.note(&note);
+                self.must_put_target(&first, &converted, &other, &task).await?;
+                (converted, other)
             }
         };
         try_join_all(tags.iter().skip(1).map(|tag| self.must_put_target(tag.as_str(), &manifest, &media_type, &task))).await?;
@@ -85,8 +98,10 @@ impl PushSession {
         let body = endpoint.transport.read_error_body(response).await;
         let own = Digest::of(manifest);
         if !status.is_success() {
-            let refusal = ErrorResponse::parse(status, &body);
-            let there = refusal.is_about_existing_tag() && self.has_tag(target, &own).await;
+            let mut refusal = ErrorResponse::parse(status, &body);
+            let tagged = if refusal.is_about_existing_tag() { self.tagged(target).await } else { None };
+            let there = tagged == Some(own);
+            refusal.tag_exists = tagged.is_some() && !there;
             if there {
                 let message = format!("the tag `{target}` may not be replaced, and has this very image already");
                 self.shared.client.options().progress.note(&message);
@@ -103,13 +118,13 @@ impl PushSession {
         }
     }
 
-    /// Whether the registry has just this manifest under a tag.
-    async fn has_tag(&self, tag: &str, digest: &Digest) -> bool {
+    /// The digest of what the registry has under a tag.
+    async fn tagged(&self, tag: &str) -> Option<Digest> {
         let Route { endpoint, path } = &self.shared.route;
         let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path));
         let call = call.with_header(ACCEPT, ACCEPTED);
-        let Ok(response) = endpoint.fetch(&call, None).await else { return false };
-        let body = endpoint.transport.read_body(response, LIMIT as usize).await;
-        body.is_ok_and(|body| Digest::of(&body) == *digest)
+        let response = endpoint.fetch(&call, None).await.ok()?;
+        let body = endpoint.transport.read_body(response, LIMIT as usize).await.ok()?;
+        Some(Digest::of(&body))
     }
 }

@@ -1,4 +1,4 @@
-//! OCI image manifests as Docker schema 2 (image-manifest-v2-2.md), for registries that know nothing else.
+//! OCI image manifests as Docker schema 2 (image-manifest-v2-2.md) and back, for registries that know nothing else.
 //!
 //! zstd layers are an error: schema 2 has no media type for them.
 
@@ -45,9 +45,36 @@ pub(crate) fn convert(manifest: &[u8], media_type: &MediaType) -> Result<Bytes> 
     Ok(bytes.into())
 }
 
+/// A manifest of Docker's schema 2 with OCI's media types, for registries that take no other (zot). Config and layers stay as they
+/// are.
+pub(crate) fn to_oci(manifest: &[u8]) -> Result<Bytes> {
+    let unreadable = || "the manifest cannot be read".to_owned();
+    let mut manifest: Value = serde_json::from_slice(manifest).context(ErrorKind::Corrupt, unreadable)?;
+    let broken = || Error::new(ErrorKind::Corrupt, "the manifest has no config or no layers");
+    manifest["mediaType"] = MediaType::Manifest.as_str().into();
+    manifest.get_mut("config").ok_or_else(broken)?["mediaType"] = MediaType::Config.as_str().into();
+    for layer in manifest.get_mut("layers").and_then(Value::as_array_mut).ok_or_else(broken)? {
+        let own = MediaType::from(layer["mediaType"].as_str().unwrap_or_default());
+        if let Some(compression) = own.layer_compression().filter(|_| !own.is_nondistributable()) {
+            layer["mediaType"] = compression.layer_media_type().as_str().into();
+        }
+    }
+    let bytes = serde_json::to_vec(&manifest).context(ErrorKind::Corrupt, || "the manifest cannot be written".into())?;
+    Ok(bytes.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_and_back_is_the_same() {
+        let oci: Value = serde_json::from_str(&manifest("application/vnd.oci.image.layer.v1.tar+gzip")).unwrap();
+        let docker = convert(oci.to_string().as_bytes(), &MediaType::Manifest).unwrap();
+        let back: Value = serde_json::from_slice(&to_oci(&docker).unwrap()).unwrap();
+        assert_eq!((&back["mediaType"], &back["config"]), (&oci["mediaType"], &oci["config"]));
+        assert_eq!(back["layers"][0]["mediaType"], oci["layers"][0]["mediaType"]);
+    }
 
     fn manifest(layer: &str) -> String {
         format!(

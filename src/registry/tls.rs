@@ -2,23 +2,39 @@
 //!
 //! The system's certificate store is read only for an encrypted connection: a push to this machine needs none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Certificate, Identity, redirect};
+use reqwest::redirect;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use super::environment::Environment;
 use super::host::{host_and_port, is_loopback};
+use super::proxies::Proxies;
+use super::verifier::{AnyCertificate, Verifier};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::progress::Progress;
+
+/// hyper's own limit is 100; Go's programs read a megabyte of them.
+const MOST_HEADERS: usize = 1000;
+
+/// Files of certs.d that were warned of: each is once, whoever shares this.
+pub(crate) type Warned = Arc<Mutex<BTreeSet<PathBuf>>>;
 
 /// Makes and keeps HTTP clients.
 pub(crate) struct Connections {
     ca_files: Vec<PathBuf>,
     certs_dirs: Vec<PathBuf>,
     connect_timeout: Duration,
+    proxies: Proxies,
+    progress: Progress,
+    warned: Warned,
     plain: OnceLock<reqwest::Client>,
     direct: OnceLock<reqwest::Client>,
     secure: Mutex<BTreeMap<Profile, reqwest::Client>>,
@@ -30,15 +46,23 @@ struct Profile {
     insecure: bool,
     /// Past any proxy.
     direct: bool,
+    /// The authorities of certs.d.
     authorities: Vec<PathBuf>,
     /// Client certificate and key.
     pair: Option<(PathBuf, PathBuf)>,
 }
 
 impl Connections {
-    pub(crate) fn new(ca_files: Vec<PathBuf>, certs_dirs: Vec<PathBuf>, connect_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        ca_files: Vec<PathBuf>,
+        certs_dirs: Vec<PathBuf>,
+        connect_timeout: Duration,
+        progress: Progress,
+        warned: Warned,
+    ) -> Self {
         let (plain, direct, secure) = Default::default();
-        Self { ca_files, certs_dirs, connect_timeout, plain, direct, secure }
+        let proxies = Proxies::from_environment();
+        Self { ca_files, certs_dirs, connect_timeout, proxies, progress, warned, plain, direct, secure }
     }
 
     /// The client for what belongs to this machine alone and no proxy can reach: plain HTTP.
@@ -50,11 +74,15 @@ impl Connections {
         Ok(self.direct.get_or_init(|| client).clone())
     }
 
+    /// Whether encrypted connections go through a proxy.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.proxies.has_https()
+    }
+
     /// The client for requests to `url`.
     pub(crate) fn client(&self, url: &Url, insecure: bool) -> Result<reqwest::Client> {
         // No proxy reaches this machine's own registries (as in Go's programs, docker and skopeo among them).
-        let list = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-        let direct = url.host_str().is_some_and(is_loopback) || is_excepted(&list, url);
+        let direct = url.host_str().is_some_and(is_loopback) || self.proxies.is_excepted(url);
         if url.scheme() != "https" && direct {
             return self.direct();
         }
@@ -62,7 +90,7 @@ impl Connections {
             if let Some(client) = self.plain.get() {
                 return Ok(client.clone());
             }
-            let client = plain_client(builder(self.connect_timeout))?;
+            let client = plain_client(self.proxies.apply(builder(self.connect_timeout))?)?;
             return Ok(self.plain.get_or_init(|| client).clone());
         }
         let profile = Profile { direct, ..self.profile(&host_and_port(url), insecure)? };
@@ -70,7 +98,7 @@ impl Connections {
         if let Some(client) = secure.get(&profile) {
             return Ok(client.clone());
         }
-        let client = secure_client(&profile, self.connect_timeout)?;
+        let client = self.secure_client(&profile)?;
         secure.insert(profile, client.clone());
         Ok(client)
     }
@@ -81,11 +109,52 @@ impl Connections {
     }
 
     fn profile(&self, authority: &str, insecure: bool) -> Result<Profile> {
-        let mut profile = Profile { insecure, authorities: self.ca_files.clone(), ..Profile::default() };
+        let mut profile = Profile { insecure, ..Profile::default() };
         if let Some(folder) = self.certs_dir(authority) {
             read_certs_dir(&folder, &mut profile)?;
         }
         Ok(profile)
+    }
+
+    fn secure_client(&self, profile: &Profile) -> Result<reqwest::Client> {
+        let provider = provider();
+        let verifier: Arc<dyn ServerCertVerifier> = match profile.insecure {
+            true => Arc::new(AnyCertificate(provider.clone())),
+            false => Arc::new(Verifier::new(self.further_authorities(profile)?, provider.clone())?),
+        };
+        let wrong = || "cannot set up TLS".to_owned();
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let tls = tls.context(ErrorKind::Network, wrong)?.dangerous().with_custom_certificate_verifier(verifier);
+        let tls = match &profile.pair {
+            None => tls.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let wrong =
+                    || format!("`{}` and `{}` are not a client certificate and its key", certificate.display(), key.display());
+                let secret = PrivateKeyDer::from_pem_file(key).context(ErrorKind::Network, wrong)?;
+                tls.with_client_auth_cert(read_certificates(certificate)?, secret).context(ErrorKind::Network, wrong)?
+            }
+        };
+        let builder = builder(self.connect_timeout);
+        let builder = if profile.direct { builder.no_proxy() } else { self.proxies.apply(builder)? };
+        builder.tls_backend_preconfigured(tls).build().context(ErrorKind::Network, wrong)
+    }
+
+    /// The authorities beside the system's. One of certs.d that cannot be read is left out: it may be meant for another program.
+    fn further_authorities(&self, profile: &Profile) -> Result<Vec<CertificateDer<'static>>> {
+        let mut authorities = Vec::new();
+        for path in &self.ca_files {
+            authorities.extend(read_certificates(path)?);
+        }
+        for path in &profile.authorities {
+            match read_certificates(path) {
+                Ok(read) => authorities.extend(read),
+                Err(error) if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone()) => {
+                    self.progress.warn(&format!("{error}: left out"), error.hint());
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(authorities)
     }
 
     /// The first folder that has this host counts, as in containers/image; the usual port need not be named on either side.
@@ -127,19 +196,6 @@ fn read_certs_dir(folder: &Path, profile: &mut Profile) -> Result<()> {
     Ok(())
 }
 
-/// Whether a list as `NO_PROXY` has it excepts an address in a way that the HTTP library does not know, and Go's programs do: `*`
-/// for addresses in numbers, too, and entries with a port.
-fn is_excepted(list: &str, url: &Url) -> bool {
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
-    list.split(',').map(str::trim).any(|entry| match entry.rsplit_once(':') {
-        Some((name, number)) if number.parse() == Ok(port) => {
-            let name = name.trim_start_matches('.');
-            host.strip_suffix(name).is_some_and(|below| below.is_empty() || below.ends_with('.'))
-        }
-        _ => entry == "*",
-    })
-}
-
 fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("mpimg/", env!("CARGO_PKG_VERSION")))
@@ -148,12 +204,21 @@ fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
         .tcp_keepalive(Duration::from_secs(30))
         .tcp_nodelay(true)
         .http1_only()
+        // Proxies and gateways add what they like; curl and Go's programs read all of it.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_max_headers(MOST_HEADERS)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// A client without certificates: it cannot make an encrypted connection and reads no certificate store.
 fn plain_client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     let wrong = || "cannot set up HTTP".to_owned();
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .context(ErrorKind::Network, wrong)?
         .with_root_certificates(rustls::RootCertStore::empty())
@@ -161,61 +226,17 @@ fn plain_client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     builder.tls_backend_preconfigured(tls).build().context(ErrorKind::Network, wrong)
 }
 
-fn secure_client(profile: &Profile, connect_timeout: Duration) -> Result<reqwest::Client> {
-    install_provider();
-    let mut certificates = Vec::new();
-    for path in &profile.authorities {
-        let text = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
-        let bundle = Certificate::from_pem_bundle(&text)
-            .context(ErrorKind::Network, || format!("`{}` is not a PEM file of certificates", path.display()))?;
-        if bundle.is_empty() {
-            return Err(Error::new(ErrorKind::Network, format!("`{}` holds no certificate", path.display()))
-                .with_hint("give a PEM file: its certificates begin with `-----BEGIN CERTIFICATE-----`"));
-        }
-        certificates.extend(bundle);
-    }
-    let builder = if profile.direct { builder(connect_timeout).no_proxy() } else { builder(connect_timeout) };
-    let mut builder = builder.tls_danger_accept_invalid_certs(profile.insecure).tls_certs_merge(certificates);
-    if let Some((certificate, key)) = &profile.pair {
-        let mut text = std::fs::read(certificate).map_err(|error| Error::io("read", certificate, error))?;
-        text.push(b'\n');
-        text.extend(std::fs::read(key).map_err(|error| Error::io("read", key, error))?);
-        let identity = Identity::from_pem(&text).context(ErrorKind::Network, || {
-            format!("`{}` and `{}` are not a client certificate and its key", certificate.display(), key.display())
-        })?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| {
-        Error::new(ErrorKind::Network, "cannot set up TLS")
-            .with_hint("install the package `ca-certificates`, or name a file of certificate authorities in `SSL_CERT_FILE`")
-            .with_source(error)
-    })
-}
-
-/// reqwest asks for a process-wide provider of cryptography; one that the program has set stays.
-pub(crate) fn install_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_exceptions_knows_ports_and_everything() {
-        for (list, url, expected) in [
-            ("*", "https://10.0.0.1/", true),
-            ("a.example.com, b.example.com:8443", "https://b.example.com:8443/", true),
-            (".example.com:443", "https://b.example.com/", true),
-            ("example.com:443", "https://example.com/", true),
-            ("ample.com:443", "https://example.com/", false),
-            ("example.com:8443", "https://example.com/", false),
-            ("10.0.0.1:5000", "http://10.0.0.1:5000/", true),
-            ("[fd00::1]:5000", "http://[fd00::1]:5000/", true),
-            ("fd00::1", "http://[fd00::1]:1/", false),
-            ("", "https://example.com/", false),
-        ] {
-            assert_eq!(is_excepted(list, &Url::parse(url).unwrap()), expected, "{list} {url}");
-        }
+/// The certificates of a PEM file.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let text = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let hint = "give a PEM file: its certificates begin with `-----BEGIN CERTIFICATE-----`";
+    let wrong = |what| Error::new(ErrorKind::Network, format!("`{}` {what}", path.display())).with_hint(hint);
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let certificates = read.map_err(|error| wrong("is not a PEM file of certificates").with_source(error))?;
+    // What is inside must be a certificate, too.
+    match certificates.iter().all(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok()) {
+        _ if certificates.is_empty() => Err(wrong("holds no certificate")),
+        true => Ok(certificates),
+        false => Err(wrong("holds what is not a certificate")),
     }
 }

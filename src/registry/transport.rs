@@ -3,18 +3,19 @@
 //! There are no cookies (Harbor turns its CSRF checks on), no redirects (a credential could travel) and no HTTP/2: parallel
 //! uploads over one connection share one flow-control window, which proxies keep small.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response};
+use reqwest::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::failure::{RequestError, classify, stalled};
+use super::failure::{RequestError, classify, proxy_login, stalled};
 use super::host::host_and_port;
 use super::retry::{RetryPolicy, is_transient, retry_after};
 use super::tls::Connections;
@@ -111,6 +112,11 @@ impl Transport {
         self.connections.has_certificates(authority)
     }
 
+    /// Whether encrypted connections go through a proxy.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.connections.has_proxy()
+    }
+
     /// Sends the request once.
     pub(crate) async fn send(&self, request: &HttpRequest) -> Result<Response, RequestError> {
         let began = Instant::now();
@@ -158,7 +164,12 @@ impl Transport {
         };
         let patience = if request.slow { self.policy.answer_timeout } else { self.policy.stall_timeout };
         tokio::select! {
-            answer = builder.send() => answer.map_err(|error| classify(error, &request.url)),
+            answer = builder.send() => match answer {
+                Ok(answer) if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    Err(RequestError::Permanent(proxy_login(&request.url)))
+                }
+                answer => answer.map_err(|error| classify(error, &request.url)),
+            },
             () = watch.stalled(self.policy.stall_timeout, patience) => Err(RequestError::Transient(stalled(&request.url))),
         }
     }
@@ -241,6 +252,7 @@ impl Transport {
     /// The start of an error answer's body. What cannot be read is left out: the status matters more.
     pub(crate) async fn read_error_body(&self, mut response: Response) -> Bytes {
         const LIMIT: usize = 64 << 10;
+        let encoding = header_text(response.headers(), CONTENT_ENCODING);
         let mut body = BytesMut::new();
         while let Ok(Some(piece)) = self.next_piece(&mut response).await {
             body.extend_from_slice(&piece[..piece.len().min(LIMIT - body.len())]);
@@ -248,8 +260,24 @@ impl Transport {
                 break;
             }
         }
-        body.freeze()
+        decoded(encoding.as_deref(), body.freeze(), LIMIT)
     }
+}
+
+/// A header's text. Bytes that are not UTF-8 do not hide the rest of it.
+pub(crate) fn header_text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// A body as it was before `Content-Encoding`: proxies compress errors, though nobody asks for it. What cannot be read stays.
+fn decoded(encoding: Option<&str>, body: Bytes, limit: usize) -> Bytes {
+    if !encoding.is_some_and(|encoding| encoding.trim().eq_ignore_ascii_case("gzip")) {
+        return body;
+    }
+    let mut text = Vec::new();
+    // The end may be missing: the start is what counts.
+    let _ = flate2::read::MultiGzDecoder::new(&*body).take(limit as u64).read_to_end(&mut text);
+    if text.is_empty() { body } else { text.into() }
 }
 
 /// An address for the log: without user and password, query and fragment, which may hold a signature or a token.

@@ -103,14 +103,34 @@ impl Running {
         streams: Streams,
         prepare: impl FnOnce(u32) -> Result<()>,
     ) -> Result<Self> {
+        let request = Request::Run { isolation, spec: Box::new(spec), probe: false, stdin: streams.stdin.is_some() };
+        Self::begin(&request, streams, prepare)
+    }
+
+    /// Starts a further command in the namespaces of process `pid`, which [`Event::Started`] told of another command. `prepare` as with
+    /// [`Isolation::start`](super::Isolation::start).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Sandbox`]: the helper cannot be started; what goes wrong later is told by [`Running::wait`].
+    pub fn join(
+        isolation: IsolationKind,
+        pid: i32,
+        spec: RunSpec,
+        streams: Streams,
+        prepare: impl FnOnce(u32) -> Result<()>,
+    ) -> Result<Self> {
+        let request = Request::Join { isolation, pid, spec: Box::new(spec), stdin: streams.stdin.is_some() };
+        Self::begin(&request, streams, prepare)
+    }
+
+    fn begin(request: &Request, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Self> {
         let lost = || "lost the sandbox".to_owned();
         let (child, control) = helper::spawn(streams.stdout.into(), streams.stderr.into())?;
         let shared = Shared { control, waiting: Mutex::default(), killed: AtomicBool::new(false) };
         let running = Self { child, remote: Remote(Arc::new(shared)) };
         prepare(running.child.id())?;
-        let request = Request::Run { isolation, spec: Box::new(spec), probe: false, stdin: streams.stdin.is_some() };
         let control = &running.remote.0.control;
-        write_message(control, &request).context(ErrorKind::Sandbox, lost)?;
+        write_message(control, request).context(ErrorKind::Sandbox, lost)?;
         if let Some(stdin) = streams.stdin {
             send_file(control, stdin).context(ErrorKind::Sandbox, lost)?;
         }

@@ -18,6 +18,8 @@ pub(super) enum Request {
     /// Run a command; with `probe` everything but the command. With `stdin` its standard input follows as a descriptor. While it runs,
     /// [`Control`] messages may follow.
     Run { isolation: IsolationKind, spec: Box<RunSpec>, probe: bool, stdin: bool },
+    /// Run a command in the namespaces of a process that a [`Request::Run`] has started; otherwise as that.
+    Join { isolation: IsolationKind, pid: i32, spec: Box<RunSpec>, stdin: bool },
     /// Unpack the tar that follows on the socket.
     Unpack { isolation: IsolationKind, into: PathBuf, lower: Vec<PathBuf>, limits: Limits, recorded: Option<Identity> },
     /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a descriptor.

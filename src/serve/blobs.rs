@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -38,8 +39,17 @@ pub(super) async fn get(
     digest: Digest,
 ) -> Result<Response, ErrorResponse> {
     let opened = {
-        let app = app.clone();
-        blocking(move || app.disk.repository(&name)?.map_or(Ok(None), |repository| repository.open_blob(&digest))).await?
+        let (app, is_head) = (app.clone(), exchange.is_head());
+        let open = move || {
+            let Some(repository) = app.disk.repository(&name)? else { return Ok(None) };
+            let opened = repository.open_blob(&digest)?;
+            // Whoever asks leaves the blob out of its push: it must not go before the manifest comes.
+            if let Some((file, _)) = opened.as_ref().filter(|_| is_head && !app.options.read_only) {
+                keep(file, app.options.garbage_age);
+            }
+            Ok(opened)
+        };
+        blocking(open).await?
     };
     let (file, length) = opened.ok_or_else(|| ErrorResponse::blob_unknown(&digest))?;
     let etag = format!("\"{digest}\"");
@@ -87,6 +97,16 @@ pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, digest: Digest)
     match removed.await?? {
         true => Ok(empty(StatusCode::ACCEPTED, [])),
         false => Err(ErrorResponse::blob_unknown(&digest)),
+    }
+}
+
+/// Makes a file young again, if it is of an age to be freed soon.
+fn keep(file: &File, age: Duration) {
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+    let elapsed = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    if elapsed.is_none_or(|elapsed| elapsed > age / 2) {
+        // At worst the blob is sent again.
+        let _ = file.set_modified(SystemTime::now());
     }
 }
 

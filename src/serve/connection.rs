@@ -71,6 +71,11 @@ pub(super) struct CuttingStream {
 }
 
 impl CuttingStream {
+    /// The way to cut it.
+    pub(super) fn cut(&self) -> Cut {
+        self.cut.clone()
+    }
+
     fn check(&self) -> io::Result<()> {
         if !self.cut.is_cut() {
             return Ok(());

@@ -16,6 +16,9 @@ use crate::oci::{Descriptor, Digest, MediaType, Tag};
 /// The annotation that names an image in a layout (image specification, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// Marks a manifest whose last tag was deleted: nobody wants it any more, unless another manifest needs it.
+const DROPPED: &str = "io.mpimg.serve.tag-deleted";
+
 /// One manifest of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IndexEntry {
@@ -24,6 +27,7 @@ pub(super) struct IndexEntry {
     subject: Option<Digest>,
     artifact_type: Option<String>,
     annotations: BTreeMap<String, String>,
+    dropped: bool,
 }
 
 impl IndexEntry {
@@ -34,6 +38,7 @@ impl IndexEntry {
             annotations: manifest.annotations,
             media_type,
             size,
+            dropped: false,
         }
     }
 }
@@ -75,7 +80,8 @@ impl Index {
         for descriptor in file.manifests {
             if let Vacant(place) = index.manifests.entry(descriptor.digest) {
                 let Some(entry) = entry(&descriptor) else { continue };
-                place.insert(entry);
+                let dropped = descriptor.annotations.contains_key(DROPPED);
+                place.insert(IndexEntry { dropped, ..entry });
             }
             // A name that is no tag was put there by another program; its manifest stays reachable by digest.
             if let Some(Ok(tag)) = descriptor.annotations.get(REF_NAME).map(|name| Tag::parse(name)) {
@@ -91,6 +97,8 @@ impl Index {
             let entry = self.manifests.get(digest)?;
             let mut descriptor = Descriptor::new(entry.media_type.clone(), *digest, entry.size);
             descriptor.annotations.extend(tag.map(|tag| (REF_NAME.to_owned(), tag.to_string())));
+            let dropped = (tag.is_none() && entry.dropped).then(|| (DROPPED.to_owned(), "true".to_owned()));
+            descriptor.annotations.extend(dropped);
             Some(descriptor)
         };
         let tagged: std::collections::BTreeSet<&Digest> = self.tags.values().collect();
@@ -117,9 +125,34 @@ impl Index {
         self.tags.extend(tag.map(|tag| (tag, digest)));
     }
 
-    /// Removes a tag; its manifest stays. Tells whether it was there.
+    /// Removes a tag; its manifest stays until garbage is collected, or for good if it has other tags. Tells whether the tag was
+    /// there.
     pub(super) fn remove_tag(&mut self, tag: &Tag) -> bool {
-        self.tags.remove(tag).is_some()
+        let Some(digest) = self.tags.remove(tag) else { return false };
+        let is_last = !self.tags.values().any(|tagged| *tagged == digest);
+        if let Some(entry) = self.manifests.get_mut(&digest) {
+            entry.dropped = is_last;
+        }
+        true
+    }
+
+    /// The digests of all manifests.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.manifests.keys().copied()
+    }
+
+    /// The manifests whose last tag was deleted.
+    pub(super) fn dropped(&self) -> impl Iterator<Item = Digest> {
+        let tagged: std::collections::BTreeSet<&Digest> = self.tags.values().collect();
+        let dropped = self.manifests.iter().filter(move |(digest, entry)| entry.dropped && !tagged.contains(digest));
+        dropped.map(|(digest, _)| *digest)
+    }
+
+    /// The manifests without a tag that refer to `subject`.
+    pub(super) fn untagged_referrers(&self, subject: &Digest) -> Vec<Digest> {
+        let is_tagged = |digest: &Digest| self.tags.values().any(|tagged| tagged == digest);
+        let refers = self.manifests.iter().filter(|(_, entry)| entry.subject.as_ref() == Some(subject));
+        refers.map(|(digest, _)| *digest).filter(|digest| !is_tagged(digest)).collect()
     }
 
     /// Removes a manifest and every tag that points to it. Tells whether it was there.

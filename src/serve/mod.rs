@@ -1,5 +1,5 @@
 //! An embedded registry: the push, pull, content discovery and content management parts of the OCI distribution
-//! specification 1.1.1, over plain HTTP, with the data in one plain folder.
+//! specification 1.1.1, over plain HTTP or TLS, with the data in one plain folder.
 //!
 //! ```no_run
 //! # async fn serve() -> mpimg::Result<()> {
@@ -16,7 +16,9 @@
 //! For tests of programs that talk to registries it can ask for users or tokens ([`AuthOptions`]), play faults ([`Fault`]) and
 //! tell every request ([`Served`]).
 //!
-//! Refuses TLS, replication and garbage collection of whole images: it serves a developer's machine and tests.
+//! Images whose last tag was deleted, and blobs that no manifest names, are freed at the start and every hour.
+//!
+//! Refuses replication: it serves a developer's machine and tests.
 
 mod access_control;
 mod app;
@@ -30,6 +32,7 @@ mod disk;
 mod error_response;
 mod exchange;
 mod fault;
+mod garbage;
 mod index;
 mod manifest;
 mod manifests;
@@ -39,6 +42,8 @@ mod repository;
 mod route;
 mod server;
 mod service;
+mod tls;
+mod tls_listener;
 mod token;
 mod token_endpoint;
 mod upload_session;
@@ -52,6 +57,7 @@ pub use auth::{AuthOptions, AuthScheme, User};
 pub use fault::{Fault, FaultResponse, RequestInfo, Served};
 pub use options::{FaultHook, LogHook, RegistryOptions};
 pub use server::Server;
+pub use tls::TlsOptions;
 
 use tokio_util::task::TaskTracker;
 
@@ -78,6 +84,7 @@ impl Registry {
         let disk = Disk::open(options.dir.as_deref(), options.read_only, options.durable)?;
         if !options.read_only {
             disk.remove_expired_uploads(options.upload_expiry)?;
+            disk.collect_garbage(options.garbage_age)?;
         }
         let access_control = options.auth.clone().map(AccessControl::new);
         let (sessions, requests, tasks) = (UploadSessions::default(), AtomicU64::new(0), TaskTracker::new());

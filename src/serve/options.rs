@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AuthOptions, Fault, RequestInfo, Served};
+use super::{AuthOptions, Fault, RequestInfo, Served, TlsOptions};
 
 /// Decides for every request which fault, if any, it meets. Called once a request, before anything is done.
 pub type FaultHook = Arc<dyn Fn(&RequestInfo) -> Fault + Send + Sync>;
@@ -28,6 +28,8 @@ pub struct RegistryOptions {
     pub durable: bool,
     /// Who may do what; `None`: everybody everything.
     pub auth: Option<AuthOptions>,
+    /// Encrypted connections; `None`: plain HTTP.
+    pub tls: Option<TlsOptions>,
     /// Faults to inject, for tests of clients; also of use to the tests of this library's users.
     pub faults: Option<FaultHook>,
     /// A log of requests.
@@ -36,6 +38,8 @@ pub struct RegistryOptions {
     pub min_chunk: Option<u64>,
     /// How long an unfinished upload without new bytes is kept. A week by default, as docker's registry has it.
     pub upload_expiry: Duration,
+    /// How long a blob that no manifest names is kept. An hour by default.
+    pub garbage_age: Duration,
     /// How long requests under way may go on once the server is told to stop. 10 s by default.
     pub grace: Duration,
 }
@@ -47,10 +51,12 @@ impl Default for RegistryOptions {
             read_only: false,
             durable: true,
             auth: None,
+            tls: None,
             faults: None,
             log: None,
             min_chunk: None,
             upload_expiry: Duration::from_secs(7 * 24 * 3600),
+            garbage_age: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
         }
     }
@@ -63,10 +69,12 @@ impl fmt::Debug for RegistryOptions {
             .field("read_only", &self.read_only)
             .field("durable", &self.durable)
             .field("auth", &self.auth)
+            .field("tls", &self.tls)
             .field("faults", &self.faults.is_some())
             .field("log", &self.log.is_some())
             .field("min_chunk", &self.min_chunk)
             .field("upload_expiry", &self.upload_expiry)
+            .field("garbage_age", &self.garbage_age)
             .field("grace", &self.grace)
             .finish()
     }

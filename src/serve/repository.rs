@@ -72,6 +72,11 @@ impl Repository {
         self.layout.join("blobs").join(digest.algorithm()).join(digest.hex())
     }
 
+    /// The folder of its blobs of one algorithm.
+    pub(super) fn blobs_dir(&self, algorithm: &str) -> PathBuf {
+        self.layout.join("blobs").join(algorithm)
+    }
+
     /// The size of a blob in bytes; `None` if it is not here.
     pub(super) fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
         let path = self.blob_path(digest);

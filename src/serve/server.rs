@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +16,11 @@ use super::app::App;
 use super::blocking::blocking;
 use super::connection::{CuttingListener, Peer};
 use super::service::{self, Service};
+use super::tls::Tls;
+use super::tls_listener::TlsListener;
 use crate::error::{ErrorKind, Result, ResultExt as _};
 
-/// How often expired uploads are looked for.
+/// How often expired uploads and garbage are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
 /// How long the bytes that have arrived may take to their files once the server has stopped.
@@ -28,6 +32,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     addr: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -38,7 +43,16 @@ impl Server {
             std::io::Result::Ok((listener, addr))
         };
         let (listener, addr) = listen.await.context(ErrorKind::Network, || "cannot listen for requests".into())?;
-        Ok(Self { app, listener, addr })
+        let mut server = Self { app, listener, addr, tls: None };
+        if let Some(options) = &server.app.options.tls {
+            server.tls = Some(Tls::open(options, server.app.disk.root(), &server.reachable_addrs())?);
+        }
+        Ok(server)
+    }
+
+    /// The certificate that a client must trust, where the registry has made it.
+    pub fn certificate(&self) -> Option<&std::path::Path> {
+        self.tls.as_ref()?.trust.as_deref()
     }
 
     /// The address that it is bound to, with the real port.
@@ -67,38 +81,52 @@ impl Server {
     ///
     /// [`ErrorKind::Network`] if the listener fails.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let stopped = CancellationToken::new();
-        // Also when this future is dropped: its connections would live on by themselves.
-        let _stop = stopped.clone().drop_guard();
-        let stopping = CancellationToken::new();
-        let service = Service { app: self.app.clone(), stopped: stopped.clone() };
-        let router = Router::new().fallback(service::answer).with_state(service);
-        let serve = axum::serve(CuttingListener(self.listener), router.into_make_service_with_connect_info::<Peer>());
-        let graceful = serve.with_graceful_shutdown({
-            let stopping = stopping.clone();
-            async move {
-                shutdown.await;
-                stopping.cancel();
-            }
-        });
-        let out_of_time = async {
-            stopping.cancelled().await;
-            tokio::time::sleep(self.app.options.grace).await;
-        };
-        let ended = tokio::select! {
-            ended = graceful => ended.context(ErrorKind::Network, || "cannot answer requests".into()),
-            () = out_of_time => Ok(()),
-            () = sweep(self.app.clone()) => Ok(()),
-        };
-        stopped.cancel();
-        // The bytes of uploads that were cut are on their way to their files. None of this waits for a client any more.
-        self.app.tasks.close();
-        let _ = tokio::time::timeout(LAST_WRITES, self.app.tasks.wait()).await;
-        ended
+        let Self { app, listener, addr, tls } = self;
+        let listener = CuttingListener(listener);
+        match tls {
+            Some(tls) => run_on(app, TlsListener::new(listener, addr, tls.config), shutdown).await,
+            None => run_on(app, listener, shutdown).await,
+        }
     }
 }
 
-/// Removes expired uploads now and then, for ever.
+async fn run_on<L>(app: Arc<App>, listener: L, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()>
+where
+    L: Listener<Addr = SocketAddr>,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
+{
+    let stopped = CancellationToken::new();
+    // Also when this future is dropped: its connections would live on by themselves.
+    let _stop = stopped.clone().drop_guard();
+    let stopping = CancellationToken::new();
+    let service = Service { app: app.clone(), stopped: stopped.clone() };
+    let router = Router::new().fallback(service::answer).with_state(service);
+    let serve = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>());
+    let graceful = serve.with_graceful_shutdown({
+        let stopping = stopping.clone();
+        async move {
+            shutdown.await;
+            stopping.cancel();
+        }
+    });
+    let grace = app.options.grace;
+    let out_of_time = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    let ended = tokio::select! {
+        ended = graceful => ended.context(ErrorKind::Network, || "cannot answer requests".into()),
+        () = out_of_time => Ok(()),
+        () = sweep(app.clone()) => Ok(()),
+    };
+    stopped.cancel();
+    // The bytes of uploads that were cut are on their way to their files. None of this waits for a client any more.
+    app.tasks.close();
+    let _ = tokio::time::timeout(LAST_WRITES, app.tasks.wait()).await;
+    ended
+}
+
+/// Removes expired uploads and garbage now and then, for ever.
 async fn sweep(app: Arc<App>) {
     loop {
         tokio::time::sleep(SWEEP).await;
@@ -107,6 +135,7 @@ async fn sweep(app: Arc<App>) {
         let _ = blocking(move || {
             if !app.options.read_only {
                 app.disk.remove_expired_uploads(app.options.upload_expiry)?;
+                app.disk.collect_garbage(app.options.garbage_age)?;
                 app.sessions.forget_removed();
             }
             Ok(())

@@ -155,7 +155,7 @@ impl Store {
     }
 
     /// When the image was given this name.
-    pub(super) fn named_at(&self, name: &Reference) -> Option<SystemTime> {
+    pub(crate) fn named_at(&self, name: &Reference) -> Option<SystemTime> {
         self.name_path(&key(name)).metadata().and_then(|metadata| metadata.modified()).ok()
     }
 

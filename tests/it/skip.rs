@@ -17,6 +17,8 @@ pub(crate) enum Missing {
     OciClient,
     /// No Java.
     Java,
+    /// tests/setup did not build distribution 3, cosign, crane and regctl, for want of Go.
+    Registries,
     /// No network interface, or no /dev/net/tun.
     Tun,
     /// No qemu, or a kernel on which no emulator can be registered (binfmt_misc).
@@ -31,6 +33,9 @@ impl Missing {
             Self::BuildKit => "this test needs BuildKit, which tests/setup builds where Go is installed",
             Self::OciClient => "this test needs tests/judges/oci-client, which tests/setup builds",
             Self::Java => "this test needs Java's keytool: apt-get install default-jre-headless",
+            Self::Registries => {
+                "this test needs distribution 3, cosign, crane and regctl, which tests/setup builds where Go is installed"
+            }
             Self::Tun => "this test needs a network interface and /dev/net/tun",
             Self::Emulator => "this test needs qemu-user-static and a kernel with binfmt_misc",
         }
@@ -38,7 +43,7 @@ impl Missing {
 
     /// Whether .ci/run promises it: root, and what tests/setup builds. The rest depends on the machine that CI runs on.
     fn is_promised_in_ci(self) -> bool {
-        matches!(self, Self::Root | Self::BuildKit | Self::OciClient)
+        matches!(self, Self::Root | Self::BuildKit | Self::Registries | Self::OciClient)
     }
 }
 

@@ -41,7 +41,7 @@ pub(in crate::build) fn execute(
     Ok(())
 }
 
-fn located(error: Error, step: &Located<Instruction>) -> Error {
+pub(in crate::build) fn located(error: Error, step: &Located<Instruction>) -> Error {
     if error.kind() == ErrorKind::Interrupted || error.snippet().is_some() {
         return error;
     }

@@ -7,4 +7,4 @@ mod settings;
 mod table;
 mod workdir;
 
-pub(super) use execute::execute;
+pub(super) use execute::{execute, located};

@@ -182,7 +182,7 @@ fn image_id(built: &Built) -> Digest {
 }
 
 /// The result in buildx's words (docker buildx build, `--metadata-file`).
-fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
+pub(in crate::cli) fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
     let descriptor = built.descriptor();
     let mut metadata = json!({
         "containerimage.descriptor": {

@@ -1,4 +1,4 @@
-//! `mpimg check`: would a push work, and can the product pull? A list of ticks and crosses.
+//! `mpimg check`: would a build and a push work, and can the product pull? A list of ticks and crosses.
 //!
 //! Nothing is left in the registry.
 
@@ -14,7 +14,10 @@ use crate::operation::{CheckReport, CheckSubject};
 use crate::registry::{CheckItem, CheckState};
 
 const EXAMPLES: &str = "\
-With a tag or digest, `check` also tries to pull the image without logging in, as VMware Aria Operations does.
+For a project, `check` also reads the Dockerfile, and looks for the files and base images that it names, for an
+isolation that RUN can have, and for room on the disk. With a tag or digest, or if an image was pushed before, it tries
+to pull that without logging in, as VMware Aria Operations does; before the first push it asks the registry whether
+that will work, where the registry tells (Harbor).
 
 Examples:
   mpimg check                                   The project in this folder
@@ -22,7 +25,7 @@ Examples:
   mpimg check harbor.example.com/mp/nsx:1.0.0   Also an image that is there
   mpimg check --json || exit 1                  In CI, before a long build";
 
-/// Check whether an image could be pushed, and pulled by the product
+/// Check whether an image could be built, pushed, and pulled by the product
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
@@ -58,11 +61,12 @@ impl Check {
             "pulls": pulls.map(|(left, allowed)| json!({ "left": left, "allowed": allowed })),
         });
         // The answer is also the error that every command that fails gives a program.
-        if let (Some(item), Some(report)) = (items.iter().find(|item| item.state != CheckState::Passed), report.as_object_mut()) {
+        let is_amiss = |item: &&CheckItem| !matches!(item.state, CheckState::Passed | CheckState::Later);
+        if let (Some(item), Some(report)) = (items.iter().find(is_amiss), report.as_object_mut()) {
             report.extend(error_of(item, &subject).as_object().cloned().unwrap_or_default());
         }
         terminal.answer(&Answer { text, quiet: String::new(), json: report })?;
-        match items.iter().filter(|item| item.state != CheckState::Passed).count() {
+        match items.iter().filter(is_amiss).count() {
             0 => Ok(()),
             failed => Err(Error::new(ErrorKind::Registry, format!("{failed} of {} checks did not pass", items.len()))),
         }
@@ -74,6 +78,7 @@ fn line(item: &CheckItem, theme: Theme) -> String {
         CheckState::Passed => theme.good("✓"),
         CheckState::Failed => theme.bad("✗"),
         CheckState::Unknown => theme.warning("?"),
+        CheckState::Later => theme.faint("–"),
     };
     let mut text = format!("  {sign} {}  {}\n", item.name, theme.faint(&item.detail));
     if let Some(hint) = &item.hint {
@@ -98,6 +103,7 @@ fn json(item: &CheckItem) -> Value {
         CheckState::Passed => "passed",
         CheckState::Failed => "failed",
         CheckState::Unknown => "unknown",
+        CheckState::Later => "later",
     };
     json!({ "name": item.name, "state": state, "detail": item.detail, "hint": item.hint })
 }

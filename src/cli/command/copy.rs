@@ -44,7 +44,7 @@ pub(crate) struct Copy {
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
 
-    /// Copy what refers to the image, too: signatures, SBOMs
+    /// Copy what belongs to the image, too: signatures, attestations, SBOMs, in each form that they have
     #[arg(long)]
     referrers: bool,
 
@@ -83,13 +83,13 @@ impl Copy {
         let digest = tree.descriptor.digest;
         let images = tree.manifests().iter().filter(|manifest| !manifest.descriptor.media_type.is_index()).count();
         let size = copied.size();
-        let beside = if referrers.is_empty() { String::new() } else { format!(", and {} that refer to it", referrers.len()) };
+        let beside = if referrers.is_empty() { String::new() } else { format!(", and {} that belong to it", referrers.len()) };
         let images = format!("{images} image{}", if images == 1 { "" } else { "s" });
         let place = if matches!(self.destination, Transport::Store(_)) { " in the local store" } else { "" };
         terminal.say(&format!("copied {} to {}{place}: {images}, {}{beside}", self.source, self.destination, Size(size)));
         if *left_behind > 0 {
             let hint = "copy again with `--referrers`: what is there is not sent again";
-            let what = format!("not copied: {left_behind} that refer to it, such as signatures and SBOMs");
+            let what = format!("not copied: {left_behind} that belong to it, such as signatures and SBOMs");
             terminal.warn(&what, Some(hint).filter(|_| self.can_hold_referrers()));
         }
         terminal.answer(&Answer {

@@ -12,6 +12,7 @@ use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::when;
 use crate::error::Result;
 use crate::image::{Image, RunConfig, Transport};
 use crate::layer::LayerIndex;
@@ -73,7 +74,7 @@ fn summary(name: &str, image: &Image) -> String {
         ("Digest", image.descriptor().digest.to_string()),
         ("Type", image.descriptor().media_type.to_string()),
         ("Platform", config.platform().to_string()),
-        ("Created", config.created.clone().unwrap_or_default()),
+        ("Created", when::told(config.created.as_deref())),
         ("Author", config.author.clone().unwrap_or_default()),
         ("Size", image::extent(image)),
     ];

@@ -51,7 +51,7 @@ impl Logs {
             Some(Tail::Last(lines)) => Some(lines),
             Some(Tail::All) | None => None,
         };
-        let mut lines = Lines { timestamps: self.timestamps, at_start: [true; 2] };
+        let mut lines = Lines::new(self.timestamps);
         let options = LogOptions { follow: self.follow, tail };
         mpimg.logs(&self.container, options, move |stream, time, text| lines.write(stream, time, text)).await
     }
@@ -72,13 +72,17 @@ fn read_tail(text: &str) -> std::result::Result<Tail, String> {
 }
 
 /// Where the next byte of each stream begins a line.
-struct Lines {
+pub(in crate::cli) struct Lines {
     timestamps: bool,
     at_start: [bool; 2],
 }
 
 impl Lines {
-    fn write(&mut self, stream: Stream, time: Duration, text: &[u8]) -> Result<()> {
+    pub(in crate::cli) fn new(timestamps: bool) -> Self {
+        Self { timestamps, at_start: [true; 2] }
+    }
+
+    pub(in crate::cli) fn write(&mut self, stream: Stream, time: Duration, text: &[u8]) -> Result<()> {
         let at_start = &mut self.at_start[usize::from(stream == Stream::Error)];
         let mut shown = Vec::with_capacity(text.len());
         for line in text.split_inclusive(|byte| *byte == b'\n') {

@@ -34,7 +34,9 @@ mod tags;
 
 use clap::Subcommand;
 
-pub(super) use run::NOT_STARTED;
+pub(super) use build::metadata;
+pub(super) use logs::Lines;
+pub(super) use run::{NOT_STARTED, attached, in_foreground, read_env_file};
 
 use super::terminal::Terminal;
 use crate::error::Result;

@@ -54,6 +54,7 @@ impl Ps {
 
 fn status(info: &ContainerInfo) -> String {
     match info.state {
+        ContainerState::Created => "created".into(),
         ContainerState::Starting => "starting".into(),
         ContainerState::Running => "running".into(),
         ContainerState::Ended(Outcome { out_of_memory: true, .. }) => "ended: out of memory".into(),
@@ -65,6 +66,7 @@ fn status(info: &ContainerInfo) -> String {
 /// A container in the JSON of every command.
 pub(super) fn json(info: &ContainerInfo) -> Value {
     let (state, outcome) = match info.state {
+        ContainerState::Created => ("created", None),
         ContainerState::Starting => ("starting", None),
         ContainerState::Running => ("running", None),
         ContainerState::Ended(outcome) => ("ended", Some(outcome)),

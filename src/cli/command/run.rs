@@ -15,7 +15,7 @@ use crate::cli::image;
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::container::{
-    AttachedControl, ContainerSpec, MountFlag, NetworkMode, Outcome, PortMapping, Stream, Volume, parse_memory,
+    Attached, AttachedControl, ContainerSpec, MountFlag, NetworkMode, Outcome, PortMapping, Stream, Volume, parse_memory,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
@@ -159,7 +159,10 @@ impl Run {
         let request = RunRequest { image: self.image[0].clone(), platform, spec };
         match self.detach {
             true => in_background(terminal, &mpimg, request).await,
-            false => in_foreground(terminal, &mpimg, request).await,
+            false => {
+                terminal.set_done_code(in_foreground(terminal, &mpimg, request).await?);
+                Ok(())
+            }
         }
     }
 
@@ -198,13 +201,14 @@ impl Run {
             interactive: self.interactive,
             terminal: self.tty,
             remove: self.rm || !self.detach,
+            keep_changes: false,
             end_with: self.end_with,
         })
     }
 }
 
 /// Docker's format: no quotes, no expansion; a name without `=` comes from the environment.
-fn read_env_file(path: &Path) -> Result<Vec<(String, String)>> {
+pub(in crate::cli) fn read_env_file(path: &Path) -> Result<Vec<(String, String)>> {
     let file = File::open(path).map_err(|error| Error::io("read", path, error))?;
     let mut pairs = Vec::new();
     for line in BufReader::new(file).lines() {
@@ -235,10 +239,17 @@ async fn in_background(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
     terminal.answer(&Answer { text: format!("{id}\n"), quiet: format!("{id}\n"), json })
 }
 
-async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<()> {
-    let (interactive, memory) = (request.spec.interactive, request.spec.memory);
-    let on_terminal = request.spec.terminal && std::io::stdin().is_terminal();
-    let Started { container: attached, notes } = mpimg.attach(request).await?;
+/// Runs a container until its command ends; its exit status.
+pub(in crate::cli) async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<u8> {
+    let spec = request.spec.clone();
+    attached(terminal, mpimg.attach(request).await?, &spec).await
+}
+
+/// Passes on what a container that was started in the foreground writes and gets, until its command ends; its exit status.
+pub(in crate::cli) async fn attached(terminal: &Terminal, started: Started<Attached>, spec: &ContainerSpec) -> Result<u8> {
+    let (interactive, memory) = (spec.interactive, spec.memory);
+    let on_terminal = spec.terminal && std::io::stdin().is_terminal();
+    let Started { container: attached, notes } = started;
     notes.iter().for_each(|note| terminal.say(note));
     pass_signals(&attached.control())?;
     if on_terminal {
@@ -256,8 +267,7 @@ async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
         let limit = memory.map(|bytes| format!(" of {}", Size(bytes))).unwrap_or_default();
         terminal.warn(&format!("the container has reached its limit of memory{limit}"), Some("give it more with --memory"));
     }
-    terminal.set_done_code(outcome.status());
-    Ok(())
+    Ok(outcome.status())
 }
 
 /// A reader that has gone ends the container, as it would end the command without one.

@@ -1,7 +1,5 @@
 //! What a command of docker is: its names, its flags, and the function that does it.
 
-use std::ffi::OsString;
-
 use futures_util::future::LocalBoxFuture;
 
 use super::session::{Outcome, Session};
@@ -68,9 +66,4 @@ impl Command {
         let longest = self.names.iter().filter(begins).max_by_key(|name| name.split(' ').count())?;
         Some((longest, longest.split(' ').count()))
     }
-}
-
-/// The words of a command line as text.
-pub(super) fn words(arguments: Vec<OsString>) -> Vec<String> {
-    arguments.into_iter().map(|word| word.into_string().unwrap_or_else(|word| word.to_string_lossy().into_owned())).collect()
 }

@@ -3,10 +3,39 @@
 //! The table of commands decides what there is; documentation is made of it. What mpimg lacks is an error with a remedy, and what
 //! changes nothing is said once on standard error.
 
+mod archive;
+mod build;
+mod build_output;
+mod buildx;
 mod command;
 mod commands;
+mod container_id;
+mod container_json;
+mod containers;
+mod cp;
+#[cfg(test)]
+mod documentation;
+mod exec;
+mod filter;
+mod format;
 mod global;
+mod history;
+mod image_json;
+mod images;
+mod imagetools;
+mod inspect;
+mod login;
+mod logs;
+mod manifest;
+mod ps;
+mod pull;
+mod push;
+mod rmi;
+mod run;
+mod run_spec;
 mod session;
+mod system;
+mod tag;
 mod version;
 
 use std::ffi::OsString;
@@ -16,8 +45,8 @@ use std::process::ExitCode;
 use command::Command;
 use session::{Failure, Outcome, Session};
 
-use super::drop_in::{Parsed, WrongFlag};
-use super::{WORKERS, logging};
+use super::drop_in::{self, Effect, Parsed, WrongFlag};
+use super::{logging, runtime};
 use crate::error::{Error, ErrorKind};
 
 /// The exit code of mistakes in flags, and of containers that could not be started.
@@ -25,7 +54,7 @@ const WRONG_FLAG: u8 = 125;
 
 /// Runs a command line that begins with the name `docker`; returns its exit code.
 pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
-    let words = command::words(arguments);
+    let words = drop_in::words(arguments);
     let words = words.get(1..).unwrap_or_default();
     let global = match Parsed::parse(&[global::FLAGS], true, words) {
         Ok(global) => global,
@@ -57,7 +86,7 @@ fn start(session: &Session, command: &Command, global: &Parsed, parsed: &Parsed)
     let refused = |error: Error| Failure::from(error).with_code(WRONG_FLAG);
     session.look_at_flags(global).map_err(refused)?;
     session.look_at_flags(parsed).map_err(refused)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(runtime::WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start threads").with_source(error))?;
     let done = runtime.block_on((command.run)(session, parsed));
     // A thread that still waits for a disk or a name server must not keep the user waiting.
@@ -74,7 +103,9 @@ fn without_command(global: &Parsed) -> ExitCode {
                 &format!("docker: unknown command: docker {group} {word}\n\nRun 'docker {group} --help' for more information"),
                 1,
             ),
-            None => printed(&overview(&format!("{group} "))),
+            None if rest.iter().any(|word| word == "--help") => printed(&overview(&format!("{group} "))),
+            // As docker: help that nobody asked for is no output.
+            None => told(overview(&format!("{group} ")).trim_end(), 0),
         },
         [name, ..] => match commands::refused(name) {
             Some(remedy) => {
@@ -100,6 +131,9 @@ fn with_usage(wrong: &str, command: &Command, name: &str) -> String {
 
 fn help(command: &Command, name: &str) -> String {
     let mut text = format!("{}\n\n{}\n", usage(command, name), command.about);
+    if !command.differs.is_empty() {
+        text += &format!("Here: {}.\n", command.differs);
+    }
     if command.names.len() > 1 {
         let names: Vec<String> = command.names.iter().map(|name| format!("docker {name}")).collect();
         text += &format!("\nAliases:\n  {}\n", names.join(", "));
@@ -110,8 +144,13 @@ fn help(command: &Command, name: &str) -> String {
     }
     for flag in flags {
         let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
-        text += format!("  {short}--{:<22} {}\n", flag.long, flag.help).trim_end();
-        text.push('\n');
+        let note = match flag.effect {
+            Effect::Same => String::new(),
+            Effect::Differs(how) => format!(" (here: {how})"),
+            Effect::Ignored(why) => format!(" (no effect: {why})"),
+            Effect::Refused(remedy) => format!(" (not here: {remedy})"),
+        };
+        text += &format!("  {short}--{:<22} {}{note}\n", flag.long, flag.help);
     }
     text
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::drop_in::{Effect, Parsed};
+use crate::cli::drop_in::{Parsed, look_at_flags};
 use crate::cli::flags::{ColorMode, Global, ProgressMode};
 use crate::cli::logging;
 use crate::cli::message::draw_error;
@@ -38,19 +38,30 @@ impl Failure {
         Self::new(format!("Error response from daemon: {}", text.as_ref()))
     }
 
-    /// What has been said already, or needs no words.
-    pub(super) fn silent() -> Self {
-        Self::new("")
-    }
-
     /// The same with another exit code.
     pub(super) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
     }
 
+    /// The same with other words of docker's.
+    pub(super) fn with_text(self, text: &str) -> Self {
+        Self { text: text.to_owned(), ..self }
+    }
+
+    /// The same with something before docker's words, where there are any.
+    pub(super) fn with_text_before(self, before: &str) -> Self {
+        let text = if self.text.is_empty() { self.text } else { format!("{before}{}", self.text) };
+        Self { text, ..self }
+    }
+
     /// The same with what mpimg has to say.
     pub(super) fn with_error(self, error: Error) -> Self {
         Self { error: Some(error), ..self }
+    }
+
+    /// Whether docker has words for it, and mpimg has nothing to add.
+    pub(super) fn is_of_docker(&self) -> bool {
+        self.error.is_none()
     }
 
     /// What docker says.
@@ -72,7 +83,7 @@ pub(super) struct Session {
     terminal: Terminal,
     mpimg: Mpimg,
     /// The folder of docker's configuration that was given.
-    pub(super) config: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 impl Session {
@@ -111,6 +122,17 @@ impl Session {
         &self.terminal
     }
 
+    /// The folder of docker's configuration.
+    pub(super) fn config_folder(&self) -> Result<PathBuf, Failure> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = self.config.clone().or_else(|| variable("DOCKER_CONFIG"));
+        folder.or_else(|| Some(variable("HOME")?.join(".docker"))).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "no folder for docker's configuration is known")
+                .with_hint("set DOCKER_CONFIG or HOME")
+                .into()
+        })
+    }
+
     /// Writes to standard output.
     pub(super) fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.terminal.display().end();
@@ -124,18 +146,7 @@ impl Session {
 
     /// Says of each flag that changes nothing that it does so; refuses those that mpimg does not have.
     pub(super) fn look_at_flags(&self, parsed: &Parsed) -> Result<(), Error> {
-        for flag in parsed.given() {
-            match flag.effect {
-                Effect::Refused(remedy) => {
-                    return Err(
-                        Error::new(ErrorKind::Usage, format!("mpimg does not have docker's `--{}`", flag.long)).with_hint(remedy)
-                    );
-                }
-                Effect::Ignored(why) => self.tell(format!("note: --{} has no effect here: {why}", flag.long)),
-                Effect::Same | Effect::Differs(_) => {}
-            }
-        }
-        Ok(())
+        look_at_flags(&self.terminal, parsed, "docker")
     }
 
     /// Shows why the command failed; its exit code.

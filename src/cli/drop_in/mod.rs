@@ -6,12 +6,14 @@
 pub(super) mod document;
 mod flags;
 mod start;
+mod template;
 
 use std::ffi::OsString;
 use std::path::Path;
 
 pub(super) use flags::{Effect, Flag, Parsed, WrongFlag};
 pub(super) use start::{look_at_flags, run_to_end, words};
+pub(super) use template::{Missing, Template};
 
 /// A program that mpimg stands in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::super::attachment::is_attachment_tag;
 use super::super::{CONFIG_LIMIT, Image, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, MediaType, Platform};
@@ -21,6 +22,19 @@ pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The image's whole name, as docker and containerd write it.
 pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// What an entry is, in the layouts of `cosign save`: `dev.cosignproject.cosign/image`, `…/sigs`, `…/atts`.
+const KIND: &str = "kind";
+
+/// What an entry that `cosign save` has put beside its image is: the suffix of its tag in a registry.
+pub(super) fn attached_as(entry: &Descriptor) -> Option<&'static str> {
+    match entry.annotations.get(KIND)?.strip_prefix("dev.cosignproject.cosign/")? {
+        "sigs" => Some("sig"),
+        "atts" => Some("att"),
+        "sboms" => Some("sbom"),
+        _ => None,
+    }
+}
 
 /// How deep indexes may lie in indexes.
 pub(super) const NESTING: usize = 4;
@@ -166,7 +180,13 @@ pub(super) fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platfor
     let is_named = |entry: &'a Descriptor, tag: &str| [REF_NAME, IMAGE_NAME].iter().any(|key| name(entry, key) == Some(tag));
     let meant: Vec<&Descriptor> = match tag {
         Some(tag) => index.manifests.iter().filter(|entry| is_named(entry, tag)).collect(),
-        None => index.manifests.iter().collect(),
+        // `cosign save` puts signatures beside the image, and marks each.
+        // What belongs to an image is not one: `cosign save` marks it, others name it by the image's digest.
+        None => index
+            .manifests
+            .iter()
+            .filter(|entry| attached_as(entry).is_none() && !name(entry, REF_NAME).is_some_and(is_attachment_tag))
+            .collect(),
     };
     let mut names: Vec<&str> = index.manifests.iter().filter_map(|entry| name(entry, REF_NAME)).collect();
     names.sort_unstable();
@@ -214,6 +234,18 @@ mod tests {
         let error = select(&index, None, &arm).unwrap_err();
         assert_eq!((error.kind(), error.hint()), (ErrorKind::NotFound, Some("add one of these tags: a, b")));
         assert_eq!(select(&index, Some("c"), &arm).unwrap_err().hint(), Some("add one of these tags: a, b"));
+    }
+
+    #[test]
+    fn signatures_that_cosign_saved_are_no_images() {
+        let kinds = ["image", "sigs", "atts"];
+        let manifests = kinds.map(|kind| {
+            let mut entry = Descriptor::of(MediaType::Manifest, kind.as_bytes());
+            entry.annotations.insert(KIND.to_owned(), format!("dev.cosignproject.cosign/{kind}"));
+            entry
+        });
+        let index = Index { manifests: manifests.to_vec() };
+        assert_eq!(select(&index, None, &Platform::default()).unwrap(), &manifests[0]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod write;
 mod write_archive;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use list::Listed;
 pub(super) use walk::TarWalk;
@@ -142,12 +142,29 @@ impl Transport {
             Self::OciLayout { folder, tag } => write::layout(&folder, tag.as_deref(), &image, &files),
             Self::OciArchive { file, tag } => write_archive::oci_archive(&file, tag.as_deref(), &image, &files),
             Self::DockerArchive { file, reference } => {
-                write_archive::docker_archive(&store, &file, reference.as_ref(), &image, &files)
+                write_archive::docker_archive(&store, &file, &[(image, reference.into_iter().collect(), files)])
             }
             Self::Store(_) | Self::Registry(_) => Ok(()),
         })
         .await
     }
+}
+
+/// Writes several images, each with its names, to one docker archive. What they share is there once.
+///
+/// # Errors
+/// [`ErrorKind::Io`]: it cannot be written; and what fetching layers gives.
+pub(crate) async fn write_docker_archive(store: &Store, file: &Path, images: Vec<(Image, Vec<Reference>)>) -> Result<()> {
+    let mut with_files = Vec::new();
+    for (image, names) in images {
+        let files = image.layer_files(store).await?;
+        with_files.push((image, names, files));
+    }
+    let (store, file) = (store.clone(), file.to_owned());
+    let work = tokio::task::spawn_blocking(move || write_archive::docker_archive(&store, &file, &with_files));
+    work.await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Interrupted, "the archive was not written to its end").with_source(error))
+    })
 }
 
 fn read_stored(store: &Store, name: &Reference) -> Result<Image> {

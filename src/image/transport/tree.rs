@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::super::attachment::{COSIGN, cosign_tag, list_tag};
 use super::super::{Index, MANIFEST_LIMIT, ManifestTree, Names};
 use super::layout::{self, LayoutFiles, LayoutFolder, NESTING, blob_name, folder_source};
 use super::tar_index::TarIndex;
 use super::{Transport, write, write_archive};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Descriptor, Digest, Platform};
+use crate::oci::{Descriptor, Digest, Platform, Tag};
 use crate::store::{BlobSource, Store, blocking};
 
 /// How many blobs are fetched at once.
@@ -91,12 +92,13 @@ impl Transport {
     }
 }
 
-/// The first tree's root under its tag, those that refer to it without a name.
+/// The first tree's root under its tag, those that belong to it under theirs, or without a name.
 fn entries(trees: &[ManifestTree], tag: Option<&str>) -> Vec<Descriptor> {
     let mut entries: Vec<Descriptor> = trees.iter().map(|tree| tree.descriptor.clone()).collect();
-    for (at, entry) in entries.iter_mut().enumerate() {
-        entry.annotations =
-            tag.filter(|_| at == 0).map(|tag| (layout::REF_NAME.to_owned(), tag.to_owned())).into_iter().collect();
+    for (at, (entry, tree)) in entries.iter_mut().zip(trees).enumerate() {
+        let own = tree.tag.as_ref().map(Tag::as_str);
+        let name = if at == 0 { tag } else { own };
+        entry.annotations = name.map(|name| (layout::REF_NAME.to_owned(), name.to_owned())).into_iter().collect();
     }
     entries
 }
@@ -128,15 +130,57 @@ fn read(
     let named = if tag.is_some() { index.clone() } else { without_referrers(files, &index)? };
     let meant = layout::select(&named, tag, platform.unwrap_or(&Platform::default()))?;
     let tree = read_tree(files, meant, platform, source, 0)?;
+    let found = if referrers { read_attached(files, &index, &tree, source)? } else { Vec::new() };
+    Ok((tree, found))
+}
+
+/// What belongs to any manifest of `tree`, what belongs to that, and so on.
+fn read_attached(files: &impl LayoutFiles, index: &Index, tree: &ManifestTree, source: Source<'_>) -> Result<Vec<ManifestTree>> {
+    let root = tree.descriptor.digest;
     let mut digests: BTreeSet<Digest> = tree.manifests().iter().map(|tree| tree.descriptor.digest).collect();
-    let mut found = Vec::new();
-    for entry in index.manifests.iter().filter(|entry| referrers && entry.digest != meant.digest) {
-        let subject = Names::parse(&files.read_blob(entry, MANIFEST_LIMIT)?)?.subject;
-        if subject.is_some_and(|subject| digests.contains(&subject.digest)) && digests.insert(entry.digest) {
-            found.push(read_tree(files, entry, None, source, 0)?);
+    let mut found: Vec<ManifestTree> = Vec::new();
+    loop {
+        let before = found.len();
+        for (entry, tag) in attached(files, index, &digests, &root)? {
+            if digests.insert(entry.digest) {
+                let mut tree = read_tree(files, &entry, None, source, 0)?;
+                tree.tag = tag;
+                digests.extend(tree.manifests().iter().map(|manifest| manifest.descriptor.digest));
+                found.push(tree);
+            }
+        }
+        if found.len() == before {
+            return Ok(found);
         }
     }
-    Ok((tree, found))
+}
+
+/// The entries that belong to any of these manifests, and their tags in a registry.
+fn attached(
+    files: &impl LayoutFiles,
+    index: &Index,
+    digests: &BTreeSet<Digest>,
+    root: &Digest,
+) -> Result<Vec<(Descriptor, Option<Tag>)>> {
+    let tags: BTreeSet<String> = digests.iter().flat_map(|digest| COSIGN.map(|suffix| cosign_tag(digest, suffix))).collect();
+    let lists: BTreeSet<String> = digests.iter().map(list_tag).collect();
+    let mut found = Vec::new();
+    for entry in index.manifests.iter().filter(|entry| !digests.contains(&entry.digest)) {
+        let name = entry.annotations.get(layout::REF_NAME);
+        let saved = layout::attached_as(entry).map(|suffix| cosign_tag(root, suffix));
+        if let Some(tag) = saved.as_ref().or(name.filter(|name| tags.contains(*name))) {
+            found.push((entry.clone(), Some(Tag::parse(tag)?)));
+            continue;
+        }
+        let names = Names::parse(&files.read_blob(entry, MANIFEST_LIMIT)?)?;
+        if name.is_some_and(|name| lists.contains(name)) {
+            // regctl keeps the list of a registry that makes none.
+            found.extend(names.manifests.into_iter().map(|listed| (listed, None)));
+        } else if names.subject.is_some_and(|subject| digests.contains(&subject.digest)) {
+            found.push((entry.clone(), None));
+        }
+    }
+    Ok(found)
 }
 
 fn without_referrers(files: &impl LayoutFiles, index: &Index) -> Result<Index> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::{Format, Image, Layer, Manifest};
 use super::docker::MANIFEST_FILE;
 use super::layout::{IMAGE_NAME, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, blob_name};
-use super::write::{Blob, blobs, empty_index, entry, replace_file, with_entry};
+use super::write::{Blob, blobs, empty_index, entry, replace_file, sorted, with_entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::decompress;
 use crate::oci::{Compression, Descriptor, Reference};
@@ -35,27 +35,33 @@ pub(super) fn of_layout(file: &Path, blobs: &[Blob<'_>], entries: &[Descriptor])
 }
 
 /// Writes what `docker load` reads, any version of it: docker before 25 and containers/image go by `manifest.json`, containerd
-/// by the index.
-pub(super) fn docker_archive(
-    store: &Store,
-    file: &Path,
-    reference: Option<&Reference>,
-    image: &Image,
-    files: &[PathBuf],
-) -> Result<()> {
-    let (image, files) = loadable(store, image, files)?;
-    let annotations = reference.map(|name| [(IMAGE_NAME, name.to_string()), (REF_NAME, name.target())]);
-    let index = with_entry(&empty_index(), &entry(&image, annotations.into_iter().flatten()))?;
-    let layers: Vec<String> = image.layers().iter().map(|layer| blob_name(&layer.descriptor.digest)).collect();
-    let manifest = json!([{
-        "Config": blob_name(&image.manifest().config.digest),
+/// by the index. Each image comes with its names and the files of its layers.
+pub(super) fn docker_archive(store: &Store, file: &Path, images: &[(Image, Vec<Reference>, Vec<PathBuf>)]) -> Result<()> {
+    let mut loadable_images = Vec::new();
+    for (image, names, files) in images {
+        let (image, files) = loadable(store, image, files)?;
+        loadable_images.push((image, names, files));
+    }
+    let (mut index, mut manifest, mut all) = (empty_index(), Vec::new(), Vec::new());
+    for (image, names, files) in &loadable_images {
+        let annotations = names.iter().map(|name| vec![(IMAGE_NAME, name.to_string()), (REF_NAME, name.target())]);
+        let annotations: Vec<_> = if names.is_empty() { vec![Vec::new()] } else { annotations.collect() };
+        for annotations in annotations {
+            index = with_entry(&index, &entry(image, annotations))?;
+        }
+        let layers: Vec<String> = image.layers().iter().map(|layer| blob_name(&layer.descriptor.digest)).collect();
         // Docker takes no digest as a tag.
-        "RepoTags": reference.filter(|name| name.digest().is_none()).map(|name| [name.familiar()]),
-        "Layers": layers,
-    }]);
-    let manifest = manifest.to_string();
+        let tags: Vec<String> = names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect();
+        manifest.push(json!({
+            "Config": blob_name(&image.manifest().config.digest),
+            "RepoTags": if tags.is_empty() { None } else { Some(tags) },
+            "Layers": layers,
+        }));
+        all.extend(blobs(image, files));
+    }
+    let manifest = json!(manifest).to_string();
     let documents = [(LAYOUT_FILE, LAYOUT.as_bytes()), (INDEX_FILE, &index), (MANIFEST_FILE, manifest.as_bytes())];
-    write(file, &documents, &blobs(&image, &files))
+    write(file, &documents, &sorted(all))
 }
 
 /// The image with zstd layers unwrapped: docker before 23 reads gzip and plain tars alone. Its configuration stays as it is.

@@ -88,6 +88,14 @@ impl Authenticator {
         self.state().challenge.is_some()
     }
 
+    /// What the registry calls itself to its token server.
+    pub(crate) fn service(&self) -> Option<String> {
+        match &self.state().challenge {
+            Some(Challenge::Bearer { service, .. }) => service.clone(),
+            _ => None,
+        }
+    }
+
     /// The credential for `path`.
     pub(crate) async fn credential(&self, transport: &Arc<Transport>, path: &str) -> Option<Credential> {
         let mut credentials = self.lock_credentials().await;

@@ -18,8 +18,8 @@ pub(crate) enum Challenge {
 impl Challenge {
     /// The challenge of an answer; Bearer before Basic where both are offered.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let all: Vec<Self> = texts.flat_map(parse).collect();
+        let texts = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let all: Vec<Self> = texts.flat_map(|text| parse(&text)).collect();
         all.iter().find(|challenge| matches!(challenge, Self::Bearer { .. })).or(all.first()).cloned()
     }
 }

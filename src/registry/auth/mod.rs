@@ -21,3 +21,4 @@ pub(crate) use challenge::{Challenge, Scope};
 pub use credential::Credential;
 pub use login::CredentialStore;
 pub use sources::CredentialSources;
+pub(crate) use token::granted;

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
@@ -17,7 +19,7 @@ use crate::progress::Progress;
 use crate::registry::errors::{ErrorResponse, login_hint, login_refused};
 use crate::registry::host::host_and_port;
 use crate::registry::retry::is_transient;
-use crate::registry::transport::{HttpRequest, Transport};
+use crate::registry::transport::{HttpRequest, Transport, header_text};
 
 /// Lifetime of a token that does not say (token specification: 60 seconds at least).
 const DEFAULT_LIFETIME: u64 = 60;
@@ -104,10 +106,16 @@ impl TokenRequest<'_> {
         for _ in 0..=REDIRECTS {
             let response = transport.send_with_retry(request.clone(), self.progress, name).await?;
             let status = response.status();
-            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let location = header_text(response.headers(), LOCATION);
             let may_follow = matches!(status.as_u16(), 307 | 308) || status.is_redirection() && request.method == Method::GET;
-            let next = location.filter(|_| may_follow).and_then(|location| request.url.join(location).ok());
-            let Some(next) = next else { return Ok((status, transport.read_body(response, RESPONSE_LIMIT).await?)) };
+            let next = location.filter(|_| may_follow).and_then(|location| request.url.join(&location).ok());
+            let Some(next) = next else {
+                let body = match status.is_success() {
+                    true => transport.read_body(response, RESPONSE_LIMIT).await?,
+                    false => transport.read_error_body(response).await,
+                };
+                return Ok((status, body));
+            };
             let same_host = host_and_port(&next) == host_and_port(&request.url);
             if next.scheme() != "https" && next.scheme() != request.url.scheme() || !same_host && request.method != Method::GET {
                 let message = format!("token server redirects a login to `{}://{}`", next.scheme(), host_and_port(&next));
@@ -168,6 +176,28 @@ impl TokenRequest<'_> {
         let header = secret_header(&format!("Bearer {token}")).ok_or_else(wrong)?;
         Ok(BearerToken { header, expires: Instant::now() + usable(lifetime) })
     }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    access: Option<Vec<Access>>,
+}
+
+#[derive(Deserialize)]
+struct Access {
+    name: String,
+    #[serde(default)]
+    actions: Option<Vec<String>>,
+}
+
+/// What a token allows in the repository `path` by its own words (distribution, "Token Authentication Implementation"); `None`: it is
+/// of another kind. Nothing is trusted because of it: the registry decides.
+pub(crate) fn granted(header: &HeaderValue, path: &str) -> Option<Vec<String>> {
+    let token = header.to_str().ok()?.strip_prefix("Bearer ")?;
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    let Claims { access } = serde_json::from_slice(&claims).ok()?;
+    let own = access?.into_iter().filter(|access| access.name == path);
+    Some(own.flat_map(|access| access.actions.unwrap_or_default()).collect())
 }
 
 /// How long a token of this lifetime (seconds) is used: a tenth less, so that it does not expire on the way.

@@ -19,22 +19,52 @@ pub(super) struct Chunks {
     remote: Mutex<Option<(u64, ByteStream)>>,
     /// The last chunk of a remote blob.
     held: Option<(u64, u64, Vec<Bytes>)>,
+    /// What has come of the next one while that was sent.
+    ahead: Option<Filling>,
+}
+
+/// A chunk that fills.
+struct Filling {
+    offset: u64,
+    bytes: u64,
+    pieces: Vec<Bytes>,
+}
+
+impl Filling {
+    fn at(offset: u64) -> Self {
+        Self { offset, bytes: 0, pieces: Vec::new() }
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.bytes
+    }
 }
 
 impl Chunks {
     pub(super) fn new(source: BlobSource) -> Self {
-        Self { source, remote: Mutex::default(), held: None }
+        Self { source, remote: Mutex::default(), held: None, ahead: None }
     }
 
     /// Opens `length` bytes at `offset`. `last`: the blob ends with them.
     pub(super) async fn open(&mut self, offset: u64, length: u64, last: bool) -> Result<OpenBody> {
         if matches!(self.source, BlobSource::Remote(_)) && length <= HELD {
-            // UploadResult fast once it is here: a slow source must not keep the registry waiting in the middle of a request.
+            // Sent fast once it is here: a slow source must not keep the registry waiting in the middle of a request.
             let pieces = self.hold(offset, length, last).await?;
             return Ok(Arc::new(move || stream::iter(pieces.clone().into_iter().map(Ok)).boxed()));
         }
         let source = self.source.clone();
         Ok(Arc::new(move || cut(source.read(offset), length)))
+    }
+
+    /// Fetches the chunk of a remote blob that comes next, while another is sent. May be dropped at any time: what has come stays.
+    pub(super) async fn fetch_ahead(&mut self, offset: u64, length: u64) {
+        if length > HELD || !matches!(self.source, BlobSource::Remote(_)) {
+            return;
+        }
+        // What failed is tried again, and told, when the chunk is opened.
+        if self.fill(offset, length).await.is_err() {
+            self.ahead = None;
+        }
     }
 
     async fn hold(&mut self, offset: u64, length: u64, last: bool) -> Result<Vec<Bytes>> {
@@ -43,34 +73,47 @@ impl Chunks {
         {
             return Ok(pieces.clone());
         }
-        // One chunk in memory, not two.
         self.held = None;
-        let before = self.remote.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let mut stream = match before {
-            Some((at, stream)) if at == offset => stream,
-            _ => self.source.read(offset),
-        };
-        let mut pieces = Vec::new();
-        let mut left = length;
-        while left > 0 {
-            let mut piece = stream.next().await.ok_or_else(|| too_short(left))??;
-            if piece.len() as u64 > left {
-                // `left` is less than a piece's length here.
-                let rest = piece.split_off(usize::try_from(left).unwrap_or(piece.len()));
-                stream = stream::iter([Ok(rest)]).chain(stream).boxed();
-            }
-            left -= piece.len() as u64;
-            pieces.push(piece);
-        }
-        if last {
+        self.fill(offset, length).await?;
+        let pieces = self.ahead.take().map(|filling| filling.pieces).unwrap_or_default();
+        let remote = self.remote.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (true, Some((_, stream))) = (last, remote) {
             // The source checks its digest at its end: a damaged blob must not get away.
             while let Some(piece) = stream.next().await {
                 piece?;
             }
         }
-        *self.remote.get_mut().unwrap_or_else(PoisonError::into_inner) = Some((offset + length, stream));
         self.held = Some((offset, length, pieces.clone()));
         Ok(pieces)
+    }
+
+    /// Fills what comes next. All that has come is kept wherever this stops.
+    async fn fill(&mut self, offset: u64, length: u64) -> Result<()> {
+        let filling = match self.ahead.take() {
+            Some(filling) if filling.offset == offset && filling.bytes <= length => filling,
+            _ => Filling::at(offset),
+        };
+        let filling = self.ahead.insert(filling);
+        let remote = self.remote.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if remote.as_ref().is_none_or(|(at, _)| *at != filling.end()) {
+            *remote = None;
+        }
+        let source = &self.source;
+        let (at, stream) = remote.get_or_insert_with(|| (filling.end(), source.read(filling.end())));
+        while filling.bytes < length {
+            let left = length - filling.bytes;
+            let mut piece = stream.next().await.ok_or_else(|| too_short(left))??;
+            if piece.len() as u64 > left {
+                // `left` is less than a piece's length here.
+                let rest = piece.split_off(usize::try_from(left).unwrap_or(piece.len()));
+                let before = std::mem::replace(stream, stream::empty().boxed());
+                *stream = stream::iter([Ok(rest)]).chain(before).boxed();
+            }
+            filling.bytes += piece.len() as u64;
+            *at += piece.len() as u64;
+            filling.pieces.push(piece);
+        }
+        Ok(())
     }
 }
 
@@ -126,6 +169,7 @@ mod tests {
         let letters = Letters(Repository::parse("r.io/a").unwrap(), Descriptor::of(MediaType::Layer, b"abcdefghij"));
         let mut chunks = Chunks::new(BlobSource::Remote(Arc::new(letters)));
         for (offset, length, expected) in [(0, 3, "abc"), (3, 6, "defghi"), (3, 6, "defghi"), (5, 5, "fghij")] {
+            chunks.fetch_ahead(offset, 2).await;
             let opener = chunks.open(offset, length, offset + length == 10).await.unwrap();
             for _ in 0..2 {
                 assert_eq!(read(&opener).await.unwrap(), expected.as_bytes());

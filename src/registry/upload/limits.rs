@@ -12,7 +12,7 @@ pub(crate) struct UploadLimits {
     pub(crate) chunk: u64,
     /// With so many bytes of a growing blob its upload begins: the link stands idle until then.
     pub(crate) first: u64,
-    /// What a chunk may grow to where each costs a long round trip.
+    /// What a chunk may grow to where the link carries that in a second or so.
     pub(crate) most: u64,
     /// A chunk that the registry finds too large is halved no further than this.
     pub(crate) smallest: u64,
@@ -30,11 +30,10 @@ impl UploadLimits {
     /// The limits of a registry, with the chunk size that the caller wishes.
     pub(crate) fn of(kind: RegistryKind, wished: u64) -> Self {
         let chunk = wished.max(1);
-        // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
         let plain = Self {
             chunk,
             first: chunk.min(MIB),
-            most: chunk.max(64 * MIB),
+            most: chunk.max(512 * MIB),
             smallest: 64 << 10,
             single: false,
             last_in_put: false,
@@ -60,7 +59,9 @@ impl UploadLimits {
             RegistryKind::Google => Self { single: true, ..plain },
             // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length as the blob's size, and
             // Harbor cannot be told by its name.
-            RegistryKind::DockerHub | RegistryKind::Quay | RegistryKind::Other => plain,
+            RegistryKind::Other => plain,
+            // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
+            RegistryKind::DockerHub | RegistryKind::Quay => Self { most: chunk.max(64 * MIB), ..plain },
         }
     }
 }

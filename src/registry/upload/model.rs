@@ -324,7 +324,7 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
         // As fast as the link allows, which is as fast as it gets.
         upload.prefer(u64::MAX);
         run.faults = run.faults.max(upload.faults());
-        record = upload.location().map(|location| (location.to_owned(), upload.offset()));
+        record = upload.location().map(|location| (location.to_owned(), upload.recorded_offset()));
         if verdict == Decision::Fail {
             run.refused = true;
             return run;

@@ -56,6 +56,21 @@ impl Sender<'_> {
         }
     }
 
+    /// The chunk of a remote blob that comes after `step`, if that goes well.
+    pub(super) fn after(&self, step: UploadStep) -> Option<(u64, u64)> {
+        let UploadStep::Patch { offset, length } = step else { return None };
+        let left = self.job.descriptor.as_ref()?.size.checked_sub(offset + length).filter(|left| *left > 0)?;
+        Some((offset + length, left.min(length)))
+    }
+
+    /// The error of an upload that the registry begins without an address.
+    pub(super) fn no_location(&self, status: u16) -> Error {
+        let registry = self.job.route.endpoint.authority();
+        let message = format!("`{registry}` answered {status} to the begin of an upload, and did not say where it goes");
+        Error::new(ErrorKind::Registry, message)
+            .with_hint("have the proxy before the registry pass the header `Location` on; or check the registry's name and port")
+    }
+
     pub(super) fn head(&self, digest: &Digest) -> ApiRequest {
         let path = &self.job.route.path;
         ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))

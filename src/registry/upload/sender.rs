@@ -24,8 +24,11 @@ use crate::registry::errors::ErrorResponse;
 use crate::registry::failure::RequestError;
 use crate::registry::host::RegistryKind;
 use crate::registry::retry::{is_transient, retry_after};
-use crate::registry::transport::{OpenBody, interrupted};
+use crate::registry::transport::{OpenBody, header_text, interrupted};
 use crate::store::{BlobSource, Growth};
+
+/// The largest chunk of a remote blob. Eight blobs may be under way, each with the chunk that is sent and the next.
+const REMOTE: u64 = 8 << 20;
 
 /// A blob to be uploaded.
 pub(crate) struct BlobUpload<'a> {
@@ -245,7 +248,24 @@ impl Sender<'_> {
         let before = self.upload.location().map(str::to_owned);
         let call = self.call_for(step).await?;
         let began = Instant::now();
-        let (answer, ahead) = tokio::join!(self.exchange(&call, ask), self.hash_ahead(step));
+        let mut chunks = std::mem::replace(&mut self.chunks, Chunks::new(self.job.source.clone()));
+        let next = self.after(step);
+        let (answer, ahead) = {
+            let fetch_ahead = async {
+                if let Some((offset, length)) = next {
+                    chunks.fetch_ahead(offset, length).await;
+                }
+                // The answer is what is waited for.
+                std::future::pending::<()>().await;
+            };
+            let exchange = async { tokio::join!(self.exchange(&call, ask), self.hash_ahead(step)) };
+            tokio::select! {
+                biased;
+                done = exchange => done,
+                () = fetch_ahead => return Err(interrupted()),
+            }
+        };
+        self.chunks = chunks;
         self.ahead = ahead;
         let answer = match answer {
             Ok(None) => return Ok(AfterRequest::BlobExists),
@@ -275,7 +295,12 @@ impl Sender<'_> {
                 let (answer, refusal) = self.read(response).await?;
                 status = Some(answer.status);
                 let decision = self.upload.answered(step, &answer);
-                (decision, self.error_of(decision, refusal).await, after)
+                let nowhere = matches!(step, UploadStep::Start { .. }) && refusal.status.is_success();
+                let error = match nowhere && decision == Decision::Fail {
+                    true => self.no_location(answer.status),
+                    false => self.error_of(decision, refusal).await,
+                };
+                (decision, error, after)
             }
         };
         if before.is_some() && self.upload.location().is_none() && offset > 0 {
@@ -346,17 +371,14 @@ impl Sender<'_> {
         }
     }
 
-    /// Larger chunks on long links. A remote blob is held in memory a chunk at a time: there they stay small, and their time
-    /// may be the source's.
+    /// Larger chunks where the link carries them. Two chunks of a remote blob are held in memory: there they stay small.
     fn pace(&mut self, step: UploadStep, took: Duration) {
         let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
-        if matches!(self.job.source, BlobSource::Remote(_)) {
-            return;
-        }
         self.job.lanes.measured(length, took, round_trip);
+        let most = if matches!(self.job.source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX };
         if let (UploadStep::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
-            self.upload.prefer(chunk);
+            self.upload.prefer(chunk.min(most));
         }
     }
 
@@ -392,7 +414,7 @@ impl Sender<'_> {
 
     /// Reads an answer: what matters of it, and the registry's words.
     async fn read(&self, response: Response) -> Result<(UploadResponse, ErrorResponse)> {
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| header_text(response.headers(), name);
         let status = response.status();
         let endpoint = &self.job.route.endpoint;
         let location = header(LOCATION.as_str()).map(|location| endpoint.resolve(response.url(), &location)).transpose();
@@ -433,7 +455,7 @@ impl Sender<'_> {
             session.drop_session();
             return Ok(());
         };
-        let location = location.to_owned();
+        let (location, offset) = (location.to_owned(), self.upload.recorded_offset());
         let prefix = self.prefix_digest(offset).await?;
         session.write(&SessionRecord { location, offset, prefix });
         Ok(())

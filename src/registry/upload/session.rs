@@ -94,6 +94,13 @@ impl Sessions {
         Some(keyed)
     }
 
+    /// Whether another process has the record of `what`.
+    pub(crate) fn is_locked(&self, repository: &str, what: &str) -> bool {
+        let (_, lock) = self.paths(repository, what);
+        let file = File::open(lock);
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Has the record `keyed` found under the blob's digest, too, which has become known.
     pub(crate) fn link(&self, repository: &str, digest: &str, keyed: &SessionLock) {
         let alias = keyed.record.file_stem().map(|name| Alias { alias: name.to_string_lossy().into_owned() });

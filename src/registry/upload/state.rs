@@ -56,6 +56,8 @@ pub(crate) struct Upload {
     wrong_digest: bool,
     /// What the number of a status names, and whether that is only a guess so far.
     number: (StatusNumber, bool),
+    /// The offset before that guess.
+    before_guess: u64,
     /// Refusals without a known meaning.
     unexplained_errors: u32,
 }
@@ -75,6 +77,7 @@ impl Upload {
             tainted: false,
             wrong_digest: false,
             number: (StatusNumber::Unknown, false),
+            before_guess: 0,
             unexplained_errors: 0,
         }
     }
@@ -93,6 +96,11 @@ impl Upload {
     /// Bytes that the registry has confirmed.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The offset for the record: the next process, which does not know what was tried, must be able to try the same again.
+    pub(crate) fn recorded_offset(&self) -> u64 {
+        if self.number.1 { self.before_guess } else { self.offset }
     }
 
     /// Failures since the last progress; the sender gives up when there are too many.
@@ -175,6 +183,17 @@ impl Upload {
     /// Takes in that no answer came: the registry may have taken all, part or nothing.
     pub(crate) fn broken(&mut self, step: UploadStep) -> Decision {
         self.fault();
+        if let UploadStep::Patch { length, .. } | UploadStep::Put { length, .. } = step
+            && length > 0
+        {
+            self.last_length = length;
+            match self.faults {
+                // The link, perhaps.
+                1 => self.preferred = (length / 2).max(self.limits.chunk),
+                // A proxy ends requests that are too large or take too long for it, without a word.
+                _ => drop(self.shrink()),
+            }
+        }
         match step {
             UploadStep::Start { .. } => self.phase = Phase::Begin { mount: false },
             UploadStep::Patch { .. } => self.phase = Phase::Query(QueryReason::Lost),
@@ -395,7 +414,7 @@ impl Upload {
         match self.number {
             (StatusNumber::Unknown, _) => {
                 let number = other_meaning(range, self.offset)?;
-                self.number = (number, true);
+                (self.number, self.before_guess) = ((number, true), self.offset);
                 Some(status_offset(range, u64::MAX, number))
             }
             // That was not it either: the first reading was right, and something else is refused.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use rustix::fs::{Mode, OFlags};
 
 use super::descriptors::remove_tree;
-use super::{chroot, emulated, namespaces, process, userns};
+use super::{chroot, emulated, join, namespaces, process, userns};
 use crate::layer::diff::{Change, changes};
 use crate::layer::unpack::{UnpackOptions, Whiteouts, unpack};
 use crate::sandbox::IsolationKind;
@@ -17,7 +17,7 @@ use crate::sandbox::wire::{self, Reply, Request};
 pub(in crate::sandbox) fn main() -> i32 {
     let Ok(control) = take_control() else { return 1 };
     let Ok(Some(request)) = read_message::<Request>(&control) else { return 1 };
-    if matches!(request, Request::Run { stdin: true, .. }) && take_stdin(&control).is_err() {
+    if matches!(request, Request::Run { stdin: true, .. } | Request::Join { stdin: true, .. }) && take_stdin(&control).is_err() {
         return 1;
     }
     let reply = carry_out(request, &control).unwrap_or_else(Reply::Failed);
@@ -52,6 +52,7 @@ fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, SetupError
             chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
         }
         Request::Run { isolation, spec, probe, .. } => namespaces::run(isolation, &spec, probe, control).map(Reply::Ended),
+        Request::Join { isolation, pid, spec, .. } => join::run(isolation, pid, &spec, control).map(Reply::Ended),
         Request::Unpack { isolation, into, lower, limits, recorded } => {
             userns::enter(isolation)?;
             let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, recorded, owner_table: false };

@@ -34,6 +34,7 @@ mod emulated {
 mod emulated_mounts;
 mod fakeroot;
 mod files;
+mod join;
 mod main;
 mod mounted_root;
 mod mounter;

@@ -84,7 +84,7 @@ pub(in crate::sandbox) fn name_of_map() -> String {
     }
 }
 
-fn become_root() -> Result<(), SetupError> {
+pub(super) fn become_root() -> Result<(), SetupError> {
     set_thread_groups(&[]).step(|| "setgroups in the user namespace".into())?;
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).step(|| "setresgid in the user namespace".into())?;
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).step(|| "setresuid in the user namespace".into())

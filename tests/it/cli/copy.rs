@@ -33,7 +33,7 @@ fn layout_of_two(home: &Home) -> [String; 3] {
     let bytes = index.to_string().into_bytes();
     blob(&layout, &bytes);
     let mut entry = Descriptor::of(MediaType::Index, &bytes);
-    let sbom = artifact("application/spdx+json", "{\"spdxVersion\":\"SPDX-2.3\"}".into(), &entry);
+    let sbom = artifact("application/spdx+json", "application/spdx+json", "{\"spdxVersion\":\"SPDX-2.3\"}".into(), &entry);
     [&sbom.bytes[..], b"{}", b"{\"spdxVersion\":\"SPDX-2.3\"}"].iter().for_each(|bytes| blob(&layout, bytes));
     entry.annotations.insert("org.opencontainers.image.ref.name".into(), "multi".into());
     let whole = json!({"schemaVersion": 2, "manifests": [entry, sbom.descriptor]});
@@ -129,7 +129,7 @@ fn what_refers_to_an_image_is_not_left_behind_unnoticed() {
     layout_of_two(&home);
     let registry = distribution("");
     let name = format!("docker://{}/mp/app", registry.address);
-    let told = "not copied: 1 that refer to it, such as signatures and SBOMs";
+    let told = "not copied: 1 that belong to it, such as signatures and SBOMs";
     let left = run(&mut home.mpimg(), ["copy", "oci:layout:multi", &format!("{name}:1")]).done();
     assert!(left.err.contains(told) && left.err.contains("hint: copy again with `--referrers`"), "{}", left.err);
     let left = run(&mut home.mpimg(), ["copy", "--referrers", "oci:layout:multi", &format!("{name}:1")]).done();

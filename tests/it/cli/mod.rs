@@ -4,6 +4,7 @@ mod answers;
 mod build;
 mod buildah;
 mod copy;
+mod docker;
 pub(crate) mod drop_in;
 pub(crate) mod fixture;
 mod kaniko;

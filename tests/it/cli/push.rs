@@ -159,7 +159,10 @@ fn login_stores_what_push_then_uses_and_logout_forgets_it() {
     assert!(right.err.contains("unencrypted"), "{}", right.err);
     let repository = format!("{}/mp/hello", registry.host);
     run(&mut home.mpimg(), ["push", text(&project), "-r", &repository]).done();
-    run(&mut home.mpimg(), ["check", &repository]).done();
+    let checked = run(&mut home.mpimg(), ["check", &repository]);
+    // The product does not log in.
+    assert!(checked.code == Some(1) && checked.out.contains("✓ push"), "{}", checked.out);
+    assert!(checked.out.contains("✗ anonymous pull"), "{}", checked.out);
     run(&mut home.mpimg(), ["logout", &registry.host]).done();
     assert_eq!(run(&mut home.mpimg(), ["push", text(&project), "-r", &repository]).code, Some(1));
 }
@@ -170,20 +173,20 @@ fn check_is_a_list_of_ticks_and_crosses() {
     let project = project(&home);
     let repository = format!("{}/mp/hello", registry.host);
     let left = run(&mut home.mpimg(), ["check", &repository]).done();
-    assert!(left.out.contains("✓ push is allowed"), "{}", left.out);
+    assert!(left.out.contains("✓ push"), "{}", left.out);
     let json = run(&mut home.mpimg(), ["check", "--json", "127.0.0.1:1/a/b"]);
     assert_eq!(json.code, Some(1));
     assert_eq!(json.json()["passed"], false);
     // As every command that fails: an error with its kind, causes and remedy.
     let error = &json.json()["error"];
     assert_eq!((&error["kind"], &error["message"]), (&json!("network"), &json!("`127.0.0.1:1/a/b` did not pass the check")));
-    assert!(error["causes"][0].as_str().unwrap().starts_with("connects: cannot connect to `127.0.0.1:1`"), "{error}");
+    assert!(error["causes"][0].as_str().unwrap().starts_with("registry: cannot connect to `127.0.0.1:1`"), "{error}");
 
     write(&project, "config.json", &json!({ "container_repository": repository }).to_string());
     run(&mut home.mpimg(), ["push", text(&project), "-t", "1"]).done();
     run(&mut home.mpimg(), ["check", text(&project)]).done();
     let left = run(&mut home.mpimg(), ["check", &format!("{repository}:1")]).done();
-    assert!(left.out.contains("✓ anybody can pull"), "{}", left.out);
+    assert!(left.out.contains("✓ anonymous pull"), "{}", left.out);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, sent while a RUN step is running or a registry serves.
+//! Ctrl-C, SIGTERM and SIGHUP, sent while a RUN step is running or a registry serves.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -71,6 +71,15 @@ fn sigterm_is_told_by_its_own_exit_code() {
     let child = start_build(&home);
     send(&child, Signal::TERM);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
+    assert_clean(&home);
+}
+
+#[test]
+fn a_terminal_that_goes_away_stops_the_work_as_sigterm_does() {
+    let home = Home::new();
+    let child = start_build(&home);
+    send(&child, Signal::HUP);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(129));
     assert_clean(&home);
 }
 

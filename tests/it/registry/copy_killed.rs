@@ -44,7 +44,7 @@ fn passed_on(seen: &Seen, fault: &Fault) -> usize {
 }
 
 /// Copies `source` to `destination`, and is killed again and again: how many bytes the registry got in all, and how many the image has.
-async fn copy_with_kills(home: &Home, source: &str, destination: &Proxy, image: &Image) -> (usize, usize) {
+pub(super) async fn copy_with_kills(home: &Home, source: &str, destination: &Proxy, image: &Image) -> (usize, usize) {
     let target = format!("docker://{}/copied:1", destination.address);
     let copy = || {
         let mut copy = home.mpimg();

@@ -66,6 +66,18 @@ pub(crate) fn distribution_in(folder: TempDir, further: &str) -> Server {
     start(folder, address, "docker-registry", &config, |config| vec!["serve".into(), config.into()])
 }
 
+/// distribution 3, which tests/setup builds, on a free port.
+pub(crate) fn distribution_3() -> Server {
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}/data}}\n  \
+         delete: {{enabled: true}}\nhttp: {{addr: '{address}', secret: fixed}}\n",
+        folder.path().display()
+    );
+    let program = super::real::program("registry");
+    start(folder, address, program.to_str().unwrap(), &config, |config| vec!["serve".into(), config.into()])
+}
+
 /// nginx with this `http` block on a free port.
 pub(crate) fn nginx(http: impl FnOnce(SocketAddr, &Path) -> String) -> Server {
     let folder = tempfile::tempdir().unwrap();

@@ -53,10 +53,10 @@ async fn basic_authentication_opens_the_registry_and_a_wrong_password_does_not()
         assert!(!format!("{error:?}").contains("wrong-secret"));
     }
     let items = right.check(&repository).await;
-    let names = ["name resolves", "connects", "/v2/ answers", "login works", "push is allowed"];
+    let names = ["dns", "tls", "registry", "login", "push"];
     assert_eq!(states(&items), names.map(|name| (name, CheckState::Passed)));
     let items = client(as_user(&name, "wrong")).check(&repository).await;
-    assert_eq!(states(&items).last().unwrap(), &("login works", CheckState::Failed));
+    assert_eq!(states(&items).last().unwrap(), &("login", CheckState::Failed));
 
     let report = right.check_anonymous(&repository, &image.digest()).await;
     assert!(!report.pullable());

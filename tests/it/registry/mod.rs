@@ -9,6 +9,7 @@ mod login;
 mod mirrors;
 mod peer;
 mod proxy;
+mod real;
 mod resume;
 mod scripted;
 pub(crate) mod tls;

@@ -62,7 +62,7 @@ async fn agrees(repository: &Repository) {
     let subject = Descriptor::of(MediaType::Manifest, &image.manifest);
     for document in ["one", "two"] {
         let document = Bytes::from(format!(r#"{{"name":"{document}"}}"#));
-        ours.attach(repository, &artifact("application/spdx+json", document, &subject)).await.unwrap();
+        ours.attach(repository, &artifact("application/spdx+json", "application/spdx+json", document, &subject)).await.unwrap();
     }
     let theirs: BTreeSet<_> = judge(&["tags", &format!("{repository}:1")]).await.into_iter().collect();
     let tags = ours.tags(repository).await.unwrap();

@@ -95,7 +95,7 @@ async fn a_private_authority_is_trusted_when_it_is_given_and_only_then() {
     push(&by_file, &repository, &image, &["1"]).await.unwrap();
     assert_eq!(by_file.tags(&repository).await.unwrap().len(), 1);
     let checked = by_file.check(&repository).await;
-    assert!(checked.iter().any(|item| item.name == "TLS verifies" && item.state == CheckState::Passed), "{checked:?}");
+    assert!(checked.iter().any(|item| item.name == "tls" && item.state == CheckState::Passed), "{checked:?}");
 
     let certs = tempfile::tempdir().unwrap();
     let host = certs.path().join(front.nginx.address.to_string());
@@ -191,6 +191,85 @@ async fn a_client_certificate_is_shown_where_certs_d_has_one() {
 async fn a_server_of_tls_1_2_alone_is_spoken_to() {
     let front = front("ssl_protocols TLSv1.2; client_max_body_size 0;", MANNERS);
     push(&client(trusting(&front)), &front.nginx.repository("a"), &Image::new(88, &[1000]), &["1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_given_itself_is_trusted_for_its_name_and_time_alone() {
+    // As docker's documentation makes it: `openssl req -x509`, which says CA:TRUE.
+    let ports = [free_address(), free_address()];
+    let nginx = nginx(|address, folder| {
+        certificate(folder, "authority", "basicConstraints=critical,CA:TRUE", None);
+        certificate(folder, "self", "subjectAltName=IP:127.0.0.1 basicConstraints=critical,CA:TRUE", None);
+        certificate(folder, "stranger", "subjectAltName=IP:127.0.0.1 basicConstraints=critical,CA:TRUE", None);
+        certificate(folder, "named", "subjectAltName=DNS:r.example.com basicConstraints=critical,CA:TRUE", None);
+        dated_certificate(folder, "old", "20200101000000Z", "20210203000000Z");
+        let here = folder.display();
+        let server = |(address, name): (std::net::SocketAddr, &str)| {
+            format!(
+                "server {{ listen {address} ssl; ssl_certificate {here}/{name}.crt; ssl_certificate_key {here}/{name}.key; \
+                 default_type application/json; location /v2/ {{ return 200 '{{}}'; }} }}\n"
+            )
+        };
+        [(address, "self"), (ports[0], "named"), (ports[1], "old")].map(server).concat()
+    });
+    let folder = nginx.folder.path();
+    let asked = async |address: std::net::SocketAddr, given: &str| {
+        let mut options = options();
+        options.ca_files.push(folder.join(given));
+        options.retry.attempts = 1;
+        let repository = mpimg::oci::Repository::parse(&format!("{address}/a")).unwrap();
+        let items = client(options).check(&repository).await;
+        items
+            .into_iter()
+            .find(|item| item.kind == Some(ErrorKind::Network))
+            .map(|item| item.detail + &item.hint.unwrap_or_default())
+    };
+    assert_eq!(asked(nginx.address, "self.crt").await, None);
+    let wrong = asked(nginx.address, "stranger.crt").await.unwrap();
+    assert!(wrong.contains("give it with `ca_files`"), "{wrong}");
+    let wrong = asked(ports[0], "named.crt").await.unwrap();
+    assert!(wrong.contains("name the registry as its certificate does (r.example.com)"), "{wrong}");
+    // A leaf of an authority that nobody knows, given itself, and too old.
+    let wrong = asked(ports[1], "old.crt").await.unwrap();
+    assert!(wrong.contains("it ended on 2021-02-03"), "{wrong}");
+
+    let certs = tempfile::tempdir().unwrap();
+    let host = certs.path().join(nginx.address.to_string());
+    std::fs::create_dir(&host).unwrap();
+    std::fs::copy(folder.join("self.crt"), host.join("ca.crt")).unwrap();
+    let mut by_folder = options();
+    by_folder.certs_dirs = Some(vec![certs.path().into()]);
+    let items = client(by_folder).check(&nginx.repository("a")).await;
+    assert!(items.iter().all(|item| item.kind != Some(ErrorKind::Network)), "{items:?}");
+}
+
+#[tokio::test]
+async fn an_old_server_is_told_by_what_is_old() {
+    let port = free_address();
+    let nginx = nginx(|address, folder| {
+        certificate(folder, "modern", "subjectAltName=IP:127.0.0.1 basicConstraints=critical,CA:TRUE", None);
+        let (key, short) = (folder.join("short.key"), folder.join("short.crt"));
+        let make = ["req", "-x509", "-newkey", "rsa:1024", "-nodes", "-days", "2", "-subj", "/CN=short"];
+        let extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"];
+        openssl(&[&make[..], &extensions, &["-keyout", text(&key), "-out", text(&short)]].concat(), b"");
+        let here = folder.display();
+        format!(
+            "server {{ listen {address} ssl; ssl_protocols TLSv1.2; ssl_ciphers ECDHE-ECDSA-AES128-SHA; ssl_certificate \
+             {here}/modern.crt; ssl_certificate_key {here}/modern.key; }}\n\
+             server {{ listen {port} ssl; ssl_ciphers DEFAULT@SECLEVEL=0; ssl_certificate {here}/short.crt; ssl_certificate_key \
+             {here}/short.key; }}\n"
+        )
+    });
+    for (address, hint) in [
+        (nginx.address, "TLS 1.2 with ECDHE and AES-GCM or ChaCha20: it takes only older ciphers"),
+        (port, "have a certificate with an RSA key of 2048 bits or more made"),
+    ] {
+        let mut options = options();
+        options.ca_files.extend(["modern.crt", "short.crt"].map(|name| nginx.folder.path().join(name)));
+        let repository = mpimg::oci::Repository::parse(&format!("{address}/a")).unwrap();
+        let error = push(&client(options), &repository, &Image::new(89, &[10]), &[]).await.unwrap_err();
+        assert!(error.hint().unwrap_or_default().contains(hint), "{error:?}");
+    }
 }
 
 #[tokio::test]

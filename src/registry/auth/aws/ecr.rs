@@ -111,7 +111,11 @@ mod tests {
 
     fn transport() -> Arc<Transport> {
         let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-        Arc::new(Transport::new(Connections::new(Vec::new(), Vec::new(), Duration::from_secs(1)), retry, Default::default()))
+        Arc::new(Transport::new(
+            Connections::new(Vec::new(), Vec::new(), Duration::from_secs(1), Default::default(), Default::default()),
+            retry,
+            Default::default(),
+        ))
     }
 
     /// Answers one request with `body`; the request.

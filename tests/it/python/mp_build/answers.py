@@ -84,8 +84,8 @@ part = mp_build._DockerWrapper(wrapper, engine)
 assert part.login(registry_username=None, registry_password=None) == "docker.io"
 assert part.login(container_registry="docker.io/user/repo", registry_username=None) == "docker.io/user/repo"
 assert message(lambda: part.login(container_registry="h/x:latest")) == "`h/x:latest` has a tag"
-engine.failure = docker_shim.EngineError("`h/x` did not pass the check", ["name resolves: cannot find the host `h`"], "look", kind="network")
-assert message(lambda: part.login(container_registry="h/x")) == "`h/x` did not pass the check: name resolves: cannot find the host `h`"
+engine.failure = docker_shim.EngineError("`h/x` did not pass the check", ["dns: cannot find the host `h`"], "look", kind="network")
+assert message(lambda: part.login(container_registry="h/x")) == "`h/x` did not pass the check: dns: cannot find the host `h`"
 engine.failure = None
 
 # The product's repository stays apart from the one that is pushed to.

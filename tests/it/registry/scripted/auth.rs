@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::http_server::{Request, Response};
 
@@ -39,6 +39,8 @@ pub(super) struct Auth {
     pub(super) expires: Box<dyn FnMut(&Request) -> bool + Send>,
     /// The identity token that stands for the user, where there is OAuth2.
     pub(super) identity: Option<String>,
+    /// Whether a token tells what it allows, as those of distribution's kind do: Harbor's, Docker Hub's.
+    pub(super) telling: bool,
     tokens: HashMap<String, Token>,
     issued: u32,
 }
@@ -59,6 +61,7 @@ impl Auth {
             may_push: |_| true,
             expires: Box::new(|_| false),
             identity: None,
+            telling: false,
             tokens: HashMap::new(),
             issued: 0,
         }
@@ -122,7 +125,8 @@ impl Auth {
             push.extend(Some(repository).filter(|_| may));
         }
         self.issued += 1;
-        let name = format!("tok{}.{}", self.issued, STANDARD.encode(format!("secret{}", self.issued * 7919)).replace('=', ""));
+        let name = format!("tok{}{}", self.issued, STANDARD.encode(format!("secret{}", self.issued * 7919)).replace('=', ""));
+        let name = if self.telling { format!("{name}x.{}.s", claims(&pull, &push)) } else { name };
         self.tokens.insert(name.clone(), Token { pull, push });
         let form = if by_post { "access_token" } else { "token" };
         Some(Response::json(200, &serde_json::json!({form: name, "expires_in": 300})))
@@ -177,6 +181,19 @@ impl Auth {
         };
         Response::error(401, "UNAUTHORIZED", "authentication required").with("WWW-Authenticate", challenge)
     }
+}
+
+/// What a token allows, as its middle part tells.
+fn claims(pull: &[String], push: &[String]) -> String {
+    let actions = |name: &String| {
+        let may = [(pull, "pull"), (push, "push")];
+        may.iter().filter(|(list, _)| list.contains(name)).map(|(_, action)| *action).collect::<Vec<_>>()
+    };
+    let mut names: Vec<&String> = pull.iter().chain(push).collect();
+    names.dedup();
+    let access: Vec<_> =
+        names.into_iter().map(|name| serde_json::json!({"type": "repository", "name": name, "actions": actions(name)})).collect();
+    URL_SAFE_NO_PAD.encode(serde_json::json!({"access": access}).to_string())
 }
 
 /// The repository of a path.

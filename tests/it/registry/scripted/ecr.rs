@@ -218,12 +218,12 @@ fn a_private_repository_cannot_be_pulled_by_anybody_and_the_way_out_is_named() {
     assert_eq!(checked.code, Some(1));
     insta::assert_snapshot!(checked.out, @r"
     123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx
-      ✓ name resolves  left to the proxy
-      ✓ TLS verifies  certificate is trusted
-      ✓ /v2/ answers  a registry of the distribution API
-      ✓ login works  credentials are accepted
-      ✓ push is allowed  into `mp/nsx`
-      ✗ anybody can pull  manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: authentication required
+      ✓ dns  left to the proxy
+      ✓ tls  certificate is trusted
+      ✓ registry  a registry of the distribution API
+      ✓ login  credentials are accepted
+      ✓ push  into `mp/nsx`
+      ✗ anonymous pull  manifest af97d746e4b6: registry answered 401: UNAUTHORIZED: authentication required
           hint: a private ECR repository cannot be pulled without credentials: push to ECR Public (`public.ecr.aws/<alias>/mp/nsx`), or to a Harbor project that is public
     ");
 }

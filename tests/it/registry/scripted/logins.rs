@@ -110,7 +110,7 @@ fn a_login_that_is_refused_or_missing_is_told_with_what_to_do() {
     let refused = "registry answered 401: UNAUTHORIZED: authentication required\n      hint: ";
     let wrong = "check the user name (the `$` of a Harbor robot needs single quotes) and the password or token";
     let checked = testbed.run(&["check", REPOSITORY]);
-    assert!(checked.out.contains(&format!("✗ login works  {refused}log in with `mpimg login {HOST}`\n")), "{}", checked.out);
+    assert!(checked.out.contains(&format!("✗ login  {refused}log in with `mpimg login {HOST}`\n")), "{}", checked.out);
     let left = log_in(&testbed, "wrong");
     assert_eq!(left.code, Some(1));
     let told = shown_error(&left);
@@ -118,9 +118,8 @@ fn a_login_that_is_refused_or_missing_is_told_with_what_to_do() {
     assert!(!testbed.home.path().join("config.json").exists());
     testbed.file("config.json", &auths(&[(HOST, "wrong")]));
     let checked = testbed.run(&["check", REPOSITORY]);
-    let told = format!(
-        "✗ login works  `{HOST}` refuses the login as `me`: wrong password or token, expired, or disabled: {refused}{wrong}"
-    );
+    let told =
+        format!("✗ login  `{HOST}` refuses the login as `me`: wrong password or token, expired, or disabled: {refused}{wrong}");
     assert!(checked.out.contains(&told), "{}", checked.out);
 }
 

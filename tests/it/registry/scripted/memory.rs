@@ -232,6 +232,16 @@ impl Registry {
         sizes
     }
 
+    /// The digest of what stands under a name.
+    pub(super) fn digest(&self, repository: &str, reference: &str) -> Option<String> {
+        self.manifest(repository, reference).map(|bytes| Digest::of(bytes).to_string())
+    }
+
+    /// The manifest that stands under a name.
+    pub(super) fn manifest(&self, repository: &str, reference: &str) -> Option<&[u8]> {
+        self.manifests.get(&(repository.to_owned(), reference.to_owned())).map(|(_, bytes)| bytes.as_slice())
+    }
+
     /// What an artifact carries: the first layer that its manifest names.
     pub(super) fn payload(&self, repository: &str, artifact: &str) -> &[u8] {
         let (_, manifest) = &self.manifests[&(repository.to_owned(), artifact.to_owned())];
@@ -245,7 +255,7 @@ impl Registry {
         self.blobs.insert((repository.into(), digest), Blob { bytes, booked: booked as u64 });
     }
 
-    fn keep_manifest(&mut self, repository: &str, reference: &str, media_type: &str, bytes: Vec<u8>) -> String {
+    pub(super) fn keep_manifest(&mut self, repository: &str, reference: &str, media_type: &str, bytes: Vec<u8>) -> String {
         let digest = Digest::of(&bytes).to_string();
         for name in [reference, &digest] {
             self.manifests.insert((repository.into(), name.into()), (media_type.into(), bytes.clone()));
@@ -277,7 +287,10 @@ impl Registry {
             }
             ("PUT", Some(Resource::Manifest(repository, reference))) => self.put_manifest(repository, reference, request),
             ("GET", Some(Resource::Tags(repository))) => {
-                Response::json(200, &serde_json::json!({"name": repository, "tags": []}))
+                let names = self.manifests.keys().filter(|(own, name)| own == repository && !name.contains(':'));
+                let mut tags: Vec<&String> = names.map(|(_, name)| name).collect();
+                tags.sort();
+                Response::json(200, &serde_json::json!({"name": repository, "tags": tags}))
             }
             _ => Response::error(404, "UNSUPPORTED", "there is no such thing here"),
         };

@@ -1,6 +1,7 @@
 //! Registries that cannot be had on one machine, played as their operators and their users describe them (docs/registries.md):
 //! Harbor, Amazon ECR, Docker Hub, GHCR, Quay, Google Artifact Registry, zot, ACR. What is asserted is what a user sees.
 
+mod attached;
 mod auth;
 mod aws;
 mod aws_endpoints;
@@ -19,7 +20,9 @@ mod logins;
 mod matrix;
 mod memory;
 mod network;
+mod oddities;
 mod others;
+mod preflight;
 mod recipes;
 mod testbed;
 mod uploads;

@@ -19,7 +19,7 @@ fn testbed() -> Testbed {
 
 #[test]
 fn a_host_of_no_proxy_is_reached_directly() {
-    for list in [HOST, ".example.com", "localhost,registry.example.com"] {
+    for list in [HOST, ".example.com", "*.example.com", "localhost,registry.example.com"] {
         let testbed = testbed().env("NO_PROXY", list);
         let left = testbed.push(REPOSITORY);
         assert_eq!(left.code, Some(1), "{list}");
@@ -29,6 +29,63 @@ fn a_host_of_no_proxy_is_reached_directly() {
     let testbed = testbed().env("NO_PROXY", "other.example.com");
     let left = testbed.push(REPOSITORY).done();
     testbed.validate("mp/nsx", &left);
+}
+
+#[test]
+fn an_empty_variable_does_not_hide_the_one_in_lower_case() {
+    let testbed = testbed();
+    let proxy = format!("http://{}", testbed.server.address);
+    let testbed = testbed.env("HTTPS_PROXY", "").env("https_proxy", &proxy).env("NO_PROXY", "").env("no_proxy", "example.org");
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
+    let testbed = testbed.env("no_proxy", "*.example.com");
+    testbed.server.forget();
+    assert!(shown_error(&testbed.push(REPOSITORY)).contains("cannot find the host"));
+    assert_eq!(testbed.server.seen().len(), 0);
+}
+
+#[test]
+fn a_proxy_that_asks_for_a_login_over_plain_http_is_no_registry() {
+    let proxy = HttpServer::plain(|_: &Request| Reply::Response(Response::new(407).with("Proxy-Authenticate", "Basic realm=x")));
+    let address = format!("http://{}", proxy.address);
+    let testbed = testbed().env("HTTP_PROXY", &address).env("HTTPS_PROXY", "http://127.0.0.1:1");
+    let left = testbed.run(&["push", "project", "-r", "plain.example.com/mp/nsx", "--insecure-registry", "plain.example.com"]);
+    let told = shown_error(&left);
+    assert!(told.contains("the proxy on the way to `plain.example.com` asks for another login"), "{told}");
+    assert!(told.contains("hint: put its user name and password into `HTTP_PROXY`"), "{told}");
+}
+
+#[test]
+fn blobs_behind_a_redirect_without_encryption_come_where_the_registry_is_insecure_and_without_the_login() {
+    let blob: Vec<u8> = b"layer".to_vec();
+    let bytes = blob.clone();
+    let storage = HttpServer::plain(move |_: &Request| Reply::Response(Response::new(200).with_body(bytes.clone())));
+    let testbed = testbed();
+    let there = format!("http://{}/layer", storage.address);
+    testbed.service(|service| {
+        service.registry.put_image("mp/base", "1", &[&blob]);
+        let digest = mpimg::oci::Digest::of(&blob).to_string();
+        service.after_auth = Box::new(move |request| {
+            request.is("GET", &digest).then(|| Response::new(307).with("Location", there.clone()).into())
+        });
+    });
+    let source = format!("docker://{HOST}/mp/base:1");
+    let refused = shown_error(&testbed.run(&["copy", &source, "oci:copied"]));
+    assert!(refused.contains("redirects from https to http") && refused.contains("--insecure-registry"), "{refused}");
+    testbed.run(&["copy", "--insecure-registry", HOST, &source, "oci:copied"]).done();
+    let seen = storage.seen();
+    assert!(!seen.is_empty() && seen.iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[test]
+fn a_bad_entry_in_certs_d_is_left_out_and_warned_of_once() {
+    let testbed = testbed();
+    let folder = testbed.home.path().join(".config/containers/certs.d").join(HOST);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("bad.crt"), "no certificate").unwrap();
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
+    assert_eq!(left.err.matches("bad.crt` holds no certificate: left out").count(), 1, "{}", left.err);
 }
 
 #[test]
@@ -76,7 +133,7 @@ fn a_certificate_for_another_name_or_of_an_unknown_authority_ends_the_push_at_on
     let stranger = testbed().env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt");
     let checked = stranger.run(&["check", REPOSITORY]);
     assert_eq!(checked.code, Some(1));
-    assert!(checked.out.contains("✗ TLS verifies") && !checked.out.contains("/v2/ answers"), "{}", checked.out);
+    assert!(checked.out.contains("✗ tls") && !checked.out.contains("✓ registry"), "{}", checked.out);
 }
 
 #[test]
@@ -91,6 +148,7 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `registry.example.com/mp/nsx`
       caused by: `registry.example.com` redirects from https to http
+    hint: set the registry up to name its storage by https, or allow it with `--insecure-registry registry.example.com`
     ");
 }
 

@@ -56,12 +56,12 @@ fn ghcr_makes_packages_private_and_the_user_reads_how_to_open_them() {
     assert_eq!(checked.code, Some(1));
     insta::assert_snapshot!(checked.out, @r"
     ghcr.io/me/nsx
-      ✓ name resolves  left to the proxy
-      ✓ TLS verifies  certificate is trusted
-      ✓ /v2/ answers  a registry of the distribution API
-      ✓ login works  credentials are accepted
-      ✓ push is allowed  into `me/nsx`
-      ✗ anybody can pull  manifest 05cd98c5f7fa: registry answered 401: UNAUTHORIZED: authentication required
+      ✓ dns  left to the proxy
+      ✓ tls  certificate is trusted
+      ✓ registry  a registry of the distribution API
+      ✓ login  credentials are accepted
+      ✓ push  into `me/nsx`
+      ✗ anonymous pull  manifest 05cd98c5f7fa: registry answered 401: UNAUTHORIZED: authentication required
           hint: on github.com open the package, Package settings, and change its visibility to public
     ");
     let required = testbed.run(&["push", "-q", "project", "-t", "1", "-r", "ghcr.io/me/nsx", "--require-anonymous-pull"]);
@@ -188,9 +188,9 @@ fn a_registry_of_no_known_kind_is_checked_to_its_last_step() {
     assert_eq!(checked.code, Some(1));
     insta::assert_snapshot!(checked.out, @r"
     registry.example.com/mp/nsx
-      ✓ name resolves  left to the proxy
-      ✓ TLS verifies  certificate is trusted
-      ✗ /v2/ answers  `/v2/` answered 404
+      ✓ dns  left to the proxy
+      ✓ tls  certificate is trusted
+      ✗ registry  `/v2/` answered 404
           hint: check the registry's name and port: this seems to be another service, or a proxy before it
     ");
 }

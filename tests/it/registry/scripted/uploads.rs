@@ -140,6 +140,73 @@ fn a_blob_that_the_registry_lacks_after_all_is_sent_once_more() {
     }
 }
 
+/// How many bytes of blobs came.
+fn sent(testbed: &Testbed) -> usize {
+    let blobs = |request: &&Request| request.path.contains("/blobs/uploads/");
+    testbed.server.seen().iter().filter(blobs).map(|request| request.body.len()).sum()
+}
+
+#[test]
+fn what_this_store_has_pushed_elsewhere_in_the_registry_is_mounted_from_there() {
+    let testbed = testbed(Quirks::HARBOR);
+    testbed.push(REPOSITORY).done();
+    testbed.server.forget();
+    let left = testbed.push("registry.example.com/mp/other").done();
+    testbed.validate("mp/other", &left);
+    assert_eq!(sent(&testbed), 0);
+    assert!(left.err.contains(&format!("was mounted from `{REPOSITORY}`")), "{}", left.err);
+    // Without the right to read it there, it is sent.
+    testbed.service(|service| service.registry.quirks.mounts = super::memory::Mounts::Refused);
+    let left = testbed.push("registry.example.com/mp/third").done();
+    testbed.validate("mp/third", &left);
+    assert!(sent(&testbed) > 16 << 20);
+}
+
+#[test]
+fn two_pushes_at_once_send_a_blob_once() {
+    let testbed = testbed(Quirks::HARBOR);
+    testbed.run(&["build", "project", "-t", "app:1"]).done();
+    testbed.service(|service| {
+        service.after_auth = Box::new(|request| {
+            if request.method == "PATCH" {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+            }
+            None
+        });
+    });
+    let push = |path: &str| {
+        let repository = format!("{HOST}/{path}");
+        testbed.mpimg().args(["push", "app:1", "-t", "1", "-r", &repository]).output()
+    };
+    let (one, two) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| push("mp/one"));
+        let two = scope.spawn(|| push("mp/two"));
+        (one.join().unwrap().unwrap(), two.join().unwrap().unwrap())
+    });
+    for (path, output) in [("mp/one", one), ("mp/two", two)] {
+        testbed.validate(path, &Left::of(output).done());
+    }
+    assert!(sent(&testbed) < 20 << 20, "{}", sent(&testbed));
+}
+
+#[test]
+fn a_copy_between_registries_needs_no_store() {
+    let testbed = testbed(Quirks::HARBOR).env("MPIMG_HOME", "/proc/nowhere");
+    testbed.service(|service| drop(service.registry.put_image("mp/base", "1", &[b"layer"])));
+    let (source, destination) = (format!("docker://{HOST}/mp/base:1"), format!("docker://{HOST}/mp/copy:1"));
+    testbed.run(&["copy", &source, &destination]).done();
+}
+
+#[test]
+fn a_proxy_that_ends_large_requests_without_a_word_makes_the_chunks_smaller() {
+    let testbed = testbed(Quirks { offset_in_location: false, keeps_partial_chunk: false, ..Quirks::HARBOR });
+    testbed.service(|service| {
+        service.before_auth = Box::new(|request| (request.body.len() > 2 << 20).then_some(Reply::Cut));
+    });
+    let left = testbed.push(REPOSITORY).done();
+    testbed.validate("mp/nsx", &left);
+}
+
 #[test]
 fn a_check_leaves_no_upload_session_where_the_account_may_delete_none() {
     let testbed = testbed(Quirks::HARBOR);

@@ -1,0 +1,79 @@
+//! `docker exec`.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::command::{Arguments, Command};
+use super::container_id::find;
+use super::ps::is_running;
+use super::session::{Failure, Outcome, Session};
+use crate::cli::command::read_env_file;
+use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::flags::Pair;
+use crate::container::{ExecSpec, own_streams};
+use crate::error::{Error, ErrorKind};
+use crate::operation::blocking;
+use crate::sandbox::Exit;
+
+/// The exit code of a command that could not be started.
+const NOT_STARTED: u8 = 126;
+
+pub(super) const COMMAND: Command = Command {
+    arguments: Arguments::AtLeast(2),
+    options_first: true,
+    flags: &[&[
+        Flag::switch("detach", "Detached mode: run command in the background")
+            .short('d')
+            .refused("start it in the background yourself: `docker exec CONTAINER sh -c 'COMMAND &'`"),
+        Flag::value("detach-keys", "Override the key sequence for detaching").ignored("the command ends with docker"),
+        Flag::list("env", "Set environment variables").short('e'),
+        Flag::list("env-file", "Read in a file of environment variables"),
+        Flag::switch("interactive", "Keep STDIN open even if not attached").short('i'),
+        Flag::switch("privileged", "Give extended privileges to the command")
+            .ignored("a container has the rights that its isolation gives"),
+        Flag::switch("tty", "Allocate a pseudo-TTY").short('t').differs("the command gets this terminal"),
+        Flag::value("user", "Username or UID").short('u'),
+        Flag::value("workdir", "Working directory inside the container").short('w'),
+    ]],
+    differs: "where containers have namespaces (isolation root and userns)",
+    ..Command::new(
+        &["exec", "container exec"],
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Execute a command in a running container",
+        |session, parsed| Box::pin(run(session, parsed)),
+    )
+};
+
+async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let container = find(session, &parsed.arguments[0])?;
+    if !is_running(&container.info()?) {
+        return Err(Failure::daemon(format!("container {} is not running", super::container_id::long_id(container.id()))));
+    }
+    let mut env = Vec::new();
+    for path in parsed.list("env-file") {
+        env.extend(read_env_file(path.as_ref())?);
+    }
+    let pairs = parsed.list("env").into_iter().map(str::parse).collect::<Result<Vec<Pair>, Error>>()?;
+    env.extend(Pair::environment(pairs, |name| std::env::var(name).ok()));
+    let spec = ExecSpec {
+        command: parsed.arguments[1..].to_vec(),
+        env,
+        user: parsed.value("user").map(str::to_owned),
+        workdir: parsed.value("workdir").map(str::to_owned),
+    };
+    let streams = own_streams(parsed.is("interactive"))?;
+    let running = session.mpimg().exec(container.id(), spec, streams).await?;
+    for (number, kind) in [(1, SignalKind::hangup()), (2, SignalKind::interrupt()), (15, SignalKind::terminate())] {
+        let mut signals = signal(kind).map_err(|error| Error::new(ErrorKind::Io, "cannot receive signals").with_source(error))?;
+        let remote = running.remote();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                remote.signal(number);
+            }
+        });
+    }
+    let exit = blocking(move || running.wait(&mut |_| {})).await.map_err(|error| Failure::from(error).with_code(NOT_STARTED))?;
+    Ok(match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128_u8.saturating_add(signal),
+    })
+}

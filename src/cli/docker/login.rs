@@ -1,0 +1,92 @@
+//! `docker login` and `docker logout`.
+
+use std::io::IsTerminal as _;
+
+use super::command::{Arguments, Command};
+use super::session::{Failure, Outcome, Session};
+use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::flags::read_password;
+use crate::cli::prompt;
+use crate::error::ErrorKind;
+use crate::operation::registry_name;
+use crate::registry::CredentialStore;
+
+pub(super) const LOGIN: Command = Command {
+    arguments: Arguments::AtMost(1),
+    flags: &[&[
+        Flag::value("password", "Password or Personal Access Token (PAT)").short('p'),
+        Flag::switch("password-stdin", "Take the Password or PAT from stdin"),
+        Flag::value("username", "Username").short('u'),
+    ]],
+    ..Command::new(&["login"], "[OPTIONS] [SERVER]", "Authenticate to a registry", |session, parsed| {
+        Box::pin(login(session, parsed))
+    })
+};
+
+pub(super) const LOGOUT: Command = Command {
+    arguments: Arguments::AtMost(1),
+    ..Command::new(&["logout"], "[SERVER]", "Log out from a registry", |session, parsed| Box::pin(logout(session, parsed)))
+};
+
+fn registry(parsed: &Parsed) -> String {
+    parsed.arguments.first().map_or_else(|| "docker.io".into(), |server| registry_name(server))
+}
+
+async fn login(session: &Session, parsed: &Parsed) -> Outcome {
+    let (registry, from_input) = (registry(parsed), parsed.is("password-stdin"));
+    let password = match parsed.value("password") {
+        Some(_) if from_input => return Err(Failure::new("--password and --password-stdin are mutually exclusive")),
+        Some(password) => {
+            session.tell("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+            Some(password.to_owned())
+        }
+        None if from_input && parsed.value("username").is_none_or(str::is_empty) => {
+            return Err(Failure::new("Must provide --username with --password-stdin"));
+        }
+        None if from_input => Some(read_password()?),
+        None => None,
+    };
+    let asks = password.is_none() || parsed.value("username").is_none();
+    if asks && !std::io::stdin().is_terminal() {
+        return Err(Failure::new("Error: Cannot perform an interactive login from a non TTY device"));
+    }
+    let username = match parsed.value("username") {
+        Some(username) => username.to_owned(),
+        None => prompt::username(session.terminal(), &registry)?,
+    };
+    let password = match password {
+        Some(password) => password,
+        None => prompt::password(session.terminal(), &registry, "`--password-stdin`")?,
+    };
+    session.terminal().handle_signals();
+    let store = session.mpimg().login(&registry, &username, &password).await.map_err(|error| {
+        if error.kind() == ErrorKind::Auth {
+            let scheme = if is_loopback(&registry) { "http" } else { "https" };
+            let text = format!("login attempt to {scheme}://{registry}/v2/ failed with status: 401 Unauthorized");
+            return Failure::daemon(text).with_error(error);
+        }
+        Failure::from(error)
+    })?;
+    if let CredentialStore::File(path) = store {
+        session.tell(format!(
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. \
+             See\nhttps://docs.docker.com/go/credential-store/\n",
+            path.display()
+        ));
+    }
+    session.print("Login Succeeded\n")?;
+    Ok(0)
+}
+
+fn is_loopback(registry: &str) -> bool {
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+async fn logout(session: &Session, parsed: &Parsed) -> Outcome {
+    let registry = registry(parsed);
+    let shown = parsed.arguments.first().map_or("https://index.docker.io/v1/", String::as_str);
+    session.print(format!("Removing login credentials for {shown}\n"))?;
+    session.mpimg().logout(&registry).await?;
+    Ok(0)
+}

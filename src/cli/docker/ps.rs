@@ -1,0 +1,159 @@
+//! `docker ps`.
+
+use serde_json::{Value, json};
+
+use super::command::{Arguments, Command};
+use super::container_id::{long_id, name_of};
+use super::filter::Filters;
+use super::format::{self, List};
+use super::session::{Failure, Outcome, Session};
+use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::when;
+use crate::container::{ContainerInfo, ContainerState};
+use crate::image::rfc3339;
+
+const LIST: List = List {
+    default: "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+    headings: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("RunningFor", "CREATED"),
+        ("CreatedAt", "CREATED AT"),
+        ("Status", "STATUS"),
+        ("Ports", "PORTS"),
+        ("Names", "NAMES"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+    ],
+    kind: "*formatter.ContainerContext",
+};
+
+/// Letters of the command that are shown.
+const COMMAND_LENGTH: usize = 20;
+
+pub(super) const COMMAND: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[
+        Flag::switch("all", "Show all containers (default shows just running)").short('a'),
+        Flag::list("filter", "Filter output based on conditions provided")
+            .short('f')
+            .differs("id, name, status, exited, ancestor, publish"),
+        Flag::value("format", "Format output using a custom template"),
+        Flag::value("last", "Show n last created containers").short('n'),
+        Flag::switch("latest", "Show the latest created container").short('l'),
+        Flag::switch("no-trunc", "Don't truncate output"),
+        Flag::switch("quiet", "Only display container IDs").short('q'),
+        Flag::switch("size", "Display total file sizes").short('s').differs("0B"),
+    ]],
+    differs: "a container that was given no name is called by its ID",
+    ..Command::new(
+        &["ps", "container ls", "container list", "container ps"],
+        "[OPTIONS]",
+        "List containers",
+        |session, parsed| Box::pin(async move { run(session, parsed) }),
+    )
+};
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let known =
+        ["id", "name", "status", "exited", "ancestor", "publish", "label", "before", "since", "network", "volume", "health"];
+    let filters = Filters::parse(&parsed.list("filter"), &known)?;
+    let last = match parsed.value("last") {
+        Some(number) => number.parse::<i64>().ok().and_then(|number| usize::try_from(number).ok()),
+        None => parsed.is("latest").then_some(1),
+    };
+    let all = parsed.is("all") || last.is_some() || !filters.values("status").is_empty() || !filters.values("exited").is_empty();
+    let mut found = Vec::new();
+    for info in session.mpimg().containers()? {
+        if (all || is_running(&info)) && fits(session, &filters, &info)? {
+            found.push(info);
+        }
+    }
+    found.truncate(last.unwrap_or(usize::MAX));
+    let whole = parsed.is("no-trunc");
+    let id = |info: &ContainerInfo| if whole { long_id(&info.id) } else { info.id.clone() };
+    if parsed.is("quiet") && parsed.value("format").is_none() {
+        session.print(found.iter().map(|info| id(info) + "\n").collect::<String>())?;
+        return Ok(0);
+    }
+    let rows: Vec<Value> = found.iter().map(|info| fields(info, &id(info), whole)).collect();
+    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    Ok(0)
+}
+
+/// Whether its command runs, or is about to.
+pub(super) fn is_running(info: &ContainerInfo) -> bool {
+    matches!(info.state, ContainerState::Starting | ContainerState::Running)
+}
+
+/// The state in docker's word.
+pub(super) fn state(info: &ContainerInfo) -> &'static str {
+    match info.state {
+        ContainerState::Created => "created",
+        ContainerState::Starting | ContainerState::Running => "running",
+        ContainerState::Ended(_) => "exited",
+        ContainerState::Lost => "dead",
+    }
+}
+
+fn fits(session: &Session, filters: &Filters, info: &ContainerInfo) -> Result<bool, Failure> {
+    let mut images = Vec::new();
+    for ancestor in filters.values("ancestor") {
+        images.extend(session.mpimg().local_image(ancestor)?.map(|image| image.record.manifest.digest));
+    }
+    let exited = |code: &str| matches!(info.state, ContainerState::Ended(outcome) if code.parse() == Ok(outcome.status()));
+    let named = |wanted: &str| {
+        let wanted = regex::Regex::new(wanted);
+        // Docker matches the name with and without its slash.
+        wanted.is_ok_and(|wanted| wanted.is_match(name_of(info)) || wanted.is_match(&format!("/{}", name_of(info))))
+    };
+    // What containers here do not have matches nothing.
+    let nothing = ["label", "before", "since", "network", "volume", "health"].iter().any(|name| !filters.values(name).is_empty());
+    Ok(!nothing
+        && filters.any("id", |id| long_id(&info.id).starts_with(id))
+        && filters.any("name", named)
+        && filters.any("status", |status| status == state(info))
+        && filters.any("exited", exited)
+        && filters.any("publish", |port| info.ports.iter().any(|known| known.host.to_string() == port.trim_end_matches("/tcp")))
+        && (filters.values("ancestor").is_empty() || images.contains(&info.digest)))
+}
+
+/// How long it has run, or how it ended.
+fn status(info: &ContainerInfo) -> String {
+    let since = |seconds: i64| format::duration(when::now().as_second() - seconds);
+    match info.state {
+        ContainerState::Created => "Created".into(),
+        ContainerState::Starting | ContainerState::Running => format!("Up {}", since(info.created)),
+        ContainerState::Ended(outcome) => format!("Exited ({}) {} ago", outcome.status(), since(outcome.finished)),
+        ContainerState::Lost => "Dead".into(),
+    }
+}
+
+fn fields(info: &ContainerInfo, id: &str, whole: bool) -> Value {
+    let command = info.command.join(" ");
+    let command = match whole || command.chars().count() <= COMMAND_LENGTH {
+        true => command,
+        false => command.chars().take(COMMAND_LENGTH - 1).chain(['…']).collect(),
+    };
+    let created = rfc3339(info.created);
+    let ports: Vec<String> = info.ports.iter().filter(|_| is_running(info)).map(ToString::to_string).collect();
+    // A whole digest is shown as an ID.
+    let image =
+        info.image.strip_prefix("sha256:").map_or(info.image.as_str(), |hex| if whole { hex } else { &hex[..12.min(hex.len())] });
+    json!({
+        "Command": format!("\"{command}\""),
+        "CreatedAt": format::at(Some(&created)),
+        "ID": id,
+        "Image": image,
+        "Labels": "",
+        "LocalVolumes": "0",
+        "Mounts": info.spec.volumes.iter().map(|volume| volume.source.display().to_string()).collect::<Vec<_>>().join(","),
+        "Names": name_of(info),
+        "Networks": "host",
+        "Ports": ports.join(", "),
+        "RunningFor": format::ago(Some(&created), when::now()),
+        "Size": "0B",
+        "State": state(info),
+        "Status": status(info),
+    })
+}

@@ -1,0 +1,290 @@
+//! `docker info`, `docker system`, `docker context` and pruning.
+
+use serde_json::{Value, json};
+
+use super::command::{Arguments, Command};
+use super::filter::{self, Filters};
+use super::format::{self, List};
+use super::session::{Failure, Outcome, Session};
+use super::version::DOCKER;
+use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::size::Size;
+use crate::container::ContainerState;
+use crate::oci::Platform;
+use crate::store::PruneOptions;
+
+const FORMAT: Flag = Flag::value("format", "Format output using a custom template").short('f');
+const FORCE: Flag = Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked");
+const ALL: Flag = Flag::switch("all", "Remove all unused images not just dangling ones").short('a');
+const FILTER: Flag = Flag::list("filter", "Provide filter values").differs("until and label of images");
+const VOLUMES: Flag = Flag::switch("volumes", "Prune anonymous volumes").ignored("there are no anonymous volumes");
+
+pub(super) const INFO: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[FORMAT]],
+    differs: "says that mpimg works without a daemon; fields of storage drivers and plugins are missing",
+    ..Command::new(&["info", "system info"], "[OPTIONS]", "Display system-wide information", |session, parsed| {
+        Box::pin(async move { info(session, parsed) })
+    })
+};
+
+pub(super) const DF: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[
+        Flag::value("format", "Format output using a custom template"),
+        Flag::switch("verbose", "Show detailed information on space usage").short('v').ignored("`docker images` lists sizes"),
+    ]],
+    ..Command::new(&["system df"], "[OPTIONS]", "Show docker disk usage", |session, parsed| {
+        Box::pin(async move { df(session, parsed) })
+    })
+};
+
+pub(super) const SYSTEM_PRUNE: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[ALL, FILTER, FORCE, VOLUMES]],
+    ..Command::new(&["system prune"], "[OPTIONS]", "Remove unused data", |session, parsed| {
+        Box::pin(async move {
+            let mut text = containers(session)?;
+            text += &images(session, parsed)?;
+            let options = PruneOptions { all: parsed.is("all"), ..PruneOptions::default() };
+            freed(session, text, "Total reclaimed space", options).await
+        })
+    })
+};
+
+pub(super) const IMAGE_PRUNE: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[ALL, FILTER, FORCE]],
+    ..Command::new(&["image prune"], "[OPTIONS]", "Remove unused images", |session, parsed| {
+        Box::pin(async move {
+            let text = images(session, parsed)?;
+            freed(session, text, "Total reclaimed space", PruneOptions::default()).await
+        })
+    })
+};
+
+pub(super) const CONTAINER_PRUNE: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[FILTER, FORCE]],
+    ..Command::new(&["container prune"], "[OPTIONS]", "Remove all stopped containers", |session, _| {
+        Box::pin(async move {
+            let text = containers(session)?;
+            freed(session, text, "Total reclaimed space", PruneOptions::default()).await
+        })
+    })
+};
+
+pub(super) const BUILDER_PRUNE: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[
+        ALL,
+        FILTER,
+        FORCE,
+        Flag::value("builder", "Override the configured builder instance").ignored("there is one builder, mpimg"),
+        Flag::value("keep-storage", "Amount of disk space to keep for cache"),
+        Flag::value("max-used-space", "Maximum amount of disk space allowed to keep for cache")
+            .ignored("--keep-storage says how much stays"),
+        Flag::value("min-free-space", "Target amount of free disk space after pruning")
+            .ignored("--keep-storage says how much stays"),
+        Flag::value("reserved-space", "Amount of disk space always allowed to keep for cache")
+            .ignored("--keep-storage says how much stays"),
+        Flag::switch("verbose", "Provide a more verbose output").ignored("there is no more to say"),
+    ]],
+    differs: "without --all the results of steps stay",
+    ..Command::new(&["builder prune", "buildx prune"], "[OPTIONS]", "Remove build cache", |session, parsed| {
+        Box::pin(async move {
+            let keep = parsed.value("keep-storage").map(|size| size.parse::<Size>()).transpose()?;
+            let keep_storage = keep.map(|Size(bytes)| bytes);
+            let options = PruneOptions { keep_storage, all: parsed.is("all") && keep_storage.is_none() };
+            freed(session, String::new(), "Total", options).await
+        })
+    })
+};
+
+pub(super) const CONTEXT_LS: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[
+        Flag::value("format", "Format output using a custom template"),
+        Flag::switch("quiet", "Only show context names").short('q'),
+    ]],
+    ..Command::new(&["context ls", "context list"], "[OPTIONS]", "List contexts", |session, parsed| {
+        Box::pin(async move { context_ls(session, parsed) })
+    })
+};
+
+pub(super) const CONTEXT_SHOW: Command = Command {
+    arguments: Arguments::Exactly(0),
+    ..Command::new(&["context show"], "", "Print the name of the current context", |session, _| {
+        Box::pin(async move {
+            session.print("default\n")?;
+            Ok(0)
+        })
+    })
+};
+
+pub(super) const CONTEXT_USE: Command = Command {
+    arguments: Arguments::Exactly(1),
+    differs: "there is one context, default",
+    ..Command::new(&["context use"], "CONTEXT", "Set the current docker context", |session, parsed| {
+        Box::pin(async move {
+            let name = &parsed.arguments[0];
+            if name != "default" {
+                return Err(Failure::new(format!("context {name:?}: context not found")));
+            }
+            session.print("default\n")?;
+            session.tell("Current context is now \"default\"");
+            Ok(0)
+        })
+    })
+};
+
+fn info(session: &Session, parsed: &Parsed) -> Outcome {
+    let containers = session.mpimg().containers()?;
+    let count = |state: fn(&ContainerState) -> bool| containers.iter().filter(|info| state(&info.state)).count();
+    let running = count(|state| matches!(state, ContainerState::Running | ContainerState::Starting));
+    let images = session.mpimg().local_images()?.len();
+    let platform = Platform::host();
+    let system = rustix::system::uname();
+    let kernel = system.release().to_string_lossy().into_owned();
+    let name = system.nodename().to_string_lossy().into_owned();
+    let machine = system.machine().to_string_lossy().into_owned();
+    let root = session.mpimg().store()?.root().display().to_string();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let memory = memory.unwrap_or(0) * 1024;
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+    let values = json!({
+        "ID": "mpimg",
+        "Name": name,
+        "Containers": containers.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": containers.len() - running,
+        "Images": images,
+        "Driver": "overlay2",
+        "DriverStatus": [],
+        "MemTotal": memory,
+        "NCPU": processors,
+        "KernelVersion": kernel,
+        "OperatingSystem": pretty,
+        "OSType": platform.os,
+        "Architecture": machine,
+        "DockerRootDir": root,
+        "ServerVersion": DOCKER,
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": "2",
+        "ExperimentalBuild": false,
+        "SecurityOptions": [],
+        "Warnings": [],
+        "Swarm": { "LocalNodeState": "inactive" },
+        "ClientInfo": { "Debug": false, "Context": "default", "Version": DOCKER, "Plugins": [] },
+    });
+    if let Some(format) = parsed.value("format") {
+        session.print(format::one(format, &values)?)?;
+        return Ok(0);
+    }
+    session.print(format!(
+        "Client:\n Version:    {DOCKER}\n Context:    default\n Debug Mode: false\n\nServer:\n Containers: {}\n  Running: {running}\n  \
+         Paused: 0\n  Stopped: {}\n Images: {images}\n Server Version: {DOCKER} (mpimg {}, no daemon)\n Storage Driver: overlay2\n \
+         Logging Driver: json-file\n Swarm: inactive\n Kernel Version: {kernel}\n Operating System: {pretty}\n OSType: {}\n \
+         Architecture: {machine}\n CPUs: {processors}\n Total Memory: {:.4}GiB\n Name: {name}\n Docker Root Dir: {root}\n",
+        containers.len(),
+        containers.len() - running,
+        env!("CARGO_PKG_VERSION"),
+        platform.os,
+        memory as f64 / f64::from(1 << 30),
+    ))?;
+    Ok(0)
+}
+
+const DF_LIST: List = List {
+    default: "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+    headings: &[("TotalCount", "TOTAL")],
+    kind: "*formatter.diskUsageContext",
+};
+
+fn df(session: &Session, parsed: &Parsed) -> Outcome {
+    let usage = session.mpimg().store()?.disk_usage()?;
+    let images = session.mpimg().local_images()?;
+    let containers = session.mpimg().containers()?;
+    let active = containers.iter().filter(|info| info.state == ContainerState::Running).count();
+    let used = |image: &&crate::operation::LocalImage| containers.iter().any(|info| info.digest == image.record.manifest.digest);
+    let row = |kind: &str, total: usize, active: usize, size: u64| {
+        let size = Size(size).to_string();
+        json!({ "Type": kind, "TotalCount": total.to_string(), "Active": active.to_string(), "Size": size, "Reclaimable": size })
+    };
+    let rows: Vec<Value> = vec![
+        row("Images", images.len(), images.iter().filter(used).count(), usage.blobs),
+        row("Containers", containers.len(), active, usage.scratch),
+        row("Local Volumes", 0, 0, 0),
+        row("Build Cache", 0, 0, usage.cache + usage.unpacked),
+    ];
+    session.print(DF_LIST.draw(parsed.value("format"), &rows)?)?;
+    Ok(0)
+}
+
+/// Removes ended containers; docker's lines about them.
+fn containers(session: &Session) -> Result<String, Failure> {
+    let mut ids = String::new();
+    for info in session.mpimg().containers()? {
+        if !matches!(info.state, ContainerState::Running | ContainerState::Starting) {
+            session.mpimg().container(&info.id)?.remove()?;
+            ids += &format!("{}\n", super::container_id::long_id(&info.id));
+        }
+    }
+    Ok(if ids.is_empty() { ids } else { format!("Deleted Containers:\n{ids}\n") })
+}
+
+/// Removes images without a name, or with `--all` those that no container needs; docker's lines about them.
+fn images(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
+    let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "dangling"])?;
+    let dangling = match filters.values("dangling").last() {
+        Some(value) => filter::switch("dangling", value)?,
+        None => !parsed.is("all"),
+    };
+    let containers = session.mpimg().containers()?;
+    let all = session.mpimg().local_images()?;
+    let mut lines = String::new();
+    for image in &all {
+        let named = !image.names.is_empty() || !image.digests.is_empty();
+        let used = containers.iter().any(|info| info.digest == image.record.manifest.digest);
+        if used || dangling && named || !filters.clone_without("dangling").takes_image(image, &all, session)? {
+            continue;
+        }
+        session.mpimg().forget_image(image)?;
+        let names = image.names.iter().chain(&image.digests);
+        lines += &names.map(|name| format!("untagged: {}\n", name.familiar())).collect::<String>();
+        lines += &format!("deleted: {}\n", image.id());
+    }
+    Ok(if lines.is_empty() { lines } else { format!("Deleted Images:\n{lines}\n") })
+}
+
+/// Frees space, and says how much after `text`.
+async fn freed(session: &Session, text: String, total: &str, options: PruneOptions) -> Outcome {
+    let pruned = session.mpimg().prune(options).await?;
+    session.print(format!("{text}{total}: {}\n", Size(pruned.report.freed)))?;
+    Ok(0)
+}
+
+const CONTEXTS: List = List {
+    default: "table {{.Name}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}",
+    headings: &[("DockerEndpoint", "DOCKER ENDPOINT")],
+    kind: "*formatter.clientContextContext",
+};
+
+fn context_ls(session: &Session, parsed: &Parsed) -> Outcome {
+    if parsed.is("quiet") {
+        session.print("default\n")?;
+        return Ok(0);
+    }
+    let star = if parsed.value("format").is_none() { "default *" } else { "default" };
+    let row = json!({
+        "Current": true, "Name": star, "Description": "mpimg, without a daemon", "DockerEndpoint": "mpimg", "Error": "",
+    });
+    session.print(CONTEXTS.draw(parsed.value("format"), &[row])?)?;
+    Ok(0)
+}

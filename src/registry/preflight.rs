@@ -1,0 +1,126 @@
+//! What a registry tells before anything is sent: whether a push can succeed, and whether strangers will be able to pull.
+//!
+//! Invariant: nothing is begun or left in the registry.
+
+use reqwest::header::ACCEPT;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::auth::{Scope, granted};
+use super::check::{CheckItem, CheckState, visibility_hint};
+use super::client::{Client, Route};
+use super::endpoint::{ApiRequest, RequestTarget};
+use super::errors::ErrorResponse;
+use super::host::RegistryKind;
+use super::pull::ACCEPTED;
+use super::retry::is_transient;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Repository, Tag};
+
+/// An artifact as Harbor's own interface describes it.
+#[derive(Deserialize)]
+struct HarborArtifact {
+    #[serde(default)]
+    tags: Option<Vec<HarborTag>>,
+}
+
+#[derive(Deserialize)]
+struct HarborTag {
+    name: String,
+    #[serde(default)]
+    immutable: bool,
+}
+
+impl Client {
+    /// Looks for what would make a push into `repository` fail at its end: the host, TLS, `/v2/`, the login, the right to push, the
+    /// project. Trouble that may pass by is none. Warns of a tag that may not be replaced.
+    ///
+    /// # Errors
+    /// What the push would fail with: `Network`, `Auth`, `Registry`, `NotFound`.
+    pub(crate) async fn preflight(&self, repository: &Repository, tags: &[Tag]) -> Result<()> {
+        let route = self.destination(repository)?;
+        let Route { endpoint, path } = &route;
+        let tag = tags.first().map_or("latest", Tag::as_str);
+        let scope = Scope::push(path);
+        // A GET of a manifest counts as a pull on Docker Hub.
+        let method = if endpoint.kind == RegistryKind::DockerHub { Method::HEAD } else { Method::GET };
+        let call = ApiRequest::new(method, path, &format!("manifests/{tag}"), scope.clone()).with_header(ACCEPT, ACCEPTED);
+        let response = endpoint.send_with_retry(&call, None).await?;
+        let status = response.status();
+        let body = endpoint.transport.read_error_body(response).await;
+        if is_transient(status) {
+            return Ok(());
+        }
+        let header = endpoint.authorize(path, &scope).await?;
+        let rights = header.as_ref().and_then(|header| granted(header, path));
+        let may_push = rights.as_ref().map(|rights| rights.iter().any(|right| right == "push" || right == "*"));
+        let refusal = ErrorResponse::parse(status, &body);
+        match (may_push, status) {
+            // An account that may push and not pull is none to stop.
+            (None | Some(false), StatusCode::UNAUTHORIZED) => Err(endpoint.error_for(refusal, path, true).await),
+            (_, StatusCode::UNAUTHORIZED) if refusal.is_about_missing_project() => {
+                Err(endpoint.error_for(refusal, path, true).await)
+            }
+            // As the registry would say it of the upload.
+            (Some(false), _) => Err(endpoint.error_for(ErrorResponse::no_right_to_push(path), path, true).await),
+            (_, StatusCode::OK) if self.is_harbor(repository)? => {
+                self.warn_of_immutable_tag(&route, tag).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Harbor tells whether a tag may be replaced; the same image again is no replacement, so this is no error yet.
+    async fn warn_of_immutable_tag(&self, Route { endpoint, path }: &Route, tag: &str) {
+        let Some((project, name)) = path.split_once('/') else { return };
+        let name = name.replace('/', "%252F");
+        let target =
+            format!("/api/v2.0/projects/{project}/repositories/{name}/artifacts/{tag}?with_tag=true&with_immutable_status=true");
+        let call = ApiRequest::new(Method::GET, path, "", Scope::none());
+        let call = ApiRequest { target: RequestTarget::Path(target), ..call };
+        let header = endpoint.auth.basic_header(&endpoint.transport, path).await;
+        let Ok(response) = endpoint.send_as(&call, header.as_ref()).await else { return };
+        let body = endpoint.transport.read_error_body(response).await;
+        let Ok(artifact) = serde_json::from_slice::<HarborArtifact>(&body) else { return };
+        if artifact.tags.into_iter().flatten().any(|own| own.name == tag && own.immutable) {
+            let message =
+                format!("the tag `{tag}` of `{path}` is there and immutable: only the very same image can be pushed to it");
+            self.options().progress.warn(&message, Some("push under a new tag, or change the project's tag immutability rules"));
+        }
+    }
+
+    /// Whether strangers will be able to pull what is pushed into `repository`, where it need not be there yet.
+    pub(crate) async fn check_strangers(&self, name: &str, repository: &Repository) -> CheckItem {
+        let hint = visibility_hint(repository, ErrorKind::Auth);
+        let anybody = self.anonymous();
+        let asked = async {
+            let Route { endpoint, path } = anybody.destination(repository)?;
+            let header = endpoint.authorize(&path, &Scope::pull(&path)).await?;
+            let rights = header.as_ref().and_then(|header| granted(header, &path));
+            Ok::<_, Error>((endpoint.is_challenged(), anybody.is_harbor(repository)?, rights))
+        };
+        let item = |state, detail: &str, hint: Option<String>| CheckItem {
+            name: name.to_owned(),
+            state,
+            detail: detail.to_owned(),
+            hint,
+            kind: None,
+        };
+        match asked.await {
+            Ok((false, ..)) => item(CheckState::Passed, "the registry asks nobody for a login", None),
+            Ok((true, true, Some(rights))) if rights.iter().any(|right| right == "pull") => {
+                item(CheckState::Passed, "the project is public", None)
+            }
+            Ok((true, true, Some(_))) => CheckItem {
+                kind: Some(ErrorKind::Auth),
+                ..item(CheckState::Failed, "the project is private: the registry gives strangers no right to pull", hint)
+            },
+            Ok(_) => item(CheckState::Later, "cannot be told before the first push", hint),
+            Err(error) if error.kind() == ErrorKind::Auth => {
+                item(CheckState::Later, "cannot be told before the first push", hint)
+            }
+            Err(error) => CheckItem { state: CheckState::Unknown, ..CheckItem::failed(name, &error) },
+        }
+    }
+}

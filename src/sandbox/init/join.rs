@@ -1,0 +1,98 @@
+//! A further command in a sandbox that runs already: enters its namespaces and starts the command there, with its few privileges.
+//!
+//! Refuses kinds of isolation that have nothing to enter.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::child::exit_of;
+use super::process::{Fork, child_events, clear_child_events, exit_now, fork};
+use super::{command, userns};
+use crate::sandbox::channel::{read_message, write_message};
+use crate::sandbox::setup_error::{SetupError, Step as _};
+use crate::sandbox::wire::{Control, Reply};
+use crate::sandbox::{Exit, IsolationKind, RunSpec};
+
+/// In the order in which they are entered: the first gives the right to enter the others, the last takes /proc away.
+const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
+    ("user", LinkNameSpaceType::User),
+    ("net", LinkNameSpaceType::Network),
+    ("ipc", LinkNameSpaceType::InterProcessCommunication),
+    ("uts", LinkNameSpaceType::HostNameAndNISDomainName),
+    ("pid", LinkNameSpaceType::ProcessID),
+    ("mnt", LinkNameSpaceType::Mount),
+];
+
+/// Runs `spec`'s command in the namespaces of the process `pid`; of its root file system nothing is looked at.
+pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &UnixStream) -> Result<Exit, SetupError> {
+    if !matches!(isolation, IsolationKind::Root | IsolationKind::UserNamespace) {
+        return Err(SetupError::new(format!("enter a container with isolation `{isolation}`"), None));
+    }
+    let mut others: Vec<(OwnedFd, &str, LinkNameSpaceType)> = Vec::new();
+    for (name, kind) in NAMESPACES {
+        let path = format!("/proc/{pid}/ns/{name}");
+        let number = |path: &str| std::fs::metadata(path).map(|namespace| namespace.ino()).step(|| format!("look at {path}"));
+        // Entering one's own user namespace is an error.
+        if number(&path)? != number(&format!("/proc/self/ns/{name}"))? {
+            let file =
+                rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(|| format!("open {path}"))?;
+            others.push((file, name, kind));
+        }
+    }
+    for (file, name, kind) in &others {
+        move_into_link_name_space(file.as_fd(), Some(*kind)).step(|| format!("enter the {name} namespace"))?;
+        if *name == "user" {
+            userns::become_root()?;
+        }
+    }
+    let root =
+        rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open /".into())?;
+    let command = command::prepare(isolation, spec, &root, None)?;
+    let events = child_events().step(|| "signalfd".into())?;
+    match fork().step(|| "fork".into())? {
+        Fork::Child => exit_now(command.become_it()),
+        Fork::Parent(child) => {
+            write_message(control, &Reply::Started(child.as_raw_nonzero().get())).step(|| "report".into())?;
+            Ok(wait(child, &events, control))
+        }
+    }
+}
+
+/// Waits for the command, and passes signals on; kills it when the caller goes.
+fn wait(command: Pid, events: &OwnedFd, control: &UnixStream) -> Exit {
+    loop {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if let Some(exit) = exit_of(status).filter(|_| pid == command) {
+                return exit;
+            }
+        }
+        let mut fds = [PollFd::new(events, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // Cannot happen; an endless loop would be worse than a wrong status.
+            Err(_) => return Exit::Code(255),
+        }
+        let asked = !fds[1].revents().is_empty();
+        clear_child_events(events);
+        if asked {
+            match read_message::<Control>(control) {
+                Ok(Some(Control::Signal(number))) => {
+                    let _ = Signal::from_named_raw(number).map(|signal| kill_process(command, signal));
+                }
+                // Its ports are those of the container.
+                Ok(Some(Control::Dial(_))) => {}
+                Ok(None) | Err(_) => {
+                    let _ = kill_process(command, Signal::KILL);
+                    return Exit::Signal(9);
+                }
+            }
+        }
+    }
+}
