@@ -21,8 +21,19 @@ pub(crate) fn program(name: &str) -> PathBuf {
     judges().join("go/bin").join(name)
 }
 
-fn is_missing() -> bool {
-    !["registry", "cosign", "crane", "regctl"].iter().all(|name| program(name).exists())
+/// Skips the test unless these programs are there.
+macro_rules! needs {
+    ($($name:literal),*) => {
+        if ![$($name),*].iter().all(|name| program(name).exists()) {
+            skip!(Missing::Registries);
+        }
+    };
+}
+
+/// crane reads every blob and compares digests.
+fn is_whole(name: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    crate::run(Command::new(program("crane")).args(["pull", "--insecure", "--format=oci", name]).arg(folder.path()));
 }
 
 /// cosign with a home of its own and a key pair there.
@@ -63,9 +74,7 @@ impl Cosign {
 
 #[tokio::test]
 async fn distribution_3_gets_an_image_that_crane_and_regctl_find_whole() {
-    if is_missing() {
-        skip!(Missing::Registries);
-    }
+    needs!("registry", "crane", "regctl");
     let registry = distribution_3();
     let (repository, image) = (registry.repository("mp/nsx"), Image::new(201, &[1000, 12 << 20]));
     let client = client(options());
@@ -74,7 +83,7 @@ async fn distribution_3_gets_an_image_that_crane_and_regctl_find_whole() {
     let name = format!("{repository}:1");
     let digest = crate::run(Command::new(program("crane")).args(["digest", "--insecure", &name]));
     assert_eq!(digest.trim(), image.digest().to_string());
-    crate::run(Command::new(program("crane")).args(["validate", "--insecure", "--remote", &name]));
+    is_whole(&name);
     let home = tempfile::tempdir().unwrap();
     let host = format!("reg={},tls=disabled", registry.address);
     let found =
@@ -86,9 +95,7 @@ async fn distribution_3_gets_an_image_that_crane_and_regctl_find_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_distribution_3_a_copy_that_is_killed_goes_on() {
-    if is_missing() {
-        skip!(Missing::Registries);
-    }
+    needs!("registry", "crane");
     let (home, image, source) = (Home::new(), Image::new(211, &[17 << 20, 11 << 20, 3000]), distribution(""));
     push(&client(options()), &source.repository("app"), &image, &["1"]).await.unwrap();
     let destination = distribution_3();
@@ -97,19 +104,12 @@ async fn at_distribution_3_a_copy_that_is_killed_goes_on() {
     let (uploaded, size) = copy_with_kills(&home, &name, &proxy, &image).await;
     // It keeps the bytes of a request that broke off: what is sent again is what was lost on the way.
     assert!(uploaded <= size + (1 << 20), "{uploaded} bytes for {size}");
-    crate::run(Command::new(program("crane")).args([
-        "validate",
-        "--insecure",
-        "--remote",
-        &format!("{}/copied:1", destination.address),
-    ]));
+    is_whole(&format!("{}/copied:1", destination.address));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_to_distribution_3_goes_on_in_the_middle_of_a_chunk() {
-    if is_missing() {
-        skip!(Missing::Registries);
-    }
+    needs!("registry", "crane");
     let registry = distribution_3();
     let proxy = Proxy::before(registry.address).await;
     let state = tempfile::tempdir().unwrap();
@@ -127,19 +127,12 @@ async fn a_push_to_distribution_3_goes_on_in_the_middle_of_a_chunk() {
     let size = image.layers[0].descriptor.size as usize + image.config.len();
     // The proxy has seen the whole chunk, of which the registry kept three megabytes.
     assert!(proxy.uploaded() < size + (20 << 20), "{} bytes for {size}", proxy.uploaded());
-    crate::run(Command::new(program("crane")).args([
-        "validate",
-        "--insecure",
-        "--remote",
-        &format!("{}/app:1", registry.address),
-    ]));
+    is_whole(&format!("{}/app:1", registry.address));
 }
 
 #[test]
 fn signatures_in_both_of_cosigns_forms_verify_wherever_they_are_copied() {
-    if is_missing() {
-        skip!(Missing::Registries);
-    }
+    needs!("registry", "cosign");
     let (home, cosign) = (Home::new(), Cosign::new());
     let (old, new, own) = (distribution(""), distribution_3(), Serving::open());
     folder(&home, "app", "FROM scratch\nCOPY app /\n");
@@ -170,9 +163,7 @@ fn signatures_in_both_of_cosigns_forms_verify_wherever_they_are_copied() {
 
 #[test]
 fn layouts_of_cosign_and_regctl_keep_their_signatures() {
-    if is_missing() {
-        skip!(Missing::Registries);
-    }
+    needs!("regctl", "cosign");
     let (home, cosign, registry) = (Home::new(), Cosign::new(), distribution(""));
     folder(&home, "app", "FROM scratch\nCOPY app /\n");
     let target = format!("{}/mp/app", registry.address);
@@ -212,9 +203,7 @@ fn layouts_of_cosign_and_regctl_keep_their_signatures() {
 
 #[test]
 fn what_crane_makes_of_nothing_is_built_on() {
-    if is_missing() {
-        skip!(Missing::Registries);
-    }
+    needs!("crane");
     let (home, registry) = (Home::new(), distribution(""));
     let base = format!("{}/base:1", registry.address);
     let layer = home.path().join("layer.tar");
