@@ -41,14 +41,15 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parsed::<Pair>)]
     annotation: Vec<Pair>,
 
-    /// What the image runs on: OS/ARCHITECTURE[/VARIANT]; `build --push` and `build --output` take several, and make one index
+    /// What the image runs on: OS/ARCHITECTURE[/VARIANT]
     ///
+    /// `build --push` and `build --output` take several, parted by commas, and make one index.
     /// RUN for another kind of CPU needs qemu-user, registered with the kernel (binfmt_misc).
     #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true,
         default_value = "linux/amd64", value_delimiter = ',', value_parser = parsed::<Platform>)]
     platform: Vec<Platform>,
 
-    /// Ask the registry for base images, even if the local store has them
+    /// Ask registries for base images, even for stored ones
     #[arg(long)]
     pull: bool,
 
@@ -114,7 +115,7 @@ pub(crate) struct BuildFlags {
     isolation: IsolationMode,
 
     /// Let RUN have more rights where it asks for them: `security.insecure` for `RUN --security=insecure`
-    #[arg(long, value_enum, value_name = "ENTITLEMENT")]
+    #[arg(long, value_enum, value_name = "ENTITLEMENT", hide_possible_values = true)]
     allow: Vec<Entitlement>,
 
     /// Let this file of the build context enter the image although it looks like a secret
