@@ -114,6 +114,7 @@ class BuildRequest(TypedDict):
     load: bool
     sbom: Optional[str]
     platforms: list[str]
+    check_reproducible: bool
     sbom_file: Optional[str]
 
 @type_check_only

@@ -81,6 +81,7 @@ class Mpimg(Containers, Machine, Paks):
         load: bool = False,
         sbom: Optional[str] = None,
         platforms: Sequence[str] = (),
+        check_reproducible: bool = False,
         sbom_file: Optional[StrPath] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
@@ -128,6 +129,8 @@ class Mpimg(Containers, Machine, Paks):
         :param outputs: where it is written: ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE[:NAME]``
         :param push: push it under each of ``names``, to the repository in that name
         :param load: load it into docker, or podman, under each of ``names``
+        :param check_reproducible: build twice without the build cache first; raises RunFailedError if the images differ, which names each
+            file that does and the step that made it
         :param sbom: attach a bill of materials to what is pushed: ``spdx`` or ``cyclonedx``
         :param platforms: build for each of these in place of ``platform``; several make one index, which can be pushed or written to an
             OCI layout or archive
@@ -181,7 +184,7 @@ class Mpimg(Containers, Machine, Paks):
         request = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, sdk_base, allow_insecure, threads, proxies,
-            run_ca_files, run_env, run_mounts, names, outputs, push, load, sbom_file, sbom, platforms, no_cache_stages, pull, contexts,
+            run_ca_files, run_env, run_mounts, names, outputs, push, load, check_reproducible, sbom_file, sbom, platforms, no_cache_stages, pull, contexts,
             network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
         )  # fmt: skip
         built = _mpimg.build(self._options, request, progress)
@@ -271,7 +274,7 @@ class Mpimg(Containers, Machine, Paks):
         build = _build_request(
             path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
             source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, sdk_base, allow_insecure, threads, proxies,
-            run_ca_files, run_env, run_mounts, (), (), False, False, None, None, (), no_cache_stages, pull, contexts,
+            run_ca_files, run_env, run_mounts, (), (), False, False, False, None, None, (), no_cache_stages, pull, contexts,
             network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
         )  # fmt: skip
         request: _mpimg.PushRequest = {
@@ -529,6 +532,7 @@ def _build_request(
     outputs: Sequence[str],
     push: bool,
     load: bool,
+    check_reproducible: bool,
     sbom_file: Optional[StrPath],
     sbom: Optional[str],
     platforms: Sequence[str],
@@ -584,6 +588,7 @@ def _build_request(
         "load": load,
         "sbom": sbom,
         "platforms": list(platforms),
+        "check_reproducible": check_reproducible,
         "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
     }
 

@@ -69,6 +69,7 @@ mod _mpimg {
     fn build(py: Python<'_>, options: Options, request: BuildOptions, progress: Option<Py<PyAny>>) -> PyResult<BuiltImage> {
         let built = call(py, options, progress, move |mpimg| async move {
             let outputs = BuildOutputs {
+                check_reproducible: request.check_reproducible,
                 names: parse_all(&request.names)?,
                 outputs: parse_all(&request.outputs)?,
                 push: request.push,

@@ -124,6 +124,7 @@ pub(crate) struct BuildOptions {
     pub(crate) load: bool,
     pub(crate) sbom: Option<String>,
     pub(crate) platforms: Vec<String>,
+    pub(crate) check_reproducible: bool,
     pub(crate) sbom_file: Option<PathBuf>,
 }
 

@@ -9,13 +9,14 @@ use tokio::runtime::Handle;
 
 use super::base::Bases;
 use super::cache::BuildCache;
+use super::remote_time::remote_time;
 use super::request::BuildRequest;
 use super::schedule::Schedule;
 use super::session::Session;
 use super::sink::OnLayer;
 use super::times::Times;
 use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard, existing_dockerfile};
-use crate::dockerfile::{Dockerfile, PlanOptions, context_name};
+use crate::dockerfile::{Dockerfile, EpochSource, PlanOptions, context_name};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
 use crate::oci::Platform;
@@ -86,10 +87,14 @@ impl Builder {
         };
         let epoch = match &request.source_date_epoch {
             Some(epoch) => Some(epoch.clone()),
-            None => dockerfile.source_date_epoch(&options)?,
+            None => match dockerfile.source_date_epoch(&options)? {
+                EpochSource::Context => None,
+                EpochSource::Given(epoch) => Some(epoch),
+                EpochSource::File(url) => remote_time(&self.store, &self.client, &url)?.map(|time| time.to_string()),
+            },
         };
         let session = self.session(request, &path, epoch.as_deref(), on_layer)?;
-        options.source_date_epoch = Some(session.times.epoch());
+        options.source_date_epoch = session.times.known_epoch();
         Ok((session, dockerfile, options))
     }
 
@@ -117,6 +122,7 @@ impl Builder {
             on_layer,
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),
+            reset_caches: Mutex::default(),
             warned: Mutex::default(),
         })
     }

@@ -13,10 +13,13 @@ use super::sink::LayerSink;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Layer, unpacked_layers};
 use crate::layer::unpack::Limits;
-use crate::layer::{FinishedLayer, LayerIndex, LayerPath, Origin, Tree, read_entries};
+use crate::layer::{FinishedLayer, Kind, LayerIndex, LayerPath, Node, Origin, Resolved, Tree, read_entries};
 use crate::oci::ChainId;
 use crate::sandbox::User;
 use crate::store::{BlobSource, LayerData};
+
+/// BuildKit's limit for a file of users or groups, in bytes.
+const MOST_ACCOUNTS: u64 = 10 << 20;
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
 #[derive(Clone, Default)]
@@ -63,6 +66,31 @@ impl Filesystem {
             self.indexed += 1;
         }
         Ok(&self.tree)
+    }
+
+    /// The content of /etc/passwd or /etc/group: inside the image wherever links lead, and empty where there is no such file. Of a file
+    /// with another name, which the layer's index does not keep, the layer is read.
+    pub(super) fn account_file(&mut self, session: &Session<'_>, path: &str) -> Result<Vec<u8>> {
+        let tree = Arc::clone(self.tree(session)?);
+        if let Some(kept) = tree.kept_content(path) {
+            return Ok(kept.to_vec());
+        }
+        let Ok(Resolved { node: Some(Node { kind: Kind::File { size }, origin: Some(origin), .. }), .. }) =
+            tree.resolve(path, true)
+        else {
+            return Ok(Vec::new());
+        };
+        if *size == 0 {
+            return Ok(Vec::new());
+        }
+        if *size > MOST_ACCOUNTS {
+            return Err(Error::new(ErrorKind::Context, format!("`{path}` of the image has more than {MOST_ACCOUNTS} bytes"))
+                .with_hint("name users and groups by number"));
+        }
+        let scratch = session.store.scratch()?;
+        let files = self.files(session, std::iter::once(origin), scratch.path())?;
+        let Some(file) = files.get(&origin.file) else { return Ok(Vec::new()) };
+        std::fs::read(file).map_err(|error| Error::io("read", file, error))
     }
 
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.

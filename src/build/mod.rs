@@ -15,7 +15,7 @@
 //! | `squash` | one layer in place of a stage's own |
 //! | `sources`, `chroot_root`, `selection`, `filesystem` | layers as trees, as folders, as entries |
 //! | `guarded_walk`, `session` | what one build has in its hands |
-//! | `item`, `sink`, `outcome`, `request`, `run_settings`, `times` | values |
+//! | `item`, `sink`, `outcome`, `remote_time`, `request`, `run_settings`, `times` | values |
 
 mod base;
 mod builder;
@@ -30,6 +30,7 @@ mod inputs;
 mod item;
 mod named_context;
 mod outcome;
+mod remote_time;
 mod request;
 mod run;
 mod run_settings;

@@ -32,6 +32,8 @@ pub(super) struct Session<'a> {
     pub(super) isolation: OnceLock<Isolation>,
     /// Another stage has failed: the others stop at their next step.
     pub(super) failed: AtomicBool,
+    /// Of a build without the build cache: the cache mounts that it has begun anew.
+    pub(super) reset_caches: Mutex<BTreeSet<String>>,
     /// Warnings about sources that were given.
     pub(super) warned: Mutex<BTreeSet<String>>,
 }
@@ -47,7 +49,9 @@ impl Session<'_> {
         if let Some(isolation) = self.isolation.get() {
             return Ok(isolation);
         }
-        let found = Isolation::detect(self.store.root(), self.request.isolation)?;
+        // What is tried out goes with this process, however it ends.
+        let scratch = self.store.scratch()?;
+        let found = Isolation::detect(scratch.path(), self.request.isolation)?;
         let mut first = false;
         let isolation = self.isolation.get_or_init(|| {
             first = true;

@@ -143,9 +143,7 @@ impl Stage {
         if !Self::needs_accounts(spec) {
             return Ok(Default::default());
         }
-        let tree = self.filesystem.tree(session)?;
-        let read = |path| tree.kept_content(path).map(|bytes| bytes.to_vec()).unwrap_or_default();
-        Ok((read("/etc/passwd"), read("/etc/group")))
+        Ok((self.filesystem.account_file(session, "/etc/passwd")?, self.filesystem.account_file(session, "/etc/group")?))
     }
 
     /// Whether who `spec` is depends on the stage's /etc/passwd and /etc/group.

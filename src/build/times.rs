@@ -19,6 +19,8 @@ pub(super) struct Times {
     pub(super) context: i64,
     /// Whether `SOURCE_DATE_EPOCH` was set by the user.
     pub(super) explicit: bool,
+    /// Whether the epoch is more than the default.
+    known: bool,
 }
 
 impl Times {
@@ -34,7 +36,7 @@ impl Times {
                     Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds"))
                         .with_hint("set it to whole seconds since 1970, or unset it")
                 })?;
-                Ok(Self { epoch, context: epoch, explicit: true })
+                Ok(Self { epoch, context: epoch, explicit: true, known: true })
             }
             None => {
                 let commit = last_commit_time(folder).unwrap_or_else(|error| {
@@ -42,7 +44,7 @@ impl Times {
                     progress.warn(&format!("{error}{causes}; the image's time is 1970-01-01"), error.hint());
                     None
                 });
-                Ok(Self { epoch: commit.unwrap_or(0), context: ZIP_EPOCH, explicit: false })
+                Ok(Self { epoch: commit.unwrap_or(0), context: ZIP_EPOCH, explicit: false, known: commit.is_some() })
             }
         }
     }
@@ -51,6 +53,11 @@ impl Times {
     /// inside RUN.
     pub(super) fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// The same where it was given or there is a commit.
+    pub(super) fn known_epoch(&self) -> Option<i64> {
+        self.known.then_some(self.epoch)
     }
 }
 

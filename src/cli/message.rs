@@ -6,6 +6,7 @@ use console::measure_text_width;
 use serde_json::{Value, json};
 
 use super::style::Theme;
+use super::visible::{visible, visible_line};
 use crate::error::{Error, Snippet};
 
 /// How much of a long line is shown where the terminal's width is not known, in columns.
@@ -13,7 +14,7 @@ const WIDTH: usize = 160;
 
 /// An error as a person reads it. `width` is the terminal's, in columns.
 pub(super) fn draw_error(error: &Error, theme: Theme, width: Option<usize>) -> String {
-    let mut text = format!("{}: {error}\n", theme.bad("error"));
+    let mut text = format!("{}: {}\n", theme.bad("error"), visible(&error.to_string()));
     for cause in error.causes() {
         text += &format!("  caused by: {}\n", indented(&cause));
     }
@@ -37,7 +38,7 @@ pub(super) fn draw_warning(message: &str, hint: Option<&str>, theme: Theme) -> S
 
 /// Texts of registries and programs may have several lines; they must not look like messages of their own.
 fn indented(text: &str) -> String {
-    text.trim_end().replace('\n', "\n    ")
+    visible(text).trim_end().replace('\n', "\n    ")
 }
 
 /// The line as rustc shows it:
@@ -54,7 +55,7 @@ fn draw_snippet(snippet: &Snippet, theme: Theme, width: usize) -> String {
     let (before, marked, after) = parts(text, *column, *length);
     let room = width.saturating_sub(number.len() + 4).max(20);
     let (shown, indent, carets) = window(&before, &marked, &after, room);
-    let mut drawn = format!("{margin} {} {file}:{line}\n", theme.guide("-->"));
+    let mut drawn = format!("{margin} {} {}:{line}\n", theme.guide("-->"), visible_line(file));
     drawn += &format!("{margin}  {}\n", theme.guide("|"));
     drawn += &format!(" {} {} {shown}\n", theme.guide(number), theme.guide("|"));
     drawn += &format!("{margin}  {} {}{}\n", theme.guide("|"), " ".repeat(indent), theme.bad("^".repeat(carets)));
@@ -66,7 +67,7 @@ fn parts(text: &str, column: usize, length: usize) -> (String, String, String) {
     let mut letters = text.chars();
     let before: String = letters.by_ref().take(column).collect();
     let marked: String = letters.by_ref().take(length.max(1)).collect();
-    let flat = |text: &str| text.replace('\t', "    ");
+    let flat = |text: &str| visible_line(&text.replace('\t', "    "));
     (flat(&before), flat(marked.trim_end()), flat(letters.as_str()))
 }
 
@@ -156,6 +157,17 @@ mod tests {
     fn a_mark_past_the_end_of_the_line_is_one_caret() {
         let drawn = draw_snippet(&snippet("FROM", 9, 0), plain(), 80);
         assert_eq!(drawn.lines().nth(3), Some("    |     ^"));
+    }
+
+    #[test]
+    fn no_text_of_others_reaches_the_terminal_as_a_command() {
+        let error = Error::new(ErrorKind::Network, "\x1b[2Jgone")
+            .with_snippet(snippet("RUN \x1b[31mx", 0, 3))
+            .with_hint("\x1b]0;title\x07")
+            .wrap("the registry says \r\x1b[A");
+        for drawn in [draw_error(&error, plain(), None), draw_warning("\x1b[1m", Some("\x08"), plain())] {
+            assert!(drawn.chars().all(|letter| letter == '\n' || !letter.is_control()), "{drawn:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod size;
 mod style;
 mod table;
 mod terminal;
+mod visible;
 mod when;
 mod wording;
 

@@ -4,6 +4,8 @@
 
 use console::measure_text_width;
 
+use super::visible::visible_line;
+
 /// Space between columns.
 const GAP: usize = 3;
 
@@ -22,7 +24,7 @@ impl Table {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.iter().map(|cell| visible_line(cell)).collect());
     }
 
     /// The lines, each with a line feed.

@@ -93,7 +93,8 @@ fn supervise(job: Job, starter: &Starter) -> Result<()> {
     let store = Store::open(&job.store)?;
     let folder = Folder::of(&store, &job.id);
     let mut info = folder.read()?;
-    let isolation = Isolation::detect(store.root(), job.isolation)?;
+    // What is tried out goes with this process, however it ends.
+    let isolation = Isolation::detect(store.scratch()?.path(), job.isolation)?;
     info.isolation = Some(isolation.kind());
     folder.write(&info)?;
     let owner = job.end_with.map(Owner::find).transpose()?;

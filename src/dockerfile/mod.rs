@@ -30,6 +30,7 @@ mod warning;
 
 pub use chmod::Chmod;
 pub use context_name::context_name;
+pub use epoch::EpochSource;
 pub use expand::{InheritedConfig, StageScope};
 pub use instruction::{
     AddInstruction, ArgDeclaration, CommandLine, CopyInstruction, Device, Healthcheck, InlineFile, Instruction, KeyValue,

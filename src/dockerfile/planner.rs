@@ -277,10 +277,12 @@ impl<'a> Planner<'a> {
 
 /// The globals with the epoch in place of what an ARG says it comes from, such as `context`.
 fn with_epoch(mut globals: Variables, options: &PlanOptions) -> Variables {
-    if let Some(epoch) =
-        options.source_date_epoch.filter(|_| globals.value(SOURCE_DATE_EPOCH).is_some_and(|from| !from.is_empty()))
-    {
-        globals.set_in_place(SOURCE_DATE_EPOCH, &epoch.to_string());
+    let from = globals.value(SOURCE_DATE_EPOCH).unwrap_or_default();
+    match options.source_date_epoch {
+        Some(epoch) if !from.is_empty() => globals.set_in_place(SOURCE_DATE_EPOCH, &epoch.to_string()),
+        // What it comes from has no time.
+        None if !from.is_empty() && from.parse::<i64>().is_err() => globals.set_in_place(SOURCE_DATE_EPOCH, ""),
+        _ => {}
     }
     globals
 }
@@ -321,7 +323,7 @@ fn check_defaults(dockerfile: &Dockerfile, predefined: &Variables, warnings: &mu
     }
 }
 
-fn read<T>(at: &Located<T>, word: &str, variables: &Variables) -> Result<Lexed> {
+pub(super) fn read<T>(at: &Located<T>, word: &str, variables: &Variables) -> Result<Lexed> {
     let lexer = Lexer::new(at.location().escape);
     let lexed = lexer.read(word, &|name| variables.value(name));
     lexed.map_err(|error| at.word_error(word, error))

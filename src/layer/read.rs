@@ -19,6 +19,15 @@ pub fn read_entries(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -
     Ok(())
 }
 
+/// The same for an archive that is no layer: names may have `..`, which ends at the folder that it is unpacked into.
+pub fn read_archive(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
+    let mut tar = TarReader::of_archive(tar);
+    while let Some(entry) = tar.next_entry()? {
+        each(entry, &mut tar)?;
+    }
+    Ok(())
+}
+
 /// Reads a whole layer: its index and its diff ID.
 pub fn index_layer(tar: impl Read) -> Result<(LayerIndex, DiffId)> {
     let mut index = LayerIndex::default();

@@ -32,6 +32,8 @@ pub struct TarReader<R> {
     /// Bytes of a hole that `read` has yet to give.
     hole: u64,
     ended: bool,
+    /// Whether names may have `..`.
+    climbs: bool,
 }
 
 /// How the content of the current entry lies in the tar.
@@ -84,7 +86,16 @@ impl Extensions {
 impl<R: Read> TarReader<R> {
     /// Reads `input` from its start.
     pub fn new(input: R) -> Self {
-        Self { input, pending: 0, padding: 0, content: Content::default(), hole: 0, ended: false }
+        Self { input, pending: 0, padding: 0, content: Content::default(), hole: 0, ended: false, climbs: false }
+    }
+
+    /// Reads an archive that is no layer: `..` in a name leads up, but never out of the folder that it is unpacked into (as tar in a chroot).
+    pub fn of_archive(input: R) -> Self {
+        Self { climbs: true, ..Self::new(input) }
+    }
+
+    fn path(&self, name: impl AsRef<[u8]>) -> Result<LayerPath> {
+        if self.climbs { LayerPath::clean(name) } else { LayerPath::parse(name) }
     }
 
     /// The next entry; `None` at the end, when `input` has been read to its end. Content of the entry before that was not read is skipped.
@@ -202,7 +213,7 @@ impl<R: Read> TarReader<R> {
         let header_path = header.path_bytes();
         let raw = extensions.record(b"GNU.sparse.name").or(extensions.path.as_deref()).or(extensions.record(b"path"));
         let raw = raw.unwrap_or(&header_path);
-        let path = LayerPath::parse(raw)?;
+        let path = self.path(raw)?;
         let metadata = metadata(header, extensions).map_err(|error| error.wrap(format!("entry `{path}` is damaged")))?;
         let link = || {
             let field = header.link_name_bytes().map(|name| name.into_owned());
@@ -215,7 +226,7 @@ impl<R: Read> TarReader<R> {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => file,
             EntryType::Directory => Kind::Directory,
             EntryType::Symlink => Kind::Symlink { target: link() },
-            EntryType::Link => Kind::Hardlink { target: LayerPath::parse(link())? },
+            EntryType::Link => Kind::Hardlink { target: self.path(link())? },
             EntryType::Char | EntryType::Block => device(header, kind)?,
             EntryType::Fifo => Kind::Fifo,
             other => return Err(corrupt(format!("entry `{path}` has the unknown type {:?}", char::from(other.as_byte())))),

@@ -30,7 +30,8 @@ pub struct Node {
     pub metadata: Metadata,
     /// Of a file: where its bytes are.
     pub origin: Option<Origin>,
-    children: BTreeMap<Vec<u8>, Node>,
+    // Shared: a stage's tree begins as a copy of another's.
+    children: BTreeMap<Vec<u8>, Arc<Node>>,
 }
 
 /// Where the bytes of a file are.
@@ -70,6 +71,17 @@ impl Node {
         Self { kind, metadata, origin: None, children: BTreeMap::new() }
     }
 
+    fn file(kind: Kind, metadata: Metadata, origin: Origin) -> Self {
+        let mut file = Self::new(kind, metadata);
+        file.origin = Some(origin);
+        file
+    }
+
+    /// The entry `name` of a folder, made where it is missing.
+    fn entry(&mut self, name: &[u8]) -> &mut Self {
+        Arc::make_mut(self.children.entry(name.to_vec()).or_insert_with(|| Arc::new(Self::implied())))
+    }
+
     /// Whether this is a folder.
     pub fn is_dir(&self) -> bool {
         self.kind == Kind::Directory
@@ -77,12 +89,24 @@ impl Node {
 
     /// What a folder holds, in byte order of the names.
     pub fn children(&self) -> impl Iterator<Item = (&[u8], &Node)> {
-        self.children.iter().map(|(name, node)| (name.as_slice(), node))
+        self.children.iter().map(|(name, node)| (name.as_slice(), &**node))
     }
 
     /// The entry `name` of a folder.
     pub fn child(&self, name: &[u8]) -> Option<&Node> {
-        self.children.get(name)
+        self.children.get(name).map(|node| &**node)
+    }
+}
+
+/// An image decides how deep folders are nested: one is not dropped inside the other.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut rest: Vec<Arc<Self>> = std::mem::take(&mut self.children).into_values().collect();
+        while let Some(node) = rest.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                rest.extend(std::mem::take(&mut node.children).into_values());
+            }
+        }
     }
 }
 
@@ -126,7 +150,7 @@ impl Tree {
             Kind::File { .. } => {
                 self.files += 1;
                 let origin = Origin { layer, path: entry.path.clone(), file: self.files, content: None };
-                Node { origin: Some(origin), ..Node::new(entry.kind.clone(), entry.metadata.clone()) }
+                Node::file(entry.kind.clone(), entry.metadata.clone(), origin)
             }
             kind => Node::new(kind.clone(), entry.metadata.clone()),
         };
@@ -140,7 +164,7 @@ impl Tree {
             if !place.is_dir() {
                 *place = Node::implied();
             }
-            place = place.children.entry(name.to_vec()).or_insert_with(Node::implied);
+            place = place.entry(name);
         }
         if node.is_dir() && place.is_dir() {
             node.children = std::mem::take(&mut place.children);
@@ -156,7 +180,7 @@ impl Tree {
     }
 
     fn node_mut(&mut self, path: &LayerPath) -> Option<&mut Node> {
-        path.components().try_fold(&mut self.root, |node, name| node.children.get_mut(name))
+        path.components().try_fold(&mut self.root, |node, name| node.children.get_mut(name).map(Arc::make_mut))
     }
 
     /// The folder `path` as a tree of its own: links in it cannot lead out of it. Empty if there is none.
@@ -173,7 +197,7 @@ impl Tree {
 
     /// What is at `path`, no link followed.
     pub fn lookup(&self, path: &LayerPath) -> Option<&Node> {
-        path.components().try_fold(&self.root, |node, name| node.children.get(name))
+        path.components().try_fold(&self.root, Node::child)
     }
 
     /// Follows the symbolic links on the way to `path`, and at its end if `follow_last`; `..` and absolute links stop at
@@ -286,6 +310,20 @@ mod tests {
         assert_eq!(tree.lookup(&path("a")).unwrap().origin, tree.lookup(&path("b")).unwrap().origin);
         let mut broken = Tree::default();
         assert!(broken.apply(&index(&[("b", Kind::Hardlink { target: path("gone") })]), 0).is_err());
+    }
+
+    #[test]
+    fn a_nest_of_2000_folders_is_built_copied_changed_and_dropped_in_a_small_stack() {
+        let deep = ["d"; 2000].join("/");
+        let work = move || {
+            let mut tree = tree(&[&[(&deep, DIR)]]);
+            let copy = tree.clone();
+            tree.apply(&index(&[(&format!("{deep}/file"), FILE)]), 1).unwrap();
+            tree.apply(&index(&[("d/d/other", FILE)]), 2).unwrap();
+            assert!(tree.resolve(format!("{deep}/file"), true).unwrap().node.is_some());
+            assert!(copy.lookup(&path(&deep)).unwrap().children().next().is_none());
+        };
+        std::thread::Builder::new().stack_size(256 * 1024).spawn(work).unwrap().join().unwrap();
     }
 
     #[test]

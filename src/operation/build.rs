@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::build_outputs::BuildOutputs;
-use super::{Mpimg, PushRequest, PushSource, SbomOutputs, blocking, build_index, engine};
+use super::reproducible::build_twice;
+use super::{Mpimg, PushRequest, PushSource, SbomOutputs, blocking, build_index, engine, name_image};
 use crate::build::{BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, ManifestTree, Transport};
@@ -77,7 +78,7 @@ impl Mpimg {
         let _fetched = self.fetch_inputs(&mut request).await?;
         let mut images = Vec::new();
         for platform in platforms {
-            images.push(self.build_one(BuildRequest { platform, ..request.clone() }).await?);
+            images.push(self.build_one(BuildRequest { platform, ..request.clone() }, outputs.check_reproducible).await?);
         }
         let index = if images.len() > 1 { Some(build_index::index_of(&images, request.format)?) } else { None };
         match &index {
@@ -87,16 +88,20 @@ impl Mpimg {
         Ok(Built { image: images.swap_remove(0), index, time: started.elapsed() })
     }
 
-    async fn build_one(&self, request: BuildRequest) -> Result<Image> {
-        let builder = Builder::new(self.store()?.clone(), self.client().clone(), self.progress().clone());
-        blocking(move || builder.build(&request, None)).await
+    async fn build_one(&self, request: BuildRequest, check_reproducible: bool) -> Result<Image> {
+        let store = self.open_store().await?;
+        let builder = Builder::new(store.clone(), self.client().clone(), self.progress().clone());
+        match check_reproducible {
+            true => build_twice(builder, &store, request).await,
+            false => blocking(move || builder.build(&request, None)).await,
+        }
     }
 
     async fn deliver(&self, image: &Image, pushes: Vec<PushRequest>, outputs: &BuildOutputs) -> Result<()> {
-        let store = self.store()?;
+        let store = &self.open_store().await?;
         if !outputs.names.is_empty() {
             let record = image.write_to_store(store).await?;
-            outputs.names.iter().try_for_each(|name| store.tag(name, &record))?;
+            name_image(store, &outputs.names, record).await?;
         }
         for output in &outputs.outputs {
             output.clone().named(outputs.names.first().cloned()).write(store, image).await?;

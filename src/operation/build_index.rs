@@ -59,7 +59,7 @@ impl Mpimg {
         outputs: &BuildOutputs,
     ) -> Result<()> {
         for output in &outputs.outputs {
-            output.write_tree(self.store()?, tree, &[]).await?;
+            output.write_tree(&self.open_store().await?, tree, &[]).await?;
         }
         for request in pushes {
             let PushSource::Image { name: Transport::Store(name), .. } = &request.source else { continue };

@@ -7,6 +7,8 @@ use crate::sbom::{SbomFile, SbomFormat};
 /// Where a built image goes. With neither, only its layers are kept, in the build cache.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOutputs {
+    /// Build twice without the build cache first, and go on only if both images are the same.
+    pub check_reproducible: bool,
     /// Names in the local store: `NAME[:TAG]`.
     pub names: Vec<Reference>,
     /// Layouts and archives. A docker archive without a name of its own has the first of `names`, for `docker load`.

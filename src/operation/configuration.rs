@@ -69,7 +69,7 @@ pub struct StoredCredential {
 /// The files that are read if they exist, in the order in which they count.
 pub(super) fn files() -> Vec<ConfigurationFile> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = variable("HOME");
+    let home = variable("HOME").or_else(std::env::home_dir);
     let below_home = |below: &str| home.as_ref().map(|home| home.join(below));
     let config_home = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
     let in_config = |below: &str| config_home.as_ref().map(|folder| folder.join(below));

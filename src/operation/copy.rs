@@ -70,7 +70,7 @@ impl Mpimg {
                 .with_hint(format!("leave out {}, or copy to a registry, `oci:` or `oci-archive:`", Setting::Referrers)));
         }
         // Uploads are recorded in the store, which must have its form before. Between registries it is not needed otherwise.
-        let _ = self.store();
+        let _ = self.open_store().await;
         let (tree, mut referrers) = self.read_tree(&request).await?;
         let mut left_behind = self.referrers_at_registry(&request, &tree).await;
         if !request.referrers {
@@ -79,7 +79,7 @@ impl Mpimg {
         let blobs = match &request.destination {
             Transport::Registry(name) => self.push_tree(name, &tree, &referrers).await?,
             other => {
-                other.write_tree(self.store()?, &tree, &referrers).await?;
+                other.write_tree(&self.open_store().await?, &tree, &referrers).await?;
                 Vec::new()
             }
         };
@@ -118,7 +118,7 @@ impl Mpimg {
                 Ok((tree, referrers))
             }
             Transport::Store(name) => {
-                let store = self.store()?;
+                let store = &self.open_store().await?;
                 let platform = match (platform, store.resolve(name)?) {
                     (Some(platform), _) => platform,
                     // There is only one.
@@ -128,7 +128,7 @@ impl Mpimg {
                 Ok((ManifestTree::of_image(&image), Vec::new()))
             }
             source => {
-                let (source, store, wanted) = (source.clone(), self.store()?.clone(), request.referrers);
+                let (source, store, wanted) = (source.clone(), self.open_store().await?, request.referrers);
                 let read = move |referrers| source.read_tree(&store, platform.as_ref(), referrers);
                 // What is only counted need not be whole.
                 blocking(move || read(true).or_else(|error| if wanted { Err(error) } else { read(false) })).await

@@ -30,9 +30,12 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted): stopped. What is wrong with this machine is in the report.
     pub async fn doctor(&self) -> Result<DoctorReport> {
-        let store = self.store();
-        let state = store.as_ref().map_or_else(|_| std::env::temp_dir(), |store| store.root().to_owned());
+        let store = self.open_store().await;
+        // What is tried out goes with this process, however it ends.
+        let scratch = store.as_ref().ok().and_then(|store| store.scratch().ok());
+        let state = scratch.as_ref().map_or_else(std::env::temp_dir, |scratch| scratch.path().to_owned());
         let isolation = blocking(move || Ok(Report::of_all(&state))).await?;
+        drop(scratch);
         let store = store.and_then(|store| Ok((store.root().to_owned(), store.disk_usage()?)));
         let files = configuration::files();
         let credentials = configuration::credentials(&files);

@@ -16,7 +16,7 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::NotFound`]: it is not there, or for another platform; and what the place itself gives.
     pub async fn find(&self, name: Transport, platform: &Platform) -> Result<Image> {
-        find_image(name, platform, self.store()?, self.client()).await
+        find_image(name, platform, &self.open_store().await?, self.client()).await
     }
 }
 

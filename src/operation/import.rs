@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::archive::ArchiveSource;
-use super::{Mpimg, blocking};
+use super::{Mpimg, blocking, name_image};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer, import_rootfs};
 use crate::layer::Codec;
@@ -46,7 +46,7 @@ impl Mpimg {
     /// [`ErrorKind::Corrupt`]: it is not a tar, or is damaged; [`ErrorKind::Usage`]: `source_date_epoch` is not a number.
     pub async fn import(&self, request: ImportRequest) -> Result<Image> {
         let ImportRequest { source, name, platform, codec, source_date_epoch } = request;
-        let store = self.store()?;
+        let store = &self.open_store().await?;
         let work = store.clone();
         let image = blocking(move || {
             let archive = source.open(&work)?;
@@ -57,7 +57,7 @@ impl Mpimg {
         });
         let image = image.await?;
         let record = image.write_to_store(store).await?;
-        store.tag(&name, &record)?;
+        name_image(store, &[name], record).await?;
         Ok(image)
     }
 }

@@ -26,7 +26,7 @@ impl Mpimg {
     /// Those of [`Mpimg::find`]; [`ErrorKind::Corrupt`]: a layer is damaged.
     pub async fn inspect(&self, name: Transport, platform: &Platform, files: bool) -> Result<InspectedImage> {
         let image = self.find(name, platform).await?;
-        let (layers, store) = (image.layers().to_vec(), self.store()?.clone());
+        let (layers, store) = (image.layers().to_vec(), self.open_store().await?);
         let indexes = blocking(move || layers.iter().map(|layer| index(&store, layer, files)).collect()).await?;
         Ok(InspectedImage { image, indexes })
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::archive::ArchiveSource;
-use super::{Mpimg, blocking};
+use super::{Mpimg, blocking, name_image};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Layer, Listed, Transport};
 use crate::layer::Codec;
@@ -47,7 +47,7 @@ impl Mpimg {
     /// [`ErrorKind::Usage`]: an image has no name, or `name` was given for several images.
     pub async fn load(&self, request: LoadRequest) -> Result<Vec<LoadedImage>> {
         let LoadRequest { source, name, platform } = request;
-        let store = self.store()?;
+        let store = &self.open_store().await?;
         let (work, shown) = (store.clone(), source.to_string());
         let mut images = blocking(move || read_all(&work, source, &platform)).await?;
         if name.is_some() && images.len() != 1 {
@@ -62,7 +62,7 @@ impl Mpimg {
                     .with_hint(format!("give it one with {}", Setting::Name.with("NAME"))));
             }
             let record = image.write_to_store(store).await?;
-            names.iter().try_for_each(|name| store.tag(name, &record))?;
+            name_image(store, names, record).await?;
         }
         Ok(images)
     }

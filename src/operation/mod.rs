@@ -38,6 +38,7 @@ mod prune;
 mod pull;
 mod push;
 mod remove;
+mod reproducible;
 #[cfg(feature = "run")]
 mod run;
 mod save;
@@ -96,10 +97,11 @@ pub use stats::ContainerStats;
 pub use stop::{StopRequest, StoppedContainers};
 
 use crate::error::Result;
+use crate::oci::Reference;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions, Credential, CredentialSources};
-use crate::store::Store;
 pub(crate) use crate::store::blocking;
+use crate::store::{ImageRecord, Store};
 
 /// How an [`Mpimg`] works. `Default` is what the command does without flags.
 #[derive(Debug, Clone)]
@@ -184,6 +186,17 @@ impl Mpimg {
         Ok(self.store.get_or_init(|| store))
     }
 
+    /// The same from a future: opening may wait for a disk or another process, and must not block the caller's executor.
+    async fn open_store(&self) -> Result<Store> {
+        match self.store.get() {
+            Some(store) => Ok(store.clone()),
+            None => {
+                let this = self.clone();
+                blocking(move || this.store().cloned()).await
+            }
+        }
+    }
+
     /// The client for registries.
     pub fn client(&self) -> &Client {
         &self.client
@@ -198,6 +211,12 @@ impl Mpimg {
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancel
     }
+}
+
+/// Names an image of the store off the network's threads: that waits for the disk.
+pub(crate) async fn name_image(store: &Store, names: &[Reference], record: ImageRecord) -> Result<()> {
+    let (store, names) = (store.clone(), names.to_vec());
+    blocking(move || names.iter().try_for_each(|name| store.tag(name, &record))).await
 }
 
 #[cfg(test)]

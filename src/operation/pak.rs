@@ -124,7 +124,7 @@ impl Mpimg {
         let (count, size) = (referrers.len(), tree.all_blobs().iter().map(|(blob, _)| blob.size).sum());
         referrers.push(artifact(PAK_TYPE, PAK_TYPE, bytes, &tree.descriptor));
         let archive = Transport::OciArchive { file: output.to_owned(), tag: Some(archive_tag(&pak)) };
-        archive.write_tree(self.store()?, &tree, &referrers).await?;
+        archive.write_tree(&self.open_store().await?, &tree, &referrers).await?;
         Ok(ExportedPak { pak, image, file: output.to_owned(), referrers: count, size })
     }
 
@@ -135,7 +135,7 @@ impl Mpimg {
     /// not take the image as it is; and those of a push. Nothing is written unless the image is there.
     pub async fn pak_import(&self, request: PakImportRequest) -> Result<ImportedPak> {
         let archive = Transport::OciArchive { file: request.file.clone(), tag: None };
-        let store = self.store()?.clone();
+        let store = self.open_store().await?;
         let (tree, mut referrers) = blocking(move || archive.read_tree(&store, None, true)).await?;
         let is_pak = |tree: &ManifestTree| Artifact::parse(&tree.bytes).is_ok_and(|artifact| artifact.kind == PAK_TYPE);
         let Some(at) = referrers.iter().position(is_pak) else {

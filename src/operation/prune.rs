@@ -21,7 +21,7 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Store`](crate::ErrorKind::Store): the store cannot be read or written.
     pub async fn prune(&self, options: PruneOptions) -> Result<PrunedStore> {
-        let store = self.store()?.clone();
+        let store = self.open_store().await?;
         blocking(move || {
             // Trees that were unpacked in a user namespace belong to ids that are the user's own only there.
             let report = store.prune_with(&options, &|path| IsolationKind::UserNamespace.remove_tree(path))?;

@@ -33,8 +33,8 @@ impl Mpimg {
         };
         let local = name.repository().with_tag(tag);
         // A copy leaves the layers in the registry; they come first, so that the name never stands for an image that is not whole.
-        self.find(Transport::Registry(name.clone()), platform).await?.layer_files(self.store()?).await?;
-        let before = self.store()?.resolve(&local)?.map(|record| record.manifest.digest);
+        self.find(Transport::Registry(name.clone()), platform).await?.layer_files(&self.open_store().await?).await?;
+        let before = self.open_store().await?.resolve(&local)?.map(|record| record.manifest.digest);
         let mut request = CopyRequest::new(Transport::Registry(name.clone()), Transport::Store(local.clone()));
         request.platform = Some(platform.clone());
         let digest = self.copy(request).await?.tree.descriptor.digest;

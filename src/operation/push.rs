@@ -225,7 +225,7 @@ impl Mpimg {
         let destination = request.destination()?.ok_or_else(|| request.no_destination())?;
         let tags = request.tags()?;
         let transfer = Transfer {
-            store: self.store()?.clone(),
+            store: self.open_store().await?,
             client: self.client().clone(),
             repository: destination.push.repository().clone(),
             tags: tags.clone(),

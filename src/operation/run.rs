@@ -67,7 +67,7 @@ impl Mpimg {
         start: impl FnOnce(&Store, &Image, &str, &ContainerSpec, &mut dyn FnMut(&str)) -> Result<T> + Send + 'static,
     ) -> Result<Started<T>> {
         let RunRequest { image: name, platform, spec } = request;
-        let store = self.store()?.clone();
+        let store = self.open_store().await?;
         let image = find_local_image(&name, &platform, &store, self.client()).await?;
         blocking(move || {
             let mut notes = Vec::new();

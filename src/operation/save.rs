@@ -66,7 +66,7 @@ impl Mpimg {
     pub async fn save(&self, request: SaveRequest) -> Result<Image> {
         let image = self.find(request.image, &request.platform).await?;
         for output in &request.outputs {
-            output.write(self.store()?, &image).await?;
+            output.write(&self.open_store().await?, &image).await?;
         }
         Ok(image)
     }
@@ -77,7 +77,7 @@ impl Mpimg {
     /// # Errors
     /// Those of [`Mpimg::find`]; [`ErrorKind::Io`]: `writer` fails.
     pub async fn save_to(&self, request: SaveRequest, writer: &mut (dyn Write + Send)) -> Result<Image> {
-        let store = self.store()?;
+        let store = &self.open_store().await?;
         let scratch = store.scratch()?;
         let file = scratch.path().join("image.tar");
         let archive = Transport::DockerArchive { file: file.clone(), reference: request.name() };

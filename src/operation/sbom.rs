@@ -37,7 +37,7 @@ impl Mpimg {
     /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
     pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
         let layers = image.layers().to_vec();
-        let files = image.layer_files(self.store()?).await?;
+        let files = image.layer_files(&self.open_store().await?).await?;
         let task = self.progress().task(TaskKind::Work, "list packages", None);
         let cancel = self.cancellation().clone();
         let scanned = blocking(move || {

@@ -60,7 +60,7 @@ impl Mpimg {
         let dir = match dir {
             Some(dir) => dir,
             // Opened first: the store does not move into a folder that something else has made.
-            None => self.store()?.root().join("registry"),
+            None => self.open_store().await?.root().join("registry"),
         };
         raise_file_limit();
         let registry =

@@ -43,7 +43,7 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Store`]: the store cannot be opened. All else is in [`StoppedContainers::errors`].
     pub async fn stop(&self, request: StopRequest) -> Result<StoppedContainers> {
-        let store = self.store()?.clone();
+        let store = self.open_store().await?;
         let results = blocking(move || {
             Ok(std::thread::scope(|scope| {
                 let (request, store) = (&request, &store);

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
-use reqwest::header::LOCATION;
+use reqwest::header::{CONTENT_ENCODING, HeaderValue, LAST_MODIFIED, LOCATION};
 use url::Url;
 
 use super::client::Client;
@@ -22,6 +22,10 @@ const MOST_REDIRECTS: usize = 10;
 pub struct Download {
     /// Bytes, where the server says it.
     pub size: Option<u64>,
+    /// When the file was changed last, in seconds since 1970, where the server says it.
+    pub last_modified: Option<i64>,
+    /// Whether the bytes are the file's as gzip packs them: a server may send them so unasked (RFC 9110, 8.4.1.3).
+    pub is_gzip: bool,
     /// The bytes.
     pub bytes: ByteStream,
 }
@@ -46,13 +50,19 @@ impl Client {
             if !answer.status().is_success() {
                 return Err(Error::new(ErrorKind::NotFound, format!("`{}` answered {}", shown(&url), answer.status())));
             }
+            let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            let changed = header(LAST_MODIFIED).and_then(|text| httpdate::parse_http_date(text).ok());
+            let last_modified = changed
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                .and_then(|since| i64::try_from(since.as_secs()).ok());
+            let is_gzip = header(CONTENT_ENCODING).is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
             let size = answer.content_length();
             let transport = self.transport().clone();
             let bytes = stream::try_unfold((transport, answer), |(transport, mut answer)| async move {
                 let piece = transport.next_piece(&mut answer).await.map_err(RequestError::into_error)?;
                 Ok(piece.map(|piece| (piece, (transport, answer))))
             });
-            return Ok(Download { size, bytes: bytes.boxed() });
+            return Ok(Download { size, last_modified, is_gzip, bytes: bytes.boxed() });
         }
         Err(Error::new(ErrorKind::Network, format!("`{}` redirects more than {MOST_REDIRECTS} times", shown(&url))))
     }

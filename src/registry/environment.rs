@@ -47,7 +47,9 @@ impl Environment {
 
     /// `below` in the user's home folder.
     pub(crate) fn home(&self, below: &str) -> Option<PathBuf> {
-        Some(self.path("HOME")?.join(below))
+        // As the password file has it: services and CI jobs may run without the variable.
+        let home = self.path("HOME").or_else(|| if self.0.is_none() { std::env::home_dir() } else { None });
+        Some(home?.join(below))
     }
 
     /// `below` in the user's folder for configuration.

@@ -91,7 +91,7 @@ fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
     let removed = init::remove_tree(&folder);
     match reply.map_err(plain)? {
         Reply::Failed(error) => Err(error),
-        Reply::Ended(exit) | Reply::EndedInTree(exit, _) if !exit.success() => Err(SetupError::new("drop privileges", None)),
+        Reply::Ended(exit, _) | Reply::EndedInTree(exit, _) if !exit.success() => Err(SetupError::new("drop privileges", None)),
         _ => removed.map_err(|errno| SetupError::new(format!("remove `{}`", folder.display()), Some(errno.raw_os_error()))),
     }
 }

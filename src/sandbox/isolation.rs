@@ -108,18 +108,18 @@ impl Isolation {
             },
             cancel,
         )?;
-        if let Reply::Ended(exit) | Reply::EndedInTree(exit, _) = &reply
+        if let Reply::Ended(exit, _) | Reply::EndedInTree(exit, _) = &reply
             && let Some(line) = hint.line(*exit)
         {
             output(line.as_bytes());
         }
         match reply {
-            Reply::Ended(exit) => Ok(RunOutcome { exit }),
+            Reply::Ended(exit, pretended) => Ok(RunOutcome { exit, pretended }),
             Reply::EndedInTree(exit, touched) => {
                 if let (RootSpec::Tree { path }, Ok(mut all)) = (&spec.root, self.touched.lock()) {
                     all.insert(path.clone(), touched.into_iter().collect());
                 }
-                Ok(RunOutcome { exit })
+                Ok(RunOutcome { exit, pretended: false })
             }
             other => Err(launch::unexpected(other)),
         }

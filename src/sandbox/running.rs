@@ -168,7 +168,7 @@ impl Running {
         // Nobody answers any more.
         self.remote.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
         match last {
-            Some(Reply::Ended(exit) | Reply::EndedInTree(exit, _)) => Ok(exit),
+            Some(Reply::Ended(exit, _) | Reply::EndedInTree(exit, _)) => Ok(exit),
             _ if self.remote.0.killed.load(Ordering::Acquire) => Ok(Exit::Signal(9)),
             Some(other) => Err(launch::unexpected(other)),
             None => Err(Error::new(ErrorKind::Sandbox, format!("the sandbox ended early: {status}"))),

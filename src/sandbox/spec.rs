@@ -29,7 +29,8 @@ pub struct RunSpec {
     pub secret_env: Vec<(String, SecretBytes)>,
     /// Working directory; it must exist, unless `make_cwd` says otherwise.
     pub cwd: LayerPath,
-    /// Whether a missing working directory is made, owned by root (what docker does when a container starts).
+    /// Whether a missing working directory is made: in a step owned by its user, and part of what the step changed (as BuildKit); in a
+    /// container owned by root (as docker).
     pub make_cwd: bool,
     /// Whose process it is.
     pub user: User,
@@ -333,6 +334,9 @@ impl Exit {
 pub struct RunOutcome {
     /// How the command ended.
     pub exit: Exit,
+    /// Whether it was told of an effect that did not happen: with one id for all, a program became another user, and what it made is root's.
+    /// What the step changed is not what root would have changed.
+    pub pretended: bool,
 }
 
 #[cfg(test)]

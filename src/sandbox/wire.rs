@@ -53,7 +53,8 @@ pub(super) enum Reply {
     WayOut(Option<i32>),
     /// The answer to [`Control::Dial`]: an error number, or a connected socket that follows as a descriptor.
     Dialled(Option<i32>),
-    Ended(Exit),
+    /// Also whether the command was told of an effect that did not happen (one id for all: a program became another user).
+    Ended(Exit, bool),
     /// In a private tree; these paths were moved away and back.
     EndedInTree(Exit, Vec<LayerPath>),
     Unpacked(UnpackStats),

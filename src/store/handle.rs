@@ -51,7 +51,11 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Usage`]: neither that variable nor a home folder is set.
     pub fn default_root() -> Result<PathBuf> {
-        root::default_root(|name| std::env::var_os(name))
+        root::default_root(|name| match std::env::var_os(name) {
+            // As the password file has it: services and CI jobs may run without the variable.
+            None if name == "HOME" => std::env::home_dir().map(PathBuf::into_os_string),
+            value => value,
+        })
     }
 
     /// The store's folder.

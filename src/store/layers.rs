@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Store;
 use super::handle::Durability;
-use super::layout::{MARK, UNPACKED, create_folder, failed, file_names};
+use super::layout;
+use super::layout::{MARK, UNPACKED, create_folder, diff_id, failed, file_names};
 use super::lock::FileLock;
 use crate::error::Result;
 use crate::oci::{ChainId, DiffId, Digest};
@@ -71,7 +72,7 @@ impl Store {
     /// The layer's unpacked trees, whoever owns their files: for those that want content alone.
     pub fn unpacked_paths(&self, diff_id: &DiffId) -> Vec<PathBuf> {
         let names = file_names(&self.root().join(UNPACKED)).unwrap_or_default();
-        let homes = names.into_iter().filter(|name| self::diff_id(name) == Some(diff_id.0));
+        let homes = names.into_iter().filter(|name| layout::diff_id(name) == Some(diff_id.0));
         homes.map(|name| self.root().join(UNPACKED).join(name).join(TREE)).filter(|tree| tree.is_dir()).collect()
     }
 
@@ -153,12 +154,6 @@ impl Store {
 /// The digest that stands at the end of side data.
 fn seal(bytes: &[u8]) -> Vec<u8> {
     Digest::of(bytes).to_string().into_bytes()
-}
-
-/// The diff ID that a name in `layers` or `unpacked` begins with.
-fn diff_id(name: &str) -> Option<Digest> {
-    let hex = name.split('.').next().unwrap_or(name);
-    ["sha256", "sha512"].iter().find_map(|algorithm| Digest::parse(&format!("{algorithm}:{hex}")).ok())
 }
 
 /// Side data of all layers.

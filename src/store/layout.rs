@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Digest;
 
 pub(super) const TMP: &str = "tmp";
 pub(super) const GATE: &str = "gate";
@@ -56,4 +57,10 @@ pub(super) fn file_names(folder: &Path) -> io::Result<Vec<String>> {
 /// Waits until the entries of a folder are on disk: new names are in no file's own fsync.
 pub(super) fn sync_folder(path: &Path) -> Result<()> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| failed("write to", path, error))
+}
+
+/// The diff ID that a name in `layers` or `unpacked` begins with.
+pub(super) fn diff_id(name: &str) -> Option<Digest> {
+    let hex = name.split('.').next().unwrap_or(name);
+    ["sha256", "sha512"].iter().find_map(|algorithm| Digest::parse(&format!("{algorithm}:{hex}")).ok())
 }

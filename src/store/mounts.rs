@@ -3,6 +3,7 @@
 //! Refuses names as paths: a name may hold anything, so its digest is the folder's.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -29,6 +30,15 @@ impl Store {
         // For pruning, which begins with what was not used for longest. One that is not there yet is new.
         let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
         Ok(folder)
+    }
+
+    /// Moves the folder `name` to `to`, with what is beside it; the next that mounts it makes a new one. One that is not there is no error.
+    pub fn discard_mount(&self, name: &str, to: &Path) -> Result<()> {
+        let folder = self.mount_folder(name)?;
+        match std::fs::rename(&folder, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("move", &folder, error)),
+            _ => Ok(()),
+        }
     }
 
     /// The right to use the folder alone, if nobody has it.

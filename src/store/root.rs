@@ -27,8 +27,11 @@ pub(super) fn default_root(variable: impl Fn(&str) -> Option<OsString>) -> Resul
     let data = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
     let data = data.or_else(|| set("HOME").map(|home| home.join(".local/share")));
     data.map(|data| data.join("mpimg")).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, "no place for the local store: neither `MPIMG_HOME` nor `HOME` is set")
-            .with_hint("set MPIMG_HOME to a folder that you can write to")
+        Error::new(
+            ErrorKind::Usage,
+            "no place for the local store: neither `MPIMG_HOME` nor `HOME` is set, and this user has no home",
+        )
+        .with_hint("set MPIMG_HOME to a folder that you can write to")
     })
 }
 

@@ -347,6 +347,29 @@ fn after_a_power_cut_names_are_whole_and_damage_elsewhere_is_noticed() {
 }
 
 #[test]
+fn of_a_store_that_two_kernels_see_neither_removes_what_the_other_uses() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let there = Store::open(&root).unwrap();
+    let tree = there.unpacked_dir(&DiffId(Digest::of("used")), "root", |_| Ok(())).unwrap();
+    let unused = Store::open(&root).unwrap().unpacked_dir(&DiffId(Digest::of("unused")), "root", |_| Ok(())).unwrap();
+    // As if `there` were on another kernel.
+    pretend_boot(&root);
+    drop(Store::open(&root).unwrap());
+    assert!(tree.exists() && !unused.exists());
+    drop(there);
+    // Both are known now: no opening takes the other for a boot.
+    drop(Store::open(&root).unwrap());
+    assert!(tree.exists());
+    let boots = fs::read_to_string(root.join("boot")).unwrap();
+    let here = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(boots.lines().collect::<Vec<_>>(), [here.trim_end(), "another boot"]);
+    pretend_boot(&root);
+    drop(Store::open(&root).unwrap());
+    assert!(!tree.exists());
+}
+
+#[test]
 fn a_blob_that_came_in_any_other_way_is_checked_first() {
     let (_dir, store) = new_store();
     let blob = layer_of(&store, b"content");

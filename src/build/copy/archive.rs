@@ -14,7 +14,7 @@ use crate::build::guarded_walk::GuardedWalk;
 use crate::build::item::{ConflictPolicy, Content, LayerItem};
 use crate::context::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Kind, TarReader, Tree, read_entries, unwrap_tar};
+use crate::layer::{Kind, TarReader, Tree, read_archive, unwrap_tar};
 
 /// Opens a source in the build context if it is an archive.
 pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Listing>) -> Result<Option<File>> {
@@ -25,7 +25,7 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
     let mut file = walked.open()?;
     // A compressed file that is not a tar inside is copied as it is, as docker does.
     let Some((_, tar)) = unwrap_tar(&mut file)? else { return Ok(None) };
-    if TarReader::new(tar).next_entry().is_err() {
+    if TarReader::of_archive(tar).next_entry().is_err() {
         return Ok(None);
     }
     walk.check(&walked)?;
@@ -53,7 +53,7 @@ pub(super) fn from_archive<'a>(
     let Some((_, tar)) = unwrap_tar(file)? else {
         return Err(Error::new(ErrorKind::Context, "the file is not an archive").with_hint("leave out `--unpack`"));
     };
-    read_entries(tar, |mut entry, content| {
+    read_archive(tar, |mut entry, content| {
         if entry.path.is_root() || rules.exclude.matches(&entry.path) {
             return Ok(());
         }

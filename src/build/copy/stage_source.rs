@@ -22,6 +22,7 @@ impl StageSources<'_> {
         let Some(found) = matches(self.tree, pattern)? else { return Ok(None) };
         for (path, node) in &found {
             let target = self.destination.target(&node.kind, path.name())?;
+            self.selection.next_source();
             select(node, &target, self.rules, self.selection)?;
         }
         Ok(Some(!found.is_empty()))
@@ -46,6 +47,7 @@ impl StageSources<'_> {
         let Some(found) = matches(self.tree, pivot)? else { return Ok(None) };
         for (path, node) in &found {
             let target = self.destination.target(&node.kind, path.name())?;
+            self.selection.next_source();
             select_with_parents(node, &target, &include, self.rules, self.selection)?;
         }
         Ok(Some(!found.is_empty()))
@@ -100,7 +102,7 @@ fn select(node: &Node, target: &CopyTarget, rules: &Rules<'_>, selection: &mut S
         if target.new_folder {
             selection.push_made(target.path.clone());
         }
-        return select_children(&LayerPath::root(), node, &target.path, rules, selection);
+        return select_children(node, &target.path, rules, selection);
     }
     select_one(node, target.path.clone(), rules, selection);
     Ok(())
@@ -117,41 +119,61 @@ fn select_with_parents(
     if target.new_folder {
         selection.push_made(target.path.clone());
     }
-    select_included(&LayerPath::root(), node, &target.path, include, rules, selection).map(drop)
+    select_included(node, &target.path, include, rules, selection)
 }
 
-/// Whether something below `node` was selected.
+/// A folder whose entries are being looked at.
+struct Open<'t, I> {
+    path: LayerPath,
+    node: &'t Node,
+    rest: I,
+    /// Whether something below was selected.
+    any: bool,
+}
+
+fn open(path: LayerPath, node: &Node) -> Open<'_, impl Iterator<Item = (&[u8], &Node)>> {
+    Open { path, node, rest: node.children(), any: false }
+}
+
+// An image decides how deep folders are nested, so nothing here is recursive.
 fn select_included(
-    below: &LayerPath,
     node: &Node,
     base: &LayerPath,
     include: &Patterns,
     rules: &Rules<'_>,
     selection: &mut Selection,
-) -> Result<bool> {
-    let mut any = false;
-    for (name, child) in node.children() {
-        let relative = below.child(name)?;
-        if rules.exclude.matches(&relative) {
+) -> Result<()> {
+    let mut folders = vec![open(LayerPath::root(), node)];
+    while let Some(folder) = folders.last_mut() {
+        if let Some((name, child)) = folder.rest.next() {
+            let relative = folder.path.child(name)?;
+            if !rules.exclude.matches(&relative) {
+                folders.push(open(relative, child));
+            }
             continue;
         }
-        let inside = select_included(&relative, child, base, include, rules, selection)?;
-        if inside || include.matches(&relative) {
-            select_one(child, base.join(&relative), rules, selection);
-            any = true;
+        let (any, path, node) = (folder.any, folder.path.clone(), folder.node);
+        folders.pop();
+        if let Some(above) = folders.last_mut().filter(|_| any || include.matches(&path)) {
+            select_one(node, base.join(&path), rules, selection);
+            above.any = true;
         }
     }
-    Ok(any)
+    Ok(())
 }
 
-fn select_children(below: &LayerPath, node: &Node, base: &LayerPath, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
-    for (name, child) in node.children() {
-        let relative = below.child(name)?;
-        if rules.exclude.matches(&relative) {
+fn select_children(node: &Node, base: &LayerPath, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
+    let mut folders = vec![open(LayerPath::root(), node)];
+    while let Some(folder) = folders.last_mut() {
+        let Some((name, child)) = folder.rest.next() else {
+            folders.pop();
             continue;
+        };
+        let relative = folder.path.child(name)?;
+        if !rules.exclude.matches(&relative) {
+            select_one(child, base.join(&relative), rules, selection);
+            folders.push(open(relative, child));
         }
-        select_one(child, base.join(&relative), rules, selection);
-        select_children(&relative, child, base, rules, selection)?;
     }
     Ok(())
 }

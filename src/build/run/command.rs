@@ -23,12 +23,18 @@ pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
     }
 }
 
-/// What the sandbox runs, but for the mounts of `--mount`. Two variables that the image never has keep the clock out of the layer: tools
-/// that know SOURCE_DATE_EPOCH write that time, and pip does not note when it looked for a newer pip.
+/// What the sandbox runs, but for the mounts of `--mount`. Variables that the image never has keep the clock out of the layer: tools that
+/// know SOURCE_DATE_EPOCH write that time, and pip and npm do not note when they looked for a newer version of themselves, nor npm when
+/// it ran.
 pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
-    let reproducible = [("SOURCE_DATE_EPOCH", session.times.epoch().to_string()), ("PIP_DISABLE_PIP_VERSION_CHECK", "1".into())];
+    let reproducible = [
+        ("SOURCE_DATE_EPOCH", session.times.epoch().to_string()),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1".into()),
+        ("NPM_CONFIG_UPDATE_NOTIFIER", "false".into()),
+        ("NPM_CONFIG_LOGS_MAX", "0".into()),
+    ];
     let reproducible = reproducible.map(|(name, value)| (name.to_owned(), value));
     for (name, value) in step.proxies.iter().cloned().chain(reproducible) {
         if !spec.env.iter().any(|(set, _)| *set == name) {
@@ -38,6 +44,7 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, use
     spec.user = user;
     let folder = stage.config.config.working_dir.clone();
     let tree = stage.filesystem.tree(session)?;
+    spec.make_cwd = true;
     spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
     spec.network = match session.request.network_of(step.network) {
         WantedNetwork::None => Network::None,

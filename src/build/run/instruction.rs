@@ -37,20 +37,27 @@ pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInpu
     let made = run_in(step, stage, inputs, scratch.path());
     // Also of a step that failed: its files may belong to users that only the sandbox can act for.
     let removed = isolation.remove_tree(scratch.path());
-    let (layer, bound) = made?;
+    let Made { layer, bound, pretended } = made?;
     removed?;
-    attempt.remember(inputs.cache, stage, bound, layer.as_ref())?;
+    // A result is kept, here and for others, only where it is what root would have made.
+    if !pretended {
+        attempt.remember(inputs.cache, stage, bound, layer.as_ref())?;
+    }
     Ok(StepOutcome::Done)
 }
 
-/// Runs the command, with `scratch` as room for it, and puts its changes on the stage as a layer; `None` where there are none. Also
-/// gives what the command saw of the build context.
-fn run_in(
-    step: &RunStep,
-    stage: &mut Stage,
-    inputs: &StepInputs<'_>,
-    scratch: &Path,
-) -> Result<(Option<Layer>, Vec<BoundFiles>)> {
+/// What came of a command.
+struct Made {
+    /// Its changes, where there are any.
+    layer: Option<Layer>,
+    /// What it saw of the build context.
+    bound: Vec<BoundFiles>,
+    /// See [`RunOutcome::pretended`](crate::sandbox::RunOutcome::pretended).
+    pretended: bool,
+}
+
+/// Runs the command, with `scratch` as room for it, and puts its changes on the stage as a layer.
+fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &Path) -> Result<Made> {
     let session = inputs.session;
     let isolation = session.isolation()?;
     let platform = stage.config.platform();
@@ -107,7 +114,7 @@ fn run_in(
         lint.warn(session.progress);
     }
     if writer.entries() == 0 {
-        return Ok((None, mounted.bound));
+        return Ok(Made { layer: None, bound: mounted.bound, pretended: outcome.pretended });
     }
     let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
     match &spec.root {
@@ -121,7 +128,7 @@ fn run_in(
         }
         RootSpec::Tree { .. } => stage.chroot_root_is_complete(),
     }
-    Ok((Some(pushed), mounted.bound))
+    Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended: outcome.pretended })
 }
 
 /// What files of the stage were before the step, out of its layers: where nothing can be mounted, the step ran on the only copy.

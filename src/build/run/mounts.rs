@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::context_mount::copy_context;
@@ -14,7 +15,7 @@ use crate::build::inputs::StepInputs;
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::LayerPath;
-use crate::sandbox::{BindSource, Mount, RunSpec, User};
+use crate::sandbox::{BindSource, IsolationKind, Mount, RunSpec, User};
 use crate::store::MountLock;
 
 /// How often a cache is looked at that another step is using.
@@ -36,20 +37,37 @@ pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted]
         let scratch = scratch.join(format!("mount-{number}"));
         std::fs::create_dir(&scratch).map_err(|error| Error::io("create", &scratch, error))?;
         let name = cache_name(inputs, mount)?.filter(|name| !busy.contains(name));
+        name.iter().try_for_each(|name| reset(inputs, name, &scratch))?;
         bound.extend(add_one(inputs, spec, mount, name.as_ref(), &scratch)?);
     }
     Ok(Mounted { locks, bound })
 }
 
-/// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made with, as in BuildKit.
+/// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made with, as in BuildKit; and how owners
+/// are kept on disk.
 fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
     let Wanted::Cache { id, from, source, mode, uid, gid, .. } = mount else { return Ok(None) };
+    let isolation = inputs.session.isolation()?;
+    let kept = match isolation.kind() {
+        IsolationKind::Root | IsolationKind::Chroot => String::new(),
+        _ => format!("\n{}", isolation.ownership(&User::default())),
+    };
     let Some(from) = from else {
         let made_as = if (*mode, *uid, *gid) == (0o755, 0, 0) { String::new() } else { format!("\n{mode:o} {uid}:{gid}") };
-        return Ok(Some(format!("{id}{made_as}")));
+        return Ok(Some(format!("{id}{made_as}{kept}")));
     };
     let chain = inputs.sources.find(from)?.lock().chain_id();
-    Ok(Some(format!("{id}\n{}\n{source}", chain.map(|chain| chain.to_string()).unwrap_or_default())))
+    Ok(Some(format!("{id}\n{}\n{source}{kept}", chain.map(|chain| chain.to_string()).unwrap_or_default())))
+}
+
+/// Takes the folder of a cache away, into `scratch`, where the build is to use no cache and has not used this one yet (as BuildKit).
+fn reset(inputs: &StepInputs<'_>, name: &str, scratch: &Path) -> Result<()> {
+    let session = inputs.session;
+    let mut reset = session.reset_caches.lock().unwrap_or_else(PoisonError::into_inner);
+    if !session.request.no_cache || !reset.insert(name.to_owned()) {
+        return Ok(());
+    }
+    session.store.discard_mount(name, &scratch.join("discarded"))
 }
 
 /// Locks the caches that must not be used by two at once; also gives the names of private ones that somebody is using.

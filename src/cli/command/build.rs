@@ -60,6 +60,12 @@ pub(crate) struct Build {
     #[arg(long)]
     push: bool,
 
+    /// Build twice without the build cache, and fail if the images differ: each file that does is named, with its step
+    ///
+    /// What the build was asked for is done only if they are the same. Cache mounts begin empty each time.
+    #[arg(long)]
+    check_reproducible: bool,
+
     /// Load the image into docker, or podman, under each --tag
     #[arg(long)]
     load: bool,
@@ -125,8 +131,16 @@ impl Build {
         }
         terminal.handle_signals();
         let sbom_file = self.sbom_file.map(SbomFile::new).transpose()?;
-        let outputs =
-            BuildOutputs { names: self.tag, outputs: self.output, push: self.push, load: self.load, sbom, platforms, sbom_file };
+        let outputs = BuildOutputs {
+            check_reproducible: self.check_reproducible,
+            names: self.tag,
+            outputs: self.output,
+            push: self.push,
+            load: self.load,
+            sbom,
+            platforms,
+            sbom_file,
+        };
         let built = mpimg.build(request, &outputs).await?;
         self.digest_file.write(&built.descriptor().digest)?;
         if let Some(path) = &self.iidfile {

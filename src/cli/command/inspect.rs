@@ -12,6 +12,7 @@ use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::visible::visible_line;
 use crate::cli::when;
 use crate::error::Result;
 use crate::image::{Image, RunConfig, Transport};
@@ -85,7 +86,7 @@ fn summary(name: &str, image: &Image) -> String {
     let mut text = String::new();
     for (heading, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         let shown = if *heading == last { "" } else { *heading };
-        text += &format!("{shown:<12}{value}\n");
+        text += &format!("{shown:<12}{}\n", visible_line(value));
         last = heading;
     }
     text

@@ -14,6 +14,8 @@ use crate::oci::{Reference, Repository};
 #[command(next_help_heading = "Cache options")]
 pub(crate) struct CacheFlags {
     /// Run every step again, without the build cache
+    ///
+    /// Cache mounts (`RUN --mount=type=cache`) begin anew, too, as with BuildKit.
     #[arg(long)]
     no_cache: bool,
 

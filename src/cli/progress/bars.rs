@@ -17,6 +17,7 @@ use super::log::Log;
 use super::screen::{Manner, Screen, shown_time};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
+use crate::cli::visible::visible;
 use crate::progress::{Event, Outcome, Reporter, TaskId, TaskKind};
 
 /// How often running tasks are drawn again; also the age at which they are first drawn.
@@ -179,7 +180,7 @@ impl Shared {
             Event::Retry { task, reason, attempt, delay } => {
                 let name = state.tasks.get(&task).map_or("", |running| running.name.as_str());
                 let again = self.manner.theme.warning("again");
-                self.print(&format!("↻ {name}: {reason}; {again} in {} (try {attempt})", shown_time(delay)));
+                self.print(&format!("↻ {name}: {}; {again} in {} (try {attempt})", visible(reason), shown_time(delay)));
             }
             Event::Finished { task, outcome } => {
                 if let Some(running) = state.tasks.remove(&task) {
@@ -187,7 +188,7 @@ impl Shared {
                 }
             }
             Event::Warning { message, hint } => self.print(&draw_warning(message, hint, self.manner.theme)),
-            Event::Note { message } if self.manner.verbose => self.print(&format!("note: {message}")),
+            Event::Note { message } if self.manner.verbose => self.print(&format!("note: {}", visible(message))),
             Event::Note { .. } => {}
         }
     }

@@ -10,6 +10,7 @@ use super::lines::{Lines, one_line};
 use super::screen::{Manner, Screen, shown_time, write_line};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
+use crate::cli::visible::visible;
 use crate::progress::{Event, Outcome, Reporter, TaskId, TaskKind};
 
 /// How often a transfer says where it is.
@@ -97,7 +98,7 @@ impl Reporter for Plain {
             Event::Retry { task, reason, attempt, delay } => {
                 let name = tasks.get(&task).map_or("", |running| running.name.as_str());
                 let again = self.manner.theme.warning("again");
-                write_line(&format!("{name}: {reason}; {again} in {} (try {attempt})", shown_time(delay)));
+                write_line(&format!("{name}: {}; {again} in {} (try {attempt})", visible(reason), shown_time(delay)));
             }
             Event::Finished { task, outcome } => {
                 if let Some(running) = tasks.remove(&task) {
@@ -105,7 +106,7 @@ impl Reporter for Plain {
                 }
             }
             Event::Warning { message, hint } => write_line(&draw_warning(message, hint, self.manner.theme)),
-            Event::Note { message } if self.manner.verbose => write_line(&format!("note: {message}")),
+            Event::Note { message } if self.manner.verbose => write_line(&format!("note: {}", visible(message))),
             Event::Note { .. } => {}
         }
     }

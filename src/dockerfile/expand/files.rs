@@ -17,7 +17,7 @@ const MAX_INLINE_FILE_SIZE: usize = 16 * 1024 * 1024;
 
 impl StageScope {
     pub(super) fn expand_copy(&mut self, step: &Located<Instruction>, copy: &CopyInstruction) -> Result<CopyStep> {
-        let chown = self.option(step, copy.chown.as_deref())?;
+        let chown = self.chown(step, copy.chown.as_deref(), copy.link)?;
         let chmod = self.chmod(step, copy.chmod.as_deref())?;
         let sources = copy.sources.iter().map(|source| self.word(step, source)).collect::<Result<Vec<_>>>()?;
         for (written, source) in copy.sources.iter().zip(&sources) {
@@ -38,15 +38,16 @@ impl StageScope {
             destination: self.destination(step, &copy.destination)?,
             from: from.transpose()?,
             chown,
+            // With a mode BuildKit copies onto what is below (`dispatchCopy`).
+            link: copy.link && chmod.is_none(),
             chmod,
-            link: copy.link,
             parents: copy.parents,
             exclude: copy.exclude.clone(),
         })
     }
 
     pub(super) fn expand_add(&mut self, step: &Located<Instruction>, add: &AddInstruction) -> Result<AddStep> {
-        let chown = self.option(step, add.chown.as_deref())?;
+        let chown = self.chown(step, add.chown.as_deref(), add.link)?;
         let chmod = self.chmod(step, add.chmod.as_deref())?;
         let checksum = self.option(step, add.checksum.as_deref())?;
         let sources = add.sources.iter().map(|source| Ok(source_kind(&self.word(step, source)?))).collect::<Result<Vec<_>>>()?;
@@ -59,8 +60,8 @@ impl StageScope {
             inline_files: self.inline_files(step, &add.inline_files)?,
             destination: self.destination(step, &add.destination)?,
             chown,
+            link: add.link && chmod.is_none(),
             chmod,
-            link: add.link,
             exclude: add.exclude.clone(),
             checksum,
             keep_git_dir: add.keep_git_dir,
@@ -72,6 +73,21 @@ impl StageScope {
     fn option(&mut self, step: &Located<Instruction>, value: Option<&str>) -> Result<Option<String>> {
         let value = value.map(|value| self.word(step, value)).transpose()?;
         Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// What a layer of `--link` lies on is not known to it, and so no user of it but root.
+    fn chown(&mut self, step: &Located<Instruction>, written: Option<&str>, link: bool) -> Result<Option<String>> {
+        let owner = self.option(step, written)?;
+        let is_known = |name: &str| name.is_empty() || name == "root" || name.bytes().all(|byte| byte.is_ascii_digit());
+        match &owner {
+            Some(names) if link && !names.split(':').all(is_known) => {
+                let message = format!("`--chown={names}` cannot be looked up with `--link`, whose layer knows no users");
+                Err(step
+                    .error_at(written.unwrap_or_default(), message)
+                    .with_hint("write the numbers of user and group, or leave out --link"))
+            }
+            _ => Ok(owner),
+        }
     }
 
     fn chmod(&mut self, step: &Located<Instruction>, value: Option<&str>) -> Result<Option<Chmod>> {
@@ -114,7 +130,7 @@ fn check_checksum(sources: &[AddSource], checksum: &str) -> Result<(), String> {
 }
 
 /// The kind of a source of ADD, decided as BuildKit's gitutil.ParseGitRef and isHTTPSource do.
-fn source_kind(source: &str) -> AddSource {
+pub(in crate::dockerfile) fn source_kind(source: &str) -> AddSource {
     let path_end = source.find(['?', '#']).unwrap_or(source.len());
     let http = ["http://", "https://"].iter().find_map(|scheme| source.strip_prefix(scheme));
     let remote = ["git://", "ssh://"].iter().any(|scheme| source.starts_with(scheme));

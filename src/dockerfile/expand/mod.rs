@@ -12,6 +12,7 @@ mod scope;
 mod shared;
 mod variables;
 
+pub(super) use files::source_kind;
 pub(super) use lexer::{Lexed, Lexer, WordError};
 pub(super) use predefined::{SOURCE_DATE_EPOCH, is_predefined, platform_variables, proxy_variables};
 pub use scope::{InheritedConfig, StageScope};

@@ -223,15 +223,17 @@ impl Options {
         if at == "/" && !matches!(self.kind, Kind::Secret | Kind::Ssh) {
             return Err("a mount cannot cover `/`: give it a `target`".into());
         }
+        let owned = self.mode.is_some() || self.uid.is_some() || self.gid.is_some();
         let source = join("/", self.source.as_deref().unwrap_or_default());
         let from = self.from.as_deref().map(scope.resolve);
         Ok(match self.kind {
             Kind::Bind => Mount::Bind { target: at, source, from, read_write: self.read_only == Some(false) },
+            // With an owner or a mode BuildKit mounts a folder that it makes, not all of the stage (`setCacheUIDGID`).
             Kind::Cache => Mount::Cache {
                 target: at,
                 id: self.id.unwrap_or_else(|| clean(target.unwrap_or("."))),
+                from: from.filter(|from| *from != Base::Scratch && !(source == "/" && owned)),
                 source,
-                from: from.filter(|from| *from != Base::Scratch),
                 read_only: self.read_only == Some(true),
                 sharing: self.sharing.unwrap_or_default(),
                 mode: self.mode.unwrap_or(0o755),

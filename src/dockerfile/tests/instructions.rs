@@ -180,15 +180,27 @@ fn maintainer_and_shell() {
 #[test]
 fn copy_with_all_its_flags() {
     let step = copy(
-        "ARG u=app\nARG m=640\nWORKDIR /w\nCOPY --chown=$u:1 --chmod=$m --link --parents --exclude=*.md --exclude=$x a* \"b\" dir/",
+        "ARG u=7\nARG m=640\nWORKDIR /w\nCOPY --chown=$u:1 --chmod=$m --link --parents --exclude=*.md --exclude=$x a* \"b\" dir/",
     );
     assert_eq!(step.sources, ["a*", "b"]);
     assert_eq!(step.destination, Destination { written: "dir/".into(), path: "/w/dir/".into() });
     assert!(step.destination.is_folder());
-    assert_eq!(step.chown.as_deref(), Some("app:1"));
+    assert_eq!(step.chown.as_deref(), Some("7:1"));
     assert_eq!(step.chmod.unwrap().apply(0o777, false), 0o640);
-    assert_eq!((step.link, step.parents, step.from), (true, true, None));
+    // With a mode `--link` has no effect.
+    assert_eq!((step.link, step.parents, step.from), (false, true, None));
+    assert!(copy("COPY --link a b").link && !copy("COPY --link --chmod=a+x a b").link);
     assert_eq!(step.exclude, ["*.md", "$x"]);
+}
+
+#[test]
+fn names_of_chown_are_no_use_with_link() {
+    for (owner, works) in [("7", true), ("7:8", true), ("root", true), ("root:0", true), ("app", false), ("7:app", false)] {
+        for instruction in ["COPY", "ADD"] {
+            let expanded = expand(&plan(&format!("FROM scratch\n{instruction} --link --chown={owner} a b")));
+            assert_eq!(expanded.is_ok(), works, "{instruction} {owner}");
+        }
+    }
 }
 
 #[test]
@@ -265,11 +277,11 @@ fn mounts_have_buildkits_defaults() {
         }
     );
     assert_eq!(
-        mount("type=cache,target=c,id=$i,sharing=LOCKED,mode=0700,uid=5,gid=6,ro,from=a"),
+        mount("type=cache,target=c,id=$i,sharing=LOCKED,mode=0700,uid=5,gid=6,ro,from=a,source=s"),
         Mount::Cache {
             target: "/w/c".into(),
             id: "x".into(),
-            source: "/".into(),
+            source: "/s".into(),
             from: Some(Base::Image("a".into())),
             read_only: true,
             sharing: Sharing::Locked,
@@ -278,6 +290,9 @@ fn mounts_have_buildkits_defaults() {
             gid: 6
         }
     );
+    // With a mode and without a source BuildKit mounts a folder of its own.
+    let Mount::Cache { from, mode: 0o700, .. } = mount("type=cache,target=c,mode=0700,from=a") else { panic!() };
+    assert_eq!(from, None);
     assert_eq!(mount("type=tmpfs,target=/a,size=64m"), Mount::Tmpfs { target: "/a".into(), size: Some(64 << 20) });
     assert_eq!(mount("type=tmpfs,target=/a"), Mount::Tmpfs { target: "/a".into(), size: None });
 }

@@ -124,20 +124,37 @@ fn platform_arguments_are_there_for_an_arg_without_a_value() {
 }
 
 #[test]
-fn the_epoch_is_a_number_the_context_or_an_unsupported_stage() {
+fn the_epoch_is_a_number_the_context_or_the_one_file_of_a_stage() {
+    use crate::dockerfile::EpochSource::{Context, File, Given};
     let epoch = |text: &str, build_args: &[(&str, &str)]| {
         let options = PlanOptions { build_args: args(build_args), ..PlanOptions::default() };
         parse(text).source_date_epoch(&options).map_err(|error| error.to_string())
     };
     let argument = "ARG SOURCE_DATE_EPOCH=5\nFROM scratch AS s";
-    assert_eq!(epoch("FROM scratch", &[]), Ok(None));
-    assert_eq!(epoch(argument, &[]), Ok(Some("5".into())));
-    assert_eq!(epoch(argument, &[("SOURCE_DATE_EPOCH", "7")]), Ok(Some("7".into())));
-    assert_eq!(epoch("ARG SOURCE_DATE_EPOCH=context\nFROM scratch", &[]), Ok(None));
-    assert!(epoch("ARG SOURCE_DATE_EPOCH=S\nFROM scratch AS s", &[]).unwrap_err().contains("names the stage `S`"));
+    assert_eq!(epoch("FROM scratch", &[]), Ok(Context));
+    assert_eq!(epoch(argument, &[]), Ok(Given("5".into())));
+    assert_eq!(epoch(argument, &[("SOURCE_DATE_EPOCH", "7")]), Ok(Given("7".into())));
+    assert_eq!(epoch("ARG SOURCE_DATE_EPOCH=context\nFROM scratch", &[]), Ok(Context));
+    let stage = |instructions: &str| format!("ARG HOST=h\nARG SOURCE_DATE_EPOCH=S\nFROM scratch AS s\n{instructions}\nFROM img");
+    let file = |url: &str| Ok(File(url.to_owned()));
+    assert_eq!(epoch(&stage("ARG V=1\nARG FILE=f-$V\nADD http://$HOST/$FILE /"), &[("V", "2")]), file("http://h/f-2"));
+    for (instructions, reason) in [
+        ("", "adds no URL"),
+        ("ADD f /", "adds no URL"),
+        ("ADD http://h/a /\nADD http://h/b /", "more than one ADD"),
+        ("COPY f /", "more than one ADD"),
+        ("ADD https://h/a.git /", "a git repository"),
+    ] {
+        let error = epoch(&stage(instructions), &[]).unwrap_err();
+        assert!(error.contains(reason), "{instructions}: {error}");
+    }
+    assert!(epoch("ARG SOURCE_DATE_EPOCH=s\nFROM img AS s", &[]).unwrap_err().contains("not FROM scratch"));
     let options = PlanOptions { source_date_epoch: Some(9), ..PlanOptions::default() };
     let plan = parse("ARG SOURCE_DATE_EPOCH=context\nFROM img\nARG SOURCE_DATE_EPOCH").plan(&options).unwrap();
     assert_eq!(expand(&plan).unwrap().0, [Expanded::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some("9".into()))])]);
+    // A context without a commit has no time.
+    let plan = parse("ARG SOURCE_DATE_EPOCH=context\nFROM img\nARG SOURCE_DATE_EPOCH").plan(&PlanOptions::default()).unwrap();
+    assert_eq!(expand(&plan).unwrap().0, [Expanded::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some(String::new()))])]);
 }
 
 #[test]

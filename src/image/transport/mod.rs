@@ -126,7 +126,14 @@ impl Transport {
         let cannot = |error: Error| error.wrap(format!("cannot write image `{self}`"));
         match self {
             Self::Store(name) => match image.write_to_store(store).await {
-                Ok(record) => store.tag(name, &record),
+                Ok(record) => {
+                    let (store, name) = (store.clone(), name.clone());
+                    // Waits for the disk.
+                    let named = tokio::task::spawn_blocking(move || store.tag(&name, &record)).await;
+                    named.unwrap_or_else(|error| {
+                        Err(Error::new(ErrorKind::Interrupted, "the image was not named").with_source(error))
+                    })
+                }
                 Err(error) => Err(error),
             },
             Self::Registry(_) => Err(Error::new(ErrorKind::Unsupported, "it is in a registry").with_hint("push it instead")),

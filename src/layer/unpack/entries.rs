@@ -127,25 +127,9 @@ impl<'a> Unpacker<'a> {
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {
-        let limits = &self.options.limits;
         self.stats.entries += 1;
         self.stats.bytes = self.stats.bytes.saturating_add(entry.kind.size());
-        let exceeded = |what: &str, limit: u64| {
-            Err(corrupt(format!("the layer has more than {limit} {what}"))
-                .with_hint("if this image is to be trusted, raise the limit"))
-        };
-        if self.stats.entries > limits.entries {
-            return exceeded("entries", limits.entries);
-        }
-        if self.stats.bytes > limits.bytes {
-            return exceeded("bytes", limits.bytes);
-        }
-        let too_deep = entry.path.components().count() > limits.depth || entry.path.as_bytes().len() > limits.path_bytes;
-        let too_long = entry.path.components().any(|name| name.len() > 255);
-        if too_deep || too_long {
-            return Err(corrupt("the layer has a path that is too long or too deep"));
-        }
-        Ok(())
+        self.options.limits.check(&self.stats, &entry.path)
     }
 
     fn root(&mut self, entry: &Entry) -> Result<()> {
@@ -168,23 +152,37 @@ impl<'a> Unpacker<'a> {
             return Ok(folder);
         }
         self.stats.leans_below = true;
-        let above = self.parent(&parent)?;
-        let missing = || corrupt(format!("`{path}` is in a folder that is none"));
-        let existing =
-            stat(&above, parent.name().unwrap_or_default()).map_err(|errno| self.into.error("examine", &parent, errno))?;
+        let mut missing = vec![parent];
+        let mut folder = loop {
+            let above = missing.last().and_then(LayerPath::parent).unwrap_or_default();
+            match self.into.folder(&above)? {
+                Some(folder) => break folder,
+                None => missing.push(above),
+            }
+        };
+        while let Some(next) = missing.pop() {
+            folder = self.implied_folder(&folder, &next, path)?;
+        }
+        Ok(folder)
+    }
+
+    /// Makes the folder `path` in `above`, on the way to `entry`.
+    fn implied_folder(&mut self, above: &Folder, path: &LayerPath, entry: &LayerPath) -> Result<Folder> {
+        let missing = || corrupt(format!("`{entry}` is in a folder that is none"));
+        let existing = stat(above, path.name().unwrap_or_default()).map_err(|errno| self.into.error("examine", path, errno))?;
         if existing.is_some_and(|stat| !is_whiteout(&stat)) {
             return Err(missing());
         }
-        let metadata = match self.lower.find(&parent)? {
+        let metadata = match self.lower.find(path)? {
             Some(found) if is_folder(&found.stat) => {
-                let fd = rustix::fs::openat(found.root, relative(&parent), FOLDER, Mode::empty());
-                let fd = fd.map_err(|errno| self.into.error("read the folder below", &parent, errno))?;
+                let fd = rustix::fs::openat(found.root, relative(path), FOLDER, Mode::empty());
+                let fd = fd.map_err(|errno| self.into.error("read the folder below", path, errno))?;
                 copied_metadata(&found.stat, &fd)
             }
             _ => Metadata::new(0o755, 0, 0, 0),
         };
-        self.directory(&above, &parent, &metadata)?;
-        self.into.folder(&parent)?.ok_or_else(missing)
+        self.directory(above, path, &metadata)?;
+        self.into.folder(path)?.ok_or_else(missing)
     }
 
     fn directory(&mut self, folder: &Folder, path: &LayerPath, metadata: &Metadata) -> Result<()> {

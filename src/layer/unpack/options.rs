@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::layer::LayerPath;
+use crate::layer::header_field::corrupt;
 use crate::layer::owners::Identity;
 
 /// How whiteouts are kept.
@@ -33,7 +36,29 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 10_000_000, bytes: 1 << 40, depth: 256, path_bytes: 4096 }
+        // As deep as a path of the kernel's longest (PATH_MAX) can be.
+        Self { entries: 10_000_000, bytes: 1 << 40, depth: 2048, path_bytes: 4096 }
+    }
+}
+
+impl Limits {
+    /// Whether an entry at `path` is over them; `stats` count it already.
+    pub(super) fn check(&self, stats: &UnpackStats, path: &LayerPath) -> Result<()> {
+        let exceeded = |what: &str, limit: u64| {
+            Err(corrupt(format!("the layer has more than {limit} {what}"))
+                .with_hint("if this image is to be trusted, raise the limit"))
+        };
+        if stats.entries > self.entries {
+            return exceeded("entries", self.entries);
+        }
+        if stats.bytes > self.bytes {
+            return exceeded("bytes", self.bytes);
+        }
+        let too_deep = path.components().count() > self.depth || path.as_bytes().len() > self.path_bytes;
+        if too_deep || path.components().any(|name| name.len() > 255) {
+            return Err(corrupt("the layer has a path that is too long or too deep"));
+        }
+        Ok(())
     }
 }
 

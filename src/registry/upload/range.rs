@@ -41,12 +41,12 @@ pub(crate) fn status_offset(range: UploadedRange, believed: u64, number: StatusN
     let Some(end) = range.end else { return 0 };
     match number {
         StatusNumber::Count => end,
-        _ if end + 1 == believed => believed,
+        _ if end.checked_add(1) == Some(believed) => believed,
         _ if end == 0 => 0,
         _ if range.with_unit => end,
         // Both may be; a session that holds one byte more than was confirmed is the rarer.
         StatusNumber::Unknown if end == believed => believed,
-        _ => end + 1,
+        _ => end.saturating_add(1),
     }
 }
 
@@ -62,11 +62,11 @@ pub(crate) fn other_meaning(range: UploadedRange, offset: u64) -> Option<StatusN
 
 /// How many bytes a session holds after a PATCH of `length` bytes at `offset` was taken; `None` if that cannot be.
 pub(crate) fn patched_offset(range: UploadedRange, offset: u64, length: u64) -> Option<u64> {
-    let held = range.end.map_or(0, |end| end + 1);
+    let held = range.end.map_or(0, |end| end.saturating_add(1));
     // A registry that counts instead of naming the last byte is one ahead.
-    match held == offset + length + 1 && range.with_unit {
+    match held == offset.saturating_add(length).saturating_add(1) && range.with_unit {
         true => Some(offset + length),
-        false => (held > offset && held <= offset + length).then_some(held),
+        false => (held > offset && held - offset <= length).then_some(held),
     }
 }
 

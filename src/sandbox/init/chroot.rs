@@ -42,6 +42,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     overlay::make_folder(path)?;
     allows_programs_and_devices(path)?;
     overlay::make_folder(&aside)?;
+    Owners::OnDisk.make_lasting_folders(&open_folder(path)?, spec)?;
     let mut mounts = EmulatedMounts::new(open_folder(path)?, open_folder(&aside)?);
     let outcome = ssh::listen(&Owners::OnDisk, spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
         chroot_root::build(&mut mounts, spec, &RootPlan::new(IsolationKind::Chroot, spec), &aside)?;

@@ -131,7 +131,7 @@ fn put_mount(
         }
         Mount::Cache { folder, mode, uid, gid, seed, readonly, .. } => {
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
-                sources::seed_cache(&open_source(source)?, room, folder)?;
+                sources::seed_cache(&Owners::OnDisk, &open_source(source)?, room, folder)?;
             }
             drop(sources::cache_folder(&Owners::OnDisk, folder, *mode, *uid, *gid)?);
             if *readonly {

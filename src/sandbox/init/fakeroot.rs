@@ -10,6 +10,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
@@ -56,6 +57,12 @@ impl Fakeroot {
             }
             Fork::Parent(process) => Ok(Self { process, _keep_alive: keep_alive, socket }),
         }
+    }
+
+    /// Whether it has told a program that it is another user now. To be asked when the command has ended.
+    pub(super) fn has_pretended(&self) -> bool {
+        let _ = self.socket.set_nonblocking(true);
+        (&self.socket).read(&mut [0; 1]).is_ok_and(|read| read > 0)
     }
 
     /// Takes the listener of the command's filter.
@@ -107,8 +114,9 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
         let told_of = |_: &u32| !told && !recording.target.program().starts_with("/usr/lib/apt/");
         if let Some(other) = recording.becomes().filter(told_of) {
             told = true;
+            let _ = (&*socket).write_all(b"u");
             command::say(&format!(
-                "a program became user {other}, which one id cannot (--isolation single): what it makes is recorded as root's"
+                "a program became user {other}, which one id cannot (--isolation single): what it makes is recorded as root's, and no other build takes this step's result"
             ));
         }
         let answer = recording.answer();

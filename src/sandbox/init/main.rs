@@ -51,8 +51,12 @@ fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, SetupError
         Request::Run { isolation: IsolationKind::Chroot, spec, probe, .. } => {
             chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
         }
-        Request::Run { isolation, spec, probe, .. } => namespaces::run(isolation, &spec, probe, control).map(Reply::Ended),
-        Request::Join { isolation, pid, spec, .. } => join::run(isolation, pid, &spec, control).map(Reply::Ended),
+        Request::Run { isolation, spec, probe, .. } => {
+            namespaces::run(isolation, &spec, probe, control).map(|(exit, pretended)| Reply::Ended(exit, pretended))
+        }
+        Request::Join { isolation, pid, spec, .. } => {
+            join::run(isolation, pid, &spec, control).map(|exit| Reply::Ended(exit, false))
+        }
         Request::Unpack { isolation, into, lower, limits, recorded } => {
             userns::enter(isolation)?;
             let options = UnpackOptions { whiteouts: Whiteouts::UserOverlay, lower, limits, recorded, owner_table: false };

@@ -37,6 +37,7 @@ pub(super) fn build(isolation: IsolationKind, spec: &RunSpec, plan: &RootPlan<'_
     owners.begin(upper)?;
     let upper = Upper { folder: upper, work: &work.join("overlay") };
     let root = mount_stack(isolation, lower, Some(upper), &work.join("root"))?;
+    owners.make_lasting_folders(&root, spec)?;
     let memory = work.join("memory");
     make_folder(&memory)?;
     mount("tmpfs", &memory, "tmpfs", HARDENED, c"mode=0700").step(|| "mount tmpfs".into())?;
@@ -160,7 +161,7 @@ fn bind_mount(mounter: &mut Mounter, target: &LayerPath, mount: &Mount, index: u
         }
         Mount::Cache { folder, mode, uid, gid, readonly, seed, .. } => {
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
-                sources::seed_cache(&open_source(mounter, source, index)?, room, folder)?;
+                sources::seed_cache(&mounter.owners, &open_source(mounter, source, index)?, room, folder)?;
             }
             let folder = sources::cache_folder(&mounter.owners, folder, *mode, *uid, *gid)?;
             mounter.bind(&folder, target, Target::Folder, *readonly)
@@ -209,6 +210,9 @@ fn disposable(mounter: &Mounter, source: OwnedFd, kind: Target, index: usize) ->
     let at = |what: &str| mounter.work.join(format!("bind-{index}-{what}"));
     if kind == Target::Folder {
         let (upper, work) = (at("upper"), at("work"));
+        make_folder(&upper)?;
+        // The upper folder's own owner and mode are those that the mount shows.
+        mounter.owners.copy_folder(&source, &open_folder(&upper)?).step(|| "copy the source of a mount".into())?;
         let lower = [PathBuf::from(fd_path(&source))];
         return mount_stack(mounter.isolation, &lower, Some(Upper { folder: &upper, work: &work }), &at("root"));
     }

@@ -23,7 +23,13 @@ use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
 
-pub(super) fn run(isolation: IsolationKind, spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<Exit, SetupError> {
+/// Also returns whether the command was told of an effect that did not happen.
+pub(super) fn run(
+    isolation: IsolationKind,
+    spec: &RunSpec,
+    probe: bool,
+    control: &UnixStream,
+) -> Result<(Exit, bool), SetupError> {
     let RootSpec::Overlay { upper, work, .. } = &spec.root else {
         return Err(SetupError::new(format!("a step with isolation `{isolation}` with a private tree"), None));
     };
@@ -47,10 +53,11 @@ pub(super) fn run(isolation: IsolationKind, spec: &RunSpec, probe: bool, control
         Fork::Parent(pid) => {
             drop((report, alive));
             let (stubs, outcome) = supervise(pid, reports, control);
+            let pretended = fakeroot.as_ref().is_some_and(Fakeroot::has_pretended);
             drop((keep_alive, agents, fakeroot));
             stubs::remove(upper, &stubs)?;
             let exit = outcome?;
-            owners.end(upper).map(|()| exit)
+            owners.end(upper).map(|()| (exit, pretended))
         }
     }
 }

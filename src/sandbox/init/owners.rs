@@ -3,18 +3,19 @@
 //! A file system that cannot record an owner is not an error, because these files never get into a layer.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Stat, Uid};
 use rustix::io::Errno;
 
 use super::descriptors::{fd_path, open_folder};
-use crate::layer::owners::path_in;
+use super::stubs;
+use crate::layer::owners::{Record, path_in};
 use crate::layer::unpack::Identity;
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
-use crate::sandbox::{IsolationKind, User};
+use crate::sandbox::{IsolationKind, RunSpec, User};
 
 /// How files get their owner.
 #[derive(Debug, Clone)]
@@ -52,6 +53,36 @@ impl Owners {
         };
         // By path: a descriptor that is only a place cannot be changed.
         rustix::fs::chmod(fd_path(file), Mode::from_raw_mode(mode))
+    }
+
+    /// Makes the folder `copy` what the folder `source` is: owner, mode, and what is recorded of it.
+    pub(super) fn copy_folder(&self, source: &OwnedFd, copy: &OwnedFd) -> Result<(), Errno> {
+        let stat = rustix::fs::fstat(source)?;
+        match self {
+            Self::OnDisk => self.give(copy, stat.st_uid, stat.st_gid, stat.st_mode & 0o7777),
+            Self::Recorded(identity) => {
+                if let Some(record) = Record::read_descriptor(Path::new(&fd_path(source)), stat.st_mode) {
+                    let _ = record.write_descriptor(Path::new(&fd_path(copy)), stat.st_mode, identity.default_owner());
+                }
+                rustix::fs::chmod(fd_path(copy), Mode::from_raw_mode(stat.st_mode & 0o7777))
+            }
+        }
+    }
+
+    /// Records of a copy (`name` in `folder`) what is recorded of its original, whose status is `stat`.
+    pub(super) fn copy_record(&self, original: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
+        if matches!(self, Self::OnDisk) {
+            return Ok(());
+        }
+        match Record::read_descriptor(Path::new(&fd_path(original)), stat.st_mode) {
+            Some(record) => record.write(&path_in(folder, name), stat.st_mode),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the folders that a step leaves behind.
+    pub(super) fn make_lasting_folders(&self, root: &OwnedFd, spec: &RunSpec) -> Result<(), SetupError> {
+        stubs::make_lasting_folders(root, spec, &mut |folder, user, mode| self.give(folder, user.uid, user.gid, mode))
     }
 
     /// Gives `name` in `folder`, which is no file and no folder, its owner and mode.

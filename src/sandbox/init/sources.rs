@@ -1,6 +1,6 @@
 //! What the mounts of a step show: folders and files of this machine, found without following links out of their root.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -31,13 +31,17 @@ pub(super) fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Setup
 }
 
 /// Makes a copy of the folder `source` the new folder `folder`, unless another step is faster. `room` is where it is made.
-pub(super) fn seed_cache(source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), SetupError> {
+pub(super) fn seed_cache(owners: &Owners, source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), SetupError> {
     if kind_of(source)? != Target::Folder {
         return Err(Errno::NOTDIR).step(|| "fill a cache".into());
     }
     let step = || format!("fill the cache folder `{}`", folder.display());
     let (Some(parent), Some(name)) = (room.parent(), room.file_name()) else { return Err(Errno::INVAL).step(step) };
-    copy::copy(source, &open_folder(parent)?, name).step(step)?;
+    copy::copy_with(source, open_folder(parent)?.as_fd(), name, &mut |original, folder, name, stat| {
+        copy::dress(original, folder, name, stat)?;
+        owners.copy_record(original, folder, name, stat)
+    })
+    .step(step)?;
     match rustix::fs::rename(room, folder) {
         Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(()),
         renamed => renamed.step(step),

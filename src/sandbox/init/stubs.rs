@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::layer::{LayerPath, open_inside};
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::{RunSpec, User};
 
 /// As many links on the way as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -146,6 +147,49 @@ impl Stubs {
         }
         Ok(())
     }
+}
+
+/// What the runtime of BuildKit (runc) mounts on and leaves in an image that does not have it.
+const LEFT: [&str; 3] = ["dev", "proc", "sys"];
+
+/// Makes the folders that a step of BuildKit's leaves behind where they are missing: its working folder with the folders above it (755, the
+/// step's user's; `runcexecutor`), and [`LEFT`]. To be called before anything is mounted. `give`: gives a new folder its owner and mode.
+pub(super) fn make_lasting_folders(
+    root: &OwnedFd,
+    spec: &RunSpec,
+    give: &mut dyn FnMut(&OwnedFd, &User, u32) -> Result<(), Errno>,
+) -> Result<(), SetupError> {
+    if !spec.make_cwd || spec.container {
+        return Ok(());
+    }
+    let step = || format!("make the working folder `{}`", spec.cwd);
+    let place = resolve(root, &spec.cwd)?;
+    for path in place.ancestors().chain([place.clone()]) {
+        make_lasting(root, &path, &spec.user, give).step(step)?;
+    }
+    for name in LEFT {
+        let path = LayerPath::parse(name).unwrap_or_default();
+        make_lasting(root, &path, &User::default(), give).step(|| format!("make `{path}`"))?;
+    }
+    Ok(())
+}
+
+fn make_lasting(
+    root: &OwnedFd,
+    path: &LayerPath,
+    owner: &User,
+    give: &mut dyn FnMut(&OwnedFd, &User, u32) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let Some(name) = path.name() else { return Ok(()) };
+    match rustix::fs::statat(root, relative(path), AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => {}
+        found => return found.map(drop),
+    }
+    let parent = open_folder(root, &path.parent().unwrap_or_default())?;
+    rustix::fs::mkdirat(&parent, OsStr::from_bytes(name), Mode::RWXU)?;
+    let made = open_folder(root, path)?;
+    let inherited = rustix::fs::fstat(&made)?.st_mode & 0o2000;
+    give(&made, owner, 0o755 | inherited)
 }
 
 /// Open folders with the times that they shall have.

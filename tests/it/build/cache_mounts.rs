@@ -13,10 +13,15 @@ fn context(home: &Home, dockerfile: &str) -> PathBuf {
     folder
 }
 
-/// Builds without the build cache; what RUN printed after `>|`.
+/// Does all steps anew; what RUN printed after `>|`. The caches stay.
 fn printed(home: &Home, dockerfile: &str, isolation: &str) -> Vec<String> {
+    let _ = std::fs::remove_dir_all(home.store().join("cache"));
+    printed_by(home, dockerfile, &["--isolation", isolation])
+}
+
+fn printed_by(home: &Home, dockerfile: &str, flags: &[&str]) -> Vec<String> {
     let context = context(home, dockerfile);
-    let output = home.mpimg().args(["build", "--no-cache", "--isolation", isolation]).arg(context).output().unwrap();
+    let output = home.mpimg().arg("build").args(flags).arg(context).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
     text.lines().filter_map(|line| Some(line.split_once("] >|")?.1.to_owned())).collect()
@@ -33,12 +38,15 @@ RUN --mount=type=bind,from=seed,source=/seed,target=/bound echo \">|$(echo $(ls 
 
 #[test]
 fn a_cache_begins_with_the_files_of_its_stage_once() {
-    for isolation in ["root", "chroot"] {
+    for isolation in ["root", "userns", "single", "chroot", "emulated"] {
         let home = Home::new();
         let first = printed(&home, SEEDED, isolation);
         assert_eq!(first, ["710 5:60 file first", "0", "file link"], "{isolation}");
         let second = printed(&home, SEEDED, isolation);
         assert_eq!(second, ["710 5:60 file first again", "1", "file link"], "{isolation}");
+        // As BuildKit: such a build begins its caches anew.
+        let anew = printed_by(&home, SEEDED, &["--no-cache", "--isolation", isolation]);
+        assert_eq!(anew, first, "{isolation}");
     }
 }
 

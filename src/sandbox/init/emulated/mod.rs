@@ -43,6 +43,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
@@ -50,9 +51,10 @@ use super::descriptors::{open_folder, remove_tree};
 use super::emulated_mounts::EmulatedMounts;
 use super::owners::Owners;
 use super::plan::RootPlan;
-use super::{command, overlay, ssh, volumes};
+use super::{command, overlay, ssh, stubs, volumes};
 use crate::layer::LayerPath;
-use crate::layer::owner_table::OwnerTable;
+use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
+use crate::layer::owners::Record;
 use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
 
@@ -78,7 +80,8 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         put_program(path)?;
     }
     let failed = |error: crate::Error| SetupError::new(error.to_string(), None);
-    let table = OwnerTable::read(path).map_err(failed)?.unwrap_or_default();
+    let mut table = OwnerTable::read(path).map_err(failed)?.unwrap_or_default();
+    make_lasting_folders(path, spec, &mut table)?;
     let mounts = EmulatedMounts::new(open_folder(path)?, open_folder(&aside)?);
     let mut placed = place::Placed::new(mounts, table);
     let outcome = ssh::listen(&Owners::Recorded(Default::default()), spec, &aside)
@@ -111,6 +114,16 @@ fn start(
     let exit = supervise::run(&command, stage, agents, control);
     // Also of a command that failed or was killed: its logs are what somebody wants then.
     volumes.iter().try_for_each(volumes::Volume::copy_back).and(exit)
+}
+
+fn make_lasting_folders(tree: &Path, spec: &RunSpec, table: &mut OwnerTable) -> Result<(), SetupError> {
+    stubs::make_lasting_folders(&open_folder(tree)?, spec, &mut |folder, user, mode| {
+        let (on_disk, recorded) = split_mode(FileType::Directory, mode);
+        rustix::fs::fchmod(folder, Mode::from_raw_mode(on_disk))?;
+        let record = Record { uid: user.uid, gid: user.gid, mode: recorded, device: None };
+        table.set(inode_of(&rustix::fs::fstat(folder)?), Row { record, capability: None });
+        Ok(())
+    })
 }
 
 /// In a rehearsal there is nothing else to run.

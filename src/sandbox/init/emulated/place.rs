@@ -2,8 +2,7 @@
 //! step's own mounts as copies, or as the folder itself where it outlives the step.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use rustix::io::Errno;
 use super::super::descriptors::open_folder;
 use super::super::emulated_mounts::EmulatedMounts;
 use super::super::plan::{Content, Entry, RootPlan};
-use super::super::{sources, ssh, stubs};
+use super::super::{copy, sources, ssh, stubs};
 use super::view::{View, kind, stat_at};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{Inode, OwnerTable, Row, inode_of, split_mode};
@@ -255,46 +254,26 @@ fn copy(
     name: &OsStr,
     rows: &mut OwnerTable,
 ) -> Result<(), Errno> {
-    let stat = rustix::fs::fstat(source)?;
-    let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let kind = kind(&stat);
-    let (on_disk, _) = split_mode(kind, stat.st_mode);
-    match kind {
-        FileType::Directory => {
-            rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(on_disk))?;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let made = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-            let readable = rustix::fs::openat(source, ".", flags, Mode::empty())?;
-            for entry in rustix::fs::Dir::read_from(&readable)? {
-                let entry = entry?;
-                let name = OsStr::from_bytes(entry.file_name().to_bytes());
-                if name != "." && name != ".." {
-                    let inner =
-                        rustix::fs::openat(source, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-                    copy(&inner, owners, &made, name, rows)?;
-                }
+    copy::copy_with(source, folder.as_fd(), name, &mut |_, folder, name, stat| {
+        let kind = kind(stat);
+        if kind != FileType::Symlink {
+            let (on_disk, _) = split_mode(kind, stat.st_mode);
+            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(on_disk), AtFlags::empty())?;
+        }
+        let made = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let row = match owners {
+            Some(owners) => owners.row(inode_of(stat)),
+            // This user's own files are root's inside; whoever else they belong to, they belong to inside.
+            None => {
+                let own = stat.st_uid == rustix::process::geteuid().as_raw();
+                let (uid, gid) = if own { (0, 0) } else { (stat.st_uid, stat.st_gid) };
+                let record = Record { uid, gid, mode: split_mode(kind, stat.st_mode & 0o7777).1, device: None };
+                Row { record, capability: None }
             }
-        }
-        FileType::RegularFile => {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mut to = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(on_disk))?);
-            let mut from = File::open(super::super::descriptors::fd_path(source)).map_err(failed)?;
-            std::io::copy(&mut from, &mut to).map_err(failed)?;
-        }
-        FileType::Symlink => rustix::fs::symlinkat(rustix::fs::readlinkat(source, "", Vec::new())?, folder, name)?,
-        _ => return Ok(()),
-    }
-    let made = stat_at(folder, name.as_bytes())?;
-    let row = match owners {
-        Some(owners) => owners.row(inode_of(&stat)),
-        // This user's own files are root's inside; whoever else they belong to, they belong to inside.
-        None => {
-            let own = stat.st_uid == rustix::process::geteuid().as_raw();
-            let (uid, gid) = if own { (0, 0) } else { (stat.st_uid, stat.st_gid) };
-            Row { record: Record { uid, gid, mode: split_mode(kind, stat.st_mode & 0o7777).1, device: None }, capability: None }
-        }
-    };
-    rows.set(inode_of(&made), row);
-    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-    rustix::fs::utimensat(folder, name, &Timestamps { last_access: time, last_modification: time }, AtFlags::SYMLINK_NOFOLLOW)
+        };
+        rows.set(inode_of(&made), row);
+        let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    })
 }
