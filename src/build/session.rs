@@ -69,7 +69,7 @@ impl Session<'_> {
         let tried = isolation.report().attempts.iter().filter(|attempt| attempt.isolation == IsolationKind::UserNamespace);
         let failure = tried.filter_map(|attempt| attempt.failure.as_ref()).next();
         let why = failure.map(|failure| format!(" ({}: {failure})", IsolationKind::UserNamespace)).unwrap_or_default();
-        let message = format!("RUN uses `{kind}`, which is no security boundary: build only Dockerfiles that you trust{why}");
+        let message = format!("RUN uses `{kind}`, which is not a security boundary: build only Dockerfiles that you trust{why}");
         self.progress.warn(&message, failure.map(|failure| failure.remedy.as_str()));
     }
 

@@ -131,15 +131,15 @@ fn describe(image: &Image, name: &str, spec: &ContainerSpec) -> Result<Container
         cgroup: None,
     };
     if let Some(name) = spec.name.as_deref().filter(|name| !is_name(name)) {
-        return Err(Error::new(ErrorKind::Usage, format!("`{name}` is no name for a container"))
-            .with_hint("use letters, digits, `_`, `.` and `-`, two at least and a letter or digit first"));
+        return Err(Error::new(ErrorKind::Usage, format!("`{name}` is not a name for a container"))
+            .with_hint("use letters, digits, `_`, `.` and `-`, at least two, the first a letter or digit"));
     }
     if spec.memory.is_some_and(|memory| memory < LEAST_MEMORY) {
-        return Err(Error::new(ErrorKind::Usage, "the limit of memory is too small to start anything")
-            .with_hint("give it 6m at least, as with docker"));
+        return Err(Error::new(ErrorKind::Usage, "the memory limit is too small to start anything")
+            .with_hint("give it at least 6m, as with Docker"));
     }
     if let Some(workdir) = spec.workdir.as_deref().filter(|workdir| !workdir.starts_with('/')) {
-        return Err(Error::new(ErrorKind::Usage, format!("the working directory `{workdir}` is no absolute path"))
+        return Err(Error::new(ErrorKind::Usage, format!("the working directory `{workdir}` is not an absolute path"))
             .with_hint(format!("write `/{workdir}`")));
     }
     Ok(info)

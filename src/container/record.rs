@@ -35,6 +35,7 @@ pub(super) const HOST: &str = "host";
 
 /// What is known of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ContainerInfo {
     /// 12 hexadecimal digits.
     pub id: String,
@@ -89,6 +90,7 @@ pub enum ContainerState {
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Outcome {
     /// How its command ended.
     pub exit: Exit,

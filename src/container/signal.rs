@@ -5,7 +5,8 @@
 use crate::dockerfile::SIGNALS;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Reads a signal as STOPSIGNAL has it: a number from 1 to 31, or a name with or without `SIG`, in either case.
+/// Reads a signal as STOPSIGNAL has it: a number from 1 to 31, or a name with or without `SIG`, in
+/// either case.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`]: none of these.
@@ -15,7 +16,7 @@ pub fn parse_signal(text: &str) -> Result<i32> {
     let number = name.parse().ok().filter(|number| (1..=31).contains(number));
     let named = || SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     number.or_else(named).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("`{text}` is no signal that a container can get"))
+        Error::new(ErrorKind::Usage, format!("`{text}` is not a signal that a container can get"))
             .with_hint("write a number from 1 to 31, or a name such as TERM or SIGINT")
     })
 }

@@ -130,7 +130,7 @@ impl FromStr for Volume {
             match option {
                 "ro" => readonly = true,
                 "rw" | "z" | "Z" => {}
-                _ => return Err(wrong(&format!("has the option `{option}`, which mpimg does not have"))),
+                _ => return Err(wrong(&format!("has the option `{option}`, which mpimg does not support"))),
             }
         }
         Self::new(source, target, readonly)
@@ -149,7 +149,7 @@ impl Volume {
 /// A mount target as the sandbox wants it.
 pub(super) fn inside(target: &str) -> Result<LayerPath> {
     let wrong =
-        || usage(format!("`{target}` is no place for a mount"), "name an absolute path in the container, such as /var/log");
+        || usage(format!("`{target}` is not a place for a mount"), "name an absolute path in the container, such as /var/log");
     if !target.starts_with('/') {
         return Err(wrong());
     }

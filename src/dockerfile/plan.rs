@@ -34,11 +34,12 @@ pub struct PlanOptions {
     /// Proxy variables of this machine, only for RUN: `HTTP_PROXY` and so on, in either case. A
     /// build argument of the same name wins.
     pub proxies: BTreeMap<String, String>,
-    /// The epoch that the build has settled on: the value of `ARG SOURCE_DATE_EPOCH` before the first FROM
-    /// in the stages that declare it.
+    /// The epoch that the build has settled on: the value of `ARG SOURCE_DATE_EPOCH` before the
+    /// first FROM in the stages that declare it.
     pub source_date_epoch: Option<i64>,
-    /// Names of build contexts that were given by name (docker's `--build-context`), in their shortest form (see
-    /// [`context_name`](super::context_name)): an image or a stage of such a name is not looked for, the name itself is an image of the plan.
+    /// Names of build contexts that were given by name (docker's `--build-context`), in their
+    /// shortest form (see [`context_name`](super::context_name)): an image or a stage of such a
+    /// name is not looked for, the name itself is an image of the plan.
     pub contexts: BTreeSet<String>,
     /// `OnBuild` of the base images, by the stage that is built on them. Plan without them, look
     /// the images up, then plan again with them: triggers may use stages and images that nothing
@@ -99,7 +100,7 @@ impl Dockerfile {
     /// Plans a build.
     pub fn plan(&self, options: &PlanOptions) -> Result<Plan> {
         if self.stages.is_empty() {
-            return Err(Error::new(ErrorKind::Dockerfile, "there is no stage to build"));
+            return Err(Error::new(ErrorKind::Dockerfile, "the Dockerfile has no stage to build"));
         }
         let mut planner = Planner::new(self, options)?;
         let stages: Vec<PlannedStage> =

@@ -1,6 +1,8 @@
-//! Tars that become layers: a root file system as `docker import` takes it, and the layers of docker archives.
+//! Tars that become layers: a root file system as `docker import` takes it, and the layers of
+//! docker archives.
 //!
-//! Compression belongs to another room: it is passed in. Refuses what is no tar from its first header to its end.
+//! Compression belongs to another room: it is passed in. Refuses what is no tar from its first
+//! header to its end.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -14,7 +16,8 @@ use crate::layer::{GzipReader, Wrapping, unwrap_tar};
 use crate::oci::{Compression, Descriptor, DiffId, Digest, Platform};
 use crate::store::{BlobSource, Store};
 
-/// Makes a stored, compressed layer of an uncompressed tar, which it reads to the end and does not change.
+/// Makes a stored, compressed layer of an uncompressed tar, which it reads to the end and does not
+/// change.
 pub type PackLayer<'a> = dyn Fn(&mut dyn Read) -> Result<Layer> + Send + Sync + 'a;
 
 /// Opens the same bytes each time.
@@ -22,8 +25,8 @@ pub(super) type OpenFile<'a> = dyn Fn() -> Result<Box<dyn Read + Send>> + 'a;
 
 const BUFFER: usize = 256 * 1024;
 
-/// A one-layer image of a root file system in a tar file, plain or compressed, as `docker import` makes it. `created` is in
-/// seconds since 1970. The image is not named yet.
+/// A one-layer image of a root file system in a tar file, plain or compressed, as `docker import`
+/// makes it. `created` is in seconds since 1970. The image is not named yet.
 ///
 /// A gzip file becomes the layer as it is; anything else goes through `pack`.
 ///
@@ -42,7 +45,8 @@ pub fn import_rootfs(store: &Store, tar: &Path, platform: &Platform, created: i6
     Image::assemble(config, vec![layer], Default::default(), Format::Oci)
 }
 
-/// The layer in a file, which is a tar, compressed or not. Without `pack`, an unwrapped tar is stored as it is.
+/// The layer in a file, which is a tar, compressed or not. Without `pack`, an unwrapped tar is
+/// stored as it is.
 pub(super) fn read_layer(store: &Store, open: &OpenFile<'_>, pack: Option<&PackLayer<'_>>) -> Result<Layer> {
     let mut first = Vec::new();
     open()?.take(512).read_to_end(&mut first).map_err(unreadable)?;
@@ -53,17 +57,19 @@ pub(super) fn read_layer(store: &Store, open: &OpenFile<'_>, pack: Option<&PackL
     }
     let tar = || match unwrap_tar(open()?)? {
         Some((_, tar)) => Ok(tar),
-        None => Err(Error::new(ErrorKind::Corrupt, "it is no tar, plain or compressed with gzip, bzip2, xz or zstd")),
+        None => Err(Error::new(ErrorKind::Corrupt, "it is not a tar, plain or compressed with gzip, bzip2, xz or zstd")),
     };
     let Some(pack) = pack else { return keep_plain(store, tar()?) };
-    // Whoever packs need not know what a tar is; and a file that changes between the two readings is found out.
+    // Whoever packs need not know what a tar is; and a file that changes between the two readings
+    // is found out.
     let diff_id = check_tar(&mut tar()?)?;
     let layer = pack(&mut tar()?)?;
     diff_id.0.expect(layer.diff_id.0).map_err(|error| error.wrap("the file changed while it was read"))?;
     Ok(layer)
 }
 
-/// Stores a gzip file as it is while its content is checked; `None` if other readers would stumble over its end.
+/// Stores a gzip file as it is while its content is checked; `None` if other readers would stumble
+/// over its end.
 fn keep_gzip(store: &Store, file: impl Read + Send) -> Result<Option<Layer>> {
     let mut writer = store.blob_writer()?;
     let mut stored = HashingReader::new(Tee { reader: file, writer: &mut writer });

@@ -77,7 +77,7 @@ impl Extensions {
     fn number(&self, key: &[u8]) -> Result<Option<u64>> {
         let parse = |value: &[u8]| std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
         match self.record(key).filter(|value| !value.is_empty()) {
-            Some(value) => parse(value).map(Some).ok_or_else(|| corrupt(format!("PAX record `{}` is no number", lossy(key)))),
+            Some(value) => parse(value).map(Some).ok_or_else(|| corrupt(format!("PAX record `{}` is not a number", lossy(key)))),
             None => Ok(None),
         }
     }
@@ -358,7 +358,7 @@ fn whiteout(mut entry: Entry) -> Result<Option<Entry>> {
         entry.kind = Kind::Whiteout;
         entry.path = folder.child(&name[4..])?;
     } else {
-        return Err(corrupt(format!("`{}` is no whiteout", entry.path)));
+        return Err(corrupt(format!("`{}` is not a whiteout", entry.path)));
     }
     Ok(Some(entry))
 }
@@ -370,7 +370,7 @@ fn metadata(header: &Header, extensions: &Extensions) -> Result<Metadata> {
             Some(value) => value,
             None => unsigned(field, what)?,
         };
-        u32::try_from(value).ok().filter(|id| *id != u32::MAX).ok_or_else(|| corrupt(format!("{value} is no {what}")))
+        u32::try_from(value).ok().filter(|id| *id != u32::MAX).ok_or_else(|| corrupt(format!("{value} is not a valid {what}")))
     };
     let mtime = match extensions.record(b"mtime").filter(|value| !value.is_empty()) {
         Some(value) => pax_seconds(value)?,

@@ -226,7 +226,7 @@ impl Tree {
                 Some(Kind::Symlink { target }) if follow_last || !last => {
                     links += 1;
                     if links > MOST_LINKS {
-                        return Err(wrong("goes round in symbolic links"));
+                        return Err(wrong("follows symbolic links in a circle"));
                     }
                     if target.starts_with(b"/") {
                         resolved = LayerPath::root();

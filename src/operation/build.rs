@@ -58,7 +58,7 @@ impl Mpimg {
         let started = Instant::now();
         if let Some(name) = outputs.names.iter().find(|name| name.digest().is_some()) {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` has a digest", name.familiar()))
-                .with_hint("name the image by NAME:TAG; the digest is what the build finds out"));
+                .with_hint("name the image by NAME:TAG; the build computes the digest"));
         }
         if outputs.sbom.is_some() && !outputs.push {
             return Err(Error::new(

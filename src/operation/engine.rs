@@ -49,5 +49,5 @@ fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::new(ErrorKind::Io, message)
         .with_source(said)
-        .with_hint(format!("see whether `{program} info` works for this user")))
+        .with_hint(format!("check that `{program} info` works for this user")))
 }

@@ -43,6 +43,7 @@ pub enum CheckState {
 
 /// One line of a check's list.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CheckItem {
     /// What was checked, as a noun that stays: `dns`, `tls`, `registry`, `login`, `push`, `anonymous pull`, …
     pub name: String,
@@ -71,6 +72,7 @@ impl CheckItem {
 
 /// Whether an image can be pulled without credentials.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AnonymousReport {
     /// Manifest, config and layers, in this order.
     pub items: Vec<CheckItem>,

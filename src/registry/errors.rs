@@ -227,7 +227,7 @@ fn pull_hint(refusal: &ErrorResponse, repository: &Repository) -> Option<String>
         ),
         404 => "check the name, and the tag or digest".into(),
         412 => format!(
-            "in Harbor open the project `{}`, Configuration: it lets nobody pull images that have vulnerabilities, or are not scanned or signed",
+            "in Harbor open the project `{}`, Configuration: it blocks pulls of images that have vulnerabilities, or are not scanned or signed",
             repository.path().split('/').next().unwrap_or_default()
         ),
         429 => TOO_OFTEN.into(),

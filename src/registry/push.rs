@@ -53,6 +53,7 @@ pub enum BlobOutcome {
 
 /// A blob that is in the repository now.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PushedBlob {
     /// What it is.
     pub descriptor: Descriptor,
@@ -62,6 +63,7 @@ pub struct PushedBlob {
 
 /// What a push left in the registry.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Pushed {
     /// Where it was pushed to.
     pub repository: Repository,

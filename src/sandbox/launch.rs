@@ -1,4 +1,5 @@
-//! This program's side of a helper: send the request, pass on what the command prints, hear how it ended, or stop it.
+//! This program's side of a helper: send the request, pass on what the command prints, hear how it
+//! ended, or stop it.
 //!
 //! No helper is left behind: when the socket closes, the helper kills and unmounts everything.
 
@@ -66,7 +67,7 @@ pub(super) fn unexpected(reply: Reply) -> Error {
     match reply {
         Reply::Failed(error) => failed(&error),
         Reply::Refused(refusal) => refusal.into(),
-        _ => Error::new(ErrorKind::Sandbox, "the sandbox gave an answer to another question"),
+        _ => Error::new(ErrorKind::Sandbox, "the sandbox answered another request"),
     }
 }
 
@@ -122,7 +123,8 @@ impl Running {
         Ok(())
     }
 
-    /// How long to wait for something to happen: for ever, but for what is left of the grace after a cancel.
+    /// How long to wait for something to happen: for ever, but for what is left of the grace after
+    /// a cancel.
     fn patience(&self) -> Option<Timespec> {
         let left = GRACE.saturating_sub(self.stopped?.elapsed()).max(Duration::from_millis(100));
         Timespec::try_from(left).ok()
@@ -149,7 +151,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After an error or a panic of the caller: the closed socket ends the helper, and it must not stay a zombie.
+        // After an error or a panic of the caller: the closed socket ends the helper, and it must
+        // not stay a zombie.
         let _ = self.control.shutdown(Shutdown::Both);
         let _ = self.child.wait();
     }

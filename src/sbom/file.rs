@@ -1,6 +1,7 @@
 //! The file that a bill of materials is written to; its name tells the form.
 //!
-//! Refuses names that tell none, and places that cannot be written, when it is made: the work comes after that.
+//! Refuses names that tell none, and places that cannot be written, when it is made: the work comes
+//! after that.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ impl SbomFile {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         let format = [SbomFormat::Spdx, SbomFormat::CycloneDx].into_iter().find(|form| name.ends_with(form.suffix().as_bytes()));
         let Some(format) = format else {
-            let message = format!("`{}` does not tell which form of SBOM it is to have", path.display());
+            let message = format!("`{}` does not say which SBOM format to write", path.display());
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint("name it FILE.spdx.json for SPDX, or FILE.cdx.json for CycloneDX"));
         };

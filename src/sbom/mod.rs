@@ -1,7 +1,8 @@
-//! Software bills of materials: which Python and Debian packages and Rust crates an image holds, as SPDX or CycloneDX.
+//! Software bills of materials: which Python and Debian packages and Rust crates an image holds, as
+//! SPDX or CycloneDX.
 //!
-//! Only package databases are read: dist-info, egg-info and dpkg's. Refuses to guess packages from other files, the clock and
-//! the network: the same image gives the same bytes.
+//! Only package databases are read: dist-info, egg-info and dpkg's. Refuses to guess packages from
+//! other files, the clock and the network: the same image gives the same bytes.
 
 mod document;
 mod file;
@@ -43,8 +44,8 @@ impl SbomFormat {
         }
     }
 
-    /// The document for an image that is called `name` and holds `packages`. `digest` is that of its manifest, which in a registry
-    /// may be another one than here.
+    /// The document for an image that is called `name` and holds `packages`. `digest` is that of
+    /// its manifest, which in a registry may be another one than here.
     pub fn document(self, name: &str, digest: Digest, image: &Image, packages: &[Package]) -> String {
         match self {
             Self::Spdx => document::spdx(name, digest, image, packages),
@@ -61,7 +62,9 @@ impl FromStr for SbomFormat {
         match text {
             "spdx" => Ok(Self::Spdx),
             "cyclonedx" => Ok(Self::CycloneDx),
-            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is no form of SBOM")).with_hint("write spdx or cyclonedx")),
+            _ => {
+                Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an SBOM format")).with_hint("write spdx or cyclonedx"))
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::error_response::ErrorResponse;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Starts `work` at once on a thread that may wait for the disk; the answer is ready when it is done.
+/// Starts `work` at once on a thread that may wait for the disk; the answer is ready when it is
+/// done.
 pub(super) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> impl Future<Output = Result<T, ErrorResponse>> + Send {
@@ -12,5 +13,5 @@ pub(super) fn blocking<T: Send + 'static>(
 }
 
 pub(super) fn died(error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Interrupted, "the registry's work was broken off").with_source(error)
+    Error::new(ErrorKind::Interrupted, "the registry stopped in the middle of its work").with_source(error)
 }

@@ -1,6 +1,7 @@
 //! Removing what is not needed any more, and counting what is there.
 //!
-//! Refuses to remove what a name means (its blobs, its layers' side data) or what a living process has pinned.
+//! Refuses to remove what a name means (its blobs, its layers' side data) or what a living process
+//! has pinned.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -22,8 +23,8 @@ use crate::oci::Digest;
 /// What [`Store::prune`] removes besides what nothing refers to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Removes build cache records, folders of cache mounts and unpacked layers, those unused for longest first, until the store takes no more than this
-    /// many bytes or there are none left.
+    /// Removes build cache records, folders of cache mounts and unpacked layers, those unused for
+    /// longest first, until the store takes no more than this many bytes or there are none left.
     pub keep_storage: Option<u64>,
     /// Removes the whole build cache, folders of cache mounts among it, and all unpacked layers.
     pub all: bool,
@@ -31,6 +32,7 @@ pub struct PruneOptions {
 
 /// What [`Store::prune`] removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PruneReport {
     /// Blobs.
     pub blobs: usize,
@@ -46,10 +48,12 @@ pub struct PruneReport {
 
 /// What the store takes, in bytes on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DiskUsage {
     /// Blobs.
     pub blobs: u64,
-    /// Build cache records, folders of cache mounts and side data of layers, without the blobs they mean.
+    /// Build cache records, folders of cache mounts and side data of layers, without the blobs they
+    /// mean.
     pub cache: u64,
     /// Unpacked layers.
     pub unpacked: u64,
@@ -79,14 +83,15 @@ impl Store {
         })
     }
 
-    /// Removes what neither a name nor a build cache record refers to, damaged blobs, and what `options` say.
-    /// Other processes wait at their next use of the store until this is done.
+    /// Removes what neither a name nor a build cache record refers to, damaged blobs, and what
+    /// `options` say. Other processes wait at their next use of the store until this is done.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
         self.prune_with(options, &|path| Err(failed("remove", path, io::ErrorKind::PermissionDenied.into())))
     }
 
-    /// The same, also of what this user may not remove: for such a folder `foreign` is called. Trees that were unpacked in a user
-    /// namespace belong to ids that are only there the user's own.
+    /// The same, also of what this user may not remove: for such a folder `foreign` is called.
+    /// Trees that were unpacked in a user namespace belong to ids that are only there the user's
+    /// own.
     pub fn prune_with(&self, options: &PruneOptions, foreign: &dyn Fn(&Path) -> Result<()>) -> Result<PruneReport> {
         let remove = &|path: &Path| match remove_tree(path) {
             Err(Errno::ACCESS | Errno::PERM) => foreign(path),
@@ -139,7 +144,8 @@ impl<'a> Pruning<'a> {
         let mut kept = pinned.clone();
         for (_, image) in store.list()? {
             kept.extend([image.manifest.digest, image.config.digest]);
-            // A remote layer may be here as well, since it was used: it is kept as long as the image.
+            // A remote layer may be here as well, since it was used: it is kept as long as the
+            // image.
             kept.extend(image.layers.iter().flat_map(|layer| [layer.descriptor.digest, layer.diff_id.0]));
         }
         let records = store.cache_list()?;
@@ -205,8 +211,8 @@ impl<'a> Pruning<'a> {
         Ok(())
     }
 
-    /// Removes build cache records with what they alone hold, cache mounts and unpacked layers, oldest use first, until `enough` of the bytes
-    /// freed so far.
+    /// Removes build cache records with what they alone hold, cache mounts and unpacked layers,
+    /// oldest use first, until `enough` of the bytes freed so far.
     fn remove_cache_until(&mut self, enough: impl Fn(u64) -> bool) -> Result<()> {
         #[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
         enum Old {
@@ -296,8 +302,8 @@ fn digests(record: Option<&CacheRecord>) -> impl Iterator<Item = Digest> {
     layer.into_iter().flat_map(|layer| [layer.descriptor.digest, layer.diff_id.0])
 }
 
-/// The bytes that a tree takes, hard links counted once; 0 of what is not there or in a folder that this user may not read. Links are
-/// not followed.
+/// The bytes that a tree takes, hard links counted once; 0 of what is not there or in a folder that
+/// this user may not read. Links are not followed.
 fn size_on_disk(path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
     let mut sum = 0;
     let mut waiting = vec![path.to_owned()];

@@ -102,8 +102,11 @@ fn create(root: &Path) -> Result<()> {
         // Another process that makes this store at the same moment has such files; a disk of its own has a lost+found.
         let ours = name.as_encoded_bytes().starts_with(VERSION_FILE.as_bytes()) || name == "lost+found";
         if !ours && !root.join(VERSION_FILE).exists() {
-            return Err(Error::new(ErrorKind::Store, format!("`{}` is no mpimg store: it holds other files", root.display()))
-                .with_hint("set MPIMG_HOME to an empty or missing folder"));
+            return Err(Error::new(
+                ErrorKind::Store,
+                format!("`{}` is not a store of mpimg: it holds other files", root.display()),
+            )
+            .with_hint("set MPIMG_HOME to an empty or missing folder"));
         }
     }
     let write = || {

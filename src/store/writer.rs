@@ -1,4 +1,5 @@
-//! Writing one blob: a temporary file that becomes the blob when it is complete, and nothing when it is not.
+//! Writing one blob: a temporary file that becomes the blob when it is complete, and nothing when
+//! it is not.
 //!
 //! Refuses to give a name to bytes that differ from what their descriptor says.
 
@@ -49,8 +50,9 @@ impl BlobWriter {
         self.written
     }
 
-    /// Makes what was written the blob of `descriptor`, whose digest the caller has computed on the way, and tells the growing
-    /// readers that it is complete. If the store has the blob already, this copy is dropped.
+    /// Makes what was written the blob of `descriptor`, whose digest the caller has computed on the
+    /// way, and tells the growing readers that it is complete. If the store has the blob already,
+    /// this copy is dropped.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: another number of bytes was written than `descriptor` says.
@@ -143,7 +145,7 @@ impl CheckedWriter {
 }
 
 fn damaged(expected: &Descriptor) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("blob `{}` came damaged", expected.digest))
+    Error::new(ErrorKind::Corrupt, format!("blob `{}` arrived damaged", expected.digest))
 }
 
 fn wrong(expected: &Descriptor, why: String) -> Error {

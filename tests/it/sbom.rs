@@ -182,7 +182,7 @@ fn a_bill_of_materials_that_cannot_be_written_ends_the_command_before_it_does_an
     let target = format!("{}/mp/app", registry.host);
     std::fs::create_dir(home.path().join("folder.cdx.json")).unwrap();
     for (file, code, says) in [
-        ("sbom.json", 2, "error: `sbom.json` does not tell which form of SBOM it is to have\nhint: name it FILE.spdx.json"),
+        ("sbom.json", 2, "error: `sbom.json` does not say which SBOM format to write\nhint: name it FILE.spdx.json"),
         ("missing/app.spdx.json", 1, "error: cannot write `missing/app.spdx.json`"),
         ("folder.cdx.json", 1, "error: cannot write `folder.cdx.json`"),
     ] {

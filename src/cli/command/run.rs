@@ -265,7 +265,7 @@ pub(in crate::cli) async fn attached(terminal: &Terminal, started: Started<Attac
     let outcome: Outcome = outcome?;
     if outcome.out_of_memory {
         let limit = memory.map(|bytes| format!(" of {}", Size(bytes))).unwrap_or_default();
-        terminal.warn(&format!("the container has reached its limit of memory{limit}"), Some("give it more with --memory"));
+        terminal.warn(&format!("the container has reached its memory limit{limit}"), Some("give it more with --memory"));
     }
     Ok(outcome.status())
 }

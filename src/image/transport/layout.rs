@@ -153,7 +153,7 @@ fn check_version(files: &impl LayoutFiles) -> Result<()> {
 pub(super) fn read_index(files: &impl LayoutFiles) -> Result<Index> {
     match ManifestOrIndex::parse(&files.read_small(INDEX_FILE, MANIFEST_LIMIT)?, Some(&MediaType::Index))? {
         ManifestOrIndex::Index(index) => Ok(index),
-        ManifestOrIndex::Manifest(_) => Err(Error::new(ErrorKind::Corrupt, format!("`{INDEX_FILE}` is no index"))),
+        ManifestOrIndex::Manifest(_) => Err(Error::new(ErrorKind::Corrupt, format!("`{INDEX_FILE}` is not an index"))),
     }
 }
 

@@ -83,7 +83,7 @@ impl Transport {
             }
             Some(("docker", rest)) if rest.starts_with("//") => Ok(Self::Registry(Reference::parse(&rest[2..])?)),
             Some((other @ ("dir" | "docker-daemon" | "containers-storage" | "ostree" | "sif" | "tarball"), _)) => {
-                Err(wrong(&format!("is of transport `{other}`, which mpimg does not have")))
+                Err(wrong(&format!("has the transport `{other}`, which mpimg does not support")))
             }
             _ => Reference::parse(text).map(Self::Store).map_err(|error| error.with_hint(HINT)),
         }

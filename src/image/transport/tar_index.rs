@@ -1,6 +1,7 @@
 //! Where the files of an archive are: read once over its headers, then any member is read in place.
 //!
-//! Refuses to unpack: names of members are keys to look up, never paths. Links are followed inside the archive alone.
+//! Refuses to unpack: names of members are keys to look up, never paths. Links are followed inside
+//! the archive alone.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -41,11 +42,12 @@ enum MemberLocation {
 }
 
 impl TarIndex {
-    /// Reads the headers of `file`, which may be compressed: then it is unwrapped into a scratch folder of the store first.
+    /// Reads the headers of `file`, which may be compressed: then it is unwrapped into a scratch
+    /// folder of the store first.
     pub(super) fn open(store: &Store, file: &Path) -> Result<Self> {
         let opened = open_archive(file)?;
         let Some((wrapping, tar)) = unwrap_tar(opened)? else {
-            return Err(Error::new(ErrorKind::Corrupt, "it is no tar, plain or compressed with gzip, bzip2, xz or zstd"));
+            return Err(Error::new(ErrorKind::Corrupt, "it is not a tar, plain or compressed with gzip, bzip2, xz or zstd"));
         };
         if wrapping == Wrapping::Plain {
             return Ok(Self { file: file.to_owned(), members: read_members(file)?, _scratch: None });

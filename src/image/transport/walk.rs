@@ -1,7 +1,8 @@
 //! Walking over the members of a tar without holding or trusting any of it.
 //!
-//! The tar crate's own walk reads an extended header of any size into memory; here a hostile archive gets an error instead.
-//! Refuses headers with a wrong checksum, names over a megabyte, and an end in the middle of a member.
+//! The tar crate's own walk reads an extended header of any size into memory; here a hostile
+//! archive gets an error instead. Refuses headers with a wrong checksum, names over a megabyte, and
+//! an end in the middle of a member.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -183,7 +184,7 @@ impl Extensions {
                 b"linkpath" => self.link = Some(value.to_owned()),
                 b"size" => {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "an extended header's size is no number");
+                    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the size of an extended header is not a number");
                     self.size = Some(size.ok_or_else(wrong)?);
                 }
                 _ => {}

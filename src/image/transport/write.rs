@@ -1,7 +1,7 @@
 //! Writing OCI layouts (image specification, image-layout.md).
 //!
-//! Same image, same bytes. Refuses to leave half of anything: blobs first, the index last, files by a rename. Refuses a layer
-//! file that is not what its descriptor says.
+//! Same image, same bytes. Refuses to leave half of anything: blobs first, the index last, files by
+//! a rename. Refuses a layer file that is not what its descriptor says.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -81,8 +81,8 @@ pub(super) fn layout(folder: &Path, tag: Option<&str>, image: &Image, files: &[P
     add(folder, &blobs(image, files), &[entry(image, tag.map(|tag| (REF_NAME, tag.to_owned())))])
 }
 
-/// Adds blobs and entries to the layout in `folder`, which is made if it is missing. An entry of the same tag is replaced; the
-/// other entries stay, and so do all blobs.
+/// Adds blobs and entries to the layout in `folder`, which is made if it is missing. An entry of
+/// the same tag is replaced; the other entries stay, and so do all blobs.
 pub(super) fn add(folder: &Path, blobs: &[Blob<'_>], entries: &[Descriptor]) -> Result<()> {
     let cannot = |error| Error::io("write to", folder, error);
     std::fs::create_dir_all(folder).map_err(cannot)?;
@@ -91,7 +91,7 @@ pub(super) fn add(folder: &Path, blobs: &[Blob<'_>], entries: &[Descriptor]) -> 
     held.lock().map_err(cannot)?;
     let is_layout = folder.join(LAYOUT_FILE).exists();
     if !is_layout && folder.read_dir().map_err(cannot)?.next().is_some() {
-        return Err(Error::new(ErrorKind::Usage, format!("`{}` holds other files and is no OCI layout", folder.display()))
+        return Err(Error::new(ErrorKind::Usage, format!("`{}` holds other files and is not an OCI layout", folder.display()))
             .with_hint("choose an empty or missing folder"));
     }
     let mut index = match folder.join(INDEX_FILE).exists() {
@@ -127,8 +127,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise, and a kill leaves nothing where the file
-/// system can have files without a name.
+/// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise, and a
+/// kill leaves nothing where the file system can have files without a name.
 pub(super) fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let cannot = |error| Error::io("write", path, error);
     let folder = folder_of(path);
@@ -171,8 +171,8 @@ fn nameless(folder: &Path) -> Option<File> {
     Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())).exists().then_some(file)
 }
 
-/// Writes a result for the next program: a reader sees the old bytes or all of the new ones. A pipe or a device, which cannot be
-/// replaced, is written to.
+/// Writes a result for the next program: a reader sees the old bytes or all of the new ones. A pipe
+/// or a device, which cannot be replaced, is written to.
 pub(crate) fn write_result(path: &Path, bytes: &[u8]) -> Result<()> {
     let all = |file: &mut File| file.write_all(bytes).map_err(|error| Error::io("write", path, error));
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
@@ -181,7 +181,8 @@ pub(crate) fn write_result(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_file(path, all)
 }
 
-/// Finds out whether [`write_result`] could write to `path`, before the work is done whose result it is.
+/// Finds out whether [`write_result`] could write to `path`, before the work is done whose result
+/// it is.
 pub(crate) fn expect_writable(path: &Path) -> Result<()> {
     let ready = match path.metadata() {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
@@ -196,7 +197,8 @@ pub(super) fn empty_index() -> Vec<u8> {
     json!({"schemaVersion": 2, "mediaType": crate::oci::MediaType::Index.as_str(), "manifests": []}).to_string().into_bytes()
 }
 
-/// The index with one more entry. It takes the place of one with the same name, or of the same image without a name.
+/// The index with one more entry. It takes the place of one with the same name, or of the same
+/// image without a name.
 pub(super) fn with_entry(index: &[u8], entry: &Descriptor) -> Result<Vec<u8>> {
     let damaged = || Error::new(ErrorKind::Corrupt, format!("`{INDEX_FILE}` cannot be read"));
     // Kept as JSON: what other tools have written there stays.

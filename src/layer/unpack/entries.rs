@@ -369,7 +369,7 @@ impl<'a> Unpacker<'a> {
         };
         let source = match here {
             Some((_, stat)) if is_folder(&stat) || is_whiteout(&stat) => {
-                return Err(corrupt(format!("`{path}` is a hard link to `{target}`, which is no file")));
+                return Err(corrupt(format!("`{path}` is a hard link to `{target}`, which is not a file")));
             }
             Some((parent, _)) => parent,
             None => self.raise(target, path)?,

@@ -10,15 +10,15 @@ mod aws;
 mod aws;
 mod challenge;
 mod credential;
+mod credential_store;
 mod docker_config;
 mod helper;
-mod login;
 mod sources;
 mod token;
 
 pub(crate) use authenticator::{Authenticator, LoginState};
 pub(crate) use challenge::{Challenge, Scope};
 pub use credential::Credential;
-pub use login::CredentialStore;
+pub use credential_store::CredentialStore;
 pub use sources::CredentialSources;
 pub(crate) use token::granted;

@@ -313,7 +313,7 @@ impl Sender<'_> {
             Decision::Backoff if hopeless => Err(error),
             Decision::Fail if !matches!(status, Some(409 | 416)) => Err(error),
             Decision::Continue if self.upload.faults() < self.policy().attempts => Ok(AfterRequest::Continue),
-            Decision::Fail | Decision::Continue => self.begin_anew(error.wrap("the upload does not get on")),
+            Decision::Fail | Decision::Continue => self.begin_anew(error.wrap("the upload makes no progress")),
             Decision::Backoff => {
                 let attempt = self.upload.faults() + 1;
                 let Some(wait) = self.policy().delay(attempt, after) else {
@@ -341,7 +341,7 @@ impl Sender<'_> {
     }
 
     fn show_new_session(&self, error: &Error) {
-        let cause = format!("{error}: the upload begins anew");
+        let cause = format!("{error}: the upload starts again");
         tracing::debug!(offset = self.upload.offset(), cause, "upload session given up");
         self.job.task.retry(&cause, self.upload.faults() + 1, Duration::ZERO);
     }

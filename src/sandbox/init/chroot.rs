@@ -15,11 +15,11 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
 use super::descriptors::{open_folder, pipe, remove_tree};
-use super::emulated_mounts::EmulatedMounts;
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::process::{Fork, die_with_parent, exit_now, fork};
-use super::{attended, chroot_root, command, orphans, overlay, process, ssh, volumes};
+use super::substitute_mounts::SubstituteMounts;
+use super::{attended, command, copied_root, orphans, overlay, process, ssh, volumes};
 use crate::layer::LayerPath;
 use crate::sandbox::channel::{read_message, write_message};
 use crate::sandbox::setup_error::{SetupError, Step as _};
@@ -43,9 +43,9 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     allows_programs_and_devices(path)?;
     overlay::make_folder(&aside)?;
     Owners::OnDisk.make_lasting_folders(&open_folder(path)?, spec)?;
-    let mut mounts = EmulatedMounts::new(open_folder(path)?, open_folder(&aside)?);
+    let mut mounts = SubstituteMounts::new(open_folder(path)?, open_folder(&aside)?);
     let outcome = ssh::listen(&Owners::OnDisk, spec, &aside).and_then(ssh::Agents::serve).and_then(|agents| {
-        chroot_root::build(&mut mounts, spec, &RootPlan::new(IsolationKind::Chroot, spec), &aside)?;
+        copied_root::build(&mut mounts, spec, &RootPlan::new(IsolationKind::Chroot, spec), &aside)?;
         let volumes = volumes::note(mounts.tree(), spec)?;
         let command = command::prepare(IsolationKind::Chroot, spec, mounts.tree(), None)?;
         let exit = supervise(&command, mounts.tree(), agents, probe, control);

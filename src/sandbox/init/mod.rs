@@ -12,8 +12,8 @@
 mod attended;
 mod child;
 mod chroot;
-mod chroot_root;
 mod command;
+mod copied_root;
 mod copy;
 mod descriptors;
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +31,6 @@ mod emulated {
         Err(SetupError::new(format!("start the loader of isolation `emulated` on {}", std::env::consts::ARCH), None))
     }
 }
-mod emulated_mounts;
 mod fakeroot;
 mod files;
 mod join;
@@ -52,6 +51,7 @@ mod seccomp_profile;
 mod sources;
 mod ssh;
 mod stubs;
+mod substitute_mounts;
 mod userns;
 mod volumes;
 

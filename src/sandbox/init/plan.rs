@@ -1,8 +1,10 @@
-//! What a command's root file system holds besides the files of the image: a list that names no way of putting it there.
+//! What a command's root file system holds besides the files of the image: a list that names no way
+//! of putting it there.
 //!
-//! [`RootPlan::new`] is the only place that knows the list. Each kind of isolation has an executor: [`mounted_root`](super::mounted_root)
-//! mounts, [`chroot_root`](super::chroot_root) puts devices and copies into a private tree. What an executor cannot give (a terminal
-//! without devpts) it leaves out; what the list hides or protects it may skip where the thing itself is not there.
+//! [`RootPlan::new`] is the only place that knows the list. Each kind of isolation has an executor:
+//! [`mounted_root`](super::mounted_root) mounts, [`copied_root`](super::copied_root) puts devices
+//! and copies into a private tree. What an executor cannot give (a terminal without devpts) it
+//! leaves out; what the list hides or protects it may skip where the thing itself is not there.
 
 use std::borrow::Cow;
 
@@ -10,7 +12,8 @@ use super::files;
 use crate::layer::LayerPath;
 use crate::sandbox::{IsolationKind, Mount, RunSpec};
 
-/// Everything to be put into a root file system, in order: what is inside a folder comes after the folder.
+/// Everything to be put into a root file system, in order: what is inside a folder comes after the
+/// folder.
 #[derive(Debug)]
 pub(super) struct RootPlan<'a> {
     pub(super) entries: Vec<Entry<'a>>,
@@ -53,14 +56,16 @@ pub(super) enum Content<'a> {
     Hidden,
     /// What is there may not be written to.
     ReadOnly,
-    /// Mounts of the step that need this machine's files: all but tmpfs and secret. The number is the place in [`RunSpec::mounts`].
+    /// Mounts of the step that need this machine's files: all but tmpfs and secret. The number is
+    /// the place in [`RunSpec::mounts`].
     Mount(usize, &'a Mount),
 }
 
 /// An empty file system in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
-    /// Permission bits of its root; where not given, those of the folder that it covers, or 1777 (as runc).
+    /// Permission bits of its root; where not given, those of the folder that it covers, or 1777
+    /// (as runc).
     pub(super) mode: Option<u32>,
     /// Bytes at most; half of the memory where not given.
     pub(super) size: Option<u64>,
@@ -85,7 +90,8 @@ pub(super) struct File<'a> {
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Links that every container has (OCI runtime specification, "Default Devices" and "Dev symbolic links").
+/// Links that every container has (OCI runtime specification, "Default Devices" and "Dev symbolic
+/// links").
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),

@@ -23,15 +23,15 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
             "--mount=type=bind,source=/nowhere,target=/x",
             "error: there is no `/nowhere` to mount\nhint: make the folder, or use -v",
         ),
-        ("--workdir=relative", "error: the working directory `relative` is no absolute path\nhint: write `/relative`"),
+        ("--workdir=relative", "error: the working directory `relative` is not an absolute path\nhint: write `/relative`"),
         ("--end-with=4294967295", "error: the container cannot end with the process 4294967295\n"),
         (
             "--volume=/etc/hostname:/usr",
             "a file cannot be mounted on `/usr`, which is a folder in the image\nhint: mount a folder there",
         ),
-        ("--memory=1k", "error: the limit of memory is too small to start anything\nhint: give it 6m at least"),
+        ("--memory=1k", "error: the memory limit is too small to start anything\nhint: give it at least 6m"),
         ("--memory=much", "`much` is not a size of memory; write it in bytes, or as 512m or 2g"),
-        ("--name=-x", "error: `-x` is no name for a container\nhint: use letters"),
+        ("--name=-x", "error: `-x` is not a name for a container\nhint: use letters"),
     ] {
         let left = containers.run(&[flag], "true");
         assert_eq!((left.code, left.out.as_str()), (Some(125), ""), "{flag}: {left:?}");

@@ -80,7 +80,7 @@ fn more_memory_than_the_limit_ends_the_command_and_is_told() {
             continue;
         }
         assert_eq!((left.code, left.out.as_str()), (Some(0), "137\n"), "{isolation}: {left:?}");
-        assert!(left.err.contains("warning: the container has reached its limit of memory of 33.6MB\nhint: "), "{}", left.err);
+        assert!(left.err.contains("warning: the container has reached its memory limit of 33.6MB\nhint: "), "{}", left.err);
     }
 }
 

@@ -186,7 +186,7 @@ fn each_kind_of_container_gives_its_isolation_and_all_of_them_the_same_image() {
     assert_eq!(plain.isolation["selected"], "chroot", "{}", plain.isolation);
     assert_eq!(plain.attempt("root"), (EPERM, NEW_NAMESPACES, PRIVILEGED));
     assert_eq!(plain.attempt("userns"), (EPERM, "unshare(CLONE_NEWUSER)", UNCONFINED));
-    let told = plain.messages.matches("RUN uses `chroot`, which is no security boundary").count();
+    let told = plain.messages.matches("RUN uses `chroot`, which is not a security boundary").count();
     assert_eq!((plain.digest, told), (digest.clone(), 1), "{}", plain.messages);
 
     // Mounts, but neither pivot_root nor a file system that an overlay can write to.

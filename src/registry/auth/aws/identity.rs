@@ -1,8 +1,9 @@
 //! Which AWS identity this machine has: the usual chain, in the order of the aws command.
 //!
-//! Keys in the environment; the profile's role (`role_arn`); a web identity in the environment; the profile's SSO, keys or
-//! `credential_process`; the endpoint of ECS and EKS; instance metadata, version 2. A profile that names an identity and does
-//! not work is an error: the next source would give the push another identity than the user meant.
+//! Keys in the environment; the profile's role (`role_arn`); a web identity in the environment; the
+//! profile's SSO, keys or `credential_process`; the endpoint of ECS and EKS; instance metadata,
+//! version 2. A profile that names an identity and does not work is an error: the next source would
+//! give the push another identity than the user meant.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,7 +26,8 @@ use crate::registry::environment::Environment;
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Aws<'_> {
-    /// Keys of this machine's identity; `None` if it has none. `region`: where questions go if nothing else is said.
+    /// Keys of this machine's identity; `None` if it has none. `region`: where questions go if
+    /// nothing else is said.
     ///
     /// # Errors
     /// `Auth`: a profile or a token names an identity that cannot be had.
@@ -158,7 +160,7 @@ impl<'a> Search<'a> {
             }
         };
         found.ok_or_else(|| {
-            Error::new(ErrorKind::Auth, format!("the AWS profile `{name}` stands on `{source}`, and there are no keys"))
+            Error::new(ErrorKind::Auth, format!("the AWS profile `{name}` uses `{source}`, which has no keys"))
                 .with_hint(format!("run this where `{source}` gives keys, or choose another profile with AWS_PROFILE"))
         })
     }

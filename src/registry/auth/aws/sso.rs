@@ -1,6 +1,7 @@
 //! Keys of a role from AWS IAM Identity Center (SSO), with the token that `aws sso login` stored.
 //!
-//! An expired token is refreshed where its file says how, as the aws command does; there is no login here.
+//! An expired token is refreshed where its file says how, as the aws command does; there is no
+//! login here.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::client::{Aws, missing, read_time};
 use super::profiles::{Profiles, Settings, setting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry::auth::credential::secret_header;
-use crate::registry::auth::login::write_private;
+use crate::registry::auth::credential_store::write_private;
 use crate::registry::aws_hosts::{Service, Variant};
 use crate::registry::transport::HttpRequest;
 
@@ -134,7 +135,8 @@ impl Aws<'_> {
         let mut renewed = cached.clone();
         renewed["accessToken"] = token.into();
         renewed["expiresAt"] = (Timestamp::now() + life).format_rfc3339_zulu().into();
-        // The old one is good for nothing any more: without the new one the aws command would have to log in again.
+        // The old one is good for nothing any more: without the new one the aws command would have
+        // to log in again.
         if let Some(refresh) = answer["refreshToken"].as_str() {
             renewed["refreshToken"] = refresh.into();
         }

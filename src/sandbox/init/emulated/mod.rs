@@ -48,9 +48,9 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::descriptors::{open_folder, remove_tree};
-use super::emulated_mounts::EmulatedMounts;
 use super::owners::Owners;
 use super::plan::RootPlan;
+use super::substitute_mounts::SubstituteMounts;
 use super::{command, overlay, ssh, stubs, volumes};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
@@ -82,7 +82,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     let failed = |error: crate::Error| SetupError::new(error.to_string(), None);
     let mut table = OwnerTable::read(path).map_err(failed)?.unwrap_or_default();
     make_lasting_folders(path, spec, &mut table)?;
-    let mounts = EmulatedMounts::new(open_folder(path)?, open_folder(&aside)?);
+    let mounts = SubstituteMounts::new(open_folder(path)?, open_folder(&aside)?);
     let mut placed = place::Placed::new(mounts, table);
     let outcome = ssh::listen(&Owners::Recorded(Default::default()), spec, &aside)
         .and_then(ssh::Agents::serve)

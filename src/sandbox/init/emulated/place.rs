@@ -10,13 +10,13 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::super::descriptors::open_folder;
-use super::super::emulated_mounts::EmulatedMounts;
 use super::super::plan::{Content, Entry, RootPlan};
 use super::super::{copy, sources, ssh, stubs};
 use super::view::{View, kind, stat_at};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{Inode, OwnerTable, Row, inode_of, split_mode};
 use crate::layer::owners::Record;
+use crate::sandbox::init::substitute_mounts::SubstituteMounts;
 use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::{BindSource, Mount};
 
@@ -26,7 +26,7 @@ fn has_terminals() -> bool {
 
 /// The tree with everything in it, and what has to be known to take it out again.
 pub(super) struct Placed {
-    pub(super) mounts: EmulatedMounts,
+    pub(super) mounts: SubstituteMounts,
     pub(super) table: OwnerTable,
     /// Inodes that go when the step has ended.
     passing: Vec<Inode>,
@@ -35,7 +35,7 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    pub(super) fn new(mounts: EmulatedMounts, table: OwnerTable) -> Self {
+    pub(super) fn new(mounts: SubstituteMounts, table: OwnerTable) -> Self {
         Self { mounts, table, passing: Vec::new(), caches: Vec::new() }
     }
 

@@ -112,8 +112,8 @@ fn a_role_is_assumed_as_what_the_machine_is() {
         assert!(asked[0].header("x-amz-security-token").is_some());
     }
     for (source, words, hint) in [
-        ("EcsContainer", "stands on `EcsContainer`, and there are no keys", "run this where `EcsContainer` gives keys"),
-        ("Environment", "stands on `Environment`, and there are no keys", "run this where `Environment` gives keys"),
+        ("EcsContainer", "uses `EcsContainer`, which has no keys", "run this where `EcsContainer` gives keys"),
+        ("Environment", "uses `Environment`, which has no keys", "run this where `Environment` gives keys"),
         ("Elsewhere", "has an unknown source `Elsewhere`", "`credential_source` is `Environment`, `Ec2InstanceMetadata` or"),
     ] {
         let err = testbed(source).push(REPOSITORY).err;

@@ -59,7 +59,7 @@ fn a_project_that_lets_nobody_pull_what_is_not_scanned_is_told_from_a_private_on
     at_the_end(&testbed, Response::error(412, "PROJECTPOLICYVIOLATION", words));
     let told = shown_error(&testbed.push("harbor.example.com/mp/nsx").done());
     assert!(told.contains("cannot pull it without logging in") && told.contains("PROJECTPOLICYVIOLATION"), "{told}");
-    assert!(told.contains("hint: in Harbor open the project `mp`, Configuration: it lets nobody pull images that"), "{told}");
+    assert!(told.contains("hint: in Harbor open the project `mp`, Configuration: it blocks pulls of images that"), "{told}");
 }
 
 #[test]

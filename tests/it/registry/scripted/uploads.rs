@@ -57,7 +57,7 @@ fn a_session_that_does_not_get_on_is_given_up_once_with_its_cause() {
     });
     let left = testbed.push(REPOSITORY).done();
     testbed.validate("mp/nsx", &left);
-    assert!(left.err.contains("the upload begins anew"), "{}", left.err);
+    assert!(left.err.contains("the upload starts again"), "{}", left.err);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Storing and removing credentials where `docker login` and `docker logout` do.
 //!
-//! Invariants: nothing else in docker's config.json changes; the file is replaced as a whole, and only its owner can read it.
+//! Invariants: nothing else in docker's config.json changes; the file is replaced as a whole, and
+//! only its owner can read it.
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -145,7 +146,8 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The file itself: a link, as dotfile managers make them, stays one, even if it leads to what is not there yet.
+/// The file itself: a link, as dotfile managers make them, stays one, even if it leads to what is
+/// not there yet.
 fn target(path: &Path) -> PathBuf {
     let linked = || Some(path.parent()?.join(std::fs::read_link(path).ok()?));
     std::fs::canonicalize(path).ok().or_else(linked).unwrap_or_else(|| path.to_owned())
@@ -157,7 +159,8 @@ fn private_folder(path: &Path) -> std::io::Result<&Path> {
     Ok(folder)
 }
 
-/// Keeps other logins of ours from changing the file meanwhile. Its folder is locked: a lock's own file would stay behind.
+/// Keeps other logins of ours from changing the file meanwhile. Its folder is locked: a lock's own
+/// file would stay behind.
 fn lock(path: &Path) -> std::io::Result<std::fs::File> {
     let folder = std::fs::File::open(private_folder(path)?)?;
     // Where a file system knows no locks, there are none.

@@ -1,6 +1,8 @@
-//! Puts things into a tree where nothing can be mounted: what is in the way is moved aside and moved back afterwards.
+//! Puts things into a tree where nothing can be mounted: what is in the way is moved aside and
+//! moved back afterwards.
 //!
-//! Nothing is copied, so the folder for what is moved aside must be on the same file system as the tree.
+//! Nothing is copied, so the folder for what is moved aside must be on the same file system as the
+//! tree.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -16,7 +18,7 @@ use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 
 /// A tree with foreign things in it.
-pub(super) struct EmulatedMounts {
+pub(super) struct SubstituteMounts {
     tree: OwnedFd,
     /// Beside the tree.
     aside: OwnedFd,
@@ -32,7 +34,7 @@ struct Moved {
     returns_to: Option<std::path::PathBuf>,
 }
 
-impl EmulatedMounts {
+impl SubstituteMounts {
     pub(super) fn new(tree: OwnedFd, aside: OwnedFd) -> Self {
         Self { tree, aside, stubs: Stubs::default(), moved: Vec::new() }
     }
@@ -47,7 +49,8 @@ impl EmulatedMounts {
         places.chain(self.stubs.parents()).collect()
     }
 
-    /// Clears the place that `path` leads to and has `put` make something there: it gets the folder and the name.
+    /// Clears the place that `path` leads to and has `put` make something there: it gets the folder
+    /// and the name.
     pub(super) fn put(
         &mut self,
         path: &LayerPath,
@@ -95,7 +98,8 @@ impl EmulatedMounts {
         open_folder(&self.tree, &place).step(|| format!("open `{path}`"))
     }
 
-    /// Takes everything out again and moves the originals back. Nothing of the step may run any more.
+    /// Takes everything out again and moves the originals back. Nothing of the step may run any
+    /// more.
     pub(super) fn restore(self) -> Result<(), SetupError> {
         let times = self.stubs.times(&self.tree)?;
         let mut result = Ok(());
@@ -110,7 +114,8 @@ impl EmulatedMounts {
     fn put_back(&self, moved: &Moved) -> Result<(), SetupError> {
         let step = || format!("restore `{}`", moved.place);
         let parent = match open_folder(&self.tree, &moved.place.parent().unwrap_or_default()) {
-            // The command has removed or replaced the folder: then the original is gone with it, but what was lent must return.
+            // The command has removed or replaced the folder: then the original is gone with it,
+            // but what was lent must return.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if moved.returns_to.is_none() => return Ok(()),
             parent => parent.step(step)?,
         };

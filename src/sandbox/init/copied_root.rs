@@ -7,9 +7,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::descriptors::{is_folder, open_folder};
-use super::emulated_mounts::EmulatedMounts;
 use super::owners::Owners;
 use super::plan::{Content, Entry, File, RootPlan};
+use super::substitute_mounts::SubstituteMounts;
 use super::{command, copy, sources, ssh, stubs};
 use crate::layer::LayerPath;
 use crate::sandbox::setup_error::{SetupError, Step as _};
@@ -19,7 +19,7 @@ use crate::sandbox::{BindSource, Mount, RunSpec};
 const PROC_FILES: [&str; 7] = ["cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "uptime", "version"];
 
 /// Puts everything that `plan` asks for into the tree. `aside` is a folder beside it, for sockets.
-pub(super) fn build(mounts: &mut EmulatedMounts, spec: &RunSpec, plan: &RootPlan<'_>, aside: &Path) -> Result<(), SetupError> {
+pub(super) fn build(mounts: &mut SubstituteMounts, spec: &RunSpec, plan: &RootPlan<'_>, aside: &Path) -> Result<(), SetupError> {
     plan.entries.iter().try_for_each(|Entry { target, content }| match content {
         Content::Proc => proc_files(mounts, spec, target),
         Content::Sys => mounts.put_folder(target, 0o555).map(drop),
@@ -55,7 +55,7 @@ fn has_parent(tree: &OwnedFd, path: &LayerPath) -> bool {
 }
 
 /// A still picture of /proc. `self/exe` is there for Java alone: its launcher finds its libraries by it.
-fn proc_files(mounts: &mut EmulatedMounts, spec: &RunSpec, target: &LayerPath) -> Result<(), SetupError> {
+fn proc_files(mounts: &mut SubstituteMounts, spec: &RunSpec, target: &LayerPath) -> Result<(), SetupError> {
     let java = java(mounts.tree(), spec);
     let proc = mounts.put_folder(target, 0o555)?;
     let step = || "set up /proc".to_owned();
@@ -87,7 +87,7 @@ fn java(tree: &OwnedFd, spec: &RunSpec) -> Option<LayerPath> {
 }
 
 fn put_file(
-    mounts: &mut EmulatedMounts,
+    mounts: &mut SubstituteMounts,
     path: &LayerPath,
     content: &[u8],
     mode: u32,
@@ -118,7 +118,7 @@ fn open_source(source: &BindSource) -> Result<OwnedFd, SetupError> {
 }
 
 fn put_mount(
-    mounts: &mut EmulatedMounts,
+    mounts: &mut SubstituteMounts,
     target: &LayerPath,
     mount: &Mount,
     index: usize,
