@@ -91,7 +91,8 @@ pub struct Snippet {
     pub text: String,
 }
 
-/// An error of this crate. One pointer wide; `Display` is the message alone, `source()` the next cause.
+/// An error of this crate. One pointer wide; `Display` is the message alone, `source()` the next
+/// cause.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -144,7 +145,8 @@ impl Error {
         self
     }
 
-    /// Wraps this error as the cause of a wider one of the same kind; hint and snippet stay reachable.
+    /// Wraps this error as the cause of a wider one of the same kind; hint and snippet stay
+    /// reachable.
     #[must_use]
     pub fn wrap(self, message: impl Into<String>) -> Self {
         Self::new(self.kind(), message).with_source(self)
@@ -182,7 +184,8 @@ impl Error {
 
     /// The messages of all causes, outermost first, this error's own message not included.
     ///
-    /// A cause whose text its parent already ends with is left out: some libraries repeat themselves.
+    /// A cause whose text its parent already ends with is left out: some libraries repeat
+    /// themselves.
     pub fn causes(&self) -> Vec<String> {
         let mut causes: Vec<String> = Vec::new();
         let mut last = self.0.message.clone();

@@ -1,11 +1,14 @@
-//! A stage's file system as one folder of its own: what RUN works in where nothing can be mounted (isolation `chroot`).
+//! A stage's file system as one folder of its own: what RUN works in where nothing can be mounted
+//! (isolation `chroot`).
 //!
-//! Unpacking an image takes longer than most steps, and ext4 makes the next unpacking some ten times slower where as many files
-//! were removed in the minutes before (it leaves the inodes of removed files alone for a while, and looks at each of them for every
-//! new file). So the store has a pool of such folders: one is checked out for a stage, and when the stage is done, what its steps
-//! have changed is restored, and the folder is checked in for the next build.
+//! Unpacking an image takes longer than most steps, and ext4 makes the next unpacking some ten
+//! times slower where as many files were removed in the minutes before (it leaves the inodes of
+//! removed files alone for a while, and looks at each of them for every new file). So the store has
+//! a pool of such folders: one is checked out for a stage, and when the stage is done, what its
+//! steps have changed is restored, and the folder is checked in for the next build.
 //!
-//! A folder goes back into the pool only if it scans as it did when it was unpacked, and is used only if nobody has touched it since.
+//! A folder goes back into the pool only if it scans as it did when it was unpacked, and is used
+//! only if nobody has touched it since.
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
@@ -105,7 +108,8 @@ impl ChrootRoot {
         }
     }
 
-    /// Restores it and puts it into the pool for later builds. One that cannot be restored is deleted.
+    /// Restores it and puts it into the pool for later builds. One that cannot be restored is
+    /// deleted.
     pub(super) fn checkin(self, session: &Session<'_>) -> Result<()> {
         // What a table beside the tree says of owners is not restored.
         if session.isolation()?.kind() == IsolationKind::Emulated {

@@ -1,4 +1,5 @@
-//! The files of a folder as an image of one layer: what FROM and `--from` see of a build context that has a name.
+//! The files of a folder as an image of one layer: what FROM and `--from` see of a build context
+//! that has a name.
 
 use super::guarded_walk::GuardedWalk;
 use super::item::{Content, LayerItem};
@@ -9,7 +10,8 @@ use crate::image::{Image, ImageConfig, Layer};
 use crate::oci::Platform;
 use crate::store::BlobSource;
 
-/// Packs what `context` holds, with the owners and times that COPY gives files of the build context.
+/// Packs what `context` holds, with the owners and times that COPY gives files of the build
+/// context.
 pub(super) fn of_context(session: &Session<'_>, context: &BuildContext, name: &str, platform: &Platform) -> Result<Image> {
     let instruction = format!("the build context `{name}`");
     let exclude = Patterns::default();

@@ -1,4 +1,5 @@
-//! How a step looks at files of the build context: through its `--exclude` patterns and the guard against secrets.
+//! How a step looks at files of the build context: through its `--exclude` patterns and the guard
+//! against secrets.
 
 use super::session::Session;
 use crate::context::{Patterns, WalkEntry};
@@ -16,7 +17,8 @@ impl GuardedWalk<'_> {
     /// Warns of a file that looks like a secret.
     ///
     /// # Errors
-    /// [`ErrorKind::Context`](crate::ErrorKind::Context) where such a file must not enter the image.
+    /// [`ErrorKind::Context`](crate::ErrorKind::Context) where such a file must not enter the
+    /// image.
     pub(super) fn check(&self, walked: &WalkEntry) -> Result<()> {
         if let Some(warning) = self.session.guard.check(walked, self.instruction)? {
             self.session.warn_once(&warning);

@@ -24,9 +24,11 @@ pub(super) enum Content {
 /// What happens where an entry of another type already is at an item's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConflictPolicy {
-    /// COPY: a file and a folder do not replace each other (fsutil: "cannot copy to non-directory").
+    /// COPY: a file and a folder do not replace each other (fsutil: "cannot copy to
+    /// non-directory").
     Refuse,
-    /// An archive of ADD: what is there is removed, unless both are folders (moby, pkg/archive, `Unpack`).
+    /// An archive of ADD: what is there is removed, unless both are folders (moby, pkg/archive,
+    /// `Unpack`).
     Replace,
     /// A folder that is made only where it is missing; one that is there keeps its owner and mode.
     MakeFolder,

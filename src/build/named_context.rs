@@ -1,4 +1,5 @@
-//! Build contexts that are given by name: an image or a folder in place of what FROM and `--from` would find.
+//! Build contexts that are given by name: an image or a folder in place of what FROM and `--from`
+//! would find.
 
 use std::path::PathBuf;
 
@@ -12,9 +13,11 @@ use crate::image::Transport;
 pub enum NamedContext {
     /// A folder of this machine, through its own `.dockerignore`.
     Folder(PathBuf),
-    /// An image: `docker-image://NAME`, `oci-layout://DIR[:TAG]`, and the other forms of [`Transport`].
+    /// An image: `docker-image://NAME`, `oci-layout://DIR[:TAG]`, and the other forms of
+    /// [`Transport`].
     Image(Transport),
-    /// An address of a git repository, or of a tar or a Dockerfile on the web: see [`ContextAddress`].
+    /// An address of a git repository, or of a tar or a Dockerfile on the web: see
+    /// [`ContextAddress`].
     Address(String),
 }
 

@@ -55,7 +55,8 @@ impl<'a> Schedule<'a> {
             let panicked = |_| Err(Error::new(ErrorKind::Io, "a stage's thread panicked"));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
         });
-        // Stages that stopped because another failed say so; the failure itself is what the user needs.
+        // Stages that stopped because another failed say so; the failure itself is what the user
+        // needs.
         outcomes.sort_by_key(|outcome| outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted));
         outcomes.into_iter().collect::<Result<()>>()?;
         let mut finished = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);

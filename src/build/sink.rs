@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId};
 use crate::store::{BlobWriter, Growing, Store};
 
-/// Called with each layer of the target image that begins to be written, so that its upload can begin, too.
+/// Called with each layer of the target image that begins to be written, so that its upload can
+/// begin, too.
 pub type OnLayer = Arc<dyn Fn(Growing) + Send + Sync>;
 
 /// A blob in the making; none where only the layer's diff ID is wanted.

@@ -1,4 +1,5 @@
-//! What a step sees of finished stages and of images: their file systems, for `COPY --from` and bind mounts.
+//! What a step sees of finished stages and of images: their file systems, for `COPY --from` and
+//! bind mounts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,8 @@ use super::filesystem::Filesystem;
 use crate::dockerfile::{Base, StageIndex};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The file system of a finished stage or of an image. Clones share what was found out about its layers.
+/// The file system of a finished stage or of an image. Clones share what was found out about its
+/// layers.
 #[derive(Clone)]
 pub(super) struct Source {
     /// As the Dockerfile calls it.

@@ -1,4 +1,5 @@
-//! One layer in place of all that the steps of a stage made: what differs between its base image and its end.
+//! One layer in place of all that the steps of a stage made: what differs between its base image
+//! and its end.
 
 use super::filesystem::Filesystem;
 use super::selection::Selection;
@@ -37,7 +38,8 @@ pub(super) fn squash(session: &Session<'_>, filesystem: &Filesystem, base: usize
 struct Changes(Selection);
 
 impl Changes {
-    /// Adds what a folder holds that is not as it was, and what it no longer holds; whether there was anything.
+    /// Adds what a folder holds that is not as it was, and what it no longer holds; whether there
+    /// was anything.
     fn compare(&mut self, path: &LayerPath, before: Option<&Node>, after: &Node) -> Result<bool> {
         let before = before.filter(|before| before.is_dir());
         let mut changed = false;
@@ -53,7 +55,8 @@ impl Changes {
         Ok(changed)
     }
 
-    /// Adds one thing if it is not as it was. A folder with a change in it is repeated as it is, as COPY repeats it.
+    /// Adds one thing if it is not as it was. A folder with a change in it is repeated as it is, as
+    /// COPY repeats it.
     fn add(&mut self, path: LayerPath, before: Option<&Node>, after: &Node) -> Result<bool> {
         let place = |node: &Node| node.origin.as_ref().map(|origin| (origin.layer, origin.path.clone()));
         let same = before.is_some_and(|before| {

@@ -1,6 +1,7 @@
 //! Docker's flags and commands that mpimg does not have, each with what to use instead.
 //!
-//! A word that docker does not have either is left to clap, whose message is better for a typing error.
+//! A word that docker does not have either is left to clap, whose message is better for a typing
+//! error.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
@@ -124,7 +125,8 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["buildx"], "`mpimg build` does it"),
 ];
 
-/// The error with a remedy, where `error` is about a word of docker's. `command` is the command that was given, if it was one.
+/// The error with a remedy, where `error` is about a word of docker's. `command` is the command
+/// that was given, if it was one.
 pub(super) fn explain(command: Option<&str>, error: &clap::Error) -> Option<Error> {
     let word = |kind| match error.get(kind) {
         Some(ContextValue::String(word)) => Some(word.as_str()),

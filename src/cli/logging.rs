@@ -1,6 +1,8 @@
-//! The log: what the library traces, on standard error with `-v` and `-vv`, and as JSON lines in a file.
+//! The log: what the library traces, on standard error with `-v` and `-vv`, and as JSON lines in a
+//! file.
 //!
-//! Invariant: only events of this crate are taken. Those of other crates may hold headers, and headers hold secrets.
+//! Invariant: only events of this crate are taken. Those of other crates may hold headers, and
+//! headers hold secrets.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,7 +23,8 @@ use crate::error::{Error, Result};
 /// The crate whose events are taken.
 const LIBRARY: &str = "mpimg";
 
-/// The command's own events: only the file has them, for standard error shows the same in other words.
+/// The command's own events: only the file has them, for standard error shows the same in other
+/// words.
 const COMMAND: &str = "mpimg::cli";
 
 /// Starts the log that the flags ask for.
@@ -56,7 +59,8 @@ fn open(path: &Path) -> Result<File> {
     })
 }
 
-/// Notes in the log which command runs, on what. Arguments may hold passwords: only the command's name is noted.
+/// Notes in the log which command runs, on what. Arguments may hold passwords: only the command's
+/// name is noted.
 pub(super) fn note_start(command: &str) {
     let system = rustix::system::uname();
     tracing::info!(

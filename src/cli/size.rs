@@ -35,7 +35,8 @@ impl fmt::Display for Size {
 impl FromStr for Size {
     type Err = Error;
 
-    /// Reads `500`, `500kB`, `1.5GB`, `10g`, `2GiB`: as docker, with a factor of 1000, or of 1024 where there is an `i`.
+    /// Reads `500`, `500kB`, `1.5GB`, `10g`, `2GiB`: as docker, with a factor of 1000, or of 1024
+    /// where there is an `i`.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Error::new(ErrorKind::Usage, format!("`{text}` is not a size"))

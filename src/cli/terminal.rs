@@ -1,4 +1,5 @@
-//! What a command knows of the world it prints to: results on standard output, everything else on standard error.
+//! What a command knows of the world it prints to: results on standard output, everything else on
+//! standard error.
 //!
 //! Invariant: with `--json` standard output holds one object and nothing else.
 

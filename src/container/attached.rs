@@ -1,4 +1,5 @@
-//! A container in the foreground: its output goes to its starter, signals and input come from there, and it ends with it.
+//! A container in the foreground: its output goes to its starter, signals and input come from
+//! there, and it ends with it.
 //!
 //! Refuses input to a container that was not asked to be interactive.
 
@@ -62,7 +63,8 @@ impl Attached {
     /// Hands over what the command writes until it ends.
     ///
     /// # Errors
-    /// Those of `output`, after which everything is killed. [`ErrorKind::Sandbox`]: the container's own process was killed.
+    /// Those of `output`, after which everything is killed. [`ErrorKind::Sandbox`]: the container's
+    /// own process was killed.
     pub fn wait(self, output: &mut dyn FnMut(Stream, &[u8]) -> Result<()>) -> Result<Outcome> {
         let lost = || "the container's process was killed, and the container with it".to_owned();
         loop {
@@ -100,7 +102,8 @@ impl AttachedControl {
         self.send(&MonitorCommand::Kill);
     }
 
-    /// Writes to its standard input. Waits until there is room: as long as the command runs and does not read.
+    /// Writes to its standard input. Waits until there is room: as long as the command runs and
+    /// does not read.
     pub fn input(&self, bytes: &[u8]) {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         // A command that reads no more is no reason to stop it.

@@ -1,5 +1,5 @@
-//! A control group a container, where this machine lets one be made: its memory is limited and counted there, for all its processes
-//! together.
+//! A control group a container, where this machine lets one be made: its memory is limited and
+//! counted there, for all its processes together.
 //!
 //! Refuses to guess: a group counts only if the limit could be written to it.
 
@@ -20,7 +20,8 @@ pub(super) struct Cgroup {
     unified: bool,
 }
 
-/// A hierarchy that has the memory controller: where it is mounted, and the group that this process is in.
+/// A hierarchy that has the memory controller: where it is mounted, and the group that this process
+/// is in.
 struct Hierarchy {
     mount: PathBuf,
     own: PathBuf,
@@ -28,8 +29,9 @@ struct Hierarchy {
 }
 
 impl Cgroup {
-    /// Makes a group for the container `id` with a limit of `memory` bytes, below this process's own group or, where that may not have
-    /// both processes and groups (version 2), below one that it is in.
+    /// Makes a group for the container `id` with a limit of `memory` bytes, below this process's
+    /// own group or, where that may not have both processes and groups (version 2), below one that
+    /// it is in.
     pub(super) fn create(id: &str, memory: Option<u64>) -> io::Result<Self> {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
         let own = std::fs::read_to_string("/proc/self/cgroup")?;
@@ -117,7 +119,8 @@ impl Cgroup {
     }
 }
 
-/// Finds the hierarchy with the memory controller in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5), cgroups(7)).
+/// Finds the hierarchy with the memory controller in the texts of `/proc/self/mountinfo` and
+/// `/proc/self/cgroup` (proc(5), cgroups(7)).
 fn hierarchy(mountinfo: &str, own: &str) -> Option<Hierarchy> {
     let mounts = mountinfo.lines().filter_map(|line| {
         let (left, right) = line.split_once(" - ")?;

@@ -1,6 +1,8 @@
-//! A container's log: what it wrote to standard output and standard error, in the order in which it came.
+//! A container's log: what it wrote to standard output and standard error, in the order in which it
+//! came.
 //!
-//! A record is one byte (the stream), eight bytes (nanoseconds since 1970), four bytes (the length), all little-endian, and the text.
+//! A record is one byte (the stream), eight bytes (nanoseconds since 1970), four bytes (the
+//! length), all little-endian, and the text.
 //!
 //! Refuses half a record: one that a crash cut off is not shown.
 
@@ -45,8 +47,8 @@ impl LogWriter {
         Ok(Self(Mutex::new(Writing { file, end: 0, lost: 0 })))
     }
 
-    /// Appends one record. A full disk must not stop the container: what cannot be written is not in the log, which tells so as soon
-    /// as there is room again.
+    /// Appends one record. A full disk must not stop the container: what cannot be written is not
+    /// in the log, which tells so as soon as there is room again.
     pub(super) fn append(&self, stream: Stream, bytes: &[u8]) {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::with_capacity(HEAD + bytes.len());

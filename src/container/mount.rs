@@ -1,6 +1,7 @@
 //! Docker's long form of mounts: `--mount type=TYPE,FIELD=VALUE,…`.
 //!
-//! Refuses types that need a daemon (`volume`) or an engine (`image`, `npipe`), and how mounts spread.
+//! Refuses types that need a daemon (`volume`) or an engine (`image`, `npipe`), and how mounts
+//! spread.
 
 use std::str::FromStr;
 
@@ -19,7 +20,8 @@ pub enum MountFlag {
 impl FromStr for MountFlag {
     type Err = Error;
 
-    /// Reads `type=tmpfs,…` as [`TmpfsMount`] does, and `type=bind,source=PATH,target=PATH[,readonly]`.
+    /// Reads `type=tmpfs,…` as [`TmpfsMount`] does, and
+    /// `type=bind,source=PATH,target=PATH[,readonly]`.
     fn from_str(text: &str) -> Result<Self> {
         if !text.split(',').any(|field| field == "type=bind") {
             return text.parse().map(Self::Tmpfs);

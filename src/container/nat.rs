@@ -1,10 +1,11 @@
-//! The way out of a container's own network, without any right on this machine's: its packets come here, and each of its connections
-//! is made once more by this process, on this machine's network.
+//! The way out of a container's own network, without any right on this machine's: its packets come
+//! here, and each of its connections is made once more by this process, on this machine's network.
 //!
-//! Names are looked up by this machine's name server, which the container sees under an address of its own.
+//! Names are looked up by this machine's name server, which the container sees under an address of
+//! its own.
 //!
-//! Refuses everything but TCP and UDP over IPv4. A connection is accepted before the other side has answered: one that is refused there
-//! is reset.
+//! Refuses everything but TCP and UDP over IPv4. A connection is accepted before the other side has
+//! answered: one that is refused there is reset.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,7 +27,8 @@ use crate::sandbox::WAY_OUT_MTU;
 pub(super) const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 const DNS: u16 = 53;
 
-/// How long a connection may be silent: as long as Linux' connection tracking lets one be, and longer than keep-alives are apart.
+/// How long a connection may be silent: as long as Linux' connection tracking lets one be, and
+/// longer than keep-alives are apart.
 const TCP_SILENCE: Duration = Duration::from_secs(5 * 24 * 3600);
 const UDP_SILENCE: Duration = Duration::from_secs(120);
 /// The headers of a TCP segment over IPv4.

@@ -1,7 +1,7 @@
 //! A container's network: whose it is, and how its published ports are reached.
 //!
-//! A port of a container's own network is forwarded: this process listens on this machine and, for each connection, asks the sandbox for
-//! a socket that was made and connected inside.
+//! A port of a container's own network is forwarded: this process listens on this machine and, for
+//! each connection, asks the sandbox for a socket that was made and connected inside.
 //!
 //! Refuses ports that are taken, before anything is started.
 
@@ -74,7 +74,8 @@ fn host(ports: &[PortMapping]) -> Result<NetworkPlan> {
             )));
         }
     }
-    // Reserved before it is tried: a container with a network of its own listens first and looks for reservations then.
+    // Reserved before it is tried: a container with a network of its own listens first and looks
+    // for reservations then.
     let reserve = |port: &PortMapping| PortReservation::take(port.host).map_err(|error| taken(port, error));
     let reservations = ports.iter().map(reserve).collect::<Result<Vec<_>>>()?;
     for port in ports {
@@ -190,7 +191,8 @@ async fn accept(listener: TcpListener, port: u16, remote: Remote) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => drop(tokio::spawn(pass_on(client, port, remote.clone()))),
-            // Out of descriptors, or a client that has gone: neither must end the port, or keep a processor busy.
+            // Out of descriptors, or a client that has gone: neither must end the port, or keep a
+            // processor busy.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     }

@@ -1,6 +1,7 @@
 //! A process that a container ends with, however that process ends.
 //!
-//! Never watches the process's number: the kernel gives that to another process sooner or later. A descriptor stays that process's.
+//! Never watches the process's number: the kernel gives that to another process sooner or later. A
+//! descriptor stays that process's.
 
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -29,7 +30,8 @@ pub(super) struct Owner {
 enum Process {
     /// Readable when the process ends (Linux 5.3).
     Pidfd(OwnedFd),
-    /// Its folder in /proc: what is read through it is that process's, or an error once the process is gone.
+    /// Its folder in /proc: what is read through it is that process's, or an error once the process
+    /// is gone.
     Folder(OwnedFd),
 }
 

@@ -1,6 +1,7 @@
 //! Which process listens on a TCP port of this machine (proc(5): `/proc/net/tcp`, `/proc/PID/fd`).
 //!
-//! A container on this machine's network listens on its published ports itself, so whatever answers there need not be the container.
+//! A container on this machine's network listens on its published ports itself, so whatever answers
+//! there need not be the container.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +48,8 @@ impl ContainerInfo {
     }
 }
 
-/// The process that listens on a port of this machine, by name and number, if there is one and this user may see it.
+/// The process that listens on a port of this machine, by name and number, if there is one and this
+/// user may see it.
 pub(super) fn listener(port: u16) -> Option<String> {
     listening(port).into_iter().find_map(process_of)
 }

@@ -1,8 +1,10 @@
-//! Reserves a port for a container on this machine's network until the container listens there itself.
+//! Reserves a port for a container on this machine's network until the container listens there
+//! itself.
 //!
-//! The reservation is a Unix socket in the abstract name space (unix(7)): like ports it belongs to the network namespace, holds
-//! for all users, and goes with the process. So of two containers that are published on one port at the same moment, one is
-//! refused, however long either needs to listen.
+//! The reservation is a Unix socket in the abstract name space (unix(7)): like ports it belongs to
+//! the network namespace, holds for all users, and goes with the process. So of two containers that
+//! are published on one port at the same moment, one is refused, however long either needs to
+//! listen.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;

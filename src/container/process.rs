@@ -1,4 +1,5 @@
-//! From an image's configuration and a spec to the command: arguments, environment, user, working directory.
+//! From an image's configuration and a spec to the command: arguments, environment, user, working
+//! directory.
 //!
 //! Refuses an image without a command when none is given.
 
@@ -6,7 +7,8 @@ use super::ContainerSpec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::RunConfig;
 
-/// The command and its arguments (docker's rules: a new entrypoint drops the image's default arguments).
+/// The command and its arguments (docker's rules: a new entrypoint drops the image's default
+/// arguments).
 ///
 /// # Errors
 /// [`ErrorKind::Usage`]: there is none.

@@ -1,6 +1,7 @@
 //! What a container uses at this moment, as docker counts it.
 //!
-//! Refuses to sum up processes that have ended where nothing counted them: their reading and writing is gone with them.
+//! Refuses to sum up processes that have ended where nothing counted them: their reading and
+//! writing is gone with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,8 @@ pub struct Stats {
     pub memory_limit: u64,
     /// Nanoseconds of processor time since the start.
     pub cpu: u64,
-    /// Nanoseconds of processor time that all processors together have had since the machine's start, idle time included.
+    /// Nanoseconds of processor time that all processors together have had since the machine's
+    /// start, idle time included.
     pub system_cpu: u64,
     /// How many processors there are.
     pub processors: u32,
@@ -63,7 +65,8 @@ pub(super) fn measure(info: &ContainerInfo) -> Result<Stats> {
     let total = machine.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
     stats.memory_limit = info.memory.unwrap_or(total.unwrap_or(0) * 1024);
     let system = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    // user, nice, system, idle, iowait, irq, softirq: what docker's `system_cpu_usage` is the sum of.
+    // user, nice, system, idle, iowait, irq, softirq: what docker's `system_cpu_usage` is the sum
+    // of.
     let first = system.lines().next().unwrap_or_default().split_whitespace().skip(1).take(7);
     stats.system_cpu = first.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * tick;
     stats.processors = system.lines().filter(|line| line.starts_with("cpu")).count().saturating_sub(1) as u32;

@@ -1,4 +1,5 @@
-//! Waits until something about a container has changed: its record, its log, the lock that says that it lives.
+//! Waits until something about a container has changed: its record, its log, the lock that says
+//! that it lives.
 //!
 //! Invariant: a change between two waits ends the second at once; nothing that happens is missed.
 
@@ -16,10 +17,12 @@ use super::record::Folder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sandbox::wake::{OnCancel, on_cancel};
 
-/// How long to wait where the kernel tells nothing: a user may have used up the instances of inotify (inotify(7)).
+/// How long to wait where the kernel tells nothing: a user may have used up the instances of
+/// inotify (inotify(7)).
 const UNTOLD: Duration = Duration::from_millis(20);
 
-/// The longest wait in any case: no event comes of what another machine does to a network file system.
+/// The longest wait in any case: no event comes of what another machine does to a network file
+/// system.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// A container's folder as it changes.
@@ -41,7 +44,8 @@ impl Watch {
         Ok(Self { folder: folder.clone(), events: watched(folder).ok(), cancelled })
     }
 
-    /// Returns after the next change, or when the token is cancelled, at `until` at the latest; maybe without any of these.
+    /// Returns after the next change, or when the token is cancelled, at `until` at the latest;
+    /// maybe without any of these.
     pub(super) fn wait(&self, until: Option<Instant>) {
         let longest = if self.events.is_some() { LONGEST } else { UNTOLD };
         let last = Instant::now() + until.map_or(longest, |until| until.saturating_duration_since(Instant::now()).min(longest));

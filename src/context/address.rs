@@ -1,6 +1,7 @@
 //! Addresses of build contexts that are elsewhere: a git repository, or a file on the web.
 //!
-//! Source: BuildKit, dfgitutil (`ParseGitRef`) and dockerui (`DetectGitContext`, `DetectHTTPContext`).
+//! Source: BuildKit, dfgitutil (`ParseGitRef`) and dockerui (`DetectGitContext`,
+//! `DetectHTTPContext`).
 
 use url::Url;
 
@@ -53,8 +54,8 @@ impl ContextAddress {
 }
 
 impl GitAddress {
-    /// Parses `REMOTE#REF:FOLDER`; a URL may say the same in its query: `?ref=`, `branch=`, `tag=`, `subdir=`, `checksum=`,
-    /// `keep-git-dir=`, `submodules=`.
+    /// Parses `REMOTE#REF:FOLDER`; a URL may say the same in its query: `?ref=`, `branch=`, `tag=`,
+    /// `subdir=`, `checksum=`, `keep-git-dir=`, `submodules=`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`]: a query that is not known, or something that git would take for a flag.

@@ -28,7 +28,8 @@ pub enum SecretKind {
     Environment,
     /// `.netrc` or `.git-credentials`.
     NetworkLogins,
-    /// A password or token for a package index, in one of the files that pip, npm, Gradle, Maven and the like read.
+    /// A password or token for a package index, in one of the files that pip, npm, Gradle, Maven
+    /// and the like read.
     PackageIndexLogin,
     /// `.aws/credentials`.
     AwsCredentials,
@@ -145,7 +146,8 @@ impl SecretRule {
         let by_content = |kind, content_rule: fn(&[u8]) -> bool| Some(Self { kind, content_rule: Some(content_rule) });
         match (folder, name) {
             (b"", b"connections.json") => by_name(SecretKind::Connections),
-            // Also `connections-lab.json` and whatever else it is called while somebody tries another system.
+            // Also `connections-lab.json` and whatever else it is called while somebody tries
+            // another system.
             (_, name) if name.starts_with(b"connections") && name.ends_with(b".json") => {
                 by_content(SecretKind::Connections, has_connections)
             }
@@ -217,7 +219,8 @@ fn without_backup_suffix(mut name: &[u8]) -> &[u8] {
     name
 }
 
-/// Whether a URL has a user and a password that is written out, as in `--index-url https://user:password@host/simple`.
+/// Whether a URL has a user and a password that is written out, as in `--index-url
+/// https://user:password@host/simple`.
 fn has_url_with_password(text: &[u8]) -> bool {
     text.split(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'=' | b',')).any(|word| {
         let Some(scheme) = word.windows(3).position(|window| window == b"://") else { return false };

@@ -2,8 +2,8 @@
 //! order.
 //!
 //! It holds the names of one folder for each level, never the tree, and a bounded number of open
-//! folders however deep the tree is. Links are not followed; a folder that cannot be read, and a file
-//! that changes while it is read, are errors.
+//! folders however deep the tree is. Links are not followed; a folder that cannot be read, and a
+//! file that changes while it is read, are errors.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -2,8 +2,8 @@
 
 use crate::oci::Reference;
 
-/// The name by which a build context is found: in lower case; of an image's name the shortest form, without `latest`
-/// (BuildKit, dockerui, `namedContext`).
+/// The name by which a build context is found: in lower case; of an image's name the shortest form,
+/// without `latest` (BuildKit, dockerui, `namedContext`).
 pub fn context_name(name: &str) -> String {
     match Reference::parse(name) {
         Ok(reference) => {

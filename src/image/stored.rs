@@ -1,6 +1,7 @@
 //! Images in the local store.
 //!
-//! Refuses to fetch a remote layer when an image is read or kept: it stays where it is until somebody needs its content.
+//! Refuses to fetch a remote layer when an image is read or kept: it stays where it is until
+//! somebody needs its content.
 
 use std::path::PathBuf;
 
@@ -15,7 +16,8 @@ use crate::store::{BlobSource, ImageRecord, LayerLocation, LayerRecord, Store};
 const PARALLEL: usize = 4;
 
 impl Image {
-    /// An image of the store. `remote` makes the source of a layer that is not here, given the repository that has it.
+    /// An image of the store. `remote` makes the source of a layer that is not here, given the
+    /// repository that has it.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: a blob that should be here is missing. [`ErrorKind::Corrupt`]: it is damaged.
@@ -47,8 +49,8 @@ impl Image {
         }
     }
 
-    /// Puts manifest, config and all layers that are on this machine into the store; remote layers stay remote. The record says
-    /// where everything is; [`Store::tag`] keeps it.
+    /// Puts manifest, config and all layers that are on this machine into the store; remote layers
+    /// stay remote. The record says where everything is; [`Store::tag`] keeps it.
     pub async fn write_to_store(&self, store: &Store) -> Result<ImageRecord> {
         let manifest = store.put(self.descriptor.media_type.clone(), &self.manifest_bytes)?;
         let config = store.put(self.manifest.config.media_type.clone(), &self.config_bytes)?;

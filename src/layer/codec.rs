@@ -1,7 +1,9 @@
-//! Compression of one block of a layer, each block on its own, so that all cores can work on one layer.
+//! Compression of one block of a layer, each block on its own, so that all cores can work on one
+//! layer.
 //!
-//! Refuses state between blocks: the bytes of a block depend on its input and the settings alone, never on which thread
-//! had which block before. That is what makes a digest the same for any number of threads.
+//! Refuses state between blocks: the bytes of a block depend on its input and the settings alone,
+//! never on which thread had which block before. That is what makes a digest the same for any
+//! number of threads.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,7 +60,8 @@ impl Codec {
 
     /// Bytes of tar in one block. Part of a digest's promise, as the level is.
     ///
-    /// gzip's window is 32 KiB, so 1 MiB loses 0.2 % to a single stream; zstd's window at level 3 is 2 MiB.
+    /// gzip's window is 32 KiB, so 1 MiB loses 0.2 % to a single stream; zstd's window at level 3
+    /// is 2 MiB.
     pub(super) fn block_size(&self) -> usize {
         match self.compression {
             Compression::Zstd => 2 << 20,

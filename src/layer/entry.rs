@@ -1,4 +1,5 @@
-//! One entry of a layer: what it is, whose it is, and what is removed from below (image specification, layer.md).
+//! One entry of a layer: what it is, whose it is, and what is removed from below (image
+//! specification, layer.md).
 //!
 //! Refuses content: bytes travel beside an entry, never in it.
 
@@ -60,12 +61,14 @@ pub enum Kind {
     Fifo,
     /// `path` of the lower layers is removed (written as `.wh.NAME`).
     Whiteout,
-    /// Everything that lower layers have in the folder `path` is removed (written as `.wh..wh..opq` in it).
+    /// Everything that lower layers have in the folder `path` is removed (written as `.wh..wh..opq`
+    /// in it).
     OpaqueWhiteout,
 }
 
 impl Kind {
-    /// What it is in one word, as `mpimg inspect --json` and the Python package write it, and where a link leads.
+    /// What it is in one word, as `mpimg inspect --json` and the Python package write it, and where
+    /// a link leads.
     pub fn describe(&self) -> (&'static str, Option<String>) {
         match self {
             Self::Directory => ("directory", None),

@@ -1,7 +1,9 @@
-//! The index of a layer: what it holds, without the content. With it, the tree of a stage is known without a byte of the
-//! layer being fetched or unpacked, and ownership stays known where it cannot be set on files.
+//! The index of a layer: what it holds, without the content. With it, the tree of a stage is known
+//! without a byte of the layer being fetched or unpacked, and ownership stays known where it cannot
+//! be set on files.
 //!
-//! Refuses to be authoritative: it is a cache, made again from the layer whenever it is missing or damaged.
+//! Refuses to be authoritative: it is a cache, made again from the layer whenever it is missing or
+//! damaged.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,12 @@
-//! Opens paths inside a folder whose links are not to be trusted: the layers of an image, the root of a container, a build context.
+//! Opens paths inside a folder whose links are not to be trusted: the layers of an image, the root
+//! of a container, a build context.
 //!
-//! [`open_inside`] is openat2(2) where the kernel has it and lets it through (Linux 5.6; runtimes before Docker 20.10 refuse it). Elsewhere
-//! it walks in user space, one component at a time: each is opened from the folder before it without following it, the text of a link
-//! is put in its place, and `..` goes back to the folder that was opened before, never to what the kernel takes for the parent. So
-//! whatever is renamed or replaced meanwhile, a walk ends inside the folder or fails.
+//! [`open_inside`] is openat2(2) where the kernel has it and lets it through (Linux 5.6; runtimes
+//! before Docker 20.10 refuse it). Elsewhere it walks in user space, one component at a time: each
+//! is opened from the folder before it without following it, the text of a link is put in its
+//! place, and `..` goes back to the folder that was opened before, never to what the kernel takes
+//! for the parent. So whatever is renamed or replaced meanwhile, a walk ends inside the folder or
+//! fails.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -23,11 +26,12 @@ const ATTEMPTS: usize = 64;
 
 const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Opens `path`, which begins at `root` even if it is absolute. `flags` must not create anything; `resolve` has `IN_ROOT` or `BENEATH`.
+/// Opens `path`, which begins at `root` even if it is absolute. `flags` must not create anything;
+/// `resolve` has `IN_ROOT` or `BENEATH`.
 ///
 /// # Errors
-/// Those of openat2(2); `ELOOP` also for a link that `NO_SYMLINKS` forbids, `EXDEV` for a way out of `root` that `BENEATH` forbids, and
-/// for another mount that `NO_XDEV` forbids.
+/// Those of openat2(2); `ELOOP` also for a link that `NO_SYMLINKS` forbids, `EXDEV` for a way out
+/// of `root` that `BENEATH` forbids, and for another mount that `NO_XDEV` forbids.
 pub(crate) fn open_inside(
     root: impl AsFd,
     path: impl AsRef<Path>,
@@ -46,7 +50,8 @@ pub(crate) fn open_inside(
     walk(root, path, flags, resolve)
 }
 
-/// Whether openat2 can be called here. A runtime's filter may answer as if the kernel were older, or that it is not permitted.
+/// Whether openat2 can be called here. A runtime's filter may answer as if the kernel were older,
+/// or that it is not permitted.
 pub(crate) fn has_openat2() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
@@ -159,7 +164,8 @@ fn finish(way: &Way, name: &OsStr, place: OwnedFd, kind: FileType, flags: OFlags
     if kind == FileType::Symlink {
         return Err(Errno::LOOP);
     }
-    // By name, for a place cannot be read. If something else has this name by now, it must at least be no link.
+    // By name, for a place cannot be read. If something else has this name by now, it must at least
+    // be no link.
     openat(way.here()?, name, flags | OFlags::NOFOLLOW, Mode::empty())
 }
 
@@ -179,7 +185,8 @@ mod tests {
     const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
     const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
-    /// The tree of a hostile layer: links of every kind, beside a secret that none of them may reach.
+    /// The tree of a hostile layer: links of every kind, beside a secret that none of them may
+    /// reach.
     fn hostile() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");

@@ -1,11 +1,13 @@
-//! Owners, modes, devices and file capabilities of a tree whose files all belong to one unprivileged user on disk, by inode.
+//! Owners, modes, devices and file capabilities of a tree whose files all belong to one
+//! unprivileged user on disk, by inode.
 //!
-//! Where extended attributes cannot hold them (`owners`): a process without privileges cannot write an attribute of a link, a fifo or a
-//! device (xattr(7)), nor a file capability (capabilities(7), CAP_SETFCAP). The table is a file beside the tree and is written when
-//! nothing changes the tree any more.
+//! Where extended attributes cannot hold them (`owners`): a process without privileges cannot write
+//! an attribute of a link, a fifo or a device (xattr(7)), nor a file capability (capabilities(7),
+//! CAP_SETFCAP). The table is a file beside the tree and is written when nothing changes the tree
+//! any more.
 //!
-//! Every file on disk has at least `u+rw`, every folder `u+rwx`, and none has a set-id bit: the program must be able to open it, and no
-//! other user of the machine may gain anything by it.
+//! Every file on disk has at least `u+rw`, every folder `u+rwx`, and none has a set-id bit: the
+//! program must be able to open it, and no other user of the machine may gain anything by it.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -59,7 +61,8 @@ impl OwnerTable {
     /// The table of the tree at `tree`; `None` for a tree that has none.
     ///
     /// # Errors
-    /// [`Io`](ErrorKind::Io) where it cannot be read, [`Corrupt`](ErrorKind::Corrupt) where it is damaged.
+    /// [`Io`](ErrorKind::Io) where it cannot be read, [`Corrupt`](ErrorKind::Corrupt) where it is
+    /// damaged.
     pub(crate) fn read(tree: &Path) -> Result<Option<Self>> {
         let path = Self::path_of(tree);
         let text = match std::fs::read_to_string(&path) {
@@ -72,7 +75,8 @@ impl OwnerTable {
         Ok(Some(Self(rows.collect::<Option<_>>().ok_or_else(damaged)?)))
     }
 
-    /// Writes the rows of the file system that `tree` is on. A tree without rows gets an empty table.
+    /// Writes the rows of the file system that `tree` is on. A tree without rows gets an empty
+    /// table.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io).
@@ -108,7 +112,8 @@ impl OwnerTable {
         self.0.get(&inode)?.capability.as_ref()
     }
 
-    /// Sets what is true of an inode. Numbers are used again, so it has to be called for every new file.
+    /// Sets what is true of an inode. Numbers are used again, so it has to be called for every new
+    /// file.
     pub(crate) fn set(&mut self, inode: Inode, row: Row) {
         if row == Row::default() {
             self.0.remove(&inode);
@@ -138,7 +143,8 @@ impl OwnerTable {
     }
 }
 
-/// The permission bits that a file of this type gets on disk, and what has to be recorded of its mode.
+/// The permission bits that a file of this type gets on disk, and what has to be recorded of its
+/// mode.
 pub(crate) fn split_mode(kind: FileType, mode: u32) -> (u32, Option<u32>) {
     let needed = if kind == FileType::Directory { 0o700 } else { 0o600 };
     let on_disk = mode & 0o777 | needed;

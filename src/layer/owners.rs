@@ -1,8 +1,10 @@
-//! Owners, modes and devices that cannot be set on disk, recorded beside the file: for trees whose files all belong to one id.
+//! Owners, modes and devices that cannot be set on disk, recorded beside the file: for trees whose
+//! files all belong to one id.
 //!
-//! A record is an extended attribute of its file, because those travel with a rename and, unlike anything keyed by path or inode, with
-//! overlay's copy-up. Files and folders have it as [`OWNER`]. Nothing else may have attributes of `user.`; there it is written into a
-//! file capability, which means nothing on what cannot be executed. A file without a record belongs to whom the tree says
+//! A record is an extended attribute of its file, because those travel with a rename and, unlike
+//! anything keyed by path or inode, with overlay's copy-up. Files and folders have it as [`OWNER`].
+//! Nothing else may have attributes of `user.`; there it is written into a file capability, which
+//! means nothing on what cannot be executed. A file without a record belongs to whom the tree says
 //! ([`DEFAULT`]): its root folder has that.
 //!
 //! Refuses nothing that a hostile layer could forge: unpacking leaves these attributes out.
@@ -19,8 +21,8 @@ use super::Kind;
 
 /// The names of attributes begin with this.
 pub(crate) const PREFIX: &str = "user.mpimg.";
-/// `UID:GID`, then `:MODE` (octal) where the mode on disk is another, then `:cMAJOR.MINOR` or `:bMAJOR.MINOR` for a device, which is
-/// an empty file on disk.
+/// `UID:GID`, then `:MODE` (octal) where the mode on disk is another, then `:cMAJOR.MINOR` or
+/// `:bMAJOR.MINOR` for a device, which is an empty file on disk.
 pub(crate) const OWNER: &str = "user.mpimg.owner";
 /// `UID:GID`.
 const DEFAULT: &str = "user.mpimg.default";
@@ -31,7 +33,8 @@ const CAPABILITY_2: u32 = 0x0200_0000;
 /// Set in the third word of a capability that is a record; no capability has such a number.
 const MARK: u32 = 0x8000_0000;
 
-/// Who a tree is made for: what a step of this user may do must come out of the modes on disk, since all files seem to be its own.
+/// Who a tree is made for: what a step of this user may do must come out of the modes on disk,
+/// since all files seem to be its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// User id.
@@ -70,8 +73,9 @@ impl Device {
 }
 
 impl Identity {
-    /// The permission bits on disk for a file of `uid:gid` with `mode`. A command of this user sees itself as every file's owner, so the
-    /// owner's bits are made those that it has in truth. Root may do everything anyway and sees the true ones.
+    /// The permission bits on disk for a file of `uid:gid` with `mode`. A command of this user sees
+    /// itself as every file's owner, so the owner's bits are made those that it has in truth. Root
+    /// may do everything anyway and sees the true ones.
     pub(crate) fn mode_on_disk(&self, uid: u32, gid: u32, mode: u32) -> u32 {
         if self.uid == 0 || self.uid == uid {
             return mode;
@@ -147,7 +151,8 @@ impl Record {
         }
     }
 
-    /// The same by the name of an open descriptor in /proc/self/fd; `owner`: whose files without a record are.
+    /// The same by the name of an open descriptor in /proc/self/fd; `owner`: whose files without a
+    /// record are.
     pub(crate) fn write_descriptor(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Result<(), Errno> {
         let attributes = has_attributes(mode);
         let name = if attributes { OWNER } else { CAPABILITY };

@@ -1,4 +1,5 @@
-//! A tar that exists becomes a layer: its bytes stay as they are, and with them its diff ID; only the compression is new.
+//! A tar that exists becomes a layer: its bytes stay as they are, and with them its diff ID; only
+//! the compression is new.
 //!
 //! Refuses what is no tar of a layer, before anybody takes it for one.
 
@@ -13,7 +14,8 @@ use crate::error::Result;
 /// Compresses `tar` by `codec` on `threads` threads, the caller's included, into `sink`.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it is no tar, or has entries that no layer may have.
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it is no tar, or has entries that no layer
+/// may have.
 pub fn pack_tar<W: Write + Send + 'static>(tar: impl Read, codec: Codec, threads: usize, sink: W) -> Result<FinishedLayer<W>> {
     let mut pipeline = Pipeline::new(codec, threads, sink);
     let (index, _) = index_layer(Copying { tar, pipeline: &mut pipeline })?;

@@ -1,4 +1,5 @@
-//! The path of an entry inside an image: relative to the image's root, without `.`, `..` or empty components.
+//! The path of an entry inside an image: relative to the image's root, without `.`, `..` or empty
+//! components.
 //!
 //! Refuses a path that would leave the root, and NUL bytes: what is hostile stops here.
 
@@ -10,12 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The kernel's limit (`limits.h`): what is longer cannot be used in a container. It also bounds the depth of trees.
+/// The kernel's limit (`limits.h`): what is longer cannot be used in a container. It also bounds
+/// the depth of trees.
 const PATH_MAX: usize = 4096;
 
 /// A path below an image's root, as bytes. The root itself is the empty path.
 ///
-/// Ordered so that a folder comes before what it holds and siblings are in byte order: the order of entries in a layer.
+/// Ordered so that a folder comes before what it holds and siblings are in byte order: the order of
+/// entries in a layer.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(transparent)]
 pub struct LayerPath(Vec<u8>);
@@ -26,8 +29,9 @@ impl LayerPath {
         Self::default()
     }
 
-    /// Parses a path as it stands in a tar or after a Dockerfile's expansion: a leading `/` or `./`, doubled and trailing
-    /// slashes are dropped. `..` is an error, also where it would stay inside.
+    /// Parses a path as it stands in a tar or after a Dockerfile's expansion: a leading `/` or
+    /// `./`, doubled and trailing slashes are dropped. `..` is an error, also where it would stay
+    /// inside.
     pub fn parse(bytes: impl AsRef<[u8]>) -> Result<Self> {
         let bytes = bytes.as_ref();
         let wrong = |why| Error::new(ErrorKind::Corrupt, format!("path `{}` {why}", String::from_utf8_lossy(bytes)));
@@ -48,7 +52,8 @@ impl LayerPath {
         Ok(path)
     }
 
-    /// Like [`parse`](Self::parse), but `..` removes the component before it and stops at the root, as in `chroot`.
+    /// Like [`parse`](Self::parse), but `..` removes the component before it and stops at the root,
+    /// as in `chroot`.
     pub fn clean(bytes: impl AsRef<[u8]>) -> Result<Self> {
         let mut path = Self::root();
         for component in bytes.as_ref().split(|byte| *byte == b'/') {

@@ -1,11 +1,13 @@
-//! The pipeline under a layer: a stream of tar bytes in, compressed bytes and both digests out, in one pass.
+//! The pipeline under a layer: a stream of tar bytes in, compressed bytes and both digests out, in
+//! one pass.
 //!
-//! Blocks of the stream are compressed on all cores and written in order. Memory is bounded by the number of blocks under
-//! way, whatever the layer's size. Refuses to know what the bytes mean.
+//! Blocks of the stream are compressed on all cores and written in order. Memory is bounded by the
+//! number of blocks under way, whatever the layer's size. Refuses to know what the bytes mean.
 //!
-//! The thread that produces the tar is one of the compressing threads: when enough blocks wait, it compresses one instead
-//! of waiting. So two cores are both busy even though reading, hashing and compressing take different times
-//! (measured on 311 MB of /usr: 1.9 times as fast as one thread; with a thread a role it was 1.4).
+//! The thread that produces the tar is one of the compressing threads: when enough blocks wait, it
+//! compresses one instead of waiting. So two cores are both busy even though reading, hashing and
+//! compressing take different times (measured on 311 MB of /usr: 1.9 times as fast as one thread;
+//! with a thread a role it was 1.4).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -131,7 +133,8 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             self.filled = 0;
         }
         if self.filled == self.block.len() {
-            // Most layers of a project are small: theirs shall not cost the memory of a large one's.
+            // Most layers of a project are small: theirs shall not cost the memory of a large
+            // one's.
             self.block.resize((2 * self.filled).clamp(FIRST_ROOM.min(size), size), 0);
         }
         Ok(&mut self.block[self.filled..])
@@ -294,7 +297,8 @@ impl<W: Write> PipelineShared<W> {
             Ok(()) => drop(state.ready.insert(number, out)),
             Err(error) => state.failure = Some(PipelineFailure::New(error)),
         }
-        // Whoever holds the output writes; the others leave their block for it and go on compressing.
+        // Whoever holds the output writes; the others leave their block for it and go on
+        // compressing.
         if let Some(mut output) = state.output.take() {
             while state.failure.is_none()
                 && let Some(bytes) = state.ready.remove(&output.next)
@@ -317,7 +321,8 @@ impl<W: Write> PipelineShared<W> {
     }
 }
 
-/// Ends the pipeline with an error where its thread panics: the producer would wait for that thread's blocks for ever.
+/// Ends the pipeline with an error where its thread panics: the producer would wait for that
+/// thread's blocks for ever.
 struct WorkerGuard<'a, W: Write>(&'a PipelineShared<W>);
 
 impl<W: Write> Drop for WorkerGuard<'_, W> {

@@ -1,6 +1,7 @@
 //! Removing trees that hold whatever an image or a RUN step put there: any depth, any permissions.
 //!
-//! Refuses to follow a symbolic link or to go into a mount: what is mounted in a left-over tree is not ours to delete.
+//! Refuses to follow a symbolic link or to go into a mount: what is mounted in a left-over tree is
+//! not ours to delete.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +10,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Removes the folder `path` and everything in it; one that is not there is no error. No other process may be writing there.
+/// Removes the folder `path` and everything in it; one that is not there is no error. No other
+/// process may be writing there.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
     match open_folder(CWD, path) {
         Ok(folder) => clear(&folder)?,
@@ -37,8 +39,9 @@ pub(crate) fn remove(folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
 
 /// Empties the folder `top`.
 ///
-/// Instead of descending, every folder that is not empty is moved up into `top`: that needs two open files for any depth, and
-/// the kernel answers `EBUSY` for a mount point, so none is ever entered.
+/// Instead of descending, every folder that is not empty is moved up into `top`: that needs two
+/// open files for any depth, and the kernel answers `EBUSY` for a mount point, so none is ever
+/// entered.
 fn clear(top: &OwnedFd) -> Result<(), Errno> {
     let mut next_name = 0u64;
     loop {
@@ -82,7 +85,8 @@ fn raise(folder: &OwnedFd, entry: &CString, top: &OwnedFd, next_name: &mut u64) 
         match rustix::fs::renameat(folder, entry, top, &name) {
             // The tree itself may hold such a name.
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-            // Moving a folder changes its `..`: without privileges that takes the right to write in it.
+            // Moving a folder changes its `..`: without privileges that takes the right to write in
+            // it.
             Err(Errno::ACCESS) => {
                 open_folder(folder, entry)?;
                 return rustix::fs::renameat(folder, entry, top, &name);

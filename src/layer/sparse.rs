@@ -1,6 +1,8 @@
-//! Maps of sparse files in tars: GNU's old headers and the three PAX forms ("GNU tar", Sparse Formats).
+//! Maps of sparse files in tars: GNU's old headers and the three PAX forms ("GNU tar", Sparse
+//! Formats).
 //!
-//! Refuses maps that overlap, go backwards, pass the end, or list more than [`MAX_SEGMENTS`] stretches.
+//! Refuses maps that overlap, go backwards, pass the end, or list more than [`MAX_SEGMENTS`]
+//! stretches.
 
 use ::tar::Header;
 
@@ -47,7 +49,8 @@ fn wrong() -> crate::error::Error {
     corrupt("the map of a sparse file is damaged")
 }
 
-/// Type `S`: four stretches in the header, then blocks of 21, each with a flag that says whether another follows.
+/// Type `S`: four stretches in the header, then blocks of 21, each with a flag that says whether
+/// another follows.
 pub(super) fn old_gnu(header: &Header, mut next_block: impl FnMut() -> Result<[u8; BLOCK]>) -> Result<Map> {
     let gnu = header.as_gnu().ok_or_else(wrong)?;
     let size = unsigned(&gnu.realsize, "real size")?;
@@ -77,7 +80,8 @@ fn push(segments: &mut Vec<Segment>, offset: &[u8], length: &[u8]) -> Result<()>
     Ok(())
 }
 
-/// Version 1.0: decimal numbers, one a line, in blocks at the start of the content: count, then offset and length of each stretch.
+/// Version 1.0: decimal numbers, one a line, in blocks at the start of the content: count, then
+/// offset and length of each stretch.
 pub(super) fn pax_1_0(size: u64, mut next_block: impl FnMut() -> Result<[u8; BLOCK]>) -> Result<Map> {
     let (mut block, mut at) = (next_block()?, 0);
     let mut number = || -> Result<u64> {

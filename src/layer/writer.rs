@@ -1,5 +1,5 @@
-//! Entries in, a layer out: writes the tar stream of a layer (image specification, layer.md; POSIX.1-2001 pax for what
-//! ustar cannot hold) into the pipeline.
+//! Entries in, a layer out: writes the tar stream of a layer (image specification, layer.md;
+//! POSIX.1-2001 pax for what ustar cannot hold) into the pipeline.
 //!
 //! Refuses clocks, users and hosts: all that stands in the tar comes from the entries.
 
@@ -108,7 +108,8 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         let mut rest = size;
         while rest > 0 {
             let room = pipeline.room()?;
-            // One byte more than is wanted, where there is room: a file that grew shows itself without a further call.
+            // One byte more than is wanted, where there is room: a file that grew shows itself
+            // without a further call.
             let want = room.len().min(usize::try_from(rest + 1).unwrap_or(usize::MAX));
             let read = match content.read(&mut room[..want]) {
                 Ok(0) => return Err(changed("became shorter")),
@@ -250,7 +251,8 @@ fn tar_name(entry: &Entry) -> Result<Vec<u8>> {
     Ok(name)
 }
 
-/// Puts `name` into the header's name and prefix; `false` if it does not fit, with a shortened one in its place.
+/// Puts `name` into the header's name and prefix; `false` if it does not fit, with a shortened one
+/// in its place.
 fn set_name(header: &mut Header, name: &[u8]) -> bool {
     let Some(ustar) = header.as_ustar_mut() else { return false };
     let most = ustar.name.len();
@@ -258,7 +260,8 @@ fn set_name(header: &mut Header, name: &[u8]) -> bool {
         ustar.name[..name.len()].copy_from_slice(name);
         return true;
     }
-    // The prefix ends before a slash that is not the name's last character, as late as the name allows.
+    // The prefix ends before a slash that is not the name's last character, as late as the name
+    // allows.
     let split = (name.len() - most - 1..name.len() - 1).find(|at| name[*at] == b'/');
     match split {
         Some(at) if at > 0 && at <= ustar.prefix.len() => {

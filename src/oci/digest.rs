@@ -1,6 +1,8 @@
-//! Digests: of stored bytes (digest), of an uncompressed tar (diff ID), of a stack of layers (chain ID).
+//! Digests: of stored bytes (digest), of an uncompressed tar (diff ID), of a stack of layers (chain
+//! ID).
 //!
-//! Only the two algorithms that the image specification registers are valid (descriptor.md, "Registered algorithms").
+//! Only the two algorithms that the image specification registers are valid (descriptor.md,
+//! "Registered algorithms").
 
 use std::fmt;
 use std::io::Write;
@@ -224,7 +226,8 @@ impl Hasher {
         }
     }
 
-    /// Takes in a field of a record with its length before it: two different lists of fields never hash the same bytes.
+    /// Takes in a field of a record with its length before it: two different lists of fields never
+    /// hash the same bytes.
     pub fn update_field(&mut self, field: &[u8]) {
         self.update(&(field.len() as u64).to_le_bytes());
         self.update(field);

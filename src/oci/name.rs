@@ -1,7 +1,9 @@
-//! The grammar of names: registry and repository (distribution's package `reference`, whose Go code defines it).
+//! The grammar of names: registry and repository (distribution's package `reference`, whose Go code
+//! defines it).
 //!
-//! Written out because start-up time counts: the regular expression that oci-spec has for it takes 40 ms and 20 MB to compile,
-//! longer than a whole push of a small project. A test holds both to the same answers.
+//! Written out because start-up time counts: the regular expression that oci-spec has for it takes
+//! 40 ms and 20 MB to compile, longer than a whole push of a small project. A test holds both to
+//! the same answers.
 
 /// The longest path of a repository, in bytes (`NameTotalLengthMax`).
 const LONGEST: usize = 255;
@@ -49,7 +51,8 @@ fn check_registry(registry: &str) -> Result<(), String> {
         let dash = part.starts_with('-') || part.ends_with('-');
         !part.is_empty() && !dash && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    // Without a port, the expression takes a host with `_` in it, too: it could be the first part of a path.
+    // Without a port, the expression takes a host with `_` in it, too: it could be the first part
+    // of a path.
     let wrong = |host: &&str| !(host.split('.').all(right) || port.is_none() && is_component(host));
     match host.filter(wrong) {
         Some(host) => Err(format!("`{host}` is not a host name")),

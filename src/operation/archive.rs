@@ -1,4 +1,5 @@
-//! Where the bytes of an archive come from: a path, or something that is read once, such as standard input.
+//! Where the bytes of an archive come from: a path, or something that is read once, such as
+//! standard input.
 
 use std::fmt;
 use std::fs::File;
@@ -13,7 +14,8 @@ use crate::store::{ScratchDir, Store};
 pub enum ArchiveSource {
     /// A file, or the folder of an OCI layout.
     Path(PathBuf),
-    /// A stream. It is copied into the local store's scratch folder first: archives are read more than once.
+    /// A stream. It is copied into the local store's scratch folder first: archives are read more
+    /// than once.
     Reader(Box<dyn Read + Send>),
 }
 
@@ -49,7 +51,8 @@ impl ArchiveSource {
     /// The path itself, or a copy of the stream.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io): the stream cannot be read, or the copy cannot be written.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io): the stream cannot be read, or the copy cannot be
+    /// written.
     pub(super) fn open(self, store: &Store) -> Result<ReadableArchive> {
         let mut reader = match self {
             Self::Path(path) => return Ok(ReadableArchive { path, _scratch: None }),

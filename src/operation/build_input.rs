@@ -1,5 +1,5 @@
-//! What a build reads from elsewhere: a Dockerfile or a tar of the build context from a stream such as standard input (docker's `-f -`
-//! and `-`), a build context in a git repository or on the web.
+//! What a build reads from elsewhere: a Dockerfile or a tar of the build context from a stream such
+//! as standard input (docker's `-f -` and `-`), a build context in a git repository or on the web.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,7 +24,8 @@ const DOCKERFILE_LIMIT: u64 = 16 << 20;
 /// How much is read to tell a tar from a Dockerfile: one block.
 const BLOCK: u64 = 512;
 
-/// A folder of the local store that holds what was read. It is removed when this is dropped, so it must outlive the build.
+/// A folder of the local store that holds what was read. It is removed when this is dropped, so it
+/// must outlive the build.
 #[derive(Debug)]
 #[must_use]
 pub struct StreamedInput(ScratchDir);
@@ -40,8 +41,9 @@ impl Mpimg {
         Ok(input)
     }
 
-    /// Reads the build context of `request` from `reader`: a tar, plain or compressed; or a Dockerfile alone, which is built with an
-    /// empty context. A Dockerfile that the request names is one in the tar.
+    /// Reads the build context of `request` from `reader`: a tar, plain or compressed; or a
+    /// Dockerfile alone, which is built with an empty context. A Dockerfile that the request names
+    /// is one in the tar.
     ///
     /// # Errors
     /// [`ErrorKind::Context`]: the tar is damaged, or has entries outside of it; [`ErrorKind::Io`]: it cannot be read.
@@ -59,14 +61,16 @@ impl Mpimg {
 }
 
 impl Mpimg {
-    /// Fetches the build contexts that `request` names by their addresses; it names the folders then. What is fetched is removed when
-    /// the values are dropped.
+    /// Fetches the build contexts that `request` names by their addresses; it names the folders
+    /// then. What is fetched is removed when the values are dropped.
     ///
-    /// A git server is asked with the secret `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`, if there is one, as BuildKit does.
+    /// A git server is asked with the secret `GIT_AUTH_TOKEN` or `GIT_AUTH_HEADER`, if there is
+    /// one, as BuildKit does.
     ///
     /// # Errors
-    /// [`ErrorKind::Network`], [`ErrorKind::NotFound`], [`ErrorKind::Auth`]: it cannot be had; [`ErrorKind::Context`]: it is damaged, or
-    /// has no such commit or folder; [`ErrorKind::Usage`]: an address that is none.
+    /// [`ErrorKind::Network`], [`ErrorKind::NotFound`], [`ErrorKind::Auth`]: it cannot be
+    /// had; [`ErrorKind::Context`]: it is damaged, or has no such commit or
+    /// folder; [`ErrorKind::Usage`]: an address that is none.
     pub async fn fetch_inputs(&self, request: &mut BuildRequest) -> Result<Vec<StreamedInput>> {
         let mut inputs = Vec::new();
         let dockerfile = request.dockerfile.as_deref().and_then(Path::to_str).and_then(ContextAddress::parse);
@@ -97,7 +101,8 @@ impl Mpimg {
         Ok(inputs)
     }
 
-    /// Fetches the build context of `request` from `address`; a Dockerfile that the request names is one in it.
+    /// Fetches the build context of `request` from `address`; a Dockerfile that the request names
+    /// is one in it.
     ///
     /// # Errors
     /// See [`Mpimg::fetch_inputs`].
@@ -226,7 +231,8 @@ fn unreadable(error: io::Error) -> Error {
     Error::new(ErrorKind::Io, "cannot read the input of the build").with_source(error)
 }
 
-/// Unpacks the tar of a build context. Entries outside of the folder, by `..` or through a link, are not followed.
+/// Unpacks the tar of a build context. Entries outside of the folder, by `..` or through a link,
+/// are not followed.
 fn unpack(tar: impl Read, folder: &Path) -> Result<()> {
     let damaged = |error: io::Error| {
         Error::new(ErrorKind::Context, "cannot unpack the build context")

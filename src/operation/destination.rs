@@ -1,10 +1,11 @@
-//! Where an adapter's image goes and where the product pulls it from: what the caller says, else config.json.
+//! Where an adapter's image goes and where the product pulls it from: what the caller says, else
+//! config.json.
 //!
 //! config.json is written only once the image is in the repository.
 //!
-//! Source: SDK 1.3, `mp_build._tag_and_push`. One thing is left on purpose: where image and pak name different repositories,
-//! the SDK pushes to one, then overwrites `container_repository` with it; here `container_repository` stays what the product
-//! pulls from, as the SDK's guide says.
+//! Source: SDK 1.3, `mp_build._tag_and_push`. One thing is left on purpose: where image and pak
+//! name different repositories, the SDK pushes to one, then overwrites `container_repository` with
+//! it; here `container_repository` stays what the product pulls from, as the SDK's guide says.
 
 use crate::error::{Error, Result};
 use crate::project::{ContainerRepository, ProjectConfig};

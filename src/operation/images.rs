@@ -33,7 +33,8 @@ impl Mpimg {
     /// [`ErrorKind::Store`]: it cannot be read.
     pub fn images(&self) -> Result<Vec<StoredImage>> {
         let store = self.store()?;
-        // A config that cannot be read is an error of those who use the image; the list stays complete.
+        // A config that cannot be read is an error of those who use the image; the list stays
+        // complete.
         let created = |record: &ImageRecord| {
             let bytes = store.read_small(&record.config.digest, CONFIG_LIMIT).ok()?;
             ImageConfig::from_bytes(&bytes).ok()?.created

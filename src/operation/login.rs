@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::registry::{Credential, CredentialStore};
 
 impl Mpimg {
-    /// Tries a user name and password or token with a registry, then stores them with docker's credential helper or in its
-    /// config.json, in clear but for base64.
+    /// Tries a user name and password or token with a registry, then stores them with docker's
+    /// credential helper or in its config.json, in clear but for base64.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`](crate::ErrorKind::Auth): the registry refuses them, or the helper fails.
@@ -19,13 +19,15 @@ impl Mpimg {
     /// Forgets what [`Mpimg::login`] stored; whether there was anything.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth): the helper fails; [`ErrorKind::Io`](crate::ErrorKind::Io): the file.
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth): the helper fails;
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io): the file.
     pub async fn logout(&self, registry: &str) -> Result<bool> {
         self.client().logout(&registry_name(registry)).await
     }
 }
 
-/// A registry's name. People paste addresses: `https://harbor.example.com/` means `harbor.example.com`.
+/// A registry's name. People paste addresses: `https://harbor.example.com/` means
+/// `harbor.example.com`.
 pub fn registry_name(text: &str) -> String {
     let bare = text.trim_start_matches("https://").trim_start_matches("http://");
     let host = bare.split('/').next().unwrap_or(bare);

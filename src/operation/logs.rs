@@ -19,11 +19,13 @@ pub struct LogOptions {
 }
 
 impl Mpimg {
-    /// Hands over what a container has written, each piece with its stream and its time since 1970. Returns when all is read,
-    /// with [`LogOptions::follow`] once the container has ended or the operations are cancelled.
+    /// Hands over what a container has written, each piece with its stream and its time since 1970.
+    /// Returns when all is read, with [`LogOptions::follow`] once the container has ended or the
+    /// operations are cancelled.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is no such container; and what `output` returns.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is no such container; and what
+    /// `output` returns.
     pub async fn logs(
         &self,
         container: &str,

@@ -1,4 +1,5 @@
-//! Removing names of images from the local store. [`Mpimg::prune`] frees the space of what has no name any more.
+//! Removing names of images from the local store. [`Mpimg::prune`] frees the space of what has no
+//! name any more.
 
 use super::Mpimg;
 use super::images::missing;
@@ -6,7 +7,8 @@ use crate::error::Result;
 use crate::oci::Reference;
 
 impl Mpimg {
-    /// Removes names; returns those that existed. With `force`, a missing name is not an error; without, all are removed or none.
+    /// Removes names; returns those that existed. With `force`, a missing name is not an error;
+    /// without, all are removed or none.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is no image of that name; nothing was removed.
@@ -27,11 +29,13 @@ impl Mpimg {
         Ok(removed)
     }
 
-    /// Deletes tags, or manifests with all their tags, from their registries. Stops at the first that fails.
+    /// Deletes tags, or manifests with all their tags, from their registries. Stops at the first
+    /// that fails.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): it is not there;
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): the registry does not delete tags, or nothing at all.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): the registry does not delete
+    /// tags, or nothing at all.
     pub async fn remove_remote(&self, names: &[Reference]) -> Result<()> {
         for name in names {
             self.client().delete(name).await?;

@@ -18,7 +18,8 @@ impl Mpimg {
     /// What these containers use; without names, all that run.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is no such container, or it is not running.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): there is no such container, or it is
+    /// not running.
     pub fn stats(&self, containers: &[String]) -> Result<Vec<ContainerStats>> {
         let names = match containers {
             [] => {

@@ -1,6 +1,8 @@
-//! What `mp-build` leaves out of the build context (SDK 1.3, `docker_wrapper._docker_context_inclusion_func`).
+//! What `mp-build` leaves out of the build context (SDK 1.3,
+//! `docker_wrapper._docker_context_inclusion_func`).
 //!
-//! Refuses to touch the disk: names in, verdict out. Only folders are ever left out; hidden files are sent.
+//! Refuses to touch the disk: names in, verdict out. Only folders are ever left out; hidden files
+//! are sent.
 
 /// Folders left out at the top of a project, and only there.
 pub const EXCLUDED_FOLDERS: [&str; 4] = ["build", "content", "logs", "resources"];
@@ -8,7 +10,8 @@ pub const EXCLUDED_FOLDERS: [&str; 4] = ["build", "content", "logs", "resources"
 /// A folder that holds both files of a pair is a virtual environment and left out at any depth.
 pub const VIRTUAL_ENVIRONMENTS: [[&str; 2]; 2] = [["bin/activate", "bin/python"], ["Scripts/activate.bat", "Scripts/python.exe"]];
 
-/// Whether `mp-build` leaves out a folder called `name` for its name alone, and why, in words that end a sentence.
+/// Whether `mp-build` leaves out a folder called `name` for its name alone, and why, in words that
+/// end a sentence.
 ///
 /// `top` tells whether it is directly in the project's folder.
 pub fn excludes_folder(name: &[u8], top: bool) -> Option<&'static str> {

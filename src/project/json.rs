@@ -1,6 +1,8 @@
-//! JSON as the SDK writes it: four spaces, keys sorted, ASCII only (`json.dump(…, indent=4, sort_keys=True)`).
+//! JSON as the SDK writes it: four spaces, keys sorted, ASCII only (`json.dump(…, indent=4,
+//! sort_keys=True)`).
 //!
-//! Reads what Python reads, and a byte order mark too. Numbers keep their text: a value nobody asked to change is not changed.
+//! Reads what Python reads, and a byte order mark too. Numbers keep their text: a value nobody
+//! asked to change is not changed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result, Snippet};
 
-/// A JSON value whose objects are sorted by code points, as Python sorts them, and whose numbers keep their text.
+/// A JSON value whose objects are sorted by code points, as Python sorts them, and whose numbers
+/// keep their text.
 #[derive(Debug)]
 enum Json {
     Object(BTreeMap<String, Json>),
@@ -59,7 +62,8 @@ impl Serialize for Json {
     }
 }
 
-/// Python's layout with `ensure_ascii`: what is not printable ASCII is written as `\uXXXX`, in UTF-16.
+/// Python's layout with `ensure_ascii`: what is not printable ASCII is written as `\uXXXX`, in
+/// UTF-16.
 struct SdkFormatter<'a>(PrettyFormatter<'a>);
 
 impl Formatter for SdkFormatter<'_> {
@@ -111,7 +115,8 @@ impl Formatter for SdkFormatter<'_> {
     }
 }
 
-/// `text` (a JSON object) with `key` set to `value`, in the SDK's layout; `file` names it in errors.
+/// `text` (a JSON object) with `key` set to `value`, in the SDK's layout; `file` names it in
+/// errors.
 pub(super) fn with_key(text: &str, file: &Path, key: &str, value: &Value) -> Result<String> {
     let mut json = Json::parse(text).map_err(|error| syntax(file, text, error))?;
     let Json::Object(entries) = &mut json else { return Err(not_an_object(file)) };

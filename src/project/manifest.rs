@@ -1,6 +1,7 @@
 //! manifest.txt: the file that makes a folder an Integration SDK project.
 //!
-//! Refuses what `mp-build` would only trip over later: a missing name, a version that is not x.y.z, several adapter kinds.
+//! Refuses what `mp-build` would only trip over later: a missing name, a version that is not x.y.z,
+//! several adapter kinds.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,8 @@ impl Project {
         Ok(Self { path: path.to_owned(), name, version, adapter_kinds, files })
     }
 
-    /// Checks what a .pak needs besides the image: one adapter kind, and the files that manifest.txt names.
+    /// Checks what a .pak needs besides the image: one adapter kind, and the files that
+    /// manifest.txt names.
     ///
     /// # Errors
     /// [`ErrorKind::Project`]: something is missing.
@@ -91,7 +93,8 @@ impl Project {
         }
     }
 
-    /// The name of the image in the local store, as `mp-build` forms it: `<name in lower case>-test:<version>`.
+    /// The name of the image in the local store, as `mp-build` forms it: `<name in lower
+    /// case>-test:<version>`.
     pub fn image_name(&self) -> Result<Reference> {
         let text = format!("{}-test:{}", self.name.to_lowercase(), self.version);
         Reference::parse(&text).map_err(|error| {
@@ -101,10 +104,12 @@ impl Project {
         })
     }
 
-    /// The tag that `mp-build` pushes to: `<version>_<unix time>`, the time in seconds with its fraction, as Python writes it.
+    /// The tag that `mp-build` pushes to: `<version>_<unix time>`, the time in seconds with its
+    /// fraction, as Python writes it.
     pub fn tag_at(&self, time: std::time::SystemTime) -> Result<Tag> {
         let seconds = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        // Rust's Debug and Python's repr() both give the shortest text that reads back as the same number.
+        // Rust's Debug and Python's repr() both give the shortest text that reads back as the same
+        // number.
         Tag::parse(&format!("{}_{seconds:?}", self.version))
     }
 }
@@ -115,7 +120,8 @@ fn wrong(file: &Path, what: &str) -> Error {
 
 fn string(manifest: &Map<String, Value>, key: &str, file: &Path) -> Result<String> {
     match manifest.get(key) {
-        // The SDK strips the version before it splits it; a stray space in a name would only break the image's name.
+        // The SDK strips the version before it splits it; a stray space in a name would only break
+        // the image's name.
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
         Some(Value::String(_)) => Err(wrong(file, &format!("has an empty `{key}`"))),
         Some(Value::Null) | None => Err(wrong(file, &format!("has no `{key}`"))),
@@ -124,7 +130,8 @@ fn string(manifest: &Map<String, Value>, key: &str, file: &Path) -> Result<Strin
     .map_err(|error| error.with_hint(format!("set `{key}` in it to a text in double quotes")))
 }
 
-/// The first three parts become Major-, Minor- and Implementation-Version of the pak; the whole becomes part of a tag.
+/// The first three parts become Major-, Minor- and Implementation-Version of the pak; the whole
+/// becomes part of a tag.
 fn check_version(version: &str, file: &Path) -> Result<()> {
     let parts: Vec<&str> = version.split('.').collect();
     if parts.len() >= 3 && parts.iter().all(|part| !part.is_empty()) && Tag::parse(version).is_ok() {

@@ -1,7 +1,9 @@
-//! The installed Integration SDK, as far as its base images go: since 1.3 they are in no registry, `mp-build` builds
-//! `base-adapter:LANGUAGE-VERSION` from a folder of its own package (`docker_wrapper.ensure_base_image_exists`).
+//! The installed Integration SDK, as far as its base images go: since 1.3 they are in no registry,
+//! `mp-build` builds `base-adapter:LANGUAGE-VERSION` from a folder of its own package
+//! (`docker_wrapper.ensure_base_image_exists`).
 //!
-//! Refuses to run Python: the package is found by the folders that pip, pipx and virtual environments make.
+//! Refuses to run Python: the package is found by the folders that pip, pipx and virtual
+//! environments make.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,8 +26,9 @@ pub struct InstalledSdk {
 }
 
 impl InstalledSdk {
-    /// Looks for an SDK with base images: beside the build context `folder` if that is one of them, in virtual environments of
-    /// the project in `folder`, in the active one, where `mp-build` on the PATH lies, and where pip installs for a user or all.
+    /// Looks for an SDK with base images: beside the build context `folder` if that is one of them,
+    /// in virtual environments of the project in `folder`, in the active one, where `mp-build` on
+    /// the PATH lies, and where pip installs for a user or all.
     pub fn find(folder: &Path) -> Option<Self> {
         Self::find_with(folder, &|name| std::env::var_os(name))
     }

@@ -1,4 +1,5 @@
-//! AWS's host names, by the AWS SDKs' endpoint rules: ECR's registries, and the services that give a push its identity.
+//! AWS's host names, by the AWS SDKs' endpoint rules: ECR's registries, and the services that give
+//! a push its identity.
 //!
 //! A host that only looks like one of AWS's is not taken for it: it would receive a token.
 
@@ -44,8 +45,8 @@ pub(crate) struct PrivateEcr<'a> {
 }
 
 impl<'a> PrivateEcr<'a> {
-    /// `<acct>.dkr.ecr[-fips].<region>.amazonaws.com` or `<acct>.dkr-ecr[-fips].<region>.on.aws`, in other parts of AWS with their
-    /// domains.
+    /// `<acct>.dkr.ecr[-fips].<region>.amazonaws.com` or `<acct>.dkr-ecr[-fips].<region>.on.aws`,
+    /// in other parts of AWS with their domains.
     pub(crate) fn of(host: &'a str) -> Option<Self> {
         let (_account, rest) = host.split_once('.')?;
         let (rest, dual_stack) = match (rest.strip_prefix("dkr."), rest.strip_prefix("dkr-")) {
@@ -79,7 +80,8 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Its name in the settings of AWS's tools: `[services]`, and in capitals in `AWS_ENDPOINT_URL_…`.
+    /// Its name in the settings of AWS's tools: `[services]`, and in capitals in
+    /// `AWS_ENDPOINT_URL_…`.
     pub(crate) fn id(self) -> &'static str {
         match self {
             Self::Ecr => "ecr",

@@ -10,8 +10,8 @@ use crate::oci::Reference;
 use crate::progress::TaskKind;
 
 impl Client {
-    /// Deletes what `reference` names: a manifest with all its tags if it has a digest, else the tag alone. Blobs stay until the
-    /// registry collects its garbage.
+    /// Deletes what `reference` names: a manifest with all its tags if it has a digest, else the
+    /// tag alone. Blobs stay until the registry collects its garbage.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: it is not there; [`ErrorKind::Unsupported`]: the registry does not delete tags, or nothing at all;

@@ -1,4 +1,5 @@
-//! Registries by their host names: which service it is, and under which names it is known. Nothing is connected to.
+//! Registries by their host names: which service it is, and under which names it is known. Nothing
+//! is connected to.
 
 use std::net::IpAddr;
 

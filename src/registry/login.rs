@@ -15,7 +15,8 @@ impl Client {
     /// Where [`Client::login`] would store a credential for `registry`.
     ///
     /// # Errors
-    /// `Usage` if neither `DOCKER_CONFIG` nor `HOME` is set; `Auth` if docker's config.json cannot be read.
+    /// `Usage` if neither `DOCKER_CONFIG` nor `HOME` is set; `Auth` if docker's config.json cannot
+    /// be read.
     pub fn credential_store(&self, registry: &str) -> Result<CredentialStore> {
         self.options().credentials.store_for(&self.options().environment, registry)
     }

@@ -1,4 +1,5 @@
-//! Logins as a registry answers to them: tried by themselves, and told from missing rights where a request is refused.
+//! Logins as a registry answers to them: tried by themselves, and told from missing rights where a
+//! request is refused.
 
 use reqwest::{Response, ResponseBuilderExt as _, StatusCode};
 
@@ -52,8 +53,9 @@ impl Endpoint {
         }
     }
 
-    /// The error that an error response is, its body read already; `pushing`: the request was to write. Where the account is what
-    /// was refused, it tells a missing login and one that is not accepted from a missing right.
+    /// The error that an error response is, its body read already; `pushing`: the request was to
+    /// write. Where the account is what was refused, it tells a missing login and one that is not
+    /// accepted from a missing right.
     pub(crate) async fn error_for(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
         let repository = self.repository(path);
         let asks_for_login = refusal.status == StatusCode::UNAUTHORIZED || self.is_challenged();
@@ -103,7 +105,8 @@ impl Endpoint {
         state
     }
 
-    /// The same response, unless it is a 401 of a Harbor that cannot reach its database: that passes, and no login is wrong.
+    /// The same response, unless it is a 401 of a Harbor that cannot reach its database: that
+    /// passes, and no login is wrong.
     pub(super) async fn unless_outage(&self, response: Response) -> Result<Response, RequestError> {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);

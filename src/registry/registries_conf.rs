@@ -1,7 +1,8 @@
-//! containers-registries.conf(5), version 2: a repository's location, its mirrors, and what may be insecure.
+//! containers-registries.conf(5), version 2: a repository's location, its mirrors, and what may be
+//! insecure.
 //!
-//! Version 1 of the format and wildcards in `location` are errors. Short names go to Docker Hub, whatever the file says: the
-//! same Dockerfile must mean the same image everywhere.
+//! Version 1 of the format and wildcards in `location` are errors. Short names go to Docker Hub,
+//! whatever the file says: the same Dockerfile must mean the same image everywhere.
 
 use std::path::{Path, PathBuf};
 
@@ -59,8 +60,8 @@ pub(crate) struct RegistryLocation {
 }
 
 impl RegistriesConf {
-    /// Reads the file of the options, of the environment, of the user or of the system, the first there is, with its
-    /// drop-in folder `registries.conf.d`.
+    /// Reads the file of the options, of the environment, of the user or of the system, the first
+    /// there is, with its drop-in folder `registries.conf.d`.
     pub(crate) fn read(given: Option<&Path>, environment: &Environment) -> Result<Self> {
         let named = given.map(Path::to_owned).or_else(|| environment.path("CONTAINERS_REGISTRIES_CONF"));
         if let Some(path) = named {
@@ -96,7 +97,8 @@ impl RegistriesConf {
         self.registries.extend(later.registries);
     }
 
-    /// With further mirrors before the others: `host[:port][/path]` of Docker Hub, `REGISTRY=host[:port][/path]` of another registry.
+    /// With further mirrors before the others: `host[:port][/path]` of Docker Hub,
+    /// `REGISTRY=host[:port][/path]` of another registry.
     #[must_use]
     pub(crate) fn with_mirrors(mut self, mirrors: &[String]) -> Self {
         let plain = |location: &str| location.split_once("://").map_or(location, |(_, rest)| rest).to_owned();
@@ -117,7 +119,8 @@ impl RegistriesConf {
         self.resolve(repository).map(|(place, _)| place)
     }
 
-    /// Where a pull from `repository` may come from, in the order to try: mirrors, then the registry itself.
+    /// Where a pull from `repository` may come from, in the order to try: mirrors, then the
+    /// registry itself.
     pub(crate) fn sources(&self, repository: &Repository, by_digest: bool) -> Result<Vec<RegistryLocation>> {
         let (primary, entry) = self.resolve(repository)?;
         let name = repository.to_string();
@@ -161,7 +164,8 @@ impl RegistryTable {
     }
 }
 
-/// What of `name` comes after `prefix`; `None` if it is not below it. `*.example.com` fits every host below.
+/// What of `name` comes after `prefix`; `None` if it is not below it. `*.example.com` fits every
+/// host below.
 fn rest<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     if let Some(domain) = prefix.strip_prefix("*.") {
         let (registry, _) = name.split_once('/')?;

@@ -8,7 +8,8 @@ use reqwest::header::HeaderMap;
 /// How often and how patiently.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
-    /// How many tries in all, at least 1. For an upload: tries without a byte of progress between them.
+    /// How many tries in all, at least 1. For an upload: tries without a byte of progress between
+    /// them.
     pub attempts: u32,
     /// The wait before the second try; it doubles from then on.
     pub first_delay: Duration,
@@ -36,7 +37,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait before try `attempt` (from 2), or `None` if that is one too many or the registry asks for too long a wait.
+    /// The wait before try `attempt` (from 2), or `None` if that is one too many or the registry
+    /// asks for too long a wait.
     pub(crate) fn delay(&self, attempt: u32, retry_after: Option<Duration>) -> Option<Duration> {
         if attempt > self.attempts {
             return None;
@@ -51,8 +53,8 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a status means "not now". 499 is nginx's (the client went away, as seen by a proxy behind another), 520 to 524 are
-/// Cloudflare's, for a server behind it that does not answer.
+/// Whether a status means "not now". 499 is nginx's (the client went away, as seen by a proxy
+/// behind another), 520 to 524 are Cloudflare's, for a server behind it that does not answer.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
 }

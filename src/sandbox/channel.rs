@@ -1,4 +1,5 @@
-//! A socket between two of this program's processes: length-prefixed postcard messages, and descriptors.
+//! A socket between two of this program's processes: length-prefixed postcard messages, and
+//! descriptors.
 
 use std::io::{Error, IoSlice, IoSliceMut, Read, Result, Write};
 use std::mem::MaybeUninit;

@@ -1,5 +1,6 @@
-//! Says at a step that fails with isolation `chroot` what is missing there: nothing can be mounted, so /proc shows no processes, and what
-//! leads through `/proc/self` (`/dev/stdout`, `/dev/fd`, process substitution) leads nowhere.
+//! Says at a step that fails with isolation `chroot` what is missing there: nothing can be mounted,
+//! so /proc shows no processes, and what leads through `/proc/self` (`/dev/stdout`, `/dev/fd`,
+//! process substitution) leads nowhere.
 
 use super::{Exit, IsolationKind};
 

@@ -1,4 +1,5 @@
-//! A process that outlives its starter: this program once more, in a session of its own, with nothing open but a socket to the starter.
+//! A process that outlives its starter: this program once more, in a session of its own, with
+//! nothing open but a socket to the starter.
 //!
 //! A program that would run its own `main` instead is not started.
 
@@ -15,8 +16,9 @@ use super::init::orphans;
 use super::init::process::{Fork, close_others, exit_now, fork};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
-/// Starts the helper's program under the name `name`, at which its `main` must call [`detach`]. `own` says whether this very program
-/// does so. Nothing of this process's environment is passed on.
+/// Starts the helper's program under the name `name`, at which its `main` must call [`detach`].
+/// `own` says whether this very program does so. Nothing of this process's environment is passed
+/// on.
 pub(crate) fn spawn_detached(name: &str, own: bool) -> Result<UnixStream> {
     let program = helper::path()?;
     if program.as_os_str() == helper::OWN_PROGRAM && !own {
@@ -36,8 +38,8 @@ pub(crate) fn spawn_detached(name: &str, own: bool) -> Result<UnixStream> {
     }
 }
 
-/// Leaves the starter: its session, its descriptors, its terminal. To be called first in `main`, by a process that [`spawn_detached`]
-/// has started. Returns the socket to the starter.
+/// Leaves the starter: its session, its descriptors, its terminal. To be called first in `main`, by
+/// a process that [`spawn_detached`] has started. Returns the socket to the starter.
 pub(crate) fn detach() -> io::Result<UnixStream> {
     close_others();
     match fork()? {
@@ -45,7 +47,8 @@ pub(crate) fn detach() -> io::Result<UnixStream> {
         Fork::Child => {}
     }
     rustix::process::setsid()?;
-    // A helper that is killed (it may be the largest process when memory runs out) must not set free what it was to kill.
+    // A helper that is killed (it may be the largest process when memory runs out) must not set
+    // free what it was to kill.
     orphans::adopt()?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
@@ -53,7 +56,8 @@ pub(crate) fn detach() -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-/// Kills what is left of a command whose helper has ended. To be called by a process that has called [`detach`] and waits for no other child.
+/// Kills what is left of a command whose helper has ended. To be called by a process that has
+/// called [`detach`] and waits for no other child.
 pub(crate) fn kill_orphans() {
     orphans::kill_descendants();
 }

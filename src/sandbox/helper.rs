@@ -1,6 +1,8 @@
-//! The helper process: how this program is started again as one, and the one call in `main` that makes it so.
+//! The helper process: how this program is started again as one, and the one call in `main` that
+//! makes it so.
 //!
-//! A program that never called [`init_main`] is not started as a helper, because it would run its own `main`.
+//! A program that never called [`init_main`] is not started as a helper, because it would run its
+//! own `main`.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -23,8 +25,9 @@ pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 static HELPER: OnceLock<PathBuf> = OnceLock::new();
 
-/// Becomes the helper if this process was started as one, and then never returns; otherwise does nothing but remember that this
-/// program can be its own helper. `main` must call it before anything else, above all before it starts a thread.
+/// Becomes the helper if this process was started as one, and then never returns; otherwise does
+/// nothing but remember that this program can be its own helper. `main` must call it before
+/// anything else, above all before it starts a thread.
 #[expect(clippy::exit, reason = "the helper is a process of its own that ends here")]
 pub fn init_main() {
     if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
@@ -36,8 +39,9 @@ pub fn init_main() {
     let _ = HELPER.set(OWN_PROGRAM.into());
 }
 
-/// Names the program that is started as the helper: one whose `main` calls [`init_main`]. For programs that cannot do so themselves,
-/// such as a Python interpreter or a test harness. The first call counts.
+/// Names the program that is started as the helper: one whose `main` calls [`init_main`]. For
+/// programs that cannot do so themselves, such as a Python interpreter or a test harness. The first
+/// call counts.
 pub fn set_helper(program: PathBuf) {
     let _ = HELPER.set(program);
 }
@@ -50,8 +54,9 @@ pub(super) fn path() -> Result<&'static Path> {
     })
 }
 
-/// The helper as a sealed copy in memory. A command can make the kernel run its parent's program once more (`#!/proc/self/exe`) and open
-/// it for writing afterwards; what it reaches that way must not be the file on this machine (CVE-2019-5736).
+/// The helper as a sealed copy in memory. A command can make the kernel run its parent's program
+/// once more (`#!/proc/self/exe`) and open it for writing afterwards; what it reaches that way must
+/// not be the file on this machine (CVE-2019-5736).
 fn program() -> Result<PathBuf> {
     static COPY: OnceLock<OwnedFd> = OnceLock::new();
     let program = path()?;
@@ -80,7 +85,8 @@ fn sealed_copy(program: &Path) -> std::io::Result<OwnedFd> {
     Ok(copy.into())
 }
 
-/// Adds seals, again and again for up to a second while something of the kernel still holds pages of the file (EBUSY, fcntl(2)).
+/// Adds seals, again and again for up to a second while something of the kernel still holds pages
+/// of the file (EBUSY, fcntl(2)).
 fn seal(copy: &File, seals: SealFlags) -> std::io::Result<()> {
     const ATTEMPTS: u32 = 100;
     for _ in 1..ATTEMPTS {
@@ -92,7 +98,8 @@ fn seal(copy: &File, seals: SealFlags) -> std::io::Result<()> {
     Ok(rustix::fs::fcntl_add_seals(copy, seals)?)
 }
 
-/// Starts the helper. It reads its request from the socket and replies there; `output` becomes both its output streams.
+/// Starts the helper. It reads its request from the socket and replies there; `output` becomes both
+/// its output streams.
 pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)> {
     let program = program()?;
     let cannot = || "cannot start the sandbox".to_owned();

@@ -1,7 +1,9 @@
-//! The kernel: its version, and the system calls that are younger than the oldest kernel that RUN supports.
+//! The kernel: its version, and the system calls that are younger than the oldest kernel that RUN
+//! supports.
 //!
-//! A filter of the surrounding container may refuse a call that the kernel has (ENOSYS, or EPERM from runtimes that do not know it), so
-//! nothing is concluded from the version: each call is tried, and what stands in for it is used where it fails.
+//! A filter of the surrounding container may refuse a call that the kernel has (ENOSYS, or EPERM
+//! from runtimes that do not know it), so nothing is concluded from the version: each call is
+//! tried, and what stands in for it is used where it fails.
 
 /// The oldest kernel that RUN supports: that of RHEL 8.
 #[cfg(test)]
@@ -30,8 +32,9 @@ const fn flag(call: &'static str, since: (u32, u32), instead: &'static str, file
     Younger { call, number: None, since, instead, file }
 }
 
-/// Everything younger than the floor that mpimg uses for RUN and containers. pidfd_send_signal (5.1) and faccessat2 (5.8) are not
-/// used: signalfd tells of children, and process 1 passes signals on.
+/// Everything younger than the floor that mpimg uses for RUN and containers. pidfd_send_signal
+/// (5.1) and faccessat2 (5.8) are not used: signalfd tells of children, and process 1 passes
+/// signals on.
 #[cfg(test)]
 const YOUNGER: &[Younger] = &[
     call("openat2", libc::SYS_openat2, (5, 6), "a walk in user space", "layer/inside.rs"),

@@ -18,7 +18,8 @@ pub enum IsolationKind {
     SingleId,
     /// `chroot` without namespaces: no security boundary.
     Chroot,
-    /// No privileges at all: a supervisor answers the system calls that need them. No security boundary.
+    /// No privileges at all: a supervisor answers the system calls that need them. No security
+    /// boundary.
     Emulated,
 }
 
@@ -67,7 +68,8 @@ impl fmt::Display for IsolationKind {
 impl FromStr for IsolationMode {
     type Err = Error;
 
-    /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single`, `chroot` or `emulated`.
+    /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single`, `chroot` or
+    /// `emulated`.
     fn from_str(text: &str) -> Result<Self> {
         Ok(match text {
             "auto" => Self::Auto,

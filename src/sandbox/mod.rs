@@ -10,10 +10,12 @@
 //! | [`IsolationKind::Chroot`] | a private tree, no namespaces | **no** |
 //! | [`IsolationKind::Emulated`] | the same, its system calls answered by a supervisor | **no** |
 //!
-//! [`Isolation::run`] starts a helper: this very program again, single-threaded, under the name [`HELPER_NAME`]. Namespaces
-//! of users can only be entered by a process with one thread, and after a plain `fork` of a threaded program hardly anything may be
-//! called; a fresh program may call everything, and its death alone unmounts and kills all that it started. Therefore
-//! `main` must call [`init_main`] first. A program that cannot (a Python interpreter) names one that does with [`set_helper`].
+//! [`Isolation::run`] starts a helper: this very program again, single-threaded, under the name
+//! [`HELPER_NAME`]. Namespaces of users can only be entered by a process with one thread, and after
+//! a plain `fork` of a threaded program hardly anything may be called; a fresh program may call
+//! everything, and its death alone unmounts and kills all that it started. Therefore `main` must
+//! call [`init_main`] first. A program that cannot (a Python interpreter) names one that does with
+//! [`set_helper`].
 //!
 //! Nothing here knows images or Dockerfiles.
 

@@ -11,7 +11,8 @@ pub(super) struct SetupError {
     /// What was tried, such as `mount overlay`.
     pub(super) step: String,
     pub(super) errno: Option<i32>,
-    /// Set where what was asked for is wrong, not this machine: then `step` is the whole message, and this is the remedy.
+    /// Set where what was asked for is wrong, not this machine: then `step` is the whole message,
+    /// and this is the remedy.
     pub(super) remedy: Option<String>,
 }
 

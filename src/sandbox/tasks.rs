@@ -1,4 +1,5 @@
-//! Work that has to be done inside a user namespace, because only there the files belong to whom they should: unpack, compare, remove.
+//! Work that has to be done inside a user namespace, because only there the files belong to whom
+//! they should: unpack, compare, remove.
 //!
 //! A helper does it, because a process with several threads cannot enter a user namespace.
 
@@ -17,7 +18,8 @@ use super::channel::{read_message, receive_file, write_message};
 use super::wire::{Change, Reply, Request};
 use super::{IsolationKind, helper, launch};
 
-/// What [`Isolation::changes`](super::Isolation::changes) hands over, entry by entry: the entry and the bytes of a regular file.
+/// What [`Isolation::changes`](super::Isolation::changes) hands over, entry by entry: the entry and
+/// the bytes of a regular file.
 pub type Emit<'a> = dyn FnMut(&Entry, Option<&mut dyn Read>) -> Result<()> + 'a;
 
 pub(super) fn unpack(isolation: IsolationKind, tar: &mut dyn Read, into: &Path, options: UnpackOptions) -> Result<UnpackStats> {

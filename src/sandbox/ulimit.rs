@@ -51,7 +51,8 @@ impl Ulimit {
 impl FromStr for Ulimit {
     type Err = Error;
 
-    /// Reads `nofile=1024:2048`, `nproc=100`, `core=-1` (docker, go-units, `ParseUlimit`): -1 is no limit.
+    /// Reads `nofile=1024:2048`, `nproc=100`, `core=-1` (docker, go-units, `ParseUlimit`): -1 is no
+    /// limit.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
             Error::new(ErrorKind::Usage, format!("`{text}` is not a limit: {why}"))

@@ -1,4 +1,5 @@
-//! Users and groups by name or number, from a root file system's own passwd and group (docker's rules for USER and `--chown`).
+//! Users and groups by name or number, from a root file system's own passwd and group (docker's
+//! rules for USER and `--chown`).
 //!
 //! The users of this machine do not matter: only the bytes passed in are read.
 
@@ -21,8 +22,8 @@ pub struct User {
 }
 
 impl User {
-    /// The groups of a process, its own first. The own group is one of them: without it, a file that the group is denied could be read
-    /// (CVE-2022-36109).
+    /// The groups of a process, its own first. The own group is one of them: without it, a file
+    /// that the group is denied could be read (CVE-2022-36109).
     pub(super) fn all_groups(&self) -> impl Iterator<Item = u32> {
         let others = self.groups.iter().copied().filter(|group| *group != self.gid);
         std::iter::once(self.gid).chain(others)
@@ -39,11 +40,13 @@ impl From<&User> for Identity {
 ///
 /// - Where there is no passwd, or no group, `root` is 0.
 /// - A number always wins over a name that looks like it.
-/// - Without a group: the gid of the user's passwd line and the groups that list the user. A number without a passwd line has gid 0.
+/// - Without a group: the gid of the user's passwd line and the groups that list the user. A number
+///   without a passwd line has gid 0.
 /// - With a group: that one alone, no supplementary groups.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for a name that passwd or group does not have; [`ErrorKind::Usage`] for a number that no id can have.
+/// [`ErrorKind::NotFound`] for a name that passwd or group does not have; [`ErrorKind::Usage`] for
+/// a number that no id can have.
 pub fn lookup_user(passwd: &[u8], group: &[u8], spec: &str) -> Result<User> {
     let (user, explicit_group) = match spec.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -56,8 +59,8 @@ pub fn lookup_user(passwd: &[u8], group: &[u8], spec: &str) -> Result<User> {
     }
 }
 
-/// Looks up the owner that `--chown` names: as [`lookup_user`], but a number without a group is the group's number too
-/// (Dockerfile reference, COPY --chown).
+/// Looks up the owner that `--chown` names: as [`lookup_user`], but a number without a group is the
+/// group's number too (Dockerfile reference, COPY --chown).
 pub fn lookup_owner(passwd: &[u8], group: &[u8], spec: &str) -> Result<User> {
     let mut user = lookup_user(passwd, group, spec)?;
     if parse_id(spec)?.is_some() {

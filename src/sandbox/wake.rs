@@ -1,4 +1,5 @@
-//! A descriptor that can be read from once a [`CancellationToken`] is cancelled, for code that waits for descriptors.
+//! A descriptor that can be read from once a [`CancellationToken`] is cancelled, for code that
+//! waits for descriptors.
 
 use std::future::Future as _;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,5 @@
-//! The documents: SPDX 2.3 and CycloneDX 1.5 in JSON. Of both only what says which packages there are; so they are written here
-//! field by field, without the large crates that know the rest.
+//! The documents: SPDX 2.3 and CycloneDX 1.5 in JSON. Of both only what says which packages there
+//! are; so they are written here field by field, without the large crates that know the rest.
 //!
 //! Refuses times and identifiers that are not the image's own.
 

@@ -1,5 +1,5 @@
-//! Checks who asks: `Authorization` against what an endpoint needs (RFC 7617 for Basic; distribution's token
-//! authentication, RFC 6750 for Bearer).
+//! Checks who asks: `Authorization` against what an endpoint needs (RFC 7617 for Basic;
+//! distribution's token authentication, RFC 6750 for Bearer).
 //!
 //! Tokens are issued in `token_endpoint.rs`.
 

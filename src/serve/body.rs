@@ -1,4 +1,5 @@
-//! Bodies that are counted, or that end before they should: for the log, for faults, and for a server that stops.
+//! Bodies that are counted, or that end before they should: for the log, for faults, and for a
+//! server that stops.
 //!
 //! Refuses to look at the bytes.
 
@@ -68,7 +69,8 @@ pub(super) fn truncate(response: Response, room: u64) -> Response {
     Response::from_parts(parts, Body::from_stream(frames.scan(room, shorten).flat_map(stream::iter)))
 }
 
-/// The answer, which breaks off when the server stops. One that is in memory already is left as it is.
+/// The answer, which breaks off when the server stops. One that is in memory already is left as it
+/// is.
 pub(super) fn end_with(response: Response, stopped: &CancellationToken) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;

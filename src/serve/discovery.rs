@@ -1,4 +1,5 @@
-//! What is there: tags, referrers, repositories, and a page for people (distribution specification, "Content Discovery").
+//! What is there: tags, referrers, repositories, and a page for people (distribution specification,
+//! "Content Discovery").
 //!
 //! Refuses page sizes that are no numbers; without one, everything is listed.
 
@@ -52,7 +53,8 @@ pub(super) async fn catalog(app: &Arc<App>, exchange: &mut Exchange) -> Result<R
     Ok(page.link(response, "/v2/_catalog", names.last().filter(|_| more)))
 }
 
-/// `GET /v2/<name>/referrers/<digest>`: never 404, also for a repository or subject that is not there.
+/// `GET /v2/<name>/referrers/<digest>`: never 404, also for a repository or subject that is not
+/// there.
 pub(super) async fn referrers(
     app: &Arc<App>,
     exchange: &mut Exchange,
@@ -121,7 +123,8 @@ impl Page {
         Ok(Self { length, last: exchange.query("last").filter(|last| !last.is_empty()) })
     }
 
-    /// The entries of this page, and whether more follow. A page of none has none after it: there would be no end.
+    /// The entries of this page, and whether more follow. A page of none has none after it: there
+    /// would be no end.
     fn take<'a>(&self, mut entries: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, bool) {
         let length = self.length.unwrap_or(usize::MAX);
         let page: Vec<&str> = entries.by_ref().take(length).collect();

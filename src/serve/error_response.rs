@@ -1,7 +1,8 @@
-//! Answers that say no, in the JSON that the distribution specification gives errors ("Error Codes").
+//! Answers that say no, in the JSON that the distribution specification gives errors ("Error
+//! Codes").
 //!
-//! Refuses to tell a client about this machine: what went wrong inside is logged at debug level, paths and all, and the
-//! client only learns that it did.
+//! Refuses to tell a client about this machine: what went wrong inside is logged at debug level,
+//! paths and all, and the client only learns that it did.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -85,7 +86,8 @@ impl ErrorResponse {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, "blob upload unknown to registry")
     }
 
-    /// One `MANIFEST_BLOB_UNKNOWN` for every blob or manifest that a pushed manifest names and the repository lacks.
+    /// One `MANIFEST_BLOB_UNKNOWN` for every blob or manifest that a pushed manifest names and the
+    /// repository lacks.
     pub(super) fn missing_blobs(missing: &[Digest]) -> Self {
         let errors = missing.iter().map(|digest| ErrorBody {
             code: ErrorCode::ManifestBlobUnknown,

@@ -7,7 +7,8 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use url::form_urlencoded;
 
-/// How much of an unwanted body is read before the error is sent: a client that is still sending does not read it.
+/// How much of an unwanted body is read before the error is sent: a client that is still sending
+/// does not read it.
 const DRAIN: u64 = 64 * 1024 * 1024;
 
 /// A request while it is answered.
@@ -15,7 +16,8 @@ const DRAIN: u64 = 64 * 1024 * 1024;
 pub(super) struct Exchange {
     pub(super) parts: Parts,
     pub(super) body: Option<Body>,
-    /// The announced length of the body in bytes; unknown of a body in `Transfer-Encoding: chunked`.
+    /// The announced length of the body in bytes; unknown of a body in `Transfer-Encoding:
+    /// chunked`.
     pub(super) length: Option<u64>,
 }
 
@@ -40,7 +42,8 @@ impl Exchange {
         self.parts.method == Method::HEAD
     }
 
-    /// Reads what is left of the body and throws it away. A client that waits for `100 Continue` sends none.
+    /// Reads what is left of the body and throws it away. A client that waits for `100 Continue`
+    /// sends none.
     pub(super) async fn drain(&mut self) {
         if self.parts.headers.contains_key(header::EXPECT) {
             return;

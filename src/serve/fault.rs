@@ -69,8 +69,8 @@ pub enum Fault {
     StatusAfter(FaultResponse),
     /// It is not carried out: the connection is reset at once.
     ResetBefore,
-    /// The connection is reset when this many bytes of the body have been read. What was read is handled as after a real break.
-    /// A shorter body is carried out, then the connection is reset.
+    /// The connection is reset when this many bytes of the body have been read. What was read is
+    /// handled as after a real break. A shorter body is carried out, then the connection is reset.
     ResetAfter(u64),
     /// It is carried out, then the connection is reset: the answer is lost.
     ResetAfterHandling,
@@ -78,7 +78,8 @@ pub enum Fault {
     TruncateResponse(u64),
     /// It is carried out after this time.
     Delay(Duration),
-    /// It is not carried out and there is no answer; the connection stays open until the client leaves or the server stops.
+    /// It is not carried out and there is no answer; the connection stays open until the client
+    /// leaves or the server stops.
     Stall,
 }
 
@@ -99,7 +100,8 @@ impl FaultResponse {
         Self { status, ..Self::default() }
     }
 
-    /// An error as registries send it: one entry with `code` and `message` (distribution specification, "Error Codes").
+    /// An error as registries send it: one entry with `code` and `message` (distribution
+    /// specification, "Error Codes").
     pub fn error(status: StatusCode, code: &str, message: &str) -> Self {
         let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
         let mut answer = Self { status, headers: HeaderMap::new(), body: body.to_string().into() };

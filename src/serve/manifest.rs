@@ -1,7 +1,8 @@
-//! What the registry reads of a manifest: which blobs and manifests it needs, its subject, its artifact type.
+//! What the registry reads of a manifest: which blobs and manifests it needs, its subject, its
+//! artifact type.
 //!
-//! Refuses docker's schema 1 and anything that is not a JSON object; unknown fields and media types are let through, because a
-//! registry stores artifacts that it knows nothing of.
+//! Refuses docker's schema 1 and anything that is not a JSON object; unknown fields and media types
+//! are let through, because a registry stores artifacts that it knows nothing of.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,8 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BT
 }
 
 impl Content {
-    /// Foreign and non-distributable layers need not be in the registry (image specification, layer.md).
+    /// Foreign and non-distributable layers need not be in the registry (image specification,
+    /// layer.md).
     fn is_elsewhere(&self) -> bool {
         self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
             || self.media_type.as_ref().is_some_and(MediaType::is_nondistributable)
@@ -60,8 +62,9 @@ impl Manifest {
         }
     }
 
-    /// The media type: what the request said, else the manifest's own word, else what its fields look like.
-    /// An error if the request and the manifest contradict each other (distribution specification, "Pushing Manifests").
+    /// The media type: what the request said, else the manifest's own word, else what its fields
+    /// look like. An error if the request and the manifest contradict each other (distribution
+    /// specification, "Pushing Manifests").
     pub(super) fn settle_media_type(&self, content_type: Option<&str>) -> Result<MediaType> {
         let sent = content_type.map(|text| text.split(';').next().unwrap_or(text).trim()).filter(|text| !text.is_empty());
         match (sent.map(MediaType::from), &self.media_type) {
@@ -95,13 +98,14 @@ impl Manifest {
         self.config.iter().chain(self.layers.iter().flatten()).filter(|content| !content.is_elsewhere())
     }
 
-    /// The manifests that must be in the repository. The subject is not one of them: it may come later.
+    /// The manifests that must be in the repository. The subject is not one of them: it may come
+    /// later.
     pub(super) fn manifests(&self) -> impl Iterator<Item = &Content> {
         self.manifests.iter().flatten().filter(|content| !content.is_elsewhere())
     }
 
-    /// The artifact type that the referrers API shows: an image manifest without one has its config's media type
-    /// (distribution specification, "Listing Referrers").
+    /// The artifact type that the referrers API shows: an image manifest without one has its
+    /// config's media type (distribution specification, "Listing Referrers").
     pub(super) fn effective_artifact_type(&self) -> Option<String> {
         let own = self.artifact_type.clone().filter(|text| !text.is_empty());
         own.or_else(|| self.config.as_ref()?.media_type.as_ref().map(|media_type| media_type.as_str().to_owned()))

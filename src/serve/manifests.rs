@@ -1,5 +1,5 @@
-//! Pushing, pulling and deleting manifests (distribution specification, "Pushing Manifests", "Pulling manifests",
-//! "Deleting Manifests", "Deleting tags").
+//! Pushing, pulling and deleting manifests (distribution specification, "Pushing Manifests",
+//! "Pulling manifests", "Deleting Manifests", "Deleting tags").
 //!
 //! Refuses manifests whose blobs or manifests are not in the repository, and those over 4 MiB.
 
@@ -24,12 +24,14 @@ use super::route::{ManifestReference, RepositoryName};
 use crate::error::{Error, Result};
 use crate::oci::{Digest, MediaType};
 
-/// The largest manifest in bytes: the least that every registry should take, and what others stop at.
+/// The largest manifest in bytes: the least that every registry should take, and what others stop
+/// at.
 const LARGEST: usize = 4 * 1024 * 1024;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
-/// `GET` and `HEAD` of a manifest. The answer has the type that was pushed, whatever `Accept` says: there is only that one.
+/// `GET` and `HEAD` of a manifest. The answer has the type that was pushed, whatever `Accept` says:
+/// there is only that one.
 pub(super) async fn get(
     app: &Arc<App>,
     exchange: &mut Exchange,
@@ -92,7 +94,8 @@ pub(super) async fn put(
     Ok(empty(StatusCode::CREATED, headers))
 }
 
-/// `DELETE`: a tag alone, or a manifest with all its tags. Its blobs stay until they are deleted themselves.
+/// `DELETE`: a tag alone, or a manifest with all its tags. Its blobs stay until they are deleted
+/// themselves.
 pub(super) async fn delete(
     app: &Arc<App>,
     name: RepositoryName,

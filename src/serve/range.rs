@@ -1,5 +1,6 @@
-//! The two kinds of byte ranges: `Range` of a pull (RFC 9110, section 14) and `Content-Range` of an upload's chunk
-//! (distribution specification, "Pushing a blob in chunks"), which look alike and are not.
+//! The two kinds of byte ranges: `Range` of a pull (RFC 9110, section 14) and `Content-Range` of an
+//! upload's chunk (distribution specification, "Pushing a blob in chunks"), which look alike and
+//! are not.
 //!
 //! Refuses several ranges at once: they are answered as no range at all, as RFC 9110 allows.
 
@@ -32,9 +33,11 @@ pub(super) fn parse_range(header: &str, length: u64) -> Wanted {
     }
 }
 
-/// Reads the `Content-Range` of a chunk, `first-last`, both included: the first byte's offset and the length.
+/// Reads the `Content-Range` of a chunk, `first-last`, both included: the first byte's offset and
+/// the length.
 ///
-/// The specification has neither a unit nor a total there, but some clients send RFC 9110's `bytes first-last/total`.
+/// The specification has neither a unit nor a total there, but some clients send RFC 9110's `bytes
+/// first-last/total`.
 pub(super) fn parse_content_range(header: &str) -> Option<(u64, u64)> {
     let range = header.strip_prefix("bytes ").unwrap_or(header);
     let range = range.split_once('/').map_or(range, |(range, _)| range);

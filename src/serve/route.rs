@@ -1,13 +1,16 @@
-//! Which endpoint a path names, with every name in it checked (distribution specification, "Endpoints").
+//! Which endpoint a path names, with every name in it checked (distribution specification,
+//! "Endpoints").
 //!
-//! Refuses names that the specification's grammar refuses, so that nothing else ever becomes a path on the disk.
+//! Refuses names that the specification's grammar refuses, so that nothing else ever becomes a path
+//! on the disk.
 
 use std::fmt;
 
 use super::error_response::{ErrorCode, ErrorResponse};
 use crate::oci::{Digest, Tag};
 
-/// The longest repository name (distribution specification, "Pulling manifests", implementer's note).
+/// The longest repository name (distribution specification, "Pulling manifests", implementer's
+/// note).
 const NAME_LENGTH: usize = 255;
 
 /// A repository's name inside the registry, such as `mp/nsx`.
@@ -85,8 +88,8 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// The endpoint of a path as it was sent, percent-encoded. Only `%3A`, the colon of a digest, is decoded: an encoded slash
-    /// stays what it is and no name may hold it.
+    /// The endpoint of a path as it was sent, percent-encoded. Only `%3A`, the colon of a digest,
+    /// is decoded: an encoded slash stays what it is and no name may hold it.
     pub(super) fn parse(path: &str) -> Result<Self, ErrorResponse> {
         let rest = match path {
             "/" => return Ok(Self::Home),

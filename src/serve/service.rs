@@ -50,7 +50,8 @@ pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): Co
     response
 }
 
-/// Goes to the log when it is dropped: also if the client leaves and nobody waits for the answer any more.
+/// Goes to the log when it is dropped: also if the client leaves and nobody waits for the answer
+/// any more.
 struct LogEntry<'a> {
     app: &'a App,
     started: Instant,
@@ -128,7 +129,8 @@ async fn handle(app: &Arc<App>, exchange: &mut Exchange) -> Response {
             refusal.into_response()
         }
     };
-    // Clients tell by this that the registry speaks version 2 (docker's registry API, "API Version Check").
+    // Clients tell by this that the registry speaks version 2 (docker's registry API, "API Version
+    // Check").
     let version = HeaderValue::from_static("registry/2.0");
     response.headers_mut().insert(HeaderName::from_static("docker-distribution-api-version"), version);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

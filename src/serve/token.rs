@@ -1,4 +1,5 @@
-//! Tokens and what they grant (distribution's "Token Authentication Specification"). They live in memory and end with the process.
+//! Tokens and what they grant (distribution's "Token Authentication Specification"). They live in
+//! memory and end with the process.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -36,7 +37,8 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// Reads one scope, without the actions that `allowed` refuses. Kinds of resources other than repositories grant nothing.
+    /// Reads one scope, without the actions that `allowed` refuses. Kinds of resources other than
+    /// repositories grant nothing.
     pub(super) fn parse(text: &str, allowed: impl Fn(Action) -> bool) -> Option<Self> {
         let (name, actions) = text.strip_prefix("repository:")?.rsplit_once(':')?;
         let asked = |action: Action| actions.split(',').any(|word| word == "*" || word == action.as_str());

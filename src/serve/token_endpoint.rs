@@ -1,4 +1,5 @@
-//! The endpoint that issues tokens (distribution's "Token Authentication Specification" and "Oauth2 Token Authentication").
+//! The endpoint that issues tokens (distribution's "Token Authentication Specification" and "Oauth2
+//! Token Authentication").
 
 use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
@@ -43,7 +44,8 @@ impl TokenRequest {
     }
 }
 
-/// Answers `GET /token` (Basic credentials or none) and `POST /token` (a form with a password or refresh token).
+/// Answers `GET /token` (Basic credentials or none) and `POST /token` (a form with a password or
+/// refresh token).
 pub(super) async fn answer(access_control: &AccessControl, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
     let AuthScheme::Bearer { lifetime } = access_control.options.scheme else { return Err(ErrorResponse::no_such_path()) };
     let request = match exchange.parts.method {

@@ -1,7 +1,8 @@
 //! Upload sessions: files that grow by what clients send, and that outlive the process.
 //!
-//! Bytes count as soon as they are in the file, also those of a request that broke off. One request writes at a time; a newer
-//! one takes the session over, because the older may hang on a connection that its client gave up long ago.
+//! Bytes count as soon as they are in the file, also those of a request that broke off. One request
+//! writes at a time; a newer one takes the session over, because the older may hang on a connection
+//! that its client gave up long ago.
 //!
 //! Refuses to know what the bytes will be called before the last of them came.
 
@@ -24,10 +25,12 @@ use super::error_response::ErrorResponse;
 use crate::error::{Error, Result};
 use crate::oci::{Digest, Hasher};
 
-/// How much is collected before it is hashed and written: large enough to make the change of threads cheap.
+/// How much is collected before it is hashed and written: large enough to make the change of
+/// threads cheap.
 const PIECE: usize = 512 * 1024;
 
-/// How many parts of a body are collected at most: each may keep alive a buffer far larger than itself.
+/// How many parts of a body are collected at most: each may keep alive a buffer far larger than
+/// itself.
 const PARTS: usize = 64;
 
 /// How long a status waits for a request that is writing, whose connection may just have broken.
@@ -87,14 +90,15 @@ impl UploadSessions {
         Ok(session)
     }
 
-    /// The session `id` of the folder `dir`, also one of an earlier process; `None` if there is none.
+    /// The session `id` of the folder `dir`, also one of an earlier process; `None` if there is
+    /// none.
     pub(super) fn find(&self, dir: &Path, id: &str) -> Result<Option<Arc<UploadSession>>> {
         if !is_uuid(id) {
             return Ok(None);
         }
         let path = dir.join(id);
-        // Locked to the end: two requests that find an old session at once must share it, and one that has ended must not
-        // come back while its file is being removed.
+        // Locked to the end: two requests that find an old session at once must share it, and one
+        // that has ended must not come back while its file is being removed.
         let mut sessions = self.lock();
         if let Some(session) = sessions.get(&path) {
             return Ok(Some(session.clone()));
@@ -156,7 +160,8 @@ impl UploadSession {
         if writing.ended { Err(ErrorResponse::upload_unknown()) } else { Ok(writing) }
     }
 
-    /// How many bytes have arrived. While a request is writing, the number is that of the file, which grows.
+    /// How many bytes have arrived. While a request is writing, the number is that of the file,
+    /// which grows.
     pub(super) async fn length(&self) -> Result<u64, ErrorResponse> {
         match tokio::time::timeout(STATUS_PATIENCE, self.state.lock()).await {
             Ok(state) if state.ended => Err(ErrorResponse::upload_unknown()),
@@ -224,7 +229,8 @@ impl UploadState {
         }
     }
 
-    /// The digest of all bytes, of the same algorithm as `wanted`. Reads them again if they were hashed otherwise or not at all.
+    /// The digest of all bytes, of the same algorithm as `wanted`. Reads them again if they were
+    /// hashed otherwise or not at all.
     pub(super) fn digest(&self, wanted: &Digest) -> Result<Digest> {
         let known = self.hasher.clone().map(Hasher::finish);
         if let Some(known) = known.filter(|known| known.algorithm() == wanted.algorithm()) {
@@ -255,7 +261,8 @@ impl UploadState {
         };
         for part in parts {
             if let Err(error) = file.write_all(part) {
-                // What was hashed must be what is in the file. If not even this works, the hash is taken from the file at the end.
+                // What was hashed must be what is in the file. If not even this works, the hash is
+                // taken from the file at the end.
                 if file.set_len(self.length).is_err() {
                     self.hasher = None;
                     self.length = file.metadata().map_or(self.length, |metadata| metadata.len());

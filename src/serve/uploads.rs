@@ -1,8 +1,10 @@
 //! Pushing and mounting blobs (distribution specification, "Pushing blobs").
 //!
-//! A body is taken in by a task of its own, so that what arrived before a connection broke is kept whatever becomes of the request.
+//! A body is taken in by a task of its own, so that what arrived before a connection broke is kept
+//! whatever becomes of the request.
 //!
-//! Refuses chunks out of order, and bytes that do not have the digest that they were announced with.
+//! Refuses chunks out of order, and bytes that do not have the digest that they were announced
+//! with.
 
 use std::sync::Arc;
 
@@ -26,7 +28,8 @@ use crate::oci::Digest;
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 
-/// `POST` to begin: an upload in steps, one with all bytes at once (`digest`), or a mount (`mount`).
+/// `POST` to begin: an upload in steps, one with all bytes at once (`digest`), or a mount
+/// (`mount`).
 pub(super) async fn begin(
     app: &Arc<App>,
     exchange: &mut Exchange,
@@ -111,8 +114,9 @@ async fn find(app: &Arc<App>, name: &RepositoryName, id: &str) -> Result<Arc<Upl
     blocking(move || app.sessions.find(&dir, &id)).await?.ok_or_else(ErrorResponse::upload_unknown)
 }
 
-/// Mounts a blob; `None` where that cannot be, and an upload begins instead (distribution specification, "Mounting a blob from
-/// another repository"). Without `from`, any repository will do.
+/// Mounts a blob; `None` where that cannot be, and an upload begins instead (distribution
+/// specification, "Mounting a blob from another repository"). Without `from`, any repository will
+/// do.
 async fn mount(
     app: &Arc<App>,
     name: &RepositoryName,
@@ -240,7 +244,8 @@ impl LastChunk {
         }
     }
 
-    /// Checks the bytes and puts them into the repository. Wrong bytes end the session: more of them cannot help.
+    /// Checks the bytes and puts them into the repository. Wrong bytes end the session: more of
+    /// them cannot help.
     fn complete(self, mut writing: Writing) -> Result<Result<Response, ErrorResponse>> {
         let Self { app, name, session, digest, .. } = self;
         let actual = writing.digest(&digest)?;
@@ -264,8 +269,8 @@ fn created(name: &RepositoryName, digest: &Digest) -> Response {
     empty(StatusCode::CREATED, [(header::LOCATION, location), (CONTENT_DIGEST, digest.to_string())])
 }
 
-/// Where a session is and how far. `0-0` is said of one byte and of none: that is how docker's registry says it, and clients
-/// know no other way.
+/// Where a session is and how far. `0-0` is said of one byte and of none: that is how docker's
+/// registry says it, and clients know no other way.
 fn progress(name: &RepositoryName, session: &UploadSession, length: u64) -> Vec<(HeaderName, String)> {
     let id = session.id();
     vec![

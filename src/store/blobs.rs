@@ -1,6 +1,7 @@
 //! Stored bytes by digest.
 //!
-//! Refuses bytes that do not have the digest and size they are stored under, as they come and when they are read whole.
+//! Refuses bytes that do not have the digest and size they are stored under, as they come and when
+//! they are read whole.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -29,7 +30,8 @@ impl Store {
         }
     }
 
-    /// Opens the blob. Whoever reads it whole should check its digest, and call [`doubt`](Self::doubt) if it is wrong.
+    /// Opens the blob. Whoever reads it whole should check its digest, and call
+    /// [`doubt`](Self::doubt) if it is wrong.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: the store does not have it.
@@ -65,7 +67,8 @@ impl Store {
         Ok(descriptor)
     }
 
-    /// Stores the bytes of `reader`, which must be what `expected` says. If the store has them already, nothing is read.
+    /// Stores the bytes of `reader`, which must be what `expected` says. If the store has them
+    /// already, nothing is read.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the bytes have another digest or size; nothing is stored.
@@ -89,8 +92,8 @@ impl Store {
         writer.commit()
     }
 
-    /// Says that the blob turned out to be damaged: it is checked, and dropped, when it is next used.
-    /// Returns the error to give up with, caused by `cause`.
+    /// Says that the blob turned out to be damaged: it is checked, and dropped, when it is next
+    /// used. Returns the error to give up with, caused by `cause`.
     pub fn doubt(&self, digest: &Digest, cause: Error) -> Error {
         // If this fails, the store is read-only and the blob stays as it is.
         let _ = BlobState::Doubtful.set(&self.blob_path(digest));

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Runs `work` on a thread that may block. A panic in it goes on in the caller: it is a fault of the program, not of the work.
+/// Runs `work` on a thread that may block. A panic in it goes on in the caller: it is a fault of
+/// the program, not of the work.
 ///
 /// # Errors
 /// Those of `work`; [`ErrorKind::Interrupted`]: the runtime is shut down.

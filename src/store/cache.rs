@@ -34,7 +34,8 @@ pub struct CacheRecord {
     pub layer: Option<CachedLayer>,
     /// The time that it has in images, in seconds since 1970.
     pub created: i64,
-    /// When the step was done, by the clock of the machine that did it, in seconds since 1970; 0 where nobody knows.
+    /// When the step was done, by the clock of the machine that did it, in seconds since 1970; 0
+    /// where nobody knows.
     #[serde(default)]
     pub made: i64,
 }
@@ -58,8 +59,8 @@ pub(super) struct Stored {
 }
 
 impl Store {
-    /// What the step with these inputs made, if it is known and its layer is here. The layer then stays while this process
-    /// lives.
+    /// What the step with these inputs made, if it is known and its layer is here. The layer then
+    /// stays while this process lives.
     pub fn cache_lookup(&self, key: &CacheKey) -> Option<CacheRecord> {
         self.cache_find(key).ok()
     }
@@ -80,7 +81,8 @@ impl Store {
             return missed("its layer is no longer in the store");
         }
         tracing::debug!(%key, "build cache has a record");
-        // Pruning begins with what was not used for longest; a store that cannot be written to is not pruned.
+        // Pruning begins with what was not used for longest; a store that cannot be written to is
+        // not pruned.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Ok(record)
     }

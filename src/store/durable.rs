@@ -1,17 +1,19 @@
 //! What a power cut may do to the store, and how that is noticed.
 //!
-//! A power cut can leave a file that was renamed into place short, empty or full of zeros. Waiting for the disk after every
-//! write would cost a small build more than all its work, so:
+//! A power cut can leave a file that was renamed into place short, empty or full of zeros. Waiting
+//! for the disk after every write would cost a small build more than all its work, so:
 //!
-//! - **Names are durable.** [`Store::tag`] waits until the blobs of the image are on disk ([`Store::sync`]), then until the
-//!   record is. Whatever has a name after a power cut is whole.
-//! - **Everything else is checked before it is believed.** Blobs written since the last boot are *fresh* and believed: the page
-//!   cache has them. A blob that has been waited for is *durable*. When a store is opened for the first time after a boot, its
-//!   fresh blobs become *doubtful*; a doubtful blob is read and compared with its digest when it is next used, and then durable
-//!   or gone. Small files carry their own digest, unpacked layers a mark once they are on disk; without it they go at that
-//!   first opening.
+//! - **Names are durable.** [`Store::tag`] waits until the blobs of the image are on disk
+//!   ([`Store::sync`]), then until the record is. Whatever has a name after a power cut is whole.
+//! - **Everything else is checked before it is believed.** Blobs written since the last boot are
+//!   *fresh* and believed: the page cache has them. A blob that has been waited for is *durable*.
+//!   When a store is opened for the first time after a boot, its fresh blobs become *doubtful*; a
+//!   doubtful blob is read and compared with its digest when it is next used, and then durable or
+//!   gone. Small files carry their own digest, unpacked layers a mark once they are on disk;
+//!   without it they go at that first opening.
 //!
-//! The state of a blob is in its permissions: they change atomically, and a file that came in any other way is doubtful.
+//! The state of a blob is in its permissions: they change atomically, and a file that came in any
+//! other way is doubtful.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,8 @@ use super::layout::{failed, sync_folder};
 use crate::error::Result;
 use crate::oci::Digest;
 
-/// Threads that wait for the disk at once: the file system puts what they wait for into one transaction.
+/// Threads that wait for the disk at once: the file system puts what they wait for into one
+/// transaction.
 const WAITERS: usize = 8;
 
 impl Store {
@@ -35,7 +38,8 @@ impl Store {
     /// Waits until these blobs are on disk. Costs nothing for blobs that are known to be.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): a blob is missing, or was damaged by a power cut and is gone now.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): a blob is missing, or was damaged by a
+    /// power cut and is gone now.
     pub fn sync(&self, digests: &[Digest]) -> Result<()> {
         let mut waiting: Vec<PathBuf> = Vec::new();
         for digest in digests {

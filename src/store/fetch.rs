@@ -17,8 +17,9 @@ use crate::oci::{Descriptor, Digest};
 const WAITING: usize = 8;
 
 impl Store {
-    /// Makes sure that the store has the blob, reading `source` if it does not, and returns its file. Tasks and processes that
-    /// want the same blob at the same time wait for one of them to fetch it.
+    /// Makes sure that the store has the blob, reading `source` if it does not, and returns its
+    /// file. Tasks and processes that want the same blob at the same time wait for one of them to
+    /// fetch it.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the bytes have another digest or size; nothing is stored. Errors of the source as they come.

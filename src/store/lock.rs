@@ -1,4 +1,5 @@
-//! Lock files: one holder per name across threads and processes, given up by the kernel when the holder dies.
+//! Lock files: one holder per name across threads and processes, given up by the kernel when the
+//! holder dies.
 //!
 //! Refuses to leave the file behind: whoever holds the lock removes the name, and waiters notice.
 
@@ -43,8 +44,9 @@ impl FileLock {
         }
     }
 
-    /// Waits for the lock. A task that waits may be dropped: the thread that waits for it in the kernel then gives the lock back. That
-    /// is not one of the runtime's, whose end would wait for it.
+    /// Waits for the lock. A task that waits may be dropped: the thread that waits for it in the
+    /// kernel then gives the lock back. That is not one of the runtime's, whose end would wait for
+    /// it.
     pub(super) async fn acquire_async(path: &Path) -> io::Result<Self> {
         if let Some(lock) = Self::try_acquire(path)? {
             return Ok(lock);
@@ -58,7 +60,8 @@ impl FileLock {
         receiver.await.map_err(|_| io::Error::other("the thread that waits for the lock has died"))?
     }
 
-    /// The last holder may have removed the file between our open and our lock: then the lock is on nothing.
+    /// The last holder may have removed the file between our open and our lock: then the lock is on
+    /// nothing.
     fn if_current(path: &Path, file: File) -> io::Result<Option<Self>> {
         let ours = file.metadata()?;
         match std::fs::metadata(path) {

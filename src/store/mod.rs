@@ -10,12 +10,13 @@
 //! mounts/HEX         folders of cache mounts
 //! ```
 //!
-//! Every file comes into being by a rename, complete; a kill at any moment leaves at most a folder in `tmp`, which the next
-//! process removes. What a power cut may do is told in `durable.rs`. Several processes may use one store at once; each pins what it
-//! uses (`process_session.rs`), and pruning keeps pinned and named things.
+//! Every file comes into being by a rename, complete; a kill at any moment leaves at most a folder
+//! in `tmp`, which the next process removes. What a power cut may do is told in `durable.rs`.
+//! Several processes may use one store at once; each pins what it uses (`process_session.rs`), and
+//! pruning keeps pinned and named things.
 //!
-//! Refuses HTTP: a remote blob is only known here by the trait that fetches it. Refuses a store of a newer version, and a folder
-//! that holds something else.
+//! Refuses HTTP: a remote blob is only known here by the trait that fetches it. Refuses a store of
+//! a newer version, and a folder that holds something else.
 
 mod blob_state;
 mod blobs;

@@ -1,7 +1,9 @@
-//! One open store of one process: its temporary files, and what it uses (so that nobody prunes it away).
+//! One open store of one process: its temporary files, and what it uses (so that nobody prunes it
+//! away).
 //!
-//! A session is a folder `tmp/ID` with a locked file `tmp/ID.lock` beside it. The kernel gives the lock up when the process
-//! dies, however it dies, so that a session whose lock can be had is a dead one: the next process to open the store removes it.
+//! A session is a folder `tmp/ID` with a locked file `tmp/ID.lock` beside it. The kernel gives the
+//! lock up when the process dies, however it dies, so that a session whose lock can be had is a
+//! dead one: the next process to open the store removes it.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -38,7 +40,8 @@ impl ProcessSession {
     pub(super) fn begin(tmp: &Path, gate: &Path) -> io::Result<Self> {
         let (folder, lock) = loop {
             static COUNT: AtomicU64 = AtomicU64::new(0);
-            // Processes in other PID namespaces may have our number: the time makes a clash unlikely, the lock finds it.
+            // Processes in other PID namespaces may have our number: the time makes a clash
+            // unlikely, the lock finds it.
             let time = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
             let id = format!("{}-{time}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let folder = tmp.join(&id);
@@ -64,8 +67,8 @@ impl ProcessSession {
         self.folder.join(format!("scratch-{}", self.scratch.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Says that this process uses `digest` from now on until it ends. Waits while somebody prunes: what is there afterwards
-    /// stays there.
+    /// Says that this process uses `digest` from now on until it ends. Waits while somebody prunes:
+    /// what is there afterwards stays there.
     pub(super) fn pin(&self, digest: &Digest) -> io::Result<()> {
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         if pins.known.contains(digest) {
@@ -90,7 +93,8 @@ fn lock_path(folder: &Path) -> PathBuf {
     folder.with_extension("lock")
 }
 
-/// Removes what dead processes left in `tmp`, by `remove`. Whatever cannot be removed (a mount, files of another user) is left for later.
+/// Removes what dead processes left in `tmp`, by `remove`. Whatever cannot be removed (a mount,
+/// files of another user) is left for later.
 pub(super) fn sweep(tmp: &Path, remove: &dyn Fn(&Path) -> bool) {
     for folder in session_folders(tmp).unwrap_or_default() {
         if let Some(_dead) = lock_dead(&folder) {
@@ -99,7 +103,8 @@ pub(super) fn sweep(tmp: &Path, remove: &dyn Fn(&Path) -> bool) {
     }
 }
 
-/// The lock of a session whose process is dead. One that cannot be told (another user's) counts as living.
+/// The lock of a session whose process is dead. One that cannot be told (another user's) counts as
+/// living.
 fn lock_dead(folder: &Path) -> Option<FileLock> {
     FileLock::try_acquire(&lock_path(folder)).ok().flatten()
 }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-/// The text of `/proc/PID/stat` or of another file with its format; `None` if the process is gone. The name in it need not be UTF-8.
+/// The text of `/proc/PID/stat` or of another file with its format; `None` if the process is gone.
+/// The name in it need not be UTF-8.
 pub(crate) fn read(path: &Path) -> Option<String> {
     std::fs::read(path).ok().map(|stat| String::from_utf8_lossy(&stat).into_owned())
 }
 
-/// The fields after the process's name, from the state (the third) on. The name itself may hold anything, even spaces and `)`.
+/// The fields after the process's name, from the state (the third) on. The name itself may hold
+/// anything, even spaces and `)`.
 pub(crate) fn fields_after_name(stat: &str) -> impl Iterator<Item = &str> {
     stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace()
 }

@@ -1,10 +1,13 @@
-//! A pool of root file systems: trees of several layers that one build at a time checks out, changes, restores and checks in.
+//! A pool of root file systems: trees of several layers that one build at a time checks out,
+//! changes, restores and checks in.
 //!
-//! A tree that is checked out is in its process's own folder, which goes when the process dies, however it dies. So what is in
-//! the pool was put there complete. A power cut is another matter: none of these trees is known to be on disk, so all go at the
-//! first opening after a boot (`durable.rs`), and none is kept where the kernel does not tell of boots.
+//! A tree that is checked out is in its process's own folder, which goes when the process dies,
+//! however it dies. So what is in the pool was put there complete. A power cut is another matter:
+//! none of these trees is known to be on disk, so all go at the first opening after a boot
+//! (`durable.rs`), and none is kept where the kernel does not tell of boots.
 //!
-//! Whether a tree is unchanged is for the caller to prove, by the fingerprint that it checked the tree in with.
+//! Whether a tree is unchanged is for the caller to prove, by the fingerprint that it checked the
+//! tree in with.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +24,8 @@ const SLOTS: usize = 4;
 const FINGERPRINT: &str = "fingerprint";
 
 impl Store {
-    /// Takes a tree out of the pool, with its fingerprint: one that was checked in under `name` for layers whose topmost is `top`.
+    /// Takes a tree out of the pool, with its fingerprint: one that was checked in under `name` for
+    /// layers whose topmost is `top`.
     pub fn checkout_root(&self, top: &DiffId, name: &str) -> Result<Option<(ScratchDir, String)>> {
         self.pin(&top.0)?;
         for home in self.root_homes(top, name) {
@@ -41,7 +45,8 @@ impl Store {
         Ok(None)
     }
 
-    /// Puts a tree into the pool, unless there are enough of its name. If that fails, later builds take longer; that is all.
+    /// Puts a tree into the pool, unless there are enough of its name. If that fails, later builds
+    /// take longer; that is all.
     pub fn checkin_root(&self, top: &DiffId, name: &str, scratch: ScratchDir, fingerprint: &str) -> Result<()> {
         if !self.knows_boots() {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Folders for work in progress, on the store's own file system.
 //!
-//! Refuses to survive: such a folder goes when its value is dropped, or at the next opening of the store if the process died.
+//! Refuses to survive: such a folder goes when its value is dropped, or at the next opening of the
+//! store if the process died.
 
 use std::path::{Path, PathBuf};
 
@@ -47,7 +48,8 @@ impl Store {
         Ok(ScratchDir::new(path, self))
     }
 
-    /// Removes a whole tree that only this process uses: any depth, any permissions, never what is mounted in it.
+    /// Removes a whole tree that only this process uses: any depth, any permissions, never what is
+    /// mounted in it.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
         remove_tree(path).map_err(|error| failed("remove", path, error.into()))
     }

@@ -36,13 +36,15 @@ pub enum BlobSource {
 
 /// A blob in a registry, fetched only when its bytes are needed.
 pub trait RemoteBlob: Send + Sync {
-    /// Where it is, as the reference named it: a mount into another repository of the same registry can spare the bytes.
+    /// Where it is, as the reference named it: a mount into another repository of the same registry
+    /// can spare the bytes.
     fn repository(&self) -> &Repository;
 
     /// What it is.
     fn descriptor(&self) -> &Descriptor;
 
-    /// Its bytes from `offset`; the whole is checked against the digest when read from 0 to the end.
+    /// Its bytes from `offset`; the whole is checked against the digest when read from 0 to the
+    /// end.
     fn fetch(&self, offset: u64) -> ByteStream;
 }
 
@@ -108,12 +110,14 @@ pub enum Growth {
 #[derive(Debug, Clone)]
 pub struct Growing {
     path: PathBuf,
-    // The file stays readable through this handle when the path is renamed to its final name or removed.
+    // The file stays readable through this handle when the path is renamed to its final name or
+    // removed.
     file: Arc<std::fs::File>,
     growth: watch::Receiver<Growth>,
 }
 
-/// The writing side of a [`Growing`]. Dropped before `complete`, it tells the readers that the blob failed.
+/// The writing side of a [`Growing`]. Dropped before `complete`, it tells the readers that the blob
+/// failed.
 #[derive(Debug)]
 pub struct GrowthSender(watch::Sender<Growth>);
 
@@ -142,7 +146,8 @@ impl Drop for GrowthSender {
 }
 
 impl Growing {
-    /// Both sides of a blob that is being written to `file`, which was opened for reading at `path`.
+    /// Both sides of a blob that is being written to `file`, which was opened for reading at
+    /// `path`.
     pub fn new(path: &Path, file: std::fs::File) -> (GrowthSender, Self) {
         let (sender, growth) = watch::channel(Growth::Written(0));
         (GrowthSender(sender), Self { path: path.to_owned(), file: Arc::new(file), growth })
@@ -192,7 +197,8 @@ impl Growing {
         .boxed()
     }
 
-    /// Reads exactly `length` bytes at `offset`; they must be there. From the page cache: it does not wait for a disk.
+    /// Reads exactly `length` bytes at `offset`; they must be there. From the page cache: it does
+    /// not wait for a disk.
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
         use std::os::unix::fs::FileExt as _;
         let mut buffer = vec![0; length];

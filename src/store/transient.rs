@@ -1,12 +1,13 @@
-//! Names that one process gives to images for as long as it lives: the repository [`REPOSITORY`], and a tag that says which process.
+//! Names that one process gives to images for as long as it lives: the repository [`REPOSITORY`],
+//! and a tag that says which process.
 //!
 //! ```text
 //! BOOT.NAMESPACE.PID.START.ANYTHING    the beginning of the boot's ID, the number of the PID namespace, the process's number there,
 //!                                      and when it started (proc(5), `starttime`)
 //! ```
 //!
-//! A process that is killed leaves its names. Refuses to take away those of a process that cannot be looked at (another namespace's,
-//! another machine's) before a day has passed.
+//! A process that is killed leaves its names. Refuses to take away those of a process that cannot
+//! be looked at (another namespace's, another machine's) before a day has passed.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};

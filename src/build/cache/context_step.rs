@@ -1,8 +1,9 @@
 //! COPY and ADD from the build context that an earlier build may have done.
 //!
-//! Their sources are compared in two ways. If every file has the stamp that it had (device, inode, size, times of change), the
-//! layer is the same, and no byte is read. If only names, sizes and modes are the same, as in a fresh clone, the tar is made and
-//! hashed, which is a fraction of the work of compressing it, and its diff ID decides.
+//! Their sources are compared in two ways. If every file has the stamp that it had (device, inode,
+//! size, times of change), the layer is the same, and no byte is read. If only names, sizes and
+//! modes are the same, as in a fresh clone, the tar is made and hashed, which is a fraction of the
+//! work of compressing it, and its diff ID decides.
 
 use std::cell::RefCell;
 
@@ -20,11 +21,12 @@ use crate::layer::LayerWriter;
 use crate::oci::DiffId;
 use crate::store::{CacheKey, now};
 
-/// Bytes of a layer of COPY or ADD from which on other machines' work is worth asking for: a smaller one is made in less time.
+/// Bytes of a layer of COPY or ADD from which on other machines' work is worth asking for: a
+/// smaller one is made in less time.
 const WORTH_SHARING: u64 = 1 << 20;
 
-/// Writes all sources into a layer and gives back its writer unless nothing changed. The listings, one for each source, take in
-/// what was seen.
+/// Writes all sources into a layer and gives back its writer unless nothing changed. The listings,
+/// one for each source, take in what was seen.
 type Fill<'f> = dyn FnMut(&mut Stage, LayerWriter<LayerSink>, &[RefCell<Listing>]) -> Result<Option<LayerWriter<LayerSink>>> + 'f;
 
 /// A COPY or ADD from the build context that may have been done before.
@@ -34,7 +36,8 @@ pub(in crate::build) struct ContextAttempt {
 }
 
 impl ContextAttempt {
-    /// Begins: before any of the sources is looked at. `step` names all that the result depends on but the sources.
+    /// Begins: before any of the sources is looked at. `step` names all that the result depends on
+    /// but the sources.
     pub(in crate::build) fn new(step: CacheKey) -> Self {
         Self { step, since: now() }
     }
@@ -134,7 +137,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The diff ID of the layer (`None` if nothing changes), the size of its tar, and what was seen of the sources.
+    /// The diff ID of the layer (`None` if nothing changes), the size of its tar, and what was seen
+    /// of the sources.
     fn hash(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<(Option<DiffId>, u64, Vec<RefCell<Listing>>)> {
         let listings = self.new_listings();
         let written = fill(stage, self.cache.session.hashing_writer(), &listings)?;

@@ -1,5 +1,6 @@
-//! Keys of the build cache: everything that the result of a step may depend on, but for files of the build context (see
-//! `context_step` and `run_step`). What a key left out would give one step the result of another.
+//! Keys of the build cache: everything that the result of a step may depend on, but for files of
+//! the build context (see `context_step` and `run_step`). What a key left out would give one step
+//! the result of another.
 
 use std::fmt::Write as _;
 
@@ -14,13 +15,14 @@ use crate::store::CacheKey;
 
 /// Of RUN; a new number when the meaning of a key changes.
 const RUN: &str = "mpimg-run-2";
-/// Of steps whose layer this program writes from known bytes: another release may write them in another way.
+/// Of steps whose layer this program writes from known bytes: another release may write them in
+/// another way.
 const COPY: &str = concat!("mpimg-copy-2 ", env!("CARGO_PKG_VERSION"));
 
 struct Fields {
     hasher: Hasher,
-    /// For the log: what each input is, and the beginning of its digest. Two logs of one step side by side show the input that differs,
-    /// and no value of a build argument.
+    /// For the log: what each input is, and the beginning of its digest. Two logs of one step side
+    /// by side show the input that differs, and no value of a build argument.
     inputs: String,
 }
 
@@ -50,7 +52,8 @@ impl Fields {
     }
 }
 
-/// What a COPY depends on besides the files that it copies. With `--link` that is not what lies below, unless users are named.
+/// What a COPY depends on besides the files that it copies. With `--link` that is not what lies
+/// below, unless users are named.
 pub(in crate::build) fn copy(session: &Session<'_>, stage: &Stage, step: &CopyStep) -> CacheKey {
     let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
     copy_key(session, stage, below, "COPY", &format!("{step:?}"))
@@ -76,7 +79,8 @@ pub(in crate::build) fn workdir(session: &Session<'_>, stage: &Stage, folder: &s
     copy_key(session, stage, true, "WORKDIR", &format!("{folder:?} {:?}", stage.config.config.user))
 }
 
-/// `step` is all that the instruction says, users by name: who they are is a matter of the layers below.
+/// `step` is all that the instruction says, users by name: who they are is a matter of the layers
+/// below.
 fn copy_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step: &str) -> CacheKey {
     let mut key = Fields::new(COPY);
     key.add("instruction", name);
@@ -113,8 +117,9 @@ fn joined(version: &str, key: CacheKey, more: &str) -> CacheKey {
     both.finish()
 }
 
-/// What the request says of the surroundings of all RUN steps. Of further hosts the names count and not the addresses, as in BuildKit
-/// (solver/llbsolver/ops/exec.go, `CacheMap`): the address of a mirror may differ between machines.
+/// What the request says of the surroundings of all RUN steps. Of further hosts the names count and
+/// not the addresses, as in BuildKit (solver/llbsolver/ops/exec.go, `CacheMap`): the address of a
+/// mirror may differ between machines.
 fn surroundings(session: &Session<'_>, add: &mut impl FnMut(&str, &str)) {
     let request = session.request;
     request.extra_hosts.iter().for_each(|(name, _)| add("further host", &format!("host {name}")));
@@ -122,9 +127,10 @@ fn surroundings(session: &Session<'_>, add: &mut impl FnMut(&str, &str)) {
     request.ulimits.iter().for_each(|limit| add("limit", &format!("ulimit {limit}")));
 }
 
-/// The key of a RUN: file system, command, environment, user, folder, mounts. Proxies are left out, as in BuildKit; so is
-/// `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run everything again. Of files of the build context
-/// that are mounted it says only which are; the second value names them.
+/// The key of a RUN: file system, command, environment, user, folder, mounts. Proxies are left out,
+/// as in BuildKit; so is `SOURCE_DATE_EPOCH` unless it was set by hand, else every commit would run
+/// everything again. Of files of the build context that are mounted it says only which are; the
+/// second value names them.
 pub(super) fn run<'s>(
     session: &Session<'_>,
     stage: &Stage,
@@ -159,7 +165,8 @@ pub(super) fn run<'s>(
     }
     for mount in &step.mounts {
         match mount {
-            // What they hold may differ from build to build, and a build must not depend on it (BuildKit's rule).
+            // What they hold may differ from build to build, and a build must not depend on it
+            // (BuildKit's rule).
             Mount::Cache { .. } | Mount::Tmpfs { .. } | Mount::Secret { .. } | Mount::Ssh { .. } => {
                 add("mount", &format!("{mount:?}"))
             }

@@ -1,8 +1,10 @@
 //! What the sources of a step in the build context were when they were looked at, as keys.
 //!
-//! A stamp that could hide a change is not trusted: that of a file that changed in the seconds before it was read (a second change
-//! within the clock's grain would leave no trace; git calls such files racy), or on a file system whose times of change say
-//! nothing. One change no stamp shows: a program that keeps a file mapped may write into it for some seconds before its times move.
+//! A stamp that could hide a change is not trusted: that of a file that changed in the seconds
+//! before it was read (a second change within the clock's grain would leave no trace; git calls
+//! such files racy), or on a file system whose times of change say nothing. One change no stamp
+//! shows: a program that keeps a file mapped may write into it for some seconds before its times
+//! move.
 
 use super::keys;
 use crate::context::{Patterns, Source, WalkEntry};
@@ -10,7 +12,8 @@ use crate::error::Result;
 use crate::oci::Hasher;
 use crate::store::CacheKey;
 
-/// A file must not have changed for this long before it was looked at: the coarsest times are whole seconds.
+/// A file must not have changed for this long before it was looked at: the coarsest times are whole
+/// seconds.
 const SETTLED: i64 = 2;
 
 /// What a source was when it was looked at.
@@ -96,7 +99,8 @@ mod tests {
     use crate::context::{BuildContext, ContextOptions};
     use crate::oci::Digest;
 
-    /// Whether the stamp of a file is trusted, looked at so many seconds after it changed, on a device that tells or does not.
+    /// Whether the stamp of a file is trusted, looked at so many seconds after it changed, on a
+    /// device that tells or does not.
     fn trusted(after: i64, same_device: bool) -> bool {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a"), "a").unwrap();

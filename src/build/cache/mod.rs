@@ -1,4 +1,5 @@
-//! The build cache: what a step depends on, and the results of earlier builds, here and in a registry.
+//! The build cache: what a step depends on, and the results of earlier builds, here and in a
+//! registry.
 
 mod context_step;
 pub(super) mod keys;

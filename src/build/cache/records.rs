@@ -1,4 +1,5 @@
-//! Records of the build cache: looked up by key, here and then in the registry that other machines share.
+//! Records of the build cache: looked up by key, here and then in the registry that other machines
+//! share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,8 +49,8 @@ impl<'a> BuildCache<'a> {
         self.remotes.iter().for_each(|remote| remote.finish(self.session.cancel().is_cancelled()));
     }
 
-    /// What this machine has for `key`, or why it has nothing. A step may look for several keys; only what decides is for the log
-    /// ([`log_miss`]).
+    /// What this machine has for `key`, or why it has nothing. A step may look for several keys;
+    /// only what decides is for the log ([`log_miss`]).
     pub(super) fn lookup(&self, key: &CacheKey) -> std::result::Result<CacheRecord, Miss> {
         match self.bypass {
             true => Err("the build was asked not to use the cache"),
@@ -69,7 +70,8 @@ impl<'a> BuildCache<'a> {
 
     /// Puts a result where other machines look for it.
     fn offer(&self, platform: &Platform, key: &CacheKey, record: &CacheRecord, offer: Offer) {
-        // What was not looked for is there or not: whoever bypasses the cache replaces it only by what was made anew.
+        // What was not looked for is there or not: whoever bypasses the cache replaces it only by
+        // what was made anew.
         if offer == Offer::IfMissing && self.bypass {
             return;
         }
@@ -94,15 +96,17 @@ impl<'a> BuildCache<'a> {
         true
     }
 
-    /// Puts the layer of an earlier build on the stage, if this or another machine has one for `key`. What only this one has is offered
-    /// to the others. `max_age`: how old a result may be, where it is one that ages.
+    /// Puts the layer of an earlier build on the stage, if this or another machine has one for
+    /// `key`. What only this one has is offered to the others. `max_age`: how old a result may be,
+    /// where it is one that ages.
     pub(in crate::build) fn recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<bool> {
         let miss = self.try_recall_shared(stage, key, max_age)?;
         miss.iter().for_each(|reason| log_miss(key, reason));
         Ok(miss.is_none())
     }
 
-    /// As [`recall_shared`](Self::recall_shared), for a key that is not the last that is tried: a miss is returned, not logged.
+    /// As [`recall_shared`](Self::recall_shared), for a key that is not the last that is tried: a
+    /// miss is returned, not logged.
     pub(super) fn try_recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<Option<Miss>> {
         let young = |record: CacheRecord| match max_age.is_none_or(|age| is_young(record.made, now(), age)) {
             true => Ok(record),
@@ -191,7 +195,8 @@ pub(super) fn cached(layer: &Layer) -> CachedLayer {
     CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() }
 }
 
-/// Whether what was made then may be taken now. What a clock that was set back shows as made later may be of any age.
+/// Whether what was made then may be taken now. What a clock that was set back shows as made later
+/// may be of any age.
 fn is_young(made: i64, now: i64, max_age: Duration) -> bool {
     u64::try_from(now.saturating_sub(made)).is_ok_and(|age| age < max_age.as_secs())
 }

@@ -1,11 +1,13 @@
 //! A build cache in a registry: what steps made on one machine, for others to take.
 //!
-//! An entry is an image of one layer under a tag made of the step's key, so that any registry takes it. What comes back is
-//! checked: manifest, config and layer against their digests, the layer's tar against its diff ID, and the key in the entry
-//! against the tag that it was found under. Everybody who can push to the repository is trusted all the same: nothing can prove that
-//! a layer is what the command would have made.
+//! An entry is an image of one layer under a tag made of the step's key, so that any registry takes
+//! it. What comes back is checked: manifest, config and layer against their digests, the layer's
+//! tar against its diff ID, and the key in the entry against the tag that it was found under.
+//! Everybody who can push to the repository is trusted all the same: nothing can prove that a layer
+//! is what the command would have made.
 //!
-//! It never fails a build: the first thing that goes wrong is a warning, and a registry that does not serve is not asked again.
+//! It never fails a build: the first thing that goes wrong is a warning, and a registry that does
+//! not serve is not asked again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +26,8 @@ use crate::progress::Progress;
 use crate::registry::Client;
 use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, Store};
 
-/// The label of an entry with its key, and the one that says whether its layer is what the step made.
+/// The label of an entry with its key, and the one that says whether its layer is what the step
+/// made.
 const KEY: &str = "mpimg.cache.key";
 const LAYER: &str = "mpimg.cache.layer";
 /// The label with the time at which the step was done. Entries of older releases do not have it.
@@ -137,7 +140,8 @@ impl RemoteCache {
         let (client, repository) = (self.client.clone(), self.repository.clone());
         let upload = self.runtime.spawn(async move {
             if offer == Offer::IfMissing {
-                // A build neither waits for an answer that it does not need nor warns that there is none.
+                // A build neither waits for an answer that it does not need nor warns that there is
+                // none.
                 let asked = tokio::time::timeout(PATIENCE, client.has_manifest(&reference)).await;
                 if !matches!(asked, Ok(Ok(false))) {
                     return Ok(());
@@ -173,7 +177,8 @@ impl RemoteCache {
     }
 
     fn failed(&self, error: &Error) {
-        // An entry that is damaged is replaced by what is made now; everything else would only take time again.
+        // An entry that is damaged is replaced by what is made now; everything else would only take
+        // time again.
         if error.kind() != ErrorKind::Corrupt {
             self.off.store(true, Ordering::Release);
         }

@@ -1,8 +1,9 @@
 //! A RUN that an earlier build may have done, and the files of the build context that it mounts.
 //!
-//! They are compared as those of COPY are (`context_step`): by the stamps that every file had, without reading a byte; else by what
-//! they hold. A result is kept under the digest of the very bytes that the command was given. Times and owners do not count: a
-//! command sees those of the copy that it is given, never the project's.
+//! They are compared as those of COPY are (`context_step`): by the stamps that every file had,
+//! without reading a byte; else by what they hold. A result is kept under the digest of the very
+//! bytes that the command was given. Times and owners do not count: a command sees those of the
+//! copy that it is given, never the project's.
 
 use super::keys;
 use super::listing::{Listing, ListingKeys};

@@ -73,7 +73,8 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
                 }
             };
             if let Some(file) = archive {
-                // An archive is unpacked, not copied: `--chmod` says nothing about it or its folder.
+                // An archive is unpacked, not copied: `--chmod` says nothing about it or its
+                // folder.
                 made = made.with_mode(None);
                 all.push(archive::from_archive(&tree, &mut destination, &file, &rules, &scratch)?);
             }

@@ -1,4 +1,5 @@
-//! Sources in the build context, and files whose content stands in the Dockerfile (heredocs), as items of a layer.
+//! Sources in the build context, and files whose content stands in the Dockerfile (heredocs), as
+//! items of a layer.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ use crate::dockerfile::InlineFile;
 use crate::error::Result;
 use crate::layer::{Entry, Kind, LayerPath, Metadata};
 
-/// A source in the build context. Its files belong to root and have the build's time. What was seen goes into `listing`.
+/// A source in the build context. Its files belong to root and have the build's time. What was seen
+/// goes into `listing`.
 pub(super) fn from_context<'a>(
     destination: &mut Destination,
     source: &Source,

@@ -1,5 +1,6 @@
-//! Copies items onto a stage's tree, as BuildKit's copier (fsutil, copy.go) does: folders on the way are repeated from below or
-//! made, links on the way are followed. COPY never replaces a folder by a file or a file by a folder.
+//! Copies items onto a stage's tree, as BuildKit's copier (fsutil, copy.go) does: folders on the
+//! way are repeated from below or made, links on the way are followed. COPY never replaces a folder
+//! by a file or a file by a folder.
 
 use std::collections::BTreeMap;
 
@@ -42,12 +43,14 @@ impl MadeFolders {
         Self { owner: owner.map(|user| (user.uid, user.gid)), mode: NEW_FOLDER, mtime }
     }
 
-    /// With the permission bits of an octal `--chmod` (BuildKit since 0.21; fsutil, `MkdirAll`, which drops the special bits).
+    /// With the permission bits of an octal `--chmod` (BuildKit since 0.21; fsutil, `MkdirAll`,
+    /// which drops the special bits).
     pub(super) fn with_mode(self, chmod: Option<u32>) -> Self {
         Self { mode: chmod.map_or(NEW_FOLDER, |bits| bits & 0o777), ..self }
     }
 
-    /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid folder.
+    /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid
+    /// folder.
     fn metadata(self, parent: Option<&Metadata>) -> Metadata {
         let inherited = parent.filter(|parent| parent.mode & SET_GID != 0);
         let (uid, gid) = self.owner.unwrap_or_else(|| (0, inherited.map_or(0, |parent| parent.gid)));

@@ -1,7 +1,9 @@
-//! The destination of one COPY or ADD, as its sources change it one after the other (fsutil, `prepareTargetDir`).
+//! The destination of one COPY or ADD, as its sources change it one after the other (fsutil,
+//! `prepareTargetDir`).
 //!
-//! It is a folder if it is one already, if it is written with a slash at its end, or once a folder was copied to it. Otherwise a
-//! file becomes the destination itself, and the last of several files wins.
+//! It is a folder if it is one already, if it is written with a slash at its end, or once a folder
+//! was copied to it. Otherwise a file becomes the destination itself, and the last of several files
+//! wins.
 
 use super::merge::conflict;
 use crate::build::inputs::StepInputs;
@@ -51,7 +53,8 @@ impl Destination {
         Ok(Self { path: resolved.path, exists, state, files: 0 })
     }
 
-    /// Where the next source goes: the entries of a folder into the destination, a file named `name` into it or in its place.
+    /// Where the next source goes: the entries of a folder into the destination, a file named
+    /// `name` into it or in its place.
     pub(super) fn target(&mut self, kind: &Kind, name: Option<&[u8]>) -> Result<CopyTarget> {
         if *kind == Kind::Directory {
             if self.files > 0 {

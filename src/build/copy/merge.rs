@@ -1,5 +1,5 @@
-//! Items of several sources for one layer, merged as writing them one after the other would: a later one wins. They come out in the
-//! order of their paths, a file before its further names.
+//! Items of several sources for one layer, merged as writing them one after the other would: a
+//! later one wins. They come out in the order of their paths, a file before its further names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,8 @@ impl Merged {
         Ok(())
     }
 
-    /// Removes an item and, of a folder, all that is in it. A file that has further names lives on under the first of them.
+    /// Removes an item and, of a folder, all that is in it. A file that has further names lives on
+    /// under the first of them.
     fn remove(&mut self, path: &LayerPath) {
         let below: Vec<LayerPath> =
             self.items.range(path.clone()..).map(|(path, _)| path).take_while(|found| found.starts_with(path)).cloned().collect();
@@ -72,7 +73,8 @@ impl Merged {
 
     /// The items in the order of a layer.
     pub(super) fn into_items(mut self) -> impl Iterator<Item = LayerItem> {
-        // In path order a link may come before its file; then the first name in order becomes the file.
+        // In path order a link may come before its file; then the first name in order becomes the
+        // file.
         let links = std::mem::take(&mut self.links);
         for (target, mut names) in links {
             let first_is_link = names.first().is_some_and(|first| *first < target);

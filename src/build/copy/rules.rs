@@ -58,8 +58,8 @@ fn owner(chown: Option<&str>, stage: &mut Stage, inputs: &StepInputs<'_>) -> Res
     chown.map(|spec| stage.owner(inputs.session, spec)).transpose()
 }
 
-/// Warns of a pattern that matches nothing. That is not an error for one with wildcards, as in `COPY yarn.lock* .` (BuildKit's
-/// `AllowEmptyWildcard`).
+/// Warns of a pattern that matches nothing. That is not an error for one with wildcards, as in
+/// `COPY yarn.lock* .` (BuildKit's `AllowEmptyWildcard`).
 pub(super) fn warn_no_match(inputs: &StepInputs<'_>, pattern: &str) {
     inputs.session.progress.warn(&format!("`{pattern}` matches nothing"), None);
 }

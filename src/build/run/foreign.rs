@@ -1,4 +1,5 @@
-//! RUN for a platform that is not this machine's: the kernel starts an emulator where one is registered (binfmt_misc).
+//! RUN for a platform that is not this machine's: the kernel starts an emulator where one is
+//! registered (binfmt_misc).
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,8 @@ const REGISTERED: &str = "/proc/sys/fs/binfmt_misc";
 pub(super) fn is_foreign(platform: &Platform) -> bool {
     let host = Platform::host();
     let own = platform.architecture == host.architecture;
-    // The other mode of the same CPU; whether an arm64 machine has that of arm shows when it is tried.
+    // The other mode of the same CPU; whether an arm64 machine has that of arm shows when it is
+    // tried.
     let mode = matches!((host.architecture.as_str(), platform.architecture.as_str()), ("amd64", "386") | ("arm64", "arm"));
     !own && !mode
 }

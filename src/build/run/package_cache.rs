@@ -1,4 +1,5 @@
-//! A lint of layers that RUN makes: caches of package managers that no container needs (pip's cache, apt's lists and packages).
+//! A lint of layers that RUN makes: caches of package managers that no container needs (pip's
+//! cache, apt's lists and packages).
 //!
 //! It only warns: the image is what the Dockerfile says.
 
@@ -31,7 +32,8 @@ impl PackageCache {
     /// How to keep it out of the image.
     fn remedy(self) -> String {
         match self {
-            // A cache mount belongs to root unless told otherwise, and docker's classic builder has none.
+            // A cache mount belongs to root unless told otherwise, and docker's classic builder has
+            // none.
             Self::Pip => "give pip `--no-cache-dir`".into(),
             Self::AptLists => "end the RUN with `rm -rf /var/lib/apt/lists/*`".into(),
             Self::AptArchives => "end the RUN with `apt-get clean`".into(),

@@ -8,7 +8,8 @@ use crate::build::{copy, run};
 use crate::dockerfile::Expanded;
 use crate::error::Result;
 
-/// Writes `execute`, which hands each instruction to its function. The compiler finds an instruction that has no line.
+/// Writes `execute`, which hands each instruction to its function. The compiler finds an
+/// instruction that has no line.
 macro_rules! instructions {
     ($($instruction:ident => $function:path,)*) => {
         /// Does what an instruction says to `stage`.

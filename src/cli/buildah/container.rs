@@ -1,6 +1,8 @@
-//! Working containers: `buildah from`, `run`, `copy`, `add`, `config`, `commit`, `rm`, `containers`.
+//! Working containers: `buildah from`, `run`, `copy`, `add`, `config`, `commit`, `rm`,
+//! `containers`.
 //!
-//! A working container is an image of the store under a name of its own; each command makes the next image of it.
+//! A working container is an image of the store under a name of its own; each command makes the
+//! next image of it.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -338,7 +340,8 @@ async fn copy(session: &Session, parsed: &Parsed, instruction: &str) -> Outcome 
             flags += &format!("--{flag}={value} ");
         }
     }
-    // Sources may be anywhere on this machine, so the build context is all of it; nothing but them is looked at.
+    // Sources may be anywhere on this machine, so the build context is all of it; nothing but them
+    // is looked at.
     let mut request = BuildRequest::new("/").with_environment();
     let mut sources = sources;
     match parsed.value("from").filter(|from| !from.is_empty()) {

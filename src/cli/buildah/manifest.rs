@@ -1,6 +1,7 @@
 //! `buildah manifest`: lists of images for several platforms.
 //!
-//! The local store has no indexes: a list is a file beside it with the names of its images, which are kept under names of their own.
+//! The local store has no indexes: a list is a file beside it with the names of its images, which
+//! are kept under names of their own.
 
 use std::path::PathBuf;
 

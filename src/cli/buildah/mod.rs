@@ -1,7 +1,8 @@
-//! mpimg started by the name `buildah`: buildah's words, what it prints, on its stream and with its exit codes.
+//! mpimg started by the name `buildah`: buildah's words, what it prints, on its stream and with its
+//! exit codes.
 //!
-//! The table of commands decides what there is; docs/buildah.md is made of it. What mpimg lacks is an error with a remedy, and what
-//! changes nothing is said once on standard error.
+//! The table of commands decides what there is; docs/buildah.md is made of it. What mpimg lacks is
+//! an error with a remedy, and what changes nothing is said once on standard error.
 
 mod build;
 mod command;

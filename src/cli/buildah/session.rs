@@ -1,4 +1,5 @@
-//! What every command works with: the library, names of images as buildah has them, and how a command fails.
+//! What every command works with: the library, names of images as buildah has them, and how a
+//! command fails.
 
 use std::path::PathBuf;
 
@@ -105,7 +106,8 @@ impl Session {
         let quiet = command.is("quiet");
         let level = command.value("log-level").or_else(|| global.value("log-level")).unwrap_or_default();
         let debug = global.is("debug") || matches!(level, "debug" | "trace");
-        // What happens is said in buildah's words by the commands; transfers of bytes only to who wants to know.
+        // What happens is said in buildah's words by the commands; transfers of bytes only to who
+        // wants to know.
         let progress = if debug { ProgressMode::Plain } else { ProgressMode::None };
         let log_file = std::env::var_os("MPIMG_LOG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let flags = Global { json: false, quiet: false, verbose: debug.into(), log_file, color: ColorMode::Auto, progress };

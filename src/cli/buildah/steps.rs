@@ -1,4 +1,5 @@
-//! The log of a build as buildah prints it, on standard output: `STEP 2/4: COPY f /f`, and what RUN prints.
+//! The log of a build as buildah prints it, on standard output: `STEP 2/4: COPY f /f`, and what RUN
+//! prints.
 
 use std::collections::HashMap;
 use std::io::Write as _;

@@ -1,4 +1,5 @@
-//! The part of Go's templates that scripts use with buildah: `{{.Field}}`, `{{ .A.B }}`, `{{json .A}}`.
+//! The part of Go's templates that scripts use with buildah: `{{.Field}}`, `{{ .A.B }}`, `{{json
+//! .A}}`.
 
 use serde_json::Value;
 

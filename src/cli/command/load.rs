@@ -25,7 +25,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Load {
-    /// A docker archive, an OCI archive, the folder of an OCI layout, or - [default: standard input]
+    /// A docker archive, an OCI archive, the folder of an OCI layout, or - [default: standard
+    /// input]
     #[arg(value_name = "ARCHIVE")]
     archive: Option<PathBuf>,
 

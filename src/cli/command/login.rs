@@ -31,7 +31,8 @@ pub(crate) struct Login {
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
 
-    /// The password or access token; other users of this machine can see it while mpimg runs [default: asked for]
+    /// The password or access token; other users of this machine can see it while mpimg runs
+    /// [default: asked for]
     #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
     password: Option<String>,
 

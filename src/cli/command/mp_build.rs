@@ -1,6 +1,8 @@
-//! `mpimg mp-build`: hands over to the Integration SDK's own `mp-build`, which this package's Python runs without Docker.
+//! `mpimg mp-build`: hands over to the Integration SDK's own `mp-build`, which this package's
+//! Python runs without Docker.
 //!
-//! Neither Python nor the SDK is installed here: the ones on this machine are found, and an error says where they were looked for.
+//! Neither Python nor the SDK is installed here: the ones on this machine are found, and an error
+//! says where they were looked for.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -26,8 +28,8 @@ Examples:
   mpimg mp-build --no-cache --allow-secret-file app/test.pem
   mpimg mp-build -- --help                       What mp-build takes, and what mpimg adds";
 
-/// What a Python must say of itself: 0, or 1 for no SDK, 2 for no mpimg, 3 for neither; and 4 more for another package of that name. It is
-/// not imported: who knows what it does.
+/// What a Python must say of itself: 0, or 1 for no SDK, 2 for no mpimg, 3 for neither; and 4 more
+/// for another package of that name. It is not imported: who knows what it does.
 const PROBE: &str = "import sys, os
 sys.path[:] = [path for path in sys.path if path]
 import importlib.util as u
@@ -37,8 +39,8 @@ sdk, mpimg = u.find_spec('vmware_aria_operations_integration_sdk'), u.find_spec(
 wrong = mpimg is not None and not own(mpimg)
 sys.exit((sdk is None) + 2 * (mpimg is None or wrong) + 4 * wrong)";
 
-/// Runs the module `{}` as `python -m` does, but never one of the folder that the command is run in: a project that was downloaded must
-/// not be able to run its own `mpimg` or `json` here.
+/// Runs the module `{}` as `python -m` does, but never one of the folder that the command is run
+/// in: a project that was downloaded must not be able to run its own `mpimg` or `json` here.
 const RUN_MODULE: &str = "import sys
 sys.path[:] = [path for path in sys.path if path]
 import runpy

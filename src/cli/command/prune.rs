@@ -20,11 +20,13 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Prune {
-    /// Also remove the whole build cache, with the folders of `RUN --mount=type=cache`, and all unpacked layers
+    /// Also remove the whole build cache, with the folders of `RUN --mount=type=cache`, and all
+    /// unpacked layers
     #[arg(short, long)]
     all: bool,
 
-    /// Shrink the build cache, entries unused for longest first, until the store takes at most this much: 10GB, 500MB
+    /// Shrink the build cache, entries unused for longest first, until the store takes at most this
+    /// much: 10GB, 500MB
     #[arg(long, value_name = "SIZE", value_parser = parsed::<Size>, conflicts_with = "all")]
     keep_storage: Option<Size>,
 }

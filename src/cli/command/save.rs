@@ -30,7 +30,8 @@ pub(crate) struct Save {
     #[arg(value_name = "IMAGE", value_parser = image::named)]
     image: Transport,
 
-    /// FILE, docker-archive:FILE[:NAME[:TAG]], oci-archive:FILE[:TAG] or oci:DIR[:TAG] [default: standard output]
+    /// FILE, docker-archive:FILE[:NAME[:TAG]], oci-archive:FILE[:TAG] or oci:DIR[:TAG] [default:
+    /// standard output]
     #[arg(short, long, value_name = "OUTPUT")]
     output: Vec<String>,
 

@@ -1,6 +1,7 @@
 //! `mpimg stop`: stops containers, and removes them with `--rm`.
 //!
-//! Stopping a container that has ended succeeds. A wrong name does not keep the others from being stopped.
+//! Stopping a container that has ended succeeds. A wrong name does not keep the others from being
+//! stopped.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The tables of docs/ for the programs that mpimg stands in for, made of the tables that they are parsed by.
+//! The tables of docs/ for the programs that mpimg stands in for, made of the tables that they are
+//! parsed by.
 
 use std::path::Path;
 
@@ -25,7 +26,8 @@ pub(in crate::cli) fn flags(tables: &[&[Flag]]) -> String {
     text
 }
 
-/// Compares what stands between `<!-- made -->` and `<!-- /made -->` of a page with `table`; with MPIMG_UPDATE_DOCS set, writes it there.
+/// Compares what stands between `<!-- made -->` and `<!-- /made -->` of a page with `table`; with
+/// MPIMG_UPDATE_DOCS set, writes it there.
 pub(in crate::cli) fn check(page: &str, table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,4 +1,5 @@
-//! What the programs that are one command each have in common: words, flags without effect, a runtime.
+//! What the programs that are one command each have in common: words, flags without effect, a
+//! runtime.
 
 use std::ffi::OsString;
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! `--provenance`, `--sbom` and `--attest`, in buildx's words: what there is of it is a bill of materials beside the image.
+//! `--provenance`, `--sbom` and `--attest`, in buildx's words: what there is of it is a bill of
+//! materials beside the image.
 
 use std::str::FromStr;
 
@@ -15,7 +16,8 @@ use crate::sbom::SbomFormat;
 pub(crate) struct AttestFlags {
     /// Attach a bill of materials to the pushed image: true (SPDX), false, spdx or cyclonedx
     ///
-    /// It refers to the image and has a digest of its own, as that of `mpimg push --sbom`. A generator that is named is not used.
+    /// It refers to the image and has a digest of its own, as that of `mpimg push --sbom`. A
+    /// generator that is named is not used.
     #[arg(long, value_name = "VALUE", value_parser = parsed::<SbomValue>)]
     sbom: Option<SbomValue>,
 

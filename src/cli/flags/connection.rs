@@ -66,7 +66,8 @@ pub(crate) struct LoginFlags {
 }
 
 impl LoginFlags {
-    /// The credential for `registry`, if the flags name one. Asks for the password where it is missing.
+    /// The credential for `registry`, if the flags name one. Asks for the password where it is
+    /// missing.
     pub(crate) fn credential(self, terminal: &Terminal, registry: &str) -> Result<Option<(String, Credential)>> {
         let Some(username) = self.registry_username else { return Ok(None) };
         let password = match self.registry_password {
@@ -82,7 +83,8 @@ impl LoginFlags {
     }
 }
 
-/// The first line of standard input: what `echo` and password managers write ends with a line feed that is not the password's.
+/// The first line of standard input: what `echo` and password managers write ends with a line feed
+/// that is not the password's.
 pub(crate) fn read_password() -> Result<String> {
     let mut password = String::new();
     let read = std::io::stdin().lock().take(64 * 1024).read_to_string(&mut password);

@@ -10,7 +10,8 @@ use clap::{ArgAction, Args, ValueEnum};
 pub(crate) struct Global {
     /// Print exactly one JSON object on standard output, also for an error
     ///
-    /// An error is {"error":{"kind","message","causes","hint","file","line"}}. Progress and warnings stay on standard error.
+    /// An error is {"error":{"kind","message","causes","hint","file","line"}}. Progress and
+    /// warnings stay on standard error.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -18,7 +19,8 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say more: once for decisions (what came from the build cache, which isolation is used), twice for each event
+    /// Say more: once for decisions (what came from the build cache, which isolation is used),
+    /// twice for each event
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 

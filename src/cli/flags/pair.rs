@@ -25,7 +25,8 @@ impl FromStr for Pair {
 }
 
 impl Pair {
-    /// Build arguments: one without a value comes from the environment, and is left out where that has none (as with docker).
+    /// Build arguments: one without a value comes from the environment, and is left out where that
+    /// has none (as with docker).
     pub(crate) fn build_args(pairs: Vec<Self>, environment: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
         Self::environment(pairs, environment).into_iter().collect()
     }

@@ -1,4 +1,5 @@
-//! kaniko's build contexts: a path, `dir://`, `tar://`, `git://`, `https://`; those in a cloud's storage are refused.
+//! kaniko's build contexts: a path, `dir://`, `tar://`, `git://`, `https://`; those in a cloud's
+//! storage are refused.
 
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
@@ -23,7 +24,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Puts the build context into the request, fetched and unpacked. What it gives must outlive the build.
+    /// Puts the build context into the request, fetched and unpacked. What it gives must outlive
+    /// the build.
     pub(super) async fn put_into(self, mpimg: &Mpimg, request: &mut BuildRequest) -> Result<Option<StreamedInput>> {
         let (scheme, rest) = match self.text.split_once("://") {
             // As in kaniko, the folder below counts only behind a scheme.

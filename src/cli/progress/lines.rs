@@ -1,6 +1,7 @@
 //! What a program prints, as lines that can be shown anywhere.
 //!
-//! Invariant: no control sequence of a RUN step reaches the terminal; it could move the cursor or change colours.
+//! Invariant: no control sequence of a RUN step reaches the terminal; it could move the cursor or
+//! change colours.
 
 /// The longest line that is waited for, in bytes; a longer one is cut into several.
 const LONGEST: usize = 16 * 1024;
@@ -12,7 +13,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes in `bytes`; calls `each` with every line that is complete now, cleaned and without its end.
+    /// Takes in `bytes`; calls `each` with every line that is complete now, cleaned and without its
+    /// end.
     pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.partial.extend_from_slice(piece);
@@ -30,7 +32,8 @@ impl Lines {
     }
 }
 
-/// A line as it would stand on a terminal in the end: of parts that overwrite each other (progress bars) the last one.
+/// A line as it would stand on a terminal in the end: of parts that overwrite each other (progress
+/// bars) the last one.
 fn clean(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let last = line.split(|byte| *byte == b'\r').rfind(|part| !part.is_empty()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Progress on standard error: bars on a terminal, lines elsewhere, or nothing; and what a RUN step printed.
+//! Progress on standard error: bars on a terminal, lines elsewhere, or nothing; and what a RUN step
+//! printed.
 //!
 //! Standard output is only for the result.
 

@@ -15,7 +15,8 @@ pub(in crate::cli) struct Manner {
 
 /// A reporter that other messages can share standard error with.
 pub(super) trait Screen: Reporter {
-    /// Prints a message of one or more lines, without its last line feed, where bars do not overwrite it.
+    /// Prints a message of one or more lines, without its last line feed, where bars do not
+    /// overwrite it.
     fn print(&self, message: &str);
 
     /// Takes everything away that would be drawn again.

@@ -1,4 +1,5 @@
-//! Progress in the log: which task began and ended when, and what the user was told. Output of RUN is left out: it may hold secrets.
+//! Progress in the log: which task began and ended when, and what the user was told. Output of RUN
+//! is left out: it may hold secrets.
 
 use std::sync::Arc;
 

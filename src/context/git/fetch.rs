@@ -1,8 +1,9 @@
 //! Fetching a commit of a git repository, with the program git.
 //!
-//! Neither the machine's nor the user's settings of git count, nor hooks, filters and credential helpers: what is built must not
-//! depend on who builds it, and a repository that is fetched must not be able to start a program here. A repository that is a folder
-//! of this machine is refused (protocol.allow in git-config(1)), so a submodule cannot name one.
+//! Neither the machine's nor the user's settings of git count, nor hooks, filters and credential
+//! helpers: what is built must not depend on who builds it, and a repository that is fetched must
+//! not be able to start a program here. A repository that is a folder of this machine is refused
+//! (protocol.allow in git-config(1)), so a submodule cannot name one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -30,7 +31,8 @@ const SETTINGS: [&str; 12] = [
     "gc.auto=0",
 ];
 
-/// Variables of this process that git needs: to find programs and name servers, the way to the network, an SSH agent.
+/// Variables of this process that git needs: to find programs and name servers, the way to the
+/// network, an SSH agent.
 const PASSED_ON: [&str; 14] = [
     "PATH",
     "SSH_AUTH_SOCK",
@@ -48,9 +50,10 @@ const PASSED_ON: [&str; 14] = [
     "all_proxy",
 ];
 
-/// Fetches the commit that `address` names into `folder`, which must be empty; returns the folder in it that is wanted. The `.git`
-/// folder lies beside that one, unless it is wanted, too: so the time of the commit is known there. `authorization` is what an HTTP
-/// server is told with each request, such as `Basic …`.
+/// Fetches the commit that `address` names into `folder`, which must be empty; returns the folder
+/// in it that is wanted. The `.git` folder lies beside that one, unless it is wanted, too: so the
+/// time of the commit is known there. `authorization` is what an HTTP server is told with each
+/// request, such as `Basic …`.
 ///
 /// # Errors
 /// [`ErrorKind::Context`]: there is no such commit or folder; [`ErrorKind::NotFound`]: git is not installed; [`ErrorKind::Network`]:

@@ -30,8 +30,8 @@ impl Dockerfile {
         Self::parse_with(file_name, text, &BTreeMap::new())
     }
 
-    /// [`parse`](Self::parse) with the build argument `BUILDKIT_DOCKERFILE_CHECK`, which replaces the
-    /// `check` directive.
+    /// [`parse`](Self::parse) with the build argument `BUILDKIT_DOCKERFILE_CHECK`, which replaces
+    /// the `check` directive.
     pub fn parse_with(file_name: &str, text: &[u8], build_args: &BTreeMap<String, String>) -> Result<Self> {
         let check =
             build_args.get(CHECK_ARGUMENT).filter(|text| !text.is_empty()).map(|text| parse_check_argument(text)).transpose()?;

@@ -1,7 +1,8 @@
-//! Reading docker archives: what `docker save` has written since docker 1.10, and other tools in its manner.
+//! Reading docker archives: what `docker save` has written since docker 1.10, and other tools in
+//! its manner.
 //!
-//! The configuration stays byte for byte (it is docker's image ID). Refuses a layer that does not have the diff ID that the
-//! configuration tells, and archives of the time before `manifest.json`.
+//! The configuration stays byte for byte (it is docker's image ID). Refuses a layer that does not
+//! have the diff ID that the configuration tells, and archives of the time before `manifest.json`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -88,8 +89,8 @@ fn select(entries: Vec<ManifestJsonEntry>, reference: Option<&Reference>) -> Res
     }
 }
 
-/// The image's manifest, if the archive is an OCI layout as well (docker 25 and newer): then the image keeps its digest. Not if
-/// a layer is uncompressed and `compress` asks for better.
+/// The image's manifest, if the archive is an OCI layout as well (docker 25 and newer): then the
+/// image keeps its digest. Not if a layer is uncompressed and `compress` asks for better.
 fn find_manifest(archive: &TarIndex, config: &Bytes, platform: &Platform, compress: bool) -> Result<Option<Document>> {
     if !archive.has(INDEX_FILE) {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! Which images an archive or layout holds, and by what names: for whoever loads them all, as `docker load` does.
+//! Which images an archive or layout holds, and by what names: for whoever loads them all, as
+//! `docker load` does.
 //!
 //! Refuses to invent a name: an image that has a tag alone, and no repository, has none here.
 
@@ -23,11 +24,12 @@ pub struct Listed {
 }
 
 impl Transport {
-    /// The images in `path`, in its own order: a docker archive, an OCI archive or the folder of an OCI layout, told apart by what
-    /// is in it. One image for several platforms is listed once.
+    /// The images in `path`, in its own order: a docker archive, an OCI archive or the folder of an
+    /// OCI layout, told apart by what is in it. One image for several platforms is listed once.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: it cannot be read. [`ErrorKind::Unsupported`]: it is none of these.
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`]: it cannot be read. [`ErrorKind::Unsupported`]: it
+    /// is none of these.
     pub fn list(store: &Store, path: &Path) -> Result<Vec<Listed>> {
         let cannot = |error: Error| error.wrap(format!("cannot read `{}`", path.display()));
         if path.is_dir() {
@@ -66,7 +68,8 @@ fn in_index(index: &Index, transport: impl Fn(Option<String>) -> Transport) -> V
     images
 }
 
-/// containerd has an annotation for the whole name; podman and skopeo write it where the specification has a tag.
+/// containerd has an annotation for the whole name; podman and skopeo write it where the
+/// specification has a tag.
 fn whole_name(entry: &Descriptor) -> Option<Reference> {
     let annotation = |key: &str| entry.annotations.get(key);
     let name = annotation(IMAGE_NAME).or_else(|| annotation(REF_NAME).filter(|name| name.contains([':', '/'])))?;

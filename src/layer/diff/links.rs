@@ -1,6 +1,7 @@
 //! Which changed paths are names of one file, and which candidates are changes at all.
 //!
-//! A file with several names is written whole or not at all: engines that unpack a layer alone could not link to a file below it.
+//! A file with several names is written whole or not at all: engines that unpack a layer alone
+//! could not link to a file below it.
 //!
 //! Refuses to link across trees: only names in the same changed tree count.
 
@@ -23,7 +24,8 @@ pub(super) struct Candidate {
     pub(super) copy_of: Option<Inode>,
 }
 
-/// Drops what is unchanged, keeps the folders above every change, and turns later names of a file into links.
+/// Drops what is unchanged, keeps the folders above every change, and turns later names of a file
+/// into links.
 pub(super) fn settle(candidates: Vec<Candidate>, tree: &Arc<Tree>) -> Vec<Change> {
     let changed = changed_inodes(&candidates);
     let mut first_names: HashMap<Inode, LayerPath> = HashMap::new();
@@ -52,7 +54,8 @@ pub(super) fn settle(candidates: Vec<Candidate>, tree: &Arc<Tree>) -> Vec<Change
     changes
 }
 
-/// Files with several names of which one at least is new or changed, or whose names were not one file before.
+/// Files with several names of which one at least is new or changed, or whose names were not one
+/// file before.
 fn changed_inodes(candidates: &[Candidate]) -> std::collections::HashSet<Inode> {
     let mut before: HashMap<Inode, Inode> = HashMap::new();
     let mut changed = std::collections::HashSet::new();

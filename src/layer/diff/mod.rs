@@ -1,8 +1,8 @@
-//! What a step changed, as entries of a layer in the layer's order: from an overlay's upper folder, or from a tree that is compared
-//! with what it was.
+//! What a step changed, as entries of a layer in the layer's order: from an overlay's upper folder,
+//! or from a tree that is compared with what it was.
 //!
-//! Equal to what Docker and BuildKit emit, on applied trees: sockets are left out, `user.*` attributes too, files and folders that were
-//! only copied up are no change, hard links stay links.
+//! Equal to what Docker and BuildKit emit, on applied trees: sockets are left out, `user.*`
+//! attributes too, files and folders that were only copied up are no change, hard links stay links.
 //!
 //! Refuses to write tars, and to follow links.
 
@@ -98,8 +98,9 @@ impl Tree {
         Ok(stat)
     }
 
-    /// The same with the true owner and mode. A folder `parent` with the set-gid bit gives new files its group, which has to be caught up
-    /// with where owners are recorded. `below`: whether there is something at `path` below.
+    /// The same with the true owner and mode. A folder `parent` with the set-gid bit gives new
+    /// files its group, which has to be caught up with where owners are recorded. `below`: whether
+    /// there is something at `path` below.
     fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>, below: bool) -> Result<Stat> {
         let mut stat = self.stat(path)?;
         let on_disk = stat.st_mode;
@@ -134,7 +135,8 @@ impl Tree {
         Ok(names)
     }
 
-    /// What the folder `path` holds, sorted. Asked of the open folder: the kernel need not find the way for each.
+    /// What the folder `path` holds, sorted. Asked of the open folder: the kernel need not find the
+    /// way for each.
     fn entries(&self, path: &LayerPath) -> Result<Vec<(LayerPath, Stat)>> {
         let folder = self.open(path)?;
         let examine = |name: Vec<u8>| {

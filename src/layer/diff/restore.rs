@@ -1,9 +1,11 @@
-//! Restores a tree that steps have changed, so that the next build can begin with it instead of unpacking its layers again.
+//! Restores a tree that steps have changed, so that the next build can begin with it instead of
+//! unpacking its layers again.
 //!
-//! A scan finds what differs from the freshly unpacked tree by any stamp, times of change included, which no program can set.
-//! What is new is removed, what has changed or gone is made again from the layers, and folders get their owners, modes and times
-//! back. A second scan then has to show the first tree, but for the inodes of what was made again: a tree that cannot be proved
-//! to be restored does not count as restored.
+//! A scan finds what differs from the freshly unpacked tree by any stamp, times of change included,
+//! which no program can set. What is new is removed, what has changed or gone is made again from
+//! the layers, and folders get their owners, modes and times back. A second scan then has to show
+//! the first tree, but for the inodes of what was made again: a tree that cannot be proved to be
+//! restored does not count as restored.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
@@ -24,7 +26,8 @@ use crate::oci::{Digest, Hasher};
 const FINGERPRINT: &str = "mpimg-tree-1";
 
 impl Baseline {
-    /// The digest of all stamps of the tree: two scans with one fingerprint saw the same unchanged tree.
+    /// The digest of all stamps of the tree: two scans with one fingerprint saw the same unchanged
+    /// tree.
     pub fn fingerprint(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(FINGERPRINT.as_bytes());
@@ -51,7 +54,8 @@ pub struct RestorePlan {
     removed: Vec<LayerPath>,
     /// Changed or gone.
     lost: BTreeSet<LayerPath>,
-    /// Folders that stay, whose owner, mode or times may have changed, or will when their entries are restored.
+    /// Folders that stay, whose owner, mode or times may have changed, or will when their entries
+    /// are restored.
     folders: BTreeSet<LayerPath>,
 }
 
@@ -82,8 +86,8 @@ impl RestorePoint {
         self.moved.get(path).or_else(|| self.baseline.stamps.get(path)).copied()
     }
 
-    /// After a step whose sandbox has moved the files `touched` away and back: those that were unchanged `before` it count as
-    /// unchanged still, although their times of change are new.
+    /// After a step whose sandbox has moved the files `touched` away and back: those that were
+    /// unchanged `before` it count as unchanged still, although their times of change are new.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where the tree cannot be opened.
@@ -122,7 +126,8 @@ impl RestorePoint {
         }
         let is_kept_folder = |path: &LayerPath| path.is_root() || self.stamp(path).is_some_and(Stamp::is_folder);
         for path in now.stamps.keys().filter(|path| !self.baseline.stamps.contains_key(*path)) {
-            // What is below a new folder goes with it; what is below one that was a file, when the file returns.
+            // What is below a new folder goes with it; what is below one that was a file, when the
+            // file returns.
             if path.parent().is_some_and(|parent| is_kept_folder(&parent)) {
                 todo.removed.push(path.clone());
             }
@@ -133,7 +138,8 @@ impl RestorePoint {
         Some(todo)
     }
 
-    /// Restores the tree at `path`. `lost` is a tar of what [`RestorePlan::lost`] names, in the same order.
+    /// Restores the tree at `path`. `lost` is a tar of what [`RestorePlan::lost`] names, in the
+    /// same order.
     ///
     /// # Errors
     /// What [`unpack`] says, and [`Io`](crate::ErrorKind::Io): the tree must not be used then.
@@ -178,7 +184,8 @@ impl RestorePoint {
         if !all {
             return Ok(false);
         }
-        // Of a folder a stamp does not tell whether a change of its ctime was more than a change of its entries.
+        // Of a folder a stamp does not tell whether a change of its ctime was more than a change of
+        // its entries.
         let tree = Tree::new(path)?;
         let made = todo.lost.iter().filter(|path| self.stamp(path).is_some_and(Stamp::is_folder));
         for folder in todo.folders.iter().chain(made) {
@@ -199,8 +206,8 @@ fn restore_metadata(folder: &OwnedFd, stamp: Stamp) -> Result<(), rustix::io::Er
     rustix::fs::futimens(folder, &Timestamps { last_access: omit, last_modification: mtime })
 }
 
-/// Whether a folder has neither extended attributes nor flags such as `chattr` sets. Those of the image are not known here, so a
-/// folder that came with some does not count as restored.
+/// Whether a folder has neither extended attributes nor flags such as `chattr` sets. Those of the
+/// image are not known here, so a folder that came with some does not count as restored.
 fn is_plain(folder: &OwnedFd) -> Result<bool, rustix::io::Errno> {
     let mut names = vec![0; 4096];
     let length = match rustix::fs::flistxattr(folder, &mut names[..]) {

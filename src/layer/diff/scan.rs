@@ -1,8 +1,9 @@
 //! A whole tree compared with what it was before a step: for the isolation that has no overlay.
 //!
-//! What a file system stamps on every change of an inode and nobody can set back, its ctime, tells what may have changed. Of that, files
-//! that look as before (a `chown` to the same owner does that, or a hard link that has gone) are compared with what they were; the
-//! others are not read. A clock tick separates the baseline from the step, so that a change right after it is seen.
+//! What a file system stamps on every change of an inode and nobody can set back, its ctime, tells
+//! what may have changed. Of that, files that look as before (a `chown` to the same owner does
+//! that, or a hard link that has gone) are compared with what they were; the others are not read. A
+//! clock tick separates the baseline from the step, so that a change right after it is seen.
 //!
 //! Refuses to guess: a file whose former content nobody has counts as changed.
 
@@ -29,7 +30,8 @@ pub struct Original {
     pub content: File,
 }
 
-/// Finds what files were before the step; asked once, for those only that look unchanged. It may leave some out.
+/// Finds what files were before the step; asked once, for those only that look unchanged. It may
+/// leave some out.
 pub type Originals<'a> = dyn FnMut(&[LayerPath]) -> Result<HashMap<LayerPath, Original>> + 'a;
 
 /// A tree before a step.
@@ -86,14 +88,16 @@ impl Stamp {
         Self { inode: 0, links: 0, size, ..self.without_ctime() }
     }
 
-    /// Whether this is the very same file, so that what cannot be changed in place (a link's text, a device's number) is the same.
+    /// Whether this is the very same file, so that what cannot be changed in place (a link's text,
+    /// a device's number) is the same.
     pub(super) fn is(self, other: Self) -> bool {
         self.inode == other.inode && self.looks() == other.looks()
     }
 }
 
 impl Baseline {
-    /// Stamps everything in `tree`. Returns once the clock of the file system has moved on, a few milliseconds at most.
+    /// Stamps everything in `tree`. Returns once the clock of the file system has moved on, a few
+    /// milliseconds at most.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
@@ -122,8 +126,9 @@ impl Baseline {
         }
     }
 
-    /// What has changed in `tree` since, in the order of a layer, and a new baseline. `touched` are paths that this program itself has moved away and back:
-    /// their ctime says nothing. `originals` finds what files were, in the image that `tree` was made of.
+    /// What has changed in `tree` since, in the order of a layer, and a new baseline. `touched` are
+    /// paths that this program itself has moved away and back: their ctime says nothing.
+    /// `originals` finds what files were, in the image that `tree` was made of.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
@@ -214,7 +219,8 @@ impl Baseline {
         Ok(())
     }
 
-    /// An unchanged name of a changed file is written too, so it needs its capability like the others.
+    /// An unchanged name of a changed file is written too, so it needs its capability like the
+    /// others.
     fn fill_attributes(&self, candidates: &mut [Candidate], tree: &Tree) -> Result<()> {
         for candidate in candidates {
             let linked_file = candidate.inode.is_some() && matches!(candidate.entry.kind, Kind::File { .. });
@@ -226,7 +232,8 @@ impl Baseline {
     }
 }
 
-/// Visits everything, a folder before what is in it. A command decides how deep folders are nested, so nothing here is recursive.
+/// Visits everything, a folder before what is in it. A command decides how deep folders are nested,
+/// so nothing here is recursive.
 fn walk(tree: &Tree, folder: &LayerPath, visit: &mut dyn FnMut(&LayerPath, &Stat) -> Result<()>) -> Result<()> {
     let mut open = vec![tree.entries(folder)?.into_iter()];
     while let Some(entries) = open.last_mut() {

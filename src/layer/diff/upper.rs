@@ -1,5 +1,6 @@
-//! An overlay's upper folder as changes: its whiteouts become those of the layer format, and a folder that hides those below becomes
-//! a whiteout for each name that is gone, as in BuildKit: so a step makes the same layer with and without overlay.
+//! An overlay's upper folder as changes: its whiteouts become those of the layer format, and a
+//! folder that hides those below becomes a whiteout for each name that is gone, as in BuildKit: so
+//! a step makes the same layer with and without overlay.
 //!
 //! Refuses to believe a copy-up: what is equal to the layers below is no change.
 
@@ -15,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::layer::unpack::{Stack, is_folder, is_opaque, is_whiteout, relative};
 use crate::layer::{Entry, Kind, LayerPath, Metadata};
 
-/// What the upper folder `upper` of an overlay changes over the unpacked layers `lower`, topmost first, in the order of a layer.
+/// What the upper folder `upper` of an overlay changes over the unpacked layers `lower`, topmost
+/// first, in the order of a layer.
 ///
 /// Owners are as this process sees them: call it inside the user namespace that the step ran in.
 ///
@@ -34,7 +36,8 @@ struct Walk<'a> {
     found: Vec<Candidate>,
 }
 
-/// A folder whose names are gone through: a stack of these, because a command decides how deep folders are nested.
+/// A folder whose names are gone through: a stack of these, because a command decides how deep
+/// folders are nested.
 struct Folder {
     path: LayerPath,
     stat: Option<Stat>,
@@ -63,7 +66,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What the folder holds, in order, and whether that is in the upper folder or only hidden by it.
+    /// What the folder holds, in order, and whether that is in the upper folder or only hidden by
+    /// it.
     fn names(&mut self, folder: &Folder) -> Result<impl Iterator<Item = (Vec<u8>, bool)> + use<>> {
         let above: BTreeSet<_> = self.tree.names(&folder.path)?.into_iter().collect();
         let below: BTreeSet<_> =
@@ -72,7 +76,8 @@ impl Walk<'_> {
         Ok(all.into_iter())
     }
 
-    /// Adds what is at `path` in the folder whose `stat` is `parent`. Returns it where it is a folder itself.
+    /// Adds what is at `path` in the folder whose `stat` is `parent`. Returns it where it is a
+    /// folder itself.
     fn path(&mut self, path: LayerPath, parent: Option<&Stat>, replaced: bool) -> Result<Option<Folder>> {
         let below = self.lower.find(&path)?.map(|found| found.stat);
         let stat = self.tree.true_stat(&path, parent, below.is_some() && !replaced)?;

@@ -1,7 +1,8 @@
-//! The folder that a layer is unpacked into, and the only way into it: open folders, found inside it and kept for the next entry.
+//! The folder that a layer is unpacked into, and the only way into it: open folders, found inside
+//! it and kept for the next entry.
 //!
-//! Never left: folders are opened by [`open_inside`] with `RESOLVE_IN_ROOT`, so that an absolute link or `..` in a link of the layer
-//! ends at this folder, as it would in the image.
+//! Never left: folders are opened by [`open_inside`] with `RESOLVE_IN_ROOT`, so that an absolute
+//! link or `..` in a link of the layer ends at this folder, as it would in the image.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

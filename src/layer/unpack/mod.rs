@@ -1,8 +1,11 @@
-//! Unpacks ONE layer into its own folder, so that the folder can be a lower layer of an overlay (or several into one folder, applied).
+//! Unpacks ONE layer into its own folder, so that the folder can be a lower layer of an overlay (or
+//! several into one folder, applied).
 //!
-//! Refuses to leave that folder, whatever the tar says: parents are found inside it (`open_inside`), the last component is always
-//! replaced and never followed, link texts are stored as they stand, sources of hard links are looked up the same way. Refuses also to
-//! lose the owners that the layer names: a process that may not give them gets an error, unless it asks for records of them.
+//! Refuses to leave that folder, whatever the tar says: parents are found inside it
+//! (`open_inside`), the last component is always replaced and never followed, link texts are stored
+//! as they stand, sources of hard links are looked up the same way. Refuses also to lose the owners
+//! that the layer names: a process that may not give them gets an error, unless it asks for records
+//! of them.
 
 mod confined;
 mod entries;
@@ -23,12 +26,14 @@ pub(crate) use confined::is_folder;
 pub use options::{Limits, UnpackOptions, UnpackStats, Whiteouts};
 pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
 
-/// Unpacks the uncompressed tar `reader` into the folder `into`, which is created where it is missing. `reader` is read to its end,
-/// so that a reader that checks a digest can do so, and on a thread of its own, so that decompression and writing overlap.
+/// Unpacks the uncompressed tar `reader` into the folder `into`, which is created where it is
+/// missing. `reader` is read to its end, so that a reader that checks a digest can do so, and on a
+/// thread of its own, so that decompression and writing overlap.
 ///
 /// # Errors
-/// [`Corrupt`](crate::ErrorKind::Corrupt) for a tar that is damaged, leaves its folder or exceeds the limits;
-/// [`Io`](crate::ErrorKind::Io) otherwise. What was unpacked until then stays for the caller to remove.
+/// [`Corrupt`](crate::ErrorKind::Corrupt) for a tar that is damaged, leaves its folder or exceeds
+/// the limits; [`Io`](crate::ErrorKind::Io) otherwise. What was unpacked until then stays for the
+/// caller to remove.
 pub fn unpack(reader: impl Read + Send, into: &Path, options: &UnpackOptions) -> Result<UnpackStats> {
     std::fs::create_dir_all(into).map_err(|error| Error::io("create", into, error))?;
     std::thread::scope(|scope| {

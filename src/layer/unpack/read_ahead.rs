@@ -9,7 +9,8 @@ use std::thread::Scope;
 /// Bytes of one buffer.
 pub(super) const READ: usize = 256 * 1024;
 
-/// Large files take longer to inflate than to write, small ones the other way round: enough to even that out.
+/// Large files take longer to inflate than to write, small ones the other way round: enough to even
+/// that out.
 const BUFFERS: usize = 32;
 
 pub(super) struct ReadAhead {

@@ -1,4 +1,5 @@
-//! A stack of unpacked layers seen as the one tree that overlay would show, for looking up single paths.
+//! A stack of unpacked layers seen as the one tree that overlay would show, for looking up single
+//! paths.
 //!
 //! Refuses symbolic links on the way: a path is looked up as the layers name it, never resolved.
 
@@ -19,7 +20,8 @@ use crate::layer::owners::Owners;
 #[derive(Debug)]
 pub(crate) struct Stack {
     roots: Vec<(PathBuf, OwnedFd, Owners)>,
-    // For the folder looked up last and those above it: the layers that take part in it, topmost first.
+    // For the folder looked up last and those above it: the layers that take part in it, topmost
+    // first.
     chain: Vec<(LayerPath, Vec<usize>)>,
 }
 
@@ -57,7 +59,8 @@ impl Stack {
         Ok(None)
     }
 
-    /// The names that the stack shows in the folder `path`, in byte order; none where it is no folder.
+    /// The names that the stack shows in the folder `path`, in byte order; none where it is no
+    /// folder.
     pub(crate) fn names(&mut self, path: &LayerPath) -> Result<Vec<Vec<u8>>> {
         let layers = self.folder(path)?.to_vec();
         let mut shown = BTreeMap::new();
@@ -109,7 +112,8 @@ impl Stack {
         Ok(layers)
     }
 
-    // Only called with a path whose parents are known to be folders of this layer, so nothing is followed.
+    // Only called with a path whose parents are known to be folders of this layer, so nothing is
+    // followed.
     fn stat(&self, layer: usize, path: &LayerPath) -> Result<Option<Stat>> {
         let (root, fd, owners) = &self.roots[layer];
         match rustix::fs::statat(fd, relative(path), AtFlags::SYMLINK_NOFOLLOW) {

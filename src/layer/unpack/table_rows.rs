@@ -1,4 +1,5 @@
-//! Owners, modes, devices and capabilities of unpacked files that the file system itself cannot keep: their rows in the owner table.
+//! Owners, modes, devices and capabilities of unpacked files that the file system itself cannot
+//! keep: their rows in the owner table.
 
 use std::os::fd::OwnedFd;
 

@@ -26,7 +26,8 @@ pub enum Credential {
     },
     /// A token that is sent as it is (docker's `registrytoken`).
     RegistryToken(String),
-    /// `user:password` in bytes that are not UTF-8, as docker's `auth` may hold them: sent as they are.
+    /// `user:password` in bytes that are not UTF-8, as docker's `auth` may hold them: sent as they
+    /// are.
     EncodedPair(Vec<u8>),
 }
 

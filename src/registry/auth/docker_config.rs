@@ -1,4 +1,5 @@
-//! docker's config.json and podman's auth.json: which entry belongs to a registry. `helper` runs helpers, `login` writes.
+//! docker's config.json and podman's auth.json: which entry belongs to a registry. `helper` runs
+//! helpers, `login` writes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -79,7 +80,8 @@ impl AuthFile {
         }
     }
 
-    /// What the file says about `path` in `registry`: `credHelpers`, then `credsStore`, then `auths`.
+    /// What the file says about `path` in `registry`: `credHelpers`, then `credsStore`, then
+    /// `auths`.
     pub(crate) fn find(&self, registry: &str, path: &str) -> Result<AuthLookup> {
         let own = self.entry(registry, path).map(|(key, entry)| entry.credential(key)).transpose()?.flatten();
         let for_host = self.cred_helpers.iter().find(|(key, _)| location(key) == registry).map(|(_, helper)| helper);
@@ -142,7 +144,8 @@ impl AuthEntry {
     }
 }
 
-/// What a key stands for: an address, as docker's `https://index.docker.io/v1/`, for its host; podman's keys keep their path.
+/// What a key stands for: an address, as docker's `https://index.docker.io/v1/`, for its host;
+/// podman's keys keep their path.
 pub(crate) fn location(key: &str) -> String {
     let (is_address, key) = key.split_once("://").map_or((false, key), |(_, rest)| (true, rest));
     match key.trim_end_matches('/').split_once('/') {

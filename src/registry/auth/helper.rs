@@ -45,7 +45,8 @@ pub(crate) async fn find(environment: &Environment, helper: &str, server: &str) 
     })
 }
 
-/// User name and secret, as docker's JSON reader takes them: keys in any case, `null` for nothing, text after the value ignored.
+/// User name and secret, as docker's JSON reader takes them: keys in any case, `null` for nothing,
+/// text after the value ignored.
 fn parse_answer(text: &[u8]) -> Option<(String, String)> {
     let answer: Map<String, Value> = serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()?;
     let field = |name: &str| match answer.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) {
@@ -100,7 +101,8 @@ async fn run_within(
         })?;
     let talk = async {
         if let Some(mut stdin) = child.stdin.take() {
-            // A helper that fails early closes its input; its exit status tells more than our broken pipe.
+            // A helper that fails early closes its input; its exit status tells more than our
+            // broken pipe.
             let _ = stdin.write_all(input).await;
         }
         child.wait_with_output().await

@@ -1,6 +1,8 @@
-//! Where credentials are found: what the caller gives, then the files of docker and podman and their helpers.
+//! Where credentials are found: what the caller gives, then the files of docker and podman and
+//! their helpers.
 //!
-//! A file or helper that fails is reported, and the search goes on: the registry may need no credential at all.
+//! A file or helper that fails is reported, and the search goes on: the registry may need no
+//! credential at all.
 
 use std::path::PathBuf;
 
@@ -11,14 +13,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::registry::environment::Environment;
 use crate::registry::host::{canonical, server_key};
 
-/// Where credentials are looked for: `explicit`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`, docker's config.json, podman's auth.json.
+/// Where credentials are looked for: `explicit`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`,
+/// docker's config.json, podman's auth.json.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
     /// For the registry of this name (`harbor.example.com`): from flags or a prompt.
     pub explicit: Vec<(String, Credential)>,
     /// The folder of docker's config.json; `None`: `DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config_dir: Option<PathBuf>,
-    /// A file in the form of docker's config.json or podman's auth.json, looked at before all others; what is stored goes there.
+    /// A file in the form of docker's config.json or podman's auth.json, looked at before all
+    /// others; what is stored goes there.
     pub auth_file: Option<PathBuf>,
     /// Use no credential at all.
     pub anonymous: bool,
@@ -112,7 +116,8 @@ async fn from_file(
         AuthLookup::Credential(credential) => Ok(Some(credential)),
         AuthLookup::Helper { helper, otherwise } => match helper::find(environment, &helper, &server_key(registry)).await {
             Ok(found) => Ok(found.or(otherwise)),
-            // A helper that is not here, as Docker Desktop's in WSL, does not make what stands beside it wrong.
+            // A helper that is not here, as Docker Desktop's in WSL, does not make what stands
+            // beside it wrong.
             Err(error) => {
                 trouble.push(error);
                 Ok(otherwise)

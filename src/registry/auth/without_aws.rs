@@ -1,4 +1,5 @@
-//! What stands for AWS in a program without the feature `aws`: there is no identity to ask ECR with.
+//! What stands for AWS in a program without the feature `aws`: there is no identity to ask ECR
+//! with.
 
 pub(super) mod ecr {
     use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! How many chunks may be in flight at once: as many as fill the link, and no more.
 //!
-//! Every chunk under way is one that a kill, or a link that breaks, cuts in the middle; distribution 2.8 and Harbor then cancel
-//! that blob's session with all it held. One chunk at a time fills a short link, and a long one needs as many as there are
-//! bytes on their way. No blob waits for one that was offered after it.
+//! Every chunk under way is one that a kill, or a link that breaks, cuts in the middle;
+//! distribution 2.8 and Harbor then cancel that blob's session with all it held. One chunk at a
+//! time fills a short link, and a long one needs as many as there are bytes on their way. No blob
+//! waits for one that was offered after it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +11,16 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// What one more chunk under way is good for: so many bytes on their way through the link. With fewer, waiting for the answers of
-/// one chunk of 5 MiB after the other costs less than a fifth of the time.
+/// What one more chunk under way is good for: so many bytes on their way through the link. With
+/// fewer, waiting for the answers of one chunk of 5 MiB after the other costs less than a fifth of
+/// the time.
 const FILLS: f64 = (1280 << 10) as f64;
 
 /// Bytes a second until something has been measured: 200 Mbit/s.
 const ASSUMED: f64 = 25e6;
 
-/// From this round trip on there are two lanes at least: a connection alone may be slower than the link.
+/// From this round trip on there are two lanes at least: a connection alone may be slower than the
+/// link.
 const LONG: Duration = Duration::from_millis(20);
 
 /// What takes no room: configs.
@@ -61,7 +64,8 @@ impl UploadLimiter {
         Arc::new(Self { width: width.max(1), most: (most as u64).max(1), state: Mutex::new(state) })
     }
 
-    /// Waits until `bytes` of the blob that was offered as number `order` may be sent. `round_trip`: of the link, if it is known.
+    /// Waits until `bytes` of the blob that was offered as number `order` may be sent.
+    /// `round_trip`: of the link, if it is known.
     pub(crate) async fn enter(self: &Arc<Self>, order: usize, bytes: u64, round_trip: Option<Duration>) -> UploadPermit {
         if bytes <= LITTLE {
             return UploadPermit { lanes: self.clone(), width: 0 };

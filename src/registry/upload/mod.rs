@@ -1,6 +1,7 @@
 //! Uploads that survive what networks, registries and the death of the process do to them.
 //!
-//! `state` decides, `sender` sends, `session` keeps the record on disk. The digest counts, whatever the registry says.
+//! `state` decides, `sender` sends, `session` keeps the record on disk. The digest counts, whatever
+//! the registry says.
 
 mod chunk;
 mod chunk_size;

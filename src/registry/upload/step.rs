@@ -1,4 +1,5 @@
-//! What the state machine of an upload takes and gives: bytes that are there, steps, responses, decisions.
+//! What the state machine of an upload takes and gives: bytes that are there, steps, responses,
+//! decisions.
 
 /// What is there to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! What a caller may want of a running command: signals, and connections to ports of the command's own network.
+//! What a caller may want of a running command: signals, and connections to ports of the command's
+//! own network.
 //!
-//! Connections are made here because this process is inside that network, and handed out as descriptors: a socket stays in the network
-//! that it was made in.
+//! Connections are made here because this process is inside that network, and handed out as
+//! descriptors: a socket stays in the network that it was made in.
 //!
 //! It does not wait for a connection: the caller gets the socket while it still connects.
 

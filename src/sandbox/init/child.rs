@@ -1,4 +1,5 @@
-//! Process 1 of a sandbox: mounts, starts the command, reaps whatever ends, and kills the rest when the command has ended.
+//! Process 1 of a sandbox: mounts, starts the command, reaps whatever ends, and kills the rest when
+//! the command has ended.
 //!
 //! When it ends, the kernel kills every process of its namespace.
 
@@ -66,7 +67,8 @@ fn pivot(root: &OwnedFd) -> Result<(), SetupError> {
     fchdir(root).step(|| "enter the new root".into())?;
     match rustix::process::pivot_root(".", ".") {
         Ok(()) => unmount(".", UnmountFlags::DETACH).step(|| "unmount the old root".into())?,
-        // Docker's default filter forbids pivot_root even with CAP_SYS_ADMIN, and an initial ramfs cannot be pivoted.
+        // Docker's default filter forbids pivot_root even with CAP_SYS_ADMIN, and an initial ramfs
+        // cannot be pivoted.
         Err(Errno::PERM | Errno::INVAL) => {
             mount_move(fd_path(root), "/").step(|| "move the new root".into())?;
             fchdir(root).step(|| "enter the new root".into())?;
@@ -77,8 +79,8 @@ fn pivot(root: &OwnedFd) -> Result<(), SetupError> {
     chdir("/").step(|| "enter the new root".into())
 }
 
-/// Reaps whatever ends until `command` has. Meanwhile `helper` may send numbers of signals for it: its own number is known here alone,
-/// and belongs to no other process before it is reaped.
+/// Reaps whatever ends until `command` has. Meanwhile `helper` may send numbers of signals for it:
+/// its own number is known here alone, and belongs to no other process before it is reaped.
 fn reap_until_end(command: Pid, events: &OwnedFd, helper: &UnixStream) -> Exit {
     loop {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {

@@ -1,6 +1,8 @@
-//! The command itself: its environment, user and working directory, and the last steps before it starts.
+//! The command itself: its environment, user and working directory, and the last steps before it
+//! starts.
 //!
-//! As in a shell, a program that cannot be started ends with 126 or 127 and a line on standard error.
+//! As in a shell, a program that cannot be started ends with 126 or 127 and a line on standard
+//! error.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
@@ -150,7 +152,8 @@ impl Command<'_> {
         Ok(())
     }
 
-    /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be executed is no reason to stop looking.
+    /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be
+    /// executed is no reason to stop looking.
     fn exec(&self) -> Errno {
         let name = &self.argv[0];
         if name.as_bytes().contains(&b'/') {

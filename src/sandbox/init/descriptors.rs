@@ -15,7 +15,8 @@ pub(super) fn open_folder(path: &Path) -> Result<OwnedFd, SetupError> {
     rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open `{}`", path.display()))
 }
 
-/// The path of an open descriptor, for calls that only take paths. Needs the /proc that this process was born with.
+/// The path of an open descriptor, for calls that only take paths. Needs the /proc that this
+/// process was born with.
 pub(super) fn fd_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

@@ -1,4 +1,5 @@
-//! Mounts on places inside a root file system: places are found as the image's links lead to them and made where they are missing.
+//! Mounts on places inside a root file system: places are found as the image's links lead to them
+//! and made where they are missing.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -169,7 +170,8 @@ fn read_only_one_by_one(place: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The mount points below `top` of a `mountinfo` (proc_pid_mountinfo(5)): the fifth field, in which blanks are octal.
+/// The mount points below `top` of a `mountinfo` (proc_pid_mountinfo(5)): the fifth field, in which
+/// blanks are octal.
 fn mount_points_below(mounts: &[u8], top: &[u8]) -> Vec<Vec<u8>> {
     let fields = mounts.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     let is_below =

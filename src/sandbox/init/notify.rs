@@ -1,4 +1,5 @@
-//! System calls of a command that wait for an answer (seccomp_unotify(2)): the listener, its messages, the command's memory.
+//! System calls of a command that wait for an answer (seccomp_unotify(2)): the listener, its
+//! messages, the command's memory.
 //!
 //! What the calls mean is not known here.
 #![expect(unsafe_code, reason = "seccomp notifications and another process's memory; the helper has one thread")]
@@ -10,7 +11,8 @@ use rustix::io::Errno;
 
 use super::process::last_errno;
 
-/// Since Linux 6.6: the answering process runs where the asking one did, which saves waking another processor.
+/// Since Linux 6.6: the answering process runs where the asking one did, which saves waking another
+/// processor.
 const SET_FLAGS: libc::Ioctl = 0x4008_2104;
 const SYNC_WAKE_UP: libc::c_ulong = 1;
 
@@ -45,7 +47,8 @@ pub(super) enum Answer {
 /// Installs a filter on this thread and returns the descriptor on which its notifications arrive.
 pub(super) fn install_listener(program: &[seccompiler::sock_filter]) -> Result<OwnedFd, Errno> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
-    // `seccompiler::sock_filter` has the kernel's layout; `sock_fprog` wants a pointer that it does not write to.
+    // `seccompiler::sock_filter` has the kernel's layout; `sock_fprog` wants a pointer that it does
+    // not write to.
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
     // Linux 5.19: no signal makes a call that is being answered start again.
     for flags in [
@@ -107,12 +110,14 @@ pub(super) fn still_waits(listener: &OwnedFd, call: &Call) -> bool {
 pub(super) fn read_memory(thread: u32, address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
     let address = usize::try_from(address).map_err(|_| Errno::FAULT)?;
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // Whole pieces are read or none: what lies in a page that is not there must be a piece of its own.
+    // Whole pieces are read or none: what lies in a page that is not there must be a piece of its
+    // own.
     let first = (PAGE - address % PAGE).min(buffer.len());
     let piece = |from: usize, length: usize| libc::iovec { iov_base: from as *mut libc::c_void, iov_len: length };
     let remote = [piece(address, first), piece(address.wrapping_add(first), buffer.len() - first)];
     let count = if first < buffer.len() { 2 } else { 1 };
-    // SAFETY: the local piece is `buffer`; addresses of the other process are checked by the kernel.
+    // SAFETY: the local piece is `buffer`; addresses of the other process are checked by the
+    // kernel.
     let read = unsafe { libc::process_vm_readv(thread as libc::pid_t, &local, 1, remote.as_ptr(), count, 0) };
     usize::try_from(read).map_err(|_| last_errno())
 }
@@ -122,7 +127,8 @@ pub(super) fn write_memory(thread: u32, address: u64, bytes: &[u8]) -> Result<()
     let address = usize::try_from(address).map_err(|_| Errno::FAULT)?;
     let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: the local piece is `bytes`, which is only read; addresses of the other process are checked by the kernel.
+    // SAFETY: the local piece is `bytes`, which is only read; addresses of the other process are
+    // checked by the kernel.
     match unsafe { libc::process_vm_writev(thread as libc::pid_t, &local, 1, &remote, 1, 0) } {
         written if usize::try_from(written) == Ok(bytes.len()) => Ok(()),
         -1 => Err(last_errno()),
@@ -144,7 +150,8 @@ pub(super) fn stat(file: &OwnedFd) -> Result<libc::stat, Errno> {
 /// The same for `statx`.
 pub(super) fn statx(file: &OwnedFd, flags: i32, mask: u32) -> Result<libc::statx, Errno> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: the call fills the structure, for which zeros are valid as well; the path is empty and ends with NUL.
+    // SAFETY: the call fills the structure, for which zeros are valid as well; the path is empty
+    // and ends with NUL.
     match unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags | libc::AT_EMPTY_PATH, mask, stat.as_mut_ptr()) } {
         // SAFETY: filled above.
         0 => Ok(unsafe { stat.assume_init() }),
@@ -154,6 +161,7 @@ pub(super) fn statx(file: &OwnedFd, flags: i32, mask: u32) -> Result<libc::statx
 
 /// The bytes of a structure that the kernel has filled.
 pub(super) fn bytes_of<T: Copy>(structure: &T) -> &[u8] {
-    // SAFETY: the two structures above are made of zeros before they are filled, so their padding is initialised, too.
+    // SAFETY: the two structures above are made of zeros before they are filled, so their padding
+    // is initialised, too.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(structure).cast(), size_of::<T>()) }
 }

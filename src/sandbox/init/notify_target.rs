@@ -44,7 +44,8 @@ impl NotifyTarget<'_> {
     pub(super) fn path(&self, index: usize) -> Result<OsString, Errno> {
         let mut bytes = vec![0; PATH_MAX];
         let read = read_memory(self.call.thread, self.argument(index), &mut bytes)?;
-        // Between the kernel's message and now the thread may have died and its number been given to another.
+        // Between the kernel's message and now the thread may have died and its number been given
+        // to another.
         if !still_waits(self.listener, self.call) {
             return Err(Errno::SRCH);
         }
@@ -62,7 +63,8 @@ impl NotifyTarget<'_> {
         opened.map_err(|errno| if errno == Errno::NOENT { Errno::BADF } else { errno })
     }
 
-    /// What is at a path, as the thread would find it: from the descriptor `from` or its working directory.
+    /// What is at a path, as the thread would find it: from the descriptor `from` or its working
+    /// directory.
     pub(super) fn open(&self, from: i32, path: &OsStr, follow: bool) -> Result<OwnedFd, Errno> {
         if path.is_empty() {
             return Err(Errno::NOENT);

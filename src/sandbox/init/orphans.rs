@@ -1,4 +1,5 @@
-//! Processes whose parent has died: where there is no namespace to end with, somebody has to adopt them, and to kill them.
+//! Processes whose parent has died: where there is no namespace to end with, somebody has to adopt
+//! them, and to kill them.
 //!
 //! All children are killed, so the caller must have no other children left.
 
@@ -14,7 +15,8 @@ pub(in crate::sandbox) fn adopt() -> Result<(), Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
 }
 
-/// Kills and reaps until nothing is left: whatever a killed process leaves behind becomes a child of this one.
+/// Kills and reaps until nothing is left: whatever a killed process leaves behind becomes a child
+/// of this one.
 pub(in crate::sandbox) fn kill_descendants() {
     loop {
         kill_children();

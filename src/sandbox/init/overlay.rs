@@ -1,6 +1,7 @@
 //! Mounts a stack of unpacked layers.
 //!
-//! Folders are named through `/proc/self/fd`, so that no character of a path and no number of layers can break the option string.
+//! Folders are named through `/proc/self/fd`, so that no character of a path and no number of
+//! layers can break the option string.
 //!
 //! Redirections that a hostile layer contains are not followed (`redirect_dir=nofollow`).
 
@@ -22,7 +23,8 @@ pub(super) struct Upper<'a> {
     pub(super) work: &'a Path,
 }
 
-/// Mounts `lower` (topmost first) with or without an upper folder on the new folder `at`, and opens the result.
+/// Mounts `lower` (topmost first) with or without an upper folder on the new folder `at`, and opens
+/// the result.
 pub(super) fn mount_stack(
     isolation: IsolationKind,
     lower: &[PathBuf],
@@ -55,7 +57,8 @@ pub(super) fn mount_stack(
         IsolationKind::Root => ",index=off,metacopy=off,redirect_dir=nofollow",
         _ => ",userxattr",
     };
-    // A step that is cut short is thrown away as a whole, so nothing needs to be synced for its sake.
+    // A step that is cut short is thrown away as a whole, so nothing needs to be synced for its
+    // sake.
     let volatile = if open.is_empty() { String::new() } else { format!("{options},volatile") };
     let attempts = [volatile, options].into_iter().filter(|options| !options.is_empty());
     let mut result = Err(Errno::INVAL);

@@ -30,7 +30,8 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
-/// Becomes `user` with few privileges. The filter comes first, because installing it needs a capability that goes.
+/// Becomes `user` with few privileges. The filter comes first, because installing it needs a
+/// capability that goes.
 pub(super) fn drop_to(
     isolation: IsolationKind,
     user: &User,
@@ -47,7 +48,8 @@ pub(super) fn drop_to(
     }
     if security == Security::Sandbox {
         match seccomp::install() {
-            // Without namespaces there is no right to install one; the container around has its own.
+            // Without namespaces there is no right to install one; the container around has its
+            // own.
             Err(error) if isolation == IsolationKind::Chroot && error.errno == Some(Errno::ACCESS.raw_os_error()) => {}
             installed => installed?,
         }

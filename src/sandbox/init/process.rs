@@ -1,4 +1,5 @@
-//! The few process calls that no safe interface offers: fork, signal dispositions, descriptors in bulk.
+//! The few process calls that no safe interface offers: fork, signal dispositions, descriptors in
+//! bulk.
 //!
 //! For the helper only: everything here relies on the process having one thread.
 #![expect(unsafe_code, reason = "fork and its like; the helper has one thread")]
@@ -19,7 +20,8 @@ pub(in crate::sandbox) enum Fork {
 }
 
 pub(in crate::sandbox) fn fork() -> Result<Fork, Errno> {
-    // SAFETY: the helper has one thread, so no lock can be held by another and the child may call anything.
+    // SAFETY: the helper has one thread, so no lock can be held by another and the child may call
+    // anything.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(last_errno()),
@@ -39,14 +41,14 @@ pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// Commands start with default signal dispositions and none blocked: Rust programs ignore SIGPIPE, nohup ignores SIGHUP, and both
-/// would be inherited.
+/// Commands start with default signal dispositions and none blocked: Rust programs ignore SIGPIPE,
+/// nohup ignores SIGHUP, and both would be inherited.
 pub(super) fn default_signals() {
     // Larger than the kernel's `sigaction` anywhere. All zeros means: default, no flags, no mask.
     let default = [0u64; 16];
     for signal in 1..=64 {
-        // Not by libc, which keeps two numbers for itself and refuses them.
-        // SAFETY: sets default dispositions, no handler is involved; numbers that cannot be set give EINVAL.
+        // Not by libc, which keeps two numbers for itself and refuses them. SAFETY: sets default
+        // dispositions, no handler is involved; numbers that cannot be set give EINVAL.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8) };
     }
     // SAFETY: an empty set is written before it is read, and both outlive the calls.
@@ -57,7 +59,8 @@ pub(super) fn default_signals() {
     }
 }
 
-/// Takes SIGCHLD as it is by default. Where a parent ignores it, which is inherited, nothing is known of children (wait(2), ECHILD).
+/// Takes SIGCHLD as it is by default. Where a parent ignores it, which is inherited, nothing is
+/// known of children (wait(2), ECHILD).
 pub(in crate::sandbox) fn heed_children() {
     // Larger than the kernel's `sigaction` anywhere. All zeros means: default, no flags, no mask.
     let default = [0u64; 16];
@@ -65,18 +68,20 @@ pub(in crate::sandbox) fn heed_children() {
     unsafe { libc::syscall(libc::SYS_rt_sigaction, libc::SIGCHLD, default.as_ptr(), std::ptr::null::<u64>(), 8) };
 }
 
-/// Has a write beyond `ulimit -f` fail with EFBIG, which can be reported, instead of killing this process (setrlimit(2), SIGXFSZ).
-/// Commands get the default back by [`default_signals`].
+/// Has a write beyond `ulimit -f` fail with EFBIG, which can be reported, instead of killing this
+/// process (setrlimit(2), SIGXFSZ). Commands get the default back by [`default_signals`].
 pub(in crate::sandbox) fn outlive_file_limit() {
     // SAFETY: ignoring a signal involves no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// A descriptor that can be read from when a child has ended (signalfd(2)): other than pidfd_open(2), every kernel has it. From here
-/// on SIGCHLD is blocked; [`default_signals`] undoes that.
+/// A descriptor that can be read from when a child has ended (signalfd(2)): other than
+/// pidfd_open(2), every kernel has it. From here on SIGCHLD is blocked; [`default_signals`] undoes
+/// that.
 pub(super) fn child_events() -> Result<OwnedFd, Errno> {
     heed_children();
-    // SAFETY: the set is written before it is read and outlives the calls; the kernel makes the descriptor for us alone.
+    // SAFETY: the set is written before it is read and outlives the calls; the kernel makes the
+    // descriptor for us alone.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -95,7 +100,8 @@ pub(super) fn clear_child_events(events: &OwnedFd) {
     while matches!(rustix::io::read(events, &mut buffer), Ok(1..)) {}
 }
 
-/// Closes all descriptors from 3 up, also those that this process was started with. To be called before it has opened any itself.
+/// Closes all descriptors from 3 up, also those that this process was started with. To be called
+/// before it has opened any itself.
 pub(in crate::sandbox) fn close_others() {
     // SAFETY: at the very start of `main` nothing of this program owns a descriptor above 2.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
@@ -105,7 +111,8 @@ pub(in crate::sandbox) fn close_others() {
     }
 }
 
-/// Marks all descriptors from 3 up as closed on exec, also those that this process was started with.
+/// Marks all descriptors from 3 up as closed on exec, also those that this process was started
+/// with.
 pub(super) fn close_others_on_exec() -> Result<(), Errno> {
     // SAFETY: only sets flags on descriptors; none is closed or changes its owner.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -134,15 +141,16 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
     request.ifr_name[0] = b'l' as libc::c_char;
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads the `ifreq` that the pointer is to, which lives until the call returns.
+    // SAFETY: SIOCSIFFLAGS reads the `ifreq` that the pointer is to, which lives until the call
+    // returns.
     match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }
 }
 
-/// Makes `tun` an interface of the current network namespace that gives IP packets, with `address` (of 24 bits), as the way to
-/// everywhere.
+/// Makes `tun` an interface of the current network namespace that gives IP packets, with `address`
+/// (of 24 bits), as the way to everywhere.
 pub(super) fn tun_up(tun: &OwnedFd, address: std::net::Ipv4Addr, mtu: u16) -> Result<(), Errno> {
     /// `IFF_TUN | IFF_NO_PI`: packets without anything before them.
     const PACKETS: libc::c_short = 0x1001;
@@ -158,7 +166,8 @@ pub(super) fn tun_up(tun: &OwnedFd, address: std::net::Ipv4Addr, mtu: u16) -> Re
         request
     };
     let call = |fd: &OwnedFd, number: libc::Ioctl, request: &libc::ifreq| {
-        // SAFETY: each of the calls below reads the `ifreq` that the pointer is to, which lives until the call returns.
+        // SAFETY: each of the calls below reads the `ifreq` that the pointer is to, which lives
+        // until the call returns.
         match unsafe { libc::ioctl(fd.as_raw_fd(), number, request) } {
             0 => Ok(()),
             _ => Err(last_errno()),
@@ -184,28 +193,33 @@ pub(super) fn tun_up(tun: &OwnedFd, address: std::net::Ipv4Addr, mtu: u16) -> Re
     route.rt_genmask = internet(std::net::Ipv4Addr::UNSPECIFIED);
     route.rt_flags = libc::RTF_UP as _;
     route.rt_dev = device.as_mut_ptr().cast();
-    // SAFETY: SIOCADDRT reads the `rtentry` and the name that it points to; both live until the call returns.
+    // SAFETY: SIOCADDRT reads the `rtentry` and the name that it points to; both live until the
+    // call returns.
     match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCADDRT as _, &route) } {
         0 => Ok(()),
         _ => Err(last_errno()),
     }
 }
 
-/// Makes the mount tree whose root `mount` is read-only, all mounts below it included (mount_setattr(2)).
+/// Makes the mount tree whose root `mount` is read-only, all mounts below it included
+/// (mount_setattr(2)).
 pub(super) fn mount_setattr_read_only(mount: &OwnedFd) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as libc::c_uint;
-    // SAFETY: descriptor, path and attributes are valid for the call, the size is that of the structure.
+    // SAFETY: descriptor, path and attributes are valid for the call, the size is that of the
+    // structure.
     let result = unsafe {
         libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &attributes, size_of::<libc::mount_attr>())
     };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// Installs a system-call filter on this thread without giving up set-id programs; needs CAP_SYS_ADMIN in its user namespace.
+/// Installs a system-call filter on this thread without giving up set-id programs; needs
+/// CAP_SYS_ADMIN in its user namespace.
 pub(super) fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(), Errno> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
-    // `seccompiler::sock_filter` has the kernel's layout; `sock_fprog` wants a pointer that it does not write to.
+    // `seccompiler::sock_filter` has the kernel's layout; `sock_fprog` wants a pointer that it does
+    // not write to.
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
     // SAFETY: pointer and length describe `program`, which outlives the call.
     match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) } {
@@ -219,8 +233,8 @@ pub(super) fn set_limit(limit: &Ulimit) -> Result<(), Errno> {
     let (resource, soft, hard) = limit.parts();
     let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM64_INFINITY);
     let limits = libc::rlimit64 { rlim_cur: number(soft), rlim_max: number(hard) };
-    // By number: libc names only some of them.
-    // SAFETY: prlimit64 reads the structure, which lives until the call returns, and writes nothing.
+    // By number: libc names only some of them. SAFETY: prlimit64 reads the structure, which lives
+    // until the call returns, and writes nothing.
     let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limits, std::ptr::null::<libc::rlimit64>()) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
@@ -240,7 +254,8 @@ pub(super) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
-/// Dies when the parent dies. `alive` is the reading end of a pipe that only the parent can write: it closes the gap before this call.
+/// Dies when the parent dies. `alive` is the reading end of a pipe that only the parent can write:
+/// it closes the gap before this call.
 pub(super) fn die_with_parent(alive: &OwnedFd) -> Result<(), SetupError> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .step(|| "prctl(PR_SET_PDEATHSIG)".into())?;

@@ -1,7 +1,7 @@
 //! The filters of a command: the system calls that it may make, and those that wait for `fakeroot`.
 //!
-//! Only what Docker's default profile allows a container without extra capabilities gets through ([`seccomp_profile`]). Programs of a
-//! foreign architecture are killed.
+//! Only what Docker's default profile allows a container without extra capabilities gets through
+//! ([`seccomp_profile`]). Programs of a foreign architecture are killed.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -16,14 +16,17 @@ use super::{notify, process, seccomp_profile};
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 
-/// The flags of clone that Docker's profile refuses: all namespaces but those of time, which clone cannot make.
+/// The flags of clone that Docker's profile refuses: all namespaces but those of time, which clone
+/// cannot make.
 const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
 
-/// Address families of socket that Docker's profile leaves out: 38 is AF_ALG, 40 AF_VSOCK, and from 46 on there are none yet.
+/// Address families of socket that Docker's profile leaves out: 38 is AF_ALG, 40 AF_VSOCK, and from
+/// 46 on there are none yet.
 const OTHER_FAMILIES: [u64; 6] = [39, 41, 42, 43, 44, 45];
 const FIRST_FAMILY_REFUSED: u64 = 38;
 
-/// The personalities that Docker allows: Linux, Linux with 32-bit address space or uname 2.6, and the query.
+/// The personalities that Docker allows: Linux, Linux with 32-bit address space or uname 2.6, and
+/// the query.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 pub(super) fn install() -> Result<(), SetupError> {
@@ -60,8 +63,9 @@ const OLD: [&[libc::c_long]; 3] = [&[libc::SYS_stat, libc::SYS_lstat], &[libc::S
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: [&[libc::c_long]; 3] = [&[], &[], &[]];
 
-/// For a process with one id: has the calls that show or change owners wait for the fakeroot, which gets the descriptor returned here.
-/// Of root, those that would make it another user are said to have succeeded.
+/// For a process with one id: has the calls that show or change owners wait for the fakeroot, which
+/// gets the descriptor returned here. Of root, those that would make it another user are said to
+/// have succeeded.
 pub(super) fn install_fakeroot(root: bool) -> Result<OwnedFd, SetupError> {
     let cannot = |_| SetupError::new("build the system-call filter", None);
     let step = || "install the system-call filter that records owners".to_owned();
@@ -136,7 +140,8 @@ fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) -> Res
     SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?.try_into()
 }
 
-/// Calls that the profile does not know, and the x32 numbers of x86-64, which are the ordinary ones plus a bit.
+/// Calls that the profile does not know, and the x32 numbers of x86-64, which are the ordinary ones
+/// plus a bit.
 fn unknown_refused() -> [sock_filter; 3] {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
@@ -157,7 +162,8 @@ mod tests {
     const ARCHITECTURES: [(TargetArch, u32); 3] =
         [(TargetArch::x86_64, 0xc000_003e), (TargetArch::aarch64, 0xc000_00b7), (TargetArch::riscv64, 0xc000_00f3)];
 
-    /// What a filter answers to a call: classic BPF over `struct seccomp_data` (seccomp(2)), as far as filters use it.
+    /// What a filter answers to a call: classic BPF over `struct seccomp_data` (seccomp(2)), as far
+    /// as filters use it.
     fn answer(program: &[sock_filter], arch: u32, number: i64, arguments: [u64; 6]) -> u32 {
         let mut data = vec![number as u32, arch, 0, 0];
         data.extend(arguments.iter().flat_map(|argument| [*argument as u32, (*argument >> 32) as u32]));
@@ -210,7 +216,8 @@ mod tests {
                 [1, 2, 16, 38, 40, 41, 46].map(|family| with("socket", family)),
                 [allow, allow, allow, eperm, eperm, allow, eperm]
             );
-            // What the profile refuses: bpf, io_uring, keys, kexec, modules, mounts, namespaces, user faults and the like.
+            // What the profile refuses: bpf, io_uring, keys, kexec, modules, mounts, namespaces,
+            // user faults and the like.
             let refused = match arch {
                 TargetArch::x86_64 => [165, 166, 272, 308, 321, 250, 246, 175, 298, 323, 155, 304],
                 _ => [40, 39, 97, 268, 280, 219, 104, 105, 241, 282, 41, 265],

@@ -1,15 +1,17 @@
-//! The system calls that Docker's default profile allows a container with Docker's default capabilities, with their numbers.
+//! The system calls that Docker's default profile allows a container with Docker's default
+//! capabilities, with their numbers.
 //!
-//! From default.json of github.com/moby/profiles/seccomp v0.2.4; numbers from Linux, arch/x86/entry/syscalls/syscall_64.tbl and
-//! scripts/syscall.tbl. Left out: what only 32-bit processes call. A new release of the profile is taken over whole, by these rules.
+//! From default.json of github.com/moby/profiles/seccomp v0.2.4; numbers from Linux,
+//! arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl. Left out: what only 32-bit
+//! processes call. A new release of the profile is taken over whole, by these rules.
 
 use seccompiler::TargetArch;
 
 /// A processor that does not have the call.
 const NONE: u32 = u32::MAX;
 
-/// The first number after those that the profile was written for: what comes later does not exist for a command (ENOSYS, as runc), so
-/// that it does without; what is refused gets EPERM.
+/// The first number after those that the profile was written for: what comes later does not exist
+/// for a command (ENOSYS, as runc), so that it does without; what is refused gets EPERM.
 pub(super) const FIRST_UNKNOWN: u32 = 467;
 
 /// The numbers of all allowed calls.
@@ -32,8 +34,8 @@ pub(super) fn number_of(arch: TargetArch, name: &str) -> Option<i64> {
     }))
 }
 
-/// Name, and number on x86-64, aarch64 and riscv64. `clone`, `personality` and `socket` are allowed with some arguments only; `clone3`
-/// is refused by a filter of its own.
+/// Name, and number on x86-64, aarch64 and riscv64. `clone`, `personality` and `socket` are allowed
+/// with some arguments only; `clone3` is refused by a filter of its own.
 #[rustfmt::skip]
 const ALLOWED: &[(&str, u32, u32, u32)] = &[
     ("accept", 43, 202, 202),

@@ -1,6 +1,7 @@
 //! `RUN --mount=type=ssh`: a socket inside whose connections are passed on to the agent outside.
 //!
-//! An agent asks the kernel who connects and answers its own user only, so its socket cannot simply be bound: this process connects instead.
+//! An agent asks the kernel who connects and answers its own user only, so its socket cannot simply
+//! be bound: this process connects instead.
 //!
 //! Requests are not filtered: the agent decides what it answers.
 
@@ -44,8 +45,8 @@ pub(super) fn listen(owners: &Owners, spec: &RunSpec, folder: &Path) -> Result<A
 }
 
 impl Agents {
-    /// Serves from a process of its own, which dies with this one; to be called before process namespaces are entered, because no thread
-    /// can be started afterwards.
+    /// Serves from a process of its own, which dies with this one; to be called before process
+    /// namespaces are entered, because no thread can be started afterwards.
     pub(super) fn serve(self) -> Result<Server, SetupError> {
         if self.0.is_empty() {
             return Ok(Server(None));

@@ -1,6 +1,8 @@
-//! Volumes where nothing can be mounted: they were copied in, and what the command changed in them is copied back at the end.
+//! Volumes where nothing can be mounted: they were copied in, and what the command changed in them
+//! is copied back at the end.
 //!
-//! Links that the command made are not followed: every path is opened beneath the volume's own folder.
+//! Links that the command made are not followed: every path is opened beneath the volume's own
+//! folder.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -112,7 +114,8 @@ impl Volume {
     }
 }
 
-/// Copies `source` to a name of its own beside `name` and renames it: what was there goes only when all of the new is on the disk.
+/// Copies `source` to a name of its own beside `name` and renames it: what was there goes only when
+/// all of the new is on the disk.
 fn replace(source: &OwnedFd, parent: &OwnedFd, name: &[u8], exists: bool) -> Result<(), Errno> {
     let beside = beside(name);
     let replace = || {
@@ -166,8 +169,9 @@ fn replace_file(path: &Path, before: &File, now: &File) -> io::Result<()> {
         let _ = std::fs::remove_file(&beside);
     }
     match written {
-        // A mount point, or a folder in which this user may not write: only the file itself can be written. Its new length is reserved
-        // first, so that a full disk is seen while the old content is still there.
+        // A mount point, or a folder in which this user may not write: only the file itself can be
+        // written. Its new length is reserved first, so that a full disk is seen while the old
+        // content is still there.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::BUSY | Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
             write_in_place(&path, now)
         }

@@ -1,4 +1,5 @@
-//! Requests to AWS's services: signed where they must be, with this machine's settings for AWS's own tools.
+//! Requests to AWS's services: signed where they must be, with this machine's settings for AWS's
+//! own tools.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Endpoints of AWS's services: those that the user has set, else AWS's own (AWS SDKs, "Service-specific endpoints").
+//! Endpoints of AWS's services: those that the user has set, else AWS's own (AWS SDKs,
+//! "Service-specific endpoints").
 //!
 //! `sts_regional_endpoints` is ignored: STS is called in the region, as AWS's newer SDKs always do.
 

@@ -68,7 +68,8 @@ impl HttpSend for Requests {
         let failed = || reqsign_core::Error::unexpected("no answer");
         let (head, body) = request.into_parts();
         let url = Url::parse(&head.uri.to_string()).map_err(|_| failed())?;
-        // Metadata services alone are not encrypted. They are this machine's: a proxy would answer with its own identity.
+        // Metadata services alone are not encrypted. They are this machine's: a proxy would answer
+        // with its own identity.
         let metadata = url.scheme() == "http";
         let outgoing = HttpRequest { headers: head.headers, direct: metadata, ..HttpRequest::new(head.method, url) };
         let outgoing = if body.is_empty() { outgoing } else { outgoing.with_bytes(body) };

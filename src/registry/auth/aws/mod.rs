@@ -1,4 +1,5 @@
-//! AWS: the password of an ECR registry, from whatever AWS identity this machine has. No `aws` command is needed.
+//! AWS: the password of an ECR registry, from whatever AWS identity this machine has. No `aws`
+//! command is needed.
 
 mod client;
 pub(super) mod ecr;

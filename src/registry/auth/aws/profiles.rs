@@ -46,7 +46,8 @@ impl Profiles {
         Ok(read)
     }
 
-    /// Takes in a file's text, over what is there; the number of the line at which it cannot be read any more. Its text may be a secret.
+    /// Takes in a file's text, over what is there; the number of the line at which it cannot be
+    /// read any more. Its text may be a secret.
     fn add(&mut self, text: &str, is_config: bool) -> Result<(), usize> {
         let mut options = ParseOption::default();
         // Secrets are taken as they stand.

@@ -1,5 +1,5 @@
-//! Temporary keys of a role, from AWS's Security Token Service. A role that needs the code of a device (MFA) is an error: there
-//! is no prompt here.
+//! Temporary keys of a role, from AWS's Security Token Service. A role that needs the code of a
+//! device (MFA) is an error: there is no prompt here.
 
 use quick_xml::de::from_str;
 use reqsign_aws_v4::Credential;

@@ -77,7 +77,8 @@ impl Supervisor {
         DONE
     }
 
-    /// utimensat and its elders. `times`: access and modification, in seconds and nanoseconds; `None`: now.
+    /// utimensat and its elders. `times`: access and modification, in seconds and nanoseconds;
+    /// `None`: now.
     pub(super) fn set_times(&mut self, caller: &Caller, found: Result<Found>, times: Option<[(i64, i64); 2]>) -> Result<Reply> {
         let Found { file, stat } = found?;
         let now = |(_, nanoseconds): (i64, i64)| nanoseconds == rustix::fs::UTIME_NOW;
@@ -105,7 +106,8 @@ impl Supervisor {
         DONE
     }
 
-    /// Reads two times of a call: pairs of 64-bit numbers, the second of each times `unit` nanoseconds.
+    /// Reads two times of a call: pairs of 64-bit numbers, the second of each times `unit`
+    /// nanoseconds.
     pub(super) fn times(&self, call: &Call, address: u64, unit: i64) -> Result<Option<[(i64, i64); 2]>> {
         if address == 0 {
             return Ok(None);
@@ -249,7 +251,8 @@ impl Supervisor {
     }
 }
 
-/// The permitted capabilities of `security.capability`, and whether they are effective at once (linux/capability.h, `vfs_cap_data`).
+/// The permitted capabilities of `security.capability`, and whether they are effective at once
+/// (linux/capability.h, `vfs_cap_data`).
 pub(super) fn parse_file_capability(value: &[u8]) -> Option<(u64, bool)> {
     let words: Vec<u32> = value.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
     let (head, low) = (words.first()?, words.get(1)?);

@@ -1,5 +1,6 @@
-//! The rights of a thread as it sees them: ids, groups and capabilities (credentials(7), capabilities(7)). In truth all threads have the
-//! ids of the user that runs mpimg, and no capability.
+//! The rights of a thread as it sees them: ids, groups and capabilities (credentials(7),
+//! capabilities(7)). In truth all threads have the ids of the user that runs mpimg, and no
+//! capability.
 
 use std::rc::Rc;
 
@@ -25,7 +26,8 @@ const LAST: u32 = 40;
 
 /// What Docker leaves root (moby, oci/caps/defaults.go).
 const DEFAULT: Capabilities = 0xa804_25fb;
-/// CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE: they go and come with the fsuid.
+/// CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE: they
+/// go and come with the fsuid.
 const OF_FILES: Capabilities = 0x1f | 1 << 9 | 1 << CAP_MKNOD | 1 << 32;
 
 /// "Leave it as it is."
@@ -245,8 +247,9 @@ impl Credentials {
         Ok(0)
     }
 
-    /// The rights after execve of a file (capabilities(7), "Transformation of capabilities during execve()"). `owner`: whose set-id file
-    /// it is; `file`: its permitted capabilities, and whether they are effective at once. Whether the program is to be careful (AT_SECURE).
+    /// The rights after execve of a file (capabilities(7), "Transformation of capabilities during
+    /// execve()"). `owner`: whose set-id file it is; `file`: its permitted capabilities, and
+    /// whether they are effective at once. Whether the program is to be careful (AT_SECURE).
     pub(super) fn execute(&mut self, owner: (Option<u32>, Option<u32>), file: Option<(Capabilities, bool)>) -> bool {
         let (owner, file) = if self.no_new_privileges { ((None, None), None) } else { (owner, file) };
         let before = (self.user, self.group);

@@ -1,4 +1,5 @@
-//! Hands descriptors to a thread whose system call waits (seccomp_unotify(2), SECCOMP_IOCTL_NOTIF_ADDFD).
+//! Hands descriptors to a thread whose system call waits (seccomp_unotify(2),
+//! SECCOMP_IOCTL_NOTIF_ADDFD).
 #![expect(unsafe_code, reason = "an ioctl that rustix does not have")]
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};

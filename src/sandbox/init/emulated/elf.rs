@@ -1,4 +1,5 @@
-//! Reads program files (elf(5)) and says which system calls map one into a new process, as the kernel's own `load_elf_binary` would.
+//! Reads program files (elf(5)) and says which system calls map one into a new process, as the
+//! kernel's own `load_elf_binary` would.
 //!
 //! Everything in such a file is the command's: no number is trusted.
 
@@ -27,8 +28,9 @@ const PF_X: u32 = 1;
 const PF_W: u32 = 2;
 const PF_R: u32 = 4;
 
-/// Where position-independent programs go: ELF_ET_DYN_BASE of x86-64, and the interpreter below the kernel's own choice for stacks and
-/// libraries (0x7ff0_0000_0000 and up) but where sanitizers expect libraries.
+/// Where position-independent programs go: ELF_ET_DYN_BASE of x86-64, and the interpreter below the
+/// kernel's own choice for stacks and libraries (0x7ff0_0000_0000 and up) but where sanitizers
+/// expect libraries.
 const PROGRAM: u64 = 0x5555_5555_4000;
 const INTERPRETER: u64 = 0x7f00_0000_0000;
 
@@ -109,7 +111,8 @@ impl Elf {
         self.segments.iter().any(|segment| segment.kind == PT_GNU_STACK && segment.flags & PF_X != 0)
     }
 
-    /// Adds to `plan` what maps it as a program from `descriptor`, at a place that `random` chooses.
+    /// Adds to `plan` what maps it as a program from `descriptor`, at a place that `random`
+    /// chooses.
     pub(super) fn place_program(&self, plan: &mut Plan, descriptor: i32, random: u64) -> Placed {
         self.place(plan, descriptor, PROGRAM + (random & 0xffff) * PAGE)
     }
@@ -163,7 +166,8 @@ impl Segment {
         self.address.checked_add(self.in_memory)
     }
 
-    /// `fixed`: the first of a file must find its place empty; later ones may share a page with those before.
+    /// `fixed`: the first of a file must find its place empty; later ones may share a page with
+    /// those before.
     fn map(&self, plan: &mut Plan, descriptor: i32, bias: u64, fixed: libc::c_int) {
         let protection = [(PF_R, libc::PROT_READ), (PF_W, libc::PROT_WRITE), (PF_X, libc::PROT_EXEC)];
         let protection = protection.iter().filter(|(flag, _)| self.flags & flag != 0).fold(0, |all, (_, one)| all | one) as u64;

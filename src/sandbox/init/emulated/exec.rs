@@ -1,5 +1,5 @@
-//! execve: finds the program and its interpreters as the kernel would (fs/exec.c, binfmt_script.c, binfmt_elf.c), and tells the loader
-//! how to map them.
+//! execve: finds the program and its interpreters as the kernel would (fs/exec.c, binfmt_script.c,
+//! binfmt_elf.c), and tells the loader how to map them.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -47,7 +47,8 @@ pub(super) struct Program<'a> {
     pub(super) flags: i32,
 }
 
-/// An execve that may go on, and the arguments that come before the second one of the call, where a script changes them.
+/// An execve that may go on, and the arguments that come before the second one of the call, where a
+/// script changes them.
 pub(super) struct Prepared {
     pub(super) execution: Box<Execution>,
     pub(super) first_arguments: Option<Vec<Vec<u8>>>,
@@ -69,7 +70,8 @@ impl Supervisor {
                 return Ok(Prepared { execution: Box::new(execution), first_arguments: arguments });
             }
             let (interpreter, argument) = parse_script(&head[..read])?;
-            // The interpreter, its argument, the script; for a script's interpreter that is a script, the same in front.
+            // The interpreter, its argument, the script; for a script's interpreter that is a
+            // script, the same in front.
             let rest = arguments.take().map_or_else(Vec::new, |old| old[1..].to_vec());
             let new = [interpreter.clone()].into_iter().chain(argument).chain([script]).chain(rest);
             arguments = Some(new.collect());
@@ -131,7 +133,8 @@ impl Supervisor {
         Ok(Execution { program, elf, interpreter, path, name, rights, files: Rc::clone(&caller.files), careful, done: false })
     }
 
-    /// The loader's call: its second argument is where the list goes, its fourth the stack that the kernel has made.
+    /// The loader's call: its second argument is where the list goes, its fourth the stack that the
+    /// kernel has made.
     pub(super) fn load(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
         let execution = self.threads.take_execution(caller.process).ok_or(Errno::BADF)?;
         let Execution { program, elf, interpreter, name, rights, careful, .. } = &*execution;
@@ -183,13 +186,14 @@ impl Supervisor {
         DONE
     }
 
-    /// Above the stack's pointer are: the number of arguments, their pointers, null, those of the environment, null, the vector
-    /// (System V ABI, 3.4.1).
+    /// Above the stack's pointer are: the number of arguments, their pointers, null, those of the
+    /// environment, null, the vector (System V ABI, 3.4.1).
     fn patch_auxiliary_vector(&self, call: &Call, stack: u64, values: &[(u64, u64)]) -> Result<()> {
         let thread = call.thread as i32;
         let arguments = self.memory.read_words(thread, stack, 1)?[0];
         let mut at = stack + 8 * (arguments + 2);
-        // The rest is read in pieces; the stack ends behind the strings, which are longer than a piece of pointers to them.
+        // The rest is read in pieces; the stack ends behind the strings, which are longer than a
+        // piece of pointers to them.
         let word = |at: &mut u64| -> Result<u64> {
             *at += 8;
             Ok(self.memory.read_words(thread, *at - 8, 1)?[0])

@@ -1,7 +1,9 @@
-//! The system-call filter of a command: which calls the supervisor answers, which it changes by ptrace, and which the kernel makes alone.
+//! The system-call filter of a command: which calls the supervisor answers, which it changes by
+//! ptrace, and which the kernel makes alone.
 //!
-//! Of two filters the stricter answer counts, in the order TRAP, ERRNO, USER_NOTIF, TRACE, ALLOW (seccomp(2)): a call that the container's
-//! own filter refuses never arrives here, unless this filter answers with TRAP.
+//! Of two filters the stricter answer counts, in the order TRAP, ERRNO, USER_NOTIF, TRACE, ALLOW
+//! (seccomp(2)): a call that the container's own filter refuses never arrives here, unless this
+//! filter answers with TRAP.
 
 use libc::c_long;
 use seccompiler::sock_filter;
@@ -16,14 +18,15 @@ pub(super) const LOADER_CALL: u32 = 0x4e4f_4253;
 const ARCH: u32 = 0xc000_003e;
 /// x32 numbers are the ordinary ones plus this bit.
 const X32: u32 = 0x4000_0000;
-/// The first of the calls that came with Linux 6.13 and later (setxattrat): programs do without them, and what a later one does is not
-/// known here.
+/// The first of the calls that came with Linux 6.13 and later (setxattrat): programs do without
+/// them, and what a later one does is not known here.
 const UNKNOWN: u32 = 463;
 const CLONE_UNTRACED: u32 = 0x0080_0000;
 /// CLONE_NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWCGROUP.
 const NAMESPACES: u32 = 0x7e02_0000;
 
-/// Answered by the supervisor: what names a file by its path, shows or changes an owner, or a mode, or the rights of the process.
+/// Answered by the supervisor: what names a file by its path, shows or changes an owner, or a mode,
+/// or the rights of the process.
 const ANSWERED: &[c_long] = &[
     libc::SYS_open,
     libc::SYS_creat,
@@ -109,7 +112,8 @@ const ANSWERED: &[c_long] = &[
     libc::SYS_process_vm_writev,
 ];
 
-/// Of these the kernel must make a part in the process itself; the supervisor changes their arguments.
+/// Of these the kernel must make a part in the process itself; the supervisor changes their
+/// arguments.
 const TRACED: &[c_long] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_connect, libc::SYS_bind, libc::SYS_inotify_add_watch];
 
 /// The options of prctl that the supervisor answers: those about rights.
@@ -164,8 +168,9 @@ const DENIED: &[c_long] = &[
     458, // listmount
 ];
 
-/// Programs do without these: clone3 hides its flags from filters, io_uring makes calls that no filter sees, and what Landlock allows is
-/// decided by the file that the kernel opens, which is not always the one that the program names.
+/// Programs do without these: clone3 hides its flags from filters, io_uring makes calls that no
+/// filter sees, and what Landlock allows is decided by the file that the kernel opens, which is not
+/// always the one that the program names.
 const MISSING: &[c_long] = &[
     libc::SYS_clone3,
     libc::SYS_io_uring_setup,
@@ -236,7 +241,8 @@ pub(super) fn program() -> Vec<sock_filter> {
     program.answer_if(AT_LEAST, X32, ENOSYS);
     program.answer_if(AT_LEAST, UNKNOWN, ENOSYS);
     program.call(libc::SYS_openat, |program| {
-        // A descriptor of a link that is only a place cannot be handed over (SECCOMP_IOCTL_NOTIF_ADDFD says EBADF).
+        // A descriptor of a link that is only a place cannot be handed over
+        // (SECCOMP_IOCTL_NOTIF_ADDFD says EBADF).
         program.load_argument(2);
         program.push(ANY_BIT, 0, 2, libc::O_PATH.unsigned_abs());
         program.answer_if(ANY_BIT, libc::O_NOFOLLOW.unsigned_abs(), TRACE);

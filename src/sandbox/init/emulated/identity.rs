@@ -1,4 +1,5 @@
-//! The calls by which a thread asks for its rights and changes them: ids, groups, capabilities, and the options of prctl about them.
+//! The calls by which a thread asks for its rights and changes them: ids, groups, capabilities, and
+//! the options of prctl about them.
 
 use std::rc::Rc;
 

@@ -1,12 +1,13 @@
-//! The loader: a static program of one page that every execve really starts. The kernel cannot be given the program itself, whose
-//! interpreter it would look for outside the root file system.
+//! The loader: a static program of one page that every execve really starts. The kernel cannot be
+//! given the program itself, whose interpreter it would look for outside the root file system.
 //!
-//! It knows nothing of program files. Its first system call asks the supervisor for a list of system calls that map the program and
-//! its interpreter, it makes them, and jumps.
+//! It knows nothing of program files. Its first system call asks the supervisor for a list of
+//! system calls that map the program and its interpreter, it makes them, and jumps.
 #![expect(unsafe_code, reason = "assembly, and the bytes between two of its labels")]
 
-/// Where it lies: below the place of programs (0x5555_5555_4000), so that the heap, which the kernel begins behind it, has 20 GiB of
-/// room; and outside what address sanitizers claim for themselves.
+/// Where it lies: below the place of programs (0x5555_5555_4000), so that the heap, which the
+/// kernel begins behind it, has 20 GiB of room; and outside what address sanitizers claim for
+/// themselves.
 const BASE: u64 = 0x5550_0000_0000;
 /// Where the list is written.
 pub(super) const BUFFER: u64 = BASE + 0x1000;
@@ -56,13 +57,15 @@ std::arch::global_asm!(
     "xor eax, eax",
     "rep stosb",
     "jmp 2b",
-    // exit_group(127): as when the kernel finds no memory for a program after it has let the old one go.
+    // exit_group(127): as when the kernel finds no memory for a program after it has let the old
+    // one go.
     "4:",
     "mov edi, 127",
     "mov eax, {exit_group}",
     "syscall",
     "hlt",
-    // A program begins with the stack that the kernel has made; rdx is a function to call at its end (System V ABI, 3.4.1).
+    // A program begins with the stack that the kernel has made; rdx is a function to call at its
+    // end (System V ABI, 3.4.1).
     "5:",
     "mov r11, rdi",
     "xor eax, eax",
@@ -91,7 +94,8 @@ unsafe extern "C" {
 }
 
 fn code() -> &'static [u8] {
-    // SAFETY: both labels are in the text above, the second behind the first, and nothing of it is ever changed.
+    // SAFETY: both labels are in the text above, the second behind the first, and nothing of it is
+    // ever changed.
     unsafe {
         let (begin, end) = (&raw const mpimg_loader_begin, &raw const mpimg_loader_end);
         std::slice::from_raw_parts(begin, end.offset_from_unsigned(begin))
@@ -109,7 +113,8 @@ pub(super) fn program_that_succeeds() -> Vec<u8> {
     static_program(0x40_0000, &[0x31, 0xff, 0xb8, 0xe7, 0, 0, 0, 0x0f, 0x05])
 }
 
-/// A static program (elf(5)): headers and `code` in one segment, an empty buffer behind it in another.
+/// A static program (elf(5)): headers and `code` in one segment, an empty buffer behind it in
+/// another.
 fn static_program(base: u64, code: &[u8]) -> Vec<u8> {
     const HEADER: u64 = 64;
     const SEGMENT: u64 = 56;
@@ -161,7 +166,8 @@ impl Plan {
         self.call(ZERO, [address, length, 0, 0, 0, 0]);
     }
 
-    /// The bytes to be written at [`BUFFER`] if the last thing to do is a jump to `entry`; `None` where there is no room for them.
+    /// The bytes to be written at [`BUFFER`] if the last thing to do is a jump to `entry`; `None`
+    /// where there is no room for them.
     pub(super) fn finish(mut self, entry: u64, strings: &[u8]) -> Option<Vec<u8>> {
         self.call(END, [entry, 0, 0, 0, 0, 0]);
         let mut bytes: Vec<u8> = self.calls.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
@@ -191,7 +197,8 @@ mod tests {
         assert_eq!(&image[(entry - BASE) as usize..], code());
     }
 
-    /// Against the instruction set's own encoding, so that an assembler's mistake or a changed constant does not go unseen.
+    /// Against the instruction set's own encoding, so that an assembler's mistake or a changed
+    /// constant does not go unseen.
     #[test]
     fn the_code_is_what_the_instruction_set_says() {
         let code = code();

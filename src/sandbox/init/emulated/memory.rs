@@ -1,6 +1,7 @@
 //! Reads and writes the memory of a command's threads.
 //!
-//! By process_vm_readv(2), or by /proc/PID/mem where the container's filter refuses that (Docker before 20.10.10).
+//! By process_vm_readv(2), or by /proc/PID/mem where the container's filter refuses that (Docker
+//! before 20.10.10).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -51,7 +52,8 @@ impl Memory {
         Ok(bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
     }
 
-    /// Reads a string that ends with NUL, without it; `ENAMETOOLONG` where that is not among the first `limit` bytes.
+    /// Reads a string that ends with NUL, without it; `ENAMETOOLONG` where that is not among the
+    /// first `limit` bytes.
     pub(super) fn read_string(&self, thread: i32, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
         if address == 0 {
             return Err(Errno::FAULT);
@@ -83,7 +85,8 @@ impl Memory {
         if !self.by_file {
             return write_memory(thread as u32, address, bytes);
         }
-        // By that file read-only pages can be written to as well, so nothing is written where a program could not.
+        // By that file read-only pages can be written to as well, so nothing is written where a
+        // program could not.
         let file = File::options().write(true).open(format!("/proc/{thread}/mem")).map_err(errno_of)?;
         file.write_all_at(bytes, address).map_err(|_| Errno::FAULT)
     }

@@ -18,7 +18,8 @@ use crate::layer::owners::{Device, Record};
 pub(super) type At = (i32, u64);
 
 impl Supervisor {
-    /// The folder of a new entry and its name; where there is something already, that is the first thing to say.
+    /// The folder of a new entry and its name; where there is something already, that is the first
+    /// thing to say.
     fn new_entry(&self, call: &Call, caller: &Caller, at: At) -> Result<(Rc<OwnedFd>, Vec<u8>)> {
         let path = self.path(call, at.1)?;
         let (folder, name) = self.parent(caller, at.0, &path)?;
@@ -107,7 +108,8 @@ impl Supervisor {
                 }
                 name_of(&found.file)
             }
-            // By the caller's own link: one of a file that was opened with O_TMPFILE must not come from a place.
+            // By the caller's own link: one of a file that was opened with O_TMPFILE must not come
+            // from a place.
             None => format!("/proc/{}/fd/{}", caller.thread, from.0),
         };
         let (folder, name) = self.new_entry(call, caller, to)?;

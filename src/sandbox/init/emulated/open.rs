@@ -58,7 +58,8 @@ impl Request {
             }
     }
 
-    /// With these the supervisor opens: it does not wait, gets no terminal, and keeps the descriptor to itself.
+    /// With these the supervisor opens: it does not wait, gets no terminal, and keeps the
+    /// descriptor to itself.
     fn own(self) -> OFlags {
         (self.flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK) & !(OFlags::CREATE | OFlags::EXCL)
     }
@@ -89,7 +90,8 @@ impl Supervisor {
         }
     }
 
-    /// openat2 with a lookup of its own: only from the folder that it names, and by the kernel alone.
+    /// openat2 with a lookup of its own: only from the folder that it names, and by the kernel
+    /// alone.
     pub(super) fn open_scoped(
         &mut self,
         call: &Call,
@@ -127,7 +129,8 @@ impl Supervisor {
         }
     }
 
-    /// Creates first and asks afterwards: only so it is known whether the file is new, and whose it therefore is.
+    /// Creates first and asks afterwards: only so it is known whether the file is new, and whose it
+    /// therefore is.
     fn create(&mut self, call: &Call, caller: &Caller, path: &[u8], request: Request) -> Result<Reply> {
         if path.ends_with(b"/") {
             return Err(Errno::ISDIR);
@@ -156,7 +159,8 @@ impl Supervisor {
 
     fn make(&mut self, caller: &Caller, folder: &Rc<OwnedFd>, name: &[u8], request: Request) -> Result<OwnedFd> {
         if stat_at(folder, name).is_ok() {
-            // Before the folder's mode counts: what is there already may be opened in a folder that nobody may write to.
+            // Before the folder's mode counts: what is there already may be opened in a folder that
+            // nobody may write to.
             return Err(Errno::EXIST);
         }
         permissions::may_enter(self, caller, folder)?;
@@ -246,7 +250,8 @@ impl Supervisor {
         stat.st_uid == self.uid && self.table.row(crate::layer::owner_table::inode_of(stat)).record.device.is_some()
     }
 
-    /// The kernel takes the set-id bits and capabilities from a file that is written to; here that is done when it is opened.
+    /// The kernel takes the set-id bits and capabilities from a file that is written to; here that
+    /// is done when it is opened.
     fn opened_for(&mut self, caller: &Caller, stat: &Stat, request: Request) {
         if request.wanted() & 2 != 0 && kind(stat) == FileType::RegularFile && stat.st_uid == self.uid {
             permissions::written(self, caller, stat);

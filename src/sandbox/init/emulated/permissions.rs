@@ -1,4 +1,5 @@
-//! What the kernel checks before it changes a folder or opens a file, and what becomes of a new file: inode(7), path_resolution(7).
+//! What the kernel checks before it changes a folder or opens a file, and what becomes of a new
+//! file: inode(7), path_resolution(7).
 
 use std::os::fd::OwnedFd;
 
@@ -36,7 +37,8 @@ pub(super) fn may_open(supervisor: &Supervisor, caller: &Caller, stat: &Stat, wa
     supervisor.may(&caller.rights, stat, wanted)
 }
 
-/// A file was written to: whoever lacks CAP_FSETID takes its set-id bits, and everybody its file capability.
+/// A file was written to: whoever lacks CAP_FSETID takes its set-id bits, and everybody its file
+/// capability.
 pub(super) fn written(supervisor: &mut Supervisor, caller: &Caller, stat: &Stat) {
     let mut row = supervisor.table.row(inode_of(stat));
     let set_id = row.record.mode.filter(|mode| mode & 0o6000 != 0 && !caller.rights.can(CAP_FSETID));
@@ -50,7 +52,8 @@ pub(super) fn written(supervisor: &mut Supervisor, caller: &Caller, stat: &Stat)
     supervisor.table.set(inode_of(stat), row);
 }
 
-/// A mode without set-id bits; a set-group-id bit without the group's right to execute means something else (mandatory locks).
+/// A mode without set-id bits; a set-group-id bit without the group's right to execute means
+/// something else (mandatory locks).
 pub(super) fn without_set_id(mode: u32) -> u32 {
     mode & !(0o4000 | if mode & 0o10 != 0 { 0o2000 } else { 0 })
 }
@@ -66,7 +69,8 @@ pub(super) fn may_set_group_id(caller: &Caller, gid: u32) -> bool {
 }
 
 impl Supervisor {
-    /// Records whose a new file in `folder` is. `stat`: as on disk; `mode`: what it is to have, the umask taken off.
+    /// Records whose a new file in `folder` is. `stat`: as on disk; `mode`: what it is to have, the
+    /// umask taken off.
     pub(super) fn born(&mut self, caller: &Caller, folder: &OwnedFd, stat: &Stat, mode: u32) -> Result<()> {
         let above = self.shown(&rustix::fs::fstat(folder)?);
         let inherits = above.st_mode & 0o2000 != 0;
@@ -83,7 +87,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A name of this inode has gone; with its last one the inode goes, and its number may be used again.
+    /// A name of this inode has gone; with its last one the inode goes, and its number may be used
+    /// again.
     pub(super) fn unlinked(&mut self, stat: &Stat) {
         if kind(stat) == FileType::Directory || stat.st_nlink <= 1 {
             self.table.forget(inode_of(stat));

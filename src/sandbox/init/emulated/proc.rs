@@ -1,6 +1,8 @@
-//! /proc as the command is to see it: its own processes by their virtual ids, programs and folders; no others.
+//! /proc as the command is to see it: its own processes by their virtual ids, programs and folders;
+//! no others.
 //!
-//! The supervisor opens this machine's /proc with its own rights, so other processes must not be found there.
+//! The supervisor opens this machine's /proc with its own rights, so other processes must not be
+//! found there.
 
 use std::os::fd::OwnedFd;
 
@@ -73,7 +75,8 @@ impl Supervisor {
         }
     }
 
-    /// The text of the link at `path` in /proc, for readlink: that of a descriptor, too. `None`: the link's own.
+    /// The text of the link at `path` in /proc, for readlink: that of a descriptor, too. `None`:
+    /// the link's own.
     pub(super) fn proc_link_text(&self, caller: &Caller, path: &[u8], link: &OwnedFd, stat: &Stat) -> Result<Option<Vec<u8>>> {
         let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         match self.proc_link(caller, &path[..slash], &path[slash + 1..], stat) {
@@ -84,7 +87,8 @@ impl Supervisor {
         }
     }
 
-    /// A text in place of the file of /proc at `path`, where the kernel's own would tell of this machine.
+    /// A text in place of the file of /proc at `path`, where the kernel's own would tell of this
+    /// machine.
     pub(super) fn proc_text(&self, path: &[u8]) -> Option<Vec<u8>> {
         let of = split(path)?;
         match of.rest {

@@ -1,6 +1,7 @@
 //! The few calls of ptrace(2) that the supervisor makes, and waiting for what its threads report.
 //!
-//! Threads are seized, not attached: only then a stopped job stays stopped for its shell (PTRACE_LISTEN).
+//! Threads are seized, not attached: only then a stopped job stays stopped for its shell
+//! (PTRACE_LISTEN).
 #![expect(unsafe_code, reason = "ptrace has no safe interface; each call names a thread that this process traces")]
 
 use std::ffi::c_void;
@@ -39,7 +40,8 @@ pub(super) enum Event {
     Signal(i32),
 }
 
-/// Makes this process the tracer of `thread` and of all that descends from it; they die with this process.
+/// Makes this process the tracer of `thread` and of all that descends from it; they die with this
+/// process.
 pub(super) fn seize(thread: i32) -> Result<(), Errno> {
     let options = libc::PTRACE_O_TRACESECCOMP
         | libc::PTRACE_O_TRACEFORK
@@ -71,7 +73,8 @@ pub(super) fn resume(thread: i32, how: Resume, signal: i32) {
     let _ = call(request, thread, signal as usize as *mut c_void);
 }
 
-/// Number and address's reason of a SIGSYS that a filter has sent: the call that it is about, `None` for another one.
+/// Number and address's reason of a SIGSYS that a filter has sent: the call that it is about,
+/// `None` for another one.
 pub(super) fn trapped_call(thread: i32) -> Option<i64> {
     /// `SYS_SECCOMP` of asm-generic/siginfo.h.
     const BY_FILTER: i32 = 1;
@@ -81,7 +84,8 @@ pub(super) fn trapped_call(thread: i32) -> Option<i64> {
     if information.si_signo != libc::SIGSYS || information.si_code != BY_FILTER {
         return None;
     }
-    // SAFETY: `siginfo_t` has 128 bytes; of a SIGSYS by a filter the number of the call is at byte 24 (`_sigsys._syscall`).
+    // SAFETY: `siginfo_t` has 128 bytes; of a SIGSYS by a filter the number of the call is at byte
+    // 24 (`_sigsys._syscall`).
     Some(i64::from(unsafe { std::ptr::from_ref(&information).cast::<u8>().add(24).cast::<i32>().read_unaligned() }))
 }
 
@@ -123,7 +127,8 @@ fn message(thread: i32) -> u64 {
 }
 
 fn call(request: libc::c_uint, thread: i32, data: *mut c_void) -> Result<(), Errno> {
-    // SAFETY: `data` is a number, or points to a structure of the type that the request reads or fills and that outlives the call.
+    // SAFETY: `data` is a number, or points to a structure of the type that the request reads or
+    // fills and that outlives the call.
     match unsafe { libc::ptrace(request, thread, std::ptr::null_mut::<c_void>(), data) } {
         -1 => Err(last_errno()),
         _ => Ok(()),
@@ -141,7 +146,8 @@ pub(super) fn kill(process: i32, signal: i32) -> Result<(), Errno> {
 
 /// A descriptor that can be read as soon as a thread has something to report.
 pub(super) fn report_descriptor() -> Result<OwnedFd, Errno> {
-    // SAFETY: the set is made empty before it is changed and read, and outlives all calls; the descriptor is new and ours alone.
+    // SAFETY: the set is made empty before it is changed and read, and outlives all calls; the
+    // descriptor is new and ours alone.
     unsafe {
         let mut signals: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut signals);

@@ -72,7 +72,8 @@ impl Supervisor {
         })
     }
 
-    /// Reads a path, and makes sure that it is the caller's: its number may have become another's meanwhile.
+    /// Reads a path, and makes sure that it is the caller's: its number may have become another's
+    /// meanwhile.
     pub(super) fn path(&self, call: &Call, address: u64) -> Result<Vec<u8>> {
         let path = self.memory.read_string(call.thread as i32, address, PATH_MAX)?;
         if !notify::still_waits(&self.listener, call) {
@@ -109,7 +110,8 @@ impl Supervisor {
         if kind(&rustix::fs::fstat(&folder)?) != rustix::fs::FileType::Directory {
             return Err(Errno::NOTDIR);
         }
-        // A race of the few calls that the kernel makes by a path (`traced`) can leave the caller with a folder outside.
+        // A race of the few calls that the kernel makes by a path (`traced`) can leave the caller
+        // with a folder outside.
         if !self.view.holds(&folder) {
             return Err(Errno::BADF);
         }
@@ -129,7 +131,8 @@ impl Supervisor {
         shown
     }
 
-    /// Records owner, group and mode of a file. What its mode on disk becomes is left to the caller.
+    /// Records owner, group and mode of a file. What its mode on disk becomes is left to the
+    /// caller.
     pub(super) fn record(&mut self, stat: &Stat, change: impl FnOnce(&mut Record)) {
         let mut row = self.table.row(inode_of(stat));
         change(&mut row.record);
@@ -138,7 +141,8 @@ impl Supervisor {
 
     /// Whether the caller may read (4), write (2) or execute (1) a file; `stat`: as on disk.
     pub(super) fn may(&self, rights: &Credentials, stat: &Stat, wanted: u32) -> Result<()> {
-        // The kernel looks after its own files: to this process everything that the command has there belongs.
+        // The kernel looks after its own files: to this process everything that the command has
+        // there belongs.
         if self.view.is_proc(stat) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Starts the command under its filter and answers its calls until it has ended.
 //!
-//! One thread does everything: to answer a call on another processor costs more than the call itself.
+//! One thread does everything: to answer a call on another processor costs more than the call
+//! itself.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -35,7 +36,8 @@ pub(super) struct Stage {
     pub(super) loader: Vec<u8>,
 }
 
-/// Runs the command until it has ended and nothing of it runs any more. Returns the table of owners as well.
+/// Runs the command until it has ended and nothing of it runs any more. Returns the table of owners
+/// as well.
 pub(super) fn run(
     command: &Command<'_>,
     stage: Stage,

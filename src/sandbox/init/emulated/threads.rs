@@ -1,5 +1,6 @@
-//! The threads of a command as the kernel's task_struct would know them: which process they belong to, their view of the file system,
-//! their rights. New ones get a copy, or share it, as clone(2) says.
+//! The threads of a command as the kernel's task_struct would know them: which process they belong
+//! to, their view of the file system, their rights. New ones get a copy, or share it, as clone(2)
+//! says.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -33,7 +34,8 @@ impl FileSystem {
 pub(super) enum Pending {
     /// Its registers are to be as they were, but for the call's result.
     Restore(Box<Registers>),
-    /// The same where execve fails; where it succeeds the loader runs. The memory that was overwritten for it, to be put back.
+    /// The same where execve fails; where it succeeds the loader runs. The memory that was
+    /// overwritten for it, to be put back.
     Execute(Box<Registers>, u64, Vec<u8>),
 }
 
@@ -120,7 +122,8 @@ impl Threads {
         self.threads.get(&process).or_else(any).map(|thread| &*thread.files)
     }
 
-    /// `parent` has made `child` with these flags of clone(2). Whether the child has stopped already and waits.
+    /// `parent` has made `child` with these flags of clone(2). Whether the child has stopped
+    /// already and waits.
     pub(super) fn cloned(&mut self, parent: i32, child: i32, flags: u64) -> bool {
         let has = |flag: libc::c_int| flags & u64::from(flag.unsigned_abs()) != 0;
         if let Some(thread) = self.threads.get(&parent) {
@@ -137,7 +140,8 @@ impl Threads {
         self.early.remove(&child)
     }
 
-    /// A new thread has stopped for the first time. Whether it is known already; else it has to wait.
+    /// A new thread has stopped for the first time. Whether it is known already; else it has to
+    /// wait.
     pub(super) fn stopped_first(&mut self, thread: i32) -> bool {
         let known = self.threads.contains_key(&thread);
         if !known {
@@ -159,8 +163,9 @@ impl Threads {
         }
     }
 
-    /// execve has returned to `thread`: with success it is the process's only one, and has the process's number. Returns the thread whose
-    /// memory it had until then, if that was not its own.
+    /// execve has returned to `thread`: with success it is the process's only one, and has the
+    /// process's number. Returns the thread whose memory it had until then, if that was not its
+    /// own.
     pub(super) fn execution_ended(&mut self, thread: i32, success: bool) -> Option<i32> {
         let known = self.threads.get_mut(&thread)?;
         let process = known.process;

@@ -1,8 +1,9 @@
-//! What only the kernel can do, in the process itself: the call gets other arguments, which are written below the stack, and afterwards
-//! its registers back.
+//! What only the kernel can do, in the process itself: the call gets other arguments, which are
+//! written below the stack, and afterwards its registers back.
 //!
-//! The kernel reads those arguments after they were written, so another thread can change them meanwhile. What is won by that is nothing
-//! but a program that the loader does not take, or a descriptor that no other call accepts (`Supervisor::folder`).
+//! The kernel reads those arguments after they were written, so another thread can change them
+//! meanwhile. What is won by that is nothing but a program that the loader does not take, or a
+//! descriptor that no other call accepts (`Supervisor::folder`).
 
 use rustix::io::Errno;
 
@@ -15,7 +16,8 @@ use super::view::path_of;
 
 /// What System V's ABI lets a function use below its stack pointer.
 const RED_ZONE: u64 = 128;
-/// More arguments and environment than the kernel takes: a quarter of the stack's limit, in pointers.
+/// More arguments and environment than the kernel takes: a quarter of the stack's limit, in
+/// pointers.
 const MAX_POINTERS: usize = 2 << 20;
 /// IN_DONT_FOLLOW of inotify_add_watch(2).
 const DONT_FOLLOW: u64 = 0x0200_0000;
@@ -66,7 +68,8 @@ impl Supervisor {
         }
     }
 
-    /// A thread has stopped at a call that a filter of the command's own answers with TRACE: as without a tracer.
+    /// A thread has stopped at a call that a filter of the command's own answers with TRACE: as
+    /// without a tracer.
     pub(super) fn refuse_traced_call(&self, thread: i32) {
         if let Ok(before) = ptrace::registers(thread) {
             self.cancel(thread, &before, Errno::NOSYS);
@@ -120,7 +123,8 @@ impl Supervisor {
         }))
     }
 
-    /// Writes what was put there. Returns what was there before: of a thread that shares its memory it may be somebody's.
+    /// Writes what was put there. Returns what was there before: of a thread that shares its memory
+    /// it may be somebody's.
     fn write_room(&self, caller: &Caller, room: &Room) -> Result<Vec<u8>> {
         let mut saved = vec![0; (room.end - room.begin) as usize];
         self.memory.read(caller.thread, room.begin, &mut saved)?;
@@ -130,7 +134,8 @@ impl Supervisor {
         Ok(saved)
     }
 
-    /// Has the loader executed in place of the program that a descriptor, the address of a path, and flags name.
+    /// Has the loader executed in place of the program that a descriptor, the address of a path,
+    /// and flags name.
     fn execute(
         &mut self,
         caller: &Caller,
@@ -252,7 +257,8 @@ impl Supervisor {
         }
     }
 
-    /// A thread gets SIGSYS because the filter answers a call with TRAP: chroot. Whether that was so.
+    /// A thread gets SIGSYS because the filter answers a call with TRAP: chroot. Whether that was
+    /// so.
     pub(super) fn on_trapped_call(&mut self, thread: i32) -> bool {
         let Some(number) = ptrace::trapped_call(thread) else { return false };
         let Ok(mut registers) = ptrace::registers(thread) else { return false };

@@ -1,7 +1,9 @@
-//! The file system as a command sees it: the tree of the step, and this machine's files that stand for what cannot be mounted.
+//! The file system as a command sees it: the tree of the step, and this machine's files that stand
+//! for what cannot be mounted.
 //!
-//! The place of such a file is a node of the tree with mode 000. The kernel refuses to walk through it (EACCES), which tells that a walk
-//! in user space is needed (`walk`); all other paths are resolved by the kernel alone, by openat2(2).
+//! The place of such a file is a node of the tree with mode 000. The kernel refuses to walk through
+//! it (EACCES), which tells that a walk in user space is needed (`walk`); all other paths are
+//! resolved by the kernel alone, by openat2(2).
 
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
@@ -88,7 +90,8 @@ impl View {
         rustix::fs::openat2(from, OsStr::from_bytes(rest), PLACE | OFlags::NOFOLLOW, Mode::empty(), BENEATH)
     }
 
-    /// The path inside of an open file; this machine's own for one that is not inside, such as a pipe.
+    /// The path inside of an open file; this machine's own for one that is not inside, such as a
+    /// pipe.
     pub(super) fn inside(&self, file: impl AsDescriptor) -> Result<Vec<u8>, Errno> {
         Ok(self.translate(&path_of(file)?))
     }

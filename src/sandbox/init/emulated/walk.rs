@@ -1,9 +1,10 @@
 //! Finds what a path means to a thread of the command.
 //!
-//! The kernel does it in one step where it can (openat2(2)). Where a link leads out of the folder that the path starts from, where a
-//! place of this machine's files is on the way, or where the thread is not root and each folder's mode counts, it is done here, one
-//! component at a time. Each component is opened from the folder before and never followed, so that whatever is renamed meanwhile, no
-//! step leaves the tree.
+//! The kernel does it in one step where it can (openat2(2)). Where a link leads out of the folder
+//! that the path starts from, where a place of this machine's files is on the way, or where the
+//! thread is not root and each folder's mode counts, it is done here, one component at a time. Each
+//! component is opened from the folder before and never followed, so that whatever is renamed
+//! meanwhile, no step leaves the tree.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -211,7 +212,8 @@ impl Supervisor {
         Ok(Step { file, path })
     }
 
-    /// The folder that `path` is in, and its last component, with a slash where the path ends with one: that is never followed.
+    /// The folder that `path` is in, and its last component, with a slash where the path ends with
+    /// one: that is never followed.
     pub(super) fn parent(&self, caller: &Caller, from: i32, path: &[u8]) -> Result<(Rc<OwnedFd>, Vec<u8>)> {
         if path.is_empty() {
             return Err(Errno::NOENT);
