@@ -53,7 +53,7 @@ impl<'a> BuildCache<'a> {
     /// only what decides is for the log ([`log_miss`]).
     pub(super) fn lookup(&self, key: &CacheKey) -> std::result::Result<CacheRecord, Miss> {
         match self.bypass {
-            true => Err("the build was asked not to use the cache"),
+            true => Err("the build was asked not to use it"),
             false => self.session.store.cache_find(key),
         }
     }
