@@ -53,6 +53,9 @@ pub mod sbom;
 #[cfg(feature = "serve")]
 #[doc(hidden)]
 pub mod serve;
+#[cfg(feature = "sign")]
+#[doc(hidden)]
+pub mod signature;
 #[doc(hidden)]
 pub mod store;
 
@@ -62,7 +65,7 @@ pub mod store;
 mod documentation {}
 
 // Operations: what is asked for and what comes back.
-pub use build::{BuildRequest, RunMount, RunSettings, SdkBase};
+pub use build::{BuildMaterials, BuildRequest, ImageMaterial, RunMount, RunSettings, SdkBase};
 pub use operation::{
     ArchiveSource, BaseChange, BuildOutputs, Built, CheckReport, CheckSubject, ConfigurationFile, CopiedImage, CopyRequest,
     Destination, DestinationOptions, DoctorReport, ExportedPak, ImportRequest, ImportedPak, InspectedImage, InspectedPak,
@@ -71,6 +74,11 @@ pub use operation::{
 };
 #[cfg(feature = "run")]
 pub use operation::{ContainerStats, LogOptions, RunRequest, Started, StopRequest, StoppedContainers};
+#[cfg(feature = "sign")]
+pub use operation::{
+    FoundSignature, KeyFiles, ProvenanceOptions, SignRequest, SignatureForm, Signed, VerifiedManifest, VerifyRequest,
+    generate_key, read_signing_key,
+};
 #[cfg(feature = "serve")]
 pub use operation::{ServeRequest, ServedRegistry};
 
@@ -91,6 +99,8 @@ pub use sandbox::{IsolationKind, IsolationMode, SecretBytes, set_helper};
 pub use sbom::{Package, PackageKind, SbomFile, SbomFormat};
 #[cfg(feature = "serve")]
 pub use serve::{Registry, RegistryOptions};
+#[cfg(feature = "sign")]
+pub use signature::{PublicKey, SigningCommand, SigningKey};
 pub use store::{DiskUsage, PruneOptions, PruneReport};
 
 // Errors, and how operations are cancelled.

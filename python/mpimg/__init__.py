@@ -64,6 +64,7 @@ from .results import (
     PushedImage,
     StoredImage,
 )
+from .signing import FoundSignature, KeyFiles, Signed, VerifiedManifest
 from .running import Container, ContainerInfo, LogEntry, Outcome, PortMapping, Stats
 
 __version__ = _mpimg.__VERSION__
@@ -88,10 +89,12 @@ __all__ = [
     "Error",
     "Event",
     "File",
+    "FoundSignature",
     "InspectedImage",
     "InterruptedError",
     "IoError",
     "IsolationCheck",
+    "KeyFiles",
     "Layer",
     "LoadedImage",
     "LogEntry",
@@ -115,6 +118,7 @@ __all__ = [
     "RunFailedError",
     "SandboxError",
     "SecretError",
+    "Signed",
     "Snippet",
     "Stats",
     "StoreError",
@@ -122,6 +126,7 @@ __all__ = [
     "StoredImage",
     "UnsupportedError",
     "UsageError",
+    "VerifiedManifest",
     "build",
     "check",
     "container",
@@ -130,6 +135,7 @@ __all__ = [
     "doctor",
     "errors",
     "events",
+    "generate_key",
     "images",
     "import_image",
     "inspect",
@@ -149,8 +155,10 @@ __all__ = [
     "run",
     "save",
     "serve",
+    "sign",
     "tag",
     "tags",
+    "verify",
 ]
 
 _default = Mpimg()
@@ -160,6 +168,7 @@ container = _default.container
 containers = _default.containers
 copy = _default.copy
 doctor = _default.doctor
+generate_key = _default.generate_key
 images = _default.images
 import_image = _default.import_image
 inspect = _default.inspect
@@ -179,8 +188,10 @@ remove_remote = _default.remove_remote
 run = _default.run
 save = _default.save
 serve = _default.serve
+sign = _default.sign
 tag = _default.tag
 tags = _default.tags
+verify = _default.verify
 
 _helper = command.find()
 if _helper is not None:

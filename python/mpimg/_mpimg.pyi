@@ -129,6 +129,7 @@ class PushRequest(TypedDict):
     password: Optional[str]
     sbom: Optional[str]
     sbom_file: Optional[str]
+    provenance: bool
     build: BuildRequest
 
 @type_check_only
@@ -207,6 +208,29 @@ class PushedResult(BuiltResult):
     anonymous_pull: bool
     anonymous_pull_checks: list[CheckResult]
     sbom: Optional[str]
+    provenance: Optional[str]
+
+@type_check_only
+class SignedResult(TypedDict):
+    digest: str
+    bundle: str
+    tag: Optional[str]
+
+@type_check_only
+class FoundSignatureResult(TypedDict):
+    form: Literal["tag", "bundle"]
+    manifest: str
+    error: Optional[str]
+    key: Optional[str]
+    predicate_type: Optional[str]
+    predicate: Optional[str]
+    repository: Optional[str]
+
+@type_check_only
+class VerifiedResult(TypedDict):
+    digest: str
+    signed: bool
+    signatures: list[FoundSignatureResult]
 
 @type_check_only
 class PackageResult(TypedDict):
@@ -435,6 +459,11 @@ def tag(options: Options, source: str, target: str) -> str: ...
 def remove(options: Options, names: list[str], force: bool) -> list[str]: ...
 def login(options: Options, registry: str, username: str, password: str) -> str: ...
 def logout(options: Options, registry: str) -> bool: ...
+def sign(
+    options: Options, image: str, key: str, password: Optional[str], tag: bool, recursive: bool
+) -> list[SignedResult]: ...
+def verify(options: Options, image: str, keys: list[str], recursive: bool) -> list[VerifiedResult]: ...
+def generate_key(prefix: str, password: str) -> Tuple[str, str, str]: ...
 def copy(options: Options, request: CopyRequest, progress: Optional[ProgressCallback]) -> CopiedResult: ...
 def run(options: Options, request: RunRequest, progress: Optional[ProgressCallback]) -> Tuple[str, list[str]]: ...
 def containers(options: Options) -> list[ContainerResult]: ...

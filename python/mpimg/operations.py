@@ -11,6 +11,7 @@ from .containers import Containers
 from .pak import Paks
 from .machine import Machine
 from .events import ProgressCallback
+from .signing import Signing
 from .project import Project, StrPath
 from .results import (
     Blob,
@@ -34,7 +35,7 @@ __all__ = ["Mpimg"]
 _Folder = Union[Project, StrPath]
 
 
-class Mpimg(Containers, Machine, Paks):
+class Mpimg(Containers, Machine, Paks, Signing):
     """The local store and the way to registries. Holds no connection: cheap to make, and safe to use from several threads."""
 
     def __init__(
@@ -210,6 +211,7 @@ class Mpimg(Containers, Machine, Paks):
         password: Optional[str] = None,
         sbom: Optional[str] = None,
         sbom_file: Optional[StrPath] = None,
+        provenance: bool = False,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
         build_args: Optional[Mapping[str, str]] = None,
@@ -264,6 +266,8 @@ class Mpimg(Containers, Machine, Paks):
         :param sbom: attach a bill of materials (the image's Python, Debian and Rust packages): ``spdx`` or ``cyclonedx``
         :param sbom_file: write a bill of materials to this file, ``NAME.spdx.json`` or ``NAME.cdx.json``: the same bytes as ``sbom``
             attaches
+        :param provenance: attach how the image was made: Dockerfile, base images, downloads and commit by digest (SLSA provenance,
+            not signed; the command signs it with ``--sign``)
         :raises UsageError: no repository was given, or one that is none
         :raises AuthError: the registry refuses the credentials, or asks for some
         :raises RegistryError, NetworkError: it answers with an error, or not at all
@@ -288,6 +292,7 @@ class Mpimg(Containers, Machine, Paks):
             "password": password,
             "sbom": sbom,
             "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
+            "provenance": provenance,
             "build": build,
         }
         pushed = _mpimg.push(self._options, request, progress)
@@ -303,6 +308,7 @@ class Mpimg(Containers, Machine, Paks):
             anonymous_pull=pushed["anonymous_pull"],
             anonymous_pull_checks=_checks(pushed["anonymous_pull_checks"]),
             sbom=pushed["sbom"],
+            provenance=pushed["provenance"],
         )
 
     def copy(

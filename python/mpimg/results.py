@@ -110,6 +110,8 @@ class PushedImage:
     anonymous_pull_checks: tuple[CheckItem, ...]
     #: The digest of the manifest that carries its bill of materials, if one was wanted.
     sbom: Optional[str] = None
+    #: The digest of the manifest that carries its provenance, if one was wanted.
+    provenance: Optional[str] = None
 
     @property
     def reference(self) -> str:

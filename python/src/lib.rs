@@ -10,6 +10,7 @@ mod options;
 mod pak;
 mod results;
 mod serve;
+mod signing;
 mod store;
 
 use pyo3::prelude::*;
@@ -20,7 +21,7 @@ mod _mpimg {
 
     use mpimg::image::Transport;
     use mpimg::oci::Reference;
-    use mpimg::operation::{BuildOutputs, CheckSubject};
+    use mpimg::operation::{BuildOutputs, CheckSubject, ProvenanceOptions};
     use mpimg::project::{Project, ProjectConfig};
     use mpimg::registry::CredentialStore;
     use mpimg::sbom::SbomFile;
@@ -44,6 +45,8 @@ mod _mpimg {
     use crate::pak::{pak_export, pak_import, pak_inspect};
     #[pymodule_export]
     use crate::serve::{RegistryServer, serve};
+    #[pymodule_export]
+    use crate::signing::{generate_key, sign, verify};
     #[pymodule_export]
     use crate::store::{doctor, import_image, load, migrate, prune, save};
 
@@ -87,15 +90,19 @@ mod _mpimg {
     #[pyfunction]
     fn push(py: Python<'_>, options: Options, mut request: PushOptions, progress: Option<Py<PyAny>>) -> PyResult<PushedImage> {
         call(py, options, progress, move |mut mpimg| async move {
-            let (credential, sbom) = (request.credential()?, request.sbom()?);
+            let (credential, sbom, provenance) = (request.credential()?, request.sbom()?, request.provenance);
             let request = request.request()?;
             if let (Some(credential), Some(destination)) = (credential, request.destination()?) {
                 mpimg = mpimg.with_credential(destination.push.repository().registry(), credential);
             }
             let pushed = mpimg.push(request).await?;
             let sbom = mpimg.add_sbom(&pushed, &sbom).await?;
+            let provenance = match provenance {
+                true => Some(mpimg.add_provenance(&pushed, ProvenanceOptions::default(), None).await?),
+                false => None,
+            };
             let report = mpimg.check_anonymous(&pushed).await;
-            Ok(PushedImage::new(&pushed, &report, sbom))
+            Ok(PushedImage::new(&pushed, &report, sbom, provenance))
         })
     }
 

@@ -218,6 +218,7 @@ pub(crate) struct PushOptions {
     password: Option<String>,
     sbom: Option<String>,
     sbom_file: Option<PathBuf>,
+    pub(crate) provenance: bool,
     build: BuildOptions,
 }
 

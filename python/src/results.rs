@@ -106,10 +106,16 @@ pub(crate) struct PushedImage {
     anonymous_pull: bool,
     anonymous_pull_checks: Vec<CheckResult>,
     sbom: Option<String>,
+    provenance: Option<String>,
 }
 
 impl PushedImage {
-    pub(crate) fn new(pushed: &mpimg::operation::PushedImage, report: &AnonymousReport, sbom: Option<Digest>) -> Self {
+    pub(crate) fn new(
+        pushed: &mpimg::operation::PushedImage,
+        report: &AnonymousReport,
+        sbom: Option<Digest>,
+        provenance: Option<Digest>,
+    ) -> Self {
         let conf = pushed.conf_entries();
         Self {
             repository: pushed.destination.push.to_string(),
@@ -124,6 +130,7 @@ impl PushedImage {
             anonymous_pull: report.pullable(),
             anonymous_pull_checks: report.items.iter().map(CheckResult::new).collect(),
             sbom: sbom.map(|digest| digest.to_string()),
+            provenance: provenance.map(|digest| digest.to_string()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::context_image;
+use super::materials::ImageMaterial;
 use super::named_context::NamedContext;
 use super::sdk_base::{self, BuildImage};
 use super::session::Session;
@@ -83,6 +84,16 @@ impl Bases {
             place.insert(image);
         }
         Ok(())
+    }
+
+    /// All of them, in the order of their names.
+    pub(super) fn materials(&self) -> Vec<ImageMaterial> {
+        let material = |((name, platform), image): (&(String, String), &Image)| ImageMaterial {
+            name: name.clone(),
+            platform: platform.clone(),
+            digest: image.descriptor().digest,
+        };
+        self.0.iter().map(material).collect()
     }
 
     /// An image that the plan names.

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::base::Bases;
 use super::cache::BuildCache;
+use super::materials::{BuildMaterials, Downloads};
 use super::remote_time::remote_time;
 use super::request::BuildRequest;
 use super::schedule::Schedule;
@@ -19,7 +20,7 @@ use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, Secr
 use crate::dockerfile::{Dockerfile, EpochSource, PlanOptions, context_name};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::registry::Client;
@@ -39,30 +40,34 @@ impl Builder {
         Self { store, client, progress }
     }
 
-    /// Builds an image. `on_layer` is called with each of its layers that begins to be written.
+    /// Builds an image; it, and what it was made of. `on_layer` is called with each of its layers that begins to be written.
     ///
     /// Blocks its thread: call it from [`tokio::task::spawn_blocking`] or from a thread of its own, inside a tokio runtime.
     ///
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
-    pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<Image> {
+    pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<(Image, BuildMaterials)> {
         let (session, dockerfile, mut options) = self.prepare(request, on_layer)?;
         dockerfile.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
         let cache = BuildCache::new(&session);
-        let build = |request: &BuildRequest| self.build(request, None);
+        let build = |request: &BuildRequest| self.build(request, None).map(|(image, _)| image);
         let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options, &build)?;
         plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
 
         let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
         // Also after a step that failed: those before it need not be done again.
         cache.finish();
+        let mut materials = BuildMaterials::new(request, &session.dockerfile, session.times.epoch());
+        materials.images = bases.materials();
+        materials.downloads = session.downloads.all();
         let mut target = target?;
         if request.squash {
             target.squash(&session)?;
         }
         let (mut config, layers) = target.into_image(session.times.epoch());
         config.config.labels.extend(request.labels.clone());
-        Image::assemble(config, layers, request.annotations.clone(), request.format)
+        let image = Image::assemble(config, layers, request.annotations.clone(), request.format)?;
+        Ok((image, materials))
     }
 
     /// Reads the Dockerfile and opens what a build needs.
@@ -93,7 +98,8 @@ impl Builder {
                 EpochSource::File(url) => remote_time(&self.store, &self.client, &url)?.map(|time| time.to_string()),
             },
         };
-        let session = self.session(request, &path, epoch.as_deref(), on_layer)?;
+        let mut session = self.session(request, &path, epoch.as_deref(), on_layer)?;
+        session.dockerfile = (shown(&file), Digest::of(&text));
         options.source_date_epoch = session.times.known_epoch();
         Ok((session, dockerfile, options))
     }
@@ -123,6 +129,8 @@ impl Builder {
             isolation: OnceLock::new(),
             failed: AtomicBool::new(false),
             reset_caches: Mutex::default(),
+            dockerfile: (String::new(), Digest::of([])),
+            downloads: Downloads::default(),
             warned: Mutex::default(),
         })
     }

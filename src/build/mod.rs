@@ -15,6 +15,7 @@
 //! | `squash` | one layer in place of a stage's own |
 //! | `sources`, `chroot_root`, `selection`, `filesystem` | layers as trees, as folders, as entries |
 //! | `guarded_walk`, `session` | what one build has in its hands |
+//! | `materials` | what the image was made of, for its provenance |
 //! | `item`, `sink`, `outcome`, `remote_time`, `request`, `run_settings`, `times` | values |
 
 mod base;
@@ -28,6 +29,7 @@ mod filesystem;
 mod guarded_walk;
 mod inputs;
 mod item;
+mod materials;
 mod named_context;
 mod outcome;
 mod remote_time;
@@ -48,6 +50,7 @@ mod times;
 pub use base::stored_image;
 pub use builder::Builder;
 pub use check::{BaseFound, BuildCheck};
+pub use materials::{BuildMaterials, ImageMaterial};
 pub use named_context::NamedContext;
 pub use request::{BuildRequest, SdkBase};
 pub use run_settings::{RunMount, RunSettings};

@@ -7,12 +7,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::materials::Downloads;
 use super::request::BuildRequest;
 use super::sink::{LayerSink, OnLayer};
 use super::times::Times;
 use crate::context::{BuildContext, SecretGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerWriter;
+use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::sandbox::{Isolation, IsolationKind};
@@ -34,6 +36,9 @@ pub(super) struct Session<'a> {
     pub(super) failed: AtomicBool,
     /// Of a build without the build cache: the cache mounts that it has begun anew.
     pub(super) reset_caches: Mutex<BTreeSet<String>>,
+    /// The Dockerfile as the user named it, and the digest of its bytes.
+    pub(super) dockerfile: (String, Digest),
+    pub(super) downloads: Downloads,
     /// Warnings about sources that were given.
     pub(super) warned: Mutex<BTreeSet<String>>,
 }

@@ -26,6 +26,36 @@ pub(super) fn password(terminal: &Terminal, registry: &str, flag: &str) -> Resul
     prompt.map_err(|error| refused(terminal, error))
 }
 
+/// Asks for the password of a private key.
+pub(super) fn key_password(terminal: &Terminal, file: &str) -> Result<String> {
+    expect_terminal(terminal, &format!("no password given for the private key `{file}`"))?;
+    let prompt = Password::new(&format!("Password of {file}:"))
+        .with_display_mode(PasswordDisplayMode::Hidden)
+        .without_confirmation()
+        .with_render_config(colours(terminal))
+        .prompt();
+    prompt.map_err(|error| refused(terminal, error))
+}
+
+/// Asks twice for the password of a new private key. It may be empty.
+pub(super) fn new_key_password(terminal: &Terminal) -> Result<String> {
+    expect_terminal(terminal, "no password given for the new private key")?;
+    let prompt = Password::new("Password for the new private key:")
+        .with_display_mode(PasswordDisplayMode::Hidden)
+        .with_custom_confirmation_message("The same again:")
+        .with_render_config(colours(terminal))
+        .prompt();
+    prompt.map_err(|error| refused(terminal, error))
+}
+
+fn expect_terminal(terminal: &Terminal, problem: &str) -> Result<()> {
+    if terminal.can_ask() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Usage, format!("{problem}, and there is no terminal to ask on"))
+        .with_hint("set COSIGN_PASSWORD, or give a descriptor with `--key-password-fd`"))
+}
+
 /// Asks for a user name.
 pub(super) fn username(terminal: &Terminal, registry: &str) -> Result<String> {
     if !terminal.can_ask() {

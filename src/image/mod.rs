@@ -24,5 +24,5 @@ pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, Manife
 pub use oci_image::Image;
 pub use transport::{Listed, Transport};
 pub(crate) use transport::{expect_writable, write_docker_archive, write_result};
-pub use tree::{ManifestTree, Names, artifact};
+pub use tree::{ManifestTree, Names, annotated_artifact, artifact};
 pub use validate::validate;

@@ -2,7 +2,7 @@
 //!
 //! Refuses to understand more of a manifest than what it names: a signature or an SBOM is copied as an image is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -134,11 +134,22 @@ impl ManifestTree {
 /// An artifact that refers to another manifest: one blob of type `media_type`, no config (image specification, manifest.md, "Guidelines for Artifact
 /// Usage").
 pub fn artifact(artifact_type: &str, media_type: &str, blob: Bytes, subject: &Descriptor) -> ManifestTree {
+    annotated_artifact(artifact_type, media_type, blob, subject, &BTreeMap::new())
+}
+
+/// The same with annotations of its manifest.
+pub fn annotated_artifact(
+    artifact_type: &str,
+    media_type: &str,
+    blob: Bytes,
+    subject: &Descriptor,
+    annotations: &BTreeMap<String, String>,
+) -> ManifestTree {
     const EMPTY: &str = "{}";
     let config = Descriptor::of(MediaType::from("application/vnd.oci.empty.v1+json"), EMPTY.as_bytes());
     let layer = Descriptor::of(MediaType::from(media_type), &blob);
     let subject = Descriptor::new(subject.media_type.clone(), subject.digest, subject.size);
-    let manifest = serde_json::json!({
+    let mut manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": MediaType::Manifest.as_str(),
         "artifactType": artifact_type,
@@ -146,6 +157,9 @@ pub fn artifact(artifact_type: &str, media_type: &str, blob: Bytes, subject: &De
         "layers": [layer],
         "subject": subject,
     });
+    if !annotations.is_empty() {
+        manifest["annotations"] = serde_json::json!(annotations);
+    }
     let bytes = Bytes::from(manifest.to_string());
     ManifestTree {
         descriptor: Descriptor::of(MediaType::Manifest, &bytes),

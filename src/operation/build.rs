@@ -93,7 +93,7 @@ impl Mpimg {
         let builder = Builder::new(store.clone(), self.client().clone(), self.progress().clone());
         match check_reproducible {
             true => build_twice(builder, &store, request).await,
-            false => blocking(move || builder.build(&request, None)).await,
+            false => blocking(move || builder.build(&request, None)).await.map(|(image, _)| image),
         }
     }
 

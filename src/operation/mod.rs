@@ -27,6 +27,8 @@ mod images;
 mod import;
 mod index;
 mod inspect;
+#[cfg(feature = "sign")]
+mod key;
 mod load;
 mod local_images;
 mod login;
@@ -34,6 +36,8 @@ mod login;
 mod logs;
 mod migrate;
 mod pak;
+#[cfg(feature = "sign")]
+mod provenance;
 mod prune;
 mod pull;
 mod push;
@@ -46,6 +50,8 @@ mod sbom;
 #[cfg(feature = "serve")]
 mod serve;
 mod settings;
+#[cfg(feature = "sign")]
+mod sign;
 #[cfg(feature = "run")]
 mod stats;
 #[cfg(feature = "run")]
@@ -53,6 +59,8 @@ mod stop;
 mod tag;
 mod tags;
 mod transfer;
+#[cfg(feature = "sign")]
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -74,6 +82,8 @@ pub use images::StoredImage;
 pub use import::ImportRequest;
 pub use index::IndexPart;
 pub use inspect::InspectedImage;
+#[cfg(feature = "sign")]
+pub use key::{KeyFiles, generate_key, read_signing_key};
 pub use load::{LoadRequest, LoadedImage};
 pub use local_images::LocalImage;
 pub use login::registry_name;
@@ -81,6 +91,8 @@ pub use login::registry_name;
 pub use logs::{LogOptions, read_logs};
 pub use migrate::{BaseChange, MigrateRequest, Migration};
 pub use pak::{ExportedPak, ImportedPak, InspectedPak, PakImportRequest};
+#[cfg(feature = "sign")]
+pub use provenance::ProvenanceOptions;
 pub use prune::PrunedStore;
 pub use pull::PulledImage;
 pub use push::{PushRequest, PushSource, PushSubject, PushedImage};
@@ -91,10 +103,14 @@ pub use sbom::SbomOutputs;
 #[cfg(feature = "serve")]
 pub use serve::{ServeRequest, ServedRegistry};
 pub use settings::Settings;
+#[cfg(feature = "sign")]
+pub use sign::{SignRequest, Signed};
 #[cfg(feature = "run")]
 pub use stats::ContainerStats;
 #[cfg(feature = "run")]
 pub use stop::{StopRequest, StoppedContainers};
+#[cfg(feature = "sign")]
+pub use verify::{FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
 
 use crate::error::Result;
 use crate::oci::Reference;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::destination::{Destination, DestinationOptions};
 use super::transfer::Transfer;
 use super::{Mpimg, image_size};
-use crate::build::BuildRequest;
+use crate::build::{BuildMaterials, BuildRequest};
 use crate::context::{ContextAddress, existing_dockerfile};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Transport};
@@ -169,6 +169,8 @@ pub struct PushedImage {
     pub tags: Vec<Tag>,
     /// The image.
     pub image: Image,
+    /// What it was made of; `None`: it was not built, but existed.
+    pub materials: Option<BuildMaterials>,
     /// The manifest's digest, as the registry confirmed it.
     pub digest: Digest,
     /// What became of each blob.
@@ -231,14 +233,18 @@ impl Mpimg {
             tags: tags.clone(),
             cancel: self.cancellation().clone(),
         };
-        let (image, pushed) = match request.source {
-            PushSource::Image { name, platform } => transfer.push_image(name, &platform).await?,
+        let (image, materials, pushed) = match request.source {
+            PushSource::Image { name, platform } => {
+                let (image, pushed) = transfer.push_image(name, &platform).await?;
+                (image, None, pushed)
+            }
             PushSource::Build(mut build) => {
                 let _fetched = self.fetch_inputs(&mut build).await?;
-                transfer.build_and_push(build, self.progress()).await?
+                let (image, materials, pushed) = transfer.build_and_push(build, self.progress()).await?;
+                (image, Some(materials), pushed)
             }
         };
-        let done = PushedImage { destination, tags, image, digest: pushed.digest, pushed, time: started.elapsed() };
+        let done = PushedImage { destination, tags, image, materials, digest: pushed.digest, pushed, time: started.elapsed() };
         if let Some((_, mut config)) = request.project.filter(|_| done.destination.remember) {
             self.remember(&done.destination, &mut config);
         }

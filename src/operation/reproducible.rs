@@ -23,8 +23,8 @@ pub(super) async fn build_twice(builder: Builder, store: &Store, mut request: Bu
     request.no_cache = true;
     let (work, store) = (request, store.clone());
     blocking(move || {
-        let first = builder.build(&work, None)?;
-        let second = builder.build(&work, None)?;
+        let (first, _) = builder.build(&work, None)?;
+        let (second, _) = builder.build(&work, None)?;
         if first.descriptor().digest == second.descriptor().digest {
             return Ok(second);
         }

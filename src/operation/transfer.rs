@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{blocking, find_image};
-use crate::build::{BuildRequest, Builder};
+use crate::build::{BuildMaterials, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Platform, Repository, Tag};
@@ -34,7 +34,11 @@ pub(super) struct Transfer {
 
 impl Transfer {
     /// Builds an image and pushes it.
-    pub(super) async fn build_and_push(self, request: BuildRequest, progress: &Progress) -> Result<(Image, Pushed)> {
+    pub(super) async fn build_and_push(
+        self,
+        request: BuildRequest,
+        progress: &Progress,
+    ) -> Result<(Image, BuildMaterials, Pushed)> {
         let session = self.client.push(&self.repository)?;
         let stop = self.cancel.child_token();
         let builder = Builder::new(self.store.clone(), self.client.cancelled_by(stop.clone()), progress.clone());
@@ -78,8 +82,8 @@ impl Transfer {
                 }
             }
         };
-        let image = match built {
-            Ok(image) => image,
+        let (image, materials) = match built {
+            Ok(built) => built,
             Err(error) => {
                 // A registry that does not answer must not delay the error.
                 let _ = tokio::time::timeout(GRACE, session.abandon()).await;
@@ -92,7 +96,8 @@ impl Transfer {
             offered.iter().any(complete)
         };
         image.layers().iter().filter(|layer| !is_offered(layer.descriptor.digest)).for_each(|layer| session.offer(layer));
-        self.finish(session, image).await
+        let (image, pushed) = self.finish(session, image).await?;
+        Ok((image, materials, pushed))
     }
 
     /// Pushes an image that exists.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those before it. docs/architecture.md shows the same order.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "error",
     "progress",
     "oci",
@@ -16,6 +16,7 @@ const ROOMS: [&str; 17] = [
     "store",
     "image",
     "sbom",
+    "signature",
     "sandbox",
     "registry",
     "serve",

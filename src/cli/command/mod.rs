@@ -10,6 +10,7 @@ mod doctor;
 mod images;
 mod import;
 mod inspect;
+mod key;
 mod load;
 mod login;
 mod logout;
@@ -27,10 +28,12 @@ mod rm;
 mod run;
 mod save;
 mod serve;
+mod sign;
 mod stats;
 mod stop;
 mod tag;
 mod tags;
+mod verify;
 
 use clap::Subcommand;
 
@@ -67,6 +70,9 @@ pub(super) enum Command {
     Load(load::Load),
     Save(save::Save),
     Copy(Box<copy::Copy>),
+    Sign(Box<sign::Sign>),
+    Verify(verify::Verify),
+    Key(key::Key),
     Login(login::Login),
     Logout(logout::Logout),
     Serve(serve::Serve),
@@ -102,6 +108,9 @@ impl Command {
             Self::Load(_) => "load",
             Self::Save(_) => "save",
             Self::Copy(_) => "copy",
+            Self::Sign(_) => "sign",
+            Self::Verify(_) => "verify",
+            Self::Key(_) => "key",
             Self::Login(_) => "login",
             Self::Logout(_) => "logout",
             Self::Serve(_) => "serve",
@@ -137,6 +146,9 @@ impl Command {
             Self::Load(command) => command.run(terminal).await,
             Self::Save(command) => command.run(terminal).await,
             Self::Copy(command) => command.run(terminal).await,
+            Self::Sign(command) => command.run(terminal).await,
+            Self::Verify(command) => command.run(terminal).await,
+            Self::Key(command) => command.run(terminal),
             Self::Login(command) => command.run(terminal).await,
             Self::Logout(command) => command.run(terminal).await,
             Self::Serve(command) => command.run(terminal).await,

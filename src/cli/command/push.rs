@@ -10,14 +10,14 @@ use serde_json::json;
 
 use super::build::wrote_sbom;
 use crate::cli::digest_file::DigestFile;
-use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, ask_for_sdk_base, parsed};
+use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, PushSigningFlags, ask_for_sdk_base, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
 use crate::oci::{Digest, Tag};
-use crate::operation::{PushRequest, PushSource, PushSubject, PushedImage, SbomOutputs};
+use crate::operation::{ProvenanceOptions, PushRequest, PushSource, PushSubject, PushedImage, SbomOutputs, Signed};
 use crate::registry::{AnonymousReport, CheckState};
 use crate::sbom::{SbomFile, SbomFormat};
 
@@ -76,6 +76,17 @@ pub(crate) struct Push {
     #[command(flatten)]
     digest_file: DigestFile,
 
+    /// Attach how the image was made: Dockerfile, base images, downloads and commit by digest (SLSA provenance); signed with --sign
+    #[arg(long)]
+    provenance: bool,
+
+    /// Write the values of build arguments into the provenance, not only their names
+    #[arg(long, requires = "provenance")]
+    provenance_args: bool,
+
+    #[command(flatten)]
+    signing: PushSigningFlags,
+
     #[command(flatten)]
     build: BuildFlags,
 
@@ -91,6 +102,8 @@ impl Push {
         let started = Instant::now();
         self.digest_file.expect_writable()?;
         let sbom = SbomOutputs { attach: self.sbom, file: self.sbom_file.map(SbomFile::new).transpose()? };
+        // Before the build: a key that cannot sign must not be found out at its end.
+        let key = self.signing.key(terminal)?;
         let mpimg = self.connection.mpimg(terminal, None);
         let subject = match (self.image, self.project, self.subject) {
             (Some(image), _, _) => PushSubject::Image(image),
@@ -121,10 +134,21 @@ impl Push {
 
         let pushed = mpimg.push(request).await?;
         self.digest_file.write(&pushed.digest)?;
-        let mut done = Done { pushed, time: started.elapsed(), sbom: None };
+        let mut done = Done { pushed, time: started.elapsed(), sbom: None, provenance: None, signed: Vec::new() };
         done.say(terminal);
         done.sbom = mpimg.add_sbom(&done.pushed, &sbom).await?;
         done.say_sbom(terminal, &sbom);
+        if self.provenance {
+            let mut options = ProvenanceOptions::default();
+            options.build_arg_values = self.provenance_args;
+            let digest = mpimg.add_provenance(&done.pushed, options, key.as_ref()).await?;
+            terminal.say(&format!("attached its provenance: {digest}"));
+            done.provenance = Some(digest);
+        }
+        if let Some(key) = &key {
+            done.signed = mpimg.sign_pushed(&done.pushed, done.sbom, key).await?;
+            terminal.say(&format!("signed it with the key {}", key.public().fingerprint().short()));
+        }
         let report = mpimg.check_anonymous(&done.pushed).await;
         let refused = done.tell_anonymous(terminal, &report, self.require_anonymous_pull);
         done.answer(terminal, report.pullable())?;
@@ -138,6 +162,10 @@ struct Done {
     time: Duration,
     /// The manifest that carries the bill of materials.
     sbom: Option<Digest>,
+    /// The manifest that carries the provenance.
+    provenance: Option<Digest>,
+    /// Its signatures, and that of the bill of materials.
+    signed: Vec<Signed>,
 }
 
 impl Done {
@@ -207,6 +235,8 @@ impl Done {
                 "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
                 "anonymous_pull": anonymous_pull,
                 "sbom": self.sbom,
+                "provenance": self.provenance,
+                "signed": self.signed.iter().map(|signed| signed.digest).collect::<Vec<_>>(),
             }),
         })
     }

@@ -11,6 +11,7 @@ mod pair;
 mod run;
 mod sdk_base;
 mod secret;
+mod signing;
 
 use std::str::FromStr;
 
@@ -25,6 +26,7 @@ pub(super) use pair::Pair;
 pub(super) use run::{HostFlag, RunFlags, memory_size};
 pub(super) use sdk_base::ask_for_sdk_base;
 pub(super) use secret::{SecretFlag, SshFlag};
+pub(super) use signing::{PushSigningFlags, SigningFlags, given_password};
 
 use crate::error::Error;
 

@@ -36,6 +36,19 @@ pub fn last_commit_time(folder: &Path) -> Result<Option<i64>> {
     committer_time(&text).map(Some).ok_or_else(|| failed(corrupt("the commit has no committer")))
 }
 
+/// The commit that is checked out in `folder`, in hexadecimal digits.
+///
+/// `None` where `folder` is in no repository, or nothing has been committed yet.
+///
+/// # Errors
+/// [`ErrorKind::Context`] where there is a repository whose HEAD cannot be read.
+pub fn last_commit(folder: &Path) -> Result<Option<String>> {
+    let Some(repository) = refs::Repository::find(folder) else { return Ok(None) };
+    repository.head().map_err(|error| {
+        Error::new(ErrorKind::Context, format!("cannot read HEAD of `{}`", repository.worktree.display())).with_source(error)
+    })
+}
+
 /// The time in the line `committer NAME <MAIL> SECONDS ZONE` of a commit's header.
 fn committer_time(commit: &[u8]) -> Option<i64> {
     let header = commit.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());

@@ -12,5 +12,6 @@ mod proxy;
 mod real;
 mod resume;
 mod scripted;
+mod signing;
 pub(crate) mod tls;
 mod token_server;

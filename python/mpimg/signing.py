@@ -1,0 +1,129 @@
+"""Signatures of images in registries: the part of :class:`Mpimg` that signs and verifies."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Literal, Optional, Tuple
+
+from . import _mpimg
+from .project import StrPath
+
+__all__ = ["FoundSignature", "KeyFiles", "Signed", "Signing", "VerifiedManifest"]
+
+
+@dataclass(frozen=True)
+class KeyFiles:
+    """A key pair that was made."""
+
+    #: The private key, encrypted.
+    private: str
+    #: The public key.
+    public: str
+    #: The digest of the public key's DER form.
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A manifest that was signed."""
+
+    #: Of the manifest.
+    digest: str
+    #: Of the manifest that carries the Sigstore bundle.
+    bundle: str
+    #: Of the manifest under the tag ``sha256-HEX.sig``.
+    tag: Optional[str]
+
+
+@dataclass(frozen=True)
+class FoundSignature:
+    """A signature that was found, good or bad."""
+
+    #: Under the tag ``sha256-HEX.sig``, or a Sigstore bundle that refers to the image.
+    form: Literal["tag", "bundle"]
+    #: Of the manifest that carries it.
+    manifest: str
+    #: What is wrong with it; ``None``: it is good.
+    error: Optional[str]
+    #: The fingerprint of the key that signed.
+    key: Optional[str]
+    #: The kind of statement that was signed, of a bundle.
+    predicate_type: Optional[str]
+    #: What is stated, where it is more than a signature.
+    predicate: Any
+    #: The repository that was signed for, where the signature names one.
+    repository: Optional[str]
+
+
+@dataclass(frozen=True)
+class VerifiedManifest:
+    """What was found for a manifest or index."""
+
+    #: Of the manifest.
+    digest: str
+    #: Whether one of the keys signed it.
+    signed: bool
+    #: All that were found.
+    signatures: tuple[FoundSignature, ...]
+
+
+class Signing:
+    """Signing and verifying."""
+
+    _options: _mpimg.Options
+
+    def sign(
+        self, image: str, key: StrPath, *, password: Optional[str] = None, tag: bool = True, recursive: bool = True
+    ) -> Tuple[Signed, ...]:
+        """Sign an image in its registry. The image and its digest stay as they are.
+
+        :param image: ``name[:tag]`` or ``name@digest``; :attr:`PushedImage.reference` is one
+        :param key: a private key: a PEM file of ECDSA on P-256, cosign's key files included
+        :param password: of an encrypted key
+        :param tag: write the signature under the tag ``sha256-HEX.sig``, too: Harbor before 2.15 and cosign before 3 look only there
+        :param recursive: of an index, sign each image, too
+        :raises UsageError: the key cannot be used, or the password is missing or wrong
+        :raises NotFoundError: there is no such image
+        :raises AuthError, RegistryError, NetworkError: the registry
+        """
+        signed = _mpimg.sign(self._options, image, os.fspath(key), password, tag, recursive)
+        return tuple(Signed(**manifest) for manifest in signed)
+
+    def verify(self, image: str, *keys: StrPath, recursive: bool = False) -> Tuple[VerifiedManifest, ...]:
+        """Look for the signatures of an image in its registry and judge each. Nothing beside the registry is asked.
+
+        :param image: ``name[:tag]`` or ``name@digest``
+        :param keys: public keys, of which any may have signed: PEM files
+        :param recursive: of an index, each image must be signed, too
+        :raises CorruptError: there are signatures, but none is good
+        :raises NotFoundError: there is no such image, or no signature
+        :raises AuthError, RegistryError, NetworkError: the registry
+        """
+
+        def found(signature: _mpimg.FoundSignatureResult) -> FoundSignature:
+            predicate = signature["predicate"]
+            return FoundSignature(
+                form=signature["form"],
+                manifest=signature["manifest"],
+                error=signature["error"],
+                key=signature["key"],
+                predicate_type=signature["predicate_type"],
+                predicate=None if predicate is None else json.loads(predicate),
+                repository=signature["repository"],
+            )
+
+        verified = _mpimg.verify(self._options, image, [os.fspath(key) for key in keys], recursive)
+        return tuple(
+            VerifiedManifest(manifest["digest"], manifest["signed"], tuple(map(found, manifest["signatures"])))
+            for manifest in verified
+        )
+
+    def generate_key(self, prefix: StrPath, password: str) -> KeyFiles:
+        """Make a key pair: ``PREFIX.key``, encrypted with the password, and ``PREFIX.pub``. cosign can use both.
+
+        :raises UsageError: one of the files exists
+        :raises IoError: it cannot be written
+        """
+        return KeyFiles(*_mpimg.generate_key(os.fspath(prefix), password))

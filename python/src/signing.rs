@@ -1,0 +1,111 @@
+//! Signing and verifying for a Python caller.
+
+use std::path::PathBuf;
+
+use mpimg::operation::{FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key, read_signing_key};
+use mpimg::signature::PublicKey;
+use mpimg::{Error, ErrorKind};
+use pyo3::prelude::*;
+
+use crate::call::call;
+use crate::errors::raise;
+use crate::options::Options;
+
+/// `mpimg.Signed`
+#[derive(IntoPyObject)]
+pub(crate) struct SignedResult {
+    digest: String,
+    bundle: String,
+    tag: Option<String>,
+}
+
+/// Signs an image in its registry.
+#[pyfunction]
+pub(crate) fn sign(
+    py: Python<'_>,
+    options: Options,
+    image: String,
+    key: PathBuf,
+    password: Option<String>,
+    tag: bool,
+    recursive: bool,
+) -> PyResult<Vec<SignedResult>> {
+    call(py, options, None, move |mpimg| async move {
+        let missing = || Error::new(ErrorKind::Usage, "the private key is encrypted, and no password was given");
+        let key = read_signing_key(&key, || password.ok_or_else(missing))?;
+        let mut request = SignRequest::new(image.parse()?, key);
+        request.tag = tag;
+        request.recursive = recursive;
+        let result = |signed: mpimg::operation::Signed| SignedResult {
+            digest: signed.digest.to_string(),
+            bundle: signed.bundle.to_string(),
+            tag: signed.tag.map(|digest| digest.to_string()),
+        };
+        Ok(mpimg.sign(&request).await?.into_iter().map(result).collect())
+    })
+}
+
+/// `mpimg.VerifiedManifest`
+#[derive(IntoPyObject)]
+pub(crate) struct VerifiedResult {
+    digest: String,
+    signed: bool,
+    signatures: Vec<FoundSignatureResult>,
+}
+
+/// `mpimg.FoundSignature`
+#[derive(IntoPyObject)]
+struct FoundSignatureResult {
+    form: &'static str,
+    manifest: String,
+    error: Option<String>,
+    key: Option<String>,
+    predicate_type: Option<String>,
+    /// As JSON.
+    predicate: Option<String>,
+    repository: Option<String>,
+}
+
+impl FoundSignatureResult {
+    fn new(found: FoundSignature) -> Self {
+        Self {
+            form: if found.form == SignatureForm::Tag { "tag" } else { "bundle" },
+            manifest: found.manifest.to_string(),
+            error: found.error,
+            key: found.key.map(|digest| digest.to_string()),
+            predicate_type: found.predicate_type,
+            predicate: found.predicate.map(|predicate| predicate.to_string()),
+            repository: found.repository,
+        }
+    }
+}
+
+/// Verifies the signatures of an image in its registry.
+#[pyfunction]
+pub(crate) fn verify(
+    py: Python<'_>,
+    options: Options,
+    image: String,
+    keys: Vec<PathBuf>,
+    recursive: bool,
+) -> PyResult<Vec<VerifiedResult>> {
+    call(py, options, None, move |mpimg| async move {
+        let keys = keys.iter().map(|path| PublicKey::read(path)).collect::<mpimg::Result<Vec<_>>>()?;
+        let mut request = VerifyRequest::new(image.parse()?, keys);
+        request.recursive = recursive;
+        let result = |manifest: mpimg::operation::VerifiedManifest| VerifiedResult {
+            digest: manifest.digest.to_string(),
+            signed: manifest.is_signed(),
+            signatures: manifest.signatures.into_iter().map(FoundSignatureResult::new).collect(),
+        };
+        Ok(mpimg.must_be_signed(&request).await?.into_iter().map(result).collect())
+    })
+}
+
+/// Makes a key pair: the two files, and the fingerprint.
+#[pyfunction]
+pub(crate) fn generate_key(py: Python<'_>, prefix: PathBuf, password: String) -> PyResult<(String, String, String)> {
+    let files = py.detach(|| make_key(&prefix, &password)).map_err(|error| raise(py, &error))?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    Ok((text(files.private), text(files.public), files.key.public().fingerprint().to_string()))
+}

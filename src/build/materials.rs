@@ -1,0 +1,80 @@
+//! What a build was made of, by digest: for the image's provenance.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::request::BuildRequest;
+use crate::context::last_commit;
+use crate::oci::{Digest, Platform};
+use crate::sandbox::IsolationMode;
+
+/// What an image was built from and how. Two builds of the same inputs on one machine give the same value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BuildMaterials {
+    /// The Dockerfile, as the user named it.
+    pub dockerfile: String,
+    /// The digest of the Dockerfile's bytes.
+    pub dockerfile_digest: Digest,
+    /// The stage that was wanted; the last without it.
+    pub target: Option<String>,
+    /// What the image runs on.
+    pub platform: Platform,
+    /// The build arguments that were given.
+    pub build_args: BTreeMap<String, String>,
+    /// The images that stages stand on, or that steps copy from or mount, with the digest of each one's manifest.
+    pub images: Vec<ImageMaterial>,
+    /// What ADD fetched: addresses without user names and passwords, and the digests of what came.
+    pub downloads: BTreeMap<String, Digest>,
+    /// The git commit that is checked out in the folder of the build context.
+    pub commit: Option<String>,
+    /// Which isolation RUN was to have. Which one `auto` took is not part of it: a step from the cache had none.
+    pub isolation: IsolationMode,
+    /// The time of the image, in seconds since 1970.
+    pub source_date_epoch: i64,
+}
+
+/// An image that a build used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct ImageMaterial {
+    /// Its name in the Dockerfile, with variables expanded.
+    pub name: String,
+    /// For which platform it was looked up.
+    pub platform: String,
+    /// Of its manifest.
+    pub digest: Digest,
+}
+
+impl BuildMaterials {
+    pub(super) fn new(request: &BuildRequest, (dockerfile, digest): &(String, Digest), epoch: i64) -> Self {
+        Self {
+            dockerfile: dockerfile.clone(),
+            dockerfile_digest: *digest,
+            target: request.target.clone(),
+            platform: request.platform.clone(),
+            build_args: request.build_args.clone(),
+            images: Vec::new(),
+            downloads: BTreeMap::new(),
+            // A commit that cannot be read is left out: the build has warned of it already.
+            commit: last_commit(&request.context).ok().flatten(),
+            isolation: request.isolation,
+            source_date_epoch: epoch,
+        }
+    }
+}
+
+/// What ADD has fetched so far, in all stages.
+#[derive(Debug, Default)]
+pub(super) struct Downloads(Mutex<BTreeMap<String, Digest>>);
+
+impl Downloads {
+    /// Notes that `address`, without a user name or password, gave these bytes.
+    pub(super) fn add(&self, address: String, digest: Digest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(address, digest);
+    }
+
+    pub(super) fn all(&self) -> BTreeMap<String, Digest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,64 @@
+//! `mpimg key`: makes keys that sign images.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::flags::given_password;
+use crate::cli::prompt;
+use crate::cli::terminal::{Answer, Terminal};
+use crate::error::Result;
+use crate::operation::generate_key;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpimg key generate                               Writes mpimg.key and mpimg.pub
+  mpimg key generate release
+  COSIGN_PASSWORD=$SECRET mpimg key generate release";
+
+/// Make keys that sign images
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    Generate(Generate),
+}
+
+/// Make a key pair: PREFIX.key (private, encrypted with a password) and PREFIX.pub
+///
+/// The key is one of ECDSA on P-256, in the form of cosign, which can use it, too. The password is taken from $COSIGN_PASSWORD or
+/// --key-password-fd, else asked for. Files that exist are not replaced.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct Generate {
+    /// How the files are called
+    #[arg(value_name = "PREFIX", default_value = "mpimg")]
+    prefix: PathBuf,
+
+    /// Read the password from this file descriptor
+    #[arg(long, value_name = "FD")]
+    key_password_fd: Option<u32>,
+}
+
+impl Key {
+    pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
+        let KeyCommand::Generate(Generate { prefix, key_password_fd }) = self.command;
+        let password = match given_password(key_password_fd)? {
+            Some(password) => password,
+            None => prompt::new_key_password(terminal)?,
+        };
+        let files = generate_key(&prefix, &password)?;
+        let (private, public) = (files.private.display(), files.public.display());
+        let fingerprint = files.key.public().fingerprint();
+        terminal.answer(&Answer {
+            text: format!("private key: {private} (keep it secret)\npublic key: {public}\n"),
+            quiet: format!("{public}\n"),
+            json: json!({ "private_key": files.private, "public_key": files.public, "fingerprint": fingerprint }),
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! `mpimg verify`: whether an image in a registry is signed with a key.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::flags::{ConnectionFlags, LoginFlags, parsed};
+use crate::cli::terminal::{Answer, Terminal};
+use crate::error::Result;
+use crate::oci::Reference;
+use crate::operation::{FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
+use crate::signature::PublicKey;
+
+const EXAMPLES: &str = "\
+Only the registry is asked: no transparency log and no certificate authority. Signatures of `mpimg sign` and of cosign with a key \
+are understood, in both of cosign's forms. Exit code 1: no signature is good.
+
+Examples:
+  mpimg verify harbor.example.com/mp/nsx:1.0.0 --key release.pub
+  mpimg verify harbor.example.com/mp/nsx@sha256:… --key old.pub --key new.pub --json";
+
+/// Verify that an image in a registry is signed
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Verify {
+    /// The image
+    #[arg(value_name = "IMAGE", value_parser = parsed::<Reference>)]
+    image: Reference,
+
+    /// The public key, a PEM file; may be repeated: any of them may have signed
+    #[arg(short, long, value_name = "FILE", required = true)]
+    key: Vec<PathBuf>,
+
+    /// Of an index, each image must be signed as well
+    #[arg(long)]
+    recursive: bool,
+
+    #[command(flatten)]
+    login: LoginFlags,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
+}
+
+impl Verify {
+    pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        let keys = self.key.iter().map(|path| PublicKey::read(path)).collect::<Result<Vec<_>>>()?;
+        let credential = self.login.credential(terminal, self.image.registry())?;
+        let mpimg = self.connection.mpimg(terminal, credential);
+        terminal.handle_signals();
+        let repository = self.image.repository().clone();
+        let mut request = VerifyRequest::new(self.image, keys);
+        request.recursive = self.recursive;
+        let verified = mpimg.must_be_signed(&request).await?;
+        let text = verified.iter().map(|manifest| shown(&repository.with_digest(manifest.digest).familiar(), manifest)).collect();
+        let digests = verified.iter().map(|manifest| format!("{}\n", manifest.digest)).collect();
+        let entries = verified.iter().map(|manifest| {
+            json!({ "digest": manifest.digest, "signatures": manifest.signatures.iter().map(entry).collect::<Vec<_>>() })
+        });
+        terminal.answer(&Answer { text, quiet: digests, json: json!({ "verified": entries.collect::<Vec<_>>() }) })
+    }
+}
+
+fn shown(name: &str, manifest: &VerifiedManifest) -> String {
+    let line = |signature: &FoundSignature| {
+        let form = form(signature.form);
+        let what = match &signature.predicate_type {
+            Some(kind) if !signature.signs_image() && signature.error.is_none() => format!("signed statement ({kind})"),
+            _ => "signature".to_owned(),
+        };
+        match (&signature.error, &signature.key) {
+            (Some(reason), _) => format!("  not valid: {what} ({form}): {reason}\n"),
+            (None, Some(key)) => format!("  valid: {what} ({form}), key {}\n", key.short()),
+            (None, None) => format!("  valid: {what} ({form})\n"),
+        }
+    };
+    let lines: String = manifest.signatures.iter().map(line).collect();
+    format!("{name}\n{lines}  not checked: transparency log, time stamp (only the registry was asked)\n")
+}
+
+fn form(form: SignatureForm) -> &'static str {
+    match form {
+        SignatureForm::Tag => "tag",
+        SignatureForm::Bundle => "bundle",
+    }
+}
+
+fn entry(signature: &FoundSignature) -> serde_json::Value {
+    json!({
+        "form": form(signature.form),
+        "manifest": signature.manifest,
+        "valid": signature.error.is_none(),
+        "error": signature.error,
+        "key": signature.key,
+        "predicate_type": signature.predicate_type,
+        "predicate": signature.predicate,
+        "repository": signature.repository,
+    })
+}

@@ -1,0 +1,100 @@
+//! How a pushed image was made: SLSA provenance beside it in the registry (<https://slsa.dev/spec/v1.1/provenance>).
+//!
+//! The image does not change. Nothing of the clock and nothing of this machine is in it: the same build twice has the same provenance.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Mpimg, PushedImage};
+use crate::build::BuildMaterials;
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::annotated_artifact;
+use crate::oci::{Descriptor, Digest};
+use crate::sandbox::IsolationMode;
+use crate::signature::{SigningKey, Statement};
+
+/// The kind of statement.
+const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// What `externalParameters` means, and who builds: docs/provenance.md.
+const BUILD_TYPE: &str = "urn:mpimg:build-type:dockerfile:v1";
+const BUILDER: &str = "urn:mpimg:builder";
+/// An in-toto statement as an artifact (in-toto attestation framework, "Bundle", and what BuildKit and oras call it).
+const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
+
+/// What a provenance says beyond the minimum.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ProvenanceOptions {
+    /// The values of build arguments, too, which may be secret; without it only their names.
+    pub build_arg_values: bool,
+}
+
+impl Mpimg {
+    /// Attaches the provenance of an image that was built and pushed: signed as a Sigstore bundle where there is a key, else as it
+    /// is. The digest of the manifest that carries it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`]: the image was not built by this push; those of [`SigningKey::sign`] and of the registry: the image is
+    /// pushed all the same.
+    pub async fn add_provenance(
+        &self,
+        pushed: &PushedImage,
+        options: ProvenanceOptions,
+        key: Option<&SigningKey>,
+    ) -> Result<Digest> {
+        let materials = pushed.materials.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "an image that was not built by this push has no provenance that is known")
+                .with_hint("push the folder that it is built from")
+        })?;
+        let add = async {
+            let statement = Statement::new(&pushed.digest, SLSA_PROVENANCE, predicate(materials, options));
+            let repository = pushed.destination.push.repository();
+            let there = &pushed.pushed;
+            let subject = Descriptor::new(there.media_type.clone(), there.digest, there.size());
+            if let Some(key) = key {
+                return self.attach_statement(repository, &subject, &statement, key).await;
+            }
+            let bytes = serde_json::to_vec(&statement).context(ErrorKind::Io, || "cannot write the provenance".to_owned())?;
+            let annotations = BTreeMap::from([(PREDICATE_TYPE.to_owned(), SLSA_PROVENANCE.to_owned())]);
+            let artifact = annotated_artifact(STATEMENT_TYPE, STATEMENT_TYPE, bytes.into(), &subject, &annotations);
+            self.client().attach(repository, &artifact).await?;
+            Ok(artifact.descriptor.digest)
+        };
+        add.await.map_err(|error: Error| error.wrap("the image is pushed, but its provenance is not"))
+    }
+}
+
+fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) -> Value {
+    let digest = |digest: &Digest| json!({ digest.algorithm(): digest.hex() });
+    let images = materials.images.iter().map(
+        |image| json!({ "name": image.name, "digest": digest(&image.digest), "annotations": { "platform": image.platform } }),
+    );
+    let downloads = materials.downloads.iter().map(|(address, of)| json!({ "uri": address, "digest": digest(of) }));
+    let commit = materials.commit.iter().map(|commit| json!({ "name": "source", "digest": { "gitCommit": commit } }));
+    let dependencies: Vec<Value> = commit.chain(images).chain(downloads).collect();
+    let arguments: BTreeMap<&String, Option<&String>> =
+        materials.build_args.iter().map(|(name, value)| (name, options.build_arg_values.then_some(value))).collect();
+    let isolation = match materials.isolation {
+        IsolationMode::Forced(kind) => kind.to_string(),
+        _ => "auto".to_owned(),
+    };
+    json!({
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "dockerfile": { "path": materials.dockerfile, "digest": digest(&materials.dockerfile_digest) },
+                "target": materials.target,
+                "platform": materials.platform.to_string(),
+                "buildArgs": arguments,
+            },
+            "internalParameters": {
+                "isolation": isolation,
+                "sourceDateEpoch": materials.source_date_epoch,
+            },
+            "resolvedDependencies": dependencies,
+        },
+        "runDetails": { "builder": { "id": BUILDER, "version": { "mpimg": env!("CARGO_PKG_VERSION") } } },
+    })
+}

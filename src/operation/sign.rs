@@ -1,0 +1,169 @@
+//! Signing what is in a registry. The image does not change: its signatures are manifests of their own beside it.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+
+use super::{Mpimg, PushedImage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ManifestTree, Names, annotated_artifact};
+use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
+use crate::signature::{BUNDLE_TYPE, Bundle, COSIGN_SIGN, SigningKey, SimpleSigningImage, Statement};
+use crate::store::BlobSource;
+
+/// How often the tag with signatures is written again because another writer replaced it at the same moment.
+const ATTEMPTS: usize = 5;
+
+/// What is signed, and how.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SignRequest {
+    /// The image in its registry.
+    pub image: Reference,
+    /// The key.
+    pub key: SigningKey,
+    /// Whether the signature is written under the tag `sha256-HEX.sig`, too: Harbor before 2.15 and cosign before 3 look only there.
+    pub tag: bool,
+    /// Whether each image of an index is signed besides the index.
+    pub recursive: bool,
+}
+
+impl SignRequest {
+    /// Signs in both forms, and each image of an index.
+    pub fn new(image: Reference, key: SigningKey) -> Self {
+        Self { image, key, tag: true, recursive: true }
+    }
+}
+
+/// Signatures of one manifest.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Signed {
+    /// What was signed.
+    pub digest: Digest,
+    /// The manifest of the artifact that holds the Sigstore bundle.
+    pub bundle: Digest,
+    /// The manifest under the tag `sha256-HEX.sig`.
+    pub tag: Option<Digest>,
+}
+
+impl Mpimg {
+    /// Signs an image in its registry; first what a manifest was asked for, then, of an index, each image. Signing again with the
+    /// same key adds nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: there is no such image; those of [`SigningKey::sign`] and of the registry.
+    pub async fn sign(&self, request: &SignRequest) -> Result<Vec<Signed>> {
+        let SignRequest { image, key, tag, recursive } = request;
+        let repository = image.repository();
+        let tree = self.client().pull_tree(image, None).await?;
+        let mut manifests = tree.manifests();
+        manifests.reverse();
+        let count = if *recursive { manifests.len() } else { 1 };
+        let mut signed = Vec::new();
+        for manifest in manifests.into_iter().take(count) {
+            signed.push(self.sign_manifest(repository, &manifest.descriptor, key, *tag).await?);
+        }
+        Ok(signed)
+    }
+
+    /// Signs an image that was pushed, and the artifact with its bill of materials.
+    ///
+    /// # Errors
+    /// Those of [`Mpimg::sign`]: the image is pushed all the same.
+    pub async fn sign_pushed(&self, pushed: &PushedImage, sbom: Option<Digest>, key: &SigningKey) -> Result<Vec<Signed>> {
+        let repository = pushed.destination.push.repository();
+        let mut signed = Vec::new();
+        for digest in [pushed.digest].into_iter().chain(sbom) {
+            let request = SignRequest::new(repository.with_digest(digest), key.clone());
+            let more = self.sign(&request).await;
+            signed.extend(more.map_err(|error| error.wrap(format!("`{repository}@{digest}` is pushed, but not signed")))?);
+        }
+        Ok(signed)
+    }
+
+    async fn sign_manifest(&self, repository: &Repository, subject: &Descriptor, key: &SigningKey, tag: bool) -> Result<Signed> {
+        let digest = subject.digest;
+        let statement = Statement::new(&digest, COSIGN_SIGN, serde_json::json!({}));
+        let bundle = self.attach_statement(repository, subject, &statement, key).await?;
+        let tag = if tag { Some(self.sign_under_tag(repository, &digest, key).await?) } else { None };
+        Ok(Signed { digest, bundle, tag })
+    }
+
+    /// Attaches a signed statement about a manifest; the digest of the artifact.
+    pub(super) async fn attach_statement(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        statement: &Statement,
+        key: &SigningKey,
+    ) -> Result<Digest> {
+        let bundle = Bundle::sign(statement, key)?;
+        let artifact = annotated_artifact(BUNDLE_TYPE, BUNDLE_TYPE, bundle.bytes, subject, &bundle.annotations);
+        self.client().attach(repository, &artifact).await?;
+        Ok(artifact.descriptor.digest)
+    }
+
+    /// Adds a signature to those under the tag `sha256-HEX.sig`.
+    async fn sign_under_tag(&self, repository: &Repository, digest: &Digest, key: &SigningKey) -> Result<Digest> {
+        let tag = SimpleSigningImage::tag(digest)?;
+        let name = repository.with_tag(tag.clone());
+        for _ in 0..ATTEMPTS {
+            let (before, layers) = match self.client().pull_tree(&name, None).await {
+                Ok(tree) => {
+                    let layers = Names::parse(&tree.bytes)?.layers;
+                    (Some(tree), layers)
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => (None, Vec::new()),
+                Err(error) => return Err(error.wrap("cannot read the signatures that are there")),
+            };
+            let signed = SimpleSigningImage::sign(&repository.to_string(), digest, key, &layers)?;
+            // Written before, by an earlier run or by the round before this one: nobody has replaced it.
+            let Some(image) = signed else {
+                return before.map(|tree| tree.descriptor.digest).ok_or_else(|| lost(&name));
+            };
+            let tree = tree(image, before)?;
+            let session = self.client().push(repository)?;
+            session.offer_tree(&tree);
+            session.finish_tree(&tree, std::slice::from_ref(&tag)).await?;
+        }
+        Err(lost(&name))
+    }
+}
+
+fn lost(name: &Reference) -> Error {
+    Error::new(
+        ErrorKind::Registry,
+        format!("the signatures under `{}` are replaced by another writer again and again", name.familiar()),
+    )
+    .with_hint("sign once more when the other has ended")
+}
+
+/// The image with the signatures. Layers of `before` stay where they are.
+fn tree(image: SimpleSigningImage, before: Option<ManifestTree>) -> Result<ManifestTree> {
+    let SimpleSigningImage { manifest, config, payload } = image;
+    let known = before.map(|tree| tree.blobs).unwrap_or_default();
+    let own = [config, payload];
+    let source = |descriptor: &Descriptor| {
+        let own = own.iter().find(|bytes| Digest::of(bytes) == descriptor.digest).cloned().map(BlobSource::Memory);
+        let known = known.iter().find(|(other, _)| other.digest == descriptor.digest).map(|(_, source)| source.clone());
+        own.or(known).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the layer `{}` has no source", descriptor.digest)))
+    };
+    ManifestTree::manifest(Descriptor::of(MediaType::Manifest, &manifest), manifest, source)
+}
+
+/// The bytes of a small blob.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`]: it is larger than `limit`, or damaged.
+pub(super) async fn read_small((descriptor, source): &(Descriptor, BlobSource), limit: u64) -> Result<Bytes> {
+    if descriptor.size > limit {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("`{}` has {} bytes, more than {limit}", descriptor.digest, descriptor.size),
+        ));
+    }
+    let pieces: Vec<Bytes> = source.read(0).try_collect().await?;
+    let bytes = Bytes::from(pieces.concat());
+    descriptor.digest.verify(&bytes)?;
+    Ok(bytes)
+}

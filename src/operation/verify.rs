@@ -1,0 +1,221 @@
+//! Whether an image in a registry is signed, by whom, and what else was said of it.
+//!
+//! Nothing beside the registry is asked: there is no transparency log and no certificate authority in it.
+
+use serde_json::Value;
+
+use super::Mpimg;
+use super::sign::read_small;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{ManifestTree, Names};
+use crate::oci::{Digest, Reference, Repository};
+use crate::signature::{
+    Bundle, COSIGN_SIGN, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage,
+};
+
+/// A signed document has a few hundred bytes, a signed SBOM a few MiB.
+const LIMIT: u64 = 32 << 20;
+/// What artifacts with a Sigstore bundle of any version are called.
+const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
+
+/// What is verified.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct VerifyRequest {
+    /// The image in its registry.
+    pub image: Reference,
+    /// The public keys of which any may have signed.
+    pub keys: Vec<PublicKey>,
+    /// Whether each image of an index must be signed besides the index.
+    pub recursive: bool,
+}
+
+impl VerifyRequest {
+    /// Verifies the manifest or index that `image` names.
+    pub fn new(image: Reference, keys: Vec<PublicKey>) -> Self {
+        Self { image, keys, recursive: false }
+    }
+}
+
+/// Where a signature was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignatureForm {
+    /// Under the tag `sha256-HEX.sig`.
+    Tag,
+    /// A Sigstore bundle in an artifact that refers to the image.
+    Bundle,
+}
+
+/// A signature that was found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FoundSignature {
+    /// Where.
+    pub form: SignatureForm,
+    /// The manifest that carries it.
+    pub manifest: Digest,
+    /// What is wrong with it; `None`: it is good.
+    pub error: Option<String>,
+    /// The fingerprint of the key that signed.
+    pub key: Option<Digest>,
+    /// The kind of statement that was signed, of a bundle.
+    pub predicate_type: Option<String>,
+    /// What is stated, where it is more than a signature: provenance, an SBOM.
+    pub predicate: Option<Value>,
+    /// The repository that was signed for, where the signature names one.
+    pub repository: Option<String>,
+}
+
+impl FoundSignature {
+    /// Whether it says that the image is the signer's: a good signature, and not a statement about something of it.
+    pub fn signs_image(&self) -> bool {
+        let only_signs = self.predicate_type.as_deref().is_none_or(|kind| kind == COSIGN_SIGN);
+        self.error.is_none() && only_signs
+    }
+}
+
+/// What was found for one manifest.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct VerifiedManifest {
+    /// The manifest or index.
+    pub digest: Digest,
+    /// Its signatures, good and bad.
+    pub signatures: Vec<FoundSignature>,
+}
+
+impl VerifiedManifest {
+    /// Whether one of the keys signed it.
+    pub fn is_signed(&self) -> bool {
+        self.signatures.iter().any(FoundSignature::signs_image)
+    }
+}
+
+impl Mpimg {
+    /// Looks for the signatures of an image in both forms and judges each. What is named by the request comes first, then, if
+    /// asked, each image of an index.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: there is no such image; those of the registry. A bad signature, or none, is not an error here:
+    /// [`Mpimg::must_be_signed`] makes it one.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
+        let VerifyRequest { image, keys, recursive } = request;
+        let tree = self.client().pull_tree(image, None).await?;
+        let mut manifests = tree.manifests();
+        manifests.reverse();
+        let count = if *recursive { manifests.len() } else { 1 };
+        let mut verified = Vec::new();
+        for manifest in manifests.into_iter().take(count) {
+            let digest = manifest.descriptor.digest;
+            let mut signatures = self.tag_signatures(image.repository(), &digest, keys).await?;
+            signatures.extend(self.bundles(image.repository(), &digest, keys).await?);
+            verified.push(VerifiedManifest { digest, signatures });
+        }
+        Ok(verified)
+    }
+
+    /// As [`Mpimg::verify`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: a manifest has no signature that is good, with the reason of each that was found.
+    pub async fn must_be_signed(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
+        let verified = self.verify(request).await?;
+        match verified.iter().find(|manifest| !manifest.is_signed()) {
+            None => Ok(verified),
+            Some(manifest) => Err(not_signed(request.image.repository(), manifest)),
+        }
+    }
+
+    async fn tag_signatures(&self, repository: &Repository, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
+        let name = repository.with_tag(SimpleSigningImage::tag(digest)?);
+        let tree = match self.client().pull_tree(&name, None).await {
+            Ok(tree) => tree,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.wrap("cannot read the signatures")),
+        };
+        let mut found = Vec::new();
+        for layer in Names::parse(&tree.bytes)?.layers {
+            if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
+                continue;
+            }
+            let payload = blob(&tree, &layer.digest).await?;
+            let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map_or("", String::as_str);
+            let judged = first_good(keys, |key| SimpleSigning::verify(&payload, signature, digest, key));
+            found.push(FoundSignature {
+                form: SignatureForm::Tag,
+                manifest: tree.descriptor.digest,
+                key: judged.as_ref().ok().map(|(_, key)| key.fingerprint()),
+                predicate_type: None,
+                predicate: None,
+                repository: judged.as_ref().ok().map(|(document, _)| document.repository().to_owned()),
+                error: judged.err().map(|error| reason(&error)),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn bundles(&self, repository: &Repository, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
+        let mut found = Vec::new();
+        for referrer in self.client().referrers(repository, digest).await? {
+            if !referrer.media_type.as_str().starts_with(BUNDLES) {
+                continue;
+            }
+            let tree = self.client().pull_tree(&repository.with_digest(referrer.digest), None).await?;
+            for layer in Names::parse(&tree.bytes)?.layers {
+                if !layer.media_type.as_str().starts_with(BUNDLES) {
+                    continue;
+                }
+                let bytes = blob(&tree, &layer.digest).await?;
+                let judged = first_good(keys, |key| Bundle::verify(&bytes, digest, key));
+                let statement = judged.as_ref().ok().map(|(statement, _)| statement);
+                let states_more = statement.filter(|statement| statement.predicate_type() != COSIGN_SIGN);
+                found.push(FoundSignature {
+                    form: SignatureForm::Bundle,
+                    manifest: tree.descriptor.digest,
+                    key: judged.as_ref().ok().map(|(_, key)| key.fingerprint()),
+                    predicate_type: statement.map(|statement| statement.predicate_type().to_owned()),
+                    predicate: states_more.map(|statement| statement.predicate().clone()),
+                    repository: None,
+                    error: judged.err().map(|error| reason(&error)),
+                });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The first key's judgement that is good, else the last one's reason.
+fn first_good<T>(keys: &[PublicKey], judge: impl Fn(&PublicKey) -> Result<T>) -> Result<(T, &PublicKey)> {
+    let mut refused = Error::new(ErrorKind::Usage, "no public key was given");
+    for key in keys {
+        match judge(key) {
+            Ok(document) => return Ok((document, key)),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// An error with its causes in one line.
+fn reason(error: &Error) -> String {
+    let causes = error.causes().into_iter().map(|cause| format!(": {cause}"));
+    std::iter::once(error.to_string()).chain(causes).collect()
+}
+
+async fn blob(tree: &ManifestTree, digest: &Digest) -> Result<bytes::Bytes> {
+    let blob = tree.blobs.iter().find(|(descriptor, _)| descriptor.digest == *digest);
+    read_small(blob.ok_or_else(|| Error::new(ErrorKind::Corrupt, "a signature's layer is elsewhere"))?, LIMIT).await
+}
+
+fn not_signed(repository: &Repository, manifest: &VerifiedManifest) -> Error {
+    let name = repository.with_digest(manifest.digest).familiar();
+    let bad = manifest.signatures.iter().filter_map(|signature| signature.error.as_deref());
+    match bad.last() {
+        Some(reason) => {
+            Error::new(ErrorKind::Corrupt, format!("`{name}` has no valid signature by this key")).with_source(reason.to_owned())
+        }
+        None => Error::new(ErrorKind::NotFound, format!("`{name}` is not signed"))
+            .with_hint("`mpimg sign` signs an image in its registry"),
+    }
+}

@@ -1,0 +1,125 @@
+//! A signed statement as a Sigstore bundle (protobuf-specs, sigstore_bundle.proto): what cosign 3 and Harbor from 2.15 on look for
+//! among the artifacts that refer to an image.
+//!
+//! Invariant: what is signed is the DSSE envelope's pre-authentication encoding (secure-systems-lab/dsse, protocol.md).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::key::{PublicKey, SigningKey};
+use super::statement::Statement;
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::oci::Digest;
+
+/// The type of the bundle, and of the artifact that holds it.
+pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// A bundle that was made.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// The annotations of the artifact that holds it, by which cosign finds it.
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ParsedBundle {
+    media_type: String,
+    #[serde(default)]
+    dsse_envelope: Option<Envelope>,
+    #[serde(default)]
+    message_signature: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeSignature {
+    sig: String,
+}
+
+impl Bundle {
+    /// Signs a statement.
+    ///
+    /// # Errors
+    /// Those of [`SigningKey::sign`].
+    pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Self> {
+        let payload = serde_json::to_vec(statement).context(ErrorKind::Io, || "cannot write the statement".to_owned())?;
+        let signature = key.sign(&pre_authentication_encoding(PAYLOAD_TYPE, &payload))?;
+        // No entry of a transparency log and no time stamp: there is neither where only a registry is reached.
+        let bundle = json!({
+            "mediaType": BUNDLE_TYPE,
+            "verificationMaterial": { "publicKey": { "hint": key.public().hint() } },
+            "dsseEnvelope": {
+                "payload": STANDARD.encode(&payload),
+                "payloadType": PAYLOAD_TYPE,
+                "signatures": [{ "sig": STANDARD.encode(signature) }],
+            },
+        });
+        let annotation = |name: &str, value: &str| (format!("dev.sigstore.bundle.{name}"), value.to_owned());
+        let annotations = [annotation("content", "dsse-envelope"), annotation("predicateType", statement.predicate_type())];
+        Ok(Self { bytes: bundle.to_string().into(), annotations: annotations.into() })
+    }
+
+    /// The statement of a bundle about the image `digest`, if `key` signed it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: what is wrong; [`ErrorKind::Unsupported`]: a bundle without a signed statement.
+    pub fn verify(bytes: &[u8], digest: &Digest, key: &PublicKey) -> Result<Statement> {
+        let damaged = || "the bundle cannot be read".to_owned();
+        let bundle: ParsedBundle = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;
+        if !bundle.media_type.starts_with("application/vnd.dev.sigstore.bundle") {
+            return Err(Error::new(ErrorKind::Corrupt, format!("a `{}` is not a Sigstore bundle", bundle.media_type)));
+        }
+        let Some(Envelope { payload, payload_type, signatures }) = bundle.dsse_envelope else {
+            let what = if bundle.message_signature.is_some() { "a bare signature" } else { "nothing" };
+            return Err(Error::new(ErrorKind::Unsupported, format!("the bundle holds {what}, not a signed statement")));
+        };
+        if payload_type != PAYLOAD_TYPE {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the bundle signs a `{payload_type}`, not an in-toto statement"),
+            ));
+        }
+        let payload = STANDARD.decode(payload).context(ErrorKind::Corrupt, damaged)?;
+        let message = pre_authentication_encoding(&payload_type, &payload);
+        let is_good = |EnvelopeSignature { sig }: &EnvelopeSignature| {
+            let signature = STANDARD.decode(sig).context(ErrorKind::Corrupt, damaged)?;
+            key.verify(&message, &signature)
+        };
+        let mut refused = Error::new(ErrorKind::Corrupt, "the bundle has no signature");
+        for signature in &signatures {
+            match is_good(signature) {
+                Ok(()) => {
+                    let statement: Statement = serde_json::from_slice(&payload)
+                        .context(ErrorKind::Corrupt, || "what was signed is not an in-toto statement".to_owned())?;
+                    statement.expect_about(digest)?;
+                    return Ok(statement);
+                }
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// What is signed of an envelope (DSSE protocol, "Signature Definition").
+fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut message = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    message.extend_from_slice(payload);
+    message
+}

@@ -1,0 +1,254 @@
+//! Signatures: ours judged by cosign, cosign's by us, in both forms, on registries with and without a list of referrers.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::fixture::{distribution, skopeo};
+use crate::cli::fixture::{DOCKERFILE, Left, Serving, folder, run, text};
+use crate::home::Home;
+use crate::judges;
+use crate::skip::{Missing, skip};
+
+const PASSWORD: &str = "correct horse";
+
+/// cosign, if tests/setup could build it.
+fn cosign() -> Option<PathBuf> {
+    Some(judges().join("go/bin/cosign")).filter(|path| path.exists())
+}
+
+fn cosign_runs(home: &Home, arguments: &[&str]) -> Output {
+    let mut command = Command::new(cosign().unwrap());
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", home.path())
+        .env("COSIGN_PASSWORD", PASSWORD)
+        .env("DOCKER_CONFIG", home.path());
+    command.args(arguments).current_dir(home.path()).output().unwrap()
+}
+
+fn cosign_does(home: &Home, arguments: &[&str]) -> String {
+    let done = cosign_runs(home, arguments);
+    assert!(done.status.success(), "cosign {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn mpimg(home: &Home) -> Command {
+    let mut command = home.mpimg();
+    command.env("COSIGN_PASSWORD", PASSWORD);
+    command
+}
+
+/// A home with a key of ours, `own.key` and `own.pub`, and a folder to build.
+fn signer() -> (Home, PathBuf) {
+    let home = Home::new();
+    run(&mut mpimg(&home), ["key", "generate", "own"]).done();
+    let folder = folder(&home, "app", DOCKERFILE);
+    (home, folder)
+}
+
+/// Runs a command that must fail with an exit code.
+fn refused<const N: usize>(command: &mut Command, arguments: [&str; N], code: i32) -> Left {
+    let left = run(command, arguments);
+    assert_eq!(left.code, Some(code), "{}\n{}", left.out, left.err);
+    left
+}
+
+fn push(home: &Home, folder: &Path, target: &str, more: &[&str]) -> Value {
+    let mut command = mpimg(home);
+    command.args(["push", "--json", text(folder), "-r", target, "--tag", "1"]);
+    run(command.args(more), []).done().json()
+}
+
+#[test]
+fn cosign_verifies_a_signed_push_in_both_forms_with_and_without_a_list_of_referrers() {
+    if cosign().is_none() {
+        skip!(Missing::Registries);
+    }
+    let (home, folder) = signer();
+    let (old, new) = (distribution(""), Serving::open());
+    for host in [old.address.to_string(), new.host.clone()] {
+        let target = format!("{host}/mp/app");
+        let pushed = push(&home, &folder, &target, &["--sign", "own.key", "--sbom", "spdx"]);
+        let digest = pushed["digest"].as_str().unwrap();
+        assert_eq!(pushed["signed"], serde_json::json!([digest, pushed["sbom"]]));
+        let image = format!("{target}@{digest}");
+        for form in ["--new-bundle-format=true", "--new-bundle-format=false"] {
+            for image in [&image, &format!("{target}@{}", pushed["sbom"].as_str().unwrap())] {
+                cosign_does(
+                    &home,
+                    &["verify", "--key", "own.pub", "--insecure-ignore-tlog=true", "--allow-insecure-registry", form, image],
+                );
+            }
+        }
+        run(home.mpimg().env("COSIGN_PASSWORD", ""), ["key", "generate", &host.replace(':', "-")]).done();
+        let stranger = format!("{}.pub", host.replace(':', "-"));
+        let by_cosign = cosign_runs(&home, &["verify", "--key", &stranger, "--insecure-ignore-tlog=true", &image]);
+        assert!(!by_cosign.status.success(), "cosign takes any key");
+        let left = refused(&mut home.mpimg(), ["verify", &image, "--key", &stranger], 1);
+        assert!(left.err.contains("has no valid signature by this key\n"), "{}", left.err);
+        assert!(left.err.contains("the signature is not this key's"), "{}", left.err);
+        let verified = run(&mut home.mpimg(), ["verify", "--json", &image, "--key", &stranger, "--key", "own.pub"]).done().json();
+        let forms: Vec<&str> = verified["verified"][0]["signatures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|found| found["form"].as_str().unwrap())
+            .collect();
+        assert_eq!(forms, ["tag", "bundle"]);
+    }
+}
+
+#[test]
+fn signatures_of_cosign_are_verified_with_its_own_key_files_and_ours_are_added_to_them() {
+    if cosign().is_none() {
+        skip!(Missing::Registries);
+    }
+    let (home, folder) = signer();
+    let (old, new) = (distribution(""), Serving::open());
+    cosign_does(&home, &["generate-key-pair"]);
+    for host in [old.address.to_string(), new.host.clone()] {
+        let target = format!("{host}/mp/app");
+        let pushed = push(&home, &folder, &target, &[]);
+        let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+        let left = refused(&mut home.mpimg(), ["verify", &image, "--key", "cosign.pub"], 1);
+        assert!(left.err.starts_with(&format!("error: `{image}` is not signed\n")), "{}", left.err);
+        for form in ["--new-bundle-format=true", "--new-bundle-format=false"] {
+            let sign =
+                ["sign", "--key", "cosign.key", "--use-signing-config=false", "--tlog-upload=false", "--yes", form, &image];
+            cosign_does(&home, &sign);
+        }
+        run(&mut home.mpimg(), ["verify", &image, "--key", "cosign.pub"]).done();
+        // With cosign's key, and with ours beside it: both are there afterwards, and neither twice.
+        for key in ["cosign.key", "own.key", "own.key"] {
+            run(&mut mpimg(&home), ["sign", &image, "--key", key]).done();
+        }
+        for key in ["cosign.pub", "own.pub"] {
+            for form in ["--new-bundle-format=true", "--new-bundle-format=false"] {
+                cosign_does(&home, &["verify", "--key", key, "--insecure-ignore-tlog=true", form, &image]);
+            }
+            run(&mut home.mpimg(), ["verify", &image, "--key", key]).done();
+        }
+        let hex = pushed["digest"].as_str().unwrap().trim_start_matches("sha256:");
+        let tag: Value = serde_json::from_str(&skopeo(&[
+            "inspect",
+            "--raw",
+            "--tls-verify=false",
+            &format!("docker://{target}:sha256-{hex}.sig"),
+        ]))
+        .unwrap();
+        assert!((2..=3).contains(&tag["layers"].as_array().unwrap().len()), "{tag}");
+    }
+}
+
+#[test]
+fn what_was_changed_after_signing_is_not_valid_and_each_reason_is_told() {
+    let (home, folder) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let pushed = push(&home, &folder, &target, &["--sign", "own.key"]);
+    let digest = pushed["digest"].as_str().unwrap().to_owned();
+    // Another image, under the first one's signatures: by tag as they are, and as a referrer that names the other.
+    std::fs::write(folder.join("Dockerfile"), format!("{DOCKERFILE}LABEL other=1\n")).unwrap();
+    let other = push(&home, &folder, &target, &["--tag", "2"])["digest"].as_str().unwrap().to_owned();
+    let tag = |digest: &str| format!("docker://{target}:{}.sig", digest.replace(':', "-"));
+    skopeo(&["copy", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", &tag(&digest), &tag(&other)]);
+    let left = refused(&mut home.mpimg(), ["verify", &format!("{target}@{other}"), "--key", "own.pub"], 1);
+    assert!(left.err.contains(&format!("the signature is for another image, `{digest}`")), "{}", left.err);
+}
+
+#[test]
+fn keys_of_openssl_sign_as_files_and_by_a_command_that_keeps_them() {
+    let (home, folder) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let openssl = |arguments: &str| {
+        let mut command = crate::judge("openssl");
+        crate::run(command.args(arguments.split_whitespace()).current_dir(home.path()));
+    };
+    openssl("ecparam -name prime256v1 -genkey -out sec1.pem");
+    openssl("pkcs8 -topk8 -nocrypt -in sec1.pem -out pkcs8.pem");
+    openssl("pkcs8 -topk8 -passout pass:correct -in sec1.pem -out encrypted.pem");
+    openssl("ec -in sec1.pem -pubout -out public.pem");
+    let pushed = push(&home, &folder, &target, &[]);
+    let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+    for key in ["sec1.pem", "pkcs8.pem", "encrypted.pem"] {
+        let signed = run(home.mpimg().env("COSIGN_PASSWORD", "correct"), ["sign", "--json", &image, "--key", key]).done().json();
+        assert_eq!(signed["signed"].as_array().unwrap().len(), 1, "{signed}");
+    }
+    let left = refused(home.mpimg().env("COSIGN_PASSWORD", "wrong"), ["sign", &image, "--key", "encrypted.pem"], 2);
+    assert!(left.err.contains("wrong password"), "{}", left.err);
+    let command = ["--key-command", "openssl dgst -sha256 -sign sec1.pem", "--public-key", "public.pem"];
+    run(home.mpimg().args(["sign", &image]), command).done();
+    let another = ["--key-command", "openssl dgst -sha256 -sign sec1.pem", "--public-key", "own.pub"];
+    let left = refused(home.mpimg().args(["sign", &image]), another, 1);
+    assert!(left.err.contains("what was signed does not verify"), "{}", left.err);
+    run(&mut home.mpimg(), ["verify", &image, "--key", "public.pem"]).done();
+    openssl("ecparam -name secp384r1 -genkey -out large.pem");
+    let left = refused(&mut home.mpimg(), ["push", text(&folder), "-r", &target, "--sign", "large.pem"], 2);
+    assert!(left.err.contains("cannot use `large.pem` as a private key") && left.err.contains("P-256"), "{}", left.err);
+}
+
+#[test]
+fn a_key_that_is_made_replaces_no_file_and_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (home, _) = signer();
+    let before = std::fs::read(home.path().join("own.key")).unwrap();
+    let left = refused(&mut mpimg(&home), ["key", "generate", "own"], 2);
+    assert!(left.err.starts_with("error: `own.key` exists already\nhint: "), "{}", left.err);
+    assert_eq!(std::fs::read(home.path().join("own.key")).unwrap(), before);
+    let mode = std::fs::metadata(home.path().join("own.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let left = refused(&mut home.mpimg(), ["key", "generate", "more"], 2);
+    assert!(left.err.contains("there is no terminal to ask on\nhint: set COSIGN_PASSWORD"), "{}", left.err);
+}
+
+/// A folder with a base image of the store, a download, and a build argument.
+fn provenance_of(home: &Home, target: &str, more: &[&str]) -> (Value, Value) {
+    let folder = folder(home, "made", DOCKERFILE);
+    let mut command = mpimg(home);
+    command.args(["push", "--json", text(&folder), "-r", target, "--tag", "1", "--provenance", "--build-arg", "TOKEN=secret"]);
+    let pushed = run(command.args(more), []).done().json();
+    let manifest = format!("docker://{target}@{}", pushed["provenance"].as_str().unwrap());
+    let manifest: Value = serde_json::from_str(&skopeo(&["inspect", "--raw", "--tls-verify=false", &manifest])).unwrap();
+    (pushed, manifest)
+}
+
+#[test]
+fn the_same_build_has_the_same_provenance_which_names_its_inputs_and_no_argument_s_value() {
+    let (home, _) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let (pushed, manifest) = provenance_of(&home, &target, &[]);
+    assert_eq!(manifest["annotations"]["in-toto.io/predicate-type"], "https://slsa.dev/provenance/v1");
+    assert_eq!(manifest["subject"]["digest"], pushed["digest"]);
+    let (again, _) = provenance_of(&home, &target, &["--no-cache"]);
+    assert_eq!(again["provenance"], pushed["provenance"]);
+
+    let copy = ["copy", "--referrers", &format!("docker://{target}:1"), "oci:all"];
+    run(&mut home.mpimg(), copy).done();
+    let blob = manifest["layers"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    let statement: Value =
+        serde_json::from_slice(&std::fs::read(home.path().join("all/blobs/sha256").join(blob)).unwrap()).unwrap();
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap()), pushed["digest"]);
+    let definition = &statement["predicate"]["buildDefinition"];
+    assert_eq!(definition["externalParameters"]["buildArgs"], serde_json::json!({ "TOKEN": null }));
+    let file = mpimg::oci::Digest::of(std::fs::read(home.path().join("made/Dockerfile")).unwrap());
+    assert_eq!(definition["externalParameters"]["dockerfile"]["digest"]["sha256"], file.hex());
+
+    let (told, _) = provenance_of(&home, &target, &["--provenance-args", "--sign", "own.key"]);
+    assert_ne!(told["provenance"], pushed["provenance"]);
+    let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+    let verified = run(&mut home.mpimg(), ["verify", "--json", &image, "--key", "own.pub"]).done().json();
+    let stated: Vec<&Value> =
+        verified["verified"][0]["signatures"].as_array().unwrap().iter().filter(|found| !found["predicate"].is_null()).collect();
+    assert_eq!(stated[0]["predicate"]["buildDefinition"]["externalParameters"]["buildArgs"]["TOKEN"], "secret");
+    if cosign().is_none() {
+        skip!(Missing::Registries);
+    }
+    let verify = ["verify-attestation", "--key", "own.pub", "--insecure-ignore-tlog=true", "--type", "slsaprovenance1", &image];
+    cosign_does(&home, &verify);
+}
