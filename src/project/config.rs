@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const CONFIG: &str = "config.json";
 const CONTAINER_REPOSITORY: &str = "container_repository";
+/// What SDK 1.0 and 1.1 read where `container_repository` is not set (`CONFIG_FALLBACK_CONTAINER_REGISTRY_KEY`).
+const DOCKER_REGISTRY: &str = "docker_registry";
 const CONTAINER_PUSH_REPOSITORY: &str = "container_push_repository";
 const USE_DEFAULT_REGISTRY: &str = "use_default_registry";
 const DEFAULT_MEMORY_LIMIT: &str = "default_memory_limit";
@@ -37,7 +39,10 @@ impl ProjectConfig {
         let file = folder.join(CONFIG);
         let entries = read(&file)?;
         Ok(Self {
-            container_repository: text(&entries, CONTAINER_REPOSITORY, &file)?,
+            container_repository: match text(&entries, CONTAINER_REPOSITORY, &file)? {
+                Some(repository) => Some(repository),
+                None => text(&entries, DOCKER_REGISTRY, &file)?,
+            },
             container_push_repository: text(&entries, CONTAINER_PUSH_REPOSITORY, &file)?,
             use_default_registry: match set(&entries, USE_DEFAULT_REGISTRY) {
                 None => false,
@@ -174,6 +179,21 @@ mod tests {
             assert_eq!(config.container_push_repository(), None);
             assert!(!config.use_default_registry());
             assert_eq!(config.default_memory_limit(), 1024);
+        }
+    }
+
+    #[test]
+    fn the_key_of_old_sdks_counts_where_the_new_one_is_not_set() {
+        for (text, expected) in [
+            (r#"{"docker_registry": "h.example.com/old", "container_repository": null}"#, Some("h.example.com/old")),
+            (
+                r#"{"docker_registry": "h.example.com/old", "container_repository": "h.example.com/new"}"#,
+                Some("h.example.com/new"),
+            ),
+            (r#"{"docker_registry": null}"#, None),
+        ] {
+            let (folder, _) = config(text);
+            assert_eq!(ProjectConfig::read(folder.path()).unwrap().container_repository(), expected);
         }
     }
 
