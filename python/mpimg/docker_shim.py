@@ -144,6 +144,10 @@ class Engine:
             pass
         return None
 
+    def has_base_repository(self) -> bool:
+        """Whether base images come from a repository."""
+        return "/" in (self._options.sdk_base or "")
+
     def use_installed_base(self) -> None:
         """Builds on the installed SDK's base image from now on."""
         self._options.sdk_base = "installed"
@@ -172,7 +176,8 @@ class Engine:
         try:
             self.run("check", repository, *self.registry_flags())
         except EngineError as error:
-            return error
+            # The last of the checks, whether the product can pull, is not about the push: that warns of it, or fails if it must.
+            return None if error.causes and error.causes[0].startswith("anonymous pull: ") else error
         return None
 
     def login(self, host: str, name: Optional[str], password: Optional[str]) -> None:
@@ -272,6 +277,9 @@ class Images(_Shape):
         except EngineError as error:
             if error.kind != "not_found":
                 raise
+            if name.startswith("base-adapter:") and self._engine.has_base_repository():
+                # The build of the project finds it there, or builds it.
+                return Image(self._engine, name)
             errors = importlib.import_module("docker.errors")
             raise cast(Exception, errors.ImageNotFound(str(error))) from None
         return Image(self._engine, name)
@@ -346,6 +354,15 @@ def _this_process() -> str:
         return "unknown"
 
 
+def _mount(source: str, target: str) -> str:
+    """The flag of `mpimg run` that mounts a folder, which is made if it is missing."""
+    if ":" not in source:
+        return f"--volume={source}:{target}"
+    # There the colon would end the path.
+    os.makedirs(source, exist_ok=True)
+    return f"--mount=type=bind,source={source},target={target}"
+
+
 class Containers(_Shape):
     """What the SDK has of `DockerClient.containers`."""
 
@@ -371,7 +388,7 @@ class Containers(_Shape):
     ) -> "Container":
         """Starts an adapter."""
         flags = [f"--publish={ports['8080/tcp']}:8080", f"--memory={mem_limit}"]
-        flags += [f"--volume={os.path.abspath(source)}:{target['bind'].rstrip('/')}" for source, target in volumes.items()]
+        flags += [_mount(os.path.abspath(source), target["bind"].rstrip("/")) for source, target in volumes.items()]
         try:
             # Should this process be killed, the adapter goes with it.
             flags.append(f"--end-with={os.getpid()}")

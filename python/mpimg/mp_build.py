@@ -217,9 +217,7 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         group.add_argument(
             "--require-anonymous-pull", action="store_true", help="fail if the pushed image cannot be pulled without logging in"
         )
-    group.add_argument(
-        "--sdk-base", metavar="WHICH", choices=("installed", "as-written"), help="`installed`: build on the installed SDK's base image if the Dockerfile's is gone"
-    )
+    group.add_argument("--sdk-base", metavar="PLACE", help="where the SDK's base images come from: `installed`, HOST/PATH, or `as-written`")
     group.add_argument("--run-ca-file", metavar="FILE", action="append", default=[], help="let RUN trust this certificate authority, too")
     group.add_argument("--run-env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable for RUN alone")
     group.add_argument(

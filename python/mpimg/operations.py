@@ -164,8 +164,9 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :param cache_from: further repositories from which results of steps are taken
         :param cache_to: further repositories into which they are put
         :param squash: make one layer of all that the target's own steps changed
-        :param sdk_base: what stands in for a base image of the SDK that cannot be had (its registry was shut down, or the installed
-            SDK builds another version): ``installed``, the one that the installed SDK builds, or ``as-written``, nothing
+        :param sdk_base: where the SDK's base images come from: ``installed`` (the one that the installed SDK builds, also where the
+            Dockerfile names one that is gone), a repository (``host[:port]/path``; :meth:`push` puts what is missing there), or
+            ``as-written``
         :param allow_insecure: let ``RUN --security=insecure`` have all the rights that this program has
         :param threads: how many threads compress one layer; without it one a core. The digest does not depend on it
         :param proxies: proxy variables that RUN sees and the image does not; without them those of the environment

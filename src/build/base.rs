@@ -149,6 +149,10 @@ pub(super) fn find(session: &Session<'_>, name: &str, platform: &Platform, build
         // Asked anew: only what no registry can have, the SDK's own images, comes from here.
         Transport::Store(reference) if session.request.pull && SdkBaseImage::of(&reference).is_none() => reference,
         Transport::Store(written) => {
+            // Before the store: a team's machines build on the same image.
+            if let Some(image) = sdk_base::pull(session, &written, platform)? {
+                return Ok(image);
+            }
             if let Some(image) = stored_image(session.store, session.client, &written, platform)? {
                 return Ok(image);
             }

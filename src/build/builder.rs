@@ -47,10 +47,22 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
     pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<(Image, BuildMaterials)> {
+        self.build_under(request, None, on_layer)
+    }
+
+    /// The same; `heading` is what its steps are shown under, where it is part of another build.
+    fn build_under(
+        &self,
+        request: &BuildRequest,
+        heading: Option<&str>,
+        on_layer: Option<OnLayer>,
+    ) -> Result<(Image, BuildMaterials)> {
         let (session, dockerfile, mut options) = self.prepare(request, on_layer)?;
+        let session = Session { heading, ..session };
         dockerfile.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
         let cache = BuildCache::new(&session);
-        let build = |request: &BuildRequest| self.build(request, None).map(|(image, _)| image);
+        let build =
+            |request: &BuildRequest, heading: &str| self.build_under(request, Some(heading), None).map(|(image, _)| image);
         let (plan, bases) = Bases::plan(&session, &dockerfile, &mut options, &build)?;
         plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
 
@@ -118,6 +130,7 @@ impl Builder {
         let policy = if sdk { GuardPolicy::Stop } else { GuardPolicy::Warn };
         Ok(Session {
             request,
+            heading: None,
             store: &self.store,
             client: &self.client,
             runtime,

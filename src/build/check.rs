@@ -61,7 +61,7 @@ impl Builder {
                     continue;
                 }
                 let would_build = Cell::new(false);
-                let build = |_: &BuildRequest| {
+                let build = |_: &BuildRequest, _: &str| {
                     would_build.set(true);
                     Err(Error::new(ErrorKind::Interrupted, "only looked for"))
                 };

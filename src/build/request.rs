@@ -19,37 +19,69 @@ use crate::sandbox::{IsolationMode, SecretBytes, Ulimit};
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// What stands in for a base image of the SDK that cannot be had: one of a registry that was shut down, or of a version that the
-/// installed SDK does not build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Where base images of the SDK come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SdkBase {
-    /// Nothing: the build fails.
+    /// `base-adapter:LANGUAGE-VERSION` from the installed SDK, which builds it; what cannot be had fails the build.
     #[default]
     AsWritten,
-    /// The image of the same language that the installed SDK builds.
+    /// The same; but where the Dockerfile names one of a registry that was shut down, or of a version that the installed SDK does not
+    /// build, the image of the same language that it builds.
     Installed,
+    /// This repository, by the same tag; what is not there is built.
+    Repository {
+        /// The repository.
+        repository: Repository,
+        /// Whether what was built is put there. [`Mpimg::push`](crate::operation::Mpimg::push) sets it.
+        publish: bool,
+    },
+}
+
+impl SdkBase {
+    /// The repository, and whether what was built is put there.
+    pub(super) fn repository(&self) -> Option<(&Repository, bool)> {
+        match self {
+            Self::Repository { repository, publish } => Some((repository, *publish)),
+            Self::AsWritten | Self::Installed => None,
+        }
+    }
+
+    /// The same for a build whose result is pushed.
+    #[must_use]
+    pub(crate) fn published(self) -> Self {
+        match self {
+            Self::Repository { repository, .. } => Self::Repository { repository, publish: true },
+            other => other,
+        }
+    }
 }
 
 impl FromStr for SdkBase {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let wrong = |error: Error| {
+            Error::new(ErrorKind::Usage, format!("`{text}` is no place of the SDK's base images"))
+                .with_source(error)
+                .with_hint("write `installed`, `as-written`, or a repository as HOST/PATH")
+        };
         match text {
             "as-written" => Ok(Self::AsWritten),
             "installed" => Ok(Self::Installed),
-            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is no choice of the SDK's base image"))
-                .with_hint("write `installed` or `as-written`")),
+            _ if !text.contains('/') => Err(wrong(Error::new(ErrorKind::Usage, "it has no `/`"))),
+            _ => Ok(Self::Repository { repository: Repository::parse(text).map_err(wrong)?, publish: false }),
         }
     }
 }
 
 impl fmt::Display for SdkBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AsWritten => "as-written",
-            Self::Installed => "installed",
-        })
+        match self {
+            Self::AsWritten => f.write_str("as-written"),
+            Self::Installed => f.write_str("installed"),
+            Self::Repository { repository, .. } => repository.fmt(f),
+        }
     }
 }
 
@@ -116,7 +148,7 @@ pub struct BuildRequest {
     pub cache_to: Vec<Repository>,
     /// Whether what the target's own steps changed is one layer, whatever their number.
     pub squash: bool,
-    /// What stands in for a base image of the SDK that cannot be had.
+    /// Where base images of the SDK come from.
     pub sdk_base: SdkBase,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
     pub allow_insecure: bool,

@@ -89,11 +89,13 @@ impl<'a> Schedule<'a> {
         let cache = self.cache.of_stage(planned.name.as_deref(), planned.index.0);
         let total = planned.steps.len();
         let done = planned.steps.iter().enumerate().try_for_each(|(number, step)| {
-            let prefix = match (&planned.name, self.plan.stages.len()) {
+            let heading = self.session.heading.map(|heading| format!("{heading} ")).unwrap_or_default();
+            let stage_name = match (&planned.name, self.plan.stages.len()) {
                 (_, 1) => String::new(),
                 (Some(name), _) => format!("{name} "),
                 (None, _) => format!("stage-{} ", planned.index.0),
             };
+            let prefix = heading + &stage_name;
             let name = format!("[{prefix}{}/{total}] {}", number + 1, step.text());
             step::execute(self.session, &cache, &sources, &mut stage, step, &name)
         });

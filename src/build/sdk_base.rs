@@ -7,13 +7,14 @@ use super::request::{BuildRequest, SdkBase};
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
-use crate::oci::{Platform, Reference};
+use crate::oci::{Platform, Reference, Repository, Tag};
+use crate::progress::TaskKind;
 use crate::project::{InstalledSdk, SdkBaseImage};
 
 const PACKAGE: &str = "vmware-aria-operations-integration-sdk";
 
-/// Builds another image in the middle of a build.
-pub(super) type BuildImage<'a> = dyn Fn(&BuildRequest) -> Result<Image> + 'a;
+/// Builds another image in the middle of a build; the text is what its steps are shown under.
+pub(super) type BuildImage<'a> = dyn Fn(&BuildRequest, &str) -> Result<Image> + 'a;
 
 /// What the build uses in place of an image of the SDK that is not there: that of the installed SDK, if the request wants it.
 pub(super) fn replacement(session: &Session<'_>, reference: &Reference) -> Result<Option<Reference>> {
@@ -53,7 +54,13 @@ pub(super) fn build(
         return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint));
     };
     let name = reference.familiar();
-    session.progress.note(&format!("building `{name}` from the SDK in `{}`", folder.display()));
+    let version = sdk.version().map(|version| format!(" {version}")).unwrap_or_default();
+    let why = match session.request.sdk_base.repository() {
+        Some((repository, _)) => format!("it is not in {repository}"),
+        None => "it is in no registry".to_owned(),
+    };
+    // A step, which every manner of progress shows: the steps below belong to it.
+    let task = session.progress.task(TaskKind::Step, &format!("[{name}] build from SDK{version} ({why})"), None);
     let request = BuildRequest {
         platform: platform.clone(),
         codec: session.request.codec,
@@ -62,12 +69,61 @@ pub(super) fn build(
         proxies: session.request.proxies.clone(),
         run: session.request.run.clone(),
         isolation: session.request.isolation,
+        no_cache: session.request.no_cache,
+        cache_max_age: session.request.cache_max_age,
+        cache_repo: session.request.cache_repo.clone(),
+        cache_from: session.request.cache_from.clone(),
+        cache_to: session.request.cache_to.clone(),
+        sdk_base: session.request.sdk_base.clone(),
         ..BuildRequest::new(folder)
     };
-    let image = build(&request).map_err(|error| error.wrap(format!("cannot build `{name}` from the SDK")))?;
+    let mut image = build(&request, &name).map_err(|error| error.wrap(format!("cannot build `{name}` from the SDK")))?;
+    if let Some((repository, true)) = session.request.sdk_base.repository() {
+        // Whoever was first: all machines build on the same image.
+        image = match pull(session, reference, platform)? {
+            Some(theirs) => theirs,
+            None => publish(session, repository, base.tag(), image),
+        };
+    }
     let record = session.runtime.block_on(image.write_to_store(session.store))?;
     session.store.tag(reference, &record)?;
+    task.done();
     Ok(Some(image))
+}
+
+/// The image in the repository that the request names for base images, if it is there.
+pub(super) fn pull(session: &Session<'_>, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
+    let (Some(base), Some((repository, _))) = (SdkBaseImage::of(reference), session.request.sdk_base.repository()) else {
+        return Ok(None);
+    };
+    let Ok(tag) = Tag::parse(base.tag()) else { return Ok(None) };
+    let name = repository.with_tag(tag);
+    match session.runtime.block_on(session.client.pull_image(&name, platform)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.wrap(format!("cannot look for the SDK's base image in `{repository}`"))),
+        Ok(image) => {
+            session.progress.note(&format!("`{}` comes from `{}`", reference.familiar(), name.familiar()));
+            let sources = image.layers.into_iter().map(|layer| layer.source).collect();
+            Image::from_parts(image.manifest, Some(&image.media_type), image.config, sources).map(Some)
+        }
+    }
+}
+
+/// Puts an image there; that it cannot be put there is a warning.
+fn publish(session: &Session<'_>, repository: &Repository, tag: &str, image: Image) -> Image {
+    let push = || {
+        let tags = [Tag::parse(tag)?];
+        let push = session.client.push(repository)?;
+        image.layers().iter().for_each(|layer| push.offer(layer));
+        let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
+        session.runtime.block_on(push.finish(config, manifest, image.descriptor().media_type.clone(), &tags))
+    };
+    if let Err(error) = push() {
+        let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
+        let message = format!("the SDK's base image is not published as `{repository}:{tag}`: {error}{causes}");
+        session.progress.warn(&message, error.hint());
+    }
+    image
 }
 
 /// The remedy where the installed SDK has another version.

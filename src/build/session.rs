@@ -23,6 +23,8 @@ use crate::store::Store;
 /// One build.
 pub(super) struct Session<'a> {
     pub(super) request: &'a BuildRequest,
+    /// What its steps are shown under, where it is part of another build.
+    pub(super) heading: Option<&'a str>,
     pub(super) store: &'a Store,
     pub(super) client: &'a Client,
     pub(super) runtime: Handle,

@@ -240,6 +240,7 @@ impl Mpimg {
             }
             PushSource::Build(mut build) => {
                 let _fetched = self.fetch_inputs(&mut build).await?;
+                build.sdk_base = build.sdk_base.published();
                 let (image, materials, pushed) = transfer.build_and_push(build, self.progress()).await?;
                 (image, Some(materials), pushed)
             }

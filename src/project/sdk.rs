@@ -47,6 +47,14 @@ impl InstalledSdk {
         images.filter(|_| versions.is_file()).map(|images| Self { images, versions })
     }
 
+    /// Its version, where pip has written it down.
+    pub fn version(&self) -> Option<String> {
+        let site = self.versions.parent()?.parent()?;
+        let names = site.read_dir().ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let version = |name: String| Some(name.strip_prefix(PACKAGE)?.strip_prefix('-')?.strip_suffix(".dist-info")?.to_owned());
+        names.filter_map(version).next()
+    }
+
     /// The base images that this SDK builds: tag (`python-1.2.0`) and folder of each.
     ///
     /// # Errors

@@ -63,12 +63,12 @@ pub(crate) struct BuildFlags {
     #[arg(long, hide_short_help = true)]
     squash: bool,
 
-    /// Build on this base image of the SDK where the Dockerfile's cannot be had: `installed`, or `as-written` to fail
+    /// Where the SDK's base images come from: `installed`, a repository HOST/PATH, or `as-written`
     ///
-    /// It stands in for `base-adapter` images of registries that were shut down, and of versions that the installed SDK does not
-    /// build: `installed` is the one of the same language that it does build. `mpimg migrate` changes the Dockerfile for good.
-    /// Without the flag it is asked for on a terminal.
-    #[arg(long, value_name = "WHICH", value_parser = parsed::<SdkBase>)]
+    /// `installed` builds on the image that the installed SDK builds, where the Dockerfile names one of a registry that was shut down
+    /// or of another version; `mpimg migrate` changes the Dockerfile for good. Without the flag it is asked for on a terminal.
+    /// From a repository, a team's machines get the same image without building it; `mpimg push` puts it there if it is missing.
+    #[arg(long, value_name = "PLACE", value_parser = parsed::<SdkBase>)]
     sdk_base: Option<SdkBase>,
 
     /// How new layers are compressed: gzip[:0-12], zstd[:1-19] or none

@@ -1,11 +1,14 @@
 //! Base images that the installed SDK builds: found, built, named; and what is said where that cannot be.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::home::{Home, in_own_mounts};
-use crate::run;
+use crate::registry::fixture::distribution;
+use crate::skip::needs_root;
+use crate::{judge, judges, run};
 
 /// An adapter project with an SDK in a virtual environment of its own, whose images need no other.
 fn project_with_sdk(home: &Home, from: &str) {
@@ -25,6 +28,7 @@ fn project_with_sdk(home: &Home, from: &str) {
     write(&format!("{site}/vmware_aria_operations_integration_sdk/container_versions.json"), versions);
     write(&format!("{site}/images/base-python-adapter/Dockerfile"), "FROM scratch\nWORKDIR /src\nCOPY server /server\n");
     write(&format!("{site}/images/base-python-adapter/server"), "server\n");
+    write(&format!("{site}/vmware_aria_operations_integration_sdk-1.3.1.dist-info/METADATA"), "");
     write(&format!("{site}/images/java-adapter/Dockerfile"), "FROM base-adapter:python-1.2.0\nLABEL language=java\n");
 }
 
@@ -149,4 +153,97 @@ fn migrate_shows_the_change_and_makes_it_only_when_told() {
     assert_eq!((&changed["written"], &changed["diff"]), (&true.into(), &diff.into()));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "FROM base-adapter:python-1.2.0\nCOPY app app\n");
     assert_eq!(run(home.mpimg().args(["migrate", "adapter"])), "");
+}
+
+/// A machine with a project whose base image gives something else each time that it is built.
+fn machine() -> Home {
+    let home = Home::new();
+    project_with_sdk(&home, "base-adapter:python-1.2.0");
+    let base = judges().join("base").display().to_string();
+    let folder = home.path().join("adapter/venv-Adapter/lib/python3.11/site-packages/images/base-python-adapter");
+    std::fs::write(folder.join("Dockerfile"), format!("FROM oci:{base}:base\nRUN head -c 32 /dev/urandom >/opt/random\n"))
+        .unwrap();
+    home
+}
+
+/// The digest of what was pushed, and its first layers: those of the base image.
+fn push_from(home: &Home, repository: &str, flags: &[&str]) -> (String, Vec<Value>, String) {
+    let mut command = home.mpimg();
+    command.args(["push", "--no-ttl", "--json", "--progress", "plain", "-t", "1", "-r", repository, "adapter"]).args(flags);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let pushed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let layers = pushed["layers"].as_array().unwrap();
+    let base = layers[..layers.len() - 1].iter().map(|layer| layer["digest"].clone()).collect();
+    (pushed["digest"].as_str().unwrap().to_owned(), base, said)
+}
+
+#[test]
+fn the_cache_repository_covers_the_base_image_whose_steps_have_a_heading() {
+    needs_root!();
+    let registry = distribution("");
+    let (cache, repository) = (registry.repository("cache").to_string(), registry.repository("mp/a").to_string());
+    let first = push_from(&machine(), &repository, &["--cache-repo", &cache]);
+    let said = |pushed: &(String, Vec<Value>, String), line: &str| {
+        assert!(pushed.2.lines().any(|said| said.starts_with(line)), "no `{line}` in:\n{}", pushed.2);
+    };
+    said(&first, "[base-adapter:python-1.2.0] build from SDK 1.3.1 (it is in no registry)");
+    said(&first, "[base-adapter:python-1.2.0 1/1] RUN head");
+    said(&first, "[base-adapter:python-1.2.0 1/1] done in ");
+    said(&first, "[base-adapter:python-1.2.0] done in ");
+    // Another machine: nothing but the repository can give it what is random.
+    let second = push_from(&machine(), &repository, &["--cache-repo", &cache]);
+    said(&second, "[base-adapter:python-1.2.0 1/1] cached");
+    assert_eq!(second.0, first.0, "the base image was built again: {}", second.2);
+    // Without the repository, and where no result of a cache is wanted, it is built.
+    for flags in [&[][..], &["--cache-repo", &cache, "--no-cache"]] {
+        let own = push_from(&machine(), &repository, flags);
+        said(&own, "[base-adapter:python-1.2.0 1/1] done in ");
+        assert_ne!(own.0, first.0);
+    }
+}
+
+#[test]
+fn sixteen_jobs_at_once_with_empty_repositories_end_and_the_next_one_takes_what_they_made() {
+    needs_root!();
+    let registry = distribution("");
+    let (cache, bases) = (registry.repository("cache").to_string(), registry.repository("tools/base-adapter").to_string());
+    let repository = registry.repository("mp/a").to_string();
+    let flags = ["--cache-repo", &cache, "--sdk-base", &bases];
+    let jobs: Vec<_> = std::thread::scope(|scope| {
+        let start = || scope.spawn(|| push_from(&machine(), &repository, &flags));
+        let threads: Vec<_> = (0..16).map(|_| start()).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    // Each is whole, whichever base image it stands on.
+    for (digest, ..) in &jobs {
+        run(judge("skopeo").args(["inspect", "--tls-verify=false"]).arg(format!("docker://{repository}@{digest}")));
+    }
+    let next = push_from(&machine(), &repository, &flags);
+    assert!(jobs.iter().any(|job| job.1 == next.1), "the next job built a base image of its own");
+    assert!(!next.2.contains("build from SDK"), "{}", next.2);
+    assert_eq!(push_from(&machine(), &repository, &flags).0, next.0);
+}
+
+#[test]
+fn a_base_image_is_published_by_push_alone_and_found_by_every_build() {
+    needs_root!();
+    let registry = distribution("");
+    let (bases, repository) = (registry.repository("tools/base-adapter").to_string(), registry.repository("mp/a").to_string());
+    let build = |home: &Home| run(home.mpimg().args(["build", "-q", "--sdk-base", &bases, "adapter"]));
+    // What only builds puts nothing anywhere.
+    build(&machine());
+    let tags = |repository: &str| Command::new(env!("CARGO_BIN_EXE_mpimg")).args(["tags", "-q", repository]).output().unwrap();
+    assert!(!tags(&bases).status.success());
+    let (digest, ..) = push_from(&machine(), &repository, &["--sdk-base", &bases]);
+    assert_eq!(String::from_utf8(tags(&bases).stdout).unwrap(), "python-1.2.0\n");
+    // Also where no SDK is installed.
+    let other = machine();
+    std::fs::remove_dir_all(other.path().join("adapter/venv-Adapter")).unwrap();
+    assert_eq!(build(&other).trim(), digest);
+    // The old name of an image that the team has is found, too.
+    let old = machine();
+    project_with_sdk(&old, &GONE.replace("python-1.0.0", "python-1.2.0"));
+    assert_eq!(build(&old).trim(), digest);
 }

@@ -86,6 +86,8 @@ assert part.login(container_registry="docker.io/user/repo", registry_username=No
 assert message(lambda: part.login(container_registry="h/x:latest")) == "`h/x:latest` has a tag"
 engine.failure = docker_shim.EngineError("`h/x` did not pass the check", ["dns: cannot find the host `h`"], "look", kind="network")
 assert message(lambda: part.login(container_registry="h/x")) == "`h/x` did not pass the check: dns: cannot find the host `h`"
+engine.failure = docker_shim.EngineError("`h/x` did not pass the check", ["anonymous pull: manifest 1: registry answered 401"], kind="auth")
+assert part.login(container_registry="h/x", registry_username=None) == "h/x", "a repository that only some can pull from takes images"
 engine.failure = None
 
 # The product's repository stays apart from the one that is pushed to.

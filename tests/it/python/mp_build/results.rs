@@ -44,9 +44,27 @@ fn a_job_reads_one_object_and_the_digest_and_one_warning_with_a_remedy() {
     let left = Left::of(mp_build(&home, &required).output().unwrap());
     assert_eq!(left.code, Some(1), "{}", left.err);
     let error = left.json()["error"].take();
-    assert!(error["message"].as_str().unwrap().contains("cannot pull it without logging in"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("cannot pull it without logging in"), "{error}\n{}", left.err);
     assert!(error["hint"].as_str().unwrap().starts_with("make the repository public"), "{error}");
     assert!(!home.path().join("digest").exists());
+}
+
+#[test]
+fn the_path_of_a_project_may_have_a_colon() {
+    needs_root!();
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = home.path().join("packs: new/my:adapter");
+    std::fs::create_dir(project.parent().unwrap()).unwrap();
+    make_bare(&home, &project);
+    let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
+    std::fs::write(project.join("Dockerfile"), dockerfile.replace("exec httpd", ": >/var/log/started; exec httpd")).unwrap();
+    let (repository, port) = (format!("{}/mp/adapter", registry.host), free_address().port().to_string());
+    let path = project.display().to_string();
+    Left::of(mp_build(&home, &["--no-ttl", "-i", "-p", &path, "-P", &port, "-r", &repository]).output().unwrap()).done();
+    let (files, conf) = read_pak(&pak_in(&project));
+    assert!(files.iter().any(|(name, _)| name == "adapter.zip/NewPython/conf/describe.xml"), "{files:?}");
+    assert_eq!(conf["REPOSITORY"], "/mp/adapter");
+    assert!(project.join("logs/started").exists(), "the adapter's logs are elsewhere");
 }
 
 #[test]

@@ -49,17 +49,35 @@ impl Job {
         let home = Home::new();
         let project = home.path().join("project");
         std::fs::create_dir(&project).unwrap();
-        // A step that gives something else each time: two jobs have the same image only if they share its result.
+        // As mp-init makes it: the base image is one that the SDK builds, and nothing has built it here. A step of it gives something
+        // else each time: two jobs have the same image only if they share its result.
         let base = judges().join("base").display().to_string();
-        let dockerfile = format!(
-            "FROM oci:{base}:base
-RUN head -c 32 /dev/urandom >/opt/random
+        let dockerfile = "FROM base-adapter:python-1.2.0
+RUN head -c 32 /dev/urandom >/opt/own
 COPY manifest.txt .
 COPY status /var/lib/dpkg/
 COPY METADATA /usr/lib/python3/site-packages/aria-2.dist-info/
-"
-        );
+";
         std::fs::write(project.join("Dockerfile"), dockerfile).unwrap();
+        // In the project's own environment: this machine may have the real SDK on its PATH.
+        let environment = project.join(".venv");
+        std::fs::create_dir_all(environment.join("bin")).unwrap();
+        ["activate", "python"].iter().for_each(|name| std::fs::write(environment.join("bin").join(name), "").unwrap());
+        let site = environment.join("lib/python3.11/site-packages");
+        let files = [
+            (
+                "images/base-python-adapter/Dockerfile",
+                format!("FROM oci:{base}:base\nRUN head -c 32 /dev/urandom >/opt/random\n"),
+            ),
+            (
+                "vmware_aria_operations_integration_sdk/container_versions.json",
+                r#"{"base_image": {"language": "Python", "path": "base-python-adapter", "version": "1.2.0"}}"#.into(),
+            ),
+        ];
+        for (name, text) in files {
+            std::fs::create_dir_all(site.join(name).parent().unwrap()).unwrap();
+            std::fs::write(site.join(name), text).unwrap();
+        }
         std::fs::write(project.join("status"), "Package: libc6\nStatus: install ok installed\nVersion: 2.36-9\n").unwrap();
         std::fs::write(project.join("METADATA"), "Metadata-Version: 2.1\nName: aria\nVersion: 2\n").unwrap();
         let manifest = r#"{"name": "Hello", "version": "1.2.3", "adapter_kinds": ["HelloAdapter"]}"#;
@@ -72,7 +90,11 @@ COPY METADATA /usr/lib/python3/site-packages/aria-2.dist-info/
         let mpimg = testbed.mpimg();
         let mut shell = Command::new("sh");
         shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.env("MPIMG_HOME", self.home.store()).env("CI", "true").current_dir(self.home.path().join("project"));
+        shell
+            .env("MPIMG_HOME", self.home.store())
+            .env("HOME", self.home.path())
+            .env("CI", "true")
+            .current_dir(self.home.path().join("project"));
         let program = Path::new(mpimg.get_program()).parent().unwrap().display().to_string();
         shell.env("PATH", format!("{program}:{}", std::env::var("PATH").unwrap()));
         for name in ["REPOSITORY", "CACHE"] {
@@ -109,6 +131,8 @@ fn keeps(recipe: &str, files: &[&str]) -> bool {
 fn pushes(testbed: &Testbed, recipe: &str, path: &str, before: &dyn Fn(&Job), variables: &[(&str, &str)]) {
     // A Kubernetes job has no artefacts: its volume keeps the files.
     assert!(keeps(recipe, &ARTEFACTS) || recipe.contains("kind: Job"), "{recipe}");
+    let install = command(recipe, "pip install");
+    assert!(install.contains("MPIMG_WHEEL") && install.contains("vmware-aria-operations-integration-sdk"), "{install}");
     let mut digests = Vec::new();
     for _ in 0..2 {
         let job = Job::new();
@@ -208,8 +232,8 @@ fn github_pushes_to_ecr_public_by_web_identity() {
             [("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-the-job"), ("ACTIONS_ID_TOKEN_REQUEST_URL", &url), ("HTTPS_PROXY", "")];
         job.run(&testbed, &recipe, command(&recipe, "ACTIONS_ID_TOKEN_REQUEST_URL"), &variables);
         assert_eq!(job.file(".token"), "eyJhbGciOiJub25lIn0.e30.");
-        // The push and the cache may ask side by side.
-        aws.let_pass(2);
+        // The push, the base image's cache and the image's own may ask side by side.
+        aws.let_pass(3);
     };
     let region = variable(&recipe, "AWS_REGION");
     let variables = [("AWS_WEB_IDENTITY_TOKEN_FILE", ".token"), ("AWS_ROLE_ARN", ROLE), ("AWS_REGION", region)];
