@@ -33,6 +33,7 @@ pub(crate) struct RegistryServer {
 
 /// Starts a registry; returns once it listens.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "those of the Python function")]
 pub(crate) fn serve(
     py: Python<'_>,
     options: Options,

@@ -88,6 +88,7 @@ impl Builder {
         request: &'a BuildRequest,
         on_layer: Option<OnLayer>,
     ) -> Result<(Session<'a>, Dockerfile, PlanOptions)> {
+        expect_buildable(&request.platform)?;
         let path = dockerfile_path(request)?;
         let file = existing_dockerfile(&path);
         let text = std::fs::read(&file).map_err(|error| no_dockerfile(&request.context, &path, error))?;
@@ -111,7 +112,7 @@ impl Builder {
             },
         };
         let mut session = self.session(request, &path, epoch.as_deref(), on_layer)?;
-        session.dockerfile = (shown(&file), Digest::of(&text));
+        session.dockerfile = (in_context(&file, &request.context), Digest::of(&text));
         options.source_date_epoch = session.times.known_epoch();
         Ok((session, dockerfile, options))
     }
@@ -149,6 +150,24 @@ impl Builder {
     }
 }
 
+/// Architectures of Linux as Go names them, which is what images call theirs.
+const ARCHITECTURES: [&str; 16] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390",
+    "s390x", "sparc64", "wasm",
+];
+
+/// An image for a system that no step of its build could run on, or that does not exist, helps nobody.
+fn expect_buildable(platform: &Platform) -> Result<()> {
+    if platform.os == "linux" && ARCHITECTURES.contains(&platform.architecture.as_str()) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Usage,
+        format!("an image for `{platform}` cannot be built: only Linux is supported, on an architecture that Go names"),
+    )
+    .with_hint("write the platform as linux/amd64 or linux/arm64"))
+}
+
 fn dockerfile_path(request: &BuildRequest) -> Result<PathBuf> {
     match request.context.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
@@ -173,6 +192,12 @@ fn no_dockerfile(context: &Path, path: &Path, error: std::io::Error) -> Error {
 /// As a user would name it: without the current folder before it.
 fn shown(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
+}
+
+/// Its path below the build context; the name alone of one that is elsewhere: where a machine keeps its files says nothing of an image.
+fn in_context(file: &Path, context: &Path) -> String {
+    let inside = file.strip_prefix(context).ok().or_else(|| file.file_name().map(Path::new));
+    inside.unwrap_or(file).display().to_string()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::sandbox::IsolationMode;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildMaterials {
-    /// The Dockerfile, as the user named it.
+    /// The Dockerfile's path in the build context; of one that is elsewhere, its name.
     pub dockerfile: String,
     /// The digest of the Dockerfile's bytes.
     pub dockerfile_digest: Digest,

@@ -38,7 +38,7 @@ pub(super) struct Session<'a> {
     pub(super) failed: AtomicBool,
     /// Of a build without the build cache: the cache mounts that it has begun anew.
     pub(super) reset_caches: Mutex<BTreeSet<String>>,
-    /// The Dockerfile as the user named it, and the digest of its bytes.
+    /// The Dockerfile's path in the build context, and the digest of its bytes.
     pub(super) dockerfile: (String, Digest),
     pub(super) downloads: Downloads,
     /// Warnings about sources that were given.

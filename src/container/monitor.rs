@@ -104,7 +104,10 @@ fn supervise(job: Job, starter: &Starter) -> Result<()> {
     }
     let removed = match job.keep_changes && !job.remove {
         // What was written stays until the container is removed.
-        true => Ok(drop(std::fs::remove_file(folder.orders()))),
+        true => {
+            drop(std::fs::remove_file(folder.orders()));
+            Ok(())
+        }
         false => folder.remove_scratch(info.isolation),
     };
     let outcome = ended?;

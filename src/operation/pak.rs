@@ -153,6 +153,10 @@ impl Mpimg {
             );
             return Err(Error::new(ErrorKind::Corrupt, message).with_hint("export the pack again"));
         }
+        let output = match request.output.is_dir() {
+            true => new_file_in(&request.output, &pak)?,
+            false => request.output,
+        };
         let repository = request.repository.repository();
         let tag = match request.tag {
             Some(tag) => tag,
@@ -161,7 +165,6 @@ impl Mpimg {
         let pushed = self.push_tree(&repository.with_tag(tag.clone()), &tree, &referrers).await?;
         drop(pushed);
         self.expect_same(repository, &pak).await?;
-        let output = if request.output.is_dir() { request.output.join(pak.file_name()) } else { request.output };
         let (registry, to) = (!request.use_default_registry, repository.clone());
         let written = blocking(move || {
             pak.write_for(&bytes, &to, registry, &output)?;
@@ -198,6 +201,16 @@ fn archive_tag(pak: &Pak) -> String {
         if version.starts_with(['.', '-']) || version.is_empty() { "pak" } else { &version },
         &pak.digest.hex()[..12]
     )
+}
+
+/// The pack's usual name in a folder. A pack that is there already may be the vendor's own, which names another registry.
+fn new_file_in(folder: &Path, pak: &Pak) -> Result<PathBuf> {
+    let file = folder.join(pak.file_name());
+    match file.symlink_metadata() {
+        Err(_) => Ok(file),
+        Ok(_) => Err(Error::new(ErrorKind::Usage, format!("`{}` exists already", file.display()))
+            .with_hint("name another folder, or the file itself to replace it")),
+    }
 }
 
 #[derive(Deserialize)]

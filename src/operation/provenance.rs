@@ -25,7 +25,6 @@ const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// What a provenance says beyond the minimum.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct ProvenanceOptions {
     /// The values of build arguments, too, which may be secret; without it only their names.
     pub build_arg_values: bool,

@@ -19,6 +19,7 @@ use crate::registry::{AnonymousReport, Pushed};
 /// What is pushed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "made once a push, and a box would be in every caller's way")]
 pub enum PushSource {
     /// It is built, and sent while it is built.
     Build(BuildRequest),

@@ -83,8 +83,15 @@ impl Mpimg {
 
     async fn sign_manifest(&self, repository: &Repository, subject: &Descriptor, key: &SigningKey, tag: bool) -> Result<Signed> {
         let digest = subject.digest;
-        let statement = Statement::new(&digest, COSIGN_SIGN, serde_json::json!({}));
-        let bundle = self.attach_statement(repository, subject, &statement, key).await?;
+        // A command may give another signature for the same message each time: one of this key is enough.
+        let before = self.bundles(repository, &digest, std::slice::from_ref(key.public())).await?;
+        let bundle = match before.iter().find(|found| found.signs_image()) {
+            Some(found) => found.manifest,
+            None => {
+                let statement = Statement::new(&digest, COSIGN_SIGN, serde_json::json!({}));
+                self.attach_statement(repository, subject, &statement, key).await?
+            }
+        };
         let tag = if tag { Some(self.sign_under_tag(repository, &digest, key).await?) } else { None };
         Ok(Signed { digest, bundle, tag })
     }
@@ -108,13 +115,10 @@ impl Mpimg {
         let tag = SimpleSigningImage::tag(digest)?;
         let name = repository.with_tag(tag.clone());
         for _ in 0..ATTEMPTS {
-            let (before, layers) = match self.client().pull_tree(&name, None).await {
-                Ok(tree) => {
-                    let layers = Names::parse(&tree.bytes)?.layers;
-                    (Some(tree), layers)
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => (None, Vec::new()),
-                Err(error) => return Err(error.wrap("cannot read the signatures that are there")),
+            let before = self.signature_image(&name).await?;
+            let layers = match &before {
+                Some(tree) => Names::parse(&tree.bytes)?.layers,
+                None => Vec::new(),
             };
             let signed = SimpleSigningImage::sign(&repository.to_string(), digest, key, &layers)?;
             // Written before, by an earlier run or by the round before this one: nobody has replaced it.

@@ -129,11 +129,7 @@ impl Mpimg {
 
     async fn tag_signatures(&self, repository: &Repository, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
         let name = repository.with_tag(SimpleSigningImage::tag(digest)?);
-        let tree = match self.client().pull_tree(&name, None).await {
-            Ok(tree) => tree,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.wrap("cannot read the signatures")),
-        };
+        let Some(tree) = self.signature_image(&name).await? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for layer in Names::parse(&tree.bytes)?.layers {
             if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
@@ -155,7 +151,23 @@ impl Mpimg {
         Ok(found)
     }
 
-    async fn bundles(&self, repository: &Repository, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
+    /// The image under a tag with signatures, if it is there. Asked with HEAD first: that there is none is no failure to be shown.
+    pub(super) async fn signature_image(&self, name: &Reference) -> Result<Option<ManifestTree>> {
+        let read = async {
+            match self.client().has_manifest(name).await? {
+                true => self.client().pull_tree(name, None).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        read.await.map_err(|error: Error| error.wrap("cannot read the signatures"))
+    }
+
+    pub(super) async fn bundles(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        keys: &[PublicKey],
+    ) -> Result<Vec<FoundSignature>> {
         let mut found = Vec::new();
         for referrer in self.client().referrers(repository, digest).await? {
             if !referrer.media_type.as_str().starts_with(BUNDLES) {
@@ -210,12 +222,13 @@ async fn blob(tree: &ManifestTree, digest: &Digest) -> Result<bytes::Bytes> {
 
 fn not_signed(repository: &Repository, manifest: &VerifiedManifest) -> Error {
     let name = repository.with_digest(manifest.digest).familiar();
-    let bad = manifest.signatures.iter().filter_map(|signature| signature.error.as_deref());
-    match bad.last() {
-        Some(reason) => {
-            Error::new(ErrorKind::Corrupt, format!("`{name}` has no valid signature by this key")).with_source(reason.to_owned())
-        }
-        None => Error::new(ErrorKind::NotFound, format!("`{name}` is not signed"))
+    let mut reasons: Vec<&str> = manifest.signatures.iter().filter_map(|signature| signature.error.as_deref()).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    match reasons.is_empty() {
+        false => Error::new(ErrorKind::Corrupt, format!("`{name}` has no valid signature by any of the given keys"))
+            .with_source(reasons.join("; ")),
+        true => Error::new(ErrorKind::NotFound, format!("`{name}` is not signed"))
             .with_hint("`mpimg sign` signs an image in its registry"),
     }
 }

@@ -57,8 +57,8 @@ impl Proxies {
     /// [`ErrorKind::Usage`]: a variable does not hold an address.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
         let mut builder = builder.no_proxy();
-        let schemes: [(&Option<_>, fn(String) -> reqwest::Result<Proxy>); 2] =
-            [(&self.http, Proxy::http), (&self.https, Proxy::https)];
+        type Make = fn(String) -> reqwest::Result<Proxy>;
+        let schemes: [(&Option<_>, Make); 2] = [(&self.http, Proxy::http), (&self.https, Proxy::https)];
         for (proxy, make) in schemes {
             let Some((variable, address)) = proxy else { continue };
             // The address may hold a password, and the library's error the address.

@@ -11,7 +11,7 @@ use super::disk::{Disk, files};
 use super::index::Index;
 use super::manifest::Manifest;
 use super::repository::Repository;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::oci::Digest;
 
 impl Disk {
@@ -20,7 +20,13 @@ impl Disk {
     pub(super) fn collect_garbage(&self, age: Duration) -> Result<()> {
         for name in self.repository_names()? {
             if let Some(repository) = self.repository(&name)? {
-                self.collect_in(&repository, age)?;
+                match self.collect_in(&repository, age) {
+                    // What its index names is not known, so nothing of it is freed; the other repositories are served all the same.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        tracing::warn!(repository = ?name, %error, "nothing is freed")
+                    }
+                    collected => collected?,
+                }
             }
         }
         Ok(())

@@ -25,9 +25,9 @@ impl SigningCommand {
     }
 
     /// # Errors
-    /// [`ErrorKind::Usage`]: it fails, or prints something else than a signature.
+    /// [`ErrorKind::Io`]: it fails, or prints something else than a signature.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
-        let failed = |source: String| Error::new(ErrorKind::Usage, format!("`{}` does not sign", self.line)).with_source(source);
+        let failed = |source: String| Error::new(ErrorKind::Io, format!("`{}` does not sign", self.line)).with_source(source);
         let mut child = Command::new("/bin/sh")
             .args(["-c", &self.line])
             .stdin(Stdio::piped())
@@ -42,7 +42,7 @@ impl SigningCommand {
         let done = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
         if !done.status.success() {
             let said = String::from_utf8_lossy(&done.stderr);
-            return Err(failed(format!("{}: {}", done.status, said.trim())));
+            return Err(failed([done.status.to_string().as_str(), said.trim()].join(": ").trim_end_matches(": ").to_owned()));
         }
         if done.stdout.len() > LIMIT {
             return Err(failed("it printed more than a signature".to_owned()));

@@ -176,7 +176,7 @@ impl PublicKey {
     /// The digest of its DER form (`SubjectPublicKeyInfo`).
     pub fn fingerprint(&self) -> Digest {
         // Encoding a point on a known curve does not fail.
-        Digest::of(&self.0.to_public_key_der().map(|der| der.into_vec()).unwrap_or_default())
+        Digest::of(self.0.to_public_key_der().map(|der| der.into_vec()).unwrap_or_default())
     }
 
     /// The fingerprint's bytes in base64: how a Sigstore bundle names a key.
@@ -232,9 +232,7 @@ fn private_block(pem: &str) -> Option<&str> {
     let mut rest = pem;
     while let Some(start) = rest.find("-----BEGIN ") {
         let block = &rest[start..];
-        let end = block
-            .find("-----END ")
-            .and_then(|end| Some(end + block[end..].find("-----\n").map_or(block.len() - end, |at| at + 5)));
+        let end = block.find("-----END ").map(|end| end + block[end..].find("-----\n").map_or(block.len() - end, |at| at + 5));
         let block_text = &block[..end.unwrap_or(block.len())];
         if label(block).ends_with("PRIVATE KEY") {
             return Some(block_text);

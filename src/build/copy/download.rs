@@ -60,13 +60,13 @@ impl Write for Hashed {
 
 /// What a server sends, on its way to the file that it stands for.
 enum Body {
-    Plain(Hashed),
+    Plain(Box<Hashed>),
     Gzip(Box<MultiGzDecoder<Hashed>>),
 }
 
 impl Body {
     fn new(file: Hashed, is_gzip: bool) -> Self {
-        if is_gzip { Self::Gzip(Box::new(MultiGzDecoder::new(file))) } else { Self::Plain(file) }
+        if is_gzip { Self::Gzip(Box::new(MultiGzDecoder::new(file))) } else { Self::Plain(Box::new(file)) }
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -78,7 +78,7 @@ impl Body {
 
     fn finish(self) -> std::io::Result<Hashed> {
         match self {
-            Self::Plain(file) => Ok(file),
+            Self::Plain(file) => Ok(*file),
             Self::Gzip(decoder) => decoder.finish(),
         }
     }

@@ -79,7 +79,7 @@ fn add_authorities(session: &Session<'_>, stage: &mut Stage, spec: &mut RunSpec)
     let wget = format!("ca_certificate = {}\n", at("ca.pem"));
     let java = trust_store::jks(&certificates(&bundle).unwrap_or_default());
     for (name, bytes) in [("ca.pem", bundle), ("apt.conf", apt.into()), ("wgetrc", wget.into()), ("ca.jks", java)] {
-        let target = LayerPath::clean(&at(name))?;
+        let target = LayerPath::clean(at(name))?;
         spec.mounts.push(Mount::Secret { bytes: SecretBytes::new(bytes), target, mode: 0o444, uid: 0, gid: 0 });
     }
     let mut set = |name: &str, value: String| {

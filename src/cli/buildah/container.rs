@@ -408,7 +408,7 @@ async fn commit(session: &Session, parsed: &Parsed) -> Outcome {
     say_blobs(session, &committed);
     if elsewhere {
         super::transfer::copy(session, parsed, &committed, destination(target, None)?).await?;
-        session.mpimg().remove(&[name.clone()], true)?;
+        session.mpimg().remove(std::slice::from_ref(&name), true)?;
     }
     session.tell("Writing manifest to image destination\nStoring signatures");
     if let Some(list) = parsed.value("manifest").filter(|list| !list.is_empty()) {

@@ -19,6 +19,7 @@ Examples:
 
 /// Make keys that sign images
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Key {
     #[command(subcommand)]
     command: KeyCommand,
@@ -52,6 +53,11 @@ impl Key {
             Some(password) => password,
             None => prompt::new_key_password(terminal)?,
         };
+        if password.is_empty() {
+            let hint =
+                "delete the two files and make another key with a password, or keep the private key where nobody else reads it";
+            terminal.warn("the password is empty: whoever reads the private key can sign with it", Some(hint));
+        }
         let files = generate_key(&prefix, &password)?;
         let (private, public) = (files.private.display(), files.public.display());
         let fingerprint = files.key.public().fingerprint();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::flags::{ConnectionFlags, LoginFlags, parsed};
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::visible::visible_line;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Tag;
 use crate::operation::PakImportRequest;
@@ -91,7 +92,7 @@ struct Import {
     #[arg(short, long, value_name = "TAG", value_parser = parsed::<Tag>)]
     tag: Option<Tag>,
 
-    /// Where the pack is written: a file or a folder
+    /// Where the pack is written: a file, which is replaced, or a folder that has none of that name
     #[arg(short, long, value_name = "PATH", default_value = ".")]
     output: PathBuf,
 
@@ -125,7 +126,11 @@ impl Inspect {
         let registry = pak.registry.as_deref().unwrap_or("the product's default registry");
         let mut text = format!(
             "Name        {}\nVersion     {}\nKind        {}\nRegistry    {registry}\nRepository  {}\nDigest      {}\n",
-            pak.name, pak.version, pak.kind, pak.repository, pak.digest
+            visible_line(&pak.name),
+            visible_line(&pak.version),
+            visible_line(&pak.kind),
+            visible_line(&pak.repository),
+            pak.digest
         );
         let theme = terminal.theme();
         let line = |good: bool, words: &str| {

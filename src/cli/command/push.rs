@@ -76,12 +76,12 @@ pub(crate) struct Push {
     #[command(flatten)]
     digest_file: DigestFile,
 
-    /// Attach how the image was made: Dockerfile, base images, downloads and commit by digest (SLSA provenance); signed with --sign
+    /// Attach SLSA provenance: what the image was made of, by digest; signed if --sign is given
     #[arg(long)]
     provenance: bool,
 
     /// Write the values of build arguments into the provenance, not only their names
-    #[arg(long, requires = "provenance")]
+    #[arg(long, requires = "provenance", hide_short_help = true)]
     provenance_args: bool,
 
     #[command(flatten)]
@@ -139,8 +139,7 @@ impl Push {
         done.sbom = mpimg.add_sbom(&done.pushed, &sbom).await?;
         done.say_sbom(terminal, &sbom);
         if self.provenance {
-            let mut options = ProvenanceOptions::default();
-            options.build_arg_values = self.provenance_args;
+            let options = ProvenanceOptions { build_arg_values: self.provenance_args };
             let digest = mpimg.add_provenance(&done.pushed, options, key.as_ref()).await?;
             terminal.say(&format!("attached its provenance: {digest}"));
             done.provenance = Some(digest);

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags, SigningFlags, parsed};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, SigningFlags, registry_image};
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 use crate::oci::Reference;
@@ -26,7 +26,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sign {
     /// The image
-    #[arg(value_name = "IMAGE", value_parser = parsed::<Reference>)]
+    #[arg(value_name = "IMAGE", value_parser = registry_image)]
     image: Reference,
 
     #[command(flatten)]

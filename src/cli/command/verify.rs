@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags, parsed};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, registry_image};
 use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::visible::visible_line;
 use crate::error::Result;
 use crate::oci::Reference;
 use crate::operation::{FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
@@ -25,7 +26,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
     /// The image
-    #[arg(value_name = "IMAGE", value_parser = parsed::<Reference>)]
+    #[arg(value_name = "IMAGE", value_parser = registry_image)]
     image: Reference,
 
     /// The public key, a PEM file; may be repeated: any of them may have signed
@@ -66,11 +67,13 @@ fn shown(name: &str, manifest: &VerifiedManifest) -> String {
     let line = |signature: &FoundSignature| {
         let form = form(signature.form);
         let what = match &signature.predicate_type {
-            Some(kind) if !signature.signs_image() && signature.error.is_none() => format!("signed statement ({kind})"),
+            Some(kind) if !signature.signs_image() && signature.error.is_none() => {
+                format!("signed statement ({})", visible_line(kind))
+            }
             _ => "signature".to_owned(),
         };
         match (&signature.error, &signature.key) {
-            (Some(reason), _) => format!("  not valid: {what} ({form}): {reason}\n"),
+            (Some(reason), _) => format!("  not valid: {what} ({form}): {}\n", visible_line(reason)),
             (None, Some(key)) => format!("  valid: {what} ({form}), key {}\n", key.short()),
             (None, None) => format!("  valid: {what} ({form})\n"),
         }

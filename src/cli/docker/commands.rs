@@ -101,7 +101,7 @@ pub(super) fn find(words: &[String]) -> Option<(&'static Command, &'static str, 
 /// Whether commands stand below this word: `docker image`.
 pub(super) fn is_group(word: &str) -> bool {
     let begins = |name: &&str| name.split_once(' ').is_some_and(|(group, _)| group == word);
-    ALL.iter().any(|command| command.names.iter().any(|name| begins(&name)))
+    ALL.iter().any(|command| command.names.iter().any(&begins))
 }
 
 /// What to do instead of a command that mpimg does not have.

@@ -100,11 +100,11 @@ pub(crate) struct BuildFlags {
     /// Set a variable for RUN alone; without a value it comes from the environment
     ///
     /// It wins over the Dockerfile's, and is in no layer, no history and no key of the build cache: PIP_INDEX_URL, for example.
-    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parsed::<Pair>)]
+    #[arg(long, hide_short_help = true, value_name = "NAME[=VALUE]", value_parser = parsed::<Pair>)]
     run_env: Vec<Pair>,
 
     /// Let RUN see a file or folder of this machine, read-only; it never enters the image
-    #[arg(long, value_name = "SOURCE:TARGET", value_parser = parsed::<RunMount>)]
+    #[arg(long, hide_short_help = true, value_name = "SOURCE:TARGET", value_parser = parsed::<RunMount>)]
     run_mount: Vec<RunMount>,
 
     /// How RUN is isolated: auto, root, userns, single, chroot or emulated

@@ -13,12 +13,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operation::{Mpimg, Options};
 use crate::registry::{Credential, CredentialSources};
 
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// How registries are reached.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct ConnectionFlags {
     /// Also trust the certificate authorities of this PEM file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = certificates)]
     ca_file: Vec<PathBuf>,
 
     /// Reach this registry by plain HTTP, or with a certificate that does not verify
@@ -80,6 +82,15 @@ impl LoginFlags {
             None => prompt::password(terminal, registry, "`--registry-password-stdin`")?,
         };
         Ok(Some((registry.to_owned(), Credential::Basic { username, password })))
+    }
+}
+
+/// A file with certificates. Looked at here, since a registry that needs none would hide a mistyped name.
+fn certificates(text: &str) -> Result<PathBuf, String> {
+    let pem = std::fs::read(text).map_err(|error| format!("cannot read it: {error}"))?;
+    match pem.windows(BEGIN.len()).any(|bytes| bytes == BEGIN) {
+        true => Ok(text.into()),
+        false => Err("it has no PEM certificate (`-----BEGIN CERTIFICATE-----`)".to_owned()),
     }
 }
 

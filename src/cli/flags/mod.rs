@@ -29,10 +29,16 @@ pub(super) use secret::{SecretFlag, SshFlag};
 pub(super) use signing::{PushSigningFlags, SigningFlags, given_password};
 
 use crate::error::Error;
+use crate::oci::Reference;
 
 /// Reads a flag's value with the library's own parser. Clap repeats the value and the flag; what is left to say is the remedy.
 pub(super) fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: Error| explained(&error))
+}
+
+/// An image in a registry, with or without `docker://`.
+pub(super) fn registry_image(text: &str) -> Result<Reference, String> {
+    parsed(text.strip_prefix("docker://").unwrap_or(text))
 }
 
 /// What is wrong and what to write instead, in one line.

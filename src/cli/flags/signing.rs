@@ -21,22 +21,22 @@ const LIMIT: u64 = 64 << 10;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Signing options")]
 pub(crate) struct PushSigningFlags {
-    /// Sign the pushed image, and its SBOM, with this private key: a PEM file of ECDSA on P-256, cosign's key files included
+    /// Sign the pushed image, and its SBOM, with this private key
     ///
-    /// The password of an encrypted key is taken from $COSIGN_PASSWORD or --key-password-fd, else asked for.
+    /// A PEM file of ECDSA on P-256, cosign's key files included. The password of an encrypted key is taken from $COSIGN_PASSWORD or --key-password-fd, else asked for.
     #[arg(long = "sign", value_name = "KEY", conflicts_with = "command")]
     key: Option<PathBuf>,
 
     /// Sign with this shell command instead: it gets the message on standard input and prints the signature (ASN.1, or its base64)
-    #[arg(long = "sign-command", value_name = "COMMAND", requires = "public_key")]
+    #[arg(long = "sign-command", hide_short_help = true, value_name = "COMMAND", requires = "public_key")]
     command: Option<String>,
 
     /// The public key that belongs to --sign-command's private key
-    #[arg(long = "sign-public-key", value_name = "FILE", requires = "command")]
+    #[arg(long = "sign-public-key", hide_short_help = true, value_name = "FILE", requires = "command")]
     public_key: Option<PathBuf>,
 
     /// Read the private key's password from this file descriptor
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", hide_short_help = true)]
     key_password_fd: Option<u32>,
 }
 

@@ -19,13 +19,11 @@ pub(super) fn copy(source: &OwnedFd, folder: impl AsFd, name: &OsStr) -> Result<
     copy_with(source, folder.as_fd(), name, &mut dress)
 }
 
+/// Gives a copy (a name in a folder) what its original (open, and its status) has.
+pub(super) type Dress<'a> = dyn FnMut(&OwnedFd, BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno> + 'a;
+
 /// The same with another way of giving a copy (a name in a folder) what its original (open, and its status) has.
-pub(super) fn copy_with(
-    source: &OwnedFd,
-    folder: BorrowedFd<'_>,
-    name: &OsStr,
-    dress: &mut dyn FnMut(&OwnedFd, BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno>,
-) -> Result<(), Errno> {
+pub(super) fn copy_with(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, dress: &mut Dress<'_>) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(source)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return if copy_node(source, &stat, folder, name)? { dress(source, folder, name, &stat) } else { Ok(()) };

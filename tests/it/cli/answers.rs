@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fixture::{Serving, folder, is_digest, project, run, text, write};
+use super::fixture::{DOCKERFILE, Serving, folder, is_digest, project, run, text, write};
 use crate::home::Home;
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -36,7 +36,20 @@ fn json_of_a_push_has_the_promised_shape() {
     let json = run(&mut home.mpimg(), ["push", "--json", text(&project), "-r", &repository]).done().json();
     assert_eq!(
         keys(&json),
-        ["anonymous_pull", "conf", "digest", "layers", "repository", "sbom", "seconds", "size", "tag", "tags"]
+        [
+            "anonymous_pull",
+            "conf",
+            "digest",
+            "layers",
+            "provenance",
+            "repository",
+            "sbom",
+            "seconds",
+            "signed",
+            "size",
+            "tag",
+            "tags"
+        ]
     );
     assert_eq!(json["repository"], repository);
     assert!(json["tag"].as_str().unwrap().starts_with("1.2.3_"), "{json}");
@@ -163,6 +176,22 @@ fn every_command_has_help_with_examples_and_a_manual_page() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&mut home.mpimg(), ["completions", shell]).done().out;
         assert!(script.contains("require-anonymous-pull"), "{shell}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_wrong_use_before_anything_is_done() {
+    let home = Home::new();
+    let folder = folder(&home, "app", DOCKERFILE);
+    write(&home.path(), "words.pem", "not a certificate");
+    for (arguments, says) in [
+        (&["build", text(&folder), "--platform", "windows/amd64"][..], "an image for `windows/amd64` cannot be built"),
+        (&["build", text(&folder), "--platform", "linux/amd65"], "an image for `linux/amd65` cannot be built"),
+        (&["check", "127.0.0.1:1/a/b", "--ca-file", "nowhere.pem"], "cannot read it: No such file"),
+        (&["check", "127.0.0.1:1/a/b", "--ca-file", "words.pem"], "it has no PEM certificate"),
+    ] {
+        let left = run(home.mpimg().args(arguments), []);
+        assert_eq!((left.code, left.err.contains(says)), (Some(2), true), "{arguments:?}: {}", left.err);
     }
 }
 

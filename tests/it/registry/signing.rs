@@ -88,7 +88,7 @@ fn cosign_verifies_a_signed_push_in_both_forms_with_and_without_a_list_of_referr
         let by_cosign = cosign_runs(&home, &["verify", "--key", &stranger, "--insecure-ignore-tlog=true", &image]);
         assert!(!by_cosign.status.success(), "cosign takes any key");
         let left = refused(&mut home.mpimg(), ["verify", &image, "--key", &stranger], 1);
-        assert!(left.err.contains("has no valid signature by this key\n"), "{}", left.err);
+        assert!(left.err.contains("has no valid signature by any of the given keys\n"), "{}", left.err);
         assert!(left.err.contains("the signature is not this key's"), "{}", left.err);
         let verified = run(&mut home.mpimg(), ["verify", "--json", &image, "--key", &stranger, "--key", "own.pub"]).done().json();
         let forms: Vec<&str> = verified["verified"][0]["signatures"]
@@ -114,7 +114,7 @@ fn signatures_of_cosign_are_verified_with_its_own_key_files_and_ours_are_added_t
         let pushed = push(&home, &folder, &target, &[]);
         let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
         let left = refused(&mut home.mpimg(), ["verify", &image, "--key", "cosign.pub"], 1);
-        assert!(left.err.starts_with(&format!("error: `{image}` is not signed\n")), "{}", left.err);
+        assert!(left.err.contains(&format!("error: `{image}` is not signed\n")), "{}", left.err);
         for form in ["--new-bundle-format=true", "--new-bundle-format=false"] {
             let sign =
                 ["sign", "--key", "cosign.key", "--use-signing-config=false", "--tlog-upload=false", "--yes", form, &image];
@@ -181,7 +181,12 @@ fn keys_of_openssl_sign_as_files_and_by_a_command_that_keeps_them() {
     let left = refused(home.mpimg().env("COSIGN_PASSWORD", "wrong"), ["sign", &image, "--key", "encrypted.pem"], 2);
     assert!(left.err.contains("wrong password"), "{}", left.err);
     let command = ["--key-command", "openssl dgst -sha256 -sign sec1.pem", "--public-key", "public.pem"];
-    run(home.mpimg().args(["sign", &image]), command).done();
+    // Each signature of openssl is another one; there is one of each key all the same: those of the files are by this key, too.
+    for _ in 0..2 {
+        run(home.mpimg().args(["sign", &image]), command).done();
+    }
+    let found = run(&mut home.mpimg(), ["verify", "--json", &image, "--key", "public.pem"]).done().json();
+    assert_eq!(found["verified"][0]["signatures"].as_array().unwrap().len(), 2, "one in each form: {found}");
     let another = ["--key-command", "openssl dgst -sha256 -sign sec1.pem", "--public-key", "own.pub"];
     let left = refused(home.mpimg().args(["sign", &image]), another, 1);
     assert!(left.err.contains("what was signed does not verify"), "{}", left.err);
@@ -251,4 +256,32 @@ fn the_same_build_has_the_same_provenance_which_names_its_inputs_and_no_argument
     }
     let verify = ["verify-attestation", "--key", "own.pub", "--insecure-ignore-tlog=true", "--type", "slsaprovenance1", &image];
     cosign_does(&home, &verify);
+}
+
+#[test]
+fn what_a_stranger_writes_into_a_bundle_cannot_draw_a_report() {
+    let (home, folder) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let pushed = push(&home, &folder, &target, &["--sign", "own.key"]);
+    // A referrer of a bundle's type, made of an SBOM's: another media type and blob, the same subject.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = super::fixture::client(super::fixture::options());
+        let repository = mpimg::oci::Repository::parse(&target).unwrap();
+        let digest = mpimg::oci::Digest::parse(pushed["digest"].as_str().unwrap()).unwrap();
+        let subject = client.pull_tree(&repository.with_digest(digest), None).await.unwrap().descriptor;
+        let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let forged =
+            serde_json::json!({ "mediaType": "x\r\u{1b}[2K  valid: signature (bundle)\n  valid: signature" }).to_string();
+        let artifact = mpimg::image::artifact(bundle, bundle, forged.into(), &subject);
+        client.attach(&repository, &artifact).await.unwrap();
+    });
+    let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+    let report = run(&mut home.mpimg(), ["verify", &image, "--key", "own.pub"]).done().out;
+    assert!(
+        report.contains("\n  not valid: signature (bundle): a `x\\r\\u{1b}[2K  valid: signature (bundle)\\n  valid"),
+        "{report:?}"
+    );
+    assert_eq!(report.matches("\n  valid: ").count(), 2, "{report}");
 }

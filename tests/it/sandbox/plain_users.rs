@@ -89,7 +89,7 @@ fn after_a_boot_and_a_kill_a_plain_user_gets_rid_of_what_is_left() {
         assert_eq!(entries(&home.store().join("unpacked")), Vec::<PathBuf>::new(), "{isolation}");
         // That was noted: the next opening has nothing to do.
         let now = fs::read("/proc/sys/kernel/random/boot_id").unwrap();
-        assert_eq!(fs::read(home.store().join("boot")).unwrap(), now, "{isolation}");
+        assert!(fs::read(home.store().join("boot")).unwrap().starts_with(&now), "{isolation}");
         run(as_user(&home, script).args(["prune", "-q"]));
         assert_eq!(entries(&home.store().join("tmp")), Vec::<PathBuf>::new(), "{isolation}");
     }

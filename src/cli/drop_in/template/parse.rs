@@ -102,8 +102,11 @@ struct Parser<'t> {
     loops: usize,
 }
 
+/// Nodes, and what ended them: which word, and where.
+type Nodes = (Vec<Node>, Option<(Ending, usize)>);
+
 impl Parser<'_> {
-    fn nodes(&mut self) -> Result<(Vec<Node>, Option<(Ending, usize)>), String> {
+    fn nodes(&mut self) -> Result<Nodes, String> {
         let (mut nodes, known) = (Vec::new(), self.variables.len());
         while let Some(piece) = self.pieces.next() {
             let (action, at) = match piece {

@@ -170,14 +170,9 @@ fn what_stands_in_the_way_of_a_login_is_told_and_the_next_place_asked() {
     testbed.file(".config/containers/auth.json", &auths(&[(HOST, PASSWORD)]));
     let left = testbed.run(&["-vv", "check", REPOSITORY]).done();
     assert!(left.err.contains("config.json`") && left.err.contains("Is a directory"), "{}", left.err);
-    // Nobody's home.
+    // Without HOME, this user's own home folder counts: nothing may be stored there by a test.
     let testbed = basic();
     let file = testbed.file("logins.json", &auths(&[(HOST, PASSWORD)]));
-    let mut command = testbed.mpimg();
-    command.env_remove("HOME").env_remove("DOCKER_CONFIG").args(["-vv", "login", HOST, "-u", "me", "-p", PASSWORD]);
-    let left = testbed.check(Left::of(command.output().unwrap()));
-    assert_eq!(left.code, Some(2));
-    assert!(left.err.contains("hint: set `DOCKER_CONFIG` or `HOME`"), "{}", left.err);
     assert!(testbed.passes(|command| command.env_remove("HOME").env_remove("DOCKER_CONFIG").env("REGISTRY_AUTH_FILE", file)));
 }
 
