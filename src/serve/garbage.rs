@@ -19,14 +19,17 @@ impl Disk {
     /// way.
     pub(super) fn collect_garbage(&self, age: Duration) -> Result<()> {
         for name in self.repository_names()? {
-            if let Some(repository) = self.repository(&name)? {
-                match self.collect_in(&repository, age) {
-                    // What its index names is not known, so nothing of it is freed; the other repositories are served all the same.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => {
-                        tracing::warn!(repository = ?name, %error, "nothing is freed")
-                    }
-                    collected => collected?,
+            let collected = match self.repository(&name) {
+                Ok(Some(repository)) => self.collect_in(&repository, age),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            match collected {
+                // What its index names is not known, so nothing of it is freed; the other repositories are served all the same.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(repository = ?name, %error, "nothing is freed")
                 }
+                collected => collected?,
             }
         }
         Ok(())

@@ -85,10 +85,10 @@ fn a_pack_arrives_at_a_site_without_internet_with_the_same_image() {
     let there = site.repository("site/adapters/hello").to_string();
     let imported = pak(&home, &["import", "hello.pak.tar", "-r", &there]).done().json();
     assert_eq!(imported["image"], format!("{there}@{digest}"));
-    let written = std::fs::read(home.path().join("hello.pak")).unwrap();
+    let written = std::fs::read(home.path().join("Hello_1.2.3.pak")).unwrap();
     let again = pak(&home, &["import", "hello.pak.tar", "-r", &there]);
-    assert_eq!(again.json()["error"]["message"], "`./hello.pak` exists already");
-    assert_eq!(std::fs::read(home.path().join("hello.pak")).unwrap(), written);
+    assert_eq!(again.json()["error"]["message"], "`./Hello_1.2.3.pak` exists already");
+    assert_eq!(std::fs::read(home.path().join("Hello_1.2.3.pak")).unwrap(), written);
     assert_eq!((&imported["anonymous_pull"], &imported["referrers"], &imported["tag"]), (&true.into(), &1.into(), &name.into()));
     let name = imported["tag"].as_str().unwrap();
     assert_eq!(skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{there}:{name}")]), raw);
