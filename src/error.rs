@@ -200,6 +200,12 @@ impl Error {
         }
         causes
     }
+
+    /// The message and those of all causes in one line, parted by colons.
+    pub fn in_one_line(&self) -> String {
+        let causes = self.causes().into_iter().map(|cause| format!(": {cause}"));
+        std::iter::once(self.to_string()).chain(causes).collect()
+    }
 }
 
 impl fmt::Display for Error {
@@ -266,6 +272,7 @@ mod tests {
         assert_eq!(outer.kind(), ErrorKind::Registry);
         assert_eq!(outer.to_string(), "cannot push `a/b`");
         assert_eq!(outer.causes(), ["registry answered 401"]);
+        assert_eq!(outer.in_one_line(), format!("{outer}: registry answered 401"));
     }
 
     #[test]

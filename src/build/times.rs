@@ -40,8 +40,7 @@ impl Times {
             }
             None => {
                 let commit = last_commit_time(folder).unwrap_or_else(|error| {
-                    let causes: String = error.causes().into_iter().map(|cause| format!(": {cause}")).collect();
-                    progress.warn(&format!("{error}{causes}; the image's time is 1970-01-01"), error.hint());
+                    progress.warn(&format!("{}; the image's time is 1970-01-01", error.in_one_line()), error.hint());
                     None
                 });
                 Ok(Self { epoch: commit.unwrap_or(0), context: ZIP_EPOCH, explicit: false, known: commit.is_some() })

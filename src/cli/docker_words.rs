@@ -56,7 +56,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--pull"], "leave it out: images are not pulled implicitly; one in a registry is named `docker://NAME`"),
     (
         &["--read-only"],
-        "leave it out: what is written is thrown away at the end; `-v HOST:CONTAINER:ro` protects this machine's files",
+        "leave it out: what is written is discarded at the end; `-v HOST:CONTAINER:ro` protects this machine's files",
     ),
     (&["-P", "--publish-all"], "name the ports: `-p 8080` on a free one, `-p 8080:8080` on that one"),
     (&["--tmpfs"], "write it as `--mount type=tmpfs,target=/PATH`"),
@@ -106,20 +106,33 @@ const OTHER_FLAGS: &[(&[&str], &[&str], &str)] = &[
     (&["stop"], &["-s", "--signal"], "leave it out: the image's STOPSIGNAL is sent, and SIGKILL after `-t SECONDS`"),
 ];
 
+/// A command that mpimg does when it is started as docker.
+macro_rules! as_docker {
+    ($name:literal) => {
+        (&[$name], concat!("a link called `docker` to mpimg has it: `docker ", $name, "` (docs/docker.md)"))
+    };
+}
+
 /// Commands of docker, and the remedy.
 const COMMANDS: &[(&[&str], &str)] = &[
-    (&["kill"], "`mpimg stop -t 0 CONTAINER` kills at once"),
-    (&["exec", "attach"], "a container runs one command: `mpimg run -it IMAGE sh` starts another one of the same image"),
+    as_docker!("exec"),
+    as_docker!("start"),
+    as_docker!("restart"),
+    as_docker!("create"),
+    as_docker!("cp"),
+    as_docker!("export"),
+    as_docker!("kill"),
+    as_docker!("wait"),
+    as_docker!("top"),
+    as_docker!("port"),
+    as_docker!("history"),
+    (&["attach"], "a container runs one command: `mpimg run -it IMAGE sh` starts another one of the same image"),
     (
-        &["start", "restart", "create", "commit", "cp", "diff", "export"],
-        "what a container wrote is thrown away at its end: `mpimg run` starts a new one, `-v HOST:CONTAINER` keeps files",
+        &["commit", "diff"],
+        "what a container wrote is discarded when it ends: `mpimg run` starts a new one, `-v HOST:CONTAINER` keeps files",
     ),
-    (&["wait"], "`mpimg logs -f CONTAINER` returns at the end, `mpimg ps -a --json` shows the status"),
-    (&["top"], "`mpimg stats` shows what containers use"),
-    (&["port"], "`mpimg ps` shows the ports"),
     (&["container"], "`mpimg ps`, `logs`, `stats` and `stop` are for containers"),
     (&["image"], "`mpimg images`, `inspect`, `tag`, `rm` and `prune` are for images"),
-    (&["history"], "`mpimg inspect NAME` shows an image's layers"),
     (&["system", "info"], "`mpimg doctor` shows what is there, `mpimg prune` frees space"),
     (&["volume", "network"], "there are none here: `mpimg run -v HOST:CONTAINER` takes paths, -p publishes ports"),
     (&["buildx"], "`mpimg build` does it"),
@@ -163,8 +176,10 @@ mod tests {
     #[test]
     fn no_word_of_these_is_mpimg_s_own() {
         let grammar = super::super::grammar();
-        for (name, _) in COMMANDS.iter().flat_map(|(names, remedy)| names.iter().map(move |name| (name, remedy))) {
+        for (name, remedy) in COMMANDS.iter().flat_map(|(names, remedy)| names.iter().map(move |name| (name, remedy))) {
             assert!(grammar.find_subcommand(name).is_none(), "{name}");
+            let refers = remedy.starts_with("a link called `docker`");
+            assert!(!refers || super::super::docker::does(name), "{name}");
         }
         let run = grammar.find_subcommand("run").unwrap();
         for flag in FLAGS.iter().flat_map(|(flags, _)| flags.iter()) {

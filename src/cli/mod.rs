@@ -47,6 +47,7 @@ const ENVIRONMENT: &str = "\
 Environment:
   MPIMG_LOG            Append a log as JSON lines to this file, as --log-file does
   MPIMG_HOME           The local store [default: ~/.local/share/mpimg]
+  MPIMG_CONFIG         mpimg's configuration file
   SOURCE_DATE_EPOCH    Latest time in new layers, in seconds since 1970
                        [default: that of the last git commit, else 0]
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY
@@ -57,6 +58,7 @@ Environment:
   CONTAINERS_REGISTRIES_CONF
                        Mirrors and insecure registries
                        [default: the user's registries.conf, else the system's]
+  COSIGN_PASSWORD      Password of an encrypted signing key
   SSL_CERT_FILE        Certificate authorities instead of the system's
   NO_COLOR             Turns colours off
   CI                   Turns bars into lines
@@ -86,9 +88,11 @@ struct Cli {
     command: Command,
 }
 
-/// Lets hints name flags. To be called first: also helpers of this process give hints.
+/// Lets hints name flags of the program that this process was started as. To be called first: also helpers of this process give
+/// hints.
 pub fn word_hints() {
-    crate::error::set_wording(wording::flag);
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    crate::error::set_wording(wording::of(DropIn::of(&arguments)));
 }
 
 /// Runs the command line of this process; returns its exit code.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::flags::{Global, ProgressMode};
 use super::interrupt::Interrupt;
 use super::message::{draw_error, draw_warning, error_json};
-use super::progress::{Display, Manner, Style};
+use super::progress::{Display, DisplayOptions, Style};
 use super::style::Theme;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ pub(super) struct Terminal {
 impl Terminal {
     pub(super) fn new(global: &Global) -> Self {
         let errors = Theme::new(global.color, io::stderr().is_terminal());
-        let manner = Manner { theme: errors, verbose: global.verbose > 0 };
+        let options = DisplayOptions { theme: errors, verbose: global.verbose > 0 };
         let interactive = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
         let style = match global.progress {
@@ -61,7 +61,7 @@ impl Terminal {
             quiet: global.quiet,
             verbose: global.verbose > 0,
             output: Theme::new(global.color, io::stdout().is_terminal()),
-            display: Display::new(style, manner),
+            display: Display::new(style, options),
             interrupt: Interrupt::default(),
             errors,
             answered: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume};
 use crate::oci::{Descriptor, DiffId};
 use crate::sandbox::IsolationMode;
-use crate::sandbox::wire::Refusal;
+use crate::sandbox::wire::ErrorMessage;
 
 /// `argv[0]` of the process that holds a container.
 pub const MONITOR_NAME: &str = "mpimg-container";
@@ -58,7 +58,7 @@ pub(super) enum MonitorEvent {
     /// The command runs. If it has an input and its starter stays, the descriptor to write that input to follows.
     Started,
     /// The command cannot be started.
-    Failed(Refusal),
+    Failed(ErrorMessage),
     /// What the command wrote.
     Output(Stream, Vec<u8>),
     /// The command has ended.

@@ -5,6 +5,7 @@
 //! This room does not look at the file system, the network or the machine: callers pass in what it
 //! needs to know.
 
+mod base;
 mod chmod;
 mod context_name;
 mod duration;
@@ -28,6 +29,7 @@ mod tests;
 mod text;
 mod warning;
 
+pub use base::{Base, PlanOptions, StageIndex};
 pub use chmod::Chmod;
 pub use context_name::context_name;
 pub use epoch::EpochSource;
@@ -38,11 +40,11 @@ pub use instruction::{
 };
 pub use mount::{Mount, Sharing};
 pub use parse::parse_trigger;
-pub use plan::{Base, Plan, PlanOptions, PlannedStage, StageIndex};
+pub use plan::{Plan, PlannedStage};
 pub(crate) use signal::SIGNALS;
-pub use source::{Located, Warning, hide_credentials};
+pub use source::{Located, hide_credentials};
 pub use step::{AddSource, AddStep, CopyStep, Destination, Expanded, Port, Protocol, RunStep};
-pub use warning::Rule;
+pub use warning::{Rule, Warning};
 
 /// A parsed Dockerfile.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! The making of a plan, stage by stage: bases, platforms, triggers, and which stage uses which.
 //!
-//! A stage that uses a later one, or itself, is an error.
+//! A stage that uses a later one, or itself, is an error, and so is a target that does not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,11 +10,36 @@ use crate::oci::{Platform, Reference};
 
 use super::context_name::context_name;
 use super::expand::{Lexed, Lexer, SOURCE_DATE_EPOCH, Shared, Variables, is_predefined, platform_variables, proxy_variables};
-use super::graph::{Use, cycle};
+use super::graph::{Use, cycle, needed};
 use super::parse::{mount_from, parse_trigger_of};
 use super::suggest::{did_you_mean, suggest};
-use super::warning::{Rule, Warnings};
-use super::{ArgDeclaration, Base, Dockerfile, Instruction, Located, PlanOptions, PlannedStage, Stage, StageIndex};
+use super::warning::{Rule, Warnings, stop_on_warning};
+use super::{ArgDeclaration, Base, Dockerfile, Instruction, Located, Plan, PlanOptions, PlannedStage, Stage, StageIndex};
+
+impl Dockerfile {
+    /// Plans a build.
+    pub fn plan(&self, options: &PlanOptions) -> Result<Plan> {
+        if self.stages.is_empty() {
+            return Err(Error::new(ErrorKind::Dockerfile, "the Dockerfile has no stage to build"));
+        }
+        let mut planner = Planner::new(self, options)?;
+        let stages: Vec<PlannedStage> =
+            (0..self.stages.len()).map(|index| planner.stage(StageIndex(index))).collect::<Result<_>>()?;
+        planner.check_order(&stages)?;
+        let target = planner.target()?;
+        let needed = needed(&planner.uses, target);
+        planner.check_build_args(&stages);
+        stop_on_warning(&self.check, &self.warnings)?;
+        stop_on_warning(&self.check, planner.warnings.list())?;
+        Ok(Plan {
+            stages: stages.into_iter().filter(|stage| needed.contains(&stage.index)).collect(),
+            target,
+            platform: options.platform.clone(),
+            warnings: planner.warnings.take(),
+            shared: Arc::new(planner.shared),
+        })
+    }
+}
 
 /// A plan that is being made.
 pub(super) struct Planner<'a> {

@@ -1,4 +1,4 @@
-//! Locations in a Dockerfile, and the errors and warnings that point to them.
+//! Locations in a Dockerfile, and the errors that point to them.
 //!
 //! Nothing here reads files: the caller passes the text.
 
@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Snippet};
 
-use super::Rule;
 use super::expand::WordError;
 
 /// A value with its location in the Dockerfile.
@@ -30,17 +29,6 @@ pub(super) struct Location {
     pub(super) text: String,
     /// `\`, or the one of the `escape` directive.
     pub(super) escape: char,
-}
-
-/// Something that works, but probably not as intended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// Which check found it.
-    pub rule: Rule,
-    /// Warnings found while parsing.
-    pub message: String,
-    /// Where, unless it is about a flag of the command line.
-    pub snippet: Option<Snippet>,
 }
 
 impl<T> Located<T> {

@@ -5,7 +5,6 @@
 
 use crate::error::{Error, ErrorKind, Result, Snippet};
 
-use super::source::Warning;
 use super::text::Check;
 
 macro_rules! rules {
@@ -75,6 +74,17 @@ rules! {
     UnknownSyntax = "UnknownSyntax",
     /// A build argument that no ARG takes. Not a check of BuildKit's.
     UnusedBuildArg = "UnusedBuildArg",
+}
+
+/// Something that works, but probably not as intended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Which check found it.
+    pub rule: Rule,
+    /// What is probably not intended.
+    pub message: String,
+    /// Where, unless it is about a flag of the command line.
+    pub snippet: Option<Snippet>,
 }
 
 /// The number of warnings that are kept.

@@ -55,7 +55,7 @@ pub enum Setting {
     Ssh,
 }
 
-/// How an interface writes a setting, without backticks; with its value where there is one.
+/// How an interface writes a setting, what the user types in backticks; with its value where there is one.
 pub type Wording = fn(Setting, Option<&str>) -> String;
 
 static WORDING: OnceLock<Wording> = OnceLock::new();
@@ -68,7 +68,7 @@ pub fn set_wording(wording: Wording) {
 impl Setting {
     /// The setting with a value: a hint that can be copied.
     pub fn with(self, value: impl fmt::Display) -> String {
-        format!("`{}`", self.write(Some(&value.to_string())))
+        self.write(Some(&value.to_string()))
     }
 
     /// The name of the field in Rust, which is that of the keyword in Python.
@@ -101,8 +101,8 @@ impl Setting {
 
     fn write(self, value: Option<&str>) -> String {
         let of_library: Wording = |setting, value| match value {
-            Some(value) => format!("{}: {value}", setting.field()),
-            None => setting.field().to_owned(),
+            Some(value) => format!("`{}: {value}`", setting.field()),
+            None => format!("`{}`", setting.field()),
         };
         WORDING.get().copied().unwrap_or(of_library)(self, value)
     }
@@ -110,7 +110,7 @@ impl Setting {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.write(None))
+        f.write_str(&self.write(None))
     }
 }
 

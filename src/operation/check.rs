@@ -112,7 +112,7 @@ impl Mpimg {
             None => self.newest_image(&subject.pull).await,
         };
         let Some(image) = image else {
-            items.push(self.client().check_strangers(ANONYMOUS, &subject.pull).await);
+            items.push(self.client().check_anonymous_access(ANONYMOUS, &subject.pull).await);
             return (items, None);
         };
         let mut pulls = None;

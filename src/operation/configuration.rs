@@ -8,7 +8,7 @@ use super::Settings;
 use crate::project::GlobalConfig;
 
 /// Variables that change what mpimg does. Only whether they are set is reported: some hold secrets.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "MPIMG_HOME",
     "MPIMG_CONFIG",
     "MPIMG_LOG",
@@ -17,6 +17,7 @@ const VARIABLES: [&str; 17] = [
     "DOCKER_AUTH_CONFIG",
     "REGISTRY_AUTH_FILE",
     "CONTAINERS_REGISTRIES_CONF",
+    "COSIGN_PASSWORD",
     "SSL_CERT_FILE",
     "HTTP_PROXY",
     "HTTPS_PROXY",

@@ -92,9 +92,10 @@ impl Mpimg {
             Transport::Registry(name) if !request.referrers => {
                 let found = self.client().in_background().count_attached(name.repository(), tree).await;
                 found.unwrap_or_else(|error| {
-                    let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-                    let message =
-                        format!("whether signatures or SBOMs belong to the image could not be found out: {error}{causes}");
+                    let message = format!(
+                        "whether signatures or SBOMs belong to the image could not be found out: {}",
+                        error.in_one_line()
+                    );
                     let hint = format!("copy with {}: it ends with an error where they cannot be read", Setting::Referrers);
                     self.progress().warn(&message, Some(&hint));
                     0

@@ -257,8 +257,7 @@ impl Mpimg {
     fn remember(&self, destination: &Destination, config: &mut ProjectConfig) {
         if let Err(error) = config.set_container_repository(&destination.pull) {
             let hint = format!("set `container_repository` in it to {}", destination.pull);
-            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-            self.progress().warn(&format!("the image is pushed, but {error}{causes}"), Some(&hint));
+            self.progress().warn(&format!("the image is pushed, but {}", error.in_one_line()), Some(&hint));
         }
     }
 

@@ -135,11 +135,8 @@ impl Mpimg {
 }
 
 fn lost(name: &Reference) -> Error {
-    Error::new(
-        ErrorKind::Registry,
-        format!("the signatures under `{}` are replaced by another writer again and again", name.familiar()),
-    )
-    .with_hint("sign once more when the other has ended")
+    Error::new(ErrorKind::Registry, format!("the signatures under `{}` keep being replaced by another writer", name.familiar()))
+        .with_hint("try again when the other writer has finished")
 }
 
 /// The image with the signatures. Layers of `before` stay where they are.

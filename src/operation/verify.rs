@@ -10,13 +10,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ManifestTree, Names};
 use crate::oci::{Digest, Reference, Repository};
 use crate::signature::{
-    Bundle, COSIGN_SIGN, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage,
+    BUNDLE_TYPES, Bundle, COSIGN_SIGN, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage,
 };
 
 /// A signed document has a few hundred bytes, a signed SBOM a few MiB.
 const LIMIT: u64 = 32 << 20;
-/// What artifacts with a Sigstore bundle of any version are called.
-const BUNDLES: &str = "application/vnd.dev.sigstore.bundle";
 
 /// What is verified.
 #[derive(Debug, Clone)]
@@ -145,7 +143,7 @@ impl Mpimg {
                 predicate_type: None,
                 predicate: None,
                 repository: judged.as_ref().ok().map(|(document, _)| document.repository().to_owned()),
-                error: judged.err().map(|error| reason(&error)),
+                error: judged.err().map(|error| error.in_one_line()),
             });
         }
         Ok(found)
@@ -170,12 +168,12 @@ impl Mpimg {
     ) -> Result<Vec<FoundSignature>> {
         let mut found = Vec::new();
         for referrer in self.client().referrers(repository, digest).await? {
-            if !referrer.media_type.as_str().starts_with(BUNDLES) {
+            if !referrer.media_type.as_str().starts_with(BUNDLE_TYPES) {
                 continue;
             }
             let tree = self.client().pull_tree(&repository.with_digest(referrer.digest), None).await?;
             for layer in Names::parse(&tree.bytes)?.layers {
-                if !layer.media_type.as_str().starts_with(BUNDLES) {
+                if !layer.media_type.as_str().starts_with(BUNDLE_TYPES) {
                     continue;
                 }
                 let bytes = blob(&tree, &layer.digest).await?;
@@ -189,7 +187,7 @@ impl Mpimg {
                     predicate_type: statement.map(|statement| statement.predicate_type().to_owned()),
                     predicate: states_more.map(|statement| statement.predicate().clone()),
                     repository: None,
-                    error: judged.err().map(|error| reason(&error)),
+                    error: judged.err().map(|error| error.in_one_line()),
                 });
             }
         }
@@ -209,15 +207,9 @@ fn first_good<T>(keys: &[PublicKey], judge: impl Fn(&PublicKey) -> Result<T>) ->
     Err(refused)
 }
 
-/// An error with its causes in one line.
-fn reason(error: &Error) -> String {
-    let causes = error.causes().into_iter().map(|cause| format!(": {cause}"));
-    std::iter::once(error.to_string()).chain(causes).collect()
-}
-
 async fn blob(tree: &ManifestTree, digest: &Digest) -> Result<bytes::Bytes> {
     let blob = tree.blobs.iter().find(|(descriptor, _)| descriptor.digest == *digest);
-    read_small(blob.ok_or_else(|| Error::new(ErrorKind::Corrupt, "a signature's layer is elsewhere"))?, LIMIT).await
+    read_small(blob.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the signature's layer is not in this registry"))?, LIMIT).await
 }
 
 fn not_signed(repository: &Repository, manifest: &VerifiedManifest) -> Error {

@@ -310,7 +310,7 @@ impl Client {
         let known = route.endpoint.has_credential(&route.path).await;
         match response.status() {
             status if status.is_success() && known => Ok("credentials are accepted".into()),
-            status if status.is_success() => Ok("as a stranger: no credentials are stored".into()),
+            status if status.is_success() => Ok("without credentials: none are stored".into()),
             _ => Err(route.endpoint.login_error(response, ping).await),
         }
     }

@@ -166,7 +166,7 @@ impl Endpoint {
     }
 
     /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that. Some registries challenge only
-    /// there, and hide everything else from strangers (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
+    /// there, and hide everything else from requests without credentials (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
     async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
         if self.discovered.load(Ordering::Acquire) {
             return Ok(None);
@@ -190,7 +190,7 @@ impl Endpoint {
         Ok(None)
     }
 
-    /// Sends a request as a stranger; its status. Takes note of a challenge.
+    /// Sends a request without credentials; its status. Takes note of a challenge.
     pub(crate) async fn ping(&self, call: &ApiRequest) -> Result<StatusCode> {
         let mut attempt = 1;
         loop {
@@ -219,7 +219,7 @@ impl Endpoint {
         let page = header_text(response.headers(), CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html"));
         let known = response.headers().contains_key("docker-distribution-api-version");
         (response.status().is_success() && page && !known).then(|| {
-            Error::new(ErrorKind::Registry, format!("`{}` answers with a web page: this is no registry", self.registry))
+            Error::new(ErrorKind::Registry, format!("`{}` answers with a web page: this is not a registry", self.registry))
                 .with_hint(not_a_registry_hint(response.status()))
         })
     }

@@ -33,7 +33,7 @@ impl Endpoint {
         }
     }
 
-    /// Tries the credential of `path` itself, also where the registry lets strangers in.
+    /// Tries the credential of `path` itself, also where the registry needs none.
     pub(crate) async fn try_login(&self, path: &str) -> Result<Response> {
         let request = Self::version_check(path);
         let response = self.send_with_retry(&request, None).await?;

@@ -1,4 +1,4 @@
-//! What a registry tells before anything is sent: whether a push can succeed, and whether strangers will be able to pull.
+//! What a registry tells before anything is sent: whether a push can succeed, and whether the image can be pulled without credentials.
 //!
 //! Invariant: nothing is begun or left in the registry.
 
@@ -85,13 +85,13 @@ impl Client {
         let Ok(artifact) = serde_json::from_slice::<HarborArtifact>(&body) else { return };
         if artifact.tags.into_iter().flatten().any(|own| own.name == tag && own.immutable) {
             let message =
-                format!("the tag `{tag}` of `{path}` is there and immutable: only the very same image can be pushed to it");
+                format!("the tag `{tag}` of `{path}` exists and is immutable: the registry accepts only the same image again");
             self.options().progress.warn(&message, Some("push under a new tag, or change the project's tag immutability rules"));
         }
     }
 
-    /// Whether strangers will be able to pull what is pushed into `repository`, where it need not be there yet.
-    pub(crate) async fn check_strangers(&self, name: &str, repository: &Repository) -> CheckItem {
+    /// Whether what is pushed into `repository` can be pulled without credentials. The repository need not exist yet.
+    pub(crate) async fn check_anonymous_access(&self, name: &str, repository: &Repository) -> CheckItem {
         let hint = visibility_hint(repository, ErrorKind::Auth);
         let anybody = self.anonymous();
         let asked = async {
@@ -108,18 +108,16 @@ impl Client {
             kind: None,
         };
         match asked.await {
-            Ok((false, ..)) => item(CheckState::Passed, "the registry asks nobody for a login", None),
+            Ok((false, ..)) => item(CheckState::Passed, "the registry requires no login", None),
             Ok((true, true, Some(rights))) if rights.iter().any(|right| right == "pull") => {
                 item(CheckState::Passed, "the project is public", None)
             }
             Ok((true, true, Some(_))) => CheckItem {
                 kind: Some(ErrorKind::Auth),
-                ..item(CheckState::Failed, "the project is private: the registry gives strangers no right to pull", hint)
+                ..item(CheckState::Failed, "the project is private: the registry does not allow anonymous pulls", hint)
             },
-            Ok(_) => item(CheckState::Later, "cannot be told before the first push", hint),
-            Err(error) if error.kind() == ErrorKind::Auth => {
-                item(CheckState::Later, "cannot be told before the first push", hint)
-            }
+            Ok(_) => item(CheckState::Later, "unknown until the first push", hint),
+            Err(error) if error.kind() == ErrorKind::Auth => item(CheckState::Later, "unknown until the first push", hint),
             Err(error) => CheckItem { state: CheckState::Unknown, ..CheckItem::failed(name, &error) },
         }
     }

@@ -180,7 +180,7 @@ impl Client {
             ));
         }
         if !config_descriptor.media_type.may_be_config() {
-            let message = format!("it is no image: its config is of type `{}`", config_descriptor.media_type);
+            let message = format!("it is not an image: its config is of type `{}`", config_descriptor.media_type);
             return Err(
                 Error::new(ErrorKind::Unsupported, message).with_hint("name an image: this is an artifact of another kind")
             );

@@ -18,7 +18,7 @@ use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
 use super::pushed::PushedBlobs;
-use super::transport::interrupted;
+use super::transport::{interrupted, unless_cancelled};
 use super::upload::{self, BlobUpload, SessionLock, Sessions, UploadLimiter, UploadLimits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Layer;
@@ -248,7 +248,7 @@ impl PushState {
         self.note_in_place(&descriptor, &source);
         let task = self.task(&descriptor.digest.short(), Some(descriptor.size));
         let one = self.digest_lock(&descriptor.digest);
-        let _one = self.until_cancelled(one.lock()).await?;
+        let _one = self.unless_cancelled(one.lock()).await?;
         if self.exists(&descriptor.digest, &task).await? {
             let (repository, digest) = (self.repository.to_string(), descriptor.digest.to_string());
             let records = [repository.as_str(), self.route.endpoint.authority()];
@@ -277,9 +277,9 @@ impl PushState {
         // Another process sends the very same layer: it may be there when this one is complete.
         let elsewhere = key.is_some() && self.sessions.is_some() && session.is_none();
         let enough = if self.limits.single || elsewhere { u64::MAX } else { self.limits.first + 1 };
-        let growth = self.until_cancelled(growing.wait_for(enough)).await?;
+        let growth = self.unless_cancelled(growing.wait_for(enough)).await?;
         if !matches!(growth, crate::store::Growth::Written(_)) {
-            let (descriptor, _) = self.until_cancelled(growing.complete()).await??;
+            let (descriptor, _) = self.unless_cancelled(growing.complete()).await??;
             if session.as_ref().is_none_or(|session| session.read().is_none()) {
                 return self.blob(order, descriptor, BlobSource::Growing(growing)).await;
             }
@@ -365,7 +365,7 @@ impl PushState {
         let _permit = self.permit(&self.questions).await?;
         let Route { endpoint, path } = &self.route;
         let call = ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
-        let response = self.until_cancelled(endpoint.send_with_retry(&call, Some(task))).await??;
+        let response = self.unless_cancelled(endpoint.send_with_retry(&call, Some(task))).await??;
         Ok(response.status().is_success())
     }
 
@@ -388,7 +388,7 @@ impl PushState {
                 tracing::debug!(%digest, repository, "waiting for another process that uploads this blob");
             }
             waited = true;
-            self.until_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;
+            self.unless_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;
         }
     }
 
@@ -411,7 +411,7 @@ impl PushState {
             if !std::mem::replace(&mut waited, true) {
                 tracing::debug!(%digest, registry, "waiting for another process that uploads this blob to another repository");
             }
-            self.until_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;
+            self.unless_cancelled(tokio::time::sleep(OTHER_PROCESS)).await?;
         }
     }
 
@@ -429,15 +429,11 @@ impl PushState {
     }
 
     async fn permit<'a>(&self, semaphore: &'a Semaphore) -> Result<SemaphorePermit<'a>> {
-        self.until_cancelled(semaphore.acquire()).await?.map_err(|_| interrupted())
+        self.unless_cancelled(semaphore.acquire()).await?.map_err(|_| interrupted())
     }
 
-    async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(interrupted()),
-            done = work => Ok(done),
-        }
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        unless_cancelled(&self.cancel, work).await
     }
 }
 

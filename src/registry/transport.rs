@@ -219,11 +219,7 @@ impl Transport {
 
     /// The outcome of `work`, unless the caller cancels before.
     pub(crate) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(interrupted()),
-            done = work => Ok(done),
-        }
+        unless_cancelled(&self.cancel, work).await
     }
 
     /// The next piece of an answer's body; `None` at its end.
@@ -330,5 +326,14 @@ impl StallDetector {
             before = Some(now);
             tokio::time::sleep(if now.1 { patience } else { stall }).await;
         }
+    }
+}
+
+/// The outcome of `work`, unless `cancel` comes before.
+pub(super) async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(interrupted()),
+        done = work => Ok(done),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn spawn_detached(name: &str, own: bool) -> Result<UnixStream> {
     let program = helper::path()?;
     if program.as_os_str() == helper::OWN_PROGRAM && !own {
         return Err(Error::new(ErrorKind::Sandbox, "this program cannot start containers")
-            .with_hint("call `mpimg::container::init_main()` first in `main`, or name the mpimg command with `set_helper`"));
+            .with_hint("call `mpimg::init_main()` first in `main`, or name the mpimg command with `mpimg::set_helper`"));
     }
     let cannot = || format!("cannot start `{}`", program.display());
     let program = std::path::absolute(program).context(ErrorKind::Sandbox, cannot)?;

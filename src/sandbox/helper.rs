@@ -50,7 +50,7 @@ pub fn set_helper(program: PathBuf) {
 pub(super) fn path() -> Result<&'static Path> {
     HELPER.get().map(PathBuf::as_path).ok_or_else(|| {
         Error::new(ErrorKind::Sandbox, "this program cannot start the sandbox")
-            .with_hint("call `mpimg::sandbox::init_main()` first in `main`, or name the mpimg command with `set_helper`")
+            .with_hint("call `mpimg::init_main()` first in `main`, or name the mpimg command with `mpimg::set_helper`")
     })
 }
 

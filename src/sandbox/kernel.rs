@@ -11,7 +11,7 @@ const FLOOR: (u32, u32) = (4, 18);
 
 /// A call or flag that kernels after the floor have.
 #[cfg(test)]
-struct Younger {
+struct NewCall {
     call: &'static str,
     /// Its number, the same on every architecture; flags have none.
     number: Option<libc::c_long>,
@@ -23,20 +23,20 @@ struct Younger {
 }
 
 #[cfg(test)]
-const fn call(call: &'static str, number: libc::c_long, since: (u32, u32), instead: &'static str, file: &'static str) -> Younger {
-    Younger { call, number: Some(number), since, instead, file }
+const fn call(call: &'static str, number: libc::c_long, since: (u32, u32), instead: &'static str, file: &'static str) -> NewCall {
+    NewCall { call, number: Some(number), since, instead, file }
 }
 
 #[cfg(test)]
-const fn flag(call: &'static str, since: (u32, u32), instead: &'static str, file: &'static str) -> Younger {
-    Younger { call, number: None, since, instead, file }
+const fn flag(call: &'static str, since: (u32, u32), instead: &'static str, file: &'static str) -> NewCall {
+    NewCall { call, number: None, since, instead, file }
 }
 
 /// Everything younger than the floor that mpimg uses for RUN and containers. pidfd_send_signal
 /// (5.1) and faccessat2 (5.8) are not used: signalfd tells of children, and process 1 passes
 /// signals on.
 #[cfg(test)]
-const YOUNGER: &[Younger] = &[
+const NEW_CALLS: &[NewCall] = &[
     call("openat2", libc::SYS_openat2, (5, 6), "a walk in user space", "layer/inside.rs"),
     call("mount_setattr", libc::SYS_mount_setattr, (5, 12), "a remount of each mount below", "sandbox/init/mounter.rs"),
     call("close_range", libc::SYS_close_range, (5, 9), "each descriptor of /proc/self/fd", "sandbox/init/process.rs"),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_younger_call_has_a_row_with_what_stands_in_for_it() {
-        for row in YOUNGER {
+        for row in NEW_CALLS {
             assert!(row.since > FLOOR && !row.instead.is_empty(), "{}", row.call);
             // From 424 on numbers are shared by all architectures.
             assert!(row.number.is_none_or(|number| number >= 424), "{}", row.call);

@@ -60,41 +60,41 @@ pub(super) enum Reply {
     Unpacked(UnpackStats),
     Done,
     Failed(SetupError),
-    Refused(Refusal),
+    Refused(ErrorMessage),
 }
 
 /// An [`Error`](crate::Error) on its way to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorMessage {
     kind: ErrorKind,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
 }
 
-impl From<crate::Error> for Refusal {
+impl From<crate::Error> for ErrorMessage {
     fn from(error: crate::Error) -> Self {
         let hint = error.hint().map(str::to_owned);
         Self { kind: error.kind(), message: error.to_string(), causes: error.causes(), hint }
     }
 }
 
-impl From<Refusal> for crate::Error {
-    fn from(refusal: Refusal) -> Self {
-        let kind = refusal.kind;
+impl From<ErrorMessage> for crate::Error {
+    fn from(message: ErrorMessage) -> Self {
+        let kind = message.kind;
         let mut cause: Option<Self> = None;
-        for message in refusal.causes.into_iter().rev() {
+        for message in message.causes.into_iter().rev() {
             let error = Self::new(kind, message);
             cause = Some(match cause {
                 Some(cause) => error.with_source(cause),
                 None => error,
             });
         }
-        let mut error = Self::new(kind, refusal.message);
+        let mut error = Self::new(kind, message.message);
         if let Some(cause) = cause {
             error = error.with_source(cause);
         }
-        match refusal.hint {
+        match message.hint {
             Some(hint) => error.with_hint(hint),
             None => error,
         }

@@ -18,6 +18,8 @@ use crate::oci::Digest;
 
 /// The type of the bundle, and of the artifact that holds it.
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// What the types of bundles of all versions begin with.
+pub(crate) const BUNDLE_TYPES: &str = "application/vnd.dev.sigstore.bundle";
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// A bundle that was made.
@@ -82,7 +84,7 @@ impl Bundle {
     pub fn verify(bytes: &[u8], digest: &Digest, key: &PublicKey) -> Result<Statement> {
         let damaged = || "the bundle cannot be read".to_owned();
         let bundle: ParsedBundle = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;
-        if !bundle.media_type.starts_with("application/vnd.dev.sigstore.bundle") {
+        if !bundle.media_type.starts_with(BUNDLE_TYPES) {
             return Err(Error::new(ErrorKind::Corrupt, format!("a `{}` is not a Sigstore bundle", bundle.media_type)));
         }
         let Some(Envelope { payload, payload_type, signatures }) = bundle.dsse_envelope else {

@@ -11,6 +11,7 @@ mod key;
 mod simple_signing;
 mod statement;
 
+pub(crate) use bundle::BUNDLE_TYPES;
 pub use bundle::{BUNDLE_TYPE, Bundle};
 pub use command::SigningCommand;
 pub use key::{PublicKey, SigningKey, read_pem};

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::key::{PublicKey, SigningKey};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::cosign_tag;
 use crate::oci::{Descriptor, Digest, MediaType, Tag};
 
 /// The type of the document.
@@ -121,7 +122,7 @@ impl SimpleSigningImage {
     /// # Errors
     /// [`ErrorKind::Usage`]: never for a digest that was parsed.
     pub fn tag(digest: &Digest) -> Result<Tag> {
-        Tag::parse(&format!("{}-{}.sig", digest.algorithm(), digest.hex()))
+        Tag::parse(&cosign_tag(digest, "sig"))
     }
 
     /// Signs the image `digest` of `repository`. `before` are the layers that the tag has already: other people's signatures stay.

@@ -63,9 +63,28 @@ static TEXT: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
 });
 static PATH: LazyLock<Regex> = LazyLock::new(|| regex(r"(\w+)((?:::\w+)+)"));
 
+/// The modules of tests in a file: one that is declared, or one that is written in it and ends it.
+static TESTS: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?s)#\[cfg\(test\)\]\s*(?:pub(?:\([^)]*\))?\s+)?mod \w+(?:;|\s*\{.*\z)"));
+
+/// The code of a file without its tests.
+pub(crate) fn without_tests(code: &str) -> String {
+    TESTS.replace_all(code, "").into_owned()
+}
+
+#[test]
+fn code_after_a_declaration_of_tests_is_code() {
+    let code = "mod a;\n#[cfg(test)]\nmod tests;\nmod b;\n";
+    assert_eq!(without_tests(code), "mod a;\n\nmod b;\n");
+    for head in ["mod", "pub(crate) mod", "pub mod"] {
+        let code = format!("fn a() {{}}\n#[cfg(test)]\n{head} tests {{\n    fn b() {{}}\n}}\n");
+        assert_eq!(without_tests(&code), "fn a() {}\n", "{head}");
+    }
+}
+
 /// Without tests, comments, strings and characters: what is left holds names alone.
 fn without_text(code: &str) -> String {
-    let mut code = code.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+    let mut code = without_tests(code);
     for (pattern, by) in &*TEXT {
         code = pattern.replace_all(&code, *by).into_owned();
     }

@@ -53,7 +53,7 @@ fn all_sources() -> Vec<(PathBuf, String)> {
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+            let code = crate::circles::without_tests(&text);
             (path.strip_prefix(&src).unwrap().to_owned(), code)
         })
         .collect()

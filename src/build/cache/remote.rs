@@ -183,8 +183,7 @@ impl RemoteCache {
             self.off.store(true, Ordering::Release);
         }
         if !self.warned.swap(true, Ordering::AcqRel) {
-            let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-            let message = format!("the build cache `{}` is not used: {error}{causes}", self.repository.familiar());
+            let message = format!("the build cache `{}` is not used: {}", self.repository.familiar(), error.in_one_line());
             self.progress.warn(&message, error.hint());
         }
     }

@@ -111,7 +111,7 @@ const FLAGS: &[Flag] = &[
     Flag::list("runtime-flag", "Flag of the OCI runtime").ignored("mpimg runs commands itself"),
     Flag::list("hooks-dir", "Folder with OCI hooks").ignored("mpimg runs commands itself"),
     Flag::value("logfile", "Write the log to this file").refused("redirect standard output and standard error"),
-    Flag::value("sign-by", "Sign with this key").refused("sign the pushed image with a program such as cosign"),
+    Flag::value("sign-by", "Sign with this key").refused("`mpimg sign IMAGE --key KEY` signs the pushed image"),
     Flag::list("decryption-key", "Key of encrypted images").refused("mpimg does not read encrypted images"),
 ];
 

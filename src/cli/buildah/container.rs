@@ -157,7 +157,7 @@ pub(super) const COMMIT: Command = Command {
             Flag::switch("disable-compression", "Do not compress layers").short('D').ignored("layers are compressed"),
             Flag::switch("identity-label", "Label with buildah's version").ignored("none is added"),
             Flag::value("reference-time", "Time of the image by a file").refused("use --timestamp"),
-            Flag::value("sign-by", "Sign with this key").refused("sign the pushed image with a program such as cosign"),
+            Flag::value("sign-by", "Sign with this key").refused("`mpimg sign IMAGE --key KEY` signs the pushed image"),
         ],
         REGISTRY,
     ],

@@ -34,7 +34,7 @@ pub(super) const CREATE: Command = Command {
     flags: &[
         &[
             Flag::switch("all", "All platforms of the images").refused("add each platform: `buildah manifest add --platform …`"),
-            Flag::switch("amend", "A list that is there is no error"),
+            Flag::switch("amend", "An existing list is not an error"),
         ],
         REGISTRY,
     ],
@@ -80,7 +80,7 @@ pub(super) const PUSH: Command = Command {
             Flag::switch("rm", "Remove the list after that"),
             Flag::switch("purge", "As --rm").short('p'),
             Flag::switch("remove-signatures", "Do not copy signatures").ignored("there are none in the store"),
-            Flag::value("sign-by", "Sign with this key").refused("sign the pushed image with a program such as cosign"),
+            Flag::value("sign-by", "Sign with this key").refused("`mpimg sign IMAGE --key KEY` signs the pushed image"),
         ],
         REGISTRY,
     ],

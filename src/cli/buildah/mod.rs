@@ -70,6 +70,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("manifest remove", "make the list again: `buildah manifest create --amend`"),
 ];
 
+/// The flags of all commands.
+#[cfg(test)]
+pub(super) fn flags() -> impl Iterator<Item = super::drop_in::Flag> {
+    COMMANDS.iter().flat_map(|command| command.flags).copied().flatten().copied()
+}
+
 /// Runs a command line that begins with the name `buildah`; returns its exit code.
 pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     let words = words(arguments);

@@ -70,10 +70,9 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
         // Scripts look for this word.
         let word = if error.kind() == ErrorKind::Auth { "unauthorized: " } else { "" };
-        Self { code: FAILED, text: format!("{word}{error}{causes}"), hint: error.hint().map(str::to_owned) }
+        Self { code: FAILED, text: format!("{word}{}", error.in_one_line()), hint: error.hint().map(str::to_owned) }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) const PUSH: Command = Command {
                 .ignored("layers are pushed as they are stored"),
             Flag::switch("remove-signatures", "Do not copy signatures").ignored("there are none in the store"),
             Flag::switch("rm", "Remove the image after that"),
-            Flag::value("sign-by", "Sign with this key").refused("sign the pushed image with a program such as cosign"),
+            Flag::value("sign-by", "Sign with this key").refused("`mpimg sign IMAGE --key KEY` signs the pushed image"),
             Flag::list("encryption-key", "Encrypt").refused("mpimg does not write encrypted images"),
             Flag::list("encrypt-layer", "Encrypt").refused("mpimg does not write encrypted images"),
         ],

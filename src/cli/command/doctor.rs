@@ -109,9 +109,8 @@ fn settings_json(settings: &Result<Settings>) -> Value {
 }
 
 fn failure_text(error: &Error, theme: Theme) -> String {
-    let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
     let hint = error.hint().map(|hint| format!("      {}: {hint}\n", theme.guide("hint"))).unwrap_or_default();
-    format!("  {} {error}{causes}\n{hint}", theme.bad("✗"))
+    format!("  {} {}\n{hint}", theme.bad("✗"), error.in_one_line())
 }
 
 fn store_json(usage: &Result<(PathBuf, DiskUsage)>) -> Value {

@@ -142,7 +142,7 @@ impl Inspect {
             Some(Ok(true)) => text += &line(true, "the image is there"),
             Some(Ok(false)) => text += &line(false, "the image is not there"),
             Some(Err(error)) => {
-                text += &line(false, &format!("whether the image is there could not be found out: {}", with_causes(error)))
+                text += &line(false, &format!("whether the image is there could not be found out: {}", error.in_one_line()))
             }
         }
         if let Some(report) = found.anonymous.as_ref().filter(|_| !matches!(found.present, Some(Ok(false)))) {
@@ -239,11 +239,6 @@ impl Import {
             ),
         })
     }
-}
-
-fn with_causes(error: &Error) -> String {
-    let causes: String = error.causes().iter().map(|cause| format!(": {cause}")).collect();
-    format!("{error}{causes}")
 }
 
 fn signature_text(pak: &Pak) -> String {

@@ -22,14 +22,14 @@ use crate::registry::{AnonymousReport, CheckState};
 use crate::sbom::{SbomFile, SbomFormat};
 
 const EXAMPLES: &str = "\
-The three lines on standard output belong into <kind>.conf of a management pack. The product pulls \
+The three lines on standard output belong in <kind>.conf of a management pack. The product pulls \
 REGISTRY/REPOSITORY@DIGEST without logging in; whether that works is tried at the end of every push.
 
-An upload that is cut off goes on where it was when the same command is run again.
+If an upload is interrupted, run the same command again: it continues where it stopped.
 
 Examples:
   mpimg push                                       The project in this folder
-  mpimg push ~/nsx -r harbor.example.com/mp/nsx    Another one, to elsewhere
+  mpimg push ~/nsx -r harbor.example.com/mp/nsx    Another project and repository
   mpimg push --no-ttl --json --digest-file digest --require-anonymous-pull
   mpimg push --registry-username me --registry-password-stdin < token.txt
   mpimg push harbor.example.com/mp/app:1           An image of the local store, to where its name says

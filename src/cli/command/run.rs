@@ -29,8 +29,8 @@ pub(crate) const NOT_STARTED: u8 = 125;
 const PATIENCE: u32 = 2;
 
 const EXAMPLES: &str = "\
-The command ends with the container's status: 126 or 127 where its program could not be started, 128 and the signal's \
-number where it was killed, 125 where mpimg failed. What a container writes outside of volumes is thrown away at its end.
+The exit code is the container's: 126 or 127 if its program could not be started, 128 plus the signal's number if it was \
+killed, 125 if mpimg failed. What a container writes outside of volumes is discarded when it ends.
 
 In the foreground nothing is left of it; with -d, log and status stay until `mpimg stop --rm`. Ctrl-C, SIGTERM and \
 others are passed on; the third Ctrl-C kills.
@@ -45,7 +45,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(override_usage = "mpimg run [OPTIONS] IMAGE [CMD]...", after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
 pub(crate) struct Run {
-    /// The image, and the command instead of its default arguments: after the image all is the command's, `-v` as well
+    /// The image, and a command in place of its default arguments; everything after the image belongs to the command, even `-v`
     // One list of both: clap would take for its own what follows an image and looks like a flag.
     #[arg(value_name = "IMAGE [CMD]", required = true, trailing_var_arg = true)]
     image: Vec<String>,
@@ -62,7 +62,7 @@ pub(crate) struct Run {
     #[arg(short, long)]
     tty: bool,
 
-    /// Forget the container at its end, log and status as well (in the foreground that is always so)
+    /// Remove the container with its log and status when it ends (always so in the foreground)
     #[arg(long)]
     rm: bool,
 
@@ -125,11 +125,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
-    /// End and forget it when this process of this machine is gone, however that ended
+    /// Stop and remove it when this process of this machine has ended, in whatever way
     #[arg(long, value_name = "PID")]
     end_with: Option<u32>,
 
-    /// Which of an image for several platforms [default: this machine's]
+    /// The platform, if the image has several [default: this machine's]
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
 

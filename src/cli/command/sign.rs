@@ -11,8 +11,8 @@ use crate::operation::SignRequest;
 
 const EXAMPLES: &str = "\
 The signature is written in both forms that cosign knows: as a Sigstore bundle that refers to the image (cosign 3, Harbor from 2.15 \
-on) and under the tag sha256-HEX.sig (older ones). No transparency log and no time stamp are asked for: whoever verifies with \
-cosign says --insecure-ignore-tlog=true.
+on) and under the tag sha256-HEX.sig (older ones). mpimg uses no transparency log or time stamp, so cosign needs \
+--insecure-ignore-tlog=true to verify.
 
 Examples:
   mpimg sign harbor.example.com/mp/nsx:1.0.0 --key release.key
@@ -21,7 +21,7 @@ Examples:
 
 /// Sign an image in a registry
 ///
-/// Of an index, each image is signed, too. The image and its digest stay as they are.
+/// If IMAGE is an index, each image in it is signed too. The image and its digest stay as they are.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sign {

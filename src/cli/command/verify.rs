@@ -14,8 +14,8 @@ use crate::operation::{FoundSignature, SignatureForm, VerifiedManifest, VerifyRe
 use crate::signature::PublicKey;
 
 const EXAMPLES: &str = "\
-Only the registry is asked: no transparency log and no certificate authority. Signatures of `mpimg sign` and of cosign with a key \
-are understood, in both of cosign's forms. Exit code 1: no signature is good.
+mpimg asks only the registry, no transparency log or certificate authority. It accepts signatures of `mpimg sign` and of cosign \
+with a key, in both forms. Exit code 1: no valid signature.
 
 Examples:
   mpimg verify harbor.example.com/mp/nsx:1.0.0 --key release.pub
@@ -33,7 +33,7 @@ pub(crate) struct Verify {
     #[arg(short, long, value_name = "FILE", required = true)]
     key: Vec<PathBuf>,
 
-    /// Of an index, each image must be signed as well
+    /// If IMAGE is an index, each image in it must be signed as well
     #[arg(long)]
     recursive: bool,
 

@@ -28,7 +28,7 @@ const FLAGS: &[Flag] = &[
         .differs("security.insecure, and network.host, which is the default"),
     Flag::list("annotation", "Add annotation to the image"),
     Flag::list("attest", "Attestation parameters")
-        .differs("an SBOM refers to the image that is pushed; no provenance is recorded"),
+        .differs("an SBOM refers to the image that is pushed; of provenances, none is recorded here; `mpimg push --provenance` records one"),
     Flag::list("build-arg", "Set build-time variables"),
     Flag::list("build-context", "Additional build contexts"),
     Flag::value("builder", "Override the configured builder instance").ignored("there is one builder, mpimg"),
@@ -63,7 +63,7 @@ const FLAGS: &[Flag] = &[
     Flag::list("platform", "Set target platform for build")
         .differs("several at once with --push, or into an OCI layout or archive"),
     Flag::value("progress", "Set type of progress output").differs("mpimg's own lines"),
-    Flag::value("provenance", "Shorthand for --attest=type=provenance").differs("none is recorded"),
+    Flag::value("provenance", "Shorthand for --attest=type=provenance").differs("none is recorded here; `mpimg push --provenance` records one"),
     Flag::switch("pull", "Always attempt to pull all referenced images"),
     Flag::switch("push", "Shorthand for --output=type=registry"),
     Flag::switch("quiet", "Suppress the build output and print image ID on success").short('q'),

@@ -87,7 +87,7 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("compose", "run the containers one by one with `docker run`"),
     ("scout", "`mpimg push --sbom` attaches a list of packages that other scanners read"),
     ("plugin", "nothing can be plugged in; credential helpers work without"),
-    ("trust", "sign with cosign, by the digest that `docker push` prints"),
+    ("trust", "`mpimg sign IMAGE --key KEY` signs it in its registry"),
     ("events", "`docker ps -a` shows what has become of containers"),
     ("search", "look at https://hub.docker.com"),
 ];

@@ -52,6 +52,18 @@ use crate::error::{Error, ErrorKind};
 /// The exit code of mistakes in flags, and of containers that could not be started.
 const WRONG_FLAG: u8 = 125;
 
+/// The flags of all commands.
+#[cfg(test)]
+pub(super) fn flags() -> impl Iterator<Item = drop_in::Flag> {
+    commands::ALL.iter().flat_map(|command| command.flags).copied().flatten().copied()
+}
+
+/// Whether mpimg does this command of docker.
+#[cfg(test)]
+pub(super) fn does(name: &str) -> bool {
+    commands::ALL.iter().any(|command| command.names.contains(&name))
+}
+
 /// Runs a command line that begins with the name `docker`; returns its exit code.
 pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     let words = drop_in::words(arguments);

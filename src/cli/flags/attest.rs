@@ -21,7 +21,7 @@ pub(crate) struct AttestFlags {
     #[arg(long, value_name = "VALUE", value_parser = parsed::<SbomValue>)]
     sbom: Option<SbomValue>,
 
-    /// Accepted as buildx has it; no provenance is recorded
+    /// Accepted for compatibility with buildx; `mpimg push --provenance` records one
     #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>, hide_short_help = true)]
     provenance: Option<Provenance>,
 
@@ -114,7 +114,10 @@ impl AttestFlags {
             }
         }
         if provenance.is_some_and(|provenance| provenance.0) {
-            terminal.warn("no provenance is recorded: mpimg has none", Some("leave it out, or write `--provenance=false`"));
+            terminal.warn(
+                "`mpimg build` records no provenance",
+                Some("use `mpimg push --provenance`, or write `--provenance=false`"),
+            );
         }
         sbom.and_then(|sbom| sbom.0)
     }

@@ -66,7 +66,7 @@ pub(crate) struct BuildFlags {
     /// Where the SDK's base images come from: `installed`, a repository HOST/PATH, or `as-written`
     ///
     /// `installed` builds on the image that the installed SDK builds, where the Dockerfile names one of a registry that was shut down
-    /// or of another version; `mpimg migrate` changes the Dockerfile for good. Without the flag it is asked for on a terminal.
+    /// or of another version; `mpimg migrate` changes the Dockerfile for good. Without this flag, mpimg asks if there is a terminal.
     /// From a repository, a team's machines get the same image without building it; `mpimg push` puts it there if it is missing.
     #[arg(long, value_name = "PLACE", value_parser = parsed::<SdkBase>)]
     sdk_base: Option<SdkBase>,
@@ -115,7 +115,7 @@ pub(crate) struct BuildFlags {
     isolation: IsolationMode,
 
     /// Let RUN have more rights where it asks for them: `security.insecure` for `RUN --security=insecure`
-    #[arg(long, value_enum, value_name = "ENTITLEMENT", hide_possible_values = true)]
+    #[arg(long, value_enum, value_name = "ENTITLEMENT", hide_possible_values = true, hide_short_help = true)]
     allow: Vec<Entitlement>,
 
     /// Let this file of the build context enter the image although it looks like a secret

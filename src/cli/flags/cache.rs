@@ -94,7 +94,7 @@ fn repository(text: &str) -> Result<Option<Repository>, Error> {
             let why = match other {
                 "inline" => "an image holds no cache here",
                 "gha" => "the cache of GitHub Actions is not read or written",
-                "local" => "the local store keeps results by itself, and a folder is no cache",
+                "local" => "the local store keeps results by itself, and a folder is not a cache",
                 _ => "mpimg has none of this type",
             };
             Err(Error::new(ErrorKind::Unsupported, format!("a cache of type `{other}` cannot be used: {why}")).with_hint(HINT))

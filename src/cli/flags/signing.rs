@@ -23,7 +23,8 @@ const LIMIT: u64 = 64 << 10;
 pub(crate) struct PushSigningFlags {
     /// Sign the pushed image, and its SBOM, with this private key
     ///
-    /// A PEM file of ECDSA on P-256, cosign's key files included. The password of an encrypted key is taken from $COSIGN_PASSWORD or --key-password-fd, else asked for.
+    /// A PEM file of ECDSA on P-256, cosign's key files included. The password of an encrypted key comes from --key-password-fd, otherwise
+    /// from $COSIGN_PASSWORD, otherwise from a prompt.
     #[arg(long = "sign", value_name = "KEY", conflicts_with = "command")]
     key: Option<PathBuf>,
 
@@ -57,7 +58,7 @@ impl PushSigningFlags {
 pub(crate) struct SigningFlags {
     /// The private key: a PEM file of ECDSA on P-256, cosign's key files included
     ///
-    /// The password of an encrypted key is taken from $COSIGN_PASSWORD or --key-password-fd, else asked for.
+    /// The password of an encrypted key comes from --key-password-fd, otherwise from $COSIGN_PASSWORD, otherwise from a prompt.
     #[arg(short, long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
     key: Option<PathBuf>,
 

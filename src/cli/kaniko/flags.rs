@@ -52,8 +52,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::switch("no-push", "Do not push the image"),
     Flag::switch("no-push-cache", "Do not push results of steps"),
     Flag::value("oci-layout-path", "Write the image to this folder, as an OCI layout"),
-    Flag::switch("push-ignore-immutable-tag-errors", "A tag that is there and immutable is no error")
-        .ignored("a tag that names the same image already is no error; another image under it is one"),
+    Flag::switch("push-ignore-immutable-tag-errors", "An existing immutable tag is not an error")
+        .ignored("a tag that names the same image already is not an error; one that names another image is"),
     Flag::value("push-retry", "How often to try to push")
         .ignored("requests that fail are repeated, and uploads continued, in any case"),
     Flag::list("registry-certificate", "HOST=FILE: trust these certificate authorities")

@@ -28,6 +28,12 @@ use crate::registry::CredentialSources;
 /// kaniko ends with it whatever is wrong.
 const FAILED: u8 = 1;
 
+/// All flags.
+#[cfg(test)]
+pub(super) fn flags() -> impl Iterator<Item = super::drop_in::Flag> {
+    flags::FLAGS.iter().copied()
+}
+
 /// Runs a command line that begins with kaniko's name; returns its exit code.
 pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     let words = words(arguments);

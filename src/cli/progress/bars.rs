@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use super::lines::{Lines, one_line};
 use super::log::Log;
-use super::screen::{Manner, Screen, shown_time};
+use super::screen::{DisplayOptions, Screen, shown_time};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
 use crate::cli::visible::visible;
@@ -40,7 +40,7 @@ pub(super) struct Bars {
 
 struct Shared {
     multi: MultiProgress,
-    manner: Manner,
+    options: DisplayOptions,
     width: fn() -> usize,
     state: Mutex<State>,
 }
@@ -66,13 +66,17 @@ struct Running {
 }
 
 impl Bars {
-    pub(super) fn new(manner: Manner) -> Self {
-        Self::on(ProgressDrawTarget::stderr(), || Term::stderr().size_checked().map_or(80, |(_, columns)| columns.into()), manner)
+    pub(super) fn new(options: DisplayOptions) -> Self {
+        Self::on(
+            ProgressDrawTarget::stderr(),
+            || Term::stderr().size_checked().map_or(80, |(_, columns)| columns.into()),
+            options,
+        )
     }
 
-    fn on(target: ProgressDrawTarget, width: fn() -> usize, manner: Manner) -> Self {
+    fn on(target: ProgressDrawTarget, width: fn() -> usize, options: DisplayOptions) -> Self {
         let multi = MultiProgress::with_draw_target(target);
-        Self { shared: Arc::new(Shared { multi, manner, width, state: Mutex::default() }), ticker: Once::new() }
+        Self { shared: Arc::new(Shared { multi, options, width, state: Mutex::default() }), ticker: Once::new() }
     }
 
     /// Draws running tasks now and then, until there is nothing to draw for.
@@ -145,7 +149,7 @@ impl Shared {
         if running.recent.is_empty() {
             return;
         }
-        let line = |line: &String| self.manner.theme.faint(truncate_str(&format!("    {line}"), width, "…")).to_string();
+        let line = |line: &String| self.options.theme.faint(truncate_str(&format!("    {line}"), width, "…")).to_string();
         let text: Vec<String> = running.recent.iter().map(line).collect();
         let window = running.window.get_or_insert_with(|| {
             let window = self.multi.insert_after(bar, ProgressBar::no_length());
@@ -179,7 +183,7 @@ impl Shared {
             }
             Event::Retry { task, reason, attempt, delay } => {
                 let name = state.tasks.get(&task).map_or("", |running| running.name.as_str());
-                let again = self.manner.theme.warning("again");
+                let again = self.options.theme.warning("again");
                 self.print(&format!("↻ {name}: {}; {again} in {} (try {attempt})", visible(reason), shown_time(delay)));
             }
             Event::Finished { task, outcome } => {
@@ -187,8 +191,8 @@ impl Shared {
                     self.finished(running, outcome);
                 }
             }
-            Event::Warning { message, hint } => self.print(&draw_warning(message, hint, self.manner.theme)),
-            Event::Note { message } if self.manner.verbose => self.print(&format!("note: {}", visible(message))),
+            Event::Warning { message, hint } => self.print(&draw_warning(message, hint, self.options.theme)),
+            Event::Note { message } if self.options.verbose => self.print(&format!("note: {}", visible(message))),
             Event::Note { .. } => {}
         }
     }
@@ -196,8 +200,9 @@ impl Shared {
     fn finished(&self, running: Running, outcome: Outcome) {
         running.clear();
         let Running { kind, name, started, done, log, printed, .. } = running;
-        let (elapsed, theme) = (started.elapsed(), self.manner.theme);
-        let worth_a_line = kind == TaskKind::Step || outcome == Outcome::Failed || elapsed >= WORTH_A_LINE || self.manner.verbose;
+        let (elapsed, theme) = (started.elapsed(), self.options.theme);
+        let worth_a_line =
+            kind == TaskKind::Step || outcome == Outcome::Failed || elapsed >= WORTH_A_LINE || self.options.verbose;
         if !worth_a_line {
             return;
         }
@@ -363,9 +368,9 @@ mod tests {
 
     fn screenful<const COLUMNS: u16>() -> Screenful {
         let terminal = Terminal::new(24, COLUMNS);
-        let manner = Manner { theme: Theme::new(ColorMode::Never, true), verbose: false };
+        let options = DisplayOptions { theme: Theme::new(ColorMode::Never, true), verbose: false };
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        let bars = Arc::new(Bars::on(target, || COLUMNS.into(), manner));
+        let bars = Arc::new(Bars::on(target, || COLUMNS.into(), options));
         // No ticker: nothing is drawn behind the test's back.
         bars.ticker.call_once(|| {});
         Screenful { terminal, progress: Progress::new(bars.clone()), bars }

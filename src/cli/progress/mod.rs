@@ -14,7 +14,7 @@ mod traced;
 use std::sync::Arc;
 
 use screen::Screen;
-pub(super) use screen::{Manner, shown_time};
+pub(super) use screen::{DisplayOptions, shown_time};
 
 use crate::progress::Progress;
 
@@ -34,11 +34,11 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(style: Style, manner: Manner) -> Self {
+    pub(super) fn new(style: Style, options: DisplayOptions) -> Self {
         match style {
-            Style::Bars => Self::of(bars::Bars::new(manner)),
-            Style::Plain => Self::of(plain::Plain::new(manner)),
-            Style::Silent => Self::of(silent::Silent::new(manner)),
+            Style::Bars => Self::of(bars::Bars::new(options)),
+            Style::Plain => Self::of(plain::Plain::new(options)),
+            Style::Silent => Self::of(silent::Silent::new(options)),
         }
     }
 

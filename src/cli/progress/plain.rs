@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::lines::{Lines, one_line};
-use super::screen::{Manner, Screen, shown_time, write_line};
+use super::screen::{DisplayOptions, Screen, shown_time, write_line};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
 use crate::cli::visible::visible;
@@ -21,7 +21,7 @@ const NAME: usize = 200;
 
 /// Progress as lines.
 pub(super) struct Plain {
-    manner: Manner,
+    options: DisplayOptions,
     tasks: Mutex<HashMap<TaskId, Running>>,
 }
 
@@ -37,8 +37,8 @@ struct Running {
 }
 
 impl Plain {
-    pub(super) fn new(manner: Manner) -> Self {
-        Self { manner, tasks: Mutex::default() }
+    pub(super) fn new(options: DisplayOptions) -> Self {
+        Self { options, tasks: Mutex::default() }
     }
 
     fn started(&self, kind: TaskKind, name: &str, total: Option<u64>) -> Running {
@@ -66,11 +66,11 @@ impl Plain {
         match (kind, outcome) {
             (TaskKind::Step, Outcome::Done) => write_line(&format!("{prefix} done in {time}")),
             (TaskKind::Step, Outcome::Cached) => write_line(&format!("{prefix} cached")),
-            (TaskKind::Work, Outcome::Done | Outcome::Cached) if !self.manner.verbose => {}
+            (TaskKind::Work, Outcome::Done | Outcome::Cached) if !self.options.verbose => {}
             (_, Outcome::Done) if done > 0 => write_line(&format!("{prefix} done, {} in {time}", Size(done))),
             (_, Outcome::Done) => write_line(&format!("{prefix} done in {time}")),
             (_, Outcome::Cached) => write_line(&format!("{prefix} was there already")),
-            (_, Outcome::Failed) => write_line(&format!("{prefix} {} after {time}", self.manner.theme.bad("failed"))),
+            (_, Outcome::Failed) => write_line(&format!("{prefix} {} after {time}", self.options.theme.bad("failed"))),
         }
     }
 }
@@ -97,7 +97,7 @@ impl Reporter for Plain {
             }
             Event::Retry { task, reason, attempt, delay } => {
                 let name = tasks.get(&task).map_or("", |running| running.name.as_str());
-                let again = self.manner.theme.warning("again");
+                let again = self.options.theme.warning("again");
                 write_line(&format!("{name}: {}; {again} in {} (try {attempt})", visible(reason), shown_time(delay)));
             }
             Event::Finished { task, outcome } => {
@@ -105,8 +105,8 @@ impl Reporter for Plain {
                     self.finished(running, outcome);
                 }
             }
-            Event::Warning { message, hint } => write_line(&draw_warning(message, hint, self.manner.theme)),
-            Event::Note { message } if self.manner.verbose => write_line(&format!("note: {}", visible(message))),
+            Event::Warning { message, hint } => write_line(&draw_warning(message, hint, self.options.theme)),
+            Event::Note { message } if self.options.verbose => write_line(&format!("note: {}", visible(message))),
             Event::Note { .. } => {}
         }
     }

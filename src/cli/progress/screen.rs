@@ -7,7 +7,7 @@ use crate::progress::Reporter;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Manner {
+pub(in crate::cli) struct DisplayOptions {
     pub(in crate::cli) theme: Theme,
     /// Whether notes are shown.
     pub(in crate::cli) verbose: bool,

@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::log::Log;
-use super::screen::{Manner, Screen, write_line};
+use super::screen::{DisplayOptions, Screen, write_line};
 use crate::cli::message::draw_warning;
 use crate::progress::{Event, Outcome, Reporter, TaskId};
 
 /// Says nothing unless something is wrong.
 pub(super) struct Silent {
-    manner: Manner,
+    options: DisplayOptions,
     logs: Mutex<HashMap<TaskId, Log>>,
 }
 
 impl Silent {
-    pub(super) fn new(manner: Manner) -> Self {
-        Self { manner, logs: Mutex::default() }
+    pub(super) fn new(options: DisplayOptions) -> Self {
+        Self { options, logs: Mutex::default() }
     }
 }
 
@@ -30,8 +30,8 @@ impl Reporter for Silent {
                     log.pages(|lines| lines.iter().for_each(|line| write_line(line)));
                 }
             }
-            Event::Warning { message, hint } => write_line(&draw_warning(message, hint, self.manner.theme)),
-            Event::Note { message } if self.manner.verbose => write_line(&format!("note: {message}")),
+            Event::Warning { message, hint } => write_line(&draw_warning(message, hint, self.options.theme)),
+            Event::Note { message } if self.options.verbose => write_line(&format!("note: {message}")),
             _ => {}
         }
     }

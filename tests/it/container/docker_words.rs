@@ -61,8 +61,11 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
     }
 
     for (command, expected) in [
-        ("kill", "error: mpimg has no command `kill`\nhint: `mpimg stop -t 0 CONTAINER` kills at once\n"),
-        ("exec", "error: mpimg has no command `exec`\nhint: a container runs one command"),
+        (
+            "kill",
+            "error: mpimg has no command `kill`\nhint: a link called `docker` to mpimg has it: `docker kill` (docs/docker.md)\n",
+        ),
+        ("exec", "error: mpimg has no command `exec`\nhint: a link called `docker` to mpimg has it: `docker exec`"),
         ("container", "error: mpimg has no command `container`\nhint: `mpimg ps`"),
     ] {
         let left = containers.mpimg(&[command, "web"]);

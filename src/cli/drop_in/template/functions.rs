@@ -72,7 +72,7 @@ pub(super) fn call(name: &str, arguments: &[Datum]) -> Returned {
         "json" => json!(to_json(&arguments[0].value)).into(),
         "split" => json!(first().split(arguments[1].show().as_str()).collect::<Vec<_>>()).into(),
         "join" => {
-            let Value::Array(list) = &arguments[0].value else { return Err("the first argument of join is no list".into()) };
+            let Value::Array(list) = &arguments[0].value else { return Err("the first argument of join is not a list".into()) };
             let items: Vec<String> = list.iter().map(|item| Datum::from(item.clone()).show()).collect();
             json!(items.join(&arguments[1].show())).into()
         }
@@ -87,7 +87,7 @@ pub(super) fn call(name: &str, arguments: &[Datum]) -> Returned {
             }
         }
         "truncate" => {
-            let length = arguments[1].value.as_u64().ok_or("the second argument of truncate is no number")?;
+            let length = arguments[1].value.as_u64().ok_or("the second argument of truncate is not a number")?;
             json!(first().chars().take(usize::try_from(length).unwrap_or(usize::MAX)).collect::<String>()).into()
         }
         _ => return Err(format!("function \"{name}\" not defined")),

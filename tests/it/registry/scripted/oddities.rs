@@ -76,11 +76,11 @@ fn a_server_that_says_yes_to_everything_is_no_registry() {
     });
     for arguments in [&["push", "project", "-r", REPOSITORY][..], &["tags", REPOSITORY], &["pull", REPOSITORY]] {
         let told = shown_error(&testbed.run(arguments));
-        assert!(told.contains("answers with a web page: this is no registry"), "{arguments:?} {told}");
+        assert!(told.contains("answers with a web page: this is not a registry"), "{arguments:?} {told}");
         assert!(told.contains("hint: check the registry's name and port"), "{arguments:?} {told}");
     }
     let checked = testbed.run(&["check", REPOSITORY]);
-    assert!(checked.out.contains("this is no registry") && checked.code == Some(1), "{}", checked.out);
+    assert!(checked.out.contains("this is not a registry") && checked.code == Some(1), "{}", checked.out);
 }
 
 #[test]

@@ -80,11 +80,11 @@ fn an_immutable_tag_is_warned_of_before_the_build() {
     });
     write(&testbed.home.path().join("project"), "Dockerfile", &format!("FROM scratch\nADD http://{}/1 /\n", files.address));
     let left = testbed.push(&format!("{HOST}/mp/nsx"));
-    assert!(left.err.contains("warning: the tag `1` of `mp/nsx` is there and immutable"), "{}", left.err);
+    assert!(left.err.contains("warning: the tag `1` of `mp/nsx` exists and is immutable"), "{}", left.err);
 }
 
 #[test]
-fn whether_strangers_will_pull_is_told_before_the_first_push_where_the_registry_tells() {
+fn whether_anybody_can_pull_is_told_before_the_first_push_where_the_registry_tells() {
     let testbed = harbor();
     let checked = testbed.run(&["check", &format!("{HOST}/mp/nsx")]).done();
     assert!(checked.out.contains("✓ anonymous pull  the project is public"), "{}", checked.out);
@@ -100,7 +100,7 @@ fn whether_strangers_will_pull_is_told_before_the_first_push_where_the_registry_
     let service = Service::new(Quirks::HARBOR, Some(Auth::new(Scheme::Basic, "me", PASSWORD)));
     let testbed = Testbed::new(&[HOST], service).with_login(HOST, "me");
     let checked = testbed.run(&["check", &format!("{HOST}/mp/nsx")]).done();
-    assert!(checked.out.contains("– anonymous pull  cannot be told before the first push"), "{}", checked.out);
+    assert!(checked.out.contains("– anonymous pull  unknown until the first push"), "{}", checked.out);
 }
 
 #[test]
