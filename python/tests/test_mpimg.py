@@ -100,7 +100,9 @@ class Operations(Case):
             self.mpimg.push(self.project, repository, username="user")
         with self.assertRaises(mpimg.UsageError):
             self.mpimg.check(repository, username="user")
-        self.assertTrue(self.mpimg.check(repository, username="user", password="pass word").passed)
+        report = self.mpimg.check(repository, username="user", password="pass word")
+        states = {item.name: item.state for item in report.items}
+        self.assertEqual((states["push"], states["anonymous pull"], report.passed), ("passed", "failed", False), report)
 
     def test_an_image_is_copied_byte_for_byte_with_its_sbom(self) -> None:
         pushed = self.mpimg.push(self.project, f"{REGISTRY}/py/copied", tags=["1"], sbom="spdx")
@@ -168,7 +170,8 @@ class Operations(Case):
     def test_a_push_takes_what_a_build_takes(self) -> None:
         build = inspect.signature(mpimg.Mpimg.build).parameters
         push = inspect.signature(mpimg.Mpimg.push).parameters
-        of_builds = {name: parameter for name, parameter in build.items() if name not in ("names", "outputs", "push", "load", "platforms")}
+        own = ("names", "outputs", "push", "load", "platforms", "check_reproducible")
+        of_builds = {name: parameter for name, parameter in build.items() if name not in own}
         self.assertEqual({name: push.get(name) for name in of_builds}, of_builds)
 
     def test_an_archive_is_saved_loaded_and_imported(self) -> None:
