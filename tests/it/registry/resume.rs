@@ -272,8 +272,8 @@ async fn a_growing_layer_that_turns_out_to_be_there_is_not_sent_to_its_end() {
         _ => Fault::None,
     });
     assert_eq!(push_growing(&client, &repository, growing, "key", &bytes).await.unwrap(), BlobOutcome::Exists);
-    // The question went beside the second chunk, which was broken off.
-    assert!(proxy.uploaded() <= 2 * CHUNK as usize, "{}", proxy.uploaded());
+    // The question went beside the second chunk, which was broken off: on a fast link it is up to four times as large as the first.
+    assert!(proxy.uploaded() <= 5 * CHUNK as usize, "{}", proxy.uploaded());
 }
 
 #[tokio::test(flavor = "multi_thread")]
