@@ -100,13 +100,14 @@ struct Inner {
     message: String,
     hint: Option<String>,
     snippet: Option<Snippet>,
+    exit_status: Option<u8>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// A new error. The message is lower case, without a full stop, its subject in backticks.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, snippet: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, snippet: None, exit_status: None, source: None }))
     }
 
     /// An input or output error on `path`: "cannot {verb} `{path}`".
@@ -145,6 +146,13 @@ impl Error {
         self
     }
 
+    /// Adds the exit status of the command that failed.
+    #[must_use]
+    pub(crate) fn with_exit_status(mut self, status: u8) -> Self {
+        self.0.exit_status = Some(status);
+        self
+    }
+
     /// Wraps this error as the cause of a wider one of the same kind; hint and snippet stay
     /// reachable.
     #[must_use]
@@ -170,6 +178,11 @@ impl Error {
     /// The place in a text file: this error's own, else that of the nearest cause that has one.
     pub fn snippet(&self) -> Option<&Snippet> {
         self.nearest(|inner| inner.snippet.as_ref())
+    }
+
+    /// The exit status of the command that failed, if a command that ended is the cause.
+    pub fn exit_status(&self) -> Option<u8> {
+        self.nearest(|inner| inner.exit_status)
     }
 
     fn nearest<'a, T>(&'a self, pick: impl Fn(&'a Inner) -> Option<T>) -> Option<T> {
@@ -216,12 +229,13 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, hint, snippet, source } = &*self.0;
+        let Inner { kind, message, hint, snippet, exit_status, source } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
             .field("hint", hint)
             .field("snippet", snippet)
+            .field("exit_status", exit_status)
             .field("source", source)
             .finish()
     }

@@ -37,7 +37,6 @@ use crate::error::{Error, ErrorKind};
 use command::Command;
 use drop_in::DropIn;
 use flags::Global;
-use runtime::WORKERS;
 use terminal::Terminal;
 
 /// The exit code of mistakes in flags.
@@ -126,14 +125,7 @@ fn run(cli: Cli) -> ExitCode {
         return terminal.fail(&error);
     }
     logging::note_start(cli.command.name());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return terminal.fail(&Error::new(ErrorKind::Io, "cannot start threads").with_source(error)),
-    };
-    let done = runtime.block_on(cli.command.run(&terminal, grammar));
-    // A thread that still waits for a disk or a name server must not keep the user waiting.
-    runtime.shutdown_background();
+    let done = runtime::run_to_end(cli.command.run(&terminal, grammar));
     logging::note_end(done.as_ref().err());
     match done {
         Ok(()) => terminal.done(),

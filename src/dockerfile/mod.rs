@@ -39,7 +39,7 @@ pub use instruction::{
     Network, RunForm, RunInstruction, Security,
 };
 pub use mount::{Mount, Sharing};
-pub use parse::parse_trigger;
+pub use parse::{mount_from, parse_trigger};
 pub use plan::{Plan, PlannedStage};
 pub(crate) use signal::SIGNALS;
 pub use source::{Located, hide_credentials};

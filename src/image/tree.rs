@@ -125,10 +125,32 @@ impl ManifestTree {
         if config.size > CONFIG_LIMIT {
             return Err(Error::new(ErrorKind::Corrupt, format!("the config is larger than {CONFIG_LIMIT} bytes")));
         }
-        let pieces: Vec<Bytes> = source.read(0).try_collect().await?;
+        let config = read_all(source).await?;
         let sources = blobs.map(|(_, source)| source.clone()).collect();
-        Image::from_parts(self.bytes.clone(), Some(media_type), pieces.concat().into(), sources)
+        Image::from_parts(self.bytes.clone(), Some(media_type), config, sources)
     }
+
+    /// The bytes of a config or layer of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: it is not in this tree, larger, or damaged.
+    pub async fn blob(&self, digest: &Digest, limit: u64) -> Result<Bytes> {
+        let found = self.blobs.iter().find(|(descriptor, _)| descriptor.digest == *digest);
+        let (descriptor, source) =
+            found.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the blob `{digest}` is missing")))?;
+        if descriptor.size > limit {
+            let message = format!("`{digest}` has {} bytes, more than {limit}", descriptor.size);
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let bytes = read_all(source).await?;
+        digest.verify(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+async fn read_all(source: &BlobSource) -> Result<Bytes> {
+    let pieces: Vec<Bytes> = source.read(0).try_collect().await?;
+    Ok(pieces.concat().into())
 }
 
 /// An artifact that refers to another manifest: one blob of type `media_type`, no config (image specification, manifest.md, "Guidelines for Artifact

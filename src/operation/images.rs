@@ -21,8 +21,7 @@ pub struct StoredImage {
 impl StoredImage {
     /// The bytes that it takes in a registry.
     pub fn size(&self) -> u64 {
-        let layers = self.record.layers.iter().map(|layer| layer.descriptor.size);
-        self.record.manifest.size + self.record.config.size + layers.sum::<u64>()
+        self.record.size()
     }
 }
 

@@ -11,7 +11,7 @@ use similar::TextDiff;
 use super::{Mpimg, blocking};
 use crate::build::BuildRequest;
 use crate::context::existing_dockerfile;
-use crate::dockerfile::{ArgDeclaration, Base, Dockerfile, Instruction, Located, PlanOptions};
+use crate::dockerfile::{ArgDeclaration, Base, Dockerfile, Instruction, Located, PlanOptions, mount_from};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
 use crate::oci::Platform;
@@ -181,8 +181,8 @@ fn written_names(dockerfile: &Dockerfile) -> Vec<(String, Located<()>)> {
                 Instruction::Arg(arguments) => defaults(&mut names, arguments, step.with(())),
                 Instruction::Copy(copy) => names.extend(copy.from.clone().map(|from| (from, step.with(())))),
                 Instruction::Run(run) => {
-                    let from = |mount: &String| mount.split(',').find_map(|field| field.strip_prefix("from=").map(str::to_owned));
-                    names.extend(run.mounts.iter().filter_map(from).map(|from| (from, step.with(()))));
+                    let from = run.mounts.iter().filter_map(|mount| mount_from(mount));
+                    names.extend(from.map(|from| (from, step.with(()))));
                 }
                 _ => {}
             }

@@ -7,11 +7,10 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 
 use super::{Mpimg, blocking};
-use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{ManifestTree, Transport, artifact};
 use crate::oci::{Reference, Repository, Tag};
 use crate::project::{ContainerRepository, Pak};
@@ -137,12 +136,14 @@ impl Mpimg {
         let archive = Transport::OciArchive { file: request.file.clone(), tag: None };
         let store = self.open_store().await?;
         let (tree, mut referrers) = blocking(move || archive.read_tree(&store, None, true)).await?;
-        let is_pak = |tree: &ManifestTree| Artifact::parse(&tree.bytes).is_ok_and(|artifact| artifact.kind == PAK_TYPE);
+        let is_pak = |tree: &ManifestTree| serde_json::from_slice(&tree.bytes).is_ok_and(|Artifact { kind }| kind == PAK_TYPE);
         let Some(at) = referrers.iter().position(is_pak) else {
             return Err(Error::new(ErrorKind::Corrupt, format!("`{}` has no management pack in it", request.file.display()))
                 .with_hint("name the file that `mpimg pak export` has written"));
         };
-        let bytes = read_blob(&referrers.remove(at)).await?;
+        let artifact = referrers.remove(at);
+        let (layer, _) = artifact.blobs.last().ok_or_else(|| Error::new(ErrorKind::Corrupt, "the artifact is empty"))?;
+        let bytes = artifact.blob(&layer.digest, u64::MAX).await?;
         let pak = Pak::read(&request.file, Cursor::new(&bytes))?;
         if pak.digest != tree.descriptor.digest {
             let message = format!(
@@ -217,17 +218,4 @@ fn new_file_in(folder: &Path, pak: &Pak) -> Result<PathBuf> {
 struct Artifact {
     #[serde(rename = "artifactType")]
     kind: String,
-}
-
-impl Artifact {
-    fn parse(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).context(ErrorKind::Corrupt, || "the manifest cannot be read".into())
-    }
-}
-
-/// The one blob of an artifact.
-async fn read_blob(tree: &ManifestTree) -> Result<Bytes> {
-    let (_, source) = tree.blobs.last().ok_or_else(|| Error::new(ErrorKind::Corrupt, "the artifact is empty"))?;
-    let pieces: Vec<Bytes> = source.read(0).try_collect().await?;
-    Ok(pieces.concat().into())
 }

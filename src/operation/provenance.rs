@@ -10,17 +10,15 @@ use super::{Mpimg, PushedImage};
 use crate::build::BuildMaterials;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::annotated_artifact;
-use crate::oci::{Descriptor, Digest};
+use crate::oci::Digest;
 use crate::sandbox::IsolationMode;
-use crate::signature::{SigningKey, Statement};
+use crate::signature::{IN_TOTO_TYPE, SigningKey, Statement};
 
 /// The kind of statement.
 const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// What `externalParameters` means, and who builds: docs/provenance.md.
 const BUILD_TYPE: &str = "urn:mpimg:build-type:dockerfile:v1";
 const BUILDER: &str = "urn:mpimg:builder";
-/// An in-toto statement as an artifact (in-toto attestation framework, "Bundle", and what BuildKit and oras call it).
-const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
 const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// What a provenance says beyond the minimum.
@@ -50,14 +48,13 @@ impl Mpimg {
         let add = async {
             let statement = Statement::new(&pushed.digest, SLSA_PROVENANCE, predicate(materials, options));
             let repository = pushed.destination.push.repository();
-            let there = &pushed.pushed;
-            let subject = Descriptor::new(there.media_type.clone(), there.digest, there.size());
+            let subject = pushed.pushed.descriptor();
             if let Some(key) = key {
                 return self.attach_statement(repository, &subject, &statement, key).await;
             }
             let bytes = serde_json::to_vec(&statement).context(ErrorKind::Io, || "cannot write the provenance".to_owned())?;
             let annotations = BTreeMap::from([(PREDICATE_TYPE.to_owned(), SLSA_PROVENANCE.to_owned())]);
-            let artifact = annotated_artifact(STATEMENT_TYPE, STATEMENT_TYPE, bytes.into(), &subject, &annotations);
+            let artifact = annotated_artifact(IN_TOTO_TYPE, IN_TOTO_TYPE, bytes.into(), &subject, &annotations);
             self.client().attach(repository, &artifact).await?;
             Ok(artifact.descriptor.digest)
         };

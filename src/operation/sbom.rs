@@ -85,8 +85,7 @@ impl Mpimg {
                 file.write(&document(file.format()))?;
             }
             let Some(format) = *attach else { return Ok(None) };
-            let there = &pushed.pushed;
-            let subject = Descriptor::new(there.media_type.clone(), there.digest, there.size());
+            let subject = pushed.pushed.descriptor();
             let artifact = self.sbom_artifact(repository, format, document(format), &subject)?;
             self.client().attach(repository, &artifact).await?;
             Ok(Some(artifact.descriptor.digest))

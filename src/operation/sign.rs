@@ -1,8 +1,5 @@
 //! Signing what is in a registry. The image does not change: its signatures are manifests of their own beside it.
 
-use bytes::Bytes;
-use futures_util::TryStreamExt as _;
-
 use super::{Mpimg, PushedImage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ManifestTree, Names, annotated_artifact};
@@ -55,15 +52,20 @@ impl Mpimg {
     pub async fn sign(&self, request: &SignRequest) -> Result<Vec<Signed>> {
         let SignRequest { image, key, tag, recursive } = request;
         let repository = image.repository();
-        let tree = self.client().pull_tree(image, None).await?;
-        let mut manifests = tree.manifests();
-        manifests.reverse();
-        let count = if *recursive { manifests.len() } else { 1 };
         let mut signed = Vec::new();
-        for manifest in manifests.into_iter().take(count) {
-            signed.push(self.sign_manifest(repository, &manifest.descriptor, key, *tag).await?);
+        for subject in self.subjects(image, *recursive).await? {
+            signed.push(self.sign_manifest(repository, &subject, key, *tag).await?);
         }
         Ok(signed)
+    }
+
+    /// What an image's signatures are of: the manifest or index that `image` names, then, if asked, each image of the index.
+    pub(super) async fn subjects(&self, image: &Reference, recursive: bool) -> Result<Vec<Descriptor>> {
+        let tree = self.client().pull_tree(image, None).await?;
+        let manifests = tree.manifests();
+        let count = if recursive { manifests.len() } else { 1 };
+        // A tree gives its root last.
+        Ok(manifests.into_iter().rev().take(count).map(|manifest| manifest.descriptor.clone()).collect())
     }
 
     /// Signs an image that was pushed, and the artifact with its bill of materials.
@@ -150,21 +152,4 @@ fn tree(image: SimpleSigningImage, before: Option<ManifestTree>) -> Result<Manif
         own.or(known).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the layer `{}` has no source", descriptor.digest)))
     };
     ManifestTree::manifest(Descriptor::of(MediaType::Manifest, &manifest), manifest, source)
-}
-
-/// The bytes of a small blob.
-///
-/// # Errors
-/// [`ErrorKind::Corrupt`]: it is larger than `limit`, or damaged.
-pub(super) async fn read_small((descriptor, source): &(Descriptor, BlobSource), limit: u64) -> Result<Bytes> {
-    if descriptor.size > limit {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("`{}` has {} bytes, more than {limit}", descriptor.digest, descriptor.size),
-        ));
-    }
-    let pieces: Vec<Bytes> = source.read(0).try_collect().await?;
-    let bytes = Bytes::from(pieces.concat());
-    descriptor.digest.verify(&bytes)?;
-    Ok(bytes)
 }

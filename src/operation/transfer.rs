@@ -75,7 +75,7 @@ impl Transfer {
                             stop.cancel();
                             // A step that does not end soon is left behind.
                             let _ = tokio::time::timeout(GRACE, work).await;
-                            return Err(error.wrap(format!("cannot push `{}`", self.repository.familiar())));
+                            (Err(error.wrap(format!("cannot push `{}`", self.repository.familiar()))), Vec::new())
                         }
                         None => work.await,
                     }

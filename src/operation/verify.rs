@@ -5,10 +5,9 @@
 use serde_json::Value;
 
 use super::Mpimg;
-use super::sign::read_small;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ManifestTree, Names};
-use crate::oci::{Digest, Reference, Repository};
+use crate::oci::{Descriptor, Digest, Reference, Repository};
 use crate::signature::{
     BUNDLE_TYPES, Bundle, COSIGN_SIGN, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage,
 };
@@ -99,13 +98,8 @@ impl Mpimg {
     /// [`Mpimg::must_be_signed`] makes it one.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
         let VerifyRequest { image, keys, recursive } = request;
-        let tree = self.client().pull_tree(image, None).await?;
-        let mut manifests = tree.manifests();
-        manifests.reverse();
-        let count = if *recursive { manifests.len() } else { 1 };
         let mut verified = Vec::new();
-        for manifest in manifests.into_iter().take(count) {
-            let digest = manifest.descriptor.digest;
+        for Descriptor { digest, .. } in self.subjects(image, *recursive).await? {
             let mut signatures = self.tag_signatures(image.repository(), &digest, keys).await?;
             signatures.extend(self.bundles(image.repository(), &digest, keys).await?);
             verified.push(VerifiedManifest { digest, signatures });
@@ -133,7 +127,7 @@ impl Mpimg {
             if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
                 continue;
             }
-            let payload = blob(&tree, &layer.digest).await?;
+            let payload = tree.blob(&layer.digest, LIMIT).await?;
             let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map_or("", String::as_str);
             let judged = first_good(keys, |key| SimpleSigning::verify(&payload, signature, digest, key));
             found.push(FoundSignature {
@@ -176,7 +170,7 @@ impl Mpimg {
                 if !layer.media_type.as_str().starts_with(BUNDLE_TYPES) {
                     continue;
                 }
-                let bytes = blob(&tree, &layer.digest).await?;
+                let bytes = tree.blob(&layer.digest, LIMIT).await?;
                 let judged = first_good(keys, |key| Bundle::verify(&bytes, digest, key));
                 let statement = judged.as_ref().ok().map(|(statement, _)| statement);
                 let states_more = statement.filter(|statement| statement.predicate_type() != COSIGN_SIGN);
@@ -205,11 +199,6 @@ fn first_good<T>(keys: &[PublicKey], judge: impl Fn(&PublicKey) -> Result<T>) ->
         }
     }
     Err(refused)
-}
-
-async fn blob(tree: &ManifestTree, digest: &Digest) -> Result<bytes::Bytes> {
-    let blob = tree.blobs.iter().find(|(descriptor, _)| descriptor.digest == *digest);
-    read_small(blob.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the signature's layer is not in this registry"))?, LIMIT).await
 }
 
 fn not_signed(repository: &Repository, manifest: &VerifiedManifest) -> Error {

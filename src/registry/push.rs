@@ -82,6 +82,11 @@ impl Pushed {
     pub fn size(&self) -> u64 {
         self.manifest.len() as u64
     }
+
+    /// Type, digest and size of the manifest: what an artifact about it refers to.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest, self.size())
+    }
 }
 
 /// A push under way. Dropped, it stops after the requests in flight; sessions on disk stay for the next process.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::key::{PublicKey, SigningKey};
-use super::statement::Statement;
+use super::statement::{IN_TOTO_TYPE, Statement};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::Digest;
 
@@ -20,7 +20,6 @@ use crate::oci::Digest;
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What the types of bundles of all versions begin with.
 pub(crate) const BUNDLE_TYPES: &str = "application/vnd.dev.sigstore.bundle";
-const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// A bundle that was made.
 #[derive(Debug, Clone)]
@@ -61,14 +60,14 @@ impl Bundle {
     /// Those of [`SigningKey::sign`].
     pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Self> {
         let payload = serde_json::to_vec(statement).context(ErrorKind::Io, || "cannot write the statement".to_owned())?;
-        let signature = key.sign(&pre_authentication_encoding(PAYLOAD_TYPE, &payload))?;
+        let signature = key.sign(&pre_authentication_encoding(IN_TOTO_TYPE, &payload))?;
         // No entry of a transparency log and no time stamp: there is neither where only a registry is reached.
         let bundle = json!({
             "mediaType": BUNDLE_TYPE,
             "verificationMaterial": { "publicKey": { "hint": key.public().hint() } },
             "dsseEnvelope": {
                 "payload": STANDARD.encode(&payload),
-                "payloadType": PAYLOAD_TYPE,
+                "payloadType": IN_TOTO_TYPE,
                 "signatures": [{ "sig": STANDARD.encode(signature) }],
             },
         });
@@ -91,7 +90,7 @@ impl Bundle {
             let what = if bundle.message_signature.is_some() { "a bare signature" } else { "nothing" };
             return Err(Error::new(ErrorKind::Unsupported, format!("the bundle holds {what}, not a signed statement")));
         };
-        if payload_type != PAYLOAD_TYPE {
+        if payload_type != IN_TOTO_TYPE {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the bundle signs a `{payload_type}`, not an in-toto statement"),

@@ -77,6 +77,12 @@ impl TryFrom<Option<String>> for LayerLocation {
 }
 
 impl ImageRecord {
+    /// The bytes that the image takes in a registry.
+    pub fn size(&self) -> u64 {
+        let layers = self.layers.iter().map(|layer| layer.descriptor.size);
+        self.manifest.size + self.config.size + layers.sum::<u64>()
+    }
+
     /// The blobs that must be in the store.
     pub(super) fn local_blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let layers = self.layers.iter().filter(|layer| layer.location.is_local()).map(|layer| &layer.descriptor);

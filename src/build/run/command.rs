@@ -10,13 +10,17 @@ use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Security, User};
 
 /// The error of a command that failed.
 pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
+    let ended = |status: u8, why: &str| {
+        Error::new(ErrorKind::RunFailed, format!("the command ended with status {status}{why}")).with_exit_status(status)
+    };
     match exit {
         Exit::Code(126) if foreign::is_foreign(platform) => foreign::missing(platform),
-        Exit::Code(127) => Error::new(ErrorKind::RunFailed, "the command ended with status 127: not found")
-            .with_hint("install the program in an earlier RUN, or check its name and PATH"),
-        Exit::Code(126) => Error::new(ErrorKind::RunFailed, "the command ended with status 126: it cannot be executed")
+        Exit::Code(127) => {
+            ended(127, ": not found").with_hint("install the program in an earlier RUN, or check its name and PATH")
+        }
+        Exit::Code(126) => ended(126, ": it cannot be executed")
             .with_hint("check its mode, its first line, and that it is for the image's platform"),
-        Exit::Code(code) => Error::new(ErrorKind::RunFailed, format!("the command ended with status {code}")),
+        Exit::Code(status) => ended(status, ""),
         Exit::Signal(9) => Error::new(ErrorKind::RunFailed, "the command was killed by signal 9")
             .with_hint("if nothing killed it on purpose, the machine ran out of memory"),
         Exit::Signal(signal) => Error::new(ErrorKind::RunFailed, format!("the command was killed by signal {signal}")),

@@ -3,7 +3,7 @@
 use futures_util::future::LocalBoxFuture;
 
 use super::session::{Outcome, Session};
-use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::drop_in::{Flag, Parsed, longest_name};
 
 /// Does a command.
 pub(super) type Run = for<'a> fn(&'a Session, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
@@ -30,11 +30,7 @@ pub(super) struct Command {
 impl Command {
     /// How many of `words` are the name of this command, if they begin with it.
     pub(super) fn matches(&self, words: &[String]) -> Option<usize> {
-        let begins = |name: &&&str| {
-            let name: Vec<&str> = name.split(' ').collect();
-            words.len() >= name.len() && words.iter().zip(&name).all(|(word, part)| word == part)
-        };
-        self.names.iter().filter(begins).map(|name| name.split(' ').count()).max()
+        longest_name(self.names, words).map(|(_, length)| length)
     }
 }
 

@@ -159,7 +159,6 @@ impl Row {
         let record = &found.record;
         let bytes = session.mpimg().store()?.read_small(&record.config.digest, crate::image::CONFIG_LIMIT)?;
         let time = ImageConfig::from_bytes(&bytes)?.created;
-        let layers: u64 = record.layers.iter().map(|layer| layer.descriptor.size).sum();
         Ok(Self {
             repository: found.name.repository().to_string(),
             tag: found.name.tag().map_or_else(|| "<none>".to_owned(), ToString::to_string),
@@ -167,7 +166,7 @@ impl Row {
             id: found.id(),
             created: when::ago(time.as_deref(), when::now()),
             // `246 MB`, with a space.
-            size: spaced(&Size(record.manifest.size + record.config.size + layers).to_string()),
+            size: spaced(&Size(record.size()).to_string()),
             time,
         })
     }

@@ -24,8 +24,9 @@ use std::process::ExitCode;
 use command::{Command, GLOBAL};
 use session::{FAILED, Failure, Session};
 
-use super::drop_in::{Parsed, look_at_flags, run_to_end, words};
+use super::drop_in::{Parsed, look_at_flags, words};
 use super::logging;
+use super::runtime::run_to_end;
 use super::terminal::write_output;
 
 /// All commands.
@@ -106,8 +107,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     let looked = look_at_flags(session.terminal(), &global, "buildah")
         .and_then(|()| look_at_flags(session.terminal(), &parsed, "buildah"));
     let done = match looked {
-        // A failure of buildah's own is no error of the library: it travels as a value.
-        Ok(()) => run_to_end(async { Ok((command.run)(&session, &parsed).await) }).unwrap_or_else(|error| Err(error.into())),
+        Ok(()) => run_to_end((command.run)(&session, &parsed)),
         Err(error) => Err(error.into()),
     };
     logging::note_end(None);

@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::drop_in::Parsed;
-use crate::cli::flags::{ColorMode, Global, ProgressMode};
-use crate::cli::logging;
+use crate::cli::drop_in::{self, Parsed};
+use crate::cli::flags::ProgressMode;
 use crate::cli::terminal::{Terminal, write_output};
 use crate::error::{Error, ErrorKind};
 use crate::oci::{Digest, Reference};
@@ -49,12 +48,8 @@ impl Failure {
 
     /// The failure of a build: buildah ends with the status of the command that failed.
     pub(super) fn of_command(error: Error) -> Self {
-        let status = error.causes().iter().chain([&error.to_string()]).find_map(|text| {
-            let (_, rest) = text.split_once("ended with status ")?;
-            rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
-        });
-        let failure = Self::from(error);
-        Self { code: status.unwrap_or(failure.code), ..failure }
+        let code = error.exit_status().unwrap_or(FAILED);
+        Self { code, ..Self::from(error) }
     }
 
     /// The same with a remedy.
@@ -108,12 +103,7 @@ impl Session {
         // What happens is said in buildah's words by the commands; transfers of bytes only to who
         // wants to know.
         let progress = if debug { ProgressMode::Plain } else { ProgressMode::None };
-        let log_file = std::env::var_os("MPIMG_LOG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let flags = Global { json: false, quiet: false, verbose: debug.into(), log_file, color: ColorMode::Auto, progress };
-        let terminal = Terminal::new(&flags);
-        if let Err(error) = logging::start(&flags, terminal.display(), terminal.error_theme().enabled()) {
-            terminal.warn(&error.to_string(), error.hint());
-        }
+        let terminal = drop_in::terminal(false, debug.into(), progress);
         let variable = std::env::var_os("REGISTRY_AUTH_FILE").filter(|path| !path.is_empty());
         let auth_file =
             command.value("authfile").filter(|file| !file.is_empty()).map(PathBuf::from).or(variable.map(PathBuf::from));

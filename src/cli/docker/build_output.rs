@@ -1,14 +1,12 @@
 //! Where `docker build` puts what it has built: `--output`, `--push`.
 
-use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::session::{Failure, Session};
 use super::tag;
 use crate::cli::drop_in::Parsed;
 use crate::error::Error;
-use crate::image::{Image, Transport};
+use crate::image::{Image, Transport, replace_file};
 use crate::oci::Reference;
 use crate::operation::SaveRequest;
 
@@ -105,18 +103,9 @@ pub(super) async fn export(session: &Session, image: &Image, name: &Reference, o
                 std::fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, error))?;
                 files.write_to(&all, folder)?;
             }
-            FilesTo::TarFile(path) => write_whole(path, |file| files.write_tar(&all, "", file))?,
+            FilesTo::TarFile(path) => replace_file(path, |file| files.write_tar(&all, "", file))?,
             FilesTo::TarToOutput => files.write_tar(&all, "", &mut std::io::stdout().lock())?,
         }
     }
     Ok(())
-}
-
-/// Writes a file that appears when it is complete.
-pub(super) fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
-    let cannot = |error| Error::io("write", path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder).map_err(cannot)?;
-    write(file.as_file_mut())?;
-    file.persist(path).map_err(|error| cannot(error.error)).map(drop)
 }

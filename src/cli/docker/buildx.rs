@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::command::{Arguments, Command};
 use super::format::List;
 use super::session::{Failure, Outcome, Session};
-use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::drop_in::{Flag, Parsed, make_parent};
 use crate::error::{Error, ErrorKind};
 use crate::image::write_result;
 use crate::oci::Platform;
@@ -167,9 +167,7 @@ impl Builders {
     }
 
     fn write(&self) -> Result<(), Failure> {
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, error))?;
-        }
+        make_parent(&self.path)?;
         let text = json!({ "names": self.names, "current": self.current }).to_string();
         Ok(write_result(&self.path, text.as_bytes())?)
     }

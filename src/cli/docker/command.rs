@@ -3,7 +3,7 @@
 use futures_util::future::LocalBoxFuture;
 
 use super::session::{Outcome, Session};
-use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::drop_in::{Flag, Parsed, longest_name};
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,8 @@ impl Command {
         Self { names, usage, about, arguments: Arguments::AtLeast(0), options_first: false, flags: &[], differs: "", run }
     }
 
-    /// What is left of `words` behind the name of this command that they begin with, and that name.
+    /// The name of this command that `words` begin with, and of how many words it is.
     pub(super) fn matches(&self, words: &[String]) -> Option<(&'static str, usize)> {
-        let begins = |name: &&&str| {
-            let name: Vec<&str> = name.split(' ').collect();
-            words.len() >= name.len() && words.iter().zip(&name).all(|(word, part)| word == part)
-        };
-        let longest = self.names.iter().filter(begins).max_by_key(|name| name.split(' ').count())?;
-        Some((longest, longest.split(' ').count()))
+        longest_name(self.names, words)
     }
 }

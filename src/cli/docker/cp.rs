@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::build_output::write_whole;
 use super::command::{Arguments, Command};
 use super::container_id::find;
 use super::session::{Failure, Outcome, Session};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::{Error, ErrorKind};
+use crate::image::replace_file;
 use crate::operation::ImageFiles;
 
 pub(super) const CP: Command = Command {
@@ -105,7 +105,7 @@ async fn export(session: &Session, parsed: &Parsed) -> Outcome {
     let files = files(session, &parsed.arguments[0]).await?;
     let all = files.find("/", false)?;
     match parsed.value("output") {
-        Some(path) => write_whole(Path::new(path), |file| files.write_tar(&all, "", file))?,
+        Some(path) => replace_file(Path::new(path), |file| files.write_tar(&all, "", file))?,
         None if std::io::IsTerminal::is_terminal(&io::stdout()) => {
             return Err(Failure::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
         }

@@ -4,10 +4,7 @@ use std::fmt::Write as _;
 
 use super::command::Command;
 use super::{commands, global};
-use crate::cli::drop_in::{Effect, Flag};
-
-/// Where the table begins in the file; all before it is written by hand.
-const BEGIN: &str = "<!-- The rest is made by the test cli::docker::documentation; UPDATE_DOCS=1 writes it. -->\n";
+use crate::cli::drop_in::{Effect, Flag, document};
 
 fn flags_of(command: &Command) -> Vec<&Flag> {
     command.flags.iter().copied().flatten().collect()
@@ -75,15 +72,7 @@ fn table() -> String {
 
 #[test]
 fn the_documentation_names_every_command_and_flag() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/docker.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (before, after) = text.split_once(BEGIN).expect("docs/docker.md has the line behind which the table stands");
-    let table = table();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, format!("{before}{BEGIN}{table}")).unwrap();
-    } else {
-        assert!(after == table, "docs/docker.md is not up to date: run this test with UPDATE_DOCS=1");
-    }
+    document::check("docker.md", &table());
 }
 
 #[test]

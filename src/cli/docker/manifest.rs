@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::command::{Arguments, Command};
 use super::session::{Failure, Outcome, Session};
 use super::tag;
-use crate::cli::drop_in::{Flag, Parsed};
+use crate::cli::drop_in::{Flag, Parsed, make_parent};
 use crate::error::{Error, ErrorKind};
 use crate::image::{Format, write_result};
 use crate::oci::{Digest, Platform, Reference};
@@ -117,9 +117,7 @@ impl List {
     }
 
     fn write(&self) -> Result<(), Failure> {
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Error::io("make", folder, error))?;
-        }
+        make_parent(&self.path)?;
         Ok(write_result(&self.path, json!(self.parts).to_string().as_bytes())?)
     }
 

@@ -46,7 +46,8 @@ use command::Command;
 use session::{Failure, Outcome, Session};
 
 use super::drop_in::{self, Effect, Parsed, WrongFlag};
-use super::{logging, runtime};
+use super::logging;
+use super::runtime::run_to_end;
 use crate::error::{Error, ErrorKind};
 
 /// The exit code of mistakes in flags, and of containers that could not be started.
@@ -98,12 +99,7 @@ fn start(session: &Session, command: &Command, global: &Parsed, parsed: &Parsed)
     let refused = |error: Error| Failure::from(error).with_code(WRONG_FLAG);
     session.look_at_flags(global).map_err(refused)?;
     session.look_at_flags(parsed).map_err(refused)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(runtime::WORKERS).enable_all().build();
-    let runtime = runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start threads").with_source(error))?;
-    let done = runtime.block_on((command.run)(session, parsed));
-    // A thread that still waits for a disk or a name server must not keep the user waiting.
-    runtime.shutdown_background();
-    done
+    run_to_end((command.run)(session, parsed))
 }
 
 /// Without a command, or with one that docker does not have either, or that mpimg does not.

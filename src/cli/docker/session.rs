@@ -4,9 +4,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::drop_in::{Parsed, look_at_flags};
-use crate::cli::flags::{ColorMode, Global, ProgressMode};
-use crate::cli::logging;
+use crate::cli::drop_in::{self, Parsed, look_at_flags};
+use crate::cli::flags::ProgressMode;
 use crate::cli::message::draw_error;
 use crate::cli::terminal::{Terminal, write_output};
 use crate::error::{Error, ErrorKind};
@@ -95,13 +94,7 @@ impl Session {
             Some("plain" | "rawjson") => ProgressMode::Plain,
             _ => ProgressMode::Auto,
         };
-        let log_file = std::env::var_os("MPIMG_LOG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let verbose = u8::from(global.is("debug"));
-        let global_flags = Global { json: false, quiet: false, verbose, log_file, color: ColorMode::Auto, progress };
-        let terminal = Terminal::new(&global_flags);
-        if let Err(error) = logging::start(&global_flags, terminal.display(), terminal.error_theme().enabled()) {
-            terminal.warn(&error.to_string(), error.hint());
-        }
+        let terminal = drop_in::terminal(false, global.is("debug").into(), progress);
         let config = global.value("config").map(PathBuf::from);
         let mpimg = Mpimg::new(Options {
             credentials: CredentialSources { docker_config_dir: config.clone(), ..CredentialSources::default() },

@@ -27,15 +27,15 @@ pub(in crate::cli) fn flags(tables: &[&[Flag]]) -> String {
 }
 
 /// Compares what stands between `<!-- made -->` and `<!-- /made -->` of a page with `table`; with
-/// MPIMG_UPDATE_DOCS set, writes it there.
+/// UPDATE_DOCS set, writes it there.
 pub(in crate::cli) fn check(page: &str, table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once("<!-- made -->\n").unwrap();
     let (found, after) = rest.split_once("<!-- /made -->").unwrap();
-    if found != table && std::env::var_os("MPIMG_UPDATE_DOCS").is_some() {
+    if found != table && std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}<!-- made -->\n{table}<!-- /made -->{after}")).unwrap();
         return;
     }
-    assert_eq!(found, table, "{page}: run the test again with MPIMG_UPDATE_DOCS=1");
+    assert_eq!(found, table, "{page}: run the test again with UPDATE_DOCS=1");
 }

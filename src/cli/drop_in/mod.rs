@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(super) mod document;
+mod files;
 mod flags;
 mod start;
 mod template;
@@ -11,8 +12,9 @@ mod template;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub(super) use files::make_parent;
 pub(super) use flags::{Effect, Flag, Parsed, WrongFlag};
-pub(super) use start::{look_at_flags, run_to_end, words};
+pub(super) use start::{longest_name, look_at_flags, terminal, words};
 pub(super) use template::{Missing, Template};
 
 /// A program that mpimg stands in for.

@@ -13,8 +13,9 @@ use context::Context;
 use flags::FLAGS;
 use job::Job;
 
-use super::drop_in::{Parsed, look_at_flags, run_to_end, words};
-use super::flags::{ColorMode, Global, ProgressMode};
+use super::drop_in::{self, Parsed, look_at_flags, make_parent, words};
+use super::flags::ProgressMode;
+use super::runtime::run_to_end;
 use super::terminal::{Terminal, write_output};
 use super::{logging, message};
 use crate::build::BuildRequest;
@@ -86,13 +87,7 @@ fn terminal(parsed: &Parsed) -> Terminal {
         "trace" => (false, 2),
         _ => (false, 0),
     };
-    let log_file = job::variable("MPIMG_LOG").map(PathBuf::from);
-    let global = Global { json: false, quiet, verbose, log_file, color: ColorMode::Auto, progress: ProgressMode::Plain };
-    let terminal = Terminal::new(&global);
-    if let Err(error) = logging::start(&global, terminal.display(), terminal.error_theme().enabled()) {
-        terminal.warn(&error.to_string(), error.hint());
-    }
-    terminal
+    drop_in::terminal(quiet, verbose, ProgressMode::Plain)
 }
 
 async fn execute(terminal: &Terminal, parsed: &Parsed) -> Result<()> {
@@ -147,14 +142,6 @@ fn line(name: &Reference, with_tag: bool, digest: &Digest) -> String {
     let registry = if name.registry() == "docker.io" { "index.docker.io" } else { name.registry() };
     let tag = name.tag().filter(|_| with_tag).map(|tag| format!(":{tag}")).unwrap_or_default();
     format!("{registry}/{}{tag}@{digest}\n", name.path())
-}
-
-/// Missing folders are made, as kaniko makes them.
-fn make_parent(file: &Path) -> Result<()> {
-    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => std::fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error)),
-        None => Ok(()),
-    }
 }
 
 /// kaniko's image has its credentials in a folder of its own, which DOCKER_CONFIG names there; ours may be started without that.

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result, Snippet};
 
-pub(super) use mount::{MountScope, mount_from, parse_mount};
+pub use mount::mount_from;
+pub(super) use mount::{MountScope, parse_mount};
 
 use self::dispatch::{Parsed, check_trigger, parse_line};
 use super::source::Located;

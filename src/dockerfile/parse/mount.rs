@@ -73,7 +73,7 @@ pub(in crate::dockerfile) struct MountScope<'a> {
 }
 
 /// The stage or image that a mount takes its files from, variables never among it.
-pub(in crate::dockerfile) fn mount_from(text: &str) -> Option<String> {
+pub fn mount_from(text: &str) -> Option<String> {
     let fields = comma_fields(text).ok()?;
     let option = |wanted: &str| {
         let mut pairs = fields.iter().filter_map(|field| field.split_once('='));

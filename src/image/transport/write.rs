@@ -129,7 +129,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Gives `path` the content that `write` writes, if it succeeds; nothing changes otherwise, and a
 /// kill leaves nothing where the file system can have files without a name.
-pub(super) fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+pub(crate) fn replace_file(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let cannot = |error| Error::io("write", path, error);
     let folder = folder_of(path);
     let named = match nameless(folder) {

@@ -168,7 +168,5 @@ impl Testbed {
 /// The error, its causes and the hint, out of everything on standard error.
 pub(super) fn shown_error(left: &Left) -> String {
     let from = left.err.find("error: ").or(left.err.find("warning: ")).unwrap_or_else(|| panic!("no error in:\n{}", left.err));
-    // A task that was stopped may say so after the error.
-    let stopped = |line: &&str| line.contains(": failed after ");
-    left.err[from..].split_inclusive('\n').filter(|line| !stopped(line)).collect()
+    left.err[from..].to_owned()
 }
