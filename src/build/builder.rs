@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::base::Bases;
 use super::cache::BuildCache;
 use super::materials::{BuildMaterials, Downloads};
-use super::remote_time::remote_time;
+use super::remote_time;
 use super::request::BuildRequest;
 use super::schedule::Schedule;
 use super::session::Session;
@@ -71,7 +71,8 @@ impl Builder {
         cache.finish();
         let mut materials = BuildMaterials::new(request, &session.dockerfile, session.times.epoch());
         materials.images = bases.materials();
-        materials.downloads = session.downloads.all();
+        materials.downloads = session.downloads.files();
+        materials.repositories = session.downloads.commits();
         let mut target = target?;
         if request.squash {
             target.squash(&session)?;
@@ -108,7 +109,11 @@ impl Builder {
             None => match dockerfile.source_date_epoch(&options)? {
                 EpochSource::Context => None,
                 EpochSource::Given(epoch) => Some(epoch),
-                EpochSource::File(url) => remote_time(&self.store, &self.client, &url)?.map(|time| time.to_string()),
+                EpochSource::File(url) => remote_time::of_file(&self.store, &self.client, &url)?.map(|time| time.to_string()),
+                EpochSource::Git(address) => {
+                    let secrets = &request.secrets;
+                    remote_time::of_commit(&self.store, &self.client, &address, secrets)?.map(|time| time.to_string())
+                }
             },
         };
         let mut session = self.session(request, &path, epoch.as_deref(), on_layer)?;

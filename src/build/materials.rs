@@ -26,6 +26,8 @@ pub struct BuildMaterials {
     pub images: Vec<ImageMaterial>,
     /// What ADD fetched: addresses without user names and passwords, and the digests of what came.
     pub downloads: BTreeMap<String, Digest>,
+    /// The git repositories that ADD fetched: addresses without user names and passwords, and the commits that came.
+    pub repositories: BTreeMap<String, String>,
     /// The git commit that is checked out in the folder of the build context.
     pub commit: Option<String>,
     /// Which isolation RUN was to have. Which one `auto` took is not part of it: a step from the cache had none.
@@ -56,6 +58,7 @@ impl BuildMaterials {
             build_args: request.build_args.clone(),
             images: Vec::new(),
             downloads: BTreeMap::new(),
+            repositories: BTreeMap::new(),
             // A commit that cannot be read is left out: the build has warned of it already.
             commit: last_commit(&request.context).ok().flatten(),
             isolation: request.isolation,
@@ -64,17 +67,29 @@ impl BuildMaterials {
     }
 }
 
-/// What ADD has fetched so far, in all stages.
+/// What ADD has fetched so far, in all stages, by address without a user name or password.
 #[derive(Debug, Default)]
-pub(super) struct Downloads(Mutex<BTreeMap<String, Digest>>);
+pub(super) struct Downloads {
+    files: Mutex<BTreeMap<String, Digest>>,
+    commits: Mutex<BTreeMap<String, String>>,
+}
 
 impl Downloads {
-    /// Notes that `address`, without a user name or password, gave these bytes.
-    pub(super) fn add(&self, address: String, digest: Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(address, digest);
+    /// Notes that `address` gave these bytes.
+    pub(super) fn add_file(&self, address: String, digest: Digest) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(address, digest);
     }
 
-    pub(super) fn all(&self) -> BTreeMap<String, Digest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Notes that the git repository at `address` gave this commit.
+    pub(super) fn add_commit(&self, address: String, id: String) {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).insert(address, id);
+    }
+
+    pub(super) fn files(&self) -> BTreeMap<String, Digest> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn commits(&self) -> BTreeMap<String, String> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -16,7 +16,7 @@
 //! | `sources`, `chroot_root`, `selection`, `filesystem` | layers as trees, as folders, as entries |
 //! | `guarded_walk`, `session` | what one build has in its hands |
 //! | `materials` | what the image was made of, for its provenance |
-//! | `item`, `sink`, `outcome`, `remote_time`, `request`, `run_settings`, `times` | values |
+//! | `git_authorization`, `item`, `sink`, `outcome`, `remote_time`, `request`, `run_settings`, `times` | values |
 
 mod base;
 mod builder;
@@ -26,6 +26,7 @@ mod chroot_root;
 mod context_image;
 mod copy;
 mod filesystem;
+mod git_authorization;
 mod guarded_walk;
 mod inputs;
 mod item;
@@ -50,6 +51,7 @@ mod times;
 pub use base::stored_image;
 pub use builder::Builder;
 pub use check::{BaseFound, BuildCheck};
+pub(crate) use git_authorization::git_authorization;
 pub use materials::{BuildMaterials, ImageMaterial};
 pub use named_context::NamedContext;
 pub use request::{BuildRequest, SdkBase};

@@ -1,20 +1,24 @@
-//! The time of a file on the web, for `SOURCE_DATE_EPOCH`: what the server says, else that of the newest file in an archive (BuildKit,
-//! dockerfile2llb, `epoch.go`).
+//! The time of what is on the web, for `SOURCE_DATE_EPOCH`: of a file what the server says, else that of the newest file in an
+//! archive; of a git repository that of the commit (BuildKit, dockerfile2llb, `epoch.go`).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek as _, Write as _};
 
 use futures_util::StreamExt as _;
 use tokio::runtime::Handle;
 
+use super::git_authorization::git_authorization;
+use crate::context::{GitAddress, fetch_git, last_commit_time};
 use crate::dockerfile::hide_credentials;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::layer::{Kind, TarReader, unwrap_tar};
 use crate::registry::Client;
+use crate::sandbox::SecretBytes;
 use crate::store::Store;
 
-/// Seconds since 1970; `None` where nothing tells. Blocks this thread, which must be one of a tokio runtime's for what blocks.
-pub(super) fn remote_time(store: &Store, client: &Client, url: &str) -> Result<Option<i64>> {
+/// The time of a file in seconds since 1970; `None` where nothing tells. Blocks this thread, which must be one of a tokio runtime's for what blocks.
+pub(super) fn of_file(store: &Store, client: &Client, url: &str) -> Result<Option<i64>> {
     let failed = || format!("cannot tell the time of `{}`", hide_credentials(url));
     let runtime = Handle::try_current().context(ErrorKind::Usage, failed)?;
     let mut download = runtime.block_on(client.download(url)).map_err(|error| error.wrap(failed()))?;
@@ -32,6 +36,22 @@ pub(super) fn remote_time(store: &Store, client: &Client, url: &str) -> Result<O
     file.rewind().map_err(|error| Error::io("read", &path, error))?;
     // What is no archive has no time.
     Ok(newest(file).unwrap_or(None))
+}
+
+/// When the commit at `address` was made, in seconds since 1970. Blocks as [`of_file`] does.
+pub(super) fn of_commit(
+    store: &Store,
+    client: &Client,
+    address: &str,
+    secrets: &BTreeMap<String, SecretBytes>,
+) -> Result<Option<i64>> {
+    let address = GitAddress::parse(address)?;
+    let failed = || format!("cannot tell the time of `{}`", hide_credentials(&address.remote));
+    let runtime = Handle::try_current().context(ErrorKind::Usage, failed)?;
+    let scratch = store.scratch()?;
+    let cancel = &client.options().cancel;
+    let fetched = runtime.block_on(fetch_git(&address, git_authorization(secrets), scratch.path(), cancel));
+    last_commit_time(&fetched.map_err(|error| error.wrap(failed()))?.folder)
 }
 
 fn newest(archive: impl Read + Send) -> Result<Option<i64>> {

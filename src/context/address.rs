@@ -27,8 +27,8 @@ pub struct GitAddress {
     pub folder: Option<String>,
     /// The beginning of the commit's ID that must come.
     pub checksum: Option<String>,
-    /// Whether the `.git` folder belongs to what is fetched.
-    pub keep_git_dir: bool,
+    /// Whether the `.git` folder belongs to what is fetched; not without it.
+    pub keep_git_dir: Option<bool>,
     /// Whether submodules are fetched.
     pub submodules: bool,
 }
@@ -55,10 +55,13 @@ impl ContextAddress {
 
 impl GitAddress {
     /// Parses `REMOTE#REF:FOLDER`; a URL may say the same in its query: `?ref=`, `branch=`, `tag=`,
-    /// `subdir=`, `checksum=`, `keep-git-dir=`, `submodules=`.
+    /// `subdir=`, `checksum=`, `keep-git-dir=`, `submodules=`. `mtime=` and `fetch-by-commit=` are
+    /// accepted: all files have the build's time, and a commit is fetched by its ID where the
+    /// server gives it.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: a query that is not known, or something that git would take for a flag.
+    /// [`ErrorKind::Usage`]: a query that is not known or says another thing than the rest of the
+    /// address, or something that git would take for a flag.
     pub fn parse(text: &str) -> Result<Self> {
         let (whole, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (remote, query) = whole.split_once('?').unwrap_or((whole, ""));
@@ -69,28 +72,29 @@ impl GitAddress {
             reference: given(reference),
             folder: given(folder.trim_matches('/')),
             checksum: None,
-            keep_git_dir: false,
+            keep_git_dir: None,
             submodules: true,
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let is_true = || !matches!(&*value, "0" | "f" | "false" | "F" | "False" | "FALSE");
+            let full = |prefix: &str| {
+                if value.starts_with(prefix) { value.to_string() } else { format!("{prefix}{value}") }
+            };
+            let may_be_empty = matches!(&*name, "keep-git-dir" | "submodules" | "fetch-by-commit");
+            if value.is_empty() && !may_be_empty {
+                return Err(wrong(format!("`{name}` has no value in the address of a git repository")));
+            }
             match &*name {
-                "ref" => address.reference = given(&value),
-                "branch" => address.reference = Some(format!("refs/heads/{value}")),
-                "tag" => address.reference = Some(format!("refs/tags/{value}")),
-                "subdir" => address.folder = given(value.trim_matches('/')),
-                "checksum" | "commit" => address.checksum = given(&value),
-                "keep-git-dir" => address.keep_git_dir = is_true(),
-                "submodules" => address.submodules = is_true(),
-                _ => {
-                    return Err(Error::new(
-                        ErrorKind::Usage,
-                        format!("`{name}` is not known in the address of a git repository"),
-                    )
-                    .with_hint(
-                        "write URL#REF:FOLDER, or ref, branch, tag, subdir, checksum, keep-git-dir or submodules after `?`",
-                    ));
-                }
+                "ref" => set_once(&mut address.reference, "reference", value.to_string())?,
+                "branch" => set_once(&mut address.reference, "reference", full("refs/heads/"))?,
+                "tag" => set_once(&mut address.reference, "reference", full("refs/tags/"))?,
+                "subdir" => set_once(&mut address.folder, "folder", value.trim_matches('/').to_owned())?,
+                "checksum" | "commit" => set_once(&mut address.checksum, "checksum", value.to_string())?,
+                "keep-git-dir" => address.keep_git_dir = Some(boolean(&name, &value)?),
+                "submodules" => address.submodules = boolean(&name, &value)?,
+                "fetch-by-commit" => _ = boolean(&name, &value)?,
+                "mtime" if matches!(&*value, "checkout" | "commit") => {}
+                "mtime" => return Err(wrong(format!("`mtime` is `checkout` or `commit`, not `{value}`"))),
+                _ => return Err(wrong(format!("`{name}` is not known in the address of a git repository"))),
             }
         }
         let flag = [Some(&address.remote), address.reference.as_ref()].into_iter().flatten().find(|word| word.starts_with('-'));
@@ -100,6 +104,31 @@ impl GitAddress {
             );
         }
         Ok(address)
+    }
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorKind::Usage, message)
+        .with_hint("write URL#REF:FOLDER, or ref, branch, tag, subdir, checksum, keep-git-dir or submodules after `?`")
+}
+
+/// Sets what the address may say at several places, if they agree.
+fn set_once(field: &mut Option<String>, what: &str, value: String) -> Result<()> {
+    match field.replace(value) {
+        Some(earlier) if field.as_deref() != Some(&earlier) => {
+            let later = field.as_deref().unwrap_or_default();
+            Err(wrong(format!("the address of the git repository has two values for the {what}: `{earlier}` and `{later}`")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As Go's `strconv.ParseBool`; a name without a value is set.
+fn boolean(name: &str, value: &str) -> Result<bool> {
+    match value {
+        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(wrong(format!("`{name}` is `true` or `false`, not `{value}`"))),
     }
 }
 
@@ -137,12 +166,24 @@ mod tests {
             assert_eq!(found, (remote, reference, folder), "{text}");
         }
         let address = git("https://h/a.git?tag=v1&checksum=abc&keep-git-dir=1&submodules=false");
-        assert_eq!((address.checksum.as_deref(), address.keep_git_dir, address.submodules), (Some("abc"), true, false));
+        assert_eq!((address.checksum.as_deref(), address.keep_git_dir, address.submodules), (Some("abc"), Some(true), false));
+        let address = git("https://h/a.git?tag=refs/tags/v1&mtime=commit&fetch-by-commit#refs/tags/v1");
+        assert_eq!((address.reference.as_deref(), address.keep_git_dir), (Some("refs/tags/v1"), None));
     }
 
     #[test]
-    fn what_git_would_take_for_a_flag_is_refused() {
-        for text in ["https://h/a.git#--upload-pack=x", "https://h/a.git?ref=-x", "https://h/a.git?mode=1"] {
+    fn what_git_would_take_for_a_flag_or_contradicts_itself_is_refused() {
+        for text in [
+            "https://h/a.git#--upload-pack=x",
+            "https://h/a.git?ref=-x",
+            "https://h/a.git?mode=1",
+            "https://h/a.git?ref=a#b",
+            "https://h/a.git?branch=a&tag=a",
+            "https://h/a.git?subdir=a#:b",
+            "https://h/a.git?subdir=",
+            "https://h/a.git?submodules=2",
+            "https://h/a.git?mtime=now",
+        ] {
             assert!(ContextAddress::parse(text).unwrap().is_err(), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! Where the image's times come from: `SOURCE_DATE_EPOCH` as a build argument, or as an ARG before the
 //! first FROM (Dockerfile reference, "SOURCE_DATE_EPOCH").
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 use super::expand::{SOURCE_DATE_EPOCH, platform_variables, source_kind};
 use super::planner::{global_variables, read};
@@ -16,14 +16,17 @@ pub enum EpochSource {
     Given(String),
     /// The time of the file at this URL: the only source of the stage that was named.
     File(String),
+    /// The time of the commit at this address of a git repository: the only source of the stage that
+    /// was named.
+    Git(String),
 }
 
 impl Dockerfile {
     /// Where the build argument or the ARG says that the time comes from.
     ///
     /// # Errors
-    /// [`ErrorKind::Dockerfile`] where the ARG names a stage that is more than one ADD of a file from the web;
-    /// [`ErrorKind::Unsupported`] for a git repository.
+    /// [`ErrorKind::Dockerfile`] where the ARG names a stage that is more than one ADD of a file or a git
+    /// repository from the web.
     pub fn source_date_epoch(&self, options: &PlanOptions) -> Result<EpochSource> {
         let globals = global_variables(self, platform_variables(options, ""), &options.build_args)?;
         let given = options.build_args.get(SOURCE_DATE_EPOCH).map(String::as_str);
@@ -63,11 +66,8 @@ impl Dockerfile {
                 }
                 Instruction::Add(add) if source.is_none() && add.inline_files.is_empty() && add.sources.len() == 1 => {
                     source = match source_kind(&read(step, &add.sources[0], &variables)?.text) {
-                        AddSource::Url { url, .. } => Some(url),
-                        AddSource::Git(_) => {
-                            let message = "SOURCE_DATE_EPOCH names a stage with a git repository, which mpimg does not fetch";
-                            return Err(wrong(Error::new(ErrorKind::Unsupported, message)));
-                        }
+                        AddSource::Url { url, .. } => Some(EpochSource::File(url)),
+                        AddSource::Git(address) => Some(EpochSource::Git(address)),
                         AddSource::Path(path) => {
                             return Err(wrong(step.error_at(&path, "SOURCE_DATE_EPOCH names this stage, which adds no URL")));
                         }
@@ -79,8 +79,6 @@ impl Dockerfile {
                 }
             }
         }
-        source
-            .map(EpochSource::File)
-            .ok_or_else(|| wrong(stage.base.error_at(base, "SOURCE_DATE_EPOCH names this stage, which adds no URL")))
+        source.ok_or_else(|| wrong(stage.base.error_at(base, "SOURCE_DATE_EPOCH names this stage, which adds no URL")))
     }
 }

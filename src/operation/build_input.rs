@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 
 use super::{Mpimg, blocking};
-use crate::build::{BuildRequest, NamedContext};
+use crate::build::{BuildRequest, NamedContext, git_authorization};
 use crate::context::{ContextAddress, fetch_git};
 use crate::dockerfile::hide_credentials;
 use crate::error::{Error, ErrorKind, Result};
@@ -132,9 +132,9 @@ impl Mpimg {
             ContextAddress::Git(git) => {
                 let shown = hide_credentials(&git.remote);
                 let task = self.progress().task(TaskKind::Work, &format!("fetch {shown}"), None);
-                let found = fetch_git(git, authorization(secrets).as_deref(), &folder, self.cancellation()).await?;
+                let commit = fetch_git(git, git_authorization(secrets), &folder, self.cancellation()).await?;
                 task.done();
-                Fetched::Folder(found)
+                Fetched::Folder(commit.folder)
             }
             ContextAddress::Http(url) => {
                 let name = file_name(url);
@@ -186,17 +186,6 @@ fn file_name(url: &str) -> String {
     let path = url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
     if name.is_empty() || name.starts_with('.') { "context".to_owned() } else { name.to_owned() }
-}
-
-/// What a git server is told of who asks.
-fn authorization(secrets: &BTreeMap<String, SecretBytes>) -> Option<String> {
-    use base64::Engine as _;
-    let text = |id: &str| Some(String::from_utf8_lossy(secrets.get(id)?.reveal()).trim().to_owned());
-    let of_token = |token: String| {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{token}"));
-        format!("Basic {encoded}")
-    };
-    text("GIT_AUTH_HEADER").or_else(|| text("GIT_AUTH_TOKEN").map(of_token))
 }
 
 /// Unpacks a tar, plain or compressed; gives back the stream if it is none.

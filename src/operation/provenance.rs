@@ -68,8 +68,10 @@ fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) -> Value {
         |image| json!({ "name": image.name, "digest": digest(&image.digest), "annotations": { "platform": image.platform } }),
     );
     let downloads = materials.downloads.iter().map(|(address, of)| json!({ "uri": address, "digest": digest(of) }));
+    let repositories =
+        materials.repositories.iter().map(|(address, commit)| json!({ "uri": address, "digest": { "gitCommit": commit } }));
     let commit = materials.commit.iter().map(|commit| json!({ "name": "source", "digest": { "gitCommit": commit } }));
-    let dependencies: Vec<Value> = commit.chain(images).chain(downloads).collect();
+    let dependencies: Vec<Value> = commit.chain(images).chain(downloads).chain(repositories).collect();
     let arguments: BTreeMap<&String, Option<&String>> =
         materials.build_args.iter().map(|(name, value)| (name, options.build_arg_values.then_some(value))).collect();
     let isolation = match materials.isolation {

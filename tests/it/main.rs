@@ -4,6 +4,7 @@
 // What the tests stand on: a user with an empty home, programs that judge, file trees, tars made by hand.
 mod buildah;
 mod buildkit;
+mod git_daemon;
 mod home;
 mod serve_folder;
 mod skip;

@@ -6,7 +6,10 @@
 //! shows: a program that keeps a file mapped may write into it for some seconds before its times
 //! move.
 
+use std::cell::RefCell;
+
 use super::keys;
+use crate::build::guarded_walk::GuardedWalk;
 use crate::context::{Patterns, Source, WalkEntry};
 use crate::error::Result;
 use crate::oci::Hasher;
@@ -36,6 +39,13 @@ impl Listing {
         listing.field(source.path().as_bytes());
         listing.field(format!("{:?}", source.kind()).as_bytes());
         listing
+    }
+
+    /// Adds a file of a source once the guard has seen it.
+    pub(in crate::build) fn note(listing: &RefCell<Self>, walk: &GuardedWalk<'_>, walked: &WalkEntry) -> Result<()> {
+        walk.check(walked)?;
+        listing.borrow_mut().add(walked);
+        Ok(())
     }
 
     /// All that a source holds; its files are not read.

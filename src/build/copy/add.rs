@@ -1,4 +1,4 @@
-//! ADD: what COPY does, and local archives unpacked, and files from the web.
+//! ADD: what COPY does, and local archives unpacked, and files and git repositories from the web.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +8,9 @@ use super::context_source::{from_context, from_heredoc};
 use super::copier::{Copier, SourceItems};
 use super::destination::Destination;
 use super::download;
+use super::repository::Repository;
 use super::rules::{Rules, warn_no_match};
-use crate::build::cache::{ContextAttempt, keys};
+use crate::build::cache::{ContextAttempt, Listing, keys};
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::inputs::StepInputs;
 use crate::build::item::{Content, LayerItem};
@@ -18,7 +19,7 @@ use crate::build::session::Session;
 use crate::build::stage::Stage;
 use crate::context::{Patterns, Source};
 use crate::dockerfile::{AddSource, AddStep};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, Metadata, Tree};
 use crate::oci::Digest;
 
@@ -41,6 +42,9 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
     let exclude = Patterns::parse(step.exclude.iter().map(String::as_str))?;
     let walk = GuardedWalk { session, instruction: inputs.text, exclude: &exclude };
     let sources: Vec<&Source> = found.iter().filter_map(FoundSource::context).collect();
+    for repository in found.iter().filter_map(FoundSource::repository) {
+        attempt.depends_on(&repository.commit);
+    }
     attempt.take_or_make(inputs.cache, stage, &walk, &sources, |stage, writer, listings| {
         let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
         let rules = Rules::of_add(step, stage, inputs)?;
@@ -56,9 +60,14 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
                     let Some(listing) = listings.next() else { continue };
                     let archive = if step.unpack == Some(false) { None } else { archive::open(source, &walk, listing)? };
                     if archive.is_none() {
-                        all.push(from_context(&mut destination, source, &rules, &walk, listing)?);
+                        all.push(from_context(&mut destination, source, &rules, |walked| Listing::note(listing, &walk, walked))?);
                     }
                     archive
+                }
+                // The guard against secrets is for the project's own files.
+                FoundSource::Repository(repository) => {
+                    all.push(from_context(&mut destination, &repository.files, &rules, |_| Ok(()))?);
+                    None
                 }
                 FoundSource::Download(download) => {
                     if step.checksum.is_some() {
@@ -93,11 +102,16 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
 enum FoundSource<'a> {
     Context(Source),
     Download(Download<'a>),
+    Repository(Repository),
 }
 
 impl FoundSource<'_> {
     fn context(&self) -> Option<&Source> {
         if let Self::Context(source) = self { Some(source) } else { None }
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        if let Self::Repository(repository) = self { Some(repository) } else { None }
     }
 
     fn download(&self) -> Option<&Download<'_>> {
@@ -139,8 +153,8 @@ fn find<'a>(
             found.push(FoundSource::Download(Download { url, name: file_name, checksum: step.checksum.as_deref(), file }));
         }
         AddSource::Git(address) => {
-            return Err(Error::new(ErrorKind::Unsupported, format!("ADD cannot fetch the git repository `{address}`"))
-                .with_hint("clone it into the build context before the build, and use COPY"));
+            let folder = scratch.join(format!("repository-{}", found.len()));
+            found.push(FoundSource::Repository(Repository::fetch(step, address, &folder, inputs.session)?));
         }
     }
     Ok(())

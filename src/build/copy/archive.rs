@@ -28,8 +28,7 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
     if TarReader::of_archive(tar).next_entry().is_err() {
         return Ok(None);
     }
-    walk.check(&walked)?;
-    listing.borrow_mut().add(&walked);
+    Listing::note(listing, walk, &walked)?;
     file.seek(SeekFrom::Start(0)).map_err(|error| Error::io("read", walked.context_path().as_path(), error))?;
     Ok(Some(file))
 }

@@ -1,29 +1,24 @@
 //! Sources in the build context, and files whose content stands in the Dockerfile (heredocs), as
 //! items of a layer.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
 use super::copier::SourceItems;
 use super::destination::Destination;
 use super::rules::Rules;
-use crate::build::cache::Listing;
-use crate::build::guarded_walk::GuardedWalk;
 use crate::build::item::{Content, LayerItem};
-use crate::context::Source;
+use crate::context::{Source, WalkEntry};
 use crate::dockerfile::InlineFile;
 use crate::error::Result;
 use crate::layer::{Entry, Kind, LayerPath, Metadata};
 
-/// A source in the build context. Its files belong to root and have the build's time. What was seen
-/// goes into `listing`.
+/// A source in the build context. Its files belong to root and have the build's time. `check` sees each of them first.
 pub(super) fn from_context<'a>(
     destination: &mut Destination,
     source: &Source,
     rules: &'a Rules<'a>,
-    walk: &'a GuardedWalk<'a>,
-    listing: &'a RefCell<Listing>,
+    check: impl Fn(&WalkEntry) -> Result<()> + 'a,
 ) -> Result<SourceItems<'a>> {
     let target = destination.target(source.kind(), source.path().name())?;
     let head = target.new_folder.then(|| Ok(LayerItem::made_folder(target.path.clone())));
@@ -31,8 +26,7 @@ pub(super) fn from_context<'a>(
     let mut first_names: BTreeMap<(u64, u64), LayerPath> = BTreeMap::new();
     let entries = source.walk(&rules.exclude)?.map(move |walked| {
         let walked = walked?;
-        walk.check(&walked)?;
-        listing.borrow_mut().add(&walked);
+        check(&walked)?;
         let mut entry = walked.entry.clone();
         entry.path = base.join(&entry.path);
         (entry.metadata.uid, entry.metadata.gid) = (0, 0);

@@ -36,7 +36,7 @@ pub(super) async fn download(session: &Session<'_>, url: &str, checksum: Option<
         })?;
     }
     task.done();
-    session.downloads.add(shown, digest);
+    session.downloads.add_file(shown, digest);
     Ok(digest)
 }
 

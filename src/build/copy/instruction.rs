@@ -9,7 +9,7 @@ use super::copier::{Copier, SourceItems};
 use super::destination::Destination;
 use super::rules::{Rules, warn_no_match};
 use super::stage_source::StageSources;
-use crate::build::cache::{ContextAttempt, keys};
+use crate::build::cache::{ContextAttempt, Listing, keys};
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
@@ -41,7 +41,9 @@ fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut Stage, inputs: 
         let rules = Rules::of_copy(step, stage, inputs)?;
         let mut destination = Destination::find(&tree, &step.destination.path)?;
         let mut all: Vec<SourceItems<'_>> = std::iter::zip(&found, listings)
-            .map(|(source, listing)| from_context(&mut destination, source, &rules, &walk, listing))
+            .map(|(source, listing)| {
+                from_context(&mut destination, source, &rules, |walked| Listing::note(listing, &walk, walked))
+            })
             .collect::<Result<_>>()?;
         for file in &step.inline_files {
             all.push(from_heredoc(&mut destination, file, &rules)?);

@@ -8,6 +8,7 @@ mod destination;
 mod download;
 mod instruction;
 mod merge;
+mod repository;
 mod rules;
 mod stage_source;
 

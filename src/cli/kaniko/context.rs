@@ -88,7 +88,7 @@ impl Context<'_> {
             folder: self.sub_path.filter(|path| !path.is_empty()).map(str::to_owned),
             checksum: None,
             // kaniko copies a clone as it is.
-            keep_git_dir: true,
+            keep_git_dir: Some(true),
             submodules: option("recurse-submodules") == Some("true"),
         };
         let (username, password) = match variable("GIT_TOKEN") {

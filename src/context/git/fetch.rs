@@ -16,10 +16,11 @@ use crate::dockerfile::hide_credentials;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Settings of every call.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
+    "core.logAllRefUpdates=false",
     "credential.helper=",
     "protocol.allow=never",
     "protocol.http.allow=always",
@@ -50,21 +51,30 @@ const PASSED_ON: [&str; 14] = [
     "all_proxy",
 ];
 
-/// Fetches the commit that `address` names into `folder`, which must be empty; returns the folder
-/// in it that is wanted. The `.git` folder lies beside that one, unless it is wanted, too: so the
-/// time of the commit is known there. `authorization` is what an HTTP server is told with each
-/// request, such as `Basic …`.
+/// A commit that was fetched.
+#[derive(Debug)]
+pub struct GitCommit {
+    /// Its ID, in hexadecimal digits.
+    pub id: String,
+    /// The folder in it that was wanted.
+    pub folder: PathBuf,
+}
+
+/// Fetches the commit that `address` names into `folder`, which must be empty. The `.git` folder
+/// lies beside the files, unless it is wanted, too: so the time of the commit is known there.
+/// `authorization` is what an HTTP server is told with each request, such as `Basic …`.
 ///
 /// # Errors
 /// [`ErrorKind::Context`]: there is no such commit or folder; [`ErrorKind::NotFound`]: git is not installed; [`ErrorKind::Network`]:
 /// the repository cannot be reached; [`ErrorKind::Interrupted`]: stopped.
 pub async fn fetch_git(
     address: &GitAddress,
-    authorization: Option<&str>,
+    authorization: Option<String>,
     folder: &Path,
     cancel: &CancellationToken,
-) -> Result<PathBuf> {
-    let files = if address.keep_git_dir { folder.to_owned() } else { folder.join("context") };
+) -> Result<GitCommit> {
+    let keep_git_dir = address.keep_git_dir == Some(true);
+    let files = if keep_git_dir { folder.to_owned() } else { folder.join("context") };
     std::fs::create_dir_all(&files).map_err(|error| Error::io("create", &files, error))?;
     let git = Git { folder, files: &files, address, authorization, cancel };
     git.must(&["init", "--quiet", "--template="]).await?;
@@ -80,11 +90,15 @@ pub async fn fetch_git(
         }
         git.must(&["checkout", "--quiet", "--force", "--detach", wanted, "--"]).await?;
     }
-    git.check_commit().await?;
+    let id = git.checked_commit().await?;
     if address.submodules && files.join(".gitmodules").exists() {
         git.must(&["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"]).await?;
     }
-    git.wanted_folder()
+    if keep_git_dir {
+        // An index without the times and inodes of this machine: so one commit is one image.
+        git.must(&["read-tree", "HEAD"]).await?;
+    }
+    Ok(GitCommit { id, folder: git.wanted_folder()? })
 }
 
 fn is_commit(text: &str) -> bool {
@@ -96,7 +110,7 @@ struct Git<'a> {
     folder: &'a Path,
     files: &'a Path,
     address: &'a GitAddress,
-    authorization: Option<&'a str>,
+    authorization: Option<String>,
     cancel: &'a CancellationToken,
 }
 
@@ -119,7 +133,7 @@ impl Git<'_> {
         let output = async {
             command.output().await.map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => {
-                    Error::new(ErrorKind::NotFound, "a build context in a git repository needs the program `git`")
+                    Error::new(ErrorKind::NotFound, "fetching a git repository needs the program `git`")
                         .with_hint("install git, or clone the repository before the build and name the folder")
                 }
                 _ => Error::new(ErrorKind::Io, "cannot start `git`").with_source(error),
@@ -133,7 +147,7 @@ impl Git<'_> {
 
     /// In the environment, which other users cannot read, and for this server alone.
     fn add_authorization(&self, command: &mut Command) {
-        let (Some(authorization), Ok(url)) = (self.authorization, url::Url::parse(&self.address.remote)) else { return };
+        let (Some(authorization), Ok(url)) = (&self.authorization, url::Url::parse(&self.address.remote)) else { return };
         if matches!(url.scheme(), "http" | "https") {
             let origin = url.origin().ascii_serialization();
             command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", format!("http.{origin}/.extraheader"));
@@ -167,12 +181,13 @@ impl Git<'_> {
             .with_hint(hint)
     }
 
-    async fn check_commit(&self) -> Result<()> {
-        let Some(expected) = &self.address.checksum else { return Ok(()) };
+    /// The ID of the commit, if it is the one that must come.
+    async fn checked_commit(&self) -> Result<String> {
         let output = self.must(&["rev-parse", "HEAD"]).await?;
         let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let expected = self.address.checksum.as_deref().unwrap_or_default();
         if commit.starts_with(&expected.to_ascii_lowercase()) {
-            return Ok(());
+            return Ok(commit);
         }
         let message =
             format!("the git repository `{}` has commit {commit}, not {expected}", hide_credentials(&self.address.remote));

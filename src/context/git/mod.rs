@@ -1,4 +1,4 @@
-//! Git repositories: fetching one as a build context (`fetch`), and the time of the last commit, read from its files alone.
+//! Git repositories: fetching a commit of one (`fetch`), and the time of the last commit, read from its files alone.
 //!
 //! For the time no git is run: its settings, among them those in the folder's own `.git/config`, can start
 //! programs, and the answer must not depend on whether git is installed or who owns the checkout.
@@ -14,7 +14,7 @@ mod refs;
 use std::io;
 use std::path::Path;
 
-pub use self::fetch::fetch_git;
+pub use self::fetch::{GitCommit, fetch_git};
 use self::file::corrupt;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::buildkit::{self, Build, Buildkit};
+use crate::git_daemon::GitDaemon;
 use crate::home::Home;
 use crate::registry::fixture::free_address;
 use crate::skip::{Missing, skip};
@@ -46,7 +47,7 @@ fn fixtures() -> PathBuf {
 /// A copy of a fixture's folder, prepared: the build context, without what is not part of it.
 struct Case {
     folder: TempDir,
-    /// Serves the fixture's folder `served`, if there is one.
+    /// Serves the fixture's folder `served`, or the git repositories in its folder `repositories`.
     server: Option<Server>,
 }
 
@@ -63,7 +64,11 @@ impl Case {
             run(judge("bash").args(["-euc", "umask 022; . ./prepare.sh"]).current_dir(&context));
             std::fs::remove_file(&script).unwrap();
         }
-        let server = context.join("served").is_dir().then(|| Server::start(&context.join("served")));
+        let there = |name: &str| Some(context.join(name)).filter(|folder| folder.is_dir());
+        let server = match there("repositories") {
+            Some(folder) => Some(Server::Git(GitDaemon::start(&folder))),
+            None => there("served").map(|folder| Server::Web(WebServer::start(&folder))),
+        };
         Self { folder, server }
     }
 
@@ -78,18 +83,33 @@ impl Case {
         let text = read("Dockerfile").or_else(|_| read("dockerfile")).unwrap();
         let text = String::from_utf8_lossy(&text);
         let flags = text.lines().filter_map(|line| line.strip_prefix("# flags:"));
-        let server = self.server.as_ref().map_or(String::new(), |server| server.address.to_string());
+        let server = self.server.as_ref().map_or(String::new(), |server| server.address().to_string());
         flags.flat_map(str::split_whitespace).map(|flag| flag.replace("@SERVER@", &server)).collect()
     }
 }
 
+/// What serves a fixture's files or repositories.
+enum Server {
+    Web(WebServer),
+    Git(GitDaemon),
+}
+
+impl Server {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Web(server) => server.address,
+            Self::Git(daemon) => daemon.address,
+        }
+    }
+}
+
 /// A web server that ends with the test.
-struct Server {
+struct WebServer {
     address: SocketAddr,
     process: Child,
 }
 
-impl Server {
+impl WebServer {
     fn start(folder: &Path) -> Self {
         let address = free_address();
         let mut httpd = judge("busybox");
@@ -102,7 +122,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for WebServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -198,6 +218,7 @@ fixtures! {
     add_archives "add-archives",
     add_archives_climbing "add-archives-climbing",
     add_archives_over_links "add-archives-over-links",
+    add_git "add-git",
     add_url "add-url",
     add_url_checksum "add-url-checksum",
     add_zstd "add-zstd",

@@ -1,48 +1,13 @@
 //! Build contexts in git repositories and on the web, as docker has them. git's own daemon serves the repositories.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use super::fixture::{Left, run, text, write};
+use crate::git_daemon::GitDaemon;
 use crate::home::Home;
-use crate::registry::fixture::free_address;
-
-/// A daemon that serves the folder `repositories` of a home.
-struct Daemon {
-    child: Child,
-    address: std::net::SocketAddr,
-}
-
-impl Daemon {
-    fn start(folder: &Path) -> Self {
-        let address = free_address();
-        let program = PathBuf::from(crate::run(Command::new("git").arg("--exec-path")).trim()).join("git-daemon");
-        let mut command = Command::new(program);
-        command.arg(format!("--port={}", address.port())).arg("--listen=127.0.0.1").arg("--export-all").arg("--reuseaddr");
-        command.arg(format!("--base-path={}", folder.display())).arg(folder).stdin(Stdio::null());
-        let daemon = Self { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), address };
-        let started = std::time::Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "git daemon does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        daemon
-    }
-
-    fn url(&self, name: &str) -> String {
-        format!("git://{}/{name}", self.address)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
@@ -84,7 +49,7 @@ fn built(home: &Home, arguments: &[&str]) -> (Vec<String>, String) {
 fn a_commit_of_a_repository_is_built_as_a_clone_of_it_is() {
     let home = Home::new();
     let folder = repository(&home);
-    let daemon = Daemon::start(&home.path().join("repositories"));
+    let daemon = GitDaemon::start(&home.path().join("repositories"));
     let url = daemon.url("app");
     let (files, created) = built(&home, &[&url]);
     assert_eq!(files, ["Dockerfile", "file", "sub", "sub/Dockerfile", "sub/inner"], ".git is no part of it");
@@ -112,7 +77,7 @@ fn what_cannot_be_fetched_is_said_and_nothing_here_is_run_or_read() {
     std::os::unix::fs::symlink("/etc", folder.join("out")).unwrap();
     git(&folder, &["add", "."]);
     git(&folder, &["commit", "--quiet", "-m", "three"]);
-    let daemon = Daemon::start(&home.path().join("repositories"));
+    let daemon = GitDaemon::start(&home.path().join("repositories"));
     let url = daemon.url("app");
     for (address, message) in [
         (url.clone(), "transport 'file' not allowed"),
@@ -128,6 +93,46 @@ fn what_cannot_be_fetched_is_said_and_nothing_here_is_run_or_read() {
         assert!(left.err.contains(message) && left.err.contains("\nhint: "), "{address}: {}", left.err);
     }
     assert!(!marker.exists());
+    assert_eq!(home.work_files(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_repository_of_add_is_the_commit_that_was_asked_for_and_the_same_image_each_time() {
+    let home = Home::new();
+    let folder = repository(&home);
+    let daemon = GitDaemon::start(&home.path().join("repositories"));
+    let context = home.path().join("project");
+    std::fs::create_dir(&context).unwrap();
+    let build = |add: &str| {
+        write(&context, "Dockerfile", &format!("FROM scratch\nADD {add} /\n"));
+        run(&mut home.mpimg(), ["build", "-q", "--build-arg", "SOURCE_DATE_EPOCH=1", text(&context)])
+    };
+    let url = daemon.url("app");
+    let (first, second) = (git(&folder, &["rev-parse", "v1"]), git(&folder, &["rev-parse", "main"]));
+    let digest = build(&url).done().out;
+    let kept = format!("--keep-git-dir=true {url}?tag=v1");
+    let with_history = build(&kept).done().out;
+    run(&mut home.mpimg(), ["prune", "--all"]).done();
+    assert_eq!(build(&kept).done().out, with_history, "no time and no inode of this machine is in it");
+    for checksum in [second.trim(), &second[..7]] {
+        build(&format!("--checksum={checksum} {url}")).done();
+    }
+    // The repository moves on, and the cache does not hide it.
+    git(&folder, &["commit", "--quiet", "--allow-empty", "-m", "three"]);
+    write(&folder, "file", "three\n");
+    git(&folder, &["commit", "--quiet", "-am", "four"]);
+    assert_ne!(build(&url).done().out, digest);
+    for (add, message) in [
+        (format!("--checksum={} {url}", first.trim()), format!(", not {}", first.trim())),
+        (format!("--checksum=abcdef0 {url}?checksum=1234567"), "`--checksum` and the address".into()),
+        (format!("--keep-git-dir=true {url}?keep-git-dir=false"), "`--keep-git-dir` and the address".into()),
+        (format!("{url}?mode=1"), "`mode` is not known".into()),
+        (format!("{url}#none"), "cannot fetch `none`".into()),
+    ] {
+        let left = build(&add);
+        assert_ne!(left.code, Some(0), "{add}");
+        assert!(left.err.contains(&message) && left.err.contains("Dockerfile:2"), "{add}: {}", left.err);
+    }
     assert_eq!(home.work_files(), Vec::<PathBuf>::new());
 }
 
