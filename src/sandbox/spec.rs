@@ -97,6 +97,14 @@ impl RunSpec {
 }
 
 impl RunSpec {
+    /// Whether nothing that the command writes is of use before its step has ended: then it need not wait for the disk. What a folder
+    /// outside of the step keeps is of use at once, and commands with all privileges may have disks of their own.
+    pub(super) fn is_kept_only_as_a_whole(&self) -> bool {
+        let lasting =
+            |mount: &Mount| matches!(mount, Mount::Cache { readonly: false, .. } | Mount::Volume { readonly: false, .. });
+        !self.container && self.security == Security::Sandbox && !self.mounts.iter().any(lasting)
+    }
+
     /// The same for a helper that does not share this process's working directory.
     pub(super) fn with_absolute_paths(&self) -> Result<Self> {
         let mut spec = self.clone();

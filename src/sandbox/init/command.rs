@@ -30,6 +30,8 @@ pub(super) struct Command<'a> {
     cwd: CString,
     user: User,
     security: Security,
+    /// Whether it waits for the disk when it asks to.
+    waits: bool,
     isolation: IsolationKind,
     /// Where one id has to do for all.
     fakeroot: Option<&'a UnixStream>,
@@ -80,6 +82,7 @@ pub(super) fn prepare<'a>(
         cwd: c_string([b"/", spec.cwd.as_bytes()].concat())?,
         user,
         security: spec.security,
+        waits: !spec.is_kept_only_as_a_whole(),
         isolation,
         fakeroot,
         terminal: spec.terminal,
@@ -93,6 +96,11 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, SetupError> {
 }
 
 impl Command<'_> {
+    /// Whether it waits for the disk when it asks to.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// Whose process it is.
     pub(super) fn user(&self) -> &User {
         &self.user
@@ -131,7 +139,7 @@ impl Command<'_> {
     fn enter(&self) -> Result<(), SetupError> {
         self.prepare_process()?;
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
-        privileges::drop_to(self.isolation, &self.user, self.security, self.fakeroot)
+        privileges::drop_to(self.isolation, &self.user, self.security, self.waits, self.fakeroot)
     }
 
     /// The steps that have nothing to do with files or rights.

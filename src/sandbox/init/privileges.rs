@@ -30,12 +30,13 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
-/// Becomes `user` with few privileges. The filter comes first, because installing it needs a
-/// capability that goes.
+/// Becomes `user` with few privileges. The filters come first, because installing them needs a
+/// capability that goes. `waits`: whether the command waits for the disk when it asks to.
 pub(super) fn drop_to(
     isolation: IsolationKind,
     user: &User,
     security: Security,
+    waits: bool,
     fakeroot: Option<&UnixStream>,
 ) -> Result<(), SetupError> {
     if let Some(fakeroot) = fakeroot {
@@ -47,7 +48,9 @@ pub(super) fn drop_to(
         send_file(fakeroot, listener).step(|| "hand over the system-call filter".into())?;
     }
     if security == Security::Sandbox {
-        match seccomp::install() {
+        let filters =
+            || if waits { seccomp::install() } else { seccomp::install_without_waiting().and_then(|()| seccomp::install()) };
+        match filters() {
             // Without namespaces there is no right to install one; the container around has its
             // own.
             Err(error) if isolation == IsolationKind::Chroot && error.errno == Some(Errno::ACCESS.raw_os_error()) => {}

@@ -39,6 +39,27 @@ pub(super) fn install() -> Result<(), SetupError> {
     Ok(())
 }
 
+/// Calls that only wait until something is on disk.
+pub(super) const WAITING: &[libc::c_long] =
+    &[libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync, libc::SYS_syncfs, libc::SYS_sync_file_range];
+
+/// Has the calls that wait for the disk succeed at once.
+pub(super) fn install_without_waiting() -> Result<(), SetupError> {
+    let program = without_waiting().map_err(|_| SetupError::new("build the system-call filter", None))?;
+    process::install_filter(&program).step(|| "install the system-call filter of fsync".into())
+}
+
+fn without_waiting() -> Result<Vec<sock_filter>, BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = WAITING.iter().map(|call| (*call, Vec::new())).collect();
+    let flag = libc::MS_SYNC as u64;
+    rules.insert(
+        libc::SYS_msync,
+        vec![SeccompRule::new(vec![SeccompCondition::new(2, Length::Dword, Op::MaskedEq(flag), flag)?])?],
+    );
+    // "Failing" with error 0 is success.
+    compile(rules, SeccompAction::Errno(0))
+}
+
 /// Calls that show an owner or a mode, or its record.
 const SHOWING: &[libc::c_long] = &[
     libc::SYS_fstat,
@@ -229,6 +250,21 @@ mod tests {
                 assert_eq!(both(number, [0; 6]), enosys, "{number:#x} {arch:?}");
             }
             assert!(answer(&first, audit ^ 1, 0, [0; 6]) & 0xffff_0000 != allow);
+        }
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_succeeds_and_nothing_else_is_touched() {
+        let program = without_waiting().unwrap();
+        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let (_, audit) = ARCHITECTURES.into_iter().find(|(one, _)| *one as u32 == arch as u32).unwrap();
+        let (success, allow) = (libc::SECCOMP_RET_ERRNO, libc::SECCOMP_RET_ALLOW);
+        WAITING.iter().for_each(|call| assert_eq!(answer(&program, audit, *call, [7; 6]), success, "{call}"));
+        let msync = |flags: i32| answer(&program, audit, libc::SYS_msync, [0, 0, flags as u64, 0, 0, 0]);
+        assert_eq!([libc::MS_SYNC, libc::MS_SYNC | libc::MS_INVALIDATE].map(msync), [success; 2]);
+        assert_eq!([libc::MS_ASYNC, libc::MS_INVALIDATE, 0].map(msync), [allow; 3]);
+        for call in [libc::SYS_read, libc::SYS_write, libc::SYS_close, libc::SYS_fallocate, libc::SYS_ftruncate] {
+            assert_eq!(answer(&program, audit, call, [0; 6]), allow);
         }
     }
 

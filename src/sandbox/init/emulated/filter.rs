@@ -8,6 +8,8 @@
 use libc::c_long;
 use seccompiler::sock_filter;
 
+use super::super::seccomp::WAITING;
+
 /// Goes with RET_TRACE: a filter of the command's own may ask for a tracer as well.
 pub(super) const TRACE_DATA: u32 = 0x6d70;
 
@@ -183,6 +185,8 @@ const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 const TRACE: u32 = libc::SECCOMP_RET_TRACE | TRACE_DATA;
 const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+/// "Failing" with error 0.
+const SUCCESS: u32 = libc::SECCOMP_RET_ERRNO;
 
 const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
@@ -229,8 +233,8 @@ impl Program {
     }
 }
 
-/// The whole filter.
-pub(super) fn program() -> Vec<sock_filter> {
+/// The whole filter; `waits`: whether calls that wait for the disk do so.
+pub(super) fn program(waits: bool) -> Vec<sock_filter> {
     let mut program = Program::default();
     program.load(4);
     program.push(EQUAL, 1, 0, ARCH);
@@ -266,6 +270,14 @@ pub(super) fn program() -> Vec<sock_filter> {
         program.answer_if(ANY_BIT, NAMESPACES | CLONE_UNTRACED, EPERM);
         program.answer(libc::SECCOMP_RET_ALLOW);
     });
+    if !waits {
+        WAITING.iter().for_each(|call| program.answer_if(EQUAL, *call as u32, SUCCESS));
+        program.call(libc::SYS_msync, |program| {
+            program.load_argument(2);
+            program.answer_if(ANY_BIT, libc::MS_SYNC.unsigned_abs(), SUCCESS);
+            program.answer(libc::SECCOMP_RET_ALLOW);
+        });
+    }
     for (calls, action) in [(ANSWERED, NOTIFY), (TRACED, TRACE), (DENIED, EPERM), (MISSING, ENOSYS)] {
         calls.iter().for_each(|call| program.answer_if(EQUAL, *call as u32, action));
     }
@@ -280,10 +292,10 @@ mod tests {
     use super::*;
 
     /// What the filter answers to a call, computed as the kernel does.
-    fn answer(number: u32, arch: u32, arguments: [u64; 6]) -> u32 {
+    fn answer(waits: bool, number: u32, arch: u32, arguments: [u64; 6]) -> u32 {
         let mut data = [number, arch, 0, 0].to_vec();
         data.extend(arguments.iter().flat_map(|argument| [*argument as u32, (*argument >> 32) as u32]));
-        let program = program();
+        let program = program(waits);
         let (mut accumulator, mut at) = (0, 0);
         loop {
             let one = &program[at];
@@ -323,16 +335,24 @@ mod tests {
             (470, [0; 6], ENOSYS),
             (-1, [0; 6], libc::SECCOMP_RET_ALLOW),
         ] {
-            assert_eq!(answer(number as u32, ARCH, arguments), expected, "{number} {arguments:?}");
+            for waits in [false, true] {
+                assert_eq!(answer(waits, number as u32, ARCH, arguments), expected, "{number} {arguments:?}");
+            }
         }
-        assert_eq!(answer(X32 | libc::SYS_openat as u32, ARCH, [0; 6]), ENOSYS);
+        assert_eq!(answer(true, X32 | libc::SYS_openat as u32, ARCH, [0; 6]), ENOSYS);
         // AUDIT_ARCH_I386, whose numbers are others.
-        assert_eq!(answer(5, 0x4000_0003, [0; 6]), ENOSYS);
+        assert_eq!(answer(true, 5, 0x4000_0003, [0; 6]), ENOSYS);
+        let sync = |waits, call: c_long, flags: i32| answer(waits, call as u32, ARCH, [0, 0, flags as u64, 0, 0, 0]);
+        for call in WAITING {
+            assert_eq!([sync(false, *call, 0), sync(true, *call, 0)], [SUCCESS, libc::SECCOMP_RET_ALLOW]);
+        }
+        let msync = [libc::MS_SYNC, libc::MS_ASYNC].map(|flags| sync(false, libc::SYS_msync, flags));
+        assert_eq!(msync, [SUCCESS, libc::SECCOMP_RET_ALLOW]);
     }
 
     #[test]
     fn no_call_is_in_two_lists() {
-        let mut all = [ANSWERED, TRACED, DENIED, MISSING].concat();
+        let mut all = [ANSWERED, TRACED, DENIED, MISSING, WAITING].concat();
         all.sort_unstable();
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");
     }

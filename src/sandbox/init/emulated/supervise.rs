@@ -77,7 +77,7 @@ struct Started {
 
 /// Makes the command's process, traced and under the filter, about to execute.
 fn start(command: &Command<'_>) -> Result<Started, SetupError> {
-    let program = filter::program();
+    let program = filter::program(command.waits());
     let (alive, keep_alive) = pipe()?;
     let (errors, error) = pipe()?;
     let (go, let_go) = pipe()?;
