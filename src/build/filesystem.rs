@@ -15,7 +15,7 @@ use crate::image::{Layer, unpacked_layers};
 use crate::layer::unpack::Limits;
 use crate::layer::{FinishedLayer, Kind, LayerIndex, LayerPath, Node, Origin, Resolved, Tree, read_entries};
 use crate::oci::ChainId;
-use crate::sandbox::User;
+use crate::sandbox::{IsolationKind, User};
 use crate::store::{BlobSource, LayerData};
 
 /// BuildKit's limit for a file of users or groups, in bytes.
@@ -28,11 +28,18 @@ pub(super) struct Filesystem {
     tree: Arc<Tree>,
     /// How many layers are in `tree`.
     indexed: usize,
+    /// Whether a RUN will want the layers unpacked.
+    will_run: bool,
 }
 
 impl Filesystem {
     pub(super) fn new(layers: Vec<Layer>) -> Self {
         Self { layers, ..Self::default() }
+    }
+
+    /// The same for a stage with a RUN, where `will_run` says so: what is read of its layers is unpacked on the way.
+    pub(super) fn of_stage(layers: Vec<Layer>, will_run: bool) -> Self {
+        Self { layers, will_run, ..Self::default() }
     }
 
     pub(super) fn layers(&self) -> &[Layer] {
@@ -50,8 +57,9 @@ impl Filesystem {
 
     /// Stores a layer that was just written and puts it on top.
     pub(super) fn push_finished(&mut self, session: &Session<'_>, finished: FinishedLayer<LayerSink>) -> Result<Layer> {
-        let FinishedLayer { descriptor, diff_id, index, sink, .. } = finished;
+        let FinishedLayer { descriptor, diff_id, index, blocks, sink, .. } = finished;
         session.store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
+        session.store.write_blocks(&descriptor.digest, session.request.codec, &blocks)?;
         let path = sink.commit(descriptor.clone(), diff_id)?;
         let layer = Layer { diff_id, descriptor, source: BlobSource::File(path) };
         self.push(layer.clone());
@@ -61,7 +69,11 @@ impl Filesystem {
     /// What the stage looks like.
     pub(super) fn tree(&mut self, session: &Session<'_>) -> Result<&Arc<Tree>> {
         while self.indexed < self.layers.len() {
-            let index = index(session, &self.layers[self.indexed])?;
+            let layer = &self.layers[self.indexed];
+            if self.will_run && layer.stored_index(session.store)?.is_none() {
+                self.unpack_early(session);
+            }
+            let index = index(session, layer)?;
             Arc::make_mut(&mut self.tree).apply(&index, self.indexed)?;
             self.indexed += 1;
         }
@@ -93,21 +105,40 @@ impl Filesystem {
         std::fs::read(file).map_err(|error| Error::io("read", file, error))
     }
 
+    /// Unpacks the layers before the RUN that will want them, for the sake of their indexes: so they are read once. What fails
+    /// here fails again where it is needed.
+    fn unpack_early(&self, session: &Session<'_>) {
+        let request = session.request;
+        // What another machine has run need not be run here.
+        if request.cache_repo.is_some() || !request.cache_from.is_empty() {
+            return;
+        }
+        let Ok(isolation) = session.isolation() else { return };
+        // These ask for all layers in one folder, and single for what its step's user may see.
+        if !isolation.kind().needs_tree() && isolation.kind() != IsolationKind::SingleId {
+            let _ = self.unpacked(session, &User::default());
+        }
+    }
+
     /// Folders with the unpacked layers, topmost first, each made only once by all builds together.
     ///
     /// `user`: whose step wants them.
     pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
         let isolation = session.isolation()?;
         unpacked_layers(session.store, &self.layers, &isolation.ownership(user), |layer, folder, below| {
-            let unpacked = isolation.unpack_for(user, &mut open(session, layer)?, folder, below, &Limits::default())?;
-            Ok(unpacked.leans_below)
+            let unpacked = layer.index_beside(session.store, open(session, layer)?, |tar| {
+                isolation.unpack_for(user, tar, folder, below, &Limits::default())
+            });
+            Ok(unpacked?.leans_below)
         })
     }
 
     /// Unpacks the layers from number `from` on over what is in `folder`.
     pub(super) fn unpack_over(&self, session: &Session<'_>, from: usize, folder: &Path) -> Result<()> {
         for layer in &self.layers[from..] {
-            session.isolation()?.unpack(&mut open(session, layer)?, folder, &[], &Limits::default())?;
+            let isolation = session.isolation()?;
+            let tar = open(session, layer)?;
+            layer.index_beside(session.store, tar, |tar| isolation.unpack(tar, folder, &[], &Limits::default()))?;
         }
         Ok(())
     }

@@ -83,7 +83,8 @@ impl Session<'_> {
     /// A new layer; `target` says whether it belongs to the image that is wanted.
     pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<LayerSink>> {
         let sink = LayerSink::new(self.store, self.on_layer.clone().filter(|_| target))?;
-        Ok(LayerWriter::new(self.request.codec, self.request.threads, sink))
+        let codec = self.request.codec;
+        Ok(LayerWriter::with_blocks(codec, self.request.threads, self.store.blocks(codec), sink))
     }
 
     /// A layer of which only the diff ID is wanted.

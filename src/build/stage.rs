@@ -54,7 +54,7 @@ impl Stage {
         Self {
             base_layers: layers.len(),
             config,
-            filesystem: Filesystem::new(layers),
+            filesystem: Filesystem::of_stage(layers, plan.will_run(planned.index)),
             scope,
             own_cmd: false,
             target: planned.index == plan.target,

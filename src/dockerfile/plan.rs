@@ -47,6 +47,14 @@ pub struct PlannedStage {
 }
 
 impl Plan {
+    /// Whether the stage, or one that is built on it, has a RUN.
+    pub fn will_run(&self, index: StageIndex) -> bool {
+        let has_run = |stage: &PlannedStage| stage.steps.iter().any(|step| matches!(step.value(), Instruction::Run(_)));
+        let on_it = |stage: &&PlannedStage| stage.base == Base::Stage(index);
+        self.stages.iter().any(|stage| stage.index == index && has_run(stage))
+            || self.stages.iter().filter(on_it).any(|stage| self.will_run(stage.index))
+    }
+
     /// The stage that was probably meant by the name of an image that does not exist.
     pub fn similar_stage(&self, image: &str) -> Option<&str> {
         suggest(image, self.shared.names.keys().map(String::as_str))

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::hashing::HashingReader;
+use super::copying::copying;
+use super::hashing::{HashingReader, unreadable};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::layer::{Codec, FinishedLayer, LayerIndex, decompress_layer, index_layer, pack_tar};
 use crate::oci::{ChainId, Descriptor, DiffId};
@@ -32,8 +33,10 @@ impl Layer {
     /// # Errors
     /// As [`pack_tar`], and those of the store.
     pub fn pack(store: &Store, tar: &mut dyn Read, codec: Codec, threads: usize) -> Result<Self> {
-        let FinishedLayer { descriptor, diff_id, index, sink, .. } = pack_tar(tar, codec, threads, store.blob_writer()?)?;
+        let packed = pack_tar(tar, codec, threads, Some(store.blocks(codec)), store.blob_writer()?)?;
+        let FinishedLayer { descriptor, diff_id, index, blocks, sink, .. } = packed;
         store.write_layer_data(&diff_id, LayerData::Index, index.to_bytes())?;
+        store.write_blocks(&descriptor.digest, codec, &blocks)?;
         let path = sink.commit(descriptor.clone(), diff_id)?;
         Ok(Self { diff_id, descriptor, source: BlobSource::File(path) })
     }
@@ -74,6 +77,36 @@ impl Layer {
         // Without it the next look takes as long as this one; that is all.
         let _ = store.write_layer_data(&self.diff_id, LayerData::Index, index.to_bytes());
         Ok(index)
+    }
+
+    /// Gives `tar`, which is the layer's, to `work`; where the store has no list of its entries, that is made on the way, on a
+    /// thread of its own.
+    ///
+    /// # Errors
+    /// Those of `work`; [`ErrorKind::Corrupt`]: the tar does not have the layer's diff ID, and whatever `work` has made of it is wrong.
+    pub(crate) fn index_beside<T>(
+        &self,
+        store: &Store,
+        mut tar: impl Read + Send,
+        work: impl FnOnce(&mut (dyn Read + Send)) -> Result<T>,
+    ) -> Result<T> {
+        if self.stored_index(store)?.is_some() {
+            return work(&mut tar);
+        }
+        std::thread::scope(|scope| {
+            let (copying, copy) = copying(tar);
+            let indexing = scope.spawn(move || self.read_index(store, copy).map(drop));
+            // Dropped at its end, and in a panic: the other thread waits for it.
+            let mut copying = copying;
+            let done = work(&mut copying)?;
+            // What comes after the end of the tar belongs to the layer as well.
+            std::io::copy(&mut copying, &mut std::io::sink())
+                .map_err(|error| unreadable(format!("layer `{}` cannot be read", self.descriptor.digest), error))?;
+            drop(copying);
+            let panicked = |_| Err(Error::new(ErrorKind::Io, "a thread that reads a layer panicked"));
+            indexing.join().unwrap_or_else(panicked)?;
+            Ok(done)
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod attachment;
 mod config;
+mod copying;
 mod hashing;
 mod import;
 mod layer;

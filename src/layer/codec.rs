@@ -8,8 +8,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
+use super::cut::BlockBounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Compression;
 
@@ -58,17 +59,31 @@ impl Codec {
         self.compression
     }
 
-    /// Bytes of tar in one block. Part of a digest's promise, as the level is.
+    /// How long the blocks of a tar are.
     ///
     /// gzip's window is 32 KiB, so 1 MiB loses 0.2 % to a single stream; zstd's window at level 3
     /// is 2 MiB.
-    pub(super) fn block_size(&self) -> usize {
-        match self.compression {
-            Compression::Zstd => 2 << 20,
-            Compression::Gzip | Compression::None => 1 << 20,
-        }
+    pub(super) fn block_bounds(&self) -> BlockBounds {
+        let half = match self.compression {
+            Compression::Zstd => 1 << 20,
+            Compression::Gzip | Compression::None => 1 << 19,
+        };
+        BlockBounds { least: half, wait: half, most: 4 * half }
+    }
+
+    /// Names all that the bytes of a block depend on besides the block: the settings, this program,
+    /// and how the library compresses a sample.
+    pub(crate) fn maker(&self) -> String {
+        let mut sample = Vec::new();
+        let text = (0..SAMPLE_WORDS).fold(String::new(), |text, number| text + &(number * number % 9973).to_string());
+        let sum = Encoder::new(*self).and_then(|mut encoder| encoder.encode(text.as_bytes(), &mut sample));
+        let sum = sum.map_or(0, |()| libdeflater::crc32(&sample));
+        format!("{self} {} {} {sum:08x}", env!("CARGO_PKG_VERSION"), zstd::zstd_safe::version_string())
     }
 }
+
+/// Numbers in the sample: together some blocks of deflate.
+const SAMPLE_WORDS: u32 = 20_000;
 
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,6 +107,8 @@ impl FromStr for Codec {
 pub(super) struct Encoder {
     codec: Codec,
     engine: Engine,
+    /// What stored bytes become.
+    unpacked: Vec<u8>,
 }
 
 enum Engine {
@@ -115,7 +132,7 @@ impl Encoder {
                     .map_err(|error| Error::new(ErrorKind::Usage, format!("cannot use `{codec}`")).with_source(error))?,
             ),
         };
-        Ok(Self { codec, engine })
+        Ok(Self { codec, engine, unpacked: Vec::new() })
     }
 
     /// Compresses `block` into `out`, which it replaces: one gzip member or one zstd frame.
@@ -138,6 +155,18 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+
+    /// Whether `stored` is a member or frame that becomes exactly `block`.
+    pub(super) fn is_of(&mut self, stored: &[u8], block: &[u8]) -> bool {
+        // Room for one byte more: what is longer shows itself.
+        self.unpacked.resize(block.len() + 1, 0);
+        let length = match &self.engine {
+            Engine::None => return stored == block,
+            Engine::Gzip { .. } => Decompressor::new().gzip_decompress(stored, &mut self.unpacked).ok(),
+            Engine::Zstd(_) => zstd::bulk::decompress_to_buffer(stored, &mut self.unpacked).ok(),
+        };
+        length.is_some_and(|length| self.unpacked[..length] == *block)
     }
 }
 
@@ -216,6 +245,28 @@ mod tests {
         assert_eq!(back, block);
         assert_eq!(zstd::decode_all(&encode("zstd", &block)[..]).unwrap(), block);
         assert_eq!(encode("none", &block), block);
+    }
+
+    #[test]
+    fn only_its_own_bytes_are_a_block_s() {
+        let block = b"adapter ".repeat(10_000);
+        for codec in ["gzip", "zstd", "none"] {
+            let mut encoder = Encoder::new(Codec::parse(codec).unwrap()).unwrap();
+            let stored = encode(codec, &block);
+            assert!(encoder.is_of(&stored, &block), "{codec}");
+            assert!(!encoder.is_of(&stored, &block[1..]), "{codec}: another block");
+            assert!(!encoder.is_of(&stored, &block[8..]), "{codec}: a longer one");
+            assert!(!encoder.is_of(&stored, &[&block[..], b"x"].concat()), "{codec}: a shorter one");
+            assert!(!encoder.is_of(&stored[..stored.len() - 1], &block), "{codec}: cut off");
+        }
+    }
+
+    #[test]
+    fn who_made_a_block_is_told_with_the_level_and_the_program() {
+        let maker = |codec| Codec::parse(codec).unwrap().maker();
+        assert_eq!(maker("gzip"), maker("gzip:3"));
+        assert_ne!(maker("gzip:3")[6..], maker("gzip:4")[6..], "a library that compresses in another way");
+        assert!(maker("gzip").contains(env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Refuses the network, and decides nothing about Dockerfiles.
 
+mod blocks;
 mod codec;
+mod cut;
 mod decompress;
 pub mod diff;
 mod entry;
@@ -22,6 +24,7 @@ mod tree;
 pub mod unpack;
 mod writer;
 
+pub use blocks::{BlockIndex, BlockKey, BlockRecord, BlockSource};
 pub use codec::Codec;
 pub(crate) use decompress::GzipReader;
 pub use decompress::{Wrapping, decompress, decompress_layer, unwrap_tar};

@@ -4,20 +4,28 @@
 //! Refuses what is no tar of a layer, before anybody takes it for one.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
+use super::blocks::BlockSource;
 use super::codec::Codec;
 use super::pipeline::Pipeline;
 use super::read::index_layer;
 use super::writer::FinishedLayer;
 use crate::error::Result;
 
-/// Compresses `tar` by `codec` on `threads` threads, the caller's included, into `sink`.
+/// Compresses `tar` by `codec` on `threads` threads, the caller's included, into `sink`. Blocks that `blocks` has are copied.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it is no tar, or has entries that no layer
 /// may have.
-pub fn pack_tar<W: Write + Send + 'static>(tar: impl Read, codec: Codec, threads: usize, sink: W) -> Result<FinishedLayer<W>> {
-    let mut pipeline = Pipeline::new(codec, threads, sink);
+pub fn pack_tar<W: Write + Send + 'static>(
+    tar: impl Read,
+    codec: Codec,
+    threads: usize,
+    blocks: Option<Arc<dyn BlockSource>>,
+    sink: W,
+) -> Result<FinishedLayer<W>> {
+    let mut pipeline = Pipeline::new(codec, threads, blocks, sink);
     let (index, _) = index_layer(Copying { tar, pipeline: &mut pipeline })?;
     let finished = pipeline.finish()?;
     Ok(FinishedLayer {
@@ -25,6 +33,7 @@ pub fn pack_tar<W: Write + Send + 'static>(tar: impl Read, codec: Codec, threads
         diff_id: finished.diff_id,
         unpacked_size: finished.unpacked_size,
         index,
+        blocks: finished.blocks,
         sink: finished.sink,
     })
 }
@@ -58,7 +67,7 @@ mod tests {
         let tar = writer.finish().unwrap().sink;
         // Padding after the end belongs to the tar, too.
         let padded = [tar, vec![0; 4096]].concat();
-        let packed = pack_tar(&padded[..], Codec::default(), 2, Vec::new()).unwrap();
+        let packed = pack_tar(&padded[..], Codec::default(), 2, None, Vec::new()).unwrap();
         assert_eq!(packed.diff_id, DiffId(Digest::of(&padded)));
         assert_eq!(packed.descriptor.digest, Digest::of(&packed.sink));
         assert_eq!(packed.index.entries().count(), 1);
@@ -66,6 +75,6 @@ mod tests {
 
     #[test]
     fn what_is_no_tar_is_refused() {
-        assert!(pack_tar(&[b'x'; 2048][..], Codec::default(), 1, Vec::new()).is_err());
+        assert!(pack_tar(&[b'x'; 2048][..], Codec::default(), 1, None, Vec::new()).is_err());
     }
 }

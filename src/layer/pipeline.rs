@@ -11,14 +11,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::blocks::{BlockIndex, BlockKey, BlockSource};
 use super::codec::{Codec, Encoder};
+use super::cut::Cutter;
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId, Hasher};
 
-/// Bytes of room that a block begins with.
+/// Bytes of room that a block begins with, and all room where bytes are only hashed.
 const FIRST_ROOM: usize = 64 << 10;
 
 /// More threads than this gain nothing: reading and hashing the tar is one thread's work.
@@ -30,6 +33,7 @@ pub(super) struct Pipeline<W: Write + Send + 'static> {
     threads: usize,
     workers: Vec<JoinHandle<()>>,
     encoder: Option<Encoder>,
+    cutter: Cutter,
     block: Vec<u8>,
     filled: usize,
     next: u64,
@@ -44,20 +48,26 @@ pub(super) struct Finished<W> {
     pub(super) diff_id: DiffId,
     /// Bytes of tar.
     pub(super) unpacked_size: u64,
+    /// Which block became which bytes.
+    pub(super) blocks: BlockIndex,
     pub(super) sink: W,
 }
 
 struct PipelineShared<W> {
     codec: Codec,
+    /// Blocks that need not be compressed.
+    source: Option<Arc<dyn BlockSource>>,
+    /// How many were not.
+    copied: AtomicU64,
     state: Mutex<PipelineState<W>>,
     /// Work has come, room has come, or the end.
     changed: Condvar,
 }
 
 struct PipelineState<W> {
-    waiting: VecDeque<(u64, Vec<u8>)>,
+    waiting: VecDeque<Job>,
     /// Compressed, not yet written, by number.
-    ready: BTreeMap<u64, Vec<u8>>,
+    ready: BTreeMap<u64, Ready>,
     /// Blocks handed in and not yet written.
     under_way: usize,
     /// Taken out by the one thread that writes.
@@ -66,6 +76,20 @@ struct PipelineState<W> {
     /// The first failure; none is compressed or written after it.
     failure: Option<PipelineFailure>,
     closed: bool,
+}
+
+/// A block to compress.
+struct Job {
+    number: u64,
+    block: Vec<u8>,
+    /// It is all of a small layer: nobody looks for it or keeps a record of it.
+    alone: bool,
+}
+
+/// A block as it will be written.
+struct Ready {
+    key: Option<BlockKey>,
+    bytes: Vec<u8>,
 }
 
 enum PipelineFailure {
@@ -77,26 +101,35 @@ enum PipelineFailure {
 struct Output<W> {
     sink: W,
     digest: Hasher,
+    blocks: BlockIndex,
     next: u64,
 }
 
 impl<W: Write + Send + 'static> Pipeline<W> {
-    /// A pipeline into `sink` on at most `threads` threads, the caller's included.
-    pub(super) fn new(codec: Codec, threads: usize, sink: W) -> Self {
+    /// A pipeline into `sink` on at most `threads` threads, the caller's included. Blocks that
+    /// `source` has are not compressed.
+    pub(super) fn new(codec: Codec, threads: usize, source: Option<Arc<dyn BlockSource>>, sink: W) -> Self {
         let state = PipelineState {
             waiting: VecDeque::new(),
             ready: BTreeMap::new(),
             under_way: 0,
-            output: Some(Output { sink, digest: Hasher::new(), next: 0 }),
+            output: Some(Output { sink, digest: Hasher::new(), blocks: BlockIndex::default(), next: 0 }),
             spare: Vec::new(),
             failure: None,
             closed: false,
         };
         Self {
-            shared: Arc::new(PipelineShared { codec, state: Mutex::new(state), changed: Condvar::new() }),
+            shared: Arc::new(PipelineShared {
+                codec,
+                source,
+                copied: AtomicU64::new(0),
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+            }),
             threads: threads.clamp(1, MOST_THREADS),
             workers: Vec::new(),
             encoder: None,
+            cutter: Cutter::new(codec.block_bounds()),
             block: Vec::new(),
             filled: 0,
             next: 0,
@@ -107,7 +140,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
 
     /// A pipeline that finds the diff ID and drops the bytes; `sink` gets none.
     pub(super) fn hashing(sink: W) -> Self {
-        let mut pipeline = Self::new(Codec::default(), 1, sink);
+        let mut pipeline = Self::new(Codec::default(), 1, None, sink);
         pipeline.hash_only = true;
         pipeline
     }
@@ -119,25 +152,37 @@ impl<W: Write + Send + 'static> Pipeline<W> {
 
     /// Room for more bytes, never empty: fill a part of it, then call [`advance`](Self::advance).
     pub(super) fn room(&mut self) -> Result<&mut [u8]> {
-        let size = self.shared.codec.block_size();
-        if self.filled == size && self.hash_only {
+        if self.hash_only {
             self.filled = 0;
+            self.block.resize(FIRST_ROOM, 0);
+            return Ok(&mut self.block);
         }
-        if self.filled == size {
-            let block = std::mem::take(&mut self.block);
-            self.submit(block)?;
-        }
-        if self.block.is_empty() {
-            self.block = self.shared.lock().spare.pop().unwrap_or_default();
-            self.block.truncate(size);
-            self.filled = 0;
-        }
+        self.cut()?;
+        let limit = self.cutter.limit();
         if self.filled == self.block.len() {
             // Most layers of a project are small: theirs shall not cost the memory of a large
             // one's.
-            self.block.resize((2 * self.filled).clamp(FIRST_ROOM.min(size), size), 0);
+            self.block.resize((2 * self.filled).max(FIRST_ROOM), 0);
         }
-        Ok(&mut self.block[self.filled..])
+        let end = self.block.len().min(limit);
+        Ok(&mut self.block[self.filled..end])
+    }
+
+    /// Hands in the blocks that are complete.
+    fn cut(&mut self) -> Result<()> {
+        while let Some(end) = self.cutter.find(&self.block[..self.filled]) {
+            let mut next = self.shared.lock().spare.pop().unwrap_or_default();
+            let rest = end..self.filled;
+            self.filled = rest.len();
+            if next.len() < self.filled {
+                next.resize(self.filled.max(FIRST_ROOM), 0);
+            }
+            next[..self.filled].copy_from_slice(&self.block[rest]);
+            let mut block = std::mem::replace(&mut self.block, next);
+            block.truncate(end);
+            self.submit(block)?;
+        }
+        Ok(())
     }
 
     /// `length` bytes of the room are filled.
@@ -158,7 +203,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         let number = self.next;
         self.next += 1;
         let mut state = self.shared.lock();
-        state.waiting.push_back((number, block));
+        state.waiting.push_back(Job { number, block, alone: false });
         state.under_way += 1;
         drop(state);
         self.shared.changed.notify_one();
@@ -205,11 +250,12 @@ impl<W: Write + Send + 'static> Pipeline<W> {
 
     /// Compresses what is left and ends the workers.
     pub(super) fn finish(mut self) -> Result<Finished<W>> {
+        self.cut()?;
         let mut block = std::mem::take(&mut self.block);
         block.truncate(self.filled);
         if !block.is_empty() || self.next == 0 {
             let state = &mut *self.shared.lock();
-            state.waiting.push_back((self.next, block));
+            state.waiting.push_back(Job { number: self.next, block, alone: self.next == 0 });
             state.under_way += 1;
         }
         self.help_until(0)?;
@@ -218,12 +264,13 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             return Err(Error::io("write", "layer", io::Error::other("the writer was lost")));
         };
         output.sink.flush().map_err(|error| Error::io("write", "layer", error))?;
+        tracing::debug!(blocks = output.next, copied = self.shared.copied.load(Ordering::Relaxed), "a layer was compressed");
         let size = output.digest.length();
         let media_type = self.shared.codec.compression().layer_media_type();
         let unpacked_size = self.diff_id.length();
         let diff_id = DiffId(std::mem::take(&mut self.diff_id).finish());
         let descriptor = Descriptor::new(media_type, output.digest.finish(), size);
-        Ok(Finished { descriptor, diff_id, unpacked_size, sink: output.sink })
+        Ok(Finished { descriptor, diff_id, unpacked_size, blocks: output.blocks, sink: output.sink })
     }
 }
 
@@ -287,23 +334,38 @@ impl<W: Write> PipelineShared<W> {
         }
     }
 
+    /// Makes the bytes of a block: those that a layer of the store has, or new ones.
+    fn make(&self, encoder: &mut Encoder, job: &Job, out: &mut Vec<u8>) -> Result<Option<BlockKey>> {
+        let source = match &self.source {
+            Some(source) if !job.alone => source,
+            _ => return encoder.encode(&job.block, out).map(|()| None),
+        };
+        let key = BlockKey::of(&job.block);
+        match source.read(&key, out) && encoder.is_of(out, &job.block) {
+            true => drop(self.copied.fetch_add(1, Ordering::Relaxed)),
+            false => encoder.encode(&job.block, out)?,
+        }
+        Ok(Some(key))
+    }
+
     /// Compresses one block and writes whatever is next in order.
-    fn run(&self, encoder: &mut Encoder, (number, block): (u64, Vec<u8>)) {
-        let mut out = self.lock().spare.pop().unwrap_or_default();
-        let encoded = encoder.encode(&block, &mut out);
+    fn run(&self, encoder: &mut Encoder, job: Job) {
+        let mut bytes = self.lock().spare.pop().unwrap_or_default();
+        let made = self.make(encoder, &job, &mut bytes);
         let mut state = self.lock();
-        state.spare.push(block);
-        match encoded {
-            Ok(()) => drop(state.ready.insert(number, out)),
+        state.spare.push(job.block);
+        match made {
+            Ok(key) => drop(state.ready.insert(job.number, Ready { key, bytes })),
             Err(error) => state.failure = Some(PipelineFailure::New(error)),
         }
         // Whoever holds the output writes; the others leave their block for it and go on
         // compressing.
         if let Some(mut output) = state.output.take() {
             while state.failure.is_none()
-                && let Some(bytes) = state.ready.remove(&output.next)
+                && let Some(Ready { key, bytes }) = state.ready.remove(&output.next)
             {
                 drop(state);
+                key.iter().for_each(|key| output.blocks.push(*key, output.digest.length(), &bytes));
                 output.digest.update(&bytes);
                 let written = output.sink.write_all(&bytes);
                 state = self.lock();
@@ -337,6 +399,7 @@ impl<W: Write> Drop for WorkerGuard<'_, W> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blocks::BlockRecord;
     use super::*;
     use crate::error::ErrorKind;
     use crate::oci::Digest;
@@ -353,6 +416,65 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// The blocks of one layer, as the store has them.
+    struct Known(Vec<BlockRecord>, Vec<u8>);
+
+    impl BlockSource for Known {
+        fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool {
+            let Some(record) = self.0.iter().find(|record| record.key == *key) else { return false };
+            let from = record.offset as usize;
+            out.clear();
+            out.extend_from_slice(&self.1[from..from + record.length as usize]);
+            record.matches(out)
+        }
+    }
+
+    /// Packs `input` where `bytes`, the layer of `blocks`, is known; also how many blocks were copied.
+    fn run_with(codec: &str, input: &[u8], blocks: &BlockIndex, bytes: &[u8]) -> (Vec<u8>, u64) {
+        let records = BlockIndex::from_bytes(&blocks.to_bytes(""), "").unwrap();
+        let (known, seen) = (Arc::new(Known(records, bytes.to_vec())), Seen::default());
+        let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), 2, Some(known), seen.clone());
+        pipeline.write_all(input).unwrap();
+        let shared = Arc::clone(&pipeline.shared);
+        let finished = pipeline.finish().unwrap();
+        let bytes = seen.0.lock().unwrap().clone();
+        assert_eq!(finished.descriptor.digest, Digest::of(&bytes));
+        (bytes, shared.copied.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn known_blocks_are_copied_and_the_bytes_are_those_of_a_fresh_layer() {
+        // No two blocks are the same.
+        let mut input: Vec<u8> =
+            (0..9_000_001_u32).map(|i| (i / 7 % 251) as u8 ^ (i >> 19) as u8 ^ (i.wrapping_mul(i) >> 13) as u8).collect();
+        for codec in ["gzip", "zstd"] {
+            let (fresh, mut bytes) = run(codec, 1, &input);
+            let count = input.len().div_ceil(Codec::parse(codec).unwrap().block_bounds().most) as u64;
+            let (none, copied) = run_with(codec, &input, &BlockIndex::default(), b"");
+            assert_eq!((none, copied), (bytes.clone(), 0), "{codec}");
+            // What is not recorded without somebody who looks: run once more.
+            let known = Arc::new(Known(Vec::new(), Vec::new()));
+            let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), 2, Some(known), Seen::default());
+            pipeline.write_all(&input).unwrap();
+            let blocks = pipeline.finish().unwrap().blocks;
+            assert!(fresh.blocks.is_empty());
+
+            let (again, copied) = run_with(codec, &input, &blocks, &bytes);
+            assert_eq!((again, copied), (bytes.clone(), count), "{codec}");
+            input[2_500_000] ^= 1;
+            let (expected, copied) = (run(codec, 1, &input).1, run_with(codec, &input, &blocks, &bytes));
+            assert_eq!(copied, (expected, count - 1), "{codec}: one block has changed");
+            input[2_500_000] ^= 1;
+            // Whatever is damaged is not used.
+            for at in [0, 12, bytes.len() / 2, bytes.len() - 1] {
+                bytes[at] ^= 4;
+                let (again, copied) = run_with(codec, &input, &blocks, &bytes);
+                bytes[at] ^= 4;
+                assert!(again == bytes && copied == count - 1, "{codec}: byte {at}, {copied} of {count} copied");
+            }
         }
     }
 
@@ -374,7 +496,7 @@ mod tests {
 
     fn run(codec: &str, threads: usize, input: &[u8]) -> (Finished<Seen>, Vec<u8>) {
         let seen = Seen::default();
-        let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), threads, seen.clone());
+        let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), threads, None, seen.clone());
         pipeline.write_all(input).unwrap();
         let finished = pipeline.finish().unwrap();
         let bytes = seen.0.lock().unwrap().clone();
@@ -424,7 +546,7 @@ mod tests {
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let sink = PanicsElsewhere(std::thread::current().id());
-            let mut pipeline = Pipeline::new(Codec::default(), 4, sink);
+            let mut pipeline = Pipeline::new(Codec::default(), 4, None, sink);
             let block = text(1 << 20);
             // Which thread writes a block is chance, so that the first ones may succeed.
             let error = (0..10_000).find_map(|_| pipeline.write_all(&block).err());
@@ -437,7 +559,7 @@ mod tests {
     #[test]
     fn a_full_disk_ends_the_pipeline_with_its_error() {
         for threads in [1, 2] {
-            let mut pipeline = Pipeline::new(Codec::default(), threads, Full);
+            let mut pipeline = Pipeline::new(Codec::default(), threads, None, Full);
             let outcome = pipeline.write_all(&text(40 << 20)).map_err(|error| error.downcast::<Error>().unwrap());
             let error = match outcome {
                 Err(error) => error,

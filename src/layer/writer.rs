@@ -5,9 +5,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
+use std::sync::Arc;
 
 use ::tar::{self, EntryType, Header};
 
+use super::blocks::{BlockIndex, BlockSource};
 use super::codec::Codec;
 use super::index::{KEPT_SIZE, LayerIndex};
 use super::pipeline::Pipeline;
@@ -38,6 +40,8 @@ pub struct FinishedLayer<W> {
     pub unpacked_size: u64,
     /// What is in it.
     pub index: LayerIndex,
+    /// Which of its blocks became which bytes.
+    pub blocks: BlockIndex,
     /// Where the compressed bytes went.
     pub sink: W,
 }
@@ -45,12 +49,21 @@ pub struct FinishedLayer<W> {
 impl<W: io::Write + Send + 'static> LayerWriter<W> {
     /// A layer compressed by `codec` on `threads` threads, the caller's included, into `sink`.
     pub fn new(codec: Codec, threads: usize, sink: W) -> Self {
-        Self { tar: tar::Builder::new(Pipeline::new(codec, threads, sink)), index: LayerIndex::default(), entries: 0 }
+        Self::over(Pipeline::new(codec, threads, None, sink))
+    }
+
+    /// The same; blocks of the tar that `blocks` has are copied from there.
+    pub fn with_blocks(codec: Codec, threads: usize, blocks: Arc<dyn BlockSource>, sink: W) -> Self {
+        Self::over(Pipeline::new(codec, threads, Some(blocks), sink))
+    }
+
+    fn over(pipeline: Pipeline<W>) -> Self {
+        Self { tar: tar::Builder::new(pipeline), index: LayerIndex::default(), entries: 0 }
     }
 
     /// A layer of which only the diff ID is wanted: nothing is compressed, and `sink` gets nothing.
     pub fn hashing(sink: W) -> Self {
-        Self { tar: tar::Builder::new(Pipeline::hashing(sink)), index: LayerIndex::default(), entries: 0 }
+        Self::over(Pipeline::hashing(sink))
     }
 
     /// Ends the tar; its digest.
@@ -153,6 +166,7 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
             diff_id: finished.diff_id,
             unpacked_size: finished.unpacked_size,
             index: self.index,
+            blocks: finished.blocks,
             sink: finished.sink,
         })
     }

@@ -15,7 +15,7 @@ use super::lock::FileLock;
 use crate::error::Result;
 use crate::oci::{ChainId, DiffId, Digest};
 
-const LAYERS: &str = "layers";
+pub(super) const LAYERS: &str = "layers";
 const TREE: &str = "tree";
 /// After this long the system has written the tree by itself, so that waiting for it takes no time.
 const WRITTEN_BY_THEN: Duration = Duration::from_secs(60);
@@ -39,25 +39,19 @@ impl Store {
     /// The layer's side data as it was written; `None` if there is none or the file is damaged.
     pub fn read_layer_data(&self, diff_id: &DiffId, data: LayerData) -> Result<Option<Vec<u8>>> {
         self.pin(&diff_id.0)?;
-        let path = self.layer_data_path(diff_id, data);
-        let mut bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("read", &path, error)),
-        };
-        let Some(length) = bytes.len().checked_sub(seal(b"").len()) else { return Ok(None) };
-        if seal(&bytes[..length]) != bytes[length..] {
-            return Ok(None);
-        }
-        bytes.truncate(length);
-        Ok(Some(bytes))
+        read_sealed(&self.layer_data_path(diff_id, data))
     }
 
     /// Keeps side data of the layer, whole or not at all.
     pub fn write_layer_data(&self, diff_id: &DiffId, data: LayerData, bytes: &[u8]) -> Result<()> {
         self.pin(&diff_id.0)?;
+        self.write_sealed(&self.layer_data_path(diff_id, data), bytes)
+    }
+
+    /// Writes side data that shows damage.
+    pub(super) fn write_sealed(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         // Not put together in memory: of a large layer these are many.
-        self.write_file(&self.layer_data_path(diff_id, data), &[bytes, &seal(bytes)], Durability::Whenever)
+        self.write_file(path, &[bytes, &seal(bytes)], Durability::Whenever)
     }
 
     fn layer_data_path(&self, diff_id: &DiffId, data: LayerData) -> PathBuf {
@@ -149,6 +143,21 @@ impl Store {
         }
         Ok(true)
     }
+}
+
+/// Side data as it was written; `None` if there is none or the file is damaged.
+pub(super) fn read_sealed(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path, error)),
+    };
+    let Some(length) = bytes.len().checked_sub(seal(b"").len()) else { return Ok(None) };
+    if seal(&bytes[..length]) != bytes[length..] {
+        return Ok(None);
+    }
+    bytes.truncate(length);
+    Ok(Some(bytes))
 }
 
 /// The digest that stands at the end of side data.

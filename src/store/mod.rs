@@ -21,6 +21,7 @@
 mod blob_state;
 mod blobs;
 mod blocking;
+mod blocks;
 mod boot;
 mod cache;
 mod durable;

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
+mod blocks;
 mod unpack;
 mod unpack_hostile;

@@ -1,0 +1,101 @@
+//! Blocks of the layers that the store holds, compressed: a new layer copies those that it has in
+//! common with them.
+//!
+//! Refuses to fail a build: records that are damaged, and blobs that are gone, are misses.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use super::Store;
+use super::layers::{LAYERS, list_data, read_sealed};
+use crate::error::Result;
+use crate::layer::{BlockIndex, BlockKey, BlockRecord, BlockSource, Codec};
+use crate::oci::Digest;
+
+const EXTENSION: &str = "blocks";
+
+/// Bytes of records that are looked through at most, the newest first: those of more than 100 GB of
+/// tars.
+const MOST: u64 = 4 << 20;
+
+impl Store {
+    /// The blocks of all layers that `codec` made, as they are when the first one is looked for.
+    pub(crate) fn blocks(&self, codec: Codec) -> Arc<dyn BlockSource> {
+        Arc::new(StoredBlocks { store: self.clone(), codec, known: OnceLock::new() })
+    }
+
+    /// Keeps which blocks are in the blob `digest`, which `codec` made.
+    pub(crate) fn write_blocks(&self, digest: &Digest, codec: Codec, blocks: &BlockIndex) -> Result<()> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.write_sealed(&self.blocks_path(digest), &blocks.to_bytes(&codec.maker()))
+    }
+
+    fn blocks_path(&self, digest: &Digest) -> PathBuf {
+        self.root().join(LAYERS).join(format!("{}.{EXTENSION}", digest.hex()))
+    }
+}
+
+struct StoredBlocks {
+    store: Store,
+    codec: Codec,
+    known: OnceLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Each in the newest layer that has it, by number.
+    blocks: HashMap<BlockKey, (usize, BlockRecord)>,
+    layers: Vec<KnownLayer>,
+}
+
+struct KnownLayer {
+    digest: Digest,
+    /// `None`: the blob is gone.
+    file: OnceLock<Option<File>>,
+}
+
+impl BlockSource for StoredBlocks {
+    fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool {
+        let known = self.known.get_or_init(|| self.load());
+        let Some((layer, record)) = known.blocks.get(key) else { return false };
+        let layer = &known.layers[*layer];
+        let Some(file) = layer.file.get_or_init(|| self.store.open_blob(&layer.digest).ok()) else { return false };
+        out.resize(record.length as usize, 0);
+        file.read_exact_at(out, record.offset).is_ok() && record.matches(out)
+    }
+}
+
+impl StoredBlocks {
+    fn load(&self) -> Known {
+        let mut found: Vec<(SystemTime, u64, Digest, PathBuf)> = list_data(self.store.root())
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(_, path)| path.extension().is_some_and(|extension| extension == EXTENSION))
+            .filter_map(|(digest, path)| {
+                let metadata = path.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), digest, path))
+            })
+            .collect();
+        found.sort();
+        let (mut known, mut rest, maker) = (Known::default(), MOST, self.codec.maker());
+        for (_, size, digest, path) in found.into_iter().rev() {
+            let Some(less) = rest.checked_sub(size) else { break };
+            rest = less;
+            let records = read_sealed(&path).ok().flatten().and_then(|bytes| BlockIndex::from_bytes(&bytes, &maker));
+            let Some(records) = records else { continue };
+            let layer = known.layers.len();
+            known.layers.push(KnownLayer { digest, file: OnceLock::new() });
+            for record in records {
+                known.blocks.entry(record.key).or_insert((layer, record));
+            }
+        }
+        tracing::debug!(blocks = known.blocks.len(), layers = known.layers.len(), "blocks of layers in the store");
+        known
+    }
+}
