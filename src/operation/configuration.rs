@@ -69,8 +69,8 @@ pub struct StoredCredential {
 
 /// The files that are read if they exist, in the order in which they count.
 pub(super) fn files() -> Vec<ConfigurationFile> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = variable("HOME").or_else(std::env::home_dir);
+    let variable = |name: &str| crate::project::variable(name).map(PathBuf::from);
+    let home = variable("HOME");
     let below_home = |below: &str| home.as_ref().map(|home| home.join(below));
     let config_home = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
     let in_config = |below: &str| config_home.as_ref().map(|folder| folder.join(below));
@@ -83,7 +83,7 @@ pub(super) fn files() -> Vec<ConfigurationFile> {
     let podman = [variable("REGISTRY_AUTH_FILE"), runtime, in_config("containers/auth.json")];
     let plain = ConfigurationFile::new;
     let secret = ConfigurationFile::with_credentials;
-    let own = Settings::places(&|name| std::env::var_os(name)).into_iter().map(|path| plain(path, "mpimg's settings"));
+    let own = Settings::places(&crate::project::variable).into_iter().map(|path| plain(path, "mpimg's settings"));
     let mut files: Vec<_> = own.collect();
     files.extend(registries.into_iter().map(|path| plain(path, "mirrors and insecure registries")));
     files.extend(docker.map(|path| secret(path, "docker's credentials")));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::build::{RunMount, RunSettings};
 use crate::error::{Error, ErrorKind, Result};
+use crate::project::variable;
 use crate::sandbox::SecretBytes;
 
 /// What the configuration file says.
@@ -40,7 +41,7 @@ impl Settings {
     /// # Errors
     /// [`ErrorKind::Usage`]: it is wrong; [`ErrorKind::Io`]: it cannot be read.
     pub fn read() -> Result<Self> {
-        let environment = |name: &str| std::env::var_os(name);
+        let environment = variable;
         match Self::places(&environment).into_iter().find(|path| path.exists() || Self::is_named(path, &environment)) {
             Some(path) => Self::read_from(&path),
             None => Ok(Self::default()),

@@ -124,7 +124,7 @@ impl GlobalConfig {
         } else {
             ("HOME", &[".vmware-aria-operations-integration-sdk"])
         };
-        let base = std::env::var_os(variable).filter(|base| !base.is_empty())?;
+        let base = super::variable::variable(variable)?;
         Some(std::iter::once(base.as_os_str()).chain(folder.iter().map(AsRef::as_ref)).chain([CONFIG.as_ref()]).collect())
     }
 

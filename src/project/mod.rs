@@ -12,6 +12,7 @@ mod replace;
 mod repository;
 mod sdk;
 mod sdk_base;
+mod variable;
 
 pub use config::{GlobalConfig, ProjectConfig};
 pub use exclusions::{EXCLUDED_FOLDERS, VIRTUAL_ENVIRONMENTS, excludes_folder};
@@ -21,3 +22,4 @@ pub(crate) use replace::replace_file;
 pub use repository::{ConfEntries, ContainerRepository};
 pub use sdk::InstalledSdk;
 pub use sdk_base::SdkBaseImage;
+pub(crate) use variable::variable;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::variable::variable;
 use super::{VIRTUAL_ENVIRONMENTS, json};
 use crate::error::Result;
 
@@ -30,7 +31,7 @@ impl InstalledSdk {
     /// in virtual environments of the project in `folder`, in the active one, where `mp-build` on
     /// the PATH lies, and where pip installs for a user or all.
     pub fn find(folder: &Path) -> Option<Self> {
-        Self::find_with(folder, &|name| std::env::var_os(name))
+        Self::find_with(folder, &variable)
     }
 
     fn find_with(folder: &Path, variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Self> {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::project::variable;
+
 /// Where environment variables are read: the process's own, or a fixed set (a library caller's, a test's).
 #[derive(Clone, Default)]
 pub struct Environment(Option<BTreeMap<String, OsString>>);
@@ -20,13 +22,13 @@ impl Environment {
         Self(Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
     }
 
-    /// The value of `name`; an empty one counts as unset.
+    /// The value of `name`; an empty one counts as unset. Of a process without `HOME` it is that of
+    /// the password file.
     pub(crate) fn var(&self, name: &str) -> Option<OsString> {
         match &self.0 {
-            None => std::env::var_os(name),
-            Some(fixed) => fixed.get(name).cloned(),
+            None => variable(name),
+            Some(fixed) => fixed.get(name).filter(|value| !value.is_empty()).cloned(),
         }
-        .filter(|value| !value.is_empty())
     }
 
     /// All variables that are text.
@@ -47,9 +49,7 @@ impl Environment {
 
     /// `below` in the user's home folder.
     pub(crate) fn home(&self, below: &str) -> Option<PathBuf> {
-        // As the password file has it: services and CI jobs may run without the variable.
-        let home = self.path("HOME").or_else(|| if self.0.is_none() { std::env::home_dir() } else { None });
-        Some(home?.join(below))
+        Some(self.path("HOME")?.join(below))
     }
 
     /// `below` in the user's folder for configuration.

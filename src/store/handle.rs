@@ -12,6 +12,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::layer::remove_tree;
 use crate::oci::Digest;
+use crate::project::variable;
 
 /// A handle on a store. Cheap to clone; what it uses is safe from pruning until the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -51,11 +52,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Usage`]: neither that variable nor a home folder is set.
     pub fn default_root() -> Result<PathBuf> {
-        root::default_root(|name| match std::env::var_os(name) {
-            // As the password file has it: services and CI jobs may run without the variable.
-            None if name == "HOME" => std::env::home_dir().map(PathBuf::into_os_string),
-            value => value,
-        })
+        root::default_root(variable)
     }
 
     /// The store's folder.

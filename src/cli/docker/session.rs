@@ -10,6 +10,7 @@ use crate::cli::message::draw_error;
 use crate::cli::terminal::{Terminal, write_output};
 use crate::error::{Error, ErrorKind};
 use crate::operation::{Mpimg, Options};
+use crate::project::variable;
 use crate::registry::CredentialSources;
 
 /// The exit code of a command that did what it should, or was asked to run something that ended with this one.
@@ -117,7 +118,7 @@ impl Session {
 
     /// The folder of docker's configuration.
     pub(super) fn config_folder(&self) -> Result<PathBuf, Failure> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| variable(name).map(PathBuf::from);
         let folder = self.config.clone().or_else(|| variable("DOCKER_CONFIG"));
         folder.or_else(|| Some(variable("HOME")?.join(".docker"))).ok_or_else(|| {
             Error::new(ErrorKind::Usage, "no folder for docker's configuration is known")

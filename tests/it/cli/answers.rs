@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fixture::{DOCKERFILE, Serving, folder, is_digest, project, run, text, write};
 use crate::home::Home;
+use crate::judge;
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -220,4 +221,26 @@ fn doctor_tells_where_things_are_and_no_secret() {
     assert_eq!(registries, ["gitlab.example.com", "ghcr.io"]);
     assert!(!left.out.contains("aHVudGVyMj"), "{}", left.out);
     run(&mut home.mpimg(), ["doctor"]).done();
+}
+
+#[test]
+fn a_process_without_home_has_the_files_of_the_password_file_s_home_folder() {
+    let home = Home::new();
+    let user = rustix::process::geteuid().as_raw().to_string();
+    let entry = crate::run(judge("getent").args(["passwd", &user]));
+    let folder = entry.trim().split(':').nth(5).unwrap();
+    let files = |value: Option<&str>| {
+        let mut command = home.mpimg();
+        command.env_remove("HOME").env_remove("DOCKER_CONFIG").env_remove("CONTAINERS_REGISTRIES_CONF");
+        if let Some(value) = value {
+            command.env("HOME", value);
+        }
+        let report = run(&mut command, ["doctor", "--json"]).done().json();
+        let files = report["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_owned());
+        files.filter(|path| !path.starts_with("/etc/")).collect::<Vec<_>>()
+    };
+    let unset = files(None);
+    assert_eq!(unset, files(Some(folder)));
+    assert!(unset.len() >= 3, "{unset:?}");
+    assert_eq!(unset, files(Some("")), "an empty variable");
 }
