@@ -68,9 +68,10 @@ mod documentation {}
 pub use build::{BuildMaterials, BuildRequest, ImageMaterial, RunMount, RunSettings, SdkBase};
 pub use operation::{
     ArchiveSource, BaseChange, BuildOutputs, Built, CheckReport, CheckSubject, ConfigurationFile, CopiedImage, CopyRequest,
-    Destination, DestinationOptions, DoctorReport, ExportedPak, ImportRequest, ImportedPak, InspectedImage, InspectedPak,
-    LoadRequest, LoadedImage, MigrateRequest, Migration, Mpimg, Options, PakImportRequest, PrunedStore, PulledImage, PushRequest,
-    PushSource, PushSubject, PushedImage, SaveRequest, SbomOutputs, Settings, StoredCredential, StoredImage, StreamedInput,
+    Destination, DestinationOptions, DoctorReport, ExportedPak, ImageSbom, ImportRequest, ImportedPak, InspectedImage,
+    InspectedPak, LoadRequest, LoadedImage, MigrateRequest, Migration, Mpimg, Options, PakImportRequest, PrunedStore,
+    PulledImage, PushRequest, PushSource, PushSubject, PushedImage, SaveRequest, SbomOutputs, Settings, StoredCredential,
+    StoredImage, StreamedInput,
 };
 #[cfg(feature = "run")]
 pub use operation::{ContainerStats, LogOptions, RunRequest, Started, StopRequest, StoppedContainers};
@@ -96,7 +97,7 @@ pub use registry::{
     AnonymousReport, BlobOutcome, CheckItem, CheckState, Credential, CredentialSources, CredentialStore, Pushed, PushedBlob,
 };
 pub use sandbox::{IsolationKind, IsolationMode, SecretBytes, set_helper};
-pub use sbom::{Package, PackageKind, SbomFile, SbomFormat};
+pub use sbom::{Checksum, Inventory, Package, PackageKind, PackagePlace, SbomFile, SbomFormat};
 #[cfg(feature = "serve")]
 pub use serve::{Registry, RegistryOptions};
 #[cfg(feature = "sign")]

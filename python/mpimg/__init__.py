@@ -62,6 +62,7 @@ from .results import (
     Package,
     PulledImage,
     PushedImage,
+    Sbom,
     StoredImage,
 )
 from .signing import FoundSignature, KeyFiles, Signed, VerifiedManifest
@@ -113,6 +114,7 @@ __all__ = [
     "PruneReport",
     "PulledImage",
     "PushedImage",
+    "Sbom",
     "RegistryError",
     "RegistryServer",
     "RunFailedError",

@@ -241,10 +241,22 @@ class VerifiedResult(TypedDict):
 
 @type_check_only
 class PackageResult(TypedDict):
-    kind: Literal["debian", "python", "rust"]
+    kind: Literal["debian", "python", "rust", "rpm", "apk", "java", "java-runtime", "npm", "go", "gem", "powershell"]
     name: str
     version: str
     purl: str
+    licenses: list[str]
+    checksum: Optional[Tuple[str, str]]
+    places: list[Tuple[str, int]]
+
+@type_check_only
+class SbomResult(TypedDict):
+    document: str
+    digest: str
+    packages: list[PackageResult]
+    files: int
+    files_without_package: int
+    notices: list[str]
 
 @type_check_only
 class ManifestResult(TypedDict):
@@ -456,6 +468,7 @@ def inspect(
     options: Options, image: str, files: bool, platform: str, progress: Optional[ProgressCallback]
 ) -> InspectedResult: ...
 def packages(options: Options, image: str, platform: str, progress: Optional[ProgressCallback]) -> list[PackageResult]: ...
+def sbom(options: Options, image: str, format: str, platform: str, progress: Optional[ProgressCallback]) -> SbomResult: ...
 def pull(
     options: Options, name: str, platform: str, progress: Optional[ProgressCallback]
 ) -> Tuple[str, str, bool]: ...

@@ -209,7 +209,7 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
     )
     group.add_argument("--cache-repo", metavar="HOST/PATH", help="share results of steps with other machines through this repository")
     if program == "mp-build":
-        sbom = "bill of materials, the image's Python, Debian and Rust packages"
+        sbom = "bill of materials, what is installed in the image"
         group.add_argument("--sbom", choices=("spdx", "cyclonedx"), help=f"attach a {sbom}, to the image in its registry")
         group.add_argument("--sbom-file", metavar="FILE", type=_sbom_file, help=f"write a {sbom}, to FILE.spdx.json or FILE.cdx.json")
         group.add_argument("--json", action="store_true", help="print one JSON object on standard output, also for an error")

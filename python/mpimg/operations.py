@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Mapping, Optional, Sequence, Tuple, Union
+from typing import Literal, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _mpimg
 from .containers import Containers
@@ -27,6 +27,7 @@ from .results import (
     Package,
     PulledImage,
     PushedImage,
+    Sbom,
     StoredImage,
 )
 
@@ -135,7 +136,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :param sbom: attach a bill of materials to what is pushed: ``spdx`` or ``cyclonedx``
         :param platforms: build for each of these in place of ``platform``; several make one index, which can be pushed or written to an
             OCI layout or archive
-        :param sbom_file: write a bill of materials, the image's Python, Debian and Rust packages, to this file, whose name tells the form:
+        :param sbom_file: write a bill of materials, what is installed in the image, to this file, whose name tells the form:
             ``NAME.spdx.json`` or ``NAME.cdx.json``. Layers that are not in the local store are fetched for it
         :param dockerfile: the Dockerfile; ``Dockerfile`` in ``path`` without it
         :param target: the stage whose image is wanted; the last without it
@@ -264,7 +265,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :param tags: the tags; without any ``<version>_<unix time>`` of a project, else the image's, else ``latest``
         :param username: log in to the registry that is pushed to under this name
         :param password: with this password or token
-        :param sbom: attach a bill of materials (the image's Python, Debian and Rust packages): ``spdx`` or ``cyclonedx``
+        :param sbom: attach a bill of materials (what is installed in the image): ``spdx`` or ``cyclonedx``
         :param sbom_file: write a bill of materials to this file, ``NAME.spdx.json`` or ``NAME.cdx.json``: the same bytes as ``sbom``
             attaches
         :param provenance: attach how the image was made: Dockerfile, base images, downloads and commit by digest (SLSA provenance,
@@ -425,7 +426,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         platform: str = "linux/amd64",
         progress: Optional[ProgressCallback] = None,
     ) -> Tuple[Package, ...]:
-        """The Python and Debian packages of an image, and the crates of each Cargo.lock in it, sorted. Layers that are elsewhere are fetched.
+        """What is installed in an image, sorted. Layers that are elsewhere are fetched; none is unpacked.
 
         :param image: ``name[:tag]`` of the local store, ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE``,
             ``docker://NAME``
@@ -434,7 +435,34 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :raises NotFoundError: it is not there
         :raises CorruptError: a layer is damaged
         """
-        return tuple(Package(**package) for package in _mpimg.packages(self._options, image, platform, progress))
+        return tuple(_package(package) for package in _mpimg.packages(self._options, image, platform, progress))
+
+    def sbom(
+        self,
+        image: str,
+        format: Literal["spdx", "cyclonedx"] = "spdx",
+        *,
+        platform: str = "linux/amd64",
+        progress: Optional[ProgressCallback] = None,
+    ) -> Sbom:
+        """The bill of materials of any image: SPDX 2.3 or CycloneDX 1.6. The same image gives the same bytes.
+
+        :param image: as for :meth:`packages`
+        :param format: ``spdx`` or ``cyclonedx``
+        :param platform: which of an image for several platforms
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: it is not there
+        :raises CorruptError: a layer is damaged
+        """
+        made = _mpimg.sbom(self._options, image, format, platform, progress)
+        return Sbom(
+            document=made["document"],
+            digest=made["digest"],
+            packages=tuple(_package(package) for package in made["packages"]),
+            files=made["files"],
+            files_without_package=made["files_without_package"],
+            notices=tuple(made["notices"]),
+        )
 
     def pull(
         self, name: str, *, platform: str = "linux/amd64", progress: Optional[ProgressCallback] = None
@@ -606,3 +634,15 @@ def _layers(layers: Sequence[_mpimg.LayerResult]) -> Tuple[Layer, ...]:
 
 def _checks(items: Sequence[_mpimg.CheckResult]) -> Tuple[CheckItem, ...]:
     return tuple(CheckItem(**item) for item in items)
+
+
+def _package(package: _mpimg.PackageResult) -> Package:
+    return Package(
+        kind=package["kind"],
+        name=package["name"],
+        version=package["version"],
+        purl=package["purl"],
+        licenses=tuple(package["licenses"]),
+        checksum=package["checksum"],
+        places=tuple(package["places"]),
+    )

@@ -18,6 +18,7 @@ __all__ = [
     "Manifest",
     "Package",
     "PushedImage",
+    "Sbom",
     "StoredImage",
 ]
 
@@ -123,14 +124,38 @@ class PushedImage:
 class Package:
     """A package that is installed in an image."""
 
-    #: Whose it is: dpkg's, of a Python installer, or a crate of a Cargo.lock.
-    kind: Literal["debian", "python", "rust"]
+    #: Whose it is: the package manager's, or the language's.
+    kind: Literal["debian", "python", "rust", "rpm", "apk", "java", "java-runtime", "npm", "go", "gem", "powershell"]
     #: Its name.
     name: str
-    #: Its version.
+    #: Its version; empty where nothing tells it.
     version: str
     #: Its package URL: what scanners look it up by.
     purl: str
+    #: Its licences: SPDX expressions where they can be told, else the words of the package.
+    licenses: tuple[str, ...] = ()
+    #: Algorithm (``sha1``, ``sha256``) and digest of the packed package, where they are known.
+    checksum: Optional[tuple[str, str]] = None
+    #: Where it was found: path in the image, and the number of the layer that brought it, from the lowest, from 0.
+    places: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sbom:
+    """A bill of materials of an image."""
+
+    #: The document: JSON.
+    document: str
+    #: The image's digest.
+    digest: str
+    #: What is installed in the image, sorted.
+    packages: tuple[Package, ...]
+    #: How many regular files the image has.
+    files: int
+    #: How many of these belong to no package that was found.
+    files_without_package: int
+    #: What could not be read.
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ mod _mpimg {
     use crate::errors::raise;
     use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, credential, parse_all};
     use crate::results::{
-        BuiltImage, CheckReport, CopiedImage, InspectedImage, PackageResult, Project as ProjectResult, PushedImage, StoredImage,
+        BuiltImage, CheckReport, CopiedImage, InspectedImage, PackageResult, Project as ProjectResult, PushedImage, SbomResult,
+        StoredImage,
     };
 
     #[pymodule_export]
@@ -165,6 +166,22 @@ mod _mpimg {
         call(py, options, progress, move |mpimg| async move {
             let image = mpimg.find(Transport::parse(&image)?, &platform.parse()?).await?;
             Ok(mpimg.packages(&image).await?.into_iter().map(PackageResult::new).collect())
+        })
+    }
+
+    /// The bill of materials of an image.
+    #[pyfunction]
+    fn sbom(
+        py: Python<'_>,
+        options: Options,
+        image: String,
+        format: String,
+        platform: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<SbomResult> {
+        call(py, options, progress, move |mpimg| async move {
+            let sbom = mpimg.sbom(Transport::parse(&image)?, &platform.parse()?, format.parse()?).await?;
+            Ok(SbomResult::new(sbom))
         })
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use mpimg::image::{Image, Layer, ManifestTree};
 use mpimg::layer::{Entry, LayerIndex};
 use mpimg::oci::Digest;
-use mpimg::operation::{Built, CheckSubject, image_size};
+use mpimg::operation::{Built, CheckSubject, ImageSbom, image_size};
 use mpimg::project::ProjectConfig;
 use mpimg::registry::{AnonymousReport, BlobOutcome, CheckItem, CheckState, PushedBlob};
-use mpimg::sbom::Package;
+use mpimg::sbom::{Inventory, Package, PackagePlace};
 use pyo3::prelude::*;
 
 /// `mpimg.Project`
@@ -142,12 +142,37 @@ pub(crate) struct PackageResult {
     name: String,
     version: String,
     purl: String,
+    licenses: Vec<String>,
+    checksum: Option<(&'static str, String)>,
+    places: Vec<(String, usize)>,
 }
 
 impl PackageResult {
     pub(crate) fn new(package: Package) -> Self {
-        let Package { kind, name, version, purl } = package;
-        Self { kind: kind.name(), name, version, purl }
+        let Package { kind, name, version, purl, licenses, checksum, places } = package;
+        let checksum = checksum.map(|checksum| (checksum.algorithm(), checksum.hex().to_owned()));
+        let places = places.into_iter().map(|PackagePlace { path, layer }| (path, layer)).collect();
+        Self { kind: kind.name(), name, version, purl, licenses, checksum, places }
+    }
+}
+
+/// What `Mpimg.sbom` returns.
+#[derive(IntoPyObject)]
+pub(crate) struct SbomResult {
+    document: String,
+    digest: String,
+    packages: Vec<PackageResult>,
+    files: u64,
+    files_without_package: u64,
+    notices: Vec<String>,
+}
+
+impl SbomResult {
+    pub(crate) fn new(sbom: ImageSbom) -> Self {
+        let ImageSbom { image, inventory, document } = sbom;
+        let Inventory { packages, files, files_without_package, notices } = inventory;
+        let packages = packages.into_iter().map(PackageResult::new).collect();
+        Self { document, digest: image.descriptor().digest.to_string(), packages, files, files_without_package, notices }
     }
 }
 

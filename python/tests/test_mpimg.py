@@ -142,7 +142,11 @@ class Operations(Case):
         components = json.loads((self.folder / "app.cdx.json").read_bytes())["components"]
         self.assertEqual([component["purl"] for component in components], ["pkg:pypi/hello@2"])
         (package,) = self.mpimg.packages(f"{repository}:1")
-        self.assertEqual(package, mpimg.Package("python", "hello", "2", "pkg:pypi/hello@2"))
+        self.assertEqual((package.kind, package.name, package.version, package.purl), ("python", "hello", "2", "pkg:pypi/hello@2"))
+        ((place, layer),) = package.places
+        self.assertTrue(place.endswith("METADATA") and layer == 0, package)
+        sbom = self.mpimg.sbom(f"{repository}:1", "cyclonedx")
+        self.assertEqual((sbom.packages, sbom.document), ((package,), (self.folder / "app.cdx.json").read_text()))
         with self.assertRaises(mpimg.NotFoundError):
             self.mpimg.packages("hello:none")
         with self.assertRaises(mpimg.UsageError):

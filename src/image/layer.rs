@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::copying::copying;
 use super::hashing::{HashingReader, unreadable};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::layer::{Codec, FinishedLayer, LayerIndex, decompress_layer, index_layer, pack_tar};
+use crate::layer::{Codec, Entry, FinishedLayer, LayerIndex, decompress_layer, index_layer_with, pack_tar};
 use crate::oci::{ChainId, Descriptor, DiffId};
 use crate::store::{BlobSource, LayerData, Store};
 
@@ -68,9 +68,22 @@ impl Layer {
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the tar does not have the layer's diff ID.
     pub(crate) fn read_index(&self, store: &Store, tar: impl Read) -> Result<LayerIndex> {
+        self.read_index_with(store, tar, |_, _| Ok(()))
+    }
+
+    /// The same, and calls `each` with every entry and a reader of its content.
+    ///
+    /// # Errors
+    /// As [`Layer::read_index`], and those of `each`.
+    pub(crate) fn read_index_with(
+        &self,
+        store: &Store,
+        tar: impl Read,
+        each: impl FnMut(&Entry, &mut dyn Read) -> Result<()>,
+    ) -> Result<LayerIndex> {
         // The diff ID may be of another algorithm than ours.
         let mut tar = HashingReader::with(tar, self.diff_id.0.hasher());
-        let (index, _) = index_layer(&mut tar)?;
+        let (index, _) = index_layer_with(&mut tar, each)?;
         let (actual, _) =
             tar.finish().context(ErrorKind::Corrupt, || format!("layer `{}` cannot be read", self.descriptor.digest))?;
         self.diff_id.0.expect(actual).map_err(|error| error.wrap(format!("layer `{}` is damaged", self.descriptor.digest)))?;

@@ -23,6 +23,7 @@ pub use layer::Layer;
 pub(crate) use layer::unpacked_layers;
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use oci_image::Image;
+pub(crate) use stored::fetch_layers;
 pub use transport::{Listed, Transport};
 pub(crate) use transport::{expect_writable, replace_file, write_docker_archive, write_result};
 pub use tree::{ManifestTree, Names, annotated_artifact, artifact};

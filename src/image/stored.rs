@@ -61,9 +61,14 @@ impl Image {
 
     /// The files that hold the layers' bytes, fetched into the store where there is none yet.
     pub(crate) async fn layer_files(&self, store: &Store) -> Result<Vec<PathBuf>> {
-        let files = self.layers.iter().cloned().map(|layer| layer_file(store.clone(), layer));
-        stream::iter(files).buffered(PARALLEL).try_collect().await
+        fetch_layers(store, &self.layers).await
     }
+}
+
+/// The same of some layers.
+pub(crate) async fn fetch_layers(store: &Store, layers: &[Layer]) -> Result<Vec<PathBuf>> {
+    let files = layers.iter().cloned().map(|layer| layer_file(store.clone(), layer));
+    stream::iter(files).buffered(PARALLEL).try_collect().await
 }
 
 async fn layer_file(store: Store, layer: Layer) -> Result<PathBuf> {

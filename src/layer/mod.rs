@@ -33,7 +33,7 @@ pub use index::LayerIndex;
 pub(crate) use inside::{has_openat2, open_inside};
 pub use pack::pack_tar;
 pub use path::LayerPath;
-pub use read::{index_layer, read_archive, read_entries};
+pub use read::{index_layer, index_layer_with, read_archive, read_entries};
 pub(crate) use remove::remove_tree;
 pub use tar::{Piece, TarReader};
 pub use tree::{Node, Origin, Resolved, Tree};

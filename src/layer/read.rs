@@ -30,6 +30,14 @@ pub fn read_archive(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -
 
 /// Reads a whole layer: its index and its diff ID.
 pub fn index_layer(tar: impl Read) -> Result<(LayerIndex, DiffId)> {
+    index_layer_with(tar, |_, _| Ok(()))
+}
+
+/// The same, and calls `each` with every entry and a reader of its content; of the few files that the index keeps, with no content.
+pub fn index_layer_with(
+    tar: impl Read,
+    mut each: impl FnMut(&Entry, &mut dyn Read) -> Result<()>,
+) -> Result<(LayerIndex, DiffId)> {
     let mut index = LayerIndex::default();
     let mut tar = Hashing { inner: tar, hasher: Hasher::new() };
     read_entries(&mut tar, |entry, content| {
@@ -39,7 +47,7 @@ pub fn index_layer(tar: impl Read) -> Result<(LayerIndex, DiffId)> {
             content.read_to_end(&mut kept).context(ErrorKind::Corrupt, || format!("cannot read `{}`", entry.path))?;
             index.push_content(&entry.path, kept)?;
         }
-        Ok(())
+        each(&entry, content)
     })?;
     Ok((index, DiffId(tar.hasher.finish())))
 }

@@ -99,7 +99,7 @@ pub use push::{PushRequest, PushSource, PushSubject, PushedImage};
 #[cfg(feature = "run")]
 pub use run::{RunRequest, Started};
 pub use save::SaveRequest;
-pub use sbom::SbomOutputs;
+pub use sbom::{ImageSbom, SbomOutputs};
 #[cfg(feature = "serve")]
 pub use serve::{ServeRequest, ServedRegistry};
 pub use settings::Settings;

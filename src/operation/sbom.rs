@@ -5,18 +5,23 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{Mpimg, PushedImage, blocking};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, ManifestTree, artifact};
-use crate::oci::{Descriptor, Digest, Repository};
+use crate::image::{Image, Layer, ManifestTree, Transport, artifact, fetch_layers};
+use crate::oci::{Descriptor, Digest, Platform, Repository};
 use crate::progress::TaskKind;
-use crate::sbom::{Package, SbomFile, SbomFormat, Scan};
+use crate::sbom::{Inventory, LayerFacts, Package, SbomFile, SbomFormat};
+use crate::store::Store;
 
 const BUFFER: usize = 256 * 1024;
+
+/// So many files that could not be read are told one by one.
+const NOTICES: usize = 5;
 
 /// What Harbor's own scanner attaches SBOMs as (goharbor/harbor, `src/pkg/scan/sbom`).
 const HARBOR_SBOM: &str = "application/vnd.goharbor.harbor.sbom.v1";
@@ -30,40 +35,88 @@ pub struct SbomOutputs {
     pub file: Option<SbomFile>,
 }
 
+/// A bill of materials of an image.
+#[derive(Debug, Clone)]
+pub struct ImageSbom {
+    /// The image.
+    pub image: Image,
+    /// What is installed in it.
+    pub inventory: Inventory,
+    /// The document.
+    pub document: String,
+}
+
 impl Mpimg {
-    /// The Python and Debian packages of an image, and the crates of each Cargo.lock in it. Layers that are elsewhere are fetched.
+    /// What is installed in an image. Layers that are elsewhere are fetched unless the store knows what is in them; none is unpacked.
     ///
     /// # Errors
     /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
-    pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
-        let layers = image.layers().to_vec();
-        let files = image.layer_files(&self.open_store().await?).await?;
+    pub async fn inventory(&self, image: &Image) -> Result<Inventory> {
+        let store = self.open_store().await?;
         let task = self.progress().task(TaskKind::Work, "list packages", None);
         let cancel = self.cancellation().clone();
-        let scanned = blocking(move || {
-            let mut scan = Scan::default();
-            for (path, layer) in files.into_iter().zip(layers) {
-                let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-                let file = Cancellable { inner: file, cancel: cancel.clone() };
-                scan.add(layer.tar_in(BufReader::with_capacity(BUFFER, file))?)?;
-            }
-            Ok(scan.packages())
-        });
+        let scanned = async {
+            let (layers, from) = (image.layers().to_vec(), store.clone());
+            let stored = move || layers.iter().map(|layer| LayerFacts::stored(&from, layer)).collect::<Result<Vec<_>>>();
+            let known = blocking(stored).await?;
+            let unknown = image.layers().iter().zip(&known).filter(|(_, known)| known.is_none());
+            let unknown: Vec<Layer> = unknown.map(|(layer, _)| layer.clone()).collect();
+            let mut files = fetch_layers(&store, &unknown).await?.into_iter().zip(unknown);
+            blocking(move || {
+                let facts = known.into_iter().map(|known| match known {
+                    Some(known) => Ok(Some(known)),
+                    None => {
+                        files.next().map(|(path, layer): (PathBuf, Layer)| read_facts(&store, &layer, &path, &cancel)).transpose()
+                    }
+                });
+                Inventory::of(&facts.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?)
+            })
+            .await
+        };
         match scanned.await {
             // However far the reading had come.
             Err(_) if self.cancellation().is_cancelled() => Err(Error::new(ErrorKind::Interrupted, "the work was interrupted")),
-            packages => packages.inspect(|_| task.done()),
+            inventory => inventory.inspect(|_| task.done()),
         }
     }
 
-    /// The packages for a bill of materials. None at all is worth a warning: the image may have packages of other kinds.
-    async fn materials(&self, image: &Image) -> Result<Vec<Package>> {
-        let packages = self.packages(image).await?;
-        if packages.is_empty() {
-            let hint = "only what dpkg, Python's installers and a Cargo.lock have written down is looked for";
+    /// The packages of [`Mpimg::inventory`].
+    ///
+    /// # Errors
+    /// Those of [`Mpimg::inventory`].
+    pub async fn packages(&self, image: &Image) -> Result<Vec<Package>> {
+        self.inventory(image).await.map(|inventory| inventory.packages)
+    }
+
+    /// The same for a bill of materials. What could not be read is worth a warning, and so is an image with no package at all.
+    pub(super) async fn materials(&self, image: &Image) -> Result<Inventory> {
+        let inventory = self.inventory(image).await?;
+        let (shown, more) = inventory.notices.split_at(inventory.notices.len().min(NOTICES));
+        shown.iter().for_each(|notice| self.progress().warn(notice, None));
+        if !more.is_empty() {
+            self.progress().warn(&format!("{} more files could not be read for the SBOM", more.len()), None);
+        }
+        if inventory.packages.is_empty() {
+            let hint = "what is read is listed in the documentation, docs/sbom.md; files of other kinds are not guessed at";
             self.progress().warn("no package was found in the image: its SBOM lists none", Some(hint));
         }
-        Ok(packages)
+        Ok(inventory)
+    }
+
+    /// The bill of materials of an image, in this form. It calls the image by the repository or file that `name` names, as
+    /// [`Mpimg::add_sbom`] and [`BuildOutputs::sbom_file`](super::BuildOutputs::sbom_file) do.
+    ///
+    /// # Errors
+    /// Those of [`Mpimg::find`] and [`Mpimg::inventory`].
+    pub async fn sbom(&self, name: Transport, platform: &Platform, format: SbomFormat) -> Result<ImageSbom> {
+        let called = match &name {
+            Transport::Store(name) | Transport::Registry(name) => name.repository().to_string(),
+            other => other.to_string(),
+        };
+        let image = self.find(name, platform).await?;
+        let inventory = self.materials(&image).await?;
+        let document = format.document(&called, image.descriptor().digest, &image, &inventory);
+        Ok(ImageSbom { image, inventory, document })
     }
 
     /// Makes a bill of materials of a pushed image, writes it and attaches it; if attached, the digest of the manifest that carries
@@ -77,10 +130,10 @@ impl Mpimg {
             return Ok(None);
         }
         let add = async {
-            let packages = self.materials(&pushed.image).await?;
+            let inventory = self.materials(&pushed.image).await?;
             let repository = pushed.destination.push.repository();
             let name = repository.to_string();
-            let document = |format: SbomFormat| format.document(&name, pushed.digest, &pushed.image, &packages);
+            let document = |format: SbomFormat| format.document(&name, pushed.digest, &pushed.image, &inventory);
             if let Some(file) = file {
                 file.write(&document(file.format()))?;
             }
@@ -101,8 +154,8 @@ impl Mpimg {
         subject: Descriptor,
         format: SbomFormat,
     ) -> Result<()> {
-        let packages = self.materials(image).await?;
-        let document = format.document(&repository.to_string(), subject.digest, image, &packages);
+        let inventory = self.materials(image).await?;
+        let document = format.document(&repository.to_string(), subject.digest, image, &inventory);
         let artifact = self.sbom_artifact(repository, format, document, &subject)?;
         self.client().attach(repository, &artifact).await.map(drop)
     }
@@ -125,9 +178,16 @@ impl Mpimg {
 
     /// Writes the bill of materials of an image that is called `name`.
     pub(super) async fn write_sbom(&self, name: &str, image: &Image, file: &SbomFile) -> Result<()> {
-        let packages = self.materials(image).await?;
-        file.write(&file.format().document(name, image.descriptor().digest, image, &packages))
+        let inventory = self.materials(image).await?;
+        file.write(&file.format().document(name, image.descriptor().digest, image, &inventory))
     }
+}
+
+/// What a layer tells of packages, by reading it in the file `path`.
+fn read_facts(store: &Store, layer: &Layer, path: &Path, cancel: &CancellationToken) -> Result<LayerFacts> {
+    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let file = Cancellable { inner: file, cancel: cancel.clone() };
+    LayerFacts::read(store, layer, layer.tar_in(BufReader::with_capacity(BUFFER, file))?)
 }
 
 /// A file that cannot be read further once the token is cancelled.
@@ -158,8 +218,6 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mpimg = Mpimg::new(Options { home: Some(home.path().into()), ..Options::default() });
         let built = mpimg.build(BuildRequest::new(folder.path()), &BuildOutputs::default()).await.unwrap();
-        let found: Vec<_> = mpimg.packages(&built.image).await.unwrap().into_iter().map(|package| package.purl).collect();
-        assert_eq!(found, ["pkg:pypi/a@1"]);
         mpimg.cancellation().cancel();
         assert_eq!(mpimg.packages(&built.image).await.unwrap_err().kind(), ErrorKind::Interrupted);
     }

@@ -30,6 +30,15 @@ impl SbomFile {
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint("name it FILE.spdx.json for SPDX, or FILE.cdx.json for CycloneDX"));
         };
+        Self::with_format(path, format)
+    }
+
+    /// The file `path` for a document in this form, whatever the name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]: it could not be written now.
+    pub fn with_format(path: impl Into<PathBuf>, format: SbomFormat) -> Result<Self> {
+        let path = path.into();
         expect_writable(&path)?;
         Ok(Self { path, format })
     }

@@ -1,18 +1,26 @@
-//! Software bills of materials: which Python and Debian packages and Rust crates an image holds, as
-//! SPDX or CycloneDX.
+//! Software bills of materials: what is installed in an image, as SPDX or CycloneDX.
 //!
-//! Only package databases are read: dist-info, egg-info and dpkg's. Refuses to guess packages from
-//! other files, the clock and the network: the same image gives the same bytes.
+//! Read are the databases of package managers, the metadata that installed packages have, archives of Java, and what compilers put
+//! into programs (`readers`). Refuses to guess packages from other files, the clock and the network: the same image gives the same
+//! bytes.
 
-mod document;
+mod cyclone_dx;
+mod facts;
 mod file;
-mod packages;
+mod inventory;
+mod license;
+mod origin;
+mod package;
+mod readers;
+mod spdx;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use facts::LayerFacts;
 pub use file::SbomFile;
-pub use packages::{Package, PackageKind, Scan};
+pub use inventory::Inventory;
+pub use package::{Checksum, Package, PackageKind, PackagePlace};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
@@ -23,7 +31,7 @@ use crate::oci::Digest;
 pub enum SbomFormat {
     /// SPDX 2.3 in JSON.
     Spdx,
-    /// CycloneDX 1.5 in JSON.
+    /// CycloneDX 1.6 in JSON.
     CycloneDx,
 }
 
@@ -44,12 +52,12 @@ impl SbomFormat {
         }
     }
 
-    /// The document for an image that is called `name` and holds `packages`. `digest` is that of
+    /// The document for an image that is called `name` and holds what `inventory` says. `digest` is that of
     /// its manifest, which in a registry may be another one than here.
-    pub fn document(self, name: &str, digest: Digest, image: &Image, packages: &[Package]) -> String {
+    pub fn document(self, name: &str, digest: Digest, image: &Image, inventory: &Inventory) -> String {
         match self {
-            Self::Spdx => document::spdx(name, digest, image, packages),
-            Self::CycloneDx => document::cyclone_dx(name, digest, image, packages),
+            Self::Spdx => spdx::document(name, digest, image, inventory),
+            Self::CycloneDx => cyclone_dx::document(name, digest, image, inventory),
         }
         .to_string()
     }
@@ -77,3 +85,6 @@ impl fmt::Display for SbomFormat {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,15 @@ const WRITTEN_BY_THEN: Duration = Duration::from_secs(60);
 pub enum LayerData {
     /// The list of its entries.
     Index,
+    /// What its files tell of packages.
+    Packages,
 }
 
 impl LayerData {
     fn extension(self) -> &'static str {
         match self {
             Self::Index => "index",
+            Self::Packages => "packages",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Bills of materials: attached by a push and read back from the registry by what refers to the image; and in files.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +15,7 @@ use crate::cli::fixture::{DOCKERFILE as BARE, Serving, folder, run, text, write}
 use crate::home::Home;
 use crate::judges;
 use crate::registry::fixture::{distribution, skopeo};
+use crate::skip::{Missing, skip};
 
 const DOCKERFILE: &str = "FROM scratch\nCOPY root /\nCOPY more /\n";
 
@@ -84,7 +87,7 @@ fn judged_by_other_programs(file: &Path) {
 import sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-sys.exit(JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()))";
+sys.exit(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()))";
     let programs = judges().join("sbom/bin");
     assert!(programs.exists(), "`{}` is missing: run tests/setup", programs.display());
     let is_spdx = text(file).ends_with(".spdx.json");
@@ -106,7 +109,9 @@ pub(crate) fn read(file: &Path) -> (String, String, Vec<String>) {
         Some(version) => {
             assert_eq!(version, "SPDX-2.3");
             let (image, packages) = document["packages"].as_array().unwrap().split_first().unwrap();
-            let purls = packages.iter().map(|package| string(&package["externalRefs"][0]["referenceLocator"]));
+            // The layers come last.
+            let packages = packages.iter().filter(|package| package["primaryPackagePurpose"] != "ARCHIVE");
+            let purls = packages.map(|package| string(&package["externalRefs"][0]["referenceLocator"]));
             (&image["name"], &image["versionInfo"], purls.collect())
         }
         None => {
@@ -198,4 +203,138 @@ fn a_bill_of_materials_that_cannot_be_written_ends_the_command_before_it_does_an
     assert_eq!((left.code, left.out.as_str()), (Some(1), ""), "{}", left.err);
     assert_eq!(run(&mut home.mpimg(), ["images", "-q"]).done().out, "");
     assert_eq!(run(&mut home.mpimg(), ["inspect", &format!("docker://{target}:latest")]).code, Some(1), "it was pushed");
+}
+
+#[test]
+fn the_command_tells_the_same_of_an_image_wherever_it_is() {
+    let (home, other, registry) = (Home::new(), Home::new(), Serving::open());
+    let project = packages(&home);
+    let name = format!("{}/mp/app:1", registry.host);
+    let built = run(&mut home.mpimg(), ["build", "-q", text(&project), "-t", &name, "-o", "oci:layout"]).done();
+    run(&mut home.mpimg(), ["copy", "-q", &name, &format!("docker://{name}")]).done();
+    let remote = format!("docker://{name}");
+    let layout = format!("oci:{}", home.path().join("layout").display());
+    let mut documents = Vec::new();
+    for (home, image) in [(&home, name.as_str()), (&other, remote.as_str()), (&other, remote.as_str()), (&other, layout.as_str())]
+    {
+        let made = run(&mut home.mpimg(), ["sbom", image, "--format", "cyclonedx", "-o", "any"]).done();
+        let says = "wrote 3 packages (1 of 4 files belong to none) to `any`";
+        assert_eq!((made.out.as_str(), made.err.lines().last()), ("", Some(says)));
+        let file = home.path().join("any.cdx.json");
+        std::fs::rename(home.path().join("any"), &file).unwrap();
+        let (_, version, purls) = read(&file);
+        assert_eq!((version.as_str(), purls), (built.out.trim_end(), PURLS.map(str::to_owned).to_vec()));
+        documents.push(std::fs::read_to_string(file).unwrap());
+    }
+    assert!(documents[0] == documents[1] && documents[1] == documents[2], "the same name, the same bytes");
+
+    let printed = run(&mut home.mpimg(), ["sbom", "-q", &name]).done().out;
+    let spdx: Value = serde_json::from_str(&printed).unwrap();
+    let layers: Vec<&Value> =
+        spdx["packages"].as_array().unwrap().iter().filter(|one| one["primaryPackagePurpose"] == "ARCHIVE").collect();
+    let brought = |id: &str| {
+        let relationships = spdx["relationships"].as_array().unwrap().iter();
+        let of_layer = |one: &&Value| one["relatedSpdxElement"] == id && one["spdxElementId"].as_str().unwrap().contains("Layer");
+        relationships.filter(of_layer).map(|one| string(&one["spdxElementId"])).collect::<Vec<_>>()
+    };
+    let id = |name: &str| {
+        let mut packages = spdx["packages"].as_array().unwrap().iter();
+        string(&packages.find(|package| package["name"] == name).unwrap()["SPDXID"])
+    };
+    assert_eq!(
+        (layers.len(), brought(&id("libc6")), brought(&id("aria"))),
+        (2, vec!["SPDXRef-Layer-1".into()], vec!["SPDXRef-Layer-2".into()])
+    );
+
+    let listed = run(&mut home.mpimg(), ["sbom", "--json", &name]).done().json();
+    assert_eq!(
+        listed["packages"][1]["places"][0],
+        json!({"path": "/usr/lib/python3/site-packages/aria.dist-info/METADATA", "layer": 1})
+    );
+    let nameless = run(&mut home.mpimg(), ["sbom", &name, "-o", "sbom.json"]);
+    assert_eq!(nameless.code, Some(2));
+    assert!(nameless.err.contains("hint: name it FILE.spdx.json"), "{}", nameless.err);
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// A package of each kind, as the tools that install them leave it.
+fn one_of_each(home: &Home) -> PathBuf {
+    let project = packages(home);
+    let jar = |files: &[(&str, &[u8])]| {
+        let mut jar = zip::ZipWriter::new_stream(Vec::new());
+        for (name, content) in files {
+            jar.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            jar.write_all(content).unwrap();
+        }
+        jar.finish().unwrap().into_inner()
+    };
+    let pom: &[u8] = b"groupId=org.slf4j\nartifactId=slf4j-api\nversion=2.0.9\n";
+    let slf4j =
+        jar(&[("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\n"), ("META-INF/maven/org.slf4j/slf4j-api/pom.properties", pom)]);
+    let plain = jar(&[("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\nBundle-SymbolicName: com.google.gson\n")]);
+    let boot = jar(&[
+        ("META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\nImplementation-Title: adapter\n"),
+        ("BOOT-INF/lib/slf4j-api-2.0.9.jar", &slf4j),
+        ("BOOT-INF/lib/gson-2.10.jar", &plain),
+    ]);
+    let rpm = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sbom/rpm/rpmdb.sqlite.zst");
+    let apk = "C:Q1deadbeef\nP:musl\nV:1.2.4-r2\nA:x86_64\nS:1\nI:1\nT:libc\nU:x\nL:MIT\no:musl\nm:a <a@b>\nF:lib\nR:ld-musl-x86_64.so.1\n\n";
+    let gem = "# -*- encoding: utf-8 -*-\n# stub: rake 13.0.6 ruby lib\n\nGem::Specification.new do |s|\n  s.name = \"rake\".freeze\n  \
+               s.version = \"13.0.6\"\n  s.licenses = [\"MIT\".freeze]\nend\n";
+    let files: [(&str, &[u8]); 7] = [
+        ("lib/apk/db/installed", apk.as_bytes()),
+        ("var/lib/rpm/rpmdb.sqlite", &zstd::decode_all(std::fs::File::open(rpm).unwrap()).unwrap()),
+        ("app/node_modules/@babel/core/package.json", br#"{"name": "@babel/core", "version": "7.0.0", "license": "MIT"}"#),
+        ("usr/lib/ruby/gems/3.1.0/specifications/rake-13.0.6.gemspec", gem.as_bytes()),
+        (
+            "opt/jdk/release",
+            b"IMPLEMENTOR=\"Eclipse Adoptium\"\nJAVA_RUNTIME_VERSION=\"21.0.2+13-LTS\"\nJAVA_VERSION=\"21.0.2\"\n",
+        ),
+        ("opt/Modules/PowerCLI/PowerCLI.psd1", b"@{\n  ModuleVersion = '13.3.0'\n}\n"),
+        ("opt/adapter.jar", &boot),
+    ];
+    for (path, content) in files {
+        let path = project.join("root").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let crane = judges().join("go/bin/crane");
+    if crane.exists() {
+        std::fs::create_dir_all(project.join("root/usr/bin")).unwrap();
+        std::fs::copy(crane, project.join("root/usr/bin/crane")).unwrap();
+    }
+    project
+}
+
+#[test]
+fn no_package_is_missed_that_syft_finds() {
+    let syft = judges().join("sbom/bin/syft");
+    if !syft.exists() {
+        skip!(Missing::Syft);
+    }
+    let home = Home::new();
+    let project = one_of_each(&home);
+    run(&mut home.mpimg(), ["build", "-q", text(&project), "-o", "oci:image"]).done();
+    let ours = run(&mut home.mpimg(), ["sbom", "--json", "oci:image"]).done().json();
+    let mut judge = Command::new(syft);
+    judge.args(["-q", "scan", "oci-dir:image", "-o", "json"]).current_dir(home.path()).env("HOME", home.path());
+    let theirs = judge.env("SYFT_CHECK_FOR_APP_UPDATE", "false").output().unwrap();
+    let theirs: Value = serde_json::from_slice(&theirs.stdout).unwrap();
+    // Qualifiers are left out: syft tells of some packages which module they came with, and the like.
+    let purls = |list: &Value| -> BTreeSet<String> {
+        let plain = |one: &Value| one["purl"].as_str().unwrap().split('?').next().unwrap().to_owned();
+        list.as_array().unwrap().iter().map(plain).collect()
+    };
+    let (ours, theirs) = (purls(&ours["packages"]), purls(&theirs["artifacts"]));
+    assert!(theirs.len() >= 12, "{theirs:?}");
+    assert_eq!(theirs.difference(&ours).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), ["pkg:generic/powershell/PowerCLI@13.3.0"]);
+
+    for name in ["each.spdx.json", "each.cdx.json"] {
+        run(&mut home.mpimg(), ["sbom", "-q", "oci:image", "-o", name]).done();
+        judged_by_other_programs(&home.path().join(name));
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Missing {
     Java,
     /// tests/setup did not build distribution 3, cosign, crane and regctl, for want of Go.
     Registries,
+    /// PyPI has no syft for this machine's architecture.
+    Syft,
     /// No network interface, or no /dev/net/tun.
     Tun,
     /// No qemu, or a kernel on which no emulator can be registered (binfmt_misc).
@@ -36,6 +38,7 @@ impl Missing {
             Self::Registries => {
                 "this test needs distribution 3, cosign, crane and regctl, which tests/setup builds where Go is installed"
             }
+            Self::Syft => "this test needs syft, which tests/setup installs from PyPI",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
             Self::Emulator => "this test needs qemu-user-static and a kernel with binfmt_misc",
         }

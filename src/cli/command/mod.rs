@@ -27,6 +27,7 @@ mod push;
 mod rm;
 mod run;
 mod save;
+mod sbom;
 mod serve;
 mod sign;
 mod stats;
@@ -69,6 +70,7 @@ pub(super) enum Command {
     Import(import::Import),
     Load(load::Load),
     Save(save::Save),
+    Sbom(sbom::Sbom),
     Copy(Box<copy::Copy>),
     Sign(Box<sign::Sign>),
     Verify(verify::Verify),
@@ -107,6 +109,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Load(_) => "load",
             Self::Save(_) => "save",
+            Self::Sbom(_) => "sbom",
             Self::Copy(_) => "copy",
             Self::Sign(_) => "sign",
             Self::Verify(_) => "verify",
@@ -145,6 +148,7 @@ impl Command {
             Self::Import(command) => command.run(terminal).await,
             Self::Load(command) => command.run(terminal).await,
             Self::Save(command) => command.run(terminal).await,
+            Self::Sbom(command) => command.run(terminal).await,
             Self::Copy(command) => command.run(terminal).await,
             Self::Sign(command) => command.run(terminal).await,
             Self::Verify(command) => command.run(terminal).await,

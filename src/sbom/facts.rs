@@ -1,0 +1,83 @@
+//! What the files of one layer tell of packages. It depends on the layer alone, so the store keeps it, and a layer is read once.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use super::readers::{Fact, read};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::Layer;
+use crate::layer::{Entry, LayerIndex, LayerPath};
+use crate::store::{LayerData, Store};
+
+/// Format of the stored bytes, and what is looked for: a new number makes old ones a miss.
+const MAGIC: &[u8] = b"mpimgp01";
+
+/// The most files of a layer that tell anything; node_modules of a large application have 5,000.
+const MOST_FACTS: usize = 500_000;
+
+/// What the files of a layer tell, in the order of its tar.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Facts {
+    pub(super) files: Vec<(LayerPath, Fact)>,
+    /// What could not be read.
+    pub(super) notices: Vec<String>,
+}
+
+impl Facts {
+    /// Takes in the next entry of the layer.
+    fn add(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+        if self.files.len() >= MOST_FACTS {
+            return Ok(());
+        }
+        let (fact, notice) = read(entry, content).context(ErrorKind::Corrupt, || format!("cannot read `{}`", entry.path))?;
+        self.files.extend(fact.map(|fact| (entry.path.clone(), fact)));
+        self.notices.extend(notice);
+        if self.files.len() == MOST_FACTS {
+            self.notices
+                .push(format!("a layer has more than {MOST_FACTS} files that tell of packages: the others were left out"));
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a layer: what it holds, and what that tells.
+#[derive(Debug)]
+pub struct LayerFacts {
+    pub(super) index: LayerIndex,
+    pub(super) facts: Facts,
+}
+
+impl LayerFacts {
+    /// What the store knows of a layer; `None`: it must be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`]: the store cannot be read.
+    pub fn stored(store: &Store, layer: &Layer) -> Result<Option<Self>> {
+        let Some(bytes) = store.read_layer_data(&layer.diff_id, LayerData::Packages)? else { return Ok(None) };
+        let facts = bytes.strip_prefix(MAGIC).and_then(|bytes| postcard::from_bytes(bytes).ok());
+        Ok(layer.stored_index(store)?.zip(facts).map(|(index, facts)| Self { index, facts }))
+    }
+
+    /// Reads the uncompressed tar of a layer. The store keeps what is found.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: the layer is damaged.
+    pub fn read(store: &Store, layer: &Layer, tar: impl Read) -> Result<Self> {
+        let mut facts = Facts::default();
+        let index = layer.read_index_with(store, tar, |entry, content| facts.add(entry, content))?;
+        let bytes = postcard::to_extend(&facts, MAGIC.to_vec())
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot keep the packages of a layer").with_source(error))?;
+        // Without it the next look takes as long as this one; that is all.
+        let _ = store.write_layer_data(&layer.diff_id, LayerData::Packages, &bytes);
+        Ok(Self { index, facts })
+    }
+
+    /// Those of a tar that is nowhere stored.
+    #[cfg(test)]
+    pub(super) fn of_tar(tar: impl Read) -> Result<Self> {
+        let mut facts = Facts::default();
+        let (index, _) = crate::layer::index_layer_with(tar, |entry, content| facts.add(entry, content))?;
+        Ok(Self { index, facts })
+    }
+}

@@ -1,0 +1,203 @@
+//! What is installed in an image: what its layers tell, as it is after the last one.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::facts::LayerFacts;
+use super::license;
+use super::package::{Distribution, Found, Package, PackageKind, PackagePlace};
+use super::readers::Fact;
+use crate::error::Result;
+use crate::layer::{Kind, LayerPath, Node, Origin, Tree};
+
+/// Where package managers keep what they know: theirs, although no package lists it.
+const DATABASES: [&str; 6] =
+    ["var/lib/dpkg", "lib/apk/db", "usr/lib/apk/db", "var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
+
+/// What is installed in an image.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// The packages, sorted, each once.
+    pub packages: Vec<Package>,
+    /// How many regular files the image has.
+    pub files: u64,
+    /// How many of these belong to no package that was found.
+    pub files_without_package: u64,
+    /// What could not be read.
+    pub notices: Vec<String>,
+}
+
+/// What a file tells that is there after the last layer.
+struct Told<'a> {
+    path: LayerPath,
+    origin: &'a Origin,
+    fact: &'a Fact,
+}
+
+impl Inventory {
+    /// What is installed in an image of these layers, lowest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): a layer is not a layer over those below it.
+    pub fn of(layers: &[LayerFacts]) -> Result<Self> {
+        let mut tree = Tree::default();
+        let mut facts: BTreeMap<(usize, &LayerPath), &Fact> = BTreeMap::new();
+        for (number, layer) in layers.iter().enumerate() {
+            tree.apply(&layer.index, number)?;
+            facts.extend(layer.facts.files.iter().map(|(path, fact)| ((number, path), fact)));
+        }
+        let told: Vec<Told<'_>> = files(&tree)
+            .filter_map(|(path, node)| {
+                let origin = node.origin.as_ref()?;
+                Some(Told { path, origin, fact: *facts.get(&(origin.layer, &origin.path))? })
+            })
+            .collect();
+        let fact_at = |path: &str| {
+            let origin = tree.resolve(path, true).ok()?.node?.origin.as_ref()?;
+            facts.get(&(origin.layer, &origin.path)).copied()
+        };
+        let distribution = ["etc/os-release", "usr/lib/os-release"].iter().find_map(|path| match fact_at(path)? {
+            Fact::Release(distribution) => Some(distribution),
+            _ => None,
+        });
+        let mut packages: BTreeMap<String, Package> = BTreeMap::new();
+        for Told { path, origin, fact } in &told {
+            let Fact::Packages(found) = fact else { continue };
+            let brought = Brought { facts: &facts, origin, layers: layers.len() };
+            let first = brought.first_layers(found);
+            for (one, layer) in found.iter().zip(first) {
+                let of_debian = match fact_at(&format!("usr/share/doc/{}/copyright", one.name)) {
+                    Some(Fact::Licenses(licenses)) if one.kind == PackageKind::Debian => licenses.as_slice(),
+                    _ => &[],
+                };
+                let place = PackagePlace { path: format!("{path}{}", one.inside), layer };
+                add(&mut packages, one, of_debian, distribution, place);
+            }
+        }
+        let (files, files_without_package) = count(&tree, &told);
+        let mut packages: Vec<Package> = packages.into_values().collect();
+        packages.sort();
+        let notices: BTreeSet<String> = layers.iter().flat_map(|layer| layer.facts.notices.iter().cloned()).collect();
+        Ok(Self { packages, files, files_without_package, notices: notices.into_iter().collect() })
+    }
+}
+
+/// Puts a package in. One that is there already is at one more place.
+fn add(
+    packages: &mut BTreeMap<String, Package>,
+    found: &Found,
+    licenses: &[String],
+    distribution: Option<&Distribution>,
+    place: PackagePlace,
+) {
+    let purl = found.purl(distribution);
+    let package = packages.entry(purl.clone()).or_insert_with(|| Package {
+        kind: found.kind,
+        name: full_name(found),
+        version: found.version.clone(),
+        purl,
+        licenses: Vec::new(),
+        checksum: None,
+        places: Vec::new(),
+    });
+    let all: BTreeSet<String> = package
+        .licenses
+        .drain(..)
+        .chain(found.licenses.iter().chain(licenses).map(|told| license::normal(told)))
+        .filter(|license| !license.is_empty())
+        .collect();
+    package.licenses = all.into_iter().collect();
+    if package.checksum.is_none() {
+        package.checksum.clone_from(&found.checksum);
+    }
+    if let Err(at) = package.places.binary_search(&place) {
+        package.places.insert(at, place);
+    }
+}
+
+/// As its users write it: with scope or path where these are part of the name.
+fn full_name(found: &Found) -> String {
+    match found.kind {
+        PackageKind::Npm | PackageKind::Go if !found.namespace.is_empty() => format!("{}/{}", found.namespace, found.name),
+        _ => found.name.clone(),
+    }
+}
+
+/// Which layer brought the packages of a database, which is written anew whenever one is added.
+struct Brought<'a> {
+    facts: &'a BTreeMap<(usize, &'a LayerPath), &'a Fact>,
+    origin: &'a Origin,
+    layers: usize,
+}
+
+impl Brought<'_> {
+    /// For each package the lowest layer since which the database has listed it.
+    fn first_layers(&self, found: &[Found]) -> Vec<usize> {
+        let mut first = vec![self.origin.layer; found.len()];
+        if !found.iter().any(|one| one.kind.of_distribution()) {
+            return first;
+        }
+        let mut listed: Vec<bool> = vec![true; found.len()];
+        for layer in (0..self.origin.layer.min(self.layers)).rev() {
+            let Some(Fact::Packages(older)) = self.facts.get(&(layer, &self.origin.path)) else { continue };
+            let older: HashSet<(&str, &str)> = older.iter().map(|one| (&*one.name, &*one.version)).collect();
+            for (number, one) in found.iter().enumerate() {
+                listed[number] &= older.contains(&(&*one.name, &*one.version));
+                if listed[number] {
+                    first[number] = layer;
+                }
+            }
+        }
+        first
+    }
+}
+
+/// The regular files of an image with their paths, in no particular order of folders.
+fn files(tree: &Tree) -> impl Iterator<Item = (LayerPath, &Node)> {
+    let mut next = vec![(LayerPath::root(), tree.root())];
+    std::iter::from_fn(move || {
+        while let Some((path, node)) = next.pop() {
+            match &node.kind {
+                Kind::Directory => {
+                    let below = node.children().filter_map(|(name, node)| Some((path.child(name).ok()?, node)));
+                    next.extend(below);
+                }
+                Kind::File { .. } => return Some((path, node)),
+                _ => {}
+            }
+        }
+        None
+    })
+}
+
+/// How many files there are, and how many belong to no package.
+fn count(tree: &Tree, told: &[Told<'_>]) -> (u64, u64) {
+    let (mut owned, mut folders) = (HashSet::new(), HashSet::new());
+    folders.extend(DATABASES.iter().filter_map(|folder| LayerPath::parse(folder).ok()));
+    let mut own = |path: &[u8]| {
+        // Packages list paths as they were before /bin became a link to usr/bin.
+        if let Ok(resolved) = tree.resolve(path, false) {
+            if path.ends_with(b"/") {
+                folders.insert(resolved.path)
+            } else {
+                owned.insert(resolved.path)
+            };
+        }
+    };
+    for Told { path, fact, .. } in told {
+        match fact {
+            Fact::Owned(paths) => paths.iter().for_each(|path| own(path)),
+            Fact::Packages(found) => {
+                own(path.as_bytes());
+                found.iter().flat_map(|one| &one.owns).for_each(|path| own(path));
+            }
+            _ => {}
+        }
+    }
+    let (mut all, mut without) = (0, 0);
+    for (path, _) in files(tree) {
+        all += 1;
+        let has_package = owned.contains(&path) || path.ancestors().any(|folder| folders.contains(&folder));
+        without += u64::from(!has_package);
+    }
+    (all, without)
+}
