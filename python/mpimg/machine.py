@@ -82,7 +82,7 @@ class PruneReport:
 class IsolationCheck:
     """A kind of isolation that was tried."""
 
-    #: ``root``, ``userns``, ``single`` or ``chroot``.
+    #: ``root``, ``userns``, ``single``, ``chroot`` or ``emulated``.
     name: str
     #: Whether this machine provides it.
     works: bool

@@ -74,7 +74,7 @@ impl<'a> Schedule<'a> {
     }
 
     fn build_stage(&self, planned: &PlannedStage) -> Result<Stage> {
-        let span = tracing::info_span!("stage", index = planned.index.0, name = planned.name);
+        let span = tracing::info_span!("stage", index = planned.index.0, stage = planned.name);
         let _entered = span.enter();
         let mut stages = BTreeMap::new();
         for dependency in &planned.dependencies {

@@ -23,8 +23,8 @@ pub struct ExecSpec {
 }
 
 impl Container {
-    /// Starts a further command in the container, of `image`, with these streams. It ends with the value that is returned, with this
-    /// process, or with the container.
+    /// Starts a further command in the container (started from `image`) with these streams. It is killed when the returned value is
+    /// dropped, and with this process or the container.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: the container does not run. [`ErrorKind::Unsupported`]: its isolation has no namespaces to enter.
@@ -43,7 +43,7 @@ impl Container {
         let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
         let mut all = spec.clone();
         all.env.extend(exec.env.clone());
-        // What it is made of has been mounted already.
+        // The container's root is mounted already.
         let mut run = RunSpec::new(exec.command.iter().map(String::as_str), RootSpec::Tree { path: "/".into() });
         run.env = environment(config, &all, &hostname);
         run.user_name = Some(exec.user.clone().or_else(|| spec.user.clone()).unwrap_or_else(|| config.user.clone()));

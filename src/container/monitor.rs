@@ -170,7 +170,7 @@ fn run(
     let (mut input, mut outside) = (ends.input, None);
     let exit = running.wait(&mut |event| {
         let pid = match event {
-            Event::WayOut(packets) => {
+            Event::Tun(packets) => {
                 match packets.map_err(nat::closed).and_then(nat::open) {
                     Ok(open) => outside = Some(open),
                     Err(error) => {

@@ -36,7 +36,7 @@ pub(super) struct Name {
     pub(super) entry_type: EntryType,
 }
 
-/// What a file is, with its metadata.
+/// The type and metadata of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Status {
     pub(super) identity: Identity,
@@ -55,7 +55,7 @@ pub(super) struct Status {
     pub(super) ctime: (i64, u32),
 }
 
-/// What a file is.
+/// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Folder,
@@ -141,8 +141,8 @@ impl Folder {
     }
 
     /// The device it is on, if files there change their ctime with every change of content: file
-    /// systems that only this machine's kernel writes. In tmpfs a mapped file can change without
-    /// it, and network file systems ask at intervals.
+    /// systems that only this machine's kernel writes. In tmpfs, writes through a mapping do
+    /// not update ctime, and network file systems cache attributes.
     pub(super) fn device_with_reliable_times(&self) -> io::Result<Option<u64>> {
         // linux/magic.h: ext2 to ext4, XFS, Btrfs, overlay, F2FS; ZFS and bcachefs by their own
         // headers.
@@ -156,8 +156,7 @@ impl Folder {
         Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }
 
-    /// Whether it holds something at `path`. Only whether: nothing is opened, so a link on the way
-    /// gives nothing away.
+    /// Whether something is at `path`. Nothing is opened, so a link on the way cannot leak contents.
     pub(super) fn holds(&self, path: &str) -> bool {
         statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }

@@ -106,7 +106,7 @@ impl BlobRead {
         }
     }
 
-    /// One move: opens the answer, or takes a piece of it.
+    /// One step: sends the request, or reads the next chunk of the response.
     async fn step(&mut self) -> Result<Option<Bytes>, RequestError> {
         let transport = self.route().endpoint.transport.clone();
         let Some(response) = &mut self.response else {
@@ -146,7 +146,7 @@ impl BlobRead {
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::OK if self.offset == 0 => Ok(response),
-            // The registry knows no ranges: what is there already comes again and is passed over.
+            // The registry ignores Range: bytes that we have already come again and are skipped.
             StatusCode::OK => {
                 self.skip = self.offset;
                 Ok(response)
@@ -155,7 +155,7 @@ impl BlobRead {
         }
     }
 
-    /// Asks the places that a foreign layer's descriptor names, without any credential; `missing` is the registry's answer.
+    /// Tries the `urls` of a foreign layer's descriptor, without any credential; `missing` is the registry's response.
     async fn open_elsewhere(&self, call: &ApiRequest, missing: Response) -> Result<Response, RequestError> {
         let transport = &self.route().endpoint.transport;
         for address in &self.reader.descriptor.urls {

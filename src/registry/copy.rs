@@ -49,7 +49,7 @@ impl Client {
             let (manifest, at) = manifest_from(self, &routes, &reference.target(), reference.digest(), &walk.task).await?;
             let descriptor = Descriptor::new(manifest.media_type.clone(), manifest.digest, manifest.bytes.len() as u64);
             let mut routes = self.sources(repository, true)?;
-            // What served the tag serves what it names: a mirror that was out of date must not be mixed with the registry.
+            // Children come from the source that served the tag: a mirror that is out of date must not be mixed with the registry.
             prefer(&mut routes, at);
             self.tree(&walk, &routes, descriptor, manifest, 0).await
         };
@@ -68,7 +68,7 @@ impl Client {
     ) -> BoxFuture<'a, Result<ManifestTree>> {
         async move {
             if depth == DEPTH {
-                return Err(Error::new(ErrorKind::Corrupt, "too many indexes inside each other"));
+                return Err(Error::new(ErrorKind::Corrupt, "indexes are nested too deeply"));
             }
             if !manifest.media_type.is_index() {
                 return ManifestTree::manifest(descriptor, manifest.bytes, |blob| self.blob(walk.repository, blob));
@@ -88,8 +88,8 @@ impl Client {
         .boxed()
     }
 
-    /// Pushes a manifest that belongs to another, under its tag if it has one. A registry that does not list what refers to a manifest by itself gets a list
-    /// under the tag that clients look for (distribution specification, "Pushing Manifests with Subject").
+    /// Pushes a referrer, under its tag if it has one. If the registry has no referrers API, also
+    /// updates the list under the fallback tag (distribution specification, "Pushing Manifests with Subject").
     ///
     /// # Errors
     /// As [`PushSession::finish`].
@@ -115,7 +115,7 @@ impl PushSession {
         tree.all_blobs().into_iter().for_each(|(descriptor, source)| self.offer_blob(descriptor.clone(), source.clone()));
     }
 
-    /// Waits for all blobs, then pushes the manifests, those first that others name; the root under each tag, or by digest where
+    /// Waits for all blobs, then pushes the manifests, children before parents; the root under each tag, or by digest where
     /// there is none.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl PushSession {
     }
 }
 
-/// PUTs a manifest; tells whether the registry lists by itself what refers to others.
+/// PUTs a manifest; tells whether the registry maintains the referrers itself (it sends `OCI-Subject`).
 async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &MediaType) -> Result<bool> {
     let Route { endpoint, path } = route;
     let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
@@ -161,7 +161,7 @@ async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &M
 }
 
 /// Adds to the list of referrers. Registries change a tag without looking at what it was: whoever read the list before this change and
-/// writes it after loses the entry. So it is looked for again when such a writer must be done, and added again until it stays.
+/// writes it after loses the entry. So the list is read again once any concurrent writer must have finished, and the entry added again until it stays.
 async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
     let tag = list_tag(subject);
     let began = Instant::now();
@@ -172,12 +172,12 @@ async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -
             return Ok(());
         }
         put(route, &tag, list.into(), &MediaType::Index).await?;
-        // Others take as long from reading to writing as this one did; not all the same time, so that they do not meet again.
+        // Others take as long from reading to writing as this one did, with jitter, so that they do not collide again.
         let window = (began.elapsed() * 2).clamp(SHORTEST_WINDOW, LONGEST_WINDOW).mul_f64(1.0 + fastrand::f64());
         route.endpoint.transport.pause(window).await?;
         before = read_list(route, &tag).await?;
     }
-    let message = format!("others replace the list of referrers `{tag}` all the time");
+    let message = format!("other writers keep overwriting the list of referrers `{tag}`");
     Err(Error::new(ErrorKind::Registry, message).with_hint("run the same command again"))
 }
 
@@ -203,7 +203,7 @@ fn with_referrer(before: Option<&[u8]>, artifact: &ManifestTree) -> Result<Vec<u
     let manifest: Value = serde_json::from_slice(&artifact.bytes).context(ErrorKind::Corrupt, damaged)?;
     let own = Descriptor { annotations: Default::default(), platform: None, ..artifact.descriptor.clone() };
     let mut entry = serde_json::to_value(&own).context(ErrorKind::Corrupt, damaged)?;
-    // An image that refers to another one has its config's type as what it is.
+    // Without `artifactType`, the config's media type is used.
     let kind = manifest.get("artifactType").or_else(|| manifest.get("config")?.get("mediaType"));
     for (key, value) in [("artifactType", kind), ("annotations", manifest.get("annotations"))] {
         if let (Some(value), Some(entry)) = (value, entry.as_object_mut()) {

@@ -1,4 +1,4 @@
-//! Says at a step that fails with isolation `chroot` what is missing there: nothing can be mounted,
+//! Tells the user what isolation `chroot` lacks when a step fails in it: nothing can be mounted,
 //! so /proc shows no processes, and what leads through `/proc/self` (`/dev/stdout`, `/dev/fd`,
 //! process substitution) leads nowhere.
 

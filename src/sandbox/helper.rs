@@ -33,7 +33,7 @@ pub fn init_main() {
     if std::env::args_os().next().is_some_and(|name| name == HELPER_NAME) {
         std::process::exit(super::init::main());
     }
-    // Inherited from a parent that ignores it: without it nothing is known of the helper's end.
+    // SIGCHLD may be ignored, inherited from our parent: then the exit status would be lost.
     super::init::heed_children();
     super::init::outlive_file_limit();
     let _ = HELPER.set(OWN_PROGRAM.into());
@@ -85,7 +85,7 @@ fn sealed_copy(program: &Path) -> std::io::Result<OwnedFd> {
     Ok(copy.into())
 }
 
-/// Adds seals, again and again for up to a second while something of the kernel still holds pages
+/// Adds seals, again and again for up to a second while the kernel still references pages
 /// of the file (EBUSY, fcntl(2)).
 fn seal(copy: &File, seals: SealFlags) -> std::io::Result<()> {
     const ATTEMPTS: u32 = 100;
@@ -98,8 +98,8 @@ fn seal(copy: &File, seals: SealFlags) -> std::io::Result<()> {
     Ok(rustix::fs::fcntl_add_seals(copy, seals)?)
 }
 
-/// Starts the helper. It reads its request from the socket and replies there; `output` becomes both
-/// its output streams.
+/// Starts the helper. It reads its request from the socket and replies there; `output`
+/// and `errors` become its standard output and standard error.
 pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)> {
     let program = program()?;
     let cannot = || "cannot start the sandbox".to_owned();
@@ -118,6 +118,6 @@ pub(super) fn wait(child: &mut Child) -> Result<String> {
         Ok(status) => Ok(status.to_string()),
         // A program that ignores SIGCHLD gets no status (wait(2)); by then the child has ended.
         Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => Ok("exit status unknown".into()),
-        Err(error) => Err(error).context(ErrorKind::Sandbox, || "lost the sandbox".into()),
+        Err(error) => Err(error).context(ErrorKind::Sandbox, || "lost the connection to the sandbox".into()),
     }
 }

@@ -116,7 +116,7 @@ impl Running {
         }
         if control_ready {
             match read_message(&self.control).unwrap_or(None) {
-                Some(Reply::Started(_) | Reply::WayOut(_)) => {}
+                Some(Reply::Started(_) | Reply::Tun(_)) => {}
                 reply => self.reply = Some(reply),
             }
         }

@@ -21,16 +21,16 @@ use super::{Exit, IsolationKind, RunSpec, helper, launch};
 /// What happens to a command before its end.
 #[derive(Debug)]
 pub enum Event {
-    /// A descriptor that gives and takes the IP packets of its network, one at a time, or why there is none.
-    WayOut(io::Result<OwnedFd>),
-    /// It runs. Process 1 of its namespace (without one: itself) has this number.
+    /// The TUN device of its network, which gives and takes one IP packet at a time, or why there is none.
+    Tun(io::Result<OwnedFd>),
+    /// Started: the PID of the init of its PID namespace, or its own PID without one.
     Started(i32),
 }
 
 /// Where a command reads and writes.
 #[derive(Debug)]
 pub struct Streams {
-    /// Standard input; `None` is one that is at its end.
+    /// Standard input; `None`: empty.
     pub stdin: Option<OwnedFd>,
     /// Standard output.
     pub stdout: OwnedFd,
@@ -48,7 +48,7 @@ pub struct Running {
     remote: Remote,
 }
 
-/// What can be done to a command from any thread. Clones are one.
+/// What can be done to a command from any thread. Clones refer to the same command.
 #[derive(Clone)]
 pub struct Remote(Arc<Shared>);
 
@@ -124,7 +124,7 @@ impl Running {
     }
 
     fn begin(request: &Request, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Self> {
-        let lost = || "lost the sandbox".to_owned();
+        let lost = || "lost the connection to the sandbox".to_owned();
         let (child, control) = helper::spawn(streams.stdout.into(), streams.stderr.into())?;
         let shared = Shared { control, waiting: Mutex::default(), killed: AtomicBool::new(false) };
         let running = Self { child, remote: Remote(Arc::new(shared)) };
@@ -156,8 +156,8 @@ impl Running {
         let last = loop {
             match read_message::<Reply>(control) {
                 Ok(Some(Reply::Started(pid))) => event(Event::Started(pid)),
-                Ok(Some(Reply::WayOut(None))) => event(Event::WayOut(receive_file(control))),
-                Ok(Some(Reply::WayOut(Some(errno)))) => event(Event::WayOut(Err(io::Error::from_raw_os_error(errno)))),
+                Ok(Some(Reply::Tun(None))) => event(Event::Tun(receive_file(control))),
+                Ok(Some(Reply::Tun(Some(errno)))) => event(Event::Tun(Err(io::Error::from_raw_os_error(errno)))),
                 Ok(Some(Reply::Dialled(None))) => self.remote.answer(receive_file(control)),
                 Ok(Some(Reply::Dialled(Some(errno)))) => self.remote.answer(Err(io::Error::from_raw_os_error(errno))),
                 Ok(Some(last)) => break Some(last),

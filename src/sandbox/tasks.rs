@@ -1,5 +1,5 @@
-//! Work that has to be done inside a user namespace, because only there the files belong to whom
-//! they should: unpack, compare, remove.
+//! Work that has to be done inside a user namespace, because only there do the files have
+//! their right owners: unpack, compare, remove.
 //!
 //! A helper does it, because a process with several threads cannot enter a user namespace.
 
@@ -29,7 +29,7 @@ pub(super) fn unpack(isolation: IsolationKind, tar: &mut dyn Read, into: &Path, 
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let read = tar.read(&mut buffer).context(ErrorKind::Io, || "cannot read the layer".into())?;
-        // A helper that has given up closes its side; why, it says in its reply.
+        // A helper that has given up closes its end; its reply says why.
         if read == 0 || (&task.control).write_all(&buffer[..read]).is_err() {
             break;
         }
@@ -44,7 +44,7 @@ pub(super) fn unpack(isolation: IsolationKind, tar: &mut dyn Read, into: &Path, 
 pub(super) fn changes(isolation: IsolationKind, upper: &Path, lower: &[PathBuf], emit: &mut Emit<'_>) -> Result<()> {
     let lower = lower.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
     let mut task = Task::start(&Request::Changes { isolation, upper: absolute(upper)?, lower })?;
-    let lost = || "lost the sandbox".to_owned();
+    let lost = || "lost the connection to the sandbox".to_owned();
     loop {
         match read_message::<Change>(&task.control).context(ErrorKind::Sandbox, lost)? {
             Some(Change::Entry(entry)) if matches!(entry.kind, crate::layer::Kind::File { .. }) => {
@@ -82,12 +82,12 @@ impl Task {
     fn start(request: &Request) -> Result<Self> {
         let (child, control) = helper::spawn(Stdio::null(), Stdio::null())?;
         let task = Self { child, control };
-        write_message(&task.control, request).context(ErrorKind::Sandbox, || "lost the sandbox".into())?;
+        write_message(&task.control, request).context(ErrorKind::Sandbox, || "lost the connection to the sandbox".into())?;
         Ok(task)
     }
 
     fn reply(&mut self) -> Result<Reply> {
-        let reply = read_message(&self.control).context(ErrorKind::Sandbox, || "lost the sandbox".into())?;
+        let reply = read_message(&self.control).context(ErrorKind::Sandbox, || "lost the connection to the sandbox".into())?;
         reply.ok_or_else(|| Error::new(ErrorKind::Sandbox, "the sandbox ended early"))
     }
 }

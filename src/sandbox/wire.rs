@@ -50,7 +50,7 @@ pub(super) enum Reply {
     /// The command has been started; process 1 of its namespace, or the command, has this number here.
     Started(i32),
     /// What came of [`RunSpec::way_out`]: an error number, or a descriptor that follows and gives IP packets.
-    WayOut(Option<i32>),
+    Tun(Option<i32>),
     /// The answer to [`Control::Dial`]: an error number, or a connected socket that follows as a descriptor.
     Dialled(Option<i32>),
     /// Also whether the command was told of an effect that did not happen (one id for all: a program became another user).

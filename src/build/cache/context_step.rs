@@ -44,7 +44,7 @@ impl ContextAttempt {
 
     /// Adds something that the result depends on.
     pub(in crate::build) fn depends_on(&mut self, more: &str) {
-        self.step = keys::with(self.step, more);
+        self.step = keys::with(self.step, "what was fetched", more);
     }
 
     /// Takes the layer from an earlier build, or makes it with `fill`.

@@ -92,13 +92,13 @@ fn copy_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step:
 }
 
 /// A key for `key` together with what else its result depends on.
-pub(in crate::build) fn with(key: CacheKey, more: &str) -> CacheKey {
-    joined(COPY, key, more)
+pub(in crate::build) fn with(key: CacheKey, what: &str, more: &str) -> CacheKey {
+    joined(COPY, key, what, more)
 }
 
 /// A key for the key of a RUN together with what else its result depends on.
-pub(super) fn run_with(key: CacheKey, more: &str) -> CacheKey {
-    joined(RUN, key, more)
+pub(super) fn run_with(key: CacheKey, what: &str, more: &str) -> CacheKey {
+    joined(RUN, key, what, more)
 }
 
 /// The key of a layer of COPY or ADD that is known but for its compressed form.
@@ -110,10 +110,10 @@ pub(super) fn layer(session: &Session<'_>, diff_id: &DiffId) -> CacheKey {
     key.finish()
 }
 
-fn joined(version: &str, key: CacheKey, more: &str) -> CacheKey {
+fn joined(version: &str, key: CacheKey, what: &str, more: &str) -> CacheKey {
     let mut both = Fields::new(version);
     both.add("key", &key.to_string());
-    both.add("together with", more);
+    both.add(what, more);
     both.finish()
 }
 

@@ -96,8 +96,11 @@ impl ListingKeys {
             exact.push_str(&listing.exact.finish().to_string());
             outline.push_str(&listing.outline.finish().to_string());
         }
-        let exact = keys::with(step, &format!("exact {exact}"));
-        Self { outline: keys::with(step, &format!("outline {outline}")), exact: trusted.then_some(exact) }
+        let exact = keys::with(step, "files with their times", &format!("exact {exact}"));
+        Self {
+            outline: keys::with(step, "names, sizes and modes of files", &format!("outline {outline}")),
+            exact: trusted.then_some(exact),
+        }
     }
 }
 

@@ -139,7 +139,7 @@ impl<'a> RunAttempt<'a> {
     fn keys(&self, bound: Vec<BoundFiles>) -> (CacheKey, Option<CacheKey>) {
         let (listings, contents): (Vec<_>, Vec<_>) =
             bound.into_iter().map(|bound| (bound.listing, bound.content.finish().to_string())).unzip();
-        let content = keys::run_with(self.step, &contents.join(" "));
+        let content = keys::run_with(self.step, "content of mounted files", &contents.join(" "));
         (content, ListingKeys::new(self.step, listings, self.since).exact)
     }
 }

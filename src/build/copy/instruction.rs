@@ -15,15 +15,18 @@ use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
 use crate::build::selection::Selection;
 use crate::build::stage::Stage;
-use crate::context::{Patterns, Source};
+use crate::context::{Patterns, Source, has_wildcards};
 use crate::dockerfile::{Base, CopyStep};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{LayerPath, Tree};
 use crate::store::CacheKey;
 
 /// Does one COPY.
 pub(in crate::build) fn copy(step: &CopyStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
     let key = keys::copy(inputs.session, stage, step);
+    if step.parents {
+        expect_named_sources(step)?;
+    }
     match &step.from {
         None => copy_from_context(step, key, stage, inputs),
         Some(from) => copy_from_stage(step, from, key, stage, inputs),
@@ -65,7 +68,7 @@ fn copy_from_stage(
     let StepInputs { session, cache, .. } = inputs;
     let source = inputs.sources.find(from)?;
     let mut filesystem = source.lock();
-    let key = keys::with(key, &keys::chain(&filesystem));
+    let key = keys::with(key, "layers of --from", &keys::chain(&filesystem));
     if cache.recall_shared(stage, &key, None)? {
         return Ok(StepOutcome::Cached);
     }
@@ -100,6 +103,23 @@ fn copy_from_stage(
         cache.remember_shared(stage, &key, layer.as_ref(), session.times.context)?;
     }
     Ok(StepOutcome::Done)
+}
+
+/// A source of `--parents` that is named in full must be copied, so `--exclude` may not leave it out
+/// (BuildKit's `RequiredPaths`).
+fn expect_named_sources(step: &CopyStep) -> Result<()> {
+    let exclude = Patterns::parse(step.exclude.iter().map(String::as_str))?;
+    for source in step.sources.iter().filter(|source| !has_wildcards(source.as_bytes())) {
+        let below = source.split_once("/./").map_or(source.as_str(), |(_, below)| below);
+        if exclude.matches(&LayerPath::clean(below)?) {
+            return Err(Error::new(
+                ErrorKind::Dockerfile,
+                format!("`--exclude` leaves out `{source}`, which `--parents` must copy"),
+            )
+            .with_hint("leave out one of the two"));
+        }
+    }
+    Ok(())
 }
 
 /// The tree that the destination is looked up in.

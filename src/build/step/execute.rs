@@ -21,7 +21,7 @@ pub(in crate::build) fn execute(
     name: &str,
 ) -> Result<()> {
     session.check_running()?;
-    let span = tracing::info_span!("step", name);
+    let span = tracing::info_span!("step", instruction = name);
     let _entered = span.enter();
     let task = session.progress.task(TaskKind::Step, name, None);
     let expanded = stage.scope.expand(step)?;

@@ -11,7 +11,7 @@ use crate::progress::{Event, Progress, Reporter, TaskId, TaskKind};
 pub(super) struct Steps {
     /// Where warnings go.
     warnings: Progress,
-    /// Whether steps are named, and not only what they print.
+    /// Whether `STEP` lines are printed beside the output.
     named: bool,
     /// The texts of FROM, by the stage's name or `stage-N`; the only stage has an empty name.
     bases: HashMap<String, String>,
@@ -57,7 +57,7 @@ fn parts(name: &str) -> Option<(String, usize, usize, &str)> {
 
 fn print(bytes: &[u8]) {
     let mut output = std::io::stdout().lock();
-    // Who does not read it does not need it.
+    // A closed standard output is not an error.
     let _ = output.write_all(bytes).and_then(|()| output.flush());
 }
 

@@ -30,15 +30,15 @@ pub(crate) struct Load {
     #[arg(value_name = "ARCHIVE")]
     archive: Option<PathBuf>,
 
-    /// The same as ARCHIVE, as docker has it
+    /// The same as ARCHIVE; docker's spelling
     #[arg(short, long, value_name = "ARCHIVE", conflicts_with = "archive")]
     input: Option<PathBuf>,
 
-    /// Give the image this name, too; for an archive of one image
+    /// Also give the image this name; for an archive of one image
     #[arg(short, long, value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
     tag: Option<Reference>,
 
-    /// Which of an image for several platforms
+    /// Which platform of a multi-platform image to load
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 }

@@ -77,7 +77,7 @@ impl From<String> for WordError {
 pub(in crate::dockerfile) type Lookup<'a, 'v> = &'a dyn Fn(&str) -> Option<&'v str>;
 
 impl Lexer {
-    /// The longest value of one variable: Linux passes no longer one to a program (MAX_ARG_STRLEN).
+    /// The longest value of one variable: Linux accepts none longer (MAX_ARG_STRLEN).
     pub(in crate::dockerfile) const MAX_WORD_LENGTH: usize = 128 * 1024;
 
     /// The reading of instructions' arguments.
@@ -218,7 +218,7 @@ impl<'a, 'v> Reading<'a, 'v> {
         Ok((text, words.finish()))
     }
 
-    /// `<`, or `<<` with the blanks after it: they belong to the word that the heredoc ends with.
+    /// `<`, or `<<` with the blanks after it: they belong to the heredoc's delimiter.
     fn heredoc_operator(&mut self) -> &'a str {
         let rest = self.rest;
         let length = match rest.strip_prefix("<<") {
@@ -285,8 +285,8 @@ impl<'a, 'v> Reading<'a, 'v> {
                         text.push(character);
                         continue;
                     }
-                    // Inside double quotes these three are escaped; before all others the escape is
-                    // a character.
+                    // Inside double quotes these three are escaped; before anything else the escape is
+                    // literal.
                     match self.peek() {
                         Some(escaped) if escaped == '"' || escaped == '$' || escaped == escape => {
                             if escapes != Escapes::Resolved {

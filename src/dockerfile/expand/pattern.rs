@@ -55,8 +55,8 @@ impl Pattern {
 
     /// `value` without what the pattern matches at its end.
     pub(super) fn trim_end(&self, value: &str, greedy: bool) -> Result<String, String> {
-        // A regular expression prefers the leftmost match: only backwards is that the one nearest
-        // the end.
+        // A regular expression prefers the leftmost match: so the reversed value is matched, for
+        // the one nearest the end.
         let tokens: Vec<Token> = self.0.iter().rev().copied().collect();
         let reversed: String = value.chars().rev().collect();
         let found = regex(&tokens, greedy, true)?.find(&reversed).map_or(0, |found| found.end());

@@ -72,7 +72,7 @@ pub(in crate::dockerfile) struct MountScope<'a> {
     pub(in crate::dockerfile) agents: usize,
 }
 
-/// The stage or image that a mount takes its files from, variables never among it.
+/// The stage or image that a mount takes its files from: always literal, never a variable.
 pub fn mount_from(text: &str) -> Option<String> {
     let fields = comma_fields(text).ok()?;
     let option = |wanted: &str| {
@@ -83,8 +83,8 @@ pub fn mount_from(text: &str) -> Option<String> {
     option("from").filter(|from| takes_files && !from.is_empty())
 }
 
-/// Checks a mount before its variables are known: all of it if it has none, else what is written
-/// out.
+/// Checks a mount before its variables are known: everything if it has none, otherwise only
+/// the literal parts.
 pub(in crate::dockerfile) fn check_mount(location: &Location, text: &str) -> Result<()> {
     let wrong = |(part, message, hint): Wrong| wrong_at(location, &part, message, hint);
     if let Some(from) = mount_from(text).filter(|from| from.contains('$')) {

@@ -94,7 +94,7 @@ fn a_stage_named_like_its_base_stands_on_the_image() {
 }
 
 #[test]
-fn scratch_is_nothing_also_for_copies() {
+fn scratch_is_empty_for_copies_too() {
     let plan = plan("FROM scratch\nCOPY --from=scratch a b\nRUN --mount=from=scratch,target=/x y");
     assert_eq!(plan.stages[0].base, Base::Scratch);
     assert_eq!(plan.stages[0].images, [""; 0]);
@@ -110,7 +110,7 @@ fn bases_are_expanded_with_global_arguments() {
 }
 
 #[test]
-fn platforms_are_of_the_from_or_of_the_base() {
+fn a_stage_has_the_platform_of_its_from_or_its_base() {
     let options = PlanOptions { platform: "linux/arm64".parse().unwrap(), ..PlanOptions::default() };
     let text = "FROM --platform=$BUILDPLATFORM a AS a\nFROM --platform=windows/amd64 a AS b\nFROM c AS c\nFROM scratch\n\
                 COPY --from=b x y\nCOPY --from=c x y";
@@ -151,7 +151,7 @@ fn triggers_of_an_image_may_need_more_stages() {
 }
 
 #[test]
-fn a_similar_stage_is_known_for_an_image_that_is_nowhere() {
+fn a_missing_image_suggests_a_similar_stage() {
     let plan = plan("FROM a AS builder\nFROM b\nCOPY --from=bulider a b");
     assert_eq!(plan.stages[0].images, ["bulider"]);
     assert_eq!(plan.similar_stage("bulider"), Some("builder"));

@@ -13,16 +13,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::registry::environment::Environment;
 use crate::registry::host::{canonical, server_key};
 
-/// Where credentials are looked for: `explicit`, `DOCKER_AUTH_CONFIG`, `REGISTRY_AUTH_FILE`,
-/// docker's config.json, podman's auth.json.
+/// Where credentials are looked for: `explicit`, `auth_file`, `DOCKER_AUTH_CONFIG`,
+/// `REGISTRY_AUTH_FILE`, docker's config.json, podman's auth.json.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
     /// For the registry of this name (`harbor.example.com`): from flags or a prompt.
     pub explicit: Vec<(String, Credential)>,
     /// The folder of docker's config.json; `None`: `DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config_dir: Option<PathBuf>,
-    /// A file in the form of docker's config.json or podman's auth.json, looked at before all
-    /// others; what is stored goes there.
+    /// A file in the form of docker's config.json or podman's auth.json, looked at before
+    /// `DOCKER_AUTH_CONFIG` and in place of docker's config.json; what is stored goes there.
     pub auth_file: Option<PathBuf>,
     /// Use no credential at all.
     pub anonymous: bool,
@@ -75,25 +75,33 @@ impl CredentialSources {
 
     fn files(&self, environment: &Environment, trouble: &mut Vec<Error>) -> Vec<(String, AuthFile)> {
         let mut files = Vec::new();
+        if let Some(path) = &self.auth_file {
+            read(&mut files, trouble, path.clone());
+        }
         if let Some(text) = environment.var("DOCKER_AUTH_CONFIG") {
             match AuthFile::parse(text.as_encoded_bytes()) {
                 Ok(file) => files.push(("DOCKER_AUTH_CONFIG".to_owned(), file)),
                 Err(error) => trouble.push(Error::new(ErrorKind::Auth, "cannot read `DOCKER_AUTH_CONFIG`").with_source(error)),
             }
         }
+        let docker = if self.auth_file.is_some() { None } else { self.docker_config(environment) };
         let paths = [
-            self.auth_file.clone().or_else(|| environment.path("REGISTRY_AUTH_FILE")),
-            self.docker_config(environment),
+            environment.path("REGISTRY_AUTH_FILE"),
+            docker,
             Some(podman_runtime(environment)),
             environment.config_home("containers/auth.json"),
         ];
         for path in paths.into_iter().flatten() {
-            match AuthFile::read(&path) {
-                Ok(file) => files.extend(file.map(|file| (path.display().to_string(), file))),
-                Err(error) => trouble.push(error),
-            }
+            read(&mut files, trouble, path);
         }
         files
+    }
+}
+
+fn read(files: &mut Vec<(String, AuthFile)>, trouble: &mut Vec<Error>, path: PathBuf) {
+    match AuthFile::read(&path) {
+        Ok(file) => files.extend(file.map(|file| (path.display().to_string(), file))),
+        Err(error) => trouble.push(error),
     }
 }
 
@@ -144,25 +152,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn flags_come_before_the_environment_and_that_before_files() {
+    async fn each_place_comes_before_those_after_it() {
         let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
         let auth = |user: &str| format!(r#"{{"auths":{{"r.example.com":{{"username":"{user}","password":"p"}}}}}}"#);
-        std::fs::write(folder.path().join("config.json"), auth("docker")).unwrap();
-        std::fs::write(folder.path().join("podman.json"), auth("podman")).unwrap();
+        for (file, user) in [
+            ("authfile", "flag"),
+            ("auth.json", "REGISTRY_AUTH_FILE"),
+            ("docker/config.json", "docker"),
+            ("run/containers/auth.json", "podman's runtime folder"),
+            ("home/.config/containers/auth.json", "podman's home"),
+        ] {
+            std::fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+            std::fs::write(at(file), auth(user)).unwrap();
+        }
+        let mut sources = CredentialSources {
+            explicit: vec![("r.example.com".into(), Credential::basic("explicit", "p"))],
+            auth_file: Some(at("authfile")),
+            ..CredentialSources::default()
+        };
+        let mut variables: Vec<(&str, std::ffi::OsString)> = vec![
+            ("DOCKER_AUTH_CONFIG", auth("DOCKER_AUTH_CONFIG").into()),
+            ("REGISTRY_AUTH_FILE", at("auth.json").into()),
+            ("DOCKER_CONFIG", at("docker").into()),
+            ("XDG_RUNTIME_DIR", at("run").into()),
+            ("HOME", at("home").into()),
+        ];
+        let environment = |variables: &[(&str, std::ffi::OsString)]| Environment::fixed(variables.iter().cloned());
         let user = |name: &str| Some(Credential::basic(name, "p"));
-        let mut sources = CredentialSources { docker_config_dir: Some(folder.path().into()), ..CredentialSources::default() };
-
-        let nothing = Environment::fixed::<&str, &str>([]);
-        assert_eq!(find(&sources, &nothing, "r.example.com").await, user("docker"));
-        let podman = Environment::fixed([("REGISTRY_AUTH_FILE", folder.path().join("podman.json"))]);
-        assert_eq!(find(&sources, &podman, "r.example.com").await, user("podman"));
-        let gitlab = Environment::fixed([("DOCKER_AUTH_CONFIG", auth("gitlab"))]);
-        assert_eq!(find(&sources, &gitlab, "r.example.com").await, user("gitlab"));
-        sources.explicit.push(("r.example.com".into(), Credential::basic("flag", "p")));
-        assert_eq!(find(&sources, &gitlab, "r.example.com").await, user("flag"));
-        assert_eq!(find(&sources, &gitlab, "other.example.com").await, None);
+        let all = environment(&variables);
+        assert_eq!(find(&sources, &all, "r.example.com").await, user("explicit"));
+        assert_eq!(find(&sources, &all, "other.example.com").await, None);
+        sources.explicit.clear();
+        assert_eq!(find(&sources, &all, "r.example.com").await, user("flag"));
+        sources.auth_file = None;
+        for expected in ["DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "docker", "podman's runtime folder", "podman's home"] {
+            assert_eq!(find(&sources, &environment(&variables), "r.example.com").await, user(expected), "{expected}");
+            variables.remove(0);
+        }
         sources.anonymous = true;
-        assert_eq!(find(&sources, &gitlab, "r.example.com").await, None);
+        assert_eq!(find(&sources, &all, "r.example.com").await, None);
     }
 
     #[tokio::test]

@@ -61,8 +61,8 @@ pub(super) fn tell_start(control: &UnixStream, pid: Pid) -> Result<(), SetupErro
 /// Makes an interface whose packets the caller gets, or reports why there is none.
 pub(super) fn open_way_out(control: &UnixStream) -> Result<(), SetupError> {
     let sent = match way_out() {
-        Ok(packets) => write_message(control, &Reply::WayOut(None)).and_then(|()| send_file(control, packets)),
-        Err(errno) => write_message(control, &Reply::WayOut(Some(errno.raw_os_error()))),
+        Ok(packets) => write_message(control, &Reply::Tun(None)).and_then(|()| send_file(control, packets)),
+        Err(errno) => write_message(control, &Reply::Tun(Some(errno.raw_os_error()))),
     };
     sent.step(|| "report the network".into())
 }

@@ -22,7 +22,7 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 pub(super) struct NotifyTarget<'a> {
     pub(super) call: &'a Call,
     pub(super) listener: &'a OwnedFd,
-    /// The /proc in which the thread has the number that the kernel tells.
+    /// The /proc in whose PID namespace the kernel's thread ID is valid.
     pub(super) proc: &'a OwnedFd,
 }
 
@@ -70,7 +70,7 @@ impl NotifyTarget<'_> {
             return Err(Errno::NOENT);
         }
         let flags = if follow { PLACE } else { PLACE | OFlags::NOFOLLOW };
-        // Its root may be another than that of its mount namespace.
+        // Its root may differ from that of its mount namespace.
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         if path.as_bytes()[0] == b'/' {
             return open_inside(self.of_proc("root")?, path, flags, resolve);
@@ -79,13 +79,13 @@ impl NotifyTarget<'_> {
         if has_openat2() {
             return rustix::fs::openat2(&from, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
         }
-        // Without openat2 the walk has to begin at the root, because only there `..` has an end.
+        // Without openat2 the walk has to begin at the root: only the root stops `..`.
         let folder = rustix::fs::readlinkat(rustix::fs::CWD, name_of(&from), Vec::new())?;
         let path = Path::new(OsStr::from_bytes(folder.as_bytes())).join(path);
         open_inside(self.of_proc("root")?, path, flags, resolve)
     }
 
-    /// The folder that a new file at `path` belongs into, and its name.
+    /// The parent folder for a new file at `path`, and its name.
     pub(super) fn open_parent(&self, from: i32, path: &OsStr) -> Result<(OwnedFd, OsString), Errno> {
         let bytes = path.as_bytes();
         let (parent, name) = match bytes.iter().rposition(|byte| *byte == b'/') {

@@ -105,6 +105,9 @@ fn the_log_says_why_a_step_was_done_again() {
     write(&project, "app/adapter.py", "print('HELLO')\n");
     let changed = built(&[]);
     assert_eq!(outcomes(&changed), ["Cached", "Done", "Done"]);
+    // What a reader filters by: of which step a line is.
+    let missed = changed.iter().find(|event| event["reason"] == "a file has other content").unwrap();
+    assert!(missed["span"]["instruction"].as_str().unwrap().contains(" COPY "), "{missed}");
     assert!(reasons(&changed).contains(&"a file has other content".to_owned()), "{changed:?}");
     assert!(reasons(&built(&["--no-cache"])).contains(&"the build was asked not to use it".to_owned()));
 }
