@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ use crate::store::{BlobSource, LayerData};
 
 /// BuildKit's limit for a file of users or groups, in bytes.
 const MOST_ACCOUNTS: u64 = 10 << 20;
+
+/// How many bytes of a layer are read at a time.
+const BUFFER: usize = 256 * 1024;
 
 /// Layers, lowest first, and the tree they make as far as anybody has asked.
 #[derive(Clone, Default)]
@@ -126,8 +129,8 @@ impl Filesystem {
     pub(super) fn unpacked(&self, session: &Session<'_>, user: &User) -> Result<Vec<PathBuf>> {
         let isolation = session.isolation()?;
         unpacked_layers(session.store, &self.layers, &isolation.ownership(user), |layer, folder, below| {
-            let unpacked = layer.index_beside(session.store, open(session, layer)?, |tar| {
-                isolation.unpack_for(user, tar, folder, below, &Limits::default())
+            let unpacked = with_tar(session, layer, |tar| {
+                layer.index_beside(session.store, tar, |tar| isolation.unpack_for(user, tar, folder, below, &Limits::default()))
             });
             Ok(unpacked?.leans_below)
         })
@@ -137,8 +140,9 @@ impl Filesystem {
     pub(super) fn unpack_over(&self, session: &Session<'_>, from: usize, folder: &Path) -> Result<()> {
         for layer in &self.layers[from..] {
             let isolation = session.isolation()?;
-            let tar = open(session, layer)?;
-            layer.index_beside(session.store, tar, |tar| isolation.unpack(tar, folder, &[], &Limits::default()))?;
+            with_tar(session, layer, |tar| {
+                layer.index_beside(session.store, tar, |tar| isolation.unpack(tar, folder, &[], &Limits::default()))
+            })?;
         }
         Ok(())
     }
@@ -193,14 +197,26 @@ fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
     layer.open_tar(&path)
 }
 
+/// Gives the uncompressed tar of a layer to `work`, while it comes where it is elsewhere: what `work` makes of it counts only if there is
+/// no error.
+fn with_tar<T>(session: &Session<'_>, layer: &Layer, work: impl FnOnce(&mut (dyn Read + Send)) -> Result<T>) -> Result<T> {
+    let source = &layer.source;
+    if let BlobSource::File(path) = source {
+        return work(&mut layer.open_tar(path)?);
+    }
+    session.store.fetch_along(&session.runtime, source, (&layer.descriptor, layer.diff_id), |stored| {
+        work(&mut layer.tar_in(BufReader::with_capacity(BUFFER, stored))?)
+    })
+}
+
 fn index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
     match layer.stored_index(session.store)? {
         Some(index) => Ok(index),
-        None => layer.read_index(session.store, open(session, layer)?),
+        None => with_tar(session, layer, |tar| layer.read_index(session.store, tar)),
     }
 }
 
 /// Reads all of a layer, which is fetched first if it is elsewhere: its bytes must have its digest, its tar its diff ID.
 pub(super) fn verify(session: &Session<'_>, layer: &Layer) -> Result<()> {
-    layer.read_index(session.store, open(session, layer)?).map(drop)
+    with_tar(session, layer, |tar| layer.read_index(session.store, tar)).map(drop)
 }

@@ -3,6 +3,7 @@
 //! Refuses to interpret them; whoever reads a whole blob checks its digest.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -179,6 +181,11 @@ impl Growing {
         Error::new(ErrorKind::Interrupted, format!("`{}` was not finished by its writer", self.path.display()))
     }
 
+    /// The bytes for a thread that may block, from the first one on; `runtime` is that of whoever writes.
+    pub(super) fn reader(self, runtime: Handle) -> GrowingReader {
+        GrowingReader { growing: self, runtime, offset: 0 }
+    }
+
     fn read(self, offset: u64) -> ByteStream {
         stream::try_unfold((self, offset), |(mut this, offset)| async move {
             let end = match this.wait_for(offset + 1).await {
@@ -204,6 +211,30 @@ impl Growing {
         let mut buffer = vec![0; length];
         self.file.read_exact_at(&mut buffer, offset).map_err(|error| Error::io("read", &self.path, error))?;
         Ok(buffer.into())
+    }
+}
+
+/// Reads a blob that is still being written.
+pub(super) struct GrowingReader {
+    growing: Growing,
+    runtime: Handle,
+    offset: u64,
+}
+
+impl Read for GrowingReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        use std::os::unix::fs::FileExt as _;
+        // Not woken for each packet: whole buffers, but for the last.
+        let wanted = self.offset + buffer.len() as u64;
+        let end = match self.runtime.block_on(self.growing.wait_for(wanted)) {
+            Growth::Written(written) => written,
+            Growth::Complete(descriptor, _) => descriptor.size,
+            Growth::Failed => return Err(std::io::Error::other(self.growing.failed())),
+        };
+        let length = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX).min(buffer.len());
+        self.growing.file.read_exact_at(&mut buffer[..length], self.offset)?;
+        self.offset += length as u64;
+        Ok(length)
     }
 }
 

@@ -95,7 +95,7 @@ impl BlobWriter {
 
     /// Turns this into a writer that knows what is coming.
     pub(super) fn expecting(self, expected: &Descriptor) -> CheckedWriter {
-        CheckedWriter { writer: self, hasher: expected.digest.hasher(), expected: expected.clone() }
+        CheckedWriter { writer: self, hasher: expected.digest.hasher(), expected: expected.clone(), diff_id: None }
     }
 }
 
@@ -122,9 +122,16 @@ pub(super) struct CheckedWriter {
     writer: BlobWriter,
     hasher: Hasher,
     expected: Descriptor,
+    /// Of a layer that others read while it comes.
+    diff_id: Option<DiffId>,
 }
 
 impl CheckedWriter {
+    /// Of the layer with this diff ID, whose growing readers are told at the end.
+    pub(super) fn of_layer(self, diff_id: DiffId) -> Self {
+        Self { diff_id: Some(diff_id), ..self }
+    }
+
     pub(super) fn write_checked(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         if self.hasher.length() > self.expected.size {
@@ -140,7 +147,10 @@ impl CheckedWriter {
         }
         let actual: Digest = self.hasher.finish();
         self.expected.digest.expect(actual).map_err(|error| damaged(&self.expected).with_source(error))?;
-        self.writer.commit_as(&self.expected)
+        match self.diff_id {
+            Some(diff_id) => self.writer.commit(self.expected, diff_id),
+            None => self.writer.commit_as(&self.expected),
+        }
     }
 }
 
