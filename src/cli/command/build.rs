@@ -81,7 +81,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
 
-    /// Write a bill of materials, the image's Python, Debian and Rust packages, to this file: FILE.spdx.json or FILE.cdx.json
+    /// Write a bill of materials, what is installed in the image, to this file: FILE.spdx.json or FILE.cdx.json
     ///
     /// The name decides the format: SPDX or CycloneDX. Layers that are not in the local store are fetched for it.
     #[arg(long, value_name = "FILE")]

@@ -61,7 +61,7 @@ pub(crate) struct Push {
     #[arg(long, value_name = "IMAGE", value_parser = image::named)]
     image: Option<Transport>,
 
-    /// Attach a bill of materials: the image's Python, Debian and Rust packages; `spdx` or `cyclonedx`
+    /// Attach a bill of materials, what is installed in the image: `spdx` or `cyclonedx`
     #[arg(long, value_name = "FORMAT", value_parser = parsed::<SbomFormat>)]
     sbom: Option<SbomFormat>,
 
