@@ -163,6 +163,10 @@ class RunRequest(TypedDict):
     tmpfs: list[str]
     ports: list[str]
     memory: Optional[str]
+    ulimits: list[str]
+    shm_size: Optional[int]
+    extra_hosts: list[tuple[str, str]]
+    labels: dict[str, str]
     network: str
     isolation: str
     terminal: bool
@@ -417,6 +421,7 @@ class DoctorResult(TypedDict):
     isolations: list[IsolationResult]
     store: Optional[Path]
     store_size: Optional[int]
+    cache_limit: Optional[int]
     store_error: Optional[str]
     files: list[Tuple[Path, str, bool]]
     variables: list[str]
@@ -445,7 +450,7 @@ def pak_import(
     progress: Optional[ProgressCallback],
 ) -> PakResult: ...
 def migrate(options: Options, path: str, dockerfile: Optional[str], write: bool) -> MigrationResult: ...
-def prune(options: Options, all: bool, keep_storage: Optional[int]) -> PruneResult: ...
+def prune(options: Options, all: bool, keep_storage: Optional[int], keep_cache: Optional[int]) -> PruneResult: ...
 def doctor(options: Options) -> DoctorResult: ...
 def serve(
     options: Options,

@@ -31,6 +31,10 @@ class Containers:
         tmpfs: Sequence[str] = (),
         ports: Sequence[str] = (),
         memory: Union[int, str, None] = None,
+        ulimits: Sequence[str] = (),
+        shm_size: Optional[int] = None,
+        extra_hosts: Sequence[Tuple[str, str]] = (),
+        labels: Optional[Mapping[str, str]] = None,
         network: str = "auto",
         isolation: str = "auto",
         terminal: bool = False,
@@ -53,6 +57,10 @@ class Containers:
         :param tmpfs: file systems in memory: ``type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]``
         :param ports: ``[[IP:]HOST:]CONTAINER``; without HOST a free port, which :meth:`Container.info` tells
         :param memory: how much all its processes together may have: bytes, or ``512m``, ``2g``
+        :param ulimits: limits of other resources, each for one process: ``nofile=1024:2048``
+        :param shm_size: bytes of /dev/shm; 64 MiB without it
+        :param extra_hosts: further lines of /etc/hosts: names and addresses
+        :param labels: what it is to be found by
         :param network: ``auto``, ``host`` (this machine's), ``private`` (its own) or ``none`` (its own, no way out)
         :param isolation: ``auto``, ``root``, ``userns``, ``single``, ``chroot`` or ``emulated``
         :param terminal: give it a terminal
@@ -81,6 +89,10 @@ class Containers:
             "tmpfs": list(tmpfs),
             "ports": list(ports),
             "memory": None if memory is None else str(memory),
+            "ulimits": list(ulimits),
+            "shm_size": shm_size,
+            "extra_hosts": list(extra_hosts),
+            "labels": dict(labels or {}),
             "network": network,
             "isolation": isolation,
             "terminal": terminal,

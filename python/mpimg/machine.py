@@ -126,6 +126,8 @@ class DoctorReport:
     store: Optional[Path]
     #: Bytes on disk that it takes.
     store_size: Optional[int]
+    #: Bytes that the build cache may take before what was unused for longest goes; None: all of them.
+    cache_limit: Optional[int]
     #: Why it cannot be opened.
     store_error: Optional[str]
     #: In the order in which they count.
@@ -252,14 +254,15 @@ class Machine:
         changes = tuple(BaseChange(**change) for change in found["changes"])
         return Migration(Path(found["dockerfile"]), changes, tuple(found["left"]), found["diff"])
 
-    def prune(self, *, all: bool = False, keep_storage: Optional[int] = None) -> PruneReport:
+    def prune(self, *, all: bool = False, keep_storage: Optional[int] = None, keep_cache: Optional[int] = None) -> PruneReport:
         """Free space in the local store: what neither a name nor the build cache refers to is removed.
 
         :param all: remove the whole build cache and all unpacked layers, too
         :param keep_storage: shrink the build cache, entries unused for longest first, until the store takes at most this many bytes
+        :param keep_cache: the same until the build cache itself does, not counting what named images need
         :raises StoreError: it cannot be read or written
         """
-        return PruneReport(**_mpimg.prune(self._options, all, keep_storage))
+        return PruneReport(**_mpimg.prune(self._options, all, keep_storage, keep_cache))
 
     def serve(
         self,
@@ -297,6 +300,7 @@ class Machine:
             isolations=tuple(IsolationCheck(**check) for check in found["isolations"]),
             store=found["store"],
             store_size=found["store_size"],
+            cache_limit=found["cache_limit"],
             store_error=found["store_error"],
             files=tuple(ConfigurationFile(*file) for file in found["files"]),
             run_ca_files=tuple(Path(file) for file in found["run_ca_files"]),

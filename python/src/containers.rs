@@ -17,7 +17,7 @@ use pyo3::types::PyBytes;
 
 use crate::call::{SIGNALS, call};
 use crate::errors::raise;
-use crate::options::{Options, parse_all};
+use crate::options::{Options, extra_host, parse_all};
 
 /// Pieces of a log that wait for a slow reader.
 const PIECES: usize = 64;
@@ -39,6 +39,10 @@ pub(crate) struct RunOptions {
     tmpfs: Vec<String>,
     ports: Vec<String>,
     memory: Option<String>,
+    ulimits: Vec<String>,
+    shm_size: Option<u64>,
+    extra_hosts: Vec<(String, String)>,
+    labels: BTreeMap<String, String>,
     network: String,
     isolation: String,
     terminal: bool,
@@ -64,6 +68,10 @@ impl RunOptions {
                 tmpfs: parse_all(&self.tmpfs)?,
                 ports: parse_all(&self.ports)?,
                 memory: self.memory.as_deref().map(parse_memory).transpose()?,
+                ulimits: parse_all(&self.ulimits)?,
+                shm_size: self.shm_size,
+                extra_hosts: self.extra_hosts.into_iter().map(extra_host).collect::<Result<_>>()?,
+                labels: self.labels,
                 network: self.network.parse()?,
                 isolation: self.isolation.parse()?,
                 // Only of a container in the foreground, which Python's are not.

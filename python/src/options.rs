@@ -190,7 +190,7 @@ fn network(name: &str) -> Result<Network> {
     }
 }
 
-fn extra_host((name, address): (String, String)) -> Result<(String, IpAddr)> {
+pub(crate) fn extra_host((name, address): (String, String)) -> Result<(String, IpAddr)> {
     let wrong =
         |_| Error::new(ErrorKind::Usage, format!("`{address}` is not an IP address")).with_hint("give a name and an address");
     let parsed = address.parse().map_err(wrong)?;

@@ -139,9 +139,15 @@ pub(crate) struct PruneResult {
 
 /// Frees space in the local store.
 #[pyfunction]
-pub(crate) fn prune(py: Python<'_>, options: Options, all: bool, keep_storage: Option<u64>) -> PyResult<PruneResult> {
+pub(crate) fn prune(
+    py: Python<'_>,
+    options: Options,
+    all: bool,
+    keep_storage: Option<u64>,
+    keep_cache: Option<u64>,
+) -> PyResult<PruneResult> {
     call(py, options, None, move |mpimg| async move {
-        let pruned = mpimg.prune(PruneOptions { keep_storage, all }).await?;
+        let pruned = mpimg.prune(PruneOptions { keep_storage, keep_cache, all }).await?;
         let report = pruned.report;
         Ok(PruneResult {
             blobs: report.blobs,
@@ -163,6 +169,8 @@ pub(crate) struct DoctorResult {
     store: Option<PathBuf>,
     /// What it takes on disk, in bytes.
     store_size: Option<u64>,
+    /// The bytes that the build cache may take.
+    cache_limit: Option<u64>,
     /// Why it cannot be opened.
     store_error: Option<String>,
     /// Path, purpose, and whether it exists.
@@ -198,7 +206,7 @@ impl IsolationResult {
 #[pyfunction]
 pub(crate) fn doctor(py: Python<'_>, options: Options) -> PyResult<DoctorResult> {
     call(py, options, None, move |mpimg| async move {
-        let DoctorReport { isolation, store, files, settings, variables, credentials, .. } = mpimg.doctor().await?;
+        let DoctorReport { isolation, store, cache_limit, files, settings, variables, credentials, .. } = mpimg.doctor().await?;
         let (run, settings_error) = match settings {
             Ok(settings) => (settings.run, None),
             Err(error) => (RunSettings::default(), Some(error.to_string())),
@@ -212,6 +220,7 @@ pub(crate) fn doctor(py: Python<'_>, options: Options) -> PyResult<DoctorResult>
             isolations: isolation.attempts.into_iter().map(IsolationResult::new).collect(),
             store,
             store_size,
+            cache_limit,
             store_error,
             files: files.into_iter().map(|ConfigurationFile { path, purpose, exists, .. }| (path, purpose, exists)).collect(),
             run_ca_files: run.ca_files,

@@ -180,6 +180,10 @@ fn dockerfile_path(request: &BuildRequest) -> Result<PathBuf> {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` is not a folder", request.context.display()))
                 .with_hint(format!("name the folder of the project; for a Dockerfile elsewhere, use {}", Setting::Dockerfile)));
         }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no folder `{}`", request.context.display()))
+                .with_hint("name the folder of a project, or one with a Dockerfile"));
+        }
         Err(error) => return Err(Error::io("open", &request.context, error)),
     }
     Ok(request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile")))
@@ -191,7 +195,20 @@ fn no_dockerfile(context: &Path, path: &Path, error: std::io::Error) -> Error {
     if !missing {
         return wrapped;
     }
-    wrapped.with_hint(format!("run it in the project's folder, or name it: `{}` has no Dockerfile", context.display()))
+    if context.join("Dockerfile") != path {
+        return wrapped
+            .with_hint(format!("name the Dockerfile with {}: its path is seen from the current folder", Setting::Dockerfile));
+    }
+    let above = context
+        .canonicalize()
+        .ok()
+        .into_iter()
+        .flat_map(|folder| folder.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>());
+    let project = above.into_iter().find(|folder| folder.join("Dockerfile").is_file() && folder.join("manifest.txt").is_file());
+    wrapped.with_hint(match project {
+        Some(project) => format!("name the project's folder: `{}`", project.display()),
+        None => format!("run it in the project's folder, or name it: `{}` has no Dockerfile", context.display()),
+    })
 }
 
 /// As a user would name it: without the current folder before it.

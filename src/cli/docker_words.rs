@@ -5,72 +5,17 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
+use super::drop_in::Effect;
 use crate::error::{Error, ErrorKind};
 
-/// Flags of `docker run`, and the remedy.
+/// Flags of `docker run` that a link called `docker` does and `mpimg run` does not, and the remedy. Of the others, the drop-in's own
+/// table says what is to be done.
 const FLAGS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "--privileged",
-            "--cap-add",
-            "--cap-drop",
-            "--security-opt",
-            "--userns",
-            "--pid",
-            "--ipc",
-            "--uts",
-            "--cgroupns",
-            "--device",
-            "--gpus",
-            "--runtime",
-        ],
-        "leave it out: a container has the rights that its isolation gives; `mpimg doctor` shows them, --isolation chooses one",
-    ),
-    (
-        &["--restart", "--health-cmd", "--health-interval", "--health-retries", "--health-timeout", "--no-healthcheck"],
-        "leave it out: nothing watches or restarts a container here; let systemd or the CI job do so",
-    ),
-    (
-        &[
-            "--cpus",
-            "--cpu-shares",
-            "-c",
-            "--cpuset-cpus",
-            "--cpu-quota",
-            "--cpu-period",
-            "--memory-swap",
-            "--memory-reservation",
-            "--pids-limit",
-            "--ulimit",
-            "--shm-size",
-            "--oom-kill-disable",
-            "--oom-score-adj",
-        ],
-        "leave it out: memory alone can be limited, by --memory",
-    ),
-    (
-        &["--link", "--network-alias", "--net-alias", "--ip", "--ip6", "--mac-address", "--add-host", "--dns", "--dns-search"],
-        "leave it out: there are no networks between containers, and names are looked up as this machine does; -p publishes a port",
-    ),
-    (&["--label", "-l", "--label-file", "--cidfile"], "leave it out: identify containers by --name and by the ID that -d prints"),
+    (&["--cidfile"], "leave it out: `-d` prints the ID, and --name gives a name"),
+    (&["--label-file"], "give each label by --label"),
+    (&["--network-alias"], "leave it out: there are no networks between containers; --add-host adds names"),
     (&["--pull"], "leave it out: images are not pulled implicitly; one in a registry is named `docker://NAME`"),
-    (
-        &["--read-only"],
-        "leave it out: what is written is discarded at the end; `-v HOST:CONTAINER:ro` protects this machine's files",
-    ),
-    (&["-P", "--publish-all"], "name the ports: `-p 8080` on a free one, `-p 8080:8080` on that one"),
     (&["--tmpfs"], "write it as `--mount type=tmpfs,target=/PATH`"),
-    (&["--log-driver", "--log-opt"], "leave it out: `mpimg logs` shows what a container of -d has written"),
-    (&["--stop-signal", "--stop-timeout"], "leave it out: the image's STOPSIGNAL counts, and `mpimg stop -t SECONDS`"),
-    (&["--volumes-from", "--volume-driver"], "name the folder: `-v HOST:CONTAINER`"),
-    (
-        &["--group-add"],
-        "leave it out: `-u USER` brings the groups that the image's /etc/group has for it, `-u USER:GROUP` another one",
-    ),
-    (
-        &["-a", "--attach", "--sig-proxy", "--detach-keys"],
-        "leave it out: without -d, output and signals are passed on; -i passes input",
-    ),
 ];
 
 /// The same of docker's other commands for containers and images.
@@ -106,35 +51,11 @@ const OTHER_FLAGS: &[(&[&str], &[&str], &str)] = &[
     (&["stop"], &["-s", "--signal"], "leave it out: the image's STOPSIGNAL is sent, and SIGKILL after `-t SECONDS`"),
 ];
 
-/// A command that mpimg does when it is started as docker.
-macro_rules! as_docker {
-    ($name:literal) => {
-        (&[$name], concat!("a link called `docker` to mpimg has it: `docker ", $name, "` (docs/docker.md)"))
-    };
-}
-
-/// Commands of docker, and the remedy.
+/// Commands of docker that mpimg has under another name, and the remedy.
 const COMMANDS: &[(&[&str], &str)] = &[
-    as_docker!("exec"),
-    as_docker!("start"),
-    as_docker!("restart"),
-    as_docker!("create"),
-    as_docker!("cp"),
-    as_docker!("export"),
-    as_docker!("kill"),
-    as_docker!("wait"),
-    as_docker!("top"),
-    as_docker!("port"),
-    as_docker!("history"),
-    (&["attach"], "a container runs one command: `mpimg run -it IMAGE sh` starts another one of the same image"),
-    (
-        &["commit", "diff"],
-        "what a container wrote is discarded when it ends: `mpimg run` starts a new one, `-v HOST:CONTAINER` keeps files",
-    ),
     (&["container"], "`mpimg ps`, `logs`, `stats` and `stop` are for containers"),
     (&["image"], "`mpimg images`, `inspect`, `tag`, `rm` and `prune` are for images"),
     (&["system", "info"], "`mpimg doctor` shows what is there, `mpimg prune` frees space"),
-    (&["volume", "network"], "there are none here: `mpimg run -v HOST:CONTAINER` takes paths, -p publishes ports"),
     (&["buildx"], "`mpimg build` does it"),
 ];
 
@@ -153,16 +74,50 @@ pub(super) fn explain(command: Option<&str>, error: &clap::Error) -> Option<Erro
                     OTHER_FLAGS.iter().filter(|(commands, flags, _)| commands.contains(&command) && flags.contains(&flag));
                 rows.next().map(|(.., remedy)| *remedy)
             };
-            let remedy = if command == "run" { remedy(FLAGS, flag) } else { others() };
+            let remedy = match command {
+                "run" => remedy(FLAGS, flag).map(str::to_owned).or_else(|| of_drop_in(flag)),
+                _ => others().map(str::to_owned),
+            };
             (format!("`mpimg {command}` has no `{flag}`"), remedy?)
         }
         ClapErrorKind::InvalidSubcommand if command.is_none() => {
             let name = word(ContextKind::InvalidSubcommand)?;
-            (format!("mpimg has no command `{name}`"), remedy(COMMANDS, name)?)
+            (format!("mpimg has no command `{name}`"), about_command(name)?)
         }
         _ => return None,
     };
     Some(Error::new(ErrorKind::Usage, message).with_hint(hint))
+}
+
+/// What the drop-in's table of `docker run` has of a flag, for somebody who can leave it out.
+fn of_drop_in(flag: &str) -> Option<String> {
+    match super::docker::effect_on_run(flag)? {
+        Effect::Ignored(why) => Some(format!("leave it out: {why}")),
+        Effect::Refused(remedy) => Some(remedy.to_owned()),
+        Effect::Same | Effect::Differs(_) => None,
+    }
+    .map(|words| as_own(&words))
+}
+
+/// What to do instead of a command.
+fn about_command(name: &str) -> Option<String> {
+    let refused = || super::docker::refused(name).map(as_own);
+    let linked =
+        || super::docker::does(name).then(|| format!("a link called `docker` to mpimg has it: `docker {name}` (docs/docker.md)"));
+    remedy(COMMANDS, name).map(str::to_owned).or_else(refused).or_else(linked)
+}
+
+/// Words for docker's users with mpimg's own commands where it has them.
+fn as_own(words: &str) -> String {
+    let grammar = super::grammar();
+    let mut parts = words.split("`docker ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let command = part.split([' ', '`']).next().unwrap_or_default();
+        text += if grammar.find_subcommand(command).is_some() { "`mpimg " } else { "`docker " };
+        text += part;
+    }
+    text
 }
 
 fn remedy(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
@@ -176,11 +131,14 @@ mod tests {
     #[test]
     fn no_word_of_these_is_mpimg_s_own() {
         let grammar = super::super::grammar();
-        for (name, remedy) in COMMANDS.iter().flat_map(|(names, remedy)| names.iter().map(move |name| (name, remedy))) {
+        for name in COMMANDS.iter().flat_map(|(names, _)| *names) {
             assert!(grammar.find_subcommand(name).is_none(), "{name}");
-            let refers = remedy.starts_with("a link called `docker`");
-            assert!(!refers || super::super::docker::does(name), "{name}");
         }
+        let about = about_command("attach").unwrap();
+        assert_eq!(about, "`mpimg logs -f` shows what a container writes");
+        assert!(about_command("exec").unwrap().contains("`docker exec`"));
+        assert_eq!(of_drop_in("--restart").unwrap(), "leave it out: nothing watches a container here");
+        assert!(of_drop_in("-P").is_some() && of_drop_in("--nope").is_none());
         let run = grammar.find_subcommand("run").unwrap();
         for flag in FLAGS.iter().flat_map(|(flags, _)| flags.iter()) {
             let short = |argument: &clap::Arg| argument.get_short().is_some_and(|short| *flag == format!("-{short}"));

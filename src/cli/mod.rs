@@ -30,7 +30,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind as ClapErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::error::{Error, ErrorKind};
@@ -151,7 +151,14 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim);
-        let message = lines.next().unwrap_or_default().trim_start_matches("error: ");
+        let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
+        // The names of what is missing stand in lines of their own.
+        let message = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(names)) if error.kind() == ClapErrorKind::MissingRequiredArgument => {
+                format!("{} {}", first.trim_end_matches(':'), names.join(", "))
+            }
+            _ => first.to_owned(),
+        };
         let tip = lines.find_map(|line| line.strip_prefix("tip: "));
         let wrong = Error::new(ErrorKind::Usage, message).with_hint(tip.unwrap_or("`mpimg help COMMAND` shows all flags"));
         let json = message::error_json(&explained.unwrap_or(wrong));

@@ -48,7 +48,7 @@ impl Container {
                     found.ok_or_else(gone)
                 };
                 // Topmost first.
-                let lower = image.layers().iter().rev().map(unpacked).collect::<Result<Vec<_>>>()?;
+                let lower = self.layers(image)?.iter().rev().map(unpacked).collect::<Result<Vec<_>>>()?;
                 let root = RootSpec::Overlay { lower, upper: scratch.join("upper"), work: scratch.join("work") };
                 let before = isolation.snapshot(&root)?;
                 (root, before, ChangesOver::Image)

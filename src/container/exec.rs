@@ -1,4 +1,4 @@
-//! A further command in a running container: in its namespaces, with its environment, user and limits.
+//! A further command in a running container: in its namespaces or its chroot, with its environment, user and limits.
 
 use std::os::fd::OwnedFd;
 
@@ -7,7 +7,7 @@ use super::{Container, ContainerState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
 use crate::layer::LayerPath;
-use crate::sandbox::{RootSpec, RunSpec, Running, Streams};
+use crate::sandbox::{IsolationKind, RootSpec, RunSpec, Running, Streams};
 
 /// Which command is run in a container, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,13 +27,14 @@ impl Container {
     /// dropped, and with this process or the container.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: the container does not run. [`ErrorKind::Unsupported`]: its isolation has no namespaces to enter.
+    /// [`ErrorKind::NotFound`]: the container does not run. [`ErrorKind::Unsupported`]: its isolation
+    /// is one that cannot be entered.
     pub fn exec(&self, image: &Image, exec: &ExecSpec, streams: Streams) -> Result<Running> {
         let info = self.info()?;
         let (ContainerState::Running, Some(pid), Some(isolation)) = (info.state, info.pid, info.isolation) else {
             return Err(Error::new(ErrorKind::NotFound, format!("container `{}` is not running", info.id)));
         };
-        if isolation.needs_tree() || isolation == crate::sandbox::IsolationKind::SingleId {
+        if matches!(isolation, IsolationKind::Emulated | IsolationKind::SingleId) {
             let message = format!("a container with isolation `{isolation}` cannot be entered");
             return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
                 "run a container of the same image with the same volumes; `mpimg doctor` shows what a better isolation needs",
@@ -43,13 +44,15 @@ impl Container {
         let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
         let mut all = spec.clone();
         all.env.extend(exec.env.clone());
-        // The container's root is mounted already.
-        let mut run = RunSpec::new(exec.command.iter().map(String::as_str), RootSpec::Tree { path: "/".into() });
+        // The container's root is mounted already; only a chroot has to be told where it is.
+        let root = if isolation == IsolationKind::Chroot { self.scratch().join("tree") } else { "/".into() };
+        let mut run = RunSpec::new(exec.command.iter().map(String::as_str), RootSpec::Tree { path: root });
         run.env = environment(config, &all, &hostname);
         run.user_name = Some(exec.user.clone().or_else(|| spec.user.clone()).unwrap_or_else(|| config.user.clone()));
         let workdir = exec.workdir.clone().or_else(|| spec.workdir.clone()).unwrap_or_else(|| config.working_dir.clone());
         run.cwd = LayerPath::clean(if workdir.is_empty() { "/" } else { &workdir })?;
         run.container = true;
+        run.ulimits.clone_from(&spec.ulimits);
         Running::join(isolation, pid, run, streams, |helper| match &info.cgroup {
             Some(cgroup) => {
                 cgroup.add(helper).map_err(|error| Error::new(ErrorKind::Sandbox, "cannot limit memory").with_source(error))

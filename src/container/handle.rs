@@ -109,6 +109,11 @@ impl Container {
         Ok(record::list(store)?.into_iter().map(|(_, info)| info).collect())
     }
 
+    /// Where all that is known of it is.
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// The folder with what its command writes.
     pub(super) fn scratch(&self) -> std::path::PathBuf {
         self.folder.scratch()

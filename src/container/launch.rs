@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::monitor_protocol::{Job, LayerFile, MONITOR_NAME, MonitorEvent};
 use super::record::{self, ContainerInfo, ContainerState, Folder, Making};
-use super::{ContainerSpec, Volume, process, spec};
+use super::{ContainerSpec, Volume, copied, process, spec};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::{Image, Layer};
 use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
@@ -76,7 +76,8 @@ pub(super) fn start(
 ) -> Result<Launched> {
     let making = record::take(folder)?;
     let before = folder.read()?;
-    let job = job(store, image, &before, attached)?;
+    let mut job = job(store, image, &before, attached)?;
+    job.layers.extend(copied::read(folder)?);
     let info = ContainerInfo { state: ContainerState::Starting, ..before.clone() };
     folder.write(&info)?;
     supervise(making, info, &job, note, |folder| {
@@ -161,6 +162,9 @@ fn job(store: &Store, image: &Image, info: &ContainerInfo, attached: bool) -> Re
         volumes: spec.volumes.iter().map(volume).collect::<Result<_>>()?,
         tmpfs: spec.tmpfs.clone(),
         ports: spec.ports.clone(),
+        ulimits: spec.ulimits.clone(),
+        shm_size: spec.shm_size,
+        extra_hosts: spec.extra_hosts.clone(),
         network: spec.network,
         isolation: spec.isolation,
         interactive: spec.interactive,

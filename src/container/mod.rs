@@ -38,6 +38,8 @@
 mod attached;
 mod cgroup;
 mod changes;
+mod copied;
+mod copy_in;
 mod exec;
 mod handle;
 mod launch;

@@ -256,6 +256,9 @@ fn set_up_environment(spec: &mut RunSpec, job: &Job, plan: &NetworkPlan) -> Resu
     spec.way_out = plan.way_out;
     spec.name_servers = plan.name_servers();
     spec.terminal = job.terminal;
+    spec.ulimits.clone_from(&job.ulimits);
+    spec.shm_size = job.shm_size;
+    spec.extra_hosts.clone_from(&job.extra_hosts);
     for tmpfs in &job.tmpfs {
         spec.mounts.push(Mount::Tmpfs { target: spec::inside(&tmpfs.target)?, size: tmpfs.size, mode: Some(tmpfs.mode) });
     }

@@ -6,14 +6,15 @@
 //!         ── MonitorCommand (attached) ──►
 //! ```
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkMode, Outcome, PortMapping, Stream, TmpfsMount, Volume};
 use crate::oci::{Descriptor, DiffId};
-use crate::sandbox::IsolationMode;
 use crate::sandbox::wire::ErrorMessage;
+use crate::sandbox::{IsolationMode, Ulimit};
 
 /// `argv[0]` of the process that holds a container.
 pub const MONITOR_NAME: &str = "mpimg-container";
@@ -31,6 +32,9 @@ pub(super) struct Job {
     pub(super) volumes: Vec<Volume>,
     pub(super) tmpfs: Vec<TmpfsMount>,
     pub(super) ports: Vec<PortMapping>,
+    pub(super) ulimits: Vec<Ulimit>,
+    pub(super) shm_size: Option<u64>,
+    pub(super) extra_hosts: Vec<(String, IpAddr)>,
     pub(super) network: NetworkMode,
     pub(super) isolation: IsolationMode,
     pub(super) interactive: bool,

@@ -2,6 +2,7 @@
 //!
 //! Refuses named volumes, UDP and port ranges: there is no daemon that could own or serve them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerPath;
-use crate::sandbox::IsolationMode;
+use crate::sandbox::{IsolationMode, Ulimit};
 
 /// How an image is run. The default is what the image itself says, with nothing of this machine but its network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,14 @@ pub struct ContainerSpec {
     pub ports: Vec<PortMapping>,
     /// Bytes of memory that all processes together may have.
     pub memory: Option<u64>,
+    /// Limits of other resources, each for one process.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes of `/dev/shm`; 64 MiB without it. Without effect where nothing can be mounted.
+    pub shm_size: Option<u64>,
+    /// Further lines of `/etc/hosts`.
+    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// What its starter wants it to be found by.
+    pub labels: BTreeMap<String, String>,
     /// Which network it sees.
     pub network: NetworkMode,
     /// Which isolation; see [`Isolation::detect`](crate::sandbox::Isolation::detect).

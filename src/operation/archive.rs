@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ScratchDir, Store};
 
 /// Where an archive comes from.
@@ -51,10 +51,13 @@ impl ArchiveSource {
     /// The path itself, or a copy of the stream.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io): the stream cannot be read, or the copy cannot be
-    /// written.
+    /// [`ErrorKind::NotFound`]: there is no such file. [`ErrorKind::Io`]: the stream cannot be read, or the copy cannot be written.
     pub(super) fn open(self, store: &Store) -> Result<ReadableArchive> {
         let mut reader = match self {
+            Self::Path(path) if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no file `{}`", path.display()))
+                    .with_hint("check its path, which is seen from the current folder"));
+            }
             Self::Path(path) => return Ok(ReadableArchive { path, _scratch: None }),
             Self::Reader(reader) => reader,
         };

@@ -81,10 +81,12 @@ impl Mpimg {
             images.push(self.build_one(BuildRequest { platform, ..request.clone() }, outputs.check_reproducible).await?);
         }
         let index = if images.len() > 1 { Some(build_index::index_of(&images, request.format)?) } else { None };
-        match &index {
-            Some(tree) => self.deliver_index(tree, &images, pushes, outputs).await?,
-            None => self.deliver(&images[0], pushes, outputs).await?,
-        }
+        let delivered = match &index {
+            Some(tree) => self.deliver_index(tree, &images, pushes, outputs).await,
+            None => self.deliver(&images[0], pushes, outputs).await,
+        };
+        self.keep_to_limit().await;
+        delivered?;
         Ok(Built { image: images.swap_remove(0), index, time: started.elapsed() })
     }
 

@@ -5,7 +5,7 @@ use crate::container::{Attached, Container, ContainerState};
 use crate::error::Result;
 use crate::image::Image;
 use crate::oci::Platform;
-use crate::store::Store;
+use crate::store::{BlobSource, Store};
 
 impl Mpimg {
     /// Makes a container that [`start_container`](Self::start_container) starts.
@@ -60,7 +60,17 @@ impl Mpimg {
     /// Those of [`Mpimg::image_files`] and [`Container::changes`].
     pub async fn container_files(&self, container: &Container) -> Result<ImageFiles> {
         let image = self.image_of(container).await?;
-        let files = self.image_files(&image).await?;
+        let mut paths = image.layer_files(self.store()?).await?.into_iter();
+        let mut layers = Vec::new();
+        for layer in container.layers(&image)? {
+            let path = match (paths.next(), &layer.source) {
+                (Some(path), _) => path,
+                (None, BlobSource::File(path)) => path.clone(),
+                (None, _) => continue,
+            };
+            layers.push((layer, path));
+        }
+        let files = self.files_of(layers).await?;
         match container.info()?.state {
             ContainerState::Created => Ok(files),
             _ => {

@@ -4,7 +4,7 @@ use super::configuration::{self, ConfigurationFile, StoredCredential};
 use super::{Mpimg, Settings, blocking};
 use crate::error::Result;
 use crate::sandbox::Report;
-use crate::store::DiskUsage;
+use crate::store::{CacheLimit, DiskUsage};
 
 /// What this machine provides.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct DoctorReport {
     pub isolation: Report,
     /// The local store's folder and what it takes on disk; an error if it cannot be opened.
     pub store: Result<(std::path::PathBuf, DiskUsage)>,
+    /// The bytes that the build cache may take on this disk before what was unused for longest goes; `None`: all of it.
+    pub cache_limit: Option<u64>,
     /// Files that are read if they exist, in the order in which they count.
     pub files: Vec<ConfigurationFile>,
     /// What mpimg's configuration file says; an error if it is wrong.
@@ -36,16 +38,13 @@ impl Mpimg {
         let state = scratch.as_ref().map_or_else(std::env::temp_dir, |scratch| scratch.path().to_owned());
         let isolation = blocking(move || Ok(Report::of_all(&state))).await?;
         drop(scratch);
+        let settings = Settings::read();
+        let limit = settings.as_ref().map_or_else(|_| CacheLimit::default(), |settings| settings.cache_limit);
+        let disk = store.as_ref().ok().and_then(|store| store.disk().ok());
+        let cache_limit = disk.and_then(|disk| limit.keeps(u64::MAX, disk));
         let store = store.and_then(|store| Ok((store.root().to_owned(), store.disk_usage()?)));
         let files = configuration::files();
         let credentials = configuration::credentials(&files);
-        Ok(DoctorReport {
-            isolation,
-            store,
-            settings: Settings::read(),
-            variables: configuration::variables(),
-            credentials,
-            files,
-        })
+        Ok(DoctorReport { isolation, store, cache_limit, settings, variables: configuration::variables(), credentials, files })
     }
 }

@@ -17,7 +17,7 @@ use crate::container::{ChangesOver, Container};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer};
 #[cfg(feature = "run")]
-use crate::layer::{Codec, FinishedLayer, LayerWriter};
+use crate::layer::{Codec, FinishedLayer, LayerWriter, Metadata};
 use crate::layer::{Kind, LayerPath, Node, Tree, read_entries};
 #[cfg(feature = "run")]
 use crate::store::BlobSource;
@@ -49,9 +49,13 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Corrupt`]: a layer is damaged; and what fetching gives.
     pub async fn image_files(&self, image: &Image) -> Result<ImageFiles> {
+        let paths = image.layer_files(self.store()?).await?;
+        self.files_of(image.layers().iter().cloned().zip(paths).collect()).await
+    }
+
+    /// The same of layers, each with the file that has its bytes, lowest first.
+    pub(super) async fn files_of(&self, layers: Vec<(Layer, PathBuf)>) -> Result<ImageFiles> {
         let store = self.store()?.clone();
-        let paths = image.layer_files(&store).await?;
-        let layers: Vec<(Layer, PathBuf)> = image.layers().iter().cloned().zip(paths).collect();
         super::blocking(move || {
             let mut tree = Tree::default();
             for (number, (layer, path)) in layers.iter().enumerate() {
@@ -99,6 +103,14 @@ impl ImageFiles {
             Some(node) => Ok(FoundFile { is_folder: node.is_dir(), path: resolved.path }),
             None => Err(Error::new(ErrorKind::NotFound, format!("there is no `{path}` in the image"))),
         }
+    }
+
+    /// The folders on the way to `path`, outermost first, as far as they are there; with `itself` that path, too.
+    #[cfg(feature = "run")]
+    pub(super) fn folders_above(&self, path: &LayerPath, itself: bool) -> Vec<(LayerPath, Metadata)> {
+        let own = Some(path.clone()).filter(|path| itself && !path.is_root());
+        let node = |folder: LayerPath| self.tree.lookup(&folder).map(|node| (folder, node.metadata.clone()));
+        path.ancestors().chain(own).filter_map(node).collect()
     }
 
     /// Writes what [`find`](Self::find) has found to the path `to`: a folder is made where it is missing, and what it holds is put

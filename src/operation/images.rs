@@ -25,6 +25,13 @@ impl StoredImage {
     }
 }
 
+impl StoredImage {
+    /// Whether it was built without a name, so that its name here is only where the store keeps it.
+    pub fn is_unnamed(&self) -> bool {
+        super::local_images::is_unnamed(&self.name)
+    }
+}
+
 impl Mpimg {
     /// The images of the local store, in the order of their names.
     ///

@@ -35,6 +35,11 @@ pub struct LocalImage {
     unnamed: Option<Reference>,
 }
 
+/// Whether a name is one of those that images without a name are kept under.
+pub(super) fn is_unnamed(name: &Reference) -> bool {
+    name.repository().familiar() == UNNAMED
+}
+
 impl LocalImage {
     /// The digest of its configuration.
     pub fn id(&self) -> &Digest {

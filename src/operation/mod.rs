@@ -15,6 +15,8 @@ mod configuration;
 mod containers;
 mod copy;
 #[cfg(feature = "run")]
+mod copy_into;
+#[cfg(feature = "run")]
 mod create;
 mod destination;
 mod doctor;
@@ -74,6 +76,8 @@ pub use build_outputs::BuildOutputs;
 pub use check::{CheckReport, CheckSubject};
 pub use configuration::{ConfigurationFile, StoredCredential};
 pub use copy::{CopiedImage, CopyRequest};
+#[cfg(feature = "run")]
+pub use copy_into::CopyIntoSource;
 pub use destination::{Destination, DestinationOptions};
 pub use doctor::DoctorReport;
 pub use image::{find_image, find_local_image, image_size, not_stored};

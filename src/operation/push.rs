@@ -242,7 +242,9 @@ impl Mpimg {
             PushSource::Build(mut build) => {
                 let _fetched = self.fetch_inputs(&mut build).await?;
                 build.sdk_base = build.sdk_base.published();
-                let (image, materials, pushed) = transfer.build_and_push(build, self.progress()).await?;
+                let done = transfer.build_and_push(build, self.progress()).await;
+                self.keep_to_limit().await;
+                let (image, materials, pushed) = done?;
                 (image, Some(materials), pushed)
             }
         };

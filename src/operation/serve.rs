@@ -66,7 +66,11 @@ impl Mpimg {
         let registry =
             Registry::open(RegistryOptions { dir: Some(dir), read_only, auth, tls, log, ..RegistryOptions::default() })?;
         let server = registry.bind(addr.as_str()).await;
-        let server = server.map_err(|error| error.wrap(format!("cannot serve on `{addr}`")))?;
+        let server = server.map_err(|error| {
+            let taken = error.causes().iter().any(|cause| cause.contains("Address already in use"));
+            let error = error.wrap(format!("cannot serve on `{addr}`"));
+            if taken { error.with_hint("another program listens there: choose another port, or 0 for a free one") } else { error }
+        })?;
         Ok(ServedRegistry { registry, server, cancel: self.cancellation().clone() })
     }
 }

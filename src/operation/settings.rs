@@ -12,6 +12,7 @@ use crate::build::{RunMount, RunSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::variable;
 use crate::sandbox::SecretBytes;
+use crate::store::CacheLimit;
 
 /// What the configuration file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,12 +20,21 @@ use crate::sandbox::SecretBytes;
 pub struct Settings {
     /// `[run]`: what RUN gets of this machine.
     pub run: RunSettings,
+    /// `[store]`: how much the build cache may take.
+    pub cache_limit: CacheLimit,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Document {
     run: RunTable,
+    store: StoreTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreTable {
+    cache_limit: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -74,7 +84,7 @@ impl Settings {
                 .with_hint("docs/configuration.md lists the tables and keys")
         };
         // Its message shows the line, which may hold a password.
-        let Document { run } = toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let Document { run, store } = toml::from_str(&text).map_err(|error: toml::de::Error| {
             let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             wrong(format!("{}{}", error.message(), line.map(|line| format!(" (line {line})")).unwrap_or_default()))
         })?;
@@ -83,7 +93,9 @@ impl Settings {
         let mounts: Vec<RunMount> =
             run.mounts.iter().map(|mount| mount.parse()).collect::<Result<_>>().map_err(|error| wrong(error.to_string()))?;
         let env = run.env.into_iter().map(|(name, value)| (name, SecretBytes::new(value))).collect();
-        Ok(Self { run: RunSettings { ca_files: run.ca_files, env, mounts }.relative_to(folder) })
+        let cache_limit = store.cache_limit.map_or(Ok(CacheLimit::default()), |limit| limit.parse::<CacheLimit>());
+        let cache_limit = cache_limit.map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { cache_limit, run: RunSettings { ca_files: run.ca_files, env, mounts }.relative_to(folder) })
     }
 }
 
@@ -116,6 +128,7 @@ mod tests {
         assert_eq!(run.mounts[0].to_string(), "FOLDER/pip.conf:/etc/pip.conf");
         assert_eq!(run.env["PIP_INDEX_URL"].reveal(), b"https://a:b@c");
         assert_eq!(read("").unwrap(), Settings::default());
+        assert_eq!(read("[store]\ncache_limit = '30%'\n").unwrap().cache_limit, CacheLimit::Percent(30));
     }
 
     #[test]
@@ -123,6 +136,7 @@ mod tests {
         for (text, expected) in [
             ("[run]\nca_file = 'x'\n", "unknown field `ca_file`"),
             ("[run.env]\nTOKEN = 'hunter2\n", "(line 2)"),
+            ("[store]\ncache_limit = 'much'\n", "is no limit of the build cache"),
             ("[run]\n\nmounts = ['hunter2']\n", "is not a mount for RUN"),
         ] {
             let error = read(text).unwrap_err();

@@ -80,35 +80,37 @@ pub(super) fn classify(error: reqwest::Error, url: &Url) -> RequestError {
         let temporary = error_text(&error).contains("Temporary failure");
         let wrong =
             failed(format!("cannot find the host `{place}`")).with_hint("check the registry's name, and this machine's DNS");
-        let wrong = wrong.with_source(error);
+        let wrong = wrong.with_source(innermost(&error));
         return if temporary { RequestError::Transient(wrong) } else { RequestError::Permanent(wrong) };
     }
     if error.is_builder() {
-        return RequestError::Permanent(failed(format!("cannot make a request to `{place}`")).with_source(error));
+        return RequestError::Permanent(failed(format!("cannot make a request to `{place}`")).with_source(innermost(&error)));
     }
     // The library has no types for these.
     let text = error_text(&error);
     if error.is_connect() && text.contains("tunnel error: failed to create underlying connection") {
         let hint = format!("check `HTTPS_PROXY`, or list `{place}` in `NO_PROXY` if it is reached without a proxy");
         return RequestError::Transient(
-            failed(format!("cannot reach the proxy on the way to `{place}`")).with_hint(hint).with_source(error),
+            failed(format!("cannot reach the proxy on the way to `{place}`")).with_hint(hint).with_source(innermost(&error)),
         );
     }
     if error.is_connect() && text.contains("tunnel error: unsuccessful") {
         let hint = format!("have the proxy allow `{place}`, or list it in `NO_PROXY` if it is reached without a proxy");
         let message = format!("the proxy on the way to `{place}` refuses the connection");
-        return RequestError::Transient(failed(message).with_hint(hint).with_source(error));
+        return RequestError::Transient(failed(message).with_hint(hint).with_source(innermost(&error)));
     }
     if error.is_connect() && text.contains("proxy authorization required") {
         let hint = "put its user name and password into `HTTPS_PROXY`: http://USER:PASSWORD@HOST:PORT";
         let message = format!("the proxy on the way to `{place}` asks for another login");
-        return RequestError::Permanent(failed(message).with_hint(hint).with_source(error));
+        return RequestError::Permanent(failed(message).with_hint(hint).with_source(innermost(&error)));
     }
     if error.is_connect() {
         let hint = "check the name and the port; where only a proxy leads there, set `HTTPS_PROXY`";
-        return RequestError::Transient(failed(format!("cannot connect to `{place}`")).with_hint(hint).with_source(error));
+        return RequestError::Transient(
+            failed(format!("cannot connect to `{place}`")).with_hint(hint).with_source(innermost(&error)),
+        );
     }
-    RequestError::Transient(failed(format!("connection to `{place}` broke")).with_source(error))
+    RequestError::Transient(failed(format!("connection to `{place}` broke")).with_source(innermost(&error)))
 }
 
 fn tls_error(error: rustls::Error, place: &str) -> Error {
@@ -202,6 +204,11 @@ fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
         next = carried.map(|carried| carried as &(dyn StdError + 'static)).or(error.source());
     }
     None
+}
+
+/// What happened, without the layers of the HTTP library that it came through.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    std::iter::successors(Some(error), |error| (*error).source()).last().map(ToString::to_string).unwrap_or_default()
 }
 
 fn error_text(error: &(dyn StdError + 'static)) -> String {

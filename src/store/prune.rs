@@ -26,6 +26,8 @@ pub struct PruneOptions {
     /// Removes build cache records, folders of cache mounts and unpacked layers, those unused for
     /// longest first, until the store takes no more than this many bytes or there are none left.
     pub keep_storage: Option<u64>,
+    /// The same, until the build cache takes no more than this many bytes: what named images need does not count.
+    pub keep_cache: Option<u64>,
     /// Removes the whole build cache, folders of cache mounts among it, and all unpacked layers.
     pub all: bool,
 }
@@ -116,8 +118,17 @@ impl Store {
         if let Some(keep) = options.keep_storage {
             pruning.remove_cache_until(|freed| total.saturating_sub(freed) <= keep)?;
         }
+        if let Some(keep) = options.keep_cache {
+            let (used, before) = (pruning.cache_usage()?, pruning.report.freed);
+            pruning.remove_cache_until(|freed| used.saturating_sub(freed - before) <= keep)?;
+        }
         drop(gate);
         pruning.finish()
+    }
+
+    /// The bytes on disk that the build cache takes: records with what they alone hold, folders of cache mounts, unpacked layers.
+    pub(super) fn cache_usage(&self) -> Result<u64> {
+        Pruning::new(self, &|_| Ok(()))?.cache_usage()
     }
 }
 
@@ -158,6 +169,13 @@ impl<'a> Pruning<'a> {
 
     fn is_used(&self, digest: &Digest) -> bool {
         self.kept.contains(digest) || self.cached.contains_key(digest)
+    }
+
+    fn cache_usage(&self) -> Result<u64> {
+        let DiskUsage { cache, unpacked, .. } = self.store.disk_usage()?;
+        let blobs = self.cached.keys().filter(|digest| !self.kept.contains(digest));
+        let size = |digest: &Digest| self.store.blob_path(digest).symlink_metadata().map_or(0, |metadata| on_disk(&metadata));
+        Ok(cache + unpacked + blobs.map(size).sum::<u64>())
     }
 
     /// Records that cannot be read, or whose layer is gone.

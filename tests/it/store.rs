@@ -14,8 +14,8 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use mpimg::ErrorKind;
 use mpimg::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository};
 use mpimg::store::{
-    BlobSource, ByteStream, CacheKey, CacheRecord, CachedLayer, ImageRecord, LayerData, LayerLocation, LayerRecord, PruneOptions,
-    RemoteBlob, Store,
+    BlobSource, ByteStream, CacheKey, CacheLimit, CacheRecord, CachedLayer, ImageRecord, LayerData, LayerLocation, LayerRecord,
+    PruneOptions, RemoteBlob, Store,
 };
 
 use crate::{judge, run};
@@ -576,6 +576,42 @@ fn pruning_to_a_size_begins_with_what_was_not_used_for_longest() {
     assert!(report.freed >= 5 << 20);
     let left: Vec<_> = keys.iter().map(|key| store.cache_lookup(key).is_some()).collect();
     assert_eq!(left, [true, false, false, true]);
+}
+
+#[test]
+fn a_build_cache_over_its_limit_loses_what_was_unused_for_longest_and_nothing_that_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let keys: Vec<_> = (0..4).map(|number| CacheKey(Digest::of(number.to_string()))).collect();
+    let store = Store::open(&root).unwrap();
+    // What a named image needs does not count, however much it is.
+    let named = image_of(&store, &[9; 3 << 20]);
+    store.tag(&name("app:1"), &named).unwrap();
+    let mut blobs = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        let descriptor = layer_of(&store, &vec![number as u8; 1 << 20]);
+        blobs.push(store.blob_path(&descriptor.digest));
+        let layer = CachedLayer { diff_id: DiffId(descriptor.digest), descriptor };
+        store.cache_put(key, &CacheRecord { layer: Some(layer), created: 0, made: 0 }).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(store);
+    let store = Store::open(&root).unwrap();
+    let keep = |limit| store.keep_to_limit(limit, &|path| panic!("{} is somebody else's", path.display())).unwrap();
+    let looked = root.join("limit-looked-at");
+    assert_eq!(keep(CacheLimit::None), None);
+    assert_eq!(keep(CacheLimit::Bytes(1 << 30)), None, "there is room");
+    assert_eq!(keep(CacheLimit::Bytes(5 << 19)), None, "somebody has just looked");
+    fs::remove_file(&looked).unwrap();
+    assert_eq!(keep(CacheLimit::Bytes(5 << 19)).unwrap().cache_records, 2);
+    let there = || blobs.iter().map(|blob| blob.exists()).collect::<Vec<_>>();
+    assert_eq!(there(), [false, false, true, true]);
+    // A build in progress uses one of them.
+    store.cache_lookup(&keys[2]).unwrap();
+    fs::remove_file(&looked).unwrap();
+    assert_eq!(keep(CacheLimit::Bytes(0)).unwrap().cache_records, 2);
+    assert_eq!(there(), [false, false, true, false]);
+    assert!(store.blob_path(&named.layers[0].descriptor.digest).exists());
 }
 
 /// Runs a task where it may mount things without anybody else seeing them.

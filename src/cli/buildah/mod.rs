@@ -88,8 +88,17 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     if global.is("version") || global.arguments.first().is_some_and(|word| word == "version") {
         return printed(&format!("buildah version 1.28.2 (mpimg {})\n", env!("CARGO_PKG_VERSION")));
     }
-    let found = COMMANDS.iter().filter_map(|command| Some((*command, command.matches(&global.arguments)?)));
-    let Some((command, length)) = found.max_by_key(|(_, length)| *length) else { return without_command(&global) };
+    if let Some(("help", about)) = global.arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return match (find(about), about) {
+            (Some((command, _)), _) => printed(&help(command)),
+            (None, []) => printed(&overview("")),
+            (None, [group, ..]) => match overview(&format!("{group} ")) {
+                text if text.is_empty() => fail(&Failure::new(format!("unknown help topic \"{group}\""))),
+                text => printed(&text),
+            },
+        };
+    }
+    let Some((command, length)) = find(&global.arguments) else { return without_command(&global) };
     let rest = &global.arguments[length..];
     let flags: Vec<_> = command.flags.iter().copied().chain([GLOBAL]).collect();
     let parsed = match Parsed::parse(&flags, command.options_first, rest) {
@@ -125,10 +134,22 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
 /// Flags that stand alone.
 const VERSION: &[super::drop_in::Flag] = &[super::drop_in::Flag::switch("version", "Print the version").short('v')];
 
+/// The command that `words` begin with, and of how many words its name is.
+fn find(words: &[String]) -> Option<(&'static Command, usize)> {
+    let found = COMMANDS.iter().filter_map(|command| Some((*command, command.matches(words)?)));
+    found.max_by_key(|(_, length)| *length)
+}
+
 fn without_command(global: &Parsed) -> ExitCode {
     let given = global.arguments.join(" ");
     if given.is_empty() || global.help {
-        return printed(&overview());
+        return printed(&overview(""));
+    }
+    if let [group, rest @ ..] = global.arguments.as_slice()
+        && rest.iter().all(|word| word == "--help" || word == "-h")
+        && !overview(&format!("{group} ")).is_empty()
+    {
+        return printed(&overview(&format!("{group} ")));
     }
     let refused = REFUSED.iter().find(|(name, _)| given == *name || given.starts_with(&format!("{name} ")));
     match refused {
@@ -150,9 +171,18 @@ fn printed(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn overview() -> String {
-    let mut text = "mpimg in place of buildah: no containers-storage, images in mpimg's local store\n\nUsage:\n  buildah [command]\n\nAvailable Commands:\n".to_owned();
-    COMMANDS.iter().for_each(|command| text += &format!("  {:<18} {}\n", command.names[0], command.about));
+/// The commands whose names begin with `group`; empty where there are none.
+fn overview(group: &str) -> String {
+    let mut text = format!(
+        "mpimg in place of buildah: no containers-storage, images in mpimg's local store\n\nUsage:\n  buildah {group}[command]\n\n\
+         Available Commands:\n"
+    );
+    let names = COMMANDS.iter().filter_map(|command| Some((command.names[0].strip_prefix(group)?, command.about)));
+    let lines: Vec<String> = names.map(|(name, about)| format!("  {name:<18} {about}\n")).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    text += &lines.concat();
     text + "\nUse \"buildah [command] --help\" for more information about a command.\n"
 }
 

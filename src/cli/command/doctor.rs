@@ -34,10 +34,14 @@ impl Doctor {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let theme = terminal.theme();
         let report = ConnectionFlags::default().mpimg(terminal, None).doctor().await?;
-        let DoctorReport { isolation, store, files, settings, variables, credentials, .. } = &report;
+        let DoctorReport { isolation, store, cache_limit, files, settings, variables, credentials, .. } = &report;
 
         let mut text = isolation_text(isolation, theme);
         text += &format!("\n{}\n{}", theme.strong("Local store"), store_text(store, theme));
+        text += &match cache_limit {
+            Some(limit) => format!("  limit of the build cache and unpacked layers: {}\n", Size(*limit)),
+            None => "  the build cache has no limit\n".to_owned(),
+        };
         text += &format!("\n{}\n", theme.strong("Configuration"));
         for ConfigurationFile { path, purpose, exists, .. } in files {
             let sign = if *exists { theme.good("✓").to_string() } else { theme.faint("-").to_string() };
@@ -60,6 +64,7 @@ impl Doctor {
             json: json!({
                 "isolation": isolation_json(isolation),
                 "store": store_json(store),
+                "cache_limit": cache_limit,
                 "files": files.iter().map(file_json).collect::<Vec<_>>(),
                 "run": settings_json(settings),
                 "variables": variables,

@@ -36,16 +36,18 @@ impl Images {
         let (mut digests, mut list) = (String::new(), Vec::new());
         let now = when::now();
         for image in mpimg.images()?.into_iter().filter(|image| self.wants(&image.name)) {
-            let size = image.size();
+            let (size, named) = (image.size(), !image.is_unnamed());
             let StoredImage { name, record, created } = image;
-            let (repository, digest) = (name.repository().familiar(), record.manifest.digest);
+            let digest = record.manifest.digest;
+            let repository = named.then(|| name.repository().familiar());
             let tag = name.tag().map(ToString::to_string);
             let short = format!("{}:{}", digest.algorithm(), digest.short());
             let shown_tag = tag.clone().unwrap_or_else(|| "<none>".into());
-            table.row([repository.clone(), shown_tag, short, when::ago(created.as_deref(), now), Size(size).to_string()]);
+            let shown_repository = repository.clone().unwrap_or_else(|| "<none>".into());
+            table.row([shown_repository, shown_tag, short, when::ago(created.as_deref(), now), Size(size).to_string()]);
             digests += &format!("{digest}\n");
             list.push(json!({
-                "name": name.familiar(),
+                "name": named.then(|| name.familiar()),
                 "repository": repository,
                 "tag": tag,
                 "digest": digest,

@@ -40,7 +40,7 @@ use clap::Subcommand;
 
 pub(super) use build::metadata;
 pub(super) use logs::Lines;
-pub(super) use run::{NOT_STARTED, attached, in_foreground, read_env_file};
+pub(super) use run::{NOT_STARTED, attached, read_env_file};
 
 use super::terminal::Terminal;
 use crate::error::Result;

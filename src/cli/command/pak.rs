@@ -40,6 +40,8 @@ enum Action {
 }
 
 /// Show a management pack, where its image is, and whether the product can pull it
+///
+/// The exit code is 1 where the image is not there, or the product cannot pull it.
 #[derive(Debug, Args)]
 struct Inspect {
     /// The management pack
@@ -153,6 +155,11 @@ impl Inspect {
             };
         }
         text += &signature_text(pak);
+        let pulled = found.anonymous.as_ref().is_none_or(AnonymousReport::pullable);
+        if !matches!(found.present, None | Some(Ok(true))) || !pulled {
+            // As `check`: what the product cannot pull is no success.
+            terminal.set_done_code(1);
+        }
         let image = found.image.as_ref().map(ToString::to_string);
         let present = found.present.as_ref().and_then(|present| present.as_ref().ok());
         terminal.answer(&Answer {

@@ -34,7 +34,8 @@ pub(crate) struct Prune {
 impl Prune {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let mpimg = ConnectionFlags::default().mpimg(terminal, None);
-        let options = PruneOptions { keep_storage: self.keep_storage.map(|Size(bytes)| bytes), all: self.all };
+        let keep_storage = self.keep_storage.map(|Size(bytes)| bytes);
+        let options = PruneOptions { keep_storage, keep_cache: None, all: self.all };
         let PrunedStore { report, left, .. } = mpimg.prune(options).await?;
         let (blobs, records, unpacked, mounts) = (report.blobs, report.cache_records, report.unpacked, report.mounts);
         terminal.answer(&Answer {

@@ -101,6 +101,7 @@ pub(super) fn json(info: &ContainerInfo) -> Value {
         "network": info.network,
         "isolation": info.isolation.map(|isolation| isolation.to_string()),
         "memory": info.memory,
+        "labels": info.spec.labels,
         "pid": info.pid,
     })
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::flags::{ConnectionFlags, Pair, explained, parsed};
+use crate::cli::flags::{ConnectionFlags, HostFlag, Pair, explained, parsed};
 use crate::cli::image;
 use crate::cli::size::Size;
 use crate::cli::terminal::{Answer, Terminal};
@@ -20,7 +20,7 @@ use crate::container::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
 use crate::operation::{Mpimg, RunRequest, Started, blocking};
-use crate::sandbox::IsolationMode;
+use crate::sandbox::{IsolationMode, Ulimit};
 
 /// What docker ends with when a container could not be started: the command's own status may be anything else.
 pub(crate) const NOT_STARTED: u8 = 125;
@@ -111,6 +111,22 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "SIZE", value_parser = |text: &str| parse_memory(text).map_err(|error| explained(&error)))]
     memory: Option<u64>,
 
+    /// Limit a resource of each of its processes: nofile=1024:2048, nproc=100, …; -1 is no limit
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parsed::<Ulimit>)]
+    ulimit: Vec<Ulimit>,
+
+    /// The size of /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| parse_memory(text).map_err(|error| explained(&error)))]
+    shm_size: Option<u64>,
+
+    /// Add a line to /etc/hosts: NAME:ADDRESS
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = parsed::<HostFlag>)]
+    add_host: Vec<HostFlag>,
+
+    /// A label: `ps --json` shows it
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parsed::<Pair>)]
+    label: Vec<Pair>,
+
     /// Its network: auto, host (this machine's), private (its own) or none (its own, no way out)
     ///
     /// `auto` is this machine's network, unless a published port has to be moved. A network of its own reaches other machines by TCP
@@ -196,6 +212,10 @@ impl Run {
             tmpfs,
             ports: self.publish.clone(),
             memory: self.memory,
+            ulimits: self.ulimit.clone(),
+            shm_size: self.shm_size,
+            extra_hosts: self.add_host.iter().cloned().map(HostFlag::into_pair).collect(),
+            labels: Pair::labels(self.label.clone()),
             network: self.network,
             isolation: self.isolation,
             interactive: self.interactive,
@@ -240,7 +260,7 @@ async fn in_background(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
 }
 
 /// Runs a container until its command ends; its exit status.
-pub(in crate::cli) async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<u8> {
+async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<u8> {
     let spec = request.spec.clone();
     attached(terminal, mpimg.attach(request).await?, &spec).await
 }

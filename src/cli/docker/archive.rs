@@ -90,12 +90,9 @@ async fn save(session: &Session, parsed: &Parsed) -> Outcome {
             let path = scratch.path().join("images.tar");
             mpimg.save_images(images, &path).await?;
             let mut file = std::fs::File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-            match io::copy(&mut file, &mut io::stdout()) {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(Error::new(ErrorKind::Io, "cannot write the archive").with_source(error).into());
-                }
-                _ => {}
-            }
+            // Half an archive is none, even where its reader has seen enough.
+            io::copy(&mut file, &mut io::stdout())
+                .map_err(|error| Error::new(ErrorKind::Io, "cannot write the archive").with_source(error))?;
         }
     }
     Ok(0)
@@ -154,6 +151,9 @@ async fn import(session: &Session, parsed: &Parsed) -> Outcome {
         return Err(Error::new(ErrorKind::Unsupported, "mpimg imports from files and standard input alone")
             .with_hint(format!("fetch it first: `curl -fsSL {} | docker import - {}`", parsed.arguments[0], name.familiar()))
             .into());
+    }
+    if let Some(platform) = parsed.value("platform") {
+        super::value::PLATFORM(platform).map_err(Failure::daemon)?;
     }
     let mut request = ImportRequest::new(source(Some(&parsed.arguments[0])), name).with_environment();
     request.platform = parsed.value("platform").map_or_else(|| Ok(Platform::host()), Platform::parse)?;

@@ -2,8 +2,8 @@
 
 use super::command::Command;
 use super::{
-    archive, build, buildx, containers, cp, exec, history, images, imagetools, inspect, login, logs, manifest, ps, pull, push,
-    rmi, run, system, tag, version,
+    archive, build, buildx, containers, cp, exec, history, images, imagetools, inspect, login, logs, manifest, networks, ps,
+    pull, push, rmi, run, system, tag, version, volumes,
 };
 
 /// The commands that mpimg does.
@@ -49,6 +49,18 @@ pub(super) const ALL: &[Command] = &[
     buildx::BAKE,
     imagetools::INSPECT,
     imagetools::CREATE,
+    networks::CREATE,
+    networks::LS,
+    networks::RM,
+    networks::INSPECT,
+    networks::PRUNE,
+    networks::CONNECT,
+    networks::DISCONNECT,
+    volumes::CREATE,
+    volumes::LS,
+    volumes::RM,
+    volumes::INSPECT,
+    volumes::PRUNE,
     manifest::INSPECT,
     manifest::CREATE,
     manifest::ANNOTATE,
@@ -64,6 +76,7 @@ pub(super) const ALL: &[Command] = &[
     system::CONTEXT_LS,
     system::CONTEXT_SHOW,
     system::CONTEXT_USE,
+    system::CONTEXT_INSPECT,
 ];
 
 /// Commands of docker that mpimg does not have, each with what to do instead.
@@ -76,8 +89,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("update", "start a new container with other limits"),
     ("rename", "name the container as it starts: `docker run --name NAME`"),
     ("stats", "`mpimg stats` shows what containers use"),
-    ("network", "leave it out: containers share this machine's network, and find each other's ports on localhost"),
-    ("volume", "leave it out: `docker run -v NAME:/PATH` makes the volume, a folder of mpimg's local store"),
     ("swarm", "there is no cluster here; run the containers one by one with `docker run`"),
     ("stack", "there is no cluster here; run the containers one by one with `docker run`"),
     ("service", "there is no cluster here; run the containers one by one with `docker run`"),

@@ -3,7 +3,7 @@
 //! The rest is the beginning of the digest of the first 12, so that an ID needs no record.
 
 use super::session::{Failure, Session};
-use crate::container::{Container, ContainerInfo};
+use crate::container::{Container, ContainerInfo, ContainerState};
 use crate::error::ErrorKind;
 use crate::oci::Digest;
 
@@ -28,6 +28,11 @@ pub(super) fn find(session: &Session, name: &str) -> Result<Container, Failure> 
         ErrorKind::NotFound => missing(),
         _ => error.into(),
     })
+}
+
+/// Whether its command runs, or is about to.
+pub(super) fn is_running(info: &ContainerInfo) -> bool {
+    matches!(info.state, ContainerState::Starting | ContainerState::Running)
 }
 
 /// The container's name; one that was given none is called by its ID.

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::container_id::{long_id, name_of};
+use super::container_id::{is_running, long_id, name_of};
 use super::image_json::ConfigJson;
-use super::ps::{is_running, state};
+use super::ps::state;
 use crate::container::{ContainerInfo, ContainerState, NetworkMode};
 use crate::image::{RunConfig, rfc3339};
 use crate::operation::LocalImage;
@@ -51,7 +51,7 @@ struct State {
 }
 
 /// What is known of a container; `image` is what it was made of, where that is still here.
-pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>) -> ContainerJson {
+pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>, networks: &[String]) -> ContainerJson {
     let (path, args) =
         info.command.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
     let outcome = match info.state {
@@ -71,13 +71,15 @@ pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>) -> ContainerJ
             "Propagation": "rprivate",
         })
     });
-    let network = match spec.network {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
+    let network = match (networks, spec.network) {
+        ([name, ..], _) => name.as_str(),
+        (_, NetworkMode::None) => "none",
+        (_, NetworkMode::Host) => "host",
         _ => "default",
     };
     // A network of its own has no address that others reach: its ports are published on this machine.
     let address = if is_running(info) { "127.0.0.1" } else { "" };
+    let shown: Vec<&str> = if networks.is_empty() { vec![network] } else { networks.iter().map(String::as_str).collect() };
     ContainerJson {
         id: long_id(&info.id),
         created: rfc3339(info.created),
@@ -120,7 +122,7 @@ pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>) -> ContainerJ
             "Gateway": "",
             "IPAddress": address,
             "MacAddress": "",
-            "Networks": { network: { "IPAddress": address, "Gateway": "" } },
+            "Networks": shown.iter().map(|name| ((*name).to_owned(), json!({ "IPAddress": address, "Gateway": "" }))).collect::<Map<_, _>>(),
         }),
     }
 }
@@ -133,6 +135,7 @@ fn config(info: &ContainerInfo, image: Option<&LocalImage>) -> Value {
     for (name, value) in &spec.env {
         merged.set_env(name, value);
     }
+    merged.labels.extend(spec.labels.clone());
     merged.user = spec.user.clone().unwrap_or(merged.user);
     merged.working_dir = spec.workdir.clone().unwrap_or(merged.working_dir);
     if let Some(entrypoint) = &spec.entrypoint {

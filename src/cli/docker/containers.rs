@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::command::{Arguments, Command};
-use super::container_id::find;
-use super::ps::is_running;
+use super::container_id::{find, is_running};
 use super::session::{Failure, Outcome, Session};
 use crate::cli::command::attached;
 use crate::cli::drop_in::{Flag, Parsed};
@@ -258,7 +257,8 @@ pub(super) const RESTART: Command = Command {
     arguments: Arguments::AtLeast(1),
     flags: &[&[
         Flag::value("signal", "Signal to send to the container").short('s'),
-        Flag::value("time", "Seconds to wait before killing the container").short('t'),
+        Flag::value("time", "Seconds to wait before killing the container").short('t').checked(super::value::INTEGER),
+        Flag::value("timeout", "Seconds to wait before killing the container").checked(super::value::INTEGER),
     ]],
     differs: "refused: an ended container is not started again",
     ..Command::new(&["restart", "container restart"], CONTAINERS, "Restart one or more containers", |_, parsed| {

@@ -1,4 +1,4 @@
-//! `docker cp`: files out of a container, and `docker export`.
+//! `docker cp`: files out of a container and into one, and `docker export`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use super::command::{Arguments, Command};
 use super::container_id::find;
 use super::session::{Failure, Outcome, Session};
 use crate::cli::drop_in::{Flag, Parsed};
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 use crate::image::replace_file;
-use crate::operation::ImageFiles;
+use crate::operation::{CopyIntoSource, ImageFiles};
 
 pub(super) const CP: Command = Command {
     arguments: Arguments::Exactly(2),
     flags: &[&[
         Flag::switch("archive", "Archive mode (copy all uid/gid information)")
             .short('a')
-            .differs("owners are those of the user who copies"),
+            .differs("out of a container, owners are those of the user who copies; into one, they stay"),
         Flag::switch("follow-link", "Always follow symbol link in SRC_PATH").short('L'),
         Flag::switch("quiet", "Suppress progress output during copy").short('q'),
     ]],
-    differs: "only out of a container, and not what a volume of it holds",
+    differs: "not into or out of a volume; into a running container with isolation root and chroot, into others before they start",
     ..Command::new(
         &["cp", "container cp"],
         "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
@@ -51,12 +51,7 @@ async fn cp(session: &Session, parsed: &Parsed) -> Outcome {
     let (name, path) = match (in_container(source), in_container(target)) {
         (Some(_), Some(_)) => return Err(Failure::new("copying between containers is not supported")),
         (None, None) => return Err(Failure::new("must specify at least one container source")),
-        (None, Some((name, _))) => {
-            find(session, name)?;
-            return Err(Error::new(ErrorKind::Unsupported, "mpimg does not copy files into a container")
-                .with_hint("start it with `-v HOST:CONTAINER`, or COPY them in a Dockerfile")
-                .into());
-        }
+        (None, Some((name, path))) => return into_container(session, parsed, source, name, path).await,
         (Some(found), None) => found,
     };
     let files = files(session, name).await?;
@@ -74,6 +69,32 @@ async fn cp(session: &Session, parsed: &Parsed) -> Outcome {
     files.write_to(&found, &to)?;
     if !parsed.is("quiet") && std::io::IsTerminal::is_terminal(&io::stderr()) {
         session.tell(format!("Successfully copied to {target}"));
+    }
+    Ok(0)
+}
+
+/// A file or folder of this machine, or a tar on standard input, into a container.
+async fn into_container(session: &Session, parsed: &Parsed, source: &str, name: &str, path: &str) -> Outcome {
+    let container = find(session, name)?;
+    let follow = parsed.is("follow-link");
+    let tar = source == "-";
+    if !tar && Path::new(source).symlink_metadata().is_err() {
+        return Err(Failure::new(format!("lstat {source}: no such file or directory")));
+    }
+    let from = match tar {
+        true => CopyIntoSource::Tar(Box::new(io::stdin())),
+        false => CopyIntoSource::Path { path: source.into(), follow },
+    };
+    session.mpimg().copy_into_container(&container, from, path).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::daemon(format!("Could not find the file {path} in container {name}")),
+        ErrorKind::Usage if error.hint().is_none() && tar => {
+            Failure::new(format!("destination \"{name}:{path}\" must be a directory"))
+        }
+        ErrorKind::Usage if error.hint().is_none() => Failure::new(error.to_string()),
+        _ => error.into(),
+    })?;
+    if !parsed.is("quiet") && std::io::IsTerminal::is_terminal(&io::stderr()) {
+        session.tell(format!("Successfully copied to {name}:{path}"));
     }
     Ok(0)
 }

@@ -3,8 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::{Arguments, Command};
-use super::container_id::find;
-use super::ps::is_running;
+use super::container_id::{find, is_running};
 use super::session::{Failure, Outcome, Session};
 use crate::cli::command::read_env_file;
 use crate::cli::drop_in::{Flag, Parsed};
@@ -25,7 +24,7 @@ pub(super) const COMMAND: Command = Command {
             .short('d')
             .refused("start it in the background yourself: `docker exec CONTAINER sh -c 'COMMAND &'`"),
         Flag::value("detach-keys", "Override the key sequence for detaching").ignored("the command ends with docker"),
-        Flag::list("env", "Set environment variables").short('e'),
+        Flag::list("env", "Set environment variables").short('e').checked(super::value::VARIABLE),
         Flag::list("env-file", "Read in a file of environment variables"),
         Flag::switch("interactive", "Keep STDIN open even if not attached").short('i'),
         Flag::switch("privileged", "Give extended privileges to the command")
@@ -34,7 +33,7 @@ pub(super) const COMMAND: Command = Command {
         Flag::value("user", "Username or UID").short('u'),
         Flag::value("workdir", "Working directory inside the container").short('w'),
     ]],
-    differs: "where containers have namespaces (isolation root and userns)",
+    differs: "not in a container with isolation single or emulated",
     ..Command::new(
         &["exec", "container exec"],
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
@@ -48,6 +47,7 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if !is_running(&container.info()?) {
         return Err(Failure::daemon(format!("container {} is not running", super::container_id::long_id(container.id()))));
     }
+    super::run::expect_terminal(parsed)?;
     let mut env = Vec::new();
     for path in parsed.list("env-file") {
         env.extend(read_env_file(path.as_ref())?);

@@ -73,8 +73,8 @@ impl Filters {
             }
         }
         match self.values("until").last() {
-            Some(until) => {
-                let until = time(until).ok_or_else(|| Failure::daemon(format!("invalid filter 'until={until}'")))?;
+            Some(text) => {
+                let until = until(text)?;
                 // Reproducible images are as old as their sources: what counts is when the image came here.
                 let created = image.created().and_then(|created| created.parse::<Timestamp>().ok());
                 let here = image.named_at.and_then(|time| Timestamp::try_from(time).ok());
@@ -114,6 +114,9 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }
+    if let Ok(day) = text.parse::<jiff::civil::Date>() {
+        return day.to_zoned(jiff::tz::TimeZone::system()).ok().map(|start| start.timestamp());
+    }
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).ok();
     }
@@ -132,6 +135,11 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
         seconds = seconds.checked_add(std::mem::take(&mut number).parse::<i64>().ok()?.checked_mul(unit)?)?;
     }
     if number.is_empty() { when::now().checked_sub(SignedDuration::from_secs(seconds)).ok() } else { None }
+}
+
+/// The value of the filter `until`.
+pub(super) fn until(text: &str) -> Result<Timestamp, Failure> {
+    time(text).ok_or_else(|| Failure::daemon(format!("failed to parse value as time or duration: {text:?}")))
 }
 
 /// Whether `text` matches a pattern with `*`, `?` and `[…]`, none of which matches a slash (Go's path.Match).

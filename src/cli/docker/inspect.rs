@@ -6,7 +6,7 @@ use super::command::{Arguments, Command};
 use super::container_id::find;
 use super::session::{Failure, Outcome, Session};
 use super::tag::shown;
-use super::{container_json, format, image_json};
+use super::{container_json, format, image_json, networks};
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
 
 const FORMAT: Flag = Flag::value("format", "Format output using a custom template").short('f');
@@ -96,7 +96,7 @@ fn image(session: &Session, name: &str) -> Result<Shown, Failure> {
 fn container(session: &Session, name: &str) -> Result<Shown, Failure> {
     let info = find(session, name)?.info()?;
     let image = session.mpimg().local_images()?.into_iter().find(|image| image.record.manifest.digest == info.digest);
-    let json = container_json::of(&info, image.as_ref());
+    let json = container_json::of(&info, image.as_ref(), &networks::of(session, &info)?);
     Ok((format::indented(&json)?, image_json::for_templates(&json)))
 }
 

@@ -27,6 +27,7 @@ mod inspect;
 mod login;
 mod logs;
 mod manifest;
+mod networks;
 mod ps;
 mod pull;
 mod push;
@@ -36,7 +37,9 @@ mod run_spec;
 mod session;
 mod system;
 mod tag;
+mod value;
 mod version;
+mod volumes;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -59,10 +62,23 @@ pub(super) fn flags() -> impl Iterator<Item = drop_in::Flag> {
     commands::ALL.iter().flat_map(|command| command.flags).copied().flatten().copied()
 }
 
-/// Whether mpimg does this command of docker.
-#[cfg(test)]
+/// Whether mpimg does this command of docker, or one of its group.
 pub(super) fn does(name: &str) -> bool {
-    commands::ALL.iter().any(|command| command.names.contains(&name))
+    commands::is_group(name) || commands::ALL.iter().any(|command| command.names.contains(&name))
+}
+
+/// What to do instead of a command that mpimg does not have.
+pub(super) fn refused(name: &str) -> Option<&'static str> {
+    commands::refused(name)
+}
+
+/// What mpimg makes of a flag of `docker run`: `--restart`, `-P`.
+pub(super) fn effect_on_run(flag: &str) -> Option<Effect> {
+    let is = |known: &&drop_in::Flag| match flag.strip_prefix("--") {
+        Some(long) => known.long == long,
+        None => flag.strip_prefix('-').is_some_and(|short| known.short.is_some_and(|letter| short == letter.to_string())),
+    };
+    run::RUN.flags.iter().copied().flatten().find(is).map(|flag| flag.effect)
 }
 
 /// Runs a command line that begins with the name `docker`; returns its exit code.
@@ -73,8 +89,15 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(global) => global,
         Err(wrong) => return told(&format!("{wrong}\nSee 'docker --help'."), WRONG_FLAG),
     };
+    let levels = ["debug", "info", "warn", "error", "fatal"];
+    if let Some(level) = global.value("log-level").filter(|level| !levels.contains(level)) {
+        return told(&format!("Unable to parse logging level: {level}"), 1);
+    }
     if global.is("version") {
         return printed(&version::line());
+    }
+    if let Some(("help", about)) = global.arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return help_about(about);
     }
     let Some((command, name, rest)) = commands::find(&global.arguments) else { return without_command(&global) };
     let parsed = match Parsed::parse(command.flags, command.options_first, rest) {
@@ -102,6 +125,19 @@ fn start(session: &Session, command: &Command, global: &Parsed, parsed: &Parsed)
     run_to_end((command.run)(session, parsed))
 }
 
+/// `docker help [COMMAND]`.
+fn help_about(words: &[String]) -> ExitCode {
+    match (commands::find(words), words) {
+        (Some((command, name, _)), _) => printed(&help(command, name)),
+        (None, []) => printed(&overview("")),
+        (None, [group, ..]) if commands::is_group(group) => printed(&overview(&format!("{group} "))),
+        (None, [name, ..]) => match commands::refused(name) {
+            Some(remedy) => printed(&format!("mpimg does not have `docker {name}`: {remedy}\n")),
+            None => told(&format!("docker: unknown help topic: {name}"), 1),
+        },
+    }
+}
+
 /// Without a command, or with one that docker does not have either, or that mpimg does not.
 fn without_command(global: &Parsed) -> ExitCode {
     match global.arguments.as_slice() {
@@ -111,7 +147,7 @@ fn without_command(global: &Parsed) -> ExitCode {
                 &format!("docker: unknown command: docker {group} {word}\n\nRun 'docker {group} --help' for more information"),
                 1,
             ),
-            None if rest.iter().any(|word| word == "--help") => printed(&overview(&format!("{group} "))),
+            None if rest.iter().any(|word| word == "--help" || word == "-h") => printed(&overview(&format!("{group} "))),
             // As docker: help that nobody asked for is no output.
             None => told(overview(&format!("{group} ")).trim_end(), 0),
         },

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
-use super::container_id::{long_id, name_of};
+use super::container_id::{is_running, long_id, name_of};
 use super::filter::Filters;
 use super::format::{self, List};
+use super::networks;
 use super::session::{Failure, Outcome, Session};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::when;
@@ -37,9 +38,9 @@ pub(super) const COMMAND: Command = Command {
         Flag::switch("all", "Show all containers (default shows just running)").short('a'),
         Flag::list("filter", "Filter output based on conditions provided")
             .short('f')
-            .differs("id, name, status, exited, ancestor, publish"),
+            .differs("id, name, status, exited, ancestor, publish, label, network, volume, before, since"),
         Flag::value("format", "Format output using a custom template"),
-        Flag::value("last", "Show n last created containers").short('n'),
+        Flag::value("last", "Show n last created containers").short('n').checked(super::value::INTEGER),
         Flag::switch("latest", "Show the latest created container").short('l'),
         Flag::switch("no-trunc", "Don't truncate output"),
         Flag::switch("quiet", "Only display container IDs").short('q'),
@@ -58,6 +59,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let known =
         ["id", "name", "status", "exited", "ancestor", "publish", "label", "before", "since", "network", "volume", "health"];
     let filters = Filters::parse(&parsed.list("filter"), &known)?;
+    expect_values(&filters)?;
     let last = match parsed.value("last") {
         Some(number) => number.parse::<i64>().ok().and_then(|number| usize::try_from(number).ok()),
         None => parsed.is("latest").then_some(1),
@@ -76,14 +78,12 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         session.print(found.iter().map(|info| id(info) + "\n").collect::<String>())?;
         return Ok(0);
     }
-    let rows: Vec<Value> = found.iter().map(|info| fields(info, &id(info), whole)).collect();
+    let mut rows = Vec::new();
+    for info in &found {
+        rows.push(fields(info, &id(info), &networks::of(session, info)?.join(","), whole));
+    }
     session.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
-}
-
-/// Whether its command runs, or is about to.
-pub(super) fn is_running(info: &ContainerInfo) -> bool {
-    matches!(info.state, ContainerState::Starting | ContainerState::Running)
 }
 
 /// The state in docker's word.
@@ -107,15 +107,54 @@ fn fits(session: &Session, filters: &Filters, info: &ContainerInfo) -> Result<bo
         // Docker matches the name with and without its slash.
         wanted.is_ok_and(|wanted| wanted.is_match(name_of(info)) || wanted.is_match(&format!("/{}", name_of(info))))
     };
-    // What containers here do not have matches nothing.
-    let nothing = ["label", "before", "since", "network", "volume", "health"].iter().any(|name| !filters.values(name).is_empty());
-    Ok(!nothing
+    let labelled = |wanted: &&str| match wanted.split_once('=') {
+        Some((key, value)) => info.spec.labels.get(key).is_some_and(|label| label == value),
+        None => info.spec.labels.contains_key(*wanted),
+    };
+    let shows = |volume: &str| {
+        let folder = super::run_spec::named(session, volume).ok();
+        let volumes = &info.spec.volumes;
+        volumes.iter().any(|known| known.target == volume || folder.as_ref() == Some(&known.source))
+    };
+    for (name, newer) in [("before", false), ("since", true)] {
+        for other in filters.values(name) {
+            let other = super::container_id::find(session, other)?.info()?;
+            if other.id == info.id || newer != (info.created >= other.created) {
+                return Ok(false);
+            }
+        }
+    }
+    let networks = networks::of(session, info)?;
+    Ok(filters.values("health").iter().all(|health| *health == "none")
+        && filters.values("label").iter().all(labelled)
+        && filters.any("network", |network| networks.iter().any(|known| known == network))
+        && filters.any("volume", shows)
         && filters.any("id", |id| long_id(&info.id).starts_with(id))
         && filters.any("name", named)
         && filters.any("status", |status| status == state(info))
         && filters.any("exited", exited)
         && filters.any("publish", |port| info.ports.iter().any(|known| known.host.to_string() == port.trim_end_matches("/tcp")))
         && (filters.values("ancestor").is_empty() || images.contains(&info.digest)))
+}
+
+/// Values that docker refuses.
+fn expect_values(filters: &Filters) -> Result<(), Failure> {
+    let states = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+    let wrong = filters.values("status").into_iter().find(|status| !states.contains(status));
+    if let Some(status) = wrong {
+        return Err(Failure::daemon(format!("invalid filter 'status={status}'")));
+    }
+    let kinds = ["starting", "healthy", "unhealthy", "none"];
+    if let Some(health) = filters.values("health").into_iter().find(|health| !kinds.contains(health)) {
+        return Err(Failure::daemon(format!("unrecognized filter value for health: {health}")));
+    }
+    if let Some(code) = filters.values("exited").into_iter().find(|code| code.parse::<i64>().is_err()) {
+        return Err(Failure::daemon(format!("strconv.Atoi: parsing {code:?}: invalid syntax")));
+    }
+    if let Some(port) = filters.values("publish").into_iter().find(|port| super::value::PORTS(port).is_err()) {
+        return Err(Failure::daemon(format!("error while looking up for publish {port}: invalid syntax")));
+    }
+    Ok(())
 }
 
 /// How long it has run, or how it ended.
@@ -129,7 +168,7 @@ fn status(info: &ContainerInfo) -> String {
     }
 }
 
-fn fields(info: &ContainerInfo, id: &str, whole: bool) -> Value {
+fn fields(info: &ContainerInfo, id: &str, networks: &str, whole: bool) -> Value {
     let command = info.command.join(" ");
     let command = match whole || command.chars().count() <= COMMAND_LENGTH {
         true => command,
@@ -145,11 +184,11 @@ fn fields(info: &ContainerInfo, id: &str, whole: bool) -> Value {
         "CreatedAt": format::at(Some(&created)),
         "ID": id,
         "Image": image,
-        "Labels": "",
+        "Labels": info.spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
         "LocalVolumes": "0",
         "Mounts": info.spec.volumes.iter().map(|volume| volume.source.display().to_string()).collect::<Vec<_>>().join(","),
         "Names": name_of(info),
-        "Networks": "host",
+        "Networks": networks,
         "Ports": ports.join(", "),
         "RunningFor": format::ago(Some(&created), when::now()),
         "Size": "0B",

@@ -1,13 +1,16 @@
 //! The flags of `docker run` as what a container shall be.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use super::networks;
 use super::session::{Failure, Session};
 use crate::cli::command::read_env_file;
 use crate::cli::drop_in::Parsed;
-use crate::cli::flags::Pair;
+use crate::cli::flags::{HostFlag, Pair};
 use crate::container::{ContainerSpec, MountFlag, NetworkMode, PortMapping, TmpfsMount, Volume, parse_memory};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// Where named volumes are in the local store.
 pub(super) const VOLUMES: &str = "volumes";
@@ -39,11 +42,40 @@ pub(super) fn spec(session: &Session, parsed: &Parsed) -> Result<ContainerSpec, 
     }
     for text in parsed.list("tmpfs") {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
+        const KNOWN: [&str; 19] = [
+            "size",
+            "mode",
+            "uid",
+            "gid",
+            "nr_inodes",
+            "nr_blocks",
+            "rw",
+            "ro",
+            "exec",
+            "noexec",
+            "suid",
+            "nosuid",
+            "dev",
+            "nodev",
+            "async",
+            "sync",
+            "dirsync",
+            "noatime",
+            "nodiratime",
+        ];
+        let unknown = |option: &&str| !KNOWN.contains(&option.split('=').next().unwrap_or_default());
+        if let Some(option) = options.split(',').filter(|option| !option.is_empty()).find(unknown) {
+            return Err(Failure::daemon(format!("invalid tmpfs option [{option:?}]")));
+        }
         let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
         tmpfs.push(TmpfsMount {
             target: target.to_owned(),
             size: option("size").map(parse_memory).transpose()?,
-            mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(0o1777),
+            mode: match option("mode") {
+                Some(mode) => u32::from_str_radix(mode, 8)
+                    .map_err(|_| Failure::daemon(format!("invalid tmpfs option [\"mode={mode}\"]")))?,
+                None => 0o1777,
+            },
         });
     }
     let word = |flag: &str| parsed.value(flag).filter(|value| !value.is_empty()).map(str::to_owned);
@@ -62,25 +94,77 @@ pub(super) fn spec(session: &Session, parsed: &Parsed) -> Result<ContainerSpec, 
         tmpfs,
         ports: parsed.list("publish").into_iter().map(str::parse).collect::<Result<Vec<PortMapping>, Error>>()?,
         memory: parsed.value("memory").filter(|memory| *memory != "0").map(parse_memory).transpose()?,
-        network: network(parsed)?,
+        ulimits: parsed.list("ulimit").into_iter().map(str::parse).collect::<Result<_, Error>>()?,
+        shm_size: parsed.value("shm-size").filter(|size| *size != "0").map(parse_memory).transpose()?,
+        extra_hosts: hosts(session, parsed)?,
+        labels: labels(parsed)?,
+        network: network(session, parsed)?,
         interactive: parsed.is("interactive"),
         terminal: parsed.is("tty"),
         ..ContainerSpec::default()
     })
 }
 
-fn network(parsed: &Parsed) -> Result<NetworkMode, Failure> {
-    match parsed.list("network").into_iter().chain(parsed.list("net")).next_back() {
-        // Docker's default is a bridge; whoever asks for it has no wish that this machine's network does not fulfil.
-        None | Some("bridge" | "default") => Ok(NetworkMode::Auto),
-        Some("host") => Ok(NetworkMode::Host),
-        Some("none") => Ok(NetworkMode::None),
-        Some(other) => {
-            Err(Error::new(ErrorKind::Unsupported, format!("there is no network `{other}`: containers share this machine's"))
-                .with_hint("leave out --network: a container finds another one's port on localhost")
-                .into())
-        }
+/// The networks that are asked for: `NAME`, or `name=NAME,alias=…`.
+pub(super) fn networks(parsed: &Parsed) -> Vec<&str> {
+    let name = |text: &'_ str| text.split(',').find_map(|field| field.strip_prefix("name=")).map(str::len);
+    let all = parsed.list("network").into_iter().chain(parsed.list("net"));
+    all.map(|text| match name(text) {
+        Some(length) => text.split("name=").nth(1).map_or(text, |rest| &rest[..length]),
+        None => text,
+    })
+    .collect()
+}
+
+/// The names by which others of its networks find the container: its own, its host name, those of --network-alias.
+pub(super) fn names(parsed: &Parsed) -> Vec<String> {
+    let own = parsed.value("name").into_iter().chain(parsed.value("hostname")).chain(parsed.list("network-alias"));
+    let fields = parsed.list("network").into_iter().chain(parsed.list("net")).flat_map(|text| text.split(','));
+    own.chain(fields.filter_map(|field| field.strip_prefix("alias="))).map(str::to_owned).collect()
+}
+
+fn network(session: &Session, parsed: &Parsed) -> Result<NetworkMode, Failure> {
+    let mut mode = NetworkMode::Auto;
+    for name in networks(parsed) {
+        mode = match name {
+            // Docker's default is a bridge; whoever asks for it has no wish that this machine's network does not fulfil.
+            "bridge" | "default" => NetworkMode::Auto,
+            "host" => NetworkMode::Host,
+            "none" => NetworkMode::None,
+            name => {
+                networks::expect(session, name)?;
+                NetworkMode::Auto
+            }
+        };
     }
+    Ok(mode)
+}
+
+/// Lines of /etc/hosts: those of --add-host, and the other containers of its networks.
+fn hosts(session: &Session, parsed: &Parsed) -> Result<Vec<(String, IpAddr)>, Failure> {
+    let given = parsed.list("add-host").into_iter().map(|text| text.parse().map(HostFlag::into_pair));
+    let mut hosts = given.collect::<Result<Vec<_>, Error>>()?;
+    let mut names = Vec::new();
+    for network in networks(parsed) {
+        names.extend(networks::names_in(session, network)?);
+    }
+    if !networks(parsed).is_empty() {
+        names.extend(self::names(parsed));
+    }
+    hosts.extend(names.into_iter().map(|name| (name, Ipv4Addr::LOCALHOST.into())));
+    Ok(hosts)
+}
+
+/// `--label` over the lines of `--label-file`.
+fn labels(parsed: &Parsed) -> Result<BTreeMap<String, String>, Failure> {
+    let mut labels = BTreeMap::new();
+    for path in parsed.list("label-file") {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        labels.extend(Pair::labels(lines.map(str::parse).collect::<Result<_, Error>>()?));
+    }
+    labels.extend(Pair::labels(parsed.list("label").into_iter().map(str::parse).collect::<Result<_, Error>>()?));
+    Ok(labels)
 }
 
 /// `-v`: a path of this machine, the name of a volume, or a path in the container alone, which needs nothing: it is there anyway.
@@ -91,6 +175,12 @@ fn volume(session: &Session, text: &str) -> Result<Option<Volume>, Failure> {
         }
         return Err(Failure::daemon(format!("invalid volume specification: '{text}'")));
     };
+    if source.contains('/') && !source.starts_with(['/', '.', '~']) {
+        return Err(Failure::daemon(format!(
+            "create {source}: {source:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
+             allowed. If you intended to pass a host directory, use absolute path"
+        )));
+    }
     if source.contains('/') || source.starts_with('.') || source.starts_with('~') {
         return Ok(Some(text.parse::<Volume>()?));
     }

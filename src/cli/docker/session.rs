@@ -1,6 +1,6 @@
 //! What every command works with: the library, standard output and standard error; and how it fails.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use crate::cli::drop_in::{self, Parsed, look_at_flags};
 use crate::cli::flags::ProgressMode;
 use crate::cli::message::draw_error;
 use crate::cli::terminal::{Terminal, write_output};
+use crate::cli::visible::visible;
 use crate::error::{Error, ErrorKind};
 use crate::operation::{Mpimg, Options};
 use crate::project::variable;
@@ -25,12 +26,14 @@ pub(super) struct Failure {
     text: String,
     /// What mpimg says, behind that.
     error: Option<Error>,
+    /// Whether text and code stay as they are, whatever command it belongs to.
+    stands: bool,
 }
 
 impl Failure {
     /// A failure that docker has words for, with exit code 1.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { code: 1, text: text.into(), error: None }
+        Self { code: 1, text: text.into(), error: None, stands: false }
     }
 
     /// One that docker's daemon reports.
@@ -41,6 +44,16 @@ impl Failure {
     /// The same with another exit code.
     pub(super) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
+    }
+
+    /// The same, which no command gives other words or another code.
+    pub(super) fn as_it_stands(self) -> Self {
+        Self { stands: true, ..self }
+    }
+
+    /// Whether it is to be shown as it is.
+    pub(super) fn stands(&self) -> bool {
+        self.stands
     }
 
     /// The same with other words of docker's.
@@ -127,10 +140,14 @@ impl Session {
         })
     }
 
-    /// Writes to standard output.
+    /// Writes to standard output. On a terminal, what images say of themselves does not move its cursor.
     pub(super) fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.terminal.display().end();
-        Ok(write_output(text.as_ref().as_bytes())?)
+        let text = text.as_ref();
+        match std::io::stdout().is_terminal() {
+            true => Ok(write_output(visible(text).as_bytes())?),
+            false => Ok(write_output(text.as_bytes())?),
+        }
     }
 
     /// Writes a line to standard error.
@@ -146,7 +163,7 @@ impl Session {
     /// Shows why the command failed; its exit code.
     pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
         self.terminal.display().end();
-        let Failure { code, text, error } = failure;
+        let Failure { code, text, error, .. } = failure;
         let mut shown = if text.is_empty() { String::new() } else { format!("{text}\n") };
         if let Some(error) = error {
             shown += &draw_error(error, self.terminal.error_theme(), None);

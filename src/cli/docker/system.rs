@@ -7,17 +7,19 @@ use super::filter::{self, Filters};
 use super::format::{self, List};
 use super::session::{Failure, Outcome, Session};
 use super::version::DOCKER;
-use crate::cli::drop_in::{Flag, Parsed};
+use super::{networks, volumes};
+use crate::cli::drop_in::{Check, Flag, Parsed};
 use crate::cli::size::Size;
 use crate::container::ContainerState;
 use crate::oci::Platform;
-use crate::store::PruneOptions;
+use crate::store::{CacheLimit, PruneOptions};
 
 const FORMAT: Flag = Flag::value("format", "Format output using a custom template").short('f');
 const FORCE: Flag = Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked");
 const ALL: Flag = Flag::switch("all", "Remove all unused images not just dangling ones").short('a');
-const FILTER: Flag = Flag::list("filter", "Provide filter values").differs("until and label of images");
-const VOLUMES: Flag = Flag::switch("volumes", "Prune anonymous volumes").ignored("there are no anonymous volumes");
+const FILTER: Flag = Flag::list("filter", "Provide filter values").differs("until and label");
+const SPACE: Check = |text| text.parse::<CacheLimit>().map(drop).map_err(|_| format!("invalid size: '{text}'"));
+const VOLUMES: Flag = Flag::switch("volumes", "Prune anonymous volumes").differs("those that no name was given to");
 
 pub(super) const INFO: Command = Command {
     arguments: Arguments::Exactly(0),
@@ -44,7 +46,15 @@ pub(super) const SYSTEM_PRUNE: Command = Command {
     flags: &[&[ALL, FILTER, FORCE, VOLUMES]],
     ..Command::new(&["system prune"], "[OPTIONS]", "Remove unused data", |session, parsed| {
         Box::pin(async move {
-            let mut text = containers(session)?;
+            let mut text = containers(session, parsed)?;
+            let networks = networks::prune(session, &parsed.list("filter"))?;
+            if !networks.is_empty() {
+                text += &format!("Deleted Networks:\n{networks}\n");
+            }
+            if parsed.is("volumes") {
+                let (volumes, _) = volumes::prune(session, false)?;
+                text += &if volumes.is_empty() { volumes } else { format!("Deleted Volumes:\n{volumes}\n") };
+            }
             text += &images(session, parsed)?;
             let options = PruneOptions { all: parsed.is("all"), ..PruneOptions::default() };
             freed(session, text, "Total reclaimed space", options).await
@@ -66,9 +76,9 @@ pub(super) const IMAGE_PRUNE: Command = Command {
 pub(super) const CONTAINER_PRUNE: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[FILTER, FORCE]],
-    ..Command::new(&["container prune"], "[OPTIONS]", "Remove all stopped containers", |session, _| {
+    ..Command::new(&["container prune"], "[OPTIONS]", "Remove all stopped containers", |session, parsed| {
         Box::pin(async move {
-            let text = containers(session)?;
+            let text = containers(session, parsed)?;
             freed(session, text, "Total reclaimed space", PruneOptions::default()).await
         })
     })
@@ -81,21 +91,42 @@ pub(super) const BUILDER_PRUNE: Command = Command {
         FILTER,
         FORCE,
         Flag::value("builder", "Override the configured builder instance").ignored("there is one builder, mpimg"),
-        Flag::value("keep-storage", "Amount of disk space to keep for cache"),
-        Flag::value("max-used-space", "Maximum amount of disk space allowed to keep for cache")
-            .ignored("--keep-storage says how much stays"),
+        Flag::value("keep-storage", "Amount of disk space to keep for cache")
+            .checked(|text| text.parse::<Size>().map(drop).map_err(|_| format!("invalid size: '{text}'"))),
+        Flag::value("max-used-space", "Maximum amount of disk space allowed to keep for cache").checked(SPACE),
         Flag::value("min-free-space", "Target amount of free disk space after pruning")
-            .ignored("--keep-storage says how much stays"),
-        Flag::value("reserved-space", "Amount of disk space always allowed to keep for cache")
-            .ignored("--keep-storage says how much stays"),
+            .checked(SPACE)
+            .ignored("--max-used-space says how much stays"),
+        Flag::value("reserved-space", "Amount of disk space always allowed to keep for cache").checked(SPACE),
         Flag::switch("verbose", "Provide a more verbose output").ignored("there is no more to say"),
     ]],
     differs: "without --all the results of steps stay",
     ..Command::new(&["builder prune", "buildx prune"], "[OPTIONS]", "Remove build cache", |session, parsed| {
         Box::pin(async move {
+            let known = [
+                "until",
+                "id",
+                "parents",
+                "description",
+                "inuse",
+                "mutable",
+                "immutable",
+                "shared",
+                "private",
+                "type",
+                "unused-for",
+            ];
+            let filters = Filters::parse(&parsed.list("filter"), &known)?;
+            filters.values("until").last().map(|text| filter::until(text)).transpose()?;
             let keep = parsed.value("keep-storage").map(|size| size.parse::<Size>()).transpose()?;
             let keep_storage = keep.map(|Size(bytes)| bytes);
-            let options = PruneOptions { keep_storage, all: parsed.is("all") && keep_storage.is_none() };
+            let most = parsed.value("max-used-space").or(parsed.value("reserved-space"));
+            let most = most.map(str::parse::<CacheLimit>).transpose()?;
+            let keep_cache = match most {
+                Some(limit) => limit.keeps(u64::MAX, session.mpimg().store()?.disk()?),
+                None => keep_storage,
+            };
+            let options = PruneOptions { keep_storage: None, keep_cache, all: parsed.is("all") && keep_cache.is_none() };
             freed(session, String::new(), "Total", options).await
         })
     })
@@ -109,6 +140,26 @@ pub(super) const CONTEXT_LS: Command = Command {
     ]],
     ..Command::new(&["context ls", "context list"], "[OPTIONS]", "List contexts", |session, parsed| {
         Box::pin(async move { context_ls(session, parsed) })
+    })
+};
+
+pub(super) const CONTEXT_INSPECT: Command = Command {
+    flags: &[&[FORMAT]],
+    ..Command::new(&["context inspect"], "[OPTIONS] [CONTEXT]", "Display detailed information on contexts", |session, parsed| {
+        Box::pin(async move {
+            if let Some(name) = parsed.arguments.iter().find(|name| *name != "default") {
+                return Err(Failure::new(format!("context {name:?}: context not found")));
+            }
+            let context = json!({
+                "Name": "default", "Metadata": {}, "Endpoints": { "docker": { "Host": "mpimg", "SkipTLSVerify": false } },
+                "TLSMaterial": {}, "Storage": { "MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>" },
+            });
+            match parsed.value("format") {
+                Some(format) => session.print(format::one(format, &context)?)?,
+                None => session.print(format::indented(&[context])? + "\n")?,
+            }
+            Ok(0)
+        })
     })
 };
 
@@ -228,10 +279,17 @@ fn df(session: &Session, parsed: &Parsed) -> Outcome {
 }
 
 /// Removes ended containers; docker's lines about them.
-fn containers(session: &Session) -> Result<String, Failure> {
+fn containers(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
+    let filters = Filters::parse(&parsed.list("filter"), &["until", "label"])?;
+    let until = filters.values("until").last().map(|text| filter::until(text)).transpose()?;
     let mut ids = String::new();
     for info in session.mpimg().containers()? {
-        if !matches!(info.state, ContainerState::Running | ContainerState::Starting) {
+        let labelled = |wanted: &&str| match wanted.split_once('=') {
+            Some((key, value)) => info.spec.labels.get(key).is_some_and(|label| label == value),
+            None => info.spec.labels.contains_key(*wanted),
+        };
+        let wanted = until.is_none_or(|until| info.created < until.as_second()) && filters.values("label").iter().all(labelled);
+        if wanted && !matches!(info.state, ContainerState::Running | ContainerState::Starting) {
             session.mpimg().container(&info.id)?.remove()?;
             ids += &format!("{}\n", super::container_id::long_id(&info.id));
         }
@@ -242,6 +300,7 @@ fn containers(session: &Session) -> Result<String, Failure> {
 /// Removes images without a name, or with `--all` those that no container needs; docker's lines about them.
 fn images(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
     let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "dangling"])?;
+    filters.values("until").last().map(|text| filter::until(text)).transpose()?;
     let dangling = match filters.values("dangling").last() {
         Some(value) => filter::switch("dangling", value)?,
         None => !parsed.is("all"),

@@ -41,11 +41,15 @@ pub(in crate::cli) struct Flag {
     /// What it is for, in a line.
     pub(in crate::cli) help: &'static str,
     takes: Takes,
+    check: Option<Check>,
 }
+
+/// Why a value of a flag is none, if it is.
+pub(in crate::cli) type Check = fn(&str) -> Result<(), String>;
 
 impl Flag {
     const fn new(long: &'static str, takes: Takes, help: &'static str) -> Self {
-        Self { long, short: None, effect: Effect::Same, help, takes }
+        Self { long, short: None, effect: Effect::Same, help, takes, check: None }
     }
 
     /// One that is there or not.
@@ -67,6 +71,17 @@ impl Flag {
     pub(in crate::cli) const fn short(mut self, letter: char) -> Self {
         self.short = Some(letter);
         self
+    }
+
+    /// Only values are taken that this finds right.
+    pub(in crate::cli) const fn checked(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// The flag in messages: `-c, --cpu-shares`.
+    fn shown(&self) -> String {
+        self.short.map_or_else(String::new, |letter| format!("-{letter}, ")) + "--" + self.long
     }
 
     /// It does something else, or less.
@@ -143,7 +158,19 @@ impl Parsed {
         let mut matches = command.try_get_matches_from(words).map_err(|error| WrongFlag(explain(&error, words)))?;
         let arguments = matches.remove_many(ARGUMENTS).into_iter().flatten().collect();
         let help = matches.get_flag(HELP);
-        Ok(Self { matches, flags, arguments, help })
+        let parsed = Self { matches, flags, arguments, help };
+        parsed.check().map(|()| parsed)
+    }
+
+    /// The first value that is none of its flag's.
+    fn check(&self) -> Result<(), WrongFlag> {
+        for (flag, check) in self.flags.iter().filter_map(|flag| Some((flag, flag.check?))) {
+            for value in self.list(flag.long) {
+                check(value)
+                    .map_err(|why| WrongFlag(format!("invalid argument {value:?} for \"{}\" flag: {why}", flag.shown())))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a switch is on. A command may lack the flags that are asked for here and below: then they were not given.

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub(super) use files::make_parent;
-pub(super) use flags::{Effect, Flag, Parsed, WrongFlag};
+pub(super) use flags::{Check, Effect, Flag, Parsed, WrongFlag};
 pub(super) use start::{longest_name, look_at_flags, terminal, words};
 pub(super) use template::{Missing, Template};
 

@@ -1,4 +1,4 @@
-//! A further command in a sandbox that runs already: enters its namespaces and starts the command there, with its few privileges.
+//! A further command in a sandbox that runs already: enters its namespaces or its chroot and starts the command there, with its few privileges.
 //!
 //! Refuses kinds of isolation that have nothing to enter.
 
@@ -13,12 +13,13 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::child::exit_of;
+use super::descriptors::open_folder;
 use super::process::{Fork, child_events, clear_child_events, exit_now, fork};
 use super::{command, userns};
 use crate::sandbox::channel::{read_message, write_message};
 use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::wire::{Control, Reply};
-use crate::sandbox::{Exit, IsolationKind, RunSpec};
+use crate::sandbox::{Exit, IsolationKind, RootSpec, RunSpec};
 
 /// In the order in which they are entered: the first gives the right to enter the others, the last takes /proc away.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
@@ -30,11 +31,32 @@ const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
     ("mnt", LinkNameSpaceType::Mount),
 ];
 
-/// Runs `spec`'s command in the namespaces of the process `pid`; of its root file system nothing is looked at.
+/// Runs `spec`'s command in the namespaces of the process `pid`, or in its chroot; of its root file system nothing else is looked at.
 pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &UnixStream) -> Result<Exit, SetupError> {
-    if !matches!(isolation, IsolationKind::Root | IsolationKind::UserNamespace) {
-        return Err(SetupError::new(format!("enter a container with isolation `{isolation}`"), None));
+    match (isolation, &spec.root) {
+        (IsolationKind::Root | IsolationKind::UserNamespace, _) => enter(pid)?,
+        (IsolationKind::Chroot, RootSpec::Tree { path }) => {
+            let tree = open_folder(path)?;
+            rustix::process::fchdir(&tree).step(|| "enter the tree".into())?;
+            rustix::process::chroot(".").step(|| "chroot".into())?;
+        }
+        _ => return Err(SetupError::new(format!("enter a container with isolation `{isolation}`"), None)),
     }
+    let root =
+        rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open /".into())?;
+    let command = command::prepare(isolation, spec, &root, None)?;
+    let events = child_events().step(|| "signalfd".into())?;
+    match fork().step(|| "fork".into())? {
+        Fork::Child => exit_now(command.become_it()),
+        Fork::Parent(child) => {
+            write_message(control, &Reply::Started(child.as_raw_nonzero().get())).step(|| "report".into())?;
+            Ok(wait(child, &events, control))
+        }
+    }
+}
+
+/// Enters the namespaces of a process.
+fn enter(pid: i32) -> Result<(), SetupError> {
     let mut others: Vec<(OwnedFd, &str, LinkNameSpaceType)> = Vec::new();
     for (name, kind) in NAMESPACES {
         let path = format!("/proc/{pid}/ns/{name}");
@@ -52,17 +74,7 @@ pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &
             userns::become_root()?;
         }
     }
-    let root =
-        rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open /".into())?;
-    let command = command::prepare(isolation, spec, &root, None)?;
-    let events = child_events().step(|| "signalfd".into())?;
-    match fork().step(|| "fork".into())? {
-        Fork::Child => exit_now(command.become_it()),
-        Fork::Parent(child) => {
-            write_message(control, &Reply::Started(child.as_raw_nonzero().get())).step(|| "report".into())?;
-            Ok(wait(child, &events, control))
-        }
-    }
+    Ok(())
 }
 
 /// Waits for the command, and passes signals on; kills it when the caller goes.

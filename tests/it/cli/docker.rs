@@ -26,7 +26,9 @@ impl DropIn {
         let home = Home::new();
         let programs = home.path().join("programs");
         std::fs::create_dir(&programs).unwrap();
-        symlink(env!("CARGO_BIN_EXE_mpimg"), programs.join("docker")).unwrap();
+        for name in ["docker", "executor", "buildah"] {
+            symlink(env!("CARGO_BIN_EXE_mpimg"), programs.join(name)).unwrap();
+        }
         Self { home, programs }
     }
 
@@ -80,7 +82,7 @@ fn scripts_of_pipelines_run_as_they_stand() {
     let scripts = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut scripts: Vec<PathBuf> = scripts.filter(|path| path.file_name().is_some_and(|name| name != "prelude.sh")).collect();
     scripts.sort();
-    assert_eq!(scripts.len(), 16);
+    assert_eq!(scripts.len(), 30);
     let (scripts, failed) = (Mutex::new(scripts), Mutex::new(Vec::new()));
     // Two at once, as two jobs on one machine have them.
     std::thread::scope(|scope| {
@@ -192,6 +194,46 @@ const SAME: &[&[&str]] = &[
     &["run", "--rm", "-e", "A=1", "-w", "/tmp", "app:1", "sh", "-c", "echo $A $PWD"],
     &["run", "--rm", "-u", "1:2", "--entrypoint", "id", "app:1", "-u"],
     &["run", "--nope", "app:1"],
+    &["run", "-it", "app:1", "true"],
+    &["run", "--rm", "--network", "nosuch", "app:1", "true"],
+    &["run", "--rm", "-v", "a/b:/x", "app:1", "true"],
+    &["run", "--rm", "--tmpfs", "/x:foo", "app:1", "true"],
+    &["run", "--rm", "--restart", "always", "app:1", "true"],
+    &["create", "--name", "two", "app:1", "cat", "/etc/new", "/d/f"],
+    &["cp", "context", "two:/d"],
+    &["cp", "copied", "two:/etc/new"],
+    &["cp", "context", "two:/f"],
+    &["cp", "copied", "two:/no/such"],
+    &["cp", "copied", "two:/nosuch/"],
+    &["cp", "nosuch", "two:/"],
+    &["cp", "two:/d/f", "back"],
+    &["start", "-a", "two"],
+    &["cp", "two:/etc/new", "again"],
+    &["rm", "two"],
+    &["network", "create", "net1"],
+    &["network", "create", "net1"],
+    &["network", "create", "-d", "foo", "net2"],
+    &["network", "inspect", "-f", "{{.Name}} {{.Driver}} {{.Scope}} {{len .Containers}}", "net1"],
+    &["network", "ls", "--filter", "name=net1", "--format", "{{.Name}} {{.Driver}}"],
+    &["network", "inspect", "nosuch"],
+    &["network", "rm", "net1", "nosuch"],
+    &["network", "prune", "-f"],
+    &["volume", "create", "vol1"],
+    &["volume", "create", "a/b"],
+    &["volume", "create", "-d", "foo", "vol2"],
+    &["volume", "ls", "-q", "--filter", "name=vol1"],
+    &["volume", "inspect", "-f", "{{.Name}} {{.Driver}} {{.Scope}}", "vol1"],
+    &["volume", "inspect", "nosuch"],
+    &["volume", "rm", "vol1"],
+    &["volume", "rm", "vol1"],
+    &["volume", "rm", "-f", "vol1"],
+    &["ps", "--filter", "status=foo"],
+    &["ps", "--filter", "exited=x"],
+    &["ps", "-a", "--filter", "label=x"],
+    &["container", "prune", "-f", "--filter", "foo=bar"],
+    &["image", "prune", "-f", "--filter", "until=x"],
+    &["--log-level", "foo", "ps"],
+    &["help", "nosuch"],
     &["build", "--nope", "."],
     &["nosuch"],
     &["image", "nosuch"],
@@ -215,13 +257,18 @@ fn answers_are_those_of_a_real_docker() {
     run(engine.command().arg("load").arg("-i").arg(drop_in.home.path().join("app.tar")));
 
     let other = tempfile::tempdir().unwrap();
+    std::fs::create_dir(other.path().join("context")).unwrap();
+    write(&other.path().join("context"), "f", "content of f\n");
     let mut wrong = Vec::new();
     for arguments in SAME {
         let theirs = engine.command().args(*arguments).current_dir(other.path()).output().unwrap();
         let ours = drop_in.docker().args(*arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // A tar has times, an ID and what was deleted with an image are each engine's own.
-        let own = matches!(arguments[0], "create") || arguments.contains(&"-") || arguments == &["rmi", "app:1"];
+        let own = matches!(arguments[0], "create")
+            || arguments.starts_with(&["network", "create"])
+            || arguments.contains(&"-")
+            || arguments == &["rmi", "app:1"];
         let same_output = if own { theirs.stdout.is_empty() == ours.stdout.is_empty() } else { theirs.stdout == ours.stdout };
         let same_error = theirs.stderr.is_empty() == ours.stderr.is_empty();
         if !same_output || theirs.status.code() != ours.status.code() || !same_error {
@@ -234,6 +281,92 @@ fn answers_are_those_of_a_real_docker() {
     let copied = |folder: &Path| std::fs::read_to_string(folder.join("copied")).unwrap();
     assert_eq!(copied(other.path()), copied(&drop_in.home.path()));
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), SAME.len(), wrong.join("\n"));
+}
+
+/// Values that a real docker 28 refuses with exit code 125, whatever mpimg makes of their flags.
+const WRONG_VALUES: &[[&str; 2]] = &[
+    ["--pull", "foo"],
+    ["--memory-swap", "x"],
+    ["--memory-reservation", "x"],
+    ["--cpus", "x"],
+    ["--cpus", "-1"],
+    ["--cpu-shares", "x"],
+    ["--blkio-weight", "x"],
+    ["--cpuset-cpus", "x"],
+    ["--pids-limit", "x"],
+    ["--oom-score-adj", "5000"],
+    ["--shm-size", "x"],
+    ["--stop-signal", "FOO"],
+    ["--stop-timeout", "x"],
+    ["--restart", "foo"],
+    ["--restart", "on-failure:x"],
+    ["--ulimit", "foo"],
+    ["--ulimit", "nofile=10:5"],
+    ["--health-interval", "x"],
+    ["--log-driver", "foo"],
+    ["--label", "=x"],
+    ["--label-file", "/nosuch"],
+    ["--env", "=x"],
+    ["--dns", "x"],
+    ["--ipc", "foo"],
+    ["--pid", "foo"],
+    ["--uts", "foo"],
+    ["--userns", "foo"],
+    ["--cgroupns", "foo"],
+    ["--isolation", "foo"],
+    ["--security-opt", "foo"],
+    ["--sysctl", "foo"],
+    ["--cap-add", "FOO"],
+    ["--cap-drop", "FOO"],
+    ["--expose", "x"],
+    ["--attach", "foo"],
+    ["--add-host", "foo"],
+    ["--platform", "foo"],
+];
+
+#[test]
+fn wrong_values_are_refused_as_docker_refuses_them() {
+    let drop_in = DropIn::new();
+    for [flag, value] in WRONG_VALUES {
+        let left = drop_in.run(&["run", flag, value, "app:1", "true"]);
+        assert_eq!((left.code, left.out.as_str()), (Some(125), ""), "{flag} {value}");
+        assert!(left.err.starts_with(&format!("invalid argument {value:?} for \"")), "{flag} {value}: {}", left.err);
+    }
+    let refused = drop_in.run(&["builder", "prune", "--keep-storage", "x"]);
+    assert_eq!(refused.code, Some(125), "{}", refused.err);
+}
+
+#[test]
+fn half_an_archive_is_no_success() {
+    let drop_in = DropIn::new();
+    let context = drop_in.home.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("noise"), crate::registry::fixture::noise(7, 1 << 20)).unwrap();
+    write(&context, "Dockerfile", "FROM scratch\nCOPY noise /\n");
+    run(drop_in.docker().args(["build", "-q", "-t", "a"]).arg(&context));
+    let script = "docker save a | head -c 10 >/dev/null; echo ${PIPESTATUS[0]}";
+    let output = drop_in.command("bash").args(["-c", script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", both(&output));
+}
+
+#[test]
+fn help_is_there_for_every_word() {
+    let drop_in = DropIn::new();
+    for (words, begins) in [
+        (&["help"][..], "Usage:  docker [OPTIONS] COMMAND\n"),
+        (&["help", "run"], "Usage:  docker run [OPTIONS] IMAGE [COMMAND] [ARG...]\n"),
+        (&["help", "image"], "Usage:  docker image COMMAND\n"),
+        (&["help", "image", "ls"], "Usage:  docker image ls "),
+        (&["network", "--help"], "Usage:  docker network COMMAND\n"),
+        (&["volume", "-h"], "Usage:  docker volume COMMAND\n"),
+    ] {
+        let left = drop_in.run(words).done();
+        assert!(left.out.starts_with(begins), "{words:?}: {}", left.out);
+    }
+    let buildah = |words: &[&str]| Left::of(drop_in.command("buildah").args(words).output().unwrap()).done().out;
+    assert!(buildah(&["help"]).contains("  push "));
+    assert!(buildah(&["help", "push"]).contains("buildah push "));
+    assert!(buildah(&["manifest", "--help"]).contains("  create "));
 }
 
 #[test]

@@ -119,7 +119,9 @@ fn what_a_pack_lacks_is_said() {
         (&Value::Null, &Value::Null, &"signature.mf".into())
     );
     let host = registry.address.to_string();
-    let found = pak(&home, &["inspect", "hello.pak", "--registry", &host]).done().json();
+    let missing = pak(&home, &["inspect", "hello.pak", "--registry", &host]);
+    assert_eq!(missing.code, Some(1), "the product could not pull it");
+    let found = missing.json();
     assert_eq!((&found["present"], &found["anonymous_pull"]), (&false.into(), &false.into()));
     let error = pak(&home, &["export", "hello.pak"]).json();
     assert_eq!(error["error"]["hint"], "name it with `--registry HOST[:PORT]`");

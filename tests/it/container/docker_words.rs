@@ -12,7 +12,7 @@ fn docker_s_flags_that_are_not_there_are_answered_with_a_remedy_and_its_exit_cod
             "--privileged",
             "error: `mpimg run` has no `--privileged`\nhint: leave it out: a container has the rights that its isolation",
         ),
-        ("--restart=always", "error: `mpimg run` has no `--restart`\nhint: leave it out: nothing watches or restarts"),
+        ("--restart=always", "error: `mpimg run` has no `--restart`\nhint: leave it out: nothing watches a container here"),
         ("-P", "error: `mpimg run` has no `-P`\nhint: name the ports"),
         ("--detatch", "error: unexpected argument '--detatch' found\n\n  tip: a similar argument exists: '--detach'"),
         ("--volume=data:/data", "there are no named volumes; a folder of that name is `./data:/data`"),

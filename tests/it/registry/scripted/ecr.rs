@@ -117,8 +117,6 @@ fn a_repository_that_is_not_there_is_told_by_words_or_by_a_closed_connection() {
     insta::assert_snapshot!(shown_error(&left), @r"
     error: cannot push `123456789012.dkr.ecr.eu-central-1.amazonaws.com/mp/nsx`
       caused by: connection to `123456789012.dkr.ecr.eu-central-1.amazonaws.com` broke
-      caused by: error sending request
-      caused by: client error (SendRequest)
       caused by: connection closed before message completed
     hint: create the repository first: `aws ecr create-repository --repository-name mp/nsx --region eu-central-1`
     ");

@@ -1,0 +1,262 @@
+//! `docker volume`: folders of the local store that `docker run -v NAME:/PATH` shows in containers.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::command::{Arguments, Command};
+use super::container_id::long_id;
+use super::filter::{self, Filters};
+use super::format::{self, List};
+use super::run_spec::{VOLUMES, named};
+use super::session::{Failure, Outcome, Session};
+use super::value;
+use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
+use crate::cli::size::Size;
+use crate::cli::when;
+use crate::container::ContainerInfo;
+use crate::error::{Error, Result};
+use crate::image::rfc3339;
+use crate::oci::Digest;
+
+const LIST: List = List {
+    default: "table {{.Driver}}\t{{.Name}}",
+    headings: &[("Name", "VOLUME NAME"), ("Mountpoint", "MOUNTPOINT"), ("Size", "SIZE")],
+    kind: "*formatter.volumeContext",
+};
+
+pub(super) const CREATE: Command = Command {
+    arguments: Arguments::AtMost(1),
+    flags: &[&[
+        Flag::value("driver", "Specify volume driver name").short('d').differs("local"),
+        Flag::list("label", "Set metadata for a volume").checked(value::LABEL).ignored("volumes are found by their names"),
+        Flag::value("name", "Specify volume name"),
+        Flag::list("opt", "Set driver specific options").short('o').ignored("a volume is a folder of the local store"),
+    ]],
+    ..Command::new(&["volume create"], "[OPTIONS] [VOLUME]", "Create a volume", |session, parsed| {
+        Box::pin(async move { create(session, parsed) })
+    })
+};
+
+pub(super) const LS: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[
+        Flag::list("filter", "Provide filter values").short('f').differs("name, driver, dangling"),
+        Flag::value("format", "Format output using a custom template"),
+        Flag::switch("quiet", "Only display volume names").short('q'),
+    ]],
+    ..Command::new(&["volume ls", "volume list"], "[OPTIONS]", "List volumes", |session, parsed| {
+        Box::pin(async move { ls(session, parsed) })
+    })
+};
+
+pub(super) const RM: Command = Command {
+    arguments: Arguments::AtLeast(1),
+    flags: &[&[Flag::switch("force", "Force the removal of one or more volumes").short('f')]],
+    ..Command::new(
+        &["volume rm", "volume remove"],
+        "[OPTIONS] VOLUME [VOLUME...]",
+        "Remove one or more volumes",
+        |session, parsed| Box::pin(async move { rm(session, parsed) }),
+    )
+};
+
+pub(super) const INSPECT: Command = Command {
+    arguments: Arguments::AtLeast(1),
+    flags: &[&[Flag::value("format", "Format output using a custom template").short('f')]],
+    ..Command::new(
+        &["volume inspect"],
+        "[OPTIONS] VOLUME [VOLUME...]",
+        "Display detailed information on one or more volumes",
+        |session, parsed| Box::pin(async move { inspect(session, parsed) }),
+    )
+};
+
+pub(super) const PRUNE: Command = Command {
+    arguments: Arguments::Exactly(0),
+    flags: &[&[
+        Flag::switch("all", "Remove all unused volumes, not just anonymous ones").short('a'),
+        Flag::list("filter", "Provide filter values").differs("all"),
+        Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked"),
+    ]],
+    ..Command::new(&["volume prune"], "[OPTIONS]", "Remove unused local volumes", |session, parsed| {
+        Box::pin(async move {
+            let filters = Filters::parse(&parsed.list("filter"), &["all", "label"])?;
+            let all = match filters.values("all").last() {
+                Some(value) => filter::switch("all", value)?,
+                None => parsed.is("all"),
+            };
+            let (text, freed) = if filters.values("label").is_empty() { prune(session, all)? } else { (String::new(), 0) };
+            let text = if text.is_empty() { text } else { format!("Deleted Volumes:\n{text}\n") };
+            session.print(format!("{text}Total reclaimed space: {}\n", Size(freed)))?;
+            Ok(0)
+        })
+    })
+};
+
+/// Names that docker would have made up: 64 hexadecimal digits.
+fn is_anonymous(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The names of all volumes, in order.
+fn all(session: &Session) -> Result<Vec<String>> {
+    let root = session.mpimg().store()?.root().join(VOLUMES);
+    let mut names: Vec<String> = match fs::read_dir(root) {
+        Ok(folders) => folders.filter_map(|folder| folder.ok()?.file_name().into_string().ok()).collect(),
+        Err(_) => Vec::new(),
+    };
+    names.sort();
+    Ok(names)
+}
+
+/// The folder of a volume that is there.
+fn get(session: &Session, name: &str) -> Result<PathBuf, Failure> {
+    named(session, name)
+        .ok()
+        .filter(|folder| folder.is_dir())
+        .ok_or_else(|| Failure::daemon(format!("get {name}: no such volume")))
+}
+
+/// The containers that have a volume, also those that have ended.
+fn users(session: &Session, folder: &PathBuf) -> Result<Vec<ContainerInfo>> {
+    let mut containers = session.mpimg().containers()?;
+    containers.retain(|info| info.spec.volumes.iter().any(|volume| volume.source == *folder));
+    Ok(containers)
+}
+
+fn create(session: &Session, parsed: &Parsed) -> Outcome {
+    let made_up = || Digest::of(format!("{} {}", std::process::id(), when::now().as_nanosecond())).hex();
+    let name = match (parsed.arguments.first().map(String::as_str), parsed.value("name")) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            ));
+        }
+        (Some(name), None) | (None, Some(name)) => name.to_owned(),
+        (None, None) => made_up(),
+    };
+    match parsed.value("driver") {
+        None | Some("local" | "") => {}
+        Some(driver) => {
+            let text = format!("create {name}: error looking up volume plugin {driver}: plugin {driver:?} not found");
+            return Err(Failure::daemon(text));
+        }
+    }
+    let folder = named(session, &name)?;
+    fs::create_dir_all(&folder).map_err(|error| Error::io("make", &folder, error))?;
+    session.print(format!("{name}\n"))?;
+    Ok(0)
+}
+
+fn ls(session: &Session, parsed: &Parsed) -> Outcome {
+    let filters = Filters::parse(&parsed.list("filter"), &["name", "driver", "dangling", "label"])?;
+    let dangling = filters.values("dangling").last().map(|value| filter::switch("dangling", value)).transpose()?;
+    let mut names = Vec::new();
+    for name in all(session)? {
+        let unused = || Ok::<_, Failure>(users(session, &named(session, &name)?)?.is_empty());
+        let wanted = match dangling {
+            Some(dangling) => unused()? == dangling,
+            None => true,
+        };
+        let fits = filters.any("name", |wanted| name.contains(wanted)) && filters.any("driver", |driver| driver == "local");
+        if wanted && fits && filters.values("label").is_empty() {
+            names.push(name);
+        }
+    }
+    if parsed.is("quiet") && parsed.value("format").is_none() {
+        session.print(names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+        return Ok(0);
+    }
+    let mut rows: Vec<Value> = Vec::new();
+    for name in names {
+        rows.push(json!({
+            "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": "", "Links": "N/A",
+            "Mountpoint": named(session, &name)?, "Name": name, "Scope": "local", "Size": "N/A", "Status": "N/A",
+        }));
+    }
+    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    Ok(0)
+}
+
+fn rm(session: &Session, parsed: &Parsed) -> Outcome {
+    let mut code = 0;
+    for name in &parsed.arguments {
+        let removed = get(session, name).and_then(|folder| match users(session, &folder)?.first() {
+            Some(info) => Err(Failure::daemon(format!("remove {name}: volume is in use - [{}]", long_id(&info.id)))),
+            None => Ok(fs::remove_dir_all(&folder).map_err(|error| Error::io("remove", &folder, error))?),
+        });
+        match removed {
+            Ok(()) => session.print(format!("{name}\n"))?,
+            Err(failure) if parsed.is("force") && failure.text().ends_with("no such volume") => {
+                session.print(format!("{name}\n"))?
+            }
+            Err(failure) => {
+                session.fail(&failure);
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+    let template = parsed.value("format").filter(|format| !format.is_empty());
+    let template = template.map(|format| if format == "json" { "{{json .}}" } else { format });
+    let template = template.map(|format| Template::parse(format).map_err(format::parsing_failed)).transpose()?;
+    let (mut shown, mut printed, mut code) = (Vec::new(), String::new(), 0);
+    for name in &parsed.arguments {
+        let folder = match get(session, name) {
+            Ok(folder) => folder,
+            Err(failure) => {
+                session.fail(&failure);
+                code = 1;
+                continue;
+            }
+        };
+        let made = folder.metadata().map_or(0, |metadata| metadata.ctime());
+        let value = json!({
+            "CreatedAt": rfc3339(made), "Driver": "local", "Labels": null, "Mountpoint": folder, "Name": name, "Options": null,
+            "Scope": "local",
+        });
+        if let Some(template) = &template {
+            printed += &template.execute(&value, Missing::Map).map_err(|(_, error)| format::parsing_failed(error))?;
+            printed.push('\n');
+        }
+        shown.push(value);
+    }
+    match template {
+        Some(_) if printed.is_empty() => session.print("\n")?,
+        Some(_) => session.print(printed)?,
+        None => session.print(format::indented(&shown)? + "\n")?,
+    }
+    Ok(code)
+}
+
+/// Removes volumes that no container has, without `all` only those without a name of their own; a
+/// line for each, and bytes.
+pub(super) fn prune(session: &Session, all_of_them: bool) -> Result<(String, u64), Failure> {
+    let (mut text, mut freed) = (String::new(), 0);
+    for name in all(session)? {
+        let folder = named(session, &name)?;
+        if (all_of_them || is_anonymous(&name)) && users(session, &folder)?.is_empty() {
+            freed += size(&folder);
+            fs::remove_dir_all(&folder).map_err(|error| Error::io("remove", &folder, error))?;
+            text += &format!("{name}\n");
+        }
+    }
+    Ok((text, freed))
+}
+
+/// Bytes of the files in a folder; what cannot be read counts nothing.
+fn size(folder: &PathBuf) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(std::result::Result::ok);
+    let size = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => size(&entry.path()),
+        Ok(_) => entry.metadata().map_or(0, |metadata| metadata.len()),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
+}
