@@ -191,7 +191,7 @@ async fn run_or_fail(session: &Session, parsed: &Parsed) -> Outcome {
 /// Docker's rule for -i and -t together: standard input has to be a terminal.
 pub(super) fn expect_terminal(parsed: &Parsed) -> Result<(), Failure> {
     if parsed.is("interactive") && parsed.is("tty") && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        return Err(Failure::new("the input device is not a TTY").as_it_stands());
+        return Err(Failure::new("the input device is not a TTY").unchanged_by_commands());
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Failure {
     }
 
     /// The same, which no command gives other words or another code.
-    pub(super) fn as_it_stands(self) -> Self {
+    pub(super) fn unchanged_by_commands(self) -> Self {
         Self { stands: true, ..self }
     }
 

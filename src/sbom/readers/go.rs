@@ -18,7 +18,7 @@ pub(super) fn build_info(bytes: &[u8]) -> Option<Vec<Found>> {
     // `go1.22.1`, `go1.22.1 X:boringcrypto`, `devel go1.23-…`
     let number = version.split_whitespace().find_map(|word| word.strip_prefix("go"))?;
     let mut found = vec![Found::new(PackageKind::Go, "stdlib", number)];
-    let marked = modules.len() >= 2 * MARK + 1 && modules[modules.len() - MARK - 1] == b'\n';
+    let marked = modules.len() > 2 * MARK && modules[modules.len() - MARK - 1] == b'\n';
     if marked {
         found.extend(listed(std::str::from_utf8(&modules[MARK..modules.len() - MARK]).ok()?));
     }
