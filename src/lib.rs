@@ -67,11 +67,11 @@ mod documentation {}
 // Operations: what is asked for and what comes back.
 pub use build::{BuildMaterials, BuildRequest, ImageMaterial, RunMount, RunSettings, SdkBase};
 pub use operation::{
-    ArchiveSource, BaseChange, BuildOutputs, Built, CheckReport, CheckSubject, ConfigurationFile, CopiedImage, CopyRequest,
-    Destination, DestinationOptions, DoctorReport, ExportedPak, ImageSbom, ImportRequest, ImportedPak, InspectedImage,
-    InspectedPak, LoadRequest, LoadedImage, MigrateRequest, Migration, Mpimg, Options, PakImportRequest, PrunedStore,
-    PulledImage, PushRequest, PushSource, PushSubject, PushedImage, SaveRequest, SbomOutputs, Settings, StoredCredential,
-    StoredImage, StreamedInput,
+    ArchiveSource, Aspect, BaseChange, BuildOutputs, Built, Change, CheckReport, CheckSubject, ConfigChange, ConfigurationFile,
+    CopiedImage, CopyRequest, Destination, DestinationOptions, DiffedImage, DoctorReport, ExportedPak, FileChange, ImageDiff,
+    ImageSbom, ImportRequest, ImportedPak, InspectedImage, InspectedPak, LoadRequest, LoadedImage, MigrateRequest, Migration,
+    Mpimg, Options, PackageChange, PakImportRequest, PrunedStore, PulledImage, PushRequest, PushSource, PushSubject, PushedImage,
+    SaveRequest, SbomOutputs, Settings, StepChange, StoredCredential, StoredImage, StreamedInput,
 };
 #[cfg(feature = "run")]
 pub use operation::{ContainerStats, LogOptions, RunRequest, Started, StopRequest, StoppedContainers};

@@ -21,6 +21,7 @@ from .results import (
     ConfEntries,
     CopiedImage,
     File,
+    ImageDiff,
     InspectedImage,
     Layer,
     Manifest,
@@ -436,6 +437,27 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :raises CorruptError: a layer is damaged
         """
         return tuple(_package(package) for package in _mpimg.packages(self._options, image, platform, progress))
+
+    def diff(
+        self,
+        old: str,
+        new: str,
+        *,
+        platform: str = "linux/amd64",
+        progress: Optional[ProgressCallback] = None,
+    ) -> ImageDiff:
+        """What differs between two images. Layers that are elsewhere are fetched.
+
+        :param old: as for :meth:`packages`
+        :param new: the same
+        :param platform: which of an image for several platforms
+        :param progress: called with each event, on this thread
+        :raises NotFoundError: one of them is not there
+        :raises CorruptError: a layer is damaged
+        """
+        told = json.loads(_mpimg.diff(self._options, old, new, platform, progress))
+        del told["same"]
+        return ImageDiff(**told)
 
     def sbom(
         self,

@@ -13,6 +13,7 @@ __all__ = [
     "ConfEntries",
     "CopiedImage",
     "File",
+    "ImageDiff",
     "InspectedImage",
     "Layer",
     "Manifest",
@@ -138,6 +139,31 @@ class Package:
     checksum: Optional[tuple[str, str]] = None
     #: Where it was found: path in the image, and the number of the layer that brought it, from the lowest, from 0.
     places: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageDiff:
+    """What differs between two images. The keys are those of ``mpimg diff --json``."""
+
+    #: ``name`` and ``digest`` of the first.
+    old: dict[str, Any]
+    #: The same of the second.
+    new: dict[str, Any]
+    #: ``field``, ``old``, ``new`` of each value of the configuration that differs.
+    config: list[dict[str, Any]]
+    #: ``change`` (``added``, ``removed``) and ``text`` of each step that one of them has.
+    history: list[dict[str, Any]]
+    #: ``change``, ``text`` (its digest) and ``size`` of each layer that one of them has.
+    layers: list[dict[str, Any]]
+    #: ``kind``, ``name``, and the versions ``old`` and ``new``.
+    packages: list[dict[str, Any]]
+    #: ``path``, ``change``, ``kind``, ``size``, ``entries``, ``differs`` (``what``, ``old``, ``new``) and ``text``.
+    files: list[dict[str, Any]]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.config or self.history or self.layers or self.packages or self.files)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,22 @@ mod _mpimg {
         })
     }
 
+    /// What differs between two images, as JSON.
+    #[pyfunction]
+    fn diff(
+        py: Python<'_>,
+        options: Options,
+        old: String,
+        new: String,
+        platform: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<String> {
+        call(py, options, progress, move |mpimg| async move {
+            let diff = mpimg.diff(Transport::parse(&old)?, Transport::parse(&new)?, &platform.parse()?).await?;
+            Ok(diff.to_json().to_string())
+        })
+    }
+
     /// What is installed in an image.
     #[pyfunction]
     fn packages(

@@ -147,6 +147,8 @@ class Operations(Case):
         self.assertTrue(place.endswith("/hello-2.dist-info/METADATA"), package)
         sbom = self.mpimg.sbom(f"{repository}:1", "spdx")
         self.assertEqual((sbom.packages, sbom.document), ((package,), file.read_text()))
+        diff = self.mpimg.diff(f"{repository}:1", f"docker://{repository}:1")
+        self.assertTrue(diff.same and diff.new["digest"] == pushed.digest, diff)
         with self.assertRaises(mpimg.NotFoundError):
             self.mpimg.packages("hello:none")
         with self.assertRaises(mpimg.UsageError):

@@ -19,6 +19,7 @@ mod copy_into;
 #[cfg(feature = "run")]
 mod create;
 mod destination;
+mod diff;
 mod doctor;
 mod engine;
 #[cfg(feature = "run")]
@@ -79,6 +80,7 @@ pub use copy::{CopiedImage, CopyRequest};
 #[cfg(feature = "run")]
 pub use copy_into::CopyIntoSource;
 pub use destination::{Destination, DestinationOptions};
+pub use diff::{Aspect, Change, ConfigChange, DiffedImage, FileChange, ImageDiff, PackageChange, StepChange};
 pub use doctor::DoctorReport;
 pub use image::{find_image, find_local_image, image_size, not_stored};
 pub use image_files::{FoundFile, ImageFiles};
@@ -254,6 +256,7 @@ mod tests {
         sendable(mpimg.push(PushRequest::new(PushSource::Build(crate::build::BuildRequest::new(".")))));
         sendable(mpimg.check(&CheckSubject::parse("127.0.0.1:1/a").unwrap()));
         sendable(mpimg.inspect(Transport::parse("a").unwrap(), &Platform::default(), false));
+        sendable(mpimg.diff(Transport::parse("a").unwrap(), Transport::parse("b").unwrap(), &Platform::default()));
         sendable(mpimg.copy(CopyRequest::new(Transport::parse("a").unwrap(), Transport::parse("b").unwrap())));
         #[cfg(feature = "run")]
         sendable(mpimg.run(RunRequest::new("a")));

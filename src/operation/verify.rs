@@ -2,6 +2,7 @@
 //!
 //! Nothing beside the registry is asked: there is no transparency log and no certificate authority in it.
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::Mpimg;
@@ -65,6 +66,16 @@ pub struct FoundSignature {
 }
 
 impl FoundSignature {
+    /// One of which something is missing or damaged. Anybody who may push can add such a one, so the others count all the same. A
+    /// registry that cannot be reached or lets nobody in is no fault of a signature's: that error comes back.
+    fn unreadable(form: SignatureForm, manifest: Digest, error: Error) -> Result<Self> {
+        if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Interrupted | ErrorKind::Network) {
+            return Err(error.wrap("cannot read the signatures"));
+        }
+        let error = Some(format!("it cannot be read: {}", error.in_one_line()));
+        Ok(Self { form, manifest, error, key: None, predicate_type: None, predicate: None, repository: None })
+    }
+
     /// Whether it says that the image is the signer's: a good signature, and not a statement about something of it.
     pub fn signs_image(&self) -> bool {
         let only_signs = self.predicate_type.as_deref().is_none_or(|kind| kind == COSIGN_SIGN);
@@ -127,7 +138,13 @@ impl Mpimg {
             if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
                 continue;
             }
-            let payload = tree.blob(&layer.digest, LIMIT).await?;
+            let payload = match tree.blob(&layer.digest, LIMIT).await {
+                Ok(payload) => payload,
+                Err(error) => {
+                    found.push(FoundSignature::unreadable(SignatureForm::Tag, tree.descriptor.digest, error)?);
+                    continue;
+                }
+            };
             let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map_or("", String::as_str);
             let judged = first_good(keys, |key| SimpleSigning::verify(&payload, signature, digest, key));
             found.push(FoundSignature {
@@ -165,18 +182,20 @@ impl Mpimg {
             if !referrer.media_type.as_str().starts_with(BUNDLE_TYPES) {
                 continue;
             }
-            let tree = self.client().pull_tree(&repository.with_digest(referrer.digest), None).await?;
-            for layer in Names::parse(&tree.bytes)?.layers {
-                if !layer.media_type.as_str().starts_with(BUNDLE_TYPES) {
+            let documents = match self.bundle_documents(&repository.with_digest(referrer.digest)).await {
+                Ok(documents) => documents,
+                Err(error) => {
+                    found.push(FoundSignature::unreadable(SignatureForm::Bundle, referrer.digest, error)?);
                     continue;
                 }
-                let bytes = tree.blob(&layer.digest, LIMIT).await?;
+            };
+            for bytes in documents {
                 let judged = first_good(keys, |key| Bundle::verify(&bytes, digest, key));
                 let statement = judged.as_ref().ok().map(|(statement, _)| statement);
                 let states_more = statement.filter(|statement| statement.predicate_type() != COSIGN_SIGN);
                 found.push(FoundSignature {
                     form: SignatureForm::Bundle,
-                    manifest: tree.descriptor.digest,
+                    manifest: referrer.digest,
                     key: judged.as_ref().ok().map(|(_, key)| key.fingerprint()),
                     predicate_type: statement.map(|statement| statement.predicate_type().to_owned()),
                     predicate: states_more.map(|statement| statement.predicate().clone()),
@@ -186,6 +205,18 @@ impl Mpimg {
             }
         }
         Ok(found)
+    }
+
+    /// The bundles in an artifact.
+    async fn bundle_documents(&self, name: &Reference) -> Result<Vec<Bytes>> {
+        let tree = self.client().pull_tree(name, None).await?;
+        let mut documents = Vec::new();
+        for layer in Names::parse(&tree.bytes)?.layers {
+            if layer.media_type.as_str().starts_with(BUNDLE_TYPES) {
+                documents.push(tree.blob(&layer.digest, LIMIT).await?);
+            }
+        }
+        Ok(documents)
     }
 }
 

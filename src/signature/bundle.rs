@@ -38,6 +38,16 @@ struct ParsedBundle {
     dsse_envelope: Option<Envelope>,
     #[serde(default)]
     message_signature: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    verification_material: VerificationMaterial,
+}
+
+/// What the signer says of the key. Not signed, so nothing is believed of it: it only makes a refusal clearer.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct VerificationMaterial {
+    certificate: Option<serde::de::IgnoredAny>,
+    x509_certificate_chain: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +123,10 @@ impl Bundle {
                 }
                 Err(error) => refused = error,
             }
+        }
+        let material = bundle.verification_material;
+        if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
+            refused = refused.wrap("the bundle brings a certificate, and only the given keys are believed");
         }
         Err(refused)
     }

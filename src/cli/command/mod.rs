@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod completions;
 mod copy;
+mod diff;
 mod doctor;
 mod images;
 mod import;
@@ -63,6 +64,7 @@ pub(super) enum Command {
     Stop(stop::Stop),
     Images(images::Images),
     Inspect(inspect::Inspect),
+    Diff(diff::Diff),
     Tag(tag::Tag),
     Tags(tags::Tags),
     Rm(rm::Rm),
@@ -102,6 +104,7 @@ impl Command {
             Self::Stop(_) => "stop",
             Self::Images(_) => "images",
             Self::Inspect(_) => "inspect",
+            Self::Diff(_) => "diff",
             Self::Tag(_) => "tag",
             Self::Tags(_) => "tags",
             Self::Rm(_) => "rm",
@@ -141,6 +144,7 @@ impl Command {
             Self::Stop(command) => command.run(terminal).await,
             Self::Images(command) => command.run(terminal),
             Self::Inspect(command) => command.run(terminal).await,
+            Self::Diff(command) => command.run(terminal).await,
             Self::Tag(command) => command.run(terminal),
             Self::Tags(command) => command.run(terminal).await,
             Self::Rm(command) => command.run(terminal).await,

@@ -73,7 +73,9 @@ fn shown(name: &str, manifest: &VerifiedManifest) -> String {
             _ => "signature".to_owned(),
         };
         match (&signature.error, &signature.key) {
-            (Some(reason), _) => format!("  not valid: {what} ({form}): {}\n", visible_line(reason)),
+            (Some(reason), _) => {
+                format!("  not valid: {what} ({form}): {} (in {})\n", visible_line(reason), signature.manifest)
+            }
             (None, Some(key)) => format!("  valid: {what} ({form}), key {}\n", key.short()),
             (None, None) => format!("  valid: {what} ({form})\n"),
         }

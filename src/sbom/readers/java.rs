@@ -117,7 +117,10 @@ fn described(path: &str, manifest: &str, maven: &[Maven]) -> Found {
     let file = path.rsplit('/').next().unwrap_or(path);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let (name, version) = split_name(stem);
-    let same = |one: &&Maven| stem == one.artifact || stem.strip_prefix(&*one.artifact).is_some_and(|rest| rest.starts_with('-'));
+    // `log4j-1.2-api-2.17` is `log4j-1.2-api`; `wagon-http-shaded-3.5` has `wagon-http` in it, and is another artifact.
+    let is_version =
+        |rest: &str| rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
+    let same = |one: &&Maven| stem.strip_prefix(&*one.artifact).is_some_and(|rest| rest.is_empty() || is_version(rest));
     let longest = maven.iter().filter(same).max_by_key(|one| one.artifact.len());
     if let Some(one) = longest {
         return package(&one.group, &one.artifact, &one.version);

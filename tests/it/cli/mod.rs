@@ -4,6 +4,7 @@ mod answers;
 mod build;
 mod buildah;
 mod copy;
+mod diff;
 mod docker;
 pub(crate) mod drop_in;
 pub(crate) mod fixture;

@@ -2,8 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mpimg::oci::{Digest, Repository};
+use mpimg::registry::Client;
+use mpimg::serve::{Fault, FaultResponse};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use super::fixture::{distribution, skopeo};
 use crate::cli::fixture::{DOCKERFILE, Left, Serving, folder, run, text};
@@ -12,6 +19,7 @@ use crate::judges;
 use crate::skip::{Missing, skip};
 
 const PASSWORD: &str = "correct horse";
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// cosign, if tests/setup could build it.
 fn cosign() -> Option<PathBuf> {
@@ -284,4 +292,115 @@ fn what_a_stranger_writes_into_a_bundle_cannot_draw_a_report() {
         "{report:?}"
     );
     assert_eq!(report.matches("\n  valid: ").count(), 2, "{report}");
+}
+
+/// The bytes of a signed bundle that refers to an image, by the kind of its statement.
+async fn bundle_of(client: &Client, repository: &Repository, image: &Digest, kind: &str) -> Value {
+    for referrer in client.referrers(repository, image).await.unwrap() {
+        if !referrer.media_type.as_str().contains("sigstore.bundle") {
+            continue;
+        }
+        let tree = client.pull_tree(&repository.with_digest(referrer.digest), None).await.unwrap();
+        let bundle: Value = serde_json::from_slice(&tree.blob(&tree.blobs[1].0.digest, 1 << 20).await.unwrap()).unwrap();
+        if statement(&bundle)["predicateType"] == kind {
+            return bundle;
+        }
+    }
+    panic!("no bundle of `{kind}`");
+}
+
+fn statement(bundle: &Value) -> Value {
+    serde_json::from_slice(&STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap()).unwrap()
+}
+
+/// The bundle with another statement under the same signature.
+fn stating(bundle: &Value, change: impl Fn(&mut Value)) -> Value {
+    let (mut bundle, mut statement) = (bundle.clone(), statement(bundle));
+    change(&mut statement);
+    bundle["dsseEnvelope"]["payload"] = STANDARD.encode(statement.to_string()).into();
+    bundle
+}
+
+#[test]
+fn whatever_is_tampered_with_is_refused_for_its_own_reason_and_keeps_no_good_signature_from_counting() {
+    let (home, folder) = signer();
+    let lost: Arc<Mutex<String>> = Arc::default();
+    let hidden = Arc::clone(&lost);
+    let registry = Serving::faulty(move |request| {
+        let lost = hidden.lock().unwrap();
+        match !lost.is_empty() && request.method == Method::GET && request.path.ends_with(&*lost) {
+            true => Fault::Status(FaultResponse::error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "gone")),
+            false => Fault::None,
+        }
+    });
+    let target = format!("{}/mp/app", registry.host);
+    let pushed = push(&home, &folder, &target, &["--sign", "own.key", "--provenance"]);
+    run(home.mpimg().env("COSIGN_PASSWORD", ""), ["key", "generate", "stranger"]).done();
+    let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cases: Vec<(Digest, &str)> = runtime.block_on(async {
+        let client = super::fixture::client(super::fixture::options());
+        let repository = Repository::parse(&target).unwrap();
+        let digest = Digest::parse(pushed["digest"].as_str().unwrap()).unwrap();
+        let subject = client.pull_tree(&repository.with_digest(digest), None).await.unwrap().descriptor;
+        let good = bundle_of(&client, &repository, &digest, "https://sigstore.dev/cosign/sign/v1").await;
+        let provenance = bundle_of(&client, &repository, &digest, "https://slsa.dev/provenance/v1").await;
+        let with = |pointer: &str, value: Value| {
+            let mut bundle = good.clone();
+            *bundle.pointer_mut(pointer).unwrap() = value;
+            bundle.to_string()
+        };
+        let signature = STANDARD.decode(good["dsseEnvelope"]["signatures"][0]["sig"].as_str().unwrap()).unwrap();
+        let cut = STANDARD.encode(&signature[..signature.len() - 1]);
+        let mut certified = stating(&good, |statement| statement["predicate"] = json!({ "x": 1 }));
+        certified["verificationMaterial"] = json!({ "certificate": { "rawBytes": "AAAA" } });
+        let other = "0".repeat(64);
+        let not_this_key = "the signature is not this key's";
+        let tampered = [
+            (
+                stating(&good, |statement| statement["subject"][0]["digest"]["sha256"] = other.clone().into()).to_string(),
+                not_this_key,
+            ),
+            (
+                stating(&provenance, |statement| statement["predicate"]["buildDefinition"]["buildType"] = "x".into()).to_string(),
+                not_this_key,
+            ),
+            (with("/dsseEnvelope/signatures/0/sig", cut.into()), "the signature is not an ASN.1 ECDSA signature on P-256"),
+            (with("/dsseEnvelope/signatures/0/sig", "%".into()), "the bundle cannot be read"),
+            (with("/dsseEnvelope/signatures", json!([])), "the bundle has no signature"),
+            (with("/dsseEnvelope/payloadType", "text/plain".into()), "the bundle signs a `text/plain`, not an in-toto statement"),
+            (with("/dsseEnvelope/payload", "e30=".into()), not_this_key),
+            (with("/mediaType", "text/plain".into()), "a `text/plain` is not a Sigstore bundle"),
+            (with("/dsseEnvelope", Value::Null), "the bundle holds nothing, not a signed statement"),
+            (certified.to_string(), "the bundle brings a certificate, and only the given keys are believed"),
+            (good.to_string()[..200].to_owned(), "the bundle cannot be read"),
+            ("lost".to_owned(), "it cannot be read: "),
+        ];
+        let mut cases = Vec::new();
+        for (document, reason) in tampered {
+            if document == "lost" {
+                *lost.lock().unwrap() = Digest::of(&document).to_string();
+            }
+            let artifact = mpimg::image::artifact(BUNDLE, BUNDLE, document.into(), &subject);
+            client.attach(&repository, &artifact).await.unwrap();
+            cases.push((artifact.descriptor.digest, reason));
+        }
+        cases
+    });
+    let verified = run(&mut home.mpimg(), ["verify", "--json", &image, "--key", "own.pub"]).done().json();
+    let found = verified["verified"][0]["signatures"].as_array().unwrap();
+    for (manifest, reason) in &cases {
+        let of = |signature: &&Value| signature["manifest"] == json!(manifest);
+        let signature = found.iter().find(of).unwrap_or_else(|| panic!("{manifest} ({reason}) is missing: {verified}"));
+        assert!(signature["error"].as_str().is_some_and(|error| error.contains(reason)), "{reason}: {signature}");
+        assert_eq!((&signature["valid"], &signature["predicate"]), (&json!(false), &Value::Null), "{signature}");
+    }
+    assert_eq!(found.iter().filter(|signature| signature["valid"] == true).count(), 3, "tag, bundle and provenance: {verified}");
+    let report = run(&mut home.mpimg(), ["verify", &image, "--key", "own.pub"]).done().out;
+    let (lost, _) = cases.last().unwrap();
+    assert!(report.contains(&format!(" (in {lost})\n")), "{report}");
+    // Another key: nothing is good, and each reason is told once.
+    let left = refused(&mut home.mpimg(), ["verify", &image, "--key", "stranger.pub"], 1);
+    assert!(left.err.contains("has no valid signature by any of the given keys"), "{}", left.err);
+    assert!(left.err.matches("the signature is not this key's").count() <= 2, "{}", left.err);
 }
