@@ -1,5 +1,5 @@
 //! A stage's file system as one folder of its own: what RUN works in where nothing can be mounted
-//! (isolation `chroot`).
+//! (isolations `chroot` and `emulated`).
 //!
 //! Unpacking an image takes longer than most steps, and ext4 makes the next unpacking some ten
 //! times slower where as many files were removed in the minutes before (it leaves the inodes of
@@ -90,7 +90,11 @@ impl ChrootRoot {
     pub(super) fn snapshot(&mut self) -> Result<Snapshot> {
         match self.scanned.take() {
             Some(baseline) => Ok(Snapshot::of_tree(baseline)),
-            None => Baseline::scan(&self.path()).map(|baseline| Snapshot::of_tree(Arc::new(baseline))),
+            None => {
+                let baseline = Baseline::scan(&self.path())?;
+                baseline.forget_missing_owners(&self.path())?;
+                Ok(Snapshot::of_tree(Arc::new(baseline)))
+            }
         }
     }
 
@@ -111,10 +115,6 @@ impl ChrootRoot {
     /// Restores it and puts it into the pool for later builds. One that cannot be restored is
     /// deleted.
     pub(super) fn checkin(self, session: &Session<'_>) -> Result<()> {
-        // What a table beside the tree says of owners is not restored.
-        if session.isolation()?.kind() == IsolationKind::Emulated {
-            return Ok(());
-        }
         let path = self.path();
         let Some(Base { layers, restore_point }) = &self.base else { return Ok(()) };
         let Some((top, name)) = pool_name(session, layers)? else { return Ok(()) };
@@ -129,12 +129,16 @@ impl ChrootRoot {
             restore_point.restore(&path, &todo, lost)?;
             after = Arc::new(Baseline::scan(&path)?);
         }
+        // The tree, and what is recorded of its owners.
+        let kept = if session.isolation()?.kind() == IsolationKind::Emulated { 2 } else { 1 };
         let alone =
-            std::fs::read_dir(self.scratch.path()).map_err(|error| Error::io("read", self.scratch.path(), error))?.count() == 1;
+            std::fs::read_dir(self.scratch.path()).map_err(|error| Error::io("read", self.scratch.path(), error))?.count()
+                == kept;
         if !alone || !restore_point.is_restored(&path, &todo, &after)? {
             return Ok(());
         }
-        session.store.checkin_root(&top.diff_id, &name, self.scratch, &after.fingerprint().to_string())
+        after.forget_missing_owners(&path)?;
+        session.store.checkin_root(&top.diff_id, &name, self.scratch, &after.fingerprint_with_owners(&path)?)
     }
 }
 
@@ -152,7 +156,7 @@ fn from_pool(session: &Session<'_>, layers: &[Layer]) -> Result<Option<ChrootRoo
     while let Some((scratch, fingerprint)) = session.store.checkout_root(&top.diff_id, &name)? {
         let root = ChrootRoot { scratch, layers: layers.len(), base: None, scanned: None };
         let Ok(baseline) = Baseline::scan(&root.path()) else { continue };
-        if baseline.fingerprint().to_string() == fingerprint {
+        if baseline.fingerprint_with_owners(&root.path())? == fingerprint {
             return Ok(Some(root.based_on(layers, Arc::new(baseline))));
         }
     }

@@ -9,7 +9,7 @@
 //! Every file on disk has at least `u+rw`, every folder `u+rwx`, and none has a set-id bit: the
 //! program must be able to open it, and no other user of the machine may gain anything by it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -127,6 +127,14 @@ impl OwnerTable {
         self.0.remove(&inode);
     }
 
+    /// Forgets the rows of the file system `device` whose inodes are not among `kept`. Whether there
+    /// were any.
+    pub(crate) fn keep_only(&mut self, device: u64, kept: &HashSet<u64>) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(on, inode), _| *on != device || kept.contains(inode));
+        self.0.len() < before
+    }
+
     /// The inodes that have a row.
     pub(crate) fn inodes(&self) -> impl Iterator<Item = Inode> {
         self.0.keys().copied()
@@ -196,7 +204,12 @@ mod tests {
         table.set((device + 1, 7), rows[1].1.clone());
         table.write(&tree).unwrap();
         let read = OwnerTable::read(&tree).unwrap().unwrap();
-        assert_eq!(read.0, HashMap::from(rows.map(|(inode, row)| ((device, inode), row))));
+        assert_eq!(read.0, HashMap::from(rows.clone().map(|(inode, row)| ((device, inode), row))));
+        let mut of_two = table.clone();
+        assert!(of_two.keep_only(device, &HashSet::from([9])) && !of_two.keep_only(device, &HashSet::from([9])));
+        let mut left: Vec<_> = of_two.inodes().collect();
+        left.sort_unstable();
+        assert_eq!(left, [(device, 9), (device + 1, 7)]);
         std::fs::write(OwnerTable::path_of(&tree), "7 0:0 zz\n").unwrap();
         assert_eq!(OwnerTable::read(&tree).unwrap_err().kind(), ErrorKind::Corrupt);
     }

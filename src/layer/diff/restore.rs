@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,8 +18,10 @@ use rustix::fs::{FileType, Gid, IFlags, Mode, Timespec, Timestamps, Uid};
 
 use super::Tree;
 use super::scan::{Baseline, Stamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::LayerPath;
+use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
+use crate::layer::owners::Record;
 use crate::layer::unpack::{self, UnpackOptions, Whiteouts, unpack};
 use crate::oci::{Digest, Hasher};
 
@@ -36,6 +39,32 @@ impl Baseline {
             hasher.update(format!("{stamp:?}").as_bytes());
         }
         hasher.finish()
+    }
+
+    /// The same with the owner table beside the tree, where it has one: of a file capability a
+    /// stamp does not tell.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where the table cannot be read.
+    pub fn fingerprint_with_owners(&self, tree: &Path) -> Result<String> {
+        let path = OwnerTable::path_of(tree);
+        match std::fs::read(&path) {
+            Ok(table) => Ok(format!("{} {}", self.fingerprint(), Digest::of(table))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self.fingerprint().to_string()),
+            Err(error) => Err(Error::io("read", path, error)),
+        }
+    }
+
+    /// Removes rows of the owner table beside `tree`, which was just scanned, whose files have
+    /// gone: somebody else's file may get such a number.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where the table cannot be read or written.
+    pub fn forget_missing_owners(&self, tree: &Path) -> Result<()> {
+        let Some(mut table) = OwnerTable::read(tree)? else { return Ok(()) };
+        let device = std::fs::metadata(tree).map_err(|error| Error::io("examine", tree, error))?.dev();
+        let there = std::iter::once(&self.root).chain(self.stamps.values()).map(|stamp| stamp.inode).collect();
+        if table.keep_only(device, &there) { table.write(tree) } else { Ok(()) }
     }
 }
 
@@ -151,17 +180,19 @@ impl RestorePoint {
             gone.map_err(|errno| tree.error("remove", removed, errno))?;
         }
         if let Some(tar) = lost {
-            let options = UnpackOptions { whiteouts: Whiteouts::Apply, ..UnpackOptions::default() };
+            let owner_table = tree.table.is_some();
+            let options = UnpackOptions { whiteouts: Whiteouts::Apply, owner_table, ..UnpackOptions::default() };
             unpack(tar, path, &options)?;
         }
+        let mut table = OwnerTable::read(path)?;
         for folder in &todo.folders {
             let stamp = if folder.is_root() { Some(self.baseline.root) } else { self.stamp(folder) };
             if let Some(stamp) = stamp {
-                restore_metadata(&tree.open(folder)?, stamp)
+                restore_metadata(&tree.open(folder)?, stamp, table.as_mut())
                     .map_err(|errno| tree.error("restore the times of", folder, errno))?;
             }
         }
-        Ok(())
+        table.map_or(Ok(()), |table| table.write(path))
     }
 
     /// Whether the tree at `path` is restored; `after` is a scan since `todo` was done.
@@ -197,9 +228,18 @@ impl RestorePoint {
     }
 }
 
-fn restore_metadata(folder: &OwnedFd, stamp: Stamp) -> Result<(), rustix::io::Errno> {
-    rustix::fs::fchown(folder, Some(Uid::from_raw(stamp.uid)), Some(Gid::from_raw(stamp.gid)))?;
-    rustix::fs::fchmod(folder, Mode::from_raw_mode(stamp.mode & 0o7777))?;
+fn restore_metadata(folder: &OwnedFd, stamp: Stamp, table: Option<&mut OwnerTable>) -> Result<(), rustix::io::Errno> {
+    let mut mode = stamp.mode & 0o7777;
+    match table {
+        Some(table) => {
+            let recorded;
+            (mode, recorded) = split_mode(FileType::Directory, mode);
+            let record = Record { uid: stamp.uid, gid: stamp.gid, mode: recorded, device: None };
+            table.set(inode_of(&rustix::fs::fstat(folder)?), Row { record, capability: None });
+        }
+        None => rustix::fs::fchown(folder, Some(Uid::from_raw(stamp.uid)), Some(Gid::from_raw(stamp.gid)))?,
+    }
+    rustix::fs::fchmod(folder, Mode::from_raw_mode(mode))?;
     let (seconds, nanoseconds) = stamp.mtime;
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let mtime = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };

@@ -1,7 +1,7 @@
-//! On the isolation `chroot` a stage's tree waits in the store for the next build: as it was unpacked, whatever the steps did to it, or not
+//! On the isolations `chroot` and `emulated` a stage's tree waits in the store for the next build: as it was unpacked, whatever the steps did to it, or not
 //! at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
@@ -35,15 +35,19 @@ fn kept(home: &Home) -> Vec<PathBuf> {
     trees
 }
 
-/// All that a step could see of a tree, by path. Inodes stand for which names are one file.
+/// All that a step could see of a tree, by path: what is recorded of owners, too. Inodes stand for which names are one file.
 fn picture(tree: &Path) -> BTreeMap<PathBuf, String> {
+    let records = fs::read_to_string(tree.with_file_name("root.owners")).unwrap_or_default();
+    let mut records: BTreeMap<&str, &str> = records.lines().map(|line| line.split_once(' ').unwrap()).collect();
     let mut seen = BTreeMap::new();
+    let mut inodes = BTreeSet::new();
     let mut first_names = BTreeMap::new();
     let mut waiting = vec![tree.to_owned()];
     while let Some(path) = waiting.pop() {
         let metadata = path.symlink_metadata().unwrap();
         let name = path.strip_prefix(tree).unwrap().to_owned();
         let kind = metadata.file_type();
+        inodes.insert(metadata.ino());
         let content = if kind.is_symlink() {
             String::from_utf8_lossy(fs::read_link(&path).unwrap().as_os_str().as_bytes()).into_owned()
         } else if kind.is_file() {
@@ -54,7 +58,8 @@ fn picture(tree: &Path) -> BTreeMap<PathBuf, String> {
         let attributes = rustix::fs::llistxattr(&path, &mut [0_u8; 1024][..]).unwrap_or(0);
         let links = if metadata.is_dir() { 0 } else { metadata.nlink() };
         let times = (metadata.mtime(), metadata.mtime_nsec());
-        let facts = (metadata.mode(), metadata.uid(), metadata.gid(), times, links, attributes);
+        let record = records.get(metadata.ino().to_string().as_str()).copied();
+        let facts = (metadata.mode(), metadata.uid(), metadata.gid(), times, links, attributes, record);
         if metadata.is_dir() {
             waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
@@ -62,6 +67,9 @@ fn picture(tree: &Path) -> BTreeMap<PathBuf, String> {
         }
         seen.insert(name, format!("{facts:?} {content}"));
     }
+    let inodes: Vec<String> = inodes.iter().map(u64::to_string).collect();
+    records.retain(|inode, _| !inodes.iter().any(|known| known == inode));
+    assert_eq!(records, BTreeMap::new(), "of files that have gone");
     for mut names in first_names.into_values().filter(|names| names.len() > 1) {
         names.sort();
         seen.insert(PathBuf::from(format!("one file: {names:?}")), String::new());
@@ -123,23 +131,26 @@ const STEPS: &[(&str, &str)] = &[
 #[test]
 fn the_next_build_begins_with_the_tree_as_it_was_unpacked() {
     needs_root!();
-    let fresh = Home::new();
-    run(&mut build(&fresh, "RUN true\n"));
-    let expected = without_time_of_root(picture(&kept(&fresh)[0]));
-    let (home, judge) = (Home::new(), Home::new());
-    let mut inode = None;
+    let judge = Home::new();
+    let mut stores = ["chroot", "emulated"].map(|isolation| {
+        let fresh = Home::new();
+        run(&mut build_on(&fresh, "RUN true\n", isolation));
+        (isolation, without_time_of_root(picture(&kept(&fresh)[0])), Home::new(), None)
+    });
     for (what, steps) in STEPS {
-        let digest = run(&mut build(&home, steps));
         // With an overlay, each step stands on layers that nothing ever changes.
-        assert_eq!(digest, run(&mut build_on(&judge, steps, "root")), "{what}");
-        let trees = kept(&home);
-        assert_eq!(trees.len(), 1, "{what}");
-        let now = without_time_of_root(picture(&trees[0]));
-        let differences: Vec<_> = now.iter().filter(|(path, facts)| expected.get(*path) != Some(facts)).collect();
-        assert_eq!((differences, now.len()), (Vec::new(), expected.len()), "{what}");
-        // It is one tree all the time, not a new one for each build.
-        let folder = trees[0].metadata().unwrap().ino();
-        assert_eq!(*inode.get_or_insert(folder), folder, "{what}");
+        let judged = run(&mut build_on(&judge, steps, "root"));
+        for (isolation, expected, home, inode) in &mut stores {
+            assert_eq!(run(&mut build_on(home, steps, isolation)), judged, "{what} on {isolation}");
+            let trees = kept(home);
+            assert_eq!(trees.len(), 1, "{what} on {isolation}");
+            let now = without_time_of_root(picture(&trees[0]));
+            let differences: Vec<_> = now.iter().filter(|(path, facts)| expected.get(*path) != Some(facts)).collect();
+            assert_eq!((differences, now.len()), (Vec::new(), expected.len()), "{what} on {isolation}");
+            // It is one tree all the time, not a new one for each build.
+            let folder = trees[0].metadata().unwrap().ino();
+            assert_eq!(*inode.get_or_insert(folder), folder, "{what} on {isolation}");
+        }
     }
 }
 
