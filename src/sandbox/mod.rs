@@ -29,6 +29,7 @@ mod isolation;
 pub(crate) mod kernel;
 mod kind;
 mod launch;
+mod remedy;
 mod report;
 mod running;
 mod setup_error;

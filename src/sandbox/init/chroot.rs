@@ -5,7 +5,6 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
@@ -14,7 +13,7 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
-use super::descriptors::{open_folder, pipe, remove_tree};
+use super::descriptors::{is_mounted_without, open_folder, pipe, remove_tree};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::process::{Fork, die_with_parent, exit_now, fork};
@@ -40,7 +39,8 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     }
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
-    allows_programs_and_devices(path)?;
+    // Devices can be made, and programs copied, where neither can be used.
+    is_mounted_without(path, &[(StatVfsMountFlags::NOEXEC, "noexec"), (StatVfsMountFlags::NODEV, "nodev")])?;
     overlay::make_folder(&aside)?;
     Owners::OnDisk.make_lasting_folders(&open_folder(path)?, spec)?;
     let mut mounts = SubstituteMounts::new(open_folder(path)?, open_folder(&aside)?);
@@ -50,25 +50,13 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         let command = command::prepare(IsolationKind::Chroot, spec, mounts.tree(), None)?;
         let exit = supervise(&command, mounts.tree(), agents, probe, control);
         // Also of a command that failed or was killed: its logs are what somebody wants then.
-        volumes.iter().try_for_each(volumes::Volume::copy_back).and(exit)
+        volumes::copy_all_back(&volumes).and(exit)
     });
     let touched = mounts.touched();
     let restored = mounts.restore();
     let _ = remove_tree(&aside);
     let exit = outcome?;
     restored.map(|()| (exit, touched))
-}
-
-/// Devices can be made, and programs copied, where neither can be used.
-fn allows_programs_and_devices(tree: &Path) -> Result<(), SetupError> {
-    let flags = rustix::fs::statvfs(tree).step(|| format!("examine `{}`", tree.display()))?.f_flag;
-    for (flag, name) in [(StatVfsMountFlags::NOEXEC, "noexec"), (StatVfsMountFlags::NODEV, "nodev")] {
-        if flags.contains(flag) {
-            let step = format!("use `{}` as a root, because it is mounted {name}", tree.display());
-            return Err(SetupError::new(step, Some(Errno::ACCESS.raw_os_error())));
-        }
-    }
-    Ok(())
 }
 
 fn supervise(

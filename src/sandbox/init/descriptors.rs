@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 pub(in crate::sandbox) use crate::layer::remove_tree;
@@ -28,4 +28,16 @@ pub(super) fn pipe() -> Result<(File, File), SetupError> {
 
 pub(super) fn is_folder(path: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::fstat(path)?.st_mode & 0o170000 == 0o040000)
+}
+
+/// An error where the file system of `tree` has one of these flags.
+pub(super) fn is_mounted_without(tree: &Path, flags: &[(StatVfsMountFlags, &str)]) -> Result<(), SetupError> {
+    let set = rustix::fs::statvfs(tree).step(|| format!("examine `{}`", tree.display()))?.f_flag;
+    match flags.iter().find(|(flag, _)| set.contains(*flag)) {
+        Some((_, name)) => {
+            let step = format!("use `{}` as a root, because it is mounted {name}", tree.display());
+            Err(SetupError::new(step, Some(Errno::ACCESS.raw_os_error())))
+        }
+        None => Ok(()),
+    }
 }
