@@ -255,6 +255,16 @@ impl Mount {
             | Self::Ssh { target, .. } => target,
         }
     }
+
+    /// Whether nothing may be written there.
+    pub(super) fn is_readonly(&self) -> bool {
+        match self {
+            Self::Bind { writable, .. } => !writable,
+            Self::Cache { readonly, .. } | Self::Volume { readonly, .. } => *readonly,
+            Self::Secret { .. } => true,
+            Self::Tmpfs { .. } | Self::Ssh { .. } => false,
+        }
+    }
 }
 
 /// What a bind mount shows.

@@ -43,6 +43,11 @@ impl SubstituteMounts {
         &self.tree
     }
 
+    /// Where the last thing was put.
+    pub(super) fn last_place(&self) -> Option<&LayerPath> {
+        self.moved.last().map(|moved| &moved.place)
+    }
+
     /// Paths whose ctime has changed for reasons that are not the command's.
     pub(super) fn touched(&self) -> Vec<LayerPath> {
         let places = self.moved.iter().flat_map(|moved| [Some(moved.place.clone()), moved.place.parent()]).flatten();

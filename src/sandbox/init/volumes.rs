@@ -54,13 +54,17 @@ pub(super) fn note(tree: &OwnedFd, spec: &RunSpec) -> Result<Vec<Volume>, SetupE
     Ok(volumes)
 }
 
+/// Makes each volume what its copy has become. What cannot be copied keeps nothing else from being
+/// copied; the first failure is returned.
+pub(super) fn copy_all_back(volumes: &[Volume]) -> Result<(), SetupError> {
+    volumes.iter().map(Volume::copy_back).fold(Ok(()), Result::and)
+}
+
 impl Volume {
-    /// Makes the volume what its copy has become.
-    pub(super) fn copy_back(&self) -> Result<(), SetupError> {
-        let step = || format!("copy `{}` back", self.source.display());
+    fn copy_back(&self) -> Result<(), SetupError> {
         match (&self.before, &self.name) {
-            (Some(before), _) => self.copy_changes(before).step(step),
-            (None, Some(name)) => self.copy_file(name).step(step),
+            (Some(before), _) => self.copy_changes(before),
+            (None, Some(name)) => self.copy_file(name).step(|| format!("copy `{}` back", self.source.display())),
             (None, None) => Ok(()),
         }
     }
@@ -75,15 +79,19 @@ impl Volume {
         }
     }
 
-    fn copy_changes(&self, before: &Baseline) -> Result<(), Errno> {
-        let root = rustix::fs::open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    fn copy_changes(&self, before: &Baseline) -> Result<(), SetupError> {
+        let step = || format!("copy `{}` back", self.source.display());
+        let root = rustix::fs::open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let root = root.step(step)?;
         let (changes, _) = before
             .changes(fd_path(&self.copy).as_ref(), &Default::default(), &mut |_| Ok(Default::default()))
-            .map_err(|_| Errno::IO)?;
-        for change in changes {
-            self.apply(&root, &change.entry.path, &change.entry.kind)?;
-        }
-        Ok(())
+            .map_err(|error| SetupError::new(step(), error.os_error()))?;
+        let apply = |change: crate::layer::diff::Change| {
+            let path = &change.entry.path;
+            let step = || format!("copy `{}` back", self.source.join(path.as_path()).display());
+            self.apply(&root, path, &change.entry.kind).step(step)
+        };
+        changes.into_iter().map(apply).fold(Ok(()), Result::and)
     }
 
     fn apply(&self, root: &OwnedFd, path: &LayerPath, kind: &Kind) -> Result<(), Errno> {
@@ -122,7 +130,11 @@ fn replace(source: &OwnedFd, parent: &OwnedFd, name: &[u8], exists: bool) -> Res
         copy::copy(source, parent, &beside)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(parent, &beside, flags, Mode::empty()) {
-            Ok(file) => rustix::fs::fsync(file)?,
+            Ok(file) => match rustix::fs::fsync(file) {
+                // A fifo.
+                Err(Errno::INVAL) => {}
+                synced => synced?,
+            },
             // A link, which has no content. A device or a socket was not copied.
             Err(Errno::LOOP) => {}
             Err(Errno::NOENT) if exists => return unpack::remove(parent, name),

@@ -10,21 +10,27 @@ use crate::home::Home;
 use crate::judges;
 use crate::skip::needs_root;
 
-/// A flag with what the command after it prints, each `>|` a line: with isolation `root`, and on `chroot` where that differs.
+/// A flag with what the command after it prints, each `>|` a line: with isolation `root`, and where that differs on `chroot` and `emulated`.
 struct Case {
     flags: &'static str,
     command: &'static str,
     seen: &'static str,
     chroot: Option<&'static str>,
+    emulated: Option<&'static str>,
 }
 
 const fn case(flags: &'static str, command: &'static str, seen: &'static str) -> Case {
-    Case { flags, command, seen, chroot: None }
+    Case { flags, command, seen, chroot: None, emulated: None }
 }
 
-/// Where nothing can be mounted, nothing can be kept from being written to or limited either.
+/// In a chroot nothing can be kept from being written to.
 const fn differs(flags: &'static str, command: &'static str, seen: &'static str, chroot: &'static str) -> Case {
-    Case { flags, command, seen, chroot: Some(chroot) }
+    Case { flags, command, seen, chroot: Some(chroot), emulated: None }
+}
+
+/// Where nothing can be mounted, nothing can be limited, and the machine has one name.
+const fn unlimited(flags: &'static str, command: &'static str, seen: &'static str, elsewhere: &'static str) -> Case {
+    Case { flags, command, seen, chroot: Some(elsewhere), emulated: Some(elsewhere) }
 }
 
 const CASES: &[Case] = &[
@@ -51,7 +57,7 @@ const CASES: &[Case] = &[
     case("--mount=type=cache,target=/c,readonly=false,sharing=locked", "ls /c", "kept"),
     // Without a flag: as BuildKit, the image's own /etc/hostname, and hosts and resolv.conf that cannot be changed.
     case("", "wc -c </etc/hostname; echo own >/etc/hostname; cat /etc/hostname", "0|own"),
-    differs("", "hostname | grep -c buildkitsandbox", "1", "0"),
+    unlimited("", "hostname | grep -c buildkitsandbox", "1", "0"),
     case("", "cat /etc/hostname", "own"),
     differs("", "echo x 2>&- >>/etc/hosts && echo written", "", "written"),
     // Parents first, whatever the order in the line.
@@ -60,7 +66,7 @@ const CASES: &[Case] = &[
     case("--mount=type=tmpfs,target=/new", "stat -c %a /new", "1777"),
     case("--mount=type=tmpfs,target=/opt", "stat -c %a /opt", "750"),
     case("--mount=type=tmpfs,target=/t", "ls -A /t; echo x >/t/y; cat /t/y", "x"),
-    differs("--mount=type=tmpfs,target=/t,size=1m", "head -c 2000000 /dev/zero 2>&- >/t/y && echo all", "", "all"),
+    unlimited("--mount=type=tmpfs,target=/t,size=1m", "head -c 2000000 /dev/zero 2>&- >/t/y && echo all", "", "all"),
     // type=secret: id, source; target; env; required; mode, uid, gid.
     case("--mount=type=secret,id=token", "cat /run/secrets/token; stat -c ' %a %u:%g' /run/secrets/token", "hunter2 400 0:0"),
     case(
@@ -125,18 +131,72 @@ fn a_command_sees_what_each_option_says() {
         let (flags, command) = (case.flags, case.command);
         steps += &format!("RUN {flags} ({command}) | while read -r line; do echo \"{number}>|$line\"; done\n");
     }
-    for isolation in ["root", "chroot"] {
+    for isolation in ["root", "chroot", "emulated"] {
         let output = build(&Home::new(), isolation, &steps);
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{isolation}: {text}");
         for (number, case) in CASES.iter().enumerate() {
             let mark = format!("] {number}>|");
             let seen: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(&mark)?.1)).collect();
-            let expected = case.chroot.filter(|_| isolation == "chroot").unwrap_or(case.seen);
+            let differs = match isolation {
+                "chroot" => case.chroot,
+                "emulated" => case.emulated,
+                _ => None,
+            };
+            let expected = differs.unwrap_or(case.seen);
             let expected: Vec<&str> = expected.split('|').filter(|line| !line.is_empty()).collect();
             assert_eq!(seen, expected, "{isolation}: RUN {} {}", case.flags, case.command);
         }
     }
+}
+
+/// Each way to change a mount that is read-only, or a mount itself, and what comes of it.
+const CHANGES: [&str; 31] = [
+    "echo x >/in/new",
+    "echo x >>/in/inner",
+    "echo x >/in/inner",
+    "true <>/in/inner",
+    "mkdir /in/folder",
+    "mkdir /in/inner",
+    "mkfifo /in/fifo",
+    "ln -s x /in/link",
+    "ln /in/inner /in/again",
+    "ln /in/inner /opt/again",
+    "ln /opt/one /in/again",
+    "rm /in/inner",
+    "rm /in/missing",
+    "mv /in/inner /in/other",
+    "chmod 600 /in/inner",
+    "chown 1 /in/inner",
+    "touch /in/inner",
+    "test -w /in/inner",
+    "test -r /in/inner",
+    "truncate -s 0 /in/inner",
+    "cd /in && echo x >inner",
+    "rmdir /in",
+    "mv /in /else",
+    "echo x >>/etc/hosts",
+    "chmod 600 /etc/hosts",
+    "rm /etc/hosts",
+    "ln /etc/hosts /opt/hosts",
+    "rm /run/secrets/token",
+    "echo x >/c/x",
+    "ln /opt/one /dev/shm/one",
+    "cat /in/inner",
+];
+
+#[test]
+fn a_read_only_mount_stays_as_it_is_and_says_so_without_mounts_too() {
+    needs_root!();
+    let flags = "--mount=type=bind,source=sub,target=/in --mount=type=cache,target=/c,ro --mount=type=secret,id=token";
+    let commands = CHANGES.map(|command| format!("sh -c '{command}' 2>&1; echo \"$? of {command}\";")).concat();
+    let steps = format!("RUN {flags} ({commands}) | while read -r line; do echo \">|$line\"; done\n");
+    let seen = ["root", "emulated"].map(|isolation| {
+        let text = String::from_utf8(build(&Home::new(), isolation, &steps).stderr).unwrap();
+        text.lines().filter_map(|line| Some(line.split_once("] >|")?.1.to_owned())).collect::<Vec<_>>()
+    });
+    assert!(seen[0].len() > CHANGES.len() && seen[0].iter().any(|line| line.contains("Read-only file system")), "{seen:?}");
+    assert_eq!(seen[1], seen[0]);
 }
 
 /// Flags that cannot be had, and what is said of them: on both isolations, or only where nothing can be mounted.

@@ -7,6 +7,7 @@ mod isolations;
 mod mounts;
 mod old_kernels;
 mod one_id;
+mod paths;
 pub(crate) mod plain_users;
 pub(crate) mod rootfs;
 mod run;

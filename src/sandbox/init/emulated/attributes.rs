@@ -1,5 +1,7 @@
 //! Owners, modes, times and extended attributes of files.
 
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{AtFlags, FileType, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
@@ -23,6 +25,7 @@ impl Supervisor {
         if kind(&stat) == FileType::Symlink {
             return Err(Errno::OPNOTSUPP);
         }
+        self.view.may_write(&file, &stat)?;
         let shown = self.shown(&stat);
         if !owns(self, caller, &stat) {
             return Err(Errno::PERM);
@@ -32,7 +35,7 @@ impl Supervisor {
             mode &= !0o2000;
         }
         // This machine's files, such as devices and pipes, are in no layer.
-        if stat.st_uid != self.uid || self.view.is_place(&stat) || self.view.is_proc(&stat) {
+        if !self.is_ours(&file, &stat) {
             return DONE;
         }
         let (on_disk, _) = split_mode(kind(&stat), mode);
@@ -47,6 +50,7 @@ impl Supervisor {
 
     pub(super) fn chown(&mut self, caller: &Caller, found: Result<Found>, uid: u64, gid: u64) -> Result<Reply> {
         let Found { file, stat } = found?;
+        self.view.may_write(&file, &stat)?;
         let shown = self.shown(&stat);
         let wanted = |id: u64| Some(id as u32).filter(|id| *id != u32::MAX);
         let (uid, gid) = (wanted(uid), wanted(gid));
@@ -58,7 +62,7 @@ impl Supervisor {
                 return Err(Errno::PERM);
             }
         }
-        if stat.st_uid != self.uid || self.view.is_proc(&stat) {
+        if !self.is_ours(&file, &stat) {
             return DONE;
         }
         touch(&file, &stat);
@@ -81,6 +85,7 @@ impl Supervisor {
     /// `None`: now.
     pub(super) fn set_times(&mut self, caller: &Caller, found: Result<Found>, times: Option<[(i64, i64); 2]>) -> Result<Reply> {
         let Found { file, stat } = found?;
+        self.view.may_write(&file, &stat)?;
         let now = |(_, nanoseconds): (i64, i64)| nanoseconds == rustix::fs::UTIME_NOW;
         let plain = times.is_none_or(|times| times.into_iter().all(now));
         if !owns(self, caller, &stat) {
@@ -95,6 +100,9 @@ impl Supervisor {
                 tv_nsec: times[index].1,
             })
         };
+        if !self.is_ours(&file, &stat) {
+            return DONE;
+        }
         let times = Timestamps { last_access: time(0), last_modification: time(1) };
         match rustix::fs::utimensat(&file, "", &times, AtFlags::EMPTY_PATH) {
             // A kernel that takes no empty path here.
@@ -130,21 +138,23 @@ impl Supervisor {
         let size = usize::try_from(call.arguments[3]).ok().filter(|size| *size <= MAX_VALUE).ok_or(Errno::TOOBIG)?;
         let mut value = vec![0; size];
         self.memory.read(call.thread as i32, call.arguments[2], &mut value)?;
-        let Found { file, stat } = found?;
+        let found = found?;
+        let Found { file, stat } = &found;
+        self.view.may_write(file, stat)?;
         let flags = XattrFlags::from_bits_retain(call.arguments[4] as u32);
         if name == CAPABILITY {
-            return self.set_file_capability(caller, &Found { file, stat }, Some(value), flags);
+            return self.set_file_capability(caller, &found, Some(value), flags);
         }
-        self.may_change_attribute(caller, &stat, &name)?;
+        self.may_change_attribute(caller, &found, &name)?;
         let mode_before = stat.st_mode;
-        rustix::fs::setxattr(attributes_of(&file), super::view::os(&name), &value, flags)?;
-        let now = rustix::fs::fstat(&file)?;
+        rustix::fs::setxattr(attributes_of(file), super::view::os(&name), &value, flags)?;
+        let now = rustix::fs::fstat(file)?;
         if now.st_mode != mode_before && stat.st_uid == self.uid {
             // An access list sets the mode as well.
-            let special = self.shown(&stat).st_mode & 0o7000;
+            let special = self.shown(stat).st_mode & 0o7000;
             let (on_disk, recorded) = split_mode(kind(&now), now.st_mode & 0o777 | special);
-            set_mode(&file, on_disk)?;
-            self.record(&stat, |record| record.mode = recorded);
+            set_mode(file, on_disk)?;
+            self.record(stat, |record| record.mode = recorded);
         }
         DONE
     }
@@ -152,13 +162,14 @@ impl Supervisor {
     pub(super) fn remove_attribute(&mut self, call: &Call, caller: &Caller, found: Result<Found>) -> Result<Reply> {
         let name = self.attribute_name(call)?;
         let found = found?;
+        self.view.may_write(&found.file, &found.stat)?;
         if name == CAPABILITY {
             if self.table.capability(inode_of(&found.stat)).is_none() {
                 return Err(Errno::NODATA);
             }
             return self.set_file_capability(caller, &found, None, XattrFlags::empty());
         }
-        self.may_change_attribute(caller, &found.stat, &name)?;
+        self.may_change_attribute(caller, &found, &name)?;
         rustix::fs::removexattr(attributes_of(&found.file), super::view::os(&name))?;
         DONE
     }
@@ -193,7 +204,16 @@ impl Supervisor {
         DONE
     }
 
-    fn may_change_attribute(&self, caller: &Caller, stat: &rustix::fs::Stat, name: &[u8]) -> Result<()> {
+    /// Whether what is done to a file is done on disk: not to this machine's files, such as devices, pipes, or what the command was
+    /// given as a stream.
+    fn is_ours(&self, file: &OwnedFd, stat: &rustix::fs::Stat) -> bool {
+        stat.st_uid == self.uid && !self.view.is_place(stat) && !self.view.is_proc(stat) && self.view.holds(file)
+    }
+
+    fn may_change_attribute(&self, caller: &Caller, Found { file, stat }: &Found, name: &[u8]) -> Result<()> {
+        if !self.is_ours(file, stat) {
+            return Err(Errno::PERM);
+        }
         if name.starts_with(b"user.") {
             return self.may(&caller.rights, stat, 2);
         }

@@ -73,6 +73,9 @@ impl Supervisor {
         if wanted != 0 {
             let rights = if flags & libc::AT_EACCESS != 0 { caller.rights.clone() } else { caller.rights.with_real_ids() };
             self.may(&rights, &found.stat, wanted as u32)?;
+            if wanted & 2 != 0 {
+                self.view.may_write(&found.file, &found.stat)?;
+            }
         }
         DONE
     }

@@ -116,7 +116,15 @@ const ANSWERED: &[c_long] = &[
 
 /// Of these the kernel must make a part in the process itself; the supervisor changes their
 /// arguments.
-const TRACED: &[c_long] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_connect, libc::SYS_bind, libc::SYS_inotify_add_watch];
+const TRACED: &[c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_inotify_add_watch,
+];
 
 /// The options of prctl that the supervisor answers: those about rights.
 const PRCTL: &[libc::c_int] = &[
@@ -265,6 +273,14 @@ pub(super) fn program(waits: bool) -> Vec<sock_filter> {
         PRCTL.iter().for_each(|option| program.answer_if(EQUAL, option.unsigned_abs(), NOTIFY));
         program.answer(libc::SECCOMP_RET_ALLOW);
     });
+    program.call(libc::SYS_sendto, |program| {
+        // With an address, which may be a path.
+        for half in [16 + 8 * 4, 16 + 8 * 4 + 4] {
+            program.load(half);
+            program.answer_if(AT_LEAST, 1, TRACE);
+        }
+        program.answer(libc::SECCOMP_RET_ALLOW);
+    });
     program.call(libc::SYS_clone, |program| {
         program.load_argument(0);
         program.answer_if(ANY_BIT, NAMESPACES | CLONE_UNTRACED, EPERM);
@@ -329,6 +345,8 @@ mod tests {
             (libc::SYS_clone, [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0], EPERM),
             (libc::SYS_clone, [u64::from(CLONE_UNTRACED), 0, 0, 0, 0, 0], EPERM),
             (libc::SYS_execve, [0; 6], TRACE),
+            (libc::SYS_sendto, [0; 6], libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_sendto, [3, 1, 1, 0, 1 << 40, 16], TRACE),
             (libc::SYS_chroot, [0; 6], libc::SECCOMP_RET_TRAP),
             (libc::SYS_mount, [0; 6], EPERM),
             (libc::SYS_clone3, [0; 6], ENOSYS),

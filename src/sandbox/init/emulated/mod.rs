@@ -30,7 +30,9 @@ mod permissions;
 mod place;
 mod proc;
 mod ptrace;
+mod short_name;
 mod signals;
+mod sockets;
 mod state;
 mod supervise;
 mod threads;
@@ -43,11 +45,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::descriptors::{open_folder, remove_tree};
+use super::descriptors::{is_mounted_without, open_folder, remove_tree};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::substitute_mounts::SubstituteMounts;
@@ -75,6 +77,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     set_capabilities(None, none).step(|| "capset".into())?;
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
+    is_mounted_without(path, &[(StatVfsMountFlags::NOEXEC, "noexec")])?;
     overlay::make_folder(&aside)?;
     if probe {
         put_program(path)?;
@@ -113,7 +116,7 @@ fn start(
     let stage = supervise::Stage { view, table: placed.table.clone(), loader: loader.as_os_str().as_bytes().to_vec() };
     let exit = supervise::run(&command, stage, agents, control);
     // Also of a command that failed or was killed: its logs are what somebody wants then.
-    volumes.iter().try_for_each(volumes::Volume::copy_back).and(exit)
+    volumes::copy_all_back(&volumes).and(exit)
 }
 
 fn make_lasting_folders(tree: &Path, spec: &RunSpec, table: &mut OwnerTable) -> Result<(), SetupError> {

@@ -102,12 +102,7 @@ impl Supervisor {
             false => None,
         };
         let file = match &found {
-            Some(found) => {
-                if kind(&found.stat) == FileType::Directory {
-                    return Err(Errno::PERM);
-                }
-                name_of(&found.file)
-            }
+            Some(found) => name_of(&found.file),
             // By the caller's own link: one of a file that was opened with O_TMPFILE must not come
             // from a place.
             None => format!("/proc/{}/fd/{}", caller.thread, from.0),
@@ -115,6 +110,18 @@ impl Supervisor {
         let (folder, name) = self.new_entry(call, caller, to)?;
         if name.ends_with(b"/") {
             return Err(Errno::NOENT);
+        }
+        let source = match found {
+            Some(found) => found,
+            None => self.of_descriptor(caller, from.0)?,
+        };
+        // What the command was given from elsewhere, such as a stream, gets no name here.
+        if self.view.is_mount(&source.stat) || !self.view.holds(&source.file) {
+            return Err(Errno::XDEV);
+        }
+        self.view.on_one_mount(&source.file, &*folder)?;
+        if kind(&source.stat) == FileType::Directory {
+            return Err(Errno::PERM);
         }
         rustix::fs::linkat(rustix::fs::CWD, file.as_str(), &*folder, os(&name), AtFlags::SYMLINK_FOLLOW)?;
         DONE
@@ -125,9 +132,14 @@ impl Supervisor {
         let path = self.path(call, at.1)?;
         let (folder, name) = self.parent(caller, at.0, &path)?;
         self.may_search(caller, &folder)?;
+        let flags = if folder_too { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        if is_dots(&name) {
+            // Never succeeds, and the kernel knows why.
+            return rustix::fs::unlinkat(&*folder, os(&name), flags).and(Err(Errno::BUSY));
+        }
+        self.view.may_write(&*folder, &rustix::fs::fstat(&*folder)?)?;
         let stat = stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name))?;
         may_remove(self, caller, &folder, &name)?;
-        let flags = if folder_too { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         rustix::fs::unlinkat(&*folder, os(&name), flags)?;
         self.unlinked(&stat);
         DONE
@@ -139,14 +151,26 @@ impl Supervisor {
         let (new_folder, new_name) = self.parent(caller, to.0, &new)?;
         self.may_search(caller, &old_folder)?;
         self.may_search(caller, &new_folder)?;
+        self.view.on_one_mount(&*old_folder, &*new_folder)?;
+        let flags = RenameFlags::from_bits_retain(flags as u32);
+        if is_dots(&old_name) {
+            return Err(Errno::BUSY);
+        }
+        if is_dots(&new_name) {
+            return Err(if flags.contains(RenameFlags::NOREPLACE) { Errno::EXIST } else { Errno::BUSY });
+        }
         let moved = stat_at(&old_folder, old_name.strip_suffix(b"/").unwrap_or(&old_name))?;
         let replaced = stat_at(&new_folder, new_name.strip_suffix(b"/").unwrap_or(&new_name)).ok();
+        let same = replaced.is_some_and(|replaced| inode_of(&replaced) == inode_of(&moved));
+        if same && flags.is_empty() {
+            // Two names of one file: nothing is done, and no right is needed.
+            return DONE;
+        }
         may_remove(self, caller, &old_folder, &old_name)?;
         match replaced {
             Some(_) => may_remove(self, caller, &new_folder, &new_name)?,
             None => may_enter(self, caller, &new_folder)?,
         }
-        let flags = RenameFlags::from_bits_retain(flags as u32);
         if flags.contains(RenameFlags::WHITEOUT) {
             return Err(Errno::PERM);
         }
@@ -155,7 +179,6 @@ impl Supervisor {
             self.may(&caller.rights, &moved, 2)?;
         }
         rustix::fs::renameat_with(&*old_folder, os(&old_name), &*new_folder, os(&new_name), flags)?;
-        let same = replaced.is_some_and(|replaced| inode_of(&replaced) == inode_of(&moved));
         if let Some(replaced) = replaced.filter(|_| !flags.contains(RenameFlags::EXCHANGE) && !same) {
             self.unlinked(&replaced);
         }
@@ -168,4 +191,9 @@ impl Supervisor {
         self.table.set(inode_of(&stat), Row::default());
         self.born(caller, folder, &stat, caller.masked(0o777))
     }
+}
+
+/// Whether the last component of a path, perhaps with a slash, names a folder from within.
+fn is_dots(name: &[u8]) -> bool {
+    matches!(name.strip_suffix(b"/").unwrap_or(name), b"." | b"..")
 }

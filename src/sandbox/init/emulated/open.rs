@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::super::notify::{self, Answer, Call};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
-use super::view::{kind, name_of, os, stat_at};
+use super::view::{PLACE, kind, name_of, os, stat_at};
 use super::walk::{Found, Walked};
 use super::{descriptors, permissions};
 use crate::layer::owner_table::split_mode;
@@ -70,11 +70,13 @@ impl Supervisor {
         if request.creates() {
             return self.create(call, caller, path, request);
         }
-        if !request.temporary() && !self.has_fifos {
+        // To truncate is to write, which takes the right to.
+        if !request.temporary() && !self.has_fifos && !request.flags.contains(OFlags::TRUNC) {
             match self.open_at_once(caller, request.from, path, request.own()) {
                 Ok(Some(file)) => {
                     let stat = rustix::fs::fstat(&file)?;
                     if !self.view.is_place(&stat) && kind(&stat) != FileType::Fifo && !self.is_virtual_device(&stat) {
+                        permissions::may_open(self, caller, &file, &stat, request.wanted() & 2)?;
                         self.opened_for(caller, &stat, request);
                         return self.hand_over(call, file, request);
                     }
@@ -111,14 +113,27 @@ impl Supervisor {
         } else {
             resolve | ResolveFlags::BENEATH
         };
-        let creating = request.flags & (OFlags::CREATE | OFlags::EXCL);
-        let mode = if creating.contains(OFlags::CREATE) { caller.masked(request.mode) & 0o777 | 0o600 } else { 0 };
-        let file = rustix::fs::openat2(&*folder, os(path), request.own() | creating, Mode::from_raw_mode(mode), bound)?;
+        if request.creates() {
+            let begin = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+            let (above, name) = path.split_at(begin);
+            let above = if above.is_empty() { b"." } else { above };
+            let parent = rustix::fs::openat2(&*folder, os(above), PLACE | OFlags::DIRECTORY, Mode::empty(), bound)?;
+            match self.make(caller, &Rc::new(parent), name, request) {
+                Ok(file) => return self.hand_over(call, file, request),
+                Err(Errno::EXIST) if !request.must_be_new() => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let file = rustix::fs::openat2(&*folder, os(path), request.own() & !OFlags::TRUNC, Mode::empty(), bound)?;
         let stat = rustix::fs::fstat(&file)?;
         if self.view.is_place(&stat) {
             return Err(Errno::XDEV);
         }
-        permissions::may_open(self, caller, &stat, request.wanted())?;
+        permissions::may_open(self, caller, &file, &stat, request.wanted())?;
+        if request.flags.contains(OFlags::TRUNC) && kind(&stat) == FileType::RegularFile {
+            rustix::fs::ftruncate(&file, 0)?;
+        }
+        self.opened_for(caller, &stat, request);
         self.hand_over(call, file, request)
     }
 
@@ -133,7 +148,7 @@ impl Supervisor {
     /// therefore is.
     fn create(&mut self, call: &Call, caller: &Caller, path: &[u8], request: Request) -> Result<Reply> {
         if path.ends_with(b"/") {
-            return Err(Errno::ISDIR);
+            return Err(self.parent(caller, request.from, path).map_or_else(|errno| errno, |_| Errno::ISDIR));
         }
         for _ in 0..8 {
             let (folder, name) = self.parent(caller, request.from, path)?;
@@ -179,6 +194,7 @@ impl Supervisor {
             return Err(Errno::EXIST);
         }
         match kind(&stat) {
+            FileType::Symlink if request.flags.contains(OFlags::DIRECTORY) => return Err(Errno::NOTDIR),
             FileType::Symlink => return Err(Errno::LOOP),
             FileType::Socket => return Err(Errno::NXIO),
             FileType::Directory if request.temporary() => return self.open_temporary(call, caller, &file, request),
@@ -187,7 +203,7 @@ impl Supervisor {
             _ if request.flags.contains(OFlags::DIRECTORY) => return Err(Errno::NOTDIR),
             _ => {}
         }
-        permissions::may_open(self, caller, &stat, request.wanted())?;
+        permissions::may_open(self, caller, &file, &stat, request.wanted())?;
         if self.is_virtual_device(&stat) {
             // As on a file system that is mounted nodev.
             return Err(Errno::ACCESS);
@@ -267,10 +283,12 @@ impl Supervisor {
     pub(super) fn truncate(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
         let path = self.path(call, call.arguments[0])?;
         let found = self.look_up(caller, libc::AT_FDCWD, &path, true)?;
-        if kind(&found.stat) == FileType::Directory {
-            return Err(Errno::ISDIR);
+        match kind(&found.stat) {
+            FileType::Directory => return Err(Errno::ISDIR),
+            FileType::RegularFile => {}
+            _ => return Err(Errno::INVAL),
         }
-        self.may(&caller.rights, &found.stat, 2)?;
+        permissions::may_open(self, caller, &found.file, &found.stat, 2)?;
         let file = rustix::fs::open(name_of(&found.file), OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
         rustix::fs::ftruncate(&file, call.arguments[1])?;
         permissions::written(self, caller, &found.stat);

@@ -12,17 +12,23 @@ use super::view::{kind, stat_at};
 use crate::layer::owner_table::{Row, inode_of, split_mode};
 use crate::layer::owners::Record;
 
+/// How many inodes without a name have a row.
+const MANY: usize = 4096;
+
 /// Whether the caller may make and remove entries of a folder.
 pub(super) fn may_enter(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd) -> Result<()> {
-    supervisor.may(&caller.rights, &rustix::fs::fstat(folder)?, 3)
+    let stat = rustix::fs::fstat(folder)?;
+    supervisor.view.may_write(folder, &stat)?;
+    supervisor.may(&caller.rights, &stat, 3)
 }
 
 /// Whether it may remove or rename `name` in it.
 pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &OwnedFd, name: &[u8]) -> Result<()> {
     let folder_stat = rustix::fs::fstat(folder)?;
+    supervisor.view.may_write(folder, &folder_stat)?;
     supervisor.may(&caller.rights, &folder_stat, 3)?;
     let stat = stat_at(folder, name.strip_suffix(b"/").unwrap_or(name));
-    if stat.is_ok_and(|stat| supervisor.view.is_place(&stat)) {
+    if stat.is_ok_and(|stat| supervisor.view.is_place(&stat) || supervisor.view.is_mount(&stat)) {
         return Err(Errno::BUSY);
     }
     let folder = supervisor.shown(&folder_stat);
@@ -33,8 +39,10 @@ pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &Owne
     Ok(())
 }
 
-pub(super) fn may_open(supervisor: &Supervisor, caller: &Caller, stat: &Stat, wanted: u32) -> Result<()> {
-    supervisor.may(&caller.rights, stat, wanted)
+/// Whether the caller may read (4) or write (2) what `file` is a place of.
+pub(super) fn may_open(supervisor: &Supervisor, caller: &Caller, file: &OwnedFd, stat: &Stat, wanted: u32) -> Result<()> {
+    supervisor.may(&caller.rights, stat, wanted)?;
+    if wanted & 2 != 0 { supervisor.view.may_write(file, stat) } else { Ok(()) }
 }
 
 /// A file was written to: whoever lacks CAP_FSETID takes its set-id bits, and everybody its file
@@ -82,16 +90,33 @@ impl Supervisor {
             mode &= !0o2000;
         }
         let recorded = split_mode(kind(stat), mode).1;
+        self.gone.remove(&inode_of(stat));
         let record = Record { uid: caller.rights.user.files, gid, mode: recorded, device: None };
         self.table.set(inode_of(stat), Row { record, capability: None });
         Ok(())
     }
 
     /// A name of this inode has gone; with its last one the inode goes, and its number may be used
-    /// again.
+    /// again. Its owner stays known for a while: somebody may have it open.
     pub(super) fn unlinked(&mut self, stat: &Stat) {
-        if kind(stat) == FileType::Directory || stat.st_nlink <= 1 {
-            self.table.forget(inode_of(stat));
+        let inode = inode_of(stat);
+        if kind(stat) != FileType::Directory && stat.st_nlink > 1 || self.gone.contains(&inode) {
+            return;
+        }
+        self.gone.insert(inode);
+        self.gone_in_order.push_back(inode);
+        if self.gone_in_order.len() > MANY {
+            self.forget_gone(MANY / 2);
+        }
+    }
+
+    /// Forgets those that have gone first, until `kept` are left.
+    pub(super) fn forget_gone(&mut self, kept: usize) {
+        while self.gone_in_order.len() > kept {
+            // One whose number was used again is no longer among them.
+            if let Some(inode) = self.gone_in_order.pop_front().filter(|inode| self.gone.remove(inode)) {
+                self.table.forget(inode);
+            }
         }
     }
 }

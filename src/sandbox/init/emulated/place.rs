@@ -16,6 +16,7 @@ use super::view::{View, kind, stat_at};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{Inode, OwnerTable, Row, inode_of, split_mode};
 use crate::layer::owners::Record;
+use crate::layer::unpack::relative;
 use crate::sandbox::init::substitute_mounts::SubstituteMounts;
 use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::{BindSource, Mount};
@@ -54,15 +55,30 @@ impl Placed {
                 Content::Memory(memory) => {
                     let mode = memory.mode.or_else(|| self.mode_of(target)).unwrap_or(0o1777);
                     self.put_folder(target, mode)?;
+                    self.note_mount(&mut view, false)?;
                 }
                 Content::Folder { mode } => self.put_folder(target, *mode)?,
                 Content::Script(bytes) => self.put_file(target, bytes, 0o755, 0, 0)?,
-                Content::File(file) => self.put_file(target, &file.bytes, file.mode, file.uid, file.gid)?,
-                Content::Mount(index, mount) => self.put_mount(mount, *index, aside)?,
+                Content::File(file) => {
+                    self.put_file(target, &file.bytes, file.mode, file.uid, file.gid)?;
+                    self.note_mount(&mut view, file.readonly)?;
+                }
+                Content::Mount(index, mount) => {
+                    self.put_mount(mount, *index, aside)?;
+                    self.note_mount(&mut view, mount.is_readonly())?;
+                }
                 Content::Terminals | Content::MessageQueues | Content::Console | Content::Hidden | Content::ReadOnly => {}
             }
         }
         Ok(view)
+    }
+
+    /// Notes that what was put in place last would be a mount elsewhere.
+    fn note_mount(&self, view: &mut View, readonly: bool) -> Result<(), SetupError> {
+        let Some(place) = self.mounts.last_place() else { return Ok(()) };
+        let stat = rustix::fs::statat(self.mounts.tree(), relative(place), AtFlags::SYMLINK_NOFOLLOW);
+        view.mount(place.to_string().as_bytes(), &stat.step(|| format!("examine `{place}`"))?, readonly);
+        Ok(())
     }
 
     /// Permission bits of what is at `path`, as the command sees them.

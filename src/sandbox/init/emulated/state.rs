@@ -1,5 +1,6 @@
 //! What the supervisor knows, and the thread whose call it answers.
 
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use super::credentials::{CAP_DAC_OVERRIDE, Credentials};
 use super::memory::{Memory, PATH_MAX};
 use super::threads::{FileSystem, Threads};
 use super::view::{PLACE, View, kind};
-use crate::layer::owner_table::{OwnerTable, inode_of};
+use crate::layer::owner_table::{Inode, OwnerTable, inode_of};
 use crate::layer::owners::Record;
 
 pub(super) type Result<T> = std::result::Result<T, Errno>;
@@ -40,6 +41,10 @@ pub(super) struct Supervisor {
     pub(super) loader: Vec<u8>,
     /// The user that everything belongs to on disk.
     pub(super) uid: u32,
+    /// Inodes that have lost their last name, all of them in the order in which that was; some
+    /// numbers are in use again.
+    pub(super) gone: HashSet<Inode>,
+    pub(super) gone_in_order: VecDeque<Inode>,
     /// A fifo has been made: opening one may block.
     pub(super) has_fifos: bool,
 }

@@ -59,6 +59,7 @@ pub(super) fn run(
     });
     drop(agents);
     running.kill_all();
+    running.supervisor.forget_gone(0);
     drop(keep_alive);
     match read_message::<SetupError>(errors).step(|| "start the command".into())? {
         Some(error) => Err(error),
@@ -103,7 +104,10 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
     drop((alive, error, go, theirs));
     let seized = ptrace::seize(main).step(|| "ptrace(PTRACE_SEIZE)".into());
     drop(let_go);
-    let received = seized.and_then(|()| receive_file(&ours).step(|| "receive the system-call filter".into()));
+    let received = seized.and_then(|()| {
+        let_it_send(main);
+        receive_file(&ours).step(|| "receive the system-call filter".into())
+    });
     match received {
         Ok(listener) => Ok(Started { main, listener, keep_alive, errors }),
         Err(fault) => {
@@ -115,12 +119,31 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
     }
 }
 
+/// The first call under the filter is the one that hands the filter over: sendmsg, which the filter
+/// answers with TRACE.
+fn let_it_send(main: i32) {
+    loop {
+        match ptrace::next_event(true) {
+            Ok(Some((_, Event::Exited(_) | Event::Killed(_)))) => return,
+            Ok(Some((thread, event))) => {
+                ptrace::resume(thread, Resume::Run, 0);
+                if event == Event::Seccomp(filter::TRACE_DATA) && thread == main {
+                    return;
+                }
+            }
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 fn supervisor(stage: Stage, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
     notify::wake_up_here(&listener);
     let Stage { view, table, loader } = stage;
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
-    Ok(Supervisor { listener, view, table, threads, memory, main, loader, uid, has_fifos: false })
+    let (gone, gone_in_order) = Default::default();
+    Ok(Supervisor { listener, view, table, threads, memory, main, loader, uid, gone, gone_in_order, has_fifos: false })
 }
 
 struct Running {

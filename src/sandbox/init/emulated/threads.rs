@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::credentials::Credentials;
 use super::ptrace::Registers;
+use super::short_name::ShortName;
 
 /// What CLONE_FS shares: root, working directory and umask.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ impl FileSystem {
 /// What a thread was doing when the supervisor changed its registers.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Its registers are to be as they were, but for the call's result.
-    Restore(Box<Registers>),
+    /// Its registers are to be as they were, but for the call's result. What exists until then.
+    Restore(Box<Registers>, #[expect(dead_code, reason = "it is dropped with the call")] Option<ShortName>),
     /// The same where execve fails; where it succeeds the loader runs. The memory that was
     /// overwritten for it, to be put back.
     Execute(Box<Registers>, u64, Vec<u8>),

@@ -21,12 +21,9 @@ const RED_ZONE: u64 = 128;
 const MAX_POINTERS: usize = 2 << 20;
 /// IN_DONT_FOLLOW of inotify_add_watch(2).
 const DONT_FOLLOW: u64 = 0x0200_0000;
-/// The size of `sockaddr_un`, and where its path begins.
-const SOCKET_ADDRESS: usize = 110;
-const SOCKET_PATH: usize = 2;
 
 /// Room in a thread's memory, below what it uses.
-struct Room {
+pub(super) struct Room {
     begin: u64,
     end: u64,
     bytes: Vec<(u64, Vec<u8>)>,
@@ -39,7 +36,7 @@ impl Room {
     }
 
     /// Where `bytes` will be.
-    fn put(&mut self, bytes: Vec<u8>) -> u64 {
+    pub(super) fn put(&mut self, bytes: Vec<u8>) -> u64 {
         self.begin = self.begin.wrapping_sub(bytes.len() as u64) & !15;
         self.bytes.push((self.begin, bytes));
         self.begin
@@ -90,6 +87,7 @@ impl Supervisor {
         let before = Box::new(*registers);
         let int = |register: u64| register as u32 as i32;
         let mut room = Room::below(registers);
+        let mut short_name = None;
         match registers.orig_rax as i64 {
             libc::SYS_execve => {
                 self.execute(caller, registers, &mut room, (libc::AT_FDCWD, before.rdi, 0), (before.rsi, before.rdx))?
@@ -107,19 +105,18 @@ impl Supervisor {
                 let path = self.outside(caller, libc::AT_FDCWD, before.rsi, before.rdx & DONT_FOLLOW == 0)?;
                 registers.rsi = room.put(path);
             }
-            libc::SYS_connect | libc::SYS_bind => match self.socket_address(caller, &before)? {
-                Some(address) => {
-                    registers.rdx = address.len() as u64;
-                    registers.rsi = room.put(address);
+            libc::SYS_connect | libc::SYS_bind | libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
+                match self.address_socket(caller, registers, &mut room)? {
+                    Some(name) => short_name = name,
+                    None => return Ok(None),
                 }
-                None => return Ok(None),
-            },
+            }
             _ => return Err(Errno::NOSYS),
         }
         let saved = self.write_room(caller, &room)?;
         Ok(Some(match registers.orig_rax as i64 {
             libc::SYS_execve => Pending::Execute(before, room.begin, saved),
-            _ => Pending::Restore(before),
+            _ => Pending::Restore(before, short_name),
         }))
     }
 
@@ -187,41 +184,12 @@ impl Supervisor {
         Ok(outside)
     }
 
-    /// The address of a socket with a path, as it is on this machine; `None` for other addresses.
-    fn socket_address(&self, caller: &Caller, registers: &Registers) -> Result<Option<Vec<u8>>> {
-        let length = usize::try_from(registers.rdx as u32).unwrap_or_default();
-        if !(SOCKET_PATH + 1..=SOCKET_ADDRESS).contains(&length) {
-            return Ok(None);
-        }
-        let mut address = vec![0; length];
-        self.memory.read(caller.thread, registers.rsi, &mut address)?;
-        let family = i32::from(u16::from_ne_bytes([address[0], address[1]]));
-        // A name that begins with NUL is in no file system.
-        if family != libc::AF_UNIX || address[SOCKET_PATH] == 0 {
-            return Ok(None);
-        }
-        let path = address[SOCKET_PATH..].split(|byte| *byte == 0).next().unwrap_or_default();
-        let outside = if registers.orig_rax as i64 == libc::SYS_bind {
-            let (folder, name) = self.parent(caller, libc::AT_FDCWD, path)?;
-            super::permissions::may_enter(self, caller, &folder)?;
-            [&path_of(&*folder)?[..], b"/", &name].concat()
-        } else {
-            let found = self.look_up(caller, libc::AT_FDCWD, path, true)?;
-            self.may(&caller.rights, &found.stat, 2)?;
-            path_of(&found.file)?
-        };
-        if outside.len() > SOCKET_ADDRESS - SOCKET_PATH - 1 {
-            return Err(Errno::NAMETOOLONG);
-        }
-        Ok(Some([&address[..SOCKET_PATH], &outside, b"\0"].concat()))
-    }
-
     /// A call whose arguments were changed has returned.
     pub(super) fn on_return(&mut self, thread: i32) {
         let pending = self.threads.thread_mut(thread).and_then(|thread| thread.pending.take());
         let now = ptrace::registers(thread);
         match (pending, now) {
-            (Some(Pending::Restore(before)), Ok(now)) => {
+            (Some(Pending::Restore(before, _)), Ok(now)) => {
                 if before.orig_rax as i64 == libc::SYS_bind && now.rax == 0 {
                     self.on_bound(thread, &before);
                 }
@@ -242,19 +210,6 @@ impl Supervisor {
             _ => {}
         }
         ptrace::resume(thread, Resume::Run, 0);
-    }
-
-    /// The socket belongs to the caller; one that cannot be found any more needs no owner.
-    fn on_bound(&mut self, thread: i32, before: &Registers) {
-        let mut address = vec![0; (before.rdx as usize).min(SOCKET_ADDRESS)];
-        let Ok(caller) = self.caller(thread) else { return };
-        if self.memory.read(thread, before.rsi, &mut address).is_err() || address.len() <= SOCKET_PATH {
-            return;
-        }
-        let path = address[SOCKET_PATH..].split(|byte| *byte == 0).next().unwrap_or_default();
-        if let Ok((folder, name)) = self.parent(&caller, libc::AT_FDCWD, path) {
-            let _ = self.bound(&caller, &folder, &name);
-        }
     }
 
     /// A thread gets SIGSYS because the filter answers a call with TRAP: chroot. Whether that was

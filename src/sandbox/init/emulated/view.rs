@@ -5,6 +5,7 @@
 //! it (EACCES), which tells that a walk in user space is needed (`walk`); all other paths are
 //! resolved by the kernel alone, by openat2(2).
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -38,6 +39,12 @@ pub(super) struct View {
     outside: Vec<u8>,
     substitutes: Vec<Substitute>,
     proc_device: u64,
+    /// What would be a mount elsewhere: it can be neither removed nor replaced.
+    points: HashSet<Inode>,
+    /// Files of these that may not be written to.
+    readonly_files: HashSet<Inode>,
+    /// Folders of these by their paths inside, and whether they may be written to.
+    folders: Vec<(Vec<u8>, bool)>,
 }
 
 impl View {
@@ -45,7 +52,55 @@ impl View {
         let root = reopen(tree, PLACE | OFlags::DIRECTORY)?;
         let outside = path_of(&root)?;
         let proc_device = rustix::fs::stat("/proc")?.st_dev;
-        Ok(Self { root, outside, substitutes: Vec::new(), proc_device })
+        Ok(Self {
+            root,
+            outside,
+            substitutes: Vec::new(),
+            proc_device,
+            points: HashSet::new(),
+            readonly_files: HashSet::new(),
+            folders: Vec::new(),
+        })
+    }
+
+    /// Notes that the file or folder `stat` at `inside` would be a mount elsewhere.
+    pub(super) fn mount(&mut self, inside: &[u8], stat: &Stat, readonly: bool) {
+        self.points.insert(inode_of(stat));
+        match kind(stat) {
+            FileType::Directory => self.folders.push((inside.to_vec(), !readonly)),
+            _ if readonly => drop(self.readonly_files.insert(inode_of(stat))),
+            _ => {}
+        }
+    }
+
+    /// `EROFS` for a file or folder that may not be written to. A device or a fifo may be.
+    pub(super) fn may_write(&self, file: impl AsDescriptor, stat: &Stat) -> Result<(), Errno> {
+        let is_readonly = match kind(stat) {
+            FileType::Directory | FileType::RegularFile | FileType::Symlink => {
+                self.readonly_files.contains(&inode_of(stat)) || self.is_in_readonly_folder(file)?
+            }
+            _ => false,
+        };
+        if is_readonly { Err(Errno::ROFS) } else { Ok(()) }
+    }
+
+    /// `EXDEV` for two places that would be on different mounts elsewhere.
+    pub(super) fn on_one_mount(&self, one: impl AsDescriptor, other: impl AsDescriptor) -> Result<(), Errno> {
+        let mount = |file: &[u8]| {
+            let covering = self.folders.iter().map(|(folder, _)| folder).filter(|folder| is_below(file, folder));
+            covering.max_by_key(|folder| folder.len())
+        };
+        if mount(&self.inside(one)?) == mount(&self.inside(other)?) { Ok(()) } else { Err(Errno::XDEV) }
+    }
+
+    fn is_in_readonly_folder(&self, file: impl AsDescriptor) -> Result<bool, Errno> {
+        // Hardly any step has one, and to ask for a path takes time.
+        if self.folders.iter().all(|(_, writable)| *writable) {
+            return Ok(false);
+        }
+        let path = self.inside(file)?;
+        let covering = self.folders.iter().filter(|(folder, _)| is_below(&path, folder));
+        Ok(covering.max_by_key(|(folder, _)| folder.len()).is_some_and(|(_, writable)| !writable))
     }
 
     /// Has this machine's `outside` stand at `inside`, where the node `place` is.
@@ -63,6 +118,11 @@ impl View {
     /// Whether a file is one of this machine's /proc.
     pub(super) fn is_proc(&self, stat: &Stat) -> bool {
         stat.st_dev == self.proc_device
+    }
+
+    /// Whether this would be a mount elsewhere.
+    pub(super) fn is_mount(&self, stat: &Stat) -> bool {
+        self.points.contains(&inode_of(stat))
     }
 
     /// Whether this node only holds a place.

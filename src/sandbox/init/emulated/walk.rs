@@ -125,6 +125,9 @@ impl Supervisor {
         let mut links = 0;
         while let Some(name) = rest.pop() {
             self.may_search(caller, &at.file)?;
+            if name == b"." {
+                continue;
+            }
             if name == b".." {
                 if at.path != root && at.path != b"/" {
                     at = self.up(at)?;
@@ -204,9 +207,12 @@ impl Supervisor {
     /// What a descriptor's link in /proc leads to: the open file itself, which may have no path.
     fn through_descriptor(&self, at: Step, name: &[u8]) -> Result<Step> {
         let file = rustix::fs::openat(&at.file, os(name), PLACE, Mode::empty())?;
-        let folder = kind(&rustix::fs::fstat(&file)?) == FileType::Directory;
-        if folder && !self.view.holds(&file) {
-            return Err(Errno::ACCESS);
+        if !self.view.holds(&file) {
+            let folder = kind(&rustix::fs::fstat(&file)?) == FileType::Directory;
+            // A file from elsewhere was opened by who started the command. A mere place of one comes from a race (`traced`).
+            if folder || was_opened_as_place(&at.path, name)? {
+                return Err(Errno::ACCESS);
+            }
         }
         let path = self.view.inside(&file)?;
         Ok(Step { file, path })
@@ -237,9 +243,19 @@ impl Supervisor {
     }
 }
 
-/// The components of a path, the last one first.
+/// Whether the descriptor `name` in `folder`, one of /proc/PID/fd, was opened with O_PATH.
+fn was_opened_as_place(folder: &[u8], name: &[u8]) -> Result<bool> {
+    let number: u32 = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()).ok_or(Errno::NOENT)?;
+    let process = folder.strip_suffix(b"/fd").ok_or(Errno::NOENT)?;
+    let path = [process, format!("/fdinfo/{number}").as_bytes()].concat();
+    let text = std::fs::read_to_string(os(&path)).map_err(|_| Errno::NOENT)?;
+    let flags = text.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    Ok(flags.is_none_or(|flags| flags & libc::O_PATH as u32 != 0))
+}
+
+/// The components of a path, the last one first. One that is `.` stays: its folder must be one that may be searched.
 fn components(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).rev().map(<[u8]>::to_vec).collect()
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).rev().map(<[u8]>::to_vec).collect()
 }
 
 fn ends_in_folder(path: &[u8]) -> bool {
