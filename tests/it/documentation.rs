@@ -111,3 +111,42 @@ fn tests_that_the_pages_name_are_there() {
     }
     assert!(named > 5, "{named}");
 }
+
+/// What the manifests of docs/ci/pods say, by name.
+fn pods() -> Vec<(String, serde_json::Value)> {
+    let files = fs::read_dir(Path::new(ROOT).join("docs/ci/pods")).unwrap().map(|entry| entry.unwrap().path());
+    let script = "import json, sys, yaml\nprint(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
+    let read = |path: PathBuf| {
+        let text = crate::run(crate::judge("python3").args(["-c", script]).arg(&path));
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), serde_json::from_str(&text).unwrap())
+    };
+    files.map(read).collect()
+}
+
+#[test]
+fn manifests_of_pods_have_a_form_that_kubernetes_takes_and_the_first_is_restricted() {
+    let pods = pods();
+    let page = read("docs/environments.md");
+    for (name, pod) in &pods {
+        assert_eq!((&pod["apiVersion"], &pod["kind"]), (&"v1".into(), &"Pod".into()), "{name}");
+        let spec = &pod["spec"];
+        let container = &spec["containers"][0];
+        let names = |list: &serde_json::Value| -> BTreeSet<String> {
+            list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(&container["volumeMounts"]), names(&spec["volumes"]), "{name}");
+        assert!(container["args"][0].as_str().unwrap().contains("mpimg push --no-ttl"), "{name}");
+        assert!(page.contains(&format!("(ci/pods/{name}.yaml)")), "{name} is not in docs/environments.md");
+        // What the standard "restricted" asks for (Kubernetes, Pod Security Standards).
+        let (of_pod, own) = (&spec["securityContext"], &container["securityContext"]);
+        let restricted = of_pod["runAsNonRoot"] == true
+            && of_pod["runAsUser"] != 0
+            && of_pod["seccompProfile"]["type"] == "RuntimeDefault"
+            && own["allowPrivilegeEscalation"] == false
+            && own["capabilities"] == serde_json::json!({ "drop": ["ALL"] })
+            && own["privileged"].is_null()
+            && ["hostNetwork", "hostPID", "hostIPC"].iter().all(|field| spec[field].is_null());
+        assert_eq!(restricted, ["restricted", "openshift"].contains(&name.as_str()), "{name}");
+    }
+    assert_eq!(pods.len(), 6);
+}

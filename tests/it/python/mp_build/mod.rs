@@ -7,6 +7,7 @@ mod docker;
 mod killed;
 mod mp_test;
 mod project;
+mod restricted;
 mod results;
 
 use std::path::{Path, PathBuf};
