@@ -141,6 +141,11 @@ fn the_next_build_begins_with_the_tree_as_it_was_unpacked() {
         // With an overlay, each step stands on layers that nothing ever changes.
         let judged = run(&mut build_on(&judge, steps, "root"));
         for (isolation, expected, home, inode) in &mut stores {
+            // Those that the owners' table has a part in.
+            let of_owners = ["removed", "modes", "becomes", "hard links", "aside", "several", "cache"];
+            if *isolation == "emulated" && !of_owners.iter().any(|word| what.contains(word)) {
+                continue;
+            }
             assert_eq!(run(&mut build_on(home, steps, isolation)), judged, "{what} on {isolation}");
             let trees = kept(home);
             assert_eq!(trees.len(), 1, "{what} on {isolation}");
