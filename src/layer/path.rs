@@ -55,13 +55,20 @@ impl LayerPath {
     /// Like [`parse`](Self::parse), but `..` removes the component before it and stops at the root,
     /// as in `chroot`.
     pub fn clean(bytes: impl AsRef<[u8]>) -> Result<Self> {
-        let mut path = Self::root();
+        let mut names: Vec<&[u8]> = Vec::new();
         for component in bytes.as_ref().split(|byte| *byte == b'/') {
-            path = match component {
-                b".." => path.parent().unwrap_or_default(),
-                name => path.join(&Self::parse(name)?),
-            };
+            match component {
+                b".." => _ = names.pop(),
+                b"" | b"." => {}
+                name => {
+                    // For its checks.
+                    Self::parse(name)?;
+                    names.push(name);
+                }
+            }
         }
+        let mut path = Self::root();
+        names.into_iter().for_each(|name| path.push_unchecked(name));
         Ok(path)
     }
 

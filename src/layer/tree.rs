@@ -208,37 +208,43 @@ impl Tree {
     pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Resolved<'_>> {
         let written = path.as_ref();
         let wrong = |why: &str| Error::new(ErrorKind::Context, format!("`{}` {why}", String::from_utf8_lossy(written)));
-        let mut rest: Vec<Vec<u8>> = split(written);
-        let mut resolved = LayerPath::root();
+        let mut rest = split(written);
+        // Where the walk is, and all that it went through: looking up each from the root would cost
+        // the square of the depth.
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut nodes = vec![Some(&self.root)];
         let mut links = 0;
         while let Some(name) = rest.pop() {
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    resolved = resolved.parent().unwrap_or_default();
-                    continue;
-                }
-                _ => {}
+            if name == b".." {
+                names.pop();
+                nodes.truncate(names.len() + 1);
+                continue;
             }
-            let next = resolved.child(&name)?;
-            let last = rest.iter().all(|name| name.is_empty() || name == b".");
-            match self.lookup(&next).map(|node| &node.kind) {
-                Some(Kind::Symlink { target }) if follow_last || !last => {
+            let node = nodes.last().copied().flatten().and_then(|folder| folder.child(&name));
+            match node.map(|node| &node.kind) {
+                Some(Kind::Symlink { target }) if follow_last || !rest.is_empty() => {
                     links += 1;
                     if links > MOST_LINKS {
                         return Err(wrong("follows symbolic links in a circle"));
                     }
                     if target.starts_with(b"/") {
-                        resolved = LayerPath::root();
+                        names.clear();
+                        nodes.truncate(1);
                     }
                     rest.extend(split(target));
+                    continue;
                 }
-                Some(Kind::Directory) | None => resolved = next,
-                Some(_) if last => resolved = next,
-                Some(_) => return Err(wrong(&format!("leads through `{next}`, which is not a folder"))),
+                Some(kind) if *kind != Kind::Directory && !rest.is_empty() => {
+                    names.push(name);
+                    let next = LayerPath::parse(names.join(&b'/'))?;
+                    return Err(wrong(&format!("leads through `{next}`, which is not a folder")));
+                }
+                _ => {}
             }
+            names.push(name);
+            nodes.push(node);
         }
-        Ok(Resolved { node: self.lookup(&resolved), path: resolved })
+        Ok(Resolved { node: nodes.last().copied().flatten(), path: LayerPath::parse(names.join(&b'/'))? })
     }
 
     /// The content that the index keeps of a small file, links followed: `/etc/passwd`, `/etc/group`.
@@ -247,9 +253,9 @@ impl Tree {
     }
 }
 
-/// Components in reverse, so that the next one is the last.
+/// Components in reverse, so that the next one is the last; without those that stay where they are.
 fn split(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
+    path.split(|byte| *byte == b'/').rev().filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ fn platform_arguments_are_there_for_an_arg_without_a_value() {
 
 #[test]
 fn the_epoch_is_a_number_the_context_or_the_one_file_of_a_stage() {
-    use crate::dockerfile::EpochSource::{Context, File, Given};
+    use crate::dockerfile::EpochSource::{Context, File, Git, Given};
     let epoch = |text: &str, build_args: &[(&str, &str)]| {
         let options = PlanOptions { build_args: args(build_args), ..PlanOptions::default() };
         parse(text).source_date_epoch(&options).map_err(|error| error.to_string())
@@ -138,12 +138,12 @@ fn the_epoch_is_a_number_the_context_or_the_one_file_of_a_stage() {
     let stage = |instructions: &str| format!("ARG HOST=h\nARG SOURCE_DATE_EPOCH=S\nFROM scratch AS s\n{instructions}\nFROM img");
     let file = |url: &str| Ok(File(url.to_owned()));
     assert_eq!(epoch(&stage("ARG V=1\nARG FILE=f-$V\nADD http://$HOST/$FILE /"), &[("V", "2")]), file("http://h/f-2"));
+    assert_eq!(epoch(&stage("ADD https://$HOST/a.git#v1 /"), &[]), Ok(Git("https://h/a.git#v1".into())));
     for (instructions, reason) in [
         ("", "adds no URL"),
         ("ADD f /", "adds no URL"),
         ("ADD http://h/a /\nADD http://h/b /", "more than one ADD"),
         ("COPY f /", "more than one ADD"),
-        ("ADD https://h/a.git /", "a git repository"),
     ] {
         let error = epoch(&stage(instructions), &[]).unwrap_err();
         assert!(error.contains(reason), "{instructions}: {error}");
