@@ -1,11 +1,12 @@
 //! Fuzzes what reads foreign text and bytes, with mutations of the fixtures, until the time is up.
 //!
-//! `benches/fuzz` builds and runs it. The fuzzer only mutates, so it needs nothing but stable Rust. It does not measure
-//! coverage, so it finds less than libFuzzer in the same time. In return it runs with the overflow checks and debug
-//! assertions of a test build, and a seed repeats a run.
+//! `benches/fuzz` builds and runs it. The fuzzer only mutates, so it needs nothing but stable Rust.
+//! It does not measure coverage, so it finds less than libFuzzer in the same time. In return it
+//! runs with the overflow checks and debug assertions of a test build, and a seed repeats a run.
 //!
-//! `fuzz TARGET SECONDS SEED` prints how many inputs it tried. If an input makes a target panic, exceed its time, or
-//! break an invariant, the fuzzer writes it to the temporary folder, prints its name, and exits with status 1.
+//! `fuzz TARGET SECONDS SEED` prints how many inputs it tried. If an input makes a target panic,
+//! exceed its time, or break an invariant, the fuzzer writes it to the temporary folder, prints its
+//! name, and exits with status 1.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first surprise and prints its figures")]
 
 use std::collections::BTreeMap;

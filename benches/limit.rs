@@ -1,12 +1,16 @@
-//! The limit for a layer: the compressor alone, on bytes in memory, with as many threads as the layer has.
+//! The limit for a layer: the compressor alone, on bytes in memory, with as many threads as the
+//! layer has.
 //!
-//! `cargo bench --bench limit -- FILE THREADS DESIGN…` prints for each design its name, seconds (the shortest of three
-//! rounds in which the designs take turns) and bytes. benches/run compares them with whole builds. Designs:
+//! `cargo bench --bench limit -- FILE THREADS DESIGN…` prints for each design its name, seconds
+//! (the shortest of three rounds in which the designs take turns) and bytes. benches/run compares
+//! them with whole builds. Designs:
 //!
-//! - `gzip:LEVEL`, `zstd:LEVEL`: blocks of 1 MiB, as in the layer pipeline; `gzip:LEVEL/KIB`: of another size
-//! - `mix:LOW:HIGH:PERCENT`: each block at level LOW, unless samples say that HIGH saves that percentage
-//! - `best:LOW:HIGH:PERCENT`: the same with both levels tried on the whole block, counting only the time of the chosen
-//!   one: no way of choosing can do better
+//! - `gzip:LEVEL`, `zstd:LEVEL`: blocks of 1 MiB, as in the layer pipeline; `gzip:LEVEL/KIB`: of
+//!   another size
+//! - `mix:LOW:HIGH:PERCENT`: each block at level LOW, unless samples say that HIGH saves that
+//!   percentage
+//! - `best:LOW:HIGH:PERCENT`: the same with both levels tried on the whole block, counting only the
+//!   time of the chosen one: no way of choosing can do better
 //! - `sha256`: no compression, the digest of each block
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench stops at the first surprise and prints its figures")]
 

@@ -1,4 +1,5 @@
-//! mpimg builds container images of Integration SDK adapter projects and pushes them to registries, with no daemon.
+//! mpimg builds container images of Integration SDK adapter projects and pushes them to registries,
+//! with no daemon.
 //!
 //! ```no_run
 //! use mpimg::{ContainerRepository, Mpimg, Options, PushRequest};
@@ -12,10 +13,12 @@
 //! # }
 //! ```
 //!
-//! [`Mpimg`] has one method for each command. What is exported here is the interface, and docs/library.md lists it; the modules
-//! behind it are public for this project's own tests, benches and Python package only, and change with any release.
+//! [`Mpimg`] has one method for each command. What is exported here is the interface, and
+//! docs/library.md lists it; the modules behind it are public for this project's own tests, benches
+//! and Python package only, and change with any release.
 
-// Base images are unpacked and RUN steps run with Linux's own system calls; a port without them would build other images.
+// Base images are unpacked and RUN steps run with Linux's own system calls; a port without them
+// would build other images.
 #[cfg(not(target_os = "linux"))]
 compile_error!("mpimg runs on Linux: on macOS or Windows build it in a virtual machine or WSL2");
 
@@ -108,8 +111,9 @@ pub use store::{DiskUsage, PruneOptions, PruneReport};
 pub use error::{Error, ErrorKind, Result, Setting};
 pub use tokio_util::sync::CancellationToken;
 
-/// Does the work of a helper if this process was started as one for a RUN step or a container, and then never returns. `main` of a
-/// program must call it first, before it starts a thread; a program that cannot (Python) calls [`set_helper`].
+/// Does the work of a helper if this process was started as one for a RUN step or a container, and
+/// then never returns. `main` of a program must call it first, before it starts a thread; a program
+/// that cannot (Python) calls [`set_helper`].
 pub fn init_main() {
     #[cfg(feature = "run")]
     container::init_main();

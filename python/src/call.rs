@@ -1,7 +1,9 @@
-//! One operation for a Python caller: Rust works on threads of its own, the caller's thread delivers events and looks for Ctrl-C.
+//! One operation for a Python caller: Rust works on threads of its own, the caller's thread
+//! delivers events and looks for Ctrl-C.
 //!
-//! Refuses to hold the GIL while Rust works, and to return while anything is half-done: an exception, be it Ctrl-C or one of the
-//! callback's, stops the operation, lets it clean up, and is raised then. A second Ctrl-C does not wait.
+//! Refuses to hold the GIL while Rust works, and to return while anything is half-done: an
+//! exception, be it Ctrl-C or one of the callback's, stops the operation, lets it clean up, and is
+//! raised then. A second Ctrl-C does not wait.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -67,7 +69,8 @@ where
     }
 }
 
-/// A runtime for one call: it outlives no fork, and leaves no thread behind in a program that has done with mpimg.
+/// A runtime for one call: it outlives no fork, and leaves no thread behind in a program that has
+/// done with mpimg.
 pub(crate) fn runtime() -> mpimg::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start threads").with_source(error))
@@ -80,8 +83,8 @@ struct Interruption {
     at_once: bool,
 }
 
-/// Hands events to the callback until the work is done; tells what was raised meanwhile. Cancels the work
-/// for that.
+/// Hands events to the callback until the work is done; tells what was raised meanwhile. Cancels
+/// the work for that.
 fn deliver(
     py: Python<'_>,
     events: &mut Receiver<Message>,

@@ -289,7 +289,8 @@ impl Logs {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<(bool, f64, Bound<'py, PyBytes>)>> {
         loop {
-            // Locked without the GIL, so that two threads that read one log cannot wait for each other.
+            // Locked without the GIL, so that two threads that read one log cannot wait for each
+            // other.
             let next = py.detach(|| self.pieces.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(SIGNALS));
             match next {
                 Ok(Ok(Piece(error, time, text))) => return Ok(Some((error, time.as_secs_f64(), PyBytes::new(py, &text)))),

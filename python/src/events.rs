@@ -1,6 +1,7 @@
 //! Progress on its way to a callback: from Rust's threads through a channel to the caller's thread.
 //!
-//! Transfers cannot flood the channel: a callback that is slow misses intermediate positions, and nothing else.
+//! Transfers cannot flood the channel: a callback that is slow misses intermediate positions, and
+//! nothing else.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 

@@ -1,6 +1,7 @@
 //! The native part of the Python package: what `mpimg.Mpimg` calls, with dictionaries in and out.
 //!
-//! It is not an interface: names, defaults and documentation are those of the Python sources beside it.
+//! It is not an interface: names, defaults and documentation are those of the Python sources beside
+//! it.
 
 mod call;
 mod containers;
@@ -55,7 +56,8 @@ mod _mpimg {
     #[pymodule_export]
     const __VERSION__: &str = env!("CARGO_PKG_VERSION");
 
-    /// Names the mpimg command: the sandbox starts it as its helper, which an interpreter cannot be.
+    /// Names the mpimg command: the sandbox starts it as its helper, which an interpreter cannot
+    /// be.
     #[pyfunction]
     fn set_helper(program: PathBuf) {
         mpimg::sandbox::set_helper(program);
@@ -201,7 +203,8 @@ mod _mpimg {
         })
     }
 
-    /// Pulls an image into the local store; its name there, its digest, and whether nothing changed.
+    /// Pulls an image into the local store; its name there, its digest, and whether nothing
+    /// changed.
     #[pyfunction]
     fn pull(
         py: Python<'_>,

@@ -1,6 +1,7 @@
 //! What Python passes: dictionaries that the Python sources fill completely.
 //!
-//! Defaults are in the Python signatures, where they can be read. Nothing here implements Debug: it holds secrets.
+//! Defaults are in the Python signatures, where they can be read. Nothing here implements Debug: it
+//! holds secrets.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

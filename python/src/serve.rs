@@ -84,7 +84,8 @@ fn lost() -> Error {
 
 #[pymethods]
 impl RegistryServer {
-    /// Stops it once requests under way are answered; how many it has answered. None where it was stopped before.
+    /// Stops it once requests under way are answered; how many it has answered. None where it was
+    /// stopped before.
     fn stop(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         self.cancel.cancel();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

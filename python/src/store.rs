@@ -1,4 +1,5 @@
-//! The local store and this machine for a Python caller: importing, loading, saving, pruning, and what `doctor` finds.
+//! The local store and this machine for a Python caller: importing, loading, saving, pruning, and
+//! what `doctor` finds.
 
 use std::path::PathBuf;
 

@@ -24,8 +24,9 @@ use crate::store::Store;
 pub(super) struct Bases(BTreeMap<(String, String), Image>);
 
 impl Bases {
-    /// Plans the build and looks up all images that it needs. A base image's ONBUILD triggers are steps of the stage on it. They may
-    /// need stages and images that nothing else does, with triggers of their own: so the plan is made again until no new ones appear.
+    /// Plans the build and looks up all images that it needs. A base image's ONBUILD triggers are
+    /// steps of the stage on it. They may need stages and images that nothing else does, with
+    /// triggers of their own: so the plan is made again until no new ones appear.
     pub(super) fn plan(
         session: &Session<'_>,
         dockerfile: &Dockerfile,
@@ -139,7 +140,8 @@ pub fn stored_image(store: &Store, client: &Client, reference: &Reference, platf
     }
 }
 
-/// `oci:`, `oci-archive:` and `docker-archive:` name files; anything else is a name of the store or, failing that, of a registry.
+/// `oci:`, `oci-archive:` and `docker-archive:` name files; anything else is a name of the store
+/// or, failing that, of a registry.
 pub(super) fn find(session: &Session<'_>, name: &str, platform: &Platform, build: &BuildImage<'_>) -> Result<Image> {
     let runtime = &session.runtime;
     // The mistake is in the Dockerfile, not in how the command was called.

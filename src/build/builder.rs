@@ -40,12 +40,15 @@ impl Builder {
         Self { store, client, progress }
     }
 
-    /// Builds an image; it, and what it was made of. `on_layer` is called with each of its layers that begins to be written.
+    /// Builds an image; it, and what it was made of. `on_layer` is called with each of its layers
+    /// that begins to be written.
     ///
-    /// Blocks its thread: call it from [`tokio::task::spawn_blocking`] or from a thread of its own, inside a tokio runtime.
+    /// Blocks its thread: call it from [`tokio::task::spawn_blocking`] or from a thread of its own,
+    /// inside a tokio runtime.
     ///
     /// # Errors
-    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile.
+    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the
+    /// place in the Dockerfile.
     pub fn build(&self, request: &BuildRequest, on_layer: Option<OnLayer>) -> Result<(Image, BuildMaterials)> {
         self.build_under(request, None, on_layer)
     }
@@ -161,7 +164,8 @@ const ARCHITECTURES: [&str; 16] = [
     "s390x", "sparc64", "wasm",
 ];
 
-/// An image for a system that no step of its build could run on, or that does not exist, helps nobody.
+/// An image for a system that no step of its build could run on, or that does not exist, helps
+/// nobody.
 fn expect_buildable(platform: &Platform) -> Result<()> {
     if platform.os == "linux" && ARCHITECTURES.contains(&platform.architecture.as_str()) {
         return Ok(());
@@ -216,7 +220,8 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
-/// Its path below the build context; the name alone of one that is elsewhere: where a machine keeps its files says nothing of an image.
+/// Its path below the build context; the name alone of one that is elsewhere: where a machine keeps
+/// its files says nothing of an image.
 fn in_context(file: &Path, context: &Path) -> String {
     let inside = file.strip_prefix(context).ok().or_else(|| file.file_name().map(Path::new));
     inside.unwrap_or(file).display().to_string()

@@ -1,5 +1,6 @@
-//! What can be told of a build before it is done: whether the Dockerfile can be read and planned, whether its base images are there,
-//! whether the files that it copies are. Nothing is built, and no layer is fetched.
+//! What can be told of a build before it is done: whether the Dockerfile can be read and planned,
+//! whether its base images are there, whether the files that it copies are. Nothing is built, and
+//! no layer is fetched.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -43,7 +44,8 @@ impl Builder {
     /// Blocks its thread, as [`Builder::build`] does.
     ///
     /// # Errors
-    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`]: the Dockerfile cannot be read or planned, or there is none.
+    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`]: the Dockerfile cannot be read or planned,
+    /// or there is none.
     pub fn check(&self, request: &BuildRequest) -> Result<BuildCheck> {
         let (session, dockerfile, options) = self.prepare(request, None)?;
         let plan = dockerfile.plan(&options)?;
@@ -83,7 +85,8 @@ impl Builder {
 
 type Images = BTreeMap<(String, String), Option<Image>>;
 
-/// Looks for every file of the build context that COPY and ADD name, with the variables that they have there.
+/// Looks for every file of the build context that COPY and ADD name, with the variables that they
+/// have there.
 fn sources(session: &Session<'_>, plan: &Plan, images: &Images) -> Result<usize> {
     let (mut stages, mut found) = (BTreeMap::new(), 0);
     for planned in &plan.stages {

@@ -1,6 +1,7 @@
 //! The file system of a stage: its layers, and what is known of them.
 //!
-//! Layers are fetched, indexed and unpacked only when something asks; a stage that only changes the config fetches nothing.
+//! Layers are fetched, indexed and unpacked only when something asks; a stage that only changes the
+//! config fetches nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -40,7 +41,8 @@ impl Filesystem {
         Self { layers, ..Self::default() }
     }
 
-    /// The same for a stage with a RUN, where `will_run` says so: what is read of its layers is unpacked on the way.
+    /// The same for a stage with a RUN, where `will_run` says so: what is read of its layers is
+    /// unpacked on the way.
     pub(super) fn of_stage(layers: Vec<Layer>, will_run: bool) -> Self {
         Self { layers, will_run, ..Self::default() }
     }
@@ -53,7 +55,8 @@ impl Filesystem {
         ChainId::of(self.layers.iter().map(|layer| layer.diff_id))
     }
 
-    /// Puts a layer on top. Its index is read when a later step asks for the tree; the last layer's never is.
+    /// Puts a layer on top. Its index is read when a later step asks for the tree; the last layer's
+    /// never is.
     pub(super) fn push(&mut self, layer: Layer) {
         self.layers.push(layer);
     }
@@ -83,8 +86,9 @@ impl Filesystem {
         Ok(&self.tree)
     }
 
-    /// The content of /etc/passwd or /etc/group: inside the image wherever links lead, and empty where there is no such file. Of a file
-    /// with another name, which the layer's index does not keep, the layer is read.
+    /// The content of /etc/passwd or /etc/group: inside the image wherever links lead, and empty
+    /// where there is no such file. Of a file with another name, which the layer's index does not
+    /// keep, the layer is read.
     pub(super) fn account_file(&mut self, session: &Session<'_>, path: &str) -> Result<Vec<u8>> {
         let tree = Arc::clone(self.tree(session)?);
         if let Some(kept) = tree.kept_content(path) {
@@ -108,8 +112,8 @@ impl Filesystem {
         std::fs::read(file).map_err(|error| Error::io("read", file, error))
     }
 
-    /// Unpacks the layers before the RUN that will want them, for the sake of their indexes: so they are read once. What fails
-    /// here fails again where it is needed.
+    /// Unpacks the layers before the RUN that will want them, for the sake of their indexes: so
+    /// they are read once. What fails here fails again where it is needed.
     fn unpack_early(&self, session: &Session<'_>) {
         let request = session.request;
         // What another machine has run need not be run here.
@@ -147,8 +151,8 @@ impl Filesystem {
         Ok(())
     }
 
-    /// Files of this machine with the bytes of `origins`, by the origin's file number. What is not unpacked anywhere is
-    /// taken out of the layer into `scratch`.
+    /// Files of this machine with the bytes of `origins`, by the origin's file number. What is not
+    /// unpacked anywhere is taken out of the layer into `scratch`.
     pub(super) fn files<'o>(
         &self,
         session: &Session<'_>,
@@ -197,8 +201,8 @@ fn open(session: &Session<'_>, layer: &Layer) -> Result<Box<dyn Read + Send>> {
     layer.open_tar(&path)
 }
 
-/// Gives the uncompressed tar of a layer to `work`, while it comes where it is elsewhere: what `work` makes of it counts only if there is
-/// no error.
+/// Gives the uncompressed tar of a layer to `work`, while it comes where it is elsewhere: what
+/// `work` makes of it counts only if there is no error.
 fn with_tar<T>(session: &Session<'_>, layer: &Layer, work: impl FnOnce(&mut (dyn Read + Send)) -> Result<T>) -> Result<T> {
     let source = &layer.source;
     if let BlobSource::File(path) = source {
@@ -216,7 +220,8 @@ fn index(session: &Session<'_>, layer: &Layer) -> Result<LayerIndex> {
     }
 }
 
-/// Reads all of a layer, which is fetched first if it is elsewhere: its bytes must have its digest, its tar its diff ID.
+/// Reads all of a layer, which is fetched first if it is elsewhere: its bytes must have its digest,
+/// its tar its diff ID.
 pub(super) fn verify(session: &Session<'_>, layer: &Layer) -> Result<()> {
     with_tar(session, layer, |tar| layer.read_index(session.store, tar)).map(drop)
 }

@@ -8,7 +8,8 @@ use crate::context::last_commit;
 use crate::oci::{Digest, Platform};
 use crate::sandbox::IsolationMode;
 
-/// What an image was built from and how. Two builds of the same inputs on one machine give the same value.
+/// What an image was built from and how. Two builds of the same inputs on one machine give the same
+/// value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildMaterials {
@@ -22,15 +23,18 @@ pub struct BuildMaterials {
     pub platform: Platform,
     /// The build arguments that were given.
     pub build_args: BTreeMap<String, String>,
-    /// The images that stages stand on, or that steps copy from or mount, with the digest of each one's manifest.
+    /// The images that stages stand on, or that steps copy from or mount, with the digest of each
+    /// one's manifest.
     pub images: Vec<ImageMaterial>,
     /// What ADD fetched: addresses without user names and passwords, and the digests of what came.
     pub downloads: BTreeMap<String, Digest>,
-    /// The git repositories that ADD fetched: addresses without user names and passwords, and the commits that came.
+    /// The git repositories that ADD fetched: addresses without user names and passwords, and the
+    /// commits that came.
     pub repositories: BTreeMap<String, String>,
     /// The git commit that is checked out in the folder of the build context.
     pub commit: Option<String>,
-    /// Which isolation RUN was to have. Which one `auto` took is not part of it: a step from the cache had none.
+    /// Which isolation RUN was to have. Which one `auto` took is not part of it: a step from the
+    /// cache had none.
     pub isolation: IsolationMode,
     /// The time of the image, in seconds since 1970.
     pub source_date_epoch: i64,

@@ -1,6 +1,8 @@
-//! Builds images: stages and steps over the build context, the layer pipeline, the sandbox and the store.
+//! Builds images: stages and steps over the build context, the layer pipeline, the sandbox and the
+//! store.
 //!
-//! Knows no flags and no terminal, and pushes nothing: an image is handed to a destination. Each line imports only lines below it:
+//! Knows no flags and no terminal, and pushes nothing: an image is handed to a destination. Each
+//! line imports only lines below it:
 //!
 //! | | |
 //! | --- | --- |

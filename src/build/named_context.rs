@@ -25,7 +25,8 @@ impl NamedContext {
     /// Parses docker's words.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: an image's name that is none, or a scheme that docker does not have either.
+    /// [`ErrorKind::Usage`]: an image's name that is none, or a scheme that docker does not have
+    /// either.
     pub fn parse(text: &str) -> Result<Self> {
         const HINT: &str =
             "write NAME=FOLDER, NAME=docker-image://IMAGE, NAME=oci-layout://DIR[:TAG] or the URL of a git repository or tar";

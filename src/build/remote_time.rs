@@ -1,5 +1,6 @@
-//! The time of what is on the web, for `SOURCE_DATE_EPOCH`: of a file what the server says, else that of the newest file in an
-//! archive; of a git repository that of the commit (BuildKit, dockerfile2llb, `epoch.go`).
+//! The time of what is on the web, for `SOURCE_DATE_EPOCH`: of a file what the server says, else
+//! that of the newest file in an archive; of a git repository that of the commit (BuildKit,
+//! dockerfile2llb, `epoch.go`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +18,8 @@ use crate::registry::Client;
 use crate::sandbox::SecretBytes;
 use crate::store::Store;
 
-/// The time of a file in seconds since 1970; `None` where nothing tells. Blocks this thread, which must be one of a tokio runtime's for what blocks.
+/// The time of a file in seconds since 1970; `None` where nothing tells. Blocks this thread, which
+/// must be one of a tokio runtime's for what blocks.
 pub(super) fn of_file(store: &Store, client: &Client, url: &str) -> Result<Option<i64>> {
     let failed = || format!("cannot tell the time of `{}`", hide_credentials(url));
     let runtime = Handle::try_current().context(ErrorKind::Usage, failed)?;

@@ -1,4 +1,5 @@
-//! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags. The build checks it.
+//! What is to be built, as a value: the library's counterpart of `mpimg build`'s flags. The build
+//! checks it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,24 +17,28 @@ use crate::layer::Codec;
 use crate::oci::{Platform, Repository};
 use crate::sandbox::{IsolationMode, SecretBytes, Ulimit};
 
-/// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined ARGs").
+/// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined
+/// ARGs").
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// Where base images of the SDK come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SdkBase {
-    /// `base-adapter:LANGUAGE-VERSION` from the installed SDK, which builds it; what cannot be had fails the build.
+    /// `base-adapter:LANGUAGE-VERSION` from the installed SDK, which builds it; what cannot be had
+    /// fails the build.
     #[default]
     AsWritten,
-    /// The same; but where the Dockerfile names one of a registry that was shut down, or of a version that the installed SDK does not
-    /// build, the image of the same language that it builds.
+    /// The same; but where the Dockerfile names one of a registry that was shut down, or of a
+    /// version that the installed SDK does not build, the image of the same language that it
+    /// builds.
     Installed,
     /// This repository, by the same tag; what is not there is built.
     Repository {
         /// The repository.
         repository: Repository,
-        /// Whether what was built is put there. [`Mpimg::push`](crate::operation::Mpimg::push) sets it.
+        /// Whether what was built is put there. [`Mpimg::push`](crate::operation::Mpimg::push) sets
+        /// it.
         publish: bool,
     },
 }
@@ -114,7 +119,8 @@ pub struct BuildRequest {
     pub no_cache_stages: Vec<String>,
     /// Whether registries are asked for base images even where the local store has them.
     pub pull: bool,
-    /// Build contexts by name: what FROM and `--from` find in place of a stage or an image of that name.
+    /// Build contexts by name: what FROM and `--from` find in place of a stage or an image of that
+    /// name.
     pub contexts: BTreeMap<String, NamedContext>,
     /// The network of RUN steps that say nothing of it. `Default` and `Host` are this machine's.
     pub network: Network,
@@ -124,9 +130,11 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// Limits of resources in RUN.
     pub ulimits: Vec<Ulimit>,
-    /// How old a result of RUN may be that is taken from a build cache; without it any age is taken.
+    /// How old a result of RUN may be that is taken from a build cache; without it any age is
+    /// taken.
     pub cache_max_age: Option<Duration>,
-    /// `SOURCE_DATE_EPOCH`, seconds since 1970; the last git commit's time without it, 0 without that.
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970; the last git commit's time without it, 0 without
+    /// that.
     pub source_date_epoch: Option<String>,
     /// Files of the build context that may enter the image although they look like secrets.
     pub allowed_secret_files: Vec<String>,
@@ -140,7 +148,8 @@ pub struct BuildRequest {
     pub run: RunSettings,
     /// How RUN steps are isolated.
     pub isolation: IsolationMode,
-    /// A repository for results of steps that other machines take, and that this one takes from them.
+    /// A repository for results of steps that other machines take, and that this one takes from
+    /// them.
     pub cache_repo: Option<Repository>,
     /// Further repositories from which results of steps are taken.
     pub cache_from: Vec<Repository>,
@@ -201,7 +210,8 @@ impl BuildRequest {
         }
     }
 
-    /// Takes `SOURCE_DATE_EPOCH` and the proxy variables of this process, as docker and the command do.
+    /// Takes `SOURCE_DATE_EPOCH` and the proxy variables of this process, as docker and the command
+    /// do.
     #[must_use]
     pub fn with_environment(mut self) -> Self {
         self.source_date_epoch = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|epoch| !epoch.is_empty());

@@ -1,5 +1,5 @@
-//! What RUN gets of this machine without a word in the Dockerfile: certificate authorities, variables, files. It is in no layer, no
-//! configuration, no history and no key of the build cache.
+//! What RUN gets of this machine without a word in the Dockerfile: certificate authorities,
+//! variables, files. It is in no layer, no configuration, no history and no key of the build cache.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,8 @@ use crate::sandbox::SecretBytes;
 /// What RUN gets of this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunSettings {
-    /// PEM files with certificate authorities that pip, apt, curl, wget, git, Node, Java and Python trust besides the image's own.
+    /// PEM files with certificate authorities that pip, apt, curl, wget, git, Node, Java and Python
+    /// trust besides the image's own.
     pub ca_files: Vec<PathBuf>,
     /// Variables; they win over the Dockerfile's. Values are never shown.
     pub env: BTreeMap<String, SecretBytes>,

@@ -1,5 +1,6 @@
-//! The SDK's own base images: `base-adapter:LANGUAGE-VERSION` is in no registry. Where it is missing from the store it is built
-//! from the installed SDK's package and named there, as `mp-build` does.
+//! The SDK's own base images: `base-adapter:LANGUAGE-VERSION` is in no registry. Where it is
+//! missing from the store it is built from the installed SDK's package and named there, as
+//! `mp-build` does.
 //!
 //! It is never built of another version than the Dockerfile asks for.
 
@@ -16,7 +17,8 @@ const PACKAGE: &str = "vmware-aria-operations-integration-sdk";
 /// Builds another image in the middle of a build; the text is what its steps are shown under.
 pub(super) type BuildImage<'a> = dyn Fn(&BuildRequest, &str) -> Result<Image> + 'a;
 
-/// What the build uses in place of an image of the SDK that is not there: that of the installed SDK, if the request wants it.
+/// What the build uses in place of an image of the SDK that is not there: that of the installed
+/// SDK, if the request wants it.
 pub(super) fn replacement(session: &Session<'_>, reference: &Reference) -> Result<Option<Reference>> {
     let Some(base) = SdkBaseImage::of(reference).filter(|_| session.request.sdk_base == SdkBase::Installed) else {
         return Ok(None);
@@ -32,7 +34,8 @@ pub(super) fn replacement(session: &Session<'_>, reference: &Reference) -> Resul
     Reference::parse(&name).map(Some)
 }
 
-/// Builds the image that `reference` names and names it in the store; `None` if it is none of the SDK's, or no SDK is there.
+/// Builds the image that `reference` names and names it in the store; `None` if it is none of the
+/// SDK's, or no SDK is there.
 pub(super) fn build(
     session: &Session<'_>,
     reference: &Reference,
@@ -155,7 +158,8 @@ fn shut_down(base: SdkBaseImage<'_>, reference: &Reference, sdk: Option<&Install
     error.wrap(format!("`{name}` cannot be pulled: the registry `{}` was shut down", reference.registry())).with_hint(hint)
 }
 
-/// The error of a base image that no registry gave, with what to do about one of the SDK's. `sdk`: the installed one.
+/// The error of a base image that no registry gave, with what to do about one of the SDK's. `sdk`:
+/// the installed one.
 pub(super) fn not_there(reference: &Reference, sdk: impl FnOnce() -> Option<InstalledSdk>, error: Error) -> Error {
     let Some(base) = SdkBaseImage::of(reference) else { return error };
     if base.shut_down {

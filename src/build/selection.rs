@@ -1,4 +1,5 @@
-//! Entries chosen from the file system of a stage or an image; their bytes are looked up for all of them at once.
+//! Entries chosen from the file system of a stage or an image; their bytes are looked up for all of
+//! them at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,7 +25,8 @@ impl Selection {
         self.entries.push((entry, node.origin.clone(), self.source));
     }
 
-    /// Begins another source: its files are no further names of those before it (BuildKit copies each source by itself).
+    /// Begins another source: its files are no further names of those before it (BuildKit copies
+    /// each source by itself).
     pub(super) fn next_source(&mut self) {
         self.source += 1;
     }
@@ -34,8 +36,9 @@ impl Selection {
         self.made.insert(path);
     }
 
-    /// Finds the bytes of all files, with `scratch` as room for those that are not unpacked anywhere. The items come in the order
-    /// of their paths; of several with one path the last stays. Names of one file in one source stay names of one file.
+    /// Finds the bytes of all files, with `scratch` as room for those that are not unpacked
+    /// anywhere. The items come in the order of their paths; of several with one path the last
+    /// stays. Names of one file in one source stay names of one file.
     pub(super) fn into_items(mut self, session: &Session<'_>, filesystem: &Filesystem, scratch: &Path) -> Result<Vec<LayerItem>> {
         self.entries.sort_by(|a, b| a.0.path.cmp(&b.0.path));
         let wanted = self.entries.iter().filter(|(entry, ..)| entry.kind.size() > 0).filter_map(|(_, origin, _)| origin.as_ref());

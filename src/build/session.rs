@@ -70,7 +70,8 @@ impl Session<'_> {
         Ok(isolation)
     }
 
-    /// Says that commands can do what this program can, and what kept the next better isolation from working.
+    /// Says that commands can do what this program can, and what kept the next better isolation
+    /// from working.
     fn warn_of(&self, isolation: &Isolation) {
         let kind = isolation.kind();
         let tried = isolation.report().attempts.iter().filter(|attempt| attempt.isolation == IsolationKind::UserNamespace);

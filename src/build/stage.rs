@@ -1,4 +1,5 @@
-//! The state of one stage: its config, its file system, its variables, and who its users are. Knows no step.
+//! The state of one stage: its config, its file system, its variables, and who its users are. Knows
+//! no step.
 
 use std::path::PathBuf;
 
@@ -78,7 +79,8 @@ impl Stage {
         }
     }
 
-    /// Brings config and history up to date after a step. `created_by`: what the history calls it; `layers`: how many there were before.
+    /// Brings config and history up to date after a step. `created_by`: what the history calls it;
+    /// `layers`: how many there were before.
     pub(super) fn finish_step(&mut self, created_by: Option<String>, layers: usize) {
         self.config.config.env = image_env(&self.scope);
         if created_by.is_some() {
@@ -91,7 +93,8 @@ impl Stage {
         }
     }
 
-    /// Replaces the layers of its own steps by one; the history tells of the steps, and of the layer at their end.
+    /// Replaces the layers of its own steps by one; the history tells of the steps, and of the
+    /// layer at their end.
     pub(super) fn squash(&mut self, session: &Session<'_>) -> Result<()> {
         let layers = super::squash::squash(session, &self.filesystem, self.base_layers)?;
         if layers.len() == self.filesystem.layers().len() {
@@ -138,7 +141,8 @@ impl Stage {
         lookup_owner(&passwd, &group, spec)
     }
 
-    /// The stage's /etc/passwd and /etc/group. Numbers for both need neither, so a base image is not fetched for them.
+    /// The stage's /etc/passwd and /etc/group. Numbers for both need neither, so a base image is
+    /// not fetched for them.
     fn accounts(&mut self, session: &Session<'_>, spec: &str) -> Result<(Vec<u8>, Vec<u8>)> {
         if !Self::needs_accounts(spec) {
             return Ok(Default::default());

@@ -8,14 +8,15 @@ use crate::context::last_commit_time;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
-/// 1980-01-01: the earliest time that a ZIP archive can hold. Python's `zipfile` refuses older files, so pip could not pack
-/// a source tree with times of 1970.
+/// 1980-01-01: the earliest time that a ZIP archive can hold. Python's `zipfile` refuses older
+/// files, so pip could not pack a source tree with times of 1970.
 const ZIP_EPOCH: i64 = 315_532_800;
 
 /// The times of one build, in seconds since 1970.
 pub(super) struct Times {
     epoch: i64,
-    /// Of files from the build context. Times of a checkout say nothing, so they do not change a digest.
+    /// Of files from the build context. Times of a checkout say nothing, so they do not change a
+    /// digest.
     pub(super) context: i64,
     /// Whether `SOURCE_DATE_EPOCH` was set by the user.
     pub(super) explicit: bool,
@@ -24,11 +25,11 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// `SOURCE_DATE_EPOCH` where it is given, otherwise the time of the last git commit of `folder`,
-    /// otherwise 0 (<https://reproducible-builds.org/specs/source-date-epoch/>).
+    /// `SOURCE_DATE_EPOCH` where it is given, otherwise the time of the last git commit of
+    /// `folder`, otherwise 0 (<https://reproducible-builds.org/specs/source-date-epoch/>).
     ///
-    /// A commit that cannot be read is a warning: the image is whole, but its digest is not the one that
-    /// another machine gets.
+    /// A commit that cannot be read is a warning: the image is whole, but its digest is not the one
+    /// that another machine gets.
     pub(super) fn of(folder: &Path, source_date_epoch: Option<&str>, progress: &Progress) -> Result<Self> {
         match source_date_epoch.filter(|text| !text.is_empty()) {
             Some(text) => {

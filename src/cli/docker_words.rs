@@ -8,8 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 use super::drop_in::Effect;
 use crate::error::{Error, ErrorKind};
 
-/// Flags of `docker run` that a link called `docker` does and `mpimg run` does not, and the remedy. Of the others, the drop-in's own
-/// table says what is to be done.
+/// Flags of `docker run` that a link called `docker` does and `mpimg run` does not, and the remedy.
+/// Of the others, the drop-in's own table says what is to be done.
 const FLAGS: &[(&[&str], &str)] = &[
     (&["--cidfile"], "leave it out: `-d` prints the ID, and --name gives a name"),
     (&["--label-file"], "give each label by --label"),

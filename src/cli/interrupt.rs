@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first one lets the work clean up, the second ends at once.
 //!
-//! Invariant: a process that has something mounted, running or half-sent ends at once only on the second signal.
+//! Invariant: a process that has something mounted, running or half-sent ends at once only on the
+//! second signal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -34,7 +35,8 @@ impl Interrupt {
         &self.cancel
     }
 
-    /// The exit code of a process that was told to end: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+    /// The exit code of a process that was told to end: 130 after Ctrl-C, 143 after SIGTERM, 129
+    /// after SIGHUP.
     pub(super) fn exit_code(&self) -> Option<u8> {
         match self.signal.load(Ordering::Acquire) {
             0 => None,

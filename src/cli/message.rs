@@ -1,4 +1,5 @@
-//! How errors and warnings are drawn: message, causes in order, the place in the file with a caret, one remedy.
+//! How errors and warnings are drawn: message, causes in order, the place in the file with a caret,
+//! one remedy.
 
 use std::fmt::Write as _;
 
@@ -36,7 +37,8 @@ pub(super) fn draw_warning(message: &str, hint: Option<&str>, theme: Theme) -> S
     text
 }
 
-/// Texts of registries and programs may have several lines; they must not look like messages of their own.
+/// Texts of registries and programs may have several lines; they must not look like messages of
+/// their own.
 fn indented(text: &str) -> String {
     visible(text).trim_end().replace('\n', "\n    ")
 }
@@ -71,7 +73,8 @@ fn parts(text: &str, column: usize, length: usize) -> (String, String, String) {
     (flat(&before), flat(marked.trim_end()), flat(letters.as_str()))
 }
 
-/// As much of a long line as has room, the marked part in it; the columns before the caret; how many carets.
+/// As much of a long line as has room, the marked part in it; the columns before the caret; how
+/// many carets.
 fn window(before: &str, marked: &str, after: &str, room: usize) -> (String, usize, usize) {
     let columns = |text: &str| measure_text_width(text);
     let whole = format!("{before}{marked}{after}");

@@ -87,8 +87,8 @@ struct Cli {
     command: Command,
 }
 
-/// Lets hints name flags of the program that this process was started as. To be called first: also helpers of this process give
-/// hints.
+/// Lets hints name flags of the program that this process was started as. To be called first: also
+/// helpers of this process give hints.
 pub fn word_hints() {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     crate::error::set_wording(wording::of(DropIn::of(&arguments)));
@@ -176,7 +176,8 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     code
 }
 
-/// The command line as it is parsed: the help of a command names the global options in one line, instead of all that they do.
+/// The command line as it is parsed: the help of a command names the global options in one line,
+/// instead of all that they do.
 fn parsed_grammar() -> clap::Command {
     let command = grammar();
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();

@@ -1,5 +1,5 @@
-//! Text of registries, images and files as it can stand on a terminal: what would move the cursor, change colours or turn the direction of
-//! what follows is shown as an escape.
+//! Text of registries, images and files as it can stand on a terminal: what would move the cursor,
+//! change colours or turn the direction of what follows is shown as an escape.
 
 /// The text with such characters as escapes; line feeds and tabs stay.
 pub(super) fn visible(text: &str) -> String {
@@ -22,7 +22,8 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Embeddings, overrides and isolates of UAX #9, with which a text can show in another order than it is read.
+/// Embeddings, overrides and isolates of UAX #9, with which a text can show in another order than
+/// it is read.
 fn turns(letter: char) -> bool {
     matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -26,7 +26,8 @@ pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
     format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
 }
 
-/// The time itself; nothing for Go's zero time, the first of January of the year 1, which means that none was set.
+/// The time itself; nothing for Go's zero time, the first of January of the year 1, which means
+/// that none was set.
 pub(super) fn told(time: Option<&str>) -> String {
     let unset = |time: &&str| time.parse::<Timestamp>().is_ok_and(is_unset);
     time.filter(|time| !unset(time)).unwrap_or_default().to_owned()

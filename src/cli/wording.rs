@@ -1,4 +1,5 @@
-//! How hints write the settings of the library: as flags of the program that this process was started as.
+//! How hints write the settings of the library: as flags of the program that this process was
+//! started as.
 
 use super::drop_in::DropIn;
 use crate::error::{Setting, Wording};

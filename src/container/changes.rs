@@ -22,12 +22,13 @@ pub enum ChangesOver {
 }
 
 impl Container {
-    /// Hands over what its command has written so far, in the order of a layer, with owners as seen inside; what volumes hold is not
-    /// part of it. A command that runs may change files meanwhile.
+    /// Hands over what its command has written so far, in the order of a layer, with owners as seen
+    /// inside; what volumes hold is not part of it. A command that runs may change files meanwhile.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: what it has written was not kept
-    /// ([`ContainerSpec::keep_changes`](super::ContainerSpec::keep_changes)), or a layer below it is no longer unpacked.
+    /// ([`ContainerSpec::keep_changes`](super::ContainerSpec::keep_changes)), or a layer below it
+    /// is no longer unpacked.
     pub fn changes(&self, store: &Store, image: &Image, emit: &mut Emit<'_>) -> Result<ChangesOver> {
         let info = self.info()?;
         let scratch = self.scratch();

@@ -1,4 +1,5 @@
-//! A further command in a running container: in its namespaces or its chroot, with its environment, user and limits.
+//! A further command in a running container: in its namespaces or its chroot, with its environment,
+//! user and limits.
 
 use std::os::fd::OwnedFd;
 
@@ -23,12 +24,12 @@ pub struct ExecSpec {
 }
 
 impl Container {
-    /// Starts a further command in the container (started from `image`) with these streams. It is killed when the returned value is
-    /// dropped, and with this process or the container.
+    /// Starts a further command in the container (started from `image`) with these streams. It is
+    /// killed when the returned value is dropped, and with this process or the container.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: the container does not run. [`ErrorKind::Unsupported`]: its isolation
-    /// is one that cannot be entered.
+    /// [`ErrorKind::NotFound`]: the container does not run. [`ErrorKind::Unsupported`]: its
+    /// isolation is one that cannot be entered.
     pub fn exec(&self, image: &Image, exec: &ExecSpec, streams: Streams) -> Result<Running> {
         let info = self.info()?;
         let (ContainerState::Running, Some(pid), Some(isolation)) = (info.state, info.pid, info.isolation) else {

@@ -1,6 +1,7 @@
 //! A container by handle: start, find, watch, stop, remove.
 //!
-//! Refuses to start an ended one again: its process is gone, and so is what it wrote unless that was to be kept.
+//! Refuses to start an ended one again: its process is gone, and so is what it wrote unless that
+//! was to be kept.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -34,14 +35,16 @@ pub struct Container {
 }
 
 impl Container {
-    /// Starts a container of `image` that outlives this process; `name` is how the image is called in lists. Returns when its command
-    /// runs. `note` gets what the user should know: which network it has, a limit that does not hold.
+    /// Starts a container of `image` that outlives this process; `name` is how the image is called
+    /// in lists. Returns when its command runs. `note` gets what the user should know: which
+    /// network it has, a limit that does not hold.
     ///
-    /// Blocks. Inside a tokio runtime, call it off the async threads; layers that are still in a registry need such a runtime around.
+    /// Blocks. Inside a tokio runtime, call it off the async threads; layers that are still in a
+    /// registry need such a runtime around.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: no command, a taken name. [`ErrorKind::Network`]: a taken port. [`ErrorKind::Sandbox`]: this machine cannot
-    /// run it. Nothing is left behind then.
+    /// [`ErrorKind::Usage`]: no command, a taken name. [`ErrorKind::Network`]: a taken port.
+    /// [`ErrorKind::Sandbox`]: this machine cannot run it. Nothing is left behind then.
     pub fn start(store: &Store, image: &Image, name: &str, spec: &ContainerSpec, note: &mut dyn FnMut(&str)) -> Result<Self> {
         if spec.interactive {
             return Err(Error::new(ErrorKind::Usage, "a container in the background has no standard input")
@@ -51,7 +54,8 @@ impl Container {
         Ok(Self { id: launched.id, folder: launched.folder })
     }
 
-    /// As [`start`](Self::start), but the container ends with the value that is returned, or with this process.
+    /// As [`start`](Self::start), but the container ends with the value that is returned, or with
+    /// this process.
     pub fn attach(
         store: &Store,
         image: &Image,
@@ -62,7 +66,8 @@ impl Container {
         launch(store, image, name, spec, true, note).map(Attached::new)
     }
 
-    /// Makes a container of `image` that is started later, by [`start_created`](Self::start_created). Its layers are fetched.
+    /// Makes a container of `image` that is started later, by
+    /// [`start_created`](Self::start_created). Its layers are fetched.
     ///
     /// # Errors
     /// Those of [`start`](Self::start) that show without starting anything.
@@ -73,13 +78,15 @@ impl Container {
     /// Starts a container that [`create`](Self::create) has made, of the same image.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: it was started before; and those of [`start`](Self::start). It stays as it was.
+    /// [`ErrorKind::Usage`]: it was started before; and those of [`start`](Self::start). It stays
+    /// as it was.
     pub fn start_created(&self, store: &Store, image: &Image, note: &mut dyn FnMut(&str)) -> Result<()> {
         self.expect_created()?;
         super::launch::start(store, image, &self.folder, false, note).map(drop)
     }
 
-    /// As [`start_created`](Self::start_created), but the container ends with the value that is returned, or with this process.
+    /// As [`start_created`](Self::start_created), but the container ends with the value that is
+    /// returned, or with this process.
     ///
     /// # Errors
     /// See there.
@@ -151,7 +158,8 @@ impl Container {
     /// Waits for its end.
     ///
     /// # Errors
-    /// [`ErrorKind::Sandbox`]: it was lost with its own process. [`ErrorKind::NotFound`]: it was removed. [`ErrorKind::Interrupted`].
+    /// [`ErrorKind::Sandbox`]: it was lost with its own process. [`ErrorKind::NotFound`]: it was
+    /// removed. [`ErrorKind::Interrupted`].
     pub fn wait(&self, cancel: &CancellationToken) -> Result<Outcome> {
         let changes = Watch::new(&self.folder, Some(cancel))?;
         loop {
@@ -191,8 +199,9 @@ impl Container {
         })
     }
 
-    /// Sends its command the image's STOPSIGNAL and waits; kills it with all that it has started where it runs longer than `grace`.
-    /// Returns when nothing of it runs or is mounted. One that has ended is left as it is.
+    /// Sends its command the image's STOPSIGNAL and waits; kills it with all that it has started
+    /// where it runs longer than `grace`. Returns when nothing of it runs or is mounted. One that
+    /// has ended is left as it is.
     pub fn stop(&self, grace: Duration) -> Result<()> {
         let info = self.info()?;
         if !grace.is_zero() {
@@ -226,8 +235,8 @@ impl Container {
         Ok(())
     }
 
-    /// As [`logs`](Self::logs), and waits for more until it has ended or `cancel` is thrown. `output` also gets each text's time since
-    /// 1970.
+    /// As [`logs`](Self::logs), and waits for more until it has ended or `cancel` is thrown.
+    /// `output` also gets each text's time since 1970.
     pub fn follow(&self, cancel: &CancellationToken, output: &mut Follow<'_>) -> Result<()> {
         if self.info()?.state == ContainerState::Created {
             return Ok(());

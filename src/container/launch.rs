@@ -81,7 +81,8 @@ pub(super) fn start(
     let info = ContainerInfo { state: ContainerState::Starting, ..before.clone() };
     folder.write(&info)?;
     supervise(making, info, &job, note, |folder| {
-        // The error is the caller's; a record that cannot be written says later that the container was lost.
+        // The error is the caller's; a record that cannot be written says later that the container
+        // was lost.
         let _ = folder.write(&before);
     })
 }

@@ -1,11 +1,13 @@
-//! Containers without a daemon: a local image's command, started with the same kinds of isolation as RUN.
+//! Containers without a daemon: a local image's command, started with the same kinds of isolation
+//! as RUN.
 //!
 //! ```text
 //! mpimg run ──► monitor (one process a container: unpacks, limits, ports, log) ──► sandbox ──► the command
 //! ```
-//! The monitor is this program once more, under the name [`MONITOR_NAME`]; with `-d` it stays when its starter ends. Whatever ends
-//! it, even `kill -9`, ends everything that it has started. What others need to know of a container is in
-//! `containers/ID` of the store's folder: `container.json`, `log`, `lock` (held while the monitor lives), `orders` (a pipe).
+//! The monitor is this program once more, under the name [`MONITOR_NAME`]; with `-d` it stays when
+//! its starter ends. Whatever ends it, even `kill -9`, ends everything that it has started. What
+//! others need to know of a container is in `containers/ID` of the store's folder:
+//! `container.json`, `log`, `lock` (held while the monitor lives), `orders` (a pipe).
 //!
 //! ```no_run
 //! # fn main() -> mpimg::Result<()> {
@@ -32,8 +34,8 @@
 //! # }
 //! ```
 //!
-//! What a container has written goes when its command ends, unless it is asked to be kept until the container is removed
-//! ([`ContainerSpec::keep_changes`]). What shall stay goes to a volume.
+//! What a container has written goes when its command ends, unless it is asked to be kept until the
+//! container is removed ([`ContainerSpec::keep_changes`]). What shall stay goes to a volume.
 
 mod attached;
 mod cgroup;
@@ -74,8 +76,9 @@ pub use signal::parse_signal;
 pub use spec::{ContainerSpec, NetworkMode, PortMapping, TmpfsMount, Volume, parse_memory};
 pub use stats::Stats;
 
-/// Becomes the monitor of a container or the sandbox's helper if this process was started as one, and then never returns. `main` of a
-/// program that starts containers must call it first, before it starts a thread; it includes
+/// Becomes the monitor of a container or the sandbox's helper if this process was started as one,
+/// and then never returns. `main` of a program that starts containers must call it first, before it
+/// starts a thread; it includes
 /// [`sandbox::init_main`](crate::sandbox::init_main).
 #[expect(clippy::exit, reason = "the monitor is a process of its own that ends here")]
 pub fn init_main() {

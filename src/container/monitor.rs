@@ -1,7 +1,8 @@
-//! The process that supervises one container: it sets the container up, starts its command, writes its log, carries out commands, and
-//! cleans up at the end.
+//! The process that supervises one container: it sets the container up, starts its command, writes
+//! its log, carries out commands, and cleans up at the end.
 //!
-//! Refuses to speak to anybody but its starter (a socket) and the container's folder: it has no terminal and no standard streams.
+//! Refuses to speak to anybody but its starter (a socket) and the container's folder: it has no
+//! terminal and no standard streams.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -39,7 +40,8 @@ pub(super) fn main() -> i32 {
     if let Err(error) = &done {
         starter.send(&MonitorEvent::Failed(clone(error).into()));
     }
-    // Held to the very end: what is cleaned up must not be cleaned up by somebody else at the same time.
+    // Held to the very end: what is cleaned up must not be cleaned up by somebody else at the same
+    // time.
     drop(lock);
     i32::from(done.is_err())
 }
@@ -77,8 +79,9 @@ impl Starter {
         let _ = write_message(&*self.socket, event);
     }
 
-    /// Tells that the command runs. Its input is written by the starter itself: a command that does not read it must keep nobody here
-    /// from passing on a signal, or from seeing that the starter has gone.
+    /// Tells that the command runs. Its input is written by the starter itself: a command that does
+    /// not read it must keep nobody here from passing on a signal, or from seeing that the starter
+    /// has gone.
     fn started(&self, input: Option<OwnedFd>) {
         let _one = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = write_message(&*self.socket, &MonitorEvent::Started);
@@ -200,7 +203,8 @@ fn run(
     Ok(Outcome { exit: exit?, out_of_memory, finished: now() })
 }
 
-/// The root file system: layers under a folder for the changes, or a tree of its own. And the user, where it had to be known for that.
+/// The root file system: layers under a folder for the changes, or a tree of its own. And the user,
+/// where it had to be known for that.
 fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Result<(RootSpec, Option<User>)> {
     let layers: Vec<Layer> = job.layers.iter().map(layer).collect();
     let open = |layer: &Layer| match &layer.source {
@@ -232,7 +236,8 @@ fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Resu
     Ok((RootSpec::Tree { path }, None))
 }
 
-/// A file of /etc of an image; empty where there is none. Links are not followed: they would lead out of it.
+/// A file of /etc of an image; empty where there is none. Links are not followed: they would lead
+/// out of it.
 fn accounts(lower: &[PathBuf], name: &str) -> Vec<u8> {
     let plain = |tree: &&PathBuf| tree.join("etc").symlink_metadata().is_ok_and(|etc| etc.is_dir());
     let mut found = lower.iter().filter(plain).map(|tree| tree.join("etc").join(name));

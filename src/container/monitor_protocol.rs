@@ -59,7 +59,8 @@ pub(super) struct LayerFile {
 pub(super) enum MonitorEvent {
     /// Something that the user should know.
     Note(String),
-    /// The command runs. If it has an input and its starter stays, the descriptor to write that input to follows.
+    /// The command runs. If it has an input and its starter stays, the descriptor to write that
+    /// input to follows.
     Started,
     /// The command cannot be started.
     Failed(ErrorMessage),

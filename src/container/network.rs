@@ -42,7 +42,8 @@ pub(super) struct NetworkPlan {
 /// Decides on the network and takes the ports.
 ///
 /// # Errors
-/// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the isolation cannot give what `mode` asks for.
+/// [`ErrorKind::Network`]: a port is taken. [`ErrorKind::Unsupported`]: the isolation cannot give
+/// what `mode` asks for.
 pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMapping]) -> Result<NetworkPlan> {
     // On this machine's network a container listens on all addresses, whatever it was published on.
     let same = ports.iter().all(|port| port.host == port.container && port.ip.is_none());

@@ -1,7 +1,7 @@
 //! Containers on disk: a folder each, which its monitor writes and everybody else reads.
 //!
-//! A container lives as long as its `lock` is held: the kernel gives that up with the monitor, however it dies. What dead ones left is
-//! cleaned up by whoever looks next.
+//! A container lives as long as its `lock` is held: the kernel gives that up with the monitor,
+//! however it dies. What dead ones left is cleaned up by whoever looks next.
 //!
 //! Refuses to trust numbers of processes: they are told, and never acted on.
 
@@ -26,7 +26,8 @@ const RECORD: &str = "container.json";
 const SPARE: &str = "spare";
 /// Bytes by which that one may be longer than the one before.
 const LONGER: usize = 256;
-/// A container that is being made has its folder under a name of this beginning; no longer than this.
+/// A container that is being made has its folder under a name of this beginning; no longer than
+/// this.
 const NEW: &str = ".new-";
 const MAKING: Duration = Duration::from_secs(60);
 
@@ -165,7 +166,8 @@ impl Folder {
         write().map_err(|error| Error::io("write", &path, error))
     }
 
-    /// Takes room for [`write_last`](Self::write_last): a container that has filled the disk shall not lose its exit status by that.
+    /// Takes room for [`write_last`](Self::write_last): a container that has filled the disk shall
+    /// not lose its exit status by that.
     pub(super) fn reserve(&self, info: &ContainerInfo) -> io::Result<()> {
         std::fs::write(self.0.join(SPARE), vec![b' '; serde_json::to_vec_pretty(info)?.len() + LONGER])
     }
@@ -190,8 +192,8 @@ impl Folder {
         }
     }
 
-    /// Returns once nobody holds the lock: to be called when its holder has closed it, which the kernel tells a moment before it gives
-    /// the lock up.
+    /// Returns once nobody holds the lock: to be called when its holder has closed it, which the
+    /// kernel tells a moment before it gives the lock up.
     pub(super) fn wait_for_lock(&self) {
         let _ = File::open(self.0.join("lock")).and_then(|lock| lock.lock_shared());
     }
@@ -315,7 +317,8 @@ pub(super) fn list(store: &Store) -> Result<Vec<(Folder, ContainerInfo)>> {
             Ok(info) => found.push((folder, info)),
             // Removed while we look.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            // One that is damaged must not stop work on the others; whoever names it gets the error.
+            // One that is damaged must not stop work on the others; whoever names it gets the
+            // error.
             Err(error) => tracing::warn!(container = name, %error, "cannot read the container's record"),
         }
     }

@@ -14,13 +14,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerPath;
 use crate::sandbox::{IsolationMode, Ulimit};
 
-/// How an image is run. The default is what the image itself says, with nothing of this machine but its network.
+/// How an image is run. The default is what the image itself says, with nothing of this machine but
+/// its network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerSpec {
     /// A name to find it by, besides its ID.
     pub name: Option<String>,
-    /// Instead of the image's entrypoint; the image's default arguments are dropped then, too. An empty list means none.
+    /// Instead of the image's entrypoint; the image's default arguments are dropped then, too. An
+    /// empty list means none.
     pub entrypoint: Option<Vec<String>>,
     /// Instead of the image's default arguments, where not empty.
     pub command: Vec<String>,
@@ -52,15 +54,18 @@ pub struct ContainerSpec {
     pub network: NetworkMode,
     /// Which isolation; see [`Isolation::detect`](crate::sandbox::Isolation::detect).
     pub isolation: IsolationMode,
-    /// Keep standard input open and pass it on (only of [`Container::attach`](super::Container::attach)).
+    /// Keep standard input open and pass it on (only of
+    /// [`Container::attach`](super::Container::attach)).
     pub interactive: bool,
     /// Give it a terminal.
     pub terminal: bool,
     /// Forget the container when its command ends: no log, no exit status.
     pub remove: bool,
-    /// Keep what the command has written until the container is removed, to be looked at when it has ended.
+    /// Keep what the command has written until the container is removed, to be looked at when it
+    /// has ended.
     pub keep_changes: bool,
-    /// The number of a process of this machine: when that is gone, however it ended, the container is killed and forgotten.
+    /// The number of a process of this machine: when that is gone, however it ended, the container
+    /// is killed and forgotten.
     pub end_with: Option<u32>,
 }
 
@@ -91,7 +96,8 @@ pub struct TmpfsMount {
 pub struct PortMapping {
     /// The address to listen on; all of them where not given.
     pub ip: Option<IpAddr>,
-    /// The port to listen on; 0 takes a free one, which [`ContainerInfo`](super::ContainerInfo) tells.
+    /// The port to listen on; 0 takes a free one, which [`ContainerInfo`](super::ContainerInfo)
+    /// tells.
     pub host: u16,
     /// The container's port.
     pub container: u16,
@@ -100,7 +106,8 @@ pub struct PortMapping {
 /// Which network a container sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum NetworkMode {
-    /// This machine's where no ports are published; else one of its own where that works, else this machine's.
+    /// This machine's where no ports are published; else one of its own where that works, else this
+    /// machine's.
     #[default]
     Auto,
     /// This machine's: a published port must be the container's own.
@@ -118,7 +125,8 @@ fn usage(message: String, hint: &str) -> Error {
 impl FromStr for Volume {
     type Err = Error;
 
-    /// Reads `-v`: `HOST:CONTAINER[:OPTIONS]` with `ro` or `rw` among the options (SELinux' `z` and `Z` are accepted and mean nothing).
+    /// Reads `-v`: `HOST:CONTAINER[:OPTIONS]` with `ro` or `rw` among the options (SELinux' `z` and
+    /// `Z` are accepted and mean nothing).
     fn from_str(text: &str) -> Result<Self> {
         const HINT: &str = "write HOST:CONTAINER or HOST:CONTAINER:ro, both as paths";
         let wrong = |why: &str| usage(format!("volume `{text}` {why}"), HINT);
@@ -250,7 +258,8 @@ impl FromStr for NetworkMode {
     }
 }
 
-/// Reads a size as docker reads `--memory`: bytes, or with `b`, `k`, `m`, `g`, `t` (also `kb`, `kib`, …) as powers of 1024.
+/// Reads a size as docker reads `--memory`: bytes, or with `b`, `k`, `m`, `g`, `t` (also `kb`,
+/// `kib`, …) as powers of 1024.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`]: no size.

@@ -156,7 +156,8 @@ impl Folder {
         Ok(readlinkat(&self.0, name, Vec::new())?.into_bytes())
     }
 
-    /// Whether something is at `path`. Nothing is opened, so a link on the way cannot leak contents.
+    /// Whether something is at `path`. Nothing is opened, so a link on the way cannot leak
+    /// contents.
     pub(super) fn holds(&self, path: &str) -> bool {
         statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }

@@ -1,5 +1,5 @@
-//! Where the image's times come from: `SOURCE_DATE_EPOCH` as a build argument, or as an ARG before the
-//! first FROM (Dockerfile reference, "SOURCE_DATE_EPOCH").
+//! Where the image's times come from: `SOURCE_DATE_EPOCH` as a build argument, or as an ARG before
+//! the first FROM (Dockerfile reference, "SOURCE_DATE_EPOCH").
 
 use crate::error::{Error, Result};
 
@@ -16,8 +16,8 @@ pub enum EpochSource {
     Given(String),
     /// The time of the file at this URL: the only source of the stage that was named.
     File(String),
-    /// The time of the commit at this address of a git repository: the only source of the stage that
-    /// was named.
+    /// The time of the commit at this address of a git repository: the only source of the stage
+    /// that was named.
     Git(String),
 }
 
@@ -25,8 +25,8 @@ impl Dockerfile {
     /// Where the build argument or the ARG says that the time comes from.
     ///
     /// # Errors
-    /// [`ErrorKind::Dockerfile`] where the ARG names a stage that is more than one ADD of a file or a git
-    /// repository from the web.
+    /// [`ErrorKind::Dockerfile`] where the ARG names a stage that is more than one ADD of a file or
+    /// a git repository from the web.
     pub fn source_date_epoch(&self, options: &PlanOptions) -> Result<EpochSource> {
         let globals = global_variables(self, platform_variables(options, ""), &options.build_args)?;
         let given = options.build_args.get(SOURCE_DATE_EPOCH).map(String::as_str);

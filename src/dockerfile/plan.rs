@@ -19,7 +19,8 @@ pub struct Plan {
     /// What the image is for; images of `COPY --from` and `RUN --mount=from` are of this platform,
     /// too.
     pub platform: Platform,
-    /// Warnings found while planning; those found while parsing are in [`Dockerfile::warnings`](super::Dockerfile::warnings).
+    /// Warnings found while planning; those found while parsing are in
+    /// [`Dockerfile::warnings`](super::Dockerfile::warnings).
     pub warnings: Vec<Warning>,
     pub(super) shared: Arc<Shared>,
 }

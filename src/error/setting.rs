@@ -1,11 +1,13 @@
 //! Settings that a remedy names: a field in Rust, a keyword in Python, a flag on the command line.
 //!
-//! The library does not know flags, so a hint names the setting, and the interface of this process says how a user writes it.
+//! The library does not know flags, so a hint names the setting, and the interface of this process
+//! says how a user writes it.
 
 use std::fmt;
 use std::sync::OnceLock;
 
-/// A setting of an operation, as hints name it. `Display` is how a user of this process's interface writes it, in backticks.
+/// A setting of an operation, as hints name it. `Display` is how a user of this process's interface
+/// writes it, in backticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Setting {
@@ -55,12 +57,14 @@ pub enum Setting {
     Ssh,
 }
 
-/// How an interface writes a setting, what the user types in backticks; with its value where there is one.
+/// How an interface writes a setting, what the user types in backticks; with its value where there
+/// is one.
 pub type Wording = fn(Setting, Option<&str>) -> String;
 
 static WORDING: OnceLock<Wording> = OnceLock::new();
 
-/// Sets how hints of this process write settings. The first call counts: a process has one interface.
+/// Sets how hints of this process write settings. The first call counts: a process has one
+/// interface.
 pub fn set_wording(wording: Wording) {
     let _ = WORDING.set(wording);
 }

@@ -1,9 +1,11 @@
-//! What stands beside an image under a tag that is made of the image's digest: cosign's signatures, attestations and SBOMs in the
-//! form that it had before referrers, and the lists of referrers of registries and layouts that make none by themselves.
+//! What stands beside an image under a tag that is made of the image's digest: cosign's signatures,
+//! attestations and SBOMs in the form that it had before referrers, and the lists of referrers of
+//! registries and layouts that make none by themselves.
 
 use crate::oci::Digest;
 
-/// What cosign keeps under a tag of its own (cosign's `pkg/oci/remote`, `SignatureTag`, `AttestationTag`, `SBOMTag`).
+/// What cosign keeps under a tag of its own (cosign's `pkg/oci/remote`, `SignatureTag`,
+/// `AttestationTag`, `SBOMTag`).
 pub(crate) const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 
 /// The tag of what cosign keeps of a manifest.
@@ -11,7 +13,8 @@ pub(crate) fn cosign_tag(digest: &Digest, suffix: &str) -> String {
     format!("{}.{suffix}", list_tag(digest))
 }
 
-/// The tag of the list of what refers to a manifest (distribution specification, "Referrers Tag Schema").
+/// The tag of the list of what refers to a manifest (distribution specification, "Referrers Tag
+/// Schema").
 pub(crate) fn list_tag(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), digest.hex())
 }

@@ -1,6 +1,8 @@
-//! The image configuration (image specification, config.md), with docker's additions (Healthcheck, OnBuild, Shell).
+//! The image configuration (image specification, config.md), with docker's additions (Healthcheck,
+//! OnBuild, Shell).
 //!
-//! Fields that mpimg does not know are kept: the types of oci-spec and oci-client drop them, docker's included. Refuses a known field of the wrong type, and a rootfs that is not of layers.
+//! Fields that mpimg does not know are kept: the types of oci-spec and oci-client drop them,
+//! docker's included. Refuses a known field of the wrong type, and a rootfs that is not of layers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,7 +191,8 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// A time in seconds since 1970 as RFC 3339 in UTC: `2024-02-29T12:00:00Z`. Beyond the years that it can write, 1970.
+/// A time in seconds since 1970 as RFC 3339 in UTC: `2024-02-29T12:00:00Z`. Beyond the years that
+/// it can write, 1970.
 pub fn rfc3339(seconds: i64) -> String {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     let time = EPOCH.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(EPOCH);
@@ -215,7 +218,8 @@ impl ImageConfig {
     /// Parses a configuration, OCI's or docker's.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: no JSON, or a known field of the wrong type. [`ErrorKind::Unsupported`]: a rootfs not of layers.
+    /// [`ErrorKind::Corrupt`]: no JSON, or a known field of the wrong type.
+    /// [`ErrorKind::Unsupported`]: a rootfs not of layers.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let config: Self = serde_json::from_slice(bytes)
             .map_err(|error| Error::new(ErrorKind::Corrupt, "the image configuration cannot be read").with_source(error))?;
@@ -231,8 +235,9 @@ impl ImageConfig {
             .map_err(|error| Error::new(ErrorKind::Corrupt, "the image configuration cannot be written").with_source(error))
     }
 
-    /// The configuration to start from when building on this image: what speaks of this image alone is left out (docker's
-    /// fields of a time before layers), and its history is completed, so that the steps to come stand with their layers.
+    /// The configuration to start from when building on this image: what speaks of this image alone
+    /// is left out (docker's fields of a time before layers), and its history is completed, so that
+    /// the steps to come stand with their layers.
     #[must_use]
     pub fn derive(&self) -> Self {
         let mut config = self.clone();
@@ -243,8 +248,8 @@ impl ImageConfig {
         config
     }
 
-    /// Adds steps of unknown origin until every layer has one: some tools write no history (it is optional), and whatever pairs
-    /// steps with layers would otherwise give them the wrong ones.
+    /// Adds steps of unknown origin until every layer has one: some tools write no history (it is
+    /// optional), and whatever pairs steps with layers would otherwise give them the wrong ones.
     pub(super) fn complete_history(&mut self) {
         let known = self.history.iter().filter(|step| !step.empty_layer).count();
         let missing = self.rootfs.diff_ids.len().saturating_sub(known);

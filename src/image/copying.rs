@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 /// Parts under way at most.
 const PARTS: usize = 64;
 
-/// `reader`, and what gets the same bytes. The copy ends where the reader is dropped, and nobody has to read it.
+/// `reader`, and what gets the same bytes. The copy ends where the reader is dropped, and nobody
+/// has to read it.
 pub(super) fn copying<R: Read>(reader: R) -> (Copying<R>, Copy) {
     let (parts, copy) = sync_channel(PARTS);
     (Copying { reader, parts }, Copy { parts: copy, current: Vec::new(), at: 0 })

@@ -1,4 +1,5 @@
-//! A layer: what it is, where its bytes are, and what the store makes of it (a list of its entries, unpacked folders).
+//! A layer: what it is, where its bytes are, and what the store makes of it (a list of its entries,
+//! unpacked folders).
 //!
 //! The bytes are never trusted: the tar must have the diff ID that the image's config says.
 
@@ -28,7 +29,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Makes a stored layer of a tar, compressed by `codec` on `threads` threads. The bytes of the tar stay as they are.
+    /// Makes a stored layer of a tar, compressed by `codec` on `threads` threads. The bytes of the
+    /// tar stay as they are.
     ///
     /// # Errors
     /// As [`pack_tar`], and those of the store.
@@ -92,11 +94,12 @@ impl Layer {
         Ok(index)
     }
 
-    /// Gives `tar`, which is the layer's, to `work`; where the store has no list of its entries, that is made on the way, on a
-    /// thread of its own.
+    /// Gives `tar`, which is the layer's, to `work`; where the store has no list of its entries,
+    /// that is made on the way, on a thread of its own.
     ///
     /// # Errors
-    /// Those of `work`; [`ErrorKind::Corrupt`]: the tar does not have the layer's diff ID, and whatever `work` has made of it is wrong.
+    /// Those of `work`; [`ErrorKind::Corrupt`]: the tar does not have the layer's diff ID, and
+    /// whatever `work` has made of it is wrong.
     pub(crate) fn index_beside<T>(
         &self,
         store: &Store,
@@ -123,10 +126,12 @@ impl Layer {
     }
 }
 
-/// Folders with the layers unpacked, topmost first. `unpack` fills the folder of a layer that is not unpacked yet, over the
-/// folders of those below it (topmost first), and says whether it took anything from them.
+/// Folders with the layers unpacked, topmost first. `unpack` fills the folder of a layer that is
+/// not unpacked yet, over the folders of those below it (topmost first), and says whether it took
+/// anything from them.
 ///
-/// `ownership` names how owners and whiteouts are kept on disk: a layer may be unpacked in several ways.
+/// `ownership` names how owners and whiteouts are kept on disk: a layer may be unpacked in several
+/// ways.
 pub(crate) fn unpacked_layers(
     store: &Store,
     layers: &[Layer],
@@ -141,7 +146,8 @@ pub(crate) fn unpacked_layers(
             unpack(layer, folder, &below)
         })?;
         chain = Some(ChainId::over(chain, layer.diff_id));
-        // Overlay refuses a folder that comes twice (ELOOP). What the lower one shows or hides, the upper one does as well.
+        // Overlay refuses a folder that comes twice (ELOOP). What the lower one shows or hides, the
+        // upper one does as well.
         lower.retain(|other| *other != folder);
         lower.push(folder);
     }

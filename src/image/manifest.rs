@@ -1,6 +1,8 @@
-//! Image manifests and indexes, OCI's and docker's (image specification, manifest.md and image-index.md; docker's schema 2).
+//! Image manifests and indexes, OCI's and docker's (image specification, manifest.md and
+//! image-index.md; docker's schema 2).
 //!
-//! Refuses docker's schema 1, and a document that could be read as both manifest and index (CVE-2021-41190).
+//! Refuses docker's schema 1, and a document that could be read as both manifest and index
+//! (CVE-2021-41190).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +12,8 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::oci::{Compression, Descriptor, MediaType, Platform, or_default};
 
-/// The largest manifest or index that is read, in bytes: what registries accept (distribution specification, "Pushing manifests").
+/// The largest manifest or index that is read, in bytes: what registries accept (distribution
+/// specification, "Pushing manifests").
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// The largest configuration that is read, in bytes.
@@ -63,11 +66,12 @@ pub enum ManifestOrIndex {
 }
 
 impl ManifestOrIndex {
-    /// Parses a manifest or index. `media_type` is what the registry or descriptor says it is; without it, the document itself
-    /// must tell.
+    /// Parses a manifest or index. `media_type` is what the registry or descriptor says it is;
+    /// without it, the document itself must tell.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`]: docker's schema 1, or a type that is no image. [`ErrorKind::Corrupt`]: not what it says it is.
+    /// [`ErrorKind::Unsupported`]: docker's schema 1, or a type that is no image.
+    /// [`ErrorKind::Corrupt`]: not what it says it is.
     pub fn parse(bytes: &[u8], media_type: Option<&MediaType>) -> Result<Self> {
         let corrupt = |why: &str| Error::new(ErrorKind::Corrupt, format!("the manifest {why}"));
         let document: Value = serde_json::from_slice(bytes).map_err(|error| corrupt("is not JSON").with_source(error))?;
@@ -171,7 +175,8 @@ impl Manifest {
         Ok(Self { schema_version: 2, media_type, config, layers, annotations })
     }
 
-    /// The manifest as JSON, the same bytes for equal manifests. An existing manifest keeps its own bytes; see
+    /// The manifest as JSON, the same bytes for equal manifests. An existing manifest keeps its own
+    /// bytes; see
     /// [`Image::manifest_bytes`](super::Image::manifest_bytes).
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)

@@ -1,6 +1,7 @@
 //! Images: config, history and manifest over layers that may be anywhere.
 //!
-//! Reading an image compresses nothing: a caller that needs a tar turned into a layer passes that in ([`PackLayer`]).
+//! Reading an image compresses nothing: a caller that needs a tar turned into a layer passes that
+//! in ([`PackLayer`]).
 
 mod attachment;
 mod config;

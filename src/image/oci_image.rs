@@ -1,4 +1,5 @@
-//! An image in memory: manifest and config with the bytes that they are stored and pushed as, and a source for each layer.
+//! An image in memory: manifest and config with the bytes that they are stored and pushed as, and a
+//! source for each layer.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +22,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// A new image of `layers`, lowest first. Their diff IDs become the config's; a history that tells too little is completed.
+    /// A new image of `layers`, lowest first. Their diff IDs become the config's; a history that
+    /// tells too little is completed.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: the history tells of more layers than there are. [`ErrorKind::Unsupported`]: see [`Manifest::new`].
+    /// [`ErrorKind::Corrupt`]: the history tells of more layers than there are.
+    /// [`ErrorKind::Unsupported`]: see [`Manifest::new`].
     pub fn assemble(
         mut config: ImageConfig,
         layers: Vec<Layer>,
@@ -49,11 +52,12 @@ impl Image {
         Ok(Self { descriptor, manifest, manifest_bytes, config, config_bytes, layers })
     }
 
-    /// An image that exists: the bytes of its manifest and config, and a source for each layer in the manifest's order.
+    /// An image that exists: the bytes of its manifest and config, and a source for each layer in
+    /// the manifest's order.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: the config is not the one that the manifest names, or tells of another number of layers.
-    /// [`ErrorKind::Unsupported`]: an artifact that is no image.
+    /// [`ErrorKind::Corrupt`]: the config is not the one that the manifest names, or tells of
+    /// another number of layers. [`ErrorKind::Unsupported`]: an artifact that is no image.
     pub fn from_parts(
         manifest_bytes: Bytes,
         media_type: Option<&MediaType>,

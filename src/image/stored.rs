@@ -20,7 +20,8 @@ impl Image {
     /// repository that has it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: a blob that should be here is missing. [`ErrorKind::Corrupt`]: it is damaged.
+    /// [`ErrorKind::NotFound`]: a blob that should be here is missing. [`ErrorKind::Corrupt`]: it
+    /// is damaged.
     pub fn read_from_store(
         store: &Store,
         record: &ImageRecord,

@@ -1,6 +1,7 @@
 //! A manifest or an index with everything below it: what is copied whole, byte for byte.
 //!
-//! Refuses to understand more of a manifest than what it names: a signature or an SBOM is copied as an image is.
+//! Refuses to understand more of a manifest than what it names: a signature or an SBOM is copied as
+//! an image is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +52,8 @@ pub struct ManifestTree {
     pub blobs: Vec<(Descriptor, BlobSource)>,
     /// The digest of what it refers to.
     pub subject: Option<Digest>,
-    /// The tag that makes it belong to another manifest: cosign's `sha256-….sig`. `None`: it needs none.
+    /// The tag that makes it belong to another manifest: cosign's `sha256-….sig`. `None`: it needs
+    /// none.
     pub tag: Option<Tag>,
 }
 
@@ -153,8 +155,8 @@ async fn read_all(source: &BlobSource) -> Result<Bytes> {
     Ok(pieces.concat().into())
 }
 
-/// An artifact that refers to another manifest: one blob of type `media_type`, no config (image specification, manifest.md, "Guidelines for Artifact
-/// Usage").
+/// An artifact that refers to another manifest: one blob of type `media_type`, no config (image
+/// specification, manifest.md, "Guidelines for Artifact Usage").
 pub fn artifact(artifact_type: &str, media_type: &str, blob: Bytes, subject: &Descriptor) -> ManifestTree {
     annotated_artifact(artifact_type, media_type, blob, subject, &BTreeMap::new())
 }

@@ -13,11 +13,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Descriptor;
 use crate::store::blocking;
 
-/// Reads manifest, config and all layers again and recomputes every digest, size and diff ID, several layers at a time.
+/// Reads manifest, config and all layers again and recomputes every digest, size and diff ID,
+/// several layers at a time.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`]: the first part, in the image's order, that is not what it should be. [`ErrorKind::Unsupported`]: a
-/// layer of a type that cannot be read.
+/// [`ErrorKind::Corrupt`]: the first part, in the image's order, that is not what it should be.
+/// [`ErrorKind::Unsupported`]: a layer of a type that cannot be read.
 pub async fn validate(image: &Image) -> Result<()> {
     let damaged = |error: Error| error.wrap(format!("image `{}` is damaged", image.descriptor().digest));
     validate_documents(image).map_err(damaged)?;

@@ -1,9 +1,9 @@
-//! Which block of a tar became which bytes of a compressed layer: with that, a block that a layer of
-//! the store holds is copied, not compressed again.
+//! Which block of a tar became which bytes of a compressed layer: with that, a block that a layer
+//! of the store holds is copied, not compressed again.
 //!
-//! Refuses to be believed: bytes that are found by the check sums of a block must have the check sum
-//! that they were written with, and are unpacked and compared with the block before they are used.
-//! So damage, and whatever else stands in the way, is a miss.
+//! Refuses to be believed: bytes that are found by the check sums of a block must have the check
+//! sum that they were written with, and are unpacked and compared with the block before they are
+//! used. So damage, and whatever else stands in the way, is a miss.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,8 @@ impl BlockRecord {
 
 /// Finds the compressed bytes of a block.
 pub trait BlockSource: Send + Sync {
-    /// Reads into `out`, which it replaces, what a block with this key became. `false`: there is nothing.
+    /// Reads into `out`, which it replaces, what a block with this key became. `false`: there is
+    /// nothing.
     fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool;
 }
 

@@ -1,13 +1,13 @@
-//! Where the tar of a layer is cut into the blocks that are compressed one by one: where its content
-//! decides, so that a change moves the borders near it and no others.
+//! Where the tar of a layer is cut into the blocks that are compressed one by one: where its
+//! content decides, so that a change moves the borders near it and no others.
 //!
 //! A border is before the header of an entry, chosen by the entry's name and the bytes since the
-//! header before it: on average, one comes a fixed number of bytes after the shortest block. Without
-//! one, a block ends at the longest length, counted from its beginning or, in a large file, from the
-//! file's header: so the blocks of a large file stay when one before it changes.
+//! header before it: on average, one comes a fixed number of bytes after the shortest block.
+//! Without one, a block ends at the longest length, counted from its beginning or, in a large file,
+//! from the file's header: so the blocks of a large file stay when one before it changes.
 //!
-//! Refuses to parse: any 512 bytes at a multiple of 512 that look like a header are one. In a tar in
-//! a tar that is as good; elsewhere it does no harm.
+//! Refuses to parse: any 512 bytes at a multiple of 512 that look like a header are one. In a tar
+//! in a tar that is as good; elsewhere it does no harm.
 
 /// Bytes of a tar block.
 const TAR: usize = 512;
@@ -166,7 +166,8 @@ mod tests {
             let (before, after) = (blocks(&tar(&files), 512), blocks(&tar(&changed), 512));
             let old: std::collections::BTreeSet<_> = before.iter().collect();
             let new: usize = after.iter().filter(|block| !old.contains(block)).map(Vec::len).sum();
-            // The block of the change, its neighbours, and what it takes until a border is chosen again.
+            // The block of the change, its neighbours, and what it takes until a border is chosen
+            // again.
             let most = files[at].1 + size + 12 * BOUNDS.most;
             prop_assert!(new <= most, "{} of {} bytes are new", new, tar(&changed).len());
         }

@@ -1,7 +1,8 @@
-//! Reading compressed tars: gzip of any number of members, zstd, and what ADD and import accept besides.
+//! Reading compressed tars: gzip of any number of members, zstd, and what ADD and import accept
+//! besides.
 //!
-//! Zeros after the last gzip member are padding (tapes, GNU gzip). Refuses any other trailing bytes, and input that ends early:
-//! both would otherwise pass as a shorter layer.
+//! Zeros after the last gzip member are padding (tapes, GNU gzip). Refuses any other trailing
+//! bytes, and input that ends early: both would otherwise pass as a shorter layer.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -31,12 +32,14 @@ pub enum Wrapping {
     Zstd,
 }
 
-/// Where `ustar` stands in a tar's first block, and how much of a file must be seen to tell what it is.
+/// Where `ustar` stands in a tar's first block, and how much of a file must be seen to tell what it
+/// is.
 const TAR_MAGIC: usize = 257;
 const TAR_BLOCK: usize = 512;
 
 impl Wrapping {
-    /// Tells by the first bytes of a file, 512 if there are as many; `None` if it is no archive that mpimg reads.
+    /// Tells by the first bytes of a file, 512 if there are as many; `None` if it is no archive
+    /// that mpimg reads.
     pub fn sniff(start: &[u8]) -> Option<Self> {
         const MAGIC: [(&[u8], Wrapping); 4] = [
             (b"\x1f\x8b\x08", Wrapping::Gzip),
@@ -54,7 +57,8 @@ impl Wrapping {
     }
 }
 
-/// A header of any tar, also of the kind from before `ustar`, has its own checksum; an empty tar is zeros.
+/// A header of any tar, also of the kind from before `ustar`, has its own checksum; an empty tar is
+/// zeros.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..TAR_BLOCK) else { return false };
     if block[TAR_MAGIC..].starts_with(b"ustar") || block.iter().all(|byte| *byte == 0) {
@@ -76,8 +80,9 @@ pub fn decompress<'a>(reader: impl Read + Send + 'a, compression: Compression) -
     unwrap_as(BufReader::with_capacity(BUFFER, reader), wrapping)
 }
 
-/// The tar inside a layer's stored bytes, told by their start: registries hold layers whose media type says something else, and docker
-/// and containerd do not look at it. `told` counts where the start tells nothing; `None`: it is no layer.
+/// The tar inside a layer's stored bytes, told by their start: registries hold layers whose media
+/// type says something else, and docker and containerd do not look at it. `told` counts where the
+/// start tells nothing; `None`: it is no layer.
 pub fn decompress_layer<'a>(
     reader: impl Read + Send + 'a,
     told: Option<Compression>,
@@ -123,7 +128,8 @@ fn unwrap_as<'a>(reader: impl BufRead + Send + 'a, wrapping: Wrapping) -> Result
     })
 }
 
-/// All members of a gzip file, one after the other. flate2's own decoder of several members takes padding for a broken one.
+/// All members of a gzip file, one after the other. flate2's own decoder of several members takes
+/// padding for a broken one.
 pub(crate) struct GzipReader<R> {
     state: GzipState<R>,
     padded: bool,
@@ -140,7 +146,8 @@ impl<R: BufRead> GzipReader<R> {
         Self { state: GzipState::Inside(GzDecoder::new(reader)), padded: false }
     }
 
-    /// Whether padding came after the last member: readers written in Go take such a file for damaged. Known at the end.
+    /// Whether padding came after the last member: readers written in Go take such a file for
+    /// damaged. Known at the end.
     pub(crate) fn padded(&self) -> bool {
         self.padded
     }

@@ -1,4 +1,5 @@
-//! Layers: entries in, a compressed tar with its digests out; and back from a tar to entries and trees.
+//! Layers: entries in, a compressed tar with its digests out; and back from a tar to entries and
+//! trees.
 //!
 //! Refuses the network, and decides nothing about Dockerfiles.
 

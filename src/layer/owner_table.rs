@@ -127,8 +127,8 @@ impl OwnerTable {
         self.0.remove(&inode);
     }
 
-    /// Forgets the rows of the file system `device` whose inodes are not among `kept`. Whether there
-    /// were any.
+    /// Forgets the rows of the file system `device` whose inodes are not among `kept`. Whether
+    /// there were any.
     pub(crate) fn keep_only(&mut self, device: u64, kept: &HashSet<u64>) -> bool {
         let before = self.0.len();
         self.0.retain(|(on, inode), _| *on != device || kept.contains(inode));

@@ -13,7 +13,8 @@ use super::read::index_layer;
 use super::writer::FinishedLayer;
 use crate::error::Result;
 
-/// Compresses `tar` by `codec` on `threads` threads, the caller's included, into `sink`. Blocks that `blocks` has are copied.
+/// Compresses `tar` by `codec` on `threads` threads, the caller's included, into `sink`. Blocks
+/// that `blocks` has are copied.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it is no tar, or has entries that no layer

@@ -432,7 +432,8 @@ mod tests {
         }
     }
 
-    /// Packs `input` where `bytes`, the layer of `blocks`, is known; also how many blocks were copied.
+    /// Packs `input` where `bytes`, the layer of `blocks`, is known; also how many blocks were
+    /// copied.
     fn run_with(codec: &str, input: &[u8], blocks: &BlockIndex, bytes: &[u8]) -> (Vec<u8>, u64) {
         let records = BlockIndex::from_bytes(&blocks.to_bytes(""), "").unwrap();
         let (known, seen) = (Arc::new(Known(records, bytes.to_vec())), Seen::default());
@@ -447,7 +448,8 @@ mod tests {
 
     #[test]
     fn known_blocks_are_copied_and_the_bytes_are_those_of_a_fresh_layer() {
-        // Half of it is left when it is compressed, so that each block is worth a record, and no two blocks are the same.
+        // Half of it is left when it is compressed, so that each block is worth a record, and no
+        // two blocks are the same.
         let mut state = 1_u32;
         let letter = |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

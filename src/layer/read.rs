@@ -1,6 +1,7 @@
 //! A layer's tar back to entries: for the index, for unpacking, for `inspect`.
 //!
-//! Refuses whatever would leave the image's root, and tars that break off; nothing is written anywhere.
+//! Refuses whatever would leave the image's root, and tars that break off; nothing is written
+//! anywhere.
 
 use std::io::Read;
 
@@ -10,7 +11,8 @@ use super::tar::TarReader;
 use crate::error::{ErrorKind, Result, ResultExt as _};
 use crate::oci::{DiffId, Hasher};
 
-/// Calls `each` with every entry of the tar and a reader of its content, in order. Reads to the end of the stream.
+/// Calls `each` with every entry of the tar and a reader of its content, in order. Reads to the end
+/// of the stream.
 pub fn read_entries(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     let mut tar = TarReader::new(tar);
     while let Some(entry) = tar.next_entry()? {
@@ -19,7 +21,8 @@ pub fn read_entries(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -
     Ok(())
 }
 
-/// The same for an archive that is no layer: names may have `..`, which ends at the folder that it is unpacked into.
+/// The same for an archive that is no layer: names may have `..`, which ends at the folder that it
+/// is unpacked into.
 pub fn read_archive(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     let mut tar = TarReader::of_archive(tar);
     while let Some(entry) = tar.next_entry()? {
@@ -33,7 +36,8 @@ pub fn index_layer(tar: impl Read) -> Result<(LayerIndex, DiffId)> {
     index_layer_with(tar, |_, _| Ok(()))
 }
 
-/// The same, and calls `each` with every entry and a reader of its content; of the few files that the index keeps, with no content.
+/// The same, and calls `each` with every entry and a reader of its content; of the few files that
+/// the index keeps, with no content.
 pub fn index_layer_with(
     tar: impl Read,
     mut each: impl FnMut(&Entry, &mut dyn Read) -> Result<()>,

@@ -1,10 +1,12 @@
-//! Reads a layer's tar entry by entry, as Go's archive/tar does, because that is what every engine reads layers with.
+//! Reads a layer's tar entry by entry, as Go's archive/tar does, because that is what every engine
+//! reads layers with.
 //!
-//! The header's fields come from the `tar` crate; framing and PAX records are read here: that crate splits PAX records at newlines, which
-//! breaks binary values such as `security.capability`, knows no PAX sparse files, and reads long names of any length into memory.
+//! The header's fields come from the `tar` crate; framing and PAX records are read here: that crate
+//! splits PAX records at newlines, which breaks binary values such as `security.capability`, knows
+//! no PAX sparse files, and reads long names of any length into memory.
 //!
-//! Refuses what two readers could read differently: a damaged checksum, two long names for one entry, sizes that disagree,
-//! an extension header larger than [`MAX_EXTENSION`].
+//! Refuses what two readers could read differently: a damaged checksum, two long names for one
+//! entry, sizes that disagree, an extension header larger than [`MAX_EXTENSION`].
 
 use std::io::{ErrorKind as IoErrorKind, Read};
 
@@ -89,7 +91,8 @@ impl<R: Read> TarReader<R> {
         Self { input, pending: 0, padding: 0, content: Content::default(), hole: 0, ended: false, climbs: false }
     }
 
-    /// Reads an archive that is no layer: `..` in a name leads up, but never out of the folder that it is unpacked into (as tar in a chroot).
+    /// Reads an archive that is no layer: `..` in a name leads up, but never out of the folder that
+    /// it is unpacked into (as tar in a chroot).
     pub fn of_archive(input: R) -> Self {
         Self { climbs: true, ..Self::new(input) }
     }
@@ -98,7 +101,8 @@ impl<R: Read> TarReader<R> {
         if self.climbs { LayerPath::clean(name) } else { LayerPath::parse(name) }
     }
 
-    /// The next entry; `None` at the end, when `input` has been read to its end. Content of the entry before that was not read is skipped.
+    /// The next entry; `None` at the end, when `input` has been read to its end. Content of the
+    /// entry before that was not read is skipped.
     ///
     /// AUFS's own files (`.wh..wh.plnk` and the like) are left out, as engines do.
     ///
@@ -187,7 +191,8 @@ impl<R: Read> TarReader<R> {
         Ok(Some(header))
     }
 
-    // What follows the end mark is read as well: whoever checks the digest of the tar needs every byte.
+    // What follows the end mark is read as well: whoever checks the digest of the tar needs every
+    // byte.
     fn end<T>(&mut self) -> Result<Option<T>> {
         self.ended = true;
         std::io::copy(&mut self.input, &mut std::io::sink()).map_err(read_error)?;
@@ -301,8 +306,9 @@ impl<R: Read> TarReader<R> {
         Ok(true)
     }
 
-    /// Passes over what is left of the current entry; false where the tar ends inside its padding. Go's archive/tar, and so
-    /// docker, takes that as the end of the tar, and umoci's layers end so.
+    /// Passes over what is left of the current entry; false where the tar ends inside its padding.
+    /// Go's archive/tar, and so docker, takes that as the end of the tar, and umoci's layers end
+    /// so.
     fn skip_entry(&mut self) -> Result<bool> {
         let (pending, padding) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.padding));
         if pending == 0 {
@@ -342,7 +348,8 @@ fn device(header: &Header, kind: EntryType) -> Result<Kind> {
     Ok(if kind == EntryType::Char { Kind::CharDevice { major, minor } } else { Kind::BlockDevice { major, minor } })
 }
 
-/// Turns the names of image specification, layer.md ("Whiteouts") into kinds; `None` for AUFS's own files.
+/// Turns the names of image specification, layer.md ("Whiteouts") into kinds; `None` for AUFS's own
+/// files.
 fn whiteout(mut entry: Entry) -> Result<Option<Entry>> {
     let reserved = entry.path.components().position(|name| name.starts_with(b".wh."));
     let Some(index) = reserved else { return Ok(Some(entry)) };

@@ -1,7 +1,7 @@
 //! The tree of a stack of layers: what a container of it would see, without any content.
 //!
-//! Refuses to touch a file system: it is made of layers' indexes, so it works for layers that nobody has unpacked and for
-//! users who cannot set owners.
+//! Refuses to touch a file system: it is made of layers' indexes, so it works for layers that
+//! nobody has unpacked and for users who cannot set owners.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,7 +113,8 @@ impl Drop for Node {
 impl Tree {
     /// Puts a layer on top; `layer` is its number from the lowest.
     pub fn apply(&mut self, index: &LayerIndex, layer: usize) -> Result<()> {
-        // Removals count for lower layers only, wherever they stand in the tar (image specification, layer.md, "Whiteouts").
+        // Removals count for lower layers only, wherever they stand in the tar (image
+        // specification, layer.md, "Whiteouts").
         for entry in index.entries() {
             match entry.kind {
                 Kind::Whiteout => self.remove(&entry.path),
@@ -183,7 +184,8 @@ impl Tree {
         path.components().try_fold(&mut self.root, |node, name| node.children.get_mut(name).map(Arc::make_mut))
     }
 
-    /// The folder `path` as a tree of its own: links in it cannot lead out of it. Empty if there is none.
+    /// The folder `path` as a tree of its own: links in it cannot lead out of it. Empty if there is
+    /// none.
     #[must_use]
     pub fn subtree(&self, path: &LayerPath) -> Self {
         let root = self.lookup(path).filter(|node| node.is_dir()).cloned().unwrap_or_else(Node::implied);
@@ -200,11 +202,13 @@ impl Tree {
         path.components().try_fold(&self.root, Node::child)
     }
 
-    /// Follows the symbolic links on the way to `path`, and at its end if `follow_last`; `..` and absolute links stop at
-    /// the root, as in a container. Components that do not exist are kept as they are.
+    /// Follows the symbolic links on the way to `path`, and at its end if `follow_last`; `..` and
+    /// absolute links stop at the root, as in a container. Components that do not exist are kept as
+    /// they are.
     ///
     /// # Errors
-    /// [`ErrorKind::Context`] for a loop of links, and for a path through something that is no folder.
+    /// [`ErrorKind::Context`] for a loop of links, and for a path through something that is no
+    /// folder.
     pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Resolved<'_>> {
         let written = path.as_ref();
         let wrong = |why: &str| Error::new(ErrorKind::Context, format!("`{}` {why}", String::from_utf8_lossy(written)));
@@ -247,7 +251,8 @@ impl Tree {
         Ok(Resolved { node: nodes.last().copied().flatten(), path: LayerPath::parse(names.join(&b'/'))? })
     }
 
-    /// The content that the index keeps of a small file, links followed: `/etc/passwd`, `/etc/group`.
+    /// The content that the index keeps of a small file, links followed: `/etc/passwd`,
+    /// `/etc/group`.
     pub fn kept_content(&self, path: &str) -> Option<Arc<[u8]>> {
         self.resolve(path, true).ok()?.node?.origin.as_ref()?.content.clone()
     }

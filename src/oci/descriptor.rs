@@ -1,4 +1,5 @@
-//! Descriptors and media types (image specification, descriptor.md and media-types.md), with docker's media types beside OCI's.
+//! Descriptors and media types (image specification, descriptor.md and media-types.md), with
+//! docker's media types beside OCI's.
 //!
 //! Unknown media types and fields are kept as they came.
 
@@ -74,7 +75,8 @@ impl MediaType {
         self.as_str().is_empty()
     }
 
-    /// Whether this may name an image's config: some tools and registries have a general type for it, or none.
+    /// Whether this may name an image's config: some tools and registries have a general type for
+    /// it, or none.
     pub fn may_be_config(&self) -> bool {
         match self {
             Self::Config | Self::DockerConfig => true,
@@ -91,8 +93,8 @@ impl MediaType {
         text.contains(".foreign.") || text.contains(".nondistributable.")
     }
 
-    /// How a layer of this type is compressed; `None` for anything that is not a layer mpimg can read.
-    /// Foreign and non-distributable layers count by their suffix.
+    /// How a layer of this type is compressed; `None` for anything that is not a layer mpimg can
+    /// read. Foreign and non-distributable layers count by their suffix.
     pub fn layer_compression(&self) -> Option<Compression> {
         match self {
             Self::Layer => Some(Compression::None),
@@ -203,8 +205,8 @@ impl Descriptor {
         Self { media_type, digest, size, urls: Vec::new(), annotations: BTreeMap::new(), platform: None }
     }
 
-    /// Whether a registry need not have the bytes: a layer that may not be passed on, and that is to be had elsewhere (image
-    /// specification, layer.md, "Non-Distributable Layers").
+    /// Whether a registry need not have the bytes: a layer that may not be passed on, and that is
+    /// to be had elsewhere (image specification, layer.md, "Non-Distributable Layers").
     pub fn is_elsewhere(&self) -> bool {
         !self.urls.is_empty() && self.media_type.is_nondistributable()
     }

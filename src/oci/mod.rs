@@ -1,4 +1,5 @@
-//! The vocabulary of OCI images: digests, references, platforms, descriptors. Each is parsed once and right from then on.
+//! The vocabulary of OCI images: digests, references, platforms, descriptors. Each is parsed once
+//! and right from then on.
 //!
 //! Values only: no files, no HTTP.
 

@@ -52,13 +52,15 @@ impl Platform {
         Ok(Self { architecture, os: os.to_ascii_lowercase(), variant })
     }
 
-    /// The platform of this machine, with linux as the system: images are for linux wherever they are built.
+    /// The platform of this machine, with linux as the system: images are for linux wherever they
+    /// are built.
     pub fn host() -> Self {
         let (architecture, variant) = normal(std::env::consts::ARCH, None);
         Self { architecture, os: "linux".into(), variant }
     }
 
-    /// Whether neither system nor architecture is told: images that are made of nothing by `crane append` say so.
+    /// Whether neither system nor architecture is told: images that are made of nothing by
+    /// `crane append` say so.
     pub fn is_untold(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }
@@ -74,7 +76,8 @@ impl Platform {
         Self { architecture: told(&self.architecture, &other.architecture), os: told(&self.os, &other.os), variant }
     }
 
-    /// Whether an image for `self` can be used where `wanted` is asked for. What either side leaves out fits.
+    /// Whether an image for `self` can be used where `wanted` is asked for. What either side leaves
+    /// out fits.
     pub fn fits(&self, wanted: &Platform) -> bool {
         let same_variant = match (&self.variant, &wanted.variant) {
             (Some(ours), Some(theirs)) => ours == theirs,

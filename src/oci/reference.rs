@@ -1,4 +1,5 @@
-//! References: registry, repository, and a tag or digest, normalised as docker does (`python:3` is `docker.io/library/python:3`).
+//! References: registry, repository, and a tag or digest, normalised as docker does (`python:3` is
+//! `docker.io/library/python:3`).
 //!
 //! The grammar is the distribution specification's; see [`name`].
 
@@ -66,7 +67,8 @@ impl Repository {
         Reference { repository: self.clone(), tag: None, digest: Some(digest) }
     }
 
-    /// As people write it: Docker Hub's registry and `library/` are left out, where the rest still means the same.
+    /// As people write it: Docker Hub's registry and `library/` are left out, where the rest still
+    /// means the same.
     pub fn familiar(&self) -> String {
         let short = match (self.registry.as_str(), self.path.strip_prefix("library/")) {
             ("docker.io", Some(name)) if !name.contains('/') => name,

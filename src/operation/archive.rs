@@ -51,7 +51,8 @@ impl ArchiveSource {
     /// The path itself, or a copy of the stream.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: there is no such file. [`ErrorKind::Io`]: the stream cannot be read, or the copy cannot be written.
+    /// [`ErrorKind::NotFound`]: there is no such file. [`ErrorKind::Io`]: the stream cannot be
+    /// read, or the copy cannot be written.
     pub(super) fn open(self, store: &Store) -> Result<ReadableArchive> {
         let mut reader = match self {
             Self::Path(path) if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {

@@ -29,7 +29,8 @@ impl Built {
     }
 }
 
-/// A push of the image under each of these names; an error before the build if a name has no repository to push to.
+/// A push of the image under each of these names; an error before the build if a name has no
+/// repository to push to.
 fn pushes(names: &[Reference]) -> Result<Vec<PushRequest>> {
     if names.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "an image without a name cannot be pushed")
@@ -47,12 +48,14 @@ fn pushes(names: &[Reference]) -> Result<Vec<PushRequest>> {
 }
 
 impl Mpimg {
-    /// Builds an image; then gives it names, writes it to its outputs, loads and pushes it, and writes its bill of materials, in this
-    /// order. A build context that is an address is fetched first.
+    /// Builds an image; then gives it names, writes it to its outputs, loads and pushes it, and
+    /// writes its bill of materials, in this order. A build context that is an address is fetched
+    /// first.
     ///
     /// # Errors
-    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the place in the Dockerfile;
-    /// [`ErrorKind::Usage`]: a name with a digest; [`ErrorKind::Interrupted`]: stopped; those of [`Mpimg::fetch_inputs`]; and those of
+    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the
+    /// place in the Dockerfile; [`ErrorKind::Usage`]: a name with a digest;
+    /// [`ErrorKind::Interrupted`]: stopped; those of [`Mpimg::fetch_inputs`]; and those of
     /// [`Mpimg::packages`] where a bill of materials is wanted.
     pub async fn build(&self, mut request: BuildRequest, outputs: &BuildOutputs) -> Result<Built> {
         let started = Instant::now();

@@ -46,7 +46,8 @@ impl Mpimg {
     /// is one in the tar.
     ///
     /// # Errors
-    /// [`ErrorKind::Context`]: the tar is damaged, or has entries outside of it; [`ErrorKind::Io`]: it cannot be read.
+    /// [`ErrorKind::Context`]: the tar is damaged, or has entries outside of it; [`ErrorKind::Io`]:
+    /// it cannot be read.
     pub fn read_context(&self, request: &mut BuildRequest, reader: impl Read + Send) -> Result<StreamedInput> {
         let input = StreamedInput(self.store()?.scratch()?);
         let context = input.0.path().join("context");

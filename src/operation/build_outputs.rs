@@ -11,7 +11,8 @@ pub struct BuildOutputs {
     pub check_reproducible: bool,
     /// Names in the local store: `NAME[:TAG]`.
     pub names: Vec<Reference>,
-    /// Layouts and archives. A docker archive without a name of its own has the first of `names`, for `docker load`.
+    /// Layouts and archives. A docker archive without a name of its own has the first of `names`,
+    /// for `docker load`.
     pub outputs: Vec<Transport>,
     /// Push the image under each of `names`, to the repository in that name.
     pub push: bool,
@@ -19,9 +20,11 @@ pub struct BuildOutputs {
     pub load: bool,
     /// Attach the bill of materials in this form to what is pushed.
     pub sbom: Option<SbomFormat>,
-    /// Build for each of these in place of the request's platform. More than one make an index, which can be pushed or written to an OCI
-    /// layout or archive; the local store, docker archives and engines hold one platform under a name.
+    /// Build for each of these in place of the request's platform. More than one make an index,
+    /// which can be pushed or written to an OCI layout or archive; the local store, docker archives
+    /// and engines hold one platform under a name.
     pub platforms: Vec<Platform>,
-    /// A file for the image's bill of materials, which calls it by the repository of the first of `names`, else by its digest.
+    /// A file for the image's bill of materials, which calls it by the repository of the first of
+    /// `names`, else by its digest.
     pub sbom_file: Option<SbomFile>,
 }

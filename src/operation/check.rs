@@ -16,7 +16,8 @@ use crate::sandbox::{Isolation, IsolationMode};
 /// The check that tells whether the product, which does not log in, will be able to pull.
 const ANONYMOUS: &str = "anonymous pull";
 
-/// A build with less room (bytes) than this is likely to fail: the SDK's base image takes most of a gigabyte.
+/// A build with less room (bytes) than this is likely to fail: the SDK's base image takes most of a
+/// gigabyte.
 const LEAST_ROOM: u64 = 1 << 30;
 
 /// What is checked.
@@ -36,7 +37,8 @@ impl CheckSubject {
     /// A project's folder, a repository, or an image in one: `PATH`, `REPOSITORY[:TAG|@DIGEST]`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: it is none of them, or config.json names no repository; [`ErrorKind::Project`].
+    /// [`ErrorKind::Usage`]: it is none of them, or config.json names no repository;
+    /// [`ErrorKind::Project`].
     pub fn parse(text: &str) -> Result<Self> {
         if Path::new(text).is_dir() {
             return Self::project(Path::new(text));
@@ -89,8 +91,8 @@ impl CheckReport {
 }
 
 impl Mpimg {
-    /// Checks whether the subject could be built and pushed, and whether anybody can pull it; before the first push, whether anybody
-    /// will be able to, where the registry tells.
+    /// Checks whether the subject could be built and pushed, and whether anybody can pull it;
+    /// before the first push, whether anybody will be able to, where the registry tells.
     ///
     /// # Errors
     /// None for now: all that fails is an item of the report.
@@ -127,7 +129,8 @@ impl Mpimg {
         (items, pulls)
     }
 
-    /// An image that was pushed before: the tag that ends in the latest time, as those of SDK projects do, or the last of all.
+    /// An image that was pushed before: the tag that ends in the latest time, as those of SDK
+    /// projects do, or the last of all.
     async fn newest_image(&self, repository: &Repository) -> Option<Reference> {
         let tags = self.client().tags(repository).await.ok()?;
         let time = |tag: &Tag| {

@@ -1,4 +1,5 @@
-//! Where configuration and credentials may come from on this machine. Of credentials, only the registry and the place are read.
+//! Where configuration and credentials may come from on this machine. Of credentials, only the
+//! registry and the place are read.
 
 use std::path::{Path, PathBuf};
 

@@ -16,11 +16,12 @@ pub struct CopyRequest {
     pub source: Transport,
     /// Where it goes.
     pub destination: Transport,
-    /// Only the image for this platform. `None`: all of them; linux/amd64 where the destination holds one (the local store, docker
-    /// archives).
+    /// Only the image for this platform. `None`: all of them; linux/amd64 where the destination
+    /// holds one (the local store, docker archives).
     pub platform: Option<Platform>,
-    /// Whether what belongs to the image is copied, too: signatures, attestations, SBOMs. All three forms count: what the registry
-    /// lists as referring to it, what a tag lists, and cosign's tags (`sha256-….sig`).
+    /// Whether what belongs to the image is copied, too: signatures, attestations, SBOMs. All three
+    /// forms count: what the registry lists as referring to it, what a tag lists, and cosign's tags
+    /// (`sha256-….sig`).
     pub referrers: bool,
 }
 
@@ -44,7 +45,8 @@ pub struct CopiedImage {
     pub tree: ManifestTree,
     /// What refers to it and was copied with it.
     pub referrers: Vec<ManifestTree>,
-    /// How many manifests refer to the image and were not copied with it, as far as the source tells.
+    /// How many manifests refer to the image and were not copied with it, as far as the source
+    /// tells.
     pub left_behind: usize,
     /// What became of each blob in a registry; empty elsewhere.
     pub blobs: Vec<PushedBlob>,
@@ -58,18 +60,21 @@ impl CopiedImage {
 }
 
 impl Mpimg {
-    /// Copies an image. What the destination has is not sent again; what was cut off goes on when it is copied again.
+    /// Copies an image. What the destination has is not sent again; what was cut off goes on when
+    /// it is copied again.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: it is not there, or for another platform; [`ErrorKind::Usage`]: the destination has no place for what
-    /// refers to an image, or promises another digest; and what source and destination themselves give.
+    /// [`ErrorKind::NotFound`]: it is not there, or for another platform; [`ErrorKind::Usage`]: the
+    /// destination has no place for what refers to an image, or promises another digest; and what
+    /// source and destination themselves give.
     pub async fn copy(&self, request: CopyRequest) -> Result<CopiedImage> {
         if request.referrers && request.holds_one() {
             let message = format!("`{}` cannot hold what refers to an image", request.destination);
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint(format!("leave out {}, or copy to a registry, `oci:` or `oci-archive:`", Setting::Referrers)));
         }
-        // Uploads are recorded in the store, which must have its form before. Between registries it is not needed otherwise.
+        // Uploads are recorded in the store, which must have its form before. Between registries it
+        // is not needed otherwise.
         let _ = self.open_store().await;
         let (tree, mut referrers) = self.read_tree(&request).await?;
         let mut left_behind = self.referrers_at_registry(&request, &tree).await;
@@ -86,7 +91,8 @@ impl Mpimg {
         Ok(CopiedImage { tree, referrers, left_behind, blobs })
     }
 
-    /// How many manifests refer to an image of a registry, if they are not copied: signatures should not be lost silently.
+    /// How many manifests refer to an image of a registry, if they are not copied: signatures
+    /// should not be lost silently.
     async fn referrers_at_registry(&self, request: &CopyRequest, tree: &ManifestTree) -> usize {
         match &request.source {
             Transport::Registry(name) if !request.referrers => {

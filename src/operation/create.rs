@@ -22,7 +22,8 @@ impl Mpimg {
     /// Starts a container that was [created](Self::create); it outlives this process.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage): it was started before; and those of [`Container::start`].
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage): it was started before; and those of
+    /// [`Container::start`].
     pub async fn start_container(&self, name: &str) -> Result<Started<Container>> {
         self.start_created(name, |container, store, image, note| {
             container.start_created(store, image, note)?;
@@ -31,7 +32,8 @@ impl Mpimg {
         .await
     }
 
-    /// As [`start_container`](Self::start_container), but the container ends with the value that is returned, or with this process.
+    /// As [`start_container`](Self::start_container), but the container ends with the value that is
+    /// returned, or with this process.
     ///
     /// # Errors
     /// See there.

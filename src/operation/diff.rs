@@ -1,6 +1,7 @@
 //! What differs between two images: configuration, history, layers, packages and files.
 //!
-//! Files are compared as a container would see them, by what the lists of the layers say; only content that may differ is read.
+//! Files are compared as a container would see them, by what the lists of the layers say; only
+//! content that may differ is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +89,8 @@ pub struct FileChange {
     pub kind: &'static str,
     /// Bytes, of a file; of a folder that one image has, of all files in it.
     pub size: u64,
-    /// How many files and folders are in a folder that one image has; they are not listed one by one.
+    /// How many files and folders are in a folder that one image has; they are not listed one by
+    /// one.
     pub entries: u64,
     /// What differs.
     pub differs: Vec<Aspect>,
@@ -96,7 +98,8 @@ pub struct FileChange {
     pub text: Option<String>,
 }
 
-/// What differs of a file that both images have: `kind`, `mode`, `owner`, `size`, `content`, `time`, `link`, `attributes`.
+/// What differs of a file that both images have: `kind`, `mode`, `owner`, `size`, `content`,
+/// `time`, `link`, `attributes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Aspect {
     /// Which.
@@ -254,7 +257,8 @@ fn packages(old: &[Package], new: &[Package]) -> Vec<PackageChange> {
     let mut all: BTreeMap<_, [BTreeSet<String>; 2]> = BTreeMap::new();
     for (side, packages) in [old, new].into_iter().enumerate() {
         for package in packages {
-            // The same version for other platforms, or of another distribution, has another package URL.
+            // The same version for other platforms, or of another distribution, has another package
+            // URL.
             let versions = all.entry((package.kind, &package.name)).or_default();
             versions[side].insert(package.version.clone());
         }
@@ -285,7 +289,8 @@ fn files(old: &Side, new: &Side, paths: [Vec<std::path::PathBuf>; 2]) -> Result<
         }
         pairs.push((path, old, new));
     }
-    // Content is read where the lists cannot tell: another layer, the same size; or a text whose change can be shown.
+    // Content is read where the lists cannot tell: another layer, the same size; or a text whose
+    // change can be shown.
     let mut wanted: BTreeMap<Place, bool> = BTreeMap::new();
     let mut kept = 0;
     for (_, old, new) in &pairs {

@@ -1,4 +1,5 @@
-//! What this machine provides: isolation for RUN and containers, the store, configuration files, and where credentials are stored.
+//! What this machine provides: isolation for RUN and containers, the store, configuration files,
+//! and where credentials are stored.
 
 use super::configuration::{self, ConfigurationFile, StoredCredential};
 use super::{Mpimg, Settings, blocking};
@@ -14,7 +15,8 @@ pub struct DoctorReport {
     pub isolation: Report,
     /// The local store's folder and what it takes on disk; an error if it cannot be opened.
     pub store: Result<(std::path::PathBuf, DiskUsage)>,
-    /// The bytes that the build cache may take on this disk before what was unused for longest goes; `None`: all of it.
+    /// The bytes that the build cache may take on this disk before what was unused for longest
+    /// goes; `None`: all of it.
     pub cache_limit: Option<u64>,
     /// Files that are read if they exist, in the order in which they count.
     pub files: Vec<ConfigurationFile>,
@@ -30,7 +32,8 @@ impl Mpimg {
     /// Tries each kind of isolation and looks at store and configuration. Passwords are not read.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted): stopped. What is wrong with this machine is in the report.
+    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted): stopped. What is wrong with this
+    /// machine is in the report.
     pub async fn doctor(&self) -> Result<DoctorReport> {
         let store = self.open_store().await;
         // What is tried out goes with this process, however it ends.

@@ -14,7 +14,8 @@ impl Mpimg {
     /// The image that `name` names. Layers of a registry's image are not fetched.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: it is not there, or for another platform; and what the place itself gives.
+    /// [`ErrorKind::NotFound`]: it is not there, or for another platform; and what the place itself
+    /// gives.
     pub async fn find(&self, name: Transport, platform: &Platform) -> Result<Image> {
         find_image(name, platform, &self.open_store().await?, self.client()).await
     }
@@ -37,7 +38,8 @@ pub async fn find_image(transport: Transport, platform: &Platform, store: &Store
     }
 }
 
-/// The image that `text` means: one of [`Transport`]'s forms, or the digest of a manifest or configuration in the local store.
+/// The image that `text` means: one of [`Transport`]'s forms, or the digest of a manifest or
+/// configuration in the local store.
 ///
 /// # Errors
 /// See [`Mpimg::find`].

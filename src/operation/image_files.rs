@@ -1,6 +1,7 @@
 //! Files of an image or a container, taken out without running anything.
 //!
-//! Folders, files and symbolic links are written; devices and pipes only into a tar. Nothing is written through a link of the image.
+//! Folders, files and symbolic links are written; devices and pipes only into a tar. Nothing is
+//! written through a link of the image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -105,7 +106,8 @@ impl ImageFiles {
         }
     }
 
-    /// The folders on the way to `path`, outermost first, as far as they are there; with `itself` that path, too.
+    /// The folders on the way to `path`, outermost first, as far as they are there; with `itself`
+    /// that path, too.
     #[cfg(feature = "run")]
     pub(super) fn folders_above(&self, path: &LayerPath, itself: bool) -> Vec<(LayerPath, Metadata)> {
         let own = Some(path.clone()).filter(|path| itself && !path.is_root());
@@ -113,8 +115,9 @@ impl ImageFiles {
         path.ancestors().chain(own).filter_map(node).collect()
     }
 
-    /// Writes what [`find`](Self::find) has found to the path `to`: a folder is made where it is missing, and what it holds is put
-    /// into it; a file is replaced. Owners are those of this process. Blocks.
+    /// Writes what [`find`](Self::find) has found to the path `to`: a folder is made where it is
+    /// missing, and what it holds is put into it; a file is replaced. Owners are those of this
+    /// process. Blocks.
     ///
     /// # Errors
     /// [`ErrorKind::Io`]: it cannot be written.
@@ -154,8 +157,8 @@ impl ImageFiles {
         Ok(())
     }
 
-    /// Writes what [`find`](Self::find) has found as a tar, in which it is called `name`; with an empty name a folder's content
-    /// stands at the top. Blocks.
+    /// Writes what [`find`](Self::find) has found as a tar, in which it is called `name`; with an
+    /// empty name a folder's content stands at the top. Blocks.
     ///
     /// # Errors
     /// [`ErrorKind::Io`]: `writer` fails.
@@ -214,7 +217,8 @@ impl ImageFiles {
         Ok(entries)
     }
 
-    /// Files of this machine with the bytes of the entries, by the file's number. They live as long as the folder.
+    /// Files of this machine with the bytes of the entries, by the file's number. They live as long
+    /// as the folder.
     fn contents(&self, entries: &[(PathBuf, &Node)]) -> Result<(BTreeMap<u64, PathBuf>, ScratchDir)> {
         let scratch = self.store.scratch()?;
         let mut wanted: BTreeMap<usize, BTreeMap<&LayerPath, u64>> = BTreeMap::new();

@@ -43,7 +43,8 @@ impl Mpimg {
     /// Makes a base image of a root file system, and names it. The same file gives the same digest.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: it is not a tar, or is damaged; [`ErrorKind::Usage`]: `source_date_epoch` is not a number.
+    /// [`ErrorKind::Corrupt`]: it is not a tar, or is damaged; [`ErrorKind::Usage`]:
+    /// `source_date_epoch` is not a number.
     pub async fn import(&self, request: ImportRequest) -> Result<Image> {
         let ImportRequest { source, name, platform, codec, source_date_epoch } = request;
         let store = &self.open_store().await?;

@@ -15,7 +15,8 @@ use crate::store::{BlobSource, Store};
 pub struct InspectedImage {
     /// The image.
     pub image: Image,
-    /// What each layer holds, lowest first; `None` of a layer that is elsewhere and whose files were not asked for.
+    /// What each layer holds, lowest first; `None` of a layer that is elsewhere and whose files
+    /// were not asked for.
     pub indexes: Vec<Option<LayerIndex>>,
 }
 
@@ -32,7 +33,8 @@ impl Mpimg {
     }
 }
 
-/// The index of a layer, made if it is missing. A layer that is elsewhere is fetched if `fetch` says so, else there is `None`.
+/// The index of a layer, made if it is missing. A layer that is elsewhere is fetched if `fetch`
+/// says so, else there is `None`.
 ///
 /// Blocks; to be called off the network's threads, on a runtime.
 fn index(store: &Store, layer: &Layer, fetch: bool) -> Result<Option<LayerIndex>> {

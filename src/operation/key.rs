@@ -23,7 +23,8 @@ pub struct KeyFiles {
 /// Reads a private key; `password` is asked only where the file is encrypted.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`]: it cannot be read, is not a key that can sign, or the password is wrong; what `password` fails with.
+/// [`ErrorKind::Usage`]: it cannot be read, is not a key that can sign, or the password is wrong;
+/// what `password` fails with.
 pub fn read_signing_key(path: &Path, password: impl FnOnce() -> Result<String>) -> Result<SigningKey> {
     let cannot = |error: Error| error.wrap(format!("cannot use `{}` as a private key", path.display()));
     let pem = read_pem(path).map_err(cannot)?;
@@ -31,7 +32,8 @@ pub fn read_signing_key(path: &Path, password: impl FnOnce() -> Result<String>) 
     SigningKey::parse(&pem, password.as_deref()).map_err(cannot)
 }
 
-/// Makes a key and writes `PREFIX.key`, encrypted in cosign's form, and `PREFIX.pub`. No file is replaced.
+/// Makes a key and writes `PREFIX.key`, encrypted in cosign's form, and `PREFIX.pub`. No file is
+/// replaced.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`]: one of the files exists; [`ErrorKind::Io`]: it cannot be written.

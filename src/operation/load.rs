@@ -14,7 +14,8 @@ use crate::store::Store;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LoadRequest {
-    /// What `docker save`, `podman save` or [`Mpimg::save`] has written, compressed or not; or the folder of an OCI layout.
+    /// What `docker save`, `podman save` or [`Mpimg::save`] has written, compressed or not; or the
+    /// folder of an OCI layout.
     pub source: ArchiveSource,
     /// A further name, for an archive of one image.
     pub name: Option<Reference>,
@@ -43,8 +44,9 @@ impl Mpimg {
     /// Loads the images of an archive. Uncompressed layers are compressed on the way in.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: there is no such file; [`ErrorKind::Corrupt`]: it is not an archive of images, or is damaged;
-    /// [`ErrorKind::Usage`]: an image has no name, or `name` was given for several images.
+    /// [`ErrorKind::NotFound`]: there is no such file; [`ErrorKind::Corrupt`]: it is not an archive
+    /// of images, or is damaged; [`ErrorKind::Usage`]: an image has no name, or `name` was given
+    /// for several images.
     pub async fn load(&self, request: LoadRequest) -> Result<Vec<LoadedImage>> {
         let LoadRequest { source, name, platform } = request;
         let store = &self.open_store().await?;

@@ -1,7 +1,9 @@
-//! Images of the local store as docker and buildah see them: by ID, with all their names, and some with none.
+//! Images of the local store as docker and buildah see them: by ID, with all their names, and some
+//! with none.
 //!
-//! An image's ID is the digest of its configuration. What a repository of a registry calls it (`NAME@DIGEST`) is a name, too. An image
-//! that was built without a name is kept under [`UNNAMED`].
+//! An image's ID is the digest of its configuration. What a repository of a registry calls it
+//! (`NAME@DIGEST`) is a name, too. An image that was built without a name is kept under
+//! [`UNNAMED`].
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -73,7 +75,8 @@ impl Mpimg {
         let mut images: BTreeMap<Digest, LocalImage> = BTreeMap::new();
         for (name, record) in store.list()? {
             let image = images.entry(record.config.digest).or_insert_with(|| {
-                // A configuration that cannot be read is an error of those who use the image; the list stays complete.
+                // A configuration that cannot be read is an error of those who use the image; the
+                // list stays complete.
                 let bytes = store.read_small(&record.config.digest, CONFIG_LIMIT).ok();
                 let config = bytes.and_then(|bytes| ImageConfig::from_bytes(&bytes).ok());
                 LocalImage { record, config, names: Vec::new(), digests: Vec::new(), named_at: None, unnamed: None }
@@ -90,10 +93,12 @@ impl Mpimg {
         Ok(images)
     }
 
-    /// The image that `text` means: a name, an ID, or the unmistakable beginning of one, with or without `sha256:`.
+    /// The image that `text` means: a name, an ID, or the unmistakable beginning of one, with or
+    /// without `sha256:`.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: more than one ID begins like that. [`ErrorKind::Store`]: the store cannot be read.
+    /// [`ErrorKind::Usage`]: more than one ID begins like that. [`ErrorKind::Store`]: the store
+    /// cannot be read.
     pub fn local_image(&self, text: &str) -> Result<Option<LocalImage>> {
         let images = self.local_images()?;
         if let Ok(name) = Reference::parse(text) {
@@ -132,7 +137,8 @@ impl Mpimg {
         Ok(record)
     }
 
-    /// Notes that `repository` has the image `record` under `digest`, which is that of its manifest or of an index with it.
+    /// Notes that `repository` has the image `record` under `digest`, which is that of its manifest
+    /// or of an index with it.
     ///
     /// # Errors
     /// Those of [`Store::tag`](crate::store::Store::tag).

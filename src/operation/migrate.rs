@@ -1,5 +1,5 @@
-//! Bringing the Dockerfile of an old project up to the installed SDK: base images that nobody can pull any more give way to those
-//! that the SDK builds.
+//! Bringing the Dockerfile of an old project up to the installed SDK: base images that nobody can
+//! pull any more give way to those that the SDK builds.
 //!
 //! Nothing is written before [`Migration::write`].
 
@@ -53,7 +53,8 @@ pub struct Migration {
     pub dockerfile: PathBuf,
     /// The changes, by line.
     pub changes: Vec<BaseChange>,
-    /// Images that need a change which is to be made by hand, because variables make up their names.
+    /// Images that need a change which is to be made by hand, because variables make up their
+    /// names.
     pub left: Vec<String>,
     before: Vec<u8>,
     after: Vec<u8>,
@@ -82,17 +83,20 @@ impl Migration {
 }
 
 impl Mpimg {
-    /// What is to be changed in a project's Dockerfile so that it can be built with the installed SDK.
+    /// What is to be changed in a project's Dockerfile so that it can be built with the installed
+    /// SDK.
     ///
     /// # Errors
-    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Io`]: the Dockerfile is wrong, or cannot be read. [`ErrorKind::NotFound`]: it needs a
-    /// change, and no SDK is installed, or none with a base image of that language.
+    /// [`ErrorKind::Dockerfile`], [`ErrorKind::Io`]: the Dockerfile is wrong, or cannot be read.
+    /// [`ErrorKind::NotFound`]: it needs a change, and no SDK is installed, or none with a base
+    /// image of that language.
     pub async fn migration(&self, request: MigrateRequest) -> Result<Migration> {
         blocking(move || migration(&request, || InstalledSdk::find(&request.context))).await
     }
 
-    /// The base images of a build that nobody can pull, that are not in the local store, and that the installed SDK has others for:
-    /// what [`SdkBase::Installed`](crate::build::SdkBase) would replace. Empty where the Dockerfile cannot be read: the build says why.
+    /// The base images of a build that nobody can pull, that are not in the local store, and that
+    /// the installed SDK has others for: what [`SdkBase::Installed`](crate::build::SdkBase) would
+    /// replace. Empty where the Dockerfile cannot be read: the build says why.
     ///
     /// # Errors
     /// [`ErrorKind::Store`]: the store cannot be read.
@@ -139,7 +143,8 @@ fn migration(request: &MigrateRequest, sdk: impl FnOnce() -> Option<InstalledSdk
     Ok(Migration { dockerfile: path, changes, left, before, after })
 }
 
-/// What the installed SDK has in place of an image; it is looked for once, and only if a Dockerfile needs it.
+/// What the installed SDK has in place of an image; it is looked for once, and only if a Dockerfile
+/// needs it.
 struct Names<F> {
     sdk: Option<F>,
     found: Option<InstalledSdk>,
@@ -153,7 +158,8 @@ impl<F: FnOnce() -> Option<InstalledSdk>> Names<F> {
             self.found = sdk();
         }
         let Some(sdk) = &self.found else {
-            // What a registry had is to be changed in any case; what an SDK builds may be what the next one builds.
+            // What a registry had is to be changed in any case; what an SDK builds may be what the
+            // next one builds.
             let message = format!("`{name}` needs the SDK, and none is installed that builds base images");
             return Err(Error::new(ErrorKind::NotFound, message)
                 .with_snippet(place.snippet_of(name))
@@ -163,7 +169,8 @@ impl<F: FnOnce() -> Option<InstalledSdk>> Names<F> {
     }
 }
 
-/// Each word of the Dockerfile that may be an image's name, with its place: of FROM, a default of ARG, `--from`.
+/// Each word of the Dockerfile that may be an image's name, with its place: of FROM, a default of
+/// ARG, `--from`.
 fn written_names(dockerfile: &Dockerfile) -> Vec<(String, Located<()>)> {
     let mut names = Vec::new();
     let defaults = |names: &mut Vec<_>, arguments: &[ArgDeclaration], place: Located<()>| {

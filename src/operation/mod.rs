@@ -1,8 +1,8 @@
-//! The operations: one file for each verb of the command line. The command line and the Python package translate words and draw;
-//! what is decided is decided here, for every program.
+//! The operations: one file for each verb of the command line. The command line and the Python
+//! package translate words and draw; what is decided is decided here, for every program.
 //!
-//! Operations are futures for a multi-threaded tokio runtime; what computes runs on threads of its own. Nothing here knows
-//! terminals, prompts or flags.
+//! Operations are futures for a multi-threaded tokio runtime; what computes runs on threads of its
+//! own. Nothing here knows terminals, prompts or flags.
 
 mod archive;
 mod build;
@@ -134,14 +134,16 @@ pub struct Options {
     pub credentials: CredentialSources,
     /// PEM files with certificate authorities to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
-    /// Registries (`host[:port]`) that may be reached by plain HTTP or with a certificate that does not verify.
+    /// Registries (`host[:port]`) that may be reached by plain HTTP or with a certificate that does
+    /// not verify.
     pub insecure_registries: Vec<String>,
     /// Mirrors of Docker Hub, asked before it: `host[:port][/path]`.
     pub registry_mirrors: Vec<String>,
     /// Receives everything that happens.
     pub progress: Progress,
-    /// Cancels every operation, those that begin later included: requests in flight end, a RUN step is killed, nothing new
-    /// begins. The operation returns [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) once it has cleaned up.
+    /// Cancels every operation, those that begin later included: requests in flight end, a RUN step
+    /// is killed, nothing new begins. The operation returns
+    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) once it has cleaned up.
     pub cancel: CancellationToken,
 }
 
@@ -159,7 +161,8 @@ impl Default for Options {
     }
 }
 
-/// What operations work with: the local store, registries, progress, and a way to cancel. Cheap to clone.
+/// What operations work with: the local store, registries, progress, and a way to cancel. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
 pub struct Mpimg {
     home: Option<PathBuf>,
@@ -179,7 +182,8 @@ impl Mpimg {
             insecure: insecure_registries,
             mirrors: registry_mirrors,
             progress: progress.clone(),
-            // Without a folder for the store there is none for upload sessions; what needs either says so.
+            // Without a folder for the store there is none for upload sessions; what needs either
+            // says so.
             state_dir: home.clone().or_else(|| Store::default_root().ok()),
             cancel: cancel.clone(),
             ..ClientOptions::default()
@@ -198,7 +202,8 @@ impl Mpimg {
     /// The local store, opened when it is first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`](crate::ErrorKind::Store): it cannot be opened. [`ErrorKind::Usage`](crate::ErrorKind::Usage): no folder for it is known.
+    /// [`ErrorKind::Store`](crate::ErrorKind::Store): it cannot be opened.
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage): no folder for it is known.
     pub fn store(&self) -> Result<&Store> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -208,7 +213,8 @@ impl Mpimg {
         Ok(self.store.get_or_init(|| store))
     }
 
-    /// The same from a future: opening may wait for a disk or another process, and must not block the caller's executor.
+    /// The same from a future: opening may wait for a disk or another process, and must not block
+    /// the caller's executor.
     async fn open_store(&self) -> Result<Store> {
         match self.store.get() {
             Some(store) => Ok(store.clone()),

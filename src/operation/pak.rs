@@ -1,7 +1,8 @@
-//! Management packs at sites that the internet does not reach: what a pack needs, the pack with its image in one file, and both at the
-//! other site.
+//! Management packs at sites that the internet does not reach: what a pack needs, the pack with its
+//! image in one file, and both at the other site.
 //!
-//! Invariant: the image is the same byte for byte, and so is every member of the pack but the lines that name the repository.
+//! Invariant: the image is the same byte for byte, and so is every member of the pack but the lines
+//! that name the repository.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ pub struct InspectedPak {
     pub pak: Pak,
     /// Its image; `None`: the pack leaves the registry to the product.
     pub image: Option<Reference>,
-    /// Whether it is there, with the credentials of this user; an error if that could not be found out.
+    /// Whether it is there, with the credentials of this user; an error if that could not be found
+    /// out.
     pub present: Option<Result<bool>>,
     /// Whether the product, which does not log in, can pull it.
     pub anonymous: Option<AnonymousReport>,
@@ -56,9 +58,11 @@ pub struct PakImportRequest {
     pub file: PathBuf,
     /// Where the image goes.
     pub repository: ContainerRepository,
-    /// Its tag there; without one the pack's version and the beginning of the digest, which no other image has.
+    /// Its tag there; without one the pack's version and the beginning of the digest, which no
+    /// other image has.
     pub tag: Option<Tag>,
-    /// The pack that names this repository; in this folder under its usual name, where this is a folder.
+    /// The pack that names this repository; in this folder under its usual name, where this is a
+    /// folder.
     pub output: PathBuf,
     /// Whether the pack leaves the registry to the product.
     pub use_default_registry: bool,
@@ -81,11 +85,12 @@ pub struct ImportedPak {
 }
 
 impl Mpimg {
-    /// Reads a management pack and asks its registry for the image. `registry`: where the product looks for an image whose pack leaves
-    /// the registry to it.
+    /// Reads a management pack and asks its registry for the image. `registry`: where the product
+    /// looks for an image whose pack leaves the registry to it.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: it is no management pack; [`ErrorKind::Io`]. What the registry says is in the result.
+    /// [`ErrorKind::Corrupt`]: it is no management pack; [`ErrorKind::Io`]. What the registry says
+    /// is in the result.
     pub async fn pak_inspect(&self, file: &Path, registry: Option<&str>) -> Result<InspectedPak> {
         let path = file.to_owned();
         let pak = blocking(move || Pak::open(&path)).await?;
@@ -102,12 +107,13 @@ impl Mpimg {
         Ok(InspectedPak { pak, image, present, anonymous })
     }
 
-    /// Writes a management pack, its image and what refers to the image to one file: an OCI archive, in which the pack is one more
-    /// artifact that refers to the image.
+    /// Writes a management pack, its image and what refers to the image to one file: an OCI
+    /// archive, in which the pack is one more artifact that refers to the image.
     ///
     /// # Errors
-    /// Those of [`pak_inspect`](Self::pak_inspect); [`ErrorKind::Usage`]: the pack leaves the registry to the product, and `registry` is
-    /// none; [`ErrorKind::NotFound`]: the image is not there; [`ErrorKind::Registry`], [`ErrorKind::Network`], [`ErrorKind::Auth`].
+    /// Those of [`pak_inspect`](Self::pak_inspect); [`ErrorKind::Usage`]: the pack leaves the
+    /// registry to the product, and `registry` is none; [`ErrorKind::NotFound`]: the image is not
+    /// there; [`ErrorKind::Registry`], [`ErrorKind::Network`], [`ErrorKind::Auth`].
     pub async fn pak_export(&self, file: &Path, registry: Option<&str>, output: &Path) -> Result<ExportedPak> {
         let path = file.to_owned();
         let (pak, bytes) = blocking(move || {
@@ -127,11 +133,13 @@ impl Mpimg {
         Ok(ExportedPak { pak, image, file: output.to_owned(), referrers: count, size })
     }
 
-    /// Pushes the image of an exported pack, with what refers to it, and writes the pack that names the image's new place.
+    /// Pushes the image of an exported pack, with what refers to it, and writes the pack that names
+    /// the image's new place.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: the file has no pack, or another image than the pack names; [`ErrorKind::Unsupported`]: the registry does
-    /// not take the image as it is; and those of a push. Nothing is written unless the image is there.
+    /// [`ErrorKind::Corrupt`]: the file has no pack, or another image than the pack names;
+    /// [`ErrorKind::Unsupported`]: the registry does not take the image as it is; and those of a
+    /// push. Nothing is written unless the image is there.
     pub async fn pak_import(&self, request: PakImportRequest) -> Result<ImportedPak> {
         let archive = Transport::OciArchive { file: request.file.clone(), tag: None };
         let store = self.open_store().await?;
@@ -177,7 +185,8 @@ impl Mpimg {
         Ok(ImportedPak { pak: written, image, tag, referrers: referrers.len(), anonymous })
     }
 
-    /// An error if the registry has another image under the pack's digest, or none: some convert manifests.
+    /// An error if the registry has another image under the pack's digest, or none: some convert
+    /// manifests.
     async fn expect_same(&self, repository: &Repository, pak: &Pak) -> Result<()> {
         let there = self.client().pull_tree(&repository.with_digest(pak.digest), None).await;
         there
@@ -204,7 +213,8 @@ fn archive_tag(pak: &Pak) -> String {
     )
 }
 
-/// The pack's usual name in a folder. A pack that is there already may be the vendor's own, which names another registry.
+/// The pack's usual name in a folder. A pack that is there already may be the vendor's own, which
+/// names another registry.
 fn new_file_in(folder: &Path, pak: &Pak) -> Result<PathBuf> {
     let file = folder.join(pak.file_name());
     match file.symlink_metadata() {

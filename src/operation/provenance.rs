@@ -1,6 +1,8 @@
-//! How a pushed image was made: SLSA provenance beside it in the registry (<https://slsa.dev/spec/v1.1/provenance>).
+//! How a pushed image was made: SLSA provenance beside it in the registry
+//! (<https://slsa.dev/spec/v1.1/provenance>).
 //!
-//! The image does not change. Nothing of the clock and nothing of this machine is in it: the same build twice has the same provenance.
+//! The image does not change. Nothing of the clock and nothing of this machine is in it: the same
+//! build twice has the same provenance.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +31,12 @@ pub struct ProvenanceOptions {
 }
 
 impl Mpimg {
-    /// Attaches the provenance of an image that was built and pushed: signed as a Sigstore bundle where there is a key, else as it
-    /// is. The digest of the manifest that carries it.
+    /// Attaches the provenance of an image that was built and pushed: signed as a Sigstore bundle
+    /// where there is a key, else as it is. The digest of the manifest that carries it.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: the image was not built by this push; those of [`SigningKey::sign`] and of the registry: the image is
-    /// pushed all the same.
+    /// [`ErrorKind::Usage`]: the image was not built by this push; those of [`SigningKey::sign`]
+    /// and of the registry: the image is pushed all the same.
     pub async fn add_provenance(
         &self,
         pushed: &PushedImage,

@@ -16,8 +16,8 @@ pub struct PrunedStore {
 }
 
 impl Mpimg {
-    /// After a build: keeps the build cache to the limit that the configuration file sets, beside what other processes do. What goes
-    /// wrong is a warning: the build itself has its result.
+    /// After a build: keeps the build cache to the limit that the configuration file sets, beside
+    /// what other processes do. What goes wrong is a warning: the build itself has its result.
     pub(super) async fn keep_to_limit(&self) {
         let kept = async {
             let limit = Settings::read()?.cache_limit;
@@ -34,14 +34,16 @@ impl Mpimg {
         }
     }
 
-    /// Removes from the local store what has no name and is not in use by another process, and what `options` say.
+    /// Removes from the local store what has no name and is not in use by another process, and what
+    /// `options` say.
     ///
     /// # Errors
     /// [`ErrorKind::Store`](crate::ErrorKind::Store): the store cannot be read or written.
     pub async fn prune(&self, options: PruneOptions) -> Result<PrunedStore> {
         let store = self.open_store().await?;
         blocking(move || {
-            // Trees that were unpacked in a user namespace belong to ids that are the user's own only there.
+            // Trees that were unpacked in a user namespace belong to ids that are the user's own
+            // only there.
             let report = store.prune_with(&options, &|path| IsolationKind::UserNamespace.remove_tree(path))?;
             Ok(PrunedStore { report, left: store.disk_usage()?.total() })
         })

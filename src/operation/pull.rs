@@ -18,11 +18,13 @@ pub struct PulledImage {
 }
 
 impl Mpimg {
-    /// Pulls an image for one platform into the local store, layers included, and gives it the name that it has in the registry.
+    /// Pulls an image for one platform into the local store, layers included, and gives it the name
+    /// that it has in the registry.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: it is not there, or not for this platform; [`ErrorKind::Usage`]: the name has no tag;
-    /// [`ErrorKind::Auth`], [`ErrorKind::Registry`], [`ErrorKind::Network`]: the registry.
+    /// [`ErrorKind::NotFound`]: it is not there, or not for this platform; [`ErrorKind::Usage`]:
+    /// the name has no tag; [`ErrorKind::Auth`], [`ErrorKind::Registry`], [`ErrorKind::Network`]:
+    /// the registry.
     pub async fn pull(&self, name: &Reference, platform: &Platform) -> Result<PulledImage> {
         let Some(tag) = name.tag().cloned() else {
             return Err(Error::new(
@@ -32,7 +34,8 @@ impl Mpimg {
             .with_hint(format!("add one: `{}:TAG@DIGEST`, or use `mpimg copy`", name.repository().familiar())));
         };
         let local = name.repository().with_tag(tag);
-        // A copy leaves the layers in the registry; they come first, so that the name never stands for an image that is not whole.
+        // A copy leaves the layers in the registry; they come first, so that the name never stands
+        // for an image that is not whole.
         self.find(Transport::Registry(name.clone()), platform).await?.layer_files(&self.open_store().await?).await?;
         let before = self.open_store().await?.resolve(&local)?.map(|record| record.manifest.digest);
         let mut request = CopyRequest::new(Transport::Registry(name.clone()), Transport::Store(local.clone()));

@@ -61,10 +61,12 @@ impl PushRequest {
         Self { source, project: None, destination: DestinationOptions::default(), tags: Vec::new() }
     }
 
-    /// Reads the project in the folder `path`. Without one, the Dockerfile or the image must tell what is pushed.
+    /// Reads the project in the folder `path`. Without one, the Dockerfile or the image must tell
+    /// what is pushed.
     ///
     /// # Errors
-    /// [`ErrorKind::Project`]: it is not a project and nothing else says what is pushed, or manifest.txt or config.json is wrong.
+    /// [`ErrorKind::Project`]: it is not a project and nothing else says what is pushed, or
+    /// manifest.txt or config.json is wrong.
     pub fn in_folder(mut self, path: &Path) -> Result<Self> {
         let is_enough = match &self.source {
             PushSource::Build(request) if request.context.to_str().is_some_and(|path| ContextAddress::parse(path).is_some()) => {
@@ -82,8 +84,8 @@ impl PushRequest {
         Ok(self)
     }
 
-    /// Where it goes: as given; else what is built goes to the repository of config.json, and an image to the one in its name.
-    /// `None`: neither names one.
+    /// Where it goes: as given; else what is built goes to the repository of config.json, and an
+    /// image to the one in its name. `None`: neither names one.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`]: a repository in config.json is not of the form that the SDK takes.
@@ -138,8 +140,8 @@ impl PushRequest {
     }
 }
 
-/// The repository in the name of an image of the local store. A name alone, such as `app:1`, stands for Docker Hub's official
-/// images, to which nobody pushes.
+/// The repository in the name of an image of the local store. A name alone, such as `app:1`, stands
+/// for Docker Hub's official images, to which nobody pushes.
 fn own_repository(name: &Transport) -> Option<ContainerRepository> {
     let Transport::Store(name) = name else { return None };
     let official = name.registry() == "docker.io" && name.path().starts_with("library/");
@@ -193,7 +195,8 @@ impl PushedImage {
 }
 
 impl Mpimg {
-    /// Finds out what `text` means: a folder that exists; an image of the local store, or in one of [`Transport`]'s other forms.
+    /// Finds out what `text` means: a folder that exists; an image of the local store, or in one of
+    /// [`Transport`]'s other forms.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: it is none of these.
@@ -214,11 +217,13 @@ impl Mpimg {
         }
     }
 
-    /// Builds if asked to, and pushes. Once the image is in the registry, config.json learns a repository that it did not know;
-    /// if it cannot be written, that is a warning. What was cut off goes on in the next push, even of another process.
+    /// Builds if asked to, and pushes. Once the image is in the registry, config.json learns a
+    /// repository that it did not know; if it cannot be written, that is a warning. What was cut
+    /// off goes on in the next push, even of another process.
     ///
     /// # Errors
-    /// Those of [`Mpimg::build`] and [`Mpimg::find`]; [`ErrorKind::Usage`]: no repository; [`ErrorKind::Auth`],
+    /// Those of [`Mpimg::build`] and [`Mpimg::find`]; [`ErrorKind::Usage`]: no repository;
+    /// [`ErrorKind::Auth`],
     /// [`ErrorKind::Registry`], [`ErrorKind::Network`]: the registry.
     pub async fn push(&self, request: PushRequest) -> Result<PushedImage> {
         let started = Instant::now();
@@ -255,7 +260,8 @@ impl Mpimg {
         Ok(done)
     }
 
-    /// The image is where it should be: a config.json that cannot be written does not make the push fail.
+    /// The image is where it should be: a config.json that cannot be written does not make the push
+    /// fail.
     fn remember(&self, destination: &Destination, config: &mut ProjectConfig) {
         if let Err(error) = config.set_container_repository(&destination.pull) {
             let hint = format!("set `container_repository` in it to {}", destination.pull);

@@ -1,4 +1,5 @@
-//! Whether a build gives the same image again: it is done twice without the build cache, and compared file by file.
+//! Whether a build gives the same image again: it is done twice without the build cache, and
+//! compared file by file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +19,8 @@ const MOST_NAMED: usize = 50;
 /// Builds twice; the image, if it is the same both times.
 ///
 /// # Errors
-/// [`ErrorKind::RunFailed`]: it is not. The message names each file that differs, how, and the step that made it.
+/// [`ErrorKind::RunFailed`]: it is not. The message names each file that differs, how, and the step
+/// that made it.
 pub(super) async fn build_twice(builder: Builder, store: &Store, mut request: BuildRequest) -> Result<Image> {
     request.no_cache = true;
     let (work, store) = (request, store.clone());
@@ -77,7 +79,8 @@ fn compare(store: &Store, first: &Image, second: &Image) -> Result<Vec<String>> 
     Ok(lines)
 }
 
-/// The layers by the number of the step that made each, with its text. The steps of both images are those of one Dockerfile.
+/// The layers by the number of the step that made each, with its text. The steps of both images are
+/// those of one Dockerfile.
 fn steps(image: &Image) -> BTreeMap<usize, (&str, &Layer)> {
     let history = &image.config().history;
     let made: Vec<(usize, &str)> = history
@@ -89,7 +92,8 @@ fn steps(image: &Image) -> BTreeMap<usize, (&str, &Layer)> {
     if made.len() == image.layers().len() {
         return made.into_iter().zip(image.layers()).map(|((number, step), layer)| (number, (step, layer))).collect();
     }
-    // The history of the base image does not tell of all its layers: those of the build itself come last.
+    // The history of the base image does not tell of all its layers: those of the build itself come
+    // last.
     let unknown = image.layers().len().saturating_sub(made.len());
     image
         .layers()

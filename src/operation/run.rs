@@ -10,7 +10,8 @@ use crate::store::Store;
 /// Which image is run, and how.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
-    /// The image: one of [`Transport`](crate::image::Transport)'s forms, or a digest of one in the local store.
+    /// The image: one of [`Transport`](crate::image::Transport)'s forms, or a digest of one in the
+    /// local store.
     pub image: String,
     /// Which of an image for several platforms.
     pub platform: Platform,
@@ -36,7 +37,8 @@ pub struct Started<T> {
 }
 
 impl Mpimg {
-    /// Starts a container that outlives this process; returns when its command runs. Stopped meanwhile, it leaves no container.
+    /// Starts a container that outlives this process; returns when its command runs. Stopped
+    /// meanwhile, it leaves no container.
     ///
     /// # Errors
     /// Those of [`Mpimg::find`] and [`Container::start`]; [`ErrorKind::Interrupted`]: stopped.
@@ -53,7 +55,8 @@ impl Mpimg {
         .await
     }
 
-    /// As [`run`](Self::run), but the container ends with the value that is returned, or with this process.
+    /// As [`run`](Self::run), but the container ends with the value that is returned, or with this
+    /// process.
     ///
     /// # Errors
     /// Those of [`Mpimg::find`] and [`Container::attach`].

@@ -28,8 +28,9 @@ impl SaveRequest {
         Self { image, platform: Platform::default(), outputs: Vec::new() }
     }
 
-    /// Adds an output: `FILE` (a docker archive), `docker-archive:FILE[:NAME[:TAG]]`, `oci-archive:FILE[:TAG]` or
-    /// `oci:DIR[:TAG]`. An archive has the image's name unless it is given another.
+    /// Adds an output: `FILE` (a docker archive), `docker-archive:FILE[:NAME[:TAG]]`,
+    /// `oci-archive:FILE[:TAG]` or `oci:DIR[:TAG]`. An archive has the image's name unless it is
+    /// given another.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`]: it is none of these.
@@ -71,8 +72,8 @@ impl Mpimg {
         Ok(image)
     }
 
-    /// Writes an image as a docker archive to `writer`; `outputs` is left alone. A reader that has gone away ends the writing
-    /// without an error.
+    /// Writes an image as a docker archive to `writer`; `outputs` is left alone. A reader that has
+    /// gone away ends the writing without an error.
     ///
     /// # Errors
     /// Those of [`Mpimg::find`]; [`ErrorKind::Io`]: `writer` fails.

@@ -1,7 +1,7 @@
 //! A bill of materials of an image: kept beside it in the registry, or in a file.
 //!
-//! The image does not change: a bill of materials that refers to it has a digest of its own. Layers are read as they are stored, and not
-//! unpacked.
+//! The image does not change: a bill of materials that refers to it has a digest of its own. Layers
+//! are read as they are stored, and not unpacked.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -47,10 +47,12 @@ pub struct ImageSbom {
 }
 
 impl Mpimg {
-    /// What is installed in an image. Layers that are elsewhere are fetched unless the store knows what is in them; none is unpacked.
+    /// What is installed in an image. Layers that are elsewhere are fetched unless the store knows
+    /// what is in them; none is unpacked.
     ///
     /// # Errors
-    /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged; [`ErrorKind::Interrupted`]: stopped.
+    /// Those of the registry that has a layer; [`ErrorKind::Corrupt`]: a layer is damaged;
+    /// [`ErrorKind::Interrupted`]: stopped.
     pub async fn inventory(&self, image: &Image) -> Result<Inventory> {
         let store = self.open_store().await?;
         let task = self.progress().task(TaskKind::Work, "list packages", None);
@@ -88,7 +90,8 @@ impl Mpimg {
         self.inventory(image).await.map(|inventory| inventory.packages)
     }
 
-    /// The same for a bill of materials. What could not be read is worth a warning, and so is an image with no package at all.
+    /// The same for a bill of materials. What could not be read is worth a warning, and so is an
+    /// image with no package at all.
     pub(super) async fn materials(&self, image: &Image) -> Result<Inventory> {
         let inventory = self.inventory(image).await?;
         let (shown, more) = inventory.notices.split_at(inventory.notices.len().min(NOTICES));
@@ -103,7 +106,8 @@ impl Mpimg {
         Ok(inventory)
     }
 
-    /// The bill of materials of an image, in this form. It calls the image by the repository or file that `name` names, as
+    /// The bill of materials of an image, in this form. It calls the image by the repository or
+    /// file that `name` names, as
     /// [`Mpimg::add_sbom`] and [`BuildOutputs::sbom_file`](super::BuildOutputs::sbom_file) do.
     ///
     /// # Errors
@@ -119,8 +123,8 @@ impl Mpimg {
         Ok(ImageSbom { image, inventory, document })
     }
 
-    /// Makes a bill of materials of a pushed image, writes it and attaches it; if attached, the digest of the manifest that carries
-    /// it. The packages are looked for once.
+    /// Makes a bill of materials of a pushed image, writes it and attaches it; if attached, the
+    /// digest of the manifest that carries it. The packages are looked for once.
     ///
     /// # Errors
     /// Those of [`Mpimg::packages`], [`SbomFile::write`] and the registry.
@@ -160,8 +164,9 @@ impl Mpimg {
         self.client().attach(repository, &artifact).await.map(drop)
     }
 
-    /// A document as an artifact that refers to `subject`. Harbor shows its own type as the image's SBOM, and others as something
-    /// unknown; oras, regctl and who goes by the blob's type find the document's own.
+    /// A document as an artifact that refers to `subject`. Harbor shows its own type as the image's
+    /// SBOM, and others as something unknown; oras, regctl and who goes by the blob's type find the
+    /// document's own.
     fn sbom_artifact(
         &self,
         repository: &Repository,

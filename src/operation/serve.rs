@@ -46,8 +46,9 @@ impl Mpimg {
     /// Opens the folder and listens.
     ///
     /// # Errors
-    /// [`Usage`](crate::ErrorKind::Usage): the folder holds something else, another registry has it open, or certificate, key or users cannot be
-    /// read; [`Network`](crate::ErrorKind::Network): the address cannot be used.
+    /// [`Usage`](crate::ErrorKind::Usage): the folder holds something else, another registry has it
+    /// open, or certificate, key or users cannot be read; [`Network`](crate::ErrorKind::Network):
+    /// the address cannot be used.
     pub async fn serve(&self, request: ServeRequest) -> Result<ServedRegistry> {
         let ServeRequest { addr, dir, read_only, tls, htpasswd, anonymous_pull, log } = request;
         let auth = match htpasswd {
@@ -75,7 +76,8 @@ impl Mpimg {
     }
 }
 
-/// Lets this process have as many files open as it may: each client takes one, and shells start programs with 1,024.
+/// Lets this process have as many files open as it may: each client takes one, and shells start
+/// programs with 1,024.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -107,7 +109,8 @@ impl ServedRegistry {
         self.registry.dir().to_owned()
     }
 
-    /// Answers requests until the operations are cancelled; those under way may then finish. Returns how many were answered.
+    /// Answers requests until the operations are cancelled; those under way may then finish.
+    /// Returns how many were answered.
     ///
     /// # Errors
     /// [`Network`](crate::ErrorKind::Network): the listener fails.

@@ -1,6 +1,7 @@
 //! mpimg's own configuration file: what a user or a machine sets for every build.
 //!
-//! The first of these that exists counts: `$MPIMG_CONFIG`, `mpimg/config.toml` in the XDG configuration folder, /etc/mpimg/config.toml.
+//! The first of these that exists counts: `$MPIMG_CONFIG`, `mpimg/config.toml` in the XDG
+//! configuration folder, /etc/mpimg/config.toml.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,5 @@
-//! Signing what is in a registry. The image does not change: its signatures are manifests of their own beside it.
+//! Signing what is in a registry. The image does not change: its signatures are manifests of their
+//! own beside it.
 
 use super::{Mpimg, PushedImage};
 use crate::error::{Error, ErrorKind, Result};
@@ -7,7 +8,8 @@ use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
 use crate::signature::{BUNDLE_TYPE, Bundle, COSIGN_SIGN, SigningKey, SimpleSigningImage, Statement};
 use crate::store::BlobSource;
 
-/// How often the tag with signatures is written again because another writer replaced it at the same moment.
+/// How often the tag with signatures is written again because another writer replaced it at the
+/// same moment.
 const ATTEMPTS: usize = 5;
 
 /// What is signed, and how.
@@ -18,7 +20,8 @@ pub struct SignRequest {
     pub image: Reference,
     /// The key.
     pub key: SigningKey,
-    /// Whether the signature is written under the tag `sha256-HEX.sig`, too: Harbor before 2.15 and cosign before 3 look only there.
+    /// Whether the signature is written under the tag `sha256-HEX.sig`, too: Harbor before 2.15 and
+    /// cosign before 3 look only there.
     pub tag: bool,
     /// Whether each image of an index is signed besides the index.
     pub recursive: bool,
@@ -44,11 +47,12 @@ pub struct Signed {
 }
 
 impl Mpimg {
-    /// Signs an image in its registry; first what a manifest was asked for, then, of an index, each image. Signing again with the
-    /// same key adds nothing.
+    /// Signs an image in its registry; first what a manifest was asked for, then, of an index, each
+    /// image. Signing again with the same key adds nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: there is no such image; those of [`SigningKey::sign`] and of the registry.
+    /// [`ErrorKind::NotFound`]: there is no such image; those of [`SigningKey::sign`] and of the
+    /// registry.
     pub async fn sign(&self, request: &SignRequest) -> Result<Vec<Signed>> {
         let SignRequest { image, key, tag, recursive } = request;
         let repository = image.repository();
@@ -59,7 +63,8 @@ impl Mpimg {
         Ok(signed)
     }
 
-    /// What an image's signatures are of: the manifest or index that `image` names, then, if asked, each image of the index.
+    /// What an image's signatures are of: the manifest or index that `image` names, then, if asked,
+    /// each image of the index.
     pub(super) async fn subjects(&self, image: &Reference, recursive: bool) -> Result<Vec<Descriptor>> {
         let tree = self.client().pull_tree(image, None).await?;
         let manifests = tree.manifests();
@@ -85,7 +90,8 @@ impl Mpimg {
 
     async fn sign_manifest(&self, repository: &Repository, subject: &Descriptor, key: &SigningKey, tag: bool) -> Result<Signed> {
         let digest = subject.digest;
-        // A command may give another signature for the same message each time: one of this key is enough.
+        // A command may give another signature for the same message each time: one of this key is
+        // enough.
         let before = self.bundles(repository, &digest, std::slice::from_ref(key.public())).await?;
         let bundle = match before.iter().find(|found| found.signs_image()) {
             Some(found) => found.manifest,
@@ -123,7 +129,8 @@ impl Mpimg {
                 None => Vec::new(),
             };
             let signed = SimpleSigningImage::sign(&repository.to_string(), digest, key, &layers)?;
-            // Written before, by an earlier run or by the round before this one: nobody has replaced it.
+            // Written before, by an earlier run or by the round before this one: nobody has
+            // replaced it.
             let Some(image) = signed else {
                 return before.map(|tree| tree.descriptor.digest).ok_or_else(|| lost(&name));
             };

@@ -37,11 +37,12 @@ pub struct StoppedContainers {
 }
 
 impl Mpimg {
-    /// Stops containers, all at once: each may take its whole time. A wrong name keeps no other container from being stopped.
-    /// One that has ended already is stopped.
+    /// Stops containers, all at once: each may take its whole time. A wrong name keeps no other
+    /// container from being stopped. One that has ended already is stopped.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`]: the store cannot be opened. All else is in [`StoppedContainers::errors`].
+    /// [`ErrorKind::Store`]: the store cannot be opened. All else is in
+    /// [`StoppedContainers::errors`].
     pub async fn stop(&self, request: StopRequest) -> Result<StoppedContainers> {
         let store = self.open_store().await?;
         let results = blocking(move || {

@@ -9,7 +9,8 @@ impl Mpimg {
     /// Gives an image of the local store another name; a name that is taken moves to it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: there is no such image; [`ErrorKind::Usage`]: the new name has another digest.
+    /// [`ErrorKind::NotFound`]: there is no such image; [`ErrorKind::Usage`]: the new name has
+    /// another digest.
     pub fn tag(&self, source: &Reference, target: &Reference) -> Result<Digest> {
         let store = self.store()?;
         let image = store.resolve(source)?.ok_or_else(|| missing(source, "`mpimg images` lists what is there"))?;

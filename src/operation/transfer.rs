@@ -1,6 +1,7 @@
 //! Building and pushing at once: layers are sent while they are made.
 //!
-//! Invariant: no chunk is left half-sent when the build fails; some registries then forget all that came before it.
+//! Invariant: no chunk is left half-sent when the build fails; some registries then forget all that
+//! came before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,16 +49,19 @@ impl Transfer {
             // Sending fails only when the receiver has stopped waiting for the build.
             let _ = announce.send(layer);
         });
-        // What would make the push fail at its end is told at its beginning. Nothing waits for that.
+        // What would make the push fail at its end is told at its beginning. Nothing waits for
+        // that.
         let (client, repository, tags) = (self.client.clone(), self.repository.clone(), self.tags.clone());
-        // A task of its own: left in its middle, it would leave others to look up the credential again.
+        // A task of its own: left in its middle, it would leave others to look up the credential
+        // again.
         let mut preflight = tokio::spawn(async move { client.preflight(&repository, &tags).await });
         let (built, offered) = {
             let offer = async {
                 let mut offered = Vec::new();
                 // Ends with the build, which then drops the other side.
                 while let Some(layer) = announced.recv().await {
-                    // Only a name to look for an upload that was cut off: whether it began with the same bytes is found out there.
+                    // Only a name to look for an upload that was cut off: whether it began with the
+                    // same bytes is found out there.
                     session.offer_growing(layer.clone(), Some(format!("{context} layer {}", offered.len())));
                     offered.push(layer);
                 }

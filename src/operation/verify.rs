@@ -1,6 +1,7 @@
 //! Whether an image in a registry is signed, by whom, and what else was said of it.
 //!
-//! Nothing beside the registry is asked: there is no transparency log and no certificate authority in it.
+//! Nothing beside the registry is asked: there is no transparency log and no certificate authority
+//! in it.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -66,8 +67,9 @@ pub struct FoundSignature {
 }
 
 impl FoundSignature {
-    /// One of which something is missing or damaged. Anybody who may push can add such a one, so the others count all the same. A
-    /// registry that cannot be reached or lets nobody in is no fault of a signature's: that error comes back.
+    /// One of which something is missing or damaged. Anybody who may push can add such a one, so
+    /// the others count all the same. A registry that cannot be reached or lets nobody in is no
+    /// fault of a signature's: that error comes back.
     fn unreadable(form: SignatureForm, manifest: Digest, error: Error) -> Result<Self> {
         if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Interrupted | ErrorKind::Network) {
             return Err(error.wrap("cannot read the signatures"));
@@ -76,7 +78,8 @@ impl FoundSignature {
         Ok(Self { form, manifest, error, key: None, predicate_type: None, predicate: None, repository: None })
     }
 
-    /// Whether it says that the image is the signer's: a good signature, and not a statement about something of it.
+    /// Whether it says that the image is the signer's: a good signature, and not a statement about
+    /// something of it.
     pub fn signs_image(&self) -> bool {
         let only_signs = self.predicate_type.as_deref().is_none_or(|kind| kind == COSIGN_SIGN);
         self.error.is_none() && only_signs
@@ -101,12 +104,12 @@ impl VerifiedManifest {
 }
 
 impl Mpimg {
-    /// Looks for the signatures of an image in both forms and judges each. What is named by the request comes first, then, if
-    /// asked, each image of an index.
+    /// Looks for the signatures of an image in both forms and judges each. What is named by the
+    /// request comes first, then, if asked, each image of an index.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: there is no such image; those of the registry. A bad signature, or none, is not an error here:
-    /// [`Mpimg::must_be_signed`] makes it one.
+    /// [`ErrorKind::NotFound`]: there is no such image; those of the registry. A bad signature, or
+    /// none, is not an error here: [`Mpimg::must_be_signed`] makes it one.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
         let VerifyRequest { image, keys, recursive } = request;
         let mut verified = Vec::new();
@@ -121,7 +124,8 @@ impl Mpimg {
     /// As [`Mpimg::verify`].
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: a manifest has no signature that is good, with the reason of each that was found.
+    /// [`ErrorKind::Corrupt`]: a manifest has no signature that is good, with the reason of each
+    /// that was found.
     pub async fn must_be_signed(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
         let verified = self.verify(request).await?;
         match verified.iter().find(|manifest| !manifest.is_signed()) {
@@ -160,7 +164,8 @@ impl Mpimg {
         Ok(found)
     }
 
-    /// The image under a tag with signatures, if it is there. Asked with HEAD first: that there is none is no failure to be shown.
+    /// The image under a tag with signatures, if it is there. Asked with HEAD first: that there is
+    /// none is no failure to be shown.
     pub(super) async fn signature_image(&self, name: &Reference) -> Result<Option<ManifestTree>> {
         let read = async {
             match self.client().has_manifest(name).await? {

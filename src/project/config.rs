@@ -1,7 +1,7 @@
 //! config.json of a project, and the SDK's global one.
 //!
-//! Reads tolerantly (a missing file or key, null and the empty text all mean "not set"). Writes one key of the project's file
-//! and nothing else, whole or not at all; never writes the global file.
+//! Reads tolerantly (a missing file or key, null and the empty text all mean "not set"). Writes one
+//! key of the project's file and nothing else, whole or not at all; never writes the global file.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const CONFIG: &str = "config.json";
 const CONTAINER_REPOSITORY: &str = "container_repository";
-/// What SDK 1.0 and 1.1 read where `container_repository` is not set (`CONFIG_FALLBACK_CONTAINER_REGISTRY_KEY`).
+/// What SDK 1.0 and 1.1 read where `container_repository` is not set
+/// (`CONFIG_FALLBACK_CONTAINER_REGISTRY_KEY`).
 const DOCKER_REGISTRY: &str = "docker_registry";
 const CONTAINER_PUSH_REPOSITORY: &str = "container_push_repository";
 const USE_DEFAULT_REGISTRY: &str = "use_default_registry";
@@ -83,7 +84,8 @@ impl ProjectConfig {
 
     /// Writes `container_repository`, and keeps all else that the file holds now.
     ///
-    /// The file is replaced in one step, keeps its mode and owner, and is made where there was none.
+    /// The file is replaced in one step, keeps its mode and owner, and is made where there was
+    /// none.
     pub fn set_container_repository(&mut self, repository: &ContainerRepository) -> Result<()> {
         let value = repository.to_string();
         // Read again: the file may have changed during a long push.
@@ -117,7 +119,8 @@ impl GlobalConfig {
     }
 
     /// `$HOME/.vmware-aria-operations-integration-sdk/config.json`, on Windows
-    /// `%LocalAppData%\VMware\Aria Operations Integration SDK\config.json`; `None` where the variable is not set.
+    /// `%LocalAppData%\VMware\Aria Operations Integration SDK\config.json`; `None` where the
+    /// variable is not set.
     pub fn path() -> Option<PathBuf> {
         let (variable, folder): (_, &[&str]) = if cfg!(windows) {
             ("LocalAppData", &["VMware", "Aria Operations Integration SDK"])
@@ -128,8 +131,8 @@ impl GlobalConfig {
         Some(std::iter::once(base.as_os_str()).chain(folder.iter().map(AsRef::as_ref)).chain([CONFIG.as_ref()]).collect())
     }
 
-    /// What `mp-build` offers when it asks for a repository: the configured path with the adapter kind in lower case appended,
-    /// nothing between them.
+    /// What `mp-build` offers when it asks for a repository: the configured path with the adapter
+    /// kind in lower case appended, nothing between them.
     pub fn default_repository(&self, kind: &str) -> Option<String> {
         self.default_container_registry_path.as_ref().map(|path| format!("{path}{}", kind.to_lowercase()))
     }

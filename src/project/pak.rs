@@ -1,8 +1,8 @@
 //! Management packs (`.pak`): which image one names, and the same pack for another repository.
 //!
-//! A pack of the Integration SDK is a ZIP archive with manifest.txt and adapter.zip, in which `<kind>.conf` has the lines REGISTRY,
-//! REPOSITORY and DIGEST (`mp_build.build_pak_file`). Everything in it is hostile input: nothing is unpacked by its name, and what is
-//! read has limits.
+//! A pack of the Integration SDK is a ZIP archive with manifest.txt and adapter.zip, in which
+//! `<kind>.conf` has the lines REGISTRY, REPOSITORY and DIGEST (`mp_build.build_pak_file`).
+//! Everything in it is hostile input: nothing is unpacked by its name, and what is read has limits.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, Write};
@@ -53,7 +53,8 @@ impl Pak {
     /// Reads a management pack.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]: the file cannot be read; [`ErrorKind::Corrupt`]: it is no management pack that names an image.
+    /// [`ErrorKind::Io`]: the file cannot be read; [`ErrorKind::Corrupt`]: it is no management pack
+    /// that names an image.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         Self::read(path, BufReader::new(file))
@@ -118,9 +119,11 @@ impl Pak {
         format!("{}_{}.pak", plain(name), plain(&self.version))
     }
 
-    /// Writes the pack to `output`, with its image in `repository`. All other members keep their bytes.
+    /// Writes the pack to `output`, with its image in `repository`. All other members keep their
+    /// bytes.
     ///
-    /// `registry`: whether the pack names the registry; without it the product uses its own default.
+    /// `registry`: whether the pack names the registry; without it the product uses its own
+    /// default.
     ///
     /// # Errors
     /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
@@ -207,7 +210,8 @@ fn member(archive: &mut ZipArchive<impl Read + Seek>, name: &str, limit: u64) ->
     Ok(bytes)
 }
 
-/// What signs the pack itself lies at its top: the product's packs have signature.mf with a certificate, JAR signers META-INF.
+/// What signs the pack itself lies at its top: the product's packs have signature.mf with a
+/// certificate, JAR signers META-INF.
 fn is_signature(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let signs = |end: &str| lower.ends_with(end);

@@ -1,9 +1,11 @@
-//! Replacing a file of a project that somebody else edits, too: in one step, with mode, owner and symbolic link kept.
+//! Replacing a file of a project that somebody else edits, too: in one step, with mode, owner and
+//! symbolic link kept.
 
 use std::io::Write as _;
 use std::path::Path;
 
-/// Replaces `file` in one step: a reader, and a machine that loses power, has the old bytes or the new ones.
+/// Replaces `file` in one step: a reader, and a machine that loses power, has the old bytes or the
+/// new ones.
 pub(crate) fn replace_file(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // The file behind a symbolic link is replaced, not the link.
     let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
@@ -29,7 +31,8 @@ fn keep_owner(file: &std::fs::File, before: &std::fs::Metadata) {
     let _ = fchown(file, Some(before.uid()), Some(before.gid()));
 }
 
-/// Makes the new name survive a loss of power; a file system that cannot sync a folder is not an error.
+/// Makes the new name survive a loss of power; a file system that cannot sync a folder is not an
+/// error.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     if let Ok(folder) = std::fs::File::open(folder) {
         let _ = folder.sync_all();

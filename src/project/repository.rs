@@ -1,11 +1,13 @@
-//! The container repository of a management pack: the SDK's check of what is typed, and what goes into `<kind>.conf`.
+//! The container repository of a management pack: the SDK's check of what is typed, and what goes
+//! into `<kind>.conf`.
 //!
 //! Refuses tags and digests: a repository is where an image goes, not which one.
 //!
-//! Source: SDK 1.3, `input_validators.ContainerRegistryValidator` and `mp_build._tag_and_push`. In two things it is left on
-//! purpose. A first part `localhost` or with a port is a host without a dot too, as docker reads it; the SDK would take the port
-//! for a tag. And a name without a namespace is refused at once; the SDK lets it through and then fails to log in to a registry
-//! of that name.
+//! Source: SDK 1.3, `input_validators.ContainerRegistryValidator` and `mp_build._tag_and_push`. In
+//! two things it is left on purpose. A first part `localhost` or with a port is a host without a
+//! dot too, as docker reads it; the SDK would take the port for a tag. And a name without a
+//! namespace is refused at once; the SDK lets it through and then fails to log in to a registry of
+//! that name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +19,8 @@ use crate::oci::{Digest, Repository};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerRepository(Repository);
 
-/// The entries of `<kind>.conf` that tell the product where to pull from. `Display` writes them as the file has them.
+/// The entries of `<kind>.conf` that tell the product where to pull from. `Display` writes them as
+/// the file has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfEntries {
     /// `REGISTRY`: host and port; `None` where the product's own default registry is to be used.
@@ -62,7 +65,8 @@ impl ContainerRepository {
         &self.0
     }
 
-    /// What `<kind>.conf` says of `digest` in this repository. With `use_default_registry` the host is left out.
+    /// What `<kind>.conf` says of `digest` in this repository. With `use_default_registry` the host
+    /// is left out.
     pub fn conf_entries(&self, digest: &Digest, use_default_registry: bool) -> ConfEntries {
         ConfEntries {
             registry: (!use_default_registry).then(|| self.0.registry().to_owned()),

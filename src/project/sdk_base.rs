@@ -1,15 +1,17 @@
-//! Names of the SDK's base images: which a Dockerfile may hold, which of them nobody can pull any more, and what an installed SDK
-//! builds in their place.
+//! Names of the SDK's base images: which a Dockerfile may hold, which of them nobody can pull any
+//! more, and what an installed SDK builds in their place.
 
 use super::InstalledSdk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Reference;
 
-/// The image's name as the SDK gives it (`CONTAINER_BASE_NAME`), completed as every unqualified name is.
+/// The image's name as the SDK gives it (`CONTAINER_BASE_NAME`), completed as every unqualified
+/// name is.
 const REGISTRY: &str = "docker.io";
 const PATH: &str = "library/base-adapter";
 
-/// Registries that had the SDK's base images until 1.2, and are gone: host and path before the image's name.
+/// Registries that had the SDK's base images until 1.2, and are gone: host and path before the
+/// image's name.
 const SHUT_DOWN: [(&str, &str); 3] = [
     ("projects.packages.broadcom.com", "vmware_aria_operations_integration_sdk/"),
     ("projects.registry.vmware.com", "vmware_aria_operations_integration_sdk/"),
@@ -20,7 +22,8 @@ const SHUT_DOWN: [(&str, &str); 3] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SdkBaseImage<'a> {
     reference: &'a Reference,
-    /// Whether it names a registry that was shut down; otherwise it is `base-adapter:LANGUAGE-VERSION`, which no registry has.
+    /// Whether it names a registry that was shut down; otherwise it is
+    /// `base-adapter:LANGUAGE-VERSION`, which no registry has.
     pub shut_down: bool,
 }
 
@@ -38,8 +41,8 @@ impl<'a> SdkBaseImage<'a> {
         self.reference.tag().map_or("", |tag| tag.as_str())
     }
 
-    /// What the SDK builds in place of this image: the one of the same language, as a Dockerfile names it. `None` if the SDK builds
-    /// an image of exactly this name.
+    /// What the SDK builds in place of this image: the one of the same language, as a Dockerfile
+    /// names it. `None` if the SDK builds an image of exactly this name.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: it builds none of this language, or the tag names no language.

@@ -1,5 +1,6 @@
-//! What belongs to an image without being in it: signatures, attestations, SBOMs. In all three forms: manifests that refer to it, as
-//! the registry lists them or as a tag does, and cosign's tags.
+//! What belongs to an image without being in it: signatures, attestations, SBOMs. In all three
+//! forms: manifests that refer to it, as the registry lists them or as a tag does, and cosign's
+//! tags.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ const MOST: usize = 1000;
 type Attached = (Digest, Option<Tag>);
 
 impl Client {
-    /// What belongs to any manifest of `tree`, what belongs to that, and so on; each whole, what is named before what names it.
+    /// What belongs to any manifest of `tree`, what belongs to that, and so on; each whole, what is
+    /// named before what names it.
     ///
     /// # Errors
     /// As [`Client::referrers`] and [`Client::pull_image`].
@@ -57,7 +59,8 @@ impl Client {
         Ok(named.difference(&manifests).count())
     }
 
-    /// What belongs to any of these manifests; under tags first: Harbor lists what stands there among the referrers, too.
+    /// What belongs to any of these manifests; under tags first: Harbor lists what stands there
+    /// among the referrers, too.
     async fn attached_to(&self, repository: &Repository, digests: Vec<Digest>) -> Result<Vec<Attached>> {
         let questions: Vec<_> = digests.into_iter().map(|digest| self.attached_to_one(repository, digest)).collect();
         let answers: Vec<Vec<Attached>> = stream::iter(questions).buffered(PARALLEL).try_collect().await?;

@@ -1,4 +1,5 @@
-//! A blob in a registry, read when it is needed: retried, resumed by Range requests, its size and digest checked.
+//! A blob in a registry, read when it is needed: retried, resumed by Range requests, its size and
+//! digest checked.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -155,7 +156,8 @@ impl BlobRead {
         }
     }
 
-    /// Tries the `urls` of a foreign layer's descriptor, without any credential; `missing` is the registry's response.
+    /// Tries the `urls` of a foreign layer's descriptor, without any credential; `missing` is the
+    /// registry's response.
     async fn open_elsewhere(&self, call: &ApiRequest, missing: Response) -> Result<Response, RequestError> {
         let transport = &self.route().endpoint.transport;
         for address in &self.reader.descriptor.urls {

@@ -1,6 +1,7 @@
 //! Checks: can this machine push, can anybody pull.
 //!
-//! Invariants: the anonymous check uses no credentials; no image, tag or upload session is left in the registry.
+//! Invariants: the anonymous check uses no credentials; no image, tag or upload session is left in
+//! the registry.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,8 @@ pub enum CheckState {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CheckItem {
-    /// What was checked, as a noun that stays: `dns`, `tls`, `registry`, `login`, `push`, `anonymous pull`, …
+    /// What was checked, as a noun that stays: `dns`, `tls`, `registry`, `login`, `push`,
+    /// `anonymous pull`, …
     pub name: String,
     /// How it went.
     pub state: CheckState,
@@ -78,7 +80,8 @@ pub struct AnonymousReport {
     pub items: Vec<CheckItem>,
     /// Docker Hub: pulls left and allowed, for this source address.
     pub pulls: Option<(u64, u64)>,
-    /// What to do in this registry so that everybody can pull; `None` if they can, or it is not a matter of rights.
+    /// What to do in this registry so that everybody can pull; `None` if they can, or it is not a
+    /// matter of rights.
     pub hint: Option<String>,
 }
 
@@ -88,7 +91,8 @@ impl AnonymousReport {
         !self.items.is_empty() && self.items.iter().all(|item| item.state == CheckState::Passed)
     }
 
-    /// What speaks most against it: the first item that failed, else the first in doubt; `None` if all passed.
+    /// What speaks most against it: the first item that failed, else the first in doubt; `None` if
+    /// all passed.
     pub fn worst(&self) -> Option<&CheckItem> {
         let first = |state| self.items.iter().find(|item| item.state == state);
         first(CheckState::Failed).or_else(|| first(CheckState::Unknown))
@@ -162,9 +166,11 @@ fn blobs(names: &Names) -> Vec<BlobRole> {
 }
 
 impl Client {
-    /// Whether the image at `digest` can be pulled without credentials: manifest, config and every layer.
+    /// Whether the image at `digest` can be pulled without credentials: manifest, config and every
+    /// layer.
     ///
-    /// On Docker Hub no pull is used up: its manifests are only asked for by HEAD, and read with the credentials.
+    /// On Docker Hub no pull is used up: its manifests are only asked for by HEAD, and read with
+    /// the credentials.
     pub async fn check_anonymous(&self, repository: &Repository, digest: &Digest) -> AnonymousReport {
         let mut report = AnonymousReport { items: Vec::new(), pulls: None, hint: None };
         let anybody = self.anonymous();
@@ -183,7 +189,8 @@ impl Client {
 
     /// The same of an image that was just pushed, in less time: what it is made of is known.
     ///
-    /// A registry that has not challenged was pushed to without a login: what it said about blobs then counts here, too.
+    /// A registry that has not challenged was pushed to without a login: what it said about blobs
+    /// then counts here, too.
     pub async fn check_pushed(&self, repository: &Repository, pushed: &Pushed) -> AnonymousReport {
         let (names, route) = (Names::parse(&pushed.manifest), self.destination(repository));
         let (Ok(names), Ok(route), true) = (names, route, *repository == pushed.repository) else {
@@ -257,7 +264,8 @@ impl Client {
         fetch(&endpoint, &call).await.map(drop)
     }
 
-    /// What a push into `repository` needs, one thing after the other; what depends on a failed one is left out.
+    /// What a push into `repository` needs, one thing after the other; what depends on a failed one
+    /// is left out.
     pub async fn check(&self, repository: &Repository) -> Vec<CheckItem> {
         let mut items = Vec::new();
         // Each error is also the last item: nothing is lost by dropping it here.
@@ -325,7 +333,8 @@ async fn check_push(route: &Route) -> Result<String> {
     if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), &location).ok()) {
         let deleted = endpoint.send(&ApiRequest::to(Method::DELETE, &location, path, Scope::push(path))).await;
         if !deleted.is_ok_and(|response| response.status().is_success()) {
-            // Harbor's developers may delete nothing: the specification's empty blob ends the session, and no image names it.
+            // Harbor's developers may delete nothing: the specification's empty blob ends the
+            // session, and no image names it.
             let empty = Bytes::from_static(b"{}");
             let end = ApiRequest::to(Method::PUT, &with_digest(location, &Digest::of(&empty)), path, Scope::push(path));
             // A session that stays all the same is purged by the registry.

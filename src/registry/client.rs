@@ -1,4 +1,5 @@
-//! The client: what all requests of one run share. It connects, and reads credentials and certificates, only when needed.
+//! The client: what all requests of one run share. It connects, and reads credentials and
+//! certificates, only when needed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,31 +26,36 @@ use crate::progress::Progress;
 pub struct ClientOptions {
     /// Where credentials come from.
     pub credentials: CredentialSources,
-    /// containers-registries.conf(5); `None`: `CONTAINERS_REGISTRIES_CONF`, else the user's, else the system's.
+    /// containers-registries.conf(5); `None`: `CONTAINERS_REGISTRIES_CONF`, else the user's, else
+    /// the system's.
     pub registries_conf: Option<PathBuf>,
     /// PEM files with further certificate authorities.
     pub ca_files: Vec<PathBuf>,
-    /// Folders of certificates by `host:port`; `None`: `~/.config/containers/certs.d`, then containers' and docker's in /etc.
+    /// Folders of certificates by `host:port`; `None`: `~/.config/containers/certs.d`, then
+    /// containers' and docker's in /etc.
     pub certs_dirs: Option<Vec<PathBuf>>,
-    /// Registries (`host[:port]`) that may be reached by plain HTTP or with a certificate that does not verify.
+    /// Registries (`host[:port]`) that may be reached by plain HTTP or with a certificate that does
+    /// not verify.
     pub insecure: Vec<String>,
     /// Mirrors of Docker Hub, asked before it: `host[:port][/path]`.
     pub mirrors: Vec<String>,
     /// Receives transfers, retries and warnings.
     pub progress: Progress,
-    /// Where upload sessions are kept for the next process; `None`: an upload that is cut off starts again.
+    /// Where upload sessions are kept for the next process; `None`: an upload that is cut off
+    /// starts again.
     pub state_dir: Option<PathBuf>,
-    /// How many blobs of more than one chunk are uploaded at once at most, at least 1. How many of their chunks are under way is found
-    /// out: as many as fill the link.
+    /// How many blobs of more than one chunk are uploaded at once at most, at least 1. How many of
+    /// their chunks are under way is found out: as many as fill the link.
     pub concurrency: usize,
     /// Size of an upload chunk in bytes, within the limits that the registry sets.
     pub chunk_size: u64,
     /// How often and how patiently things are tried again.
     pub retry: RetryPolicy,
-    /// Cancelled by the caller on Ctrl-C or SIGTERM: chunks in flight are finished and recorded, nothing new is begun.
+    /// Cancelled by the caller on Ctrl-C or SIGTERM: chunks in flight are finished and recorded,
+    /// nothing new is begun.
     pub cancel: CancellationToken,
-    /// Environment variables, but for proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) and `SSL_CERT_FILE`: those are
-    /// the process's own.
+    /// Environment variables, but for proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) and
+    /// `SSL_CERT_FILE`: those are the process's own.
     pub environment: Environment,
 }
 
@@ -79,7 +85,8 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     options: ClientOptions,
-    /// registries.conf, read when a registry is first asked for: commands that need none work where it cannot be read.
+    /// registries.conf, read when a registry is first asked for: commands that need none work where
+    /// it cannot be read.
     conf: OnceLock<RegistriesConf>,
     transport: Arc<Transport>,
     /// Shared by all clients that are made of this one.
@@ -132,7 +139,8 @@ impl Client {
         self.with_credentials(CredentialSources { anonymous: true, ..CredentialSources::default() })
     }
 
-    /// A client for work that must neither hold a build up nor be shown: it gives up soon and says nothing.
+    /// A client for work that must neither hold a build up nor be shown: it gives up soon and says
+    /// nothing.
     #[must_use]
     pub(crate) fn in_background(&self) -> Self {
         let mut options = self.0.options.clone();
@@ -169,7 +177,8 @@ impl Client {
         Ok(self.route(self.conf()?.destination(repository)?))
     }
 
-    /// Whether the registry of `repository` is a Harbor, as far as it has told: its token server says so.
+    /// Whether the registry of `repository` is a Harbor, as far as it has told: its token server
+    /// says so.
     pub(crate) fn is_harbor(&self, repository: &Repository) -> Result<bool> {
         Ok(self.destination(repository)?.endpoint.auth.service().as_deref() == Some("harbor-registry"))
     }

@@ -1,4 +1,5 @@
-//! Copying: whole manifests and indexes, with their referrers. No byte changes, so that digests and signatures stay valid.
+//! Copying: whole manifests and indexes, with their referrers. No byte changes, so that digests and
+//! signatures stay valid.
 
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,8 @@ struct TreePull<'a> {
 }
 
 impl Client {
-    /// The manifest or index of `reference` with everything below it; no config or layer is fetched. With `platform` only the
-    /// image for it.
+    /// The manifest or index of `reference` with everything below it; no config or layer is
+    /// fetched. With `platform` only the image for it.
     ///
     /// # Errors
     /// As [`Client::pull_image`].
@@ -49,7 +50,8 @@ impl Client {
             let (manifest, at) = manifest_from(self, &routes, &reference.target(), reference.digest(), &walk.task).await?;
             let descriptor = Descriptor::new(manifest.media_type.clone(), manifest.digest, manifest.bytes.len() as u64);
             let mut routes = self.sources(repository, true)?;
-            // Children come from the source that served the tag: a mirror that is out of date must not be mixed with the registry.
+            // Children come from the source that served the tag: a mirror that is out of date must
+            // not be mixed with the registry.
             prefer(&mut routes, at);
             self.tree(&walk, &routes, descriptor, manifest, 0).await
         };
@@ -89,7 +91,8 @@ impl Client {
     }
 
     /// Pushes a referrer, under its tag if it has one. If the registry has no referrers API, also
-    /// updates the list under the fallback tag (distribution specification, "Pushing Manifests with Subject").
+    /// updates the list under the fallback tag (distribution specification, "Pushing Manifests with
+    /// Subject").
     ///
     /// # Errors
     /// As [`PushSession::finish`].
@@ -115,8 +118,8 @@ impl PushSession {
         tree.all_blobs().into_iter().for_each(|(descriptor, source)| self.offer_blob(descriptor.clone(), source.clone()));
     }
 
-    /// Waits for all blobs, then pushes the manifests, children before parents; the root under each tag, or by digest where
-    /// there is none.
+    /// Waits for all blobs, then pushes the manifests, children before parents; the root under each
+    /// tag, or by digest where there is none.
     ///
     /// # Errors
     /// As [`PushSession::finish`].
@@ -151,7 +154,8 @@ impl PushSession {
     }
 }
 
-/// PUTs a manifest; tells whether the registry maintains the referrers itself (it sends `OCI-Subject`).
+/// PUTs a manifest; tells whether the registry maintains the referrers itself (it sends
+/// `OCI-Subject`).
 async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &MediaType) -> Result<bool> {
     let Route { endpoint, path } = route;
     let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
@@ -160,8 +164,9 @@ async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &M
     Ok(answer.headers().contains_key("oci-subject"))
 }
 
-/// Adds to the list of referrers. Registries change a tag without looking at what it was: whoever read the list before this change and
-/// writes it after loses the entry. So the list is read again once any concurrent writer must have finished, and the entry added again until it stays.
+/// Adds to the list of referrers. Registries change a tag without looking at what it was: whoever
+/// read the list before this change and writes it after loses the entry. So the list is read again
+/// once any concurrent writer must have finished, and the entry added again until it stays.
 async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
     let tag = list_tag(subject);
     let began = Instant::now();
@@ -172,7 +177,8 @@ async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -
             return Ok(());
         }
         put(route, &tag, list.into(), &MediaType::Index).await?;
-        // Others take as long from reading to writing as this one did, with jitter, so that they do not collide again.
+        // Others take as long from reading to writing as this one did, with jitter, so that they do
+        // not collide again.
         let window = (began.elapsed() * 2).clamp(SHORTEST_WINDOW, LONGEST_WINDOW).mul_f64(1.0 + fastrand::f64());
         route.endpoint.transport.pause(window).await?;
         before = read_list(route, &tag).await?;

@@ -14,8 +14,8 @@ impl Client {
     /// tag alone. Blobs stay until the registry collects its garbage.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: it is not there; [`ErrorKind::Unsupported`]: the registry does not delete tags, or nothing at all;
-    /// `Auth`, `Network`; `Registry` with the registry's answer.
+    /// [`ErrorKind::NotFound`]: it is not there; [`ErrorKind::Unsupported`]: the registry does not
+    /// delete tags, or nothing at all; `Auth`, `Network`; `Registry` with the registry's answer.
     pub async fn delete(&self, reference: &Reference) -> Result<()> {
         let route = self.destination(reference.repository())?;
         let by_digest = reference.digest().map(ToString::to_string);

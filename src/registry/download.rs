@@ -24,7 +24,8 @@ pub struct Download {
     pub size: Option<u64>,
     /// When the file was changed last, in seconds since 1970, where the server says it.
     pub last_modified: Option<i64>,
-    /// Whether the bytes are the file's as gzip packs them: a server may send them so unasked (RFC 9110, 8.4.1.3).
+    /// Whether the bytes are the file's as gzip packs them: a server may send them so unasked (RFC
+    /// 9110, 8.4.1.3).
     pub is_gzip: bool,
     /// The bytes.
     pub bytes: ByteStream,
@@ -34,7 +35,8 @@ impl Client {
     /// Starts to download the file at `address`. Redirects are followed.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if it is not an http or https URL, [`ErrorKind::NotFound`] for any answer but 200.
+    /// [`ErrorKind::Usage`] if it is not an http or https URL, [`ErrorKind::NotFound`] for any
+    /// answer but 200.
     pub async fn download(&self, address: &str) -> Result<Download> {
         let mut url = parse(address)?;
         let (progress, name) = (&self.options().progress, format!("download from `{}`", host_and_port(&url)));

@@ -91,7 +91,8 @@ impl ApiRequest {
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
-        // All values are digits, digests and media types; one that cannot stand in a header is left out and refused there.
+        // All values are digits, digests and media types; one that cannot stand in a header is left
+        // out and refused there.
         self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
         self
     }
@@ -112,7 +113,8 @@ impl Endpoint {
     ) -> Self {
         let authority = api_authority(registry).to_owned();
         let schemes = match (insecure, is_loopback(registry) && !transport.has_certificates(&authority)) {
-            // This machine: what listens here is nearly always plain. Both are tried, nothing leaves the machine.
+            // This machine: what listens here is nearly always plain. Both are tried, nothing
+            // leaves the machine.
             (_, true) => vec!["http", "https"],
             (true, false) => vec!["https", "http"],
             (false, false) => vec!["https"],
@@ -165,8 +167,9 @@ impl Endpoint {
         self.auth.header(&self.transport, path, scope, None).await
     }
 
-    /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that. Some registries challenge only
-    /// there, and hide everything else from requests without credentials (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
+    /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that.
+    /// Some registries challenge only there, and hide everything else from requests without
+    /// credentials (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
     async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
         if self.discovered.load(Ordering::Acquire) {
             return Ok(None);
@@ -214,7 +217,8 @@ impl Endpoint {
         }
     }
 
-    /// The error of a web page that answers `/v2/`: a server that says yes to everything would seem to have all blobs.
+    /// The error of a web page that answers `/v2/`: a server that says yes to everything would seem
+    /// to have all blobs.
     fn not_a_registry(&self, response: &Response) -> Option<Error> {
         let page = header_text(response.headers(), CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html"));
         let known = response.headers().contains_key("docker-distribution-api-version");
@@ -256,7 +260,8 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for requests that may be repeated.
+    /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for
+    /// requests that may be repeated.
     pub(crate) async fn send_with_retry(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
         let mut call = call.clone();
         loop {
@@ -305,13 +310,15 @@ impl Endpoint {
         missing_on_ecr(&self.registry, path)
     }
 
-    /// GET `/v2/`: whether this is a registry, and what it asks for (distribution specification, "Determining Support").
+    /// GET `/v2/`: whether this is a registry, and what it asks for (distribution specification,
+    /// "Determining Support").
     pub(crate) fn version_check(path: &str) -> ApiRequest {
         ApiRequest { target: RequestTarget::Path("/v2/".into()), ..ApiRequest::new(Method::GET, path, "", Scope::none()) }
     }
 
-    /// A Location as the registry means it: relative ones are completed; one that names this host by a lesser scheme or
-    /// without its port comes from a registry that does not know the proxy before it, and is mended.
+    /// A Location as the registry means it: relative ones are completed; one that names this host
+    /// by a lesser scheme or without its port comes from a registry that does not know the proxy
+    /// before it, and is mended.
     pub(crate) fn resolve(&self, base: &Url, location: &str) -> Result<Url> {
         let mut url = base.join(location).map_err(|error| {
             Error::new(ErrorKind::Registry, format!("`{}` gave a Location that is not a URL", self.registry)).with_source(error)
@@ -360,7 +367,8 @@ impl Endpoint {
     }
 
     pub(super) fn note_challenge(&self, response: &Response) {
-        // A challenge from where a redirect led to would have us show the registry's credential to somebody else.
+        // A challenge from where a redirect led to would have us show the registry's credential to
+        // somebody else.
         let ours = response.status() == StatusCode::UNAUTHORIZED && self.is_own(response.url());
         let challenge = Challenge::of(response.headers()).filter(|_| ours);
         if let Some(challenge) = challenge {
@@ -445,7 +453,8 @@ impl Endpoint {
                 Error::new(ErrorKind::Registry, "a redirect leads to something that is not a URL").with_source(error),
             )
         })?;
-        // Without encryption anybody may read it; what is read is checked by its digest, and no credential goes along.
+        // Without encryption anybody may read it; what is read is checked by its digest, and no
+        // credential goes along.
         if url.scheme() == "https" && next.scheme() != "https" && !(self.insecure && reads) {
             let message = format!("`{}` redirects from https to {}", self.registry, next.scheme());
             let hint = format!(

@@ -1,5 +1,5 @@
-//! Environment variables and the home folder, as this process has them or as a caller sets them. The process's own environment
-//! is never changed.
+//! Environment variables and the home folder, as this process has them or as a caller sets them.
+//! The process's own environment is never changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use crate::project::variable;
 
-/// Where environment variables are read: the process's own, or a fixed set (a library caller's, a test's).
+/// Where environment variables are read: the process's own, or a fixed set (a library caller's, a
+/// test's).
 #[derive(Clone, Default)]
 pub struct Environment(Option<BTreeMap<String, OsString>>);
 

@@ -1,4 +1,5 @@
-//! Error responses of registries, and what to do about them: the one table of registries' error texts.
+//! Error responses of registries, and what to do about them: the one table of registries' error
+//! texts.
 //!
 //! An answer that is not in the table is shown as it came, without a hint.
 
@@ -54,7 +55,8 @@ fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
     })
 }
 
-/// Token servers' forms: Docker Hub's `details`, OAuth2's `error_description` and `error` (RFC 6749, 5.2), AWS's `message`.
+/// Token servers' forms: Docker Hub's `details`, OAuth2's `error_description` and `error` (RFC
+/// 6749, 5.2), AWS's `message`.
 #[derive(Deserialize)]
 struct TokenServerError {
     #[serde(alias = "error_description", alias = "message")]
@@ -78,7 +80,8 @@ impl ErrorResponse {
         Self { status, entries, tag_exists: false, text }
     }
 
-    /// What Harbor says of an upload by an account that may not push: a token tells the same before.
+    /// What Harbor says of an upload by an account that may not push: a token tells the same
+    /// before.
     pub(crate) fn no_right_to_push(path: &str) -> Self {
         let message = format!("the registry's token does not allow to push (repository: {path}, action: push)");
         let entry = ErrorEntry { code: "DENIED".into(), message, detail: Value::Null };
@@ -95,21 +98,23 @@ impl ErrorResponse {
         self.words().to_ascii_lowercase().contains(fragment)
     }
 
-    /// Whether the manifest's media type is what was refused: distribution and its children say `MANIFEST_INVALID`, others 415.
+    /// Whether the manifest's media type is what was refused: distribution and its children say
+    /// `MANIFEST_INVALID`, others 415.
     pub(crate) fn is_about_media_type(&self) -> bool {
         self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE
             || (self.status == StatusCode::BAD_REQUEST || self.status == StatusCode::NOT_FOUND)
                 && (self.has_code("MANIFEST_INVALID") || self.has_code("UNSUPPORTED") || self.says("media type"))
     }
 
-    /// Whether the account is what was refused: then it matters whether the registry accepts the login at all.
+    /// Whether the account is what was refused: then it matters whether the registry accepts the
+    /// login at all.
     pub(crate) fn is_about_account(&self, kind: RegistryKind, repository: &Repository, pushing: bool) -> bool {
         let refused = matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         refused && !(pushing && push_hint(self, kind, repository).is_some())
     }
 
-    /// Whether the registry has something under this tag that may not be replaced: the very same image, perhaps, whose push was
-    /// answered by a connection that broke.
+    /// Whether the registry has something under this tag that may not be replaced: the very same
+    /// image, perhaps, whose push was answered by a connection that broke.
     pub(crate) fn is_about_existing_tag(&self) -> bool {
         let by_words = || ["immutable", "already exists", "overwrit", "redeploy"].iter().any(|words| self.says(words));
         match self.status.as_u16() {
@@ -125,7 +130,8 @@ impl ErrorResponse {
         matches!(self.status.as_u16(), 401 | 404) && self.says("project") && self.says("not found")
     }
 
-    /// The digests of blobs that the registry lacks; `None` if that is not what is wrong. Empty if it does not say which.
+    /// The digests of blobs that the registry lacks; `None` if that is not what is wrong. Empty if
+    /// it does not say which.
     pub(crate) fn missing_blobs(&self) -> Option<Vec<Digest>> {
         let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
         if !codes.iter().any(|code| self.has_code(code)) {
@@ -137,7 +143,8 @@ impl ErrorResponse {
         Some(words.filter_map(|word| Digest::parse(word).ok()).collect())
     }
 
-    /// The offset that a 416 names in words (ECR: "First byte of the layer part is 0 instead of 5242880").
+    /// The offset that a 416 names in words (ECR: "First byte of the layer part is 0 instead of
+    /// 5242880").
     pub(crate) fn named_offset(&self) -> Option<u64> {
         let words = self.words();
         let (_, rest) = words.split_once("First byte of the layer part is ")?;
@@ -323,7 +330,8 @@ pub(crate) fn login_hint(registry: &str) -> String {
 
 const AWS_IDENTITY: &str = "choose an AWS identity that may use ECR (AWS_PROFILE): mpimg gets the password with it";
 
-/// The error for a credential that a registry does not accept. `given`: the caller gave it, so a stored one is not to blame.
+/// The error for a credential that a registry does not accept. `given`: the caller gave it, so a
+/// stored one is not to blame.
 pub(crate) fn login_refused(error: Error, registry: &str, username: Option<&str>, given: bool) -> Error {
     let user = username.map(|name| format!(" as `{name}`")).unwrap_or_default();
     let error = error.wrap(format!("`{registry}` refuses the login{user}: wrong password or token, expired, or disabled"));
@@ -357,7 +365,8 @@ pub(crate) fn not_a_registry_hint(status: StatusCode) -> &'static str {
     }
 }
 
-/// The remedy for a repository that ECR does not know; it says so, or just closes the connection on POST.
+/// The remedy for a repository that ECR does not know; it says so, or just closes the connection on
+/// POST.
 pub(crate) fn missing_on_ecr(registry: &str, path: &str) -> String {
     let (command, region, name) = match PrivateEcr::of(host_of(registry)) {
         Some(PrivateEcr { region, .. }) => ("ecr", region, path),

@@ -1,4 +1,5 @@
-//! Why a request got no answer: what failed, whether it may work the next time, and what to do about it.
+//! Why a request got no answer: what failed, whether it may work the next time, and what to do
+//! about it.
 
 use std::error::Error as StdError;
 
@@ -186,14 +187,16 @@ fn date(time: UnixTime) -> String {
     time.map_or_else(|| "an unknown day".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
-/// Whether an error tells by itself what is wrong, so that no other scheme need be tried: it is about the other side's certificate, or
-/// its about ours, so it speaks TLS; or a proxy asks for a login.
+/// Whether an error tells by itself what is wrong, so that no other scheme need be tried: it is
+/// about the other side's certificate, or its about ours, so it speaks TLS; or a proxy asks for a
+/// login.
 pub(crate) fn is_decisive(error: &Error) -> bool {
     let about_tls = matches!(cause(error), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)));
     about_tls || cause::<ProxyLogin>(error).is_some()
 }
 
-/// The first cause of type `T`; looks into `io::Error`, too, which hides what it carries from `source()`.
+/// The first cause of type `T`; looks into `io::Error`, too, which hides what it carries from
+/// `source()`.
 fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

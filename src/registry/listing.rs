@@ -1,6 +1,8 @@
-//! Lists: the tags of a repository, and what refers to a manifest (distribution specification, "Content Discovery").
+//! Lists: the tags of a repository, and what refers to a manifest (distribution specification,
+//! "Content Discovery").
 //!
-//! A list comes in pages; the `Link` header of each names the next (RFC 8288, as the specification uses it).
+//! A list comes in pages; the `Link` header of each names the next (RFC 8288, as the specification
+//! uses it).
 
 use std::collections::BTreeSet;
 
@@ -54,7 +56,8 @@ impl Client {
     /// All tags of `repository`, in order. Mirrors are not asked.
     ///
     /// # Errors
-    /// `NotFound`: the registry does not know the repository; `Auth`, `Network`; `Registry` with the registry's answer.
+    /// `NotFound`: the registry does not know the repository; `Auth`, `Network`; `Registry` with
+    /// the registry's answer.
     pub async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>> {
         let route = self.destination(repository)?;
         let task = self.options().progress.task(TaskKind::Pull, &format!("tags of {}", repository.familiar()), None);
@@ -77,9 +80,11 @@ impl Client {
         Ok(tags)
     }
 
-    /// What refers to `digest`: signatures, SBOMs. A descriptor's media type is the artifact's type, if it has one.
+    /// What refers to `digest`: signatures, SBOMs. A descriptor's media type is the artifact's
+    /// type, if it has one.
     ///
-    /// A registry without this list has it under a tag, written by the programs that attach something ("Referrers Tag Schema").
+    /// A registry without this list has it under a tag, written by the programs that attach
+    /// something ("Referrers Tag Schema").
     ///
     /// # Errors
     /// `Auth`, `Network`; `Registry` with the registry's answer.
@@ -98,7 +103,8 @@ async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<V
     let get = |rest: &str| ApiRequest::new(Method::GET, path, rest, Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
     let mut call = get(&format!("referrers/{digest}"));
     let mut response = endpoint.send_with_retry(&call, Some(task)).await?;
-    // 404 is what the specification says; go-containerregistry takes 400 and 406, and a page of another type, for the same.
+    // 404 is what the specification says; go-containerregistry takes 400 and 406, and a page of
+    // another type, for the same.
     let unknown = [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_ACCEPTABLE];
     if unknown.contains(&response.status()) || response.status().is_success() && !is_index(&response) {
         tracing::debug!(status = response.status().as_u16(), "no referrers API: asking for the tag in its place");
@@ -106,7 +112,8 @@ async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<V
         endpoint.transport.read_error_body(response).await;
         call = get(&format!("manifests/{}", list_tag(digest)));
         response = endpoint.send_with_retry(&call, Some(task)).await?;
-        // "The client SHOULD assume there are no referrers" if the tag is not there or is not an index.
+        // "The client SHOULD assume there are no referrers" if the tag is not there or is not an
+        // index.
         if response.status() == StatusCode::NOT_FOUND || response.status().is_success() && !is_index(&response) {
             return Ok(Vec::new());
         }
@@ -134,8 +141,8 @@ fn is_index(response: &Response) -> bool {
     MediaType::from(content_type.split(';').next().unwrap_or_default().trim().to_owned()).is_index()
 }
 
-/// Hands the page in `response` to `take`, and all that follow. `take` may return the query of the next page, for a registry that
-/// does not name it.
+/// Hands the page in `response` to `take`, and all that follow. `take` may return the query of the
+/// next page, for a registry that does not name it.
 async fn read_pages(
     route: &Route,
     call: &ApiRequest,

@@ -1,4 +1,5 @@
-//! Registries: credentials, pulling, resumable pushing, checking (OCI distribution specification 1.1).
+//! Registries: credentials, pulling, resumable pushing, checking (OCI distribution specification
+//! 1.1).
 //!
 //! Invariant: a credential is sent only to the host that it belongs to.
 

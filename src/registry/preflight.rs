@@ -1,4 +1,5 @@
-//! What a registry tells before anything is sent: whether a push can succeed, and whether the image can be pulled without credentials.
+//! What a registry tells before anything is sent: whether a push can succeed, and whether the image
+//! can be pulled without credentials.
 //!
 //! Invariant: nothing is begun or left in the registry.
 
@@ -32,8 +33,9 @@ struct HarborTag {
 }
 
 impl Client {
-    /// Looks for what would make a push into `repository` fail at its end: the host, TLS, `/v2/`, the login, the right to push, the
-    /// project. Trouble that may pass by is none. Warns of a tag that may not be replaced.
+    /// Looks for what would make a push into `repository` fail at its end: the host, TLS, `/v2/`,
+    /// the login, the right to push, the project. Trouble that may pass by is none. Warns of a tag
+    /// that may not be replaced.
     ///
     /// # Errors
     /// What the push would fail with: `Network`, `Auth`, `Registry`, `NotFound`.
@@ -71,7 +73,8 @@ impl Client {
         }
     }
 
-    /// Harbor tells whether a tag may be replaced; the same image again is no replacement, so this is no error yet.
+    /// Harbor tells whether a tag may be replaced; the same image again is no replacement, so this
+    /// is no error yet.
     async fn warn_of_immutable_tag(&self, Route { endpoint, path }: &Route, tag: &str) {
         let Some((project, name)) = path.split_once('/') else { return };
         let name = name.replace('/', "%252F");
@@ -90,7 +93,8 @@ impl Client {
         }
     }
 
-    /// Whether what is pushed into `repository` can be pulled without credentials. The repository need not exist yet.
+    /// Whether what is pushed into `repository` can be pulled without credentials. The repository
+    /// need not exist yet.
     pub(crate) async fn check_anonymous_access(&self, name: &str, repository: &Repository) -> CheckItem {
         let hint = visibility_hint(repository, ErrorKind::Auth);
         let anybody = self.anonymous();

@@ -1,7 +1,8 @@
-//! Proxies, as the environment names them: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either case.
+//! Proxies, as the environment names them: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in
+//! either case.
 //!
-//! Go's rules (golang.org/x/net/http/httpproxy), which docker, skopeo and crane follow: an empty variable counts as unset, and
-//! `NO_PROXY` knows `*`, `*.example.com`, ports and networks.
+//! Go's rules (golang.org/x/net/http/httpproxy), which docker, skopeo and crane follow: an empty
+//! variable counts as unset, and `NO_PROXY` knows `*`, `*.example.com`, ports and networks.
 
 use std::ffi::OsString;
 
@@ -46,7 +47,8 @@ impl Proxies {
         self.https.is_some()
     }
 
-    /// Whether an address is reached past the proxies in a way that the HTTP library does not know, and Go's programs do.
+    /// Whether an address is reached past the proxies in a way that the HTTP library does not know,
+    /// and Go's programs do.
     pub(crate) fn is_excepted(&self, url: &Url) -> bool {
         is_excepted(&self.exceptions, url)
     }
@@ -72,7 +74,8 @@ impl Proxies {
     }
 }
 
-/// Whether a list as `NO_PROXY` has it excepts an address by `*` (for addresses in numbers, too), `*.example.com`, or with a port.
+/// Whether a list as `NO_PROXY` has it excepts an address by `*` (for addresses in numbers, too),
+/// `*.example.com`, or with a port.
 fn is_excepted(list: &str, url: &Url) -> bool {
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return false };
     let host = host.to_ascii_lowercase();

@@ -1,6 +1,7 @@
 //! Pulling: manifest and config now, layers when they are needed.
 //!
-//! Errors: bytes that do not have their digest, manifests and configs over 4 MiB, and Docker's schema 1, which names no config.
+//! Errors: bytes that do not have their digest, manifests and configs over 4 MiB, and Docker's
+//! schema 1, which names no config.
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Rep
 use crate::progress::{Task, TaskKind};
 use crate::store::BlobSource;
 
-/// Limit for a manifest (distribution specification, "Pushing Manifests": registries take 4 MiB at least) and for a config.
+/// Limit for a manifest (distribution specification, "Pushing Manifests": registries take 4 MiB at
+/// least) and for a config.
 pub(crate) const LIMIT: u64 = 4 << 20;
 
 /// How deep indexes may stand in indexes.
@@ -102,14 +104,15 @@ struct RootFs {
 }
 
 impl Client {
-    /// Finds the image of `reference` for `platform`. Manifest and config are fetched and checked, layers are not fetched.
+    /// Finds the image of `reference` for `platform`. Manifest and config are fetched and checked,
+    /// layers are not fetched.
     ///
-    /// Mirrors of registries.conf are asked first. A single manifest for another platform is taken with a warning, as
-    /// docker does.
+    /// Mirrors of registries.conf are asked first. A single manifest for another platform is taken
+    /// with a warning, as docker does.
     ///
     /// # Errors
-    /// `NotFound` if the registry has no such image or the index no such platform; `Auth`, `Network`, `Registry`;
-    /// `Corrupt` if bytes do not have their digest.
+    /// `NotFound` if the registry has no such image or the index no such platform; `Auth`,
+    /// `Network`, `Registry`; `Corrupt` if bytes do not have their digest.
     pub async fn pull_image(&self, reference: &Reference, platform: &Platform) -> Result<PulledImage> {
         let task = self.options().progress.task(TaskKind::Pull, &format!("pull {}", reference.familiar()), None);
         let image = self.pull_checked(reference, platform, &task).await;
@@ -151,7 +154,8 @@ impl Client {
         let (mut manifest, mut at) = manifest_from(self, &routes, &reference.target(), reference.digest(), task).await?;
         let mut routes = self.sources(repository, true)?;
         for _ in 0..DEPTH {
-            // What served the tag serves what it names: a mirror that was out of date must not be mixed with the registry.
+            // What served the tag serves what it names: a mirror that was out of date must not be
+            // mixed with the registry.
             prefer(&mut routes, at);
             if !manifest.media_type.is_index() {
                 return self.complete(repository, routes, manifest, platform, task).await;
@@ -257,7 +261,8 @@ async fn read_manifest(
             digest.verify(&bytes).map_err(|error| error.wrap("the registry sent a damaged manifest"))?;
             *digest
         }
-        // A registry may hash with another algorithm than ours: what it announces is checked with its own.
+        // A registry may hash with another algorithm than ours: what it announces is checked with
+        // its own.
         (None, Some(announced)) if announced.verify(&bytes).is_ok() => announced,
         (None, announced) => {
             if announced.is_some() {
@@ -271,7 +276,8 @@ async fn read_manifest(
     Ok(PulledManifest { bytes, media_type, digest })
 }
 
-/// What a manifest is: by its own words, else by its shape and the registry's header (image specification, manifest.md).
+/// What a manifest is: by its own words, else by its shape and the registry's header (image
+/// specification, manifest.md).
 fn media_type_of(bytes: &[u8], content_type: &str) -> Result<MediaType> {
     let any: AnyManifest = parse(bytes, "the manifest")?;
     if any.schema_version == Some(1) {
@@ -282,7 +288,8 @@ fn media_type_of(bytes: &[u8], content_type: &str) -> Result<MediaType> {
     let known = |media_type: &MediaType| media_type.is_index() || media_type.is_manifest();
     let by_shape = if any.manifests { MediaType::Index } else { MediaType::Manifest };
     let media_type = any.media_type.or(Some(announced).filter(known)).unwrap_or(by_shape);
-    // An index that is served as a manifest, or the reverse, would be read differently by different programs.
+    // An index that is served as a manifest, or the reverse, would be read differently by different
+    // programs.
     if media_type.is_index() != any.manifests {
         return Err(Error::new(ErrorKind::Corrupt, format!("the manifest says it is `{media_type}`, and is not")));
     }

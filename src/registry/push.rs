@@ -26,11 +26,12 @@ use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
 use crate::progress::{Task, TaskKind};
 use crate::store::{BlobSource, Growing};
 
-/// How many questions whether a blob exists may be under way: they cost nothing but the round trip. As many blobs of one
-/// chunk may be: between their requests nothing is lost with them.
+/// How many questions whether a blob exists may be under way: they cost nothing but the round trip.
+/// As many blobs of one chunk may be: between their requests nothing is lost with them.
 pub(super) const PARALLEL_HEADS: usize = 32;
 
-/// A blob this small (bytes) is sent anew rather than resumed: a record of how far it is would cost more than that.
+/// A blob this small (bytes) is sent anew rather than resumed: a record of how far it is would cost
+/// more than that.
 const SMALL: u64 = 64 << 10;
 
 /// How often a blob is looked at that another process is uploading.
@@ -69,7 +70,8 @@ pub struct Pushed {
     pub repository: Repository,
     /// The manifest's digest, confirmed by the registry.
     pub digest: Digest,
-    /// The manifest as the registry took it: another one than was given, where it takes Docker's schema 2 only.
+    /// The manifest as the registry took it: another one than was given, where it takes Docker's
+    /// schema 2 only.
     pub manifest: Bytes,
     /// Its type.
     pub media_type: MediaType,
@@ -89,7 +91,8 @@ impl Pushed {
     }
 }
 
-/// A push under way. Dropped, it stops after the requests in flight; sessions on disk stay for the next process.
+/// A push under way. Dropped, it stops after the requests in flight; sessions on disk stay for the
+/// next process.
 pub struct PushSession {
     pub(super) shared: Arc<PushState>,
     runtime: Handle,
@@ -108,7 +111,8 @@ pub(super) struct PushState {
     limits: UploadLimits,
     sessions: Option<Sessions>,
     pushed: Option<PushedBlobs>,
-    /// Every blob that was offered and is in place, to be sent again should the registry have lost it.
+    /// Every blob that was offered and is in place, to be sent again should the registry have lost
+    /// it.
     in_place: Mutex<HashMap<Digest, (Descriptor, BlobSource)>>,
     /// One lock a digest: layers that are the same are uploaded once.
     digests: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
@@ -124,7 +128,8 @@ impl Client {
     /// Begins a push into `repository`. Nothing is sent before something is offered.
     ///
     /// # Errors
-    /// `Usage` outside a tokio runtime (it carries the uploads), or if registries.conf blocks the repository.
+    /// `Usage` outside a tokio runtime (it carries the uploads), or if registries.conf blocks the
+    /// repository.
     pub fn push(&self, repository: &Repository) -> Result<PushSession> {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Usage, "a push needs a tokio runtime").with_source(error))?;
@@ -151,7 +156,8 @@ impl Client {
 }
 
 impl PushSession {
-    /// Offers a complete layer; its transfer starts now in the background. ApiRequest from any thread.
+    /// Offers a complete layer; its transfer starts now in the background. ApiRequest from any
+    /// thread.
     pub fn offer(&self, layer: &Layer) {
         self.offer_blob(layer.descriptor.clone(), layer.source.clone());
     }
@@ -164,17 +170,20 @@ impl PushSession {
 
     /// Offers a blob that is still being written; it is sent meanwhile, if it is larger than 1 MiB.
     ///
-    /// `key` names its future content (the layer's cache key): under it an upload that was cut off is taken up again.
+    /// `key` names its future content (the layer's cache key): under it an upload that was cut off
+    /// is taken up again.
     pub fn offer_growing(&self, growing: Growing, key: Option<String>) {
         let shared = self.shared.clone();
         self.spawn(move |order| async move { shared.growing(order, growing, key.as_deref()).await });
     }
 
-    /// Waits for all blobs, then pushes config and manifest, under each tag, or by digest where there is none.
+    /// Waits for all blobs, then pushes config and manifest, under each tag, or by digest where
+    /// there is none.
     ///
     /// # Errors
-    /// The first blob's that failed; the others finish the request they are at. `Auth`, `Network`, `Registry`, `NotFound`
-    /// for a missing repository; `Corrupt` if the registry stored something else than was sent.
+    /// The first blob's that failed; the others finish the request they are at. `Auth`, `Network`,
+    /// `Registry`, `NotFound` for a missing repository; `Corrupt` if the registry stored something
+    /// else than was sent.
     pub async fn finish(self, config: Bytes, manifest: Bytes, media_type: MediaType, tags: &[Tag]) -> Result<Pushed> {
         self.offer_blob(Descriptor::of(config_type(&media_type), &config), BlobSource::Memory(config));
         let blobs = self.all_blobs().await?;
@@ -183,7 +192,8 @@ impl PushSession {
         Ok(Pushed { repository, digest: Digest::of(&manifest), manifest, media_type, blobs })
     }
 
-    /// Gives up: chunks in flight are finished and recorded for the next process, nothing new is begun.
+    /// Gives up: chunks in flight are finished and recorded for the next process, nothing new is
+    /// begun.
     pub async fn abandon(self) {
         self.shared.cancel.cancel();
         // The caller gives up: that the uploads were interrupted tells it nothing.
@@ -241,7 +251,8 @@ impl PushSession {
 
 impl Drop for PushSession {
     fn drop(&mut self) {
-        // A chunk that is cut off costs the whole session on distribution 2.8: let those in flight end.
+        // A chunk that is cut off costs the whole session on distribution 2.8: let those in flight
+        // end.
         self.shared.cancel.cancel();
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner).detach_all();
     }
@@ -268,7 +279,8 @@ impl PushState {
                 return Ok(PushedBlob { descriptor, outcome: BlobOutcome::Exists });
             }
         };
-        // Another process may be sending it to another repository of the registry: then it is mounted from there.
+        // Another process may be sending it to another repository of the registry: then it is
+        // mounted from there.
         let _registry = self.lock_registry(&descriptor).await?;
         let mount = self.mountable(&source, &descriptor.digest)?;
         let in_one = descriptor.size <= self.limits.chunk && !matches!(source, BlobSource::Remote(_));
@@ -343,7 +355,8 @@ impl PushState {
         in_place.entry(descriptor.digest).or_insert_with(|| (descriptor.clone(), source.clone()));
     }
 
-    /// Sends blobs again that the registry lacks though it said that it has them: those named, or all where it does not say which.
+    /// Sends blobs again that the registry lacks though it said that it has them: those named, or
+    /// all where it does not say which.
     pub(super) async fn send_again(&self, missing: &[Digest]) -> Result<()> {
         let blobs: Vec<_> = {
             let in_place = self.in_place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -365,7 +378,8 @@ impl PushState {
         self.digests.lock().unwrap_or_else(PoisonError::into_inner).entry(*digest).or_default().clone()
     }
 
-    /// Whether the repository has the blob. A registry that will not say is asked by the upload itself.
+    /// Whether the repository has the blob. A registry that will not say is asked by the upload
+    /// itself.
     async fn exists(&self, digest: &Digest, task: &Task) -> Result<bool> {
         let _permit = self.permit(&self.questions).await?;
         let Route { endpoint, path } = &self.route;
@@ -407,7 +421,8 @@ impl PushState {
                 return Ok(Some(lock));
             }
             if !sessions.is_locked(registry, &digest) {
-                // It was given back this moment; or the folder cannot be written to, and has no locks.
+                // It was given back this moment; or the folder cannot be written to, and has no
+                // locks.
                 match std::mem::replace(&mut again, true) {
                     true => return Ok(None),
                     false => continue,
@@ -420,7 +435,8 @@ impl PushState {
         }
     }
 
-    /// The repository to mount a blob from: where it comes from, or where this store has pushed it to, in the same registry.
+    /// The repository to mount a blob from: where it comes from, or where this store has pushed it
+    /// to, in the same registry.
     fn mountable(&self, source: &BlobSource, digest: &Digest) -> Result<Option<Repository>> {
         let Route { endpoint, path } = &self.route;
         if let BlobSource::Remote(remote) = source {

@@ -1,5 +1,6 @@
-//! Pushing manifests, when everything that they name is in place: what the registry stored is compared, a blob that it lost sent
-//! again, Docker's schema 2 given to a registry that takes nothing else.
+//! Pushing manifests, when everything that they name is in place: what the registry stored is
+//! compared, a blob that it lost sent again, Docker's schema 2 given to a registry that takes
+//! nothing else.
 
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ impl PushSession {
         }
     }
 
-    /// PUTs the manifest; an error response is not yet an error. A blob that the registry turns out to lack is sent once more.
+    /// PUTs the manifest; an error response is not yet an error. A blob that the registry turns out
+    /// to lack is sent once more.
     async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<ErrorResponse>> {
         let refusal = self.put_once(target, manifest, media_type, task).await?;
         let Some(missing) = refusal.as_ref().and_then(ErrorResponse::missing_blobs) else { return Ok(refusal) };

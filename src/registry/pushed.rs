@@ -1,4 +1,5 @@
-//! Where this store has pushed a blob to: from there the same registry can mount it into another repository.
+//! Where this store has pushed a blob to: from there the same registry can mount it into another
+//! repository.
 //!
 //! A record that is wrong, or cannot be read or written, costs a blob's upload, never a push.
 
@@ -35,7 +36,8 @@ impl PushedBlobs {
         Self { folder: state_dir.join("pushed") }
     }
 
-    /// A repository at `host` that has the blob, another than `own`: the one that was pushed to last.
+    /// A repository at `host` that has the blob, another than `own`: the one that was pushed to
+    /// last.
     pub(super) fn find(&self, host: &str, own: &str, digest: &Digest) -> Option<String> {
         let found = self.read(digest).repositories.into_iter().find(|(at, path)| at == host && path != own);
         found.map(|(_, path)| path).filter(|path| Repository::parse(&format!("registry.example.com/{path}")).is_ok())

@@ -1,4 +1,5 @@
-//! OCI image manifests as Docker schema 2 (image-manifest-v2-2.md) and back, for registries that know nothing else.
+//! OCI image manifests as Docker schema 2 (image-manifest-v2-2.md) and back, for registries that
+//! know nothing else.
 //!
 //! zstd layers are an error: schema 2 has no media type for them.
 
@@ -10,8 +11,8 @@ use crate::oci::{Compression, MediaType};
 
 const UNCOMPRESSED: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-/// The manifest with docker's media types. Config and layers stay as they are; annotations, which schema 2 does not have,
-/// are left out.
+/// The manifest with docker's media types. Config and layers stay as they are; annotations, which
+/// schema 2 does not have, are left out.
 pub(crate) fn convert(manifest: &[u8], media_type: &MediaType) -> Result<Bytes> {
     let unsupported = |what: String| {
         Error::new(ErrorKind::Unsupported, what)
@@ -45,8 +46,8 @@ pub(crate) fn convert(manifest: &[u8], media_type: &MediaType) -> Result<Bytes> 
     Ok(bytes.into())
 }
 
-/// A manifest of Docker's schema 2 with OCI's media types, for registries that take no other (zot). Config and layers stay as they
-/// are.
+/// A manifest of Docker's schema 2 with OCI's media types, for registries that take no other (zot).
+/// Config and layers stay as they are.
 pub(crate) fn to_oci(manifest: &[u8]) -> Result<Bytes> {
     let unreadable = || "the manifest cannot be read".to_owned();
     let mut manifest: Value = serde_json::from_slice(manifest).context(ErrorKind::Corrupt, unreadable)?;

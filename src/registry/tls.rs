@@ -1,6 +1,8 @@
-//! Connections: certificate authorities, client certificates, plain HTTP; one connection pool for each set of them.
+//! Connections: certificate authorities, client certificates, plain HTTP; one connection pool for
+//! each set of them.
 //!
-//! The system's certificate store is read only for an encrypted connection: a push to this machine needs none.
+//! The system's certificate store is read only for an encrypted connection: a push to this machine
+//! needs none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -81,7 +83,8 @@ impl Connections {
 
     /// The client for requests to `url`.
     pub(crate) fn client(&self, url: &Url, insecure: bool) -> Result<reqwest::Client> {
-        // No proxy reaches this machine's own registries (as in Go's programs, docker and skopeo among them).
+        // No proxy reaches this machine's own registries (as in Go's programs, docker and skopeo
+        // among them).
         let direct = url.host_str().is_some_and(is_loopback) || self.proxies.is_excepted(url);
         if url.scheme() != "https" && direct {
             return self.direct();
@@ -103,7 +106,8 @@ impl Connections {
         Ok(client)
     }
 
-    /// Whether a certs.d folder speaks of this host: then it is meant to be encrypted, even on this machine.
+    /// Whether a certs.d folder speaks of this host: then it is meant to be encrypted, even on this
+    /// machine.
     pub(crate) fn has_certificates(&self, authority: &str) -> bool {
         self.certs_dir(authority).is_some()
     }
@@ -139,7 +143,8 @@ impl Connections {
         builder.tls_backend_preconfigured(tls).build().context(ErrorKind::Network, wrong)
     }
 
-    /// The authorities beside the system's. One of certs.d that cannot be read is left out: it may be meant for another program.
+    /// The authorities beside the system's. One of certs.d that cannot be read is left out: it may
+    /// be meant for another program.
     fn further_authorities(&self, profile: &Profile) -> Result<Vec<CertificateDer<'static>>> {
         let mut authorities = Vec::new();
         for path in &self.ca_files {
@@ -157,7 +162,8 @@ impl Connections {
         Ok(authorities)
     }
 
-    /// The first folder that has this host counts, as in containers/image; the usual port need not be named on either side.
+    /// The first folder that has this host counts, as in containers/image; the usual port need not
+    /// be named on either side.
     fn certs_dir(&self, authority: &str) -> Option<PathBuf> {
         let (short, long) = match authority.strip_suffix(":443") {
             Some(host) => (host.to_owned(), authority.to_owned()),
@@ -174,7 +180,8 @@ pub(crate) fn certs_dirs(environment: &Environment) -> Vec<PathBuf> {
     user.into_iter().chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]).collect()
 }
 
-/// `*.crt` are authorities, `X.cert` with `X.key` the client's pair (dockerd, "Verify repository client with certificates").
+/// `*.crt` are authorities, `X.cert` with `X.key` the client's pair (dockerd, "Verify repository
+/// client with certificates").
 fn read_certs_dir(folder: &Path, profile: &mut Profile) -> Result<()> {
     let entries = std::fs::read_dir(folder).map_err(|error| Error::io("read", folder, error))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -215,7 +222,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// A client without certificates: it cannot make an encrypted connection and reads no certificate store.
+/// A client without certificates: it cannot make an encrypted connection and reads no certificate
+/// store.
 fn plain_client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     let wrong = || "cannot set up HTTP".to_owned();
     let tls = rustls::ClientConfig::builder_with_provider(provider())

@@ -1,7 +1,8 @@
 //! One HTTP exchange: sends a request, notices when it stalls, and logs it.
 //!
-//! There are no cookies (Harbor turns its CSRF checks on), no redirects (a credential could travel) and no HTTP/2: parallel
-//! uploads over one connection share one flow-control window, which proxies keep small.
+//! There are no cookies (Harbor turns its CSRF checks on), no redirects (a credential could travel)
+//! and no HTTP/2: parallel uploads over one connection share one flow-control window, which proxies
+//! keep small.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -174,8 +175,9 @@ impl Transport {
         }
     }
 
-    /// Sends the request again while it fails for the moment; for hosts that are not a registry: token servers. Each retry is
-    /// shown as one of a task `name`, which begins with the first of them.
+    /// Sends the request again while it fails for the moment; for hosts that are not a registry:
+    /// token servers. Each retry is shown as one of a task `name`, which begins with the first of
+    /// them.
     pub(crate) async fn send_with_retry(&self, mut request: HttpRequest, progress: &Progress, name: &str) -> Result<Response> {
         let mut attempt = 1;
         let mut task = None;
@@ -245,7 +247,8 @@ impl Transport {
         Ok(body.freeze())
     }
 
-    /// The start of an error answer's body. What cannot be read is left out: the status matters more.
+    /// The start of an error answer's body. What cannot be read is left out: the status matters
+    /// more.
     pub(crate) async fn read_error_body(&self, mut response: Response) -> Bytes {
         const LIMIT: usize = 64 << 10;
         let encoding = header_text(response.headers(), CONTENT_ENCODING);
@@ -265,7 +268,8 @@ pub(crate) fn header_text(headers: &HeaderMap, name: impl AsHeaderName) -> Optio
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// A body as it was before `Content-Encoding`: proxies compress errors, though nobody asks for it. What cannot be read stays.
+/// A body as it was before `Content-Encoding`: proxies compress errors, though nobody asks for it.
+/// What cannot be read stays.
 fn decoded(encoding: Option<&str>, body: Bytes, limit: usize) -> Bytes {
     if !encoding.is_some_and(|encoding| encoding.trim().eq_ignore_ascii_case("gzip")) {
         return body;
@@ -276,7 +280,8 @@ fn decoded(encoding: Option<&str>, body: Bytes, limit: usize) -> Bytes {
     if text.is_empty() { body } else { text.into() }
 }
 
-/// An address for the log: without user and password, query and fragment, which may hold a signature or a token.
+/// An address for the log: without user and password, query and fragment, which may hold a
+/// signature or a token.
 fn loggable(url: &Url) -> String {
     format!("{}://{}{}", url.scheme(), host_and_port(url), url.path())
 }

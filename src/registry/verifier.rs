@@ -1,8 +1,9 @@
-//! Whether a server's certificate is trusted: by an authority of this machine or of the caller, or because the certificate
-//! itself was given as one.
+//! Whether a server's certificate is trusted: by an authority of this machine or of the caller, or
+//! because the certificate itself was given as one.
 //!
-//! A registry's self-signed certificate, made as docker's documentation makes it, says that it is an authority; rustls takes
-//! none of these for a server's own. Whoever puts it down as trusted means just this certificate, as in Go's programs.
+//! A registry's self-signed certificate, made as docker's documentation makes it, says that it is
+//! an authority; rustls takes none of these for a server's own. Whoever puts it down as trusted
+//! means just this certificate, as in Go's programs.
 
 use std::sync::Arc;
 
@@ -59,8 +60,8 @@ impl Verifier {
         Ok(Self { authorities, given })
     }
 
-    /// Whether a certificate that the authorities do not vouch for was given itself, and is for this name. Its dates were looked
-    /// at before.
+    /// Whether a certificate that the authorities do not vouch for was given itself, and is for
+    /// this name. Its dates were looked at before.
     fn is_given(&self, error: &TlsError, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<bool, TlsError> {
         let TlsError::InvalidCertificate(wrong) = error else { return Ok(false) };
         let unsigned = match wrong {

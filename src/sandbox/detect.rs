@@ -1,6 +1,8 @@
-//! Which isolation this machine gives: each is tried for real, in a helper, on the file system that the state is on.
+//! Which isolation this machine gives: each is tried for real, in a helper, on the file system that
+//! the state is on.
 //!
-//! Nothing is concluded from settings under /proc/sys or from the kernel's version: only what works counts.
+//! Nothing is concluded from settings under /proc/sys or from the kernel's version: only what works
+//! counts.
 
 use std::path::Path;
 
@@ -14,14 +16,15 @@ use super::wire::{Reply, Request};
 use super::{Attempt, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, launch};
 
 impl Report {
-    /// Tries every kind of isolation, also those after the one that [`Isolation::detect`](super::Isolation::detect) would take. For
-    /// `mpimg doctor`.
+    /// Tries every kind of isolation, also those after the one that
+    /// [`Isolation::detect`](super::Isolation::detect) would take. For `mpimg doctor`.
     pub fn of_all(state: &Path) -> Self {
         try_isolations(state, IsolationMode::Auto, false)
     }
 }
 
-/// Tries the isolations that `mode` allows, best first; stops at the first that works, unless all are wanted.
+/// Tries the isolations that `mode` allows, best first; stops at the first that works, unless all
+/// are wanted.
 pub(super) fn try_isolations(state: &Path, mode: IsolationMode, stop: bool) -> Report {
     let mut report = Report { selected: None, attempts: Vec::new() };
     for isolation in IsolationKind::ALL {
@@ -51,7 +54,8 @@ pub(super) fn try_isolations(state: &Path, mode: IsolationMode, stop: bool) -> R
     report
 }
 
-/// The error where no isolation works: every attempt as a cause; as the hint the remedy of the best isolation that this user may hope for.
+/// The error where no isolation works: every attempt as a cause; as the hint the remedy of the best
+/// isolation that this user may hope for.
 pub(super) fn no_isolation(report: &Report) -> Error {
     let mut cause: Option<Error> = None;
     for attempt in report.attempts.iter().rev() {

@@ -21,7 +21,8 @@ use super::{
 };
 
 impl IsolationKind {
-    /// Removes a folder that was unpacked or changed on this isolation, whoever its files belong to. One that is not there is no error.
+    /// Removes a folder that was unpacked or changed on this isolation, whoever its files belong
+    /// to. One that is not there is no error.
     pub fn remove_tree(self, path: &Path) -> Result<()> {
         if self.has_user_namespace() {
             return tasks::remove(self, path);
@@ -56,11 +57,12 @@ pub struct Isolation {
 }
 
 impl Isolation {
-    /// Finds the best isolation (or tries the one that `mode` forces) by going through it in a child, with `state` as the place of
-    /// upper folders. Nothing is left behind.
+    /// Finds the best isolation (or tries the one that `mode` forces) by going through it in a
+    /// child, with `state` as the place of upper folders. Nothing is left behind.
     ///
     /// # Errors
-    /// [`ErrorKind::Sandbox`] where no isolation works; the message lists each with its error number, the hint says what helps most.
+    /// [`ErrorKind::Sandbox`] where no isolation works; the message lists each with its error
+    /// number, the hint says what helps most.
     pub fn detect(state: &Path, mode: IsolationMode) -> Result<Self> {
         let report = detect::try_isolations(state, mode, true);
         match report.selected {
@@ -82,7 +84,8 @@ impl Isolation {
         &self.report
     }
 
-    /// Notes what a step will be compared with. Call it after the root file system is complete and before [`Self::run`].
+    /// Notes what a step will be compared with. Call it after the root file system is complete and
+    /// before [`Self::run`].
     pub fn snapshot(&self, root: &RootSpec) -> Result<Snapshot> {
         match root {
             RootSpec::Overlay { .. } => Ok(Snapshot(None)),
@@ -90,12 +93,13 @@ impl Isolation {
         }
     }
 
-    /// Runs one command. `output` gets both its streams as they come. Returns when the command has ended and all that it left
-    /// running is killed and unmounted.
+    /// Runs one command. `output` gets both its streams as they come. Returns when the command has
+    /// ended and all that it left running is killed and unmounted.
     ///
     /// # Errors
-    /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine, [`ErrorKind::Interrupted`] after
-    /// [`CancellationToken::cancel`]. A command that fails is no error: see [`RunOutcome::exit`].
+    /// [`ErrorKind::Sandbox`] where the command could not be started because of this machine,
+    /// [`ErrorKind::Interrupted`] after [`CancellationToken::cancel`]. A command that fails is no
+    /// error: see [`RunOutcome::exit`].
     pub fn run(&self, spec: &RunSpec, output: &mut dyn FnMut(&[u8]), cancel: &CancellationToken) -> Result<RunOutcome> {
         let request =
             Request::Run { isolation: self.kind, spec: Box::new(spec.with_absolute_paths()?), probe: false, stdin: false };
@@ -125,22 +129,26 @@ impl Isolation {
         }
     }
 
-    /// Starts one command that the caller attends: with streams of its own, signals, and a way to its ports. `prepare` gets the
-    /// number of the process that the command will descend from, before anything is done in it (to put it into a control group).
+    /// Starts one command that the caller attends: with streams of its own, signals, and a way to
+    /// its ports. `prepare` gets the number of the process that the command will descend from,
+    /// before anything is done in it (to put it into a control group).
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), and those of `prepare`. A sandbox that cannot be set up is told by [`Running::wait`].
+    /// Those of [`run`](Self::run), and those of `prepare`. A sandbox that cannot be set up is told
+    /// by [`Running::wait`].
     pub fn start(&self, spec: &RunSpec, streams: Streams, prepare: impl FnOnce(u32) -> Result<()>) -> Result<Running> {
         Running::start(self.kind, spec.with_absolute_paths()?, streams, prepare)
     }
 
-    /// Of a [`RootSpec::Tree`] that a step has run in: paths that this program has moved away and back, until [`Self::changes`] is called.
+    /// Of a [`RootSpec::Tree`] that a step has run in: paths that this program has moved away and
+    /// back, until [`Self::changes`] is called.
     pub(crate) fn touched(&self, tree: &Path) -> HashSet<LayerPath> {
         self.touched.lock().ok().and_then(|all| all.get(tree).cloned()).unwrap_or_default()
     }
 
-    /// Hands over what a step changed, in the order of a layer, owners as seen inside. `originals` finds what files of a
-    /// [`RootSpec::Tree`] were; with an overlay it is not asked. Gives what the next step will be compared with, where that is known.
+    /// Hands over what a step changed, in the order of a layer, owners as seen inside. `originals`
+    /// finds what files of a [`RootSpec::Tree`] were; with an overlay it is not asked. Gives what
+    /// the next step will be compared with, where that is known.
     pub fn changes(
         &self,
         root: &RootSpec,
@@ -171,15 +179,17 @@ impl Isolation {
         Ok(after)
     }
 
-    /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of [`RootSpec::Overlay`]'s lower
-    /// folders; `lower` are the layers below, topmost first.
+    /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of
+    /// [`RootSpec::Overlay`]'s lower folders; `lower` are the layers below, topmost first.
     ///
-    /// Where steps need a tree ([`IsolationKind::needs_tree`]) the layers of an image are unpacked one after the other into one folder, [`RootSpec::Tree`]'s.
+    /// Where steps need a tree ([`IsolationKind::needs_tree`]) the layers of an image are unpacked
+    /// one after the other into one folder, [`RootSpec::Tree`]'s.
     pub fn unpack(&self, tar: &mut (dyn Read + Send), into: &Path, lower: &[PathBuf], limits: &Limits) -> Result<UnpackStats> {
         self.unpack_for(&User::default(), tar, into, lower, limits)
     }
 
-    /// The same for steps of `user`. A folder serves all users of one [`Self::ownership`] and no others.
+    /// The same for steps of `user`. A folder serves all users of one [`Self::ownership`] and no
+    /// others.
     pub fn unpack_for(
         &self,
         user: &User,
@@ -207,8 +217,8 @@ impl Isolation {
         unpack(tar, into, &options)
     }
 
-    /// Names what unpacked files have in common whose owners, modes and marks on disk are of one kind: files of one such name must not be
-    /// used under another. Letters, digits, `-` and `.`.
+    /// Names what unpacked files have in common whose owners, modes and marks on disk are of one
+    /// kind: files of one such name must not be used under another. Letters, digits, `-` and `.`.
     pub fn ownership(&self, user: &User) -> String {
         match self.kind {
             IsolationKind::Root => "root".into(),
@@ -224,7 +234,8 @@ impl Isolation {
         }
     }
 
-    /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there is no error.
+    /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there
+    /// is no error.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
         self.kind.remove_tree(path)
     }

@@ -30,7 +30,8 @@ pub(super) fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
         return "set MPIMG_HOME to a folder that you can write to".into();
     }
     if step.starts_with("mount overlay") && matches!(errno, Some(Errno::INVAL | Errno::PERM)) {
-        // A container's root file system is an overlay itself, and an overlay on an overlay has nowhere to put its marks.
+        // A container's root file system is an overlay itself, and an overlay on an overlay has
+        // nowhere to put its marks.
         return "put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk".into();
     }
     if step.starts_with("record an owner") {
@@ -96,7 +97,8 @@ fn of_namespaces(step: &str, errno: Option<Errno>, settings: &Path) -> String {
             .into();
     }
     if step.starts_with("write uid_map") && errno == Some(Errno::PERM) && root {
-        // user_namespaces(7): who maps the id 0 of the namespace above must have had CAP_SETFCAP there.
+        // user_namespaces(7): who maps the id 0 of the namespace above must have had CAP_SETFCAP
+        // there.
         return "run as another user than root, or give the container the capability SETFCAP (CRI-O leaves it out)".into();
     }
     "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into()

@@ -1,4 +1,5 @@
-//! A command that its caller attends: streams of its own, signals, and connections to the ports of its own network.
+//! A command that its caller attends: streams of its own, signals, and connections to the ports of
+//! its own network.
 //!
 //! When the last handle is dropped or this process dies, the helper kills everything.
 
@@ -21,7 +22,8 @@ use super::{Exit, IsolationKind, RunSpec, helper, launch};
 /// What happens to a command before its end.
 #[derive(Debug)]
 pub enum Event {
-    /// The TUN device of its network, which gives and takes one IP packet at a time, or why there is none.
+    /// The TUN device of its network, which gives and takes one IP packet at a time, or why there
+    /// is none.
     Tun(io::Result<OwnedFd>),
     /// Started: the PID of the init of its PID namespace, or its own PID without one.
     Started(i32),
@@ -66,7 +68,8 @@ impl fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// Sends the command a signal. One that comes before its start is kept until then; one that comes after its end is lost.
+    /// Sends the command a signal. One that comes before its start is kept until then; one that
+    /// comes after its end is lost.
     pub fn signal(&self, number: i32) {
         let _waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // A helper that does not read any more has ended its work.
@@ -79,8 +82,9 @@ impl Remote {
         let _ = self.0.control.shutdown(Shutdown::Write);
     }
 
-    /// Has a TCP socket connected to `port` of the loopback interface of the command's network. `answer` gets it, non-blocking and
-    /// possibly still connecting; it is dropped where the command has ended.
+    /// Has a TCP socket connected to `port` of the loopback interface of the command's network.
+    /// `answer` gets it, non-blocking and possibly still connecting; it is dropped where the
+    /// command has ended.
     pub fn dial(&self, port: u16, answer: impl FnOnce(io::Result<OwnedFd>) + Send + 'static) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if write_message(&self.0.control, &Control::Dial(port)).is_ok() {
@@ -107,11 +111,13 @@ impl Running {
         Self::begin(&request, streams, prepare)
     }
 
-    /// Starts a further command in the namespaces of process `pid`, which [`Event::Started`] told of another command. `prepare` as with
+    /// Starts a further command in the namespaces of process `pid`, which [`Event::Started`] told
+    /// of another command. `prepare` as with
     /// [`Isolation::start`](super::Isolation::start).
     ///
     /// # Errors
-    /// [`ErrorKind::Sandbox`]: the helper cannot be started; what goes wrong later is told by [`Running::wait`].
+    /// [`ErrorKind::Sandbox`]: the helper cannot be started; what goes wrong later is told by
+    /// [`Running::wait`].
     pub fn join(
         isolation: IsolationKind,
         pid: i32,
@@ -147,7 +153,8 @@ impl Running {
         self.remote.clone()
     }
 
-    /// Waits for the end, telling what happens on the way. When this returns, nothing of the command runs or is mounted any more.
+    /// Waits for the end, telling what happens on the way. When this returns, nothing of the
+    /// command runs or is mounted any more.
     ///
     /// # Errors
     /// [`ErrorKind::Sandbox`]: the command could not be started.

@@ -1,6 +1,7 @@
 //! What one RUN step needs: command, environment, user, root file system, mounts.
 //!
-//! Secrets are never shown: their `Debug` is empty, and a spec travels over a socket, not in arguments.
+//! Secrets are never shown: their `Debug` is empty, and a spec travels over a socket, not in
+//! arguments.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +14,8 @@ use crate::layer::LayerPath;
 
 use super::{Ulimit, User};
 
-/// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24 bits.
+/// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24
+/// bits.
 pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 /// The largest packet on that way, in bytes.
 pub const WAY_OUT_MTU: u16 = 1500;
@@ -21,20 +23,23 @@ pub const WAY_OUT_MTU: u16 = 1500;
 /// One command and everything around it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunSpec {
-    /// Program and arguments. The program is searched in the `PATH` of `env` inside the root file system.
+    /// Program and arguments. The program is searched in the `PATH` of `env` inside the root file
+    /// system.
     pub argv: Vec<Vec<u8>>,
-    /// The environment. `PATH` and `HOME` are added where they are missing, `HOME` from the root file system's passwd.
+    /// The environment. `PATH` and `HOME` are added where they are missing, `HOME` from the root
+    /// file system's passwd.
     pub env: Vec<(String, String)>,
     /// Environment variables whose values never appear in a message or in `Debug`.
     pub secret_env: Vec<(String, SecretBytes)>,
     /// Working directory; it must exist, unless `make_cwd` says otherwise.
     pub cwd: LayerPath,
-    /// Whether a missing working directory is made: in a step owned by its user, and part of what the step changed (as BuildKit); in a
-    /// container owned by root (as docker).
+    /// Whether a missing working directory is made: in a step owned by its user, and part of what
+    /// the step changed (as BuildKit); in a container owned by root (as docker).
     pub make_cwd: bool,
     /// Whose process it is.
     pub user: User,
-    /// The same as `USER` names it, looked up in the root file system's own passwd and group; wins over `user`.
+    /// The same as `USER` names it, looked up in the root file system's own passwd and group; wins
+    /// over `user`.
     pub user_name: Option<String>,
     /// The root file system.
     pub root: RootSpec,
@@ -46,14 +51,16 @@ pub struct RunSpec {
     pub security: Security,
     /// The host name inside.
     pub hostname: String,
-    /// A heredoc with a `#!` line: a file of this name and content in `/dev/pipes`, mode 755, which `argv` starts.
+    /// A heredoc with a `#!` line: a file of this name and content in `/dev/pipes`, mode 755, which
+    /// `argv` starts.
     pub script: Option<(String, Vec<u8>)>,
     /// Further lines of `/etc/hosts`.
     pub extra_hosts: Vec<(String, IpAddr)>,
-    /// It is the command of a container, not a step of a build: it has an `/etc/hostname` of its own, and may write to that, to
-    /// `/etc/hosts` and to `/etc/resolv.conf`.
+    /// It is the command of a container, not a step of a build: it has an `/etc/hostname` of its
+    /// own, and may write to that, to `/etc/hosts` and to `/etc/resolv.conf`.
     pub container: bool,
-    /// Give a network of the command's own an interface to the world, whose packets [`Running::wait`](super::Running::wait) hands out.
+    /// Give a network of the command's own an interface to the world, whose packets
+    /// [`Running::wait`](super::Running::wait) hands out.
     pub way_out: bool,
     /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.
     pub name_servers: Option<Vec<IpAddr>>,
@@ -68,7 +75,8 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
-    /// `argv` as root in `/` of `root`, with an empty environment, the host's network and no mounts.
+    /// `argv` as root in `/` of `root`, with an empty environment, the host's network and no
+    /// mounts.
     pub fn new(argv: impl IntoIterator<Item = impl Into<Vec<u8>>>, root: RootSpec) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
@@ -97,8 +105,9 @@ impl RunSpec {
 }
 
 impl RunSpec {
-    /// Whether nothing that the command writes is of use before its step has ended: then it need not wait for the disk. What a folder
-    /// outside of the step keeps is of use at once, and commands with all privileges may have disks of their own.
+    /// Whether nothing that the command writes is of use before its step has ended: then it need
+    /// not wait for the disk. What a folder outside of the step keeps is of use at once, and
+    /// commands with all privileges may have disks of their own.
     pub(super) fn is_kept_only_as_a_whole(&self) -> bool {
         let lasting =
             |mount: &Mount| matches!(mount, Mount::Cache { readonly: false, .. } | Mount::Volume { readonly: false, .. });
@@ -150,16 +159,20 @@ fn make_absolute(path: &mut PathBuf) -> Result<()> {
 /// The root file system of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootSpec {
-    /// Unpacked layers under an upper folder that takes the changes. For every isolation but [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
+    /// Unpacked layers under an upper folder that takes the changes. For every isolation but
+    /// [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
     Overlay {
         /// Folders of unpacked layers, topmost first. May be empty (`FROM scratch`).
         lower: Vec<PathBuf>,
-        /// Takes the changes; empty before the step. It must be on a file system that overlay can write to (not itself an overlay).
+        /// Takes the changes; empty before the step. It must be on a file system that overlay can
+        /// write to (not itself an overlay).
         upper: PathBuf,
-        /// Room for the kernel and for writes that are thrown away; on the file system of `upper`; may be removed afterwards.
+        /// Room for the kernel and for writes that are thrown away; on the file system of `upper`;
+        /// may be removed afterwards.
         work: PathBuf,
     },
-    /// A complete tree that belongs to this step alone. For [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
+    /// A complete tree that belongs to this step alone. For
+    /// [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
     Tree {
         /// Its root.
         path: PathBuf,
@@ -192,12 +205,13 @@ pub enum Mount {
         gid: u32,
         /// `ro`.
         readonly: bool,
-        /// What a folder that is missing begins with, owners and modes included, and room to copy it to: a path on the folder's
-        /// file system where nothing is.
+        /// What a folder that is missing begins with, owners and modes included, and room to copy
+        /// it to: a path on the folder's file system where nothing is.
         seed: Option<(BindSource, PathBuf)>,
     },
-    /// A folder or file of this machine as it is; writes stay. On [`IsolationKind::Chroot`](super::IsolationKind::Chroot), where nothing can be
-    /// mounted, it is copied in and what has changed is copied back at the end.
+    /// A folder or file of this machine as it is; writes stay. On
+    /// [`IsolationKind::Chroot`](super::IsolationKind::Chroot), where nothing can be mounted, it is
+    /// copied in and what has changed is copied back at the end.
     Volume {
         /// The folder or file.
         source: PathBuf,
@@ -212,7 +226,8 @@ pub enum Mount {
         target: LayerPath,
         /// Bytes at most; half of the memory where not given.
         size: Option<u64>,
-        /// Permission bits of its root; where not given, those of the folder that it covers, or 1777 (as runc).
+        /// Permission bits of its root; where not given, those of the folder that it covers, or
+        /// 1777 (as runc).
         mode: Option<u32>,
     },
     /// A file in memory, read-only.
@@ -270,7 +285,8 @@ impl Mount {
 /// What a bind mount shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum BindSource {
-    /// A folder or file of this machine (the build context). Links in `path` cannot lead out of `root`.
+    /// A folder or file of this machine (the build context). Links in `path` cannot lead out of
+    /// `root`.
     Host {
         /// A folder, by absolute path.
         root: PathBuf,
@@ -334,7 +350,8 @@ impl fmt::Debug for SecretBytes {
 /// How the command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
-    /// It returned this status; 126 and 127 also where it could not be started, as a shell would say.
+    /// It returned this status; 126 and 127 also where it could not be started, as a shell would
+    /// say.
     Code(u8),
     /// It was killed by this signal.
     Signal(u8),
@@ -352,8 +369,9 @@ impl Exit {
 pub struct RunOutcome {
     /// How the command ended.
     pub exit: Exit,
-    /// Whether it was told of an effect that did not happen: with one id for all, a program became another user, and what it made is root's.
-    /// What the step changed is not what root would have changed.
+    /// Whether it was told of an effect that did not happen: with one id for all, a program became
+    /// another user, and what it made is root's. What the step changed is not what root would have
+    /// changed.
     pub pretended: bool,
 }
 

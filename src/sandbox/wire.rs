@@ -1,4 +1,5 @@
-//! What passes between this program and its helper: one request, one reply, as length-prefixed postcard on a socket.
+//! What passes between this program and its helper: one request, one reply, as length-prefixed
+//! postcard on a socket.
 //!
 //! Nothing is passed in arguments or the environment, which other processes can read.
 
@@ -15,14 +16,17 @@ use crate::layer::{Entry, LayerPath};
 /// What the helper shall do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Run a command; with `probe` everything but the command. With `stdin` its standard input follows as a descriptor. While it runs,
+    /// Run a command; with `probe` everything but the command. With `stdin` its standard input
+    /// follows as a descriptor. While it runs,
     /// [`Control`] messages may follow.
     Run { isolation: IsolationKind, spec: Box<RunSpec>, probe: bool, stdin: bool },
-    /// Run a command in the namespaces of a process that a [`Request::Run`] has started; otherwise as that.
+    /// Run a command in the namespaces of a process that a [`Request::Run`] has started; otherwise
+    /// as that.
     Join { isolation: IsolationKind, pid: i32, spec: Box<RunSpec>, stdin: bool },
     /// Unpack the tar that follows on the socket.
     Unpack { isolation: IsolationKind, into: PathBuf, lower: Vec<PathBuf>, limits: Limits, recorded: Option<Identity> },
-    /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a descriptor.
+    /// Tell what an upper folder changes: [`Change`] messages, those of regular files each with a
+    /// descriptor.
     Changes { isolation: IsolationKind, upper: PathBuf, lower: Vec<PathBuf> },
     /// Remove a folder with all that is in it.
     Remove { isolation: IsolationKind, path: PathBuf },
@@ -47,13 +51,17 @@ pub(super) enum Control {
 /// How it went.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// The command has been started; process 1 of its namespace, or the command, has this number here.
+    /// The command has been started; process 1 of its namespace, or the command, has this number
+    /// here.
     Started(i32),
-    /// What came of [`RunSpec::way_out`]: an error number, or a descriptor that follows and gives IP packets.
+    /// What came of [`RunSpec::way_out`]: an error number, or a descriptor that follows and gives
+    /// IP packets.
     Tun(Option<i32>),
-    /// The answer to [`Control::Dial`]: an error number, or a connected socket that follows as a descriptor.
+    /// The answer to [`Control::Dial`]: an error number, or a connected socket that follows as a
+    /// descriptor.
     Dialled(Option<i32>),
-    /// Also whether the command was told of an effect that did not happen (one id for all: a program became another user).
+    /// Also whether the command was told of an effect that did not happen (one id for all: a
+    /// program became another user).
     Ended(Exit, bool),
     /// In a private tree; these paths were moved away and back.
     EndedInTree(Exit, Vec<LayerPath>),

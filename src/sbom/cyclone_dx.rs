@@ -1,5 +1,5 @@
-//! CycloneDX 1.6 in JSON: packages, licences, and which layer brought what. Only what tells of packages; so it is written here field
-//! by field.
+//! CycloneDX 1.6 in JSON: packages, licences, and which layer brought what. Only what tells of
+//! packages; so it is written here field by field.
 //!
 //! Refuses times and identifiers that are not the image's own.
 

@@ -1,4 +1,5 @@
-//! What the files of one layer tell of packages. It depends on the layer alone, so the store keeps it, and a layer is read once.
+//! What the files of one layer tell of packages. It depends on the layer alone, so the store keeps
+//! it, and a layer is read once.
 
 use std::io::Read;
 

@@ -20,7 +20,8 @@ impl SbomFile {
     /// The file `path`, which need not be there.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: its name tells no form. [`ErrorKind::Io`]: it could not be written now.
+    /// [`ErrorKind::Usage`]: its name tells no form. [`ErrorKind::Io`]: it could not be written
+    /// now.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();

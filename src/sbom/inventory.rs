@@ -37,7 +37,8 @@ impl Inventory {
     /// What is installed in an image of these layers, lowest first.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): a layer is not a layer over those below it.
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): a layer is not a layer over those below
+    /// it.
     pub fn of(layers: &[LayerFacts]) -> Result<Self> {
         let mut tree = Tree::default();
         let mut facts: BTreeMap<(usize, &LayerPath), &Fact> = BTreeMap::new();

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 use spdx::{Expression, ParseMode};
 
-/// Names that packages use for what SPDX calls otherwise: Debian's (copyright-format 1.0, "Short name"), Python's classifiers',
-/// Fedora's. In lower case.
+/// Names that packages use for what SPDX calls otherwise: Debian's (copyright-format 1.0, "Short
+/// name"), Python's classifiers', Fedora's. In lower case.
 const OTHER_NAMES: [(&str, &str); 24] = [
     ("apache 2", "Apache-2.0"),
     ("apache 2.0", "Apache-2.0"),

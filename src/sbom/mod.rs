@@ -1,8 +1,8 @@
 //! Software bills of materials: what is installed in an image, as SPDX or CycloneDX.
 //!
-//! Read are the databases of package managers, the metadata that installed packages have, archives of Java, and what compilers put
-//! into programs (`readers`). Refuses to guess packages from other files, the clock and the network: the same image gives the same
-//! bytes.
+//! Read are the databases of package managers, the metadata that installed packages have, archives
+//! of Java, and what compilers put into programs (`readers`). Refuses to guess packages from other
+//! files, the clock and the network: the same image gives the same bytes.
 
 mod cyclone_dx;
 mod facts;
@@ -52,8 +52,8 @@ impl SbomFormat {
         }
     }
 
-    /// The document for an image that is called `name` and holds what `inventory` says. `digest` is that of
-    /// its manifest, which in a registry may be another one than here.
+    /// The document for an image that is called `name` and holds what `inventory` says. `digest` is
+    /// that of its manifest, which in a registry may be another one than here.
     pub fn document(self, name: &str, digest: Digest, image: &Image, inventory: &Inventory) -> String {
         match self {
             Self::Spdx => spdx::document(name, digest, image, inventory),

@@ -1,4 +1,5 @@
-//! What a document says of its own making: by which program, and when, which is when the image was made.
+//! What a document says of its own making: by which program, and when, which is when the image was
+//! made.
 
 use crate::image::Image;
 

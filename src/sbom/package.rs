@@ -81,7 +81,8 @@ pub struct Package {
     pub version: String,
     /// Its package URL (purl): what scanners look it up by.
     pub purl: String,
-    /// Its licences: SPDX expressions where they can be told, else the words of the package. Sorted.
+    /// Its licences: SPDX expressions where they can be told, else the words of the package.
+    /// Sorted.
     pub licenses: Vec<String>,
     /// Its digest where it is known: of a jar, or of what a crate was unpacked from.
     pub checksum: Option<Checksum>,
@@ -139,7 +140,8 @@ pub(super) struct Found {
     pub(super) checksum: Option<Checksum>,
     /// Where in an archive it is: `!/BOOT-INF/lib/a.jar`.
     pub(super) inside: String,
-    /// The files that it owns, from the root of the image; a folder with all that it holds ends in `/`.
+    /// The files that it owns, from the root of the image; a folder with all that it holds ends in
+    /// `/`.
     pub(super) owns: Vec<Vec<u8>>,
 }
 

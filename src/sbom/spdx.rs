@@ -1,5 +1,5 @@
-//! SPDX 2.3 in JSON: packages, licences, and which layer brought what. Only what tells of packages; so it is written here field by
-//! field, without the large crates that know the rest.
+//! SPDX 2.3 in JSON: packages, licences, and which layer brought what. Only what tells of packages;
+//! so it is written here field by field, without the large crates that know the rest.
 //!
 //! Refuses times and identifiers that are not the image's own.
 
@@ -14,7 +14,8 @@ use super::package::Package;
 use crate::image::{Image, Layer};
 use crate::oci::Digest;
 
-/// SPDX specification 2.3, clauses 6 (document), 7 (packages), 10 (other licences) and 11 (relationships).
+/// SPDX specification 2.3, clauses 6 (document), 7 (packages), 10 (other licences) and 11
+/// (relationships).
 pub(super) fn document(name: &str, digest: Digest, image: &Image, inventory: &Inventory) -> Value {
     let layers = || image.layers().iter().enumerate();
     let mut all = vec![json!({

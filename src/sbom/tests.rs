@@ -121,7 +121,8 @@ fn text_databases_and_metadata_are_read() {
 
 #[test]
 fn the_three_forms_of_the_database_of_rpm_tell_the_same() {
-    // Made by rpm 4.18 and, of the headers in it, db5.3_load; syft 1.x reads the same of all of them.
+    // Made by rpm 4.18 and, of the headers in it, db5.3_load; syft 1.x reads the same of all of
+    // them.
     let packed = |name: &str| {
         let path = format!("{}/fixtures/sbom/rpm/{name}.zst", env!("CARGO_MANIFEST_DIR"));
         zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap()
@@ -194,7 +195,8 @@ fn licences_of_dpkg_are_those_of_the_copyright_files_and_its_lists_tell_whose_fi
     assert_eq!((found.files, found.files_without_package), (7, 1));
 }
 
-/// A jar; `stored` entries tell their size beforehand, others after their content, as those of `jar` do.
+/// A jar; `stored` entries tell their size beforehand, others after their content, as those of
+/// `jar` do.
 fn jar(files: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let options = zip::write::SimpleFileOptions::default().compression_method(method);
     let mut jar = zip::ZipWriter::new_stream(Vec::new());
@@ -323,7 +325,8 @@ fn a_program_tells_the_modules_and_crates_that_it_was_built_of() {
     let mut packed = flate2::read::ZlibEncoder::new(&list[..], flate2::Compression::best());
     let mut section = Vec::new();
     packed.read_to_end(&mut section).unwrap();
-    // Noise with many beginnings of compressed data; what is looked for lies across the border of what is read at a time.
+    // Noise with many beginnings of compressed data; what is looked for lies across the border of
+    // what is read at a time.
     let noise = |length: usize| (0..length).map(|at| [0x78, 0x9c, 0x01, 0xff][(at * at / 7) % 4]).collect::<Vec<u8>>();
     for border in [256 * 1024 - 8, 256 * 1024 - 1024, 300 * 1024] {
         let at = border / 16 * 16;

@@ -32,7 +32,8 @@ pub struct User {
 enum Password {
     /// Of the password, so that comparing takes as long for a wrong one as for the right one.
     Digest(Digest),
-    /// As htpasswd has it; and the digest of the password once it was given, because each check takes long by design.
+    /// As htpasswd has it; and the digest of the password once it was given, because each check
+    /// takes long by design.
     Bcrypt(String, Arc<OnceLock<Digest>>),
 }
 
@@ -58,8 +59,8 @@ impl Password {
 pub enum AuthScheme {
     /// `Authorization: Basic` with every request.
     Basic,
-    /// `Authorization: Bearer` with a token from `/token` of this registry (distribution's token authentication). The challenge
-    /// names it by plain `http` and the host that the client named.
+    /// `Authorization: Bearer` with a token from `/token` of this registry (distribution's token
+    /// authentication). The challenge names it by plain `http` and the host that the client named.
     Bearer {
         /// How long a token is good for; tests use very short ones.
         lifetime: Duration,

@@ -43,7 +43,8 @@ pub(super) async fn get(
         let open = move || {
             let Some(repository) = app.disk.repository(&name)? else { return Ok(None) };
             let opened = repository.open_blob(&digest)?;
-            // Whoever asks leaves the blob out of its push: it must not go before the manifest comes.
+            // Whoever asks leaves the blob out of its push: it must not go before the manifest
+            // comes.
             if let Some((file, _)) = opened.as_ref().filter(|_| is_head && !app.options.read_only) {
                 keep(file, app.options.garbage_age);
             }

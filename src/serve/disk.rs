@@ -8,9 +8,10 @@
 //! repositories/NAME/_uploads/ID     an unfinished upload: the bytes that have arrived
 //! ```
 //!
-//! A blob is in a repository if its link is. Any program that reads OCI layouts can read `_layout`; while a registry runs, only
-//! the registry writes there. Every change is one link, rename or removal, so a process killed at any moment leaves at worst a
-//! blob without a repository, which the next start removes.
+//! A blob is in a repository if its link is. Any program that reads OCI layouts can read `_layout`;
+//! while a registry runs, only the registry writes there. Every change is one link, rename or
+//! removal, so a process killed at any moment leaves at worst a blob without a repository, which
+//! the next start removes.
 //!
 //! Refuses folders that hold something else, and folders that another registry has open.
 
@@ -33,7 +34,8 @@ use crate::oci::{Digest, Tag};
 const MARKER: &str = "registry.json";
 const FORMAT: &str = "{\"format\":1}\n";
 
-/// A registry that has just stopped may still be letting go of its folder: a fifth of a second in all.
+/// A registry that has just stopped may still be letting go of its folder: a fifth of a second in
+/// all.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -124,7 +126,8 @@ impl Disk {
         Ok(names)
     }
 
-    /// Where the uploads of the repository `name` are kept; the repository itself need not exist yet.
+    /// Where the uploads of the repository `name` are kept; the repository itself need not exist
+    /// yet.
     pub(super) fn uploads_dir(&self, name: &RepositoryName) -> PathBuf {
         self.repository_dir(name).join(UPLOADS)
     }
@@ -135,13 +138,14 @@ impl Disk {
         tempfile::NamedTempFile::new_in(&dir).map_err(|error| Error::io("make a file in", dir, error))
     }
 
-    /// Puts the complete, checked and (if durable) synchronised file at `path` into a repository as `digest`.
-    /// The file itself stays for the caller to remove.
+    /// Puts the complete, checked and (if durable) synchronised file at `path` into a repository as
+    /// `digest`. The file itself stays for the caller to remove.
     pub(super) fn add_blob(&self, path: &Path, digest: &Digest, repository: &Repository) -> Result<()> {
         let shared = self.blob_path(digest);
         match fs::hard_link(path, &shared) {
             Ok(()) => {}
-            // Somebody else's copy of the same bytes: the repository gets that one, and the bytes are stored once.
+            // Somebody else's copy of the same bytes: the repository gets that one, and the bytes
+            // are stored once.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if self.link(&shared, &repository.blob_path(digest))? {
                     return Ok(());
@@ -168,7 +172,8 @@ impl Disk {
         self.blob_path(digest).exists()
     }
 
-    /// Removes a blob from a repository, and its bytes if no other repository has it. Tells whether it was there.
+    /// Removes a blob from a repository, and its bytes if no other repository has it. Tells whether
+    /// it was there.
     pub(super) fn remove_blob(&self, digest: &Digest, repository: &Repository) -> Result<bool> {
         let path = repository.blob_path(digest);
         match fs::remove_file(&path) {
@@ -176,12 +181,14 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("remove", path, error)),
         }
-        // A mount between the look and the removal keeps its own link: only the sharing of later uploads is lost.
+        // A mount between the look and the removal keeps its own link: only the sharing of later
+        // uploads is lost.
         remove_if_unshared(&self.blob_path(digest))?;
         Ok(true)
     }
 
-    /// Records a manifest: the file at `path`, as [`Disk::add_blob`] takes it, and what the index says of it.
+    /// Records a manifest: the file at `path`, as [`Disk::add_blob`] takes it, and what the index
+    /// says of it.
     pub(super) fn put_manifest(&self, repository: &Repository, path: &Path, manifest: NewManifest) -> Result<()> {
         let NewManifest { digest, entry, tag } = manifest;
         repository.change(|index| {
@@ -229,7 +236,8 @@ impl Disk {
         self.root.join("blobs").join(digest.algorithm()).join(digest.hex())
     }
 
-    /// Makes `to` the same file as `from`, or, where that cannot be, a copy of it. Tells whether `from` was there.
+    /// Makes `to` the same file as `from`, or, where that cannot be, a copy of it. Tells whether
+    /// `from` was there.
     fn link(&self, from: &Path, to: &Path) -> Result<bool> {
         match fs::hard_link(from, to) {
             Ok(()) => Ok(true),
@@ -264,7 +272,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Calls `visit` with the name and folder of everything under `repositories/` that may be a repository.
+    /// Calls `visit` with the name and folder of everything under `repositories/` that may be a
+    /// repository.
     fn walk_repositories(&self, mut visit: impl FnMut(&str, &Path) -> Result<()>) -> Result<()> {
         let mut pending = vec![(String::new(), self.root.join("repositories"))];
         while let Some((name, dir)) = pending.pop() {
@@ -343,7 +352,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing would do, were it not for processes being forked just now: they have the file open until they exec.
+        // Closing would do, were it not for processes being forked just now: they have the file
+        // open until they exec.
         if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
             tracing::debug!(%error, "cannot unlock the registry's folder");
         }

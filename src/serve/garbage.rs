@@ -1,6 +1,8 @@
-//! Frees what nothing needs any more: images whose last tag was deleted, and blobs that no manifest names.
+//! Frees what nothing needs any more: images whose last tag was deleted, and blobs that no manifest
+//! names.
 //!
-//! An image that never had a tag, or whose tag was moved to another, stays: it is pulled by its digest.
+//! An image that never had a tag, or whose tag was moved to another, stays: it is pulled by its
+//! digest.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,8 +17,8 @@ use crate::error::{ErrorKind, Result};
 use crate::oci::Digest;
 
 impl Disk {
-    /// Frees garbage in all repositories. Blobs that came, were mounted or asked for within `age` stay: their manifest may be on its
-    /// way.
+    /// Frees garbage in all repositories. Blobs that came, were mounted or asked for within `age`
+    /// stay: their manifest may be on its way.
     pub(super) fn collect_garbage(&self, age: Duration) -> Result<()> {
         for name in self.repository_names()? {
             let collected = match self.repository(&name) {
@@ -25,7 +27,8 @@ impl Disk {
                 Err(error) => Err(error),
             };
             match collected {
-                // What its index names is not known, so nothing of it is freed; the other repositories are served all the same.
+                // What its index names is not known, so nothing of it is freed; the other
+                // repositories are served all the same.
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     tracing::warn!(repository = ?name, %error, "nothing is freed")
                 }
@@ -59,7 +62,8 @@ impl Disk {
     }
 }
 
-/// The manifests whose last tag was deleted and that no other manifest needs, and those that refer to them.
+/// The manifests whose last tag was deleted and that no other manifest needs, and those that refer
+/// to them.
 fn dropped(index: &Index, repository: &Repository) -> BTreeSet<Digest> {
     let mut dropped: BTreeSet<Digest> = index.dropped().collect();
     loop {

@@ -1,5 +1,5 @@
-//! What one repository holds: its manifests, their tags and who refers to whom. On the disk this is the `index.json` of an OCI
-//! image layout (image specification, image-layout.md).
+//! What one repository holds: its manifests, their tags and who refers to whom. On the disk this is
+//! the `index.json` of an OCI image layout (image specification, image-layout.md).
 //!
 //! Refuses files: it is a value, changed as a whole and written as a whole.
 
@@ -16,7 +16,8 @@ use crate::oci::{Descriptor, Digest, MediaType, Tag};
 /// The annotation that names an image in a layout (image specification, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Marks a manifest whose last tag was deleted: nobody wants it any more, unless another manifest needs it.
+/// Marks a manifest whose last tag was deleted: nobody wants it any more, unless another manifest
+/// needs it.
 const DROPPED: &str = "io.mpimg.serve.tag-deleted";
 
 /// One manifest of the repository.
@@ -50,7 +51,8 @@ pub(super) struct Index {
     tags: BTreeMap<Tag, Digest>,
 }
 
-/// A descriptor in the answer of the referrers API (distribution specification, "Listing Referrers").
+/// A descriptor in the answer of the referrers API (distribution specification, "Listing
+/// Referrers").
 #[derive(Debug, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Referrer<'a> {
@@ -72,7 +74,8 @@ struct File {
 }
 
 impl Index {
-    /// Reads an `index.json`. `entry` reads the manifest of a descriptor; where there is none, the descriptor is dropped.
+    /// Reads an `index.json`. `entry` reads the manifest of a descriptor; where there is none, the
+    /// descriptor is dropped.
     pub(super) fn parse(json: &[u8], mut entry: impl FnMut(&Descriptor) -> Option<IndexEntry>) -> Result<Self> {
         let file: File =
             serde_json::from_slice(json).context(ErrorKind::Corrupt, || "cannot read a repository's `index.json`".into())?;
@@ -83,7 +86,8 @@ impl Index {
                 let dropped = descriptor.annotations.contains_key(DROPPED);
                 place.insert(IndexEntry { dropped, ..entry });
             }
-            // A name that is no tag was put there by another program; its manifest stays reachable by digest.
+            // A name that is no tag was put there by another program; its manifest stays reachable
+            // by digest.
             if let Some(Ok(tag)) = descriptor.annotations.get(REF_NAME).map(|name| Tag::parse(name)) {
                 index.tags.insert(tag, descriptor.digest);
             }
@@ -125,8 +129,8 @@ impl Index {
         self.tags.extend(tag.map(|tag| (tag, digest)));
     }
 
-    /// Removes a tag; its manifest stays until garbage is collected, or for good if it has other tags. Tells whether the tag was
-    /// there.
+    /// Removes a tag; its manifest stays until garbage is collected, or for good if it has other
+    /// tags. Tells whether the tag was there.
     pub(super) fn remove_tag(&mut self, tag: &Tag) -> bool {
         let Some(digest) = self.tags.remove(tag) else { return false };
         let is_last = !self.tags.values().any(|tagged| *tagged == digest);

@@ -1,5 +1,5 @@
-//! An embedded registry: the push, pull, content discovery and content management parts of the OCI distribution
-//! specification 1.1.1, over plain HTTP or TLS, with the data in one plain folder.
+//! An embedded registry: the push, pull, content discovery and content management parts of the OCI
+//! distribution specification 1.1.1, over plain HTTP or TLS, with the data in one plain folder.
 //!
 //! ```no_run
 //! # async fn serve() -> mpimg::Result<()> {
@@ -10,13 +10,15 @@
 //! # }
 //! ```
 //!
-//! Each repository is an OCI image layout, `DIR/repositories/NAME/_layout`, whose blobs are hard links to one shared store. A blob
-//! is seen in a repository only once it was pushed or mounted there.
+//! Each repository is an OCI image layout, `DIR/repositories/NAME/_layout`, whose blobs are hard
+//! links to one shared store. A blob is seen in a repository only once it was pushed or mounted
+//! there.
 //!
-//! For tests of programs that talk to registries it can ask for users or tokens ([`AuthOptions`]), play faults ([`Fault`]) and
-//! tell every request ([`Served`]).
+//! For tests of programs that talk to registries it can ask for users or tokens ([`AuthOptions`]),
+//! play faults ([`Fault`]) and tell every request ([`Served`]).
 //!
-//! Images whose last tag was deleted, and blobs that no manifest names, are freed at the start and every hour.
+//! Images whose last tag was deleted, and blobs that no manifest names, are freed at the start and
+//! every hour.
 //!
 //! Refuses replication: it serves a developer's machine and tests.
 
@@ -69,7 +71,8 @@ use self::upload_session::UploadSessions;
 use crate::error::ErrorKind;
 use crate::error::Result;
 
-/// A registry: its data and its rules. Cheap to clone; the folder is free again when the last clone and server are gone.
+/// A registry: its data and its rules. Cheap to clone; the folder is free again when the last clone
+/// and server are gone.
 #[derive(Debug, Clone)]
 pub struct Registry(Arc<App>);
 
@@ -78,8 +81,9 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`] if the folder holds something else or another registry has it open; [`ErrorKind::NotFound`] if it is
-    /// to be served read-only and is no registry's; [`ErrorKind::Io`] if it cannot be read or written.
+    /// [`ErrorKind::Usage`] if the folder holds something else or another registry has it open;
+    /// [`ErrorKind::NotFound`] if it is to be served read-only and is no registry's;
+    /// [`ErrorKind::Io`] if it cannot be read or written.
     pub fn open(options: RegistryOptions) -> Result<Self> {
         let disk = Disk::open(options.dir.as_deref(), options.read_only, options.durable)?;
         if !options.read_only {
@@ -106,7 +110,8 @@ impl Registry {
         Ok(self.0.disk.repository_names()?.iter().map(|name| name.as_str().to_owned()).collect())
     }
 
-    /// Listens on `addr` (`HOST:PORT`; port 0 takes a free one). Requests are answered once [`Server::run`] is called.
+    /// Listens on `addr` (`HOST:PORT`; port 0 takes a free one). Requests are answered once
+    /// [`Server::run`] is called.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! What a registry is opened with: where it keeps its data, who may use it, and the hooks for tests and logs.
+//! What a registry is opened with: where it keeps its data, who may use it, and the hooks for tests
+//! and logs.
 //!
 //! Refuses nothing by itself: the folder is looked at when the registry is opened.
 
@@ -9,22 +10,25 @@ use std::time::Duration;
 
 use super::{AuthOptions, Fault, RequestInfo, Served, TlsOptions};
 
-/// Decides for every request which fault, if any, it meets. Called once a request, before anything is done.
+/// Decides for every request which fault, if any, it meets. Called once a request, before anything
+/// is done.
 pub type FaultHook = Arc<dyn Fn(&RequestInfo) -> Fault + Send + Sync>;
 
-/// Told of every request: just before its answer's first byte is sent, so that whoever has the answer can rely on its entry, or
-/// when its connection breaks. Must return quickly.
+/// Told of every request: just before its answer's first byte is sent, so that whoever has the
+/// answer can rely on its entry, or when its connection breaks. Must return quickly.
 pub type LogHook = Arc<dyn Fn(&Served) + Send + Sync>;
 
-/// How a [`super::Registry`] is opened. `RegistryOptions::default()` is an empty registry in a temporary folder.
+/// How a [`super::Registry`] is opened. `RegistryOptions::default()` is an empty registry in a
+/// temporary folder.
 #[derive(Clone)]
 pub struct RegistryOptions {
-    /// The folder that holds everything; made if it is missing. `None`: a temporary folder, removed with the registry.
+    /// The folder that holds everything; made if it is missing. `None`: a temporary folder, removed
+    /// with the registry.
     pub dir: Option<PathBuf>,
     /// Refuse every push and deletion. The folder must exist then, and nothing is written to it.
     pub read_only: bool,
-    /// Blobs and manifests are on the disk (fsync) before they are acknowledged. On by default; without it a power cut, not
-    /// a killed process, may lose what was acknowledged last.
+    /// Blobs and manifests are on the disk (fsync) before they are acknowledged. On by default;
+    /// without it a power cut, not a killed process, may lose what was acknowledged last.
     pub durable: bool,
     /// Who may do what; `None`: everybody everything.
     pub auth: Option<AuthOptions>,
@@ -34,9 +38,11 @@ pub struct RegistryOptions {
     pub faults: Option<FaultHook>,
     /// A log of requests.
     pub log: Option<LogHook>,
-    /// The smallest chunk that `PATCH` takes, in bytes, announced as `OCI-Chunk-Min-Length`; only the last one may be smaller.
+    /// The smallest chunk that `PATCH` takes, in bytes, announced as `OCI-Chunk-Min-Length`; only
+    /// the last one may be smaller.
     pub min_chunk: Option<u64>,
-    /// How long an unfinished upload without new bytes is kept. A week by default, as docker's registry has it.
+    /// How long an unfinished upload without new bytes is kept. A week by default, as docker's
+    /// registry has it.
     pub upload_expiry: Duration,
     /// How long a blob that no manifest names is kept. An hour by default.
     pub garbage_age: Duration,

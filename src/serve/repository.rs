@@ -1,4 +1,5 @@
-//! One repository: an OCI image layout whose `index.json` is kept in memory and written whole at every change.
+//! One repository: an OCI image layout whose `index.json` is kept in memory and written whole at
+//! every change.
 //!
 //! Refuses to look into blobs other than manifests.
 
@@ -12,7 +13,8 @@ use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, Digest};
 
-/// The layout's folder in a repository's folder. No repository can be called so: names start with a letter or digit.
+/// The layout's folder in a repository's folder. No repository can be called so: names start with a
+/// letter or digit.
 pub(super) const LAYOUT: &str = "_layout";
 /// The folder of unfinished uploads in a repository's folder.
 pub(super) const UPLOADS: &str = "_uploads";
@@ -26,7 +28,8 @@ pub(super) struct Repository {
     layout: PathBuf,
     durable: bool,
     index: RwLock<Arc<Index>>,
-    // Writers take turns; readers see the index before or after a change and never wait for the disk.
+    // Writers take turns; readers see the index before or after a change and never wait for the
+    // disk.
     writing: Mutex<()>,
 }
 
@@ -98,8 +101,8 @@ impl Repository {
         }
     }
 
-    /// Changes the index: on the disk, then for readers. Nobody else changes it or the manifests' files meanwhile. `change` tells
-    /// whether it changed anything; so does the answer.
+    /// Changes the index: on the disk, then for readers. Nobody else changes it or the manifests'
+    /// files meanwhile. `change` tells whether it changed anything; so does the answer.
     pub(super) fn change(&self, change: impl FnOnce(&mut Index) -> Result<bool>) -> Result<bool> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut index = Index::clone(&self.index());
@@ -111,7 +114,8 @@ impl Repository {
         Ok(true)
     }
 
-    /// Makes sure that a power cut keeps the links of all blobs; their bytes were synchronised when they came.
+    /// Makes sure that a power cut keeps the links of all blobs; their bytes were synchronised when
+    /// they came.
     pub(super) fn sync_blob_links(&self) -> Result<()> {
         ["sha256", "sha512"].iter().try_for_each(|algorithm| sync_dir(&self.layout.join("blobs").join(algorithm)))
     }

@@ -60,8 +60,9 @@ impl Server {
         self.addr
     }
 
-    /// Addresses under which clients reach it: [`Server::addr`] itself, or, where it listens on every interface, this machine's
-    /// address towards the network, if it has one, and then the loopback address.
+    /// Addresses under which clients reach it: [`Server::addr`] itself, or, where it listens on
+    /// every interface, this machine's address towards the network, if it has one, and then the
+    /// loopback address.
     pub fn reachable_addrs(&self) -> Vec<SocketAddr> {
         let loopback: IpAddr = match self.addr {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -74,8 +75,9 @@ impl Server {
         outward.into_iter().chain([loopback]).map(|ip| SocketAddr::new(ip, self.addr.port())).collect()
     }
 
-    /// Answers requests until `shutdown` is ready; then lets those under way finish within [`super::RegistryOptions::grace`] and
-    /// cuts the rest. What was received of a cut upload is kept.
+    /// Answers requests until `shutdown` is ready; then lets those under way finish within
+    /// [`super::RegistryOptions::grace`] and cuts the rest. What was received of a cut upload is
+    /// kept.
     ///
     /// # Errors
     ///
@@ -120,7 +122,8 @@ where
         () = sweep(app.clone()) => Ok(()),
     };
     stopped.cancel();
-    // The bytes of uploads that were cut are on their way to their files. None of this waits for a client any more.
+    // The bytes of uploads that were cut are on their way to their files. None of this waits for a
+    // client any more.
     app.tasks.close();
     let _ = tokio::time::timeout(LAST_WRITES, app.tasks.wait()).await;
     ended
@@ -144,8 +147,9 @@ async fn sweep(app: Arc<App>) {
     }
 }
 
-/// The address from which this machine would talk to the network. Connecting a UDP socket sends nothing; it only chooses a route,
-/// here to an address that documentation has for itself (RFC 5737, RFC 3849).
+/// The address from which this machine would talk to the network. Connecting a UDP socket sends
+/// nothing; it only chooses a route, here to an address that documentation has for itself (RFC
+/// 5737, RFC 3849).
 fn outward_addr(unspecified: IpAddr) -> Option<IpAddr> {
     let far = match unspecified {
         IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),

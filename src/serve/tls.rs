@@ -1,4 +1,5 @@
-//! TLS for the registry: the caller's certificate, or one that is made and kept in the registry's folder.
+//! TLS for the registry: the caller's certificate, or one that is made and kept in the registry's
+//! folder.
 
 use std::fs;
 use std::io::Write as _;
@@ -35,8 +36,8 @@ pub enum TlsOptions {
         /// Its key.
         key: PathBuf,
     },
-    /// One that signs itself, for this machine's names and addresses. It is kept in the registry's folder: whoever trusts it need
-    /// not do so again.
+    /// One that signs itself, for this machine's names and addresses. It is kept in the registry's
+    /// folder: whoever trusts it need not do so again.
     Made,
 }
 

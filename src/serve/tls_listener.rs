@@ -1,4 +1,5 @@
-//! Encrypted connections, made beside each other: a client that does not finish its handshake keeps nobody waiting.
+//! Encrypted connections, made beside each other: a client that does not finish its handshake keeps
+//! nobody waiting.
 
 use std::io;
 use std::net::SocketAddr;

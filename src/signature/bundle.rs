@@ -1,7 +1,8 @@
-//! A signed statement as a Sigstore bundle (protobuf-specs, sigstore_bundle.proto): what cosign 3 and Harbor from 2.15 on look for
-//! among the artifacts that refer to an image.
+//! A signed statement as a Sigstore bundle (protobuf-specs, sigstore_bundle.proto): what cosign 3
+//! and Harbor from 2.15 on look for among the artifacts that refer to an image.
 //!
-//! Invariant: what is signed is the DSSE envelope's pre-authentication encoding (secure-systems-lab/dsse, protocol.md).
+//! Invariant: what is signed is the DSSE envelope's pre-authentication encoding
+//! (secure-systems-lab/dsse, protocol.md).
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ struct ParsedBundle {
     verification_material: VerificationMaterial,
 }
 
-/// What the signer says of the key. Not signed, so nothing is believed of it: it only makes a refusal clearer.
+/// What the signer says of the key. Not signed, so nothing is believed of it: it only makes a
+/// refusal clearer.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct VerificationMaterial {
@@ -71,7 +73,8 @@ impl Bundle {
     pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Self> {
         let payload = serde_json::to_vec(statement).context(ErrorKind::Io, || "cannot write the statement".to_owned())?;
         let signature = key.sign(&pre_authentication_encoding(IN_TOTO_TYPE, &payload))?;
-        // No entry of a transparency log and no time stamp: there is neither where only a registry is reached.
+        // No entry of a transparency log and no time stamp: there is neither where only a registry
+        // is reached.
         let bundle = json!({
             "mediaType": BUNDLE_TYPE,
             "verificationMaterial": { "publicKey": { "hint": key.public().hint() } },
@@ -89,7 +92,8 @@ impl Bundle {
     /// The statement of a bundle about the image `digest`, if `key` signed it.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: what is wrong; [`ErrorKind::Unsupported`]: a bundle without a signed statement.
+    /// [`ErrorKind::Corrupt`]: what is wrong; [`ErrorKind::Unsupported`]: a bundle without a signed
+    /// statement.
     pub fn verify(bytes: &[u8], digest: &Digest, key: &PublicKey) -> Result<Statement> {
         let damaged = || "the bundle cannot be read".to_owned();
         let bundle: ParsedBundle = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;

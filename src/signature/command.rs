@@ -11,8 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// A signature of P-256 has at most 72 bytes; a program that prints more prints something else.
 const LIMIT: usize = 4096;
 
-/// A command line that signs: run by `/bin/sh -c`, it gets the message on standard input and prints the signature, an ASN.1
-/// `ECDSA-Sig-Value` over its SHA-256, as it is or in base64. `openssl dgst -sha256 -sign key.pem` is such a command.
+/// A command line that signs: run by `/bin/sh -c`, it gets the message on standard input and prints
+/// the signature, an ASN.1 `ECDSA-Sig-Value` over its SHA-256, as it is or in base64.
+/// `openssl dgst -sha256 -sign key.pem` is such a command.
 #[derive(Debug, Clone)]
 pub struct SigningCommand {
     line: String,
@@ -47,7 +48,8 @@ impl SigningCommand {
         if done.stdout.len() > LIMIT {
             return Err(failed("it printed more than a signature".to_owned()));
         }
-        // ASN.1 begins with a byte that is no base64: the tag of a sequence, `0`, and a length below 80.
+        // ASN.1 begins with a byte that is no base64: the tag of a sequence, `0`, and a length
+        // below 80.
         let text = std::str::from_utf8(&done.stdout).ok().map(str::trim);
         let decoded = text
             .and_then(|text| STANDARD.decode(text.replace(['\n', '\r'], "")).ok())

@@ -50,7 +50,8 @@ impl SigningKey {
         loop {
             let mut bytes = [0; 32];
             cosign_key::fill_random(&mut bytes)?;
-            // Nearly every number of 32 bytes is a key; those that are not are as rare as a guessed key.
+            // Nearly every number of 32 bytes is a key; those that are not are as rare as a guessed
+            // key.
             if let Ok(key) = EcdsaKey::from_slice(&bytes) {
                 return Ok(Self::from_key(key));
             }
@@ -62,8 +63,8 @@ impl SigningKey {
         Self { signer: Signer::Key(key), public }
     }
 
-    /// A key that never leaves a token, a key service or another program: `command` signs, and each signature is verified with
-    /// `public` before it is used.
+    /// A key that never leaves a token, a key service or another program: `command` signs, and each
+    /// signature is verified with `public` before it is used.
     pub fn from_command(command: SigningCommand, public: PublicKey) -> Self {
         Self { signer: Signer::Command(command), public }
     }
@@ -73,9 +74,10 @@ impl SigningKey {
         pem.lines().any(|line| line.starts_with("-----BEGIN ENCRYPTED "))
     }
 
-    /// Reads a PEM key: PKCS#8 (`PRIVATE KEY`, `ENCRYPTED PRIVATE KEY`), SEC 1 (`EC PRIVATE KEY`), or cosign's
-    /// (`ENCRYPTED SIGSTORE PRIVATE KEY`, `ENCRYPTED COSIGN PRIVATE KEY`). What precedes the first `-----BEGIN` and parameters of
-    /// a curve, as openssl writes them, are passed over.
+    /// Reads a PEM key: PKCS#8 (`PRIVATE KEY`, `ENCRYPTED PRIVATE KEY`), SEC 1 (`EC PRIVATE KEY`),
+    /// or cosign's (`ENCRYPTED SIGSTORE PRIVATE KEY`, `ENCRYPTED COSIGN PRIVATE KEY`). What
+    /// precedes the first `-----BEGIN` and parameters of a curve, as openssl writes them, are
+    /// passed over.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`]: it is not such a key, or the password is missing or wrong.
@@ -111,7 +113,8 @@ impl SigningKey {
     /// The key as cosign keeps it, encrypted with a password, which may be empty.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`]: a command has the key. [`ErrorKind::Io`]: the system gives no random numbers.
+    /// [`ErrorKind::Unsupported`]: a command has the key. [`ErrorKind::Io`]: the system gives no
+    /// random numbers.
     pub fn to_cosign_pem(&self, password: &str) -> Result<String> {
         let Signer::Key(key) = &self.signer else {
             return Err(Error::new(ErrorKind::Unsupported, "a key that a command keeps cannot be written"));
@@ -125,11 +128,12 @@ impl SigningKey {
         &self.public
     }
 
-    /// Signs a message; the signature is an ASN.1 `ECDSA-Sig-Value` (RFC 3279, section 2.2.3). A key of ours gives the same
-    /// signature for the same message each time (RFC 6979).
+    /// Signs a message; the signature is an ASN.1 `ECDSA-Sig-Value` (RFC 3279, section 2.2.3). A
+    /// key of ours gives the same signature for the same message each time (RFC 6979).
     ///
     /// # Errors
-    /// Those of [`SigningCommand`]; [`ErrorKind::Corrupt`]: what it gave is not a signature by the public key.
+    /// Those of [`SigningCommand`]; [`ErrorKind::Corrupt`]: what it gave is not a signature by the
+    /// public key.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         let signature = match &self.signer {
             Signer::Key(key) => {

@@ -1,8 +1,10 @@
-//! Signatures of images: keys, what is signed, the two forms in which registries keep a signature, and whether one is good.
+//! Signatures of images: keys, what is signed, the two forms in which registries keep a signature,
+//! and whether one is good.
 //!
-//! Both forms are cosign's (github.com/sigstore/cosign, specs): an image under the tag `sha256-HEX.sig` whose layer is a "simple
-//! signing" document, and an artifact that refers to the image and holds a Sigstore bundle. Keys are ECDSA on P-256 with SHA-256.
-//! Nothing here knows registries.
+//! Both forms are cosign's (github.com/sigstore/cosign, specs): an image under the tag
+//! `sha256-HEX.sig` whose layer is a "simple signing" document, and an artifact that refers to the
+//! image and holds a Sigstore bundle. Keys are ECDSA on P-256 with SHA-256. Nothing here knows
+//! registries.
 
 mod bundle;
 mod command;

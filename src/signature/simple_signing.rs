@@ -1,7 +1,8 @@
-//! A signature as an image under the tag `sha256-HEX.sig`: what Harbor before 2.15 and cosign before 3 look for.
+//! A signature as an image under the tag `sha256-HEX.sig`: what Harbor before 2.15 and cosign
+//! before 3 look for.
 //!
-//! Each layer is a "simple signing" document (containers/image, docs/containers-signature.5.md) and carries its signature as an
-//! annotation (cosign, specs/SIGNATURE_SPEC.md).
+//! Each layer is a "simple signing" document (containers/image, docs/containers-signature.5.md) and
+//! carries its signature as an annotation (cosign, specs/SIGNATURE_SPEC.md).
 
 use std::collections::BTreeMap;
 
@@ -125,8 +126,8 @@ impl SimpleSigningImage {
         Tag::parse(&cosign_tag(digest, "sig"))
     }
 
-    /// Signs the image `digest` of `repository`. `before` are the layers that the tag has already: other people's signatures stay.
-    /// `None`: this very signature is among them.
+    /// Signs the image `digest` of `repository`. `before` are the layers that the tag has already:
+    /// other people's signatures stay. `None`: this very signature is among them.
     ///
     /// # Errors
     /// Those of [`SigningKey::sign`].
@@ -144,7 +145,8 @@ impl SimpleSigningImage {
         let signature = STANDARD.encode(key.sign(&payload)?);
         let annotations = BTreeMap::from([(SIGNATURE_ANNOTATION.to_owned(), signature)]);
         let layers: Vec<Descriptor> = before.iter().cloned().chain([Descriptor { annotations, ..own }]).collect();
-        // An image without a platform, as cosign writes it: it is not to be run. No time: the same signature has the same digest.
+        // An image without a platform, as cosign writes it: it is not to be run. No time: the same
+        // signature has the same digest.
         let never = "0001-01-01T00:00:00Z";
         let config = Config {
             architecture: String::new(),

@@ -1,4 +1,5 @@
-//! In-toto statements (in-toto attestation framework, spec/v1/statement.md): what is said of an image.
+//! In-toto statements (in-toto attestation framework, spec/v1/statement.md): what is said of an
+//! image.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +7,8 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Digest;
 
-/// The media type of a statement, as an artifact and as the payload of an envelope (in-toto attestation framework, "Bundle").
+/// The media type of a statement, as an artifact and as the payload of an envelope (in-toto
+/// attestation framework, "Bundle").
 pub const IN_TOTO_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate of a statement that only signs (cosign 3).

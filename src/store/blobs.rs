@@ -43,7 +43,8 @@ impl Store {
     /// The bytes of a manifest or config: at most `limit`, checked against the digest.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: not there. [`ErrorKind::Corrupt`]: damaged, or larger than `limit` bytes.
+    /// [`ErrorKind::NotFound`]: not there. [`ErrorKind::Corrupt`]: damaged, or larger than `limit`
+    /// bytes.
     pub fn read_small(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
         let file = self.open_blob(digest)?;
         let path = self.blob_path(digest);

@@ -1,7 +1,8 @@
-//! The first opening of the store after the machine's boot: what a power cut may have damaged is doubted or removed.
+//! The first opening of the store after the machine's boot: what a power cut may have damaged is
+//! doubted or removed.
 //!
-//! A store in a home folder that several machines share is seen by several kernels. Each is known by its boot, and what living processes
-//! use, here or there, is left alone.
+//! A store in a home folder that several machines share is seen by several kernels. Each is known
+//! by its boot, and what living processes use, here or there, is left alone.
 
 use std::fs::File;
 use std::io;
@@ -16,11 +17,13 @@ use crate::layer::remove_tree;
 /// The file that names the boots that [`BlobState::Fresh`] refers to, one a line, the newest first.
 pub(super) const BOOT: &str = "boot";
 
-/// How many are kept: of more machines than these that take turns, each finds itself forgotten, which costs only time.
+/// How many are kept: of more machines than these that take turns, each finds itself forgotten,
+/// which costs only time.
 const MOST_BOOTS: usize = 16;
 
-/// At the first opening since the machine's boot: fresh blobs become doubtful, unmarked unpacked layers go.
-/// `tmp` is this process's folder. Tells whether fresh blobs must be doubted because nothing could be written down.
+/// At the first opening since the machine's boot: fresh blobs become doubtful, unmarked unpacked
+/// layers go. `tmp` is this process's folder. Tells whether fresh blobs must be doubted because
+/// nothing could be written down.
 pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
     let path = root.join(BOOT);
     // Where the kernel does not tell, the sizes of blobs are all that is checked.
@@ -61,7 +64,8 @@ fn doubt_fresh(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes unpacked layers that are not known to be on disk, but for those of living processes. What this user may not remove goes into `tmp`, where pruning finds it.
+/// Removes unpacked layers that are not known to be on disk, but for those of living processes.
+/// What this user may not remove goes into `tmp`, where pruning finds it.
 fn remove_unmarked(root: &Path, tmp: Option<&Path>) -> io::Result<()> {
     let folder = root.join(UNPACKED);
     let used = process_session::pinned(&root.join(TMP))?;

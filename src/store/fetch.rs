@@ -26,7 +26,8 @@ impl Store {
     /// fetch it.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: the bytes have another digest or size; nothing is stored. Errors of the source as they come.
+    /// [`ErrorKind::Corrupt`]: the bytes have another digest or size; nothing is stored. Errors of
+    /// the source as they come.
     pub async fn fetch(&self, source: &BlobSource, expected: &Descriptor) -> Result<PathBuf> {
         let path = self.blob_path(&expected.digest);
         if self.has_later(expected).await? {
@@ -40,8 +41,9 @@ impl Store {
         write_stream(self.blob_writer()?.expecting(expected), source).await
     }
 
-    /// As [`fetch`](Self::fetch) of a layer, whose bytes `read` gets while they come: they are known to be right only when this function
-    /// returns without an error. Blocks; `runtime` does the fetching.
+    /// As [`fetch`](Self::fetch) of a layer, whose bytes `read` gets while they come: they are
+    /// known to be right only when this function returns without an error. Blocks; `runtime` does
+    /// the fetching.
     pub(crate) fn fetch_along<T>(
         &self,
         runtime: &Handle,
@@ -53,7 +55,8 @@ impl Store {
             Begun::Here(path) => read(&mut std::fs::File::open(&path).map_err(|error| failed("open", &path, error))?),
             Begun::Coming(growing, fetching) => {
                 let done = read(&mut growing.clone().reader(runtime.clone()));
-                // What is wrong with the bytes, the digest says best; what went wrong on the way, the fetching.
+                // What is wrong with the bytes, the digest says best; what went wrong on the way,
+                // the fetching.
                 let is_cause = |error: &Error| error.kind() != ErrorKind::Corrupt && growing.growth() != Growth::Failed;
                 if done.as_ref().is_err_and(is_cause) {
                     fetching.abort();
@@ -139,7 +142,8 @@ mod tests {
     use crate::oci::{MediaType, Repository};
     use crate::store::{ByteStream, RemoteBlob};
 
-    /// A registry that gives `sent` in small parts, and breaks off where it has less than the descriptor says.
+    /// A registry that gives `sent` in small parts, and breaks off where it has less than the
+    /// descriptor says.
     struct Remote {
         repository: Repository,
         descriptor: Descriptor,
@@ -197,7 +201,8 @@ mod tests {
         let (read, stored) = along(&bytes, &bytes, all);
         assert!(read.unwrap() == bytes && stored);
 
-        // Whatever the reader has made of them, other bytes are an error, and so is a cut line: the cause is told.
+        // Whatever the reader has made of them, other bytes are an error, and so is a cut line: the
+        // cause is told.
         let mut other = bytes.clone();
         other[500_000] ^= 1;
         let (read, stored) = along(&bytes, &other, |_| Ok(Vec::new()));

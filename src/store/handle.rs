@@ -1,4 +1,5 @@
-//! A handle on a store: where it is, what this process uses of it, and how its files come into being.
+//! A handle on a store: where it is, what this process uses of it, and how its files come into
+//! being.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use crate::layer::remove_tree;
 use crate::oci::Digest;
 use crate::project::variable;
 
-/// A handle on a store. Cheap to clone; what it uses is safe from pruning until the last clone is dropped.
+/// A handle on a store. Cheap to clone; what it uses is safe from pruning until the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub struct Store(pub(super) Arc<StoreInner>);
 
@@ -28,10 +30,12 @@ pub(super) struct StoreInner {
 }
 
 impl Store {
-    /// Opens the store in the folder `root`, made if it is missing, and removes what dead processes left there.
+    /// Opens the store in the folder `root`, made if it is missing, and removes what dead processes
+    /// left there.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`]: `root` cannot be read, holds something else, or was written by a newer mpimg.
+    /// [`ErrorKind::Store`]: `root` cannot be read, holds something else, or was written by a newer
+    /// mpimg.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = std::path::absolute(root.as_ref()).map_err(|error| failed("open", root.as_ref(), error))?;
         let writable = root::prepare(&root)?;
@@ -47,7 +51,8 @@ impl Store {
         Ok(Self(Arc::new(StoreInner { root, session, doubt_fresh })))
     }
 
-    /// Where the store is unless told otherwise: `$MPIMG_HOME`, else `mpimg` in the XDG data folder.
+    /// Where the store is unless told otherwise: `$MPIMG_HOME`, else `mpimg` in the XDG data
+    /// folder.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`]: neither that variable nor a home folder is set.
@@ -68,7 +73,8 @@ impl Store {
         })
     }
 
-    /// Keeps `digest` from being pruned while this process lives. Nothing can be pruned from a store that cannot be written to.
+    /// Keeps `digest` from being pruned while this process lives. Nothing can be pruned from a
+    /// store that cannot be written to.
     pub(super) fn pin(&self, digest: &Digest) -> Result<()> {
         match &self.0.session {
             Ok(session) => session.pin(digest).map_err(|error| failed("write to", session.folder(), error)),

@@ -1,4 +1,5 @@
-//! What is kept of a layer besides its bytes, by diff ID: side data, and its unpacked trees, one for each kind of ownership on disk.
+//! What is kept of a layer besides its bytes, by diff ID: side data, and its unpacked trees, one
+//! for each kind of ownership on disk.
 //!
 //! Refuses half a tree: it appears by one rename when it is filled.
 
@@ -77,10 +78,12 @@ impl Store {
         self.root().join(UNPACKED).join(format!("{}.{ownership}", diff_id.0.hex()))
     }
 
-    /// The layer's unpacked tree, which `fill` makes in an empty folder unless it is there already. It stays while this process
-    /// lives, and must not be changed. Blocks while another thread or process unpacks the same layer.
+    /// The layer's unpacked tree, which `fill` makes in an empty folder unless it is there already.
+    /// It stays while this process lives, and must not be changed. Blocks while another thread or
+    /// process unpacks the same layer.
     ///
-    /// `ownership` is the sandbox's name for how owners and marks are kept on disk: one layer may be unpacked several ways.
+    /// `ownership` is the sandbox's name for how owners and marks are kept on disk: one layer may
+    /// be unpacked several ways.
     ///
     /// # Errors
     /// Those of `fill`; nothing is kept then.
@@ -88,7 +91,8 @@ impl Store {
         self.unpacked_over(diff_id, ownership, None, |folder| fill(folder).map(|()| false))
     }
 
-    /// The same for a layer over others, `below`. `fill` tells whether it took anything from them: such a tree is theirs alone.
+    /// The same for a layer over others, `below`. `fill` tells whether it took anything from them:
+    /// such a tree is theirs alone.
     ///
     /// # Errors
     /// Those of `fill`; nothing is kept then.
@@ -134,7 +138,8 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed("read", home, error)),
         };
-        // Only time is lost if any of this fails: the tree goes at the first opening after a boot, or is pruned early.
+        // Only time is lost if any of this fails: the tree goes at the first opening after a boot,
+        // or is pruned early.
         if self.0.session.is_ok() {
             let _ = File::open(home).and_then(|folder| {
                 if used.elapsed().is_ok_and(|age| age > WRITTEN_BY_THEN) && !home.join(MARK).exists() {

@@ -39,7 +39,8 @@ pub(super) fn failed(verb: &str, path: &Path, source: io::Error) -> Error {
     .with_source(source)
 }
 
-/// The names in a folder in byte order; none if it is missing. Names that are not UTF-8 are not ours.
+/// The names in a folder in byte order; none if it is missing. Names that are not UTF-8 are not
+/// ours.
 pub(super) fn file_names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -20,19 +20,22 @@ pub struct MountLock {
 }
 
 impl Store {
-    /// Where the folder `name` is; whoever mounts it creates it. It is not pruned while this process lives.
+    /// Where the folder `name` is; whoever mounts it creates it. It is not pruned while this
+    /// process lives.
     pub fn mount_folder(&self, name: &str) -> Result<PathBuf> {
         let all = self.root().join(MOUNTS);
         create_folder(&all)?;
         let digest = Digest::of(name);
         self.pin(&digest)?;
         let folder = all.join(digest.hex());
-        // For pruning, which begins with what was not used for longest. One that is not there yet is new.
+        // For pruning, which begins with what was not used for longest. One that is not there yet
+        // is new.
         let _ = File::open(&folder).and_then(|folder| folder.set_modified(SystemTime::now()));
         Ok(folder)
     }
 
-    /// Moves the folder `name` to `to`, with what is beside it; the next that mounts it makes a new one. One that is not there is no error.
+    /// Moves the folder `name` to `to`, with what is beside it; the next that mounts it makes a new
+    /// one. One that is not there is no error.
     pub fn discard_mount(&self, name: &str, to: &Path) -> Result<()> {
         let folder = self.mount_folder(name)?;
         match std::fs::rename(&folder, to) {

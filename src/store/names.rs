@@ -97,7 +97,8 @@ struct Named {
 }
 
 impl Store {
-    /// Gives the image a name, taking it from whatever image had it. When this returns, the image survives a power cut.
+    /// Gives the image a name, taking it from whatever image had it. When this returns, the image
+    /// survives a power cut.
     ///
     /// A reference with a digest is kept under repository and digest, its tag left out.
     ///
@@ -114,7 +115,8 @@ impl Store {
         let blobs: Vec<Digest> = image.local_blobs().map(|blob| blob.digest).collect();
         self.sync(&blobs).map_err(cannot)?;
         if is_transient(name) {
-            // Who gives such a name tidies up after those before; that it did not work out must not keep it from its work.
+            // Who gives such a name tidies up after those before; that it did not work out must not
+            // keep it from its work.
             let _ = self.forget_transient();
         }
         let name = key(name);
@@ -124,7 +126,8 @@ impl Store {
         self.write_file(&path, &[&record], Durability::OnDisk)
     }
 
-    /// The image that `name` means here. A digest finds any image of that repository with this manifest.
+    /// The image that `name` means here. A digest finds any image of that repository with this
+    /// manifest.
     pub fn resolve(&self, name: &Reference) -> Result<Option<ImageRecord>> {
         if let Some(named) = read(&self.name_path(&key(name)))? {
             return Ok(Some(named.image));
@@ -136,7 +139,8 @@ impl Store {
         Ok(self.list()?.into_iter().find(same).map(|(_, image)| image))
     }
 
-    /// Takes the name away; tells whether it was there. The image's blobs stay until [`prune`](Self::prune).
+    /// Takes the name away; tells whether it was there. The image's blobs stay until
+    /// [`prune`](Self::prune).
     pub fn untag(&self, name: &Reference) -> Result<bool> {
         let path = self.name_path(&key(name));
         match std::fs::remove_file(&path) {

@@ -26,7 +26,8 @@ pub struct PruneOptions {
     /// Removes build cache records, folders of cache mounts and unpacked layers, those unused for
     /// longest first, until the store takes no more than this many bytes or there are none left.
     pub keep_storage: Option<u64>,
-    /// The same, until the build cache takes no more than this many bytes: what named images need does not count.
+    /// The same, until the build cache takes no more than this many bytes: what named images need
+    /// does not count.
     pub keep_cache: Option<u64>,
     /// Removes the whole build cache, folders of cache mounts among it, and all unpacked layers.
     pub all: bool,
@@ -126,7 +127,8 @@ impl Store {
         pruning.finish()
     }
 
-    /// The bytes on disk that the build cache takes: records with what they alone hold, folders of cache mounts, unpacked layers.
+    /// The bytes on disk that the build cache takes: records with what they alone hold, folders of
+    /// cache mounts, unpacked layers.
     pub(super) fn cache_usage(&self) -> Result<u64> {
         Pruning::new(self, &|_| Ok(()))?.cache_usage()
     }

@@ -1,6 +1,7 @@
 //! Where a store is, and whether a folder is one.
 //!
-//! Refuses a folder with foreign content (pruning and tidying delete files below it) and a layout newer than this version.
+//! Refuses a folder with foreign content (pruning and tidying delete files below it) and a layout
+//! newer than this version.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Permissions};
@@ -52,7 +53,8 @@ pub(super) fn prepare(root: &Path) -> Result<io::Result<()>> {
         for folder in [TMP, LOCKS] {
             DirBuilder::new().recursive(true).mode(0o700).create(root.join(folder))?;
         }
-        // What images are unpacked and changed in: nothing of the store's surroundings may reach a layer.
+        // What images are unpacked and changed in: nothing of the store's surroundings may reach a
+        // layer.
         for folder in [TMP, UNPACKED, MOUNTS, CONTAINERS] {
             let folder = root.join(folder);
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
@@ -63,7 +65,8 @@ pub(super) fn prepare(root: &Path) -> Result<io::Result<()>> {
     Ok(complete())
 }
 
-/// Takes from a folder what new files in it would inherit: the group of a setgid folder, and a default access control list (acl(5)).
+/// Takes from a folder what new files in it would inherit: the group of a setgid folder, and a
+/// default access control list (acl(5)).
 fn stop_inheritance(folder: &Path) -> io::Result<()> {
     let metadata = folder.symlink_metadata()?;
     let mode = metadata.permissions().mode();
@@ -99,7 +102,8 @@ fn create(root: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(cannot)?;
     for entry in std::fs::read_dir(root).map_err(cannot)? {
         let name = entry.map_err(cannot)?.file_name();
-        // Another process that makes this store at the same moment has such files; a disk of its own has a lost+found.
+        // Another process that makes this store at the same moment has such files; a disk of its
+        // own has a lost+found.
         let ours = name.as_encoded_bytes().starts_with(VERSION_FILE.as_bytes()) || name == "lost+found";
         if !ours && !root.join(VERSION_FILE).exists() {
             return Err(Error::new(

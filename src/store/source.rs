@@ -181,7 +181,8 @@ impl Growing {
         Error::new(ErrorKind::Interrupted, format!("`{}` was not finished by its writer", self.path.display()))
     }
 
-    /// The bytes for a thread that may block, from the first one on; `runtime` is that of whoever writes.
+    /// The bytes for a thread that may block, from the first one on; `runtime` is that of whoever
+    /// writes.
     pub(super) fn reader(self, runtime: Handle) -> GrowingReader {
         GrowingReader { growing: self, runtime, offset: 0 }
     }

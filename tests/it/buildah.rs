@@ -22,7 +22,8 @@ impl Buildah {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// A program with this one's storage, in a mount namespace of its own: nothing stays mounted when a test is killed.
+    /// A program with this one's storage, in a mount namespace of its own: nothing stays mounted
+    /// when a test is killed.
     fn inside(&self, program: &str) -> Command {
         let mut command = judge("unshare");
         command.args(["--mount", "--propagation", "private"]).arg(judge_path(program));
@@ -43,15 +44,16 @@ impl Buildah {
         run(self.command().args(arguments)).trim().to_owned()
     }
 
-    /// Takes the image `tag` of an OCI layout under the name `localhost/NAME`, which a Dockerfile may call NAME.
+    /// Takes the image `tag` of an OCI layout under the name `localhost/NAME`, which a Dockerfile
+    /// may call NAME.
     pub(crate) fn load(&self, layout: &Path, tag: &str, name: &str) {
         let storage = format!("containers-storage:[overlay@{}+{}]localhost/{name}", self.at("root"), self.at("run"));
         let image = format!("oci:{}:{tag}", layout.display());
         run(self.inside("skopeo").args(["--insecure-policy", "copy", "-q", &image, &storage]));
     }
 
-    /// Builds a folder; the image `built`, its configuration as docker would show it, and its files as an OCI layout with the
-    /// tag `built`.
+    /// Builds a folder; the image `built`, its configuration as docker would show it, and its files
+    /// as an OCI layout with the tag `built`.
     pub(crate) fn build(&self, context: &Path, flags: &[String]) -> (Value, PathBuf) {
         let context = context.display().to_string();
         // docker's format: OCI's has no place for HEALTHCHECK, SHELL and ONBUILD.

@@ -1,4 +1,5 @@
-//! BuildKit of today as the judge of builds: a daemon with folders of its own, which ends with the test.
+//! BuildKit of today as the judge of builds: a daemon with folders of its own, which ends with the
+//! test.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,8 @@ pub(crate) struct Build<'a> {
     pub(crate) context: &'a Path,
     /// Images for FROM: a name, an OCI layout, and the tag in it.
     pub(crate) images: &'a [(&'a str, &'a Path, &'a str)],
-    /// Flags of `docker build`: `--build-arg`, `--target`, `--no-cache`, `--label`, `--add-host`, `--shm-size`, `--ulimit`, `--network`,
-    /// `--build-context` of a folder.
+    /// Flags of `docker build`: `--build-arg`, `--target`, `--no-cache`, `--label`, `--add-host`,
+    /// `--shm-size`, `--ulimit`, `--network`, `--build-context` of a folder.
     pub(crate) flags: &'a [String],
 }
 
@@ -36,7 +37,8 @@ impl Buildkit {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("tmp")).unwrap();
         std::fs::write(at("config.toml"), "[worker.oci]\nenabled = true\n[worker.containerd]\nenabled = false\n").unwrap();
-        // In PID and mount namespaces of its own: what it started and mounted ends with it, even when it is killed.
+        // In PID and mount namespaces of its own: what it started and mounted ends with it, even
+        // when it is killed.
         let mut command = judge("unshare");
         command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.arg(program("buildkitd")).arg("--config").arg(at("config.toml")).arg("--root").arg(at("root"));

@@ -1,7 +1,8 @@
 //! Circles of files: which files of the crate use each other's items, in non-test code.
 //!
-//! An edge leads from a file to the file that *defines* what it names, by `use` or by path; re-exports are resolved. A `pub use` of
-//! something that the file itself does not need is no edge. Calls of methods are not seen: the type's name is.
+//! An edge leads from a file to the file that *defines* what it names, by `use` or by path;
+//! re-exports are resolved. A `pub use` of something that the file itself does not need is no edge.
+//! Calls of methods are not seen: the type's name is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -160,7 +161,8 @@ impl Crate {
         Self(files.iter().map(parse).collect())
     }
 
-    /// The module that defines what `path` names as seen from `from`; whether that is an item in it, or the module itself.
+    /// The module that defines what `path` names as seen from `from`; whether that is an item in
+    /// it, or the module itself.
     fn resolve(&self, from: &[String], path: &[String], depth: usize) -> Option<(Module, bool)> {
         let mut here = from.to_vec();
         if depth > 30 {
@@ -224,7 +226,8 @@ impl Crate {
     }
 }
 
-/// The strongly connected components of a graph: two nodes are in one if each can be reached from the other.
+/// The strongly connected components of a graph: two nodes are in one if each can be reached from
+/// the other.
 fn components(edges: &[BTreeSet<usize>]) -> BTreeSet<BTreeSet<usize>> {
     let reach: Vec<BTreeSet<usize>> = (0..edges.len())
         .map(|start| {

@@ -1,5 +1,5 @@
-//! The documentation says what is true: messages stand in the code, links lead somewhere, files that are named exist. (Recipes:
-//! `registry::scripted::recipes`.)
+//! The documentation says what is true: messages stand in the code, links lead somewhere, files
+//! that are named exist. (Recipes: `registry::scripted::recipes`.)
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The command under test, run as a user with an empty home: nothing of this machine's user is read or written.
+//! The command under test, run as a user with an empty home: nothing of this machine's user is read
+//! or written.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -336,7 +336,8 @@ fn a_history_of_too_many_layers_makes_no_image() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
-/// A docker archive as docker before 25 wrote it: a folder a layer, a repeated layer as a link to the first.
+/// A docker archive as docker before 25 wrote it: a folder a layer, a repeated layer as a link to
+/// the first.
 fn legacy_archive(layers: &[Vec<u8>], links: &[(&str, &str)], names: &[&str], tags: &str) -> (Vec<u8>, Vec<u8>) {
     let diff_ids: Vec<_> = names.iter().map(|name| format!("\"{}\"", layer_named(layers, links, name))).collect();
     let config = format!(

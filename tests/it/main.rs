@@ -1,7 +1,8 @@
 //! Tests against the world outside: other programs judge what mpimg does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking, in their helper functions too")]
 
-// What the tests stand on: a user with an empty home, programs that judge, file trees, tars made by hand.
+// What the tests stand on: a user with an empty home, programs that judge, file trees, tars made by
+// hand.
 mod buildah;
 mod buildkit;
 mod git_daemon;

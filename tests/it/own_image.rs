@@ -1,7 +1,9 @@
-//! The image of mpimg itself: made by `container/build`, and at work in containers that a real Docker engine gives no rights.
+//! The image of mpimg itself: made by `container/build`, and at work in containers that a real
+//! Docker engine gives no rights.
 //!
-//! The command under test goes in, with its libraries. A static one, which is what `container/build` makes where it is not given one,
-//! takes minutes to compile: `MPIMG_STATIC=FILE` puts that in instead, and then nothing of this machine is in the image but it.
+//! The command under test goes in, with its libraries. A static one, which is what
+//! `container/build` makes where it is not given one, takes minutes to compile: `MPIMG_STATIC=FILE`
+//! puts that in instead, and then nothing of this machine is in the image but it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -57,7 +59,8 @@ fn the_image_builds_and_pushes_a_project_in_an_unprivileged_container() {
     let Some(docker) = Docker::start() else { skip!(Missing::Dockerd) };
     let home = Home::new();
     let front = front("client_max_body_size 0;", MANNERS);
-    // By name, found in the container's own /etc/hosts; encrypted, and trusted for the authorities in the image alone.
+    // By name, found in the container's own /etc/hosts; encrypted, and trusted for the authorities
+    // in the image alone.
     let registry = format!("localhost:{}", front.nginx.address.port());
     let files = build(&home, &docker, &front.authority);
     for path in ["usr/bin/mpimg", "etc/ssl/certs/ca-certificates.crt", "tmp", "workspace"] {

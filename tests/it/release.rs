@@ -1,6 +1,8 @@
-//! The files of a release, the script that installs them, and the jobs of GitHub and GitLab that use them, as far as one machine can.
+//! The files of a release, the script that installs them, and the jobs of GitHub and GitLab that
+//! use them, as far as one machine can.
 //!
-//! The command under test goes in: `release/build` without --binary compiles for a quarter of an hour.
+//! The command under test goes in: `release/build` without --binary compiles for a quarter of an
+//! hour.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -29,6 +29,9 @@ const ROOMS: [&str; 18] = [
 /// Most lines of a file, its tests left out.
 const LONGEST: usize = 500;
 
+/// Columns of a comment. Tables, drawings and code in it may be wider.
+const COMMENT_WIDTH: usize = 100;
+
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -125,4 +128,26 @@ fn every_dependency_is_used() {
     });
     let unused: Vec<String> = crates.filter(|name| !code.contains(&format!("{name}::"))).collect();
     assert!(unused.is_empty(), "remove these dependencies: {unused:?}");
+}
+
+#[test]
+fn comments_wrap_at_100_columns() {
+    let mut wide = Vec::new();
+    for (path, code) in all_sources() {
+        let mut fenced = false;
+        for (number, line) in code.lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else {
+                fenced = false;
+                continue;
+            };
+            let comment = comment.strip_prefix(['/', '!']).unwrap_or(comment);
+            fenced ^= comment.starts_with(" ```");
+            // Two blanks: columns of a drawing.
+            let is_drawn = comment.starts_with(" |") || comment.trim_start().contains("  ");
+            if !fenced && !is_drawn && line.chars().count() > COMMENT_WIDTH {
+                wide.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{wide:#?}");
 }

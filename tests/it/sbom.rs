@@ -1,4 +1,5 @@
-//! Bills of materials: attached by a push and read back from the registry by what refers to the image; and in files.
+//! Bills of materials: attached by a push and read back from the registry by what refers to the
+//! image; and in files.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -81,7 +82,8 @@ fn a_bill_of_materials_is_found_by_its_image_in_registries_with_and_without_list
     }
 }
 
-/// Asserts that a file is what its name says, by SPDX's own validator, or by CycloneDX's own schema.
+/// Asserts that a file is what its name says, by SPDX's own validator, or by CycloneDX's own
+/// schema.
 fn judged_by_other_programs(file: &Path) {
     const CYCLONE_DX: &str = "
 import sys
@@ -100,7 +102,8 @@ sys.exit(JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).
     crate::run(judge.arg(file));
 }
 
-/// What a bill of materials in a file says: of which image, in which version (its digest); and the packages' URLs.
+/// What a bill of materials in a file says: of which image, in which version (its digest); and the
+/// packages' URLs.
 pub(crate) fn read(file: &Path) -> (String, String, Vec<String>) {
     judged_by_other_programs(file);
     let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
@@ -323,7 +326,8 @@ fn no_package_is_missed_that_syft_finds() {
     judge.args(["-q", "scan", "oci-dir:image", "-o", "json"]).current_dir(home.path()).env("HOME", home.path());
     let theirs = judge.env("SYFT_CHECK_FOR_APP_UPDATE", "false").output().unwrap();
     let theirs: Value = serde_json::from_slice(&theirs.stdout).unwrap();
-    // Qualifiers are left out: syft tells of some packages which module they came with, and the like.
+    // Qualifiers are left out: syft tells of some packages which module they came with, and the
+    // like.
     let purls = |list: &Value| -> BTreeSet<String> {
         let plain = |one: &Value| one["purl"].as_str().unwrap().split('?').next().unwrap().to_owned();
         list.as_array().unwrap().iter().map(plain).collect()

@@ -1,5 +1,5 @@
-//! Tests that cannot run on this machine: each prints `SKIPPED: reason`, and tests/run counts them. With CI=true, a test must not be
-//! skipped for something that CI has to provide.
+//! Tests that cannot run on this machine: each prints `SKIPPED: reason`, and tests/run counts them.
+//! With CI=true, a test must not be skipped for something that CI has to provide.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -9,7 +9,8 @@ use std::io::Write as _;
 pub(crate) enum Missing {
     /// The tests do not run as root.
     Root,
-    /// dockerd does not start: it needs more of the kernel and of this machine's privileges than the tests do otherwise.
+    /// dockerd does not start: it needs more of the kernel and of this machine's privileges than
+    /// the tests do otherwise.
     Dockerd,
     /// tests/setup did not build BuildKit, for want of Go.
     BuildKit,
@@ -44,7 +45,8 @@ impl Missing {
         }
     }
 
-    /// Whether .ci/run promises it: root, and what tests/setup builds. The rest depends on the machine that CI runs on.
+    /// Whether .ci/run promises it: root, and what tests/setup builds. The rest depends on the
+    /// machine that CI runs on.
     fn is_promised_in_ci(self) -> bool {
         matches!(self, Self::Root | Self::BuildKit | Self::Registries | Self::OciClient)
     }

@@ -1,4 +1,5 @@
-//! The local store under several threads and processes, kills, power cuts, full and read-only disks.
+//! The local store under several threads and processes, kills, power cuts, full and read-only
+//! disks.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -146,7 +147,8 @@ fn a_kill_at_any_moment_leaves_a_sound_store() {
         let ready = root.with_extension("ready");
         let _ = fs::remove_file(&ready);
         let mut child = spawn("churn", &root);
-        // Every other time at its start, else in the middle of its work, at a different moment each time.
+        // Every other time at its start, else in the middle of its work, at a different moment each
+        // time.
         let moment = match round % 2 {
             0 => round * 7919 % 20_000,
             _ => {

@@ -1,4 +1,5 @@
-//! What a container would find: the files of an image, applied by umoci, and the configuration that skopeo reads from it.
+//! What a container would find: the files of an image, applied by umoci, and the configuration that
+//! skopeo reads from it.
 //!
 //! Modification times are left out: two builds of one Dockerfile at two moments differ in them.
 

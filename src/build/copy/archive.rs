@@ -1,4 +1,5 @@
-//! Archives of ADD: a tar, plain or compressed, known by its content as docker does, and unpacked into the destination.
+//! Archives of ADD: a tar, plain or compressed, known by its content as docker does, and unpacked
+//! into the destination.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -33,9 +34,11 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
     Ok(Some(file))
 }
 
-/// The entries of an archive, unpacked as docker does, which changes its root to the destination before: links that are there are
-/// followed on the way to an entry, but never out of the destination, and what is in an entry's place is removed. `--chown` is
-/// for all entries (BuildKit since 0.23), modes are the archive's own. `scratch` does not exist yet; the bytes of files go there.
+/// The entries of an archive, unpacked as docker does, which changes its root to the destination
+/// before: links that are there are followed on the way to an entry, but never out of the
+/// destination, and what is in an entry's place is removed. `--chown` is for all entries (BuildKit
+/// since 0.23), modes are the archive's own. `scratch` does not exist yet; the bytes of files go
+/// there.
 pub(super) fn from_archive<'a>(
     tree: &Tree,
     destination: &mut Destination,

@@ -13,7 +13,8 @@ use crate::dockerfile::InlineFile;
 use crate::error::Result;
 use crate::layer::{Entry, Kind, LayerPath, Metadata};
 
-/// A source in the build context. Its files belong to root and have the build's time. `check` sees each of them first.
+/// A source in the build context. Its files belong to root and have the build's time. `check` sees
+/// each of them first.
 pub(super) fn from_context<'a>(
     destination: &mut Destination,
     source: &Source,

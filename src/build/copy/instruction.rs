@@ -105,8 +105,8 @@ fn copy_from_stage(
     Ok(StepOutcome::Done)
 }
 
-/// A source of `--parents` that is named in full must be copied, so `--exclude` may not leave it out
-/// (BuildKit's `RequiredPaths`).
+/// A source of `--parents` that is named in full must be copied, so `--exclude` may not leave it
+/// out (BuildKit's `RequiredPaths`).
 fn expect_named_sources(step: &CopyStep) -> Result<()> {
     let exclude = Patterns::parse(step.exclude.iter().map(String::as_str))?;
     for source in step.sources.iter().filter(|source| !has_wildcards(source.as_bytes())) {

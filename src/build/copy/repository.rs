@@ -41,7 +41,8 @@ impl Repository {
     }
 }
 
-/// The address with what the instruction's flags say. Flags and the address may say the same twice, but not two things.
+/// The address with what the instruction's flags say. Flags and the address may say the same twice,
+/// but not two things.
 fn with_flags(mut address: GitAddress, step: &AddStep) -> Result<GitAddress> {
     let differ = |flag: &str| {
         Error::new(ErrorKind::Dockerfile, format!("`--{flag}` and the address of the git repository say different things"))

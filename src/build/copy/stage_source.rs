@@ -1,4 +1,5 @@
-//! Sources in another stage or an image: what a pattern names there, and everything at and below it.
+//! Sources in another stage or an image: what a pattern names there, and everything at and below
+//! it.
 
 use super::destination::{CopyTarget, Destination};
 use super::rules::Rules;
@@ -17,7 +18,8 @@ pub(super) struct StageSources<'a> {
 }
 
 impl StageSources<'_> {
-    /// Adds what `pattern` names: whether it matches anything; `None` if a path without wildcards is not there.
+    /// Adds what `pattern` names: whether it matches anything; `None` if a path without wildcards
+    /// is not there.
     pub(super) fn add(&mut self, pattern: &str) -> Result<Option<bool>> {
         let Some(found) = matches(self.tree, pattern)? else { return Ok(None) };
         for (path, node) in &found {
@@ -28,8 +30,9 @@ impl StageSources<'_> {
         Ok(Some(!found.is_empty()))
     }
 
-    /// Adds what `pattern` names with `--parents`: the part after the pivot `/./` is matched by the rules of ignore files, `**`
-    /// included (BuildKit, `dispatchCopy`). `None` if a path without wildcards is not there.
+    /// Adds what `pattern` names with `--parents`: the part after the pivot `/./` is matched by the
+    /// rules of ignore files, `**` included (BuildKit, `dispatchCopy`). `None` if a path without
+    /// wildcards is not there.
     pub(super) fn add_with_parents(&mut self, pattern: &str) -> Result<Option<bool>> {
         let (pivot, below) = pattern.split_once("/./").unwrap_or(("/", pattern));
         let below = LayerPath::clean(below)?;
@@ -54,8 +57,9 @@ impl StageSources<'_> {
     }
 }
 
-/// What one source pattern names: path and node, in sorted order. Links are followed up to the first wildcard and at the end, not
-/// on the way (fsutil, `ResolveWildcards`). `None`: the path, or the folder that wildcards begin in, is not there.
+/// What one source pattern names: path and node, in sorted order. Links are followed up to the
+/// first wildcard and at the end, not on the way (fsutil, `ResolveWildcards`). `None`: the path, or
+/// the folder that wildcards begin in, is not there.
 fn matches<'t>(tree: &'t Tree, pattern: &str) -> Result<Option<Vec<(LayerPath, &'t Node)>>> {
     let path = LayerPath::clean(pattern)?;
     let wild = path.components().position(has_wildcards);
@@ -108,7 +112,8 @@ fn select(node: &Node, target: &CopyTarget, rules: &Rules<'_>, selection: &mut S
     Ok(())
 }
 
-/// Selects what `--parents` copies of a folder: everything that `include` matches, with the folders above it.
+/// Selects what `--parents` copies of a folder: everything that `include` matches, with the folders
+/// above it.
 fn select_with_parents(
     node: &Node,
     target: &CopyTarget,

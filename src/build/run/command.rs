@@ -27,9 +27,9 @@ pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
     }
 }
 
-/// What the sandbox runs, but for the mounts of `--mount`. Variables that the image never has keep the clock out of the layer: tools that
-/// know SOURCE_DATE_EPOCH write that time, and pip and npm do not note when they looked for a newer version of themselves, nor npm when
-/// it ran.
+/// What the sandbox runs, but for the mounts of `--mount`. Variables that the image never has keep
+/// the clock out of the layer: tools that know SOURCE_DATE_EPOCH write that time, and pip and npm
+/// do not note when they looked for a newer version of themselves, nor npm when it ran.
 pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();

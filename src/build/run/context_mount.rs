@@ -19,7 +19,8 @@ use crate::layer::{Kind, LayerPath};
 use crate::oci::Digest;
 use crate::sandbox::{BindSource, IsolationKind};
 
-/// Copies what `pattern` names into the folder `root`: what `.dockerignore` leaves out is not there, and nothing leads out of it.
+/// Copies what `pattern` names into the folder `root`: what `.dockerignore` leaves out is not
+/// there, and nothing leads out of it.
 pub(super) fn copy_context(session: &Session<'_>, pattern: &str, root: &Path) -> Result<(BindSource, BoundFiles)> {
     std::fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
     let source = BoundFiles::source(session, pattern)?;
@@ -41,7 +42,8 @@ pub(super) fn copy_context(session: &Session<'_>, pattern: &str, root: &Path) ->
 
 /// A copy under way.
 struct Copy {
-    /// The modes that are not on disk, where a step's files must be open to this user ([`OwnerTable`]).
+    /// The modes that are not on disk, where a step's files must be open to this user
+    /// ([`OwnerTable`]).
     table: Option<OwnerTable>,
     /// Folders with the modes that they get when they are full: one may let nobody in.
     folders: Vec<(PathBuf, u32)>,

@@ -118,7 +118,8 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     }
     let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
     match &spec.root {
-        // The upper folder is what unpacking the layer would give: a later RUN stands on it at once.
+        // The upper folder is what unpacking the layer would give: a later RUN stands on it at
+        // once.
         RootSpec::Overlay { upper, .. } => {
             drop(session.store.unpacked_dir(&pushed.diff_id, &isolation.ownership(&spec.user), |folder| {
                 std::fs::remove_dir(folder)
@@ -131,7 +132,8 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended: outcome.pretended })
 }
 
-/// What files of the stage were before the step, out of its layers: where nothing can be mounted, the step ran on the only copy.
+/// What files of the stage were before the step, out of its layers: where nothing can be mounted,
+/// the step ran on the only copy.
 fn originals(
     session: &Session<'_>,
     stage: &mut Stage,

@@ -1,8 +1,9 @@
 //! `RUN --mount`: what each mount of a step stands for on this machine.
 //!
-//! A cache that is `locked` is used by one step at a time, among all processes; one that is `private` too, but a second step does
-//! not wait: it gets an empty one of its own. Where nothing can be mounted the folder itself is lent to the step, so that there
-//! a `shared` cache is used by one step at a time as well.
+//! A cache that is `locked` is used by one step at a time, among all processes; one that is
+//! `private` too, but a second step does not wait: it gets an empty one of its own. Where nothing
+//! can be mounted the folder itself is lent to the step, so that there a `shared` cache is used by
+//! one step at a time as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -29,7 +30,8 @@ pub(super) struct Mounted {
     pub(super) bound: Vec<BoundFiles>,
 }
 
-/// Adds the mounts that a RUN asks for to `spec`, with `scratch` as room for them. The locks are held while the step runs.
+/// Adds the mounts that a RUN asks for to `spec`, with `scratch` as room for them. The locks are
+/// held while the step runs.
 pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted], scratch: &Path) -> Result<Mounted> {
     let (locks, busy) = lock(inputs, wanted)?;
     let mut bound = Vec::new();
@@ -43,8 +45,8 @@ pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted]
     Ok(Mounted { locks, bound })
 }
 
-/// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made with, as in BuildKit; and how owners
-/// are kept on disk.
+/// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made
+/// with, as in BuildKit; and how owners are kept on disk.
 fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
     let Wanted::Cache { id, from, source, mode, uid, gid, .. } = mount else { return Ok(None) };
     let isolation = inputs.session.isolation()?;
@@ -60,7 +62,8 @@ fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>>
     Ok(Some(format!("{id}\n{}\n{source}{kept}", chain.map(|chain| chain.to_string()).unwrap_or_default())))
 }
 
-/// Takes the folder of a cache away, into `scratch`, where the build is to use no cache and has not used this one yet (as BuildKit).
+/// Takes the folder of a cache away, into `scratch`, where the build is to use no cache and has not
+/// used this one yet (as BuildKit).
 fn reset(inputs: &StepInputs<'_>, name: &str, scratch: &Path) -> Result<()> {
     let session = inputs.session;
     let mut reset = session.reset_caches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,11 +73,13 @@ fn reset(inputs: &StepInputs<'_>, name: &str, scratch: &Path) -> Result<()> {
     session.store.discard_mount(name, &scratch.join("discarded"))
 }
 
-/// Locks the caches that must not be used by two at once; also gives the names of private ones that somebody is using.
+/// Locks the caches that must not be used by two at once; also gives the names of private ones that
+/// somebody is using.
 fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
     let session = inputs.session;
     let lent = session.isolation()?.kind().needs_tree();
-    // In one order everywhere: two steps never wait for each other. One name is locked once, whatever a step calls it twice for.
+    // In one order everywhere: two steps never wait for each other. One name is locked once,
+    // whatever a step calls it twice for.
     let mut names = BTreeMap::new();
     for mount in wanted {
         if let (Wanted::Cache { sharing, .. }, Some(name)) = (mount, cache_name(inputs, mount)?) {
@@ -105,7 +110,8 @@ fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, B
     Ok((locks, busy))
 }
 
-/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone. What was taken of the build context.
+/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone. What
+/// was taken of the build context.
 fn add_one(
     inputs: &StepInputs<'_>,
     spec: &mut RunSpec,

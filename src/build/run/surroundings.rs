@@ -1,7 +1,9 @@
-//! Puts what RUN gets of this machine around a command: see [`RunSettings`](crate::build::RunSettings).
+//! Puts what RUN gets of this machine around a command: see
+//! [`RunSettings`](crate::build::RunSettings).
 //!
-//! Certificate authorities are files in a folder of their own, which is gone when the step ends, and variables that name them: the
-//! image's own files stay as they are, so that a step may install or update its certificates.
+//! Certificate authorities are files in a folder of their own, which is gone when the step ends,
+//! and variables that name them: the image's own files stay as they are, so that a step may install
+//! or update its certificates.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -22,7 +24,8 @@ use crate::sandbox::{BindSource, Mount, RootSpec, RunSpec, SecretBytes};
 /// Where the files are during a step.
 const FOLDER: &str = "/run/mpimg";
 
-/// Where distributions keep the certificates that they trust: Debian and Alpine; Photon, Fedora and RHEL; SUSE.
+/// Where distributions keep the certificates that they trust: Debian and Alpine; Photon, Fedora and
+/// RHEL; SUSE.
 const BUNDLES: [&str; 3] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 /// Variables that name a file of certificates, and who reads them.
@@ -108,7 +111,8 @@ fn trusted_by_image(session: &Session<'_>, stage: &mut Stage, root: &RootSpec) -
     };
     let tree = stage.filesystem.tree(session)?;
     for bundle in BUNDLES {
-        // Found in the tree of all layers, so that the first layer that has the path has the file that counts.
+        // Found in the tree of all layers, so that the first layer that has the path has the file
+        // that counts.
         let Ok(resolved) = tree.resolve(bundle, true) else { continue };
         if resolved.node.is_some()
             && let Some(bytes) = folders.iter().find_map(|folder| read_inside(folder, &resolved.path))

@@ -1,4 +1,5 @@
-//! A trust store for Java: JKS, which every Java since 1.2 reads (sun.security.provider.JavaKeyStore has its format).
+//! A trust store for Java: JKS, which every Java since 1.2 reads
+//! (sun.security.provider.JavaKeyStore has its format).
 
 use rustls::pki_types::CertificateDer;
 use sha1::{Digest as _, Sha1};

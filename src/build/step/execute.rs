@@ -1,4 +1,5 @@
-//! Does one step: expands it, looks up its instruction in the table, and brings config and history up to date.
+//! Does one step: expands it, looks up its instruction in the table, and brings config and history
+//! up to date.
 
 use super::table;
 use crate::build::cache::BuildCache;
@@ -11,7 +12,8 @@ use crate::dockerfile::{Instruction, Located};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::TaskKind;
 
-/// Does one step of `stage`; `name` is what progress shows. An error names the instruction and its place in the Dockerfile.
+/// Does one step of `stage`; `name` is what progress shows. An error names the instruction and its
+/// place in the Dockerfile.
 pub(in crate::build) fn execute(
     session: &Session<'_>,
     cache: &BuildCache<'_>,

@@ -34,15 +34,17 @@ Examples:
 
 /// Build an image from a Dockerfile; prints its digest
 ///
-/// Nothing is named or written unless --tag or --output say so, but layers and the results of RUN are kept in the
-/// local store, and not made again.
+/// Nothing is named or written unless --tag or --output say so, but layers and the results of RUN
+/// are kept in the local store, and not made again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Build {
-    /// The build context: a folder; - for a tar of it, or a Dockerfile alone, on standard input; or a URL
+    /// The build context: a folder; - for a tar of it, or a Dockerfile alone, on standard input; or
+    /// a URL
     ///
-    /// A URL is that of a git repository (https://HOST/PATH.git#REF:FOLDER, git@HOST:PATH), of a tar, or of a Dockerfile. git is asked
-    /// without the settings of this user; a token is given with `--secret id=GIT_AUTH_TOKEN,env=NAME`.
+    /// A URL is that of a git repository (https://HOST/PATH.git#REF:FOLDER, git@HOST:PATH), of a
+    /// tar, or of a Dockerfile. git is asked without the settings of this user; a token is given
+    /// with `--secret id=GIT_AUTH_TOKEN,env=NAME`.
     #[arg(default_value = ".", value_name = "PATH|-|URL")]
     path: PathBuf,
 
@@ -50,7 +52,8 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
     tag: Vec<Reference>,
 
-    /// Write the image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME[:TAG]]; may be repeated
+    /// Write the image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+    /// docker-archive:FILE[:NAME[:TAG]]; may be repeated
     ///
     /// A docker archive without a name has that of the first --tag.
     #[arg(short, long, value_name = "TRANSPORT:PATH", value_parser = output)]
@@ -60,9 +63,11 @@ pub(crate) struct Build {
     #[arg(long)]
     push: bool,
 
-    /// Build twice without the build cache, and fail if the images differ: each file that does is named, with its step
+    /// Build twice without the build cache, and fail if the images differ: each file that does is
+    /// named, with its step
     ///
-    /// What the build was asked for is done only if they are the same. Cache mounts begin empty each time.
+    /// What the build was asked for is done only if they are the same. Cache mounts begin empty
+    /// each time.
     #[arg(long)]
     check_reproducible: bool,
 
@@ -81,9 +86,11 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
 
-    /// Write a bill of materials, what is installed in the image, to this file: FILE.spdx.json or FILE.cdx.json
+    /// Write a bill of materials, what is installed in the image, to this file: FILE.spdx.json or
+    /// FILE.cdx.json
     ///
-    /// The name decides the format: SPDX or CycloneDX. Layers that are not in the local store are fetched for it.
+    /// The name decides the format: SPDX or CycloneDX. Layers that are not in the local store are
+    /// fetched for it.
     #[arg(long, value_name = "FILE")]
     sbom_file: Option<PathBuf>,
 

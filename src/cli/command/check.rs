@@ -1,4 +1,5 @@
-//! `mpimg check`: would a build and a push work, and can the product pull? A list of ticks and crosses.
+//! `mpimg check`: would a build and a push work, and can the product pull? A list of ticks and
+//! crosses.
 //!
 //! Nothing is left in the registry.
 

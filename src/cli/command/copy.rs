@@ -44,7 +44,8 @@ pub(crate) struct Copy {
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
 
-    /// Copy what belongs to the image, too: signatures, attestations, SBOMs, in each form that they have
+    /// Copy what belongs to the image, too: signatures, attestations, SBOMs, in each form that they
+    /// have
     #[arg(long)]
     referrers: bool,
 

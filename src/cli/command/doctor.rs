@@ -1,4 +1,5 @@
-//! `mpimg doctor`: what this machine gives: isolation for RUN, the store, configuration files, where credentials come from.
+//! `mpimg doctor`: what this machine gives: isolation for RUN, the store, configuration files,
+//! where credentials come from.
 //!
 //! Invariant: no secret is shown; of credentials only the registry and the place.
 

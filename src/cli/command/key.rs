@@ -32,8 +32,9 @@ enum KeyCommand {
 
 /// Make a key pair: PREFIX.key (private, encrypted with a password) and PREFIX.pub
 ///
-/// The key is an ECDSA key on P-256 in cosign's format, so cosign can use it, too. The password comes from --key-password-fd,
-/// otherwise from $COSIGN_PASSWORD, otherwise from a prompt. Existing files are not replaced.
+/// The key is an ECDSA key on P-256 in cosign's format, so cosign can use it, too. The password
+/// comes from --key-password-fd, otherwise from $COSIGN_PASSWORD, otherwise from a prompt. Existing
+/// files are not replaced.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Generate {

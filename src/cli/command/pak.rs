@@ -79,7 +79,8 @@ struct Export {
 
 /// Push the image of an exported management pack, and write the pack that names it there
 ///
-/// The image is the same byte for byte, with the same digest. In the pack, only the lines of the repository change.
+/// The image is the same byte for byte, with the same digest. In the pack, only the lines of the
+/// repository change.
 #[derive(Debug, Args)]
 struct Import {
     /// What `mpimg pak export` has written

@@ -1,4 +1,5 @@
-//! `mpimg push`: builds a project and pushes it, or pushes an image that exists; then finds out whether the product can pull it.
+//! `mpimg push`: builds a project and pushes it, or pushes an image that exists; then finds out
+//! whether the product can pull it.
 //!
 //! The library decides what is pushed where, and what is written to config.json.
 
@@ -37,8 +38,9 @@ Examples:
 
 /// Build a project and push it; prints REGISTRY, REPOSITORY and DIGEST
 ///
-/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --registry-tag, any folder with a Dockerfile. NAME is
-/// an image of the local store; it is pushed under its own tag, to the repository in its name unless --registry-tag names one.
+/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --registry-tag, any
+/// folder with a Dockerfile. NAME is an image of the local store; it is pushed under its own tag,
+/// to the repository in its name unless --registry-tag names one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Push {
@@ -53,11 +55,13 @@ pub(crate) struct Push {
     #[command(flatten)]
     destination: DestinationFlags,
 
-    /// Push under this tag [default: <version>_<unix time> of a project, else latest]; may be repeated
+    /// Push under this tag [default: <version>_<unix time> of a project, else latest]; may be
+    /// repeated
     #[arg(short, long, value_name = "TAG", value_parser = parsed::<Tag>)]
     tag: Vec<Tag>,
 
-    /// Push this image instead of building one: NAME[:TAG] of the local store, oci:DIR, oci-archive:FILE, …
+    /// Push this image instead of building one: NAME[:TAG] of the local store, oci:DIR,
+    /// oci-archive:FILE, …
     #[arg(long, value_name = "IMAGE", value_parser = image::named)]
     image: Option<Transport>,
 
@@ -65,7 +69,8 @@ pub(crate) struct Push {
     #[arg(long, value_name = "FORMAT", value_parser = parsed::<SbomFormat>)]
     sbom: Option<SbomFormat>,
 
-    /// Write a bill of materials to this file: FILE.spdx.json or FILE.cdx.json; the bytes that --sbom attaches in that form
+    /// Write a bill of materials to this file: FILE.spdx.json or FILE.cdx.json; the bytes that
+    /// --sbom attaches in that form
     #[arg(long, value_name = "FILE")]
     sbom_file: Option<PathBuf>,
 

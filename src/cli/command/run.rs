@@ -22,7 +22,8 @@ use crate::oci::Platform;
 use crate::operation::{Mpimg, RunRequest, Started, blocking};
 use crate::sandbox::{IsolationMode, Ulimit};
 
-/// What docker ends with when a container could not be started: the command's own status may be anything else.
+/// What docker ends with when a container could not be started: the command's own status may be
+/// anything else.
 pub(crate) const NOT_STARTED: u8 = 125;
 
 /// How often Ctrl-C or SIGTERM are passed on before everything is killed.
@@ -45,7 +46,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(override_usage = "mpimg run [OPTIONS] IMAGE [CMD]...", after_help = format!("{}\n  sha256:DIGEST                  an image of the local store\n\n{EXAMPLES}", image::FORMS))]
 pub(crate) struct Run {
-    /// The image, and a command in place of its default arguments; everything after the image belongs to the command, even `-v`
+    /// The image, and a command in place of its default arguments; everything after the image
+    /// belongs to the command, even `-v`
     // One list of both: clap would take for its own what follows an image and looks like a flag.
     #[arg(value_name = "IMAGE [CMD]", required = true, trailing_var_arg = true)]
     image: Vec<String>,
@@ -98,12 +100,13 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "VOLUME", value_parser = parsed::<Volume>)]
     volume: Vec<Volume>,
 
-    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777]; or what -v does:
-    /// type=bind,source=/PATH,target=/PATH[,readonly]
+    /// Mount a file system in memory: type=tmpfs,target=/PATH[,tmpfs-size=64m][,tmpfs-mode=1777];
+    /// or what -v does: type=bind,source=/PATH,target=/PATH[,readonly]
     #[arg(long, value_name = "MOUNT", value_parser = parsed::<MountFlag>)]
     mount: Vec<MountFlag>,
 
-    /// Listen on this machine: [[IP:]HOST:]CONTAINER; without HOST on a free port, without IP on all addresses
+    /// Listen on this machine: [[IP:]HOST:]CONTAINER; without HOST on a free port, without IP on
+    /// all addresses
     #[arg(short, long, value_name = "PORT", value_parser = parsed::<PortMapping>)]
     publish: Vec<PortMapping>,
 
@@ -129,15 +132,16 @@ pub(crate) struct Run {
 
     /// Its network: auto, host (this machine's), private (its own) or none (its own, no way out)
     ///
-    /// `auto` is this machine's network, unless a published port has to be moved. A network of its own reaches other machines by TCP
-    /// and UDP where /dev/net/tun can be opened; which one it is, is said at the start.
+    /// `auto` is this machine's network, unless a published port has to be moved. A network of its
+    /// own reaches other machines by TCP and UDP where /dev/net/tun can be opened; which one it is,
+    /// is said at the start.
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
     network: NetworkMode,
 
     /// How it is isolated: auto, root, userns, single, chroot or emulated
     ///
-    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` and `emulated` are not security
-    /// boundaries.
+    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why.
+    /// `chroot` and `emulated` are not security boundaries.
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
@@ -265,7 +269,8 @@ async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
     attached(terminal, mpimg.attach(request).await?, &spec).await
 }
 
-/// Passes on what a container that was started in the foreground writes and gets, until its command ends; its exit status.
+/// Passes on what a container that was started in the foreground writes and gets, until its command
+/// ends; its exit status.
 pub(in crate::cli) async fn attached(terminal: &Terminal, started: Started<Attached>, spec: &ContainerSpec) -> Result<u8> {
     let (interactive, memory) = (spec.interactive, spec.memory);
     let on_terminal = spec.terminal && std::io::stdin().is_terminal();

@@ -1,4 +1,5 @@
-//! `mpimg serve`: a registry on this machine, for development and for a Cloud Proxy on the same network.
+//! `mpimg serve`: a registry on this machine, for development and for a Cloud Proxy on the same
+//! network.
 
 use std::path::PathBuf;
 use std::sync::Arc;

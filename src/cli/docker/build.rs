@@ -111,7 +111,8 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
         let failure = Failure::from(error);
         if refused { failure } else { failure.with_text("ERROR: failed to build: failed to solve") }
     })?;
-    // An index is where it was pushed or written to; the local store holds one platform under a name.
+    // An index is where it was pushed or written to; the local store holds one platform under a
+    // name.
     let id = match &built.index {
         Some(index) => index.descriptor.digest,
         None => {
@@ -148,7 +149,8 @@ async fn keep(session: &Session, built: &Built, wanted: &BuildOutputs, outputs: 
     }
 }
 
-/// Docker's last lines: the classic builder has them on standard output, BuildKit on standard error.
+/// Docker's last lines: the classic builder has them on standard output, BuildKit on standard
+/// error.
 fn tell(session: &Session, parsed: &Parsed, names: &[Reference], id: &crate::oci::Digest) -> Result<(), Failure> {
     let classic = std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| value == "0" || value == "false");
     match (parsed.is("quiet"), classic) {

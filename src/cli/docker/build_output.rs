@@ -85,7 +85,8 @@ impl Output {
     }
 }
 
-/// Writes an image's files where `output` says, and its archive to standard output. `name` is what the local store calls it.
+/// Writes an image's files where `output` says, and its archive to standard output. `name` is what
+/// the local store calls it.
 pub(super) async fn export(session: &Session, image: &Image, name: &Reference, output: &Output) -> Result<(), Failure> {
     if output.archive_to_output {
         let mut request = SaveRequest::new(Transport::Store(name.clone()));

@@ -1,4 +1,5 @@
-//! `docker buildx`: there is one builder, mpimg itself. Others can be made, used and removed, and are names for it.
+//! `docker buildx`: there is one builder, mpimg itself. Others can be made, used and removed, and
+//! are names for it.
 
 use std::path::PathBuf;
 

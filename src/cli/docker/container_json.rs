@@ -77,7 +77,8 @@ pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>, networks: &[S
         (_, NetworkMode::Host) => "host",
         _ => "default",
     };
-    // A network of its own has no address that others reach: its ports are published on this machine.
+    // A network of its own has no address that others reach: its ports are published on this
+    // machine.
     let address = if is_running(info) { "127.0.0.1" } else { "" };
     let shown: Vec<&str> = if networks.is_empty() { vec![network] } else { networks.iter().map(String::as_str).collect() };
     ContainerJson {

@@ -91,7 +91,8 @@ pub(super) const TOP: Command = Command {
     )
 };
 
-/// Does the same with each container, and prints its name where that worked. A wrong name keeps no other from its turn.
+/// Does the same with each container, and prints its name where that worked. A wrong name keeps no
+/// other from its turn.
 async fn each(session: &Session, names: &[String], work: impl AsyncFn(&str) -> Result<Option<String>, Failure>) -> Outcome {
     let mut code = 0;
     for name in names {

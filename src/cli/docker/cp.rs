@@ -40,7 +40,8 @@ pub(super) const EXPORT: Command = Command {
     )
 };
 
-/// A place in a container: its name, and a path. A path of this machine has a slash or dot before its first colon.
+/// A place in a container: its name, and a path. A path of this machine has a slash or dot before
+/// its first colon.
 fn in_container(text: &str) -> Option<(&str, &str)> {
     let (name, path) = text.split_once(':')?;
     (!name.is_empty() && !name.contains('/') && !name.starts_with('.')).then_some((name, path))

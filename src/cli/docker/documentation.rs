@@ -1,4 +1,5 @@
-//! docs/docker.md has a table of all commands and flags; it is made of the same tables that commands are parsed by.
+//! docs/docker.md has a table of all commands and flags; it is made of the same tables that
+//! commands are parsed by.
 
 use std::fmt::Write as _;
 

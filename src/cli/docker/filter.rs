@@ -75,7 +75,8 @@ impl Filters {
         match self.values("until").last() {
             Some(text) => {
                 let until = until(text)?;
-                // Reproducible images are as old as their sources: what counts is when the image came here.
+                // Reproducible images are as old as their sources: what counts is when the image
+                // came here.
                 let created = image.created().and_then(|created| created.parse::<Timestamp>().ok());
                 let here = image.named_at.and_then(|time| Timestamp::try_from(time).ok());
                 Ok(created.max(here).is_none_or(|time| time < until))
@@ -142,7 +143,8 @@ pub(super) fn until(text: &str) -> Result<Timestamp, Failure> {
     time(text).ok_or_else(|| Failure::daemon(format!("failed to parse value as time or duration: {text:?}")))
 }
 
-/// Whether `text` matches a pattern with `*`, `?` and `[…]`, none of which matches a slash (Go's path.Match).
+/// Whether `text` matches a pattern with `*`, `?` and `[…]`, none of which matches a slash (Go's
+/// path.Match).
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let mut expression = String::from("^");
     let mut letters = pattern.chars();

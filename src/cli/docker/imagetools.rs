@@ -106,7 +106,8 @@ async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-/// The names that templates use are those of Go's fields: `digest` is `Digest` there. Both are kept.
+/// The names that templates use are those of Go's fields: `digest` is `Digest` there. Both are
+/// kept.
 fn fields_by_go(value: Value) -> Value {
     match value {
         Value::Object(map) => {

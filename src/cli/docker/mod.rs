@@ -1,7 +1,8 @@
-//! mpimg started by the name `docker`: docker's words, what docker prints, on its stream and with its exit codes.
+//! mpimg started by the name `docker`: docker's words, what docker prints, on its stream and with
+//! its exit codes.
 //!
-//! The table of commands decides what there is; documentation is made of it. What mpimg lacks is an error with a remedy, and what
-//! changes nothing is said once on standard error.
+//! The table of commands decides what there is; documentation is made of it. What mpimg lacks is an
+//! error with a remedy, and what changes nothing is said once on standard error.
 
 mod archive;
 mod build;

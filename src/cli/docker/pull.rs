@@ -73,7 +73,8 @@ pub(super) async fn pull(session: &Session, name: &Reference, platform: &Platfor
     match name.digest() {
         None => drop(mpimg.pull(name, platform).await?),
         Some(_) => {
-            // A copy leaves the layers in the registry; they come first, so that the name never stands for an image that is not whole.
+            // A copy leaves the layers in the registry; they come first, so that the name never
+            // stands for an image that is not whole.
             let image = mpimg.find(Transport::Registry(by_digest.clone()), platform).await?;
             image.layer_files(mpimg.store()?).await?;
             let record = image.write_to_store(mpimg.store()?).await?;

@@ -116,7 +116,8 @@ pub(super) fn networks(parsed: &Parsed) -> Vec<&str> {
     .collect()
 }
 
-/// The names by which others of its networks find the container: its own, its host name, those of --network-alias.
+/// The names by which others of its networks find the container: its own, its host name, those of
+/// --network-alias.
 pub(super) fn names(parsed: &Parsed) -> Vec<String> {
     let own = parsed.value("name").into_iter().chain(parsed.value("hostname")).chain(parsed.list("network-alias"));
     let fields = parsed.list("network").into_iter().chain(parsed.list("net")).flat_map(|text| text.split(','));
@@ -127,7 +128,8 @@ fn network(session: &Session, parsed: &Parsed) -> Result<NetworkMode, Failure> {
     let mut mode = NetworkMode::Auto;
     for name in networks(parsed) {
         mode = match name {
-            // Docker's default is a bridge; whoever asks for it has no wish that this machine's network does not fulfil.
+            // Docker's default is a bridge; whoever asks for it has no wish that this machine's
+            // network does not fulfil.
             "bridge" | "default" => NetworkMode::Auto,
             "host" => NetworkMode::Host,
             "none" => NetworkMode::None,
@@ -167,7 +169,8 @@ fn labels(parsed: &Parsed) -> Result<BTreeMap<String, String>, Failure> {
     Ok(labels)
 }
 
-/// `-v`: a path of this machine, the name of a volume, or a path in the container alone, which needs nothing: it is there anyway.
+/// `-v`: a path of this machine, the name of a volume, or a path in the container alone, which
+/// needs nothing: it is there anyway.
 fn volume(session: &Session, text: &str) -> Result<Option<Volume>, Failure> {
     let Some((source, rest)) = text.split_once(':') else {
         if text.starts_with('/') {

@@ -1,4 +1,5 @@
-//! What every command works with: the library, standard output and standard error; and how it fails.
+//! What every command works with: the library, standard output and standard error; and how it
+//! fails.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use crate::operation::{Mpimg, Options};
 use crate::project::variable;
 use crate::registry::CredentialSources;
 
-/// The exit code of a command that did what it should, or was asked to run something that ended with this one.
+/// The exit code of a command that did what it should, or was asked to run something that ended
+/// with this one.
 pub(super) type Outcome = Result<u8, Failure>;
 
 /// Why a command failed.
@@ -100,7 +102,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session for a command line that was parsed. `--quiet` and `--progress` mean the same to all commands that have them.
+    /// A session for a command line that was parsed. `--quiet` and `--progress` mean the same to
+    /// all commands that have them.
     pub(super) fn new(global: &Parsed, command: &Parsed) -> Self {
         let progress = match command.value("progress") {
             _ if command.is("quiet") => ProgressMode::None,
@@ -140,7 +143,8 @@ impl Session {
         })
     }
 
-    /// Writes to standard output. On a terminal, what images say of themselves does not move its cursor.
+    /// Writes to standard output. On a terminal, what images say of themselves does not move its
+    /// cursor.
     pub(super) fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.terminal.display().end();
         let text = text.as_ref();
@@ -155,7 +159,8 @@ impl Session {
         self.terminal.display().print(line.as_ref());
     }
 
-    /// Says of each flag that changes nothing that it does so; refuses those that mpimg does not have.
+    /// Says of each flag that changes nothing that it does so; refuses those that mpimg does not
+    /// have.
     pub(super) fn look_at_flags(&self, parsed: &Parsed) -> Result<(), Error> {
         look_at_flags(&self.terminal, parsed, "docker")
     }

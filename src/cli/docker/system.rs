@@ -297,7 +297,8 @@ fn containers(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
     Ok(if ids.is_empty() { ids } else { format!("Deleted Containers:\n{ids}\n") })
 }
 
-/// Removes images without a name, or with `--all` those that no container needs; docker's lines about them.
+/// Removes images without a name, or with `--all` those that no container needs; docker's lines
+/// about them.
 fn images(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
     let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "dangling"])?;
     filters.values("until").last().map(|text| filter::until(text)).transpose()?;

@@ -1,7 +1,9 @@
-//! The flags of another program's command as a table: it is parsed by, and documentation is made of it.
+//! The flags of another program's command as a table: it is parsed by, and documentation is made of
+//! it.
 //!
-//! Follows the Go package pflag, which docker, kaniko and buildah parse with: a switch may be `--rm=false`, a value may begin with `-`,
-//! the last of two wins, and options may stand after arguments.
+//! Follows the Go package pflag, which docker, kaniko and buildah parse with: a switch may be
+//! `--rm=false`, a value may begin with `-`, the last of two wins, and options may stand after
+//! arguments.
 
 use std::fmt;
 
@@ -144,7 +146,8 @@ pub(in crate::cli) struct Parsed {
 }
 
 impl Parsed {
-    /// Parses what follows a command's name. With `options_first`, all that follows the first argument is an argument.
+    /// Parses what follows a command's name. With `options_first`, all that follows the first
+    /// argument is an argument.
     pub(in crate::cli) fn parse(flags: &[&[Flag]], options_first: bool, words: &[String]) -> Result<Self, WrongFlag> {
         const ARGUMENTS: &str = "arguments of the command";
         const HELP: &str = "help";
@@ -173,7 +176,8 @@ impl Parsed {
         Ok(())
     }
 
-    /// Whether a switch is on. A command may lack the flags that are asked for here and below: then they were not given.
+    /// Whether a switch is on. A command may lack the flags that are asked for here and below: then
+    /// they were not given.
     pub(in crate::cli) fn is(&self, switch: &str) -> bool {
         self.switch(switch) == Some(true)
     }

@@ -53,9 +53,11 @@ pub(crate) struct BuildFlags {
     #[arg(long)]
     pull: bool,
 
-    /// Use NAME in FROM and --from for a folder, docker-image://IMAGE, oci-layout://DIR[:TAG] or a URL; may be repeated
+    /// Use NAME in FROM and --from for a folder, docker-image://IMAGE, oci-layout://DIR[:TAG] or a
+    /// URL; may be repeated
     ///
-    /// It takes the place of a stage or an image of that name. The URL is that of a git repository, a tar or a file.
+    /// It takes the place of a stage or an image of that name. The URL is that of a git repository,
+    /// a tar or a file.
     #[arg(long, value_name = "NAME=CONTEXT", value_parser = parsed::<ContextFlag>, hide_short_help = true)]
     build_context: Vec<ContextFlag>,
 
@@ -65,9 +67,11 @@ pub(crate) struct BuildFlags {
 
     /// Where the SDK's base images come from: `installed`, a repository HOST/PATH, or `as-written`
     ///
-    /// `installed` builds on the image that the installed SDK builds, where the Dockerfile names one of a registry that was shut down
-    /// or of another version; `mpimg migrate` changes the Dockerfile for good. Without this flag, mpimg asks if there is a terminal.
-    /// From a repository, a team's machines get the same image without building it; `mpimg push` puts it there if it is missing.
+    /// `installed` builds on the image that the installed SDK builds, where the Dockerfile names
+    /// one of a registry that was shut down or of another version; `mpimg migrate` changes the
+    /// Dockerfile for good. Without this flag, mpimg asks if there is a terminal. From a
+    /// repository, a team's machines get the same image without building it; `mpimg push` puts it
+    /// there if it is missing.
     #[arg(long, value_name = "PLACE", value_parser = parsed::<SdkBase>)]
     sdk_base: Option<SdkBase>,
 
@@ -93,13 +97,15 @@ pub(crate) struct BuildFlags {
 
     /// Let RUN trust this certificate authority, too; it never enters the image
     ///
-    /// A PEM file, such as of a company's package index or proxy. pip, apt, curl, wget, git, Node, Java and Python's requests read it.
+    /// A PEM file, such as of a company's package index or proxy. pip, apt, curl, wget, git, Node,
+    /// Java and Python's requests read it.
     #[arg(long, value_name = "FILE")]
     run_ca_file: Vec<PathBuf>,
 
     /// Set a variable for RUN alone; without a value it comes from the environment
     ///
-    /// It wins over the Dockerfile's, and is in no layer, no history and no key of the build cache: PIP_INDEX_URL, for example.
+    /// It wins over the Dockerfile's, and is in no layer, no history and no key of the build cache:
+    /// PIP_INDEX_URL, for example.
     #[arg(long, hide_short_help = true, value_name = "NAME[=VALUE]", value_parser = parsed::<Pair>)]
     run_env: Vec<Pair>,
 
@@ -109,18 +115,20 @@ pub(crate) struct BuildFlags {
 
     /// How RUN is isolated: auto, root, userns, single, chroot or emulated
     ///
-    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why. `chroot` and `emulated` are not security
-    /// boundaries.
+    /// `auto` uses the best that this machine provides; `mpimg doctor` shows which and why.
+    /// `chroot` and `emulated` are not security boundaries.
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
-    /// Let RUN have more rights where it asks for them: `security.insecure` for `RUN --security=insecure`
+    /// Let RUN have more rights where it asks for them: `security.insecure` for
+    /// `RUN --security=insecure`
     #[arg(long, value_enum, value_name = "ENTITLEMENT", hide_possible_values = true, hide_short_help = true)]
     allow: Vec<Entitlement>,
 
     /// Let this file of the build context enter the image although it looks like a secret
     ///
-    /// Without it, `connections.json`, private keys, `.env` and cloud credentials stop the build of an SDK project.
+    /// Without it, `connections.json`, private keys, `.env` and cloud credentials stop the build of
+    /// an SDK project.
     #[arg(long, value_name = "PATH")]
     allow_secret_file: Vec<String>,
 

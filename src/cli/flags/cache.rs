@@ -1,4 +1,5 @@
-//! What is taken from earlier builds: `--no-cache` and its like, and caches in registries in buildx's words.
+//! What is taken from earlier builds: `--no-cache` and its like, and caches in registries in
+//! buildx's words.
 
 use std::str::FromStr;
 
@@ -25,20 +26,22 @@ pub(crate) struct CacheFlags {
 
     /// Run a RUN step again if its result in the build cache is this old or older: 30m, 24h, 7d
     ///
-    /// Otherwise the result of `pip install --upgrade` or `apt-get upgrade` is reused until the command changes.
+    /// Otherwise the result of `pip install --upgrade` or `apt-get upgrade` is reused until the
+    /// command changes.
     #[arg(long, value_name = "AGE", value_parser = parsed::<Age>)]
     cache_max_age: Option<Age>,
 
     /// Share results of steps with other machines through this repository, such as between CI jobs
     ///
-    /// An ordinary repository, used with the same credentials as a push. Results are verified, and trusted as far as those who
-    /// can push there. A cache that cannot be used is a warning.
+    /// An ordinary repository, used with the same credentials as a push. Results are verified, and
+    /// trusted as far as those who can push there. A cache that cannot be used is a warning.
     #[arg(long, value_name = "HOST/PATH", value_parser = parsed::<Repository>)]
     cache_repo: Option<Repository>,
 
     /// Take results of steps from type=registry,ref=HOST/PATH, or an image's name
     ///
-    /// The repository is used as that of --cache-repo is; a tag in the name does not matter. What BuildKit has stored is not used.
+    /// The repository is used as that of --cache-repo is; a tag in the name does not matter. What
+    /// BuildKit has stored is not used.
     #[arg(long, value_name = "CACHE", value_parser = parsed::<CacheFrom>, hide_short_help = true)]
     cache_from: Vec<CacheFrom>,
 
@@ -71,8 +74,8 @@ impl FromStr for CacheTo {
     }
 }
 
-/// The repository of a cache, in buildx's words: `type=registry,ref=NAME[,…]`, or a name alone. Empty is no cache: a variable of a CI
-/// that is not set.
+/// The repository of a cache, in buildx's words: `type=registry,ref=NAME[,…]`, or a name alone.
+/// Empty is no cache: a variable of a CI that is not set.
 fn repository(text: &str) -> Result<Option<Repository>, Error> {
     const HINT: &str = "write type=registry,ref=HOST/PATH: results of steps are kept in a repository";
     if text.is_empty() {

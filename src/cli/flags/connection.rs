@@ -85,7 +85,8 @@ impl LoginFlags {
     }
 }
 
-/// A file with certificates. Looked at here, since a registry that needs none would hide a mistyped name.
+/// A file with certificates. Looked at here, since a registry that needs none would hide a mistyped
+/// name.
 fn certificates(text: &str) -> Result<PathBuf, String> {
     let pem = std::fs::read(text).map_err(|error| format!("cannot read it: {error}"))?;
     match pem.windows(BEGIN.len()).any(|bytes| bytes == BEGIN) {

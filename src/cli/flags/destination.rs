@@ -13,14 +13,17 @@ use crate::project::{ContainerRepository, GlobalConfig};
 /// Where an image goes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DestinationFlags {
-    /// The repository: HOST[:PORT]/PATH, or NAMESPACE/NAME on Docker Hub [default: config.json, else asked for]
+    /// The repository: HOST[:PORT]/PATH, or NAMESPACE/NAME on Docker Hub
+    /// [default: config.json, else asked for]
     ///
-    /// It is what <kind>.conf names and the product pulls from. Without the flag it is `container_repository` of config.json.
-    /// If there is none, it is asked for, and written to config.json once the push has succeeded.
+    /// It is what <kind>.conf names and the product pulls from. Without the flag it is
+    /// `container_repository` of config.json. If there is none, it is asked for, and written to
+    /// config.json once the push has succeeded.
     #[arg(short, long, value_name = "REPOSITORY", visible_alias = "repository")]
     registry_tag: Option<String>,
 
-    /// Push here instead, if the product reaches the same repository by another name [default: `container_push_repository`]
+    /// Push here instead, if the product reaches the same repository by another name
+    /// [default: `container_push_repository`]
     #[arg(long, value_name = "REPOSITORY")]
     push_registry: Option<String>,
 

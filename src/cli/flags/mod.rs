@@ -31,7 +31,8 @@ pub(super) use signing::{PushSigningFlags, SigningFlags, given_password};
 use crate::error::Error;
 use crate::oci::Reference;
 
-/// Reads a flag's value with the library's own parser. Clap repeats the value and the flag; what is left to say is the remedy.
+/// Reads a flag's value with the library's own parser. Clap repeats the value and the flag; what is
+/// left to say is the remedy.
 pub(super) fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: Error| explained(&error))
 }

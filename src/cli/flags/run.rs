@@ -1,4 +1,5 @@
-//! What RUN steps have around them: `--network`, `--add-host`, `--shm-size`, `--ulimit`, in docker's words.
+//! What RUN steps have around them: `--network`, `--add-host`, `--shm-size`, `--ulimit`, in
+//! docker's words.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -16,7 +17,8 @@ use crate::sandbox::Ulimit;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "RUN options")]
 pub(crate) struct RunFlags {
-    /// The network of RUN steps that do not say otherwise: `default` and `host` are this machine's, `none` has no way out
+    /// The network of RUN steps that do not say otherwise: `default` and `host` are this machine's,
+    /// `none` has no way out
     #[arg(long, value_enum, value_name = "MODE", hide_short_help = true)]
     network: Option<NetworkFlag>,
 

@@ -1,4 +1,5 @@
-//! The question on which image a project is built whose Dockerfile names a base image of the SDK that cannot be had.
+//! The question on which image a project is built whose Dockerfile names a base image of the SDK
+//! that cannot be had.
 
 use crate::build::{BuildRequest, SdkBase};
 use crate::cli::prompt;
@@ -6,7 +7,8 @@ use crate::cli::terminal::Terminal;
 use crate::error::Result;
 use crate::operation::Mpimg;
 
-/// Asks on a terminal whether to build on the installed SDK's image, where the Dockerfile's own cannot be had.
+/// Asks on a terminal whether to build on the installed SDK's image, where the Dockerfile's own
+/// cannot be had.
 pub(crate) async fn ask_for_sdk_base(terminal: &Terminal, mpimg: &Mpimg, request: &mut BuildRequest) -> Result<()> {
     if !terminal.can_ask() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! `--secret` and `--ssh`: what RUN may see but the image never holds.
 //!
-//! Private keys are not accepted as SSH sources (an agent serves them), nor secrets larger than BuildKit accepts.
+//! Private keys are not accepted as SSH sources (an agent serves them), nor secrets larger than
+//! BuildKit accepts.
 
 use std::fs::File;
 use std::io::Read as _;

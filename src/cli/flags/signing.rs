@@ -23,12 +23,13 @@ const LIMIT: u64 = 64 << 10;
 pub(crate) struct PushSigningFlags {
     /// Sign the pushed image, and its SBOM, with this private key
     ///
-    /// A PEM file of ECDSA on P-256, cosign's key files included. The password of an encrypted key comes from --key-password-fd, otherwise
-    /// from $COSIGN_PASSWORD, otherwise from a prompt.
+    /// A PEM file of ECDSA on P-256, cosign's key files included. The password of an encrypted key
+    /// comes from --key-password-fd, otherwise from $COSIGN_PASSWORD, otherwise from a prompt.
     #[arg(long = "sign", value_name = "KEY", conflicts_with = "command")]
     key: Option<PathBuf>,
 
-    /// Sign with this shell command instead: it gets the message on standard input and prints the signature (ASN.1, or its base64)
+    /// Sign with this shell command instead: it gets the message on standard input and prints the
+    /// signature (ASN.1, or its base64)
     #[arg(long = "sign-command", hide_short_help = true, value_name = "COMMAND", requires = "public_key")]
     command: Option<String>,
 
@@ -58,11 +59,13 @@ impl PushSigningFlags {
 pub(crate) struct SigningFlags {
     /// The private key: a PEM file of ECDSA on P-256, cosign's key files included
     ///
-    /// The password of an encrypted key comes from --key-password-fd, otherwise from $COSIGN_PASSWORD, otherwise from a prompt.
+    /// The password of an encrypted key comes from --key-password-fd, otherwise from
+    /// $COSIGN_PASSWORD, otherwise from a prompt.
     #[arg(short, long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
     key: Option<PathBuf>,
 
-    /// Sign with this shell command instead: it gets the message on standard input and prints the signature (ASN.1, or its base64)
+    /// Sign with this shell command instead: it gets the message on standard input and prints the
+    /// signature (ASN.1, or its base64)
     #[arg(long = "key-command", value_name = "COMMAND", requires = "public_key")]
     command: Option<String>,
 

@@ -1,4 +1,5 @@
-//! mpimg started by the name `executor` or `kaniko`: kaniko's flags, its files with results, its exit codes.
+//! mpimg started by the name `executor` or `kaniko`: kaniko's flags, its files with results, its
+//! exit codes.
 
 mod context;
 mod flags;
@@ -144,7 +145,8 @@ fn line(name: &Reference, with_tag: bool, digest: &Digest) -> String {
     format!("{registry}/{}{tag}@{digest}\n", name.path())
 }
 
-/// kaniko's image has its credentials in a folder of its own, which DOCKER_CONFIG names there; ours may be started without that.
+/// kaniko's image has its credentials in a folder of its own, which DOCKER_CONFIG names there; ours
+/// may be started without that.
 fn credentials(parsed: &Parsed) -> Option<PathBuf> {
     if std::env::var_os("DOCKER_CONFIG").is_some() {
         return None;

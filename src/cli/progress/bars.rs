@@ -1,5 +1,5 @@
-//! Progress on a terminal: a line a running task, with a bar for transfers and the last lines that RUN printed below its step;
-//! a finished task becomes a line that stays.
+//! Progress on a terminal: a line a running task, with a bar for transfers and the last lines that
+//! RUN printed below its step; a finished task becomes a line that stays.
 //!
 //! Tasks of less than a tenth of a second are never drawn as running: bars must not flicker.
 

@@ -1,4 +1,5 @@
-//! Progress as lines, for logs and CI: one when something starts, one when it ends, what RUN prints with its step's number.
+//! Progress as lines, for logs and CI: one when something starts, one when it ends, what RUN prints
+//! with its step's number.
 //!
 //! A long transfer reports its position every ten seconds, no more often.
 
@@ -69,7 +70,8 @@ impl Plain {
             (TaskKind::Work, Outcome::Done | Outcome::Cached) if !self.options.verbose => {}
             (_, Outcome::Done) if done > 0 => write_line(&format!("{prefix} done, {} in {time}", Size(done))),
             (_, Outcome::Done) => write_line(&format!("{prefix} done in {time}")),
-            // Nothing has come: what the registry said instead is told by whoever asked, if it is a failure at all.
+            // Nothing has come: what the registry said instead is told by whoever asked, if it is a
+            // failure at all.
             (TaskKind::Pull, Outcome::Failed) if done == 0 => {}
             (_, Outcome::Cached) => write_line(&format!("{prefix} was there already")),
             (_, Outcome::Failed) => write_line(&format!("{prefix} {} after {time}", self.options.theme.bad("failed"))),

@@ -65,8 +65,9 @@ pub struct GitCommit {
 /// `authorization` is what an HTTP server is told with each request, such as `Basic …`.
 ///
 /// # Errors
-/// [`ErrorKind::Context`]: there is no such commit or folder; [`ErrorKind::NotFound`]: git is not installed; [`ErrorKind::Network`]:
-/// the repository cannot be reached; [`ErrorKind::Interrupted`]: stopped.
+/// [`ErrorKind::Context`]: there is no such commit or folder; [`ErrorKind::NotFound`]: git is not
+/// installed; [`ErrorKind::Network`]: the repository cannot be reached; [`ErrorKind::Interrupted`]:
+/// stopped.
 pub async fn fetch_git(
     address: &GitAddress,
     authorization: Option<String>,

@@ -1,7 +1,9 @@
-//! Git repositories: fetching a commit of one (`fetch`), and the time of the last commit, read from its files alone.
+//! Git repositories: fetching a commit of one (`fetch`), and the time of the last commit, read from
+//! its files alone.
 //!
-//! For the time no git is run: its settings, among them those in the folder's own `.git/config`, can start
-//! programs, and the answer must not depend on whether git is installed or who owns the checkout.
+//! For the time no git is run: its settings, among them those in the folder's own `.git/config`,
+//! can start programs, and the answer must not depend on whether git is installed or who owns the
+//! checkout.
 //!
 //! Format: gitrepository-layout(5), gitformat-pack(5).
 

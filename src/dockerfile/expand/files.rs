@@ -150,7 +150,8 @@ fn is_scp_address(source: &str) -> bool {
     word(user, "-_") && word(host, "-.")
 }
 
-/// The last part of a URL's path. Percent signs are decoded first, as in BuildKit: `%2F` parts, too.
+/// The last part of a URL's path. Percent signs are decoded first, as in BuildKit: `%2F` parts,
+/// too.
 fn url_file_name(url: &str) -> String {
     let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let path = percent_decoded(path);

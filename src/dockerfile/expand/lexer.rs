@@ -285,8 +285,8 @@ impl<'a, 'v> Reading<'a, 'v> {
                         text.push(character);
                         continue;
                     }
-                    // Inside double quotes these three are escaped; before anything else the escape is
-                    // literal.
+                    // Inside double quotes these three are escaped; before anything else the escape
+                    // is literal.
                     match self.peek() {
                         Some(escaped) if escaped == '"' || escaped == '$' || escaped == escape => {
                             if escapes != Escapes::Resolved {

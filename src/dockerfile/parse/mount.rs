@@ -228,7 +228,8 @@ impl Options {
         let from = self.from.as_deref().map(scope.resolve);
         Ok(match self.kind {
             Kind::Bind => Mount::Bind { target: at, source, from, read_write: self.read_only == Some(false) },
-            // With an owner or a mode BuildKit mounts a folder that it makes, not all of the stage (`setCacheUIDGID`).
+            // With an owner or a mode BuildKit mounts a folder that it makes, not all of the stage
+            // (`setCacheUIDGID`).
             Kind::Cache => Mount::Cache {
                 target: at,
                 id: self.id.unwrap_or_else(|| clean(target.unwrap_or("."))),

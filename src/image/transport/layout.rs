@@ -1,4 +1,5 @@
-//! Reading OCI layouts (image specification, image-layout.md): folders, and by the same rules the tars of such folders.
+//! Reading OCI layouts (image specification, image-layout.md): folders, and by the same rules the
+//! tars of such folders.
 //!
 //! Refuses a layout version other than 1.0.0, and to guess between several images.
 
@@ -23,10 +24,12 @@ pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The image's whole name, as docker and containerd write it.
 pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// What an entry is, in the layouts of `cosign save`: `dev.cosignproject.cosign/image`, `…/sigs`, `…/atts`.
+/// What an entry is, in the layouts of `cosign save`: `dev.cosignproject.cosign/image`, `…/sigs`,
+/// `…/atts`.
 const KIND: &str = "kind";
 
-/// What an entry that `cosign save` has put beside its image is: the suffix of its tag in a registry.
+/// What an entry that `cosign save` has put beside its image is: the suffix of its tag in a
+/// registry.
 pub(super) fn attached_as(entry: &Descriptor) -> Option<&'static str> {
     match entry.annotations.get(KIND)?.strip_prefix("dev.cosignproject.cosign/")? {
         "sigs" => Some("sig"),
@@ -180,8 +183,8 @@ pub(super) fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platfor
     let is_named = |entry: &'a Descriptor, tag: &str| [REF_NAME, IMAGE_NAME].iter().any(|key| name(entry, key) == Some(tag));
     let meant: Vec<&Descriptor> = match tag {
         Some(tag) => index.manifests.iter().filter(|entry| is_named(entry, tag)).collect(),
-        // `cosign save` puts signatures beside the image, and marks each.
-        // What belongs to an image is not one: `cosign save` marks it, others name it by the image's digest.
+        // `cosign save` puts signatures beside the image, and marks each. What belongs to an image
+        // is not one: `cosign save` marks it, others name it by the image's digest.
         None => index
             .manifests
             .iter()

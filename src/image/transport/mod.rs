@@ -1,7 +1,9 @@
-//! Images outside the store: OCI layouts, OCI archives, docker archives; and the words by which they are named.
+//! Images outside the store: OCI layouts, OCI archives, docker archives; and the words by which
+//! they are named.
 //!
-//! Everything in them is hostile input: names in archives are only compared, never used as paths, documents have size limits,
-//! every byte is checked against its digest. Refuses registries: whoever speaks HTTP reads and writes those.
+//! Everything in them is hostile input: names in archives are only compared, never used as paths,
+//! documents have size limits, every byte is checked against its digest. Refuses registries:
+//! whoever speaks HTTP reads and writes those.
 
 mod archive;
 mod docker;
@@ -89,14 +91,16 @@ impl Transport {
         }
     }
 
-    /// Reads the image for `platform`. A layout is read in place: its layers are files there, checked by whoever reads them.
-    /// Archives are read into the store. Uncompressed layers of a docker archive go through `pack` if it is given.
+    /// Reads the image for `platform`. A layout is read in place: its layers are files there,
+    /// checked by whoever reads them. Archives are read into the store. Uncompressed layers of a
+    /// docker archive go through `pack` if it is given.
     ///
     /// Blocks; call it off the async threads.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]: no such file, tag or platform; the hint lists what is there. [`ErrorKind::Corrupt`]: damaged or
-    /// hostile. [`ErrorKind::Unsupported`]: in a registry, or of a format that mpimg does not read.
+    /// [`ErrorKind::NotFound`]: no such file, tag or platform; the hint lists what is there.
+    /// [`ErrorKind::Corrupt`]: damaged or hostile. [`ErrorKind::Unsupported`]: in a registry, or of
+    /// a format that mpimg does not read.
     pub fn read(&self, store: &Store, platform: &Platform, pack: Option<&PackLayer<'_>>) -> Result<Image> {
         let cannot = |error: Error| error.wrap(format!("cannot read image `{self}`"));
         match self {
@@ -117,8 +121,9 @@ impl Transport {
         }
     }
 
-    /// Writes the image there, fetching remote layers into the store first. A layout keeps its other images; an archive is
-    /// replaced as a whole when it is complete. The same image gives the same bytes.
+    /// Writes the image there, fetching remote layers into the store first. A layout keeps its
+    /// other images; an archive is replaced as a whole when it is complete. The same image gives
+    /// the same bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`]: a registry.
@@ -157,7 +162,8 @@ impl Transport {
     }
 }
 
-/// Writes several images, each with its names, to one docker archive. What they share is there once.
+/// Writes several images, each with its names, to one docker archive. What they share is there
+/// once.
 ///
 /// # Errors
 /// [`ErrorKind::Io`]: it cannot be written; and what fetching layers gives.

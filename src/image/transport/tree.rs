@@ -1,6 +1,7 @@
 //! Whole indexes and what refers to them, in layouts and archives.
 //!
-//! Refuses several images for the store and for docker's archives: they hold one platform under a name.
+//! Refuses several images for the store and for docker's archives: they hold one platform under a
+//! name.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +22,9 @@ const PARALLEL: usize = 4;
 type Source<'a> = &'a dyn Fn(&Descriptor) -> Result<BlobSource>;
 
 impl Transport {
-    /// Reads a manifest or index with everything below it, and with `referrers` also the manifests that refer to any of these.
-    /// With `platform` only the image for it. Layouts are read in place, archives into the store.
+    /// Reads a manifest or index with everything below it, and with `referrers` also the manifests
+    /// that refer to any of these. With `platform` only the image for it. Layouts are read in
+    /// place, archives into the store.
     ///
     /// Blocks; call it off the async threads.
     ///
@@ -54,8 +56,9 @@ impl Transport {
         read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))
     }
 
-    /// Writes a manifest or index with everything below it, and `referrers` beside it. Remote blobs are fetched into the store
-    /// first: what is there already need not come again after an interruption.
+    /// Writes a manifest or index with everything below it, and `referrers` beside it. Remote blobs
+    /// are fetched into the store first: what is there already need not come again after an
+    /// interruption.
     ///
     /// # Errors
     /// As [`Transport::write`]; [`ErrorKind::Usage`]: several images for what holds one.

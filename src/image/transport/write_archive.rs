@@ -1,4 +1,5 @@
-//! Writing OCI archives and docker archives: tars of an OCI layout, docker's with a `manifest.json` beside the index.
+//! Writing OCI archives and docker archives: tars of an OCI layout, docker's with a `manifest.json`
+//! beside the index.
 //!
 //! Same image, same bytes. Refuses to leave half an archive: the file appears when it is complete.
 
@@ -34,8 +35,9 @@ pub(super) fn of_layout(file: &Path, blobs: &[Blob<'_>], entries: &[Descriptor])
     write(file, &documents, blobs)
 }
 
-/// Writes what `docker load` reads, any version of it: docker before 25 and containers/image go by `manifest.json`, containerd
-/// by the index. Each image comes with its names and the files of its layers.
+/// Writes what `docker load` reads, any version of it: docker before 25 and containers/image go by
+/// `manifest.json`, containerd by the index. Each image comes with its names and the files of its
+/// layers.
 pub(super) fn docker_archive(store: &Store, file: &Path, images: &[(Image, Vec<Reference>, Vec<PathBuf>)]) -> Result<()> {
     let mut loadable_images = Vec::new();
     for (image, names, files) in images {
@@ -64,7 +66,8 @@ pub(super) fn docker_archive(store: &Store, file: &Path, images: &[(Image, Vec<R
     write(file, &documents, &sorted(all))
 }
 
-/// The image with zstd layers unwrapped: docker before 23 reads gzip and plain tars alone. Its configuration stays as it is.
+/// The image with zstd layers unwrapped: docker before 23 reads gzip and plain tars alone. Its
+/// configuration stays as it is.
 fn loadable(store: &Store, image: &Image, files: &[PathBuf]) -> Result<(Image, Vec<PathBuf>)> {
     let is_zstd = |layer: &Layer| layer.descriptor.media_type.layer_compression() == Some(Compression::Zstd);
     if !image.layers().iter().any(is_zstd) {

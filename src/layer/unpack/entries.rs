@@ -1,6 +1,7 @@
-//! Makes the entries of a layer in its folder, one after the other, as an overlay's lower layer wants them.
+//! Makes the entries of a layer in its folder, one by one, as an overlay's lower layer needs them.
 //!
-//! Refuses entries over the limits, and forged overlay marks: only whiteouts of the layer format become overlay's.
+//! Refuses entries over the limits, and forged overlay marks: only whiteouts of the layer format
+//! become overlay's.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -33,7 +34,7 @@ pub(super) struct Unpacker<'a> {
     stats: UnpackStats,
     // A folder's time changes with every entry in it, so it is set at the end.
     folder_times: BTreeMap<LayerPath, i64>,
-    // Paths of this layer, kept only where whiteouts are applied: those never remove what their own layer brings.
+    // Paths of this layer, kept for whiteouts, which never remove what their own layer brings.
     own: HashSet<LayerPath>,
     table: Option<OwnerTable>,
     buffer: Vec<u8>,
@@ -145,7 +146,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// The folder that `path` belongs into; made where the layer does not mention it, as it is in the layers below.
+    /// The parent folder of `path`; where this layer lacks it, made as it is in the layers below.
     fn parent(&mut self, path: &LayerPath) -> Result<Folder> {
         let parent = path.parent().unwrap_or_default();
         if let Some(folder) = self.into.folder(&parent)? {
@@ -194,7 +195,7 @@ impl<'a> Unpacker<'a> {
             Err(Errno::EXIST) => {
                 let existing = stat(folder, name).map_err(|errno| self.into.error("examine", path, errno))?;
                 if !existing.as_ref().is_some_and(is_folder) {
-                    // A folder in place of a whiteout shows nothing of the folder that the whiteout removed.
+                    // A folder in place of a whiteout shows nothing of the removed folder.
                     hides_lower = existing.is_some_and(|stat| is_whiteout(&stat));
                     self.clear(folder, path)?;
                     make().map_err(|errno| self.into.error("create", path, errno))?;
@@ -340,7 +341,8 @@ impl<'a> Unpacker<'a> {
     }
 
     fn xattr(&self, fd: &OwnedFd, path: &LayerPath, name: &[u8], value: &[u8]) -> Result<()> {
-        // `overlay.*` would let a layer hide or redirect what other layers have, `mpimg.*` forge owners; `trusted.*` is the machine's own.
+        // `overlay.*` would let a layer hide or redirect what other layers have, `mpimg.*` forge
+        // owners; `trusted.*` is the machine's own.
         let capability = name == b"security.capability";
         let wanted = capability
             || name.starts_with(b"system.posix_acl_")
@@ -350,7 +352,7 @@ impl<'a> Unpacker<'a> {
         }
         match rustix::fs::fsetxattr(fd, os(name), value, XattrFlags::empty()) {
             Ok(()) => Ok(()),
-            // File systems without them lose them, as with every engine; a capability changes what programs can do.
+            // File systems without them lose them; a capability changes what programs can do.
             Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL) if !capability => Ok(()),
             Err(errno) => Err(self.into.error("set the file capability of", path, errno)),
         }
@@ -379,7 +381,7 @@ impl<'a> Unpacker<'a> {
         })
     }
 
-    /// Brings a file of a lower layer into this one, so that a hard link to it can be one. Returns its folder here.
+    /// Copies a file of a lower layer up, so that it can be hard-linked. Returns its folder here.
     fn raise(&mut self, target: &LayerPath, path: &LayerPath) -> Result<Folder> {
         self.stats.leans_below = true;
         let missing = || corrupt(format!("`{path}` is a hard link to `{target}`, which no layer has"));
@@ -418,7 +420,8 @@ impl<'a> Unpacker<'a> {
             return if self.own.contains(path) { self.opaque(path) } else { self.clear(folder, path) };
         }
         match existing {
-            // A whiteout never hides what its own layer brings (image specification, layer.md), only what is below.
+            // A whiteout never hides what its own layer brings (image specification, layer.md),
+            // only what is below.
             Some(stat) if is_folder(&stat) => {
                 let made = rustix::fs::openat(folder, os(name), FOLDER, Mode::empty());
                 let made = made.map_err(|errno| self.into.error("open", path, errno))?;

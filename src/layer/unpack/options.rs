@@ -67,14 +67,16 @@ impl Limits {
 pub struct UnpackOptions {
     /// How whiteouts are kept.
     pub whiteouts: Whiteouts,
-    /// Folders of the layers below, topmost first: where a hard link's first name is if this layer does not have it, and what a
-    /// folder looks like that this layer uses without saying so.
+    /// Folders of the layers below, topmost first: where a hard link's first name is if this layer
+    /// does not have it, and what a folder looks like that this layer uses without saying so.
     pub lower: Vec<PathBuf>,
     /// What the layer may cost.
     pub limits: Limits,
-    /// For a process with one id: owners, modes and devices are recorded, and modes made so that this user may do what it may.
+    /// For a process with one id: owners, modes and devices are recorded, and modes made so that
+    /// this user may do what it may.
     pub recorded: Option<Identity>,
-    /// For a process without privileges: owners, modes, devices and file capabilities go into a table beside the folder.
+    /// For a process without privileges: owners, modes, devices and file capabilities go into a
+    /// table beside the folder.
     pub owner_table: bool,
 }
 
@@ -85,8 +87,10 @@ pub struct UnpackStats {
     pub entries: u64,
     /// Bytes of content, holes included.
     pub bytes: u64,
-    /// Devices that could not be made because a user namespace does not allow it; engines leave them out as well.
+    /// Devices that could not be made because a user namespace does not allow it; engines leave
+    /// them out as well.
     pub skipped_devices: u64,
-    /// Whether anything was taken from the layers below: over others the folder would be a different one.
+    /// Whether anything was taken from the layers below: over others the folder would be a
+    /// different one.
     pub leans_below: bool,
 }

@@ -1,6 +1,7 @@
 //! One registry's authentication: its challenge, and the tokens that answer it.
 //!
-//! Invariant: no credential is sent before the registry has challenged; one that never does is never sent any.
+//! Invariant: no credential is sent before the registry has challenged; one that never does is
+//! never sent any.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,8 +47,8 @@ pub(crate) struct Authenticator {
     environment: Environment,
     progress: Progress,
     state: Mutex<AuthState>,
-    /// Credentials by repository path, and whether only files were searched. Locked while a credential is looked up or a token
-    /// requested, so that each is done once.
+    /// Credentials by repository path, and whether only files were searched. Locked while a
+    /// credential is looked up or a token requested, so that each is done once.
     credentials: tokio::sync::Mutex<Credentials>,
 }
 
@@ -74,8 +75,8 @@ impl Authenticator {
         Self { registry: registry.to_owned(), insecure, sources, environment, progress, state, credentials }
     }
 
-    /// Takes note of what the registry asks for. Harbor asks for Basic where a token is not accepted: its token server is known by
-    /// then, and stays.
+    /// Takes note of what the registry asks for. Harbor asks for Basic where a token is not
+    /// accepted: its token server is known by then, and stays.
     pub(crate) fn challenged(&self, challenge: Challenge) {
         let mut state = self.state();
         if challenge != Challenge::Basic || !matches!(state.challenge, Some(Challenge::Bearer { .. })) {
@@ -102,7 +103,8 @@ impl Authenticator {
         self.find_credential(&mut credentials, transport, path, &Scope::push(path)).await
     }
 
-    /// The header for a request with `scope` on `path`, other than the one that was `rejected`; `None`: go without.
+    /// The header for a request with `scope` on `path`, other than the one that was `rejected`;
+    /// `None`: go without.
     pub(crate) async fn header(
         &self,
         transport: &Arc<Transport>,
@@ -173,8 +175,8 @@ impl Authenticator {
 
     /// What is known about the login for `path`, after the registry has refused a request.
     ///
-    /// Harbor gives a login that is wrong, expired or disabled an anonymous token, and refuses only a token request without a
-    /// scope: that tells a bad login from a missing right.
+    /// Harbor gives a login that is wrong, expired or disabled an anonymous token, and refuses only
+    /// a token request without a scope: that tells a bad login from a missing right.
     pub(crate) async fn login_state(&self, transport: &Arc<Transport>, path: &str) -> LoginState {
         let Some(credential) = self.credential(transport, path).await else { return LoginState::Missing };
         let (username, given) = (credential.username().map(str::to_owned), self.is_given());
@@ -225,8 +227,9 @@ impl Authenticator {
         self.find_credential(&mut credentials, transport, path, scope).await?.basic_header()
     }
 
-    /// A fresh password in the place of the one that was rejected. ECR's last 12 hours: what `docker login` stored yesterday, or
-    /// what this process got, may have expired. Rights that are missing look the same: so not again and again.
+    /// A fresh password in the place of the one that was rejected. ECR's last 12 hours: what
+    /// `docker login` stored yesterday, or what this process got, may have expired. Rights that are
+    /// missing look the same: so not again and again.
     async fn renewed(&self, transport: &Arc<Transport>, path: &str, rejected: HeaderValue) -> Option<HeaderValue> {
         if self.sources.anonymous || self.is_given() || RegistryKind::of(&self.registry) != RegistryKind::Ecr {
             return None;
@@ -289,8 +292,9 @@ impl Authenticator {
         lookup.credential
     }
 
-    /// The token server's address: by plain HTTP only where the registry itself may be. An encrypted registry that names its token
-    /// server by http (a Harbor whose `external_url` says so) has it on https, too.
+    /// The token server's address: by plain HTTP only where the registry itself may be. An
+    /// encrypted registry that names its token server by http (a Harbor whose `external_url` says
+    /// so) has it on https, too.
     fn realm(&self, text: &str) -> Result<Url> {
         let wrong = |why: &str| Error::new(ErrorKind::Auth, format!("registry names a token server `{text}` {why}"));
         let mut url = Url::parse(text).map_err(|error| wrong("that is not a URL").with_source(error))?;

@@ -1,4 +1,5 @@
-//! `WWW-Authenticate` headers (RFC 9110, 11.6.1), of the schemes Bearer and Basic, and the token scopes that answer them.
+//! `WWW-Authenticate` headers (RFC 9110, 11.6.1), of the schemes Bearer and Basic, and the token
+//! scopes that answer them.
 
 use std::fmt;
 
@@ -59,7 +60,8 @@ fn next_challenge(text: &str) -> Option<(&str, Parameters, &str)> {
     Some((scheme, parameters, rest))
 }
 
-/// `name=value` or `name="value"` at the start of `text`; anything else is the next challenge's scheme.
+/// `name=value` or `name="value"` at the start of `text`; anything else is the next challenge's
+/// scheme.
 fn next_parameter(text: &str) -> Option<((String, String), &str)> {
     let text = text.trim_start_matches([' ', '\t', ',']);
     let (name, rest) = text.split_once('=')?;
@@ -85,7 +87,8 @@ fn next_parameter(text: &str) -> Option<((String, String), &str)> {
     Some(((name.to_owned(), value), ""))
 }
 
-/// What a token must allow: the parts in the order they are asked for (some servers read the first alone).
+/// What a token must allow: the parts in the order they are asked for (some servers read the first
+/// alone).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Scope(Vec<String>);
 

@@ -1,6 +1,8 @@
-//! Bearer tokens: requesting one from a token server (distribution, "Token Authentication" and "OAuth2").
+//! Bearer tokens: requesting one from a token server (distribution, "Token Authentication" and
+//! "OAuth2").
 //!
-//! Invariants: no password is sent in clear where the registry itself is encrypted; none follows a redirect to another host.
+//! Invariants: no password is sent in clear where the registry itself is encrypted; none follows a
+//! redirect to another host.
 
 use std::time::{Duration, Instant};
 
@@ -101,7 +103,8 @@ impl TokenRequest<'_> {
         })
     }
 
-    /// Sends, and follows redirects: the password only on the same host, a request with a body only where it may be repeated.
+    /// Sends, and follows redirects: the password only on the same host, a request with a body only
+    /// where it may be repeated.
     async fn follow(&self, mut request: HttpRequest, transport: &Transport, name: &str) -> Result<(StatusCode, Bytes)> {
         for _ in 0..=REDIRECTS {
             let response = transport.send_with_retry(request.clone(), self.progress, name).await?;
@@ -190,8 +193,9 @@ struct Access {
     actions: Option<Vec<String>>,
 }
 
-/// What a token allows in the repository `path` by its own words (distribution, "Token Authentication Implementation"); `None`: it is
-/// of another kind. Nothing is trusted because of it: the registry decides.
+/// What a token allows in the repository `path` by its own words (distribution, "Token
+/// Authentication Implementation"); `None`: it is of another kind. Nothing is trusted because of
+/// it: the registry decides.
 pub(crate) fn granted(header: &HeaderValue, path: &str) -> Option<Vec<String>> {
     let token = header.to_str().ok()?.strip_prefix("Bearer ")?;
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
@@ -200,7 +204,8 @@ pub(crate) fn granted(header: &HeaderValue, path: &str) -> Option<Vec<String>> {
     Some(own.flat_map(|access| access.actions.unwrap_or_default()).collect())
 }
 
-/// How long a token of this lifetime (seconds) is used: a tenth less, so that it does not expire on the way.
+/// How long a token of this lifetime (seconds) is used: a tenth less, so that it does not expire on
+/// the way.
 fn usable(lifetime: u64) -> Duration {
     let lifetime = Duration::from_secs(lifetime.min(86_400));
     lifetime - lifetime / 10

@@ -1,4 +1,5 @@
-//! The bytes of one chunk, ready to be sent as often as needed; only those of a remote blob are held in memory.
+//! The bytes of one chunk, ready to be sent as often as needed; only those of a remote blob are
+//! held in memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,13 +10,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::registry::transport::OpenBody;
 use crate::store::{BlobSource, ByteStream};
 
-/// A chunk of a remote blob is held in memory up to this size; a larger one is fetched again if it must be sent again.
+/// A chunk of a remote blob is held in memory up to this size; a larger one is fetched again if it
+/// must be sent again.
 const HELD: u64 = 16 << 20;
 
 /// Cuts a blob into chunks.
 pub(super) struct Chunks {
     source: BlobSource,
-    /// A remote blob being read, and the offset it is at. The lock makes it shareable; it is never waited for.
+    /// A remote blob being read, and the offset it is at. The lock makes it shareable; it is never
+    /// waited for.
     remote: Mutex<Option<(u64, ByteStream)>>,
     /// The last chunk of a remote blob.
     held: Option<(u64, u64, Vec<Bytes>)>,
@@ -48,7 +51,8 @@ impl Chunks {
     /// Opens `length` bytes at `offset`. `last`: the blob ends with them.
     pub(super) async fn open(&mut self, offset: u64, length: u64, last: bool) -> Result<OpenBody> {
         if matches!(self.source, BlobSource::Remote(_)) && length <= HELD {
-            // Sent fast once it is here: a slow source must not keep the registry waiting in the middle of a request.
+            // Sent fast once it is here: a slow source must not keep the registry waiting in the
+            // middle of a request.
             let pieces = self.hold(offset, length, last).await?;
             return Ok(Arc::new(move || stream::iter(pieces.clone().into_iter().map(Ok)).boxed()));
         }
@@ -56,7 +60,8 @@ impl Chunks {
         Ok(Arc::new(move || cut(source.read(offset), length)))
     }
 
-    /// Fetches the chunk of a remote blob that comes next, while another is sent. May be dropped at any time: what has come stays.
+    /// Fetches the chunk of a remote blob that comes next, while another is sent. May be dropped at
+    /// any time: what has come stays.
     pub(super) async fn fetch_ahead(&mut self, offset: u64, length: u64) {
         if length > HELD || !matches!(self.source, BlobSource::Remote(_)) {
             return;

@@ -1,13 +1,14 @@
-//! The size of a chunk on this link: large enough that what each chunk costs beside its bytes is little, and no larger than what a
-//! kill may cost.
+//! The size of a chunk on this link: large enough that what each chunk costs beside its bytes is
+//! little, and no larger than what a kill may cost.
 
 use std::time::Duration;
 
-/// A chunk is to take this long. Registries put each onto their disk before they answer (docker-registry: 18 ms for 5 MiB), and the
-/// link stands idle meanwhile.
+/// A chunk is to take this long. Registries put each onto their disk before they answer
+/// (docker-registry: 18 ms for 5 MiB), and the link stands idle meanwhile.
 const WANTED: Duration = Duration::from_secs(1);
 
-/// On a long link a chunk is to take this many round trips: waiting for its answer then costs 2.5 % of the time.
+/// On a long link a chunk is to take this many round trips: waiting for its answer then costs 2.5 %
+/// of the time.
 const ROUND_TRIPS: u32 = 40;
 
 /// No chunk is to take longer than this: it is what a kill can cost.
@@ -16,10 +17,12 @@ const AT_MOST: Duration = Duration::from_secs(3);
 /// A shorter chunk tells more of the registry than of the link.
 const TELLING: u64 = 1 << 20;
 
-/// A chunk is at most this many times as large as the one before: what one chunk told may have been an accident.
+/// A chunk is at most this many times as large as the one before: what one chunk told may have been
+/// an accident.
 const GROWTH: u64 = 4;
 
-/// The chunk, in bytes, that the link calls for after `length` bytes took so long; `None`: that told nothing.
+/// The chunk, in bytes, that the link calls for after `length` bytes took so long; `None`: that
+/// told nothing.
 pub(super) fn chunk_for(round_trip: Duration, length: u64, took: Duration) -> Option<u64> {
     if length < TELLING {
         return None;

@@ -1,5 +1,5 @@
-//! Limits that registries are known to set on uploads, by their names (each number with its source). What a response teaches is
-//! the state machine's.
+//! Limits that registries are known to set on uploads, by their names (each number with its
+//! source). What a response teaches is the state machine's.
 
 use crate::registry::host::RegistryKind;
 
@@ -22,7 +22,8 @@ pub(crate) struct UploadLimits {
     pub(crate) last_in_put: bool,
     /// The `Range` of an answer is not to be believed.
     pub(crate) range_lies: bool,
-    /// A session cannot be asked where it stands; a chunk that is out of place is answered by 416 with the right offset.
+    /// A session cannot be asked where it stands; a chunk that is out of place is answered by 416
+    /// with the right offset.
     pub(crate) no_status: bool,
 }
 
@@ -41,10 +42,12 @@ impl UploadLimits {
             no_status: false,
         };
         match kind {
-            // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion 26299).
+            // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion
+            // 26299).
             RegistryKind::Ghcr => Self { chunk: chunk.min(4 * MIB), most: 4 * MIB, ..plain },
-            // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands still at the first part
-            // (aws/containers-roadmap#2831); GET on a session is 404 (dotnet/sdk-container-builds#33019).
+            // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands
+            // still at the first part (aws/containers-roadmap#2831); GET on a session is 404
+            // (dotnet/sdk-container-builds#33019).
             RegistryKind::Ecr => Self {
                 chunk: chunk.clamp(5 * MIB, 10 * MIB),
                 first: 5 * MIB,
@@ -57,10 +60,11 @@ impl UploadLimits {
             },
             // Google documents no chunked uploads: one request a blob.
             RegistryKind::Google => Self { single: true, ..plain },
-            // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length as the blob's size, and
-            // Harbor cannot be told by its name.
+            // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length
+            // as the blob's size, and Harbor cannot be told by its name.
             RegistryKind::Other => plain,
-            // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest plan).
+            // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest
+            // plan).
             RegistryKind::DockerHub | RegistryKind::Quay => Self { most: chunk.max(64 * MIB), ..plain },
         }
     }

@@ -1,5 +1,5 @@
-//! The state machine against simulated registries: every dialect of the field, faults at any request, death at any moment.
-//! The simulated registry checks the bytes themselves.
+//! The state machine against simulated registries: every dialect of the field, faults at any
+//! request, death at any moment. The simulated registry checks the bytes themselves.
 
 use proptest::prelude::*;
 
@@ -117,7 +117,8 @@ impl SimulatedRegistry {
         Some(format!("{}/{}", session.id, if self.dialect.strict { session.bytes.len() } else { 0 }))
     }
 
-    /// Whether an address leads to the session; a strict registry ends a session that is asked for by a stale one.
+    /// Whether an address leads to the session; a strict registry ends a session that is asked for
+    /// by a stale one.
     fn enter(&mut self, location: &str) -> bool {
         let (id, offset) = location.split_once('/').unwrap();
         let Some(session) = self.session.as_ref().filter(|session| session.id.to_string() == id) else { return false };
@@ -148,7 +149,8 @@ impl SimulatedRegistry {
         UploadResponse { status, transient: matches!(status, 429 | 503), location: self.location(), ..UploadResponse::default() }
     }
 
-    /// Carries out a request; `body` is what of its bytes arrives, `whole` whether that is all of them.
+    /// Carries out a request; `body` is what of its bytes arrives, `whole` whether that is all of
+    /// them.
     fn handle(
         &mut self,
         step: UploadStep,
@@ -245,7 +247,8 @@ struct Run {
     registry: SimulatedRegistry,
     refused: bool,
     steps: usize,
-    /// The most things that went wrong without progress between them: what the sender's patience is measured by.
+    /// The most things that went wrong without progress between them: what the sender's patience is
+    /// measured by.
     faults: u32,
 }
 

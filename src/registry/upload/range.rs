@@ -1,4 +1,5 @@
-//! The `Range` header of uploads, in all its dialects. None is taken as exact: the state machine compares with what was sent.
+//! The `Range` header of uploads, in all its dialects. None is taken as exact: the state machine
+//! compares with what was sent.
 
 /// `0-<end>`, as registries write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,8 @@ pub(crate) enum StatusNumber {
 
 /// How many bytes a session holds by its status, if we believe it holds `believed`.
 ///
-/// `0-0` is an empty session or one byte (distribution writes both so). `bytes=0-n` is n bytes at Quay.
+/// `0-0` is an empty session or one byte (distribution writes both so). `bytes=0-n` is n bytes at
+/// Quay.
 pub(crate) fn status_offset(range: UploadedRange, believed: u64, number: StatusNumber) -> u64 {
     let Some(end) = range.end else { return 0 };
     match number {
@@ -60,7 +62,8 @@ pub(crate) fn other_meaning(range: UploadedRange, offset: u64) -> Option<StatusN
     }
 }
 
-/// How many bytes a session holds after a PATCH of `length` bytes at `offset` was taken; `None` if that cannot be.
+/// How many bytes a session holds after a PATCH of `length` bytes at `offset` was taken; `None` if
+/// that cannot be.
 pub(crate) fn patched_offset(range: UploadedRange, offset: u64, length: u64) -> Option<u64> {
     let held = range.end.map_or(0, |end| end.saturating_add(1));
     // A registry that counts instead of naming the last byte is one ahead.

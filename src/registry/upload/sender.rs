@@ -1,4 +1,4 @@
-//! Sends what the state machine decides for one blob. The only decision taken here is when to give up.
+//! Sends what the state machine decides for one blob. Decided here is only when to give up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,8 @@ use crate::registry::retry::{is_transient, retry_after};
 use crate::registry::transport::{OpenBody, header_text, interrupted};
 use crate::store::{BlobSource, Growth};
 
-/// The largest chunk of a remote blob. Eight blobs may be under way, each with the chunk that is sent and the next.
+/// The largest chunk of a remote blob. Eight blobs may be under way, each with the chunk that is
+/// sent and the next.
 const REMOTE: u64 = 8 << 20;
 
 /// A blob to be uploaded.
@@ -40,7 +41,8 @@ pub(crate) struct BlobUpload<'a> {
     /// A repository of the same registry that has it.
     pub(crate) mount: Option<Repository>,
     pub(crate) session: Option<&'a SessionLock>,
-    /// Where the session can be found under the digest, too, once that is known; and the repository's name there.
+    /// Where the session can be found under the digest, too, once that is known; and the
+    /// repository's name there.
     pub(crate) sessions: Option<(&'a Sessions, String)>,
     pub(crate) task: Arc<Task>,
     /// Shared by the blobs of a push, and this one's place among them.
@@ -75,7 +77,8 @@ pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
     sender.run().await
 }
 
-/// Whether a growing blob begins with the bytes that an earlier process sent: a different build must not go on with its session.
+/// Whether a growing blob begins with the bytes that an earlier process sent: a different build
+/// must not go on with its session.
 async fn prefix_fits(job: &BlobUpload<'_>, record: &SessionRecord) -> Result<bool> {
     let Some(expected) = record.prefix else { return Ok(job.descriptor.is_some()) };
     if let BlobSource::Growing(growing) = &job.source {
@@ -155,7 +158,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Fetches the chunk of a remote blob beforehand: a slow source must not keep others from sending.
+    /// Fetches a remote blob's chunk beforehand: a slow source must not keep others from sending.
     async fn fetch(&mut self, step: UploadStep) -> Result<()> {
         if let (BlobSource::Remote(_), UploadStep::Patch { offset, length } | UploadStep::Put { offset, length }) =
             (&self.job.source, step)
@@ -218,7 +221,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Whether to ask for a growing blob whose digest has just become known, if there is still much to send.
+    /// Whether to ask for a growing blob whose digest has just become known, if much is left.
     fn must_ask(&mut self, available: Available) -> bool {
         let left = available.written.saturating_sub(self.upload.offset());
         let ask = !self.asked && available.complete && left > self.job.limits.first;
@@ -228,7 +231,7 @@ impl Sender<'_> {
 
     async fn existed(self) -> Result<UploadResult> {
         if let Some(location) = self.location() {
-            // Registries forget sessions by themselves; some need a right for this that we do not have.
+            // Registries forget sessions by themselves; some need a right for this that we lack.
             let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
         }
         self.ended(false, true)
@@ -243,7 +246,8 @@ impl Sender<'_> {
         Ok(UploadResult { task: self.job.task, descriptor, mounted, existed, bytes: self.sent })
     }
 
-    /// Sends one request and takes in what came of it; with `ask`, asks beside it whether the registry has the blob.
+    /// Sends one request and takes in what came of it; with `ask`, asks beside it whether the
+    /// registry has the blob.
     async fn perform(&mut self, step: UploadStep, ask: bool) -> Result<AfterRequest> {
         let before = self.upload.location().map(str::to_owned);
         let call = self.call_for(step).await?;
@@ -274,7 +278,8 @@ impl Sender<'_> {
                 Ok(response)
             }
             Err(RequestError::Transient(error)) => Err(error),
-            // Docker Hub's token server knows no token for a `from` that it does not know (go-containerregistry#1681).
+            // Docker Hub's token server knows no token for a `from` that it does not know
+            // (go-containerregistry#1681).
             Err(RequestError::Permanent(_)) if step == (UploadStep::Start { mount: true }) && !self.job.cancel.is_cancelled() => {
                 self.upload.answered(step, &UploadResponse::default());
                 return Ok(AfterRequest::Continue);
@@ -328,8 +333,9 @@ impl Sender<'_> {
         }
     }
 
-    /// A session that the registry answers for, and that does not get on, may be the trouble itself: once it is given up for a new
-    /// one. Its record stays until the registry has begun that.
+    /// A session that the registry answers for, and that does not get on, may be the trouble
+    /// itself: once it is given up for a new one. Its record stays until the registry has begun
+    /// that.
     fn begin_anew(&mut self, error: Error) -> Result<AfterRequest> {
         if self.begun_anew || self.upload.location().is_none() {
             return Err(self.kept(error));
@@ -346,7 +352,8 @@ impl Sender<'_> {
         self.job.task.retry(&cause, self.upload.faults() + 1, Duration::ZERO);
     }
 
-    /// The error that ends the upload, with what the next run makes of it where nothing better is known.
+    /// The error that ends the upload, with what the next run makes of it where nothing better is
+    /// known.
     fn kept(&self, error: Error) -> Error {
         let recorded = self.job.session.is_some() && self.upload.location().is_some() && self.upload.offset() > 0;
         match error.hint().is_none() && recorded {
@@ -355,7 +362,7 @@ impl Sender<'_> {
         }
     }
 
-    /// The error of a response; whether the login is to blame is asked only where the upload ends with it.
+    /// The error of a response; whether the login is to blame is asked only if the upload ends.
     async fn error_of(&self, decision: Decision, refusal: ErrorResponse) -> Error {
         let Route { endpoint, path } = self.job.route;
         match decision {
@@ -371,7 +378,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Larger chunks where the link carries them. Two chunks of a remote blob are held in memory: there they stay small.
+    /// Larger chunks where the link carries them. Two chunks of a remote blob are held in memory:
+    /// there they stay small.
     fn pace(&mut self, step: UploadStep, took: Duration) {
         let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
@@ -382,7 +390,8 @@ impl Sender<'_> {
         }
     }
 
-    /// The answer to `call`; `None` if the registry says meanwhile that it has the blob: then the rest need not be sent.
+    /// The answer to `call`; `None` if the registry says meanwhile that it has the blob: then the
+    /// rest need not be sent.
     async fn exchange(&self, call: &ApiRequest, ask: bool) -> Result<Option<Response>, RequestError> {
         let send = self.job.route.endpoint.send(call);
         let (Some(blob), true) = (&self.job.descriptor, ask) else { return send.await.map(Some) };
@@ -400,7 +409,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Hashes on to the end of a chunk that is being sent, if the record will need that: afterwards the link would stand idle.
+    /// Hashes on to the end of a chunk that is being sent, if the record will need that: afterwards
+    /// the link would stand idle.
     async fn hash_ahead(&self, step: UploadStep) -> Option<Hasher> {
         let (UploadStep::Patch { offset, length }, Some(mut hasher)) = (step, self.prefix.clone()) else { return None };
         let mut bytes = cut(self.job.source.read(hasher.length()), (offset + length).checked_sub(hasher.length())?);

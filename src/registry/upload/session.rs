@@ -1,7 +1,7 @@
 //! Upload sessions on disk: where an upload is and how far, for the next process.
 //!
-//! A record that cannot be read or written costs a resumption, never a push. Records may hold a registry's signed address:
-//! mode 0600.
+//! A record that cannot be read or written costs a resumption, never a push. Records may hold a
+//! registry's signed address: mode 0600.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -32,7 +32,8 @@ pub(crate) struct SessionLock {
     alias: Option<Box<SessionLock>>,
 }
 
-/// In the record of a digest: the upload began before the digest was known, and is recorded under this name.
+/// In the record of a digest: the upload began before the digest was known, and is recorded under
+/// this name.
 #[derive(Serialize, Deserialize)]
 struct Alias {
     alias: String,
@@ -45,7 +46,8 @@ pub(crate) struct SessionRecord {
     pub(crate) location: String,
     /// Bytes that the registry has confirmed.
     pub(crate) offset: u64,
-    /// The digest of these bytes, where the blob's own is not known yet: the next process must make the same ones.
+    /// The digest of these bytes, where the blob's own is not known yet: the next process must make
+    /// the same ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prefix: Option<Digest>,
 }
@@ -82,7 +84,8 @@ impl Sessions {
         (self.folder.join(format!("{name}.json")), self.folder.join(format!("{name}.lock")))
     }
 
-    /// The record of `what` (a digest or a layer's key) for a repository; `None` if another process works on it.
+    /// The record of `what` (a digest or a layer's key) for a repository; `None` if another process
+    /// works on it.
     pub(crate) fn lock(&self, repository: &str, what: &str) -> Option<SessionLock> {
         let own = self.lock_paths(self.paths(repository, what))?;
         let Some(Alias { alias }) = own.read_as() else { return Some(own) };
@@ -145,8 +148,8 @@ impl SessionLock {
     }
 
     fn write_as<T: Serialize>(&self, record: &T) {
-        // Always under this name, which the lock makes ours alone: what a kill leaves here, the next owner of the record replaces
-        // or removes.
+        // Always under this name, which the lock makes ours alone: what a kill leaves here, the
+        // next owner of the record replaces or removes.
         let new = self.new_record();
         let write = || -> std::io::Result<()> {
             let _ = std::fs::remove_file(&new);
@@ -163,7 +166,8 @@ impl SessionLock {
         self.record.with_extension("new")
     }
 
-    /// Removes the record of a session that is gone. The alias stays: the next session is recorded under the same name.
+    /// Removes the record of a session that is gone. The alias stays: the next session is recorded
+    /// under the same name.
     pub(crate) fn drop_session(&self) {
         let _ = std::fs::remove_file(&self.record);
     }

@@ -1,4 +1,5 @@
-//! An upload as a state machine: what to send next, given the registry's responses (distribution specification, "Pushing Blobs").
+//! An upload as a state machine: what to send next, given the registry's responses (distribution
+//! specification, "Pushing Blobs").
 //!
 //! It has no clock, network or file, so that it can be tried against any simulated registry.
 
@@ -46,7 +47,8 @@ pub(crate) struct Upload {
     last_length: u64,
     /// Bytes that the registry has confirmed.
     offset: u64,
-    /// The most that any session of this upload had confirmed: only what goes beyond it is progress.
+    /// The most that any session of this upload had confirmed: only what goes beyond it is
+    /// progress.
     reached: u64,
     /// Things that went wrong since the last progress.
     faults: u32,
@@ -98,7 +100,8 @@ impl Upload {
         self.offset
     }
 
-    /// The offset for the record: the next process, which does not know what was tried, must be able to try the same again.
+    /// The offset for the record: the next process, which does not know what was tried, must be
+    /// able to try the same again.
     pub(crate) fn recorded_offset(&self) -> u64 {
         if self.number.1 { self.before_guess } else { self.offset }
     }
@@ -214,8 +217,9 @@ impl Upload {
                 (self.offset, self.tainted) = (0, false);
                 self.to(Phase::Send)
             }
-            // Any trouble with a mount ends in a plain upload: Harbor refuses the whole POST if the source may not be read
-            // (goharbor/harbor#17097), Docker Hub likewise (go-containerregistry#1681).
+            // Any trouble with a mount ends in a plain upload: Harbor refuses the whole POST if the
+            // source may not be read (goharbor/harbor#17097), Docker Hub likewise
+            // (go-containerregistry#1681).
             _ if mount => self.to(Phase::Begin { mount: false }),
             _ if answer.transient => self.pause(),
             _ => Decision::Fail,
@@ -239,7 +243,8 @@ impl Upload {
                         return Decision::Fail;
                     }
                     if offset == 0 {
-                        // `0-0` may be one byte that came through: beginning again costs no more than that.
+                        // `0-0` may be one byte that came through: beginning again costs no more
+                        // than that.
                         self.restart();
                         return Decision::Continue;
                     }
@@ -248,7 +253,8 @@ impl Upload {
                 self.confirm(offset);
                 self.to(Phase::Send)
             }
-            // Public ECR knows no status (dotnet/sdk-container-builds#33019): what it took by its own word, it has.
+            // Public ECR knows no status (dotnet/sdk-container-builds#33019): what it took by its
+            // own word, it has.
             404 | 405 if doubt == QueryReason::OddRange => self.to(Phase::Send),
             // It tells the right offset where the next chunk goes, or that the session is gone.
             404 | 405 if self.limits.no_status && (doubt != QueryReason::Refused || self.shrink()) => self.to(Phase::Send),
@@ -260,7 +266,8 @@ impl Upload {
             }
             _ => {
                 if doubt == QueryReason::Refused {
-                    // RegistryLocation or size? It cannot be asked; a smaller chunk is right in either case.
+                    // RegistryLocation or size? It cannot be asked; a smaller chunk is right in
+                    // either case.
                     self.shrink();
                 }
                 self.fault();
@@ -313,7 +320,8 @@ impl Upload {
                 self.fault();
                 self.to(Phase::Find { session_gone: true })
             }
-            // Bytes may have been damaged on the way, or put together in a wrong order: once more, unless there is a known reason.
+            // Bytes may have been damaged on the way, or put together in a wrong order: once more,
+            // unless there is a known reason.
             _ if answer.wrong_digest && !self.tainted && self.wrong_digest => Decision::Fail,
             _ if answer.wrong_digest => {
                 self.wrong_digest = true;
@@ -409,7 +417,8 @@ impl Upload {
         may
     }
 
-    /// The other meaning of a status that led to a refusal, once; `None` if it is not the place that is refused.
+    /// The other meaning of a status that led to a refusal, once; `None` if it is not the place
+    /// that is refused.
     fn read_otherwise(&mut self, range: UploadedRange) -> Option<u64> {
         match self.number {
             (StatusNumber::Unknown, _) => {

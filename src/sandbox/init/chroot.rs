@@ -1,7 +1,8 @@
-//! The isolation without namespaces: the helper puts devices and files into the step's own tree, starts the command in a chroot, and afterwards
-//! kills everything that descends from it.
+//! The isolation without namespaces: the helper puts devices and files into the step's own tree,
+//! starts the command in a chroot, and afterwards kills everything that descends from it.
 //!
-//! This is not a security boundary: the command sees the machine's processes and network as its parent container does.
+//! This is not a security boundary: the command sees the machine's processes and network as its
+//! parent container does.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;

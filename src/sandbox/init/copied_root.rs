@@ -1,5 +1,5 @@
-//! Executes a [`RootPlan`] where nothing can be mounted: devices are made, and files and folders are copied or moved into the tree for
-//! the time of the step.
+//! Executes a [`RootPlan`] where nothing can be mounted: devices are made, and files and folders
+//! are copied or moved into the tree for the time of the step.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -37,7 +37,8 @@ pub(super) fn build(mounts: &mut SubstituteMounts, spec: &RunSpec, plan: &RootPl
         Content::File(File { optional: true, .. }) if !has_parent(mounts.tree(), target) => Ok(()),
         Content::File(File { bytes, mode, uid, gid, .. }) => put_file(mounts, target, bytes, *mode, *uid, *gid),
         Content::Mount(index, mount) => put_mount(mounts, target, mount, *index, aside),
-        // Without devpts and mqueue there is nothing to put there, and /proc and /sys hold nothing that needs to be hidden.
+        // Without devpts and mqueue there is nothing to put there, and /proc and /sys hold nothing
+        // that needs to be hidden.
         Content::Terminals | Content::MessageQueues | Content::Console | Content::Hidden | Content::ReadOnly => Ok(()),
     })
 }
@@ -54,7 +55,8 @@ fn has_parent(tree: &OwnedFd, path: &LayerPath) -> bool {
     place.is_ok_and(|place| stubs::open_folder(tree, &place).is_ok_and(|folder| is_folder(&folder).unwrap_or(false)))
 }
 
-/// A still picture of /proc. `self/exe` is there for Java alone: its launcher finds its libraries by it.
+/// A still picture of /proc. `self/exe` is there for Java alone: its launcher finds its libraries
+/// by it.
 fn proc_files(mounts: &mut SubstituteMounts, spec: &RunSpec, target: &LayerPath) -> Result<(), SetupError> {
     let java = java(mounts.tree(), spec);
     let proc = mounts.put_folder(target, 0o555)?;

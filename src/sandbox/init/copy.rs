@@ -1,7 +1,7 @@
 //! Copies a folder or file with owners, modes and times: a bind mount where nothing can be mounted.
 //!
-//! Devices and sockets are left out, and links are copied as links. An image decides how deep folders are nested: neither the stack nor
-//! the number of open files grows with it.
+//! Devices and sockets are left out, and links are copied as links. An image decides how deep
+//! folders are nested: neither the stack nor the number of open files grows with it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,7 +22,8 @@ pub(super) fn copy(source: &OwnedFd, folder: impl AsFd, name: &OsStr) -> Result<
 /// Gives a copy (a name in a folder) what its original (open, and its status) has.
 pub(super) type Dress<'a> = dyn FnMut(&OwnedFd, BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno> + 'a;
 
-/// The same with another way of giving a copy (a name in a folder) what its original (open, and its status) has.
+/// The same with another way of giving a copy (a name in a folder) what its original (open, and its
+/// status) has.
 pub(super) fn copy_with(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, dress: &mut Dress<'_>) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(source)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -56,7 +57,8 @@ pub(super) fn copy_with(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, 
         path = folder.clone();
         next += 1;
     }
-    // What is in a folder before the folder: its mode may let nobody in, and its time changes with what comes into it.
+    // What is in a folder before the folder: its mode may let nobody in, and its time changes with
+    // what comes into it.
     for (path, stat) in below.iter().rev() {
         let parent = open_folder(&copied, &path.parent().unwrap_or_default())?;
         dress(&open_folder(source, path)?, parent.as_fd(), OsStr::from_bytes(path.name().unwrap_or_default()), stat)?;

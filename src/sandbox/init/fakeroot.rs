@@ -1,12 +1,15 @@
-//! Where one id has to do for all: answers the system calls of a command that such a process cannot make, and records what they would
-//! have done (`layer::owners`), so that the step's layer has it.
+//! Where one id has to do for all: answers the system calls of a command that such a process cannot
+//! make, and records what they would have done (`layer::owners`), so that the step's layer has it.
 //!
-//! Chown and mknod of devices are recorded; stat shows what is recorded, because programs copy owners from there (useradd gives a new
-//! /etc/shadow the group of the old one); and a user may not change the mode of what is not its own.
+//! Chown and mknod of devices are recorded; stat shows what is recorded, because programs copy
+//! owners from there (useradd gives a new /etc/shadow the group of the old one); and a user may not
+//! change the mode of what is not its own.
 //!
-//! It is a process of its own outside the command's process namespace, in its mount namespace, and with the rights of the sandbox's root.
+//! It is a process of its own outside the command's process namespace, in its mount namespace, and
+//! with the rights of the sandbox's root.
 //!
-//! It does nothing that the command could not do as its user: it follows none of /proc's links and reads no file's content.
+//! It does nothing that the command could not do as its user: it follows none of /proc's links and
+//! reads no file's content.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -43,7 +46,8 @@ pub(super) struct Fakeroot {
 }
 
 impl Fakeroot {
-    /// Starts it for a command of `user`; to be called in the user namespace and outside the process namespace.
+    /// Starts it for a command of `user`; to be called in the user namespace and outside the
+    /// process namespace.
     pub(super) fn start(user: &User) -> Result<Self, SetupError> {
         let (alive, keep_alive) = pipe()?;
         let (socket, theirs) = UnixStream::pair().step(|| "socketpair".into())?;
@@ -59,7 +63,8 @@ impl Fakeroot {
         }
     }
 
-    /// Whether it has told a program that it is another user now. To be asked when the command has ended.
+    /// Whether it has told a program that it is another user now. To be asked when the command has
+    /// ended.
     pub(super) fn has_pretended(&self) -> bool {
         let _ = self.socket.set_nonblocking(true);
         (&self.socket).read(&mut [0; 1]).is_ok_and(|read| read > 0)
@@ -265,7 +270,8 @@ impl FakerootCall<'_> {
                 return Err(Errno::PERM);
             }
         }
-        // What a change of owner does besides: set-id bits and capabilities go, the time of the change comes.
+        // What a change of owner does besides: set-id bits and capabilities go, the time of the
+        // change comes.
         match rustix::fs::chownat(&seen.file, "", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH) {
             // Files of the machine itself, such as devices: they are in no layer.
             Err(Errno::PERM | Errno::INVAL) => return Ok(Answer::Value(0)),
@@ -281,7 +287,8 @@ impl FakerootCall<'_> {
         }
     }
 
-    /// An empty file that stands for a device. `path`: the argument that its mode and number follow.
+    /// An empty file that stands for a device. `path`: the argument that its mode and number
+    /// follow.
     fn mknod(&self, from: i32, path: usize) -> Result<Answer, Errno> {
         let target = &self.target;
         let mode = target.argument(path + 1) as u32;
@@ -336,7 +343,8 @@ impl FakerootCall<'_> {
         })
     }
 
-    /// Writes into the command's memory what `make` makes of a file with a record. Everything else, and every error, is the kernel's.
+    /// Writes into the command's memory what `make` makes of a file with a record. Everything else,
+    /// and every error, is the kernel's.
     fn show(
         &self,
         file: Result<OwnedFd, Errno>,
@@ -363,7 +371,8 @@ impl FakerootCall<'_> {
         notify::write_memory(self.target.call.thread, self.target.argument(buffer), bytes)
     }
 
-    /// The names of attributes, records left out: `cp -a` would copy them to files of another owner.
+    /// The names of attributes, records left out: `cp -a` would copy them to files of another
+    /// owner.
     fn attributes(&self, file: Result<OwnedFd, Errno>) -> Result<Answer, Errno> {
         let Ok(seen) = file.and_then(|file| self.see(file)) else { return Ok(Answer::Kernel) };
         let mut names = vec![0; 64 * 1024];

@@ -1,4 +1,5 @@
-//! A further command in a sandbox that runs already: enters its namespaces or its chroot and starts the command there, with its few privileges.
+//! A further command in a sandbox that runs already: enters its namespaces or its chroot and starts
+//! the command there, with its few privileges.
 //!
 //! Refuses kinds of isolation that have nothing to enter.
 
@@ -21,7 +22,8 @@ use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::wire::{Control, Reply};
 use crate::sandbox::{Exit, IsolationKind, RootSpec, RunSpec};
 
-/// In the order in which they are entered: the first gives the right to enter the others, the last takes /proc away.
+/// In the order in which they are entered: the first gives the right to enter the others, the last
+/// takes /proc away.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
     ("user", LinkNameSpaceType::User),
     ("net", LinkNameSpaceType::Network),
@@ -31,7 +33,8 @@ const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
     ("mnt", LinkNameSpaceType::Mount),
 ];
 
-/// Runs `spec`'s command in the namespaces of the process `pid`, or in its chroot; of its root file system nothing else is looked at.
+/// Runs `spec`'s command in the namespaces of the process `pid`, or in its chroot; of its root file
+/// system nothing else is looked at.
 pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &UnixStream) -> Result<Exit, SetupError> {
     match (isolation, &spec.root) {
         (IsolationKind::Root | IsolationKind::UserNamespace, _) => enter(pid)?,

@@ -1,4 +1,5 @@
-//! The helper's `main`: takes one request from the control socket, carries it out, and replies there.
+//! The helper's `main`: takes one request from the control socket, carries it out, and replies
+//! there.
 
 use std::os::unix::net::UnixStream;
 
@@ -24,7 +25,8 @@ pub(in crate::sandbox) fn main() -> i32 {
     i32::from(write_message(&control, &reply).is_err())
 }
 
-/// Makes standard input the control socket, then `/dev/null`, and sees that no other descriptor reaches the command.
+/// Makes standard input the control socket, then `/dev/null`, and sees that no other descriptor
+/// reaches the command.
 fn take_control() -> Result<UnixStream, SetupError> {
     process::heed_children();
     process::close_others_on_exec().step(|| "close_range".into())?;

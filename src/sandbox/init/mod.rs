@@ -1,11 +1,13 @@
-//! The helper: a process with one thread that sets a sandbox up, runs the command in it and takes it down again.
+//! The helper: a process with one thread that sets a sandbox up, runs the command in it and takes
+//! it down again.
 //!
 //! ```text
 //! mpimg ──socket──► helper (this machine's namespaces; cleans up stubs)
 //!                     └─ init (process 1 of its own namespaces; mounts, reaps)
 //!                          └─ the command (few capabilities, filtered system calls)
 //! ```
-//! Each dies with the one above it, and with process 1 die all processes of its namespace and its mounts.
+//! Each dies with the one above it, and with process 1 die all processes of its namespace and its
+//! mounts.
 //!
 //! The helper never writes to standard error, which belongs to the command.
 
@@ -20,7 +22,8 @@ mod descriptors;
 mod emulated;
 #[cfg(not(target_arch = "x86_64"))]
 mod emulated {
-    //! The isolation without privileges is not there on this processor: its loader is made of instructions of x86-64.
+    //! The isolation without privileges is not there on this processor: its loader is made of
+    //! instructions of x86-64.
     use std::os::unix::net::UnixStream;
 
     use crate::layer::LayerPath;

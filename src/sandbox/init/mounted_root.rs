@@ -1,4 +1,5 @@
-//! Executes a [`RootPlan`] where mounts are possible: an overlay of the image's layers with everything else mounted on it.
+//! Executes a [`RootPlan`] where mounts are possible: an overlay of the image's layers with
+//! everything else mounted on it.
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -59,7 +60,8 @@ fn put(mounter: &mut Mounter, Entry { target, content }: &Entry<'_>) -> Result<(
             mount_bind(target.to_string(), fd_path(&place)).step(|| format!("bind {target}"))
         }
         Content::Console => {
-            // Where programs look for the name of their terminal: its own is one of this machine's /dev/pts. They can do without.
+            // Where programs look for the name of their terminal: its own is one of this machine's
+            // /dev/pts. They can do without.
             if let Ok(terminal) = std::fs::read_link("/proc/self/fd/0") {
                 let _ = mount_bind(terminal, fd_path(&create(mounter, target, 0o600)?));
             }
@@ -86,7 +88,8 @@ fn put(mounter: &mut Mounter, Entry { target, content }: &Entry<'_>) -> Result<(
 
 fn proc(mounter: &mut Mounter, target: &LayerPath) -> Result<(), SetupError> {
     match mounter.mount_at(target, "proc", HARDENED, "") {
-        // A container that masks parts of its own /proc forbids a fresh one, but not a copy with the masks.
+        // A container that masks parts of its own /proc forbids a fresh one, but not a copy with
+        // the masks.
         Err(error) if error.errno == Some(Errno::PERM.raw_os_error()) => mounter.bind_host_tree("/proc", target),
         mounted => mounted,
     }

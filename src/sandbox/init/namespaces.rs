@@ -1,4 +1,5 @@
-//! The helper's own part for the kinds of isolation with namespaces: enter them, start process 1, wait for it, remove the stubs it made.
+//! The helper's own part for the kinds of isolation with namespaces: enter them, start process 1,
+//! wait for it, remove the stubs it made.
 //!
 //! It mounts nothing itself, so it keeps seeing the file systems of the machine.
 
@@ -78,11 +79,12 @@ fn enter(network: Network) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// As Docker does since 20.10: every user of a container with a network of its own may listen on ports below 1024, and ping (ip(7),
-/// icmp(7)). Where /proc/sys cannot be written, only root may.
+/// As Docker does since 20.10: every user of a container with a network of its own may listen on
+/// ports below 1024, and ping (ip(7), icmp(7)). Where /proc/sys cannot be written, only root may.
 fn allow_low_ports_and_ping() {
     let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-    // Each group of the range must exist in this user namespace (user_namespaces(7): ID, ID outside, how many).
+    // Each group of the range must exist in this user namespace (user_namespaces(7): ID, ID
+    // outside, how many).
     let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
     let groups = map.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
         ["0", _, count] => count.parse::<u32>().ok(),

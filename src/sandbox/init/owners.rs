@@ -1,6 +1,7 @@
 //! Owners and modes of what this program itself puts into a sandbox.
 //!
-//! A file system that cannot record an owner is not an error, because these files never get into a layer.
+//! A file system that cannot record an owner is not an error, because these files never get into a
+//! layer.
 
 use std::ffi::OsStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -55,7 +56,8 @@ impl Owners {
         rustix::fs::chmod(fd_path(file), Mode::from_raw_mode(mode))
     }
 
-    /// Makes the folder `copy` what the folder `source` is: owner, mode, and what is recorded of it.
+    /// Makes the folder `copy` what the folder `source` is: owner, mode, and what is recorded of
+    /// it.
     pub(super) fn copy_folder(&self, source: &OwnedFd, copy: &OwnedFd) -> Result<(), Errno> {
         let stat = rustix::fs::fstat(source)?;
         match self {
@@ -69,7 +71,8 @@ impl Owners {
         }
     }
 
-    /// Records of a copy (`name` in `folder`) what is recorded of its original, whose status is `stat`.
+    /// Records of a copy (`name` in `folder`) what is recorded of its original, whose status is
+    /// `stat`.
     pub(super) fn copy_record(&self, original: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
         if matches!(self, Self::OnDisk) {
             return Ok(());
@@ -98,7 +101,8 @@ impl Owners {
         rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())
     }
 
-    /// Makes the empty folder `path` an upper folder: it shows as root's `/`, and says whose the files without a record in it are.
+    /// Makes the empty folder `path` an upper folder: it shows as root's `/`, and says whose the
+    /// files without a record in it are.
     pub(super) fn begin(&self, path: &Path) -> Result<(), SetupError> {
         let Self::Recorded(identity) = self else { return Ok(()) };
         let folder = open_folder(path)?;

@@ -1,4 +1,5 @@
-//! What the mounts of a step show: folders and files of this machine, found without following links out of their root.
+//! What the mounts of a step show: folders and files of this machine, found without following links
+//! out of their root.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -30,7 +31,8 @@ pub(super) fn open_in(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Setup
     opened.step(|| format!("open the mount's source `{path}`"))
 }
 
-/// Makes a copy of the folder `source` the new folder `folder`, unless another step is faster. `room` is where it is made.
+/// Makes a copy of the folder `source` the new folder `folder`, unless another step is faster.
+/// `room` is where it is made.
 pub(super) fn seed_cache(owners: &Owners, source: &OwnedFd, room: &Path, folder: &Path) -> Result<(), SetupError> {
     if kind_of(source)? != Target::Folder {
         return Err(Errno::NOTDIR).step(|| "fill a cache".into());

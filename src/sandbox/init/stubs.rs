@@ -1,8 +1,11 @@
-//! Mount targets inside a root file system: found as the image's links lead to them, made where they are missing, removed afterwards.
+//! Mount targets inside a root file system: found as the image's links lead to them, made where
+//! they are missing, removed afterwards.
 //!
-//! A stub that the command has not touched goes again, and the folder that it was in gets its time back, so that neither is a change.
+//! A stub that the command has not touched goes again, and the folder that it was in gets its time
+//! back, so that neither is a change.
 //!
-//! Nothing outside the root file system is touched: links are resolved here, one component at a time, and never above the root.
+//! Nothing outside the root file system is touched: links are resolved here, one component at a
+//! time, and never above the root.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -36,7 +39,8 @@ struct Stub {
     folder: bool,
 }
 
-/// A folder of the image that stubs were made in, with its time before and after: seconds and nanoseconds.
+/// A folder of the image that stubs were made in, with its time before and after: seconds and
+/// nanoseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Parent {
     path: LayerPath,
@@ -110,7 +114,8 @@ impl Stubs {
         self.parents.iter().map(|parent| parent.path.clone())
     }
 
-    /// The changed folders with the times that they shall have in the end. To be called before anything is removed.
+    /// The changed folders with the times that they shall have in the end. To be called before
+    /// anything is removed.
     pub(super) fn times(&self, root: &OwnedFd) -> Result<Times, SetupError> {
         let mut times = Vec::new();
         for parent in &self.parents {
@@ -152,8 +157,9 @@ impl Stubs {
 /// What the runtime of BuildKit (runc) mounts on and leaves in an image that does not have it.
 const LEFT: [&str; 3] = ["dev", "proc", "sys"];
 
-/// Makes the folders that a step of BuildKit's leaves behind where they are missing: its working folder with the folders above it (755, the
-/// step's user's; `runcexecutor`), and [`LEFT`]. To be called before anything is mounted. `give`: gives a new folder its owner and mode.
+/// Makes the folders that a step of BuildKit's leaves behind where they are missing: its working
+/// folder with the folders above it (755, the step's user's; `runcexecutor`), and [`LEFT`]. To be
+/// called before anything is mounted. `give`: gives a new folder its owner and mode.
 pub(super) fn make_lasting_folders(
     root: &OwnedFd,
     spec: &RunSpec,
@@ -195,7 +201,8 @@ fn make_lasting(
 /// Open folders with the times that they shall have.
 pub(super) struct Times(Vec<(OwnedFd, (i64, i64))>);
 
-/// Removes from `tree` (an upper folder, nothing mounted on it any more) the stubs that the command left as they were.
+/// Removes from `tree` (an upper folder, nothing mounted on it any more) the stubs that the command
+/// left as they were.
 pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), SetupError> {
     if stubs.made.is_empty() {
         return Ok(());
@@ -205,7 +212,8 @@ pub(super) fn remove(tree: &Path, stubs: &Stubs) -> Result<(), SetupError> {
     stubs.remove_from(&root, times)
 }
 
-/// Where `path` leads in `root`, links on the way and at its end followed as in a chroot; what is missing is taken as it stands.
+/// Where `path` leads in `root`, links on the way and at its end followed as in a chroot; what is
+/// missing is taken as it stands.
 pub(super) fn resolve(root: &OwnedFd, path: &LayerPath) -> Result<LayerPath, SetupError> {
     let mut rest: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
     let mut place = LayerPath::root();

@@ -1,7 +1,9 @@
-//! Enters a user namespace. For one with a range of ids a second process, outside, writes the maps; one id everybody may map.
+//! Enters a user namespace. For one with a range of ids a second process, outside, writes the maps;
+//! one id everybody may map.
 //!
-//! Two ways: a process that may set ids maps all the ids it has onto themselves; any other asks the set-id programs newuidmap and newgidmap
-//! for the range that /etc/subuid and /etc/subgid give its user.
+//! Two ways: a process that may set ids maps all the ids it has onto themselves; any other asks the
+//! set-id programs newuidmap and newgidmap for the range that /etc/subuid and /etc/subgid give its
+//! user.
 //!
 //! A range that is too small for an ordinary image is an error.
 
@@ -60,8 +62,8 @@ pub(super) fn enter(isolation: IsolationKind) -> Result<(), SetupError> {
     become_root()
 }
 
-/// Enters a new user namespace with one id, which is `uid:gid` in it and what it was outside. Without privileges that costs the right to
-/// set supplementary groups.
+/// Enters a new user namespace with one id, which is `uid:gid` in it and what it was outside.
+/// Without privileges that costs the right to set supplementary groups.
 pub(super) fn enter_as(uid: u32, gid: u32) -> Result<(), SetupError> {
     let (outer_uid, outer_gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into())?;
@@ -139,7 +141,8 @@ fn map_itself(pid: Pid) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// The first range of this user in /etc/subuid or /etc/subgid that is large enough (subuid(5): name or number, first, count).
+/// The first range of this user in /etc/subuid or /etc/subgid that is large enough (subuid(5): name
+/// or number, first, count).
 fn subordinate(file: &str) -> Result<(u32, u32), SetupError> {
     let uid = rustix::process::getuid().as_raw();
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();

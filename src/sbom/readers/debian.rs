@@ -1,4 +1,5 @@
-//! dpkg: `status`, its parts in distroless images, the lists of files, and the licences in copyright files.
+//! dpkg: `status`, its parts in distroless images, the lists of files, and the licences in
+//! copyright files.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ pub(super) fn status(text: &str) -> Vec<Found> {
 }
 
 fn package(stanza: &str) -> Option<Found> {
-    // A removed package stays in the database as long as it has configuration files. Parts of distroless images have no status.
+    // A removed package stays in the database as long as it has configuration files. Parts of
+    // distroless images have no status.
     if field(stanza, "Status").is_some_and(|status| !status.ends_with(" installed")) {
         return None;
     }
@@ -28,8 +30,8 @@ pub(super) fn list(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes.split(|byte| *byte == b'\n').filter(|line| line.len() > 2).map(|line| line.trim_ascii_start().to_vec()).collect()
 }
 
-/// The licences that a copyright file names: the short names of a machine-readable one (Debian's copyright-format 1.0), and the
-/// common licences that another one refers to.
+/// The licences that a copyright file names: the short names of a machine-readable one (Debian's
+/// copyright-format 1.0), and the common licences that another one refers to.
 pub(super) fn copyright(text: &str) -> Vec<String> {
     let mut found = BTreeSet::new();
     let readable = text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("format:"));

@@ -3,8 +3,8 @@
 use super::text::{all_quoted, quoted};
 use crate::sbom::package::{Found, PackageKind};
 
-/// A gemspec as RubyGems writes it. One that a person wrote is Ruby code, and can say its name in any way: such a one is passed over
-/// unless it says it in RubyGems' words.
+/// A gemspec as RubyGems writes it. One that a person wrote is Ruby code, and can say its name in
+/// any way: such a one is passed over unless it says it in RubyGems' words.
 pub(super) fn gemspec(text: &str, specifications: &str) -> Option<Found> {
     // `# stub: rake 13.0.6 ruby lib`
     let stub = text.lines().take(5).find_map(|line| line.strip_prefix("# stub: "));

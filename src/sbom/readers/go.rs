@@ -5,10 +5,12 @@ use crate::sbom::package::{Found, PackageKind};
 /// How the information begins. It is at an address that 16 divides.
 pub(super) const MAGIC: &[u8] = b"\xff Go buildinf:";
 const HEADER: usize = 32;
-/// Around the list of modules are marks of 16 bytes (cmd/go/internal/modload, `infoStart` and `infoEnd`).
+/// Around the list of modules are marks of 16 bytes (cmd/go/internal/modload, `infoStart` and
+/// `infoEnd`).
 const MARK: usize = 16;
 
-/// What stands at the beginning of `bytes`. `None`: nothing, or what Go before 1.18 wrote, which only holds addresses.
+/// What stands at the beginning of `bytes`. `None`: nothing, or what Go before 1.18 wrote, which
+/// only holds addresses.
 pub(super) fn build_info(bytes: &[u8]) -> Option<Vec<Found>> {
     let inline = *bytes.get(15)? & 2 != 0;
     let rest = bytes.get(HEADER..).filter(|_| inline)?;
@@ -47,7 +49,8 @@ fn listed(text: &str) -> Vec<Found> {
         match (kind, path) {
             (Some("mod"), Some(path)) => modules.push((path, own_version(version, setting("vcs.revision"), setting("vcs.time")))),
             (Some("dep"), Some(path)) => modules.push((path, version.to_owned())),
-            // What is compiled in place of the last one. A folder has no version, and is no name to look anything up by.
+            // What is compiled in place of the last one. A folder has no version, and is no name to
+            // look anything up by.
             (Some("=>"), Some(path)) if !path.starts_with(['.', '/']) => {
                 modules.pop();
                 modules.push((path, version.to_owned()));
@@ -64,7 +67,8 @@ fn listed(text: &str) -> Vec<Found> {
     modules.iter().map(module).collect()
 }
 
-/// The program's own module, built in its folder, has no version: then the commit stands for it as Go writes such a version.
+/// The program's own module, built in its folder, has no version: then the commit stands for it as
+/// Go writes such a version.
 fn own_version(version: &str, revision: Option<&str>, time: Option<&str>) -> String {
     match (version, revision, time) {
         ("(devel)" | "", Some(revision), Some(time)) => {

@@ -9,7 +9,8 @@ use super::text::field;
 use super::zip::{self, Budget, Stopped};
 use crate::sbom::package::{Checksum, Found, PackageKind};
 
-/// How the names of archives end that are searched: jars, and packages of application servers, Jenkins, Karaf, NiFi and Liferay.
+/// How the names of archives end that are searched: jars, and packages of application servers,
+/// Jenkins, Karaf, NiFi and Liferay.
 const ARCHIVES: [&str; 10] = [".jar", ".war", ".ear", ".par", ".sar", ".nar", ".kar", ".jpi", ".hpi", ".lpkg"];
 /// Archives in archives: a Spring Boot application has one in one.
 const DEEPEST: usize = 6;
@@ -111,13 +112,15 @@ fn properties(text: &str) -> Option<Maven> {
     Some(Maven { group: value("groupId")?, artifact: value("artifactId")?, version: value("version")? })
 }
 
-/// The jar itself: what Maven says of the artifact that the file is named after; else file name and manifest. That there is one
-/// artifact alone tells nothing: it may be what was copied into the jar.
+/// The jar itself: what Maven says of the artifact that the file is named after; else file name and
+/// manifest. That there is one artifact alone tells nothing: it may be what was copied into the
+/// jar.
 fn described(path: &str, manifest: &str, maven: &[Maven]) -> Found {
     let file = path.rsplit('/').next().unwrap_or(path);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let (name, version) = split_name(stem);
-    // `log4j-1.2-api-2.17` is `log4j-1.2-api`; `wagon-http-shaded-3.5` has `wagon-http` in it, and is another artifact.
+    // `log4j-1.2-api-2.17` is `log4j-1.2-api`; `wagon-http-shaded-3.5` has `wagon-http` in it, and
+    // is another artifact.
     let is_version =
         |rest: &str| rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
     let same = |one: &&Maven| stem.strip_prefix(&*one.artifact).is_some_and(|rest| rest.is_empty() || is_version(rest));

@@ -1,6 +1,8 @@
-//! What a file of a layer tells of packages: databases, metadata, archives and programs, each as its layer is read.
+//! What a file of a layer tells of packages: databases, metadata, archives and programs, each as
+//! its layer is read.
 //!
-//! Refuses to keep what it reads, to unpack it to a disk, and to fail because of it: what is too large or damaged is a notice.
+//! Refuses to keep what it reads, to unpack it to a disk, and to fail because of it: what is too
+//! large or damaged is a notice.
 
 mod apk;
 mod debian;
@@ -123,7 +125,8 @@ pub(super) fn read(entry: &Entry, content: &mut dyn Read) -> io::Result<(Option<
                 Some(format!("`/{path}` lists more than {MOST_PACKAGES} packages: the others were left out")),
             )
         }
-        // A database that is there and cannot be read hides all that is installed. Of other files, some have the same name by chance.
+        // A database that is there and cannot be read hides all that is installed. Of other files,
+        // some have the same name by chance.
         None if matches!(interest, Interest::Rpm(_)) => {
             (None, Some(format!("`/{path}` is no database of rpm's, or a damaged one")))
         }

@@ -1,7 +1,7 @@
 //! Programs: what the Go linker and cargo-auditable have put into them, found as the bytes pass by.
 //!
-//! Both are looked for by how they begin and not by the names of sections, whose table stands at a program's end: so no program is
-//! kept, however large.
+//! Both are looked for by how they begin and not by the names of sections, whose table stands at a
+//! program's end: so no program is kept, however large.
 
 use std::io::{self, Read};
 
@@ -47,7 +47,8 @@ pub(super) fn packages(start: &[u8], content: &mut dyn Read) -> io::Result<Vec<F
         let mut at = 0;
         while let Some(offset) = memchr(0x78, &window.bytes[at..]).filter(|offset| at + offset < end) {
             at += offset;
-            // RFC 1950, section 2.2: the second byte tells the level and makes both divisible by 31.
+            // RFC 1950, section 2.2: the second byte tells the level and makes both divisible by
+            // 31.
             if matches!(window.bytes.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda))
                 && begins_list(&mut inflate, &window.bytes[at..])
             {

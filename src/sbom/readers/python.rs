@@ -1,4 +1,5 @@
-//! Python's installers: `*.dist-info` and `*.egg-info`, as folders and as files, and which files are theirs.
+//! Python's installers: `*.dist-info` and `*.egg-info`, as folders and as files, and which files
+//! are theirs.
 
 use super::text::{field, fields};
 use crate::sbom::package::{Found, PackageKind};

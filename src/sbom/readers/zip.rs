@@ -1,7 +1,8 @@
-//! A zip read from its beginning to its end, as it comes out of a layer: an archive in an archive is read without being kept.
+//! A zip read from its beginning to its end, as it comes out of a layer: an archive in an archive
+//! is read without being kept.
 //!
-//! The crate `zip` reads from the central directory at the end, or only archives whose entries tell their size beforehand, which
-//! those of `jar` do not.
+//! The crate `zip` reads from the central directory at the end, or only archives whose entries tell
+//! their size beforehand, which those of `jar` do not.
 
 use std::io::{self, BufRead, Read};
 
@@ -58,7 +59,8 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// What is done with each entry: its name, its bytes, and the budget that is left for what is in it.
+/// What is done with each entry: its name, its bytes, and the budget that is left for what is in
+/// it.
 pub(super) type EachEntry<'a> = dyn FnMut(&str, &mut dyn Read) -> Result<(), Stopped> + 'a;
 
 /// Calls `each` with the name of every file in the archive and a reader of its content.
@@ -131,8 +133,8 @@ fn entry(archive: &mut dyn BufRead, budget: &mut Budget, each: &mut EachEntry<'_
     if sizes_follow { after_descriptor(archive) } else { number(archive).map_err(Stopped::from) }
 }
 
-/// Passes over a data descriptor; the signature after it. Its own signature may be missing, and its sizes may have 4 or 8 bytes:
-/// what follows them decides.
+/// Passes over a data descriptor; the signature after it. Its own signature may be missing, and its
+/// sizes may have 4 or 8 bytes: what follows them decides.
 fn after_descriptor(archive: &mut dyn BufRead) -> Result<u32, Stopped> {
     if number(archive)? == DESCRIPTOR {
         number(archive)?;

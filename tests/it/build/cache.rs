@@ -1,4 +1,5 @@
-//! The build cache: what is unchanged is not done again, and what has changed is never taken for unchanged.
+//! The build cache: what is unchanged is not done again, and what has changed is never taken for
+//! unchanged.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
@@ -81,7 +82,8 @@ fn set_mtime(path: &Path, like: &fs::Metadata) {
 
 type Change = (&'static str, fn(&Project), [bool; 2]);
 
-/// What is done to a project between two builds, and which of the steps COPY and ADD must still come from the cache.
+/// What is done to a project between two builds, and which of the steps COPY and ADD must still
+/// come from the cache.
 const CHANGES: &[Change] = &[
     ("nothing", |_| {}, [true, true]),
     (
@@ -260,7 +262,8 @@ fn a_layer_that_is_gone_is_made_again() {
     assert_eq!((second.digest, second.cached), (first.digest, vec![false, false]));
 }
 
-/// A RUN that sees files of the project; what it makes is never the same twice, so equal images show that it was not run.
+/// A RUN that sees files of the project; what it makes is never the same twice, so equal images
+/// show that it was not run.
 fn bound(mount: &str) -> String {
     let base = crate::judges().join("base").display().to_string();
     format!(

@@ -1,4 +1,5 @@
-//! Cache mounts across builds: what they begin with, who may use them at once, and how they are pruned.
+//! Cache mounts across builds: what they begin with, who may use them at once, and how they are
+//! pruned.
 
 use std::path::PathBuf;
 

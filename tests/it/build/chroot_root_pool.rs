@@ -1,5 +1,5 @@
-//! On the isolations `chroot` and `emulated` a stage's tree waits in the store for the next build: as it was unpacked, whatever the steps did to it, or not
-//! at all.
+//! On the isolations `chroot` and `emulated` a stage's tree waits in the store for the next build:
+//! as it was unpacked, whatever the steps did to it, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,7 +35,8 @@ fn kept(home: &Home) -> Vec<PathBuf> {
     trees
 }
 
-/// All that a step could see of a tree, by path: what is recorded of owners, too. Inodes stand for which names are one file.
+/// All that a step could see of a tree, by path: what is recorded of owners, too. Inodes stand for
+/// which names are one file.
 fn picture(tree: &Path) -> BTreeMap<PathBuf, String> {
     let records = fs::read_to_string(tree.with_file_name("root.owners")).unwrap_or_default();
     let mut records: BTreeMap<&str, &str> = records.lines().map(|line| line.split_once(' ').unwrap()).collect();
@@ -83,7 +84,8 @@ fn without_time_of_root(mut picture: BTreeMap<PathBuf, String>) -> BTreeMap<Path
     picture
 }
 
-/// What steps may do to files of the image. `old` is what `touch -r` is for: a change that size and time do not show.
+/// What steps may do to files of the image. `old` is what `touch -r` is for: a change that size and
+/// time do not show.
 const STEPS: &[(&str, &str)] = &[
     ("nothing", "RUN true\n"),
     ("a new file", "RUN echo new >/opt/new\n"),

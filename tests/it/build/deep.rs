@@ -1,4 +1,5 @@
-//! Deeply nested folders: what a RUN leaves is a layer, a source of COPY and of mounts, and a base image.
+//! Deeply nested folders: what a RUN leaves is a layer, a source of COPY and of mounts, and a base
+//! image.
 
 use crate::home::Home;
 use crate::{judges, run};

@@ -1,4 +1,5 @@
-//! Flags of `docker build`: what RUN has around it and what FROM and `--from` find, with BuildKit as the judge; what is done again.
+//! Flags of `docker build`: what RUN has around it and what FROM and `--from` find, with BuildKit
+//! as the judge; what is done again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -253,11 +254,13 @@ fn one_layer_of_all_steps_is_the_same_image() {
     assert_eq!(layers(&whole), layers(&one) + 2);
 }
 
-/// A program for arm64 that writes `ran` and ends: its header (ELF-64 Object File Format), one segment, eight instructions.
+/// A program for arm64 that writes `ran` and ends: its header (ELF-64 Object File Format), one
+/// segment, eight instructions.
 fn program_for_arm64() -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const START: u64 = 64 + 56;
-    // mov x0, 1; adr x1, text; mov x2, 4; mov x8, 64 (write); svc 0; mov x0, 0; mov x8, 93 (exit); svc 0
+    // mov x0, 1; adr x1, text; mov x2, 4; mov x8, 64 (write); svc 0; mov x0, 0; mov x8, 93 (exit);
+    // svc 0
     let code: [u32; 8] = [0xd280_0020, 0x1000_00e1, 0xd280_0082, 0xd280_0808, 0xd400_0001, 0xd280_0000, 0xd280_0ba8, 0xd400_0001];
     let text = b"ran\n";
     let size = START + 32 + text.len() as u64;

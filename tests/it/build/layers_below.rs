@@ -1,4 +1,5 @@
-//! A layer that leaves things to the layers below it: what a RUN sees of it depends on those, in one store, too.
+//! A layer that leaves things to the layers below it: what a RUN sees of it depends on those, in
+//! one store, too.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Builds: equal to other builders' images, cached, shared, stopped at any moment, and of real SDK projects.
+//! Builds: equal to other builders' images, cached, shared, stopped at any moment, and of real SDK
+//! projects.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 

@@ -1,4 +1,5 @@
-//! `--cache-repo`: machines that share results of RUN through a registry, and what becomes of entries that are not what they say.
+//! `--cache-repo`: machines that share results of RUN through a registry, and what becomes of
+//! entries that are not what they say.
 
 use std::path::PathBuf;
 
@@ -151,7 +152,8 @@ async fn a_damaged_entry_is_told_once_and_replaced() {
     assert_eq!((&other.digest, other.cached()), (&built.digest, 3), "{}", other.messages);
 }
 
-/// Puts an entry under `tag` whose layer is `tar`, and whose config is that of the entry that is there.
+/// Puts an entry under `tag` whose layer is `tar`, and whose config is that of the entry that is
+/// there.
 async fn replace_layer(repository: &Repository, tag: &Tag, tar: &[u8]) {
     let client = client(options());
     let mut manifest = manifest(repository, tag).await;
@@ -289,7 +291,8 @@ async fn a_result_that_is_too_old_is_made_again_wherever_it_is() {
     assert_eq!(machine.build(&repository).digest, anew.digest);
 }
 
-/// A file that cannot be compressed, large enough to be worth asking others for, and one that is not.
+/// A file that cannot be compressed, large enough to be worth asking others for, and one that is
+/// not.
 fn with_files(machine: &Machine) {
     let base = judges().join("base").display().to_string();
     let mut random = fastrand::Rng::with_seed(7);

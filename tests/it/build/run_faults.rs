@@ -1,5 +1,6 @@
-//! What happens to a RUN from outside: kill -9 at any moment, a full disk, a power cut. The store stays sound, nothing stays
-//! mounted or running, and the next build makes the image that an undisturbed one makes.
+//! What happens to a RUN from outside: kill -9 at any moment, a full disk, a power cut. The store
+//! stays sound, nothing stays mounted or running, and the next build makes the image that an
+//! undisturbed one makes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,7 +26,8 @@ fn build(home: &Home, context: &Path, flags: &[&str]) -> Command {
     command
 }
 
-/// Steps with files, links, removals and a process that stays behind; `marker` is in the command line of each.
+/// Steps with files, links, removals and a process that stays behind; `marker` is in the command
+/// line of each.
 fn steps(marker: &str) -> String {
     format!(
         "RUN : {marker}; seq 200000 >/opt/a; ln /opt/a /opt/b; rm -r /opt/data; mkdir /opt/data; sleep 0.1\n\

@@ -1,5 +1,5 @@
-//! RUN's flags, option by option, as the Dockerfile reference of BuildKit has them: what a command sees with each, on an overlay and
-//! where nothing can be mounted.
+//! RUN's flags, option by option, as the Dockerfile reference of BuildKit has them: what a command
+//! sees with each, on an overlay and where nothing can be mounted.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -10,7 +10,8 @@ use crate::home::Home;
 use crate::judges;
 use crate::skip::needs_root;
 
-/// A flag with what the command after it prints, each `>|` a line: with isolation `root`, and where that differs on `chroot` and `emulated`.
+/// A flag with what the command after it prints, each `>|` a line: with isolation `root`, and where
+/// that differs on `chroot` and `emulated`.
 struct Case {
     flags: &'static str,
     command: &'static str,
@@ -55,7 +56,8 @@ const CASES: &[Case] = &[
     case("--mount=type=cache,id=from,target=/c,from=other,source=/there", "cat /c/x", "of the stage"),
     differs("--mount=type=cache,target=/c,ro", "ls /c; echo x 2>&- >/c/no && echo written", "kept", "kept|written"),
     case("--mount=type=cache,target=/c,readonly=false,sharing=locked", "ls /c", "kept"),
-    // Without a flag: as BuildKit, the image's own /etc/hostname, and hosts and resolv.conf that cannot be changed.
+    // Without a flag: as BuildKit, the image's own /etc/hostname, and hosts and resolv.conf that
+    // cannot be changed.
     case("", "wc -c </etc/hostname; echo own >/etc/hostname; cat /etc/hostname", "0|own"),
     unlimited("", "hostname | grep -c buildkitsandbox", "1", "0"),
     case("", "cat /etc/hostname", "own"),
@@ -199,7 +201,8 @@ fn a_read_only_mount_stays_as_it_is_and_says_so_without_mounts_too() {
     assert_eq!(seen[1], seen[0]);
 }
 
-/// Flags that cannot be had, and what is said of them: on both isolations, or only where nothing can be mounted.
+/// Flags that cannot be had, and what is said of them: on both isolations, or only where nothing
+/// can be mounted.
 const ERRORS: &[(&str, &str, &str, &str)] = &[
     ("root", "--mount=type=bind,source=missing,target=/in", "`/missing` is not in the build context", ""),
     ("root", "--mount=type=bind,from=other,source=/missing,target=/in", "`/missing` is not in `other`", ""),

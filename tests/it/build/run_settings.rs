@@ -1,5 +1,6 @@
-//! What RUN gets of this machine without a word in the Dockerfile: an own certificate authority, a package index behind TLS,
-//! variables and files. The programs in the image judge that they are used; the image is what it is without them.
+//! What RUN gets of this machine without a word in the Dockerfile: an own certificate authority, a
+//! package index behind TLS, variables and files. The programs in the image judge that they are
+//! used; the image is what it is without them.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,8 @@ use crate::registry::tls::certificate;
 use crate::skip::needs_root;
 use crate::{judge, judges, run};
 
-/// A package index and an empty apt repository: encrypted, for an authority that nobody knows, and the same as plain HTTP.
+/// A package index and an empty apt repository: encrypted, for an authority that nobody knows, and
+/// the same as plain HTTP.
 struct Index {
     server: Server,
     plain: Server,
@@ -143,7 +145,8 @@ fn variables_and_mounts_leave_the_image_as_it_is_without_them() {
     needs_root!();
     let home = Home::new();
     let base = format!("oci:{}:base", judges().join("base").display());
-    // The command can see them, but makes the same of it: a missing folder for the mount is no folder of the image.
+    // The command can see them, but makes the same of it: a missing folder for the mount is no
+    // folder of the image.
     write(
         &home,
         "Dockerfile",

@@ -1,4 +1,5 @@
-//! Base images that the installed SDK builds: found, built, named; and what is said where that cannot be.
+//! Base images that the installed SDK builds: found, built, named; and what is said where that
+//! cannot be.
 
 use std::path::Path;
 use std::process::Command;

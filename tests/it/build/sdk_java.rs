@@ -1,7 +1,9 @@
-//! A Java project of the SDK: two stages, `RUN gradle build`, on an isolation with mounts and on the one without.
+//! A Java project of the SDK: two stages, `RUN gradle build`, on an isolation with mounts and on
+//! the one without.
 //!
-//! The Dockerfile is the SDK's. Gradle and the SDK's Java library come from places that a test cannot reach: fixtures/java has
-//! sources without that library, and a script that does Gradle's part with javac and jar.
+//! The Dockerfile is the SDK's. Gradle and the SDK's Java library come from places that a test
+//! cannot reach: fixtures/java has sources without that library, and a script that does Gradle's
+//! part with javac and jar.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! `mpimg build` in docker's and buildx's words: results for scripts, input from a pipe, outputs elsewhere.
+//! `mpimg build` in docker's and buildx's words: results for scripts, input from a pipe, outputs
+//! elsewhere.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

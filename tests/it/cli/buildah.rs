@@ -1,4 +1,5 @@
-//! mpimg in place of buildah: what scripts call and read, with Debian's buildah as the judge of words and exit codes.
+//! mpimg in place of buildah: what scripts call and read, with Debian's buildah as the judge of
+//! words and exit codes.
 
 use serde_json::Value;
 

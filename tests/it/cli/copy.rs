@@ -16,8 +16,8 @@ fn blob(layout: &Path, bytes: &[u8]) {
     std::fs::write(layout.join("blobs/sha256").join(Digest::of(bytes).hex()), bytes).unwrap();
 }
 
-/// A layout with an index of two images under the tag `multi`, and an SBOM that refers to the index; the digests of the index,
-/// the image for arm64 and the SBOM.
+/// A layout with an index of two images under the tag `multi`, and an SBOM that refers to the
+/// index; the digests of the index, the image for arm64 and the SBOM.
 fn layout_of_two(home: &Home) -> [String; 3] {
     for architecture in ["amd64", "arm64"] {
         let dockerfile = format!("{DOCKERFILE}ENV ARCH={architecture}\n");
@@ -214,7 +214,8 @@ fn a_copy_to_a_file_or_folder_that_fails_midway_leaves_what_was_there_and_nothin
     let to = home.path().join("to");
     std::fs::create_dir(&to).unwrap();
     std::fs::write(to.join("app.tar"), "what was there").unwrap();
-    // No file may get larger than 1 MB: writing fails in the middle of a blob, whatever the machine's speed.
+    // No file may get larger than 1 MB: writing fails in the middle of a blob, whatever the
+    // machine's speed.
     let mut limited = Command::new("sh");
     limited.args(["-ec", "ulimit -f 2048; exec \"$0\" \"$@\""]).arg(home.mpimg().get_program());
     let copy = |destination: &str| {

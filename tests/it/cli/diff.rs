@@ -1,4 +1,5 @@
-//! `mpimg diff`: every kind of difference is told, and nothing else; the exit codes are those of diff(1).
+//! `mpimg diff`: every kind of difference is told, and nothing else; the exit codes are those of
+//! diff(1).
 
 use serde_json::{Value, json};
 

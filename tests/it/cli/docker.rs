@@ -1,4 +1,5 @@
-//! mpimg started by the name `docker`: scripts of the kinds that pipelines have, and a real docker's answers beside its own.
+//! mpimg started by the name `docker`: scripts of the kinds that pipelines have, and a real
+//! docker's answers beside its own.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -104,7 +105,8 @@ fn scripts_of_pipelines_run_as_they_stand() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-/// What is asked of both: standard output and exit code must be the same, and standard error empty with both or neither.
+/// What is asked of both: standard output and exit code must be the same, and standard error empty
+/// with both or neither.
 const SAME: &[&[&str]] = &[
     &["inspect", "-f", "{{.Id}} {{.RepoTags}} {{.Architecture}}/{{.Os}}", "app:1"],
     &["inspect", "-f", "{{json .Config.Labels}} {{.Config.Env}} {{.Config.Cmd}} {{.Config.Entrypoint}}", "app:1"],

@@ -13,7 +13,8 @@ use crate::registry::fixture::{distribution, distribution_in, skopeo};
 const USER: &str = "ci";
 const PASSWORD: &str = "pass word";
 
-/// A registry on plain HTTP that asks who comes, and docker's config.json with the answer in the folder `config`.
+/// A registry on plain HTTP that asks who comes, and docker's config.json with the answer in the
+/// folder `config`.
 fn private_registry(home: &Home, as_pair: bool) -> crate::registry::fixture::Server {
     let folder = tempfile::tempdir().unwrap();
     let hash = crate::run(crate::judge("htpasswd").args(["-Bbn", USER, PASSWORD]));
@@ -182,7 +183,8 @@ fn a_gate_builds_to_a_tar_and_pushes_nothing() {
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert!(manifest[0]["RepoTags"][0].as_str().unwrap().ends_with("gate:118"), "{manifest}");
     assert_eq!(manifest[0]["Layers"].as_array().unwrap().len(), 1, "one snapshot of two COPYs");
-    // KANIKO_NO_PUSH wins over what the flags say; without a destination there is nothing to push to.
+    // KANIKO_NO_PUSH wins over what the flags say; without a destination there is nothing to push
+    // to.
     let mut no_push = command(&home, "kaniko");
     Left::of(no_push.env("KANIKO_NO_PUSH", "true").args(["-c", path, "-d", "127.0.0.1:1/a:1"]).output().unwrap()).done();
     let left = executor(&home, &["-c", path]);

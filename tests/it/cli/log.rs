@@ -1,4 +1,5 @@
-//! `-v`, `-vv`, `--log-file` and MPIMG_LOG: what happened can be read afterwards, and no secret with it.
+//! `-v`, `-vv`, `--log-file` and MPIMG_LOG: what happened can be read afterwards, and no secret
+//! with it.
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,4 +1,5 @@
-//! The command as a user or a script meets it: what it prints and where, exit codes, prompts, signals.
+//! The command as a user or a script meets it: what it prints and where, exit codes, prompts,
+//! signals.
 
 mod answers;
 mod build;

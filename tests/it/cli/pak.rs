@@ -1,5 +1,6 @@
-//! A management pack on its way from one site to another that it cannot see. Python's zipfile writes the pack as mp-build does and
-//! compares it with the one that arrives; skopeo judges the image.
+//! A management pack on its way from one site to another that it cannot see. Python's zipfile
+//! writes the pack as mp-build does and compares it with the one that arrives; skopeo judges the
+//! image.
 
 use std::path::Path;
 use std::process::Command;

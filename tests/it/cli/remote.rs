@@ -15,7 +15,8 @@ fn an_image_goes_to_where_its_name_says_under_its_own_tag() {
     assert_eq!(pushed["repository"], format!("{}/mp/app", registry.host));
     assert_eq!((&pushed["tag"], &pushed["digest"]), (&json!("7"), &json!(built.trim_end())));
 
-    // A name alone says nothing of a registry; and in a project, config.json is not taken without a word.
+    // A name alone says nothing of a registry; and in a project, config.json is not taken without a
+    // word.
     let left = run(&mut home.mpimg(), ["push", "app:8"]);
     assert_eq!(left.code, Some(2));
     let expected = "error: `app:8` does not name a repository to push to\nhint: give it with `-r HOST/PATH`, or name the image";

@@ -1,4 +1,5 @@
-//! Build contexts in git repositories and on the web, as docker has them. git's own daemon serves the repositories.
+//! Build contexts in git repositories and on the web, as docker has them. git's own daemon serves
+//! the repositories.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -118,9 +119,10 @@ fn a_repository_of_add_is_the_commit_that_was_asked_for_and_the_same_image_each_
         build(&format!("--checksum={checksum} {url}")).done();
     }
     // The repository moves on, and the cache does not hide it.
-    git(&folder, &["commit", "--quiet", "--allow-empty", "-m", "three"]);
     write(&folder, "file", "three\n");
-    git(&folder, &["commit", "--quiet", "-am", "four"]);
+    std::os::unix::fs::symlink("/etc", folder.join("out")).unwrap();
+    git(&folder, &["add", "."]);
+    git(&folder, &["commit", "--quiet", "-m", "three"]);
     assert_ne!(build(&url).done().out, digest);
     for (add, message) in [
         (format!("--checksum={} {url}", first.trim()), format!(", not {}", first.trim())),
@@ -128,6 +130,9 @@ fn a_repository_of_add_is_the_commit_that_was_asked_for_and_the_same_image_each_
         (format!("--keep-git-dir=true {url}?keep-git-dir=false"), "`--keep-git-dir` and the address".into()),
         (format!("{url}?mode=1"), "`mode` is not known".into()),
         (format!("{url}#none"), "cannot fetch `none`".into()),
+        // CVE-2026-33748: a folder outside of the repository.
+        (format!("{url}#main:../../../../etc"), "has no folder `../../../../etc`".into()),
+        (format!("{url}#main:out"), "has no folder `out`".into()),
     ] {
         let left = build(&add);
         assert_ne!(left.code, Some(0), "{add}");

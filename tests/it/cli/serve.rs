@@ -1,4 +1,5 @@
-//! `mpimg serve` as a user starts it: encrypted, with users, asked by a thousand at once, killed under load.
+//! `mpimg serve` as a user starts it: encrypted, with users, asked by a thousand at once, killed
+//! under load.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -199,7 +200,8 @@ fn leftovers(dir: &Path) -> usize {
     std::fs::read_dir(dir.join("tmp")).unwrap().count()
 }
 
-/// Pushes blobs one after the other until it is told to stop; those that the registry has confirmed.
+/// Pushes blobs one after the other until it is told to stop; those that the registry has
+/// confirmed.
 fn push_blobs(host: &str, seed: u64, stop: &AtomicBool, known: &Mutex<Vec<(Digest, usize)>>) {
     use std::io::{Read as _, Write as _};
     for number in 0.. {

@@ -28,7 +28,8 @@ pub(crate) fn wait_for(child: &mut Child, text: &str) {
     panic!("no `{text}` on standard error:\n{seen}");
 }
 
-/// Starts a build whose RUN prints `started` and then goes on for longer than any test waits; returns when it is there.
+/// Starts a build whose RUN prints `started` and then goes on for longer than any test waits;
+/// returns when it is there.
 fn start_build(home: &Home) -> Child {
     let folder =
         folder(home, "run", "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN echo started; sleep 600\n");

@@ -139,7 +139,8 @@ fn a_container_on_the_machine_s_network_listens_itself() {
     assert_eq!(left.out.trim(), "lo");
 }
 
-/// An address of this machine that is not its loopback's: the nearest that another machine can come to.
+/// An address of this machine that is not its loopback's: the nearest that another machine can come
+/// to.
 fn own_address() -> Option<std::net::IpAddr> {
     // Nothing is sent: connecting a datagram socket only chooses the address.
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -259,7 +260,8 @@ fn a_damaged_record_stops_no_work_on_other_containers() {
 fn each_user_of_an_own_network_may_listen_on_low_ports_and_ping() {
     needs_root!();
     let containers = Containers::new();
-    // busybox's ping has no way but a raw socket; what the kernel lets other programs do, it says here (icmp(7)).
+    // busybox's ping has no way but a raw socket; what the kernel lets other programs do, it says
+    // here (icmp(7)).
     let script = "httpd -p 80 -h / && cat /proc/sys/net/ipv4/ping_group_range && id -u";
     let left = containers.run(&["--rm", "--network", "private", "--user", "aria"], script);
     assert_eq!((left.code, left.out.as_str()), (Some(0), "0\t2147483647\n1000\n"), "{left:?}");

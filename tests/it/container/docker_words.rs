@@ -1,4 +1,5 @@
-//! What somebody who knows docker types: understood where mpimg has it, answered with a remedy where it has not.
+//! What somebody who knows docker types: understood where mpimg has it, answered with a remedy
+//! where it has not.
 
 use super::fixture::{Containers, Left};
 use crate::skip::needs_root;

@@ -90,8 +90,8 @@ impl Containers {
         list["containers"].as_array().unwrap().clone()
     }
 
-    /// Nothing of this home is mounted, kept or running: no process has its root or its program in the store, none has `marker` in its
-    /// command line.
+    /// Nothing of this home is mounted, kept or running: no process has its root or its program in
+    /// the store, none has `marker` in its command line.
     pub(super) fn assert_nothing_left(&self, marker: &str) {
         let store = self.home.store();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -6,8 +6,8 @@ use crate::judge;
 use super::fixture::{Left, base};
 use crate::skip::needs_root;
 
-/// A store with 24 MB; a container that writes until that is full, then more than a last page still takes, and goes on when there is
-/// room again.
+/// A store with 24 MB; a container that writes until that is full, then more than a last page still
+/// takes, and goes on when there is room again.
 const SCRIPT: &str = r#"
 mount -t tmpfs -o size=24m tmpfs $MPIMG_HOME
 wait_for() { for _ in $(seq 1500); do eval "$1" && return; sleep 0.02; done; echo "it does not come about: $1" >&2; exit 1; }
@@ -63,7 +63,8 @@ fn a_full_disk_costs_parts_of_the_log_and_no_exit_status() {
     assert!(!told.is_empty() && told.lines().all(note), "{told}");
 }
 
-/// Volumes on a disk with 128 kB, of which the container wants more: a file alone, and one in a folder.
+/// Volumes on a disk with 128 kB, of which the container wants more: a file alone, and one in a
+/// folder.
 const VOLUMES: &str = r#"
 mkdir small; mount -t tmpfs -o size=128k tmpfs small
 mkdir small/folder; head -c 40000 /dev/zero | tr '\0' a >small/file; cp small/file small/folder/file; cp small/file before

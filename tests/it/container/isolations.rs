@@ -56,7 +56,8 @@ fn without_any_privilege_containers_run_as_root_does() {
     assert_eq!(containers.mpimg(&["stop", "two"]).code, Some(0));
     assert_eq!(containers.mpimg(&["logs", "two"]).out, "up\nended\n");
     assert_eq!(containers.list().iter().filter(|one| one["name"] == "two" && one["status"] == 5).count(), 1);
-    // A folder that may not be written to, and one of its files that cannot be copied back: all else is.
+    // A folder that may not be written to, and one of its files that cannot be copied back: all
+    // else is.
     let data = containers.home.path().join("data");
     let script = "echo x >/data/new/file; mkdir /data/locked; echo y >/data/zzz; touch /shown/no";
     let left = containers.run(&["-v", "./data:/data", "-v", "./data:/shown:ro"], script);

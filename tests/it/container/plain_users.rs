@@ -1,4 +1,5 @@
-//! The same as an ordinary user, with a range of ids and with one id alone: nothing stays that runs, or that the user cannot remove.
+//! The same as an ordinary user, with a range of ids and with one id alone: nothing stays that
+//! runs, or that the user cannot remove.
 
 use std::process::Stdio;
 
@@ -11,7 +12,8 @@ use crate::sandbox::plain_users::KINDS;
 use crate::skip::needs_root;
 use crate::{judge, run};
 
-/// Files of users that only the container's namespace has, in folders that only those may read; then for ever.
+/// Files of users that only the container's namespace has, in folders that only those may read;
+/// then for ever.
 fn foreign(marker: &str) -> String {
     format!(
         "mkdir -m 700 /opt/x && touch /opt/x/f && chown -R 7:8 /opt/x && chmod 0 /opt/x; (setsid sleep {marker} &); sleep {marker}"

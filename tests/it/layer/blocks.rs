@@ -120,7 +120,8 @@ proptest! {
     }
 }
 
-/// The last line of the log that says how many blocks were copied: all of them, and the copied ones.
+/// The last line of the log that says how many blocks were copied: all of them, and the copied
+/// ones.
 fn blocks(said: &str) -> (u64, u64) {
     let line = said.lines().rfind(|line| line.contains("a layer was compressed")).expect("no layer was compressed");
     let field = |name: &str| line.split(&format!("{name}=")).nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();

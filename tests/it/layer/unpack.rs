@@ -1,4 +1,5 @@
-//! Layers as they should be: every kind of entry, whiteouts as overlay wants them, links into lower layers, sparse files.
+//! Layers as they should be: every kind of entry, whiteouts as overlay wants them, links into lower
+//! layers, sparse files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

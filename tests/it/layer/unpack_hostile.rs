@@ -1,4 +1,5 @@
-//! Layers that want out of their folder, want too much, or read differently to different readers. Each CVE of another tool has its test.
+//! Layers that want out of their folder, want too much, or read differently to different readers.
+//! Each CVE of another tool has its test.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -135,7 +136,8 @@ fn oras_go_cve_2026_50163_hard_links_are_not_looked_up_in_the_working_directory(
 
 #[test]
 fn async_tar_cve_2025_62518_the_size_of_a_pax_header_counts() {
-    // The header says 0 bytes, PAX says how many: a reader that believes the header takes the content for entries.
+    // The header says 0 bytes, PAX says how many: a reader that believes the header takes the
+    // content for entries.
     let scene = scene();
     let inner = Tar::default().file("smuggled", "evil").bytes();
     let size = inner.len().to_string();
@@ -263,7 +265,8 @@ fn a_link_in_the_place_of_the_folder_itself_is_refused() {
     fs::create_dir(scene.into.with_file_name("real")).unwrap();
     symlink("real", &scene.into).unwrap();
     let result = Tar::default().file("a", "1").unpack(&scene.into);
-    // Opened without following, so that nobody can put a link in the store's place between two steps.
+    // Opened without following, so that nobody can put a link in the store's place between two
+    // steps.
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Io);
 }
 

@@ -1,5 +1,5 @@
-//! The Python package: the wheel is built once, installed into a fresh virtual environment, and judged there by CPython, mypy and
-//! stubtest; then the README's example pushes an image.
+//! The Python package: the wheel is built once, installed into a fresh virtual environment, and
+//! judged there by CPython, mypy and stubtest; then the README's example pushes an image.
 
 pub(crate) mod mp_build;
 
@@ -23,7 +23,8 @@ impl Installed {
         let home = Home::new();
         let wheels = home.path().join("wheels");
         let mut build = Command::new(Path::new(ROOT).join("python/build"));
-        // What cargo says to tests of this package, ring's build script takes for a change, here and in the next build outside.
+        // What cargo says to tests of this package, ring's build script takes for a change, here
+        // and in the next build outside.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_")))
         {
             build.env_remove(name);

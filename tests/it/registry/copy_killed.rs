@@ -1,6 +1,8 @@
-//! `mpimg copy`, killed with SIGKILL in the middle and started again: what the destination has accepted is not sent a second time.
+//! `mpimg copy`, killed with SIGKILL in the middle and started again: what the destination has
+//! accepted is not sent a second time.
 //!
-//! Nothing here depends on times: the proxy before the destination kills the command at a request that it names.
+//! Nothing here depends on times: the proxy before the destination kills the command at a request
+//! that it names.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
@@ -43,7 +45,8 @@ fn passed_on(seen: &Seen, fault: &Fault) -> usize {
     }
 }
 
-/// Copies `source` to `destination`, and is killed again and again: how many bytes the registry got in all, and how many the image has.
+/// Copies `source` to `destination`, and is killed again and again: how many bytes the registry got
+/// in all, and how many the image has.
 pub(super) async fn copy_with_kills(home: &Home, source: &str, destination: &Proxy, image: &Image) -> (usize, usize) {
     let target = format!("docker://{}/copied:1", destination.address);
     let copy = || {
@@ -96,7 +99,8 @@ pub(super) async fn copy_with_kills(home: &Home, source: &str, destination: &Pro
     (uploaded.load(Ordering::SeqCst), size)
 }
 
-/// What is at the destination, by this client and by skopeo, which reads every blob and compares digests.
+/// What is at the destination, by this client and by skopeo, which reads every blob and compares
+/// digests.
 async fn assert_copied(registry: &str, home: &Home, image: &Image) {
     let repository = Repository::parse(&format!("{registry}/copied")).unwrap();
     let pulled = client(options()).pull_image(&repository.with_digest(image.digest()), &Platform::default()).await.unwrap();
@@ -142,7 +146,8 @@ async fn where_a_kill_costs_a_session_no_more_than_that_blob_is_sent_again() {
     let (_registry, name) = source(&image).await;
     let proxy = Proxy::before(destination.address).await;
     let (uploaded, size) = copy_with_kills(&home, &name, &proxy, &image).await;
-    // docker-registry 2.8 forgets a session whose request breaks off, and one whose last answer was not heard.
+    // docker-registry 2.8 forgets a session whose request breaks off, and one whose last answer was
+    // not heard.
     let kills = KILLS.iter().filter(|(request, ..)| ["PATCH", "PUT"].contains(request)).count();
     assert!(uploaded <= size + kills * image.layers[0].descriptor.size as usize, "{uploaded} bytes for {size}");
     assert_copied(&destination.address.to_string(), &home, &image).await;

@@ -1,4 +1,5 @@
-//! Every fault at every request of a push: it succeeds with the right image, or ends with the right error.
+//! Every fault at every request of a push: it succeeds with the right image, or ends with the right
+//! error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

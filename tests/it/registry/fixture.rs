@@ -1,4 +1,5 @@
-//! What the registry tests stand on: running servers, clients that touch nothing of the user's, small images.
+//! What the registry tests stand on: running servers, clients that touch nothing of the user's,
+//! small images.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -93,7 +94,8 @@ pub(crate) fn nginx(http: impl FnOnce(SocketAddr, &Path) -> String) -> Server {
     start(folder, address, "nginx", &config, |config| vec!["-p".into(), prefix.into(), "-c".into(), config.into()])
 }
 
-/// moto's AWS on a free port. It checks who asks and the signature, but for as many actions as are let pass.
+/// moto's AWS on a free port. It checks who asks and the signature, but for as many actions as are
+/// let pass.
 pub(crate) fn moto() -> Server {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();

@@ -1,4 +1,5 @@
-//! Logging in: htpasswd and token authentication, wrong passwords, tokens that run out, secrets that stay.
+//! Logging in: htpasswd and token authentication, wrong passwords, tokens that run out, secrets
+//! that stay.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

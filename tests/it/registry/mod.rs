@@ -1,4 +1,5 @@
-//! Pushing and pulling, against Debian's docker-registry and nginx, skopeo as the judge, and a server that misbehaves on order.
+//! Pushing and pulling, against Debian's docker-registry and nginx, skopeo as the judge, and a
+//! server that misbehaves on order.
 
 mod copy_killed;
 mod distribution;

@@ -1,4 +1,5 @@
-//! The crates oci-client and oci-spec as judges: another Rust program pulls, pushes, lists and reads names as we do.
+//! The crates oci-client and oci-spec as judges: another Rust program pulls, pushes, lists and
+//! reads names as we do.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

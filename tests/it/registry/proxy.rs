@@ -1,5 +1,5 @@
-//! A proxy that misbehaves on order, before a registry that does not: requests are read whole, and a script decides what
-//! becomes of each.
+//! A proxy that misbehaves on order, before a registry that does not: requests are read whole, and
+//! a script decides what becomes of each.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -139,7 +139,8 @@ async fn serve(client: &mut TcpStream, upstream: SocketAddr, decide: impl FnOnce
         }
     }
     let fault = decide(&Seen { method, target, head: text.clone(), body });
-    // One request a connection: what is left of an answer after a fault cannot be taken for the next one's.
+    // One request a connection: what is left of an answer after a fault cannot be taken for the
+    // next one's.
     let mut forwarded = text.replacen("\r\n", "\r\nConnection: close\r\n", 1).into_bytes();
     let whole = &request[head..head + body];
     match fault {

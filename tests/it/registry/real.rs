@@ -1,4 +1,5 @@
-//! Real parts: distribution 3 as a registry; cosign, crane and regctl as judges of what is pushed, copied and signed.
+//! Real parts: distribution 3 as a registry; cosign, crane and regctl as judges of what is pushed,
+//! copied and signed.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -54,7 +55,8 @@ impl Cosign {
         command
     }
 
-    /// Signs in one of cosign's two forms: a bundle that refers to the image, or the tag `sha256-….sig`.
+    /// Signs in one of cosign's two forms: a bundle that refers to the image, or the tag
+    /// `sha256-….sig`.
     fn sign(&self, image: &str, bundle: bool) {
         let form = format!("--new-bundle-format={bundle}");
         let arguments = ["sign", "--yes", "--key", "cosign.key", "--use-signing-config=false", "--tlog-upload=false", &form];
@@ -102,7 +104,8 @@ async fn at_distribution_3_a_copy_that_is_killed_goes_on() {
     let proxy = Proxy::before(destination.address).await;
     let name = format!("docker://{}/app:1", source.address);
     let (uploaded, size) = copy_with_kills(&home, &name, &proxy, &image).await;
-    // It keeps the bytes of a request that broke off: what is sent again is what was lost on the way.
+    // It keeps the bytes of a request that broke off: what is sent again is what was lost on the
+    // way.
     assert!(uploaded <= size + (1 << 20), "{uploaded} bytes for {size}");
     is_whole(&format!("{}/copied:1", destination.address));
 }

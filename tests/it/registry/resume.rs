@@ -23,7 +23,8 @@ fn resuming(state: &std::path::Path) -> Client {
     client(options)
 }
 
-/// The process that is killed: this test program again, with only this test, which pushes where it is told.
+/// The process that is killed: this test program again, with only this test, which pushes where it
+/// is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_if_it_is_told_where() {
     let Ok(target) = std::env::var("MPIMG_TEST_PUSH") else { return };
@@ -43,7 +44,8 @@ fn child(repository: &Repository, state: &std::path::Path) -> Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_killed_again_and_again_sends_one_chunk_twice_a_kill_at_most() {
     let registry = distribution("");
-    // It takes requests whole before it passes them on, as nginx does: the session survives a kill inside a chunk.
+    // It takes requests whole before it passes them on, as nginx does: the session survives a kill
+    // inside a chunk.
     let proxy = Proxy::before(registry.address).await;
     let slow = |seen: &Seen, _: usize| match seen.method.as_str() {
         "PATCH" => Fault::Delayed(Duration::from_millis(40)),
@@ -272,7 +274,8 @@ async fn a_growing_layer_that_turns_out_to_be_there_is_not_sent_to_its_end() {
         _ => Fault::None,
     });
     assert_eq!(push_growing(&client, &repository, growing, "key", &bytes).await.unwrap(), BlobOutcome::Exists);
-    // The question went beside the second chunk, which was broken off: on a fast link it is up to four times as large as the first.
+    // The question went beside the second chunk, which was broken off: on a fast link it is up to
+    // four times as large as the first.
     assert!(proxy.uploaded() <= 5 * CHUNK as usize, "{}", proxy.uploaded());
 }
 

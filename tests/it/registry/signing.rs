@@ -1,4 +1,5 @@
-//! Signatures: ours judged by cosign, cosign's by us, in both forms, on registries with and without a list of referrers.
+//! Signatures: ours judged by cosign, cosign's by us, in both forms, on registries with and without
+//! a list of referrers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -158,7 +159,8 @@ fn what_was_changed_after_signing_is_not_valid_and_each_reason_is_told() {
     let target = format!("{}/mp/app", registry.host);
     let pushed = push(&home, &folder, &target, &["--sign", "own.key"]);
     let digest = pushed["digest"].as_str().unwrap().to_owned();
-    // Another image, under the first one's signatures: by tag as they are, and as a referrer that names the other.
+    // Another image, under the first one's signatures: by tag as they are, and as a referrer that
+    // names the other.
     std::fs::write(folder.join("Dockerfile"), format!("{DOCKERFILE}LABEL other=1\n")).unwrap();
     let other = push(&home, &folder, &target, &["--tag", "2"])["digest"].as_str().unwrap().to_owned();
     let tag = |digest: &str| format!("docker://{target}:{}.sig", digest.replace(':', "-"));
@@ -189,7 +191,8 @@ fn keys_of_openssl_sign_as_files_and_by_a_command_that_keeps_them() {
     let left = refused(home.mpimg().env("COSIGN_PASSWORD", "wrong"), ["sign", &image, "--key", "encrypted.pem"], 2);
     assert!(left.err.contains("wrong password"), "{}", left.err);
     let command = ["--key-command", "openssl dgst -sha256 -sign sec1.pem", "--public-key", "public.pem"];
-    // Each signature of openssl is another one; there is one of each key all the same: those of the files are by this key, too.
+    // Each signature of openssl is another one; there is one of each key all the same: those of the
+    // files are by this key, too.
     for _ in 0..2 {
         run(home.mpimg().args(["sign", &image]), command).done();
     }
@@ -272,7 +275,8 @@ fn what_a_stranger_writes_into_a_bundle_cannot_draw_a_report() {
     let registry = Serving::open();
     let target = format!("{}/mp/app", registry.host);
     let pushed = push(&home, &folder, &target, &["--sign", "own.key"]);
-    // A referrer of a bundle's type, made of an SBOM's: another media type and blob, the same subject.
+    // A referrer of a bundle's type, made of an SBOM's: another media type and blob, the same
+    // subject.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let client = super::fixture::client(super::fixture::options());

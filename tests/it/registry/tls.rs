@@ -1,4 +1,5 @@
-//! Encrypted registries: nginx with a private authority before docker-registry, with limits and without good manners.
+//! Encrypted registries: nginx with a private authority before docker-registry, with limits and
+//! without good manners.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ pub(crate) fn certificate(folder: &Path, name: &str, extensions: &str, authority
     openssl(&arguments, b"");
 }
 
-/// A certificate of `authority` for 127.0.0.1 that is valid between these times (`YYYYMMDDHHMMSSZ`).
+/// A certificate of `authority` for 127.0.0.1 that is valid between these times
+/// (`YYYYMMDDHHMMSSZ`).
 fn dated_certificate(folder: &Path, name: &str, from: &str, to: &str) {
     let file = |end: &str| folder.join(format!("{name}.{end}"));
     let here = folder.display();

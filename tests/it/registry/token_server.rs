@@ -1,4 +1,5 @@
-//! A token server that docker-registry trusts, and that keeps what it was asked (distribution, "Token Authentication").
+//! A token server that docker-registry trusts, and that keeps what it was asked (distribution,
+//! "Token Authentication").
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,7 +23,8 @@ pub(crate) struct TokenServer(Arc<Inner>);
 
 struct Inner {
     folder: tempfile::TempDir,
-    /// Base64 of `user:password` that may push; strangers may pull from repositories below `public/`.
+    /// Base64 of `user:password` that may push; strangers may pull from repositories below
+    /// `public/`.
     user: String,
     asked: Mutex<Vec<String>>,
     lifetime: u64,

@@ -1,7 +1,9 @@
-//! Containers that a real dockerd makes, as CI jobs run in them: the isolation that each gives, and the same image on all of them.
+//! Containers that a real dockerd makes, as CI jobs run in them: the isolation that each gives, and
+//! the same image on all of them.
 //!
-//! The daemon is the test's own and is used to make restricted environments alone. Where it cannot start, the test says so, and
-//! Debian's tools with a system-call filter stand in for it (`isolations`).
+//! The daemon is the test's own and is used to make restricted environments alone. Where it cannot
+//! start, the test says so, and Debian's tools with a system-call filter stand in for it
+//! (`isolations`).
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,7 +20,8 @@ use crate::{judge, judge_path, judges, run};
 /// What containers are made of, under this name.
 const IMAGE: &str = "bookworm:test";
 
-/// A dockerd that shares nothing with the machine's. It makes no networks: containers use the machine's.
+/// A dockerd that shares nothing with the machine's. It makes no networks: containers use the
+/// machine's.
 pub(crate) struct Docker {
     folder: TempDir,
     daemon: Child,
@@ -30,7 +33,8 @@ impl Docker {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let log = std::fs::File::create(at("log")).unwrap();
-        // In a mount namespace of its own, and ended with this test: nothing stays mounted or running when that is killed.
+        // In a mount namespace of its own, and ended with this test: nothing stays mounted or
+        // running when that is killed.
         let mut daemon = judge("unshare");
         daemon.args(["--mount", "--propagation", "private", "setpriv", "--pdeathsig", "TERM"]).arg(judge_path("dockerd"));
         daemon.args(["--bridge=none", "--iptables=false", "--host"]).arg(format!("unix://{}", at("socket").display()));
@@ -67,7 +71,8 @@ impl Drop for Docker {
     }
 }
 
-/// What a step may do to files, so that the layers of overlay and of `chroot` can be held against each other.
+/// What a step may do to files, so that the layers of overlay and of `chroot` can be held against
+/// each other.
 const DOCKERFILE: &str = r#"
 ARG BASE
 FROM $BASE AS build
@@ -134,7 +139,8 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Runs mpimg in a container. With `volume`, its state is not on the container's own file system.
+    /// Runs mpimg in a container. With `volume`, its state is not on the container's own file
+    /// system.
     fn of(docker: &Docker, project: &Project, flags: &[&str], volume: bool) -> Self {
         let out = tempfile::tempdir().unwrap();
         std::fs::set_permissions(out.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -215,7 +221,8 @@ fn each_kind_of_container_gives_its_isolation_and_all_of_them_the_same_image() {
     assert_eq!(no_volume.isolation["selected"], "emulated", "{}", no_volume.isolation);
     assert_eq!(no_volume.digest, digest, "{}", no_volume.messages);
 
-    // What a restricted pod gives, with the user of OpenShift: no privileges, nothing to mount, a state folder on the container's own files.
+    // What a restricted pod gives, with the user of OpenShift: no privileges, nothing to mount, a
+    // state folder on the container's own files.
     let restricted = container(&["--user", "1000660000:0", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"], false);
     assert_eq!(restricted.isolation["selected"], "emulated", "{}", restricted.isolation);
     assert_eq!(restricted.attempt("single"), (EPERM, "unshare(CLONE_NEWUSER)", UNCONFINED));

@@ -1,6 +1,7 @@
 //! Each kind of isolation in an environment that gives it and no better one.
 //!
-//! The environments are made with Debian's tools around this very test program, which is started again for one ignored test.
+//! The environments are made with Debian's tools around this very test program, which is started
+//! again for one ignored test.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +16,8 @@ use super::rootfs::{Fixture, lines};
 use crate::skip::needs_root;
 use crate::tar_builder::{Tar, header};
 
-/// Starts the ignored test `name` of this program again, by way of `script`, whose `"$@"` is the command.
+/// Starts the ignored test `name` of this program again, by way of `script`, whose `"$@"` is the
+/// command.
 fn again(name: &str, script: &str, folder: &Path) {
     let program = std::env::current_exe().unwrap();
     let output = Command::new("unshare")
@@ -129,7 +131,8 @@ fn root_of_a_default_container_gets_the_chroot() {
     again("sandbox::isolations::inside_default_container", CONTAINER_ROOT, folder.path());
 }
 
-/// What Docker's default profile does to a process without CAP_SYS_ADMIN, as far as it matters here.
+/// What Docker's default profile does to a process without CAP_SYS_ADMIN, as far as it matters
+/// here.
 fn deny_namespaces_and_mounts() {
     use seccompiler::{SeccompAction, SeccompFilter};
     let install = |calls: &[i64], errno: i32| {
@@ -255,7 +258,8 @@ fn nothing_outside_is_reached(fixture: &mut Fixture) {
 fn chroot_leaves_its_tree_as_it_was(fixture: &mut Fixture) {
     let tree = fixture.layers[0].clone();
     assert!(!tree.join("dev").exists() && !tree.join("proc").exists() && !tree.join("etc/resolv.conf").exists());
-    // A file of the image itself comes back untouched, whatever the command did to the one in its place.
+    // A file of the image itself comes back untouched, whatever the command did to the one in its
+    // place.
     std::fs::write(tree.join("etc/hosts"), "of the image").unwrap();
     let changes = fixture.changes_of("echo x >/etc/hosts; echo y >/dev/shm/y; (echo z >/sys/z) 2>/dev/null || true");
     assert_eq!(lines(&changes), Vec::<String>::new());
@@ -263,7 +267,8 @@ fn chroot_leaves_its_tree_as_it_was(fixture: &mut Fixture) {
     assert!(!tree.with_extension("aside").exists());
 }
 
-/// `RUN --mount` with every isolation: what is mounted, or put in place where nothing can be, is gone afterwards.
+/// `RUN --mount` with every isolation: what is mounted, or put in place where nothing can be, is
+/// gone afterwards.
 fn mounts_leave_nothing(fixture: &mut Fixture) {
     let path = |text: &str| LayerPath::parse(text).unwrap();
     let context = fixture.state.path().join("context");
@@ -360,7 +365,8 @@ fn commands_do_what_they_do_in_docker(fixture: &mut Fixture) {
     assert_eq!(lines(&fixture.changes_of("true")), Vec::<String>::new());
     let again = fixture.changes_of("rm -r /home/aria; mkdir /home/aria");
     let expected: &[&str] = match fixture.isolation.kind() {
-        // Losing a name changes the ctime of a file, and without its old content, which this test has not, that counts.
+        // Losing a name changes the ctime of a file, and without its old content, which this test
+        // has not, that counts.
         kind if kind.needs_tree() => &["home/", "home/aria/", "home/aria/new whiteout", "home/z 2"],
         _ => &["home/", "home/aria/", "home/aria/new whiteout"],
     };
@@ -422,7 +428,8 @@ fn a_killed_process_leaves_nothing_running_or_mounted_on_any_isolation() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // No more waiting than a broken machine deserves: the command writes the file as soon as it runs.
+        // No more waiting than a broken machine deserves: the command writes the file as soon as it
+        // runs.
         for _ in 0..600 {
             if std::fs::read(&started).is_ok_and(|name| !name.is_empty()) {
                 break;

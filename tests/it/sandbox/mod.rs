@@ -1,4 +1,5 @@
-//! RUN in its sandbox: unpacking, each kind of isolation, what a command sees, and what it leaves behind.
+//! RUN in its sandbox: unpacking, each kind of isolation, what a command sees, and what it leaves
+//! behind.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 

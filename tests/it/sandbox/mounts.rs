@@ -148,7 +148,8 @@ fn an_ssh_agent_answers_through_its_mount() {
     assert_eq!(&agent.join().unwrap(), b"ping");
 }
 
-/// buildah CVE-2024-1753 and -9407 (bind source through a link), -9675 (cache source), -11218 (the same in time of check and use).
+/// buildah CVE-2024-1753 and -9407 (bind source through a link), -9675 (cache source), -11218 (the
+/// same in time of check and use).
 #[test]
 fn buildah_cve_2024_1753_9407_9675_11218_the_source_of_a_mount_cannot_leave_its_root() {
     needs_root!();
@@ -187,8 +188,9 @@ fn moby_cve_2018_15664_links_of_an_image_are_resolved_inside_it() {
     assert_eq!(lines(&fixture.changes(&ran)), Vec::<String>::new());
 }
 
-/// BuildKit CVE-2024-23652: removing mount targets must not follow what the command has put in their place. CVE-2024-23651: nor may
-/// sources of mounts be exchanged between check and use; 2024-23653 concerns an API that this program does not have.
+/// BuildKit CVE-2024-23652: removing mount targets must not follow what the command has put in
+/// their place. CVE-2024-23651: nor may sources of mounts be exchanged between check and use;
+/// 2024-23653 concerns an API that this program does not have.
 #[test]
 fn buildkit_cve_2024_23652_removing_mount_targets_follows_no_links() {
     needs_root!();

@@ -1,5 +1,6 @@
-//! RUN where system calls are missing that younger kernels have: a filter answers as Linux 4.18, 5.4 or 5.10 would (ENOSYS), or as
-//! container runtimes do that know no younger calls (EPERM, Docker before 20.10.10).
+//! RUN where system calls are missing that younger kernels have: a filter answers as Linux 4.18,
+//! 5.4 or 5.10 would (ENOSYS), or as container runtimes do that know no younger calls (EPERM,
+//! Docker before 20.10.10).
 
 #![expect(unsafe_code, reason = "a filter is installed between fork and exec")]
 
@@ -11,7 +12,8 @@ use crate::home::Home;
 use crate::judges;
 use crate::skip::needs_root;
 
-/// The first call that is missing: those of 5.1 and later, of 5.6 (openat2), of 5.8 (faccessat2), of 5.12 (mount_setattr).
+/// The first call that is missing: those of 5.1 and later, of 5.6 (openat2), of 5.8 (faccessat2),
+/// of 5.12 (mount_setattr).
 const FIRST_MISSING: [u32; 4] = [424, 437, 439, 442];
 
 const CLONE3: u32 = 435;
@@ -49,7 +51,8 @@ fn without_calls_from(command: &mut Command, first: u32, errno: i32) {
     ];
     let install = move || {
         let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-        // SAFETY: pointer and length describe `program`, which outlives the call. Root needs no PR_SET_NO_NEW_PRIVS.
+        // SAFETY: pointer and length describe `program`, which outlives the call. Root needs no
+        // PR_SET_NO_NEW_PRIVS.
         match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) } {
             0 => Ok(()),
             _ => Err(std::io::Error::last_os_error()),

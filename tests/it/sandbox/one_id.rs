@@ -1,6 +1,7 @@
 //! One id for all: what cannot be set on disk is in the layer all the same, and a command sees it.
 //!
-//! The judge is the isolation with real owners: both must make the same image from every fixture with a RUN.
+//! The judge is the isolation with real owners: both must make the same image from every fixture
+//! with a RUN.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
-//! Paths on the isolation `emulated`: the same answers as from the kernel in a chroot, and no way out.
+//! Paths on the isolation `emulated`: the same answers as from the kernel in a chroot, and no way
+//! out.
 //!
-//! The program that makes the calls is `paths.c`. `benches/fuzz` does the same for as long as one likes.
+//! The program that makes the calls is `paths.c`. `benches/fuzz` does the same for as long as one
+//! likes.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -49,7 +51,8 @@ fn random_calls_get_the_answers_of_the_kernel() {
             (seed, before) = (expected, Vec::new());
         }
         before.push(expected);
-        // Of two reasons for one call to fail the kernel names one; which, is not always the same here.
+        // Of two reasons for one call to fail the kernel names one; which, is not always the same
+        // here.
         let both = |begin: fn(&str) -> Option<(&str, &str)>| Some((begin(expected)?, begin(found)?));
         match both(|line| line.rsplit_once(": E")) {
             Some(((expected, _), (found, _))) if expected == found => {}

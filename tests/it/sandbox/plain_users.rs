@@ -1,5 +1,5 @@
-//! The command as an ordinary user, with a range of ids and with one id alone: what it may not remove itself it has removed where
-//! it may, and Ctrl-C leaves nothing.
+//! The command as an ordinary user, with a range of ids and with one id alone: what it may not
+//! remove itself it has removed where it may, and Ctrl-C leaves nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};

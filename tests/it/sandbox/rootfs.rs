@@ -103,7 +103,8 @@ impl Fixture {
         ran.output
     }
 
-    /// Runs `script` and returns the entries of the layer that it makes, its upper folder on top of the layers from then on.
+    /// Runs `script` and returns the entries of the layer that it makes, its upper folder on top of
+    /// the layers from then on.
     pub(super) fn changes_of(&mut self, script: &str) -> Vec<Entry> {
         let spec = self.shell(script);
         let before = self.isolation.snapshot(&spec.root).unwrap();
@@ -137,7 +138,8 @@ impl Fixture {
     }
 }
 
-/// Entries as short lines: `etc/ -`, `bin/x -> y`, `a = b` (hard link), `a whiteout`, `a opaque`, `a 5` (bytes).
+/// Entries as short lines: `etc/ -`, `bin/x -> y`, `a = b` (hard link), `a whiteout`, `a opaque`,
+/// `a 5` (bytes).
 pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
     let line = |entry: &Entry| {
         let path = String::from_utf8_lossy(entry.path.as_bytes()).into_owned();

@@ -243,7 +243,8 @@ fn a_copied_up_file_that_is_as_before_is_no_change() {
     );
     assert_eq!(lines(&changes), Vec::<String>::new());
     let changes = fixture.changes_of("ln /usr/share/doc/a /usr/share/doc/c");
-    // The first name is written as well: an engine that unpacks this layer alone could not link to it otherwise.
+    // The first name is written as well: an engine that unpacks this layer alone could not link to
+    // it otherwise.
     assert_eq!(
         lines(&changes),
         ["usr/", "usr/share/", "usr/share/doc/", "usr/share/doc/a 6", "usr/share/doc/c = usr/share/doc/a"]

@@ -1,4 +1,5 @@
-//! What mpimg inherits from whatever starts it: limits, ignored signals; and what a failing step of a container without /proc says.
+//! What mpimg inherits from whatever starts it: limits, ignored signals; and what a failing step of
+//! a container without /proc says.
 
 use std::fs;
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
-//! Conformance: deleting (distribution specification, "Content Management"), and read-only registries.
+//! Conformance: deleting (distribution specification, "Content Management"), and read-only
+//! registries.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The embedded registry, seen from outside: the distribution specification's conformance checks, hostile and broken clients,
-//! restarts, and other programs as judges.
+//! The embedded registry, seen from outside: the distribution specification's conformance checks,
+//! hostile and broken clients, restarts, and other programs as judges.
 
 mod access;
 mod discovery;
@@ -71,7 +71,8 @@ impl Reply {
 }
 
 impl Rig {
-    /// A registry in a temporary folder that lets everybody do everything. It does not wait for the disk: tests do not cut power.
+    /// A registry in a temporary folder that lets everybody do everything. It does not wait for the
+    /// disk: tests do not cut power.
     async fn new() -> Self {
         Self::with(RegistryOptions::default()).await
     }

@@ -1,4 +1,5 @@
-//! Uploads that break: bytes that arrived are kept, through broken connections, restarts and `kill -9`.
+//! Uploads that break: bytes that arrived are kept, through broken connections, restarts and
+//! `kill -9`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -6,7 +7,8 @@ use std::time::Duration;
 
 use super::*;
 
-/// Sends the head of a PATCH that announces `announced` bytes, and `body`; the connection stays open.
+/// Sends the head of a PATCH that announces `announced` bytes, and `body`; the connection stays
+/// open.
 async fn begin_patch(addr: SocketAddr, location: &str, announced: usize, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\n\r\n");

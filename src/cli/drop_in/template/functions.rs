@@ -30,7 +30,8 @@ pub(super) fn check(name: &str) -> Result<(), String> {
     }
 }
 
-/// Calls the function `name`. `and` and `or` are the caller's: they do not need all their arguments.
+/// Calls the function `name`. `and` and `or` are the caller's: they do not need all their
+/// arguments.
 pub(super) fn call(name: &str, arguments: &[Datum]) -> Returned {
     let wanted = match name {
         "not" | "len" | "json" | "title" | "lower" | "upper" => 1..=1,
@@ -120,7 +121,8 @@ fn index(of: &Datum, keys: &[Datum]) -> Returned {
             }
             (Value::Object(map), Value::String(key)) => match map.get(key) {
                 Some(value) => Datum::field(key, value.clone()),
-                // Go gives the zero value of the map's type; docker's maps that are indexed hold texts.
+                // Go gives the zero value of the map's type; docker's maps that are indexed hold
+                // texts.
                 None if map.values().all(Value::is_string) => json!("").into(),
                 None => Value::Null.into(),
             },
@@ -175,7 +177,8 @@ fn print(arguments: &[Datum]) -> String {
     text
 }
 
-/// Go's `fmt.Sprintf` for what templates hold: `%s %v %d %q %x %t %f %%`, with `-`, `0`, width and precision.
+/// Go's `fmt.Sprintf` for what templates hold: `%s %v %d %q %x %t %f %%`, with `-`, `0`, width and
+/// precision.
 fn printf(format: &str, arguments: &[Datum]) -> String {
     let (mut text, mut letters, mut next) = (String::new(), format.chars().peekable(), arguments.iter());
     while let Some(letter) = letters.next() {

@@ -1,9 +1,11 @@
-//! Go's text templates, as far as `--format` of docker and buildah uses them (Go's package text/template).
+//! Go's text templates, as far as `--format` of docker and buildah uses them (Go's package
+//! text/template).
 //!
-//! Values are JSON. There are: fields, variables, pipelines, `if`, `with`, `range`, `else`, `break`, `continue`, comments, trimming
-//! (`{{-`), Go's own functions (`index`, `len`, `slice`, `print`, `printf`, `println`, `and`, `or`, `not`, `eq`, `ne`, `lt`, `le`, `gt`,
-//! `ge`, `html`, `urlquery`) and docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`, `truncate`). Refuses `define`,
-//! `template`, `block`, `call` and `js`, and says so.
+//! Values are JSON. There are: fields, variables, pipelines, `if`, `with`, `range`, `else`,
+//! `break`, `continue`, comments, trimming (`{{-`), Go's own functions (`index`, `len`, `slice`,
+//! `print`, `printf`, `println`, `and`, `or`, `not`, `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `html`,
+//! `urlquery`) and docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`,
+//! `truncate`). Refuses `define`, `template`, `block`, `call` and `js`, and says so.
 
 mod evaluate;
 mod functions;

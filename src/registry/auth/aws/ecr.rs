@@ -1,4 +1,5 @@
-//! Amazon ECR's credential: a password for 12 hours, requested with the AWS identity of this machine.
+//! Amazon ECR's credential: a password for 12 hours, requested with the AWS identity of this
+//! machine.
 
 use std::sync::Arc;
 
@@ -78,7 +79,8 @@ pub(in crate::registry::auth) async fn credential(
     read_token(&answer).map(Some)
 }
 
-/// `authorizationData` is a list, of ECR Public a single object; the token is base64 of `AWS:<password>`.
+/// `authorizationData` is a list, of ECR Public a single object; the token is base64 of
+/// `AWS:<password>`.
 fn read_token(answer: &Value) -> Result<Credential> {
     let data = &answer["authorizationData"];
     let token = data["authorizationToken"].as_str().or(data[0]["authorizationToken"].as_str());

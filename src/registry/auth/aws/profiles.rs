@@ -89,8 +89,8 @@ impl Profiles {
     }
 }
 
-/// Settings that belong to another, indented below it, get its name before theirs: `ecr =` and `  endpoint_url = …` become
-/// `ecr.endpoint_url = …`. The lines stay as many as they are.
+/// Settings that belong to another, indented below it, get its name before theirs: `ecr =` and
+/// `  endpoint_url = …` become `ecr.endpoint_url = …`. The lines stay as many as they are.
 fn unfold(text: &str) -> String {
     let mut unfolded = String::with_capacity(text.len());
     let mut parent: Option<(&str, usize)> = None;

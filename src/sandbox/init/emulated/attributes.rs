@@ -204,8 +204,8 @@ impl Supervisor {
         DONE
     }
 
-    /// Whether what is done to a file is done on disk: not to this machine's files, such as devices, pipes, or what the command was
-    /// given as a stream.
+    /// Whether what is done to a file is done on disk: not to this machine's files, such as
+    /// devices, pipes, or what the command was given as a stream.
     fn is_ours(&self, file: &OwnedFd, stat: &rustix::fs::Stat) -> bool {
         stat.st_uid == self.uid && !self.view.is_place(stat) && !self.view.is_proc(stat) && self.view.holds(file)
     }

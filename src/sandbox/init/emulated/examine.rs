@@ -64,7 +64,7 @@ impl Supervisor {
         DONE
     }
 
-    /// access asks for the real user, unless AT_EACCESS says otherwise.
+    /// access(2) checks the real user's rights, unless AT_EACCESS says otherwise.
     pub(super) fn access(&self, call: &Call, caller: &Caller, at: At, wanted: u64, flags: i32) -> Result<Reply> {
         if wanted & !7 != 0 {
             return Err(Errno::INVAL);
@@ -161,7 +161,7 @@ impl Supervisor {
     }
 }
 
-/// The text of an open link; what is none has none.
+/// The target of an open symbolic link; EINVAL for anything else.
 fn link_text(file: &OwnedFd) -> Result<Vec<u8>> {
     match rustix::fs::readlinkat(file, "", Vec::new()) {
         Ok(text) => Ok(text.into_bytes()),

@@ -1,15 +1,18 @@
-//! The isolation for a process that may do nothing: no root, no capabilities, no namespaces, no mounts (a pod of Kubernetes' "restricted"
-//! standard). What a command may only do as root of a file system of its own is emulated by a supervisor.
+//! The isolation for a process that may do nothing: no root, no capabilities, no namespaces, no
+//! mounts (a pod of Kubernetes' "restricted" standard). What a command may only do as root of a
+//! file system of its own is emulated by a supervisor.
 //!
 //! ```text
 //! mpimg ──socket──► helper: the supervisor
 //!                     ├─ the command, under a system-call filter (`filter`)
 //!                     └─ its descendants, traced by the supervisor, killed with it
 //! ```
-//! A call that names a file waits (seccomp_unotify(2)) until the supervisor has resolved the path inside the step's tree (`walk`), done
-//! what was asked for, and handed the descriptor over. The path is read once, so no other thread can change it in between. Owners, modes,
-//! devices and file capabilities are a table by inode (`layer::owner_table`), ids and capabilities of each thread a model (`credentials`).
-//! What the kernel must do in the process itself is made by ptrace (`traced`); execve starts a loader (`loader`) that maps the program.
+//! A call that names a file waits (seccomp_unotify(2)) until the supervisor has resolved the path
+//! inside the step's tree (`walk`), done what was asked for, and handed the descriptor over. The
+//! path is read once, so no other thread can change it in between. Owners, modes, devices and file
+//! capabilities are a table by inode (`layer::owner_table`), ids and capabilities of each thread a
+//! model (`credentials`). What the kernel must do in the process itself is made by ptrace
+//! (`traced`); execve starts a loader (`loader`) that maps the program.
 //!
 //! It is no boundary: the command runs as the user that runs mpimg, in the same namespaces.
 

@@ -1,5 +1,6 @@
-//! Puts into the step's tree what is mounted elsewhere: the machine's /proc, /sys and devices as places for them, the files of /etc, the
-//! step's own mounts as copies, or as the folder itself where it outlives the step.
+//! Puts into the step's tree what is mounted elsewhere: the machine's /proc, /sys and devices as
+//! places for them, the files of /etc, the step's own mounts as copies, or as the folder itself
+//! where it outlives the step.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -171,7 +172,8 @@ impl Placed {
                     return self.put_copy(&open_folder(folder)?, table_of(folder)?.as_ref(), target);
                 }
                 if let Some(mut table) = table_of(folder)? {
-                    // Without those of files that have gone since, whose numbers may be others' now.
+                    // Without those of files that have gone since, whose numbers may be others'
+                    // now.
                     self.table.extend(table.split_off(inodes_in(folder).into_iter()));
                 }
                 self.caches.push(folder.clone());
@@ -262,7 +264,8 @@ fn inodes_in(folder: &Path) -> Vec<Inode> {
     inodes
 }
 
-/// Copies what `source` is open on to `name` in `folder`, its owners too: `owners` are those of the source, `rows` becomes those of the copy.
+/// Copies what `source` is open on to `name` in `folder`, its owners too: `owners` are those of the
+/// source, `rows` becomes those of the copy.
 fn copy(
     source: &OwnedFd,
     owners: Option<&OwnerTable>,
@@ -279,7 +282,8 @@ fn copy(
         let made = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let row = match owners {
             Some(owners) => owners.row(inode_of(stat)),
-            // This user's own files are root's inside; whoever else they belong to, they belong to inside.
+            // This user's own files are root's inside; whoever else they belong to, they belong to
+            // inside.
             None => {
                 let own = stat.st_uid == rustix::process::geteuid().as_raw();
                 let (uid, gid) = if own { (0, 0) } else { (stat.st_uid, stat.st_gid) };

@@ -11,8 +11,8 @@ impl Supervisor {
         let [first, second, ..] = call.arguments.map(|argument| argument as i32);
         match call.number {
             libc::SYS_kill => self.kill(caller, first, second),
-            // Arguments are numbers in registers, so the kernel makes of them what was looked at
-            // here.
+            // The arguments are numbers in registers, which cannot change: the kernel acts on
+            // exactly what was checked here.
             libc::SYS_tkill
             | libc::SYS_tgkill
             | libc::SYS_rt_sigqueueinfo

@@ -44,7 +44,7 @@ pub(super) fn run(
     agents: ssh::Server,
     control: &UnixStream,
 ) -> Result<(Exit, OwnerTable), SetupError> {
-    // Orphans come to this process instead of leaving it.
+    // Orphans are reparented to this process.
     orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
@@ -113,7 +113,7 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
         Err(fault) => {
             let _ = ptrace::kill(main, libc::SIGKILL);
             orphans::kill_descendants();
-            // What the child itself says of it tells more.
+            // The child's own error, if there is one, is more specific.
             Err(read_message::<SetupError>(errors).ok().flatten().unwrap_or(fault))
         }
     }
@@ -153,7 +153,7 @@ struct Running {
 }
 
 impl Running {
-    /// Lets the first process be one of the command's user in the command's folder.
+    /// Gives the first process the command's user and working directory.
     fn enter(&mut self, command: &Command<'_>) -> Result<(), SetupError> {
         let supervisor = &mut self.supervisor;
         let main = supervisor.main;
@@ -202,7 +202,7 @@ impl Running {
     }
 
     fn answer_call(&mut self) {
-        // One whose thread has died meanwhile is given up.
+        // A call whose thread has died in the meantime is dropped.
         if let Ok(call) = notify::receive(&self.supervisor.listener) {
             dispatch::answer(&mut self.supervisor, &call);
         }
@@ -249,7 +249,8 @@ impl Running {
             Event::Stop(libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) => {
                 ptrace::resume(thread, Resume::Listen, 0);
             }
-            // A new thread that its maker has not told of yet waits.
+            // A child can stop before its parent's clone event arrives: it stays stopped until
+            // then.
             Event::Stop(_) => {
                 if supervisor.threads.stopped_first(thread) {
                     ptrace::resume(thread, Resume::Run, 0);

@@ -1,9 +1,9 @@
-//! What only the kernel can do, in the process itself: the call gets other arguments, which are
-//! written below the stack, and afterwards its registers back.
+//! Calls that only the kernel can make, in the traced process: the arguments are swapped for
+//! others, which are written below the stack, and the registers are restored on return.
 //!
 //! The kernel reads those arguments after they were written, so another thread can change them
-//! meanwhile. What is won by that is nothing but a program that the loader does not take, or a
-//! descriptor that no other call accepts (`Supervisor::folder`).
+//! meanwhile. All that this gains is a program that the loader does not take, or a descriptor that
+//! no other call accepts (`Supervisor::folder`).
 
 use rustix::io::Errno;
 
@@ -120,8 +120,8 @@ impl Supervisor {
         }))
     }
 
-    /// Writes what was put there. Returns what was there before: of a thread that shares its memory
-    /// it may be somebody's.
+    /// Writes what was put there. Returns what was there before: if threads share their memory,
+    /// those bytes may belong to another one.
     fn write_room(&self, caller: &Caller, room: &Room) -> Result<Vec<u8>> {
         let mut saved = vec![0; (room.end - room.begin) as usize];
         self.memory.read(caller.thread, room.begin, &mut saved)?;
@@ -205,15 +205,14 @@ impl Supervisor {
                     let _ = self.memory.write(lender, address, &saved);
                 }
             }
-            // execve of another thread than the first: that had the number of this one until now.
+            // execve by a thread other than the main one: it takes over the main thread's ID.
             (None, Ok(now)) if now.rax == 0 => drop(self.threads.execution_ended(thread, true)),
             _ => {}
         }
         ptrace::resume(thread, Resume::Run, 0);
     }
 
-    /// A thread gets SIGSYS because the filter answers a call with TRAP: chroot. Whether that was
-    /// so.
+    /// Handles a SIGSYS that our filter raised (TRAP, for chroot); false if it came from elsewhere.
     pub(super) fn on_trapped_call(&mut self, thread: i32) -> bool {
         let Some(number) = ptrace::trapped_call(thread) else { return false };
         let Ok(mut registers) = ptrace::registers(thread) else { return false };
@@ -235,7 +234,7 @@ impl Supervisor {
 }
 
 fn restore(thread: i32, before: &Registers, result: u64) {
-    // The number of the call as well: with it the kernel makes an interrupted call again.
+    // The number of the call as well: the kernel needs it to restart an interrupted call.
     let registers = Registers { rax: result, ..*before };
     let _ = ptrace::set_registers(thread, &registers);
 }

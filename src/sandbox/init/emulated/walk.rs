@@ -209,7 +209,8 @@ impl Supervisor {
         let file = rustix::fs::openat(&at.file, os(name), PLACE, Mode::empty())?;
         if !self.view.holds(&file) {
             let folder = kind(&rustix::fs::fstat(&file)?) == FileType::Directory;
-            // A file from elsewhere was opened by who started the command. A mere place of one comes from a race (`traced`).
+            // A file from elsewhere was opened by who started the command. A mere place of one
+            // comes from a race (`traced`).
             if folder || was_opened_as_place(&at.path, name)? {
                 return Err(Errno::ACCESS);
             }
@@ -253,7 +254,8 @@ fn was_opened_as_place(folder: &[u8], name: &[u8]) -> Result<bool> {
     Ok(flags.is_none_or(|flags| flags & libc::O_PATH as u32 != 0))
 }
 
-/// The components of a path, the last one first. One that is `.` stays: its folder must be one that may be searched.
+/// The components of a path, the last one first. One that is `.` stays: its folder must be one that
+/// may be searched.
 fn components(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).rev().map(<[u8]>::to_vec).collect()
 }

@@ -1,5 +1,5 @@
-//! Berkeley DB's hash (`src/dbinc/db_page.h` of version 5.3), in either byte order. A header is far longer than a page, so it is
-//! always in pages of its own.
+//! Berkeley DB's hash (`src/dbinc/db_page.h` of version 5.3), in either byte order. A header is far
+//! longer than a page, so it is always in pages of its own.
 
 /// `DB_HASHMAGIC`
 const MAGIC: u32 = 0x0006_1561;

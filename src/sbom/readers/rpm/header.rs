@@ -1,4 +1,5 @@
-//! The header of an installed package (rpm's `docs/manual/hregions.md` and `format_header.md`): a table of tags, then their data.
+//! The header of an installed package (rpm's `docs/manual/hregions.md` and `format_header.md`): a
+//! table of tags, then their data.
 
 use crate::sbom::package::{Found, PackageKind};
 
@@ -55,7 +56,8 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_be_bytes(*four), rest))
 }
 
-/// The package. The keys that signatures are verified with are in the database, too: these have no architecture.
+/// The package. The keys that signatures are verified with are in the database, too: these have no
+/// architecture.
 pub(super) fn package(bytes: &[u8]) -> Option<Found> {
     let header = Header::new(bytes)?;
     let (name, version, release) = (header.text(NAME)?, header.text(VERSION)?, header.text(RELEASE)?);

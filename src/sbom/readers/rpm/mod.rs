@@ -1,5 +1,5 @@
-//! rpm's database in the three forms that it has had: SQLite, ndb (SUSE), and Berkeley DB (before 2020). Each holds the headers of
-//! the installed packages.
+//! rpm's database in the three forms that it has had: SQLite, ndb (SUSE), and Berkeley DB (before
+//! 2020). Each holds the headers of the installed packages.
 //!
 //! Refuses to write, and to recover what a crash left: only what is in the main file counts.
 
@@ -19,7 +19,8 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// That of the file, if it is a database of rpm's. `/var/lib/rpm` is a link where the database is in `/usr/lib/sysimage/rpm`.
+    /// That of the file, if it is a database of rpm's. `/var/lib/rpm` is a link where the database
+    /// is in `/usr/lib/sysimage/rpm`.
     pub(super) fn of(path: &str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
         if !["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"].contains(&folder) {

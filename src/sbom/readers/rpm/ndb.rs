@@ -1,4 +1,5 @@
-//! ndb (rpm's `lib/backend/ndb/rpmpkg.c`): pages of slots, each of which tells where a header is. All numbers are little-endian.
+//! ndb (rpm's `lib/backend/ndb/rpmpkg.c`): pages of slots, each of which tells where a header is.
+//! All numbers are little-endian.
 
 const HEADER: u32 = u32::from_le_bytes(*b"RpmP");
 const SLOT: u32 = u32::from_le_bytes(*b"Slot");

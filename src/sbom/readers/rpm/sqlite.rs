@@ -1,5 +1,5 @@
-//! SQLite's file format (sqlite.org/fileformat2.html), as much as one table of rpm's needs: `Packages (hnum INTEGER PRIMARY KEY,
-//! blob BLOB)`.
+//! SQLite's file format (sqlite.org/fileformat2.html), as much as one table of rpm's needs:
+//! `Packages (hnum INTEGER PRIMARY KEY, blob BLOB)`.
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const INTERIOR: u8 = 5;

@@ -1,4 +1,5 @@
-//! Two mp-builds at once on one store, of projects that have one name and version: each has its own image all the way.
+//! Two mp-builds at once on one store, of projects that have one name and version: each has its own
+//! image all the way.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use crate::{judge, run};
 use super::project::{Build, make, package, pak_of, read_pak, said};
 use super::{alone, assert_nothing_runs, python, store};
 
-/// Between two steps of mp-build, waits until the other one has come as far: both have built, and only then each runs what it has
-/// built; both have that to push, and only then each pushes.
+/// Between two steps of mp-build, waits until the other one has come as far: both have built, and
+/// only then each runs what it has built; both have that to push, and only then each pushes.
 fn in_step(home: &Home, mpimg: &Path, own: &str, other: &str) -> PathBuf {
     let path = home.path().join(format!("mpimg-{own}"));
     let at = home.path().display().to_string();
@@ -33,7 +34,8 @@ fn start(home: &Home, project: &Path, registry: &Server, own: &str, other: &str)
     command.env("MPIMG_COMMAND", in_step(home, &mpimg, own, other)).env("LC_ALL", "C.UTF-8");
     command.args(["--no-ttl", "-i", "-P", &free_address().port().to_string(), "-p"]).arg(project);
     command.args(["-r", &format!("{}/mp/{own}", registry.address)]);
-    // The SDK writes its global settings anew whenever it reads one, in place: two that share them may read half a file.
+    // The SDK writes its global settings anew whenever it reads one, in place: two that share them
+    // may read half a file.
     let user = home.path().join(format!("user-{own}"));
     std::fs::create_dir_all(user.join(".vmware-aria-operations-integration-sdk")).unwrap();
     command.env("HOME", user);
@@ -104,7 +106,8 @@ fn what_another_process_answers_on_the_adapter_s_port_is_in_no_pak() {
     std::fs::write(project.join("Dockerfile"), format!("{dockerfile}{SLOW}")).unwrap();
     let mut build = Build::new(&home, &project, &registry);
     build.port = 8080;
-    // The port of the container: only there does the adapter itself listen on this machine. Other tests may use it for a moment.
+    // The port of the container: only there does the adapter itself listen on this machine. Other
+    // tests may use it for a moment.
     while std::net::TcpListener::bind(("0.0.0.0", build.port)).is_err() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }

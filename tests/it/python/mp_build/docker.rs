@@ -1,4 +1,5 @@
-//! A real Docker engine for the SDK's own mp-build: a dockerd of this test's alone, with a network that reaches the package index.
+//! A real Docker engine for the SDK's own mp-build: a dockerd of this test's alone, with a network
+//! that reaches the package index.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +11,8 @@ use tempfile::TempDir;
 use crate::registry::fixture::free_address;
 use crate::{judge, judge_path, run};
 
-/// A dockerd that shares nothing with the machine's: files, socket and bridge are its own. Ended with the test.
+/// A dockerd that shares nothing with the machine's: files, socket and bridge are its own. Ended
+/// with the test.
 pub(super) struct Docker {
     folder: TempDir,
     daemon: Child,
@@ -23,7 +25,8 @@ impl Docker {
         let at = |name: &str| folder.path().join(name);
         let network = Network::new();
         let log = std::fs::File::create(at("log")).unwrap();
-        // In a mount namespace of its own, and ended with this test: nothing stays mounted or running when that is killed.
+        // In a mount namespace of its own, and ended with this test: nothing stays mounted or
+        // running when that is killed.
         let mut daemon = judge("unshare");
         daemon.args(["--mount", "--propagation", "private", "setpriv", "--pdeathsig", "TERM"]).arg(judge_path("dockerd"));
         daemon
@@ -86,7 +89,8 @@ impl Drop for Docker {
     }
 }
 
-/// A bridge whose containers reach what this machine reaches. Docker's own would be in the way of other engines.
+/// A bridge whose containers reach what this machine reaches. Docker's own would be in the way of
+/// other engines.
 struct Network {
     bridge: String,
     rules: Vec<Vec<String>>,

@@ -1,4 +1,5 @@
-//! mp-build killed with SIGKILL: its adapter goes at once, the names of its images with the next mp-build or `mpimg prune`.
+//! mp-build killed with SIGKILL: its adapter goes at once, the names of its images with the next
+//! mp-build or `mpimg prune`.
 
 use std::process::Stdio;
 

@@ -1,6 +1,7 @@
 //! The Integration SDK's own mp-build on mpimg, held against the same on a real Docker engine.
 //!
-//! What Docker's side made is kept in target/judges/mp-build: it takes a minute and does not change.
+//! What Docker's side made is kept in target/judges/mp-build: it takes a minute and does not
+//! change.
 
 mod at_once;
 mod docker;
@@ -51,7 +52,8 @@ fn keep(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     path
 }
 
-/// Holds the other tests back: they share a store, and the projects that they build there have one name.
+/// Holds the other tests back: they share a store, and the projects that they build there have one
+/// name.
 fn alone() -> std::fs::File {
     let lock = std::fs::File::create(kept().join("alone")).unwrap();
     lock.lock().unwrap();
@@ -72,7 +74,8 @@ fn store() -> PathBuf {
     })
 }
 
-/// The projects, and beside each what mp-build with Docker made of it: `NAME.pak`, `NAME.json` (its definition).
+/// The projects, and beside each what mp-build with Docker made of it: `NAME.pak`, `NAME.json` (its
+/// definition).
 fn reference() -> PathBuf {
     let store = store();
     keep("docker", |folder| {

@@ -20,7 +20,8 @@ const CONNECTIONS: &str = r#"{"connections": [{"name": "lab", "credential": {}, 
     "ID": {"value": "7", "required": true, "part_of_uniqueness": true},
     "container_memory_limit": {"value": "512", "required": true, "part_of_uniqueness": false}}}]}"#;
 
-/// Starts a program on a new terminal, since mp-test draws on one. That has no size (0 rows, 0 columns), and nobody answers at it.
+/// Starts a program on a new terminal, since mp-test draws on one. That has no size (0 rows, 0
+/// columns), and nobody answers at it.
 const TERMINAL: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
 fn mp_test(home: &Home, project: &Path, port: u16, arguments: &[&str]) -> Output {
@@ -34,7 +35,8 @@ fn command(store: &Path, home: &Home, project: &Path, port: u16, arguments: &[&s
     command.args(["-c", TERMINAL]).arg(mpimg.get_program());
     command.arg("mp-test").env("MPIMG_HOME", store).env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(home));
     command.arg("-p").arg(project).args(["-P", &port.to_string(), "-c", "lab"]).args(arguments);
-    // On any other kind, mp-test asks where the cursor is and waits for the answer, a second each time.
+    // On any other kind, mp-test asks where the cursor is and waits for the answer, a second each
+    // time.
     command.env("LC_ALL", "C.UTF-8").env("TERM", "dumb").stdin(Stdio::null());
     command
 }
@@ -114,7 +116,8 @@ fn wrong(home: &Home, name: &str) -> (PathBuf, u16, TcpListener) {
     (project, port, taken)
 }
 
-/// How mp-test with Docker ended in each, and what it said: kept, since it waits for a crashed adapter for 20 seconds.
+/// How mp-test with Docker ended in each, and what it said: kept, since it waits for a crashed
+/// adapter for 20 seconds.
 fn with_docker() -> Value {
     let file = keep("mp-test-wrong.json", |file| {
         let docker = Docker::start();

@@ -9,7 +9,8 @@ use crate::home::Home;
 use crate::registry::fixture::{Server, free_address};
 use crate::{judge, judges, run};
 
-/// The projects whose .pak files are compared: as mp-init leaves them; with a static describe.xml; with all that a .pak may hold.
+/// The projects whose .pak files are compared: as mp-init leaves them; with a static describe.xml;
+/// with all that a .pak may hold.
 pub(super) const PROJECTS: [&str; 4] = ["new", "sample", "static", "content"];
 
 /// Makes one of them in `folder`, or one of [`WRONG`].
@@ -129,13 +130,15 @@ impl<'a> Build<'a> {
             "--registry-tag",
             &self.repository,
         ]);
-        // Units of measurement come out of a set: without a fixed seed, two runs of mp-build differ in describe.xml.
+        // Units of measurement come out of a set: without a fixed seed, two runs of mp-build differ
+        // in describe.xml.
         command.args(["--registry-username", "user", "--registry-password", "secret"]).env("PYTHONHASHSEED", "0");
         command.env("LC_ALL", "C.UTF-8").stdin(std::process::Stdio::null())
     }
 }
 
-/// The part of the package that mp-build needs: without its native module, which is not there before a wheel is built.
+/// The part of the package that mp-build needs: without its native module, which is not there
+/// before a wheel is built.
 pub(crate) fn package(home: &Home) -> PathBuf {
     let folder = home.path().join("package");
     std::fs::create_dir_all(folder.join("mpimg")).unwrap();
@@ -175,7 +178,8 @@ pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The files of a .pak, those of its adapter.zip included, as Python reads them; and the lines of the adapter's .conf.
+/// The files of a .pak, those of its adapter.zip included, as Python reads them; and the lines of
+/// the adapter's .conf.
 pub(crate) fn read_pak(pak: &Path) -> (Vec<(String, String)>, BTreeMap<String, String>) {
     const READ: &str = "
 import hashlib, io, json, sys, zipfile

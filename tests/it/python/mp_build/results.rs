@@ -1,4 +1,5 @@
-//! What `mpimg mp-build` leaves for the next step of a job, and what it says of an image that the product cannot pull.
+//! What `mpimg mp-build` leaves for the next step of a job, and what it says of an image that the
+//! product cannot pull.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! What belongs to an image: cosign's tags, lists of referrers that others write at the same time, registries that do not tell.
+//! What belongs to an image: cosign's tags, lists of referrers that others write at the same time,
+//! registries that do not tell.
 
 use serde_json::{Value, json};
 

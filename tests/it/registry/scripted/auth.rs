@@ -1,6 +1,8 @@
-//! Who may do what at a scripted registry: Basic, or Bearer with a token server, with the words and habits of the real ones.
+//! Who may do what at a scripted registry: Basic, or Bearer with a token server, with the words and
+//! habits of the real ones.
 //!
-//! Tokens are random words that serve for a while; it keeps what was asked, and every secret there was.
+//! Tokens are random words that serve for a while; it keeps what was asked, and every secret there
+//! was.
 
 use std::collections::HashMap;
 
@@ -39,7 +41,8 @@ pub(super) struct Auth {
     pub(super) expires: Box<dyn FnMut(&Request) -> bool + Send>,
     /// The identity token that stands for the user, where there is OAuth2.
     pub(super) identity: Option<String>,
-    /// Whether a token tells what it allows, as those of distribution's kind do: Harbor's, Docker Hub's.
+    /// Whether a token tells what it allows, as those of distribution's kind do: Harbor's, Docker
+    /// Hub's.
     pub(super) telling: bool,
     tokens: HashMap<String, Token>,
     issued: u32,
@@ -102,7 +105,8 @@ impl Auth {
         let login = request.header("authorization").map(|text| text.trim_start_matches("Basic ").to_owned());
         let known = exchanged || login.as_ref() == Some(&self.user);
         let scoped = request.parameters("scope").iter().any(|scope| !scope.is_empty());
-        // Harbor: a login that is wrong, expired or disabled gets a stranger's token, unless nothing in particular is asked for.
+        // Harbor: a login that is wrong, expired or disabled gets a stranger's token, unless
+        // nothing in particular is asked for.
         if login.is_some() && !known && *service == "harbor-registry" {
             if !scoped {
                 return Some(Response::new(401));

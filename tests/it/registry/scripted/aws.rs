@@ -1,4 +1,5 @@
-//! The AWS identity in each of its places, without the aws command: moto gives ECR's token and looks at every signature.
+//! The AWS identity in each of its places, without the aws command: moto gives ECR's token and
+//! looks at every signature.
 
 use std::net::SocketAddr;
 
@@ -163,7 +164,8 @@ fn an_instance_asks_its_metadata_service_for_a_token_first() {
     testbed.hide("fake-imdsv2-token");
     testbed.hide(keys["SecretAccessKey"].as_str().unwrap());
     testbed.hide(keys["Token"].as_str().unwrap());
-    // moto takes questions without a token, too; version 2 does not. And its IAM knows nothing of its instance's keys.
+    // moto takes questions without a token, too; version 2 does not. And its IAM knows nothing of
+    // its instance's keys.
     let metadata = HttpServer::plain(move |request: &Request| {
         assert!(request.headers.iter().filter(|(name, _)| name == "content-length").count() <= 1);
         let asks_for_token = request.is("PUT", "/latest/api/token");

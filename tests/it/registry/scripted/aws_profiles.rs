@@ -1,4 +1,5 @@
-//! AWS profiles that stand on something else: roles, SSO sessions, commands. moto judges every signature.
+//! AWS profiles that stand on something else: roles, SSO sessions, commands. moto judges every
+//! signature.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -33,7 +34,8 @@ fn a_role_is_assumed_with_the_keys_of_its_source() {
          [profile token]\nrole_arn = {ROLE}\nweb_identity_token_file = token\n"
     );
     let testbed = with_config(&aws, &config).env("AWS_PROFILE", "work");
-    // moto lets a role's session do what the role may, but assuming a role needs a policy of its own.
+    // moto lets a role's session do what the role may, but assuming a role needs a policy of its
+    // own.
     aws.let_pass(2);
     aws.pushes(&testbed);
     let asked: Vec<_> = testbed.server.seen().into_iter().filter(|request| request.host == STS).collect();
@@ -119,7 +121,8 @@ fn a_role_is_assumed_as_what_the_machine_is() {
         let err = testbed(source).push(REPOSITORY).err;
         assert!(err.contains(&format!("the AWS profile `work` {words}")) && err.contains(hint), "{source}: {err}");
     }
-    // As for the aws command, keys of the environment come before any profile that a variable names.
+    // As for the aws command, keys of the environment come before any profile that a variable
+    // names.
     let testbed = testbed("Environment").env("AWS_ACCESS_KEY_ID", &aws.key).env("AWS_SECRET_ACCESS_KEY", &aws.secret);
     aws.pushes(&testbed);
     assert!(testbed.server.seen().iter().all(|request| request.host != STS));

@@ -1,4 +1,5 @@
-//! What `mpimg check` and the end of a push tell of a registry that is not as it should be: each with what to do about it.
+//! What `mpimg check` and the end of a push tell of a registry that is not as it should be: each
+//! with what to do about it.
 
 use super::auth::{Auth, Scheme};
 use super::http_server::{Reply, Response};

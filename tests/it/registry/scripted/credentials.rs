@@ -1,4 +1,5 @@
-//! Logins where docker, podman, GitLab and helpers keep them, each used from the command line, and none of them shown.
+//! Logins where docker, podman, GitLab and helpers keep them, each used from the command line, and
+//! none of them shown.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -49,7 +50,8 @@ impl Testbed {
         left.json()["passed"] == true
     }
 
-    /// A credential helper that keeps one login in a file, and notes how it was called and what everybody could see meanwhile.
+    /// A credential helper that keeps one login in a file, and notes how it was called and what
+    /// everybody could see meanwhile.
     pub(super) fn with_helper(self, login: Option<&Value>) -> Self {
         let kept = self.home.path().join("kept");
         login.into_iter().for_each(|login| std::fs::write(&kept, login.to_string()).unwrap());

@@ -1,5 +1,6 @@
-//! What the specification and the machine's settings ask of a client, each seen from the command: the registry's least chunk, its
-//! warnings, redirects without an end; certificates by folder, plain HTTP by registries.conf.
+//! What the specification and the machine's settings ask of a client, each seen from the command:
+//! the registry's least chunk, its warnings, redirects without an end; certificates by folder,
+//! plain HTTP by registries.conf.
 
 use super::http_server::{Reply, Request, Response, authority};
 use super::memory::{Quirks, Registry};

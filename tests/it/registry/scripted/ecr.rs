@@ -1,4 +1,5 @@
-//! Amazon ECR: its own login by the AWS identity, parts of 5 to 10 MiB, answers that tell half of the truth.
+//! Amazon ECR: its own login by the AWS identity, parts of 5 to 10 MiB, answers that tell half of
+//! the truth.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

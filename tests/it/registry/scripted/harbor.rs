@@ -1,4 +1,5 @@
-//! Harbor: projects, robots, quotas, immutable tags; its 401 for everybody, its words, its way to book sizes.
+//! Harbor: projects, robots, quotas, immutable tags; its 401 for everybody, its words, its way to
+//! book sizes.
 
 use super::auth::{Auth, Scheme};
 use super::http_server::{Request, Response};

@@ -1,6 +1,8 @@
-//! An HTTP server for scripts, and a small internet: through its proxy every https host of the testbed leads to one script.
+//! An HTTP server for scripts, and a small internet: through its proxy every https host of the
+//! testbed leads to one script.
 //!
-//! Requests are read whole before the script sees them. Refuses what no registry client sends: chunked bodies, pipelining.
+//! Requests are read whole before the script sees them. Refuses what no registry client sends:
+//! chunked bodies, pipelining.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -138,7 +140,8 @@ impl<S: Script> HttpServer<S> {
         Self::listen(script, None)
     }
 
-    /// A proxy to `hosts`, all of which are the script; and the folder that has their authority as `authority.crt`.
+    /// A proxy to `hosts`, all of which are the script; and the folder that has their authority as
+    /// `authority.crt`.
     pub(crate) fn behind_proxy(hosts: &[&str], script: S) -> (Self, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let names: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
@@ -303,7 +306,8 @@ pub(crate) fn authority(folder: &TempDir) -> PathBuf {
     folder.path().join("authority.crt")
 }
 
-/// Passes a request on to a server on this machine, under the host that the client meant; its answer.
+/// Passes a request on to a server on this machine, under the host that the client meant; its
+/// answer.
 pub(crate) fn forward(to: SocketAddr, request: &Request) -> Reply {
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let mut head = format!("{} {}{query} HTTP/1.1\r\nConnection: close\r\n", request.method, request.path);

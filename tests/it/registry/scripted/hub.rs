@@ -1,4 +1,5 @@
-//! Docker Hub: two hosts, tokens for 300 seconds, rate limits, HEAD for manifests, a token server that knows its repositories.
+//! Docker Hub: two hosts, tokens for 300 seconds, rate limits, HEAD for manifests, a token server
+//! that knows its repositories.
 
 use super::auth::{Auth, Scheme};
 use super::http_server::Response;

@@ -1,5 +1,6 @@
-//! Who one is, and what one may: a missing login, one that the registry refuses, and a missing right are told apart; challenges
-//! and token servers in the forms that registries in the field give them.
+//! Who one is, and what one may: a missing login, one that the registry refuses, and a missing
+//! right are told apart; challenges and token servers in the forms that registries in the field
+//! give them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -81,7 +82,8 @@ fn a_registry_that_challenges_only_at_its_root_is_pushed_to() {
             let left = testbed.push(REPOSITORY).done();
             testbed.validate("mp/nsx", &left);
             let seen = testbed.server.seen();
-            // The push and the check without a login ask it once each; all else waits for the answer.
+            // The push and the check without a login ask it once each; all else waits for the
+            // answer.
             assert!(seen.iter().filter(|request| request.path == "/v2/").count() <= 2, "{status}");
             assert_eq!(seen[0].path, "/v2/");
         }

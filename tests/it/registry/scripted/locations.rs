@@ -1,4 +1,5 @@
-//! Where a registry sends an upload on to: relative, elsewhere, behind a prefix, signed; and what is not gone along with.
+//! Where a registry sends an upload on to: relative, elsewhere, behind a prefix, signed; and what
+//! is not gone along with.
 
 use super::auth::{Auth, Scheme};
 use super::http_server::{Reply, Request, Response};
@@ -12,8 +13,8 @@ const REPOSITORY: &str = "registry.example.com/mp/nsx";
 /// What only a signed address has: it must come back as it was.
 const SIGNATURE: &str = "sig=a%2Bb%2F%3D%3D&exp=2999-01-01T00%3a00&flag";
 
-/// A registry whose Locations are what `change` makes of `/v2/<path>/blobs/uploads/<id>?_state=…`, and that sees paths without
-/// `prefix`.
+/// A registry whose Locations are what `change` makes of `/v2/<path>/blobs/uploads/<id>?_state=…`,
+/// and that sees paths without `prefix`.
 fn testbed(prefix: &'static str, change: impl Fn(&str) -> String + Send + 'static) -> Testbed {
     let testbed = Testbed::new(&[HOST, STORAGE], Service::new(Quirks::HARBOR, None)).with_file(6 << 20);
     testbed.service(|service| {

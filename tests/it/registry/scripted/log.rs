@@ -1,4 +1,5 @@
-//! What a push logs of its HTTP exchanges, logins and retries. (That no secret is logged, every test of these registries checks.)
+//! What a push logs of its HTTP exchanges, logins and retries. (That no secret is logged, every
+//! test of these registries checks.)
 
 use super::auth::{Auth, Scheme};
 use super::http_server::Response;
@@ -31,7 +32,8 @@ fn a_push_logs_exchanges_logins_and_retries_without_queries() {
     ] {
         assert!(line(words), "{words:?} is missing in:\n{log}");
     }
-    // The address of an upload session has a signed state in its query, a token request the account.
+    // The address of an upload session has a signed state in its query, a token request the
+    // account.
     let exchanges: Vec<_> = log.lines().filter(|line| line.contains("http exchange")).collect();
     assert!(exchanges.len() > 10 && exchanges.iter().all(|line| !line.contains('?')), "{exchanges:#?}");
 }

@@ -1,5 +1,5 @@
-//! Logins as users have and make them: in every form and under every key, refused, at once, in files that are links or somebody
-//! else's. skopeo is the judge of what is found.
+//! Logins as users have and make them: in every form and under every key, refused, at once, in
+//! files that are links or somebody else's. skopeo is the judge of what is found.
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -44,7 +44,8 @@ fn logins_in_every_form_are_found_where_skopeo_finds_them() {
     let right = || json!({"auth": STANDARD.encode(format!("me:{PASSWORD}"))});
     let other = json!({"auth": STANDARD.encode("other:wrong")});
     let testbed = basic().with_helper(None);
-    // skopeo reads no user names beside `auth`, and takes a helper's empty name for a helper; docker does as mpimg.
+    // skopeo reads no user names beside `auth`, and takes a helper's empty name for a helper;
+    // docker does as mpimg.
     for (case, repository, expected, skopeo) in [
         (json!({"auths": {"https://registry.example.com": right()}}), REPOSITORY, true, true),
         (json!({"auths": {"http://registry.example.com/": right()}}), REPOSITORY, true, true),

@@ -1,8 +1,9 @@
-//! The fault matrix: at every request of a push every fault there is, one at a time and in pairs. The push succeeds and the image
-//! is whole, or it ends with an error; never a wrong image, a hang or a secret in what is said.
+//! The fault matrix: at every request of a push every fault there is, one at a time and in pairs.
+//! The push succeeds and the image is whole, or it ends with an error; never a wrong image, a hang
+//! or a secret in what is said.
 //!
-//! Of the pairs a sample is taken: every 997th. `MPIMG_FAULT_PAIRS=1 cargo test any_two_faults` takes all of them, in an hour;
-//! `1:5000` leaves the first 5000 out.
+//! Of the pairs a sample is taken: every 997th. `MPIMG_FAULT_PAIRS=1 cargo test any_two_faults`
+//! takes all of them, in an hour; `1:5000` leaves the first 5000 out.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,8 @@ use crate::registry::fixture::{Image, options};
 
 const CHUNK: u64 = 64 << 10;
 
-/// A registry that is silent for so long is given up. A machine that is busy with something else is silent, too.
+/// A registry that is silent for so long is given up. A machine that is busy with something else is
+/// silent, too.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What happens to one request.
@@ -98,7 +100,8 @@ impl Reporter for Transcript {
     }
 }
 
-/// A service to which faults happen, each at its request, counted from 0; those to the token server count, too.
+/// A service to which faults happen, each at its request, counted from 0; those to the token server
+/// count, too.
 struct Faulty {
     service: Service,
     faults: Vec<(usize, Fault)>,
@@ -186,7 +189,8 @@ impl Rig {
         options.retry.first_delay = Duration::ZERO;
         options.retry.stall_timeout = PATIENCE;
         options.retry.answer_timeout = PATIENCE;
-        // The only other wait that there is: a connection that the kernel drops under load is asked for again after a second.
+        // The only other wait that there is: a connection that the kernel drops under load is asked
+        // for again after a second.
         options.retry.connect_timeout = Duration::from_secs(2);
         options.progress = Progress::new(self.transcript.clone());
         options.credentials.explicit.push((self.server.address.to_string(), Credential::basic("user", PASSWORD)));
@@ -206,8 +210,8 @@ impl Rig {
     async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
         let mut found = self.attempt(path, faults).await;
         for again in 0..3 {
-            // Silence of a busy machine is one fault more, and moves the others to other requests. What is wrong with the push
-            // happens each time.
+            // Silence of a busy machine is one fault more, and moves the others to other requests.
+            // What is wrong with the push happens each time.
             if found.is_ok() {
                 break;
             }
@@ -216,7 +220,8 @@ impl Rig {
         found.unwrap_or_else(|why| panic!("{path}, {faults:?}: {why}"))
     }
 
-    /// How many requests a push took that ended as it should; else what is wrong with it. A wrong image is no matter of chance.
+    /// How many requests a push took that ended as it should; else what is wrong with it. A wrong
+    /// image is no matter of chance.
     async fn attempt(&self, path: &str, faults: &[(usize, Fault)]) -> Result<usize, String> {
         self.have(faults);
         self.server.forget();
@@ -238,7 +243,8 @@ impl Rig {
             Err(error) => {
                 let text = format!("{error:?}");
                 self.transcript.0.lock().unwrap().push_str(&text);
-                // A token that is refused as soon as it was given is one without the right, and no matter of time.
+                // A token that is refused as soon as it was given is one without the right, and no
+                // matter of time.
                 let at_once = matches!(faults, [(first, Fault::Expired), (second, Fault::Expired)] if second - first <= 2);
                 let kinds = [ErrorKind::Auth, ErrorKind::Registry, ErrorKind::Network, ErrorKind::NotFound, ErrorKind::Corrupt];
                 let is_fit = kinds.contains(&error.kind()) && error.to_string().starts_with("cannot push");
@@ -302,7 +308,8 @@ async fn any_two_faults_end_well_or_with_an_error() {
             rig.push(&format!("{name}/{number}"), &pair).await;
             tried += 1;
             if tried % 500 == 0 {
-                // What a rig keeps of all pushes would fill the memory, and be searched for every token.
+                // What a rig keeps of all pushes would fill the memory, and be searched for every
+                // token.
                 rig.assert_discreet();
                 let quirks = rig.server.script.lock().unwrap().service.registry.quirks.clone();
                 rig = Rig::new(quirks);

@@ -1,6 +1,8 @@
-//! A registry in memory whose quirks can be set: what sets Harbor, ECR, Docker Hub and the rest apart when bytes go up.
+//! A registry in memory whose quirks can be set: what sets Harbor, ECR, Docker Hub and the rest
+//! apart when bytes go up.
 //!
-//! It checks what it is sent as the real ones do, and keeps what they keep. Refuses to know who asks: that is `login`'s.
+//! It checks what it is sent as the real ones do, and keeps what they keep. Refuses to know who
+//! asks: that is `login`'s.
 
 use std::collections::HashMap;
 
@@ -39,7 +41,8 @@ pub(super) struct Quirks {
     /// The status of a chunk that was taken.
     pub(super) chunk_status: u16,
     pub(super) has_upload_status: bool,
-    /// distribution 2.8: the Location names the offset, and any other cancels the session, whatever is asked.
+    /// distribution 2.8: the Location names the offset, and any other cancels the session, whatever
+    /// is asked.
     pub(super) offset_in_location: bool,
     /// What came of a broken chunk is kept; otherwise it is forgotten.
     pub(super) keeps_partial_chunk: bool,

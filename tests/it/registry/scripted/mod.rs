@@ -1,5 +1,6 @@
-//! Registries that cannot be had on one machine, played as their operators and their users describe them (docs/registries.md):
-//! Harbor, Amazon ECR, Docker Hub, GHCR, Quay, Google Artifact Registry, zot, ACR. What is asserted is what a user sees.
+//! Registries that cannot be had on one machine, played as their operators and their users describe
+//! them (docs/registries.md): Harbor, Amazon ECR, Docker Hub, GHCR, Quay, Google Artifact Registry,
+//! zot, ACR. What is asserted is what a user sees.
 
 mod attached;
 mod auth;

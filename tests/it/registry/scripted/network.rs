@@ -1,5 +1,5 @@
-//! Between the user and the registry: proxies that ask for a password, hosts that go without them, certificates for other names,
-//! redirects that would give a connection away.
+//! Between the user and the registry: proxies that ask for a password, hosts that go without them,
+//! certificates for other names, redirects that would give a connection away.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -208,7 +208,8 @@ fn no_proxy_knows_addresses_networks_and_everything() {
     }
 }
 
-/// A SOCKS5 proxy (RFC 1928) without a login, which hands connections on to the HTTP proxy at `next`.
+/// A SOCKS5 proxy (RFC 1928) without a login, which hands connections on to the HTTP proxy at
+/// `next`.
 fn socks(next: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! Answers as no specification has them: headers and bodies that proxies and gateways make, servers that are no registry, and
-//! refusals that need a word of explanation.
+//! Answers as no specification has them: headers and bodies that proxies and gateways make, servers
+//! that are no registry, and refusals that need a word of explanation.
 
 use std::io::Write as _;
 

@@ -1,4 +1,5 @@
-//! GHCR, Quay, Google Artifact Registry, zot and ACR: what sets each apart, as far as a push meets it.
+//! GHCR, Quay, Google Artifact Registry, zot and ACR: what sets each apart, as far as a push meets
+//! it.
 
 use super::auth::{Auth, Scheme};
 use super::http_server::{Reply, Request, Response};

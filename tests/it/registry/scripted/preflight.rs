@@ -1,5 +1,5 @@
-//! What is told in the first second: a push that would fail at its end stops during its first step, and `check` answers before the
-//! first push.
+//! What is told in the first second: a push that would fail at its end stops during its first step,
+//! and `check` answers before the first push.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The recipes of docs/ci, at the registries that they name: their own commands, with their own addresses, secrets as their CI
-//! gives them.
+//! The recipes of docs/ci, at the registries that they name: their own commands, with their own
+//! addresses, secrets as their CI gives them.
 
 use std::path::Path;
 use std::process::Command;
@@ -49,8 +49,9 @@ impl Job {
         let home = Home::new();
         let project = home.path().join("project");
         std::fs::create_dir(&project).unwrap();
-        // As mp-init makes it: the base image is one that the SDK builds, and nothing has built it here. A step of it gives something
-        // else each time: two jobs have the same image only if they share its result.
+        // As mp-init makes it: the base image is one that the SDK builds, and nothing has built it
+        // here. A step of it gives something else each time: two jobs have the same image only if
+        // they share its result.
         let base = judges().join("base").display().to_string();
         let dockerfile = "FROM base-adapter:python-1.2.0
 RUN head -c 32 /dev/urandom >/opt/own
@@ -127,7 +128,8 @@ fn keeps(recipe: &str, files: &[&str]) -> bool {
         .any(|words| files.iter().all(|file| words.iter().any(|word| word == file)))
 }
 
-/// Runs the recipe's push as two jobs that share nothing but the registry: the same image, pullable by strangers, with an SBOM.
+/// Runs the recipe's push as two jobs that share nothing but the registry: the same image, pullable
+/// by strangers, with an SBOM.
 fn pushes(testbed: &Testbed, recipe: &str, path: &str, before: &dyn Fn(&Job), variables: &[(&str, &str)]) {
     // A Kubernetes job has no artefacts: its volume keeps the files.
     assert!(keeps(recipe, &ARTEFACTS) || recipe.contains("kind: Job"), "{recipe}");

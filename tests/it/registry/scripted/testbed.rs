@@ -1,4 +1,5 @@
-//! A registry by its real name, and the command as a user of it: every request goes through a proxy to the script.
+//! A registry by its real name, and the command as a user of it: every request goes through a proxy
+//! to the script.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Uploads at registries that are not quite as the specification has it: how they count, what they lose, what they cannot now.
+//! Uploads at registries that are not quite as the specification has it: how they count, what they
+//! lose, what they cannot now.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Judges images in registries with oci-client, and names with oci-spec (tests/it/registry/peer.rs).
+//! Judges images in registries with oci-client, and names with oci-spec
+//! (tests/it/registry/peer.rs).
 //!
 //! ```text
 //! oci-client-judge pull REFERENCE FOLDER             prints the digest; writes `config`, and layers as `0`, `1`, …
