@@ -5,6 +5,10 @@
 //! from runtimes that do not know it), so nothing is concluded from the version: each call is
 //! tried, and what stands in for it is used where it fails.
 
+/// The number of fchmodat2 on every architecture (asm-generic/unistd.h): the libc crate has it for
+/// some of them only.
+pub(in crate::sandbox) const FCHMODAT2: libc::c_long = 452;
+
 /// The oldest kernel that RUN supports: that of RHEL 8.
 #[cfg(test)]
 const FLOOR: (u32, u32) = (4, 18);
@@ -42,7 +46,7 @@ const NEW_CALLS: &[NewCall] = &[
     call("close_range", libc::SYS_close_range, (5, 9), "each descriptor of /proc/self/fd", "sandbox/init/process.rs"),
     call("pidfd_open", libc::SYS_pidfd_open, (5, 3), "a descriptor of /proc/PID, looked at", "container/owner.rs"),
     call("clone3", libc::SYS_clone3, (5, 3), "clone, by libc; refused to commands as Docker does", "sandbox/init/seccomp.rs"),
-    call("fchmodat2", libc::SYS_fchmodat2, (6, 6), "only answered for programs that call it", "sandbox/init/fakeroot.rs"),
+    call("fchmodat2", FCHMODAT2, (6, 6), "only answered for programs that call it", "sandbox/init/fakeroot.rs"),
     flag("MFD_EXEC", (6, 3), "memfd_create without it", "sandbox/helper.rs"),
     flag("overlay: userxattr", (5, 11), "none: `userns` and `single` need it", "sandbox/init/overlay.rs"),
     flag("overlay: volatile", (5, 10), "the mount without it", "sandbox/init/overlay.rs"),

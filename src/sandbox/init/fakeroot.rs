@@ -35,6 +35,7 @@ use crate::layer::open_inside;
 use crate::layer::owners::{CAPABILITY, Device, OWNER, PREFIX, Record};
 use crate::sandbox::User;
 use crate::sandbox::channel::receive_file;
+use crate::sandbox::kernel::FCHMODAT2;
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 
@@ -191,7 +192,7 @@ impl FakerootCall<'_> {
             libc::SYS_statx => Ok(self.statx()),
             libc::SYS_fchmod => self.chmod(target.descriptor(target.int(0))),
             libc::SYS_fchmodat => self.chmod(target.open(target.int(0), &target.path(1)?, true)),
-            libc::SYS_fchmodat2 => self.chmod(self.at(0, 1, 3)),
+            FCHMODAT2 => self.chmod(self.at(0, 1, 3)),
             libc::SYS_listxattr => self.attributes(target.open(cwd, &target.path(0)?, true)),
             libc::SYS_llistxattr => self.attributes(target.open(cwd, &target.path(0)?, false)),
             libc::SYS_flistxattr => self.attributes(target.descriptor(target.int(0))),

@@ -13,6 +13,7 @@ use seccompiler::{
 };
 
 use super::{notify, process, seccomp_profile};
+use crate::sandbox::kernel::FCHMODAT2;
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 
@@ -71,7 +72,7 @@ const SHOWING: &[libc::c_long] = &[
     libc::SYS_getgroups,
 ];
 const CHOWNING: &[libc::c_long] = &[libc::SYS_fchown, libc::SYS_fchownat];
-const CHMODDING: &[libc::c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchmodat2];
+const CHMODDING: &[libc::c_long] = &[libc::SYS_fchmod, libc::SYS_fchmodat, FCHMODAT2];
 /// Those of becoming another user, which one id cannot, but root may.
 const BECOMING: [&[libc::c_long]; 2] = [
     &[libc::SYS_setfsgid, libc::SYS_setfsuid, libc::SYS_setgid, libc::SYS_setgroups, libc::SYS_setregid, libc::SYS_setresgid],
@@ -274,7 +275,7 @@ mod tests {
         for (name, number) in [
             ("accept4", libc::SYS_accept4),
             ("clone3", libc::SYS_clone3),
-            ("fchmodat2", libc::SYS_fchmodat2),
+            ("fchmodat2", FCHMODAT2),
             ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset),
             ("mseal", libc::SYS_mseal),
             ("newfstatat", libc::SYS_newfstatat),

@@ -3,6 +3,7 @@
 use super::super::notify::{self, Answer, Call};
 use super::open::Request;
 use super::state::{Caller, Reply, Result, Supervisor};
+use crate::sandbox::kernel::FCHMODAT2;
 use rustix::io::Errno;
 
 const CWD: i32 = libc::AT_FDCWD;
@@ -100,7 +101,7 @@ impl Supervisor {
                 let found = self.at(call, caller, (int(a), b), 0);
                 self.chmod(caller, found, c)
             }
-            libc::SYS_fchmodat2 => {
+            FCHMODAT2 => {
                 let found = self.at(call, caller, (int(a), b), int(d));
                 self.chmod(caller, found, c)
             }

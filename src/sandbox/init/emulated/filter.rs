@@ -5,6 +5,7 @@
 //! (seccomp(2)): a call that the container's own filter refuses never arrives here, unless this
 //! filter answers with TRAP.
 
+use crate::sandbox::kernel::FCHMODAT2;
 use libc::c_long;
 use seccompiler::sock_filter;
 
@@ -63,7 +64,7 @@ const ANSWERED: &[c_long] = &[
     libc::SYS_chmod,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
-    libc::SYS_fchmodat2,
+    FCHMODAT2,
     libc::SYS_chown,
     libc::SYS_lchown,
     libc::SYS_fchown,
