@@ -117,7 +117,9 @@ fn pods() -> Vec<(String, serde_json::Value)> {
     let files = fs::read_dir(Path::new(ROOT).join("docs/ci/pods")).unwrap().map(|entry| entry.unwrap().path());
     let script = "import json, sys, yaml\nprint(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
     let read = |path: PathBuf| {
-        let text = crate::run(crate::judge("python3").args(["-c", script]).arg(&path));
+        // The SDK's Python has PyYAML; a machine's need not.
+        let python = crate::judges().join("python/bin/python");
+        let text = crate::run(std::process::Command::new(python).args(["-c", script]).arg(&path));
         (path.file_stem().unwrap().to_string_lossy().into_owned(), serde_json::from_str(&text).unwrap())
     };
     files.map(read).collect()
