@@ -454,6 +454,20 @@ fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once
 }
 
 #[test]
+fn a_status_that_counts_is_understood_after_any_lost_answer() {
+    let dialect = Dialect { range: RangeDialect::Counted, ..Dialect::PLAIN };
+    for last_in_put in [false, true] {
+        for lost in 0..8 {
+            let mut faults = vec![InjectedFault::None; lost];
+            faults.push(InjectedFault::Unanswered);
+            let run = run(&known(dialect, 100, 100, last_in_put), dialect, 450, 450, &faults);
+            // An answer to the start that is lost leaves a session without a byte.
+            assert_eq!((run.registry.received, run.registry.blob.is_some()), (450, true), "request {lost}");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_a_put_has_ended_unheard_is_no_reason_to_send_the_blob_again() {
     let answer = |status| UploadResponse { status, ..UploadResponse::default() };
     let resumed = || Upload::resume(known(Dialect::PLAIN, 100, 100, false), "/session".into(), 450);

@@ -52,6 +52,12 @@ pub(crate) fn status_offset(range: UploadedRange, believed: u64, number: StatusN
     }
 }
 
+/// Whether the number of a status must name the count: as a last byte it would be beyond all that
+/// was `sent`.
+pub(crate) fn counts(range: UploadedRange, sent: u64) -> bool {
+    range.end.is_some_and(|end| end > 0 && end == sent)
+}
+
 /// What the number of a status must name if it did not name what brought a refusal at `offset`.
 pub(crate) fn other_meaning(range: UploadedRange, offset: u64) -> Option<StatusNumber> {
     let end = range.end.filter(|end| *end > 0 && !range.with_unit)?;

@@ -4,7 +4,7 @@
 //! It has no clock, network or file, so that it can be tried against any simulated registry.
 
 use super::limits::UploadLimits;
-use super::range::{StatusNumber, UploadedRange, other_meaning, patched_offset, status_offset};
+use super::range::{StatusNumber, UploadedRange, counts, other_meaning, patched_offset, status_offset};
 use super::step::{Available, Decision, UploadResponse, UploadStep};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) struct Upload {
     last_length: u64,
     /// Bytes that the registry has confirmed.
     offset: u64,
+    /// The most bytes that the session can hold: none beyond them were sent.
+    sent: u64,
     /// The most that any session of this upload had confirmed: only what goes beyond it is
     /// progress.
     reached: u64,
@@ -74,6 +76,7 @@ impl Upload {
             location: None,
             last_length: 0,
             offset: 0,
+            sent: 0,
             reached: 0,
             faults: 0,
             tainted: false,
@@ -87,7 +90,9 @@ impl Upload {
     /// Takes up the session of another process, which had `offset` bytes confirmed.
     pub(crate) fn resume(limits: UploadLimits, location: String, offset: u64) -> Self {
         let phase = Phase::Query(QueryReason::Lost);
-        Self { phase, location: Some(location), offset, reached: offset, tainted: true, ..Self::new(limits, false) }
+        // How far the other process sent, only the blob's end tells.
+        let sent = u64::MAX;
+        Self { phase, location: Some(location), offset, sent, reached: offset, tainted: true, ..Self::new(limits, false) }
     }
 
     /// Where the session is; `None` if there is none.
@@ -124,6 +129,9 @@ impl Upload {
     /// What to do next.
     pub(crate) fn next(&mut self, available: Available) -> UploadStep {
         let Available { written, complete } = available;
+        if complete {
+            self.sent = self.sent.min(written);
+        }
         if self.phase == Phase::Send && complete && self.offset > written {
             // The session holds more than the blob has: it is somebody else's, or garbage.
             self.restart();
@@ -170,9 +178,7 @@ impl Upload {
 
     /// Takes in the registry's answer to `step`.
     pub(crate) fn answered(&mut self, step: UploadStep, answer: &UploadResponse) -> Decision {
-        if let UploadStep::Patch { length, .. } | UploadStep::Put { length, .. } = step {
-            self.last_length = length;
-        }
+        self.went(step);
         match step {
             UploadStep::Start { mount } => self.started(mount, answer),
             UploadStep::Status => self.status_received(answer),
@@ -186,10 +192,7 @@ impl Upload {
     /// Takes in that no answer came: the registry may have taken all, part or nothing.
     pub(crate) fn broken(&mut self, step: UploadStep) -> Decision {
         self.fault();
-        if let UploadStep::Patch { length, .. } | UploadStep::Put { length, .. } = step
-            && length > 0
-        {
-            self.last_length = length;
+        if let Some(length) = self.went(step).filter(|length| *length > 0) {
             match self.faults {
                 // The link, perhaps.
                 1 => self.preferred = (length / 2).max(self.limits.chunk),
@@ -206,6 +209,14 @@ impl Upload {
         Decision::Backoff
     }
 
+    /// Notes how far the bytes of `step` reach, and returns how many they are.
+    fn went(&mut self, step: UploadStep) -> Option<u64> {
+        let (UploadStep::Patch { offset, length } | UploadStep::Put { offset, length }) = step else { return None };
+        self.sent = self.sent.max(offset + length);
+        self.last_length = length;
+        Some(length)
+    }
+
     fn started(&mut self, mount: bool, answer: &UploadResponse) -> Decision {
         match answer.status {
             201 if mount => self.to(Phase::Done { mounted: true }),
@@ -214,7 +225,7 @@ impl Upload {
                 let least = answer.least.unwrap_or(0);
                 (self.limits.chunk, self.limits.first) = (self.limits.chunk.max(least), self.limits.first.max(least));
                 self.preferred = self.preferred.max(self.limits.chunk);
-                (self.offset, self.tainted) = (0, false);
+                (self.offset, self.sent, self.tainted) = (0, 0, false);
                 self.to(Phase::Send)
             }
             // Any trouble with a mount ends in a plain upload: Harbor refuses the whole POST if the
@@ -231,7 +242,7 @@ impl Upload {
         match answer.status {
             200..=204 => {
                 let range = answer.range.as_deref().and_then(UploadedRange::parse);
-                let offset = range.map_or(self.offset, |range| status_offset(range, self.offset, self.number.0));
+                let offset = range.map_or(self.offset, |range| self.held(range));
                 self.follow(answer);
                 if doubt == QueryReason::Refused && offset == self.offset {
                     if let Some(offset) = range.and_then(|range| self.read_otherwise(range)) {
@@ -356,7 +367,7 @@ impl Upload {
     /// A chunk that was refused for its place or size, or not now.
     fn refused_chunk(&mut self, answer: &UploadResponse) -> Decision {
         let range = answer.range.as_deref().and_then(UploadedRange::parse);
-        let named = answer.named_offset.or(range.map(|range| status_offset(range, self.offset, self.number.0)));
+        let named = answer.named_offset.or(range.map(|range| self.held(range)));
         match (answer.status, named) {
             (416, Some(offset)) if offset != self.offset => {
                 self.fault();
@@ -415,6 +426,14 @@ impl Upload {
             self.limits.chunk = self.limits.chunk.min(half);
         }
         may
+    }
+
+    /// How many bytes the session holds by its status.
+    fn held(&mut self, range: UploadedRange) -> u64 {
+        if counts(range, self.sent) {
+            self.number = (StatusNumber::Count, false);
+        }
+        status_offset(range, self.offset, self.number.0)
     }
 
     /// The other meaning of a status that led to a refusal, once; `None` if it is not the place
