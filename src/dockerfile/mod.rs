@@ -41,6 +41,7 @@ pub use instruction::{
 pub use mount::{Mount, Sharing};
 pub use parse::{mount_from, parse_trigger};
 pub use plan::{Plan, PlannedStage};
+#[cfg(feature = "run")]
 pub(crate) use signal::SIGNALS;
 pub use source::{Located, hide_credentials};
 pub use step::{AddSource, AddStep, CopyStep, Destination, Expanded, Port, Protocol, RunStep};

@@ -25,7 +25,9 @@ pub(crate) use layer::unpacked_layers;
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use oci_image::Image;
 pub(crate) use stored::fetch_layers;
+#[cfg(feature = "cli")]
+pub(crate) use transport::replace_file;
 pub use transport::{Listed, Transport};
-pub(crate) use transport::{expect_writable, replace_file, write_docker_archive, write_result};
+pub(crate) use transport::{expect_writable, write_docker_archive, write_result};
 pub use tree::{ManifestTree, Names, annotated_artifact, artifact};
 pub use validate::validate;

@@ -31,6 +31,7 @@ pub struct ImageFiles {
     tree: Tree,
     layers: Vec<(Layer, PathBuf)>,
     /// Holds the layer of what a container has written.
+    #[cfg(feature = "run")]
     written: Option<ScratchDir>,
 }
 
@@ -66,7 +67,13 @@ impl Mpimg {
                 };
                 tree.apply(&index, number)?;
             }
-            Ok(ImageFiles { store, tree, layers, written: None })
+            Ok(ImageFiles {
+                store,
+                tree,
+                layers,
+                #[cfg(feature = "run")]
+                written: None,
+            })
         })
         .await
     }

@@ -70,6 +70,7 @@ impl<'a> PrivateEcr<'a> {
 }
 
 /// A service that is asked on the way to a token.
+#[cfg(feature = "aws")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Ecr,
@@ -79,6 +80,7 @@ pub(crate) enum Service {
     SsoOidc,
 }
 
+#[cfg(feature = "aws")]
 impl Service {
     /// Its name in the settings of AWS's tools: `[services]`, and in capitals in
     /// `AWS_ENDPOINT_URL_…`.
@@ -152,6 +154,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "aws")]
     #[test]
     fn services_have_the_addresses_of_aws_s_own_endpoint_rules() {
         let host = |service: Service, region, fips, dual_stack| service.host(region, Variant { fips, dual_stack });

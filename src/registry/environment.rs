@@ -1,7 +1,9 @@
 //! Environment variables and the home folder, as this process has them or as a caller sets them.
 //! The process's own environment is never changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+#[cfg(feature = "aws")]
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -33,6 +35,7 @@ impl Environment {
     }
 
     /// All variables that are text.
+    #[cfg(feature = "aws")]
     pub(crate) fn vars(&self) -> HashMap<String, String> {
         match &self.0 {
             // Unlike `vars`, `vars_os` does not panic at a value that is not text.

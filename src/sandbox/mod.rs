@@ -21,6 +21,7 @@
 
 pub(crate) mod channel;
 mod chroot_hint;
+#[cfg(feature = "run")]
 mod detached;
 mod detect;
 mod helper;
@@ -40,6 +41,7 @@ mod users;
 pub(crate) mod wake;
 pub(crate) mod wire;
 
+#[cfg(feature = "run")]
 pub(crate) use detached::{detach, kill_orphans, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
 pub use isolation::{Isolation, Snapshot};

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 pub use list::Listed;
 pub(super) use walk::TarWalk;
-pub(crate) use write::{expect_writable, replace_file, write_result};
+#[cfg(feature = "cli")]
+pub(crate) use write::replace_file;
+pub(crate) use write::{expect_writable, write_result};
 
 use super::{Image, PackLayer};
 use crate::error::{Error, ErrorKind, Result};

@@ -102,6 +102,7 @@ pub(super) fn clear_child_events(events: &OwnedFd) {
 
 /// Closes all descriptors from 3 up, also those that this process was started with. To be called
 /// before it has opened any itself.
+#[cfg(feature = "run")]
 pub(in crate::sandbox) fn close_others() {
     // SAFETY: at the very start of `main` nothing of this program owns a descriptor above 2.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
