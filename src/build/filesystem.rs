@@ -16,7 +16,7 @@ use crate::image::{Layer, unpacked_layers};
 use crate::layer::unpack::Limits;
 use crate::layer::{FinishedLayer, Kind, LayerIndex, LayerPath, Node, Origin, Resolved, Tree, read_entries};
 use crate::oci::ChainId;
-use crate::sandbox::{IsolationKind, User};
+use crate::sandbox::User;
 use crate::store::{BlobSource, LayerData};
 
 /// BuildKit's limit for a file of users or groups, in bytes.
@@ -121,8 +121,8 @@ impl Filesystem {
             return;
         }
         let Ok(isolation) = session.isolation() else { return };
-        // These ask for all layers in one folder, and single for what its step's user may see.
-        if !isolation.kind().needs_tree() && isolation.kind() != IsolationKind::SingleId {
+        // The others ask for all layers in one folder, or for what a step's user may see.
+        if !isolation.kind().needs_tree() && !isolation.kind().has_single_id() {
             let _ = self.unpacked(session, &User::default());
         }
     }

@@ -74,11 +74,12 @@ impl Session<'_> {
     /// from working.
     fn warn_of(&self, isolation: &Isolation) {
         let kind = isolation.kind();
-        let tried = isolation.report().attempts.iter().filter(|attempt| attempt.isolation == IsolationKind::UserNamespace);
-        let failure = tried.filter_map(|attempt| attempt.failure.as_ref()).next();
-        let why = failure.map(|failure| format!(" ({}: {failure})", IsolationKind::UserNamespace)).unwrap_or_default();
+        let better = |kind: IsolationKind| kind.is_boundary() && !kind.needs_root();
+        let tried = isolation.report().attempts.iter().find(|attempt| better(attempt.isolation));
+        let failure = tried.and_then(|attempt| Some((attempt.isolation, attempt.failure.as_ref()?)));
+        let why = failure.map(|(better, failure)| format!(" ({better}: {failure})")).unwrap_or_default();
         let message = format!("RUN uses `{kind}`, which is not a security boundary: build only Dockerfiles that you trust{why}");
-        self.progress.warn(&message, failure.map(|failure| failure.remedy.as_str()));
+        self.progress.warn(&message, failure.map(|(_, failure)| failure.remedy.as_str()));
     }
 
     /// A new layer; `target` says whether it belongs to the image that is wanted.

@@ -52,7 +52,7 @@ impl Container {
                     // sees it.
                     IsolationKind::Root => (PathBuf::from(format!("/proc/{pid}/root/.")), Whiteouts::Overlay),
                     IsolationKind::Chroot => (self.scratch().join("tree"), Whiteouts::Apply),
-                    _ => {
+                    IsolationKind::UserNamespace | IsolationKind::SingleId | IsolationKind::Emulated => {
                         let message = format!("a running container with isolation `{isolation}` takes no files from outside");
                         return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
                             "copy before it starts: `docker create`, `docker cp`, `docker start`; or give it a volume: `-v HOST:CONTAINER`",

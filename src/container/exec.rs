@@ -8,7 +8,7 @@ use super::{Container, ContainerState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
 use crate::layer::LayerPath;
-use crate::sandbox::{IsolationKind, RootSpec, RunSpec, Running, Streams};
+use crate::sandbox::{RootSpec, RunSpec, Running, Streams};
 
 /// Which command is run in a container, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Container {
         let (ContainerState::Running, Some(pid), Some(isolation)) = (info.state, info.pid, info.isolation) else {
             return Err(Error::new(ErrorKind::NotFound, format!("container `{}` is not running", info.id)));
         };
-        if matches!(isolation, IsolationKind::Emulated | IsolationKind::SingleId) {
+        if !isolation.can_be_joined() {
             let message = format!("a container with isolation `{isolation}` cannot be entered");
             return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
                 "run a container of the same image with the same volumes; `mpimg doctor` shows what a better isolation needs",
@@ -45,8 +45,8 @@ impl Container {
         let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
         let mut all = spec.clone();
         all.env.extend(exec.env.clone());
-        // The container's root is mounted already; only a chroot has to be told where it is.
-        let root = if isolation == IsolationKind::Chroot { self.scratch().join("tree") } else { "/".into() };
+        // A root that is mounted is found by its namespace; a tree has to be named.
+        let root = if isolation.needs_tree() { self.scratch().join("tree") } else { "/".into() };
         let mut run = RunSpec::new(exec.command.iter().map(String::as_str), RootSpec::Tree { path: root });
         run.env = environment(config, &all, &hostname);
         run.user_name = Some(exec.user.clone().or_else(|| spec.user.clone()).unwrap_or_else(|| config.user.clone()));

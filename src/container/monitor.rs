@@ -25,9 +25,7 @@ use crate::image::{Layer, unpacked_layers};
 use crate::layer::LayerPath;
 use crate::layer::unpack::Limits;
 use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
-use crate::sandbox::{
-    Event, Isolation, IsolationKind, Mount, Remote, RootSpec, RunSpec, User, detach, kill_orphans, lookup_user,
-};
+use crate::sandbox::{Event, Isolation, Mount, Remote, RootSpec, RunSpec, User, detach, kill_orphans, lookup_user};
 use crate::store::{BlobSource, Store, now};
 
 /// The monitor's `main`. Returns its exit status.
@@ -219,7 +217,7 @@ fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Resu
     if !isolation.kind().needs_tree() {
         let mut lower = unpacked(&User::default())?;
         let mut user = None;
-        if isolation.kind() == IsolationKind::SingleId {
+        if isolation.kind().has_single_id() {
             // There the files are another tree for each user.
             let read = |name: &str| accounts(&lower, name);
             let found = lookup_user(&read("passwd"), &read("group"), &job.user)?;

@@ -18,7 +18,7 @@ pub(super) struct ChrootHint {
 
 impl ChrootHint {
     pub(super) fn new(isolation: IsolationKind) -> Self {
-        Self { active: isolation == IsolationKind::Chroot, tail: Vec::new(), found: None }
+        Self { active: !isolation.has_proc_self(), tail: Vec::new(), found: None }
     }
 
     pub(super) fn look_at(&mut self, bytes: &[u8]) {

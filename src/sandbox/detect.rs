@@ -71,7 +71,7 @@ pub(super) fn no_isolation(report: &Report) -> Error {
         Some(cause) => error.with_source(cause),
         None => error,
     };
-    let out_of_reach = |attempt: &&Attempt| attempt.isolation == IsolationKind::Root && !rustix::process::geteuid().is_root();
+    let out_of_reach = |attempt: &&Attempt| attempt.isolation.needs_root() && !rustix::process::geteuid().is_root();
     let best = report.attempts.iter().find(|attempt| !out_of_reach(attempt)).or(report.attempts.first());
     match best.and_then(|attempt| attempt.failure.as_ref()) {
         Some(failure) => error.with_hint(failure.remedy.clone()),

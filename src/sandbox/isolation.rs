@@ -203,13 +203,13 @@ impl Isolation {
             IsolationKind::UserNamespace | IsolationKind::SingleId => Whiteouts::UserOverlay,
             IsolationKind::Chroot | IsolationKind::Emulated => Whiteouts::Apply,
         };
-        let recorded = (self.kind == IsolationKind::SingleId).then(|| Identity::from(user));
+        let recorded = self.kind.has_single_id().then(|| Identity::from(user));
         let options = UnpackOptions {
             whiteouts,
             lower: lower.to_vec(),
             limits: limits.clone(),
             recorded,
-            owner_table: self.kind == IsolationKind::Emulated,
+            owner_table: self.kind.has_owner_table(),
         };
         if self.kind.has_user_namespace() {
             return tasks::unpack(self.kind, tar, into, options);

@@ -39,17 +39,96 @@ impl IsolationKind {
 
     /// Whether commands are kept from the machine: with `chroot` and `emulated` they are not.
     pub fn is_boundary(self) -> bool {
-        !self.needs_tree()
+        match self {
+            Self::Root | Self::UserNamespace | Self::SingleId => true,
+            Self::Chroot | Self::Emulated => false,
+        }
     }
 
     /// Whether nothing can be mounted: steps then run on a complete tree of their own
     /// ([`RootSpec::Tree`](super::RootSpec::Tree)).
     pub fn needs_tree(self) -> bool {
-        matches!(self, Self::Chroot | Self::Emulated)
+        match self {
+            Self::Root | Self::UserNamespace | Self::SingleId => false,
+            Self::Chroot | Self::Emulated => true,
+        }
+    }
+
+    /// Whether only root can have it.
+    pub(crate) fn needs_root(self) -> bool {
+        match self {
+            Self::Root | Self::Chroot => true,
+            Self::UserNamespace | Self::SingleId | Self::Emulated => false,
+        }
+    }
+
+    /// Whether a process can join a container that runs with it.
+    #[cfg(feature = "run")]
+    pub(crate) fn can_be_joined(self) -> bool {
+        match self {
+            Self::Root | Self::UserNamespace | Self::Chroot => true,
+            Self::SingleId | Self::Emulated => false,
+        }
+    }
+
+    /// Whether the kernel itself executes a command, and so finds the emulator of another platform.
+    pub(crate) fn can_run_foreign_platforms(self) -> bool {
+        match self {
+            Self::Root | Self::UserNamespace | Self::SingleId | Self::Chroot => true,
+            Self::Emulated => false,
+        }
+    }
+
+    /// Whether a file on disk has the owner that a command sees.
+    pub(crate) fn has_real_owners(self) -> bool {
+        match self {
+            Self::Root | Self::Chroot => true,
+            Self::UserNamespace | Self::SingleId | Self::Emulated => false,
+        }
+    }
+
+    /// Whether all files on disk belong to one id, and their owners are recorded in attributes of
+    /// the files. Then layers are unpacked once for each user that runs commands: the mode on disk
+    /// is what that user may do.
+    pub(crate) fn has_single_id(self) -> bool {
+        match self {
+            Self::SingleId => true,
+            Self::Root | Self::UserNamespace | Self::Chroot | Self::Emulated => false,
+        }
+    }
+
+    /// Whether owners and modes are in a table beside the tree
+    /// ([`OwnerTable`](crate::layer::owner_table::OwnerTable)).
+    pub(crate) fn has_owner_table(self) -> bool {
+        match self {
+            Self::Emulated => true,
+            Self::Root | Self::UserNamespace | Self::SingleId | Self::Chroot => false,
+        }
     }
 
     pub(super) fn has_user_namespace(self) -> bool {
-        matches!(self, Self::UserNamespace | Self::SingleId)
+        match self {
+            Self::UserNamespace | Self::SingleId => true,
+            Self::Root | Self::Chroot | Self::Emulated => false,
+        }
+    }
+
+    /// Whether a command finds its own process in /proc.
+    pub(super) fn has_proc_self(self) -> bool {
+        match self {
+            Self::Root | Self::UserNamespace | Self::SingleId | Self::Emulated => true,
+            Self::Chroot => false,
+        }
+    }
+
+    /// Whether its helper may always install a filter of system calls. Without namespaces that
+    /// takes a capability that the container around may lack; the container has a filter of its
+    /// own.
+    pub(super) fn can_filter_calls(self) -> bool {
+        match self {
+            Self::Root | Self::UserNamespace | Self::SingleId | Self::Emulated => true,
+            Self::Chroot => false,
+        }
     }
 }
 
@@ -71,17 +150,13 @@ impl FromStr for IsolationMode {
     /// Reads the value of `--isolation`: `auto`, `root`, `userns`, `single`, `chroot` or
     /// `emulated`.
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "root" => Self::Forced(IsolationKind::Root),
-            "userns" => Self::Forced(IsolationKind::UserNamespace),
-            "single" => Self::Forced(IsolationKind::SingleId),
-            "chroot" => Self::Forced(IsolationKind::Chroot),
-            "emulated" => Self::Forced(IsolationKind::Emulated),
-            _ => {
-                return Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an isolation"))
-                    .with_hint("use auto, root, userns, single, chroot or emulated"));
-            }
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let kind = IsolationKind::ALL.into_iter().find(|kind| kind.to_string() == text);
+        kind.map(Self::Forced).ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("`{text}` is not an isolation"))
+                .with_hint("use auto, root, userns, single, chroot or emulated")
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
 use crate::layer::owners::Record;
 use crate::layer::{Kind, LayerPath};
 use crate::oci::Digest;
-use crate::sandbox::{BindSource, IsolationKind};
+use crate::sandbox::BindSource;
 
 /// Copies what `pattern` names into the folder `root`: what `.dockerignore` leaves out is not
 /// there, and nothing leads out of it.
@@ -28,7 +28,7 @@ pub(super) fn copy_context(session: &Session<'_>, pattern: &str, root: &Path) ->
     // A single file needs a name in the folder; a folder is the folder itself.
     let base = if *source.kind() == Kind::Directory { LayerPath::root() } else { LayerPath::parse("source")? };
     let mut copy = Copy { table: None, folders: Vec::new() };
-    if session.isolation()?.kind() == IsolationKind::Emulated {
+    if session.isolation()?.kind().has_owner_table() {
         copy.table = Some(OwnerTable::default());
     }
     for walked in source.walk(&Patterns::default())? {

@@ -26,7 +26,7 @@ pub(super) fn check(platform: &Platform, isolation: IsolationKind) -> Result<()>
     if !is_foreign(platform) {
         return Ok(());
     }
-    if isolation == IsolationKind::Emulated {
+    if !isolation.can_run_foreign_platforms() {
         let message = format!("RUN for {platform} cannot be emulated in the isolation `{isolation}`");
         return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
             "`mpimg doctor` shows what a better isolation takes; or build this platform on a machine of its own kind",

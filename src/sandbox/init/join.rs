@@ -43,7 +43,9 @@ pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &
             rustix::process::fchdir(&tree).step(|| "enter the tree".into())?;
             rustix::process::chroot(".").step(|| "chroot".into())?;
         }
-        _ => return Err(SetupError::new(format!("enter a container with isolation `{isolation}`"), None)),
+        (IsolationKind::Chroot | IsolationKind::SingleId | IsolationKind::Emulated, _) => {
+            return Err(SetupError::new(format!("enter a container with isolation `{isolation}`"), None));
+        }
     }
     let root =
         rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open /".into())?;

@@ -47,15 +47,15 @@ fn take_stdin(control: &UnixStream) -> Result<(), SetupError> {
 
 fn carry_out(request: Request, control: &UnixStream) -> Result<Reply, SetupError> {
     match request {
-        Request::Run { isolation: IsolationKind::Emulated, spec, probe, .. } => {
-            emulated::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
-        }
-        Request::Run { isolation: IsolationKind::Chroot, spec, probe, .. } => {
-            chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
-        }
-        Request::Run { isolation, spec, probe, .. } => {
-            namespaces::run(isolation, &spec, probe, control).map(|(exit, pretended)| Reply::Ended(exit, pretended))
-        }
+        Request::Run { isolation, spec, probe, .. } => match isolation {
+            IsolationKind::Root | IsolationKind::UserNamespace | IsolationKind::SingleId => {
+                namespaces::run(isolation, &spec, probe, control).map(|(exit, pretended)| Reply::Ended(exit, pretended))
+            }
+            IsolationKind::Chroot => chroot::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched)),
+            IsolationKind::Emulated => {
+                emulated::run(&spec, probe, control).map(|(exit, touched)| Reply::EndedInTree(exit, touched))
+            }
+        },
         Request::Join { isolation, pid, spec, .. } => {
             join::run(isolation, pid, &spec, control).map(|exit| Reply::Ended(exit, false))
         }

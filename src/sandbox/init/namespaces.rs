@@ -38,7 +38,7 @@ pub(super) fn run(
     overlay::make_folder(work)?;
     let owners = Owners::new(isolation, &spec.user);
     let agents = ssh::listen(&owners, spec, work)?.serve()?;
-    let fakeroot = (isolation == IsolationKind::SingleId).then(|| Fakeroot::start(&spec.user)).transpose()?;
+    let fakeroot = isolation.has_single_id().then(|| Fakeroot::start(&spec.user)).transpose()?;
     enter(spec.network)?;
     if spec.way_out && !probe {
         attended::open_way_out(control)?;

@@ -53,9 +53,9 @@ pub(super) fn mount_stack(
         options += &format!(",upperdir={},workdir={}", fd_path(&folder), fd_path(&work));
         open.extend([folder, work]);
     }
-    options += match isolation {
-        IsolationKind::Root => ",index=off,metacopy=off,redirect_dir=nofollow",
-        _ => ",userxattr",
+    options += match isolation.has_user_namespace() {
+        true => ",userxattr",
+        false => ",index=off,metacopy=off,redirect_dir=nofollow",
     };
     // A step that is cut short is thrown away as a whole, so nothing needs to be synced for its
     // sake.

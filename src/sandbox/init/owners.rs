@@ -29,9 +29,9 @@ pub(super) enum Owners {
 
 impl Owners {
     pub(super) fn new(isolation: IsolationKind, user: &User) -> Self {
-        match isolation {
-            IsolationKind::SingleId => Self::Recorded(user.into()),
-            _ => Self::OnDisk,
+        match isolation.has_single_id() {
+            true => Self::Recorded(user.into()),
+            false => Self::OnDisk,
         }
     }
 

@@ -181,7 +181,7 @@ impl<'a> RootPlan<'a> {
         if spec.container {
             self.add("etc/hostname", Content::File(file(files::hostname(spec))));
         }
-        if isolation == IsolationKind::SingleId && spec.user.uid == 0 {
+        if isolation.has_single_id() && spec.user.uid == 0 {
             let settings = File { optional: true, readonly: true, ..file(APT_WITH_ONE_ID.to_vec()) };
             self.add("etc/apt/apt.conf.d/zz-mpimg-one-id", Content::File(settings));
         }
