@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::remedy::remedy;
-use super::setup_error::SetupError;
+use super::setup_error::{Cause, SetupError};
 use super::wire::{Reply, Request};
 use super::{Attempt, Failure, IsolationKind, IsolationMode, Report, RootSpec, RunSpec, init, launch};
 
@@ -88,7 +88,7 @@ fn attempt(state: &Path, isolation: IsolationKind) -> Result<(), SetupError> {
             // The number is in the error that this one wraps.
             let errno =
                 error.raw_os_error().or_else(|| error.get_ref()?.source()?.downcast_ref::<std::io::Error>()?.raw_os_error());
-            SetupError::new(format!("create a folder in `{}`", state.display()), errno)
+            SetupError::new(format!("create a folder in `{}`", state.display()), errno).with_cause(Cause::StateFolder)
         })?
         .keep();
     let root = match isolation {

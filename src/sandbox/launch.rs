@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
 use super::channel::{read_message, write_message};
 use super::helper;
-use super::setup_error::{SetupError, limit_hint};
+use super::setup_error::{Cause, SetupError, limit_hint};
 use super::wake::{self, OnCancel};
 use super::wire::{Reply, Request};
 
@@ -48,7 +48,7 @@ pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel
 
 /// The error of a step that failed in the helper.
 pub(super) fn failed(failure: &SetupError) -> Error {
-    if let Some(remedy) = &failure.remedy {
+    if let Cause::Request(remedy) = &failure.cause {
         let error = Error::new(ErrorKind::Sandbox, failure.step.clone());
         return if remedy.is_empty() { error } else { error.with_hint(remedy.clone()) };
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::setup_error::{SetupError, limit_hint};
+use super::setup_error::{Cause, SetupError, limit_hint};
 use super::{IsolationKind, kernel};
 
 /// Why user namespaces are refused, and what to do about it, by the setting under /proc/sys that
@@ -21,27 +21,25 @@ const SETTINGS: [(&str, &str, &str); 3] = [
 ];
 
 pub(super) fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
-    if let Some(remedy) = &error.remedy {
-        return remedy.clone();
-    }
-    let step = error.step.as_str();
     let errno = error.errno.map(Errno::from_raw_os_error);
-    if step.starts_with("create a folder in") {
-        return "set MPIMG_HOME to a folder that you can write to".into();
-    }
-    if step.starts_with("mount overlay") && matches!(errno, Some(Errno::INVAL | Errno::PERM)) {
+    match (&error.cause, errno) {
+        (Cause::Request(remedy), _) => return remedy.clone(),
+        (Cause::StateFolder, _) => return "set MPIMG_HOME to a folder that you can write to".into(),
         // A container's root file system is an overlay itself, and an overlay on an overlay has
         // nowhere to put its marks.
-        return "put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk".into();
-    }
-    if step.starts_with("record an owner") {
-        return "put the state directory (`MPIMG_HOME`) on a file system with extended attributes: ext4, xfs, btrfs, or tmpfs since \
-                Linux 6.6"
-            .into();
-    }
-    if step.contains("is mounted no") {
-        let needed = if isolation == IsolationKind::Emulated { "`exec`" } else { "`exec` and `dev`" };
-        return format!("put the state directory (`MPIMG_HOME`) on a file system that is mounted with {needed}");
+        (Cause::Overlay, Some(Errno::INVAL | Errno::PERM)) => {
+            return "put the state directory (`MPIMG_HOME`) on a volume, a tmpfs or a local disk".into();
+        }
+        (Cause::OwnerRecord, _) => {
+            return "put the state directory (`MPIMG_HOME`) on a file system with extended attributes: ext4, xfs, btrfs, or tmpfs since \
+                    Linux 6.6"
+                .into();
+        }
+        (Cause::MountOptions(needed), _) => {
+            let needed = needed.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(" and ");
+            return format!("put the state directory (`MPIMG_HOME`) on a file system that is mounted with {needed}");
+        }
+        _ => {}
     }
     if let Some(hint) = limit_hint(errno) {
         return hint.into();
@@ -55,8 +53,8 @@ pub(super) fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
     }
     match isolation {
         IsolationKind::Root => "run as root on a virtual machine or in a privileged container (`docker run --privileged`)".into(),
-        IsolationKind::UserNamespace | IsolationKind::SingleId => of_namespaces(step, errno, Path::new("/proc/sys")),
-        IsolationKind::Emulated if step.contains("ptrace") => {
+        IsolationKind::UserNamespace | IsolationKind::SingleId => of_namespaces(&error.cause, errno, Path::new("/proc/sys")),
+        IsolationKind::Emulated if error.cause == Cause::Trace => {
             "allow the process to trace its children: seccomp must let `ptrace` through, and `kernel.yama.ptrace_scope` must be 0 or 1"
                 .into()
         }
@@ -71,8 +69,8 @@ pub(super) fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
 }
 
 /// The same for isolations in user namespaces; `settings`: /proc/sys.
-fn of_namespaces(step: &str, errno: Option<Errno>, settings: &Path) -> String {
-    if step.contains("subuid") || step.contains("subgid") {
+fn of_namespaces(cause: &Cause, errno: Option<Errno>, settings: &Path) -> String {
+    if *cause == Cause::IdRange {
         return "give the user a range of 65536 ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"
             .into();
     }
@@ -85,23 +83,23 @@ fn of_namespaces(step: &str, errno: Option<Errno>, settings: &Path) -> String {
     if let Some((.., remedy)) = SETTINGS.iter().filter(applies).find(is_set) {
         return format!("allow user namespaces: {remedy}");
     }
-    if step.contains("newuidmap") || step.contains("newgidmap") {
-        return "install the package `uidmap`, and allow its programs to change ids (no `no_new_privs`)".into();
-    }
-    if step.starts_with("unshare") && errno == Some(Errno::NOSPC) {
-        return "raise the number of user namespaces of this machine (`sysctl user.max_user_namespaces`)".into();
-    }
-    if step.starts_with("unshare") {
-        return "allow user namespaces: seccomp and AppArmor unconfined for this container (`--security-opt seccomp=unconfined \
-                --security-opt apparmor=unconfined`), or use sudo"
-            .into();
-    }
-    if step.starts_with("write uid_map") && errno == Some(Errno::PERM) && root {
+    match (cause, errno) {
+        (Cause::IdProgram, _) => "install the package `uidmap`, and allow its programs to change ids (no `no_new_privs`)",
+        (Cause::Namespace, Some(Errno::NOSPC)) => {
+            "raise the number of user namespaces of this machine (`sysctl user.max_user_namespaces`)"
+        }
+        (Cause::Namespace, _) => {
+            "allow user namespaces: seccomp and AppArmor unconfined for this container (`--security-opt seccomp=unconfined \
+             --security-opt apparmor=unconfined`), or use sudo"
+        }
         // user_namespaces(7): who maps the id 0 of the namespace above must have had CAP_SETFCAP
         // there.
-        return "run as another user than root, or give the container the capability SETFCAP (CRI-O leaves it out)".into();
+        (Cause::UidMap, Some(Errno::PERM)) if root => {
+            "run as another user than root, or give the container the capability SETFCAP (CRI-O leaves it out)"
+        }
+        _ => "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined",
     }
-    "run as root instead (sudo), or in a container with seccomp and AppArmor unconfined".into()
+    .into()
 }
 
 #[cfg(test)]
@@ -117,22 +115,23 @@ mod tests {
     #[test]
     fn a_setting_of_the_machine_that_forbids_user_namespaces_is_named() {
         let settings = tempfile::tempdir().unwrap();
-        let remedy = |step: &str, errno: Errno| of_namespaces(step, Some(errno), settings.path());
-        assert!(remedy("unshare(CLONE_NEWUSER)", Errno::PERM).contains("seccomp=unconfined"));
-        assert!(remedy("unshare(CLONE_NEWUSER)", Errno::NOSPC).contains("raise the number of user namespaces"));
+        let remedy = |cause: Cause, errno: Errno| of_namespaces(&cause, Some(errno), settings.path());
+        assert!(remedy(Cause::Namespace, Errno::PERM).contains("seccomp=unconfined"));
+        assert!(remedy(Cause::Namespace, Errno::NOSPC).contains("raise the number of user namespaces"));
         set(settings.path(), "user/max_user_namespaces", "127132");
-        assert!(remedy("unshare(CLONE_NEWUSER)", Errno::PERM).contains("seccomp=unconfined"));
+        assert!(remedy(Cause::Namespace, Errno::PERM).contains("seccomp=unconfined"));
         set(settings.path(), "user/max_user_namespaces", "0");
-        assert!(remedy("unshare(CLONE_NEWUSER)", Errno::NOSPC).contains("-w user.max_user_namespaces"));
+        assert!(remedy(Cause::Namespace, Errno::NOSPC).contains("-w user.max_user_namespaces"));
         set(settings.path(), "kernel/apparmor_restrict_unprivileged_userns", "1");
-        let apparmor = remedy("write uid_map", Errno::PERM).contains("kernel.apparmor_restrict_unprivileged_userns=0");
+        let apparmor = remedy(Cause::UidMap, Errno::PERM).contains("kernel.apparmor_restrict_unprivileged_userns=0");
         assert_eq!(apparmor, !rustix::process::geteuid().is_root());
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_to_or_has_no_programs_is_told_as_such() {
-        let of = |step: &str| remedy(IsolationKind::Emulated, &SetupError::new(step, Some(libc::EROFS)));
-        assert!(of("create a folder in `/tmp`").starts_with("set MPIMG_HOME"));
-        assert!(of("use `/s` as a root, because it is mounted noexec").ends_with("mounted with `exec`"));
+        let of = |cause| remedy(IsolationKind::Emulated, &SetupError::new("try", Some(libc::EROFS)).with_cause(cause));
+        assert!(of(Cause::StateFolder).starts_with("set MPIMG_HOME"));
+        assert!(of(Cause::MountOptions(vec!["exec".into()])).ends_with("mounted with `exec`"));
+        assert!(of(Cause::MountOptions(vec!["exec".into(), "dev".into()])).ends_with("mounted with `exec` and `dev`"));
     }
 }

@@ -11,19 +11,50 @@ pub(super) struct SetupError {
     /// What was tried, such as `mount overlay`.
     pub(super) step: String,
     pub(super) errno: Option<i32>,
-    /// Set where what was asked for is wrong, not this machine: then `step` is the whole message,
-    /// and this is the remedy.
-    pub(super) remedy: Option<String>,
+    pub(super) cause: Cause,
+}
+
+/// What has failed, where the remedy depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Cause {
+    /// The isolation and the error number say all.
+    Other,
+    /// What was asked for is wrong, not this machine: then the step is the whole message, and this
+    /// is the remedy, which may be empty.
+    Request(String),
+    /// The state folder cannot be written to.
+    StateFolder,
+    /// An overlay cannot be mounted.
+    Overlay,
+    /// The owner of a file cannot be recorded in an attribute of it.
+    OwnerRecord,
+    /// The file system of the state folder is not mounted with one of these options.
+    MountOptions(Vec<String>),
+    /// A process cannot be traced.
+    Trace,
+    /// A namespace cannot be made.
+    Namespace,
+    /// The user has no range of ids, or not one that is large enough.
+    IdRange,
+    /// newuidmap or newgidmap is missing or fails.
+    IdProgram,
+    /// The user ids of a user namespace cannot be set.
+    UidMap,
 }
 
 impl SetupError {
     pub(super) fn new(step: impl Into<String>, errno: Option<i32>) -> Self {
-        Self { step: step.into(), errno, remedy: None }
+        Self { step: step.into(), errno, cause: Cause::Other }
+    }
+
+    pub(super) fn with_cause(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 
     /// What was asked for is wrong.
     pub(super) fn refused(error: &crate::Error) -> Self {
-        Self { step: error.to_string(), errno: None, remedy: Some(error.hint().unwrap_or_default().to_owned()) }
+        let remedy = error.hint().unwrap_or_default().to_owned();
+        Self { step: error.to_string(), errno: None, cause: Cause::Request(remedy) }
     }
 }
 
@@ -41,6 +72,17 @@ impl<T> Step<T> for std::result::Result<T, rustix::io::Errno> {
 impl<T> Step<T> for Result<T> {
     fn step(self, step: impl FnOnce() -> String) -> std::result::Result<T, SetupError> {
         self.map_err(|error| SetupError::new(step(), error.raw_os_error()))
+    }
+}
+
+/// Says what has failed, where the remedy depends on it.
+pub(super) trait BecauseOf {
+    fn because_of(self, cause: Cause) -> Self;
+}
+
+impl<T> BecauseOf for std::result::Result<T, SetupError> {
+    fn because_of(self, cause: Cause) -> Self {
+        self.map_err(|error| error.with_cause(cause))
     }
 }
 

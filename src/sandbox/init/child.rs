@@ -19,8 +19,7 @@ use super::process::{Fork, child_events, clear_child_events, exit_now, fork, uns
 use super::stubs::Stubs;
 use super::{command, mounted_root};
 use crate::sandbox::channel::{read_message, write_message};
-use crate::sandbox::setup_error::SetupError;
-use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{Exit, IsolationKind, RunSpec};
 
 /// What process 1 reports to the helper.
@@ -41,7 +40,7 @@ pub(super) fn run(
     report: &UnixStream,
     fakeroot: Option<&UnixStream>,
 ) -> Result<Exit, SetupError> {
-    unshare(UnshareFlags::NEWNS).step(|| "unshare(CLONE_NEWNS)".into())?;
+    unshare(UnshareFlags::NEWNS).step(|| "unshare(CLONE_NEWNS)".into()).because_of(Cause::Namespace)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step(|| "make mounts private".into())?;
     rustix::system::sethostname(spec.hostname.as_bytes()).step(|| "sethostname".into())?;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::child::exit_of;
-use super::descriptors::{is_mounted_without, open_folder, pipe, remove_tree};
+use super::descriptors::{expect_mounted_with, open_folder, pipe, remove_tree};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::process::{Fork, die_with_parent, exit_now, fork};
@@ -41,7 +41,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
     // Devices can be made, and programs copied, where neither can be used.
-    is_mounted_without(path, &[(StatVfsMountFlags::NOEXEC, "noexec"), (StatVfsMountFlags::NODEV, "nodev")])?;
+    expect_mounted_with(path, &[("exec", StatVfsMountFlags::NOEXEC), ("dev", StatVfsMountFlags::NODEV)])?;
     overlay::make_folder(&aside)?;
     Owners::OnDisk.make_lasting_folders(&open_folder(path)?, spec)?;
     let mut mounts = SubstituteMounts::new(open_folder(path)?, open_folder(&aside)?);

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 pub(in crate::sandbox) use crate::layer::remove_tree;
-use crate::sandbox::setup_error::{SetupError, Step as _};
+use crate::sandbox::setup_error::{Cause, SetupError, Step as _};
 
 pub(super) fn open_folder(path: &Path) -> Result<OwnedFd, SetupError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -30,13 +30,15 @@ pub(super) fn is_folder(path: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::fstat(path)?.st_mode & 0o170000 == 0o040000)
 }
 
-/// An error where the file system of `tree` has one of these flags.
-pub(super) fn is_mounted_without(tree: &Path, flags: &[(StatVfsMountFlags, &str)]) -> Result<(), SetupError> {
+/// An error where the file system of `tree` is not mounted with these options; beside each the flag
+/// of its opposite.
+pub(super) fn expect_mounted_with(tree: &Path, options: &[(&str, StatVfsMountFlags)]) -> Result<(), SetupError> {
     let set = rustix::fs::statvfs(tree).step(|| format!("examine `{}`", tree.display()))?.f_flag;
-    match flags.iter().find(|(flag, _)| set.contains(*flag)) {
-        Some((_, name)) => {
-            let step = format!("use `{}` as a root, because it is mounted {name}", tree.display());
-            Err(SetupError::new(step, Some(Errno::ACCESS.raw_os_error())))
+    match options.iter().find(|(_, opposite)| set.contains(*opposite)) {
+        Some((missing, _)) => {
+            let step = format!("use `{}` as a root, because it is mounted no{missing}", tree.display());
+            let needed = options.iter().map(|(option, _)| (*option).to_owned()).collect();
+            Err(SetupError::new(step, Some(Errno::ACCESS.raw_os_error())).with_cause(Cause::MountOptions(needed)))
         }
         None => Ok(()),
     }

@@ -20,8 +20,7 @@ use super::process::{Fork, exit_now, fork, loopback_up, unshare};
 use super::stubs::{self, Stubs};
 use super::{attended, child, overlay, ssh, userns};
 use crate::sandbox::channel::{read_message, write_message};
-use crate::sandbox::setup_error::SetupError;
-use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
 
 /// Also returns whether the command was told of an effect that did not happen.
@@ -68,7 +67,7 @@ fn enter(network: Network) -> Result<(), SetupError> {
     if network != Network::Host {
         flags |= UnshareFlags::NEWNET;
     }
-    unshare(flags).step(|| "unshare(CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS)".into())?;
+    unshare(flags).step(|| "unshare(CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS)".into()).because_of(Cause::Namespace)?;
     match network {
         Network::Host => return Ok(()),
         Network::None | Network::Private => loopback_up().step(|| "bring up the loopback interface".into())?,

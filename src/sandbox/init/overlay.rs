@@ -14,8 +14,7 @@ use rustix::mount::{MountFlags, mount, mount_bind};
 
 use super::descriptors::{fd_path, open_folder};
 use crate::sandbox::IsolationKind;
-use crate::sandbox::setup_error::SetupError;
-use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 
 /// Where the writes of an overlay go.
 pub(super) struct Upper<'a> {
@@ -63,13 +62,13 @@ pub(super) fn mount_stack(
     let attempts = [volatile, options].into_iter().filter(|options| !options.is_empty());
     let mut result = Err(Errno::INVAL);
     for options in attempts {
-        let options = CString::new(options).map_err(|_| SetupError::new("mount overlay", None))?;
+        let options = CString::new(options).map_err(|_| SetupError::new("mount overlay", None).with_cause(Cause::Overlay))?;
         result = mount("overlay", fd_path(&target), "overlay", MountFlags::NODEV, options.as_c_str());
         if result != Err(Errno::INVAL) {
             break;
         }
     }
-    result.step(|| "mount overlay".into())?;
+    result.step(|| "mount overlay".into()).because_of(Cause::Overlay)?;
     open_folder(at)
 }
 

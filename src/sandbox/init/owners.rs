@@ -14,8 +14,7 @@ use super::descriptors::{fd_path, open_folder};
 use super::stubs;
 use crate::layer::owners::{Record, path_in};
 use crate::layer::unpack::Identity;
-use crate::sandbox::setup_error::SetupError;
-use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{IsolationKind, RunSpec, User};
 
 /// How files get their owner.
@@ -106,7 +105,10 @@ impl Owners {
     pub(super) fn begin(&self, path: &Path) -> Result<(), SetupError> {
         let Self::Recorded(identity) = self else { return Ok(()) };
         let folder = open_folder(path)?;
-        identity.mark_tree(&path_in(&folder, OsStr::new("."))).step(|| "record an owner (setxattr)".into())?;
+        identity
+            .mark_tree(&path_in(&folder, OsStr::new(".")))
+            .step(|| "record an owner (setxattr)".into())
+            .because_of(Cause::OwnerRecord)?;
         self.give(&folder, 0, 0, 0o755).step(|| "set the mode of the root folder".into())
     }
 

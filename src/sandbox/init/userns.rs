@@ -19,8 +19,7 @@ use super::descriptors::pipe;
 use super::process::{Fork, exit_now, fork, unshare};
 use crate::sandbox::IsolationKind;
 use crate::sandbox::channel::{read_message, write_message};
-use crate::sandbox::setup_error::SetupError;
-use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 
 /// `nobody` is 65534 in every distribution: a map must reach it.
 const NEEDED: u64 = 65536;
@@ -43,14 +42,14 @@ pub(super) fn enter(isolation: IsolationKind) -> Result<(), SetupError> {
             drop((start, mapped));
             let outcome = match started.read_exact(&mut [0]) {
                 Ok(()) => map(me),
-                Err(error) => Err(error).step(|| "unshare(CLONE_NEWUSER)".into()),
+                Err(error) => Err(error).step(|| "unshare(CLONE_NEWUSER)".into()).because_of(Cause::Namespace),
             };
             exit_now(i32::from(write_message(&report, &outcome).is_err()))
         }
         Fork::Parent(mapper) => mapper,
     };
     drop((started, report));
-    let entered = unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into());
+    let entered = unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into()).because_of(Cause::Namespace);
     if entered.is_ok() {
         start.write_all(&[1]).step(|| "write to a pipe".into())?;
     }
@@ -66,15 +65,21 @@ pub(super) fn enter(isolation: IsolationKind) -> Result<(), SetupError> {
 /// Without privileges that costs the right to set supplementary groups.
 pub(super) fn enter_as(uid: u32, gid: u32) -> Result<(), SetupError> {
     let (outer_uid, outer_gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into())?;
+    unshare(UnshareFlags::NEWUSER).step(|| "unshare(CLONE_NEWUSER)".into()).because_of(Cause::Namespace)?;
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("{uid} {outer_uid} 1")),
         ("gid_map", format!("{gid} {outer_gid} 1")),
     ] {
-        std::fs::write(format!("/proc/self/{file}"), text).step(|| format!("write {file}"))?;
+        write_map("self", file, &text)?;
     }
     Ok(())
+}
+
+/// Writes a file of a process that says which ids its user namespace has.
+fn write_map(process: &str, file: &str, text: &str) -> Result<(), SetupError> {
+    let cause = if file == "uid_map" { Cause::UidMap } else { Cause::Other };
+    std::fs::write(format!("/proc/{process}/{file}"), text).step(|| format!("write {file}")).because_of(cause)
 }
 
 /// Names the ids that files on disk get from [`enter`] on [`IsolationKind::UserNamespace`].
@@ -102,16 +107,22 @@ fn map(pid: Pid) -> Result<(), SetupError> {
         ("newuidmap", "/etc/subuid", rustix::process::getuid().as_raw()),
         ("newgidmap", "/etc/subgid", rustix::process::getgid().as_raw()),
     ] {
-        let (first, count) = subordinate(file)?;
+        let (first, count) = subordinate(file).because_of(Cause::IdRange)?;
         let numbers = [0, id, 1, 1, first, count].map(|number| number.to_string());
         let found =
             FOLDERS.iter().map(|folder| format!("{folder}/{program}")).find(|path| std::fs::exists(path).unwrap_or(false));
-        let path = found.ok_or(Errno::NOENT).step(|| format!("find {program}"))?;
-        let output = Command::new(path).arg(pid.as_raw_nonzero().to_string()).args(numbers).output().step(|| program.into())?;
+        let path = found.ok_or(Errno::NOENT).step(|| format!("find {program}")).because_of(Cause::IdProgram)?;
+        let output = Command::new(path)
+            .arg(pid.as_raw_nonzero().to_string())
+            .args(numbers)
+            .output()
+            .step(|| program.into())
+            .because_of(Cause::IdProgram)?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr).trim().to_lowercase();
             let errno = text.contains("operation not permitted").then_some(Errno::PERM.raw_os_error());
-            return Err(SetupError::new(if text.is_empty() { program.to_owned() } else { text }, errno));
+            let step = if text.is_empty() { program.to_owned() } else { text };
+            return Err(SetupError::new(step, errno).with_cause(Cause::IdProgram));
         }
     }
     Ok(())
@@ -136,7 +147,7 @@ fn map_itself(pid: Pid) -> Result<(), SetupError> {
         if reach < NEEDED {
             return Err(SetupError::new(format!("map ids: this container itself has only {reach}"), None));
         }
-        std::fs::write(format!("/proc/{}/{file}", pid.as_raw_nonzero()), map).step(|| format!("write {file}"))?;
+        write_map(&pid.as_raw_nonzero().to_string(), file, &map)?;
     }
     Ok(())
 }

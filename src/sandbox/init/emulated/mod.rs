@@ -52,7 +52,7 @@ use rustix::fs::{FileType, Mode, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::descriptors::{is_mounted_without, open_folder, remove_tree};
+use super::descriptors::{expect_mounted_with, open_folder, remove_tree};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::substitute_mounts::SubstituteMounts;
@@ -80,7 +80,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
     set_capabilities(None, none).step(|| "capset".into())?;
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
-    is_mounted_without(path, &[(StatVfsMountFlags::NOEXEC, "noexec")])?;
+    expect_mounted_with(path, &[("exec", StatVfsMountFlags::NOEXEC)])?;
     overlay::make_folder(&aside)?;
     if probe {
         put_program(path)?;

@@ -25,7 +25,7 @@ use super::view::{PLACE, View, reopen};
 use super::{dispatch, filter};
 use crate::layer::owner_table::OwnerTable;
 use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
-use crate::sandbox::setup_error::{SetupError, Step as _};
+use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{Exit, User};
 
 /// The command's surroundings.
@@ -102,7 +102,7 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
         Fork::Parent(pid) => pid.as_raw_nonzero().get(),
     };
     drop((alive, error, go, theirs));
-    let seized = ptrace::seize(main).step(|| "ptrace(PTRACE_SEIZE)".into());
+    let seized = ptrace::seize(main).step(|| "ptrace(PTRACE_SEIZE)".into()).because_of(Cause::Trace);
     drop(let_go);
     let received = seized.and_then(|()| {
         let_it_send(main);
