@@ -182,7 +182,7 @@ fn lost_entries(session: &Session<'_>, layers: &[Layer], todo: &RestorePlan, scr
     let room = tempfile::tempfile_in(scratch).map_err(|error| Error::io("write in", scratch, error))?;
     let mut writer = LayerWriter::new(Codec::parse("none")?, 1, room);
     let items = selection.into_items(session, &filesystem, &folder)?;
-    items.into_iter().try_for_each(|item| item.append(&mut writer))?;
+    items.into_iter().flat_map(|source| source.items).try_for_each(|item| item.append(&mut writer))?;
     let mut tar = writer.finish()?.sink;
     tar.rewind().map_err(|error| Error::io("read in", scratch, error))?;
     std::fs::remove_dir_all(&folder).map_err(|error| Error::io("remove", &folder, error))?;

@@ -32,6 +32,19 @@ pub(super) enum ConflictPolicy {
     Replace,
     /// A folder that is made only where it is missing; one that is there keeps its owner and mode.
     MakeFolder,
+    /// The same, of a folder that an archive implies by what is in it: it is root's, whoever the
+    /// archive's entries are given to (moby, pkg/archive, `createImpliedDirectories`).
+    ImpliedFolder,
+    /// The parent of what `--parents` or `--exclude` take, left out itself: one that is there keeps
+    /// its owner, and gets its source's `mode` without `--chmod` (fsutil, `createParentDirs`).
+    Parent { mode: u32 },
+}
+
+impl ConflictPolicy {
+    /// Whether the item takes the place of an entry of another type.
+    pub(super) fn replaces(self) -> bool {
+        matches!(self, Self::Replace | Self::ImpliedFolder)
+    }
 }
 
 /// An entry at its path in the image, with its bytes.
@@ -47,10 +60,24 @@ impl LayerItem {
         Self { entry, content, policy: ConflictPolicy::Refuse }
     }
 
+    /// A folder that `--parents` or `--exclude` leave out, with the `mode` of its source.
+    pub(super) fn parent(entry: Entry, mode: u32) -> Self {
+        Self { entry, content: Content::None, policy: ConflictPolicy::Parent { mode } }
+    }
+
     /// A folder that is made where it is missing.
     pub(super) fn made_folder(path: LayerPath) -> Self {
+        Self::missing_folder(path, ConflictPolicy::MakeFolder)
+    }
+
+    /// A folder that an archive implies.
+    pub(super) fn implied_folder(path: LayerPath) -> Self {
+        Self::missing_folder(path, ConflictPolicy::ImpliedFolder)
+    }
+
+    fn missing_folder(path: LayerPath, policy: ConflictPolicy) -> Self {
         let entry = Entry { path, kind: Kind::Directory, metadata: Metadata::default() };
-        Self { entry, content: Content::None, policy: ConflictPolicy::MakeFolder }
+        Self { entry, content: Content::None, policy }
     }
 
     /// Appends it to a layer; the writer checks the order, nothing else.

@@ -24,7 +24,7 @@ pub(super) fn squash(session: &Session<'_>, filesystem: &Filesystem, base: usize
     }
     let scratch = session.store.scratch()?;
     let mut writer = session.layer_writer(true)?;
-    for item in changes.0.into_items(session, &whole, scratch.path())? {
+    for item in changes.0.into_items(session, &whole, scratch.path())?.into_iter().flat_map(|source| source.items) {
         item.append(&mut writer)?;
     }
     if writer.entries() > 0 {

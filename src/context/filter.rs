@@ -1,5 +1,5 @@
 //! What a walk takes: the ignore rules of the context, the pattern of `--parents`, and the patterns
-//! of `--exclude`.
+//! of `--exclude`. Stages have no ignore rules.
 //!
 //! It looks at no files except the two that mark a Python virtual environment.
 
@@ -12,7 +12,7 @@ use crate::project::VIRTUAL_ENVIRONMENTS;
 
 /// Everything that decides whether a path is included.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     pub(super) ignore: Arc<Ignore>,
     /// Of `--parents`: only what matches, and the folders above it. Paths relative to the source.
     pub(super) include: Option<Arc<Patterns>>,
@@ -20,17 +20,34 @@ pub(super) struct Filter {
     pub(super) exclude: Arc<Patterns>,
 }
 
-/// The folder_matches on a folder.
+/// What matches a folder.
 #[derive(Debug, Clone)]
-pub(super) struct FolderMatches {
+pub(crate) struct FolderMatches {
     pub(super) ignore: FolderMatch,
     include: Option<FolderMatch>,
     exclude: FolderMatch,
     /// Whether the folder itself is taken, also where nothing in it is.
-    pub(super) taken: bool,
+    pub(crate) taken: bool,
+}
+
+impl FolderMatches {
+    /// Whether `--parents` or `--exclude` leave the folder itself out.
+    pub(super) fn left_out(&self) -> bool {
+        self.exclude.is_match() || self.include.as_ref().is_some_and(|include| !include.is_match())
+    }
 }
 
 impl Filter {
+    /// Takes what matches `include`, if there is one, and not `exclude`.
+    pub(crate) fn new(include: Option<Patterns>, exclude: &Patterns) -> Self {
+        Self { include: include.map(Arc::new), exclude: Arc::new(exclude.clone()), ignore: Arc::default() }
+    }
+
+    /// The matches of a source that is a folder, without ignore rules.
+    pub(crate) fn root(&self) -> FolderMatches {
+        self.source(self.ignore.patterns().root())
+    }
+
     /// The matches of a source that is a folder: the ignore rules were applied to it, the others
     /// start inside it.
     pub(super) fn source(&self, ignore: FolderMatch) -> FolderMatches {
@@ -38,9 +55,9 @@ impl Filter {
         FolderMatches { ignore, include, exclude: self.exclude.root(), taken: true }
     }
 
-    /// The folder_matches on the folder `path`, which is `relative` to the source; `None` where
+    /// What matches the folder `path`, which is `relative` to the source; `None` where
     /// nothing in it can be taken.
-    pub(super) fn folder(&self, path: &[u8], relative: &[u8], parent: &FolderMatches) -> Option<FolderMatches> {
+    pub(crate) fn folder(&self, path: &[u8], relative: &[u8], parent: &FolderMatches) -> Option<FolderMatches> {
         let ignore = self.ignored_folder(path, &parent.ignore)?;
         let include = match (&self.include, &parent.include) {
             (Some(patterns), Some(parent)) => {
@@ -72,7 +89,7 @@ impl Filter {
     }
 
     /// Whether `path`, which is not a folder, is taken.
-    pub(super) fn takes_leaf(&self, path: &[u8], relative: &[u8], parent: &FolderMatches) -> bool {
+    pub(crate) fn takes_leaf(&self, path: &[u8], relative: &[u8], parent: &FolderMatches) -> bool {
         let included = match (&self.include, &parent.include) {
             (Some(patterns), Some(parent)) => patterns.leaf(relative, parent),
             _ => true,

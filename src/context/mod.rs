@@ -20,6 +20,7 @@ mod walk;
 
 pub use address::{ContextAddress, GitAddress};
 pub use dockerfile::existing_dockerfile;
+pub(crate) use filter::{Filter, FolderMatches};
 pub use git::{GitCommit, fetch_git, last_commit, last_commit_time};
 pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};

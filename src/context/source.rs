@@ -114,9 +114,9 @@ impl BuildContext {
             self.resolver().resolve(&whole).map_err(|why| self.missing(pattern, why))?;
         }
         let text = String::from_utf8_lossy(below.as_bytes()).into_owned();
-        let include = (!below.is_root()).then(|| Patterns::parse([text.as_str()])).transpose()?.map(Arc::new);
+        let include = Arc::new(Patterns::parse([text.as_str()])?);
         let mut sources = self.sources(pivot)?;
-        sources.iter_mut().for_each(|source| source.include = include.clone());
+        sources.iter_mut().for_each(|source| source.include = Some(include.clone()));
         Ok(sources)
     }
 

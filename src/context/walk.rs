@@ -79,6 +79,7 @@ pub struct WalkEntry {
     /// Of a regular file, the folder that holds it and its name there.
     file: Option<(Arc<Folder>, Box<[u8]>)>,
     status: Status,
+    is_parent: bool,
 }
 
 impl Walk {
@@ -177,6 +178,8 @@ impl Walk {
         if matches.taken {
             self.take_pending();
             self.ready.extend(pending.take());
+        } else if let Some(pending) = &mut pending {
+            pending.is_parent = matches.left_out();
         }
         if let Some(above) = self.levels.len().checked_sub(OPEN_FOLDERS) {
             self.levels[above].folder = None;
@@ -276,12 +279,18 @@ impl WalkEntry {
         // A folder's entry may wait on every level of a deep tree: it must not hold another folder
         // open.
         let file = (status.form == Form::File).then_some((folder, name));
-        Ok(Some(Self { entry: Entry { path, kind, metadata }, base: base.clone(), file, status }))
+        Ok(Some(Self { entry: Entry { path, kind, metadata }, base: base.clone(), file, status, is_parent: false }))
     }
 
     /// Where the entry is in the build context, for messages and for the secret guard.
     pub fn context_path(&self) -> LayerPath {
         self.base.join(&self.entry.path)
+    }
+
+    /// Whether the entry is a folder that `--parents` or `--exclude` leave out, and comes along
+    /// only as the parent of what they take.
+    pub fn is_parent(&self) -> bool {
+        self.is_parent
     }
 
     /// Of a file with several names (hard links), what they have in common: device and inode.

@@ -260,7 +260,7 @@ pub enum Mount {
 
 impl Mount {
     /// Where it is mounted.
-    pub(super) fn target(&self) -> &LayerPath {
+    pub(crate) fn target(&self) -> &LayerPath {
         match self {
             Self::Bind { target, .. }
             | Self::Cache { target, .. }

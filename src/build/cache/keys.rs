@@ -14,10 +14,10 @@ use crate::oci::{ChainId, DiffId, Digest, Hasher};
 use crate::store::CacheKey;
 
 /// Of RUN; a new number when the meaning of a key changes.
-const RUN: &str = "mpimg-run-2";
+const RUN: &str = "mpimg-run-3";
 /// Of steps whose layer this program writes from known bytes: another release may write them in
 /// another way.
-const COPY: &str = concat!("mpimg-copy-2 ", env!("CARGO_PKG_VERSION"));
+const COPY: &str = concat!("mpimg-copy-3 ", env!("CARGO_PKG_VERSION"));
 
 struct Fields {
     hasher: Hasher,

@@ -82,9 +82,11 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
                 }
             };
             if let Some(file) = archive {
-                // An archive is unpacked, not copied: `--chmod` says nothing about it or its
-                // folder.
-                made = made.with_mode(None);
+                // An archive is unpacked, not copied: `--chmod` says nothing about it or the folder
+                // that is made for it.
+                if number == 0 {
+                    made = made.with_mode(None);
+                }
                 all.push(archive::from_archive(&tree, &mut destination, &file, &rules, &scratch)?);
             }
         }

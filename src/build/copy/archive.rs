@@ -73,6 +73,9 @@ pub(super) fn from_archive<'a>(
         entry.metadata.mtime = entry.metadata.mtime.min(rules.context_mtime.max(0));
         let content = if entry.kind.size() > 0 { spool(content, &scratch.join(spooled.to_string()))? } else { Content::None };
         spooled += 1;
+        for folder in entry.path.ancestors().filter(|folder| !folder.is_root() && view.lookup(folder).is_none()) {
+            merged.put(LayerItem::implied_folder(base.join(&folder)))?;
+        }
         view.put(&entry, 0)?;
         entry.path = base.join(&entry.path);
         if let Kind::Hardlink { target } = &mut entry.kind {

@@ -32,7 +32,11 @@ pub(super) fn from_context<'a>(
         entry.path = base.join(&entry.path);
         (entry.metadata.uid, entry.metadata.gid) = (0, 0);
         entry.metadata.mtime = rules.context_mtime;
+        let mode = entry.metadata.mode;
         rules.apply(&mut entry);
+        if walked.is_parent() {
+            return Ok(LayerItem::parent(entry, mode));
+        }
         if let Some(file) = walked.shared_file() {
             // Names of one file stay names of one file within a source, as fsutil keeps them.
             match first_names.entry(file) {

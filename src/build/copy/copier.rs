@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::merge::{Merged, conflict};
 use crate::build::item::{ConflictPolicy, LayerItem};
+use crate::build::selection::SelectedItems;
 use crate::build::sink::LayerSink;
 use crate::error::Result;
 use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, Tree};
@@ -22,6 +23,11 @@ pub(super) struct SourceItems<'a> {
 }
 
 impl SourceItems<'_> {
+    /// A source in a stage or an image.
+    pub(super) fn selected(selected: SelectedItems) -> Self {
+        Self { target: selected.target, items: Box::new(selected.items.into_iter().map(Ok)) }
+    }
+
     /// A source that is a single entry.
     pub(super) fn one(item: LayerItem) -> Self {
         Self { target: item.entry.path.clone(), items: Box::new(std::iter::once(Ok(item))) }
@@ -47,6 +53,11 @@ impl MadeFolders {
     /// which drops the special bits).
     pub(super) fn with_mode(self, chmod: Option<u32>) -> Self {
         Self { mode: chmod.map_or(NEW_FOLDER, |bits| bits & 0o777), ..self }
+    }
+
+    /// As an archive's implied folders are made.
+    fn by_root(self) -> Self {
+        Self { owner: Some((0, 0)), mode: NEW_FOLDER, ..self }
     }
 
     /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid
@@ -75,6 +86,10 @@ impl<'a> Copier<'a> {
 
     /// Makes the folder `path` where it is missing, and repeats it in the layer where it is there.
     pub(in crate::build) fn make_folder(&mut self, path: &LayerPath) -> Result<()> {
+        self.make_folder_as(path, self.made)
+    }
+
+    fn make_folder_as(&mut self, path: &LayerPath, made: MadeFolders) -> Result<()> {
         if path.is_root() || self.folders.contains_key(path) {
             return Ok(());
         }
@@ -88,7 +103,7 @@ impl<'a> Copier<'a> {
                 self.changed = true;
                 let parent = path.parent().unwrap_or_default();
                 let parent = self.folders.get(&parent).or_else(|| Some(&self.tree.lookup(&parent)?.metadata));
-                self.made.metadata(parent)
+                made.metadata(parent)
             }
         };
         self.folders.insert(path.clone(), metadata.clone());
@@ -96,18 +111,21 @@ impl<'a> Copier<'a> {
     }
 
     /// Copies one item; items must come in the order of their paths.
-    fn copy(&mut self, item: LayerItem) -> Result<()> {
-        let LayerItem { entry, policy, .. } = &item;
+    fn copy(&mut self, mut item: LayerItem) -> Result<()> {
+        let LayerItem { entry, policy, .. } = &mut item;
         if entry.path.is_root() {
             return Ok(());
         }
-        if *policy == ConflictPolicy::MakeFolder {
-            return self.make_folder(&entry.path);
+        match policy {
+            ConflictPolicy::MakeFolder => return self.make_folder(&entry.path),
+            ConflictPolicy::ImpliedFolder => return self.make_folder_as(&entry.path, self.made.by_root()),
+            _ => {}
         }
         if let Some(parent) = entry.path.parent() {
             self.make_folder(&parent)?;
         }
-        match (self.tree.lookup(&entry.path).filter(|_| *policy == ConflictPolicy::Refuse), &entry.kind) {
+        let below = self.tree.lookup(&entry.path);
+        match (below.filter(|_| !policy.replaces()), &entry.kind) {
             (Some(node), Kind::Directory) if !node.is_dir() => {
                 return Err(conflict(&entry.path, "a folder", "is not a folder"));
             }
@@ -115,6 +133,9 @@ impl<'a> Copier<'a> {
                 return Err(conflict(&entry.path, "a file", "is a folder"));
             }
             _ => {}
+        }
+        if let (ConflictPolicy::Parent { mode }, Some(node)) = (*policy, below) {
+            entry.metadata = Metadata { mode, ..node.metadata.clone() };
         }
         if entry.kind == Kind::Directory && self.folders.insert(entry.path.clone(), entry.metadata.clone()).is_some() {
             return Ok(());

@@ -90,7 +90,7 @@ fn copy_from_stage(
     }
     let scratch = session.store.scratch()?;
     let items = selection.into_items(session, &filesystem, scratch.path())?;
-    let mut all = vec![SourceItems { target: LayerPath::root(), items: Box::new(items.into_iter().map(Ok)) }];
+    let mut all: Vec<SourceItems<'_>> = items.into_iter().map(SourceItems::selected).collect();
     for file in &step.inline_files {
         all.push(from_heredoc(&mut destination, file, &rules)?);
     }
@@ -105,18 +105,21 @@ fn copy_from_stage(
     Ok(StepOutcome::Done)
 }
 
-/// A source of `--parents` that is named in full must be copied, so `--exclude` may not leave it
-/// out (BuildKit's `RequiredPaths`).
+/// A source of `--parents` that is named in full must be copied (BuildKit's `RequiredPaths`): it is
+/// not a whole folder, of which no pattern takes anything, and `--exclude` does not leave it out.
 fn expect_named_sources(step: &CopyStep) -> Result<()> {
     let exclude = Patterns::parse(step.exclude.iter().map(String::as_str))?;
     for source in step.sources.iter().filter(|source| !has_wildcards(source.as_bytes())) {
         let below = source.split_once("/./").map_or(source.as_str(), |(_, below)| below);
-        if exclude.matches(&LayerPath::clean(below)?) {
-            return Err(Error::new(
-                ErrorKind::Dockerfile,
-                format!("`--exclude` leaves out `{source}`, which `--parents` must copy"),
-            )
-            .with_hint("leave out one of the two"));
+        let below = LayerPath::clean(below)?;
+        if below.is_root() {
+            let message = format!("`{source}` names a whole folder, of which `--parents` copies nothing");
+            return Err(Error::new(ErrorKind::Dockerfile, message)
+                .with_hint("leave out `--parents`, or name what is in the folder, as in `folder/./*`"));
+        }
+        if exclude.matches(&below) {
+            let message = format!("`--exclude` leaves out `{source}`, which `--parents` must copy");
+            return Err(Error::new(ErrorKind::Dockerfile, message).with_hint("leave out one of the two"));
         }
     }
     Ok(())

@@ -20,12 +20,20 @@ impl Merged {
     pub(super) fn put(&mut self, item: LayerItem) -> Result<()> {
         let path = &item.entry.path;
         let folder = item.entry.kind == Kind::Directory;
-        if let Some(earlier) = self.items.get(path) {
+        if let Some(earlier) = self.items.get_mut(path) {
             let both = earlier.entry.kind == Kind::Directory && folder;
-            if both && item.policy == ConflictPolicy::MakeFolder {
-                return Ok(());
+            match item.policy {
+                ConflictPolicy::MakeFolder | ConflictPolicy::ImpliedFolder if both => return Ok(()),
+                ConflictPolicy::Parent { mode } if both => {
+                    earlier.entry.metadata.mode = mode;
+                    if let ConflictPolicy::Parent { mode: earlier } = &mut earlier.policy {
+                        *earlier = mode;
+                    }
+                    return Ok(());
+                }
+                _ => {}
             }
-            if !both && item.policy != ConflictPolicy::Replace && (earlier.entry.kind == Kind::Directory) != folder {
+            if !both && !item.policy.replaces() && (earlier.entry.kind == Kind::Directory) != folder {
                 return Err(conflict(path, if folder { "a folder" } else { "a file" }, "comes from an earlier source"));
             }
             if !both {
@@ -145,6 +153,22 @@ mod tests {
             item("m", link("z"), ConflictPolicy::Replace),
         ];
         assert_eq!(merged(items), [("/a".into(), ONE), ("/m".into(), link("a")), ("/z".into(), link("a"))]);
+    }
+
+    #[test]
+    fn a_parent_that_is_there_gets_its_sources_mode_and_keeps_its_owner() {
+        let folder = |mode, uid, policy| LayerItem {
+            entry: Entry { metadata: Metadata::new(mode, uid, 0, 0), ..item("d", Kind::Directory, policy).entry },
+            content: Content::None,
+            policy,
+        };
+        let parent = ConflictPolicy::Parent { mode: 0o750 };
+        let mut merged = Merged::default();
+        merged.put(folder(0o700, 7, ConflictPolicy::Refuse)).unwrap();
+        merged.put(folder(0o711, 8, parent)).unwrap();
+        let found = merged.into_items().next().unwrap();
+        assert_eq!((found.entry.metadata.mode, found.entry.metadata.uid), (0o750, 7));
+        assert_eq!(found.policy, ConflictPolicy::Refuse);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::destination::{CopyTarget, Destination};
 use super::rules::Rules;
 use crate::build::selection::Selection;
-use crate::context::{Patterns, has_wildcards, matches_name};
+use crate::context::{Filter, FolderMatches, Patterns, has_wildcards, matches_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Entry, LayerPath, Node, Tree};
 
@@ -21,11 +21,15 @@ impl StageSources<'_> {
     /// Adds what `pattern` names: whether it matches anything; `None` if a path without wildcards
     /// is not there.
     pub(super) fn add(&mut self, pattern: &str) -> Result<Option<bool>> {
+        self.add_filtered(pattern, None)
+    }
+
+    fn add_filtered(&mut self, pattern: &str, include: Option<Patterns>) -> Result<Option<bool>> {
+        let filter = Filter::new(include, &self.rules.exclude);
         let Some(found) = matches(self.tree, pattern)? else { return Ok(None) };
         for (path, node) in &found {
             let target = self.destination.target(&node.kind, path.name())?;
-            self.selection.next_source();
-            select(node, &target, self.rules, self.selection)?;
+            select(node, target, &filter, self.rules, self.selection)?;
         }
         Ok(Some(!found.is_empty()))
     }
@@ -42,18 +46,8 @@ impl StageSources<'_> {
                 return Ok(None);
             }
         }
-        if below.is_root() {
-            return self.add(pivot);
-        }
         let text = String::from_utf8_lossy(below.as_bytes()).into_owned();
-        let include = Patterns::parse([text.as_str()])?;
-        let Some(found) = matches(self.tree, pivot)? else { return Ok(None) };
-        for (path, node) in &found {
-            let target = self.destination.target(&node.kind, path.name())?;
-            self.selection.next_source();
-            select_with_parents(node, &target, &include, self.rules, self.selection)?;
-        }
-        Ok(Some(!found.is_empty()))
+        self.add_filtered(pivot, Some(Patterns::parse([text.as_str()])?))
     }
 }
 
@@ -100,31 +94,15 @@ fn expand<'t>(
     Ok(())
 }
 
-/// Selects everything at and below `node`, as entries at and below `target`.
-fn select(node: &Node, target: &CopyTarget, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
+/// Selects what `filter` takes of `node`, as entries at and below `target`.
+fn select(node: &Node, target: CopyTarget, filter: &Filter, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
+    let base = target.path.clone();
+    selection.next_source(target.path, target.new_folder);
     if node.is_dir() {
-        if target.new_folder {
-            selection.push_made(target.path.clone());
-        }
-        return select_children(node, &target.path, rules, selection);
+        return select_folder(node, &base, filter, rules, selection);
     }
-    select_one(node, target.path.clone(), rules, selection);
+    selection.push(ruled(node, base, rules), node);
     Ok(())
-}
-
-/// Selects what `--parents` copies of a folder: everything that `include` matches, with the folders
-/// above it.
-fn select_with_parents(
-    node: &Node,
-    target: &CopyTarget,
-    include: &Patterns,
-    rules: &Rules<'_>,
-    selection: &mut Selection,
-) -> Result<()> {
-    if target.new_folder {
-        selection.push_made(target.path.clone());
-    }
-    select_included(node, &target.path, include, rules, selection)
 }
 
 /// A folder whose entries are being looked at.
@@ -132,59 +110,57 @@ struct Open<'t, I> {
     path: LayerPath,
     node: &'t Node,
     rest: I,
-    /// Whether something below was selected.
-    any: bool,
+    matches: FolderMatches,
+    /// Whether it comes along only if something in it is taken, which has not been yet.
+    waits: bool,
 }
 
-fn open(path: LayerPath, node: &Node) -> Open<'_, impl Iterator<Item = (&[u8], &Node)>> {
-    Open { path, node, rest: node.children(), any: false }
+fn open(path: LayerPath, node: &Node, matches: FolderMatches) -> Open<'_, impl Iterator<Item = (&[u8], &Node)>> {
+    let waits = !matches.taken;
+    Open { path, node, rest: node.children(), matches, waits }
 }
 
 // An image decides how deep folders are nested, so nothing here is recursive.
-fn select_included(
-    node: &Node,
-    base: &LayerPath,
-    include: &Patterns,
-    rules: &Rules<'_>,
-    selection: &mut Selection,
-) -> Result<()> {
-    let mut folders = vec![open(LayerPath::root(), node)];
-    while let Some(folder) = folders.last_mut() {
-        if let Some((name, child)) = folder.rest.next() {
-            let relative = folder.path.child(name)?;
-            if !rules.exclude.matches(&relative) {
-                folders.push(open(relative, child));
-            }
-            continue;
-        }
-        let (any, path, node) = (folder.any, folder.path.clone(), folder.node);
-        folders.pop();
-        if let Some(above) = folders.last_mut().filter(|_| any || include.matches(&path)) {
-            select_one(node, base.join(&path), rules, selection);
-            above.any = true;
-        }
-    }
-    Ok(())
-}
-
-fn select_children(node: &Node, base: &LayerPath, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
-    let mut folders = vec![open(LayerPath::root(), node)];
+fn select_folder(node: &Node, base: &LayerPath, filter: &Filter, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
+    let mut folders = vec![open(LayerPath::root(), node, filter.root())];
+    // How many of them wait: most often none, and a deep tree is not looked through for each file.
+    let mut waiting = 0;
     while let Some(folder) = folders.last_mut() {
         let Some((name, child)) = folder.rest.next() else {
+            waiting -= usize::from(folder.waits);
             folders.pop();
             continue;
         };
-        let relative = folder.path.child(name)?;
-        if !rules.exclude.matches(&relative) {
-            select_one(child, base.join(&relative), rules, selection);
-            folders.push(open(relative, child));
+        let path = folder.path.child(name)?;
+        let matches = match child.is_dir() {
+            true => filter.folder(path.as_bytes(), path.as_bytes(), &folder.matches),
+            false => None,
+        };
+        let taken = match &matches {
+            Some(matches) => matches.taken,
+            None => !child.is_dir() && filter.takes_leaf(path.as_bytes(), path.as_bytes(), &folder.matches),
+        };
+        if taken {
+            if waiting > 0 {
+                for parent in folders.iter_mut().filter(|folder| folder.waits) {
+                    parent.waits = false;
+                    selection.push_parent(ruled(parent.node, base.join(&parent.path), rules), parent.node);
+                }
+                waiting = 0;
+            }
+            selection.push(ruled(child, base.join(&path), rules), child);
+        }
+        if let Some(matches) = matches {
+            waiting += usize::from(!matches.taken);
+            folders.push(open(path, child, matches));
         }
     }
     Ok(())
 }
 
-fn select_one(node: &Node, path: LayerPath, rules: &Rules<'_>, selection: &mut Selection) {
+/// The entry of `node` at `path` in the image, with the owner and mode that the step gives it.
+fn ruled(node: &Node, path: LayerPath, rules: &Rules<'_>) -> Entry {
     let mut entry = Entry { path, kind: node.kind.clone(), metadata: node.metadata.clone() };
     rules.apply(&mut entry);
-    selection.push(entry, node);
+    entry
 }

@@ -16,7 +16,7 @@ use crate::build::inputs::StepInputs;
 use crate::dockerfile::{Base, Mount as Wanted, Sharing};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::LayerPath;
-use crate::sandbox::{BindSource, IsolationKind, Mount, RunSpec, User};
+use crate::sandbox::{BindSource, Mount, RunSpec, User};
 use crate::store::MountLock;
 
 /// How often a cache is looked at that another step is using.
@@ -34,15 +34,32 @@ pub(super) struct Mounted {
 /// held while the step runs.
 pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted], scratch: &Path) -> Result<Mounted> {
     let (locks, busy) = lock(inputs, wanted)?;
-    let mut bound = Vec::new();
+    let (mut made, mut bound) = (Vec::new(), Vec::new());
     for (number, mount) in wanted.iter().enumerate() {
         let scratch = scratch.join(format!("mount-{number}"));
         std::fs::create_dir(&scratch).map_err(|error| Error::io("create", &scratch, error))?;
         let name = cache_name(inputs, mount)?.filter(|name| !busy.contains(name));
         name.iter().try_for_each(|name| reset(inputs, name, &scratch))?;
-        bound.extend(add_one(inputs, spec, mount, name.as_ref(), &scratch)?);
+        let (mounted, files) = make(inputs, spec, mount, name.as_ref(), &scratch)?;
+        made.extend(mounted.map(|mounted| (mount, mounted)));
+        bound.extend(files);
     }
+    spec.mounts.extend(in_order(made));
     Ok(Mounted { locks, bound })
+}
+
+/// In BuildKit's order: that of the line, secrets and agents after all others. Of several at one
+/// place only the last is mounted (executor/oci/mounts.go, `dedupMounts`).
+fn in_order(mut made: Vec<(&Wanted, Mount)>) -> Vec<Mount> {
+    made.sort_by_key(|(wanted, _)| matches!(wanted, Wanted::Secret { .. } | Wanted::Ssh { .. }));
+    let mut mounts: Vec<Mount> = Vec::new();
+    for (_, mount) in made {
+        match mounts.iter_mut().find(|earlier| earlier.target() == mount.target()) {
+            Some(earlier) => *earlier = mount,
+            None => mounts.push(mount),
+        }
+    }
+    mounts
 }
 
 /// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made
@@ -50,9 +67,9 @@ pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted]
 fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
     let Wanted::Cache { id, from, source, mode, uid, gid, .. } = mount else { return Ok(None) };
     let isolation = inputs.session.isolation()?;
-    let kept = match isolation.kind() {
-        IsolationKind::Root | IsolationKind::Chroot => String::new(),
-        _ => format!("\n{}", isolation.ownership(&User::default())),
+    let kept = match isolation.kind().has_real_owners() {
+        true => String::new(),
+        false => format!("\n{}", isolation.ownership(&User::default())),
     };
     let Some(from) = from else {
         let made_as = if (*mode, *uid, *gid) == (0o755, 0, 0) { String::new() } else { format!("\n{mode:o} {uid}:{gid}") };
@@ -110,24 +127,23 @@ fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, B
     Ok((locks, busy))
 }
 
-/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone. What
-/// was taken of the build context.
-fn add_one(
+/// `cache`: the name of a cache's folder in the store; `None`: the cache is this step's alone. The
+/// mount, and what was taken of the build context for it. `spec` gets variables.
+fn make(
     inputs: &StepInputs<'_>,
     spec: &mut RunSpec,
     wanted: &Wanted,
     cache: Option<&String>,
     scratch: &Path,
-) -> Result<Option<BoundFiles>> {
+) -> Result<(Option<Mount>, Option<BoundFiles>)> {
     let session = inputs.session;
-    match wanted {
+    let mount = match wanted {
         Wanted::Bind { target, source, from, read_write } => {
             let (source, bound) = match from {
                 Some(from) => (stage_source(inputs, &spec.user, source, from, scratch)?, None),
                 None => copy_context(session, source, scratch).map(|(source, bound)| (source, Some(bound)))?,
             };
-            spec.mounts.push(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write });
-            return Ok(bound);
+            return Ok((Some(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write }), bound));
         }
         Wanted::Cache { target, source, from, read_only, mode, uid, gid, .. } => {
             let folder = match cache {
@@ -142,15 +158,13 @@ fn add_one(
                 _ => None,
             };
             let target = LayerPath::clean(target)?;
-            spec.mounts.push(Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed });
+            Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed }
         }
-        Wanted::Tmpfs { target, size } => {
-            spec.mounts.push(Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: None });
-        }
+        Wanted::Tmpfs { target, size } => Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: None },
         Wanted::Secret { id, target, env, required, mode, uid, gid } => {
             let Some(bytes) = session.request.secrets.get(id) else {
                 if !*required {
-                    return Ok(None);
+                    return Ok((None, None));
                 }
                 return Err(Error::new(ErrorKind::Usage, format!("secret `{id}` is required")).with_hint(format!(
                     "give it with {} or {}",
@@ -158,18 +172,16 @@ fn add_one(
                     Setting::Secret.with(format!("id={id},env=NAME"))
                 )));
             };
-            if let Some(target) = target {
-                let target = LayerPath::clean(target)?;
-                spec.mounts.push(Mount::Secret { bytes: bytes.clone(), target, mode: *mode, uid: *uid, gid: *gid });
-            }
             if let Some(name) = env {
                 spec.secret_env.push((name.clone(), bytes.clone()));
             }
+            let Some(target) = target else { return Ok((None, None)) };
+            Mount::Secret { bytes: bytes.clone(), target: LayerPath::clean(target)?, mode: *mode, uid: *uid, gid: *gid }
         }
         Wanted::Ssh { id, target, required, mode, uid, gid } => {
             let Some(socket) = session.request.ssh.get(id) else {
                 if !*required {
-                    return Ok(None);
+                    return Ok((None, None));
                 }
                 return Err(Error::new(ErrorKind::Usage, format!("the SSH agent `{id}` is required")).with_hint(format!(
                     "give it with {} or {}",
@@ -181,10 +193,10 @@ fn add_one(
                 spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
             }
             let target = LayerPath::clean(target)?;
-            spec.mounts.push(Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid });
+            Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid }
         }
-    }
-    Ok(None)
+    };
+    Ok((Some(mount), None))
 }
 
 /// A folder or file of a stage or an image, as a step of `user` sees it.

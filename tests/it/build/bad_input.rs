@@ -65,6 +65,7 @@ fn a_dockerfile_with_a_mistake_is_refused_at_its_line() {
         ("COPY a /etc/passwd/below", "`/etc/passwd`, which is not a folder"),
         ("COPY --wrong a /b", "COPY has no flag `--wrong`"),
         ("COPY --parents --exclude=a a /b", "`--exclude` leaves out `a`, which `--parents` must copy"),
+        ("COPY --parents a/./ /b", "`a/./` names a whole folder, of which `--parents` copies nothing"),
         ("COPY a", "COPY has only one argument"),
         ("WORKDIR /etc/passwd", "cannot put a folder at `/etc/passwd`"),
         ("RUN exit 3", "the command ended with status 3"),
