@@ -59,6 +59,7 @@ pub mod serve;
 #[cfg(feature = "sign")]
 #[doc(hidden)]
 pub mod signature;
+mod size;
 #[doc(hidden)]
 pub mod store;
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerPath;
 use crate::sandbox::{IsolationMode, Ulimit};
+use crate::size::{Units, parse_size};
 
 /// How an image is run. The default is what the image itself says, with nothing of this machine but
 /// its network.
@@ -265,20 +266,7 @@ impl FromStr for NetworkMode {
 /// [`ErrorKind::Usage`]: no size.
 pub fn parse_memory(text: &str) -> Result<u64> {
     let wrong = || usage(format!("`{text}` is not a size of memory"), "write it in bytes, or as 512m or 2g");
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(digits);
-    let power = match unit.trim() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        _ => return Err(wrong()),
-    };
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let bytes = number * 1024_f64.powi(power);
-    if bytes < 1.0 || bytes > i64::MAX as f64 { Err(wrong()) } else { Ok(bytes as u64) }
+    parse_size(text, Units::Memory).filter(|bytes| *bytes > 0).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::size::{Units, parse_size};
 
 use super::layout::failed;
 use super::{PruneOptions, PruneReport, Store};
@@ -80,22 +81,7 @@ impl FromStr for CacheLimit {
             let percent = percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent));
             return percent.map(Self::Percent).ok_or_else(wrong);
         }
-        let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let factor = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1.0,
-            "k" | "kb" => 1e3,
-            "m" | "mb" => 1e6,
-            "g" | "gb" => 1e9,
-            "t" | "tb" => 1e12,
-            "kib" => 1024.0,
-            "mib" => 1_048_576.0,
-            "gib" => 1_073_741_824.0,
-            "tib" => 1_099_511_627_776.0,
-            _ => return Err(wrong()),
-        };
-        Ok(Self::Bytes((number * factor) as u64))
+        parse_size(text, Units::Disk).map(Self::Bytes).ok_or_else(wrong)
     }
 }
 

@@ -8,10 +8,10 @@ use clap::{Args, ValueEnum};
 
 use super::parsed;
 use crate::build::BuildRequest;
-use crate::cli::size::Size;
 use crate::dockerfile::Network;
 use crate::error::{Error, ErrorKind};
 use crate::sandbox::Ulimit;
+use crate::size::{Units, parse_size};
 
 /// What RUN steps have around them.
 #[derive(Debug, Clone, Default, Args)]
@@ -83,15 +83,11 @@ impl HostFlag {
 
 /// A size of memory: as docker, with a factor of 1024 in any case (go-units, `RAMInBytes`).
 pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(digits);
-    let unit = match unit.trim().trim_end_matches('b').trim_end_matches('i') {
-        "" => String::new(),
-        letter => format!("{letter}iB"),
-    };
-    let size: Size = format!("{number}{unit}").parse().map_err(|_| "write it in bytes, or as 128m, 1g".to_owned())?;
-    if size.0 == 0 { Err("it must be more than 0".into()) } else { Ok(size.0) }
+    match parse_size(text, Units::Memory) {
+        None => Err("write it in bytes, or as 128m, 1g".into()),
+        Some(0) => Err("it must be more than 0".into()),
+        Some(bytes) => Ok(bytes),
+    }
 }
 
 impl RunFlags {

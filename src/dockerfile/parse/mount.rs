@@ -3,6 +3,7 @@
 //! An option that the mount's type does not take is an error, as in BuildKit.
 
 use crate::error::{Error, Result};
+use crate::size::{Units, parse_size};
 
 use super::super::path::{base_name, clean, join};
 use super::super::source::Location;
@@ -182,7 +183,9 @@ impl Options {
             "id" => self.id = Some(value).filter(|id| !id.is_empty()),
             "env" => self.env = Some(value),
             "size" => {
-                self.size = Some(parse_size(&value).ok_or_else(|| format!("`{value}` is not a size: write it as 64m or 1g"))?)
+                self.size = Some(
+                    parse_size(&value, Units::Memory).ok_or_else(|| format!("`{value}` is not a size: write it as 64m or 1g"))?,
+                )
             }
             "mode" => self.mode = Some(number(&value, 8)?),
             "uid" => self.uid = Some(number(&value, 10)?),
@@ -282,42 +285,5 @@ impl std::fmt::Display for Kind {
             Self::Secret => "secret",
             Self::Ssh => "ssh",
         })
-    }
-}
-
-/// Bytes of a size such as `64m`, `1.5g` or `512kib`; units are powers of 1024, as docker has them.
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..digits].parse().ok()?;
-    let unit = text[digits..].trim_start().to_ascii_lowercase();
-    let unit = unit.strip_suffix('b').unwrap_or(&unit);
-    let power = match unit.strip_suffix('i').unwrap_or(unit) {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
-    };
-    let bytes = number * 1024_f64.powi(power);
-    // Whole numbers this side of 2^53 are exact; no memory is as large.
-    (bytes < 9e15).then_some(bytes as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units_of_1024() {
-        for (text, bytes) in
-            [("0", 0), ("10", 10), ("64m", 64 << 20), ("1.5G", 3 << 29), ("2 kB", 2048), ("1MiB", 1 << 20), ("7b", 7)]
-        {
-            assert_eq!(parse_size(text), Some(bytes), "{text}");
-        }
-        for wrong in ["", "m", "1x", "1.2.3m", "-1", "1한k", "1kk", "99999999p"] {
-            assert_eq!(parse_size(wrong), None, "{wrong}");
-        }
     }
 }
