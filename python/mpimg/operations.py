@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Literal, Mapping, Optional, Sequence, Tuple, Union
+from typing import Literal, Mapping, Optional, Sequence, Tuple
 
 from . import _mpimg
+from .build_options import BuildOptions, Folder, folder_of
 from .containers import Containers
 from .pak import Paks
 from .machine import Machine
 from .events import ProgressCallback
 from .signing import Signing
-from .project import Project, StrPath
+from .project import StrPath
 from .results import (
     Blob,
     BuiltImage,
@@ -33,8 +34,6 @@ from .results import (
 )
 
 __all__ = ["Mpimg"]
-
-_Folder = Union[Project, StrPath]
 
 
 class Mpimg(Containers, Machine, Paks, Signing):
@@ -76,7 +75,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
 
     def build(
         self,
-        path: _Folder = ".",
+        path: Folder = ".",
         *,
         names: Sequence[str] = (),
         outputs: Sequence[str] = (),
@@ -185,13 +184,17 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :raises NetworkError, AuthError, RegistryError: a base image cannot be had
         :raises KeyboardInterrupt: Ctrl-C; nothing is half-written then
         """
-        request = _build_request(
-            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
-            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, sdk_base, allow_insecure, threads, proxies,
-            run_ca_files, run_env, run_mounts, names, outputs, push, load, check_reproducible, sbom_file, sbom, platforms, no_cache_stages, pull, contexts,
-            network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
+        build = BuildOptions(
+            path=path, dockerfile=dockerfile, target=target, build_args=build_args, labels=labels, annotations=annotations,
+            platform=platform, format=format, codec=codec, no_cache=no_cache, no_cache_stages=no_cache_stages, pull=pull,
+            contexts=contexts, network=network, extra_hosts=extra_hosts, shm_size=shm_size, ulimits=ulimits,
+            cache_max_age=cache_max_age, source_date_epoch=source_date_epoch, allowed_secret_files=allowed_secret_files,
+            secrets=secrets, ssh=ssh, isolation=isolation, cache_repo=cache_repo, cache_from=cache_from, cache_to=cache_to,
+            squash=squash, sdk_base=sdk_base, allow_insecure=allow_insecure, threads=threads, proxies=proxies,
+            run_ca_files=run_ca_files, run_env=run_env, run_mounts=run_mounts, names=names, outputs=outputs, push=push,
+            load=load, sbom=sbom, platforms=platforms, check_reproducible=check_reproducible, sbom_file=sbom_file,
         )  # fmt: skip
-        built = _mpimg.build(self._options, request, progress)
+        built = _mpimg.build(self._options, build.request(), progress)
         return BuiltImage(
             digest=built["digest"],
             image_id=built["image_id"],
@@ -203,7 +206,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
 
     def push(
         self,
-        path: _Folder = ".",
+        path: Folder = ".",
         repository: Optional[str] = None,
         *,
         image: Optional[str] = None,
@@ -278,14 +281,17 @@ class Mpimg(Containers, Machine, Paks, Signing):
 
         All other parameters and errors are those of :meth:`build`.
         """
-        build = _build_request(
-            path, dockerfile, target, build_args, labels, annotations, platform, format, codec, no_cache, cache_max_age,
-            source_date_epoch, allowed_secret_files, secrets, ssh, isolation, cache_repo, sdk_base, allow_insecure, threads, proxies,
-            run_ca_files, run_env, run_mounts, (), (), False, False, False, None, None, (), no_cache_stages, pull, contexts,
-            network, extra_hosts, shm_size, ulimits, cache_from, cache_to, squash,
+        build = BuildOptions(
+            path=path, dockerfile=dockerfile, target=target, build_args=build_args, labels=labels, annotations=annotations,
+            platform=platform, format=format, codec=codec, no_cache=no_cache, no_cache_stages=no_cache_stages, pull=pull,
+            contexts=contexts, network=network, extra_hosts=extra_hosts, shm_size=shm_size, ulimits=ulimits,
+            cache_max_age=cache_max_age, source_date_epoch=source_date_epoch, allowed_secret_files=allowed_secret_files,
+            secrets=secrets, ssh=ssh, isolation=isolation, cache_repo=cache_repo, cache_from=cache_from, cache_to=cache_to,
+            squash=squash, sdk_base=sdk_base, allow_insecure=allow_insecure, threads=threads, proxies=proxies,
+            run_ca_files=run_ca_files, run_env=run_env, run_mounts=run_mounts,
         )  # fmt: skip
         request: _mpimg.PushRequest = {
-            "path": build["context"],
+            "path": folder_of(path),
             "image": image,
             "repository": repository,
             "push_repository": push_repository,
@@ -296,7 +302,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
             "sbom": sbom,
             "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
             "provenance": provenance,
-            "build": build,
+            "build": build.request(),
         }
         pushed = _mpimg.push(self._options, request, progress)
         return PushedImage(
@@ -365,7 +371,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
 
     def check(
         self,
-        subject: _Folder = ".",
+        subject: Folder = ".",
         *,
         username: Optional[str] = None,
         password: Optional[str] = None,
@@ -384,7 +390,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
 
         What else is wrong is an item of the report, not an exception.
         """
-        report = _mpimg.check(self._options, _folder(subject), username, password, progress)
+        report = _mpimg.check(self._options, folder_of(subject), username, password, progress)
         return CheckReport(report["repository"], report["passed"], _checks(report["items"]), report["pulls"])
 
     def inspect(
@@ -554,100 +560,6 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :raises AuthError: the credential helper fails
         """
         return _mpimg.logout(self._options, registry)
-
-
-def _folder(path: _Folder) -> str:
-    return os.fspath(path.path if isinstance(path, Project) else path)
-
-
-def _build_request(
-    path: _Folder,
-    dockerfile: Optional[StrPath],
-    target: Optional[str],
-    build_args: Optional[Mapping[str, str]],
-    labels: Optional[Mapping[str, str]],
-    annotations: Optional[Mapping[str, str]],
-    platform: str,
-    format: str,
-    codec: str,
-    no_cache: bool,
-    cache_max_age: Optional[float],
-    source_date_epoch: Optional[int],
-    allowed_secret_files: Sequence[str],
-    secrets: Optional[Mapping[str, bytes]],
-    ssh: Optional[Mapping[str, StrPath]],
-    isolation: str,
-    cache_repo: Optional[str],
-    sdk_base: str,
-    allow_insecure: bool,
-    threads: Optional[int],
-    proxies: Optional[Mapping[str, str]],
-    run_ca_files: Sequence[StrPath],
-    run_env: Optional[Mapping[str, str]],
-    run_mounts: Optional[Mapping[str, StrPath]],
-    names: Sequence[str],
-    outputs: Sequence[str],
-    push: bool,
-    load: bool,
-    check_reproducible: bool,
-    sbom_file: Optional[StrPath],
-    sbom: Optional[str],
-    platforms: Sequence[str],
-    no_cache_stages: Sequence[str],
-    pull: bool,
-    contexts: Optional[Mapping[str, StrPath]],
-    network: str,
-    extra_hosts: Sequence[Tuple[str, str]],
-    shm_size: Optional[int],
-    ulimits: Sequence[str],
-    cache_from: Sequence[str],
-    cache_to: Sequence[str],
-    squash: bool,
-) -> _mpimg.BuildRequest:
-    return {
-        "context": _folder(path),
-        "dockerfile": None if dockerfile is None else os.fspath(dockerfile),
-        "target": target,
-        "build_args": dict(build_args or {}),
-        "labels": dict(labels or {}),
-        "annotations": dict(annotations or {}),
-        "platform": platform,
-        "format": format,
-        "codec": codec,
-        "no_cache": no_cache,
-        "no_cache_stages": list(no_cache_stages),
-        "pull": pull,
-        "contexts": {name: os.fspath(context) for name, context in (contexts or {}).items()},
-        "network": network,
-        "extra_hosts": [(name, address) for name, address in extra_hosts],
-        "shm_size": shm_size,
-        "ulimits": list(ulimits),
-        "cache_max_age": cache_max_age,
-        "source_date_epoch": source_date_epoch,
-        "allowed_secret_files": list(allowed_secret_files),
-        "secrets": dict(secrets or {}),
-        "ssh": {name: os.fspath(socket) for name, socket in (ssh or {}).items()},
-        "isolation": isolation,
-        "cache_repo": cache_repo,
-        "cache_from": list(cache_from),
-        "cache_to": list(cache_to),
-        "squash": squash,
-        "sdk_base": sdk_base,
-        "allow_insecure": allow_insecure,
-        "threads": threads,
-        "proxies": None if proxies is None else dict(proxies),
-        "run_ca_files": [os.fspath(file) for file in run_ca_files],
-        "run_env": dict(run_env or {}),
-        "run_mounts": [(os.fspath(source), target) for target, source in (run_mounts or {}).items()],
-        "names": list(names),
-        "outputs": list(outputs),
-        "push": push,
-        "load": load,
-        "sbom": sbom,
-        "platforms": list(platforms),
-        "check_reproducible": check_reproducible,
-        "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
-    }
 
 
 def _layers(layers: Sequence[_mpimg.LayerResult]) -> Tuple[Layer, ...]:

@@ -2,6 +2,7 @@
 //! judged there by CPython, mypy and stubtest; then the README's example pushes an image.
 
 pub(crate) mod mp_build;
+mod native;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
