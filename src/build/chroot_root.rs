@@ -23,7 +23,7 @@ use crate::image::Layer;
 use crate::layer::diff::{Baseline, RestorePlan, RestorePoint};
 use crate::layer::{Codec, Entry, LayerWriter};
 use crate::oci::ChainId;
-use crate::sandbox::{Isolation, IsolationKind, Snapshot, User};
+use crate::sandbox::{Isolation, Snapshot, User};
 use crate::store::ScratchDir;
 
 /// Not the name that a layer's own tree has in the store: nobody else may read this one.
@@ -130,7 +130,7 @@ impl ChrootRoot {
             after = Arc::new(Baseline::scan(&path)?);
         }
         // The tree, and what is recorded of its owners.
-        let kept = if session.isolation()?.kind() == IsolationKind::Emulated { 2 } else { 1 };
+        let kept = if session.isolation()?.kind().has_owner_table() { 2 } else { 1 };
         let alone =
             std::fs::read_dir(self.scratch.path()).map_err(|error| Error::io("read", self.scratch.path(), error))?.count()
                 == kept;
