@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 
 use tokio::runtime::Handle;
@@ -149,7 +148,7 @@ impl Builder {
             times: Times::of(&request.context, epoch, &self.progress)?,
             on_layer,
             isolation: OnceLock::new(),
-            failed: AtomicBool::new(false),
+            stopped: self.client.options().cancel.child_token(),
             reset_caches: Mutex::default(),
             dockerfile: (String::new(), Digest::of([])),
             downloads: Downloads::default(),

@@ -3,7 +3,6 @@
 //! The first error is the build's; other stages stop at their next step.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::base::Bases;
@@ -132,7 +131,7 @@ impl Drop for Announcement<'_, '_> {
     fn drop(&mut self) {
         let finished = self.finished.take();
         if finished.is_none() {
-            self.schedule.session.failed.store(true, Ordering::Release);
+            self.schedule.session.stopped.cancel();
         }
         self.schedule.finished.lock().unwrap_or_else(PoisonError::into_inner).insert(self.index, finished);
         self.schedule.changed.notify_all();

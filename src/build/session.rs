@@ -1,7 +1,6 @@
 //! What all stages of one build share: request, store, registry client, isolation, progress.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
@@ -34,8 +33,9 @@ pub(super) struct Session<'a> {
     pub(super) times: Times,
     pub(super) on_layer: Option<OnLayer>,
     pub(super) isolation: OnceLock<Isolation>,
-    /// Another stage has failed: the others stop at their next step.
-    pub(super) failed: AtomicBool,
+    /// Cancelled when another stage has failed, and with [`Self::cancel`]: no step begins after
+    /// that.
+    pub(super) stopped: CancellationToken,
     /// Of a build without the build cache: the cache mounts that it has begun anew.
     pub(super) reset_caches: Mutex<BTreeSet<String>>,
     /// The Dockerfile's path in the build context, and the digest of its bytes.
@@ -104,12 +104,19 @@ impl Session<'_> {
 
     /// An error if the build is to stop.
     pub(super) fn check_running(&self) -> Result<()> {
-        if self.cancel().is_cancelled() {
-            return Err(Error::new(ErrorKind::Interrupted, "the build was interrupted"));
+        match self.stopped.is_cancelled() {
+            true => Err(self.interrupted()),
+            false => Ok(()),
         }
-        if self.failed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Interrupted, "another stage failed"));
-        }
-        Ok(())
+    }
+
+    /// Waits for what another step or process will give up, as long as the build goes on.
+    pub(super) fn wait_for<T>(&self, wanted: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(self.stopped.run_until_cancelled(wanted)).unwrap_or_else(|| Err(self.interrupted()))
+    }
+
+    fn interrupted(&self) -> Error {
+        let why = if self.cancel().is_cancelled() { "the build was interrupted" } else { "another stage failed" };
+        Error::new(ErrorKind::Interrupted, why)
     }
 }

@@ -34,7 +34,9 @@ pub(super) const PARALLEL_HEADS: usize = 32;
 /// more than that.
 const SMALL: u64 = 64 << 10;
 
-/// How often a blob is looked at that another process is uploading.
+/// How often a blob is looked at that another process is uploading. To wait in the kernel for its
+/// lock would take a thread for each blob that nothing can cancel, and gain at most this beside an
+/// upload; and the lock is two files, or one that says which other to lock.
 const OTHER_PROCESS: Duration = Duration::from_millis(200);
 
 /// How a blob came to be in the repository.

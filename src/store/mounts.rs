@@ -46,9 +46,20 @@ impl Store {
 
     /// The right to use the folder alone, if nobody has it.
     pub fn try_lock_mount(&self, name: &str) -> Result<Option<MountLock>> {
-        let path = self.root().join(LOCKS).join(format!("mount-{}", Digest::of(name).hex()));
+        let path = self.mount_lock(name);
         let lock = FileLock::try_acquire(&path).map_err(|error| failed("lock", &path, error))?;
         Ok(lock.map(|lock| MountLock { _lock: lock }))
+    }
+
+    /// The same, once nobody else has it. A task that waits may be dropped.
+    pub async fn lock_mount(&self, name: &str) -> Result<MountLock> {
+        let path = self.mount_lock(name);
+        let lock = FileLock::acquire_async(&path).await.map_err(|error| failed("lock", &path, error))?;
+        Ok(MountLock { _lock: lock })
+    }
+
+    fn mount_lock(&self, name: &str) -> PathBuf {
+        self.root().join(LOCKS).join(format!("mount-{}", Digest::of(name).hex()))
     }
 }
 

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use super::context_mount::copy_context;
 use crate::build::cache::BoundFiles;
@@ -18,9 +17,6 @@ use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::LayerPath;
 use crate::sandbox::{BindSource, Mount, RunSpec, User};
 use crate::store::MountLock;
-
-/// How often a cache is looked at that another step is using.
-const BUSY: Duration = Duration::from_millis(20);
 
 /// What a step's mounts hold on to while it runs.
 pub(super) struct Mounted {
@@ -111,17 +107,12 @@ fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, B
     }
     let (mut locks, mut busy) = (Vec::new(), BTreeSet::new());
     for (name, wait) in names {
-        loop {
-            if let Some(lock) = session.store.try_lock_mount(&name)? {
-                locks.push(lock);
-                break;
-            }
-            if !wait {
-                busy.insert(name);
-                break;
-            }
-            session.check_running()?;
-            std::thread::sleep(BUSY);
+        if wait {
+            locks.push(session.wait_for(session.store.lock_mount(&name))?);
+        } else if let Some(lock) = session.store.try_lock_mount(&name)? {
+            locks.push(lock);
+        } else {
+            busy.insert(name);
         }
     }
     Ok((locks, busy))
