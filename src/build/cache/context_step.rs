@@ -7,16 +7,17 @@
 
 use std::cell::RefCell;
 
-use super::keys;
 use super::listing::{Listing, ListingKeys};
 use super::records::{BuildCache, Miss, cached, log_miss};
 use super::remote::Offer;
+use super::{difference, keys};
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::outcome::StepOutcome;
 use crate::build::sink::LayerSink;
 use crate::build::stage::Stage;
 use crate::context::Source;
 use crate::error::Result;
+use crate::image::Layer;
 use crate::layer::LayerWriter;
 use crate::oci::DiffId;
 use crate::store::{CacheKey, now};
@@ -62,7 +63,12 @@ impl ContextAttempt {
             return Ok(StepOutcome::Cached);
         }
         log_miss(&work.attempt.step, miss);
-        work.make(stage, &mut fill)?;
+        // What an earlier build made of it, while the record still says so.
+        let before = tracing::enabled!(tracing::Level::INFO).then(|| cache.stored_layer(&work.attempt.step)).flatten();
+        let made = work.make(stage, &mut fill)?;
+        if let (Some(before), Some(made)) = (before, made) {
+            difference::log_first(&before, &made);
+        }
         Ok(StepOutcome::Done)
     }
 }
@@ -80,9 +86,10 @@ impl Work<'_> {
     fn take(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<Option<Miss>> {
         let session = self.cache.session;
         // Only a step that was done before is worth a look at all its files.
-        if let Err(miss) = self.cache.lookup(&self.attempt.step) {
-            return Ok(Some(miss));
-        }
+        let last = match self.cache.lookup(&self.attempt.step) {
+            Ok(last) => last,
+            Err(miss) => return Ok(Some(miss)),
+        };
         let device = session.context.device_with_reliable_times();
         let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, |walked| self.walk.check(walked));
         let listings = self.sources.iter().map(list).collect::<Result<Vec<_>>>()?;
@@ -107,6 +114,10 @@ impl Work<'_> {
         if let Some(exact) = exact {
             session.store.cache_put(&exact, &record)?;
         }
+        if last.layer != record.layer {
+            // The next miss is compared with what the last build had.
+            session.store.cache_put(&self.attempt.step, &record)?;
+        }
         Ok(None)
     }
 
@@ -124,17 +135,17 @@ impl Work<'_> {
     }
 
     /// Makes the layer.
-    fn make(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<()> {
+    fn make(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<Option<Layer>> {
         let session = self.cache.session;
         let listings = self.new_listings();
         let written = fill(stage, session.layer_writer(stage.target)?, &listings)?;
         let size = written.as_ref().map_or(0, LayerWriter::position);
         let layer = stage.push_written(session, written)?;
         self.remember(layer.as_ref(), listings)?;
-        if let Some(layer) = layer.filter(|_| size >= WORTH_SHARING) {
-            self.cache.offer_layer(stage, &cached(&layer), Offer::Always);
+        if let Some(layer) = layer.as_ref().filter(|_| size >= WORTH_SHARING) {
+            self.cache.offer_layer(stage, &cached(layer), Offer::Always);
         }
-        Ok(())
+        Ok(layer)
     }
 
     /// The diff ID of the layer (`None` if nothing changes), the size of its tar, and what was seen
@@ -146,7 +157,7 @@ impl Work<'_> {
         Ok((written.map(LayerWriter::finish_hash).transpose()?, size, listings))
     }
 
-    fn remember(&self, layer: Option<&crate::image::Layer>, listings: Vec<RefCell<Listing>>) -> Result<()> {
+    fn remember(&self, layer: Option<&Layer>, listings: Vec<RefCell<Listing>>) -> Result<()> {
         let keys = self.keys(listings);
         let all = [Some(self.attempt.step), Some(keys.outline), keys.exact];
         all.iter().flatten().try_for_each(|key| self.cache.remember(key, layer, self.cache.session.times.context))

@@ -2,6 +2,7 @@
 //! registry.
 
 mod context_step;
+mod difference;
 pub(super) mod keys;
 mod listing;
 mod records;

@@ -174,10 +174,20 @@ impl<'a> BuildCache<'a> {
 
     /// Puts the layer of a record on the stage.
     pub(super) fn push(&self, stage: &mut Stage, record: &CacheRecord) {
-        if let Some(CachedLayer { diff_id, descriptor }) = record.layer.clone() {
-            let source = BlobSource::File(self.session.store.blob_path(&descriptor.digest));
-            stage.filesystem.push(Layer { diff_id, descriptor, source });
+        if let Some(layer) = self.layer(record) {
+            stage.filesystem.push(layer);
         }
+    }
+
+    /// The layer that this machine has for `key`.
+    pub(super) fn stored_layer(&self, key: &CacheKey) -> Option<Layer> {
+        self.lookup(key).ok().and_then(|record| self.layer(&record))
+    }
+
+    fn layer(&self, record: &CacheRecord) -> Option<Layer> {
+        let CachedLayer { diff_id, descriptor } = record.layer.clone()?;
+        let source = BlobSource::File(self.session.store.blob_path(&descriptor.digest));
+        Some(Layer { diff_id, descriptor, source })
     }
 }
 

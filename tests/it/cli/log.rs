@@ -110,5 +110,25 @@ fn the_log_says_why_a_step_was_done_again() {
     let missed = changed.iter().find(|event| event["reason"] == "a file has other content").unwrap();
     assert!(missed["span"]["instruction"].as_str().unwrap().contains(" COPY "), "{missed}");
     assert!(reasons(&changed).contains(&"a file has other content".to_owned()), "{changed:?}");
+    let first_file = |events: &[Value]| -> (String, String) {
+        let named: Vec<&Value> = events.iter().filter(|event| event["file"].is_string()).collect();
+        let [named] = named[..] else { panic!("{events:?}") };
+        assert!(named["span"]["instruction"].as_str().unwrap().contains(" COPY "), "{named}");
+        (named["file"].as_str().unwrap().to_owned(), named["difference"].as_str().unwrap().to_owned())
+    };
+    let named = |difference: &str, file: &str| (format!("/app/{file}"), difference.to_owned());
+    assert_eq!(first_file(&changed), named("it has other content", "adapter.py"));
+    write(&project, "app/adapter.py", "print('longer')\n");
+    write(&project, "app/a.py", "");
+    assert_eq!(first_file(&built(&[])), named("it is new", "a.py"));
+    std::fs::remove_file(project.join("app/a.py")).unwrap();
+    assert_eq!(first_file(&built(&[])), named("it is gone", "a.py"));
+    write(&project, "app/adapter.py", "print('longest')\n");
+    assert_eq!(first_file(&built(&[])), named("it has another size, mode or owner, or is of another kind", "adapter.py"));
+    // It is held against the last build, also where that had all from the build cache.
+    write(&project, "app/adapter.py", "print('longer')\n");
+    assert_eq!(outcomes(&built(&[])), ["Cached", "Cached", "Done"]);
+    write(&project, "app/adapter.py", "print('LONGER')\n");
+    assert_eq!(first_file(&built(&[])), named("it has other content", "adapter.py"));
     assert!(reasons(&built(&["--no-cache"])).contains(&"the build was asked not to use it".to_owned()));
 }
