@@ -26,6 +26,8 @@ pub(crate) enum Missing {
     Tun,
     /// No qemu, or a kernel on which no emulator can be registered (binfmt_misc).
     Emulator,
+    /// An emulator is registered for the CPU that a test wants none for.
+    NoEmulator,
 }
 
 impl Missing {
@@ -41,6 +43,7 @@ impl Missing {
             }
             Self::Syft => "this test needs syft, which tests/setup installs from PyPI",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
+            Self::NoEmulator => "this test needs a machine without an emulator of s390x",
             Self::Emulator => "this test needs qemu-user-static and a kernel with binfmt_misc",
         }
     }
