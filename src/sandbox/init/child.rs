@@ -6,16 +6,16 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, chdir, fchdir, kill_process};
+use rustix::process::{chdir, fchdir};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use super::descriptors::fd_path;
 use super::plan::RootPlan;
-use super::process::{Fork, child_events, clear_child_events, exit_now, fork, unshare};
+use super::process::{Fork, child_events, exit_now, fork, unshare};
+use super::reap::{reap_until_end, send_signal};
 use super::stubs::Stubs;
 use super::{command, mounted_root};
 use crate::sandbox::channel::{read_message, write_message};
@@ -56,7 +56,14 @@ pub(super) fn run(
         Fork::Child => exit_now(command.become_it()),
         Fork::Parent(pid) => {
             write_message(report, &Report::Started).step(|| "report".into())?;
-            Ok(reap_until_end(pid, &events, report))
+            Ok(reap_until_end(pid, &events, report, |helper| match read_message::<i32>(helper) {
+                Ok(Some(number)) => {
+                    send_signal(pid, number);
+                    None
+                }
+                // With the helper this process ends.
+                Ok(None) | Err(_) => Some(Exit::Signal(9)),
+            }))
         }
     }
 }
@@ -76,38 +83,4 @@ fn pivot(root: &OwnedFd) -> Result<(), SetupError> {
         Err(errno) => return Err(errno).step(|| "pivot_root".into()),
     }
     chdir("/").step(|| "enter the new root".into())
-}
-
-/// Reaps whatever ends until `command` has. Meanwhile `helper` may send numbers of signals for it:
-/// its own number is known here alone, and belongs to no other process before it is reaped.
-fn reap_until_end(command: Pid, events: &OwnedFd, helper: &UnixStream) -> Exit {
-    loop {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if let Some(exit) = exit_of(status).filter(|_| pid == command) {
-                return exit;
-            }
-        }
-        let mut fds = [PollFd::new(events, PollFlags::IN), PollFd::new(helper, PollFlags::IN)];
-        match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            // Cannot happen; an endless loop would be worse than a wrong status.
-            Err(_) => return Exit::Code(255),
-        }
-        let signalled = !fds[1].revents().is_empty();
-        clear_child_events(events);
-        if signalled {
-            match read_message::<i32>(helper) {
-                Ok(Some(number)) => {
-                    let _ = Signal::from_named_raw(number).map(|signal| kill_process(command, signal));
-                }
-                // With the helper this process ends.
-                Ok(None) | Err(_) => return Exit::Signal(9),
-            }
-        }
-    }
-}
-
-pub(super) fn exit_of(status: WaitStatus) -> Option<Exit> {
-    let code = status.exit_status().map(|code| Exit::Code(code as u8));
-    code.or_else(|| status.terminating_signal().map(|signal| Exit::Signal(signal as u8)))
 }

@@ -13,11 +13,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::child::exit_of;
 use super::descriptors::{expect_mounted_with, open_folder, pipe, remove_tree};
 use super::owners::Owners;
 use super::plan::RootPlan;
 use super::process::{Fork, die_with_parent, exit_now, fork};
+use super::reap::exit_of;
 use super::substitute_mounts::SubstituteMounts;
 use super::{attended, command, copied_root, orphans, overlay, process, ssh, volumes};
 use crate::layer::LayerPath;

@@ -7,15 +7,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::child::exit_of;
 use super::descriptors::open_folder;
-use super::process::{Fork, child_events, clear_child_events, exit_now, fork};
+use super::process::{Fork, child_events, exit_now, fork};
+use super::reap::{reap_until_end, send_signal};
 use super::{command, userns};
 use crate::sandbox::channel::{read_message, write_message};
 use crate::sandbox::setup_error::{SetupError, Step as _};
@@ -84,32 +82,16 @@ fn enter(pid: i32) -> Result<(), SetupError> {
 
 /// Waits for the command, and passes signals on; kills it when the caller goes.
 fn wait(command: Pid, events: &OwnedFd, control: &UnixStream) -> Exit {
-    loop {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if let Some(exit) = exit_of(status).filter(|_| pid == command) {
-                return exit;
-            }
+    reap_until_end(command, events, control, |control| match read_message::<Control>(control) {
+        Ok(Some(Control::Signal(number))) => {
+            send_signal(command, number);
+            None
         }
-        let mut fds = [PollFd::new(events, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
-        match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            // Cannot happen; an endless loop would be worse than a wrong status.
-            Err(_) => return Exit::Code(255),
+        // Its ports are those of the container.
+        Ok(Some(Control::Dial(_))) => None,
+        Ok(None) | Err(_) => {
+            let _ = kill_process(command, Signal::KILL);
+            Some(Exit::Signal(9))
         }
-        let asked = !fds[1].revents().is_empty();
-        clear_child_events(events);
-        if asked {
-            match read_message::<Control>(control) {
-                Ok(Some(Control::Signal(number))) => {
-                    let _ = Signal::from_named_raw(number).map(|signal| kill_process(command, signal));
-                }
-                // Its ports are those of the container.
-                Ok(Some(Control::Dial(_))) => {}
-                Ok(None) | Err(_) => {
-                    let _ = kill_process(command, Signal::KILL);
-                    return Exit::Signal(9);
-                }
-            }
-        }
-    }
+    })
 }

@@ -49,6 +49,7 @@ mod owners;
 mod plan;
 mod privileges;
 pub(super) mod process;
+mod reap;
 mod seccomp;
 mod seccomp_profile;
 mod sources;

@@ -188,6 +188,11 @@ async fn a_layer_that_is_not_the_one_that_the_entry_says_never_enters_an_image()
     assert!(files.contains("opt/random") && !files.contains("evil"), "{files}");
 }
 
+fn skopeo_copy(from: &str, to: &str) {
+    let plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    run(judge("skopeo").args(["--insecure-policy", "copy", "-q"]).args(plain).args([from, to]));
+}
+
 #[tokio::test]
 async fn an_entry_under_the_tag_of_another_step_is_not_taken() {
     let registry = distribution("");
@@ -197,27 +202,11 @@ async fn an_entry_under_the_tag_of_another_step_is_not_taken() {
     for (tag, other) in std::iter::zip(&all, all.iter().cycle().skip(1)) {
         let (from, to) =
             (format!("docker://{repository}:{other}"), format!("docker://{repository}:moved-{}", &tag.as_str()[5..]));
-        run(judge("skopeo").args([
-            "--insecure-policy",
-            "copy",
-            "-q",
-            "--src-tls-verify=false",
-            "--dest-tls-verify=false",
-            &from,
-            &to,
-        ]));
+        skopeo_copy(&from, &to);
     }
     for tag in &all {
         let (from, to) = (format!("docker://{repository}:moved-{}", &tag.as_str()[5..]), format!("docker://{repository}:{tag}"));
-        run(judge("skopeo").args([
-            "--insecure-policy",
-            "copy",
-            "-q",
-            "--src-tls-verify=false",
-            "--dest-tls-verify=false",
-            &from,
-            &to,
-        ]));
+        skopeo_copy(&from, &to);
     }
     let built = Machine::new().build(&repository);
     assert_eq!(built.cached(), 0, "{}", built.messages);

@@ -31,16 +31,21 @@ $MPIMG logs one >$HOME/out 2>$HOME/err
 $MPIMG stop --rm one two
 "#;
 
-#[test]
-fn a_full_disk_costs_parts_of_the_log_and_no_exit_status() {
-    needs_root!();
-    let home = Home::new();
+/// What a script leaves that has file systems of its own, with the settings of a home.
+fn left_by(home: &Home, script: &str) -> Left {
     let mpimg = home.mpimg();
     let program = mpimg.get_program().to_owned();
     let mut shell = judge("true");
     shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.current_dir(home.path()).env("MPIMG", program).env("IMAGE", base());
-    let left = Left::of(in_own_mounts(shell, SCRIPT).output().unwrap());
+    Left::of(in_own_mounts(shell, script).output().unwrap())
+}
+
+#[test]
+fn a_full_disk_costs_parts_of_the_log_and_no_exit_status() {
+    needs_root!();
+    let home = Home::new();
+    let left = left_by(&home, SCRIPT);
     assert_eq!(left.code, Some(0), "{left:?}");
     let read = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap();
     let status = |file: &str, name: &str| {
@@ -82,12 +87,7 @@ $MPIMG run --isolation chroot -v ./small/folder:/v $IMAGE sh -c 'echo short >/v/
 fn a_full_disk_leaves_volumes_that_are_copied_back_as_they_were() {
     needs_root!();
     let home = Home::new();
-    let mpimg = home.mpimg();
-    let program = mpimg.get_program().to_owned();
-    let mut shell = judge("true");
-    shell.env_clear().envs(mpimg.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(home.path()).env("MPIMG", program).env("IMAGE", base());
-    let left = Left::of(in_own_mounts(shell, VOLUMES).output().unwrap());
+    let left = left_by(&home, VOLUMES);
     let errors = std::fs::read_to_string(home.path().join("errors")).unwrap_or_default();
     assert_eq!(left.code, Some(0), "{left:?}\n{errors}");
     assert_eq!(errors.matches("No space left on device").count(), 2, "{errors}");

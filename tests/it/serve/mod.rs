@@ -220,12 +220,5 @@ fn client() -> Client {
 
 /// `length` bytes that do not repeat soon.
 fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(length).collect()
+    crate::registry::fixture::noise(1, length)
 }
