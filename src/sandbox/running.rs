@@ -41,7 +41,7 @@ pub struct Streams {
 }
 
 /// Gets a socket that connects to a port of the command's network, or why there is none.
-type Answer = Box<dyn FnOnce(io::Result<OwnedFd>) + Send>;
+type OnDialed = Box<dyn FnOnce(io::Result<OwnedFd>) + Send>;
 
 /// A command under way.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Remote(Arc<Shared>);
 struct Shared {
     control: UnixStream,
     /// Who waits for a socket, in the order of the messages sent; locked while one is sent.
-    waiting: Mutex<VecDeque<Answer>>,
+    waiting: Mutex<VecDeque<OnDialed>>,
     killed: AtomicBool,
 }
 

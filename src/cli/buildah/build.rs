@@ -10,9 +10,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::command::{Command, REGISTRY};
+use super::invocation::{Failure, Invocation, Outcome, new_name};
 use super::manifest;
 use super::options::{format, platform, surroundings};
-use super::session::{Failure, Outcome, Session, new_name};
 use super::steps::Steps;
 use crate::build::{BuildRequest, NamedContext};
 use crate::cli::drop_in::{Flag, Parsed};
@@ -127,56 +127,56 @@ pub(super) const BUILD: Command = Command {
     run: build,
 };
 
-fn build<'a>(session: &'a Session, parsed: &'a Parsed) -> LocalBoxFuture<'a, Outcome> {
-    run(session, parsed).boxed_local()
+fn build<'a>(invocation: &'a Invocation, parsed: &'a Parsed) -> LocalBoxFuture<'a, Outcome> {
+    run(invocation, parsed).boxed_local()
 }
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let names = parsed.list("tag").into_iter().map(new_name).collect::<Result<Vec<_>, _>>()?;
     let mut request = request(parsed)?;
     request.context = parsed.arguments.first().map_or(".", String::as_str).into();
-    session.terminal().handle_signals();
-    let _inputs = inputs(session, parsed, &mut request).await?;
+    invocation.terminal().handle_signals();
+    let _inputs = inputs(invocation, parsed, &mut request).await?;
     let text = std::fs::read(request.dockerfile.as_deref().unwrap_or(Path::new("Dockerfile")));
     let stages = text.ok().and_then(|text| Dockerfile::parse("Dockerfile", &text).ok());
     if let Some(dockerfile) = &stages {
-        add_local_images(session, dockerfile, &mut request)?;
+        add_local_images(invocation, dockerfile, &mut request)?;
     }
-    let mpimg = reporting(session, parsed, stages.map(|dockerfile| bases(&dockerfile)).unwrap_or_default());
+    let mpimg = reporting(invocation, parsed, stages.map(|dockerfile| bases(&dockerfile)).unwrap_or_default());
     let built = mpimg
         .build(request, &BuildOutputs { names: names.clone(), ..BuildOutputs::default() })
         .await
         .map_err(Failure::of_command)?;
     if let Some(list) = parsed.value("manifest").filter(|list| !list.is_empty()) {
-        manifest::add_built(session, list, &built.image).await?;
+        manifest::add_built(invocation, list, &built.image).await?;
     }
-    finish(session, parsed, &built.image, &names)
+    finish(invocation, parsed, &built.image, &names)
 }
 
 /// What buildah says at the end; the last line is the image ID.
-fn finish(session: &Session, parsed: &Parsed, image: &Image, names: &[Reference]) -> Outcome {
+fn finish(invocation: &Invocation, parsed: &Parsed, image: &Image, names: &[Reference]) -> Outcome {
     let id = image.manifest().config.digest.hex();
     if let Some(file) = parsed.value("iidfile").filter(|file| !file.is_empty()) {
         write_result(Path::new(file), format!("sha256:{id}").as_bytes())?;
     }
     let mut text = String::new();
-    if !session.quiet() {
+    if !invocation.quiet() {
         text += &names.first().map_or_else(|| "COMMIT\n".to_owned(), |name| format!("COMMIT {name}\n"));
         text += &format!("--> {}\n", &id[..11]);
         names.iter().for_each(|name| text += &format!("Successfully tagged {name}\n"));
     }
-    session.print(text + &id + "\n")?;
+    invocation.print(text + &id + "\n")?;
     Ok(0)
 }
 
 /// The library with buildah's log in place of mpimg's progress.
-fn reporting(session: &Session, parsed: &Parsed, bases: HashMap<String, String>) -> Mpimg {
-    let steps = Steps::new(session.terminal().progress().clone(), !session.quiet(), bases);
+fn reporting(invocation: &Invocation, parsed: &Parsed, bases: HashMap<String, String>) -> Mpimg {
+    let steps = Steps::new(invocation.terminal().progress().clone(), !invocation.quiet(), bases);
     let mpimg = Mpimg::new(Options {
-        credentials: CredentialSources { auth_file: session.auth_file.clone(), ..CredentialSources::default() },
+        credentials: CredentialSources { auth_file: invocation.auth_file.clone(), ..CredentialSources::default() },
         insecure_registries: if parsed.switch("tls-verify").unwrap_or(true) { Vec::new() } else { vec!["*".into()] },
         progress: crate::progress::Progress::new(Arc::new(steps)),
-        cancel: session.terminal().interrupt().cancel().clone(),
+        cancel: invocation.terminal().interrupt().cancel().clone(),
         ..Options::default()
     });
     match parsed.value("creds").and_then(|creds| creds.split_once(':')) {
@@ -205,9 +205,9 @@ fn bases(dockerfile: &Dockerfile) -> HashMap<String, String> {
 }
 
 /// Local images win over Docker Hub's of the same name, but not over stages.
-fn add_local_images(session: &Session, dockerfile: &Dockerfile, request: &mut BuildRequest) -> Result<(), Failure> {
+fn add_local_images(invocation: &Invocation, dockerfile: &Dockerfile, request: &mut BuildRequest) -> Result<(), Failure> {
     let stages: Vec<String> = dockerfile.stages.iter().filter_map(|stage| stage.name.clone()).collect();
-    for found in session.images()? {
+    for found in invocation.images()? {
         let Some(short) = found.name.to_string().strip_prefix("localhost/").map(context_name) else { continue };
         if !stages.contains(&short) && !request.contexts.contains_key(&short) {
             request.contexts.insert(short, NamedContext::Image(Transport::Store(found.name)));
@@ -262,8 +262,8 @@ fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
 }
 
 /// Finds the Dockerfile, and fetches a build context that is elsewhere.
-async fn inputs(session: &Session, parsed: &Parsed, request: &mut BuildRequest) -> Result<Vec<StreamedInput>, Failure> {
-    let mpimg = session.mpimg();
+async fn inputs(invocation: &Invocation, parsed: &Parsed, request: &mut BuildRequest) -> Result<Vec<StreamedInput>, Failure> {
+    let mpimg = invocation.mpimg();
     let mut inputs = Vec::new();
     let address = request.context.to_str().filter(|_| !request.context.exists()).and_then(ContextAddress::parse);
     if let Some(address) = address.transpose()? {

@@ -2,11 +2,11 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use super::session::{Outcome, Session};
+use super::invocation::{Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed, longest_name};
 
 /// Does a command.
-pub(super) type Run = for<'a> fn(&'a Session, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
+pub(super) type Run = for<'a> fn(&'a Invocation, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
 
 /// A command of buildah.
 #[derive(Clone, Copy)]

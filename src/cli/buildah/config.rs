@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::session::Failure;
+use super::invocation::Failure;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::image::{Healthcheck, ImageConfig};
 

@@ -12,8 +12,8 @@ use futures_util::FutureExt as _;
 
 use super::command::{Command, REGISTRY};
 use super::config::{CONFIG_FLAGS, change_config};
+use super::invocation::{Failure, Found, Invocation, Outcome, WORKING, new_name, working_name};
 use super::options::{format, platform, surroundings};
-use super::session::{Failure, Found, Outcome, Session, WORKING, new_name, working_name};
 use super::steps::Steps;
 use super::transfer::{destination, find_or_pull, say_blobs};
 use crate::build::BuildRequest;
@@ -56,7 +56,7 @@ pub(super) const FROM: Command = Command {
         REGISTRY,
     ],
     differs: "a working container is shown by `mpimg images`, too",
-    run: |session, parsed| from(session, parsed).boxed_local(),
+    run: |invocation, parsed| from(invocation, parsed).boxed_local(),
 };
 
 /// `buildah run`
@@ -88,7 +88,7 @@ pub(super) const RUN: Command = Command {
         Flag::switch("no-hosts", "No /etc/hosts of its own").ignored("/etc/hosts is hidden, and never changed"),
     ]],
     differs: "a command has no standard input, and its two streams are one; one that fails changes nothing",
-    run: |session, parsed| run(session, parsed).boxed_local(),
+    run: |invocation, parsed| run(invocation, parsed).boxed_local(),
 };
 
 const COPY_FLAGS: &[Flag] = &[
@@ -110,7 +110,7 @@ pub(super) const COPY: Command = Command {
     options_first: false,
     flags: &[COPY_FLAGS, REGISTRY],
     differs: "prints the diff ID of the layer",
-    run: |session, parsed| copy(session, parsed, "COPY").boxed_local(),
+    run: |invocation, parsed| copy(invocation, parsed, "COPY").boxed_local(),
 };
 
 /// `buildah add`
@@ -122,7 +122,7 @@ pub(super) const ADD: Command = Command {
     options_first: false,
     flags: &[COPY_FLAGS, REGISTRY],
     differs: "prints the diff ID of the layer",
-    run: |session, parsed| copy(session, parsed, "ADD").boxed_local(),
+    run: |invocation, parsed| copy(invocation, parsed, "ADD").boxed_local(),
 };
 
 /// `buildah config`
@@ -134,7 +134,7 @@ pub(super) const CONFIG: Command = Command {
     options_first: false,
     flags: &[CONFIG_FLAGS],
     differs: "",
-    run: |session, parsed| config(session, parsed).boxed_local(),
+    run: |invocation, parsed| config(invocation, parsed).boxed_local(),
 };
 
 /// `buildah commit`
@@ -162,7 +162,7 @@ pub(super) const COMMIT: Command = Command {
         REGISTRY,
     ],
     differs: "each command's changes stay a layer of their own",
-    run: |session, parsed| commit(session, parsed).boxed_local(),
+    run: |invocation, parsed| commit(invocation, parsed).boxed_local(),
 };
 
 /// `buildah rm`
@@ -174,7 +174,7 @@ pub(super) const RM: Command = Command {
     options_first: false,
     flags: &[&[Flag::switch("all", "All of them").short('a')]],
     differs: "",
-    run: |session, parsed| async move { remove(session, parsed) }.boxed_local(),
+    run: |invocation, parsed| async move { remove(invocation, parsed) }.boxed_local(),
 };
 
 /// `buildah containers`
@@ -191,50 +191,50 @@ pub(super) const CONTAINERS: Command = Command {
         Flag::switch("notruncate", "Whole IDs"),
     ]],
     differs: "the ID is that of the image that the container is now",
-    run: |session, parsed| async move { list(session, parsed) }.boxed_local(),
+    run: |invocation, parsed| async move { list(invocation, parsed) }.boxed_local(),
 };
 
-async fn keep(session: &Session, name: &Reference, image: &Image) -> Result<(), Failure> {
-    let store = session.mpimg().store()?;
+async fn keep(invocation: &Invocation, name: &Reference, image: &Image) -> Result<(), Failure> {
+    let store = invocation.mpimg().store()?;
     let record = image.write_to_store(store).await?;
     Ok(store.tag(name, &record)?)
 }
 
-async fn read(session: &Session, found: &Found) -> Result<Image, Failure> {
-    Ok(session.mpimg().find(Transport::Store(found.name.clone()), &found.record.platform).await?)
+async fn read(invocation: &Invocation, found: &Found) -> Result<Image, Failure> {
+    Ok(invocation.mpimg().find(Transport::Store(found.name.clone()), &found.record.platform).await?)
 }
 
-async fn from(session: &Session, parsed: &Parsed) -> Outcome {
+async fn from(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Some(text) = parsed.arguments.first() else { return Ok(0) };
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     let image = match text.as_str() {
         "scratch" => {
             Image::assemble(ImageConfig::scratch(&platform(parsed)?), Vec::new(), Default::default(), Default::default())?
         }
-        text => read(session, &find_or_pull(session, parsed, text).await?).await?,
+        text => read(invocation, &find_or_pull(invocation, parsed, text).await?).await?,
     };
     let name = match parsed.value("name").filter(|name| !name.is_empty()) {
-        Some(name) if session.find_working(name)?.is_some() => {
+        Some(name) if invocation.find_working(name)?.is_some() => {
             return Err(Failure::new(format!("creating container: the container name \"{name}\" is already in use")));
         }
         Some(name) => name.to_owned(),
-        None => free_name(session, text)?,
+        None => free_name(invocation, text)?,
     };
-    keep(session, &working_name(&name)?, &image).await?;
+    keep(invocation, &working_name(&name)?, &image).await?;
     if let Some(file) = parsed.value("cidfile").filter(|file| !file.is_empty()) {
         write_result(Path::new(file), name.as_bytes())?;
     }
-    session.print(format!("{name}\n"))?;
+    invocation.print(format!("{name}\n"))?;
     Ok(0)
 }
 
 /// `alpine-working-container`, then `alpine-working-container-1` and so on.
-fn free_name(session: &Session, image: &str) -> Result<String, Failure> {
+fn free_name(invocation: &Invocation, image: &str) -> Result<String, Failure> {
     let last = image.rsplit('/').next().unwrap_or(image).split([':', '@']).next().unwrap_or_default();
     let first = if image == "scratch" { "working-container".to_owned() } else { format!("{last}-working-container") };
     let mut name = first.clone();
     for number in 1.. {
-        if session.find_working(&name)?.is_none() {
+        if invocation.find_working(&name)?.is_none() {
             break;
         }
         name = format!("{first}-{number}");
@@ -244,26 +244,26 @@ fn free_name(session: &Session, image: &str) -> Result<String, Failure> {
 
 /// Does instructions of a Dockerfile on a working container; its configuration stays as it was.
 async fn change(
-    session: &Session,
+    invocation: &Invocation,
     found: &Found,
     instructions: &str,
     mut request: BuildRequest,
     output: bool,
 ) -> Result<Image, Failure> {
     let text = format!("FROM {}\n{instructions}\n", found.name);
-    let _input = session.mpimg().read_dockerfile(&mut request, text.as_bytes())?;
+    let _input = invocation.mpimg().read_dockerfile(&mut request, text.as_bytes())?;
     request.platform = found.record.platform.clone();
     request.no_cache = true;
-    let before = read(session, found).await?;
+    let before = read(invocation, found).await?;
     let progress = if output {
-        Progress::new(Arc::new(Steps::new(session.terminal().progress().clone(), false, Default::default())))
+        Progress::new(Arc::new(Steps::new(invocation.terminal().progress().clone(), false, Default::default())))
     } else {
         Progress::silent()
     };
     let mpimg = Mpimg::new(Options {
-        credentials: CredentialSources { auth_file: session.auth_file.clone(), ..CredentialSources::default() },
+        credentials: CredentialSources { auth_file: invocation.auth_file.clone(), ..CredentialSources::default() },
         progress,
-        cancel: session.terminal().interrupt().cancel().clone(),
+        cancel: invocation.terminal().interrupt().cancel().clone(),
         ..Options::default()
     });
     let after = mpimg.build(request, &BuildOutputs::default()).await.map_err(Failure::of_command)?.image;
@@ -273,7 +273,7 @@ async fn change(
         ..before.config().clone()
     };
     let image = Image::assemble(config, after.layers().to_vec(), before.manifest().annotations.clone(), Default::default())?;
-    keep(session, &found.name, &image).await?;
+    keep(invocation, &found.name, &image).await?;
     Ok(image)
 }
 
@@ -282,14 +282,14 @@ fn exec_form(words: &[String]) -> String {
     serde_json::Value::from(words.to_vec()).to_string()
 }
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let [container, words @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let words = words.strip_prefix(&["--".to_owned()]).unwrap_or(words);
-    let found = session.must_find_working(container)?;
+    let found = invocation.must_find_working(container)?;
     if words.is_empty() {
         return Err(Failure::new("command must be specified"));
     }
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     let mut request = BuildRequest::new(".").with_environment();
     surroundings(parsed, &mut request)?;
     if parsed.value("isolation") == Some("chroot") {
@@ -307,7 +307,7 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
     }
     let mounts: String = parsed.list("mount").into_iter().map(|mount| format!("--mount={mount} ")).collect();
     instructions += &format!("RUN {mounts}{}", exec_form(words));
-    change(session, &found, &instructions, request, true).await?;
+    change(invocation, &found, &instructions, request, true).await?;
     Ok(0)
 }
 
@@ -323,15 +323,15 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-async fn copy(session: &Session, parsed: &Parsed, instruction: &str) -> Outcome {
+async fn copy(invocation: &Invocation, parsed: &Parsed, instruction: &str) -> Outcome {
     let [container, words @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
-    let found = session.must_find_working(container)?;
+    let found = invocation.must_find_working(container)?;
     let (sources, destination) = match words {
         [one] => (vec![one.clone()], ".".to_owned()),
         [sources @ .., destination] => (sources.to_vec(), destination.clone()),
         [] => return Ok(0),
     };
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     let folder = parsed.value("contextdir").map_or_else(std::env::current_dir, std::path::absolute);
     let folder = folder.map_err(|error| Failure::new(error.to_string()))?;
     let mut flags = String::new();
@@ -346,9 +346,9 @@ async fn copy(session: &Session, parsed: &Parsed, instruction: &str) -> Outcome 
     let mut sources = sources;
     match parsed.value("from").filter(|from| !from.is_empty()) {
         Some(from) => {
-            let from = match session.find_working(from)? {
+            let from = match invocation.find_working(from)? {
                 Some(found) => found,
-                None => find_or_pull(session, parsed, from).await?,
+                None => find_or_pull(invocation, parsed, from).await?,
             };
             flags += &format!("--from={} ", from.name);
         }
@@ -362,30 +362,30 @@ async fn copy(session: &Session, parsed: &Parsed, instruction: &str) -> Outcome 
     }
     let words: Vec<String> = sources.into_iter().chain([destination]).collect();
     request.source_date_epoch = request.source_date_epoch.or(Some("0".into()));
-    let image = change(session, &found, &format!("{instruction} {flags}{}", exec_form(&words)), request, false).await?;
-    if let Some(layer) = image.layers().last().filter(|_| !session.quiet()) {
-        session.print(format!("{}\n", layer.diff_id.0.hex()))?;
+    let image = change(invocation, &found, &format!("{instruction} {flags}{}", exec_form(&words)), request, false).await?;
+    if let Some(layer) = image.layers().last().filter(|_| !invocation.quiet()) {
+        invocation.print(format!("{}\n", layer.diff_id.0.hex()))?;
     }
     Ok(0)
 }
 
-async fn config(session: &Session, parsed: &Parsed) -> Outcome {
+async fn config(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Some(container) = parsed.arguments.first() else { return Ok(0) };
-    let found = session.must_find_working(container)?;
-    let image = read(session, &found).await?;
+    let found = invocation.must_find_working(container)?;
+    let image = read(invocation, &found).await?;
     let mut config = image.config().clone();
     let mut annotations = image.manifest().annotations.clone();
     change_config(parsed, &mut config, &mut annotations)?;
     let image = Image::assemble(config, image.layers().to_vec(), annotations, Default::default())?;
-    keep(session, &found.name, &image).await?;
+    keep(invocation, &found.name, &image).await?;
     Ok(0)
 }
 
-async fn commit(session: &Session, parsed: &Parsed) -> Outcome {
+async fn commit(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Some(container) = parsed.arguments.first() else { return Ok(0) };
-    let found = session.must_find_working(container)?;
-    session.terminal().handle_signals();
-    let image = read(session, &found).await?;
+    let found = invocation.must_find_working(container)?;
+    invocation.terminal().handle_signals();
+    let image = read(invocation, &found).await?;
     let mut config = image.config().clone();
     let time = if parsed.is("omit-timestamp") { Some("0") } else { parsed.value("timestamp") };
     if let Some(time) = time {
@@ -403,29 +403,29 @@ async fn commit(session: &Session, parsed: &Parsed) -> Outcome {
         _ if elsewhere => new_name(&format!("committed-{}", &id[..12]))?,
         target => new_name(target)?,
     };
-    keep(session, &name, &image).await?;
-    let committed = session.must_find(&name.to_string())?;
-    say_blobs(session, &committed);
+    keep(invocation, &name, &image).await?;
+    let committed = invocation.must_find(&name.to_string())?;
+    say_blobs(invocation, &committed);
     if elsewhere {
-        super::transfer::copy(session, parsed, &committed, destination(target, None)?).await?;
-        session.mpimg().remove(std::slice::from_ref(&name), true)?;
+        super::transfer::copy(invocation, parsed, &committed, destination(target, None)?).await?;
+        invocation.mpimg().remove(std::slice::from_ref(&name), true)?;
     }
-    session.tell("Writing manifest to image destination\nStoring signatures");
+    invocation.tell("Writing manifest to image destination\nStoring signatures");
     if let Some(list) = parsed.value("manifest").filter(|list| !list.is_empty()) {
-        super::manifest::add_built(session, list, &image).await?;
+        super::manifest::add_built(invocation, list, &image).await?;
     }
     if let Some(file) = parsed.value("iidfile").filter(|file| !file.is_empty()) {
         write_result(Path::new(file), format!("sha256:{id}").as_bytes())?;
     }
     if parsed.is("rm") {
-        session.mpimg().remove(&[found.name], true)?;
+        invocation.mpimg().remove(&[found.name], true)?;
     }
-    session.print(format!("{id}\n"))?;
+    invocation.print(format!("{id}\n"))?;
     Ok(0)
 }
 
-fn working(session: &Session) -> Result<Vec<(String, Found)>, Failure> {
-    let all = session.mpimg().store()?.list()?.into_iter();
+fn working(invocation: &Invocation) -> Result<Vec<(String, Found)>, Failure> {
+    let all = invocation.mpimg().store()?.list()?.into_iter();
     let own = all.filter_map(|(name, record)| {
         let short = name.repository().to_string().strip_prefix(WORKING)?.trim_start_matches('/').to_owned();
         Some((short, Found { name, record }))
@@ -433,27 +433,27 @@ fn working(session: &Session) -> Result<Vec<(String, Found)>, Failure> {
     Ok(own.collect())
 }
 
-fn remove(session: &Session, parsed: &Parsed) -> Outcome {
+fn remove(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let found: Vec<Found> = match parsed.is("all") {
-        true => working(session)?.into_iter().map(|(_, found)| found).collect(),
-        false => parsed.arguments.iter().map(|name| session.must_find_working(name)).collect::<Result<_, _>>()?,
+        true => working(invocation)?.into_iter().map(|(_, found)| found).collect(),
+        false => parsed.arguments.iter().map(|name| invocation.must_find_working(name)).collect::<Result<_, _>>()?,
     };
     if found.is_empty() && !parsed.is("all") {
         return Err(Failure::new("container ID must be specified"));
     }
     for found in found {
-        session.mpimg().remove(std::slice::from_ref(&found.name), true)?;
-        session.print(format!("{}\n", found.id()))?;
+        invocation.mpimg().remove(std::slice::from_ref(&found.name), true)?;
+        invocation.print(format!("{}\n", found.id()))?;
     }
     Ok(0)
 }
 
-fn list(session: &Session, parsed: &Parsed) -> Outcome {
+fn list(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let mut text = String::new();
     if !parsed.is("noheading") && !parsed.is("quiet") {
         text += &format!("{:<14}{:<9}{:<14}CONTAINER NAME\n", "CONTAINER ID", "BUILDER", "IMAGE ID");
     }
-    for (name, found) in working(session)? {
+    for (name, found) in working(invocation)? {
         let id = found.id();
         let id = if parsed.is("notruncate") { id.as_str() } else { &id[..12] };
         text += &match parsed.is("quiet") {
@@ -461,7 +461,7 @@ fn list(session: &Session, parsed: &Parsed) -> Outcome {
             false => format!("{id:<14}{:<9}{id:<14}{name}\n", "   *"),
         };
     }
-    session.print(text)?;
+    invocation.print(text)?;
     Ok(0)
 }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::command::Command;
-use super::session::{Failure, Found, Outcome, Session, new_name};
+use super::invocation::{Failure, Found, Invocation, Outcome, new_name};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
@@ -36,7 +36,7 @@ pub(super) const IMAGES: Command = Command {
         Flag::list("filter", "Filter").short('f').refused("name the image, or use --json with a program such as jq"),
     ]],
     differs: "SIZE is what the image takes in a registry; CREATED is the time in its configuration, which is reproducible",
-    run: |session, parsed| async move { images(session, parsed) }.boxed_local(),
+    run: |invocation, parsed| async move { images(invocation, parsed) }.boxed_local(),
 };
 
 /// `buildah tag`
@@ -48,7 +48,7 @@ pub(super) const TAG: Command = Command {
     options_first: false,
     flags: &[],
     differs: "",
-    run: |session, parsed| async move { tag(session, parsed) }.boxed_local(),
+    run: |invocation, parsed| async move { tag(invocation, parsed) }.boxed_local(),
 };
 
 /// `buildah rmi`
@@ -66,7 +66,7 @@ pub(super) const RMI: Command = Command {
             .ignored("every image of the store has a name; `mpimg prune` frees space"),
     ]],
     differs: "bytes are freed by `mpimg prune`",
-    run: |session, parsed| async move { rmi(session, parsed) }.boxed_local(),
+    run: |invocation, parsed| async move { rmi(invocation, parsed) }.boxed_local(),
 };
 
 /// `buildah inspect`
@@ -81,18 +81,18 @@ pub(super) const INSPECT: Command = Command {
         Flag::value("format", "Template").short('f').differs("`{{.Field}}` and `{{.OCIv1.Config.Field}}` alone"),
     ]],
     differs: "FromImage, FromImageID, FromImageDigest, Config and OCIv1 of an image",
-    run: |session, parsed| inspect(session, parsed).boxed_local(),
+    run: |invocation, parsed| inspect(invocation, parsed).boxed_local(),
 };
 
-fn images(session: &Session, parsed: &Parsed) -> Outcome {
+fn images(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let listed: Vec<Found> = match parsed.arguments.first() {
-        None => session.images()?,
+        None => invocation.images()?,
         Some(name) => {
-            let found = session.must_find(name)?;
+            let found = invocation.must_find(name)?;
             // A name without a tag is that of all tags; an ID that of one image.
             let whole =
                 name.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) || found.id().starts_with(name.as_str());
-            let mut all = session.images()?;
+            let mut all = invocation.images()?;
             all.retain(|other| match whole {
                 true => other.name == found.name,
                 false => other.name.repository() == found.name.repository(),
@@ -100,18 +100,18 @@ fn images(session: &Session, parsed: &Parsed) -> Outcome {
             all
         }
     };
-    let rows: Vec<Row> = listed.iter().map(|found| Row::of(session, found)).collect::<Result<_, _>>()?;
+    let rows: Vec<Row> = listed.iter().map(|found| Row::of(invocation, found)).collect::<Result<_, _>>()?;
     let short = |id: &str| if parsed.is("no-trunc") { format!("sha256:{id}") } else { id[..SHORT].to_owned() };
     if parsed.is("json") {
         let all: Vec<Value> = rows.iter().map(Row::json).collect();
-        session.print(format!("{:#}\n", Value::from(all)))?;
+        invocation.print(format!("{:#}\n", Value::from(all)))?;
     } else if parsed.is("quiet") {
         let mut seen = BTreeSet::new();
         let ids = rows.iter().filter(|row| seen.insert(row.id.clone())).map(|row| short(&row.id) + "\n");
-        session.print(ids.collect::<String>())?;
+        invocation.print(ids.collect::<String>())?;
     } else if let Some(template) = parsed.value("format") {
         let lines = rows.iter().map(|row| row.filled(template, &short(&row.id)) + "\n");
-        session.print(lines.collect::<String>())?;
+        invocation.print(lines.collect::<String>())?;
     } else {
         let mut table: Vec<Vec<String>> = Vec::new();
         let digests = parsed.is("digests");
@@ -125,7 +125,7 @@ fn images(session: &Session, parsed: &Parsed) -> Outcome {
             cells.extend([short(&row.id), row.created.clone(), row.size.clone()]);
             table.push(cells);
         }
-        session.print(aligned(&table))?;
+        invocation.print(aligned(&table))?;
     }
     Ok(0)
 }
@@ -155,9 +155,9 @@ struct Row {
 }
 
 impl Row {
-    fn of(session: &Session, found: &Found) -> Result<Self, Failure> {
+    fn of(invocation: &Invocation, found: &Found) -> Result<Self, Failure> {
         let record = &found.record;
-        let bytes = session.mpimg().store()?.read_small(&record.config.digest, crate::image::CONFIG_LIMIT)?;
+        let bytes = invocation.mpimg().store()?.read_small(&record.config.digest, crate::image::CONFIG_LIMIT)?;
         let time = ImageConfig::from_bytes(&bytes)?.created;
         Ok(Self {
             repository: found.name.repository().to_string(),
@@ -205,16 +205,16 @@ fn spaced(size: &str) -> String {
     format!("{} {}", &size[..at], &size[at..])
 }
 
-fn tag(session: &Session, parsed: &Parsed) -> Outcome {
+fn tag(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let [source, names @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
-    let found = session.must_find(source)?;
+    let found = invocation.must_find(source)?;
     for name in names {
-        session.mpimg().tag(&found.name, &new_name(name)?)?;
+        invocation.mpimg().tag(&found.name, &new_name(name)?)?;
     }
     Ok(0)
 }
 
-fn rmi(session: &Session, parsed: &Parsed) -> Outcome {
+fn rmi(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let (all, force) = (parsed.is("all"), parsed.is("force"));
     if parsed.arguments.is_empty() && !all {
         return Err(Failure::new("image name or ID must be specified"));
@@ -222,10 +222,10 @@ fn rmi(session: &Session, parsed: &Parsed) -> Outcome {
     let mut names = Vec::new();
     let mut missing = Vec::new();
     for text in &parsed.arguments {
-        match session.find(text)? {
+        match invocation.find(text)? {
             // An ID is that of all names, if they are to go.
             Some(found) if found.id().starts_with(text.as_str()) => {
-                let others = session.names_of(&found.record.config.digest)?;
+                let others = invocation.names_of(&found.record.config.digest)?;
                 if others.len() > 1 && !force {
                     let named: Vec<String> = others.iter().map(ToString::to_string).collect();
                     missing.push(format!(
@@ -243,18 +243,18 @@ fn rmi(session: &Session, parsed: &Parsed) -> Outcome {
         }
     }
     if all {
-        names = session.images()?.into_iter().map(|found| found.name).collect();
+        names = invocation.images()?.into_iter().map(|found| found.name).collect();
     }
     let mut text = String::new();
     for name in names {
-        let Some(record) = session.mpimg().store()?.resolve(&name)? else { continue };
-        session.mpimg().remove(std::slice::from_ref(&name), true)?;
+        let Some(record) = invocation.mpimg().store()?.resolve(&name)? else { continue };
+        invocation.mpimg().remove(std::slice::from_ref(&name), true)?;
         text += &format!("untagged: {name}\n");
-        if session.names_of(&record.config.digest)?.is_empty() {
+        if invocation.names_of(&record.config.digest)?.is_empty() {
             text += &format!("{}\n", record.config.digest.hex());
         }
     }
-    session.print(text)?;
+    invocation.print(text)?;
     if missing.is_empty() {
         return Ok(0);
     }
@@ -262,17 +262,17 @@ fn rmi(session: &Session, parsed: &Parsed) -> Outcome {
     Err(Failure::new(format!("{count} error{plural} occurred:\n\t* {}\n\n", missing.join("\n\t* "))))
 }
 
-async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Some(name) = parsed.arguments.first() else { return Ok(0) };
-    let working = session.find_working(name)?;
+    let working = invocation.find_working(name)?;
     let found = match (&working, parsed.value("type")) {
         (Some(found), None | Some("container")) => found.clone(),
         (None, Some("container")) => {
             return Err(Failure::new(format!("reading build container \"{name}\": container not known")));
         }
-        _ => session.must_find(name)?,
+        _ => invocation.must_find(name)?,
     };
-    let image = session.mpimg().find(crate::image::Transport::Store(found.name.clone()), &found.record.platform).await?;
+    let image = invocation.mpimg().find(crate::image::Transport::Store(found.name.clone()), &found.record.platform).await?;
     let config: Value = serde_json::from_slice(image.config_bytes()).map_err(|error| Failure::new(error.to_string()))?;
     let shown = json!({
         "Type": "buildah 0.0.1",
@@ -288,9 +288,9 @@ async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
     match parsed.value("format") {
         Some(template) => {
             let text = super::template::fill(template, |path| super::template::field(&shown, path));
-            session.print(text + "\n")?;
+            invocation.print(text + "\n")?;
         }
-        None => session.print(format!("{shown:#}\n"))?,
+        None => invocation.print(format!("{shown:#}\n"))?,
     }
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 
 use super::command::{Command, REGISTRY};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::read_password;
 use crate::cli::prompt;
@@ -27,7 +27,7 @@ pub(super) const LOGIN: Command = Command {
         REGISTRY,
     ],
     differs: "stored in --authfile or REGISTRY_AUTH_FILE, else in docker's config.json, and not below XDG_RUNTIME_DIR",
-    run: |session, parsed| login(session, parsed).boxed_local(),
+    run: |invocation, parsed| login(invocation, parsed).boxed_local(),
 };
 
 /// `buildah logout`
@@ -42,35 +42,35 @@ pub(super) const LOGOUT: Command = Command {
         Flag::switch("all", "All registries").short('a').refused("name the registry"),
     ]],
     differs: "",
-    run: |session, parsed| logout(session, parsed).boxed_local(),
+    run: |invocation, parsed| logout(invocation, parsed).boxed_local(),
 };
 
 fn registry(parsed: &Parsed) -> String {
     registry_name(parsed.arguments.first().map_or("docker.io", String::as_str))
 }
 
-async fn login(session: &Session, parsed: &Parsed) -> Outcome {
+async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let registry = registry(parsed);
     let username = match parsed.value("username") {
         Some(name) => name.to_owned(),
-        None => prompt::username(session.terminal(), &registry)?,
+        None => prompt::username(invocation.terminal(), &registry)?,
     };
     let password = match parsed.value("password") {
         Some(password) => password.to_owned(),
         None if parsed.is("password-stdin") => read_password()?,
-        None => prompt::password(session.terminal(), &registry, "`--password-stdin`")?,
+        None => prompt::password(invocation.terminal(), &registry, "`--password-stdin`")?,
     };
-    session.terminal().handle_signals();
-    session.mpimg().login(&registry, &username, &password).await?;
-    session.print("Login Succeeded!\n")?;
+    invocation.terminal().handle_signals();
+    invocation.mpimg().login(&registry, &username, &password).await?;
+    invocation.print("Login Succeeded!\n")?;
     Ok(0)
 }
 
-async fn logout(session: &Session, parsed: &Parsed) -> Outcome {
+async fn logout(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let registry = registry(parsed);
-    if !session.mpimg().logout(&registry).await? {
+    if !invocation.mpimg().logout(&registry).await? {
         return Err(Failure::new(format!("Not logged into {registry}")));
     }
-    session.print(format!("Removed login credentials for {registry}\n"))?;
+    invocation.print(format!("Removed login credentials for {registry}\n"))?;
     Ok(0)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::command::{Command, REGISTRY};
-use super::session::{Failure, Found, MANIFEST, Outcome, Session, new_name};
+use super::invocation::{Failure, Found, Invocation, MANIFEST, Outcome, new_name};
 use super::transfer::{destination, find_or_pull};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::Error;
@@ -39,7 +39,7 @@ pub(super) const CREATE: Command = Command {
         REGISTRY,
     ],
     differs: "",
-    run: |session, parsed| create(session, parsed).boxed_local(),
+    run: |invocation, parsed| create(invocation, parsed).boxed_local(),
 };
 
 /// `buildah manifest add`
@@ -61,7 +61,7 @@ pub(super) const ADD: Command = Command {
         REGISTRY,
     ],
     differs: "one platform of the image",
-    run: |session, parsed| add(session, parsed).boxed_local(),
+    run: |invocation, parsed| add(invocation, parsed).boxed_local(),
 };
 
 /// `buildah manifest push`
@@ -85,7 +85,7 @@ pub(super) const PUSH: Command = Command {
         REGISTRY,
     ],
     differs: "",
-    run: |session, parsed| push(session, parsed).boxed_local(),
+    run: |invocation, parsed| push(invocation, parsed).boxed_local(),
 };
 
 /// `buildah manifest inspect`
@@ -97,7 +97,7 @@ pub(super) const INSPECT: Command = Command {
     options_first: false,
     flags: &[REGISTRY],
     differs: "lists that were made here alone; `mpimg inspect docker://NAME` shows others",
-    run: |session, parsed| inspect(session, parsed).boxed_local(),
+    run: |invocation, parsed| inspect(invocation, parsed).boxed_local(),
 };
 
 /// `buildah manifest rm`
@@ -109,7 +109,7 @@ pub(super) const RM: Command = Command {
     options_first: false,
     flags: &[],
     differs: "",
-    run: |session, parsed| async move { remove(session, parsed) }.boxed_local(),
+    run: |invocation, parsed| async move { remove(invocation, parsed) }.boxed_local(),
 };
 
 /// A list.
@@ -126,14 +126,14 @@ struct Entry {
     platform: Platform,
 }
 
-fn path(session: &Session, name: &Reference) -> Result<PathBuf, Failure> {
-    let folder = session.mpimg().store()?.root().join("buildah-manifests");
+fn path(invocation: &Invocation, name: &Reference) -> Result<PathBuf, Failure> {
+    let folder = invocation.mpimg().store()?.root().join("buildah-manifests");
     std::fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, error))?;
     Ok(folder.join(format!("{}.json", Digest::of(name.to_string()).hex())))
 }
 
-fn read(session: &Session, name: &Reference) -> Result<Option<List>, Failure> {
-    let path = path(session, name)?;
+fn read(invocation: &Invocation, name: &Reference) -> Result<Option<List>, Failure> {
+    let path = path(invocation, name)?;
     match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
@@ -143,38 +143,38 @@ fn read(session: &Session, name: &Reference) -> Result<Option<List>, Failure> {
     }
 }
 
-fn must_read(session: &Session, text: &str) -> Result<(Reference, List), Failure> {
+fn must_read(invocation: &Invocation, text: &str) -> Result<(Reference, List), Failure> {
     let name = new_name(text)?;
-    let list = read(session, &name)?.ok_or_else(|| Failure::not_known(text))?;
+    let list = read(invocation, &name)?.ok_or_else(|| Failure::not_known(text))?;
     Ok((name, list))
 }
 
-fn write(session: &Session, name: &Reference, list: &List) -> Result<(), Failure> {
+fn write(invocation: &Invocation, name: &Reference, list: &List) -> Result<(), Failure> {
     let text = json!(list).to_string();
-    Ok(write_result(&path(session, name)?, text.as_bytes())?)
+    Ok(write_result(&path(invocation, name)?, text.as_bytes())?)
 }
 
 /// Adds an image to a list; one for the same platform is replaced.
-async fn insert(session: &Session, name: &Reference, image: &Image, platform: Platform) -> Result<(), Failure> {
-    let mut list = read(session, name)?.unwrap_or(List { name: name.to_string(), images: Vec::new() });
+async fn insert(invocation: &Invocation, name: &Reference, image: &Image, platform: Platform) -> Result<(), Failure> {
+    let mut list = read(invocation, name)?.unwrap_or(List { name: name.to_string(), images: Vec::new() });
     let digest = image.descriptor().digest;
     let own = Reference::parse(&format!("{MANIFEST}/{}:{}", &Digest::of(name.to_string()).hex()[..16], &digest.hex()[..16]))?;
-    let store = session.mpimg().store()?;
+    let store = invocation.mpimg().store()?;
     let record = image.write_to_store(store).await?;
     store.tag(&own, &record)?;
     list.images.retain(|entry| entry.platform != platform);
     list.images.push(Entry { image: own.to_string(), platform });
-    write(session, name, &list)
+    write(invocation, name, &list)
 }
 
 /// Adds an image that was built to a list, which is made if it is not there.
-pub(super) async fn add_built(session: &Session, list: &str, image: &Image) -> Result<(), Failure> {
-    insert(session, &new_name(list)?, image, image.config().platform()).await
+pub(super) async fn add_built(invocation: &Invocation, list: &str, image: &Image) -> Result<(), Failure> {
+    insert(invocation, &new_name(list)?, image, image.config().platform()).await
 }
 
-async fn add_image(session: &Session, parsed: &Parsed, list: &Reference, text: &str) -> Result<(), Failure> {
-    let found = find_or_pull(session, parsed, text).await?;
-    let image = session.mpimg().find(Transport::Store(found.name), &found.record.platform).await?;
+async fn add_image(invocation: &Invocation, parsed: &Parsed, list: &Reference, text: &str) -> Result<(), Failure> {
+    let found = find_or_pull(invocation, parsed, text).await?;
+    let image = invocation.mpimg().find(Transport::Store(found.name), &found.record.platform).await?;
     let mut platform = image.config().platform();
     if let Some(whole) = parsed.value("platform") {
         platform = whole.parse()?;
@@ -182,32 +182,32 @@ async fn add_image(session: &Session, parsed: &Parsed, list: &Reference, text: &
     platform.architecture = parsed.value("arch").map_or(platform.architecture, str::to_owned);
     platform.os = parsed.value("os").map_or(platform.os, str::to_owned);
     platform.variant = parsed.value("variant").map(str::to_owned).or(platform.variant);
-    insert(session, list, &image, platform).await
+    insert(invocation, list, &image, platform).await
 }
 
-async fn create(session: &Session, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let [text, images @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let name = new_name(text)?;
-    if read(session, &name)?.is_some() && !parsed.is("amend") {
+    if read(invocation, &name)?.is_some() && !parsed.is("amend") {
         return Err(Failure::new(format!("that name is already in use: {name}")));
     }
-    let list = read(session, &name)?.unwrap_or(List { name: name.to_string(), images: Vec::new() });
-    write(session, &name, &list)?;
+    let list = read(invocation, &name)?.unwrap_or(List { name: name.to_string(), images: Vec::new() });
+    write(invocation, &name, &list)?;
     for image in images {
-        add_image(session, parsed, &name, image).await?;
+        add_image(invocation, parsed, &name, image).await?;
     }
-    session.print(format!("{}\n", Digest::of(name.to_string()).hex()))?;
+    invocation.print(format!("{}\n", Digest::of(name.to_string()).hex()))?;
     Ok(0)
 }
 
-async fn add(session: &Session, parsed: &Parsed) -> Outcome {
+async fn add(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let [list, image] = parsed.arguments.as_slice() else { return Ok(0) };
-    let (name, _) = must_read(session, list)?;
-    session.terminal().handle_signals();
-    add_image(session, parsed, &name, image).await?;
-    let (_, list) = must_read(session, list)?;
-    let tree = tree(session, &list).await?;
-    session.print(format!(
+    let (name, _) = must_read(invocation, list)?;
+    invocation.terminal().handle_signals();
+    add_image(invocation, parsed, &name, image).await?;
+    let (_, list) = must_read(invocation, list)?;
+    let tree = tree(invocation, &list).await?;
+    invocation.print(format!(
         "{}: {}\n",
         Digest::of(name.to_string()).hex(),
         tree.children.last().map(|child| child.descriptor.digest.to_string()).unwrap_or_default()
@@ -216,13 +216,13 @@ async fn add(session: &Session, parsed: &Parsed) -> Outcome {
 }
 
 /// The index of a list.
-async fn tree(session: &Session, list: &List) -> Result<ManifestTree, Failure> {
+async fn tree(invocation: &Invocation, list: &List) -> Result<ManifestTree, Failure> {
     let mut children = Vec::new();
     for entry in &list.images {
         let name = Reference::parse(&entry.image)?;
-        let record = session.mpimg().store()?.resolve(&name)?.ok_or_else(|| Failure::not_known(&entry.image))?;
+        let record = invocation.mpimg().store()?.resolve(&name)?.ok_or_else(|| Failure::not_known(&entry.image))?;
         let found = Found { name, record };
-        let image = session.mpimg().find(Transport::Store(found.name), &found.record.platform).await?;
+        let image = invocation.mpimg().find(Transport::Store(found.name), &found.record.platform).await?;
         let mut child = ManifestTree::of_image(&image);
         child.descriptor.platform = Some(entry.platform.clone());
         children.push(child);
@@ -233,54 +233,54 @@ async fn tree(session: &Session, list: &List) -> Result<ManifestTree, Failure> {
     Ok(ManifestTree::index(descriptor, index.into(), children)?)
 }
 
-async fn push(session: &Session, parsed: &Parsed) -> Outcome {
+async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let [text, rest @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
-    let (name, list) = must_read(session, text)?;
+    let (name, list) = must_read(invocation, text)?;
     let to = match rest.first() {
         Some(text) => destination(text, Some(&name))?,
         None => Transport::Registry(name.clone()),
     };
-    session.terminal().handle_signals();
-    let tree = tree(session, &list).await?;
-    session.tell(format!("Getting image list signatures\nCopying {} of {0} images in list", tree.children.len()));
+    invocation.terminal().handle_signals();
+    let tree = tree(invocation, &list).await?;
+    invocation.tell(format!("Getting image list signatures\nCopying {} of {0} images in list", tree.children.len()));
     let digest = match &to {
-        Transport::Registry(name) => session.mpimg_for(parsed, name.registry()).push_index(name, &tree).await?,
+        Transport::Registry(name) => invocation.mpimg_for(parsed, name.registry()).push_index(name, &tree).await?,
         other => {
-            other.write_tree(session.mpimg().store()?, &tree, &[]).await?;
+            other.write_tree(invocation.mpimg().store()?, &tree, &[]).await?;
             tree.descriptor.digest
         }
     };
-    session.tell("Writing manifest list to image destination\nStoring list signatures");
+    invocation.tell("Writing manifest list to image destination\nStoring list signatures");
     if let Some(file) = parsed.value("digestfile").filter(|file| !file.is_empty()) {
         write_result(std::path::Path::new(file), digest.to_string().as_bytes())?;
     }
     if parsed.is("rm") || parsed.is("purge") {
-        forget(session, &name, &list)?;
+        forget(invocation, &name, &list)?;
     }
     Ok(0)
 }
 
-async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Some(text) = parsed.arguments.first() else { return Ok(0) };
-    let (_, list) = must_read(session, text)?;
-    let tree = tree(session, &list).await?;
+    let (_, list) = must_read(invocation, text)?;
+    let tree = tree(invocation, &list).await?;
     let index: serde_json::Value = serde_json::from_slice(&tree.bytes).map_err(|error| Failure::new(error.to_string()))?;
-    session.print(format!("{index:#}\n"))?;
+    invocation.print(format!("{index:#}\n"))?;
     Ok(0)
 }
 
-fn forget(session: &Session, name: &Reference, list: &List) -> Result<(), Failure> {
+fn forget(invocation: &Invocation, name: &Reference, list: &List) -> Result<(), Failure> {
     let names = list.images.iter().map(|entry| Reference::parse(&entry.image)).collect::<Result<Vec<_>, _>>()?;
-    session.mpimg().remove(&names, true)?;
-    let path = path(session, name)?;
+    invocation.mpimg().remove(&names, true)?;
+    let path = path(invocation, name)?;
     Ok(std::fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))?)
 }
 
-fn remove(session: &Session, parsed: &Parsed) -> Outcome {
+fn remove(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     for text in &parsed.arguments {
-        let (name, list) = must_read(session, text)?;
-        forget(session, &name, &list)?;
-        session.print(format!("{}\n", Digest::of(name.to_string()).hex()))?;
+        let (name, list) = must_read(invocation, text)?;
+        forget(invocation, &name, &list)?;
+        invocation.print(format!("{}\n", Digest::of(name.to_string()).hex()))?;
     }
     Ok(0)
 }

@@ -9,10 +9,10 @@ mod command;
 mod config;
 mod container;
 mod images;
+mod invocation;
 mod login;
 mod manifest;
 mod options;
-mod session;
 mod steps;
 mod template;
 mod transfer;
@@ -22,7 +22,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use command::{Command, GLOBAL};
-use session::{FAILED, Failure, Session};
+use invocation::{FAILED, Failure, Invocation};
 
 use super::drop_in::{Parsed, look_at_flags, words};
 use super::logging;
@@ -111,17 +111,17 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
         let usage = format!("buildah {} {}", command.names[0], command.usage);
         return fail(&Failure::new(format!("wrong number of arguments: {}", parsed.arguments.len())).with_hint(&usage));
     }
-    let session = Session::new(&global, &parsed);
+    let invocation = Invocation::new(&global, &parsed);
     logging::note_start(command.names[0]);
-    let looked = look_at_flags(session.terminal(), &global, "buildah")
-        .and_then(|()| look_at_flags(session.terminal(), &parsed, "buildah"));
+    let looked = look_at_flags(invocation.terminal(), &global, "buildah")
+        .and_then(|()| look_at_flags(invocation.terminal(), &parsed, "buildah"));
     let done = match looked {
-        Ok(()) => run_to_end((command.run)(&session, &parsed)),
+        Ok(()) => run_to_end((command.run)(&invocation, &parsed)),
         Err(error) => Err(error.into()),
     };
     logging::note_end(None);
-    session.terminal().display().end();
-    let interrupted = session.terminal().interrupt().exit_code();
+    invocation.terminal().display().end();
+    let interrupted = invocation.terminal().interrupt().exit_code();
     match done {
         Ok(code) => interrupted.unwrap_or(code).into(),
         Err(failure) => {

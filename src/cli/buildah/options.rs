@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::session::Failure;
+use super::invocation::Failure;
 use crate::build::BuildRequest;
 use crate::cli::drop_in::Parsed;
 use crate::cli::flags::{HostFlag, memory_size};

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 
 use super::command::{Command, REGISTRY};
-use super::session::{Failure, Found, Outcome, Session};
+use super::invocation::{Failure, Found, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::{Error, ErrorKind};
 use crate::image::{Transport, write_result};
@@ -37,7 +37,7 @@ pub(super) const PUSH: Command = Command {
         REGISTRY,
     ],
     differs: "`dir:`, `docker-daemon:` and `containers-storage:` are refused",
-    run: |session, parsed| push(session, parsed).boxed_local(),
+    run: |invocation, parsed| push(invocation, parsed).boxed_local(),
 };
 
 /// `buildah pull`
@@ -63,7 +63,7 @@ pub(super) const PULL: Command = Command {
         REGISTRY,
     ],
     differs: "a short name is Docker Hub's, whatever registries.conf says of short names",
-    run: |session, parsed| pull(session, parsed).boxed_local(),
+    run: |invocation, parsed| pull(invocation, parsed).boxed_local(),
 };
 
 /// A destination in buildah's words: a name alone is one in a registry.
@@ -83,33 +83,33 @@ pub(super) fn destination(text: &str, named: Option<&Reference>) -> Result<Trans
     Ok(transport.named(named.cloned()))
 }
 
-async fn push(session: &Session, parsed: &Parsed) -> Outcome {
+async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let [name, rest @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let shown = rest.first().cloned().unwrap_or_else(|| format!("docker://{}", name.strip_prefix("docker://").unwrap_or(name)));
     let what = format!("pushing image \"{name}\" to \"{shown}\"");
-    let found = session.must_find(name).map_err(|failure| failure.while_doing(&what))?;
+    let found = invocation.must_find(name).map_err(|failure| failure.while_doing(&what))?;
     let to = match rest.first() {
         Some(text) => destination(text, Some(&found.name))?,
         None => Transport::Registry(found.name.clone()),
     };
-    session.terminal().handle_signals();
-    say_blobs(session, &found);
-    let digest = copy(session, parsed, &found, to).await.map_err(|failure| failure.while_doing(&what))?;
-    session.tell("Writing manifest to image destination\nStoring signatures");
+    invocation.terminal().handle_signals();
+    say_blobs(invocation, &found);
+    let digest = copy(invocation, parsed, &found, to).await.map_err(|failure| failure.while_doing(&what))?;
+    invocation.tell("Writing manifest to image destination\nStoring signatures");
     if let Some(file) = parsed.value("digestfile").filter(|file| !file.is_empty()) {
         write_result(std::path::Path::new(file), digest.to_string().as_bytes())?;
     }
     if parsed.is("rm") {
-        session.mpimg().remove(&[found.name], true)?;
+        invocation.mpimg().remove(&[found.name], true)?;
     }
     Ok(0)
 }
 
 /// Copies an image of the store; its digest there.
-pub(super) async fn copy(session: &Session, parsed: &Parsed, found: &Found, to: Transport) -> Result<Digest, Failure> {
+pub(super) async fn copy(invocation: &Invocation, parsed: &Parsed, found: &Found, to: Transport) -> Result<Digest, Failure> {
     let mpimg = match &to {
-        Transport::Registry(name) => session.mpimg_for(parsed, name.registry()),
-        _ => session.mpimg().clone(),
+        Transport::Registry(name) => invocation.mpimg_for(parsed, name.registry()),
+        _ => invocation.mpimg().clone(),
     };
     let mut request = CopyRequest::new(Transport::Store(found.name.clone()), to);
     request.platform = Some(found.record.platform.clone());
@@ -117,25 +117,30 @@ pub(super) async fn copy(session: &Session, parsed: &Parsed, found: &Found, to: 
 }
 
 /// What buildah says of the parts of an image.
-pub(super) fn say_blobs(session: &Session, found: &Found) {
-    session.tell("Getting image source signatures");
-    found.record.layers.iter().for_each(|layer| session.tell(format!("Copying blob {}", layer.diff_id)));
-    session.tell(format!("Copying config {}", found.record.config.digest));
+pub(super) fn say_blobs(invocation: &Invocation, found: &Found) {
+    invocation.tell("Getting image source signatures");
+    found.record.layers.iter().for_each(|layer| invocation.tell(format!("Copying blob {}", layer.diff_id)));
+    invocation.tell(format!("Copying config {}", found.record.config.digest));
 }
 
-async fn pull(session: &Session, parsed: &Parsed) -> Outcome {
+async fn pull(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Some(text) = parsed.arguments.first() else { return Ok(0) };
     let platform = super::options::platform(parsed)?;
-    session.terminal().handle_signals();
-    let id = pull_image(session, parsed, text, &platform).await?;
-    session.print(format!("{id}\n"))?;
+    invocation.terminal().handle_signals();
+    let id = pull_image(invocation, parsed, text, &platform).await?;
+    invocation.print(format!("{id}\n"))?;
     Ok(0)
 }
 
 /// Pulls an image, or reads it from an archive; its ID.
-async fn pull_image(session: &Session, parsed: &Parsed, text: &str, platform: &crate::oci::Platform) -> Result<String, Failure> {
+async fn pull_image(
+    invocation: &Invocation,
+    parsed: &Parsed,
+    text: &str,
+    platform: &crate::oci::Platform,
+) -> Result<String, Failure> {
     if matches!(parsed.value("policy"), Some("missing" | "never"))
-        && let Some(found) = session.find(text)?
+        && let Some(found) = invocation.find(text)?
     {
         return Ok(found.id());
     }
@@ -145,7 +150,7 @@ async fn pull_image(session: &Session, parsed: &Parsed, text: &str, platform: &c
     };
     let name = match &source {
         Transport::Registry(name) => {
-            let mpimg = session.mpimg_for(parsed, name.registry());
+            let mpimg = invocation.mpimg_for(parsed, name.registry());
             let pulled = mpimg.pull(&with_tag(name)?, platform).await?;
             pulled.name
         }
@@ -153,17 +158,17 @@ async fn pull_image(session: &Session, parsed: &Parsed, text: &str, platform: &c
         other => {
             let path = other.to_string();
             let path = path.split(':').nth(1).unwrap_or_default();
-            super::session::new_name(&path.trim_matches('/').to_lowercase())?
+            super::invocation::new_name(&path.trim_matches('/').to_lowercase())?
         }
     };
     if !matches!(source, Transport::Registry(_)) {
         let mut request = CopyRequest::new(source, Transport::Store(name.clone()));
         request.platform = Some(platform.clone());
-        session.mpimg().copy(request).await?;
+        invocation.mpimg().copy(request).await?;
     }
-    let found = session.must_find(&name.to_string())?;
-    say_blobs(session, &found);
-    session.tell("Writing manifest to image destination\nStoring signatures");
+    let found = invocation.must_find(&name.to_string())?;
+    say_blobs(invocation, &found);
+    invocation.tell("Writing manifest to image destination\nStoring signatures");
     Ok(found.id())
 }
 
@@ -179,18 +184,18 @@ fn with_tag(name: &Reference) -> Result<Reference, Failure> {
 }
 
 /// The image that FROM or `buildah from` names: of the store, else pulled.
-pub(super) async fn find_or_pull(session: &Session, parsed: &Parsed, text: &str) -> Result<Found, Failure> {
+pub(super) async fn find_or_pull(invocation: &Invocation, parsed: &Parsed, text: &str) -> Result<Found, Failure> {
     let anew = parsed.is("pull-always") || matches!(parsed.value("pull"), Some("always" | "newer"));
     let never = parsed.is("pull-never") || matches!(parsed.value("pull"), Some("never" | "false"));
-    if let Some(found) = session.find(text)?.filter(|_| !anew) {
+    if let Some(found) = invocation.find(text)?.filter(|_| !anew) {
         return Ok(found);
     }
     if never {
         return Err(Failure::not_known(text));
     }
     let platform = super::options::platform(parsed)?;
-    let id = pull_image(session, parsed, text, &platform).await?;
-    session.find(&id)?.ok_or_else(|| {
+    let id = pull_image(invocation, parsed, text, &platform).await?;
+    invocation.find(&id)?.ok_or_else(|| {
         Failure::from(
             Error::new(ErrorKind::NotFound, format!("`{text}` was pulled, and is gone")).with_hint("run the same command again"),
         )

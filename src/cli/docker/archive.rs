@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::{Error, ErrorKind};
@@ -23,7 +23,7 @@ pub(super) const SAVE: Command = Command {
         &["save", "image save"],
         "[OPTIONS] IMAGE [IMAGE...]",
         "Save one or more images to a tar archive",
-        |session, parsed| Box::pin(save(session, parsed)),
+        |invocation, parsed| Box::pin(save(invocation, parsed)),
     )
 };
 
@@ -34,8 +34,8 @@ pub(super) const LOAD: Command = Command {
         Flag::value("platform", "Load only the given platform"),
         Flag::switch("quiet", "Suppress the load output").short('q'),
     ]],
-    ..Command::new(&["load", "image load"], "[OPTIONS]", "Load an image from a tar archive or STDIN", |session, parsed| {
-        Box::pin(load(session, parsed))
+    ..Command::new(&["load", "image load"], "[OPTIONS]", "Load an image from a tar archive or STDIN", |invocation, parsed| {
+        Box::pin(load(invocation, parsed))
     })
 };
 
@@ -54,12 +54,12 @@ pub(super) const IMPORT: Command = Command {
         &["import", "image import"],
         "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
         "Import the contents from a tarball to create a filesystem image",
-        |session, parsed| Box::pin(import(session, parsed)),
+        |invocation, parsed| Box::pin(import(invocation, parsed)),
     )
 };
 
-async fn save(session: &Session, parsed: &Parsed) -> Outcome {
-    let mpimg = session.mpimg();
+async fn save(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let mpimg = invocation.mpimg();
     let mut images: Vec<(ImageRecord, Vec<Reference>)> = Vec::new();
     for text in &parsed.arguments {
         let Some(image) = mpimg.local_image(text)? else { return Err(Failure::daemon("reference does not exist")) };
@@ -67,7 +67,7 @@ async fn save(session: &Session, parsed: &Parsed) -> Outcome {
         // A repository alone means all its tags.
         let tagged = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         let names: Vec<Reference> = match exact {
-            Some(name) if !tagged => all_of(session, &name)?,
+            Some(name) if !tagged => all_of(invocation, &name)?,
             Some(name) => vec![name],
             None => Vec::new(),
         };
@@ -79,7 +79,7 @@ async fn save(session: &Session, parsed: &Parsed) -> Outcome {
             add(&mut images, record, Some(name));
         }
     }
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     match parsed.value("output") {
         Some(path) => mpimg.save_images(images, Path::new(path)).await?,
         None if io::stdout().is_terminal() => {
@@ -98,9 +98,9 @@ async fn save(session: &Session, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn all_of(session: &Session, name: &Reference) -> Result<Vec<Reference>, Failure> {
+fn all_of(invocation: &Invocation, name: &Reference) -> Result<Vec<Reference>, Failure> {
     let tagged = |other: &Reference| other.digest().is_none() && other.repository() == name.repository();
-    Ok(session.mpimg().store()?.list()?.into_iter().map(|(name, _)| name).filter(tagged).collect())
+    Ok(invocation.mpimg().store()?.list()?.into_iter().map(|(name, _)| name).filter(tagged).collect())
 }
 
 fn add(images: &mut Vec<(ImageRecord, Vec<Reference>)>, record: ImageRecord, name: Option<Reference>) {
@@ -123,7 +123,7 @@ fn source(path: Option<&str>) -> ArchiveSource {
     }
 }
 
-async fn load(session: &Session, parsed: &Parsed) -> Outcome {
+async fn load(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let input = parsed.value("input");
     if input.is_none() && io::stdin().is_terminal() {
         return Err(Failure::new("requested load from stdin, but stdin is empty"));
@@ -133,14 +133,14 @@ async fn load(session: &Session, parsed: &Parsed) -> Outcome {
     }
     let mut request = LoadRequest::new(source(input));
     request.platform = super::pull::platform(parsed.value("platform"))?;
-    for loaded in session.mpimg().load(request).await? {
+    for loaded in invocation.mpimg().load(request).await? {
         let lines = loaded.names.iter().map(|name| format!("Loaded image: {}\n", name.familiar()));
-        session.print(lines.collect::<String>())?;
+        invocation.print(lines.collect::<String>())?;
     }
     Ok(0)
 }
 
-async fn import(session: &Session, parsed: &Parsed) -> Outcome {
+async fn import(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = parsed.arguments.get(1).map(|name| tag::name(name)).transpose()?;
     let Some(name) = name else {
         return Err(Error::new(ErrorKind::Unsupported, "an imported image needs a name here")
@@ -157,7 +157,7 @@ async fn import(session: &Session, parsed: &Parsed) -> Outcome {
     }
     let mut request = ImportRequest::new(source(Some(&parsed.arguments[0])), name).with_environment();
     request.platform = parsed.value("platform").map_or_else(|| Ok(Platform::host()), Platform::parse)?;
-    let image = session.mpimg().import(request).await?;
-    session.print(format!("{}\n", image.manifest().config.digest))?;
+    let image = invocation.mpimg().import(request).await?;
+    invocation.print(format!("{}\n", image.manifest().config.digest))?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use super::build_output::{self, Output};
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag;
 use crate::build::BuildRequest;
 use crate::cli::command::metadata;
@@ -88,25 +88,25 @@ pub(super) const COMMAND: Command = Command {
         &["build", "image build", "builder build", "buildx build", "buildx b"],
         "[OPTIONS] PATH | URL | -",
         "Start a build",
-        |session, parsed| Box::pin(run(session, parsed)),
+        |invocation, parsed| Box::pin(run(invocation, parsed)),
     )
 };
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let names: Vec<Reference> = parsed.list("tag").into_iter().map(tag::name).collect::<Result<_, _>>()?;
     let files = ["iidfile", "metadata-file"].map(|flag| parsed.value(flag).map(PathBuf::from));
     files.iter().flatten().try_for_each(|path| expect_writable(path))?;
     let outputs = Output::all(parsed, &names)?;
-    let Passed { build: flags, attest } = passed(session, parsed)?;
+    let Passed { build: flags, attest } = passed(invocation, parsed)?;
     let platforms = flags.platforms();
     // In the local store an image has no room for what refers to it.
-    let sbom = attest.sbom(session.terminal()).filter(|_| outputs.push);
+    let sbom = attest.sbom(invocation.terminal()).filter(|_| outputs.push);
     let mut request = request(parsed, flags)?;
-    let _input = read_input(session, &mut request)?;
-    session.terminal().handle_signals();
+    let _input = read_input(invocation, &mut request)?;
+    invocation.terminal().handle_signals();
     let (names, archives) = (outputs.names.clone(), outputs.archives.clone());
     let wanted = BuildOutputs { names, outputs: archives, push: outputs.push, sbom, platforms, ..BuildOutputs::default() };
-    let built = session.mpimg().build(request, &wanted).await.map_err(|error| {
+    let built = invocation.mpimg().build(request, &wanted).await.map_err(|error| {
         let refused = error.kind() == ErrorKind::Auth;
         let failure = Failure::from(error);
         if refused { failure } else { failure.with_text("ERROR: failed to build: failed to solve") }
@@ -116,7 +116,7 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let id = match &built.index {
         Some(index) => index.descriptor.digest,
         None => {
-            keep(session, &built, &wanted, &outputs).await?;
+            keep(invocation, &built, &wanted, &outputs).await?;
             built.image.manifest().config.digest
         }
     };
@@ -127,41 +127,41 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if let Some(path) = metadata_file {
         write_result(&path, format!("{:#}", metadata(&built, &wanted)).as_bytes())?;
     }
-    tell(session, parsed, &wanted.names, &id)?;
+    tell(invocation, parsed, &wanted.names, &id)?;
     Ok(0)
 }
 
 /// Keeps an image that has no name, notes what registries call it, and writes its files.
-async fn keep(session: &Session, built: &Built, wanted: &BuildOutputs, outputs: &Output) -> Result<(), Failure> {
+async fn keep(invocation: &Invocation, built: &Built, wanted: &BuildOutputs, outputs: &Output) -> Result<(), Failure> {
     let record = match wanted.names.first() {
-        Some(name) => session.mpimg().store()?.resolve(name)?,
-        None => Some(session.mpimg().keep_unnamed(&built.image).await?),
+        Some(name) => invocation.mpimg().store()?.resolve(name)?,
+        None => Some(invocation.mpimg().keep_unnamed(&built.image).await?),
     };
     if let (Some(record), true) = (&record, outputs.push) {
         for name in &wanted.names {
-            session.mpimg().note_digest(name.repository(), record.manifest.digest, record)?;
+            invocation.mpimg().note_digest(name.repository(), record.manifest.digest, record)?;
         }
     }
-    let stored = session.mpimg().local_image(&built.image.manifest().config.digest.to_string())?;
+    let stored = invocation.mpimg().local_image(&built.image.manifest().config.digest.to_string())?;
     match stored.as_ref().and_then(LocalImage::any_name) {
-        Some(name) => build_output::export(session, &built.image, name, outputs).await,
+        Some(name) => build_output::export(invocation, &built.image, name, outputs).await,
         None => Ok(()),
     }
 }
 
 /// Docker's last lines: the classic builder has them on standard output, BuildKit on standard
 /// error.
-fn tell(session: &Session, parsed: &Parsed, names: &[Reference], id: &crate::oci::Digest) -> Result<(), Failure> {
+fn tell(invocation: &Invocation, parsed: &Parsed, names: &[Reference], id: &crate::oci::Digest) -> Result<(), Failure> {
     let classic = std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| value == "0" || value == "false");
     match (parsed.is("quiet"), classic) {
-        (true, _) => session.print(format!("{id}\n")),
+        (true, _) => invocation.print(format!("{id}\n")),
         (false, true) => {
             let tagged: String = names.iter().map(|name| format!("Successfully tagged {}\n", name.familiar())).collect();
-            session.print(format!("Successfully built {}\n{tagged}", &id.hex()[..12]))
+            invocation.print(format!("Successfully built {}\n{tagged}", &id.hex()[..12]))
         }
         (false, false) => {
-            session.tell(format!("writing image {id} done"));
-            names.iter().for_each(|name| session.tell(format!("naming to {name} done")));
+            invocation.tell(format!("writing image {id} done"));
+            names.iter().for_each(|name| invocation.tell(format!("naming to {name} done")));
             Ok(())
         }
     }
@@ -205,7 +205,7 @@ const PASSED: [&str; 23] = [
     "ulimit",
 ];
 
-fn passed(session: &Session, parsed: &Parsed) -> Result<Passed, Failure> {
+fn passed(invocation: &Invocation, parsed: &Parsed) -> Result<Passed, Failure> {
     let mut words = Vec::new();
     for flag in parsed.given().filter(|flag| PASSED.contains(&flag.long)) {
         if parsed.is(flag.long) {
@@ -215,7 +215,7 @@ fn passed(session: &Session, parsed: &Parsed) -> Result<Passed, Failure> {
             let unusable = flag.long.starts_with("cache-") && value.contains("type=") && !value.contains("type=registry");
             match flag.long {
                 _ if unusable => {
-                    session.tell(format!("note: --{}={value} has no effect here: caches are of type=registry", flag.long))
+                    invocation.tell(format!("note: --{}={value} has no effect here: caches are of type=registry", flag.long))
                 }
                 // An empty value is a variable that is not set.
                 "target" | "platform" | "file" | "network" if value.is_empty() => {}
@@ -243,12 +243,12 @@ fn request(parsed: &Parsed, flags: BuildFlags) -> Result<BuildRequest, Failure> 
 }
 
 /// The context or the Dockerfile from standard input.
-fn read_input(session: &Session, request: &mut BuildRequest) -> Result<Option<StreamedInput>, Failure> {
+fn read_input(invocation: &Invocation, request: &mut BuildRequest) -> Result<Option<StreamedInput>, Failure> {
     let input = Path::new("-");
     match (request.context == input, request.dockerfile.as_deref() == Some(input)) {
         (true, true) => Err(Failure::new("ERROR: invalid argument: can't use stdin for both build context and dockerfile")),
-        (true, false) => Ok(Some(session.mpimg().read_context(request, std::io::stdin())?)),
-        (false, true) => Ok(Some(session.mpimg().read_dockerfile(request, std::io::stdin())?)),
+        (true, false) => Ok(Some(invocation.mpimg().read_context(request, std::io::stdin())?)),
+        (false, true) => Ok(Some(invocation.mpimg().read_dockerfile(request, std::io::stdin())?)),
         (false, false) => Ok(None),
     }
 }

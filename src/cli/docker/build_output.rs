@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::session::{Failure, Session};
+use super::invocation::{Failure, Invocation};
 use super::tag;
 use crate::cli::drop_in::Parsed;
 use crate::error::Error;
@@ -87,16 +87,16 @@ impl Output {
 
 /// Writes an image's files where `output` says, and its archive to standard output. `name` is what
 /// the local store calls it.
-pub(super) async fn export(session: &Session, image: &Image, name: &Reference, output: &Output) -> Result<(), Failure> {
+pub(super) async fn export(invocation: &Invocation, image: &Image, name: &Reference, output: &Output) -> Result<(), Failure> {
     if output.archive_to_output {
         let mut request = SaveRequest::new(Transport::Store(name.clone()));
         request.platform = image.config().platform();
-        session.mpimg().save_to(request, &mut std::io::stdout()).await?;
+        invocation.mpimg().save_to(request, &mut std::io::stdout()).await?;
     }
     if output.files.is_empty() {
         return Ok(());
     }
-    let files = session.mpimg().image_files(image).await?;
+    let files = invocation.mpimg().image_files(image).await?;
     let all = files.find("/", false)?;
     for target in &output.files {
         match target {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
 use super::format::List;
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed, make_parent};
 use crate::error::{Error, ErrorKind};
 use crate::image::write_result;
@@ -21,9 +21,9 @@ const BUILDER: Flag = Flag::value("builder", "Override the configured builder in
 
 pub(super) const VERSION: Command = Command {
     arguments: Arguments::AtMost(0),
-    ..Command::new(&["buildx version"], "", "Show buildx version information", |session, _| {
+    ..Command::new(&["buildx version"], "", "Show buildx version information", |invocation, _| {
         Box::pin(async move {
-            session.print(format!("github.com/docker/buildx v0.24.0 mpimg-{}\n", env!("CARGO_PKG_VERSION")))?;
+            invocation.print(format!("github.com/docker/buildx v0.24.0 mpimg-{}\n", env!("CARGO_PKG_VERSION")))?;
             Ok(0)
         })
     })
@@ -46,8 +46,8 @@ pub(super) const CREATE: Command = Command {
         Flag::switch("use", "Set the current builder instance"),
     ]],
     differs: ONE,
-    ..Command::new(&["buildx create"], "[OPTIONS] [CONTEXT|ENDPOINT]", "Create a new builder instance", |session, parsed| {
-        Box::pin(async move { create(session, parsed) })
+    ..Command::new(&["buildx create"], "[OPTIONS] [CONTEXT|ENDPOINT]", "Create a new builder instance", |invocation, parsed| {
+        Box::pin(async move { create(invocation, parsed) })
     })
 };
 
@@ -58,9 +58,9 @@ pub(super) const USE: Command = Command {
         Flag::switch("global", "Builder persists context changes"),
         BUILDER,
     ]],
-    ..Command::new(&["buildx use"], "[OPTIONS] NAME", "Set the current builder instance", |session, parsed| {
+    ..Command::new(&["buildx use"], "[OPTIONS] NAME", "Set the current builder instance", |invocation, parsed| {
         Box::pin(async move {
-            let mut builders = Builders::read(session)?;
+            let mut builders = Builders::read(invocation)?;
             let name = &parsed.arguments[0];
             builders.expect(name)?;
             builders.current.clone_from(name);
@@ -79,16 +79,16 @@ pub(super) const RM: Command = Command {
         Flag::switch("keep-state", "Keep BuildKit state").differs("the build cache stays in any case"),
         BUILDER,
     ]],
-    ..Command::new(&["buildx rm"], "[OPTIONS] [NAME...]", "Remove one or more builder instances", |session, parsed| {
-        Box::pin(async move { rm(session, parsed) })
+    ..Command::new(&["buildx rm"], "[OPTIONS] [NAME...]", "Remove one or more builder instances", |invocation, parsed| {
+        Box::pin(async move { rm(invocation, parsed) })
     })
 };
 
 pub(super) const LS: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[Flag::value("format", "Format the output"), Flag::switch("no-trunc", "Don't truncate output")]],
-    ..Command::new(&["buildx ls"], "[OPTIONS]", "List builder instances", |session, parsed| {
-        Box::pin(async move { ls(session, parsed) })
+    ..Command::new(&["buildx ls"], "[OPTIONS]", "List builder instances", |invocation, parsed| {
+        Box::pin(async move { ls(invocation, parsed) })
     })
 };
 
@@ -98,18 +98,18 @@ pub(super) const INSPECT: Command = Command {
         Flag::switch("bootstrap", "Ensure builder has booted before inspecting").differs("nothing has to be started"),
         BUILDER,
     ]],
-    ..Command::new(&["buildx inspect"], "[OPTIONS] [NAME]", "Inspect current builder instance", |session, parsed| {
-        Box::pin(async move { inspect(session, parsed) })
+    ..Command::new(&["buildx inspect"], "[OPTIONS] [NAME]", "Inspect current builder instance", |invocation, parsed| {
+        Box::pin(async move { inspect(invocation, parsed) })
     })
 };
 
 pub(super) const STOP: Command = Command {
     arguments: Arguments::AtMost(1),
     differs: "nothing has to be stopped",
-    ..Command::new(&["buildx stop"], "[NAME]", "Stop builder instance", |session, parsed| {
+    ..Command::new(&["buildx stop"], "[NAME]", "Stop builder instance", |invocation, parsed| {
         Box::pin(async move {
             if let Some(name) = parsed.arguments.first() {
-                Builders::read(session)?.expect(name)?;
+                Builders::read(invocation)?.expect(name)?;
             }
             Ok(0)
         })
@@ -124,10 +124,10 @@ pub(super) const DU: Command = Command {
         Flag::switch("verbose", "Provide a more verbose output").ignored("there is no more to say"),
     ]],
     differs: "the sum alone",
-    ..Command::new(&["buildx du"], "[OPTIONS]", "Disk usage", |session, _| {
+    ..Command::new(&["buildx du"], "[OPTIONS]", "Disk usage", |invocation, _| {
         Box::pin(async move {
-            let usage = session.mpimg().store()?.disk_usage()?;
-            session.print(format!("Total:\t{}\n", crate::cli::size::Size(usage.cache + usage.unpacked)))?;
+            let usage = invocation.mpimg().store()?.disk_usage()?;
+            invocation.print(format!("Total:\t{}\n", crate::cli::size::Size(usage.cache + usage.unpacked)))?;
             Ok(0)
         })
     })
@@ -157,8 +157,8 @@ struct Builders {
 }
 
 impl Builders {
-    fn read(session: &Session) -> Result<Self, Failure> {
-        let path = session.config_folder()?.join("mpimg-builders.json");
+    fn read(invocation: &Invocation) -> Result<Self, Failure> {
+        let path = invocation.config_folder()?.join("mpimg-builders.json");
         let text = std::fs::read(&path).unwrap_or_default();
         // What cannot be read holds nothing but names.
         let known: Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -181,8 +181,8 @@ impl Builders {
     }
 }
 
-fn create(session: &Session, parsed: &Parsed) -> Outcome {
-    let mut builders = Builders::read(session)?;
+fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let mut builders = Builders::read(invocation)?;
     let name = match parsed.value("name") {
         Some(name) => name.to_owned(),
         None => {
@@ -203,12 +203,12 @@ fn create(session: &Session, parsed: &Parsed) -> Outcome {
         builders.current.clone_from(&name);
     }
     builders.write()?;
-    session.print(name + "\n")?;
+    invocation.print(name + "\n")?;
     Ok(0)
 }
 
-fn rm(session: &Session, parsed: &Parsed) -> Outcome {
-    let mut builders = Builders::read(session)?;
+fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let mut builders = Builders::read(invocation)?;
     let wanted: Vec<String> = match parsed.arguments.is_empty() {
         true => vec![builders.current.clone()],
         false => parsed.arguments.clone(),
@@ -222,7 +222,7 @@ fn rm(session: &Session, parsed: &Parsed) -> Outcome {
         if builders.current == name {
             DEFAULT.clone_into(&mut builders.current);
         }
-        session.tell(format!("{name} removed"));
+        invocation.tell(format!("{name} removed"));
     }
     builders.write()?;
     Ok(0)
@@ -234,8 +234,8 @@ const LIST: List = List {
     kind: "*commands.lsContext",
 };
 
-fn ls(session: &Session, parsed: &Parsed) -> Outcome {
-    let builders = Builders::read(session)?;
+fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let builders = Builders::read(invocation)?;
     let platform = Platform::host();
     let row = |name: &String| {
         let star = if *name == builders.current && parsed.value("format").is_none() { "*" } else { "" };
@@ -246,16 +246,16 @@ fn ls(session: &Session, parsed: &Parsed) -> Outcome {
     };
     let default = DEFAULT.to_owned();
     let rows: Vec<Value> = builders.names.iter().chain([&default]).map(row).collect();
-    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    invocation.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
 }
 
-fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
-    let builders = Builders::read(session)?;
+fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let builders = Builders::read(invocation)?;
     let name = parsed.arguments.first().unwrap_or(&builders.current);
     builders.expect(name)?;
     let driver = if name == DEFAULT { "docker" } else { "docker-container" };
-    session.print(format!(
+    invocation.print(format!(
         "Name:          {name}\nDriver:        {driver}\n\nNodes:\nName:             {name}0\nEndpoint:         mpimg\nStatus:           running\n\
          BuildKit version: mpimg {}\nPlatforms:        {}\n",
         env!("CARGO_PKG_VERSION"),

@@ -2,7 +2,7 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use super::session::{Outcome, Session};
+use super::invocation::{Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed, longest_name};
 
 /// How many arguments a command takes.
@@ -31,7 +31,7 @@ impl Arguments {
 }
 
 /// Does a command; its exit code.
-pub(super) type Run = for<'a> fn(&'a Session, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
+pub(super) type Run = for<'a> fn(&'a Invocation, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
 
 /// A command of docker.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 //!
 //! The rest is the beginning of the digest of the first 12, so that an ID needs no record.
 
-use super::session::{Failure, Session};
+use super::invocation::{Failure, Invocation};
 use crate::container::{Container, ContainerInfo, ContainerState};
 use crate::error::ErrorKind;
 use crate::oci::Digest;
@@ -17,14 +17,14 @@ pub(super) fn long_id(id: &str) -> String {
 }
 
 /// The container that a name, an ID or the beginning of one means.
-pub(super) fn find(session: &Session, name: &str) -> Result<Container, Failure> {
+pub(super) fn find(invocation: &Invocation, name: &str) -> Result<Container, Failure> {
     let missing = || Failure::daemon(format!("No such container: {name}"));
     let is_long = name.len() > SHORT && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let wanted = match is_long {
         true if long_id(&name[..SHORT]).starts_with(name) => &name[..SHORT],
         true | false => name.trim_start_matches('/'),
     };
-    session.mpimg().container(wanted).map_err(|error| match error.kind() {
+    invocation.mpimg().container(wanted).map_err(|error| match error.kind() {
         ErrorKind::NotFound => missing(),
         _ => error.into(),
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::command::{Arguments, Command};
 use super::container_id::{find, is_running};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::command::attached;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::container::{Container, ContainerState, parse_signal};
@@ -22,8 +22,8 @@ pub(super) const START: Command = Command {
         Flag::switch("interactive", "Attach container's STDIN").short('i').refused("use `docker run -i`"),
     ]],
     differs: "starts what `docker create` has made, once",
-    ..Command::new(&["start", "container start"], CONTAINERS, "Start one or more stopped containers", |session, parsed| {
-        Box::pin(start(session, parsed))
+    ..Command::new(&["start", "container start"], CONTAINERS, "Start one or more stopped containers", |invocation, parsed| {
+        Box::pin(start(invocation, parsed))
     })
 };
 
@@ -34,16 +34,16 @@ pub(super) const STOP: Command = Command {
         Flag::value("time", "Seconds to wait before killing the container").short('t'),
         Flag::value("timeout", "Seconds to wait before killing the container"),
     ]],
-    ..Command::new(&["stop", "container stop"], CONTAINERS, "Stop one or more running containers", |session, parsed| {
-        Box::pin(stop(session, parsed))
+    ..Command::new(&["stop", "container stop"], CONTAINERS, "Stop one or more running containers", |invocation, parsed| {
+        Box::pin(stop(invocation, parsed))
     })
 };
 
 pub(super) const KILL: Command = Command {
     arguments: Arguments::AtLeast(1),
     flags: &[&[Flag::value("signal", "Signal to send to the container").short('s')]],
-    ..Command::new(&["kill", "container kill"], CONTAINERS, "Kill one or more running containers", |session, parsed| {
-        Box::pin(kill(session, parsed))
+    ..Command::new(&["kill", "container kill"], CONTAINERS, "Kill one or more running containers", |invocation, parsed| {
+        Box::pin(kill(invocation, parsed))
     })
 };
 
@@ -53,7 +53,7 @@ pub(super) const WAIT: Command = Command {
         &["wait", "container wait"],
         "CONTAINER [CONTAINER...]",
         "Block until one or more containers stop, then print their exit codes",
-        |session, parsed| Box::pin(wait(session, parsed)),
+        |invocation, parsed| Box::pin(wait(invocation, parsed)),
     )
 };
 
@@ -64,9 +64,12 @@ pub(super) const RM: Command = Command {
         Flag::switch("link", "Remove the specified link").short('l').refused("there are no links between containers"),
         Flag::switch("volumes", "Remove anonymous volumes").short('v').differs("there are none"),
     ]],
-    ..Command::new(&["rm", "container rm", "container remove"], CONTAINERS, "Remove one or more containers", |session, parsed| {
-        Box::pin(rm(session, parsed))
-    })
+    ..Command::new(
+        &["rm", "container rm", "container remove"],
+        CONTAINERS,
+        "Remove one or more containers",
+        |invocation, parsed| Box::pin(rm(invocation, parsed)),
+    )
 };
 
 pub(super) const PORT: Command = Command {
@@ -75,7 +78,7 @@ pub(super) const PORT: Command = Command {
         &["port", "container port"],
         "CONTAINER [PRIVATE_PORT[/PROTO]]",
         "List port mappings or a specific mapping for the container",
-        |session, parsed| Box::pin(async move { port(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { port(invocation, parsed) }),
     )
 };
 
@@ -87,20 +90,20 @@ pub(super) const TOP: Command = Command {
         &["top", "container top"],
         "CONTAINER [ps OPTIONS]",
         "Display the running processes of a container",
-        |session, parsed| Box::pin(async move { top(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { top(invocation, parsed) }),
     )
 };
 
 /// Does the same with each container, and prints its name where that worked. A wrong name keeps no
 /// other from its turn.
-async fn each(session: &Session, names: &[String], work: impl AsyncFn(&str) -> Result<Option<String>, Failure>) -> Outcome {
+async fn each(invocation: &Invocation, names: &[String], work: impl AsyncFn(&str) -> Result<Option<String>, Failure>) -> Outcome {
     let mut code = 0;
     for name in names {
         match work(name).await {
-            Ok(Some(line)) => session.print(line + "\n")?,
+            Ok(Some(line)) => invocation.print(line + "\n")?,
             Ok(None) => {}
             Err(failure) => {
-                session.fail(&failure);
+                invocation.fail(&failure);
                 code = 1;
             }
         }
@@ -108,29 +111,29 @@ async fn each(session: &Session, names: &[String], work: impl AsyncFn(&str) -> R
     Ok(code)
 }
 
-async fn start(session: &Session, parsed: &Parsed) -> Outcome {
+async fn start(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     if parsed.is("attach") {
         let [name] = parsed.arguments.as_slice() else {
             return Err(Failure::new("you cannot start and attach multiple containers at once"));
         };
-        let container = find(session, name)?;
+        let container = find(invocation, name)?;
         let spec = container.info()?.spec;
-        let started = session.mpimg().attach_container(container.id()).await?;
-        return Ok(attached(session.terminal(), started, &spec).await?);
+        let started = invocation.mpimg().attach_container(container.id()).await?;
+        return Ok(attached(invocation.terminal(), started, &spec).await?);
     }
-    each(session, &parsed.arguments, async |name| {
-        let container = find(session, name)?;
+    each(invocation, &parsed.arguments, async |name| {
+        let container = find(invocation, name)?;
         if is_running(&container.info()?) {
             return Ok(Some(name.to_owned()));
         }
-        let started = session.mpimg().start_container(container.id()).await?;
-        started.notes.iter().for_each(|note| session.tell(format!("note: {note}")));
+        let started = invocation.mpimg().start_container(container.id()).await?;
+        started.notes.iter().for_each(|note| invocation.tell(format!("note: {note}")));
         Ok(Some(name.to_owned()))
     })
     .await
 }
 
-async fn stop(session: &Session, parsed: &Parsed) -> Outcome {
+async fn stop(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let seconds = parsed.value("time").or(parsed.value("timeout"));
     let seconds = match seconds.map(str::parse::<i64>) {
         None => 10,
@@ -142,11 +145,11 @@ async fn stop(session: &Session, parsed: &Parsed) -> Outcome {
             return Err(Failure::new(text).with_code(125));
         }
     };
-    each(session, &parsed.arguments, async |name| {
-        let container = find(session, name)?;
+    each(invocation, &parsed.arguments, async |name| {
+        let container = find(invocation, name)?;
         let mut request = StopRequest::new(vec![container.id().to_owned()]);
         request.grace = Duration::from_secs(seconds);
-        match session.mpimg().stop(request).await?.errors.pop() {
+        match invocation.mpimg().stop(request).await?.errors.pop() {
             Some(error) => Err(error.into()),
             None => Ok(Some(name.to_owned())),
         }
@@ -154,10 +157,10 @@ async fn stop(session: &Session, parsed: &Parsed) -> Outcome {
     .await
 }
 
-async fn kill(session: &Session, parsed: &Parsed) -> Outcome {
+async fn kill(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let signal = parsed.value("signal").map(parse_signal).transpose()?;
-    each(session, &parsed.arguments, async |name| {
-        let container = find(session, name)?;
+    each(invocation, &parsed.arguments, async |name| {
+        let container = find(invocation, name)?;
         if !is_running(&container.info()?) {
             return Err(Failure::daemon(format!("Cannot kill container: {name}: Container {} is not running", container.id())));
         }
@@ -171,25 +174,25 @@ async fn kill(session: &Session, parsed: &Parsed) -> Outcome {
     .await
 }
 
-async fn wait(session: &Session, parsed: &Parsed) -> Outcome {
-    session.terminal().handle_signals();
-    each(session, &parsed.arguments, async |name| {
-        let container = find(session, name)?;
-        let cancel = session.mpimg().cancellation().clone();
+async fn wait(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    invocation.terminal().handle_signals();
+    each(invocation, &parsed.arguments, async |name| {
+        let container = find(invocation, name)?;
+        let cancel = invocation.mpimg().cancellation().clone();
         let outcome = blocking(move || container.wait(&cancel)).await?;
         Ok(Some(outcome.status().to_string()))
     })
     .await
 }
 
-async fn rm(session: &Session, parsed: &Parsed) -> Outcome {
+async fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let force = parsed.is("force");
-    each(session, &parsed.arguments, async |name| {
-        let container = match find(session, name) {
+    each(invocation, &parsed.arguments, async |name| {
+        let container = match find(invocation, name) {
             Ok(container) => container,
             // Docker says so, and goes on.
             Err(failure) if force && failure.is_of_docker() => {
-                session.tell(failure.text());
+                invocation.tell(failure.text());
                 return Ok(None);
             }
             Err(failure) => return Err(failure),
@@ -207,17 +210,17 @@ async fn rm(session: &Session, parsed: &Parsed) -> Outcome {
 }
 
 /// The container, which must run.
-fn running(session: &Session, name: &str) -> Result<Container, Failure> {
-    let container = find(session, name)?;
+fn running(invocation: &Invocation, name: &str) -> Result<Container, Failure> {
+    let container = find(invocation, name)?;
     match container.info()?.state {
         ContainerState::Running | ContainerState::Starting => Ok(container),
         _ => Err(Failure::daemon(format!("container {} is not running", container.id()))),
     }
 }
 
-fn port(session: &Session, parsed: &Parsed) -> Outcome {
+fn port(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = &parsed.arguments[0];
-    let info = find(session, name)?.info()?;
+    let info = find(invocation, name)?.info()?;
     let wanted = parsed.arguments.get(1).map(|port| port.trim_end_matches("/tcp").to_owned());
     let mut text = String::new();
     for port in info.ports.iter().filter(|_| is_running(&info)) {
@@ -233,12 +236,12 @@ fn port(session: &Session, parsed: &Parsed) -> Outcome {
         let protocol = if wanted.contains('/') { "" } else { "/tcp" };
         return Err(Failure::new(format!("no public port '{wanted}{protocol}' published for {name}")));
     }
-    session.print(text)?;
+    invocation.print(text)?;
     Ok(0)
 }
 
-fn top(session: &Session, parsed: &Parsed) -> Outcome {
-    let container = running(session, &parsed.arguments[0])?;
+fn top(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let container = running(invocation, &parsed.arguments[0])?;
     let mut lines = vec!["UID\tPID\tPPID\tCMD".to_owned()];
     for pid in container.processes()? {
         let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
@@ -250,7 +253,7 @@ fn top(session: &Session, parsed: &Parsed) -> Outcome {
         };
         lines.push(format!("{}\t{pid}\t{}\t{}", field("Uid:"), field("PPid:"), command.trim_end()));
     }
-    session.print(super::format::tabulate(&lines))?;
+    invocation.print(super::format::tabulate(&lines))?;
     Ok(0)
 }
 

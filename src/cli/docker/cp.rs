@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Arguments, Command};
 use super::container_id::find;
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::ErrorKind;
 use crate::image::replace_file;
@@ -25,7 +25,7 @@ pub(super) const CP: Command = Command {
         &["cp", "container cp"],
         "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
         "Copy files/folders between a container and the local filesystem",
-        |session, parsed| Box::pin(cp(session, parsed)),
+        |invocation, parsed| Box::pin(cp(invocation, parsed)),
     )
 };
 
@@ -36,7 +36,7 @@ pub(super) const EXPORT: Command = Command {
         &["export", "container export"],
         "[OPTIONS] CONTAINER",
         "Export a container's filesystem as a tar archive",
-        |session, parsed| Box::pin(export(session, parsed)),
+        |invocation, parsed| Box::pin(export(invocation, parsed)),
     )
 };
 
@@ -47,15 +47,15 @@ fn in_container(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && !name.contains('/') && !name.starts_with('.')).then_some((name, path))
 }
 
-async fn cp(session: &Session, parsed: &Parsed) -> Outcome {
+async fn cp(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let (source, target) = (&parsed.arguments[0], &parsed.arguments[1]);
     let (name, path) = match (in_container(source), in_container(target)) {
         (Some(_), Some(_)) => return Err(Failure::new("copying between containers is not supported")),
         (None, None) => return Err(Failure::new("must specify at least one container source")),
-        (None, Some((name, path))) => return into_container(session, parsed, source, name, path).await,
+        (None, Some((name, path))) => return into_container(invocation, parsed, source, name, path).await,
         (Some(found), None) => found,
     };
-    let files = files(session, name).await?;
+    let files = files(invocation, name).await?;
     let missing = || Failure::daemon(format!("Could not find the file {path} in container {name}"));
     // A link is copied as a link; one that a slash or dot follows is what it leads to.
     let follow = parsed.is("follow-link") || path.ends_with('/') || path.ends_with("/.");
@@ -69,14 +69,14 @@ async fn cp(session: &Session, parsed: &Parsed) -> Outcome {
     let to = destination(Path::new(target), found.is_folder, path.ends_with("/.") || path == ".", base.as_deref())?;
     files.write_to(&found, &to)?;
     if !parsed.is("quiet") && std::io::IsTerminal::is_terminal(&io::stderr()) {
-        session.tell(format!("Successfully copied to {target}"));
+        invocation.tell(format!("Successfully copied to {target}"));
     }
     Ok(0)
 }
 
 /// A file or folder of this machine, or a tar on standard input, into a container.
-async fn into_container(session: &Session, parsed: &Parsed, source: &str, name: &str, path: &str) -> Outcome {
-    let container = find(session, name)?;
+async fn into_container(invocation: &Invocation, parsed: &Parsed, source: &str, name: &str, path: &str) -> Outcome {
+    let container = find(invocation, name)?;
     let follow = parsed.is("follow-link");
     let tar = source == "-";
     if !tar && Path::new(source).symlink_metadata().is_err() {
@@ -86,7 +86,7 @@ async fn into_container(session: &Session, parsed: &Parsed, source: &str, name: 
         true => CopyIntoSource::Tar(Box::new(io::stdin())),
         false => CopyIntoSource::Path { path: source.into(), follow },
     };
-    session.mpimg().copy_into_container(&container, from, path).await.map_err(|error| match error.kind() {
+    invocation.mpimg().copy_into_container(&container, from, path).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::daemon(format!("Could not find the file {path} in container {name}")),
         ErrorKind::Usage if error.hint().is_none() && tar => {
             Failure::new(format!("destination \"{name}:{path}\" must be a directory"))
@@ -95,7 +95,7 @@ async fn into_container(session: &Session, parsed: &Parsed, source: &str, name: 
         _ => error.into(),
     })?;
     if !parsed.is("quiet") && std::io::IsTerminal::is_terminal(&io::stderr()) {
-        session.tell(format!("Successfully copied to {name}:{path}"));
+        invocation.tell(format!("Successfully copied to {name}:{path}"));
     }
     Ok(0)
 }
@@ -119,12 +119,12 @@ fn destination(target: &Path, is_folder: bool, content_only: bool, base: Option<
 }
 
 /// The files of a container.
-async fn files(session: &Session, name: &str) -> Result<ImageFiles, Failure> {
-    Ok(session.mpimg().container_files(&find(session, name)?).await?)
+async fn files(invocation: &Invocation, name: &str) -> Result<ImageFiles, Failure> {
+    Ok(invocation.mpimg().container_files(&find(invocation, name)?).await?)
 }
 
-async fn export(session: &Session, parsed: &Parsed) -> Outcome {
-    let files = files(session, &parsed.arguments[0]).await?;
+async fn export(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let files = files(invocation, &parsed.arguments[0]).await?;
     let all = files.find("/", false)?;
     match parsed.value("output") {
         Some(path) => replace_file(Path::new(path), |file| files.write_tar(&all, "", file))?,

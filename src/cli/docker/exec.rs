@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::{Arguments, Command};
 use super::container_id::{find, is_running};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::command::read_env_file;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::Pair;
@@ -38,12 +38,12 @@ pub(super) const COMMAND: Command = Command {
         &["exec", "container exec"],
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Execute a command in a running container",
-        |session, parsed| Box::pin(run(session, parsed)),
+        |invocation, parsed| Box::pin(run(invocation, parsed)),
     )
 };
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    let container = find(session, &parsed.arguments[0])?;
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let container = find(invocation, &parsed.arguments[0])?;
     if !is_running(&container.info()?) {
         return Err(Failure::daemon(format!("container {} is not running", super::container_id::long_id(container.id()))));
     }
@@ -61,7 +61,7 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
         workdir: parsed.value("workdir").map(str::to_owned),
     };
     let streams = own_streams(parsed.is("interactive"))?;
-    let running = session.mpimg().exec(container.id(), spec, streams).await?;
+    let running = invocation.mpimg().exec(container.id(), spec, streams).await?;
     for (number, kind) in [(1, SignalKind::hangup()), (2, SignalKind::interrupt()), (15, SignalKind::terminate())] {
         let mut signals = signal(kind).map_err(|error| Error::new(ErrorKind::Io, "cannot receive signals").with_source(error))?;
         let remote = running.remote();

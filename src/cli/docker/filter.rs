@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::session::{Failure, Session};
+use super::invocation::{Failure, Invocation};
 use crate::cli::when;
 use crate::oci::Reference;
 use crate::operation::LocalImage;
@@ -45,7 +45,7 @@ impl Filters {
     }
 
     /// Whether an image is asked for, by all but `reference`.
-    pub(super) fn takes_image(&self, image: &LocalImage, all: &[LocalImage], session: &Session) -> Result<bool, Failure> {
+    pub(super) fn takes_image(&self, image: &LocalImage, all: &[LocalImage], invocation: &Invocation) -> Result<bool, Failure> {
         if let Some(dangling) = self.values("dangling").last() {
             let wanted = switch("dangling", dangling)?;
             if wanted != (image.names.is_empty() && image.digests.is_empty()) {
@@ -62,7 +62,7 @@ impl Filters {
         }
         for (name, newer) in [("before", false), ("since", true)] {
             for other in self.values(name) {
-                let Some(other) = session.mpimg().local_image(other)? else {
+                let Some(other) = invocation.mpimg().local_image(other)? else {
                     return Err(Failure::daemon(format!("No such image: {other}")));
                 };
                 let position = |id| all.iter().position(|image| image.id() == id);

@@ -4,7 +4,7 @@ use console::measure_text_width;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::session::Failure;
+use super::invocation::Failure;
 use crate::cli::drop_in::{Missing, Template};
 use crate::image::rfc3339;
 use crate::oci::Digest;

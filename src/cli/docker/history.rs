@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
 use super::format::{self, List};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
@@ -28,14 +28,14 @@ pub(super) const COMMAND: Command = Command {
         Flag::value("platform", "Show history for the given platform").ignored("an image of the local store is for one platform"),
     ]],
     differs: "SIZE is what a layer takes in a registry: compressed",
-    ..Command::new(&["history", "image history"], "[OPTIONS] IMAGE", "Show the history of an image", |session, parsed| {
-        Box::pin(async move { run(session, parsed) })
+    ..Command::new(&["history", "image history"], "[OPTIONS] IMAGE", "Show the history of an image", |invocation, parsed| {
+        Box::pin(async move { run(invocation, parsed) })
     })
 };
 
-fn run(session: &Session, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = &parsed.arguments[0];
-    let image = session.mpimg().local_image(name)?;
+    let image = invocation.mpimg().local_image(name)?;
     let Some(image) = image else { return Err(Failure::daemon(format!("No such image: {name}"))) };
     let whole = parsed.is("no-trunc");
     let human = parsed.switch("human").unwrap_or(true);
@@ -66,9 +66,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     });
     let rows: Vec<Value> = rows.collect();
     if parsed.is("quiet") {
-        session.print(rows.iter().filter_map(|row| row["ID"].as_str()).map(|id| format!("{id}\n")).collect::<String>())?;
+        invocation.print(rows.iter().filter_map(|row| row["ID"].as_str()).map(|id| format!("{id}\n")).collect::<String>())?;
         return Ok(0);
     }
-    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    invocation.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::command::{Arguments, Command};
 use super::filter::{self, Filters};
 use super::format::{self, List};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
@@ -45,8 +45,8 @@ pub(super) const COMMAND: Command = Command {
             .refused("leave it out: an image of the local store is for one platform"),
     ]],
     differs: "SIZE is what an image takes in a registry: compressed",
-    ..Command::new(&["images", "image ls", "image list"], "[OPTIONS] [REPOSITORY[:TAG]]", "List images", |session, parsed| {
-        Box::pin(async move { run(session, parsed) })
+    ..Command::new(&["images", "image ls", "image list"], "[OPTIONS] [REPOSITORY[:TAG]]", "List images", |invocation, parsed| {
+        Box::pin(async move { run(invocation, parsed) })
     })
 };
 
@@ -57,13 +57,13 @@ struct Row<'i> {
     digest: Option<&'i Reference>,
 }
 
-fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    let images = session.mpimg().local_images()?;
+fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let images = invocation.mpimg().local_images()?;
     let filters = Filters::parse(&parsed.list("filter"), &["dangling", "reference", "label", "before", "since", "until"])?;
     let digests = parsed.is("digests") || parsed.value("format").is_some_and(|format| format.contains("Digest"));
     let mut rows = Vec::new();
     for image in &images {
-        if filters.takes_image(image, &images, session)? {
+        if filters.takes_image(image, &images, invocation)? {
             rows.extend(rows_of(image, digests).into_iter().filter(|row| {
                 let name = row.name.or(row.digest);
                 parsed.arguments.first().is_none_or(|wanted| name.is_some_and(|name| filter::fits(name, wanted)))
@@ -74,17 +74,17 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let (now, whole) = (when::now(), parsed.is("no-trunc"));
     let format = parsed.value("format");
     if parsed.is("quiet") && format.is_none() {
-        return print_ids(session, &rows, whole);
+        return print_ids(invocation, &rows, whole);
     }
     let rows: Vec<Value> = rows.iter().map(|row| fields(row, now, whole)).collect();
     let list = if parsed.is("digests") { WITH_DIGESTS } else { LIST };
-    session.print(list.draw(format, &rows)?)?;
+    invocation.print(list.draw(format, &rows)?)?;
     Ok(0)
 }
 
-fn print_ids(session: &Session, rows: &[Row<'_>], whole: bool) -> Result<u8, Failure> {
+fn print_ids(invocation: &Invocation, rows: &[Row<'_>], whole: bool) -> Result<u8, Failure> {
     let ids: String = rows.iter().map(|row| format::image_id(row.image.id(), whole) + "\n").collect();
-    session.print(ids)?;
+    invocation.print(ids)?;
     Ok(0)
 }
 

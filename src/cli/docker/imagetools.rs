@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::{format, tag};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::ErrorKind;
@@ -26,7 +26,7 @@ pub(super) const INSPECT: Command = Command {
         &["buildx imagetools inspect"],
         "[OPTIONS] NAME",
         "Show details of an image in the registry",
-        |session, parsed| Box::pin(inspect(session, parsed)),
+        |invocation, parsed| Box::pin(inspect(invocation, parsed)),
     )
 };
 
@@ -47,24 +47,24 @@ pub(super) const CREATE: Command = Command {
         &["buildx imagetools create"],
         "[OPTIONS] [SOURCE...]",
         "Create a new image based on source images",
-        |session, parsed| Box::pin(create(session, parsed)),
+        |invocation, parsed| Box::pin(create(invocation, parsed)),
     )
 };
 
 /// What a registry has under a name; docker's words where it has nothing.
-async fn manifest(session: &Session, name: &Reference) -> Result<PulledManifest, Failure> {
-    session.mpimg().client().pull_manifest(name).await.map_err(|error| match error.kind() {
+async fn manifest(invocation: &Invocation, name: &Reference) -> Result<PulledManifest, Failure> {
+    invocation.mpimg().client().pull_manifest(name).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::new(format!("ERROR: {name}: not found")).with_error(error),
         _ => Failure::from(error),
     })
 }
 
-async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = tag::name(&parsed.arguments[0])?;
-    let found = manifest(session, &name).await?;
+    let found = manifest(invocation, &name).await?;
     let text = String::from_utf8_lossy(&found.bytes);
     if parsed.is("raw") {
-        session.print(text)?;
+        invocation.print(text)?;
         return Ok(0);
     }
     let document: Value = serde_json::from_slice(&found.bytes).unwrap_or_default();
@@ -78,12 +78,12 @@ async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
             true => Value::Null,
             false => {
                 let platform = Platform::host();
-                let image = session.mpimg().find(crate::image::Transport::Registry(name.clone()), &platform).await?;
+                let image = invocation.mpimg().find(crate::image::Transport::Registry(name.clone()), &platform).await?;
                 serde_json::from_slice(image.config_bytes()).unwrap_or_default()
             }
         };
         let values = json!({ "Name": name.to_string(), "Manifest": descriptor, "Image": image });
-        session.print(format::one(format, &fields_by_go(values))?)?;
+        invocation.print(format::one(format, &fields_by_go(values))?)?;
         return Ok(0);
     }
     let mut lines = format!("Name:      {name}\nMediaType: {media_type}\nDigest:    {}\n", found.digest);
@@ -102,7 +102,7 @@ async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
             format!("  Name:      {own}@{}\n  MediaType: {}\n  Platform:  {platform}\n", text("/digest"), text("/mediaType"))
         })
         .collect();
-    session.print(lines + &shown.join("             \n"))?;
+    invocation.print(lines + &shown.join("             \n"))?;
     Ok(0)
 }
 
@@ -133,7 +133,7 @@ fn fields_by_go(value: Value) -> Value {
     }
 }
 
-async fn create(session: &Session, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let targets: Vec<Reference> = parsed.list("tag").into_iter().map(tag::name).collect::<Result<_, _>>()?;
     let mut sources: Vec<Reference> = parsed.arguments.iter().map(|name| tag::name(name)).collect::<Result<_, _>>()?;
     if parsed.is("append") {
@@ -146,31 +146,31 @@ async fn create(session: &Session, parsed: &Parsed) -> Outcome {
     if targets.is_empty() && !parsed.is("dry-run") {
         return Err(Failure::new("ERROR: can't push with no tags specified, please set --tag or --dry-run"));
     }
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     if let [source] = sources.as_slice() {
-        let found = manifest(session, source).await?;
+        let found = manifest(invocation, source).await?;
         let as_it_is = found.media_type.is_index() || parsed.switch("prefer-index") == Some(false);
         if as_it_is && !parsed.is("dry-run") {
             for target in &targets {
                 let from = crate::image::Transport::Registry(source.clone());
-                session.mpimg().copy(CopyRequest::new(from, crate::image::Transport::Registry(target.clone()))).await?;
-                session.tell(format!("pushing {} to {target} done", found.digest));
+                invocation.mpimg().copy(CopyRequest::new(from, crate::image::Transport::Registry(target.clone()))).await?;
+                invocation.tell(format!("pushing {} to {target} done", found.digest));
             }
             return Ok(0);
         }
     }
     for source in &sources {
-        manifest(session, source).await?;
+        manifest(invocation, source).await?;
     }
     let parts: Vec<IndexPart> = sources.into_iter().map(IndexPart::from).collect();
-    let index = session.mpimg().join_index(&parts, Format::Oci).await?;
+    let index = invocation.mpimg().join_index(&parts, Format::Oci).await?;
     if parsed.is("dry-run") {
-        session.print(String::from_utf8_lossy(&index.bytes))?;
+        invocation.print(String::from_utf8_lossy(&index.bytes))?;
         return Ok(0);
     }
     for target in &targets {
-        let digest = session.mpimg().push_index(target, &index).await?;
-        session.tell(format!("pushing {digest} to {target} done"));
+        let digest = invocation.mpimg().push_index(target, &index).await?;
+        invocation.tell(format!("pushing {digest} to {target} done"));
     }
     Ok(0)
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::command::{Arguments, Command};
 use super::container_id::find;
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag::shown;
 use super::{container_json, format, image_json, networks};
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
@@ -21,7 +21,7 @@ pub(super) const ANY: Command = Command {
         &["inspect"],
         "[OPTIONS] NAME|ID [NAME|ID...]",
         "Return low-level information on Docker objects",
-        |session, parsed| Box::pin(any(session, parsed)),
+        |invocation, parsed| Box::pin(any(invocation, parsed)),
     )
 };
 
@@ -35,7 +35,7 @@ pub(super) const IMAGE: Command = Command {
         &["image inspect"],
         "[OPTIONS] IMAGE [IMAGE...]",
         "Display detailed information on one or more images",
-        |session, parsed| Box::pin(async move { inspect(session, parsed, &mut |name| image(session, name)) }),
+        |invocation, parsed| Box::pin(async move { inspect(invocation, parsed, &mut |name| image(invocation, name)) }),
     )
 };
 
@@ -46,14 +46,14 @@ pub(super) const CONTAINER: Command = Command {
         &["container inspect"],
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Display detailed information on one or more containers",
-        |session, parsed| Box::pin(async move { inspect(session, parsed, &mut |name| container(session, name)) }),
+        |invocation, parsed| Box::pin(async move { inspect(invocation, parsed, &mut |name| container(invocation, name)) }),
     )
 };
 
 /// What is shown of a thing: as JSON, and as the value for templates.
 type Shown = (String, Value);
 
-async fn any(session: &Session, parsed: &Parsed) -> Outcome {
+async fn any(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let wanted = parsed.value("type").unwrap_or_default();
     if !matches!(wanted, "" | "image" | "container") {
         let kinds = ["network", "node", "plugin", "secret", "service", "task", "volume", "config"];
@@ -61,16 +61,16 @@ async fn any(session: &Session, parsed: &Parsed) -> Outcome {
             return Err(Failure::new(format!("{wanted:?} is not a valid value for --type")));
         }
     }
-    inspect(session, parsed, &mut |name| {
+    inspect(invocation, parsed, &mut |name| {
         let missing = || Failure::new(format!("Error: No such {}: {name}", if wanted.is_empty() { "object" } else { wanted }));
         let not_docker = |failure: Failure| if failure.is_of_docker() { Ok(None) } else { Err(failure) };
         if matches!(wanted, "" | "container")
-            && let Some(found) = container(session, name).map(Some).or_else(not_docker)?
+            && let Some(found) = container(invocation, name).map(Some).or_else(not_docker)?
         {
             return Ok(found);
         }
         if matches!(wanted, "" | "image")
-            && let Some(found) = image(session, name).map(Some).or_else(not_docker)?
+            && let Some(found) = image(invocation, name).map(Some).or_else(not_docker)?
         {
             return Ok(found);
         }
@@ -78,9 +78,9 @@ async fn any(session: &Session, parsed: &Parsed) -> Outcome {
     })
 }
 
-fn image(session: &Session, name: &str) -> Result<Shown, Failure> {
+fn image(invocation: &Invocation, name: &str) -> Result<Shown, Failure> {
     let missing = || Failure::daemon(format!("No such image: {}", shown(name)));
-    let image = session.mpimg().local_image(name)?.ok_or_else(missing)?;
+    let image = invocation.mpimg().local_image(name)?.ok_or_else(missing)?;
     let Some(config) = &image.config else {
         return Err(crate::error::Error::new(
             crate::error::ErrorKind::Corrupt,
@@ -93,10 +93,10 @@ fn image(session: &Session, name: &str) -> Result<Shown, Failure> {
     Ok((format::indented(&json)?, image_json::for_templates(&json)))
 }
 
-fn container(session: &Session, name: &str) -> Result<Shown, Failure> {
-    let info = find(session, name)?.info()?;
-    let image = session.mpimg().local_images()?.into_iter().find(|image| image.record.manifest.digest == info.digest);
-    let json = container_json::of(&info, image.as_ref(), &networks::of(session, &info)?);
+fn container(invocation: &Invocation, name: &str) -> Result<Shown, Failure> {
+    let info = find(invocation, name)?.info()?;
+    let image = invocation.mpimg().local_images()?.into_iter().find(|image| image.record.manifest.digest == info.digest);
+    let json = container_json::of(&info, image.as_ref(), &networks::of(invocation, &info)?);
     Ok((format::indented(&json)?, image_json::for_templates(&json)))
 }
 
@@ -106,7 +106,7 @@ fn unparsable(error: String) -> Failure {
 }
 
 /// Prints what was found of all names, then why others were not.
-fn inspect(session: &Session, parsed: &Parsed, look: &mut dyn FnMut(&str) -> Result<Shown, Failure>) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed, look: &mut dyn FnMut(&str) -> Result<Shown, Failure>) -> Outcome {
     let format = parsed.value("format").filter(|format| !format.is_empty());
     let template = match format {
         None => None,
@@ -128,16 +128,16 @@ fn inspect(session: &Session, parsed: &Parsed, look: &mut dyn FnMut(&str) -> Res
         }
     }
     match template {
-        Some(_) if printed.is_empty() => session.print("\n")?,
-        Some(_) => session.print(printed)?,
-        None if objects.is_empty() => session.print("[]\n")?,
+        Some(_) if printed.is_empty() => invocation.print("\n")?,
+        Some(_) => invocation.print(printed)?,
+        None if objects.is_empty() => invocation.print("[]\n")?,
         None => {
             let indented: Vec<String> = objects.iter().map(|json| format!("    {}", json.replace('\n', "\n    "))).collect();
-            session.print(format!("[\n{}\n]\n", indented.join(",\n")))?;
+            invocation.print(format!("[\n{}\n]\n", indented.join(",\n")))?;
         }
     }
     for failure in &failures {
-        session.fail(failure);
+        invocation.fail(failure);
     }
     Ok(u8::from(!failures.is_empty()))
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::read_password;
 use crate::cli::prompt;
@@ -18,26 +18,26 @@ pub(super) const LOGIN: Command = Command {
         Flag::switch("password-stdin", "Take the Password or PAT from stdin"),
         Flag::value("username", "Username").short('u'),
     ]],
-    ..Command::new(&["login"], "[OPTIONS] [SERVER]", "Authenticate to a registry", |session, parsed| {
-        Box::pin(login(session, parsed))
+    ..Command::new(&["login"], "[OPTIONS] [SERVER]", "Authenticate to a registry", |invocation, parsed| {
+        Box::pin(login(invocation, parsed))
     })
 };
 
 pub(super) const LOGOUT: Command = Command {
     arguments: Arguments::AtMost(1),
-    ..Command::new(&["logout"], "[SERVER]", "Log out from a registry", |session, parsed| Box::pin(logout(session, parsed)))
+    ..Command::new(&["logout"], "[SERVER]", "Log out from a registry", |invocation, parsed| Box::pin(logout(invocation, parsed)))
 };
 
 fn registry(parsed: &Parsed) -> String {
     parsed.arguments.first().map_or_else(|| "docker.io".into(), |server| registry_name(server))
 }
 
-async fn login(session: &Session, parsed: &Parsed) -> Outcome {
+async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let (registry, from_input) = (registry(parsed), parsed.is("password-stdin"));
     let password = match parsed.value("password") {
         Some(_) if from_input => return Err(Failure::new("--password and --password-stdin are mutually exclusive")),
         Some(password) => {
-            session.tell("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+            invocation.tell("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
             Some(password.to_owned())
         }
         None if from_input && parsed.value("username").is_none_or(str::is_empty) => {
@@ -52,14 +52,14 @@ async fn login(session: &Session, parsed: &Parsed) -> Outcome {
     }
     let username = match parsed.value("username") {
         Some(username) => username.to_owned(),
-        None => prompt::username(session.terminal(), &registry)?,
+        None => prompt::username(invocation.terminal(), &registry)?,
     };
     let password = match password {
         Some(password) => password,
-        None => prompt::password(session.terminal(), &registry, "`--password-stdin`")?,
+        None => prompt::password(invocation.terminal(), &registry, "`--password-stdin`")?,
     };
-    session.terminal().handle_signals();
-    let store = session.mpimg().login(&registry, &username, &password).await.map_err(|error| {
+    invocation.terminal().handle_signals();
+    let store = invocation.mpimg().login(&registry, &username, &password).await.map_err(|error| {
         if error.kind() == ErrorKind::Auth {
             let scheme = if is_loopback(&registry) { "http" } else { "https" };
             let text = format!("login attempt to {scheme}://{registry}/v2/ failed with status: 401 Unauthorized");
@@ -68,13 +68,13 @@ async fn login(session: &Session, parsed: &Parsed) -> Outcome {
         Failure::from(error)
     })?;
     if let CredentialStore::File(path) = store {
-        session.tell(format!(
+        invocation.tell(format!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. \
              See\nhttps://docs.docker.com/go/credential-store/\n",
             path.display()
         ));
     }
-    session.print("Login Succeeded\n")?;
+    invocation.print("Login Succeeded\n")?;
     Ok(0)
 }
 
@@ -83,10 +83,10 @@ fn is_loopback(registry: &str) -> bool {
     host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-async fn logout(session: &Session, parsed: &Parsed) -> Outcome {
+async fn logout(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let registry = registry(parsed);
     let shown = parsed.arguments.first().map_or("https://index.docker.io/v1/", String::as_str);
-    session.print(format!("Removing login credentials for {shown}\n"))?;
-    session.mpimg().logout(&registry).await?;
+    invocation.print(format!("Removing login credentials for {shown}\n"))?;
+    invocation.mpimg().logout(&registry).await?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::command::{Arguments, Command};
 use super::container_id::find;
 use super::filter;
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::command::Lines;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::operation::LogOptions;
@@ -21,14 +21,14 @@ pub(super) const COMMAND: Command = Command {
         Flag::switch("timestamps", "Show timestamps").short('t'),
         Flag::value("until", "Show logs before a timestamp or relative"),
     ]],
-    ..Command::new(&["logs", "container logs"], "[OPTIONS] CONTAINER", "Fetch the logs of a container", |session, parsed| {
-        Box::pin(run(session, parsed))
+    ..Command::new(&["logs", "container logs"], "[OPTIONS] CONTAINER", "Fetch the logs of a container", |invocation, parsed| {
+        Box::pin(run(invocation, parsed))
     })
 };
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    let container = find(session, &parsed.arguments[0])?;
-    session.terminal().handle_signals();
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let container = find(invocation, &parsed.arguments[0])?;
+    invocation.terminal().handle_signals();
     let time = |flag: &str| match parsed.value(flag) {
         None => Ok::<_, Failure>(None),
         Some(text) => {
@@ -47,7 +47,7 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
         }
         lines.write(stream, time, text)
     };
-    session.mpimg().logs(container.id(), options, output).await?;
+    invocation.mpimg().logs(container.id(), options, output).await?;
     // Nothing may hang behind in a buffer.
     let _ = std::io::stdout().lock().flush();
     Ok(0)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed, make_parent};
 use crate::error::{Error, ErrorKind};
@@ -24,7 +24,7 @@ pub(super) const INSPECT: Command = Command {
         &["manifest inspect"],
         "[OPTIONS] MANIFEST",
         "Display an image manifest, or manifest list",
-        |session, parsed| Box::pin(inspect(session, parsed)),
+        |invocation, parsed| Box::pin(inspect(invocation, parsed)),
     )
 };
 
@@ -35,7 +35,7 @@ pub(super) const CREATE: Command = Command {
         &["manifest create"],
         "MANIFEST_LIST MANIFEST [MANIFEST...]",
         "Create a local manifest list for annotating and pushing to a registry",
-        |session, parsed| Box::pin(create(session, parsed)),
+        |invocation, parsed| Box::pin(create(invocation, parsed)),
     )
 };
 
@@ -52,15 +52,15 @@ pub(super) const ANNOTATE: Command = Command {
         &["manifest annotate"],
         "[OPTIONS] MANIFEST_LIST MANIFEST",
         "Add additional information to a local image manifest",
-        |session, parsed| Box::pin(async move { annotate(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { annotate(invocation, parsed) }),
     )
 };
 
 pub(super) const PUSH: Command = Command {
     arguments: Arguments::Exactly(1),
     flags: &[&[INSECURE, Flag::switch("purge", "Remove the local manifest list after push").short('p')]],
-    ..Command::new(&["manifest push"], "[OPTIONS] MANIFEST_LIST", "Push a manifest list to a repository", |session, parsed| {
-        Box::pin(push(session, parsed))
+    ..Command::new(&["manifest push"], "[OPTIONS] MANIFEST_LIST", "Push a manifest list to a repository", |invocation, parsed| {
+        Box::pin(push(invocation, parsed))
     })
 };
 
@@ -70,10 +70,10 @@ pub(super) const RM: Command = Command {
         &["manifest rm"],
         "MANIFEST_LIST [MANIFEST_LIST...]",
         "Delete one or more manifest lists from local storage",
-        |session, parsed| {
+        |invocation, parsed| {
             Box::pin(async move {
                 for text in &parsed.arguments {
-                    let list = List::read(session, &tag::name(text)?)?;
+                    let list = List::read(invocation, &tag::name(text)?)?;
                     std::fs::remove_file(&list.path).map_err(|error| Error::io("remove", &list.path, error))?;
                 }
                 Ok(0)
@@ -96,14 +96,14 @@ struct Part {
 }
 
 impl List {
-    fn at(session: &Session, name: &Reference) -> Result<Self, Failure> {
-        let folder = session.config_folder()?.join("mpimg-manifests");
+    fn at(invocation: &Invocation, name: &Reference) -> Result<Self, Failure> {
+        let folder = invocation.config_folder()?.join("mpimg-manifests");
         let path = folder.join(format!("{}.json", Digest::of(name.to_string()).hex()));
         Ok(Self { path, name: name.clone(), parts: Vec::new() })
     }
 
-    fn read(session: &Session, name: &Reference) -> Result<Self, Failure> {
-        let list = Self::at(session, name)?;
+    fn read(invocation: &Invocation, name: &Reference) -> Result<Self, Failure> {
+        let list = Self::at(invocation, name)?;
         let missing = || Failure::new(format!("No such manifest: {}", name.familiar()));
         let bytes = std::fs::read(&list.path).map_err(|_| missing())?;
         let parts = serde_json::from_slice(&bytes).map_err(|error| {
@@ -135,20 +135,20 @@ fn no_such(name: &Reference, error: Error) -> Failure {
     }
 }
 
-async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = tag::name(&parsed.arguments[0])?;
-    if let Ok(list) = List::read(session, &name) {
-        let index = session.mpimg().join_index(&list.index_parts()?, Format::Docker).await?;
-        session.print(reindented(&String::from_utf8_lossy(&index.bytes)) + "\n")?;
+    if let Ok(list) = List::read(invocation, &name) {
+        let index = invocation.mpimg().join_index(&list.index_parts()?, Format::Docker).await?;
+        invocation.print(reindented(&String::from_utf8_lossy(&index.bytes)) + "\n")?;
         return Ok(0);
     }
-    let found = session.mpimg().client().pull_manifest(&name).await.map_err(|error| no_such(&name, error))?;
+    let found = invocation.mpimg().client().pull_manifest(&name).await.map_err(|error| no_such(&name, error))?;
     let text = String::from_utf8_lossy(&found.bytes).into_owned();
     if !parsed.is("verbose") {
-        session.print(reindented(&text) + "\n")?;
+        invocation.print(reindented(&text) + "\n")?;
         return Ok(0);
     }
-    let tree = session.mpimg().client().pull_tree(&name, None).await.map_err(|error| no_such(&name, error))?;
+    let tree = invocation.mpimg().client().pull_tree(&name, None).await.map_err(|error| no_such(&name, error))?;
     let is_index = tree.descriptor.media_type.is_index();
     let manifests = if is_index { tree.children.iter().collect() } else { vec![&tree] };
     let mut shown = Vec::new();
@@ -168,34 +168,34 @@ async fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
         [one] if !is_index => one.to_string(),
         all => json!(all).to_string(),
     };
-    session.print(reindented(&shown) + "\n")?;
+    invocation.print(reindented(&shown) + "\n")?;
     Ok(0)
 }
 
-async fn create(session: &Session, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = tag::name(&parsed.arguments[0])?;
-    let mut list = match List::read(session, &name) {
+    let mut list = match List::read(invocation, &name) {
         Ok(_) if !parsed.is("amend") => {
             return Err(Failure::new("refusing to amend an existing manifest list with no --amend flag"));
         }
         Ok(list) => list,
-        Err(_) => List::at(session, &name)?,
+        Err(_) => List::at(invocation, &name)?,
     };
     for text in &parsed.arguments[1..] {
         let part = tag::name(text)?;
-        session.mpimg().client().pull_manifest(&part).await.map_err(|error| no_such(&part, error))?;
+        invocation.mpimg().client().pull_manifest(&part).await.map_err(|error| no_such(&part, error))?;
         let part = part.to_string();
         if list.parts.iter().all(|known| known.name != part) {
             list.parts.push(Part { name: part, platform: None });
         }
     }
     list.write()?;
-    session.print(format!("Created manifest list {name}\n"))?;
+    invocation.print(format!("Created manifest list {name}\n"))?;
     Ok(0)
 }
 
-fn annotate(session: &Session, parsed: &Parsed) -> Outcome {
-    let mut list = List::read(session, &tag::name(&parsed.arguments[0])?)?;
+fn annotate(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let mut list = List::read(invocation, &tag::name(&parsed.arguments[0])?)?;
     let part = tag::name(&parsed.arguments[1])?.to_string();
     let missing =
         || Failure::new(format!("manifest for image {} does not exist in {}", parsed.arguments[1], list.name.familiar()));
@@ -213,13 +213,13 @@ fn annotate(session: &Session, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn push(session: &Session, parsed: &Parsed) -> Outcome {
+async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = tag::name(&parsed.arguments[0])?;
-    let list = List::read(session, &name)?;
-    session.terminal().handle_signals();
-    let index = session.mpimg().join_index(&list.index_parts()?, Format::Docker).await?;
-    let digest = session.mpimg().push_index(&name, &index).await?;
-    session.print(format!("{digest}\n"))?;
+    let list = List::read(invocation, &name)?;
+    invocation.terminal().handle_signals();
+    let index = invocation.mpimg().join_index(&list.index_parts()?, Format::Docker).await?;
+    let digest = invocation.mpimg().push_index(&name, &index).await?;
+    invocation.print(format!("{digest}\n"))?;
     if parsed.is("purge") {
         std::fs::remove_file(&list.path).map_err(|error| Error::io("remove", &list.path, error))?;
     }

@@ -25,6 +25,7 @@ mod image_json;
 mod images;
 mod imagetools;
 mod inspect;
+mod invocation;
 mod login;
 mod logs;
 mod manifest;
@@ -35,7 +36,6 @@ mod push;
 mod rmi;
 mod run;
 mod run_spec;
-mod session;
 mod system;
 mod tag;
 mod value;
@@ -47,7 +47,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use command::Command;
-use session::{Failure, Outcome, Session};
+use invocation::{Failure, Invocation, Outcome};
 
 use super::drop_in::{self, Effect, Parsed, WrongFlag};
 use super::logging;
@@ -109,21 +109,21 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     if let Some(wrong) = command.arguments.wrong(parsed.arguments.len()) {
         return told(&with_usage(&format!("docker: 'docker {name}' {wrong}"), command, name), 1);
     }
-    let session = Session::new(&global, &parsed);
+    let invocation = Invocation::new(&global, &parsed);
     logging::note_start(name);
-    let done = start(&session, command, &global, &parsed);
+    let done = start(&invocation, command, &global, &parsed);
     logging::note_end(None);
     match done {
-        Ok(code) => session.terminal().interrupt().exit_code().unwrap_or(code).into(),
-        Err(failure) => session.fail(&failure),
+        Ok(code) => invocation.terminal().interrupt().exit_code().unwrap_or(code).into(),
+        Err(failure) => invocation.fail(&failure),
     }
 }
 
-fn start(session: &Session, command: &Command, global: &Parsed, parsed: &Parsed) -> Outcome {
+fn start(invocation: &Invocation, command: &Command, global: &Parsed, parsed: &Parsed) -> Outcome {
     let refused = |error: Error| Failure::from(error).with_code(WRONG_FLAG);
-    session.look_at_flags(global).map_err(refused)?;
-    session.look_at_flags(parsed).map_err(refused)?;
-    run_to_end((command.run)(session, parsed))
+    invocation.look_at_flags(global).map_err(refused)?;
+    invocation.look_at_flags(parsed).map_err(refused)?;
+    run_to_end((command.run)(invocation, parsed))
 }
 
 /// `docker help [COMMAND]`.

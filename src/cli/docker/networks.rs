@@ -14,8 +14,8 @@ use super::command::{Arguments, Command};
 use super::container_id::{find, is_running, long_id, name_of};
 use super::filter::{self, Filters};
 use super::format::{self, List};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::run_spec;
-use super::session::{Failure, Outcome, Session};
 use super::value;
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
 use crate::cli::when;
@@ -58,8 +58,8 @@ pub(super) const CREATE: Command = Command {
         Flag::list("subnet", "Subnet in CIDR format that represents a network segment").ignored(ADDRESSES),
     ]],
     differs: "containers of a network share this machine's; each finds those that were started before it by their names, at 127.0.0.1",
-    ..Command::new(&["network create"], "[OPTIONS] NETWORK", "Create a network", |session, parsed| {
-        Box::pin(async move { create(session, parsed) })
+    ..Command::new(&["network create"], "[OPTIONS] NETWORK", "Create a network", |invocation, parsed| {
+        Box::pin(async move { create(invocation, parsed) })
     })
 };
 
@@ -71,17 +71,20 @@ pub(super) const LS: Command = Command {
         Flag::switch("no-trunc", "Do not truncate the output"),
         Flag::switch("quiet", "Only display network IDs").short('q'),
     ]],
-    ..Command::new(&["network ls", "network list"], "[OPTIONS]", "List networks", |session, parsed| {
-        Box::pin(async move { ls(session, parsed) })
+    ..Command::new(&["network ls", "network list"], "[OPTIONS]", "List networks", |invocation, parsed| {
+        Box::pin(async move { ls(invocation, parsed) })
     })
 };
 
 pub(super) const RM: Command = Command {
     arguments: Arguments::AtLeast(1),
     flags: &[&[Flag::switch("force", "Do not error if the network does not exist").short('f')]],
-    ..Command::new(&["network rm", "network remove"], "NETWORK [NETWORK...]", "Remove one or more networks", |session, parsed| {
-        Box::pin(async move { rm(session, parsed) })
-    })
+    ..Command::new(
+        &["network rm", "network remove"],
+        "NETWORK [NETWORK...]",
+        "Remove one or more networks",
+        |invocation, parsed| Box::pin(async move { rm(invocation, parsed) }),
+    )
 };
 
 pub(super) const INSPECT: Command = Command {
@@ -94,7 +97,7 @@ pub(super) const INSPECT: Command = Command {
         &["network inspect"],
         "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks",
-        |session, parsed| Box::pin(async move { inspect(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { inspect(invocation, parsed) }),
     )
 };
 
@@ -104,10 +107,10 @@ pub(super) const PRUNE: Command = Command {
         Flag::list("filter", "Provide filter values").differs("label, until"),
         Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked"),
     ]],
-    ..Command::new(&["network prune"], "[OPTIONS]", "Remove all unused networks", |session, parsed| {
+    ..Command::new(&["network prune"], "[OPTIONS]", "Remove all unused networks", |invocation, parsed| {
         Box::pin(async move {
-            let removed = prune(session, &parsed.list("filter"))?;
-            session.print(if removed.is_empty() { String::new() } else { format!("Deleted Networks:\n{removed}\n") })?;
+            let removed = prune(invocation, &parsed.list("filter"))?;
+            invocation.print(if removed.is_empty() { String::new() } else { format!("Deleted Networks:\n{removed}\n") })?;
             Ok(0)
         })
     })
@@ -124,15 +127,20 @@ pub(super) const CONNECT: Command = Command {
         Flag::list("link-local-ip", "Add a link-local address for the container").ignored(ADDRESSES),
     ]],
     differs: "containers that are started afterwards find this one by its name",
-    ..Command::new(&["network connect"], "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", |session, parsed| {
-        Box::pin(async move {
-            let (network, container) = (&parsed.arguments[0], find(session, &parsed.arguments[1])?);
-            let names = [name_of(&container.info()?).to_owned()].into_iter();
-            let names = names.chain(parsed.list("alias").into_iter().map(str::to_owned)).collect();
-            add(session, network, container.id(), names)?;
-            Ok(0)
-        })
-    })
+    ..Command::new(
+        &["network connect"],
+        "[OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network",
+        |invocation, parsed| {
+            Box::pin(async move {
+                let (network, container) = (&parsed.arguments[0], find(invocation, &parsed.arguments[1])?);
+                let names = [name_of(&container.info()?).to_owned()].into_iter();
+                let names = names.chain(parsed.list("alias").into_iter().map(str::to_owned)).collect();
+                add(invocation, network, container.id(), names)?;
+                Ok(0)
+            })
+        },
+    )
 };
 
 pub(super) const DISCONNECT: Command = Command {
@@ -143,10 +151,10 @@ pub(super) const DISCONNECT: Command = Command {
         &["network disconnect"],
         "[OPTIONS] NETWORK CONTAINER",
         "Disconnect a container from a network",
-        |session, parsed| {
+        |invocation, parsed| {
             Box::pin(async move {
-                let network = get(session, &parsed.arguments[0])?;
-                let id = find(session, &parsed.arguments[1])?.id().to_owned();
+                let network = get(invocation, &parsed.arguments[0])?;
+                let id = find(invocation, &parsed.arguments[1])?.id().to_owned();
                 if network.built_in() {
                     return Ok(0);
                 }
@@ -234,8 +242,8 @@ impl Network {
     }
 }
 
-fn root(session: &Session) -> Result<PathBuf> {
-    Ok(session.mpimg().store()?.root().join(NETWORKS))
+fn root(invocation: &Invocation) -> Result<PathBuf> {
+    Ok(invocation.mpimg().store()?.root().join(NETWORKS))
 }
 
 fn record(folder: &Path) -> PathBuf {
@@ -243,8 +251,8 @@ fn record(folder: &Path) -> PathBuf {
 }
 
 /// All networks, those that are always there first.
-fn all(session: &Session) -> Result<Vec<Network>> {
-    let root = root(session)?;
+fn all(invocation: &Invocation) -> Result<Vec<Network>> {
+    let root = root(invocation)?;
     let built_in = BUILT_IN.iter().map(|(name, driver)| Network {
         name: (*name).to_owned(),
         id: Digest::of(name).hex(),
@@ -278,8 +286,8 @@ fn all(session: &Session) -> Result<Vec<Network>> {
 }
 
 /// The network that a name, an ID or the beginning of one means.
-fn get(session: &Session, name: &str) -> Result<Network, Failure> {
-    let mut networks = all(session)?;
+fn get(invocation: &Invocation, name: &str) -> Result<Network, Failure> {
+    let mut networks = all(invocation)?;
     let by_name = networks.iter().position(|network| network.name == name);
     let by_id = || networks.iter().position(|network| !name.is_empty() && network.id.starts_with(name));
     let found = by_name.or_else(by_id).ok_or_else(|| Failure::daemon(format!("network {name} not found")))?;
@@ -287,21 +295,21 @@ fn get(session: &Session, name: &str) -> Result<Network, Failure> {
 }
 
 /// Fails where there is no such network.
-pub(super) fn expect(session: &Session, name: &str) -> Result<(), Failure> {
-    get(session, name).map(drop)
+pub(super) fn expect(invocation: &Invocation, name: &str) -> Result<(), Failure> {
+    get(invocation, name).map(drop)
 }
 
 /// The names of the containers of a network that run.
-pub(super) fn names_in(session: &Session, name: &str) -> Result<Vec<String>, Failure> {
-    let network = get(session, if name == "default" { "bridge" } else { name })?;
-    let containers = session.mpimg().containers()?;
+pub(super) fn names_in(invocation: &Invocation, name: &str) -> Result<Vec<String>, Failure> {
+    let network = get(invocation, if name == "default" { "bridge" } else { name })?;
+    let containers = invocation.mpimg().containers()?;
     let running = network.members(&containers).into_iter().filter(|(info, _)| is_running(info));
     Ok(running.flat_map(|(_, names)| names).collect())
 }
 
 /// The networks of a container.
-pub(super) fn of(session: &Session, info: &ContainerInfo) -> Result<Vec<String>> {
-    let networks = all(session)?.into_iter().filter(|network| network.folder.join(&info.id).exists());
+pub(super) fn of(invocation: &Invocation, info: &ContainerInfo) -> Result<Vec<String>> {
+    let networks = all(invocation)?.into_iter().filter(|network| network.folder.join(&info.id).exists());
     let names: Vec<String> = networks.map(|network| network.name).collect();
     Ok(match (names.is_empty(), info.spec.network) {
         (false, _) => names,
@@ -312,20 +320,20 @@ pub(super) fn of(session: &Session, info: &ContainerInfo) -> Result<Vec<String>>
 }
 
 /// Notes a new container in the networks that it was asked to be in.
-pub(super) fn join(session: &Session, parsed: &Parsed, id: &str) -> Result<(), Failure> {
+pub(super) fn join(invocation: &Invocation, parsed: &Parsed, id: &str) -> Result<(), Failure> {
     for network in run_spec::networks(parsed) {
         let mut names = run_spec::names(parsed);
         names.push(id.to_owned());
-        add(session, network, id, names)?;
+        add(invocation, network, id, names)?;
     }
     Ok(())
 }
 
-fn add(session: &Session, name: &str, id: &str, names: Vec<String>) -> Result<(), Failure> {
+fn add(invocation: &Invocation, name: &str, id: &str, names: Vec<String>) -> Result<(), Failure> {
     if name == "default" {
         return Ok(());
     }
-    let network = get(session, name)?;
+    let network = get(invocation, name)?;
     if network.built_in() {
         return Ok(());
     }
@@ -333,7 +341,7 @@ fn add(session: &Session, name: &str, id: &str, names: Vec<String>) -> Result<()
     Ok(())
 }
 
-fn create(session: &Session, parsed: &Parsed) -> Outcome {
+fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let name = &parsed.arguments[0];
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if name.is_empty() || !name.bytes().all(letter) || name.starts_with(['.', '-', '_']) {
@@ -352,7 +360,7 @@ fn create(session: &Session, parsed: &Parsed) -> Outcome {
     if BUILT_IN.iter().any(|(known, _)| known == name) {
         return Err(Failure::daemon(format!("operation is not permitted on predefined {name} network")));
     }
-    let folder = root(session)?.join(name);
+    let folder = root(invocation)?.join(name);
     let labels = parsed.list("label").into_iter().map(|label| label.split_once('=').unwrap_or((label, "")));
     let labels: Map<String, Value> = labels.map(|(key, value)| (key.to_owned(), value.into())).collect();
     let created = when::now();
@@ -363,7 +371,7 @@ fn create(session: &Session, parsed: &Parsed) -> Outcome {
     fs::create_dir_all(&folder).map_err(|error| Error::io("make", &folder, error))?;
     let written = json!({ "name": name, "id": id, "driver": "bridge", "created": created.as_second(), "labels": labels });
     write_result(&record(&folder), written.to_string().as_bytes())?;
-    session.print(format!("{id}\n"))?;
+    invocation.print(format!("{id}\n"))?;
     Ok(0)
 }
 
@@ -396,35 +404,35 @@ fn fits(network: &Network, filters: &Filters, used: bool) -> Result<bool, Failur
         && filters.values("label").iter().all(labelled))
 }
 
-fn ls(session: &Session, parsed: &Parsed) -> Outcome {
+fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let filters = Filters::parse(&parsed.list("filter"), &["id", "name", "driver", "label", "type", "scope", "dangling"])?;
-    let containers = session.mpimg().containers()?;
+    let containers = invocation.mpimg().containers()?;
     let whole = parsed.is("no-trunc");
     let mut rows = Vec::new();
-    for network in all(session)? {
+    for network in all(invocation)? {
         let used = network.built_in() || !network.members(&containers).is_empty();
         if fits(&network, &filters, used)? {
             rows.push(network.row(whole));
         }
     }
     if parsed.is("quiet") && parsed.value("format").is_none() {
-        session.print(rows.iter().filter_map(|row| row["ID"].as_str()).map(|id| format!("{id}\n")).collect::<String>())?;
+        invocation.print(rows.iter().filter_map(|row| row["ID"].as_str()).map(|id| format!("{id}\n")).collect::<String>())?;
         return Ok(0);
     }
-    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    invocation.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
 }
 
-fn rm(session: &Session, parsed: &Parsed) -> Outcome {
-    let containers = session.mpimg().containers()?;
+fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let containers = invocation.mpimg().containers()?;
     let mut code = 0;
     for name in &parsed.arguments {
-        let removed = get(session, name).and_then(|network| remove(&network, &containers));
+        let removed = get(invocation, name).and_then(|network| remove(&network, &containers));
         match removed {
-            Ok(()) => session.print(format!("{name}\n"))?,
+            Ok(()) => invocation.print(format!("{name}\n"))?,
             Err(failure) if parsed.is("force") && failure.is_of_docker() && failure.text().ends_with("not found") => {}
             Err(failure) => {
-                session.fail(&failure);
+                invocation.fail(&failure);
                 code = 1;
             }
         }
@@ -444,12 +452,12 @@ fn remove(network: &Network, containers: &[ContainerInfo]) -> Result<(), Failure
 }
 
 /// Removes networks that no container is in; a line for each.
-pub(super) fn prune(session: &Session, filters: &[&str]) -> Result<String, Failure> {
+pub(super) fn prune(invocation: &Invocation, filters: &[&str]) -> Result<String, Failure> {
     let filters = Filters::parse(filters, &["label", "until"])?;
     let until = filters.values("until").last().map(|until| filter::until(until)).transpose()?;
-    let containers = session.mpimg().containers()?;
+    let containers = invocation.mpimg().containers()?;
     let mut text = String::new();
-    for network in all(session)? {
+    for network in all(invocation)? {
         let old = until.is_none_or(|until| network.created < until.as_second());
         if !network.built_in() && old && network.members(&containers).is_empty() && fits(&network, &filters, false)? {
             remove(&network, &containers)?;
@@ -459,14 +467,14 @@ pub(super) fn prune(session: &Session, filters: &[&str]) -> Result<String, Failu
     Ok(text)
 }
 
-fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let template = parsed.value("format").filter(|format| !format.is_empty());
     let template = template.map(|format| if format == "json" { "{{json .}}" } else { format });
     let template = template.map(|format| Template::parse(format).map_err(format::parsing_failed)).transpose()?;
-    let containers = session.mpimg().containers()?;
+    let containers = invocation.mpimg().containers()?;
     let (mut shown, mut printed, mut code) = (Vec::new(), String::new(), 0);
     for name in &parsed.arguments {
-        match get(session, name) {
+        match get(invocation, name) {
             Ok(network) => {
                 let value = network.inspected(&containers);
                 if let Some(template) = &template {
@@ -476,15 +484,15 @@ fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
                 shown.push(value);
             }
             Err(failure) => {
-                session.fail(&failure);
+                invocation.fail(&failure);
                 code = 1;
             }
         }
     }
     match template {
-        Some(_) if printed.is_empty() => session.print("\n")?,
-        Some(_) => session.print(printed)?,
-        None => session.print(format::indented(&shown)? + "\n")?,
+        Some(_) if printed.is_empty() => invocation.print("\n")?,
+        Some(_) => invocation.print(printed)?,
+        None => invocation.print(format::indented(&shown)? + "\n")?,
     }
     Ok(code)
 }

@@ -6,8 +6,8 @@ use super::command::{Arguments, Command};
 use super::container_id::{is_running, long_id, name_of};
 use super::filter::Filters;
 use super::format::{self, List};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::networks;
-use super::session::{Failure, Outcome, Session};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::when;
 use crate::container::{ContainerInfo, ContainerState};
@@ -51,11 +51,11 @@ pub(super) const COMMAND: Command = Command {
         &["ps", "container ls", "container list", "container ps"],
         "[OPTIONS]",
         "List containers",
-        |session, parsed| Box::pin(async move { run(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { run(invocation, parsed) }),
     )
 };
 
-fn run(session: &Session, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let known =
         ["id", "name", "status", "exited", "ancestor", "publish", "label", "before", "since", "network", "volume", "health"];
     let filters = Filters::parse(&parsed.list("filter"), &known)?;
@@ -66,8 +66,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     };
     let all = parsed.is("all") || last.is_some() || !filters.values("status").is_empty() || !filters.values("exited").is_empty();
     let mut found = Vec::new();
-    for info in session.mpimg().containers()? {
-        if (all || is_running(&info)) && fits(session, &filters, &info)? {
+    for info in invocation.mpimg().containers()? {
+        if (all || is_running(&info)) && fits(invocation, &filters, &info)? {
             found.push(info);
         }
     }
@@ -75,14 +75,14 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let whole = parsed.is("no-trunc");
     let id = |info: &ContainerInfo| if whole { long_id(&info.id) } else { info.id.clone() };
     if parsed.is("quiet") && parsed.value("format").is_none() {
-        session.print(found.iter().map(|info| id(info) + "\n").collect::<String>())?;
+        invocation.print(found.iter().map(|info| id(info) + "\n").collect::<String>())?;
         return Ok(0);
     }
     let mut rows = Vec::new();
     for info in &found {
-        rows.push(fields(info, &id(info), &networks::of(session, info)?.join(","), whole));
+        rows.push(fields(info, &id(info), &networks::of(invocation, info)?.join(","), whole));
     }
-    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    invocation.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
 }
 
@@ -96,10 +96,10 @@ pub(super) fn state(info: &ContainerInfo) -> &'static str {
     }
 }
 
-fn fits(session: &Session, filters: &Filters, info: &ContainerInfo) -> Result<bool, Failure> {
+fn fits(invocation: &Invocation, filters: &Filters, info: &ContainerInfo) -> Result<bool, Failure> {
     let mut images = Vec::new();
     for ancestor in filters.values("ancestor") {
-        images.extend(session.mpimg().local_image(ancestor)?.map(|image| image.record.manifest.digest));
+        images.extend(invocation.mpimg().local_image(ancestor)?.map(|image| image.record.manifest.digest));
     }
     let exited = |code: &str| matches!(info.state, ContainerState::Ended(outcome) if code.parse() == Ok(outcome.status()));
     let named = |wanted: &str| {
@@ -112,19 +112,19 @@ fn fits(session: &Session, filters: &Filters, info: &ContainerInfo) -> Result<bo
         None => info.spec.labels.contains_key(*wanted),
     };
     let shows = |volume: &str| {
-        let folder = super::run_spec::named(session, volume).ok();
+        let folder = super::run_spec::named(invocation, volume).ok();
         let volumes = &info.spec.volumes;
         volumes.iter().any(|known| known.target == volume || folder.as_ref() == Some(&known.source))
     };
     for (name, newer) in [("before", false), ("since", true)] {
         for other in filters.values(name) {
-            let other = super::container_id::find(session, other)?.info()?;
+            let other = super::container_id::find(invocation, other)?.info()?;
             if other.id == info.id || newer != (info.created >= other.created) {
                 return Ok(false);
             }
         }
     }
-    let networks = networks::of(session, info)?;
+    let networks = networks::of(invocation, info)?;
     Ok(filters.values("health").iter().all(|health| *health == "none")
         && filters.values("label").iter().all(labelled)
         && filters.any("network", |network| networks.iter().any(|known| known == network))

@@ -1,7 +1,7 @@
 //! `docker pull`.
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::ErrorKind;
@@ -20,28 +20,28 @@ pub(super) const COMMAND: Command = Command {
         &["pull", "image pull"],
         "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Download an image from a registry",
-        |session, parsed| Box::pin(run(session, parsed)),
+        |invocation, parsed| Box::pin(run(invocation, parsed)),
     )
 };
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let text = &parsed.arguments[0];
     let name = tag::name(text)?;
     let platform = platform(parsed.value("platform"))?;
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     let quiet = parsed.is("quiet");
     if !parsed.is("all-tags") {
         if !quiet && name.digest().is_none() && !text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
-            session.print("Using default tag: latest\n")?;
+            invocation.print("Using default tag: latest\n")?;
         }
-        pull(session, &name, &platform, quiet).await?;
-        session.print(format!("{name}\n"))?;
+        pull(invocation, &name, &platform, quiet).await?;
+        invocation.print(format!("{name}\n"))?;
         return Ok(0);
     }
-    for tag in session.mpimg().tags(name.repository()).await? {
-        pull(session, &name.repository().with_tag(tag), &platform, quiet).await?;
+    for tag in invocation.mpimg().tags(name.repository()).await? {
+        pull(invocation, &name.repository().with_tag(tag), &platform, quiet).await?;
     }
-    session.print(format!("{}\n", name.repository()))?;
+    invocation.print(format!("{}\n", name.repository()))?;
     Ok(0)
 }
 
@@ -55,8 +55,8 @@ pub(super) fn platform(text: Option<&str>) -> Result<Platform, Failure> {
 }
 
 /// Pulls one image, under its own name and under its digest.
-pub(super) async fn pull(session: &Session, name: &Reference, platform: &Platform, quiet: bool) -> Result<Digest, Failure> {
-    let mpimg = session.mpimg();
+pub(super) async fn pull(invocation: &Invocation, name: &Reference, platform: &Platform, quiet: bool) -> Result<Digest, Failure> {
+    let mpimg = invocation.mpimg();
     let manifest = mpimg.client().pull_manifest(name).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             Failure::daemon(format!("manifest for {} not found: manifest unknown: manifest unknown", name.familiar()))
@@ -68,7 +68,7 @@ pub(super) async fn pull(session: &Session, name: &Reference, platform: &Platfor
     let local = if name.digest().is_some() { by_digest.clone() } else { name.clone() };
     let before = mpimg.store()?.resolve(&local)?;
     if !quiet {
-        session.print(format!("{}: Pulling from {}\n", name.target(), name.path()))?;
+        invocation.print(format!("{}: Pulling from {}\n", name.target(), name.path()))?;
     }
     match name.digest() {
         None => drop(mpimg.pull(name, platform).await?),
@@ -86,7 +86,7 @@ pub(super) async fn pull(session: &Session, name: &Reference, platform: &Platfor
         if !quiet {
             let same = before.is_some_and(|before| before.manifest.digest == record.manifest.digest);
             let status = if same { "Image is up to date" } else { "Downloaded newer image" };
-            session.print(format!("Digest: {}\nStatus: {status} for {}\n", manifest.digest, name.familiar()))?;
+            invocation.print(format!("Digest: {}\nStatus: {status} for {}\n", manifest.digest, name.familiar()))?;
         }
     }
     Ok(manifest.digest)

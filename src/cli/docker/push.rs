@@ -1,7 +1,7 @@
 //! `docker push`.
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::image::Transport;
@@ -18,23 +18,23 @@ pub(super) const COMMAND: Command = Command {
         Flag::switch("quiet", "Suppress verbose output").short('q'),
     ]],
     differs: "an upload that was cut off goes on where it was",
-    ..Command::new(&["push", "image push"], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", |session, parsed| {
-        Box::pin(run(session, parsed))
+    ..Command::new(&["push", "image push"], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", |invocation, parsed| {
+        Box::pin(run(invocation, parsed))
     })
 };
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let (text, quiet) = (&parsed.arguments[0], parsed.is("quiet"));
     let wanted = tag::name(text)?;
     let repository = wanted.repository();
     let tagged = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
     if !quiet {
         if !tagged && !parsed.is("all-tags") {
-            session.print("Using default tag: latest\n")?;
+            invocation.print("Using default tag: latest\n")?;
         }
-        session.print(format!("The push refers to repository [{repository}]\n"))?;
+        invocation.print(format!("The push refers to repository [{repository}]\n"))?;
     }
-    let store = session.mpimg().store()?;
+    let store = invocation.mpimg().store()?;
     let of_repository = |name: &Reference| name.digest().is_none() && name.repository() == repository;
     let all: Vec<Reference> = store.list()?.into_iter().map(|(name, _)| name).filter(of_repository).collect();
     let names = match parsed.is("all-tags") {
@@ -50,18 +50,18 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if names.is_empty() {
         return Err(Failure::new(format!("tag does not exist: {}", wanted.familiar())));
     }
-    session.terminal().handle_signals();
+    invocation.terminal().handle_signals();
     for name in &names {
         let Some(record) = store.resolve(name)? else { continue };
         let source = PushSource::Image { name: Transport::Store(name.clone()), platform: record.platform.clone() };
-        let pushed = session.mpimg().push(PushRequest::new(source)).await.map_err(|error| denied(error, name))?;
-        session.mpimg().note_digest(name.repository(), pushed.digest, &record)?;
+        let pushed = invocation.mpimg().push(PushRequest::new(source)).await.map_err(|error| denied(error, name))?;
+        invocation.mpimg().note_digest(name.repository(), pushed.digest, &record)?;
         if !quiet {
-            session.print(report(&pushed, name))?;
+            invocation.print(report(&pushed, name))?;
         }
     }
     if quiet {
-        session.print(format!("{}\n", if parsed.is("all-tags") { repository.to_string() } else { wanted.to_string() }))?;
+        invocation.print(format!("{}\n", if parsed.is("all-tags") { repository.to_string() } else { wanted.to_string() }))?;
     }
     Ok(0)
 }

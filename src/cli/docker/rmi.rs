@@ -1,7 +1,7 @@
 //! `docker rmi`.
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::tag::shown;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::container::ContainerState;
@@ -23,17 +23,17 @@ pub(super) const COMMAND: Command = Command {
         &["rmi", "image rm", "image remove"],
         "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images",
-        |session, parsed| Box::pin(run(session, parsed)),
+        |invocation, parsed| Box::pin(run(invocation, parsed)),
     )
 };
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let force = parsed.is("force");
     let (mut failures, mut deleted, mut code) = (Vec::new(), false, 0);
     for name in &parsed.arguments {
-        match remove(session, name, force) {
+        match remove(invocation, name, force) {
             Ok((lines, gone)) => {
-                session.print(lines)?;
+                invocation.print(lines)?;
                 deleted |= gone;
             }
             Err(Refusal::Missing) => {
@@ -41,16 +41,16 @@ async fn run(session: &Session, parsed: &Parsed) -> Outcome {
                 code = if force { code } else { 1 };
             }
             Err(Refusal::Failure(failure)) => {
-                session.fail(&failure);
+                invocation.fail(&failure);
                 code = 1;
             }
         }
     }
     if deleted {
         // What another process uses stays.
-        session.mpimg().prune(PruneOptions::default()).await?;
+        invocation.mpimg().prune(PruneOptions::default()).await?;
     }
-    failures.iter().for_each(|line| session.tell(line));
+    failures.iter().for_each(|line| invocation.tell(line));
     Ok(code)
 }
 
@@ -72,8 +72,8 @@ impl From<Error> for Refusal {
 }
 
 /// What was removed in docker's lines, and whether the image is gone.
-fn remove(session: &Session, text: &str, force: bool) -> Result<(String, bool), Refusal> {
-    let mpimg = session.mpimg();
+fn remove(invocation: &Invocation, text: &str, force: bool) -> Result<(String, bool), Refusal> {
+    let mpimg = invocation.mpimg();
     let image = mpimg.local_image(text)?.ok_or(Refusal::Missing)?;
     let conflict = |why: String| Refusal::Failure(Failure::daemon(format!("conflict: {why}")));
     let named = Reference::parse(text).ok().filter(|name| image.names.contains(name) || image.digests.contains(name));
@@ -81,7 +81,7 @@ fn remove(session: &Session, text: &str, force: bool) -> Result<(String, bool), 
     let short = &image.id().hex()[..12];
     if left == 0
         && !force
-        && let Some(user) = user(session, &image)?
+        && let Some(user) = user(invocation, &image)?
     {
         return Err(conflict(match &named {
             Some(_) => format!(
@@ -92,17 +92,17 @@ fn remove(session: &Session, text: &str, force: bool) -> Result<(String, bool), 
     }
     match named {
         Some(named) if left > 0 || named.digest().is_some() && !image.names.is_empty() => {
-            let mut lines = untagged(session, &named)?;
+            let mut lines = untagged(invocation, &named)?;
             // The last tag of a repository takes what the repository calls the image with it.
             if !image.names.iter().any(|name| name != &named && name.repository() == named.repository()) {
                 for digest in image.digests.iter().filter(|digest| digest.repository() == named.repository() && **digest != named)
                 {
-                    lines += &untagged(session, digest)?;
+                    lines += &untagged(invocation, digest)?;
                 }
             }
             Ok((lines, false))
         }
-        Some(_) => Ok((forget(session, &image)?, true)),
+        Some(_) => Ok((forget(invocation, &image)?, true)),
         None => {
             let mut repositories: Vec<_> = image.names.iter().map(Reference::repository).collect();
             repositories.dedup();
@@ -111,25 +111,25 @@ fn remove(session: &Session, text: &str, force: bool) -> Result<(String, bool), 
                     "unable to delete {short} (must be forced) - image is referenced in multiple repositories"
                 )));
             }
-            Ok((forget(session, &image)?, true))
+            Ok((forget(invocation, &image)?, true))
         }
     }
 }
 
 /// The first container of the image, by its ID.
-fn user(session: &Session, image: &LocalImage) -> Result<Option<String>, Failure> {
-    let containers = session.mpimg().containers()?;
+fn user(invocation: &Invocation, image: &LocalImage) -> Result<Option<String>, Failure> {
+    let containers = invocation.mpimg().containers()?;
     let uses = containers.into_iter().filter(|info| info.digest == image.record.manifest.digest);
     Ok(uses.filter(|info| info.state != ContainerState::Lost).map(|info| info.id).next())
 }
 
-fn untagged(session: &Session, name: &Reference) -> Result<String, Failure> {
-    session.mpimg().store()?.untag(name)?;
+fn untagged(invocation: &Invocation, name: &Reference) -> Result<String, Failure> {
+    invocation.mpimg().store()?.untag(name)?;
     Ok(format!("Untagged: {}\n", name.familiar()))
 }
 
-fn forget(session: &Session, image: &LocalImage) -> Result<String, Failure> {
-    session.mpimg().forget_image(image)?;
+fn forget(invocation: &Invocation, image: &LocalImage) -> Result<String, Failure> {
+    invocation.mpimg().forget_image(image)?;
     let names = image.names.iter().chain(&image.digests);
     let lines: String = names.map(|name| format!("Untagged: {}\n", name.familiar())).collect();
     Ok(format!("{lines}Deleted: {}\n", image.id()))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Arguments, Command};
 use super::container_id::long_id;
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::{networks, pull, run_spec, tag, value};
 use crate::cli::command::attached;
 use crate::cli::drop_in::{Flag, Parsed};
@@ -135,7 +135,7 @@ pub(super) const RUN: Command = Command {
         &["run", "container run"],
         "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Create and run a new container from an image",
-        |session, parsed| Box::pin(run(session, parsed)),
+        |invocation, parsed| Box::pin(run(invocation, parsed)),
     )
 };
 
@@ -147,7 +147,7 @@ pub(super) const CREATE: Command = Command {
         &["create", "container create"],
         "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Create a new container",
-        |session, parsed| Box::pin(create(session, parsed)),
+        |invocation, parsed| Box::pin(create(invocation, parsed)),
     )
 };
 
@@ -158,12 +158,12 @@ fn not_started(failure: Failure) -> Failure {
     failure.with_code(NOT_STARTED).with_text_before("docker: ")
 }
 
-async fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    run_or_fail(session, parsed).await.map_err(not_started)
+async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    run_or_fail(invocation, parsed).await.map_err(not_started)
 }
 
-async fn run_or_fail(session: &Session, parsed: &Parsed) -> Outcome {
-    let mut request = request(session, parsed).await?;
+async fn run_or_fail(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let mut request = request(invocation, parsed).await?;
     let (detach, remove) = (parsed.is("detach"), parsed.is("rm"));
     if remove && parsed.value("restart").is_some_and(|policy| !matches!(policy, "" | "no")) {
         return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
@@ -174,18 +174,18 @@ async fn run_or_fail(session: &Session, parsed: &Parsed) -> Outcome {
     if !detach {
         expect_terminal(parsed)?;
         let spec = request.spec.clone();
-        let started = session.mpimg().attach(request).await?;
-        networks::join(session, parsed, started.container.id())?;
+        let started = invocation.mpimg().attach(request).await?;
+        networks::join(invocation, parsed, started.container.id())?;
         if let Some(path) = id_file {
             write_result(&path, long_id(started.container.id()).as_bytes())?;
         }
-        return Ok(attached(session.terminal(), started, &spec).await?);
+        return Ok(attached(invocation.terminal(), started, &spec).await?);
     }
     request.spec.interactive = false;
-    let Started { container, notes, .. } = session.mpimg().run(request).await?;
-    notes.iter().for_each(|note| session.tell(format!("note: {note}")));
-    networks::join(session, parsed, container.id())?;
-    finish(session, container.id(), id_file.as_deref())
+    let Started { container, notes, .. } = invocation.mpimg().run(request).await?;
+    notes.iter().for_each(|note| invocation.tell(format!("note: {note}")));
+    networks::join(invocation, parsed, container.id())?;
+    finish(invocation, container.id(), id_file.as_deref())
 }
 
 /// Docker's rule for -i and -t together: standard input has to be a terminal.
@@ -196,15 +196,15 @@ pub(super) fn expect_terminal(parsed: &Parsed) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn create(session: &Session, parsed: &Parsed) -> Outcome {
-    let mut request = request(session, parsed).await?;
+async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let mut request = request(invocation, parsed).await?;
     request.spec.remove = parsed.is("rm");
     request.spec.keep_changes = !request.spec.remove;
     request.spec.interactive = false;
     let id_file = id_file(parsed)?;
-    let container = session.mpimg().create(request).await?;
-    networks::join(session, parsed, container.id())?;
-    finish(session, container.id(), id_file.as_deref())
+    let container = invocation.mpimg().create(request).await?;
+    networks::join(invocation, parsed, container.id())?;
+    finish(invocation, container.id(), id_file.as_deref())
 }
 
 fn id_file(parsed: &Parsed) -> Result<Option<PathBuf>, Failure> {
@@ -218,38 +218,38 @@ fn id_file(parsed: &Parsed) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-fn finish(session: &Session, id: &str, id_file: Option<&Path>) -> Outcome {
+fn finish(invocation: &Invocation, id: &str, id_file: Option<&Path>) -> Outcome {
     let id = long_id(id);
     if let Some(path) = id_file {
         write_result(path, id.as_bytes())?;
     }
-    session.print(id + "\n")?;
+    invocation.print(id + "\n")?;
     Ok(0)
 }
 
 /// What is asked for; an image that is not here is pulled.
-async fn request(session: &Session, parsed: &Parsed) -> Result<RunRequest, Failure> {
+async fn request(invocation: &Invocation, parsed: &Parsed) -> Result<RunRequest, Failure> {
     let name = &parsed.arguments[0];
-    let spec = run_spec::spec(session, parsed)?;
+    let spec = run_spec::spec(invocation, parsed)?;
     let platform = pull::platform(parsed.value("platform"))?;
     let always = parsed.value("pull") == Some("always");
     // Only a platform that was asked for makes an image the wrong one.
     let asked = parsed.value("platform").is_some();
     let fits = |image: &LocalImage| !asked || image.record.platform.fits(&platform);
-    let here = session.mpimg().local_image(name)?.filter(|image| !always && fits(image));
+    let here = invocation.mpimg().local_image(name)?.filter(|image| !always && fits(image));
     let image = match here {
         Some(image) => image,
         None => {
             let reference = tag::name(name)?;
             if !always {
-                session.tell(format!("Unable to find image '{}' locally", reference.familiar()));
+                invocation.tell(format!("Unable to find image '{}' locally", reference.familiar()));
             }
             if parsed.value("pull") == Some("never") {
                 return Err(Failure::daemon(format!("No such image: {}", reference.familiar())));
             }
-            session.terminal().handle_signals();
-            pull::pull(session, &reference, &platform, true).await?;
-            let image = session.mpimg().local_image(name)?;
+            invocation.terminal().handle_signals();
+            pull::pull(invocation, &reference, &platform, true).await?;
+            let image = invocation.mpimg().local_image(name)?;
             image.ok_or_else(|| Failure::daemon(format!("No such image: {}", reference.familiar())))?
         }
     };

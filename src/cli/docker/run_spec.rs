@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use super::invocation::{Failure, Invocation};
 use super::networks;
-use super::session::{Failure, Session};
 use crate::cli::command::read_env_file;
 use crate::cli::drop_in::Parsed;
 use crate::cli::flags::{HostFlag, Pair};
@@ -16,7 +16,7 @@ use crate::error::Error;
 pub(super) const VOLUMES: &str = "volumes";
 
 /// What a container shall be.
-pub(super) fn spec(session: &Session, parsed: &Parsed) -> Result<ContainerSpec, Failure> {
+pub(super) fn spec(invocation: &Invocation, parsed: &Parsed) -> Result<ContainerSpec, Failure> {
     let mut env = Vec::new();
     for path in parsed.list("env-file") {
         env.extend(read_env_file(path.as_ref())?);
@@ -25,11 +25,11 @@ pub(super) fn spec(session: &Session, parsed: &Parsed) -> Result<ContainerSpec, 
     env.extend(Pair::environment(pairs, |name| std::env::var(name).ok()));
     let mut volumes = Vec::new();
     for text in parsed.list("volume") {
-        volumes.extend(volume(session, text)?);
+        volumes.extend(volume(invocation, text)?);
     }
     let mut tmpfs = Vec::new();
     for text in parsed.list("mount") {
-        match mount(session, text)? {
+        match mount(invocation, text)? {
             MountFlag::Tmpfs(mount) => tmpfs.push(mount),
             MountFlag::Bind(volume) if volume.source.exists() => volumes.push(volume),
             MountFlag::Bind(volume) => {
@@ -96,9 +96,9 @@ pub(super) fn spec(session: &Session, parsed: &Parsed) -> Result<ContainerSpec, 
         memory: parsed.value("memory").filter(|memory| *memory != "0").map(parse_memory).transpose()?,
         ulimits: parsed.list("ulimit").into_iter().map(str::parse).collect::<Result<_, Error>>()?,
         shm_size: parsed.value("shm-size").filter(|size| *size != "0").map(parse_memory).transpose()?,
-        extra_hosts: hosts(session, parsed)?,
+        extra_hosts: hosts(invocation, parsed)?,
         labels: labels(parsed)?,
-        network: network(session, parsed)?,
+        network: network(invocation, parsed)?,
         interactive: parsed.is("interactive"),
         terminal: parsed.is("tty"),
         ..ContainerSpec::default()
@@ -124,7 +124,7 @@ pub(super) fn names(parsed: &Parsed) -> Vec<String> {
     own.chain(fields.filter_map(|field| field.strip_prefix("alias="))).map(str::to_owned).collect()
 }
 
-fn network(session: &Session, parsed: &Parsed) -> Result<NetworkMode, Failure> {
+fn network(invocation: &Invocation, parsed: &Parsed) -> Result<NetworkMode, Failure> {
     let mut mode = NetworkMode::Auto;
     for name in networks(parsed) {
         mode = match name {
@@ -134,7 +134,7 @@ fn network(session: &Session, parsed: &Parsed) -> Result<NetworkMode, Failure> {
             "host" => NetworkMode::Host,
             "none" => NetworkMode::None,
             name => {
-                networks::expect(session, name)?;
+                networks::expect(invocation, name)?;
                 NetworkMode::Auto
             }
         };
@@ -143,12 +143,12 @@ fn network(session: &Session, parsed: &Parsed) -> Result<NetworkMode, Failure> {
 }
 
 /// Lines of /etc/hosts: those of --add-host, and the other containers of its networks.
-fn hosts(session: &Session, parsed: &Parsed) -> Result<Vec<(String, IpAddr)>, Failure> {
+fn hosts(invocation: &Invocation, parsed: &Parsed) -> Result<Vec<(String, IpAddr)>, Failure> {
     let given = parsed.list("add-host").into_iter().map(|text| text.parse().map(HostFlag::into_pair));
     let mut hosts = given.collect::<Result<Vec<_>, Error>>()?;
     let mut names = Vec::new();
     for network in networks(parsed) {
-        names.extend(networks::names_in(session, network)?);
+        names.extend(networks::names_in(invocation, network)?);
     }
     if !networks(parsed).is_empty() {
         names.extend(self::names(parsed));
@@ -171,7 +171,7 @@ fn labels(parsed: &Parsed) -> Result<BTreeMap<String, String>, Failure> {
 
 /// `-v`: a path of this machine, the name of a volume, or a path in the container alone, which
 /// needs nothing: it is there anyway.
-fn volume(session: &Session, text: &str) -> Result<Option<Volume>, Failure> {
+fn volume(invocation: &Invocation, text: &str) -> Result<Option<Volume>, Failure> {
     let Some((source, rest)) = text.split_once(':') else {
         if text.starts_with('/') {
             return Ok(None);
@@ -187,12 +187,12 @@ fn volume(session: &Session, text: &str) -> Result<Option<Volume>, Failure> {
     if source.contains('/') || source.starts_with('.') || source.starts_with('~') {
         return Ok(Some(text.parse::<Volume>()?));
     }
-    let folder = named(session, source)?;
+    let folder = named(invocation, source)?;
     Ok(Some(format!("{}:{rest}", folder.display()).parse::<Volume>()?))
 }
 
 /// `--mount`: of type volume as a bind of the volume's folder.
-fn mount(session: &Session, text: &str) -> Result<MountFlag, Failure> {
+fn mount(invocation: &Invocation, text: &str) -> Result<MountFlag, Failure> {
     let fields: Vec<&str> = text.split(',').collect();
     let is_volume = fields.contains(&"type=volume") || !fields.iter().any(|field| field.starts_with("type="));
     if !is_volume {
@@ -202,7 +202,7 @@ fn mount(session: &Session, text: &str) -> Result<MountFlag, Failure> {
     for field in fields.into_iter().filter(|field| *field != "type=volume") {
         match field.split_once('=') {
             Some(("source" | "src", name)) => {
-                let folder = named(session, name)?;
+                let folder = named(invocation, name)?;
                 std::fs::create_dir_all(&folder).map_err(|error| Error::io("make", &folder, error))?;
                 written.push(format!("source={}", folder.display()));
             }
@@ -213,7 +213,7 @@ fn mount(session: &Session, text: &str) -> Result<MountFlag, Failure> {
 }
 
 /// The folder of a named volume.
-pub(super) fn named(session: &Session, name: &str) -> Result<PathBuf, Failure> {
+pub(super) fn named(invocation: &Invocation, name: &str) -> Result<PathBuf, Failure> {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let right = name.len() > 1 && name.bytes().all(letter) && !name.starts_with(['.', '-', '_']);
     if !right {
@@ -221,5 +221,5 @@ pub(super) fn named(session: &Session, name: &str) -> Result<PathBuf, Failure> {
             "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed"
         )));
     }
-    Ok(session.mpimg().store()?.root().join(VOLUMES).join(name))
+    Ok(invocation.mpimg().store()?.root().join(VOLUMES).join(name))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::command::{Arguments, Command};
 use super::filter::{self, Filters};
 use super::format::{self, List};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::version::DOCKER;
 use super::{networks, volumes};
 use crate::cli::drop_in::{Check, Flag, Parsed};
@@ -25,8 +25,8 @@ pub(super) const INFO: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[FORMAT]],
     differs: "says that mpimg works without a daemon; fields of storage drivers and plugins are missing",
-    ..Command::new(&["info", "system info"], "[OPTIONS]", "Display system-wide information", |session, parsed| {
-        Box::pin(async move { info(session, parsed) })
+    ..Command::new(&["info", "system info"], "[OPTIONS]", "Display system-wide information", |invocation, parsed| {
+        Box::pin(async move { info(invocation, parsed) })
     })
 };
 
@@ -36,28 +36,28 @@ pub(super) const DF: Command = Command {
         Flag::value("format", "Format output using a custom template"),
         Flag::switch("verbose", "Show detailed information on space usage").short('v').ignored("`docker images` lists sizes"),
     ]],
-    ..Command::new(&["system df"], "[OPTIONS]", "Show docker disk usage", |session, parsed| {
-        Box::pin(async move { df(session, parsed) })
+    ..Command::new(&["system df"], "[OPTIONS]", "Show docker disk usage", |invocation, parsed| {
+        Box::pin(async move { df(invocation, parsed) })
     })
 };
 
 pub(super) const SYSTEM_PRUNE: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[ALL, FILTER, FORCE, VOLUMES]],
-    ..Command::new(&["system prune"], "[OPTIONS]", "Remove unused data", |session, parsed| {
+    ..Command::new(&["system prune"], "[OPTIONS]", "Remove unused data", |invocation, parsed| {
         Box::pin(async move {
-            let mut text = containers(session, parsed)?;
-            let networks = networks::prune(session, &parsed.list("filter"))?;
+            let mut text = containers(invocation, parsed)?;
+            let networks = networks::prune(invocation, &parsed.list("filter"))?;
             if !networks.is_empty() {
                 text += &format!("Deleted Networks:\n{networks}\n");
             }
             if parsed.is("volumes") {
-                let (volumes, _) = volumes::prune(session, false)?;
+                let (volumes, _) = volumes::prune(invocation, false)?;
                 text += &if volumes.is_empty() { volumes } else { format!("Deleted Volumes:\n{volumes}\n") };
             }
-            text += &images(session, parsed)?;
+            text += &images(invocation, parsed)?;
             let options = PruneOptions { all: parsed.is("all"), ..PruneOptions::default() };
-            freed(session, text, "Total reclaimed space", options).await
+            freed(invocation, text, "Total reclaimed space", options).await
         })
     })
 };
@@ -65,10 +65,10 @@ pub(super) const SYSTEM_PRUNE: Command = Command {
 pub(super) const IMAGE_PRUNE: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[ALL, FILTER, FORCE]],
-    ..Command::new(&["image prune"], "[OPTIONS]", "Remove unused images", |session, parsed| {
+    ..Command::new(&["image prune"], "[OPTIONS]", "Remove unused images", |invocation, parsed| {
         Box::pin(async move {
-            let text = images(session, parsed)?;
-            freed(session, text, "Total reclaimed space", PruneOptions::default()).await
+            let text = images(invocation, parsed)?;
+            freed(invocation, text, "Total reclaimed space", PruneOptions::default()).await
         })
     })
 };
@@ -76,10 +76,10 @@ pub(super) const IMAGE_PRUNE: Command = Command {
 pub(super) const CONTAINER_PRUNE: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[FILTER, FORCE]],
-    ..Command::new(&["container prune"], "[OPTIONS]", "Remove all stopped containers", |session, parsed| {
+    ..Command::new(&["container prune"], "[OPTIONS]", "Remove all stopped containers", |invocation, parsed| {
         Box::pin(async move {
-            let text = containers(session, parsed)?;
-            freed(session, text, "Total reclaimed space", PruneOptions::default()).await
+            let text = containers(invocation, parsed)?;
+            freed(invocation, text, "Total reclaimed space", PruneOptions::default()).await
         })
     })
 };
@@ -101,7 +101,7 @@ pub(super) const BUILDER_PRUNE: Command = Command {
         Flag::switch("verbose", "Provide a more verbose output").ignored("there is no more to say"),
     ]],
     differs: "without --all the results of steps stay",
-    ..Command::new(&["builder prune", "buildx prune"], "[OPTIONS]", "Remove build cache", |session, parsed| {
+    ..Command::new(&["builder prune", "buildx prune"], "[OPTIONS]", "Remove build cache", |invocation, parsed| {
         Box::pin(async move {
             let known = [
                 "until",
@@ -123,11 +123,11 @@ pub(super) const BUILDER_PRUNE: Command = Command {
             let most = parsed.value("max-used-space").or(parsed.value("reserved-space"));
             let most = most.map(str::parse::<CacheLimit>).transpose()?;
             let keep_cache = match most {
-                Some(limit) => limit.keeps(u64::MAX, session.mpimg().store()?.disk()?),
+                Some(limit) => limit.keeps(u64::MAX, invocation.mpimg().store()?.disk()?),
                 None => keep_storage,
             };
             let options = PruneOptions { keep_storage: None, keep_cache, all: parsed.is("all") && keep_cache.is_none() };
-            freed(session, String::new(), "Total", options).await
+            freed(invocation, String::new(), "Total", options).await
         })
     })
 };
@@ -138,36 +138,41 @@ pub(super) const CONTEXT_LS: Command = Command {
         Flag::value("format", "Format output using a custom template"),
         Flag::switch("quiet", "Only show context names").short('q'),
     ]],
-    ..Command::new(&["context ls", "context list"], "[OPTIONS]", "List contexts", |session, parsed| {
-        Box::pin(async move { context_ls(session, parsed) })
+    ..Command::new(&["context ls", "context list"], "[OPTIONS]", "List contexts", |invocation, parsed| {
+        Box::pin(async move { context_ls(invocation, parsed) })
     })
 };
 
 pub(super) const CONTEXT_INSPECT: Command = Command {
     flags: &[&[FORMAT]],
-    ..Command::new(&["context inspect"], "[OPTIONS] [CONTEXT]", "Display detailed information on contexts", |session, parsed| {
-        Box::pin(async move {
-            if let Some(name) = parsed.arguments.iter().find(|name| *name != "default") {
-                return Err(Failure::new(format!("context {name:?}: context not found")));
-            }
-            let context = json!({
-                "Name": "default", "Metadata": {}, "Endpoints": { "docker": { "Host": "mpimg", "SkipTLSVerify": false } },
-                "TLSMaterial": {}, "Storage": { "MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>" },
-            });
-            match parsed.value("format") {
-                Some(format) => session.print(format::one(format, &context)?)?,
-                None => session.print(format::indented(&[context])? + "\n")?,
-            }
-            Ok(0)
-        })
-    })
+    ..Command::new(
+        &["context inspect"],
+        "[OPTIONS] [CONTEXT]",
+        "Display detailed information on contexts",
+        |invocation, parsed| {
+            Box::pin(async move {
+                if let Some(name) = parsed.arguments.iter().find(|name| *name != "default") {
+                    return Err(Failure::new(format!("context {name:?}: context not found")));
+                }
+                let context = json!({
+                    "Name": "default", "Metadata": {}, "Endpoints": { "docker": { "Host": "mpimg", "SkipTLSVerify": false } },
+                    "TLSMaterial": {}, "Storage": { "MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>" },
+                });
+                match parsed.value("format") {
+                    Some(format) => invocation.print(format::one(format, &context)?)?,
+                    None => invocation.print(format::indented(&[context])? + "\n")?,
+                }
+                Ok(0)
+            })
+        },
+    )
 };
 
 pub(super) const CONTEXT_SHOW: Command = Command {
     arguments: Arguments::Exactly(0),
-    ..Command::new(&["context show"], "", "Print the name of the current context", |session, _| {
+    ..Command::new(&["context show"], "", "Print the name of the current context", |invocation, _| {
         Box::pin(async move {
-            session.print("default\n")?;
+            invocation.print("default\n")?;
             Ok(0)
         })
     })
@@ -176,30 +181,30 @@ pub(super) const CONTEXT_SHOW: Command = Command {
 pub(super) const CONTEXT_USE: Command = Command {
     arguments: Arguments::Exactly(1),
     differs: "there is one context, default",
-    ..Command::new(&["context use"], "CONTEXT", "Set the current docker context", |session, parsed| {
+    ..Command::new(&["context use"], "CONTEXT", "Set the current docker context", |invocation, parsed| {
         Box::pin(async move {
             let name = &parsed.arguments[0];
             if name != "default" {
                 return Err(Failure::new(format!("context {name:?}: context not found")));
             }
-            session.print("default\n")?;
-            session.tell("Current context is now \"default\"");
+            invocation.print("default\n")?;
+            invocation.tell("Current context is now \"default\"");
             Ok(0)
         })
     })
 };
 
-fn info(session: &Session, parsed: &Parsed) -> Outcome {
-    let containers = session.mpimg().containers()?;
+fn info(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let containers = invocation.mpimg().containers()?;
     let count = |state: fn(&ContainerState) -> bool| containers.iter().filter(|info| state(&info.state)).count();
     let running = count(|state| matches!(state, ContainerState::Running | ContainerState::Starting));
-    let images = session.mpimg().local_images()?.len();
+    let images = invocation.mpimg().local_images()?.len();
     let platform = Platform::host();
     let system = rustix::system::uname();
     let kernel = system.release().to_string_lossy().into_owned();
     let name = system.nodename().to_string_lossy().into_owned();
     let machine = system.machine().to_string_lossy().into_owned();
-    let root = session.mpimg().store()?.root().display().to_string();
+    let root = invocation.mpimg().store()?.root().display().to_string();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory =
@@ -235,10 +240,10 @@ fn info(session: &Session, parsed: &Parsed) -> Outcome {
         "ClientInfo": { "Debug": false, "Context": "default", "Version": DOCKER, "Plugins": [] },
     });
     if let Some(format) = parsed.value("format") {
-        session.print(format::one(format, &values)?)?;
+        invocation.print(format::one(format, &values)?)?;
         return Ok(0);
     }
-    session.print(format!(
+    invocation.print(format!(
         "Client:\n Version:    {DOCKER}\n Context:    default\n Debug Mode: false\n\nServer:\n Containers: {}\n  Running: {running}\n  \
          Paused: 0\n  Stopped: {}\n Images: {images}\n Server Version: {DOCKER} (mpimg {}, no daemon)\n Storage Driver: overlay2\n \
          Logging Driver: json-file\n Swarm: inactive\n Kernel Version: {kernel}\n Operating System: {pretty}\n OSType: {}\n \
@@ -258,10 +263,10 @@ const DF_LIST: List = List {
     kind: "*formatter.diskUsageContext",
 };
 
-fn df(session: &Session, parsed: &Parsed) -> Outcome {
-    let usage = session.mpimg().store()?.disk_usage()?;
-    let images = session.mpimg().local_images()?;
-    let containers = session.mpimg().containers()?;
+fn df(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    let usage = invocation.mpimg().store()?.disk_usage()?;
+    let images = invocation.mpimg().local_images()?;
+    let containers = invocation.mpimg().containers()?;
     let active = containers.iter().filter(|info| info.state == ContainerState::Running).count();
     let used = |image: &&crate::operation::LocalImage| containers.iter().any(|info| info.digest == image.record.manifest.digest);
     let row = |kind: &str, total: usize, active: usize, size: u64| {
@@ -274,23 +279,23 @@ fn df(session: &Session, parsed: &Parsed) -> Outcome {
         row("Local Volumes", 0, 0, 0),
         row("Build Cache", 0, 0, usage.cache + usage.unpacked),
     ];
-    session.print(DF_LIST.draw(parsed.value("format"), &rows)?)?;
+    invocation.print(DF_LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
 }
 
 /// Removes ended containers; docker's lines about them.
-fn containers(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
+fn containers(invocation: &Invocation, parsed: &Parsed) -> Result<String, Failure> {
     let filters = Filters::parse(&parsed.list("filter"), &["until", "label"])?;
     let until = filters.values("until").last().map(|text| filter::until(text)).transpose()?;
     let mut ids = String::new();
-    for info in session.mpimg().containers()? {
+    for info in invocation.mpimg().containers()? {
         let labelled = |wanted: &&str| match wanted.split_once('=') {
             Some((key, value)) => info.spec.labels.get(key).is_some_and(|label| label == value),
             None => info.spec.labels.contains_key(*wanted),
         };
         let wanted = until.is_none_or(|until| info.created < until.as_second()) && filters.values("label").iter().all(labelled);
         if wanted && !matches!(info.state, ContainerState::Running | ContainerState::Starting) {
-            session.mpimg().container(&info.id)?.remove()?;
+            invocation.mpimg().container(&info.id)?.remove()?;
             ids += &format!("{}\n", super::container_id::long_id(&info.id));
         }
     }
@@ -299,23 +304,23 @@ fn containers(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
 
 /// Removes images without a name, or with `--all` those that no container needs; docker's lines
 /// about them.
-fn images(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
+fn images(invocation: &Invocation, parsed: &Parsed) -> Result<String, Failure> {
     let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "dangling"])?;
     filters.values("until").last().map(|text| filter::until(text)).transpose()?;
     let dangling = match filters.values("dangling").last() {
         Some(value) => filter::switch("dangling", value)?,
         None => !parsed.is("all"),
     };
-    let containers = session.mpimg().containers()?;
-    let all = session.mpimg().local_images()?;
+    let containers = invocation.mpimg().containers()?;
+    let all = invocation.mpimg().local_images()?;
     let mut lines = String::new();
     for image in &all {
         let named = !image.names.is_empty() || !image.digests.is_empty();
         let used = containers.iter().any(|info| info.digest == image.record.manifest.digest);
-        if used || dangling && named || !filters.clone_without("dangling").takes_image(image, &all, session)? {
+        if used || dangling && named || !filters.clone_without("dangling").takes_image(image, &all, invocation)? {
             continue;
         }
-        session.mpimg().forget_image(image)?;
+        invocation.mpimg().forget_image(image)?;
         let names = image.names.iter().chain(&image.digests);
         lines += &names.map(|name| format!("untagged: {}\n", name.familiar())).collect::<String>();
         lines += &format!("deleted: {}\n", image.id());
@@ -324,9 +329,9 @@ fn images(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
 }
 
 /// Frees space, and says how much after `text`.
-async fn freed(session: &Session, text: String, total: &str, options: PruneOptions) -> Outcome {
-    let pruned = session.mpimg().prune(options).await?;
-    session.print(format!("{text}{total}: {}\n", Size(pruned.report.freed)))?;
+async fn freed(invocation: &Invocation, text: String, total: &str, options: PruneOptions) -> Outcome {
+    let pruned = invocation.mpimg().prune(options).await?;
+    invocation.print(format!("{text}{total}: {}\n", Size(pruned.report.freed)))?;
     Ok(0)
 }
 
@@ -336,15 +341,15 @@ const CONTEXTS: List = List {
     kind: "*formatter.clientContextContext",
 };
 
-fn context_ls(session: &Session, parsed: &Parsed) -> Outcome {
+fn context_ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     if parsed.is("quiet") {
-        session.print("default\n")?;
+        invocation.print("default\n")?;
         return Ok(0);
     }
     let star = if parsed.value("format").is_none() { "default *" } else { "default" };
     let row = json!({
         "Current": true, "Name": star, "Description": "mpimg, without a daemon", "DockerEndpoint": "mpimg", "Error": "",
     });
-    session.print(CONTEXTS.draw(parsed.value("format"), &[row])?)?;
+    invocation.print(CONTEXTS.draw(parsed.value("format"), &[row])?)?;
     Ok(0)
 }

@@ -1,7 +1,7 @@
 //! `docker tag`.
 
 use super::command::{Arguments, Command};
-use super::session::{Failure, Outcome, Session};
+use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::drop_in::Parsed;
 use crate::oci::Reference;
 
@@ -11,20 +11,20 @@ pub(super) const COMMAND: Command = Command {
         &["tag", "image tag"],
         "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-        |session, parsed| Box::pin(async move { run(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { run(invocation, parsed) }),
     )
 };
 
-fn run(session: &Session, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let (source, target) = (&parsed.arguments[0], &parsed.arguments[1]);
     let target = name(target)?;
     if target.digest().is_some() {
         return Err(Failure::new("refusing to create a tag with a digest reference"));
     }
-    let Some(image) = session.mpimg().local_image(source)? else {
+    let Some(image) = invocation.mpimg().local_image(source)? else {
         return Err(Failure::daemon(format!("No such image: {}", shown(source))));
     };
-    session.mpimg().store()?.tag(&target, &image.record)?;
+    invocation.mpimg().store()?.tag(&target, &image.record)?;
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::command::{Arguments, Command};
 use super::format;
-use super::session::{Outcome, Session};
+use super::invocation::{Invocation, Outcome};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::oci::Platform;
 
@@ -19,8 +19,8 @@ pub(super) const COMMAND: Command = Command {
     arguments: Arguments::Exactly(0),
     flags: &[&[Flag::value("format", "Format output using a custom template").short('f')]],
     differs: "names mpimg as what serves; the version is that of the docker whose words these are",
-    ..Command::new(&["version"], "[OPTIONS]", "Show the Docker version information", |session, parsed| {
-        Box::pin(async move { run(session, parsed) })
+    ..Command::new(&["version"], "[OPTIONS]", "Show the Docker version information", |invocation, parsed| {
+        Box::pin(async move { run(invocation, parsed) })
     })
 };
 
@@ -29,7 +29,7 @@ pub(super) fn line() -> String {
     format!("Docker version {DOCKER}, build mpimg-{}\n", env!("CARGO_PKG_VERSION"))
 }
 
-fn run(session: &Session, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let platform = Platform::host();
     let (own, system) = (env!("CARGO_PKG_VERSION"), format!("{}/{}", platform.os, platform.architecture));
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -46,10 +46,10 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
                 "Experimental": false, "Platform": { "Name": "mpimg" }, "Components": [],
             },
         });
-        session.print(format::one(format, &values)?)?;
+        invocation.print(format::one(format, &values)?)?;
         return Ok(0);
     }
-    session.print(format!(
+    invocation.print(format!(
         "Client: mpimg {own}\n Version:           {DOCKER}\n API version:       {API}\n OS/Arch:           {system}\n \
          Context:           default\n\nServer: mpimg, without a daemon\n Engine:\n  Version:          {DOCKER}\n  \
          API version:      {API} (minimum version {OLDEST_API})\n  OS/Arch:          {system}\n  Experimental:     false\n"

@@ -10,8 +10,8 @@ use super::command::{Arguments, Command};
 use super::container_id::long_id;
 use super::filter::{self, Filters};
 use super::format::{self, List};
+use super::invocation::{Failure, Invocation, Outcome};
 use super::run_spec::{VOLUMES, named};
-use super::session::{Failure, Outcome, Session};
 use super::value;
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
 use crate::cli::size::Size;
@@ -35,8 +35,8 @@ pub(super) const CREATE: Command = Command {
         Flag::value("name", "Specify volume name"),
         Flag::list("opt", "Set driver specific options").short('o').ignored("a volume is a folder of the local store"),
     ]],
-    ..Command::new(&["volume create"], "[OPTIONS] [VOLUME]", "Create a volume", |session, parsed| {
-        Box::pin(async move { create(session, parsed) })
+    ..Command::new(&["volume create"], "[OPTIONS] [VOLUME]", "Create a volume", |invocation, parsed| {
+        Box::pin(async move { create(invocation, parsed) })
     })
 };
 
@@ -47,8 +47,8 @@ pub(super) const LS: Command = Command {
         Flag::value("format", "Format output using a custom template"),
         Flag::switch("quiet", "Only display volume names").short('q'),
     ]],
-    ..Command::new(&["volume ls", "volume list"], "[OPTIONS]", "List volumes", |session, parsed| {
-        Box::pin(async move { ls(session, parsed) })
+    ..Command::new(&["volume ls", "volume list"], "[OPTIONS]", "List volumes", |invocation, parsed| {
+        Box::pin(async move { ls(invocation, parsed) })
     })
 };
 
@@ -59,7 +59,7 @@ pub(super) const RM: Command = Command {
         &["volume rm", "volume remove"],
         "[OPTIONS] VOLUME [VOLUME...]",
         "Remove one or more volumes",
-        |session, parsed| Box::pin(async move { rm(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { rm(invocation, parsed) }),
     )
 };
 
@@ -70,7 +70,7 @@ pub(super) const INSPECT: Command = Command {
         &["volume inspect"],
         "[OPTIONS] VOLUME [VOLUME...]",
         "Display detailed information on one or more volumes",
-        |session, parsed| Box::pin(async move { inspect(session, parsed) }),
+        |invocation, parsed| Box::pin(async move { inspect(invocation, parsed) }),
     )
 };
 
@@ -81,16 +81,16 @@ pub(super) const PRUNE: Command = Command {
         Flag::list("filter", "Provide filter values").differs("all"),
         Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked"),
     ]],
-    ..Command::new(&["volume prune"], "[OPTIONS]", "Remove unused local volumes", |session, parsed| {
+    ..Command::new(&["volume prune"], "[OPTIONS]", "Remove unused local volumes", |invocation, parsed| {
         Box::pin(async move {
             let filters = Filters::parse(&parsed.list("filter"), &["all", "label"])?;
             let all = match filters.values("all").last() {
                 Some(value) => filter::switch("all", value)?,
                 None => parsed.is("all"),
             };
-            let (text, freed) = if filters.values("label").is_empty() { prune(session, all)? } else { (String::new(), 0) };
+            let (text, freed) = if filters.values("label").is_empty() { prune(invocation, all)? } else { (String::new(), 0) };
             let text = if text.is_empty() { text } else { format!("Deleted Volumes:\n{text}\n") };
-            session.print(format!("{text}Total reclaimed space: {}\n", Size(freed)))?;
+            invocation.print(format!("{text}Total reclaimed space: {}\n", Size(freed)))?;
             Ok(0)
         })
     })
@@ -102,8 +102,8 @@ fn is_anonymous(name: &str) -> bool {
 }
 
 /// The names of all volumes, in order.
-fn all(session: &Session) -> Result<Vec<String>> {
-    let root = session.mpimg().store()?.root().join(VOLUMES);
+fn all(invocation: &Invocation) -> Result<Vec<String>> {
+    let root = invocation.mpimg().store()?.root().join(VOLUMES);
     let mut names: Vec<String> = match fs::read_dir(root) {
         Ok(folders) => folders.filter_map(|folder| folder.ok()?.file_name().into_string().ok()).collect(),
         Err(_) => Vec::new(),
@@ -113,21 +113,21 @@ fn all(session: &Session) -> Result<Vec<String>> {
 }
 
 /// The folder of a volume that is there.
-fn get(session: &Session, name: &str) -> Result<PathBuf, Failure> {
-    named(session, name)
+fn get(invocation: &Invocation, name: &str) -> Result<PathBuf, Failure> {
+    named(invocation, name)
         .ok()
         .filter(|folder| folder.is_dir())
         .ok_or_else(|| Failure::daemon(format!("get {name}: no such volume")))
 }
 
 /// The containers that have a volume, also those that have ended.
-fn users(session: &Session, folder: &PathBuf) -> Result<Vec<ContainerInfo>> {
-    let mut containers = session.mpimg().containers()?;
+fn users(invocation: &Invocation, folder: &PathBuf) -> Result<Vec<ContainerInfo>> {
+    let mut containers = invocation.mpimg().containers()?;
     containers.retain(|info| info.spec.volumes.iter().any(|volume| volume.source == *folder));
     Ok(containers)
 }
 
-fn create(session: &Session, parsed: &Parsed) -> Outcome {
+fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let made_up = || Digest::of(format!("{} {}", std::process::id(), when::now().as_nanosecond())).hex();
     let name = match (parsed.arguments.first().map(String::as_str), parsed.value("name")) {
         (Some(_), Some(_)) => {
@@ -145,18 +145,18 @@ fn create(session: &Session, parsed: &Parsed) -> Outcome {
             return Err(Failure::daemon(text));
         }
     }
-    let folder = named(session, &name)?;
+    let folder = named(invocation, &name)?;
     fs::create_dir_all(&folder).map_err(|error| Error::io("make", &folder, error))?;
-    session.print(format!("{name}\n"))?;
+    invocation.print(format!("{name}\n"))?;
     Ok(0)
 }
 
-fn ls(session: &Session, parsed: &Parsed) -> Outcome {
+fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let filters = Filters::parse(&parsed.list("filter"), &["name", "driver", "dangling", "label"])?;
     let dangling = filters.values("dangling").last().map(|value| filter::switch("dangling", value)).transpose()?;
     let mut names = Vec::new();
-    for name in all(session)? {
-        let unused = || Ok::<_, Failure>(users(session, &named(session, &name)?)?.is_empty());
+    for name in all(invocation)? {
+        let unused = || Ok::<_, Failure>(users(invocation, &named(invocation, &name)?)?.is_empty());
         let wanted = match dangling {
             Some(dangling) => unused()? == dangling,
             None => true,
@@ -167,34 +167,34 @@ fn ls(session: &Session, parsed: &Parsed) -> Outcome {
         }
     }
     if parsed.is("quiet") && parsed.value("format").is_none() {
-        session.print(names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+        invocation.print(names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
         return Ok(0);
     }
     let mut rows: Vec<Value> = Vec::new();
     for name in names {
         rows.push(json!({
             "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": "", "Links": "N/A",
-            "Mountpoint": named(session, &name)?, "Name": name, "Scope": "local", "Size": "N/A", "Status": "N/A",
+            "Mountpoint": named(invocation, &name)?, "Name": name, "Scope": "local", "Size": "N/A", "Status": "N/A",
         }));
     }
-    session.print(LIST.draw(parsed.value("format"), &rows)?)?;
+    invocation.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
 }
 
-fn rm(session: &Session, parsed: &Parsed) -> Outcome {
+fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let mut code = 0;
     for name in &parsed.arguments {
-        let removed = get(session, name).and_then(|folder| match users(session, &folder)?.first() {
+        let removed = get(invocation, name).and_then(|folder| match users(invocation, &folder)?.first() {
             Some(info) => Err(Failure::daemon(format!("remove {name}: volume is in use - [{}]", long_id(&info.id)))),
             None => Ok(fs::remove_dir_all(&folder).map_err(|error| Error::io("remove", &folder, error))?),
         });
         match removed {
-            Ok(()) => session.print(format!("{name}\n"))?,
+            Ok(()) => invocation.print(format!("{name}\n"))?,
             Err(failure) if parsed.is("force") && failure.text().ends_with("no such volume") => {
-                session.print(format!("{name}\n"))?
+                invocation.print(format!("{name}\n"))?
             }
             Err(failure) => {
-                session.fail(&failure);
+                invocation.fail(&failure);
                 code = 1;
             }
         }
@@ -202,16 +202,16 @@ fn rm(session: &Session, parsed: &Parsed) -> Outcome {
     Ok(code)
 }
 
-fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let template = parsed.value("format").filter(|format| !format.is_empty());
     let template = template.map(|format| if format == "json" { "{{json .}}" } else { format });
     let template = template.map(|format| Template::parse(format).map_err(format::parsing_failed)).transpose()?;
     let (mut shown, mut printed, mut code) = (Vec::new(), String::new(), 0);
     for name in &parsed.arguments {
-        let folder = match get(session, name) {
+        let folder = match get(invocation, name) {
             Ok(folder) => folder,
             Err(failure) => {
-                session.fail(&failure);
+                invocation.fail(&failure);
                 code = 1;
                 continue;
             }
@@ -228,20 +228,20 @@ fn inspect(session: &Session, parsed: &Parsed) -> Outcome {
         shown.push(value);
     }
     match template {
-        Some(_) if printed.is_empty() => session.print("\n")?,
-        Some(_) => session.print(printed)?,
-        None => session.print(format::indented(&shown)? + "\n")?,
+        Some(_) if printed.is_empty() => invocation.print("\n")?,
+        Some(_) => invocation.print(printed)?,
+        None => invocation.print(format::indented(&shown)? + "\n")?,
     }
     Ok(code)
 }
 
 /// Removes volumes that no container has, without `all` only those without a name of their own; a
 /// line for each, and bytes.
-pub(super) fn prune(session: &Session, all_of_them: bool) -> Result<(String, u64), Failure> {
+pub(super) fn prune(invocation: &Invocation, all_of_them: bool) -> Result<(String, u64), Failure> {
     let (mut text, mut freed) = (String::new(), 0);
-    for name in all(session)? {
-        let folder = named(session, &name)?;
-        if (all_of_them || is_anonymous(&name)) && users(session, &folder)?.is_empty() {
+    for name in all(invocation)? {
+        let folder = named(invocation, &name)?;
+        if (all_of_them || is_anonymous(&name)) && users(invocation, &folder)?.is_empty() {
             freed += size(&folder);
             fs::remove_dir_all(&folder).map_err(|error| Error::io("remove", &folder, error))?;
             text += &format!("{name}\n");

@@ -27,7 +27,7 @@ use rustix::thread::LinkNameSpaceType;
 
 use super::command;
 use super::descriptors::pipe;
-use super::notify::{self, Answer, Call};
+use super::notify::{self, Call, Response};
 use super::notify_target::{NotifyTarget, name_of};
 use super::process::die_with_parent;
 use super::process::{Fork, exit_now, fork};
@@ -126,7 +126,7 @@ fn serve(user: &User, socket: &UnixStream) -> Result<(), Errno> {
             ));
         }
         let answer = recording.answer();
-        notify::answer(&listener, &call, answer.unwrap_or_else(Answer::Error));
+        notify::answer(&listener, &call, answer.unwrap_or_else(Response::Error));
     }
 }
 
@@ -180,7 +180,7 @@ impl Seen {
 }
 
 impl FakerootCall<'_> {
-    fn answer(&self) -> Result<Answer, Errno> {
+    fn answer(&self) -> Result<Response, Errno> {
         let target = &self.target;
         let cwd = libc::AT_FDCWD;
         match target.call.number {
@@ -197,7 +197,7 @@ impl FakerootCall<'_> {
             libc::SYS_llistxattr => self.attributes(target.open(cwd, &target.path(0)?, false)),
             libc::SYS_flistxattr => self.attributes(target.descriptor(target.int(0))),
             libc::SYS_getgroups => self.groups(),
-            libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => Ok(Answer::Value(0)),
+            libc::SYS_setuid | libc::SYS_setreuid | libc::SYS_setresuid => Ok(Response::Value(0)),
             number => self.answer_old(number),
         }
     }
@@ -215,7 +215,7 @@ impl FakerootCall<'_> {
 
     /// Calls that newer architectures do not have.
     #[cfg(target_arch = "x86_64")]
-    fn answer_old(&self, number: libc::c_long) -> Result<Answer, Errno> {
+    fn answer_old(&self, number: libc::c_long) -> Result<Response, Errno> {
         let target = &self.target;
         let open = |follow| target.open(libc::AT_FDCWD, &target.path(0)?, follow);
         match number {
@@ -225,13 +225,13 @@ impl FakerootCall<'_> {
             libc::SYS_stat => Ok(self.stat(open(true), 1)),
             libc::SYS_lstat => Ok(self.stat(open(false), 1)),
             libc::SYS_chmod => self.chmod(open(true)),
-            _ => Ok(Answer::Kernel),
+            _ => Ok(Response::Kernel),
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn answer_old(&self, _number: libc::c_long) -> Result<Answer, Errno> {
-        Ok(Answer::Kernel)
+    fn answer_old(&self, _number: libc::c_long) -> Result<Response, Errno> {
+        Ok(Response::Kernel)
     }
 
     /// The file that a descriptor, a path and flags name: those arguments.
@@ -259,7 +259,7 @@ impl FakerootCall<'_> {
     }
 
     /// `ids`: the first of the two arguments.
-    fn chown(&self, file: OwnedFd, ids: usize) -> Result<Answer, Errno> {
+    fn chown(&self, file: OwnedFd, ids: usize) -> Result<Response, Errno> {
         let seen = self.see(file)?;
         let owner = (self.user.uid, self.user.gid);
         let now = seen.record.unwrap_or(Record { uid: owner.0, gid: owner.1, mode: None, device: None });
@@ -275,7 +275,7 @@ impl FakerootCall<'_> {
         // change comes.
         match rustix::fs::chownat(&seen.file, "", Some(Uid::ROOT), Some(Gid::ROOT), AtFlags::EMPTY_PATH) {
             // Files of the machine itself, such as devices: they are in no layer.
-            Err(Errno::PERM | Errno::INVAL) => return Ok(Answer::Value(0)),
+            Err(Errno::PERM | Errno::INVAL) => return Ok(Response::Value(0)),
             changed => changed?,
         }
         let record = Record { uid, gid, ..now };
@@ -283,14 +283,14 @@ impl FakerootCall<'_> {
         let unrecorded = if seen.group.is_some() { (u32::MAX, u32::MAX) } else { owner };
         match record.write_descriptor(Path::new(&name_of(&seen.file)), seen.stat.st_mode, unrecorded) {
             // A file system that keeps no attributes is in no layer either.
-            Ok(()) | Err(Errno::NOTSUP | Errno::PERM) => Ok(Answer::Value(0)),
+            Ok(()) | Err(Errno::NOTSUP | Errno::PERM) => Ok(Response::Value(0)),
             Err(errno) => Err(errno),
         }
     }
 
     /// An empty file that stands for a device. `path`: the argument that its mode and number
     /// follow.
-    fn mknod(&self, from: i32, path: usize) -> Result<Answer, Errno> {
+    fn mknod(&self, from: i32, path: usize) -> Result<Response, Errno> {
         let target = &self.target;
         let mode = target.argument(path + 1) as u32;
         let number = target.argument(path + 2);
@@ -310,17 +310,17 @@ impl FakerootCall<'_> {
             let _ = rustix::fs::unlinkat(&folder, &name, AtFlags::empty());
             return Err(errno);
         }
-        Ok(Answer::Value(0))
+        Ok(Response::Value(0))
     }
 
     /// A user may change the mode of what is its own; the kernel takes everything for that.
-    fn chmod(&self, file: Result<OwnedFd, Errno>) -> Result<Answer, Errno> {
+    fn chmod(&self, file: Result<OwnedFd, Errno>) -> Result<Response, Errno> {
         let foreign =
             file.and_then(|file| self.see(file)).is_ok_and(|seen| seen.record.is_some_and(|record| record.uid != self.user.uid));
-        if foreign { Err(Errno::PERM) } else { Ok(Answer::Kernel) }
+        if foreign { Err(Errno::PERM) } else { Ok(Response::Kernel) }
     }
 
-    fn stat(&self, file: Result<OwnedFd, Errno>, buffer: usize) -> Answer {
+    fn stat(&self, file: Result<OwnedFd, Errno>, buffer: usize) -> Response {
         self.show(file, buffer, |seen, record| {
             let mut stat = notify::stat(&seen.file)?;
             let mut shown = seen.stat;
@@ -330,7 +330,7 @@ impl FakerootCall<'_> {
         })
     }
 
-    fn statx(&self) -> Answer {
+    fn statx(&self) -> Response {
         let (flags, mask) = (self.target.int(2) & libc::AT_STATX_SYNC_TYPE, self.target.argument(3) as u32);
         self.show(self.at(0, 1, 2), 4, |seen, record| {
             let mut stat = notify::statx(&seen.file, flags, mask)?;
@@ -351,17 +351,17 @@ impl FakerootCall<'_> {
         file: Result<OwnedFd, Errno>,
         buffer: usize,
         make: impl FnOnce(&Seen, &Record) -> Result<Vec<u8>, Errno>,
-    ) -> Answer {
+    ) -> Response {
         let shown = file.and_then(|file| self.see(file)).and_then(|seen| match &seen.record {
             None => Ok(None),
             Some(record) => make(&seen, record).map(Some),
         });
         match shown {
             Ok(Some(bytes)) => match self.write(buffer, &bytes) {
-                Ok(()) => Answer::Value(0),
-                Err(errno) => Answer::Error(errno),
+                Ok(()) => Response::Value(0),
+                Err(errno) => Response::Error(errno),
             },
-            Ok(None) | Err(_) => Answer::Kernel,
+            Ok(None) | Err(_) => Response::Kernel,
         }
     }
 
@@ -374,27 +374,27 @@ impl FakerootCall<'_> {
 
     /// The names of attributes, records left out: `cp -a` would copy them to files of another
     /// owner.
-    fn attributes(&self, file: Result<OwnedFd, Errno>) -> Result<Answer, Errno> {
-        let Ok(seen) = file.and_then(|file| self.see(file)) else { return Ok(Answer::Kernel) };
+    fn attributes(&self, file: Result<OwnedFd, Errno>) -> Result<Response, Errno> {
+        let Ok(seen) = file.and_then(|file| self.see(file)) else { return Ok(Response::Kernel) };
         let mut names = vec![0; 64 * 1024];
         let path = name_of(&seen.file);
-        let Ok(length) = rustix::fs::listxattr(path.as_str(), &mut names[..]) else { return Ok(Answer::Kernel) };
+        let Ok(length) = rustix::fs::listxattr(path.as_str(), &mut names[..]) else { return Ok(Response::Kernel) };
         let special = seen.record.is_some() && rustix::fs::getxattr(path.as_str(), OWNER, &mut [0u8; 96][..]).is_err();
         let hidden = |name: &[u8]| name.starts_with(PREFIX.as_bytes()) || special && name == CAPABILITY.as_bytes();
         let all = names[..length].split_inclusive(|byte| *byte == 0);
         let shown: Vec<u8> = all.filter(|name| !hidden(&name[..name.len() - 1])).flatten().copied().collect();
         if shown.len() == length {
-            return Ok(Answer::Kernel);
+            return Ok(Response::Kernel);
         }
         match usize::try_from(self.target.argument(2)).unwrap_or(usize::MAX) {
             0 => {}
             room if room < shown.len() => return Err(Errno::RANGE),
             _ => self.write(1, &shown)?,
         }
-        Ok(Answer::Value(shown.len() as i64))
+        Ok(Response::Value(shown.len() as i64))
     }
 
-    fn groups(&self) -> Result<Answer, Errno> {
+    fn groups(&self) -> Result<Response, Errno> {
         let mut groups: Vec<u32> = self.user.all_groups().collect();
         // The kernel keeps them in order.
         groups.sort_unstable();
@@ -405,6 +405,6 @@ impl FakerootCall<'_> {
             }
             _ => return Err(Errno::INVAL),
         }
-        Ok(Answer::Value(groups.len() as i64))
+        Ok(Response::Value(groups.len() as i64))
     }
 }

@@ -37,7 +37,7 @@ impl Call {
 
 /// What a system call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Response {
     /// Whatever the kernel makes of it.
     Kernel,
     Value(i64),
@@ -89,11 +89,11 @@ pub(super) fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
 }
 
 /// Lets the call return. One that has been given up is no error.
-pub(super) fn answer(listener: &OwnedFd, call: &Call, answer: Answer) {
+pub(super) fn answer(listener: &OwnedFd, call: &Call, answer: Response) {
     let (value, error, flags) = match answer {
-        Answer::Kernel => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
-        Answer::Value(value) => (value, 0, 0),
-        Answer::Error(errno) => (0, -errno.raw_os_error(), 0),
+        Response::Kernel => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Response::Value(value) => (value, 0, 0),
+        Response::Error(errno) => (0, -errno.raw_os_error(), 0),
     };
     let mut message = libc::seccomp_notif_resp { id: call.id, val: value, error, flags };
     // SAFETY: the message is of the type that this request reads, and outlives the call.

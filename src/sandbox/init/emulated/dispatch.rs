@@ -1,6 +1,6 @@
 //! Which function answers which call.
 
-use super::super::notify::{self, Answer, Call};
+use super::super::notify::{self, Call, Response};
 use super::open::Request;
 use super::state::{Caller, Reply, Result, Supervisor};
 use crate::sandbox::kernel::FCHMODAT2;
@@ -14,9 +14,9 @@ pub(super) fn answer(supervisor: &mut Supervisor, call: &Call) {
     let reply = supervisor.caller(call.thread as i32).and_then(|caller| supervisor.dispatch(call, &caller));
     let answer = match reply {
         Ok(Reply::Sent) => return,
-        Ok(Reply::Value(value)) => Answer::Value(value),
-        Ok(Reply::Kernel) => Answer::Kernel,
-        Err(errno) => Answer::Error(errno),
+        Ok(Reply::Value(value)) => Response::Value(value),
+        Ok(Reply::Kernel) => Response::Kernel,
+        Err(errno) => Response::Error(errno),
     };
     notify::answer(&supervisor.listener, call, answer);
 }

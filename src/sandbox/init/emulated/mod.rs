@@ -116,8 +116,8 @@ fn start(
     let command = command::prepare(IsolationKind::Emulated, spec, placed.mounts.tree(), None)?;
     let loader = aside.join("loader");
     write_program(&loader, &loader::image())?;
-    let stage = supervise::Stage { view, table: placed.table.clone(), loader: loader.as_os_str().as_bytes().to_vec() };
-    let exit = supervise::run(&command, stage, agents, control);
+    let setup = supervise::Setup { view, table: placed.table.clone(), loader: loader.as_os_str().as_bytes().to_vec() };
+    let exit = supervise::run(&command, setup, agents, control);
     // Also of a command that failed or was killed: its logs are what somebody wants then.
     volumes::copy_all_back(&volumes).and(exit)
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::super::notify::{self, Answer, Call};
+use super::super::notify::{self, Call, Response};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
 use super::view::{PLACE, kind, name_of, os, stat_at};
 use super::walk::{Found, Walked};
@@ -242,7 +242,7 @@ impl Supervisor {
             let close = request.flags.contains(OFlags::CLOEXEC);
             let given = opened.and_then(|file| descriptors::give_and_return(&listener, &call, file.as_fd(), close));
             if let Err(errno) = given {
-                notify::answer(&listener, &call, Answer::Error(errno));
+                notify::answer(&listener, &call, Response::Error(errno));
             }
         });
         started.map(|_| Reply::Sent).map_err(|_| Errno::AGAIN)

@@ -29,7 +29,7 @@ use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{Exit, User};
 
 /// The command's surroundings.
-pub(super) struct Stage {
+pub(super) struct Setup {
     pub(super) view: View,
     pub(super) table: OwnerTable,
     /// The path of the loader on this machine.
@@ -40,7 +40,7 @@ pub(super) struct Stage {
 /// as well.
 pub(super) fn run(
     command: &Command<'_>,
-    stage: Stage,
+    setup: Setup,
     agents: ssh::Server,
     control: &UnixStream,
 ) -> Result<(Exit, OwnerTable), SetupError> {
@@ -49,7 +49,7 @@ pub(super) fn run(
     // Before there is a child whose end it reports.
     let reports = ptrace::report_descriptor().step(|| "signalfd".into())?;
     let Started { main, listener, keep_alive, errors } = start(command)?;
-    let mut running = Running { supervisor: supervisor(stage, main, listener)?, reports };
+    let mut running = Running { supervisor: supervisor(setup, main, listener)?, reports };
     let entered = running.enter(command);
     // Nothing of the same user may look into this process.
     let hidden = ptrace::hide().step(|| "prctl(PR_SET_DUMPABLE)".into());
@@ -137,9 +137,9 @@ fn let_it_send(main: i32) {
     }
 }
 
-fn supervisor(stage: Stage, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
+fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
     notify::wake_up_here(&listener);
-    let Stage { view, table, loader } = stage;
+    let Setup { view, table, loader } = setup;
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
     let (gone, gone_in_order) = Default::default();

@@ -86,7 +86,7 @@ impl Found {
 }
 
 /// What every command works with.
-pub(super) struct Session {
+pub(super) struct Invocation {
     terminal: Terminal,
     mpimg: Mpimg,
     quiet: bool,
@@ -94,8 +94,8 @@ pub(super) struct Session {
     pub(super) auth_file: Option<PathBuf>,
 }
 
-impl Session {
-    /// A session for a command line that was parsed.
+impl Invocation {
+    /// An invocation for a command line that was parsed.
     pub(super) fn new(global: &Parsed, command: &Parsed) -> Self {
         let quiet = command.is("quiet");
         let level = command.value("log-level").or_else(|| global.value("log-level")).unwrap_or_default();

@@ -94,16 +94,16 @@ impl From<Error> for Failure {
 }
 
 /// What every command works with.
-pub(super) struct Session {
+pub(super) struct Invocation {
     terminal: Terminal,
     mpimg: Mpimg,
     /// The folder of docker's configuration that was given.
     config: Option<PathBuf>,
 }
 
-impl Session {
-    /// A session for a command line that was parsed. `--quiet` and `--progress` mean the same to
-    /// all commands that have them.
+impl Invocation {
+    /// An invocation for a command line that was parsed. `--quiet` and `--progress` mean the same
+    /// to all commands that have them.
     pub(super) fn new(global: &Parsed, command: &Parsed) -> Self {
         let progress = match command.value("progress") {
             _ if command.is("quiet") => ProgressMode::None,
