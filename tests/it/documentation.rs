@@ -152,3 +152,25 @@ fn manifests_of_pods_have_a_form_that_kubernetes_takes_and_the_first_is_restrict
     }
     assert_eq!(pods.len(), 6);
 }
+
+#[test]
+fn the_tests_that_the_architecture_names_are_there() {
+    let (mut code, tests, src) = (String::new(), Path::new(ROOT).join("tests/it"), Path::new(ROOT).join("src"));
+    sources(&tests, &mut code);
+    sources(&src, &mut code);
+    let words: BTreeSet<&str> = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+    let page = read("docs/architecture.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("? | "));
+    let mut named = 0;
+    for row in rows {
+        let column = row.split(" | ").last().unwrap();
+        for name in column.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
+            let path: PathBuf = name.split("::").collect();
+            let is_module =
+                [&tests, &src].iter().any(|root| root.join(&path).is_dir() || root.join(&path).with_extension("rs").exists());
+            assert!(is_module || words.contains(name.rsplit("::").next().unwrap()), "`{name}` is no test");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
