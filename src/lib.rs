@@ -24,6 +24,8 @@ compile_error!("mpimg runs on Linux: on macOS or Windows build it in a virtual m
 
 #[doc(hidden)]
 pub mod build;
+#[cfg(any(feature = "run", feature = "serve"))]
+mod certificate;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -78,7 +80,7 @@ pub use operation::{
     SaveRequest, SbomOutputs, Settings, StepChange, StoredCredential, StoredImage, StreamedInput,
 };
 #[cfg(feature = "run")]
-pub use operation::{ContainerStats, LogOptions, RunRequest, Started, StopRequest, StoppedContainers};
+pub use operation::{AsProduct, ContainerStats, LogOptions, ProductCheck, RunRequest, Started, StopRequest, StoppedContainers};
 #[cfg(feature = "sign")]
 pub use operation::{
     FoundSignature, KeyFiles, ProvenanceOptions, SignRequest, SignatureForm, Signed, VerifiedManifest, VerifyRequest,

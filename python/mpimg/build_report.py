@@ -16,6 +16,8 @@ class BuildReport:
         self.require_anonymous_pull = require_anonymous_pull
         #: The .pak, once it is there.
         self.pak: Optional[str] = None
+        #: What the adapter's trial as the product runs it gave; nothing where it could not be tried.
+        self.as_product: Optional[Dict[str, Any]] = None
         #: Why it failed, as far as mpimg knows.
         self.error: Optional[Any] = None
         self._pushed: Dict[str, Any] = {}
@@ -59,6 +61,7 @@ class BuildReport:
         if code == 0:
             keys = ("repository", "tag", "digest", "anonymous_pull", "sbom")
             answer: Dict[str, Any] = {"pak": self.pak, **{key: self._pushed.get(key) for key in keys}}
+            answer["as_product"] = self.as_product
             answer["seconds"] = time.monotonic() - self._started
         else:
             error = self.error

@@ -19,6 +19,7 @@ import uuid
 from argparse import Namespace
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, cast
 
+from .as_product import ProductTrial
 from .command import find as installed_command
 
 #: How long an adapter may take to answer, in seconds: as long as mp-build would ask for it.
@@ -53,6 +54,12 @@ class Engine:
         self._tried: Set[str] = set()
         #: Whether the adapter's image is in its registry.
         self.pushed = False
+        #: Whether what is pushed is tried as the product runs it.
+        self.wants_trial = False
+        #: The last image's trial as the product runs it, from its push on.
+        self.trial: Optional[ProductTrial] = None
+        #: How much memory an adapter may have, as mp-build says it.
+        self.memory = "1024m"
         #: What was begun before mp-build asked for it: an `speculative_build.SpeculativeBuild`.
         self.speculative_build: Any = None
         #: Where warnings go, with a level of `logging`: the SDK's log shows them.
@@ -92,6 +99,11 @@ class Engine:
             shown = message.startswith("warning:") and arguments[0] != "login"
             self.log(logging.WARNING if shown else logging.DEBUG, message)
         return dict(answer)
+
+    def begin_trial(self, image: str) -> None:
+        """Begins to try an image as the product runs it."""
+        arguments = ["check", "--as-product", image, f"--memory={self.memory}", *self.isolation_flags()]
+        self.trial = ProductTrial([self._command, "--json", "--progress", "none", "--color", "never", *arguments], self.log)
 
     def output(self, *arguments: str) -> str:
         """What a command prints that has no answer in JSON, on either stream."""
@@ -212,6 +224,8 @@ class Engine:
         """Stops what still runs, and says nothing."""
         if self.speculative_build is not None:
             self.speculative_build.end()
+        if self.trial is not None:
+            self.trial.stop()
         for container in list(self._containers):
             try:
                 container.remove()
@@ -315,6 +329,8 @@ class Images(_Shape):
         # What the SDK has asked the adapter until now goes into the .pak: nothing is pushed that does not belong to it.
         self._engine.check_adapters()
         name = self._engine.own_name(f"{repository}:{tag}")
+        if self._engine.wants_trial:
+            self._engine.begin_trial(name)
         flags = [*self._engine.push_flags(), *(["--require-anonymous-pull"] if require_anonymous_pull else [])]
         pushed = self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *flags)
         self._engine.pushed = True
@@ -387,6 +403,7 @@ class Containers(_Shape):
         self, image: str, ports: Dict[str, int], mem_limit: str, memswap_limit: str, volumes: Dict[str, Dict[str, str]]
     ) -> "Container":
         """Starts an adapter."""
+        self._engine.memory = mem_limit
         flags = [f"--publish={ports['8080/tcp']}:8080", f"--memory={mem_limit}"]
         flags += [_mount(os.path.abspath(source), target["bind"].rstrip("/")) for source, target in volumes.items()]
         try:

@@ -55,6 +55,8 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
         if options.sdk_base is None:
             ask_for_sdk_base(engine, rest)
         SpeculativeBuild.begin(engine, rest)
+        # With these the product asks by plain HTTP on port 8080, as mp-build does.
+        engine.wants_trial = not {"-i", "--insecure-collector-communication"} & set(rest)
     # Only now: the SDK's modules take longer to read than the adapter to start.
     import importlib
 
@@ -69,8 +71,12 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
         module.main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if code == 0 and engine.trial is not None:
+            report.as_product = engine.trial.result()
         report.end(code)
         raise
+    if engine.trial is not None:
+        report.as_product = engine.trial.result()
     report.end(0)
     _leave()
 

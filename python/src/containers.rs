@@ -68,6 +68,7 @@ impl RunOptions {
                 tmpfs: parse_all(&self.tmpfs)?,
                 ports: parse_all(&self.ports)?,
                 memory: self.memory.as_deref().map(parse_memory).transpose()?,
+                swap: None,
                 ulimits: parse_all(&self.ulimits)?,
                 shm_size: self.shm_size,
                 extra_hosts: self.extra_hosts.into_iter().map(extra_host).collect::<Result<_>>()?,

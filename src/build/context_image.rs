@@ -26,7 +26,7 @@ pub(super) fn of_context(session: &Session<'_>, context: &BuildContext, name: &s
                 continue;
             }
             (entry.metadata.uid, entry.metadata.gid, entry.metadata.mtime) = (0, 0, session.times.context);
-            let content = if entry.kind.size() > 0 { Content::Context(walked) } else { Content::None };
+            let content = if entry.kind.size() > 0 { Content::Context(Box::new(walked)) } else { Content::None };
             LayerItem::new(entry, content).append(&mut writer)?;
         }
     }

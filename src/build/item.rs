@@ -14,7 +14,7 @@ pub(super) enum Content {
     /// It has none.
     None,
     /// In the build context.
-    Context(WalkEntry),
+    Context(Box<WalkEntry>),
     /// In a file of this machine.
     Disk(PathBuf),
     /// In memory.

@@ -29,17 +29,17 @@ struct Hierarchy {
 }
 
 impl Cgroup {
-    /// Makes a group for the container `id` with a limit of `memory` bytes, below this process's
-    /// own group or, where that may not have both processes and groups (version 2), below one that
-    /// it is in.
-    pub(super) fn create(id: &str, memory: Option<u64>) -> io::Result<Self> {
+    /// Makes a group for the container `id` with a limit of `memory` bytes, and of `swap` bytes
+    /// beside it, below this process's own group or, where that may not have both processes and
+    /// groups (version 2), below one that it is in.
+    pub(super) fn create(id: &str, memory: Option<u64>, swap: Option<u64>) -> io::Result<Self> {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
         let own = std::fs::read_to_string("/proc/self/cgroup")?;
         let found = hierarchy(&mountinfo, &own).ok_or(io::ErrorKind::NotFound)?;
         let mut failure = io::Error::from(io::ErrorKind::NotFound);
         for parent in found.own.ancestors().take_while(|parent| parent.starts_with(&found.mount)) {
             let group = Self { folder: parent.join(format!("mpimg-{id}")), unified: found.unified };
-            match group.set_up(parent, memory) {
+            match group.set_up(parent, memory, swap) {
                 Ok(()) => return Ok(group),
                 Err(error) => {
                     let _ = std::fs::remove_dir(&group.folder);
@@ -50,7 +50,7 @@ impl Cgroup {
         Err(failure)
     }
 
-    fn set_up(&self, parent: &Path, memory: Option<u64>) -> io::Result<()> {
+    fn set_up(&self, parent: &Path, memory: Option<u64>, swap: Option<u64>) -> io::Result<()> {
         if self.unified {
             let enabled = std::fs::read_to_string(parent.join("cgroup.subtree_control"))?;
             if !enabled.split_whitespace().any(|controller| controller == "memory") {
@@ -63,7 +63,8 @@ impl Cgroup {
         let Some(memory) = memory else { return Ok(()) };
         std::fs::write(self.folder.join(self.name("memory.max", "memory.limit_in_bytes")), memory.to_string())?;
         // As docker: swap for as much again. A kernel may not count swap at all.
-        let swap = if self.unified { memory } else { memory.saturating_mul(2) };
+        let swap = swap.unwrap_or(memory);
+        let swap = if self.unified { swap } else { memory.saturating_add(swap) };
         let _ = std::fs::write(self.folder.join(self.name("memory.swap.max", "memory.memsw.limit_in_bytes")), swap.to_string());
         Ok(())
     }

@@ -274,7 +274,7 @@ fn set_up_environment(spec: &mut RunSpec, job: &Job, plan: &NetworkPlan) -> Resu
 
 /// Limits memory by a control group, or else as well as can be.
 fn limit(spec: &mut RunSpec, job: &Job, info: &mut ContainerInfo, starter: &Starter) {
-    match Cgroup::create(&job.id, info.memory) {
+    match Cgroup::create(&job.id, info.memory, info.spec.swap) {
         Ok(cgroup) => info.cgroup = Some(cgroup),
         Err(error) => {
             let Some(bytes) = info.memory else { return };

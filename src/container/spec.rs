@@ -43,6 +43,9 @@ pub struct ContainerSpec {
     pub ports: Vec<PortMapping>,
     /// Bytes of memory that all processes together may have.
     pub memory: Option<u64>,
+    /// Bytes of swap beside that memory; as much again where not given. A kernel may not limit
+    /// swap.
+    pub swap: Option<u64>,
     /// Limits of other resources, each for one process.
     pub ulimits: Vec<Ulimit>,
     /// Bytes of `/dev/shm`; 64 MiB without it. Without effect where nothing can be mounted.

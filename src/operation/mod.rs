@@ -5,6 +5,8 @@
 //! own. Nothing here knows terminals, prompts or flags.
 
 mod archive;
+#[cfg(feature = "run")]
+mod as_product;
 mod build;
 mod build_index;
 mod build_input;
@@ -71,6 +73,8 @@ use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 pub use archive::ArchiveSource;
+#[cfg(feature = "run")]
+pub use as_product::{AsProduct, ProductCheck};
 pub use build::Built;
 pub use build_input::StreamedInput;
 pub use build_outputs::BuildOutputs;

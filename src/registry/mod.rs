@@ -43,3 +43,5 @@ pub use environment::Environment;
 pub use pull::{PulledImage, PulledManifest};
 pub use push::{BlobOutcome, PushSession, Pushed, PushedBlob};
 pub use retry::RetryPolicy;
+#[cfg(feature = "run")]
+pub(crate) use tls::Connections;

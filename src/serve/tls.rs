@@ -3,22 +3,17 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::certificate::{SelfSigned, self_signed, today};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-
-/// Seconds.
-const DAY: i64 = 24 * 3600;
 
 /// How many days a made certificate is good for: what browsers and Apple's programs take at most.
 const LIFETIME: i64 = 825;
@@ -93,40 +88,19 @@ fn names(addresses: &[SocketAddr]) -> Vec<String> {
 /// Makes the certificate, unless the one that is there is for all these names and lasts.
 fn make(folder: &Path, certificate: &Path, key: &Path, names: &[String]) -> Result<()> {
     let list = folder.join("names.json");
-    let today = Timestamp::now().as_second() / DAY;
+    let today = today();
     let known: Option<(Vec<String>, i64)> = fs::read(&list).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let lasts = |end: i64| end > today + RENEWAL;
     let serves = known.is_some_and(|(known, end)| lasts(end) && names.iter().all(|name| known.contains(name)));
     if serves && certificate.exists() && key.exists() {
         return Ok(());
     }
-    let cannot = || "cannot make a certificate".to_owned();
-    let mut params = CertificateParams::new(Vec::new()).context(ErrorKind::Io, cannot)?;
-    for name in names {
-        params.subject_alt_names.push(match name.parse::<IpAddr>() {
-            Ok(ip) => SanType::IpAddress(ip),
-            Err(_) => SanType::DnsName(name.as_str().try_into().context(ErrorKind::Io, cannot)?),
-        });
-    }
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "mpimg serve");
-    // Clocks differ.
     let end = today + LIFETIME;
-    let [begin, end_date] = [today - 1, end].map(ymd);
-    params.not_before = rcgen::date_time_ymd(begin.0, begin.1, begin.2);
-    params.not_after = rcgen::date_time_ymd(end_date.0, end_date.1, end_date.2);
-    let pair = KeyPair::generate().context(ErrorKind::Io, cannot)?;
-    let made = params.self_signed(&pair).context(ErrorKind::Io, cannot)?;
+    let SelfSigned { certificate: made, key: secret } = self_signed("mpimg serve", names, today, end)?;
     fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
-    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
-    write(certificate, made.pem().as_bytes(), 0o644)?;
+    write(key, secret.as_bytes(), 0o600)?;
+    write(certificate, made.as_bytes(), 0o644)?;
     write(&list, &serde_json::to_vec(&(names, end)).unwrap_or_default(), 0o644)
-}
-
-/// Year, month and day, by the number of the day since 1970.
-fn ymd(day: i64) -> (i32, u8, u8) {
-    let date = Timestamp::from_second(day * DAY).unwrap_or_default().to_zoned(TimeZone::UTC);
-    (date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
 }
 
 /// Writes a file, whole or not at all.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those before it. docs/architecture.md shows the same order.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "error",
+    "certificate",
     "size",
     "progress",
     "oci",

@@ -44,7 +44,7 @@ pub(super) fn from_context<'a>(
                 MapEntry::Vacant(vacant) => drop(vacant.insert(entry.path.clone())),
             }
         }
-        let content = if entry.kind.size() > 0 { Content::Context(walked) } else { Content::None };
+        let content = if entry.kind.size() > 0 { Content::Context(Box::new(walked)) } else { Content::None };
         Ok(LayerItem::new(entry, content))
     });
     Ok(SourceItems { target: target.path, items: Box::new(head.into_iter().chain(entries)) })

@@ -6,13 +6,15 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, explained, parsed};
 use crate::cli::message::error_json;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
+use crate::container::parse_memory;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operation::{CheckReport, CheckSubject};
+use crate::operation::{CheckReport, CheckSubject, ProductCheck};
 use crate::registry::{CheckItem, CheckState};
+use crate::sandbox::IsolationMode;
 
 const EXAMPLES: &str = "\
 For a project, `check` also reads the Dockerfile, and looks for the files and base images that it names, for an
@@ -24,6 +26,7 @@ Examples:
   mpimg check                                   The project in this folder
   mpimg check harbor.example.com/mp/nsx
   mpimg check harbor.example.com/mp/nsx:1.0.0   Also an image that is there
+  mpimg check --as-product my-adapter:1.0.0     An adapter, as the product runs it
   mpimg check --json || exit 1                  In CI, before a long build";
 
 /// Check whether an image could be built, pushed, and pulled by the product
@@ -34,6 +37,22 @@ pub(crate) struct Check {
     #[arg(value_name = "PATH|REPOSITORY[:TAG|@DIGEST]", default_value = ".")]
     subject: String,
 
+    /// Start an adapter's local image as VMware Aria Operations does, and ask it what that asks
+    /// first: HTTPS on port 443, memory, /var/log
+    ///
+    /// Its platform, layers and command are looked at before. The container is removed afterwards.
+    #[arg(long, value_name = "IMAGE", conflicts_with = "subject")]
+    as_product: Option<String>,
+
+    /// With --as-product: how much memory the adapter may have [default: 1g, as config.json's
+    /// `default_memory_limit`]
+    #[arg(long, value_name = "SIZE", requires = "as_product", value_parser = |text: &str| parse_memory(text).map_err(|error| explained(&error)))]
+    memory: Option<u64>,
+
+    /// With --as-product: how it is isolated; see `mpimg run`
+    #[arg(long, value_name = "KIND", requires = "as_product", default_value = "auto", value_parser = parsed::<IsolationMode>)]
+    isolation: IsolationMode,
+
     #[command(flatten)]
     login: LoginFlags,
 
@@ -43,34 +62,50 @@ pub(crate) struct Check {
 
 impl Check {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
-        let subject = CheckSubject::parse(&self.subject)?;
-        let credential = self.login.credential(terminal, subject.push.registry())?;
-        let mpimg = self.connection.mpimg(terminal, credential);
-        terminal.handle_signals();
-        let report = mpimg.check(&subject).await?;
-        let (passed, CheckReport { items, pulls }) = (report.passed(), report);
-        let theme = terminal.theme();
-        let mut text = format!("{}\n", theme.strong(&subject.push));
-        text += &items.iter().map(|item| line(item, theme)).collect::<String>();
-        if let Some((left, allowed)) = pulls {
-            text += &format!("Docker Hub: {left} of {allowed} pulls are left for this address\n");
-        }
-        let mut report = json!({
-            "repository": subject.push.to_string(),
-            "passed": passed,
-            "checks": items.iter().map(json).collect::<Vec<_>>(),
-            "pulls": pulls.map(|(left, allowed)| json!({ "left": left, "allowed": allowed })),
-        });
-        // The answer is also the error that every command that fails gives a program.
-        let is_amiss = |item: &&CheckItem| !matches!(item.state, CheckState::Passed | CheckState::Later);
-        if let (Some(item), Some(report)) = (items.iter().find(is_amiss), report.as_object_mut()) {
-            report.extend(error_of(item, &subject).as_object().cloned().unwrap_or_default());
-        }
-        terminal.answer(&Answer { text, quiet: String::new(), json: report })?;
-        match items.iter().filter(is_amiss).count() {
-            0 => Ok(()),
-            failed => Err(Error::new(ErrorKind::Registry, format!("{failed} of {} checks did not pass", items.len()))),
-        }
+        let (name, report) = match &self.as_product {
+            Some(image) => {
+                let mpimg = self.connection.mpimg(terminal, None);
+                terminal.handle_signals();
+                let mut check = ProductCheck::new(image);
+                (check.memory, check.isolation) = (self.memory, self.isolation);
+                (image.clone(), mpimg.check_as_product(check).await?)
+            }
+            None => {
+                let subject = CheckSubject::parse(&self.subject)?;
+                let credential = self.login.credential(terminal, subject.push.registry())?;
+                let mpimg = self.connection.mpimg(terminal, credential);
+                terminal.handle_signals();
+                (subject.push.to_string(), mpimg.check(&subject).await?)
+            }
+        };
+        answer(terminal, &name, self.as_product.is_some(), report)
+    }
+}
+
+/// Shows what was found; an error if something is not as it should be.
+fn answer(terminal: &Terminal, name: &str, is_image: bool, report: CheckReport) -> Result<()> {
+    let (passed, CheckReport { items, pulls }) = (report.passed(), report);
+    let theme = terminal.theme();
+    let mut text = format!("{}\n", theme.strong(name));
+    text += &items.iter().map(|item| line(item, theme)).collect::<String>();
+    if let Some((left, allowed)) = pulls {
+        text += &format!("Docker Hub: {left} of {allowed} pulls are left for this address\n");
+    }
+    let mut report = json!({
+        if is_image { "image" } else { "repository" }: name,
+        "passed": passed,
+        "checks": items.iter().map(json).collect::<Vec<_>>(),
+        "pulls": pulls.map(|(left, allowed)| json!({ "left": left, "allowed": allowed })),
+    });
+    // The answer is also the error that every command that fails gives a program.
+    let is_amiss = |item: &&CheckItem| !matches!(item.state, CheckState::Passed | CheckState::Later);
+    if let (Some(item), Some(report)) = (items.iter().find(is_amiss), report.as_object_mut()) {
+        report.extend(error_of(item, name).as_object().cloned().unwrap_or_default());
+    }
+    terminal.answer(&Answer { text, quiet: String::new(), json: report })?;
+    match items.iter().filter(is_amiss).count() {
+        0 => Ok(()),
+        failed => Err(Error::new(ErrorKind::Registry, format!("{failed} of {} checks did not pass", items.len()))),
     }
 }
 
@@ -89,10 +124,10 @@ fn line(item: &CheckItem, theme: Theme) -> String {
 }
 
 /// What keeps the image from being pushed or pulled, as an error.
-fn error_of(item: &CheckItem, subject: &CheckSubject) -> Value {
+fn error_of(item: &CheckItem, name: &str) -> Value {
     let kind = item.kind.unwrap_or(ErrorKind::Registry);
     let cause = Error::new(kind, format!("{}: {}", item.name, item.detail));
-    let error = Error::new(kind, format!("`{}` did not pass the check", subject.push)).with_source(cause);
+    let error = Error::new(kind, format!("`{name}` did not pass the check")).with_source(cause);
     error_json(&match &item.hint {
         Some(hint) => error.with_hint(hint),
         None => error,

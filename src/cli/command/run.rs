@@ -19,7 +19,7 @@ use crate::container::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
-use crate::operation::{Mpimg, RunRequest, Started, blocking};
+use crate::operation::{AsProduct, Mpimg, RunRequest, Started, blocking};
 use crate::sandbox::{IsolationMode, Ulimit};
 
 /// What docker ends with when a container could not be started: the command's own status may be
@@ -153,6 +153,14 @@ pub(crate) struct Run {
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
 
+    /// As VMware Aria Operations runs an adapter: HTTPS on port 443 with a certificate made for
+    /// this, a network of its own, 1 GiB of memory and 512 MiB of swap, a folder as /var/log
+    ///
+    /// Port 443 is on a free port of 127.0.0.1 unless -p says where; --memory and -v for /var/log
+    /// count. `mpimg check --as-product` also asks the adapter what the product asks.
+    #[arg(long, conflicts_with_all = ["detach", "network"])]
+    as_product: bool,
+
     /// Docker's way to a process 1 that reaps: here there always is one
     #[arg(id = "init", long = "init", hide = true)]
     _init: bool,
@@ -173,14 +181,20 @@ impl Run {
             return Err(Error::new(ErrorKind::Usage, "in the foreground standard output is the command's, and cannot be JSON")
                 .with_hint("add -d, or leave out --json"));
         }
+        let given = self.as_product.then(AsProduct::new).transpose()?;
         let spec = self.spec()?;
+        let spec = given.iter().fold(spec, |spec, given| given.apply(spec));
         let mpimg = self.connection.mpimg(terminal, None);
         let platform = self.platform.unwrap_or_else(Platform::host);
-        let request = RunRequest { image: self.image[0].clone(), platform, spec };
+        let request = RunRequest { image: self.image[0].clone(), platform, spec: spec.clone() };
         match self.detach {
             true => in_background(terminal, &mpimg, request).await,
             false => {
-                terminal.set_done_code(in_foreground(terminal, &mpimg, request).await?);
+                let started = mpimg.attach(request).await?;
+                if let Some(given) = &given {
+                    say_where(terminal, &mpimg, given, &started)?;
+                }
+                terminal.set_done_code(attached(terminal, started, &spec).await?);
                 Ok(())
             }
         }
@@ -216,6 +230,7 @@ impl Run {
             tmpfs,
             ports: self.publish.clone(),
             memory: self.memory,
+            swap: None,
             ulimits: self.ulimit.clone(),
             shm_size: self.shm_size,
             extra_hosts: self.add_host.iter().cloned().map(HostFlag::into_pair).collect(),
@@ -263,10 +278,17 @@ async fn in_background(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
     terminal.answer(&Answer { text: format!("{id}\n"), quiet: format!("{id}\n"), json })
 }
 
-/// Runs a container until its command ends; its exit status.
-async fn in_foreground(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) -> Result<u8> {
-    let spec = request.spec.clone();
-    attached(terminal, mpimg.attach(request).await?, &spec).await
+/// Says how the adapter is asked.
+fn say_where(terminal: &Terminal, mpimg: &Mpimg, given: &AsProduct, started: &Started<Attached>) -> Result<()> {
+    let info = mpimg.container(started.container.id())?.info()?;
+    for port in info.ports.iter().filter(|port| port.container == 443) {
+        terminal.say(&format!(
+            "the adapter's port 443: curl --cacert {} https://localhost:{}/apiVersion",
+            given.certificate().display(),
+            port.host
+        ));
+    }
+    Ok(())
 }
 
 /// Passes on what a container that was started in the foreground writes and gets, until its command

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
+mod as_product;
 mod background;
 mod docker_words;
 mod fixture;

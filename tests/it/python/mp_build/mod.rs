@@ -122,6 +122,14 @@ fn the_pak_is_that_of_docker_and_docker_runs_its_image() {
         assert_eq!(ours, theirs, "{name}");
         images.push((name, format!("{}@{digest}", build.repository)));
     }
+    let adapter = "as-the-product-runs-it:1";
+    let mpimg = |arguments: &[&str]| run(home.mpimg().env("MPIMG_HOME", store()).args(arguments));
+    mpimg(&["build", "-q", "-t", adapter, home.path().join("new").to_str().unwrap()]);
+    let checked: Value = serde_json::from_str(&mpimg(&["check", "--json", "--as-product", adapter])).unwrap();
+    mpimg(&["rm", adapter]);
+    let checks: Vec<_> = checked["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!(checks, ["platform", "layers", "command", "https", "/apiVersion", "/adapterDefinition", "memory", "files"]);
+    assert_eq!(checked["passed"], true, "{checked}");
     assert_nothing_runs(&home);
 
     let docker = Docker::start();

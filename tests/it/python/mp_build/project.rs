@@ -144,6 +144,7 @@ pub(crate) fn package(home: &Home) -> PathBuf {
     std::fs::create_dir_all(folder.join("mpimg")).unwrap();
     std::fs::write(folder.join("mpimg/__init__.py"), "").unwrap();
     for file in [
+        "as_product.py",
         "build_report.py",
         "mp_build.py",
         "mp_test.py",

@@ -51,6 +51,24 @@ fn a_job_reads_one_object_and_the_digest_and_one_warning_with_a_remedy() {
 }
 
 #[test]
+fn an_adapter_that_the_product_cannot_ask_is_warned_of() {
+    needs_root!();
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = home.path().join("project");
+    make_bare(&home, &project);
+    let (repository, port) = (format!("{}/mp/adapter", registry.host), free_address().port().to_string());
+    // Without -i the product asks by HTTPS, which this adapter does not answer.
+    let left =
+        Left::of(mp_build(&home, &["--no-ttl", "--json", "-p", "project", "-P", &port, "-r", &repository]).output().unwrap());
+    let left = left.done();
+    let answer = left.json();
+    assert_eq!(answer["as_product"]["passed"], false, "{answer}");
+    pak_in(&project);
+    let warning = "the product may not be able to run this adapter: https: the adapter answers plain HTTP on port 8080";
+    assert!(left.err.contains(warning), "{}", left.err);
+}
+
+#[test]
 fn the_path_of_a_project_may_have_a_colon() {
     needs_root!();
     let (home, registry) = (Home::new(), Serving::open());
