@@ -61,6 +61,8 @@ impl RunOptions {
                 entrypoint: self.entrypoint,
                 command: self.command,
                 env: self.env.into_iter().collect(),
+                // Docker's word for it alone needs it: `-e NAME` of a variable that is not set.
+                without_env: Vec::new(),
                 user: self.user,
                 workdir: self.workdir,
                 hostname: self.hostname,

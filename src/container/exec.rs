@@ -24,6 +24,19 @@ pub struct ExecSpec {
 }
 
 impl Container {
+    /// That a further command can be started in it.
+    pub(crate) fn expect_enterable(&self) -> Result<()> {
+        match self.info()?.isolation {
+            Some(isolation) if !isolation.can_be_joined() => {
+                let message = format!("a container with isolation `{isolation}` cannot be entered");
+                Err(Error::new(ErrorKind::Unsupported, message).with_hint(
+                    "run a container of the same image with the same volumes; `mpimg doctor` shows what a better isolation needs",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Starts a further command in the container (started from `image`) with these streams. It is
     /// killed when the returned value is dropped, and with this process or the container.
     ///
@@ -35,12 +48,7 @@ impl Container {
         let (ContainerState::Running, Some(pid), Some(isolation)) = (info.state, info.pid, info.isolation) else {
             return Err(Error::new(ErrorKind::NotFound, format!("container `{}` is not running", info.id)));
         };
-        if !isolation.can_be_joined() {
-            let message = format!("a container with isolation `{isolation}` cannot be entered");
-            return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
-                "run a container of the same image with the same volumes; `mpimg doctor` shows what a better isolation needs",
-            ));
-        }
+        self.expect_enterable()?;
         let (config, spec) = (&image.config().config, &info.spec);
         let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
         let mut all = spec.clone();

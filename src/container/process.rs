@@ -31,7 +31,8 @@ pub(super) fn environment(config: &RunConfig, spec: &ContainerSpec, hostname: &s
     let pair = |text: &String| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     let terminal = spec.terminal.then(|| ("TERM".to_owned(), "xterm".to_owned()));
     let mut env: Vec<(String, String)> = std::iter::once(("HOSTNAME".to_owned(), hostname.to_owned())).chain(terminal).collect();
-    for (name, value) in config.env.iter().filter_map(pair).chain(spec.env.iter().cloned()) {
+    let kept = |(name, _): &(String, String)| !spec.without_env.contains(name);
+    for (name, value) in config.env.iter().filter_map(pair).filter(kept).chain(spec.env.iter().cloned()) {
         match env.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => env.push((name, value)),

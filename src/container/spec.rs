@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::RunConfig;
 use crate::layer::LayerPath;
 use crate::sandbox::{IsolationMode, Ulimit};
 use crate::size::{Units, parse_size};
@@ -29,6 +30,8 @@ pub struct ContainerSpec {
     pub command: Vec<String>,
     /// Added to the image's environment, over variables of the same name.
     pub env: Vec<(String, String)>,
+    /// Variables of the image's environment that it does not have.
+    pub without_env: Vec<String>,
     /// Instead of the image's user: `NAME|UID[:GROUP|GID]`.
     pub user: Option<String>,
     /// Instead of the image's working directory; made where it is missing.
@@ -71,6 +74,27 @@ pub struct ContainerSpec {
     /// The number of a process of this machine: when that is gone, however it ended, the container
     /// is killed and forgotten.
     pub end_with: Option<u32>,
+}
+
+impl ContainerSpec {
+    /// An image's configuration with what the container was asked to be over it.
+    pub(crate) fn over(&self, image: &RunConfig) -> RunConfig {
+        let mut config = image.clone();
+        config.env.retain(|pair| !self.without_env.iter().any(|name| pair.split('=').next() == Some(name)));
+        for (name, value) in &self.env {
+            config.set_env(name, value);
+        }
+        config.labels.extend(self.labels.clone());
+        config.user = self.user.clone().unwrap_or(config.user);
+        config.working_dir = self.workdir.clone().unwrap_or(config.working_dir);
+        if let Some(entrypoint) = &self.entrypoint {
+            (config.entrypoint, config.cmd) = (Some(entrypoint.clone()), None);
+        }
+        if !self.command.is_empty() {
+            config.cmd = Some(self.command.clone());
+        }
+        config
+    }
 }
 
 /// A folder or file of this machine inside a container.

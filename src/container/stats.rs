@@ -79,19 +79,24 @@ pub(super) fn measure(info: &ContainerInfo) -> Result<Stats> {
 /// The container's processes, as this machine numbers them.
 pub(super) fn processes(info: &ContainerInfo) -> BTreeSet<i32> {
     let Some(helper) = info.helper.and_then(|helper| i32::try_from(helper).ok()) else { return BTreeSet::new() };
+    // What was started in it later (exec) has another parent, and its PID namespace.
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = info.pid.and_then(namespace).filter(|own| std::fs::read_link("/proc/self/ns/pid").is_ok_and(|this| this != *own));
+    let mut found = BTreeSet::new();
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Some(stat) = process_stat::read(&entry.path().join("stat")) else { continue };
+        if own.is_some() && namespace(pid) == own {
+            found.insert(pid);
+        }
         children.entry(process_stat::parent(&stat).unwrap_or(0)).or_default().push(pid);
     }
-    let mut found = BTreeSet::new();
     let mut next = vec![helper];
     while let Some(pid) = next.pop() {
         for child in children.get(&pid).into_iter().flatten() {
-            if found.insert(*child) {
-                next.push(*child);
-            }
+            found.insert(*child);
+            next.push(*child);
         }
     }
     found

@@ -250,7 +250,7 @@ impl ImageConfig {
 
     /// Adds steps of unknown origin until every layer has one: some tools write no history (it is
     /// optional), and whatever pairs steps with layers would otherwise give them the wrong ones.
-    pub(super) fn complete_history(&mut self) {
+    pub(crate) fn complete_history(&mut self) {
         let known = self.history.iter().filter(|step| !step.empty_layer).count();
         let missing = self.rootfs.diff_ids.len().saturating_sub(known);
         let unknown = History { comment: Some("no history was recorded for this layer".into()), ..History::default() };

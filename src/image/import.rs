@@ -33,6 +33,18 @@ const BUFFER: usize = 256 * 1024;
 /// # Errors
 /// [`ErrorKind::Corrupt`]: the file is no tar, or is damaged.
 pub fn import_rootfs(store: &Store, tar: &Path, platform: &Platform, created: i64, pack: &PackLayer<'_>) -> Result<Image> {
+    import_with_comment(store, tar, platform, created, None, pack)
+}
+
+/// The same with what the image's history says, instead of the file's name.
+pub(crate) fn import_with_comment(
+    store: &Store,
+    tar: &Path,
+    platform: &Platform,
+    created: i64,
+    comment: Option<String>,
+    pack: &PackLayer<'_>,
+) -> Result<Image> {
     let open =
         || -> Result<Box<dyn Read + Send>> { Ok(Box::new(File::open(tar).map_err(|error| Error::io("open", tar, error))?)) };
     let cannot = |error: Error| error.wrap(format!("cannot import `{}`", tar.display()));
@@ -40,8 +52,8 @@ pub fn import_rootfs(store: &Store, tar: &Path, platform: &Platform, created: i6
     let mut config = ImageConfig::scratch(platform);
     config.created = Some(rfc3339(created));
     let name = tar.file_name().unwrap_or_default().to_string_lossy();
-    config.history =
-        vec![History { created: config.created.clone(), comment: Some(format!("imported from {name}")), ..History::default() }];
+    let comment = comment.unwrap_or_else(|| format!("imported from {name}"));
+    config.history = vec![History { created: config.created.clone(), comment: Some(comment), ..History::default() }];
     Image::assemble(config, vec![layer], Default::default(), Format::Oci)
 }
 

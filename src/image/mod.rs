@@ -19,6 +19,7 @@ mod validate;
 pub(crate) use attachment::{COSIGN, cosign_tag, list_tag};
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub(crate) use hashing::HashingReader;
+pub(crate) use import::import_with_comment;
 pub use import::{PackLayer, import_rootfs};
 pub use layer::Layer;
 pub(crate) use layer::unpacked_layers;

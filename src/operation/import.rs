@@ -5,7 +5,7 @@ use std::path::Path;
 use super::archive::ArchiveSource;
 use super::{Mpimg, blocking, name_image};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Image, Layer, import_rootfs};
+use crate::image::{Image, Layer, import_with_comment};
 use crate::layer::Codec;
 use crate::oci::{Platform, Reference};
 
@@ -23,12 +23,21 @@ pub struct ImportRequest {
     pub codec: Codec,
     /// The image's time, seconds since 1970; the file's modification time without it.
     pub source_date_epoch: Option<String>,
+    /// What the image's history says, instead of where it came from.
+    pub message: Option<String>,
 }
 
 impl ImportRequest {
     /// An image for linux/amd64, called `name`.
     pub fn new(source: impl Into<ArchiveSource>, name: Reference) -> Self {
-        Self { source: source.into(), name, platform: Platform::default(), codec: Codec::default(), source_date_epoch: None }
+        Self {
+            source: source.into(),
+            name,
+            platform: Platform::default(),
+            codec: Codec::default(),
+            source_date_epoch: None,
+            message: None,
+        }
     }
 
     /// Takes `SOURCE_DATE_EPOCH` of this process.
@@ -46,7 +55,7 @@ impl Mpimg {
     /// [`ErrorKind::Corrupt`]: it is not a tar, or is damaged; [`ErrorKind::Usage`]:
     /// `source_date_epoch` is not a number.
     pub async fn import(&self, request: ImportRequest) -> Result<Image> {
-        let ImportRequest { source, name, platform, codec, source_date_epoch } = request;
+        let ImportRequest { source, name, platform, codec, source_date_epoch, message } = request;
         let store = &self.open_store().await?;
         let work = store.clone();
         let image = blocking(move || {
@@ -54,7 +63,7 @@ impl Mpimg {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let pack = |tar: &mut dyn std::io::Read| Layer::pack(&work, tar, codec, threads);
             let created = created(&archive.path, source_date_epoch.as_deref())?;
-            import_rootfs(&work, &archive.path, &platform, created, &pack)
+            import_with_comment(&work, &archive.path, &platform, created, message, &pack)
         });
         let image = image.await?;
         let record = image.write_to_store(store).await?;

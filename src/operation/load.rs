@@ -21,12 +21,14 @@ pub struct LoadRequest {
     pub name: Option<Reference>,
     /// Which of an image for several platforms.
     pub platform: Platform,
+    /// Keep an image without a name by its ID alone; else it is an error.
+    pub unnamed: bool,
 }
 
 impl LoadRequest {
     /// All images of the archive for linux/amd64, under the names that they have there.
     pub fn new(source: impl Into<ArchiveSource>) -> Self {
-        Self { source: source.into(), name: None, platform: Platform::default() }
+        Self { source: source.into(), name: None, platform: Platform::default(), unnamed: false }
     }
 }
 
@@ -36,7 +38,7 @@ impl LoadRequest {
 pub struct LoadedImage {
     /// The image.
     pub image: Image,
-    /// The names that it got in the local store.
+    /// The names that it got in the local store; none of one that has none.
     pub names: Vec<Reference>,
 }
 
@@ -48,7 +50,7 @@ impl Mpimg {
     /// of images, or is damaged; [`ErrorKind::Usage`]: an image has no name, or `name` was given
     /// for several images.
     pub async fn load(&self, request: LoadRequest) -> Result<Vec<LoadedImage>> {
-        let LoadRequest { source, name, platform } = request;
+        let LoadRequest { source, name, platform, unnamed } = request;
         let store = &self.open_store().await?;
         let (work, shown) = (store.clone(), source.to_string());
         let mut images = blocking(move || read_all(&work, source, &platform)).await?;
@@ -58,6 +60,10 @@ impl Mpimg {
         }
         for LoadedImage { image, names } in &mut images {
             names.extend(name.clone());
+            if names.is_empty() && unnamed {
+                self.keep_unnamed(image).await?;
+                continue;
+            }
             if names.is_empty() {
                 let digest = image.descriptor().digest;
                 return Err(Error::new(ErrorKind::Usage, format!("the image `{digest}` in `{shown}` has no name"))

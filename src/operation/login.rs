@@ -16,6 +16,14 @@ impl Mpimg {
         self.client().login(&registry_name(registry), &Credential::basic(username, password)).await
     }
 
+    /// User name and password that are stored for a registry.
+    pub(crate) async fn stored_login(&self, registry: &str) -> Option<(String, String)> {
+        match self.client().stored_login(&registry_name(registry)).await? {
+            Credential::Basic { username, password } => Some((username, password)),
+            _ => None,
+        }
+    }
+
     /// Forgets what [`Mpimg::login`] stored; whether there was anything.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ mod build_index;
 mod build_input;
 mod build_outputs;
 mod check;
+#[cfg(feature = "run")]
+mod commit;
 mod configuration;
 #[cfg(feature = "run")]
 mod containers;
@@ -79,6 +81,8 @@ pub use build::Built;
 pub use build_input::StreamedInput;
 pub use build_outputs::BuildOutputs;
 pub use check::{CheckReport, CheckSubject};
+#[cfg(feature = "run")]
+pub use commit::CommitRequest;
 pub use configuration::{ConfigurationFile, StoredCredential};
 pub use copy::{CopiedImage, CopyRequest};
 #[cfg(feature = "run")]

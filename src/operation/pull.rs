@@ -1,6 +1,6 @@
 //! Pulling an image from a registry into the local store.
 
-use super::{CopyRequest, Mpimg};
+use super::{Mpimg, name_image};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
 use crate::oci::{Digest, Platform, Reference};
@@ -34,13 +34,14 @@ impl Mpimg {
             .with_hint(format!("add one: `{}:TAG@DIGEST`, or use `mpimg copy`", name.repository().familiar())));
         };
         let local = name.repository().with_tag(tag);
-        // A copy leaves the layers in the registry; they come first, so that the name never stands
-        // for an image that is not whole.
-        self.find(Transport::Registry(name.clone()), platform).await?.layer_files(&self.open_store().await?).await?;
-        let before = self.open_store().await?.resolve(&local)?.map(|record| record.manifest.digest);
-        let mut request = CopyRequest::new(Transport::Registry(name.clone()), Transport::Store(local.clone()));
-        request.platform = Some(platform.clone());
-        let digest = self.copy(request).await?.tree.descriptor.digest;
+        let store = self.open_store().await?;
+        let image = self.find(Transport::Registry(name.clone()), platform).await?;
+        // Layers come first, so that the name never stands for an image that is not whole.
+        image.layer_files(&store).await?;
+        let before = store.resolve(&local)?.map(|record| record.manifest.digest);
+        let record = image.write_to_store(&store).await?;
+        name_image(&store, std::slice::from_ref(&local), record).await?;
+        let digest = image.descriptor().digest;
         Ok(PulledImage { name: local, digest, up_to_date: before == Some(digest) })
     }
 }

@@ -30,6 +30,12 @@ impl Client {
         self.options().credentials.store(&self.options().environment, registry, credential).await
     }
 
+    /// The user name and password that are stored for all of `registry`.
+    pub(crate) async fn stored_login(&self, registry: &str) -> Option<Credential> {
+        let found = self.options().credentials.find(&self.options().environment, registry, "").await;
+        found.credential.filter(|credential| matches!(credential, Credential::Basic { .. }))
+    }
+
     /// Removes what is stored for `registry`; whether docker's config.json knew it.
     ///
     /// # Errors

@@ -223,6 +223,7 @@ impl Run {
             entrypoint: self.entrypoint.clone().map(|program| if program.is_empty() { Vec::new() } else { vec![program] }),
             command: self.image[1..].to_vec(),
             env,
+            without_env: Vec::new(),
             user: self.user.clone(),
             workdir: self.workdir.clone(),
             hostname: self.hostname.clone(),

@@ -42,12 +42,8 @@ pub(super) const LOAD: Command = Command {
 pub(super) const IMPORT: Command = Command {
     arguments: Arguments::AtLeast(1),
     flags: &[&[
-        Flag::list("change", "Apply Dockerfile instruction to the created image")
-            .short('c')
-            .refused("build FROM the imported image with these instructions in a Dockerfile"),
-        Flag::value("message", "Set commit message for imported image")
-            .short('m')
-            .ignored("the image's history has its own words"),
+        super::commit::CHANGE,
+        Flag::value("message", "Set commit message for imported image").short('m'),
         Flag::value("platform", "Set platform if server is multi-platform capable"),
     ]],
     ..Command::new(
@@ -133,7 +129,11 @@ async fn load(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     }
     let mut request = LoadRequest::new(source(input));
     request.platform = super::pull::platform(parsed.value("platform"))?;
+    request.unnamed = true;
     for loaded in invocation.mpimg().load(request).await? {
+        if loaded.names.is_empty() {
+            invocation.print(format!("Loaded image ID: {}\n", loaded.image.manifest().config.digest))?;
+        }
         let lines = loaded.names.iter().map(|name| format!("Loaded image: {}\n", name.familiar()));
         invocation.print(lines.collect::<String>())?;
     }
@@ -155,9 +155,14 @@ async fn import(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     if let Some(platform) = parsed.value("platform") {
         super::value::PLATFORM(platform).map_err(Failure::daemon)?;
     }
-    let mut request = ImportRequest::new(source(Some(&parsed.arguments[0])), name).with_environment();
+    let mut request = ImportRequest::new(source(Some(&parsed.arguments[0])), name.clone()).with_environment();
+    request.message = parsed.value("message").map(str::to_owned);
     request.platform = parsed.value("platform").map_or_else(|| Ok(Platform::host()), Platform::parse)?;
     let image = invocation.mpimg().import(request).await?;
-    invocation.print(format!("{}\n", image.manifest().config.digest))?;
+    let id = match parsed.list("change").as_slice() {
+        [] => image.manifest().config.digest,
+        changes => super::commit::keep(invocation, &image, Some(name), changes).await?,
+    };
+    invocation.print(format!("{id}\n"))?;
     Ok(0)
 }

@@ -57,6 +57,11 @@ impl Command {
         Self { names, usage, about, arguments: Arguments::AtLeast(0), options_first: false, flags: &[], differs: "", run }
     }
 
+    /// Whether docker's progress is on standard error even where that is no terminal.
+    pub(super) fn tells_progress(&self) -> bool {
+        ["build", "run", "create", "buildx imagetools create"].contains(&self.names[0])
+    }
+
     /// The name of this command that `words` begin with, and of how many words it is.
     pub(super) fn matches(&self, words: &[String]) -> Option<(&'static str, usize)> {
         longest_name(self.names, words)

@@ -2,8 +2,8 @@
 
 use super::command::Command;
 use super::{
-    archive, build, buildx, containers, cp, exec, history, images, imagetools, inspect, login, logs, manifest, networks, ps,
-    pull, push, rmi, run, system, tag, version, volumes,
+    archive, build, buildx, commit, containers, cp, exec, history, images, imagetools, inspect, login, logs, manifest, networks,
+    ps, pull, push, rmi, run, system, tag, version, volumes,
 };
 
 /// The commands that mpimg does.
@@ -37,6 +37,7 @@ pub(super) const ALL: &[Command] = &[
     ps::COMMAND,
     logs::COMMAND,
     cp::CP,
+    commit::COMMAND,
     cp::EXPORT,
     buildx::VERSION,
     buildx::CREATE,
@@ -77,12 +78,13 @@ pub(super) const ALL: &[Command] = &[
     system::CONTEXT_SHOW,
     system::CONTEXT_USE,
     system::CONTEXT_INSPECT,
+    system::CONTEXT_CREATE,
+    system::CONTEXT_RM,
 ];
 
 /// Commands of docker that mpimg does not have, each with what to do instead.
 pub(super) const REFUSED: &[(&str, &str)] = &[
     ("attach", "`docker logs -f` shows what a container writes"),
-    ("commit", "write a Dockerfile: `FROM IMAGE` and `RUN` do the same, and can be repeated"),
     ("diff", "`docker cp` shows single files"),
     ("pause", "`docker stop` ends a container"),
     ("unpause", "`docker stop` ends a container"),

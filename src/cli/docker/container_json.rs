@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::container_id::{is_running, long_id, name_of};
 use super::image_json::ConfigJson;
 use super::ps::state;
-use crate::container::{ContainerInfo, ContainerState, NetworkMode};
+use crate::container::{ContainerInfo, ContainerState, NetworkMode, Volume};
 use crate::image::{RunConfig, rfc3339};
 use crate::operation::LocalImage;
 
@@ -108,12 +108,33 @@ pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>, networks: &[S
         driver: "overlay2",
         platform: "linux",
         host_config: json!({
-            "Binds": spec.volumes.iter().map(|volume| format!("{}:{}", volume.source.display(), volume.target)).collect::<Vec<_>>(),
+            "Binds": spec.volumes.iter().map(|volume| bind_of(volume)).collect::<Vec<_>>(),
             "NetworkMode": network,
             "PortBindings": ports,
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
             "AutoRemove": spec.remove,
+            "LogConfig": { "Type": "json-file", "Config": {} },
             "Privileged": false,
+            "PublishAllPorts": false,
+            "ReadonlyRootfs": false,
+            "CapAdd": null,
+            "CapDrop": null,
+            "Devices": [],
+            "Dns": [],
+            "ExtraHosts": spec.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect::<Vec<_>>(),
+            "GroupAdd": null,
+            "IpcMode": "private",
+            "Links": null,
+            "PidMode": "",
+            "SecurityOpt": null,
+            "Runtime": "mpimg",
+            "ShmSize": spec.shm_size.unwrap_or(64 << 20),
+            "CpuShares": 0,
+            "NanoCpus": 0,
+            "CpusetCpus": "",
+            "MemoryReservation": 0,
+            "MemorySwap": 0,
+            "PidsLimit": null,
             "Memory": info.memory.unwrap_or(0),
         }),
         mounts: mounts.collect(),
@@ -128,23 +149,16 @@ pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>, networks: &[S
     }
 }
 
+/// A bind as -v has it.
+fn bind_of(volume: &Volume) -> String {
+    format!("{}:{}{}", volume.source.display(), volume.target, if volume.readonly { ":ro" } else { "" })
+}
+
 /// The image's configuration with what the container was asked to be over it.
 fn config(info: &ContainerInfo, image: Option<&LocalImage>) -> Value {
     let spec = &info.spec;
-    let mut merged =
-        image.and_then(|image| image.config.as_ref()).map_or_else(RunConfig::default, |config| config.config.clone());
-    for (name, value) in &spec.env {
-        merged.set_env(name, value);
-    }
-    merged.labels.extend(spec.labels.clone());
-    merged.user = spec.user.clone().unwrap_or(merged.user);
-    merged.working_dir = spec.workdir.clone().unwrap_or(merged.working_dir);
-    if let Some(entrypoint) = &spec.entrypoint {
-        (merged.entrypoint, merged.cmd) = (Some(entrypoint.clone()), None);
-    }
-    if !spec.command.is_empty() {
-        merged.cmd = Some(spec.command.clone());
-    }
+    let own = image.and_then(|image| image.config.as_ref()).map_or_else(RunConfig::default, |config| config.config.clone());
+    let merged = spec.over(&own);
     let hostname = spec.hostname.clone().unwrap_or_else(|| info.id.clone());
     let mut json = ConfigJson::new(&merged);
     (json.hostname, json.image, json.tty) = (&hostname, &info.image, spec.terminal);

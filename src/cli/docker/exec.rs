@@ -1,5 +1,8 @@
 //! `docker exec`.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::{Arguments, Command};
@@ -8,7 +11,7 @@ use super::invocation::{Failure, Invocation, Outcome};
 use crate::cli::command::read_env_file;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::Pair;
-use crate::container::{ExecSpec, own_streams};
+use crate::container::{Container, ExecSpec, own_streams};
 use crate::error::{Error, ErrorKind};
 use crate::operation::blocking;
 use crate::sandbox::Exit;
@@ -20,9 +23,7 @@ pub(super) const COMMAND: Command = Command {
     arguments: Arguments::AtLeast(2),
     options_first: true,
     flags: &[&[
-        Flag::switch("detach", "Detached mode: run command in the background")
-            .short('d')
-            .refused("start it in the background yourself: `docker exec CONTAINER sh -c 'COMMAND &'`"),
+        Flag::switch("detach", "Detached mode: run command in the background").short('d'),
         Flag::value("detach-keys", "Override the key sequence for detaching").ignored("the command ends with docker"),
         Flag::list("env", "Set environment variables").short('e').checked(super::value::VARIABLE),
         Flag::list("env-file", "Read in a file of environment variables"),
@@ -42,10 +43,37 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
+/// Starts it in a process of its own, which waits for it as nobody else does.
+fn in_background(invocation: &Invocation, parsed: &Parsed, container: &Container) -> Outcome {
+    container.expect_enterable()?;
+    let mut words: Vec<String> = Vec::new();
+    if let Some(folder) = invocation.config_folder_given() {
+        words.extend(["--config".into(), folder.display().to_string()]);
+    }
+    words.push("exec".into());
+    for (flag, values) in [("--env", parsed.list("env")), ("--env-file", parsed.list("env-file"))] {
+        words.extend(values.into_iter().map(|value| format!("{flag}={value}")));
+    }
+    for flag in ["user", "workdir"] {
+        words.extend(parsed.value(flag).map(|value| format!("--{flag}={value}")));
+    }
+    words.extend(["--".into(), container.id().to_owned()]);
+    words.extend(parsed.arguments[1..].iter().cloned());
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.arg0("docker").args(words).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = command.spawn();
+    started.map(drop).map_err(|error| Error::io("start", "docker exec", error))?;
+    Ok(0)
+}
+
 async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let container = find(invocation, &parsed.arguments[0])?;
     if !is_running(&container.info()?) {
         return Err(Failure::daemon(format!("container {} is not running", super::container_id::long_id(container.id()))));
+    }
+    if parsed.is("detach") {
+        return in_background(invocation, parsed, &container);
     }
     super::run::expect_terminal(parsed)?;
     let mut env = Vec::new();

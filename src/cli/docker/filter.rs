@@ -1,5 +1,7 @@
 //! `--filter` of lists and of pruning.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::invocation::{Failure, Invocation};
@@ -44,6 +46,15 @@ impl Filters {
         values.is_empty() || values.into_iter().any(fits)
     }
 
+    /// Whether `label` and `label!` ask for what has these labels.
+    pub(super) fn takes_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has = |wanted: &&str| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|label| label == value),
+            None => labels.contains_key(*wanted),
+        };
+        self.values("label").iter().all(has) && !self.values("label!").iter().any(has)
+    }
+
     /// Whether an image is asked for, by all but `reference`.
     pub(super) fn takes_image(&self, image: &LocalImage, all: &[LocalImage], invocation: &Invocation) -> Result<bool, Failure> {
         if let Some(dangling) = self.values("dangling").last() {
@@ -53,11 +64,7 @@ impl Filters {
             }
         }
         let labels = image.config.as_ref().map(|config| config.config.labels.clone()).unwrap_or_default();
-        let has_label = |wanted: &&str| match wanted.split_once('=') {
-            Some((key, value)) => labels.get(key).is_some_and(|label| label == value),
-            None => labels.contains_key(*wanted),
-        };
-        if !self.values("label").iter().all(has_label) {
+        if !self.takes_labels(&labels) {
             return Ok(false);
         }
         for (name, newer) in [("before", false), ("since", true)] {

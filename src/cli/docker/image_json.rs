@@ -149,5 +149,6 @@ pub(super) fn for_templates(json: &impl Serialize) -> Value {
         "/Config",
         &[("ExposedPorts", Value::Null), ("Healthcheck", Value::Null), ("StopSignal", json!("")), ("Shell", Value::Null)],
     );
+    fill("/State", &[("Health", Value::Null)]);
     value
 }

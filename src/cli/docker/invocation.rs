@@ -2,7 +2,7 @@
 //! fails.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::drop_in::{self, Parsed, look_at_flags};
@@ -103,12 +103,14 @@ pub(super) struct Invocation {
 
 impl Invocation {
     /// An invocation for a command line that was parsed. `--quiet` and `--progress` mean the same
-    /// to all commands that have them.
-    pub(super) fn new(global: &Parsed, command: &Parsed) -> Self {
+    /// to all commands that have them. Without a terminal, docker's progress is on standard error
+    /// where it `builds` or runs, and all others leave that to errors.
+    pub(super) fn new(global: &Parsed, command: &Parsed, builds: bool) -> Self {
         let progress = match command.value("progress") {
             _ if command.is("quiet") => ProgressMode::None,
             Some("quiet" | "none") => ProgressMode::None,
             Some("plain" | "rawjson") => ProgressMode::Plain,
+            _ if !builds && !std::io::stderr().is_terminal() && !global.is("debug") => ProgressMode::None,
             _ => ProgressMode::Auto,
         };
         let terminal = drop_in::terminal(false, global.is("debug").into(), progress);
@@ -130,6 +132,11 @@ impl Invocation {
     /// What Ctrl-C does, and where progress is shown.
     pub(super) fn terminal(&self) -> &Terminal {
         &self.terminal
+    }
+
+    /// The folder of docker's configuration, where the command line names it.
+    pub(super) fn config_folder_given(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// The folder of docker's configuration.

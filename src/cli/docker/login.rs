@@ -46,6 +46,21 @@ async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
         None if from_input => Some(read_password()?),
         None => None,
     };
+    let stored = invocation.mpimg().stored_login(&registry).await;
+    if let (None, None, Some((username, password))) = (&password, parsed.value("username"), &stored) {
+        invocation.tell(format!(
+            "Authenticating with existing credentials... [Username: {username}]\n\nInfo -> To login with a different account, run \
+             'docker logout' followed by 'docker login'\n"
+        ));
+        invocation.terminal().handle_signals();
+        match invocation.mpimg().login(&registry, username, password).await {
+            Ok(_) => {
+                invocation.print("Login Succeeded\n")?;
+                return Ok(0);
+            }
+            Err(error) => invocation.tell(format!("Login did not succeed, error: {error}")),
+        }
+    }
     let asks = password.is_none() || parsed.value("username").is_none();
     if asks && !std::io::stdin().is_terminal() {
         return Err(Failure::new("Error: Cannot perform an interactive login from a non TTY device"));
@@ -67,7 +82,8 @@ async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
         }
         Failure::from(error)
     })?;
-    if let CredentialStore::File(path) = store {
+    let known = stored.is_some_and(|stored| stored == (username, password));
+    if let (CredentialStore::File(path), false) = (store, known) {
         invocation.tell(format!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this warning. \
              See\nhttps://docs.docker.com/go/credential-store/\n",

@@ -208,9 +208,26 @@ fn annotate(invocation: &Invocation, parsed: &Parsed) -> Outcome {
         }
     }
     platform.variant = parsed.value("variant").map(str::to_owned).or(platform.variant);
+    if !is_known(&platform) {
+        let Platform { os, architecture, .. } = platform;
+        return Err(Failure::new(format!("manifest entry for image has unsupported os/arch combination: {os}/{architecture}")));
+    }
     found.platform = Some(platform);
     list.write()?;
     Ok(0)
+}
+
+/// Whether docker knows the platform.
+fn is_known(platform: &Platform) -> bool {
+    let processors: &[&str] = match platform.os.as_str() {
+        "linux" => &["386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x"],
+        "darwin" | "freebsd" | "netbsd" | "openbsd" => &["386", "amd64", "arm", "arm64"],
+        "windows" => &["386", "amd64", "arm", "arm64"],
+        "dragonfly" | "illumos" | "solaris" => &["amd64"],
+        "plan9" => &["386", "amd64"],
+        _ => &[],
+    };
+    processors.contains(&platform.architecture.as_str())
 }
 
 async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {

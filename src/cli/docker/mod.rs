@@ -10,7 +10,10 @@ mod build_output;
 mod buildx;
 mod command;
 mod commands;
+mod commit;
+mod confirm;
 mod container_id;
+mod container_image;
 mod container_json;
 mod containers;
 mod cp;
@@ -109,7 +112,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     if let Some(wrong) = command.arguments.wrong(parsed.arguments.len()) {
         return told(&with_usage(&format!("docker: 'docker {name}' {wrong}"), command, name), 1);
     }
-    let invocation = Invocation::new(&global, &parsed);
+    let invocation = Invocation::new(&global, &parsed, command.tells_progress());
     logging::note_start(name);
     let done = start(&invocation, command, &global, &parsed);
     logging::note_end(None);
@@ -142,14 +145,14 @@ fn help_about(words: &[String]) -> ExitCode {
 /// Without a command, or with one that docker does not have either, or that mpimg does not.
 fn without_command(global: &Parsed) -> ExitCode {
     match global.arguments.as_slice() {
-        [] => printed(&overview("")),
+        // As docker: help that nobody asked for is no output.
+        [] => told(overview("").trim_end(), 0),
         [group, rest @ ..] if commands::is_group(group) => match rest.iter().find(|word| !word.starts_with('-')) {
             Some(word) => told(
                 &format!("docker: unknown command: docker {group} {word}\n\nRun 'docker {group} --help' for more information"),
                 1,
             ),
             None if rest.iter().any(|word| word == "--help" || word == "-h") => printed(&overview(&format!("{group} "))),
-            // As docker: help that nobody asked for is no output.
             None => told(overview(&format!("{group} ")).trim_end(), 0),
         },
         [name, ..] => match commands::refused(name) {

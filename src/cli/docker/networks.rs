@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::command::{Arguments, Command};
+use super::confirm::{FORCE, confirmed};
 use super::container_id::{find, is_running, long_id, name_of};
 use super::filter::{self, Filters};
 use super::format::{self, List};
@@ -103,12 +104,12 @@ pub(super) const INSPECT: Command = Command {
 
 pub(super) const PRUNE: Command = Command {
     arguments: Arguments::Exactly(0),
-    flags: &[&[
-        Flag::list("filter", "Provide filter values").differs("label, until"),
-        Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked"),
-    ]],
+    flags: &[&[Flag::list("filter", "Provide filter values").differs("label, until"), FORCE]],
     ..Command::new(&["network prune"], "[OPTIONS]", "Remove all unused networks", |invocation, parsed| {
         Box::pin(async move {
+            if !confirmed(invocation, parsed, " all custom networks not used by at least one container.")? {
+                return Ok(0);
+            }
             let removed = prune(invocation, &parsed.list("filter"))?;
             invocation.print(if removed.is_empty() { String::new() } else { format!("Deleted Networks:\n{removed}\n") })?;
             Ok(0)
@@ -387,10 +388,8 @@ fn is_subnet(text: &str) -> bool {
 }
 
 fn fits(network: &Network, filters: &Filters, used: bool) -> Result<bool, Failure> {
-    let labelled = |wanted: &&str| match wanted.split_once('=') {
-        Some((key, value)) => network.labels.get(key).and_then(Value::as_str) == Some(value),
-        None => network.labels.contains_key(*wanted),
-    };
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    let labels = network.labels.iter().filter_map(text).collect();
     if let Some(dangling) = filters.values("dangling").last()
         && filter::switch("dangling", dangling)? == used
     {
@@ -401,7 +400,7 @@ fn fits(network: &Network, filters: &Filters, used: bool) -> Result<bool, Failur
         && filters.any("driver", |driver| network.driver == driver)
         && filters.any("scope", |scope| scope == "local")
         && filters.any("type", |kind| (kind == "builtin") == network.built_in())
-        && filters.values("label").iter().all(labelled))
+        && filters.takes_labels(&labels))
 }
 
 fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
@@ -453,7 +452,7 @@ fn remove(network: &Network, containers: &[ContainerInfo]) -> Result<(), Failure
 
 /// Removes networks that no container is in; a line for each.
 pub(super) fn prune(invocation: &Invocation, filters: &[&str]) -> Result<String, Failure> {
-    let filters = Filters::parse(filters, &["label", "until"])?;
+    let filters = Filters::parse(filters, &["label", "label!", "until"])?;
     let until = filters.values("until").last().map(|until| filter::until(until)).transpose()?;
     let containers = invocation.mpimg().containers()?;
     let mut text = String::new();

@@ -7,11 +7,12 @@ use super::container_id::{is_running, long_id, name_of};
 use super::filter::Filters;
 use super::format::{self, List};
 use super::invocation::{Failure, Invocation, Outcome};
-use super::networks;
+use super::{container_image, networks};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::when;
 use crate::container::{ContainerInfo, ContainerState};
 use crate::image::rfc3339;
+use crate::operation::LocalImage;
 
 const LIST: List = List {
     default: "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
@@ -59,6 +60,7 @@ fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let known =
         ["id", "name", "status", "exited", "ancestor", "publish", "label", "before", "since", "network", "volume", "health"];
     let filters = Filters::parse(&parsed.list("filter"), &known)?;
+    let images = invocation.mpimg().local_images()?;
     expect_values(&filters)?;
     let last = match parsed.value("last") {
         Some(number) => number.parse::<i64>().ok().and_then(|number| usize::try_from(number).ok()),
@@ -67,7 +69,7 @@ fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let all = parsed.is("all") || last.is_some() || !filters.values("status").is_empty() || !filters.values("exited").is_empty();
     let mut found = Vec::new();
     for info in invocation.mpimg().containers()? {
-        if (all || is_running(&info)) && fits(invocation, &filters, &info)? {
+        if (all || is_running(&info)) && fits(invocation, &filters, &info, &images)? {
             found.push(info);
         }
     }
@@ -80,7 +82,7 @@ fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     }
     let mut rows = Vec::new();
     for info in &found {
-        rows.push(fields(info, &id(info), &networks::of(invocation, info)?.join(","), whole));
+        rows.push(fields(info, &images, &id(info), &networks::of(invocation, info)?.join(","), whole));
     }
     invocation.print(LIST.draw(parsed.value("format"), &rows)?)?;
     Ok(0)
@@ -96,7 +98,7 @@ pub(super) fn state(info: &ContainerInfo) -> &'static str {
     }
 }
 
-fn fits(invocation: &Invocation, filters: &Filters, info: &ContainerInfo) -> Result<bool, Failure> {
+fn fits(invocation: &Invocation, filters: &Filters, info: &ContainerInfo, local: &[LocalImage]) -> Result<bool, Failure> {
     let mut images = Vec::new();
     for ancestor in filters.values("ancestor") {
         images.extend(invocation.mpimg().local_image(ancestor)?.map(|image| image.record.manifest.digest));
@@ -106,10 +108,6 @@ fn fits(invocation: &Invocation, filters: &Filters, info: &ContainerInfo) -> Res
         let wanted = regex::Regex::new(wanted);
         // Docker matches the name with and without its slash.
         wanted.is_ok_and(|wanted| wanted.is_match(name_of(info)) || wanted.is_match(&format!("/{}", name_of(info))))
-    };
-    let labelled = |wanted: &&str| match wanted.split_once('=') {
-        Some((key, value)) => info.spec.labels.get(key).is_some_and(|label| label == value),
-        None => info.spec.labels.contains_key(*wanted),
     };
     let shows = |volume: &str| {
         let folder = super::run_spec::named(invocation, volume).ok();
@@ -126,7 +124,7 @@ fn fits(invocation: &Invocation, filters: &Filters, info: &ContainerInfo) -> Res
     }
     let networks = networks::of(invocation, info)?;
     Ok(filters.values("health").iter().all(|health| *health == "none")
-        && filters.values("label").iter().all(labelled)
+        && filters.takes_labels(&container_image::labels(local, info))
         && filters.any("network", |network| networks.iter().any(|known| known == network))
         && filters.any("volume", shows)
         && filters.any("id", |id| long_id(&info.id).starts_with(id))
@@ -168,14 +166,15 @@ fn status(info: &ContainerInfo) -> String {
     }
 }
 
-fn fields(info: &ContainerInfo, id: &str, networks: &str, whole: bool) -> Value {
+fn fields(info: &ContainerInfo, images: &[LocalImage], id: &str, networks: &str, whole: bool) -> Value {
     let command = info.command.join(" ");
     let command = match whole || command.chars().count() <= COMMAND_LENGTH {
         true => command,
         false => command.chars().take(COMMAND_LENGTH - 1).chain(['…']).collect(),
     };
     let created = rfc3339(info.created);
-    let ports: Vec<String> = info.ports.iter().filter(|_| is_running(info)).map(ToString::to_string).collect();
+    let ports = if is_running(info) { container_image::ports(images, info) } else { String::new() };
+    let labels = container_image::labels(images, info);
     // A whole digest is shown as an ID.
     let image =
         info.image.strip_prefix("sha256:").map_or(info.image.as_str(), |hex| if whole { hex } else { &hex[..12.min(hex.len())] });
@@ -184,12 +183,13 @@ fn fields(info: &ContainerInfo, id: &str, networks: &str, whole: bool) -> Value 
         "CreatedAt": format::at(Some(&created)),
         "ID": id,
         "Image": image,
-        "Labels": info.spec.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
+        "Labels": labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
         "LocalVolumes": "0",
         "Mounts": info.spec.volumes.iter().map(|volume| volume.source.display().to_string()).collect::<Vec<_>>().join(","),
         "Names": name_of(info),
+        "Platform": null,
         "Networks": networks,
-        "Ports": ports.join(", "),
+        "Ports": ports,
         "RunningFor": format::ago(Some(&created), when::now()),
         "Size": "0B",
         "State": state(info),

@@ -8,6 +8,7 @@ use crate::image::Transport;
 use crate::oci::Reference;
 use crate::operation::{PushRequest, PushSource, PushedImage};
 use crate::registry::BlobOutcome;
+use crate::store::ImageRecord;
 
 pub(super) const COMMAND: Command = Command {
     arguments: Arguments::Exactly(1),
@@ -28,6 +29,9 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let wanted = tag::name(text)?;
     let repository = wanted.repository();
     let tagged = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if parsed.is("all-tags") && tagged {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
     if !quiet {
         if !tagged && !parsed.is("all-tags") {
             invocation.print("Using default tag: latest\n")?;
@@ -38,9 +42,6 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let of_repository = |name: &Reference| name.digest().is_none() && name.repository() == repository;
     let all: Vec<Reference> = store.list()?.into_iter().map(|(name, _)| name).filter(of_repository).collect();
     let names = match parsed.is("all-tags") {
-        true if tagged => {
-            return Err(Failure::new("tag can't be used with --all-tags/-a"));
-        }
         true => all.clone(),
         false => all.iter().filter(|name| **name == wanted).cloned().collect(),
     };
@@ -53,6 +54,9 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     invocation.terminal().handle_signals();
     for name in &names {
         let Some(record) = store.resolve(name)? else { continue };
+        if !quiet {
+            invocation.print(preparing(invocation, &record)?)?;
+        }
         let source = PushSource::Image { name: Transport::Store(name.clone()), platform: record.platform.clone() };
         let pushed = invocation.mpimg().push(PushRequest::new(source)).await.map_err(|error| denied(error, name))?;
         invocation.mpimg().note_digest(name.repository(), pushed.digest, &record)?;
@@ -64,6 +68,14 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
         invocation.print(format!("{}\n", if parsed.is("all-tags") { repository.to_string() } else { wanted.to_string() }))?;
     }
     Ok(0)
+}
+
+/// The layers, topmost first, before anything is known of them.
+fn preparing(invocation: &Invocation, record: &ImageRecord) -> Result<String, Failure> {
+    let image = invocation.mpimg().local_image(&record.config.digest.to_string())?;
+    let config = image.and_then(|image| image.config);
+    let layers = config.map(|config| config.rootfs.diff_ids).unwrap_or_default();
+    Ok(layers.iter().rev().map(|layer| format!("{}: Preparing\n", layer.0.short())).collect())
 }
 
 /// A name without a registry is one of Docker Hub's own images, to which nobody pushes.

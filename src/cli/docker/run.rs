@@ -57,10 +57,10 @@ const FLAGS: &[Flag] = &[
         .refused("leave it out: devices of this machine cannot be passed on"),
     Flag::list("group-add", "Add additional groups to join").refused("give the group with the user: `-u USER:GROUP`"),
     Flag::value("health-cmd", "Command to run to check health").ignored(HEALTH),
-    Flag::value("health-interval", "Time between running the check").checked(value::DURATION).ignored(HEALTH),
-    Flag::value("health-retries", "Consecutive failures needed to report unhealthy").checked(value::INTEGER).ignored(HEALTH),
-    Flag::value("health-start-period", "Start period for the container").checked(value::DURATION).ignored(HEALTH),
-    Flag::value("health-timeout", "Maximum time to allow one check to run").checked(value::DURATION).ignored(HEALTH),
+    Flag::value("health-interval", "Time between running the check").checked(value::HEALTH_TIME).ignored(HEALTH),
+    Flag::value("health-retries", "Consecutive failures needed to report unhealthy").checked(value::RETRIES).ignored(HEALTH),
+    Flag::value("health-start-period", "Start period for the container").checked(value::HEALTH_TIME).ignored(HEALTH),
+    Flag::value("health-timeout", "Maximum time to allow one check to run").checked(value::HEALTH_TIME).ignored(HEALTH),
     Flag::value("hostname", "Container host name").short('h'),
     Flag::switch("init", "Run an init inside the container").differs("there always is one"),
     Flag::switch("interactive", "Keep STDIN open").short('i').differs("with -d there is no standard input"),
@@ -98,7 +98,7 @@ const FLAGS: &[Flag] = &[
     Flag::switch("read-only", "Mount the container's root filesystem as read only")
         .ignored("what is written is thrown away with the container"),
     Flag::value("restart", "Restart policy to apply when a container exits").checked(value::RESTART).ignored(HEALTH),
-    Flag::value("runtime", "Runtime to use for this container").ignored(RIGHTS),
+    Flag::value("runtime", "Runtime to use for this container").checked(value::RUNTIME).ignored(RIGHTS),
     Flag::list("security-opt", "Security Options").checked(value::SECURITY).ignored(RIGHTS),
     Flag::value("shm-size", "Size of /dev/shm").checked(value::SIZE),
     Flag::value("stop-signal", "Signal to stop the container").checked(value::SIGNAL).ignored("the image's STOPSIGNAL counts"),
@@ -163,6 +163,9 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
 }
 
 async fn run_or_fail(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+    if parsed.is("detach") && !parsed.list("attach").is_empty() {
+        return Err(Failure::new("conflicting options: cannot specify both --attach and --detach").unchanged_by_commands());
+    }
     let mut request = request(invocation, parsed).await?;
     let (detach, remove) = (parsed.is("detach"), parsed.is("rm"));
     if remove && parsed.value("restart").is_some_and(|policy| !matches!(policy, "" | "no")) {

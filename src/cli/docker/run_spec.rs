@@ -22,6 +22,10 @@ pub(super) fn spec(invocation: &Invocation, parsed: &Parsed) -> Result<Container
         env.extend(read_env_file(path.as_ref())?);
     }
     let pairs = parsed.list("env").into_iter().map(str::parse).collect::<Result<Vec<Pair>, Error>>()?;
+    // As docker: a variable without a value that this process does not have either is removed.
+    let unset = pairs.iter().filter_map(Pair::name_alone).filter(|name| std::env::var_os(name).is_none());
+    let without_env: Vec<String> = unset.map(str::to_owned).collect();
+    env.retain(|(name, _)| !without_env.contains(name));
     env.extend(Pair::environment(pairs, |name| std::env::var(name).ok()));
     let mut volumes = Vec::new();
     for text in parsed.list("volume") {
@@ -78,6 +82,7 @@ pub(super) fn spec(invocation: &Invocation, parsed: &Parsed) -> Result<Container
             },
         });
     }
+    limits(parsed)?;
     let word = |flag: &str| parsed.value(flag).filter(|value| !value.is_empty()).map(str::to_owned);
     Ok(ContainerSpec {
         name: word("name"),
@@ -87,6 +92,7 @@ pub(super) fn spec(invocation: &Invocation, parsed: &Parsed) -> Result<Container
         }),
         command: parsed.arguments[1..].to_vec(),
         env,
+        without_env,
         user: word("user"),
         workdir: word("workdir"),
         hostname: word("hostname"),
@@ -103,6 +109,19 @@ pub(super) fn spec(invocation: &Invocation, parsed: &Parsed) -> Result<Container
         terminal: parsed.is("tty"),
         ..ContainerSpec::default()
     })
+}
+
+/// Limits that docker refuses beside each other, though here --memory alone counts.
+fn limits(parsed: &Parsed) -> Result<(), Failure> {
+    let bytes = |flag: &str| parsed.value(flag).filter(|text| !matches!(*text, "0" | "-1")).map(parse_memory).transpose();
+    let Some(memory) = bytes("memory")? else { return Ok(()) };
+    if bytes("memory-swap")?.is_some_and(|swap| swap < memory) {
+        return Err(Failure::daemon("Minimum memoryswap limit should be larger than memory limit, see usage"));
+    }
+    if bytes("memory-reservation")?.is_some_and(|least| least > memory) {
+        return Err(Failure::daemon("Minimum memory limit can not be less than memory reservation limit, see usage"));
+    }
+    Ok(())
 }
 
 /// The networks that are asked for: `NAME`, or `name=NAME,alias=…`.

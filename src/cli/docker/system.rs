@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
+use super::confirm::{FORCE, confirmed};
 use super::filter::{self, Filters};
 use super::format::{self, List};
 use super::invocation::{Failure, Invocation, Outcome};
@@ -15,7 +16,6 @@ use crate::oci::Platform;
 use crate::store::{CacheLimit, PruneOptions};
 
 const FORMAT: Flag = Flag::value("format", "Format output using a custom template").short('f');
-const FORCE: Flag = Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked");
 const ALL: Flag = Flag::switch("all", "Remove all unused images not just dangling ones").short('a');
 const FILTER: Flag = Flag::list("filter", "Provide filter values").differs("until and label");
 const SPACE: Check = |text| text.parse::<CacheLimit>().map(drop).map_err(|_| format!("invalid size: '{text}'"));
@@ -46,6 +46,9 @@ pub(super) const SYSTEM_PRUNE: Command = Command {
     flags: &[&[ALL, FILTER, FORCE, VOLUMES]],
     ..Command::new(&["system prune"], "[OPTIONS]", "Remove unused data", |invocation, parsed| {
         Box::pin(async move {
+            if !confirmed(invocation, parsed, &everything(parsed))? {
+                return Ok(0);
+            }
             let mut text = containers(invocation, parsed)?;
             let networks = networks::prune(invocation, &parsed.list("filter"))?;
             if !networks.is_empty() {
@@ -67,6 +70,13 @@ pub(super) const IMAGE_PRUNE: Command = Command {
     flags: &[&[ALL, FILTER, FORCE]],
     ..Command::new(&["image prune"], "[OPTIONS]", "Remove unused images", |invocation, parsed| {
         Box::pin(async move {
+            let what = match parsed.is("all") {
+                true => " all images without at least one container associated to them.",
+                false => " all dangling images.",
+            };
+            if !confirmed(invocation, parsed, what)? {
+                return Ok(0);
+            }
             let text = images(invocation, parsed)?;
             freed(invocation, text, "Total reclaimed space", PruneOptions::default()).await
         })
@@ -78,6 +88,9 @@ pub(super) const CONTAINER_PRUNE: Command = Command {
     flags: &[&[FILTER, FORCE]],
     ..Command::new(&["container prune"], "[OPTIONS]", "Remove all stopped containers", |invocation, parsed| {
         Box::pin(async move {
+            if !confirmed(invocation, parsed, " all stopped containers.")? {
+                return Ok(0);
+            }
             let text = containers(invocation, parsed)?;
             freed(invocation, text, "Total reclaimed space", PruneOptions::default()).await
         })
@@ -126,6 +139,10 @@ pub(super) const BUILDER_PRUNE: Command = Command {
                 Some(limit) => limit.keeps(u64::MAX, invocation.mpimg().store()?.disk()?),
                 None => keep_storage,
             };
+            let what = if parsed.is("all") { " all build cache." } else { " all dangling build cache." };
+            if !confirmed(invocation, parsed, what)? {
+                return Ok(0);
+            }
             let options = PruneOptions { keep_storage: None, keep_cache, all: parsed.is("all") && keep_cache.is_none() };
             freed(invocation, String::new(), "Total", options).await
         })
@@ -168,6 +185,49 @@ pub(super) const CONTEXT_INSPECT: Command = Command {
     )
 };
 
+const ONE_CONTEXT: &str = "there is one context, default: nothing here leads to another machine";
+
+pub(super) const CONTEXT_CREATE: Command = Command {
+    arguments: Arguments::Exactly(1),
+    flags: &[&[
+        Flag::value("description", "Description of the context").ignored(ONE_CONTEXT),
+        Flag::list("docker", "Set the docker endpoint").ignored(ONE_CONTEXT),
+        Flag::value("from", "Create context from a named context").ignored(ONE_CONTEXT),
+    ]],
+    differs: "nothing is made; `docker buildx create` takes any name",
+    ..Command::new(&["context create"], "[OPTIONS] CONTEXT", "Create a context", |invocation, parsed| {
+        Box::pin(async move {
+            let name = &parsed.arguments[0];
+            if name == "default" {
+                return Err(Failure::new("\"default\" is a reserved context name"));
+            }
+            invocation.print(format!("{name}\n"))?;
+            invocation.tell(format!("Successfully created context {name:?}"));
+            Ok(0)
+        })
+    })
+};
+
+pub(super) const CONTEXT_RM: Command = Command {
+    arguments: Arguments::AtLeast(1),
+    flags: &[&[Flag::switch("force", "Force the removal of a context in use").short('f')]],
+    differs: "nothing was made",
+    ..Command::new(
+        &["context rm", "context remove"],
+        "CONTEXT [CONTEXT...]",
+        "Remove one or more contexts",
+        |invocation, parsed| {
+            Box::pin(async move {
+                if parsed.arguments.iter().any(|name| name == "default") {
+                    return Err(Failure::new("context \"default\" cannot be removed"));
+                }
+                invocation.print(parsed.arguments.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+                Ok(0)
+            })
+        },
+    )
+};
+
 pub(super) const CONTEXT_SHOW: Command = Command {
     arguments: Arguments::Exactly(0),
     ..Command::new(&["context show"], "", "Print the name of the current context", |invocation, _| {
@@ -194,6 +254,19 @@ pub(super) const CONTEXT_USE: Command = Command {
     })
 };
 
+/// What `docker system prune` removes, as its question lists it.
+fn everything(parsed: &Parsed) -> String {
+    let mut what = vec!["all stopped containers", "all networks not used by at least one container"];
+    if parsed.is("volumes") {
+        what.push("all anonymous volumes not used by at least one container");
+    }
+    what.extend(match parsed.is("all") {
+        true => ["all images without at least one container associated to them", "all build cache"],
+        false => ["all dangling images", "unused build cache"],
+    });
+    format!(":{}\n", what.iter().map(|thing| format!("\n  - {thing}")).collect::<String>())
+}
+
 fn info(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let containers = invocation.mpimg().containers()?;
     let count = |state: fn(&ContainerState) -> bool| containers.iter().filter(|info| state(&info.state)).count();
@@ -212,6 +285,7 @@ fn info(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let memory = memory.unwrap_or(0) * 1024;
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+    let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" };
     let values = json!({
         "ID": "mpimg",
         "Name": name,
@@ -232,10 +306,19 @@ fn info(invocation: &Invocation, parsed: &Parsed) -> Outcome {
         "ServerVersion": DOCKER,
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
-        "CgroupVersion": "2",
+        "CgroupVersion": cgroups,
         "ExperimentalBuild": false,
         "SecurityOptions": [],
         "Warnings": [],
+        "ServerErrors": [],
+        "DefaultRuntime": "mpimg",
+        "Runtimes": { "mpimg": { "path": "mpimg" } },
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "IndexConfigs": { "docker.io": { "Mirrors": [], "Name": "docker.io", "Official": true, "Secure": true } },
+            "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+            "Mirrors": [],
+        },
         "Swarm": { "LocalNodeState": "inactive" },
         "ClientInfo": { "Debug": false, "Context": "default", "Version": DOCKER, "Plugins": [] },
     });
@@ -285,15 +368,12 @@ fn df(invocation: &Invocation, parsed: &Parsed) -> Outcome {
 
 /// Removes ended containers; docker's lines about them.
 fn containers(invocation: &Invocation, parsed: &Parsed) -> Result<String, Failure> {
-    let filters = Filters::parse(&parsed.list("filter"), &["until", "label"])?;
+    let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "label!"])?;
     let until = filters.values("until").last().map(|text| filter::until(text)).transpose()?;
-    let mut ids = String::new();
+    let (mut ids, local_images) = (String::new(), invocation.mpimg().local_images()?);
     for info in invocation.mpimg().containers()? {
-        let labelled = |wanted: &&str| match wanted.split_once('=') {
-            Some((key, value)) => info.spec.labels.get(key).is_some_and(|label| label == value),
-            None => info.spec.labels.contains_key(*wanted),
-        };
-        let wanted = until.is_none_or(|until| info.created < until.as_second()) && filters.values("label").iter().all(labelled);
+        let labels = super::container_image::labels(&local_images, &info);
+        let wanted = until.is_none_or(|until| info.created < until.as_second()) && filters.takes_labels(&labels);
         if wanted && !matches!(info.state, ContainerState::Running | ContainerState::Starting) {
             invocation.mpimg().container(&info.id)?.remove()?;
             ids += &format!("{}\n", super::container_id::long_id(&info.id));
@@ -305,7 +385,7 @@ fn containers(invocation: &Invocation, parsed: &Parsed) -> Result<String, Failur
 /// Removes images without a name, or with `--all` those that no container needs; docker's lines
 /// about them.
 fn images(invocation: &Invocation, parsed: &Parsed) -> Result<String, Failure> {
-    let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "dangling"])?;
+    let filters = Filters::parse(&parsed.list("filter"), &["until", "label", "label!", "dangling"])?;
     filters.values("until").last().map(|text| filter::until(text)).transpose()?;
     let dangling = match filters.values("dangling").last() {
         Some(value) => filter::switch("dangling", value)?,

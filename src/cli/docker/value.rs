@@ -28,7 +28,10 @@ pub(super) const SIZE: Check =
 
 pub(super) const CPUS: Check = |text| {
     let cpus = text.parse::<f64>().map_err(|_| format!("failed to parse {text} as a rational number"))?;
-    when(cpus >= 0.0, || "range of CPUs is from 0.01 up".to_owned())
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    when(cpus == 0.0 || (0.01..=here as f64).contains(&cpus), || {
+        format!("range of CPUs is from 0.01 to {here}.00, as there are only {here} CPUs available")
+    })
 };
 
 /// A list of processors: `0-2,5`.
@@ -38,20 +41,37 @@ pub(super) const CPU_LIST: Check = |text| {
     when(text.split(',').all(right), || format!("invalid format: {text}"))
 };
 
-/// Go's durations: `1h30m`, `0.5s`, `100ms`.
-pub(super) const DURATION: Check = |text| {
+/// Seconds of Go's durations: `1h30m`, `0.5s`, `100ms`.
+fn seconds(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 7] =
+        [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let mut right = !rest.is_empty();
-    while right && !rest.is_empty() && rest != "0" {
+    let mut sum = (!rest.is_empty()).then_some(0.0)?;
+    while !rest.is_empty() && rest != "0" {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
         let (number, unit) = rest.split_at(digits);
-        let length =
-            ["ns", "us", "µs", "ms", "s", "m", "h"].iter().find(|known| unit.starts_with(**known)).map(|unit| unit.len());
-        right = number.parse::<f64>().is_ok() && length.is_some();
-        rest = &unit[length.unwrap_or(0)..];
+        let (name, worth) = UNITS.iter().find(|(name, _)| unit.starts_with(name))?;
+        sum += number.parse::<f64>().ok()? * worth;
+        rest = &unit[name.len()..];
     }
-    when(right, || format!("time: invalid duration {text:?}"))
+    Some(if text.starts_with('-') { -sum } else { sum })
+}
+
+/// How often, how long: nothing, or a millisecond and more.
+pub(super) const HEALTH_TIME: Check = |text| {
+    let seconds = seconds(text).ok_or_else(|| format!("time: invalid duration {text:?}"))?;
+    when(seconds >= 0.0, || "it cannot be negative".to_owned())?;
+    when(seconds == 0.0 || seconds >= 1e-3, || "it cannot be less than 1ms".to_owned())
 };
+
+pub(super) const RETRIES: Check = |text| {
+    INTEGER(text)?;
+    when(!text.starts_with('-'), || "it cannot be negative".to_owned())
+};
+
+/// Docker's own; others are named in its daemon's configuration.
+pub(super) const RUNTIME: Check =
+    |text| when(["", "runc", "io.containerd.runc.v2"].contains(&text), || format!("unknown or invalid runtime name: {text}"));
 
 pub(super) const IP: Check =
     |text| when(text.parse::<IpAddr>().is_ok(), || format!("IP address is not correctly formatted: {text}"));
@@ -78,6 +98,14 @@ pub(super) const PLATFORM: Check = |text| {
 };
 
 pub(super) const SIGNAL: Check = |text| parse_signal(text).map(drop).map_err(|_| format!("Invalid signal: {text}"));
+
+/// The instructions that change an image's configuration alone.
+pub(super) const CHANGE: Check = |text| {
+    const KNOWN: [&str; 11] =
+        ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
+    let word = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    when(KNOWN.contains(&word.as_str()), || format!("{} is not a valid change command", word.to_lowercase()))
+};
 
 pub(super) const STREAM: Check = |text| {
     when(["stdin", "stdout", "stderr"].contains(&text.to_ascii_lowercase().as_str()), || {
@@ -179,8 +207,10 @@ mod tests {
         let cases: &[(Check, &[&str], &[&str])] = &[
             (INTEGER, &["0", "-5", "12"], &["x", "", "1.5"]),
             (SIZE, &["0", "-1", "512m", "2g"], &["x", "-5", ""]),
-            (DURATION, &["0", "1s", "1h30m", "0.5s", "100ms"], &["", "x", "1", "1x", "s"]),
-            (CPUS, &["0.5", "2"], &["x", "-1"]),
+            (HEALTH_TIME, &["0", "1s", "1h30m", "0.5s", "100ms", "1000us"], &["", "x", "1", "1x", "s", "100us", "-1s"]),
+            (RETRIES, &["0", "3"], &["x", "-1"]),
+            (RUNTIME, &["runc", "io.containerd.runc.v2"], &["foo"]),
+            (CPUS, &["0", "0.5", "1"], &["x", "-1", "0.001", "100000"]),
             (CPU_LIST, &["0", "0-2,5"], &["x", "", "1-"]),
             (RESTART, &["no", "always", "on-failure", "on-failure:3"], &["foo", "on-failure:x"]),
             (PORTS, &["80", "80-90", "53/udp"], &["x", "80/foo", ""]),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
+use super::confirm::{FORCE, confirmed};
 use super::container_id::long_id;
 use super::filter::{self, Filters};
 use super::format::{self, List};
@@ -79,15 +80,22 @@ pub(super) const PRUNE: Command = Command {
     flags: &[&[
         Flag::switch("all", "Remove all unused volumes, not just anonymous ones").short('a'),
         Flag::list("filter", "Provide filter values").differs("all"),
-        Flag::switch("force", "Do not prompt for confirmation").short('f').differs("nothing is ever asked"),
+        FORCE,
     ]],
     ..Command::new(&["volume prune"], "[OPTIONS]", "Remove unused local volumes", |invocation, parsed| {
         Box::pin(async move {
-            let filters = Filters::parse(&parsed.list("filter"), &["all", "label"])?;
+            let filters = Filters::parse(&parsed.list("filter"), &["all", "label", "label!"])?;
             let all = match filters.values("all").last() {
                 Some(value) => filter::switch("all", value)?,
                 None => parsed.is("all"),
             };
+            let what = match all {
+                true => " all local volumes not used by at least one container.",
+                false => " anonymous local volumes not used by at least one container.",
+            };
+            if !confirmed(invocation, parsed, what)? {
+                return Ok(0);
+            }
             let (text, freed) = if filters.values("label").is_empty() { prune(invocation, all)? } else { (String::new(), 0) };
             let text = if text.is_empty() { text } else { format!("Deleted Volumes:\n{text}\n") };
             invocation.print(format!("{text}Total reclaimed space: {}\n", Size(freed)))?;

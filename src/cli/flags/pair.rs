@@ -25,6 +25,11 @@ impl FromStr for Pair {
 }
 
 impl Pair {
+    /// Its name, if it was given without a value.
+    pub(crate) fn name_alone(&self) -> Option<&str> {
+        self.value.is_none().then_some(&self.key)
+    }
+
     /// Build arguments: one without a value comes from the environment, and is left out where that
     /// has none (as with docker).
     pub(crate) fn build_args(pairs: Vec<Self>, environment: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {

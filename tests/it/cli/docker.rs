@@ -83,7 +83,7 @@ fn scripts_of_pipelines_run_as_they_stand() {
     let scripts = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut scripts: Vec<PathBuf> = scripts.filter(|path| path.file_name().is_some_and(|name| name != "prelude.sh")).collect();
     scripts.sort();
-    assert_eq!(scripts.len(), 30);
+    assert_eq!(scripts.len(), 38);
     let (scripts, failed) = (Mutex::new(scripts), Mutex::new(Vec::new()));
     // Two at once, as two jobs on one machine have them.
     std::thread::scope(|scope| {
@@ -212,6 +212,48 @@ const SAME: &[&[&str]] = &[
     &["start", "-a", "two"],
     &["cp", "two:/etc/new", "again"],
     &["rm", "two"],
+    &["run", "--rm", "-e", "UNSET_ANYWHERE", "-e", "A", "app:1", "sh", "-c", "echo [$A]"],
+    &["run", "-d", "-a", "stdout", "app:1", "true"],
+    &["run", "--rm", "-m", "100m", "--memory-swap", "1m", "app:1", "true"],
+    &["run", "--rm", "-m", "100m", "--memory-reservation", "200m", "app:1", "true"],
+    &["create", "--name", "three", "-v", "/tmp:/t:ro", "-l", "com.team=a,b", "app:1", "true"],
+    &[
+        "inspect",
+        "-f",
+        "{{json .HostConfig.Binds}} {{if .State.Health}}h{{else}}none{{end}} {{.HostConfig.Privileged}} {{.HostConfig.LogConfig.Type}}",
+        "three",
+    ],
+    &["inspect", "-f", "{{.State.Health.Status}}", "three"],
+    &["inspect", "-f", "{{.HostConfig.NanoCpus}} {{.HostConfig.ReadonlyRootfs}}", "three"],
+    &[
+        "ps",
+        "-a",
+        "--filter",
+        "label=a.b=two",
+        "--format",
+        "{{.Labels}} {{.Label \"com.team\"}}|{{.Label \"none\"}}|{{.Label \"x\"}}",
+    ],
+    &["ps", "-a", "--format", "table {{.Names}}\\t{{.Label \"com.team\"}}"],
+    &["commit", "-m", "why", "-a", "me", "three", "committed:1"],
+    &["inspect", "-f", "{{.Config.Cmd}} {{.Author}} {{.Comment}} {{json .Config.Labels}}", "committed:1"],
+    &["commit", "-c", "FROM x", "three", "committed:2"],
+    &["run", "--name", "four", "app:1", "sh", "-c", "echo new > /new; rm /f"],
+    &["commit", "-c", "CMD [\"cat\", \"/new\"]", "-c", "ENV C=1", "four", "committed:2"],
+    &["inspect", "-f", "{{.Config.Cmd}} {{.Config.Env}}", "committed:2"],
+    &["run", "--rm", "committed:2"],
+    &["run", "--rm", "committed:2", "ls", "/f"],
+    &["commit", "nosuch", "committed:3"],
+    &["rm", "three", "four"],
+    &["rmi", "committed:1", "committed:2"],
+    &["container", "prune"],
+    &["image", "prune"],
+    &["image", "prune", "-a"],
+    &["network", "prune"],
+    &["system", "prune"],
+    &["system", "prune", "-a", "--volumes"],
+    &["container", "prune", "-f", "--filter", "label!"],
+    &["context", "create", "default"],
+    &["context", "use", "nosuch"],
     &["network", "create", "net1"],
     &["network", "create", "net1"],
     &["network", "create", "-d", "foo", "net2"],
@@ -267,7 +309,8 @@ fn answers_are_those_of_a_real_docker() {
         let ours = drop_in.docker().args(*arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // A tar has times, an ID and what was deleted with an image are each engine's own.
-        let own = matches!(arguments[0], "create")
+        let own = matches!(arguments[0], "create" | "commit")
+            || arguments.starts_with(&["rmi", "committed:1"])
             || arguments.starts_with(&["network", "create"])
             || arguments.contains(&"-")
             || arguments == &["rmi", "app:1"];
@@ -304,7 +347,14 @@ const WRONG_VALUES: &[[&str; 2]] = &[
     ["--restart", "on-failure:x"],
     ["--ulimit", "foo"],
     ["--ulimit", "nofile=10:5"],
+    ["--cpus", "0.001"],
+    ["--cpus", "100000"],
     ["--health-interval", "x"],
+    ["--health-interval", "100us"],
+    ["--health-timeout", "-1s"],
+    ["--health-start-period", "1us"],
+    ["--health-retries", "-1"],
+    ["--runtime", "foo"],
     ["--log-driver", "foo"],
     ["--label", "=x"],
     ["--label-file", "/nosuch"],

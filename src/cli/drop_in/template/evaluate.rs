@@ -38,6 +38,29 @@ pub(super) fn execute(nodes: &[Node], text: &str, data: &Value, missing: Missing
     }
 }
 
+/// Whether it is `.Label`, the one method that docker's lists have with an argument.
+fn is_label(operand: &Operand) -> bool {
+    matches!(operand.base, Base::Dot) && matches!(operand.fields.as_slice(), [(name, _)] if name == "Label")
+}
+
+/// The value of a label, of a list's column `a=b,c=d`; a column's heading has that of the label.
+fn label(labels: &str, name: &str) -> String {
+    if labels == "LABELS" {
+        return name.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ");
+    }
+    let mut value: Option<String> = None;
+    for piece in labels.split(',') {
+        match (piece.split_once('='), &mut value) {
+            (Some((key, found)), None) if key == name => value = Some(found.to_owned()),
+            // A comma of the value's own.
+            (None, Some(value)) => *value += &format!(",{piece}"),
+            (Some(_), Some(_)) => break,
+            _ => {}
+        }
+    }
+    value.unwrap_or_default()
+}
+
 struct Run<'t> {
     text: &'t str,
     missing: Missing,
@@ -138,8 +161,13 @@ impl Run<'_> {
     fn command(&mut self, command: &Command, last: Option<Datum>, dot: &Datum) -> Result<Datum, String> {
         let Some((first, rest)) = command.operands.split_first() else { return Ok(Value::Null.into()) };
         let Base::Function(name) = &first.base else {
-            return match (rest.first(), &last) {
-                (None, None) => self.operand(first, dot),
+            return match (rest, &last) {
+                ([], None) => self.operand(first, dot),
+                ([name], None) if is_label(first) => {
+                    let (labels, name) = (dot.value.get("Labels"), self.operand(name, dot)?);
+                    let labels = labels.and_then(Value::as_str).unwrap_or_default();
+                    Ok(Value::from(label(labels, name.value.as_str().unwrap_or_default())).into())
+                }
                 _ => Err(self.at(command.span, first.span.0, "can't give argument to non-function")),
             };
         };
