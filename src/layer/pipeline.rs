@@ -95,7 +95,7 @@ struct Ready {
 enum PipelineFailure {
     New(Error),
     /// The caller has the error; should it go on all the same, it gets another.
-    Told,
+    Reported,
 }
 
 struct Output<W> {
@@ -225,9 +225,11 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         loop {
             let mut state = self.shared.lock();
             let job = loop {
-                match state.failure.replace(PipelineFailure::Told) {
+                match state.failure.replace(PipelineFailure::Reported) {
                     Some(PipelineFailure::New(error)) => return Err(error),
-                    Some(PipelineFailure::Told) => return Err(Error::io("write", "layer", io::Error::other("it failed before"))),
+                    Some(PipelineFailure::Reported) => {
+                        return Err(Error::io("write", "layer", io::Error::other("it failed before")));
+                    }
                     None => state.failure = None,
                 }
                 if state.under_way <= limit {

@@ -136,10 +136,7 @@ impl Transport {
                 Ok(record) => {
                     let (store, name) = (store.clone(), name.clone());
                     // Waits for the disk.
-                    let named = tokio::task::spawn_blocking(move || store.tag(&name, &record)).await;
-                    named.unwrap_or_else(|error| {
-                        Err(Error::new(ErrorKind::Interrupted, "the image was not named").with_source(error))
-                    })
+                    blocking(move || store.tag(&name, &record)).await
                 }
                 Err(error) => Err(error),
             },
@@ -176,10 +173,7 @@ pub(crate) async fn write_docker_archive(store: &Store, file: &Path, images: Vec
         with_files.push((image, names, files));
     }
     let (store, file) = (store.clone(), file.to_owned());
-    let work = tokio::task::spawn_blocking(move || write_archive::docker_archive(&store, &file, &with_files));
-    work.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Interrupted, "the archive was not written to its end").with_source(error))
-    })
+    blocking(move || write_archive::docker_archive(&store, &file, &with_files)).await
 }
 
 fn read_stored(store: &Store, name: &Reference) -> Result<Image> {
