@@ -17,6 +17,7 @@ impl Mpimg {
     }
 
     /// User name and password that are stored for a registry.
+    #[cfg(feature = "cli")]
     pub(crate) async fn stored_login(&self, registry: &str) -> Option<(String, String)> {
         match self.client().stored_login(&registry_name(registry)).await? {
             Credential::Basic { username, password } => Some((username, password)),

@@ -31,6 +31,7 @@ impl Client {
     }
 
     /// The user name and password that are stored for all of `registry`.
+    #[cfg(feature = "cli")]
     pub(crate) async fn stored_login(&self, registry: &str) -> Option<Credential> {
         let found = self.options().credentials.find(&self.options().environment, registry, "").await;
         found.credential.filter(|credential| matches!(credential, Credential::Basic { .. }))
