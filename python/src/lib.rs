@@ -81,6 +81,8 @@ mod _mpimg {
                 push: request.push,
                 load: request.load,
                 sbom: request.sbom.as_deref().map(str::parse).transpose()?,
+                provenance: None,
+                key: None,
                 platforms: parse_all(&request.platforms)?,
                 sbom_file: request.sbom_file.clone().map(SbomFile::new).transpose()?,
             };

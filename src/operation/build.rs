@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::build_outputs::BuildOutputs;
 use super::reproducible::build_twice;
-use super::{Mpimg, PushRequest, PushSource, SbomOutputs, blocking, build_index, engine, name_image};
-use crate::build::{BuildRequest, Builder};
+use super::{Mpimg, PushRequest, PushSource, PushedImage, SbomOutputs, blocking, build_index, engine, name_image};
+use crate::build::{BuildMaterials, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, ManifestTree, Transport};
-use crate::oci::{Descriptor, Platform, Reference};
+use crate::oci::{Descriptor, Digest, Platform, Reference};
 
 /// An image that was built.
 #[derive(Debug, Clone)]
@@ -70,6 +70,11 @@ impl Mpimg {
             )
             .with_hint("push the image, too, or write the bill of materials to a file"));
         }
+        #[cfg(feature = "sign")]
+        if outputs.key.is_some() && !outputs.push {
+            return Err(Error::new(ErrorKind::Usage, "an image is signed in its registry, and nothing is pushed")
+                .with_hint("push the image, too"));
+        }
         let pushes = if outputs.push { pushes(&outputs.names)? } else { Vec::new() };
         let platforms = match outputs.platforms.as_slice() {
             [] => vec![request.platform.clone()],
@@ -83,26 +88,54 @@ impl Mpimg {
         for platform in platforms {
             images.push(self.build_one(BuildRequest { platform, ..request.clone() }, outputs.check_reproducible).await?);
         }
-        let index = if images.len() > 1 { Some(build_index::index_of(&images, request.format)?) } else { None };
+        let index = if images.len() > 1 {
+            Some(build_index::index_of(images.iter().map(|(image, _)| image), request.format)?)
+        } else {
+            None
+        };
         let delivered = match &index {
-            Some(tree) => self.deliver_index(tree, &images, pushes, outputs).await,
-            None => self.deliver(&images[0], pushes, outputs).await,
+            Some(tree) => self.deliver_index(tree, images.iter().map(|(image, _)| image), pushes, outputs).await,
+            None => self.deliver(&images[0].0, &images[0].1, pushes, outputs).await,
         };
         self.keep_to_limit().await;
         delivered?;
-        Ok(Built { image: images.swap_remove(0), index, time: started.elapsed() })
+        Ok(Built { image: images.swap_remove(0).0, index, time: started.elapsed() })
     }
 
-    async fn build_one(&self, request: BuildRequest, check_reproducible: bool) -> Result<Image> {
+    async fn build_one(&self, request: BuildRequest, check_reproducible: bool) -> Result<(Image, BuildMaterials)> {
         let store = self.open_store().await?;
         let builder = Builder::new(store.clone(), self.client().clone(), self.progress().clone());
         match check_reproducible {
             true => build_twice(builder, &store, request).await,
-            false => blocking(move || builder.build(&request, None)).await.map(|(image, _)| image),
+            false => blocking(move || builder.build(&request, None)).await,
         }
     }
 
-    async fn deliver(&self, image: &Image, pushes: Vec<PushRequest>, outputs: &BuildOutputs) -> Result<()> {
+    /// Attaches the provenance, then signs.
+    #[cfg(feature = "sign")]
+    async fn attest(&self, pushed: &PushedImage, sbom: Option<Digest>, outputs: &BuildOutputs) -> Result<()> {
+        if let Some(options) = outputs.provenance {
+            self.add_provenance(pushed, options, outputs.key.as_ref()).await?;
+        }
+        if let Some(key) = &outputs.key {
+            self.sign_pushed(pushed, sbom, key).await?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "sign"))]
+    #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+    async fn attest(&self, _: &PushedImage, _: Option<Digest>, _: &BuildOutputs) -> Result<()> {
+        Ok(())
+    }
+
+    async fn deliver(
+        &self,
+        image: &Image,
+        materials: &BuildMaterials,
+        pushes: Vec<PushRequest>,
+        outputs: &BuildOutputs,
+    ) -> Result<()> {
         let store = &self.open_store().await?;
         if !outputs.names.is_empty() {
             let record = image.write_to_store(store).await?;
@@ -118,7 +151,9 @@ impl Mpimg {
             let platform = image.config().platform();
             let PushSource::Image { name, .. } = request.source else { continue };
             let pushed = self.push(PushRequest::new(PushSource::Image { name, platform })).await?;
-            self.add_sbom(&pushed, &SbomOutputs { attach: outputs.sbom, file: None }).await?;
+            let pushed = PushedImage { materials: Some(materials.clone()), ..pushed };
+            let sbom = self.add_sbom(&pushed, &SbomOutputs { attach: outputs.sbom, file: None }).await?;
+            self.attest(&pushed, sbom, outputs).await?;
         }
         if let Some(file) = &outputs.sbom_file {
             let name = match outputs.names.first() {

@@ -10,6 +10,11 @@ use crate::oci::{Descriptor, Digest, MediaType, Reference};
 
 /// An error if an output holds one platform alone.
 pub(super) fn check(outputs: &BuildOutputs) -> Result<()> {
+    #[cfg(feature = "sign")]
+    if outputs.provenance.is_some() {
+        return Err(Error::new(ErrorKind::Usage, "a provenance describes one platform, and several were given")
+            .with_hint("build and push each platform by itself, or leave the provenance out"));
+    }
     let what = if outputs.load {
         "an engine loads"
     } else if outputs.sbom_file.is_some() {
@@ -28,12 +33,12 @@ pub(super) fn check(outputs: &BuildOutputs) -> Result<()> {
 }
 
 /// The index of images, in their order.
-pub(super) fn index_of(images: &[Image], format: Format) -> Result<ManifestTree> {
+pub(super) fn index_of<'a>(images: impl Iterator<Item = &'a Image>, format: Format) -> Result<ManifestTree> {
     let media_type = match format {
         Format::Oci => MediaType::Index,
         Format::Docker => MediaType::DockerList,
     };
-    let children: Vec<ManifestTree> = images.iter().map(ManifestTree::of_image).collect();
+    let children: Vec<ManifestTree> = images.map(ManifestTree::of_image).collect();
     let manifests: Vec<&Descriptor> = children.iter().map(|child| &child.descriptor).collect();
     let index = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type.as_str(), "manifests": manifests });
     let bytes = Bytes::from(index.to_string());
@@ -51,10 +56,10 @@ impl Mpimg {
     }
 
     /// Writes and pushes an index; bills of materials are attached to its images.
-    pub(super) async fn deliver_index(
+    pub(super) async fn deliver_index<'a>(
         &self,
         tree: &ManifestTree,
-        images: &[Image],
+        images: impl Iterator<Item = &'a Image> + Clone,
         pushes: Vec<PushRequest>,
         outputs: &BuildOutputs,
     ) -> Result<()> {
@@ -64,10 +69,16 @@ impl Mpimg {
         for request in pushes {
             let PushSource::Image { name: Transport::Store(name), .. } = &request.source else { continue };
             self.push_tree(name, tree, &[]).await?;
-            let Some(format) = outputs.sbom else { continue };
-            for image in images {
-                let subject = image.descriptor().clone();
-                self.attach_sbom(name.repository(), image, subject, format).await?;
+            if let Some(format) = outputs.sbom {
+                for image in images.clone() {
+                    let subject = image.descriptor().clone();
+                    self.attach_sbom(name.repository(), image, subject, format).await?;
+                }
+            }
+            #[cfg(feature = "sign")]
+            if let Some(key) = &outputs.key {
+                let index = name.repository().with_digest(tree.descriptor.digest);
+                self.sign(&super::SignRequest::new(index, key.clone())).await?;
             }
         }
         Ok(())

@@ -1,8 +1,12 @@
 //! Where a built image goes, as a value.
 
+#[cfg(feature = "sign")]
+use super::ProvenanceOptions;
 use crate::image::Transport;
 use crate::oci::{Platform, Reference};
 use crate::sbom::{SbomFile, SbomFormat};
+#[cfg(feature = "sign")]
+use crate::signature::SigningKey;
 
 /// Where a built image goes. With neither, only its layers are kept, in the build cache.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,12 @@ pub struct BuildOutputs {
     pub load: bool,
     /// Attach the bill of materials in this form to what is pushed.
     pub sbom: Option<SbomFormat>,
+    /// Attach how it was made to what is pushed; not of an index.
+    #[cfg(feature = "sign")]
+    pub provenance: Option<ProvenanceOptions>,
+    /// Sign what is pushed, with its bill of materials.
+    #[cfg(feature = "sign")]
+    pub key: Option<SigningKey>,
     /// Build for each of these in place of the request's platform. More than one make an index,
     /// which can be pushed or written to an OCI layout or archive; the local store, docker archives
     /// and engines hold one platform under a name.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Read;
 
 use super::blocking;
-use crate::build::{BuildRequest, Builder};
+use crate::build::{BuildMaterials, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer};
 use crate::layer::{Entry, Kind, LayerPath, read_entries};
@@ -21,14 +21,14 @@ const MOST_NAMED: usize = 50;
 /// # Errors
 /// [`ErrorKind::RunFailed`]: it is not. The message names each file that differs, how, and the step
 /// that made it.
-pub(super) async fn build_twice(builder: Builder, store: &Store, mut request: BuildRequest) -> Result<Image> {
+pub(super) async fn build_twice(builder: Builder, store: &Store, mut request: BuildRequest) -> Result<(Image, BuildMaterials)> {
     request.no_cache = true;
     let (work, store) = (request, store.clone());
     blocking(move || {
         let (first, _) = builder.build(&work, None)?;
-        let (second, _) = builder.build(&work, None)?;
+        let (second, materials) = builder.build(&work, None)?;
         if first.descriptor().digest == second.descriptor().digest {
-            return Ok(second);
+            return Ok((second, materials));
         }
         Err(error(&compare(&store, &first, &second)?))
     })

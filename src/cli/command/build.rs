@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::digest_file::DigestFile;
-use crate::cli::flags::{AttestFlags, BuildFlags, ConnectionFlags, ask_for_sdk_base, parsed};
+use crate::cli::flags::{AttestFlags, BuildFlags, ConnectionFlags, PushSigningFlags, ask_for_sdk_base, parsed};
 use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
@@ -98,6 +98,9 @@ pub(crate) struct Build {
     attest: AttestFlags,
 
     #[command(flatten)]
+    signing: PushSigningFlags,
+
+    #[command(flatten)]
     build: BuildFlags,
 
     #[command(flatten)]
@@ -121,7 +124,10 @@ impl Build {
         self.digest_file.expect_writable()?;
         [&self.iidfile, &self.metadata_file].into_iter().flatten().try_for_each(|path| expect_writable(path))?;
         let mpimg = self.connection.mpimg(terminal, None);
-        let (sbom, platforms) = (self.attest.sbom(terminal), self.build.platforms());
+        // Before the build: a key that cannot sign must not be found out at its end.
+        let key = self.signing.key(terminal)?;
+        let (sbom, platforms) = (self.attest.sbom(), self.build.platforms());
+        let provenance = self.attest.provenance(self.push, platforms.len(), terminal);
         let says_sdk_base = self.build.says_sdk_base();
         let (mut request, from_input) = (self.build.request(&self.path)?, Path::new("-"));
         let _input = match (self.path == from_input, request.dockerfile.as_deref() == Some(from_input)) {
@@ -145,6 +151,8 @@ impl Build {
             push: self.push,
             load: self.load,
             sbom,
+            provenance,
+            key,
             platforms,
             sbom_file,
         };

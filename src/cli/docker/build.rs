@@ -63,7 +63,7 @@ const FLAGS: &[Flag] = &[
     Flag::list("platform", "Set target platform for build")
         .differs("several at once with --push, or into an OCI layout or archive"),
     Flag::value("progress", "Set type of progress output").differs("mpimg's own lines"),
-    Flag::value("provenance", "Shorthand for --attest=type=provenance").differs("none is recorded here; `mpimg push --provenance` records one"),
+    Flag::value("provenance", "Shorthand for --attest=type=provenance").differs("it refers to the image that is pushed; none of an index"),
     Flag::switch("pull", "Always attempt to pull all referenced images"),
     Flag::switch("push", "Shorthand for --output=type=registry"),
     Flag::switch("quiet", "Suppress the build output and print image ID on success").short('q'),
@@ -100,12 +100,14 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     let Passed { build: flags, attest } = passed(invocation, parsed)?;
     let platforms = flags.platforms();
     // In the local store an image has no room for what refers to it.
-    let sbom = attest.sbom(invocation.terminal()).filter(|_| outputs.push);
+    let sbom = attest.sbom().filter(|_| outputs.push);
+    let provenance = attest.provenance(outputs.push, platforms.len(), invocation.terminal());
     let mut request = request(parsed, flags)?;
     let _input = read_input(invocation, &mut request)?;
     invocation.terminal().handle_signals();
     let (names, archives) = (outputs.names.clone(), outputs.archives.clone());
-    let wanted = BuildOutputs { names, outputs: archives, push: outputs.push, sbom, platforms, ..BuildOutputs::default() };
+    let wanted =
+        BuildOutputs { names, outputs: archives, push: outputs.push, sbom, provenance, platforms, ..BuildOutputs::default() };
     let built = invocation.mpimg().build(request, &wanted).await.map_err(|error| {
         let refused = error.kind() == ErrorKind::Auth;
         let failure = Failure::from(error);

@@ -1,5 +1,5 @@
-//! `--provenance`, `--sbom` and `--attest`, in buildx's words: what there is of it is a bill of
-//! materials beside the image.
+//! `--provenance`, `--sbom` and `--attest`, in buildx's words: what they record is beside the image
+//! in its registry.
 
 use std::str::FromStr;
 
@@ -8,6 +8,7 @@ use clap::Args;
 use super::parsed;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, ErrorKind};
+use crate::operation::ProvenanceOptions;
 use crate::sbom::SbomFormat;
 
 /// What is recorded beside an image.
@@ -21,8 +22,11 @@ pub(crate) struct AttestFlags {
     #[arg(long, value_name = "VALUE", value_parser = parsed::<SbomValue>)]
     sbom: Option<SbomValue>,
 
-    /// Accepted for compatibility with buildx; `mpimg push --provenance` records one
-    #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>, hide_short_help = true)]
+    /// Attach SLSA provenance to the pushed image: true, false, or mode=max with the values of
+    /// build arguments
+    ///
+    /// It refers to the image, as that of `mpimg push --provenance`.
+    #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>)]
     provenance: Option<Provenance>,
 
     /// type=sbom as --sbom, type=provenance as --provenance
@@ -50,9 +54,14 @@ impl FromStr for SbomValue {
     }
 }
 
-/// The value of `--provenance`: whether one is wanted.
+/// The value of `--provenance`: what is wanted of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Provenance(bool);
+pub(crate) enum Provenance {
+    None,
+    Minimal,
+    /// With the values of build arguments.
+    Whole,
+}
 
 impl FromStr for Provenance {
     type Err = Error;
@@ -72,7 +81,9 @@ impl FromStr for Provenance {
             Some(unknown) => {
                 Err(Error::new(ErrorKind::Usage, format!("`{unknown}` is not known of a provenance")).with_hint("write false"))
             }
-            None => Ok(Self(!fields.iter().any(|field| matches!(*field, "" | "false" | "0" | "disabled=true")))),
+            None if fields.iter().any(|field| matches!(*field, "" | "false" | "0" | "disabled=true")) => Ok(Self::None),
+            None if fields.iter().any(|field| matches!(*field, "max" | "mode=max")) => Ok(Self::Whole),
+            None => Ok(Self::Minimal),
         }
     }
 }
@@ -104,22 +115,33 @@ impl FromStr for Attestation {
 }
 
 impl AttestFlags {
-    /// The form of the bill of materials that is wanted. Says once what is accepted without effect.
-    pub(crate) fn sbom(&self, terminal: &Terminal) -> Option<SbomFormat> {
-        let (mut sbom, mut provenance) = (self.sbom, self.provenance);
-        for attestation in &self.attest {
-            match attestation {
-                Attestation::Sbom(value) => sbom = sbom.or(Some(*value)),
-                Attestation::Provenance(value) => provenance = provenance.or(Some(*value)),
-            }
-        }
-        if provenance.is_some_and(|provenance| provenance.0) {
-            terminal.warn(
-                "`mpimg build` records no provenance",
-                Some("use `mpimg push --provenance`, or write `--provenance=false`"),
-            );
-        }
-        sbom.and_then(|sbom| sbom.0)
+    /// The form of the bill of materials that is wanted.
+    pub(crate) fn sbom(&self) -> Option<SbomFormat> {
+        let further = self.attest.iter().find_map(|attestation| match attestation {
+            Attestation::Sbom(value) => Some(*value),
+            Attestation::Provenance(_) => None,
+        });
+        self.sbom.or(further).and_then(|sbom| sbom.0)
+    }
+
+    /// What the provenance of an image that is pushed is to say. Says once where it has no effect:
+    /// nothing is `pushed`, or an index of several `platforms`.
+    pub(crate) fn provenance(&self, pushed: bool, platforms: usize, terminal: &Terminal) -> Option<ProvenanceOptions> {
+        let further = self.attest.iter().find_map(|attestation| match attestation {
+            Attestation::Provenance(value) => Some(*value),
+            Attestation::Sbom(_) => None,
+        });
+        let build_arg_values = match self.provenance.or(further)? {
+            Provenance::None => return None,
+            provenance => provenance == Provenance::Whole,
+        };
+        let without_effect = match (pushed, platforms) {
+            (false, _) => "a provenance is recorded beside an image in a registry, and nothing is pushed",
+            (true, 2..) => "no provenance is recorded of an image for several platforms",
+            (true, _) => return Some(ProvenanceOptions { build_arg_values }),
+        };
+        terminal.warn(without_effect, Some("push the image of one platform, or write `--provenance=false`"));
+        None
     }
 }
 
@@ -132,15 +154,21 @@ mod tests {
         for (text, sbom) in [("true", true), ("false", false), ("generator=docker/scout", true), ("cyclonedx", true)] {
             assert_eq!(text.parse::<SbomValue>().unwrap().0.is_some(), sbom, "{text}");
         }
-        for (text, wanted) in [("true", true), ("false", false), ("mode=max", true), ("mode=max,version=v1", true), ("max", true)]
-        {
-            assert_eq!(text.parse::<Provenance>().unwrap(), Provenance(wanted), "{text}");
+        for (text, wanted) in [
+            ("true", Provenance::Minimal),
+            ("false", Provenance::None),
+            ("mode=min", Provenance::Minimal),
+            ("mode=max", Provenance::Whole),
+            ("mode=max,version=v1", Provenance::Whole),
+            ("max", Provenance::Whole),
+        ] {
+            assert_eq!(text.parse::<Provenance>().unwrap(), wanted, "{text}");
         }
         for (text, attestation) in [
             ("type=sbom", Attestation::Sbom(SbomValue(Some(SbomFormat::Spdx)))),
             ("type=sbom,disabled=true", Attestation::Sbom(SbomValue(None))),
-            ("type=provenance,mode=max", Attestation::Provenance(Provenance(true))),
-            ("type=provenance,disabled=true", Attestation::Provenance(Provenance(false))),
+            ("type=provenance,mode=max", Attestation::Provenance(Provenance::Whole)),
+            ("type=provenance,disabled=true", Attestation::Provenance(Provenance::None)),
         ] {
             assert_eq!(text.parse::<Attestation>().unwrap(), attestation, "{text}");
         }

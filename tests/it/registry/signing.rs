@@ -270,6 +270,29 @@ fn the_same_build_has_the_same_provenance_which_names_its_inputs_and_no_argument
 }
 
 #[test]
+fn a_build_that_pushes_signs_and_records_as_push_does() {
+    let (home, _) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let (pushed, _) = provenance_of(&home, &target, &["--provenance-args", "--sign", "own.key"]);
+    let (name, folder) = (format!("{}/mp/built:1", registry.host), home.path().join("made"));
+    let flags = ["--push", "--sbom=spdx", "--provenance=mode=max", "--sign", "own.key", "--build-arg", "TOKEN=secret"];
+    let built = run(mpimg(&home).args(["build", "--json", "-t", &name]).args(flags).arg(&folder), []).done().json();
+    assert_eq!(built["digest"], pushed["digest"]);
+    let verified = |image: &str| run(&mut home.mpimg(), ["verify", "--json", image, "--key", "own.pub"]).done().json();
+    let predicates = |image: &str| -> Vec<Value> {
+        let report = verified(image);
+        let found = report["verified"][0]["signatures"].as_array().unwrap();
+        found.iter().map(|found| found["predicate"].clone()).filter(|predicate| !predicate.is_null()).collect()
+    };
+    assert_eq!(predicates(&name), predicates(&format!("{target}:1")));
+    assert_eq!(predicates(&name).len(), 1);
+
+    let left = refused(&mut mpimg(&home), ["build", "-t", &name, "--sign", "own.key", text(&folder)], 2);
+    assert!(left.err.contains("an image is signed in its registry, and nothing is pushed\nhint: "), "{}", left.err);
+}
+
+#[test]
 fn what_a_stranger_writes_into_a_bundle_cannot_draw_a_report() {
     let (home, folder) = signer();
     let registry = Serving::open();
