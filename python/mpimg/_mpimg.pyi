@@ -331,7 +331,7 @@ class CheckReportResult(TypedDict):
 
 @type_check_only
 class StoredResult(TypedDict):
-    name: str
+    name: Optional[str]
     digest: str
     image_id: str
     platform: str

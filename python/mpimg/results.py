@@ -258,10 +258,10 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that the local store has a name for."""
+    """An image of the local store, by one of its names."""
 
-    #: The name.
-    name: str
+    #: The name; ``None`` of an image that was built or loaded without one.
+    name: Optional[str]
     #: Of the manifest.
     digest: str
     #: Of the configuration.

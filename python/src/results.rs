@@ -276,7 +276,7 @@ impl CheckReport {
 /// `mpimg.StoredImage`
 #[derive(IntoPyObject)]
 pub(crate) struct StoredImage {
-    name: String,
+    name: Option<String>,
     digest: String,
     image_id: String,
     platform: String,
@@ -287,7 +287,7 @@ pub(crate) struct StoredImage {
 impl StoredImage {
     pub(crate) fn new(image: &mpimg::operation::StoredImage) -> Self {
         Self {
-            name: image.name.familiar(),
+            name: (!image.is_unnamed()).then(|| image.name.familiar()),
             digest: image.record.manifest.digest.to_string(),
             image_id: image.record.config.digest.to_string(),
             platform: image.record.platform.to_string(),

@@ -21,6 +21,7 @@ from typing import Callable
 
 import mpimg
 from case import PRIVATE, REGISTRY, Case
+from mpimg import command
 from mpimg.events import Finished, Printed, Started, Warned
 
 KINDS = (
@@ -46,6 +47,13 @@ class Operations(Case):
         index = json.loads((self.folder / "layout" / "index.json").read_text())
         self.assertEqual(index["manifests"][0]["digest"], built.digest)
         self.assertEqual([(image.name, image.digest) for image in self.mpimg.images()], [("hello:1", built.digest)])
+
+    def test_an_image_without_a_name_has_none(self) -> None:
+        environment = {**os.environ, "MPIMG_HOME": str(self.folder / "home")}
+        words = ["docker", "build", "-q", str(self.project)]
+        built = subprocess.check_output(words, executable=command.find(), env=environment, text=True).strip()
+        images = mpimg.Mpimg(home=self.folder / "home").images()
+        self.assertEqual([(image.name, image.image_id) for image in images], [(None, built)])
 
     def test_images_are_tagged_inspected_and_removed(self) -> None:
         built = self.mpimg.build(self.project, names=["hello:1"], labels={"a": "b"})

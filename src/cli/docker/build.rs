@@ -254,3 +254,26 @@ fn read_input(invocation: &Invocation, request: &mut BuildRequest) -> Result<Opt
         (false, false) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::drop_in::Effect;
+
+    /// Flags that are read in this file and its neighbours.
+    const HERE: [&str; 8] = ["iidfile", "load", "metadata-file", "output", "progress", "push", "quiet", "tag"];
+
+    #[test]
+    fn a_flag_that_has_an_effect_is_passed_on_or_read_here() {
+        let has_effect = |flag: &&Flag| matches!(flag.effect, Effect::Same | Effect::Differs(_));
+        let wanted: BTreeSet<&str> = FLAGS.iter().filter(has_effect).map(|flag| flag.long).collect();
+        assert_eq!(wanted, PASSED.into_iter().chain(HERE).collect());
+        let words = Passed::command();
+        let known: BTreeSet<&str> = words.get_arguments().filter_map(clap::Arg::get_long).collect();
+        PASSED.iter().for_each(|name| assert!(known.contains(name), "mpimg build has no --{name}"));
+    }
+}
