@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use serde_json::Value;
 
-use crate::cli::terminal::Terminal;
+use crate::cli::message::error_json;
+use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
 
 const EXAMPLES: &str = "\
@@ -60,10 +62,16 @@ pub(crate) struct MpBuild {
 impl MpBuild {
     pub(super) fn run(mut self, terminal: &Terminal) -> Result<()> {
         // It stands before or after the command, as for every other.
-        if terminal.wants_json() && !self.arguments.iter().any(|argument| argument == "--json") {
+        let wants_json = self.arguments.iter().any(|argument| argument == "--json");
+        if terminal.wants_json() && !wants_json {
             self.arguments.insert(0, "--json".into());
         }
-        hand_over("mpimg.mp_build", &self.arguments)
+        let done = hand_over("mpimg.mp_build", &self.arguments);
+        if let (Err(error), true, false) = (&done, wants_json, terminal.wants_json()) {
+            let text = format!("{}\n", error_json(error));
+            terminal.answer(&Answer { quiet: text.clone(), text, json: Value::Null })?;
+        }
+        done
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) fn of(info: &ContainerInfo, image: Option<&LocalImage>, networks: &[S
         driver: "overlay2",
         platform: "linux",
         host_config: json!({
-            "Binds": spec.volumes.iter().map(|volume| bind_of(volume)).collect::<Vec<_>>(),
+            "Binds": spec.volumes.iter().map(bind_of).collect::<Vec<_>>(),
             "NetworkMode": network,
             "PortBindings": ports,
             "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },

@@ -69,6 +69,16 @@ fn an_adapter_that_the_product_cannot_ask_is_warned_of() {
 }
 
 #[test]
+fn without_a_python_standard_output_has_the_error_wherever_json_stands() {
+    let home = Home::new();
+    for arguments in [["mp-build", "--json"], ["--json", "mp-build"]] {
+        let left = Left::of(home.mpimg().env("MPIMG_PYTHON", "/nowhere").args(arguments).output().unwrap());
+        assert_eq!(left.code, Some(1), "{}", left.err);
+        assert_eq!(left.json()["error"]["message"], "cannot find a Python with the Integration SDK", "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_path_of_a_project_may_have_a_colon() {
     needs_root!();
     let (home, registry) = (Home::new(), Serving::open());
