@@ -12,6 +12,7 @@ use mpimg::store::{BlobSource, Growing};
 use super::distribution::{outcomes, push};
 use super::fixture::{Image, client, distribution, noise, options};
 use super::proxy::{Fault, Proxy, Seen};
+use crate::cli::fixture::Serving;
 
 const CHUNK: u64 = 1 << 20;
 const SIZE: usize = 12 << 20;
@@ -42,14 +43,22 @@ fn child(repository: &Repository, state: &std::path::Path) -> Child {
         .unwrap()
 }
 
+/// Where a chunk goes.
+fn start_of(seen: &Seen) -> u64 {
+    let head = seen.head.to_ascii_lowercase();
+    let range = head.lines().find_map(|line| line.strip_prefix("content-range: ")).unwrap();
+    range.split('-').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_is_killed_again_and_again_sends_one_chunk_twice_a_kill_at_most() {
-    let registry = distribution("");
-    // It takes requests whole before it passes them on, as nginx does: the session survives a kill
-    // inside a chunk.
-    let proxy = Proxy::before(registry.address).await;
+    // Its sessions survive whatever a kill does to a chunk. Those of distribution 2.8 do not where a
+    // chunk came whole and its response was not read: benches/push counts that (`--into straight`).
+    let registry = Serving::open();
+    // It takes requests whole before it passes them on, as nginx does.
+    let proxy = Proxy::before(registry.host.parse().unwrap()).await;
     let slow = |seen: &Seen, _: usize| match seen.method.as_str() {
-        "PATCH" => Fault::Delayed(Duration::from_millis(40)),
+        "PATCH" => Fault::Delayed(Duration::from_millis(250)),
         _ => Fault::None,
     };
     proxy.script(slow);
@@ -67,10 +76,13 @@ async fn a_push_that_is_killed_again_and_again_sends_one_chunk_twice_a_kill_at_m
     push(&resuming(state.path()), &repository, &image, &["1"]).await.unwrap();
     let size = image.layers[0].descriptor.size as usize + image.config.len();
     let uploaded = proxy.uploaded();
+    // Chunks are as large as the link is fast.
+    let chunk = proxy.seen().iter().filter(|seen| seen.method == "PATCH").map(|seen| seen.body).max().unwrap();
     assert!(kills > 2, "the pushes ended before they were killed");
-    assert!(uploaded <= size + kills * CHUNK as usize, "{uploaded} bytes for {size} and {kills} kills");
-    let pulled =
-        client(options()).pull_image(&registry.repository("killed").with_digest(image.digest()), &Platform::default()).await;
+    assert!(uploaded <= size + kills * chunk, "{uploaded} bytes for {size} and {kills} kills, in chunks of {chunk}");
+    let starts: Vec<u64> = proxy.seen().iter().filter(|seen| seen.method == "PATCH").map(start_of).collect();
+    assert!(starts.is_sorted(), "an upload began again: {starts:?}");
+    let pulled = client(options()).pull_image(&repository.with_digest(image.digest()), &Platform::default()).await;
     assert_eq!(pulled.unwrap().digest, image.digest());
     assert_eq!(std::fs::read_dir(state.path().join("uploads")).unwrap().count(), 0, "records that nobody needs");
 }
