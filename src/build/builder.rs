@@ -15,7 +15,7 @@ use super::schedule::Schedule;
 use super::session::Session;
 use super::sink::OnLayer;
 use super::times::Times;
-use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard, existing_dockerfile};
+use crate::context::{BuildContext, ContextOptions, GuardPolicy, IgnoreFile, SecretGuard, existing_dockerfile, read_regular};
 use crate::dockerfile::{Dockerfile, EpochSource, PlanOptions, context_name};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
@@ -94,7 +94,9 @@ impl Builder {
         expect_buildable(&request.platform)?;
         let path = dockerfile_path(request)?;
         let file = existing_dockerfile(&path);
-        let text = std::fs::read(&file).map_err(|error| no_dockerfile(&request.context, &path, error))?;
+        // A Dockerfile that was named may be a pipe.
+        let read = if request.dockerfile.is_none() { read_regular(&file) } else { std::fs::read(&file) };
+        let text = read.map_err(|error| no_dockerfile(&request.context, &path, error))?;
         let dockerfile = Dockerfile::parse_with(&shown(&file), &text, &request.build_args)?;
         let mut options = PlanOptions {
             target: request.target.clone(),

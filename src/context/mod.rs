@@ -24,6 +24,7 @@ pub(crate) use filter::{Filter, FolderMatches};
 pub use git::{GitCommit, fetch_git, last_commit, last_commit_time};
 pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
+pub(crate) use ignore::read_regular;
 pub use ignore::{Ignore, IgnoreFile};
 pub use pattern::Patterns;
 pub use source::{BuildContext, ContextOptions, Source};

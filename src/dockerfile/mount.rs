@@ -32,6 +32,9 @@ pub enum Mount {
         read_only: bool,
         /// `sharing`
         sharing: Sharing,
+        /// Whether an owner or a mode is written: then it is another cache than the one of the same
+        /// name without.
+        owned: bool,
         /// Permission bits of a new cache.
         mode: u32,
         /// Owner of a new cache.

@@ -16,8 +16,10 @@ use crate::dockerfile::{Network, RunStep, Security};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Layer;
 use crate::layer::diff::Original;
-use crate::layer::{Entry, LayerPath};
+use crate::layer::{Entry, Kind, LayerPath, Node, Tree};
 use crate::sandbox::RootSpec;
+
+const SET_GID: u32 = 0o2000;
 
 /// Does one RUN.
 pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
@@ -97,8 +99,13 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();
     let mut lint = PackageCacheLint::default();
+    // With one ID groups are looked up when a file is looked at: what was in a folder before it got
+    // its set-group-ID bit has that folder's group, which is not what root would have made.
+    let below = if isolation.kind().has_single_id() { Some(stage.filesystem.tree(session)?.clone()) } else { None };
+    let mut pretended = outcome.pretended;
     let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
         lint.count(entry);
+        pretended |= below.as_ref().is_some_and(|below| gets_set_group_id(entry, below));
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
         match content {
@@ -114,7 +121,7 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
         lint.warn(session.progress);
     }
     if writer.entries() == 0 {
-        return Ok(Made { layer: None, bound: mounted.bound, pretended: outcome.pretended });
+        return Ok(Made { layer: None, bound: mounted.bound, pretended });
     }
     let pushed = stage.filesystem.push_finished(session, writer.finish()?)?;
     match &spec.root {
@@ -129,7 +136,16 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
         }
         RootSpec::Tree { .. } => stage.chroot_root_is_complete(),
     }
-    Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended: outcome.pretended })
+    Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended })
+}
+
+/// Whether a step has given a folder its set-group-ID bit; one that is new in a folder with the bit
+/// inherits it.
+fn gets_set_group_id(entry: &Entry, below: &Tree) -> bool {
+    let has = |node: &Node| node.is_dir() && node.metadata.mode & SET_GID != 0;
+    let had = |path: &LayerPath| below.lookup(path).is_some_and(has);
+    let is_new = entry.kind == Kind::Directory && entry.metadata.mode & SET_GID != 0;
+    is_new && !had(&entry.path) && !entry.path.parent().is_some_and(|parent| had(&parent))
 }
 
 /// What files of the stage were before the step, out of its layers: where nothing can be mounted,

@@ -61,14 +61,14 @@ fn in_order(mut made: Vec<(&Wanted, Mount)>) -> Vec<Mount> {
 /// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made
 /// with, as in BuildKit; and how owners are kept on disk.
 fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
-    let Wanted::Cache { id, from, source, mode, uid, gid, .. } = mount else { return Ok(None) };
+    let Wanted::Cache { id, from, source, owned, mode, uid, gid, .. } = mount else { return Ok(None) };
     let isolation = inputs.session.isolation()?;
     let kept = match isolation.kind().has_real_owners() {
         true => String::new(),
         false => format!("\n{}", isolation.ownership(&User::default())),
     };
     let Some(from) = from else {
-        let made_as = if (*mode, *uid, *gid) == (0o755, 0, 0) { String::new() } else { format!("\n{mode:o} {uid}:{gid}") };
+        let made_as = if *owned { format!("\n{mode:o} {uid}:{gid}") } else { String::new() };
         return Ok(Some(format!("{id}{made_as}{kept}")));
     };
     let chain = inputs.sources.find(from)?.lock().chain_id();

@@ -19,7 +19,8 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    /// The repository that `folder` is in: the nearest folder with a `.git` that has a HEAD.
+    /// The repository that `folder` is in: the nearest folder with a `.git` that has a HEAD, or
+    /// that names another folder, which may be gone (a work tree that was copied alone).
     pub(super) fn find(folder: &Path) -> Option<Self> {
         let folder = std::path::absolute(folder).ok()?;
         folder.ancestors().find_map(|worktree| {
@@ -28,9 +29,11 @@ impl Repository {
             let git_dir = match read_text(&dot_git) {
                 Ok(Some(text)) => worktree.join(text.strip_prefix("gitdir: ")?.trim_end()),
                 Ok(None) => return None,
-                Err(_) => dot_git,
+                Err(_) => {
+                    dot_git.join("HEAD").symlink_metadata().ok()?;
+                    dot_git
+                }
             };
-            git_dir.join("HEAD").symlink_metadata().ok()?;
             let common_dir = match read_text(&git_dir.join("commondir")) {
                 Ok(Some(text)) => git_dir.join(text.trim_end()),
                 _ => git_dir.clone(),
@@ -47,7 +50,12 @@ impl Repository {
     pub(super) fn head(&self) -> io::Result<Option<String>> {
         let mut name = "HEAD".to_owned();
         for _ in 0..=MAX_SYMBOLIC_REFS {
-            let Some(text) = self.reference(&name)? else { return self.packed(&name) };
+            let Some(text) = self.reference(&name)? else {
+                if name == "HEAD" {
+                    return Err(corrupt(format!("`{}` is not there", self.git_dir.join(name).display())));
+                }
+                return self.packed(&name);
+            };
             match text.strip_prefix("ref:") {
                 Some(target) => name = target.trim().to_owned(),
                 None => return commit_id(&text).map(Some).ok_or_else(|| corrupt(format!("`{name}` does not name a commit"))),

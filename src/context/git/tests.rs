@@ -117,6 +117,14 @@ fn what_cannot_be_read_is_an_error() {
 }
 
 #[test]
+fn a_work_tree_whose_repository_is_gone_is_an_error_and_not_a_folder_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".git"), "gitdir: /nowhere/.git/worktrees/x\n").unwrap();
+    let error = last_commit_time(folder.path()).unwrap_err();
+    assert!(error.causes().iter().any(|cause| cause == "`/nowhere/.git/worktrees/x/HEAD` is not there"), "{error:?}");
+}
+
+#[test]
 fn damaged_packs_do_not_panic() {
     let repository = Repository::new(&[]);
     (0..20).for_each(|number| repository.commit(&format!("message {number}"), 1_600_000_000 + number));

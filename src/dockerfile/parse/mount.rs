@@ -240,7 +240,9 @@ impl Options {
                 source,
                 read_only: self.read_only == Some(true),
                 sharing: self.sharing.unwrap_or_default(),
-                mode: self.mode.unwrap_or(0o755),
+                owned,
+                // Go's file modes have the special bits elsewhere: BuildKit drops them.
+                mode: self.mode.unwrap_or(0o755) & 0o777,
                 uid: owner.0,
                 gid: owner.1,
             },

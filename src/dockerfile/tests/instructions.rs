@@ -271,6 +271,7 @@ fn mounts_have_buildkits_defaults() {
             from: None,
             read_only: false,
             sharing: Sharing::Shared,
+            owned: false,
             mode: 0o755,
             uid: 0,
             gid: 0
@@ -285,6 +286,7 @@ fn mounts_have_buildkits_defaults() {
             from: Some(Base::Image("a".into())),
             read_only: true,
             sharing: Sharing::Locked,
+            owned: true,
             mode: 0o700,
             uid: 5,
             gid: 6

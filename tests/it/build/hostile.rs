@@ -86,3 +86,22 @@ fn buildkit_cve_2026_33747_a_frontend_is_not_loaded() {
     let (built, said) = build(&home, "# syntax=127.0.0.1:1/evil/frontend:1\nFROM @BASE@\nENV A=b\n", &[]);
     assert!(built && !said.contains("cannot pull"), "{said}");
 }
+
+/// A folder's own files are not waited for.
+#[test]
+fn a_fifo_in_the_place_of_a_file_that_is_read_is_an_error() {
+    let home = Home::new();
+    let (built, said) = build(&home, "FROM scratch\nCOPY . /x/\n", &[]);
+    assert!(built, "{said}");
+    let folder = home.path().join("context");
+    for name in [".dockerignore", "Dockerfile"] {
+        let _ = std::fs::remove_file(folder.join(name));
+        crate::run(crate::judge("mkfifo").arg(folder.join(name)));
+        let output = home.mpimg().arg("build").arg(&folder).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("it is not a regular file"), "{name}: {said}");
+        if name == ".dockerignore" {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
+    }
+}
