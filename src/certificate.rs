@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use crate::error::{ErrorKind, Result, ResultExt as _};
 
 /// Seconds.
-pub(crate) const DAY: i64 = 86400;
+const DAY: i64 = 86400;
 
 /// A certificate and its key, both as PEM.
 pub(crate) struct SelfSigned {

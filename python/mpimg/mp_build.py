@@ -67,17 +67,19 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     if tool == "mp_build":
         keep_pull_repository(module)
         report.watch(module)
+
+    def end(code: int) -> None:
+        if code == 0 and engine.trial is not None:
+            report.as_product = engine.trial.result()
+        report.end(code)
+
     try:
         module.main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        if code == 0 and engine.trial is not None:
-            report.as_product = engine.trial.result()
-        report.end(code)
+        end(code)
         raise
-    if engine.trial is not None:
-        report.as_product = engine.trial.result()
-    report.end(0)
+    end(0)
     _leave()
 
 

@@ -9,6 +9,9 @@ use crate::context::WalkEntry;
 use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata};
 
+/// The bit of a folder's mode by which what is made in it gets its group.
+pub(super) const SET_GROUP_ID: u32 = 0o2000;
+
 /// Where the bytes of an entry are.
 pub(super) enum Content {
     /// It has none.

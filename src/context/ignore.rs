@@ -3,13 +3,11 @@
 //!
 //! A bad pattern is an error that shows its line. No `!` line re-includes what the SDK excludes.
 
-use std::fs::OpenOptions;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::glob::clean;
 use super::pattern::{FolderMatch, Patterns, trim};
+use super::regular::read_regular;
 use crate::error::{Error, ErrorKind, Result, Snippet};
 use crate::project::excludes_folder;
 
@@ -43,17 +41,6 @@ impl IgnoreFile {
         }
         Ok(None)
     }
-}
-
-/// Reads a file that is nothing else: the folder is not trusted, and a FIFO would be waited for.
-pub(crate) fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// Which paths of a build context are excluded.

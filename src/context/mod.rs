@@ -13,6 +13,7 @@ mod ignore;
 mod missing;
 mod pattern;
 mod regexp;
+mod regular;
 mod resolve;
 mod source;
 mod tree;
@@ -24,9 +25,9 @@ pub(crate) use filter::{Filter, FolderMatches};
 pub use git::{GitCommit, fetch_git, last_commit, last_commit_time};
 pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
-pub(crate) use ignore::read_regular;
 pub use ignore::{Ignore, IgnoreFile};
 pub use pattern::Patterns;
+pub(crate) use regular::read_regular;
 pub use source::{BuildContext, ContextOptions, Source};
 pub use walk::{Stamp, Walk, WalkEntry};
 

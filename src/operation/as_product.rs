@@ -16,13 +16,13 @@ use url::Url;
 
 use super::{CheckReport, Mpimg, RunRequest, Started, blocking, find_local_image};
 use crate::certificate::{SelfSigned, self_signed, today};
-use crate::container::{Container, ContainerSpec, ContainerState, NetworkMode, PortMapping, Stream, Volume};
+use crate::container::{Container, ContainerInfo, ContainerSpec, ContainerState, NetworkMode, PortMapping, Stream, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::layer::{Kind, LayerPath};
-use crate::oci::Platform;
+use crate::oci::{Compression, Platform};
 use crate::progress::Progress;
-use crate::registry::{CheckItem, CheckState, Connections};
+use crate::registry::{CheckItem, CheckState, Connections, innermost};
 use crate::sandbox::IsolationMode;
 use crate::store::Store;
 
@@ -115,6 +115,11 @@ impl AsProduct {
         // Port 443 of this machine may be another's, and needs rights.
         spec.network = NetworkMode::Private;
         spec
+    }
+
+    /// Where this machine listens for the adapter's port 443.
+    pub fn port(info: &ContainerInfo) -> Option<u16> {
+        host_port(info, PORT)
     }
 
     fn write(&self, path: &Path, text: &str) -> Result<()> {
@@ -230,7 +235,8 @@ fn platform_item(platform: &Platform) -> CheckItem {
 
 /// The product's engine is older than zstd in layers.
 fn layers_item(image: &Image) -> CheckItem {
-    let zstd = image.manifest().layers.iter().filter(|layer| layer.media_type.to_string().ends_with("+zstd")).count();
+    let zstd =
+        image.manifest().layers.iter().filter(|layer| layer.media_type.layer_compression() == Some(Compression::Zstd)).count();
     match zstd {
         0 => CheckItem::passed("layers", format!("{} of gzip", image.manifest().layers.len())),
         count => CheckItem::failed(
@@ -257,10 +263,14 @@ fn command_item(image: &Image) -> CheckItem {
     }
 }
 
+fn host_port(info: &ContainerInfo, container: u16) -> Option<u16> {
+    info.ports.iter().find(|port| port.container == container).map(|port| port.host)
+}
+
 /// Asks the adapter what the product asks first.
 async fn ask(container: &Container, connections: &Connections) -> Vec<CheckItem> {
-    let ports = container.info().map(|info| info.ports).unwrap_or_default();
-    let host = |container| ports.iter().find(|port| port.container == container).map_or(0, |port| port.host);
+    let info = container.info().ok();
+    let host = |port| info.as_ref().and_then(|info| host_port(info, port)).unwrap_or_default();
     let port = host(PORT);
     let mut items = Vec::new();
     match first_answer(container, connections, port, host(PLAIN_PORT)).await {
@@ -321,15 +331,8 @@ async fn first_answer(container: &Container, connections: &Connections, port: u1
 
 /// One answer of the adapter, as JSON.
 async fn get(connections: &Connections, url: &str) -> Result<Value> {
-    let cannot = |error: &dyn std::error::Error| {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text = cause.to_string();
-            source = cause.source();
-        }
-        Error::new(ErrorKind::Network, format!("GET {url}: {text}"))
-    };
+    let cannot =
+        |error: &(dyn std::error::Error + 'static)| Error::new(ErrorKind::Network, format!("GET {url}: {}", innermost(error)));
     let url = Url::parse(url).map_err(|error| cannot(&error))?;
     let answer = connections.client(&url, false)?.get(url).timeout(ANSWER).send().await.map_err(|error| cannot(&error))?;
     let answer = answer.error_for_status().map_err(|error| cannot(&error))?;

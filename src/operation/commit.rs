@@ -3,10 +3,12 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::SystemTime;
 
+use super::import::created;
 use super::{Mpimg, blocking};
 use crate::container::{ChangesOver, Container, ContainerInfo, ContainerState};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::image::{Format, History, Image, Layer, rfc3339};
 use crate::layer::{Codec, LayerWriter};
 use crate::store::Store;
@@ -48,7 +50,7 @@ impl Mpimg {
 
 fn commit(store: &Store, container: &Container, image: &Image, request: CommitRequest) -> Result<Image> {
     let info = container.info()?;
-    let created = created(request.source_date_epoch.as_deref())?;
+    let created = created(request.source_date_epoch.as_deref(), || Ok(SystemTime::now()))?;
     let mut config = image.config().clone();
     let mut layers = container.layers(image)?;
     let copied = layers.len() - image.layers().len();
@@ -96,17 +98,4 @@ fn written(store: &Store, container: &Container, image: &Image, path: &Path) -> 
 
 fn command(info: &ContainerInfo) -> String {
     info.command.join(" ")
-}
-
-fn created(epoch: Option<&str>) -> Result<i64> {
-    match epoch {
-        Some(epoch) => epoch.parse().map_err(|_| {
-            Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is `{epoch}`, which is not a number"))
-                .with_hint("set it to seconds since 1970, or unset it")
-        }),
-        None => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            Ok(i64::try_from(now.as_secs()).unwrap_or_default())
-        }
-    }
 }

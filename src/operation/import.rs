@@ -1,6 +1,7 @@
 //! Importing a tar of a root file system as a base image.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::archive::ArchiveSource;
 use super::{Mpimg, blocking, name_image};
@@ -62,7 +63,7 @@ impl Mpimg {
             let archive = source.open(&work)?;
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let pack = |tar: &mut dyn std::io::Read| Layer::pack(&work, tar, codec, threads);
-            let created = created(&archive.path, source_date_epoch.as_deref())?;
+            let created = created(source_date_epoch.as_deref(), || modified(&archive.path))?;
             import_with_comment(&work, &archive.path, &platform, created, message, &pack)
         });
         let image = image.await?;
@@ -72,15 +73,19 @@ impl Mpimg {
     }
 }
 
-/// The image's time in seconds since 1970.
-fn created(file: &Path, epoch: Option<&str>) -> Result<i64> {
+fn modified(file: &Path) -> Result<SystemTime> {
+    file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| Error::io("read", file, error))
+}
+
+/// An image's time in seconds since 1970: `epoch`, the text of `SOURCE_DATE_EPOCH`, or else
+/// another.
+pub(super) fn created(epoch: Option<&str>, or_else: impl FnOnce() -> Result<SystemTime>) -> Result<i64> {
     if let Some(epoch) = epoch {
         return epoch.parse().map_err(|_| {
             Error::new(ErrorKind::Usage, format!("SOURCE_DATE_EPOCH is `{epoch}`, which is not a number"))
                 .with_hint("set it to seconds since 1970, or unset it")
         });
     }
-    let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(|error| Error::io("read", file, error))?;
-    let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = or_else()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(i64::try_from(since.as_secs()).unwrap_or_default())
 }

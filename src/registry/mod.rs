@@ -44,4 +44,4 @@ pub use pull::{PulledImage, PulledManifest};
 pub use push::{BlobOutcome, PushSession, Pushed, PushedBlob};
 pub use retry::RetryPolicy;
 #[cfg(feature = "run")]
-pub(crate) use tls::Connections;
+pub(crate) use {failure::innermost, tls::Connections};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::merge::{Merged, conflict};
-use crate::build::item::{ConflictPolicy, LayerItem};
+use crate::build::item::{ConflictPolicy, LayerItem, SET_GROUP_ID};
 use crate::build::selection::SelectedItems;
 use crate::build::sink::LayerSink;
 use crate::error::Result;
@@ -14,7 +14,6 @@ use crate::sandbox::User;
 
 /// Mode of folders that are made, unless an octal `--chmod` says otherwise.
 const NEW_FOLDER: u32 = 0o755;
-const SET_GID: u32 = 0o2000;
 
 /// The items of one source, in the order of their paths, all at or below `target`.
 pub(super) struct SourceItems<'a> {
@@ -63,9 +62,9 @@ impl MadeFolders {
     /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid
     /// folder.
     fn metadata(self, parent: Option<&Metadata>) -> Metadata {
-        let inherited = parent.filter(|parent| parent.mode & SET_GID != 0);
+        let inherited = parent.filter(|parent| parent.mode & SET_GROUP_ID != 0);
         let (uid, gid) = self.owner.unwrap_or_else(|| (0, inherited.map_or(0, |parent| parent.gid)));
-        Metadata::new(self.mode | inherited.map_or(0, |_| SET_GID), uid, gid, self.mtime)
+        Metadata::new(self.mode | inherited.map_or(0, |_| SET_GROUP_ID), uid, gid, self.mtime)
     }
 }
 

@@ -9,6 +9,7 @@ use super::package_cache::PackageCacheLint;
 use super::{command, foreign, mounts, surroundings};
 use crate::build::cache::{BoundFiles, RunAttempt};
 use crate::build::inputs::StepInputs;
+use crate::build::item::SET_GROUP_ID;
 use crate::build::outcome::StepOutcome;
 use crate::build::session::Session;
 use crate::build::stage::Stage;
@@ -18,8 +19,6 @@ use crate::image::Layer;
 use crate::layer::diff::Original;
 use crate::layer::{Entry, Kind, LayerPath, Node, Tree};
 use crate::sandbox::RootSpec;
-
-const SET_GID: u32 = 0o2000;
 
 /// Does one RUN.
 pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
@@ -99,13 +98,12 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();
     let mut lint = PackageCacheLint::default();
-    // With one ID groups are looked up when a file is looked at: what was in a folder before it got
-    // its set-group-ID bit has that folder's group, which is not what root would have made.
-    let below = if isolation.kind().has_single_id() { Some(stage.filesystem.tree(session)?.clone()) } else { None };
-    let mut pretended = outcome.pretended;
+    let mut set_group_id = Vec::new();
     let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
         lint.count(entry);
-        pretended |= below.as_ref().is_some_and(|below| gets_set_group_id(entry, below));
+        if entry.kind == Kind::Directory && entry.metadata.mode & SET_GROUP_ID != 0 {
+            set_group_id.push(entry.path.clone());
+        }
         let mut entry = entry.clone();
         entry.metadata.mtime = entry.metadata.mtime.min(epoch);
         match content {
@@ -119,6 +117,13 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     }
     if stage.target {
         lint.warn(session.progress);
+    }
+    // With one ID groups are looked up when a file is looked at: what was in a folder before it got
+    // its set-group-ID bit has that folder's group, which is not what root would have made.
+    let mut pretended = outcome.pretended;
+    if isolation.kind().has_single_id() && !set_group_id.is_empty() {
+        let below = stage.filesystem.tree(session)?;
+        pretended |= set_group_id.iter().any(|path| is_new_set_group_id(path, below));
     }
     if writer.entries() == 0 {
         return Ok(Made { layer: None, bound: mounted.bound, pretended });
@@ -139,13 +144,12 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended })
 }
 
-/// Whether a step has given a folder its set-group-ID bit; one that is new in a folder with the bit
-/// inherits it.
-fn gets_set_group_id(entry: &Entry, below: &Tree) -> bool {
-    let has = |node: &Node| node.is_dir() && node.metadata.mode & SET_GID != 0;
+/// Whether a folder that has the set-group-ID bit got it in this step; one that is new in a folder
+/// with the bit inherits it.
+fn is_new_set_group_id(path: &LayerPath, below: &Tree) -> bool {
+    let has = |node: &Node| node.is_dir() && node.metadata.mode & SET_GROUP_ID != 0;
     let had = |path: &LayerPath| below.lookup(path).is_some_and(has);
-    let is_new = entry.kind == Kind::Directory && entry.metadata.mode & SET_GID != 0;
-    is_new && !had(&entry.path) && !entry.path.parent().is_some_and(|parent| had(&parent))
+    !had(path) && !path.parent().is_some_and(|parent| had(&parent))
 }
 
 /// What files of the stage were before the step, out of its layers: where nothing can be mounted,

@@ -282,12 +282,10 @@ async fn in_background(terminal: &Terminal, mpimg: &Mpimg, request: RunRequest) 
 /// Says how the adapter is asked.
 fn say_where(terminal: &Terminal, mpimg: &Mpimg, given: &AsProduct, started: &Started<Attached>) -> Result<()> {
     let info = mpimg.container(started.container.id())?.info()?;
-    for port in info.ports.iter().filter(|port| port.container == 443) {
-        terminal.say(&format!(
-            "the adapter's port 443: curl --cacert {} https://localhost:{}/apiVersion",
-            given.certificate().display(),
-            port.host
-        ));
+    if let Some(port) = AsProduct::port(&info) {
+        let certificate = given.certificate();
+        terminal
+            .say(&format!("the adapter's port 443: curl --cacert {} https://localhost:{port}/apiVersion", certificate.display()));
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Reading of a repository's files: regular ones, with a limit on what is read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use crate::context::regular::open_regular;
 
 /// The largest commit that is read, in bytes: far more than a message is long.
 pub(super) const MAX_COMMIT_SIZE: u64 = 16 << 20;
@@ -15,11 +16,7 @@ pub(super) fn corrupt(message: impl Into<String>) -> io::Error {
 
 /// Opens a regular file; a pipe in its place does not block.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(corrupt(format!("`{}` is not a file", path.display()))),
-    }
+    open_regular(path)?.ok_or_else(|| corrupt(format!("`{}` is not a file", path.display())))
 }
 
 /// The text of a small file; `None` where it does not exist.
