@@ -17,7 +17,7 @@ use crate::store::CacheKey;
 const RUN: &str = "mpimg-run-3";
 /// Of steps whose layer this program writes from known bytes: another release may write them in
 /// another way.
-const COPY: &str = concat!("mpimg-copy-3 ", env!("CARGO_PKG_VERSION"));
+const COPY: &str = concat!("mpimg-copy-4 ", env!("CARGO_PKG_VERSION"));
 
 struct Fields {
     hasher: Hasher,

@@ -12,10 +12,10 @@ use super::merge::Merged;
 use super::rules::Rules;
 use crate::build::cache::Listing;
 use crate::build::guarded_walk::GuardedWalk;
-use crate::build::item::{ConflictPolicy, Content, LayerItem};
+use crate::build::item::{ConflictPolicy, Content, LayerItem, SET_GROUP_ID};
 use crate::context::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Kind, TarReader, Tree, read_archive, unwrap_tar};
+use crate::layer::{Kind, LayerPath, Node, TarReader, Tree, read_archive, unwrap_tar};
 
 /// Opens a source in the build context if it is an archive.
 pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Listing>) -> Result<Option<File>> {
@@ -50,6 +50,9 @@ pub(super) fn from_archive<'a>(
     let target = destination.target(&Kind::Directory, None)?;
     let base = target.path;
     let mut view = tree.subtree(&base);
+    // A destination that is made inherits the bit, as all folders on its way do.
+    let way = std::iter::once(LayerPath::default()).chain(base.ancestors()).chain([base.clone()]);
+    let base_has_bit = way.filter_map(|path| tree.lookup(&path)).last().is_some_and(has_set_group_id);
     let mut merged = Merged::default();
     let mut spooled = 0_u64;
     let Some((_, tar)) = unwrap_tar(file)? else {
@@ -73,8 +76,8 @@ pub(super) fn from_archive<'a>(
         entry.metadata.mtime = entry.metadata.mtime.min(rules.context_mtime.max(0));
         let content = if entry.kind.size() > 0 { spool(content, &scratch.join(spooled.to_string()))? } else { Content::None };
         spooled += 1;
-        for folder in entry.path.ancestors().filter(|folder| !folder.is_root() && view.lookup(folder).is_none()) {
-            merged.put(LayerItem::implied_folder(base.join(&folder)))?;
+        for folder in entry.path.ancestors().filter(|folder| !folder.is_root()) {
+            imply(&mut view, &mut merged, base_has_bit, &base, &folder)?;
         }
         view.put(&entry, 0)?;
         entry.path = base.join(&entry.path);
@@ -85,6 +88,27 @@ pub(super) fn from_archive<'a>(
     })?;
     let folder = target.new_folder.then(|| LayerItem::made_folder(base.clone()));
     Ok(SourceItems { target: base, items: Box::new(folder.into_iter().chain(merged.into_items()).map(Ok)) })
+}
+
+fn has_set_group_id(folder: &Node) -> bool {
+    folder.metadata.mode & SET_GROUP_ID != 0
+}
+
+/// Makes `folder` where it is missing. What it inherits is decided now: a later entry may give its
+/// parent another mode.
+fn imply(view: &mut Tree, merged: &mut Merged, base_has_bit: bool, base: &LayerPath, folder: &LayerPath) -> Result<()> {
+    if view.lookup(folder).is_some() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|parent| !parent.is_root());
+    let set_group_id = match parent.and_then(|parent| view.lookup(&parent)) {
+        Some(parent) => has_set_group_id(parent),
+        None => base_has_bit,
+    };
+    let mut item = LayerItem::implied_folder(folder.clone(), set_group_id);
+    view.put(&item.entry, 0)?;
+    item.entry.path = base.join(folder);
+    merged.put(item)
 }
 
 fn spool(content: &mut dyn Read, path: &Path) -> Result<Content> {

@@ -54,9 +54,9 @@ impl MadeFolders {
         Self { mode: chmod.map_or(NEW_FOLDER, |bits| bits & 0o777), ..self }
     }
 
-    /// As an archive's implied folders are made.
-    fn by_root(self) -> Self {
-        Self { owner: Some((0, 0)), mode: NEW_FOLDER, ..self }
+    /// A folder that an archive implies.
+    fn implied(self, set_group_id: bool) -> Metadata {
+        Metadata::new(NEW_FOLDER | if set_group_id { SET_GROUP_ID } else { 0 }, 0, 0, self.mtime)
     }
 
     /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid
@@ -85,10 +85,11 @@ impl<'a> Copier<'a> {
 
     /// Makes the folder `path` where it is missing, and repeats it in the layer where it is there.
     pub(in crate::build) fn make_folder(&mut self, path: &LayerPath) -> Result<()> {
-        self.make_folder_as(path, self.made)
+        let made = self.made;
+        self.make_folder_as(path, |parent| made.metadata(parent))
     }
 
-    fn make_folder_as(&mut self, path: &LayerPath, made: MadeFolders) -> Result<()> {
+    fn make_folder_as(&mut self, path: &LayerPath, made: impl FnOnce(Option<&Metadata>) -> Metadata) -> Result<()> {
         if path.is_root() || self.folders.contains_key(path) {
             return Ok(());
         }
@@ -102,7 +103,7 @@ impl<'a> Copier<'a> {
                 self.changed = true;
                 let parent = path.parent().unwrap_or_default();
                 let parent = self.folders.get(&parent).or_else(|| Some(&self.tree.lookup(&parent)?.metadata));
-                made.metadata(parent)
+                made(parent)
             }
         };
         self.folders.insert(path.clone(), metadata.clone());
@@ -117,7 +118,10 @@ impl<'a> Copier<'a> {
         }
         match policy {
             ConflictPolicy::MakeFolder => return self.make_folder(&entry.path),
-            ConflictPolicy::ImpliedFolder => return self.make_folder_as(&entry.path, self.made.by_root()),
+            ConflictPolicy::ImpliedFolder { set_group_id } => {
+                let metadata = self.made.implied(*set_group_id);
+                return self.make_folder_as(&entry.path, |_| metadata);
+            }
             _ => {}
         }
         if let Some(parent) = entry.path.parent() {

@@ -17,13 +17,13 @@ pub(super) struct Merged {
 
 impl Merged {
     /// Puts one item over what is there.
-    pub(super) fn put(&mut self, item: LayerItem) -> Result<()> {
+    pub(super) fn put(&mut self, mut item: LayerItem) -> Result<()> {
         let path = &item.entry.path;
         let folder = item.entry.kind == Kind::Directory;
         if let Some(earlier) = self.items.get_mut(path) {
             let both = earlier.entry.kind == Kind::Directory && folder;
             match item.policy {
-                ConflictPolicy::MakeFolder | ConflictPolicy::ImpliedFolder if both => return Ok(()),
+                ConflictPolicy::MakeFolder | ConflictPolicy::ImpliedFolder { .. } if both => return Ok(()),
                 ConflictPolicy::Parent { mode } if both => {
                     earlier.entry.metadata.mode = mode;
                     if let ConflictPolicy::Parent { mode: earlier } = &mut earlier.policy {
@@ -40,8 +40,26 @@ impl Merged {
                 self.remove(&path.clone());
             }
         }
-        if let Kind::Hardlink { target } = &item.entry.kind {
-            self.links.entry(target.clone()).or_default().insert(item.entry.path.clone());
+        if let Kind::Hardlink { target } = &mut item.entry.kind {
+            if let Some(Kind::Hardlink { target: file }) = self.items.get(target).map(|item| &item.entry.kind) {
+                *target = file.clone();
+            }
+            let names = self.links.entry(target.clone()).or_default();
+            names.insert(item.entry.path.clone());
+            if item.policy == ConflictPolicy::Replace {
+                // They are the file's, and the entry that is unpacked last sets them (moby,
+                // pkg/archive, `createTarFile`).
+                let last = &item.entry.metadata;
+                for name in std::iter::once(&*target).chain(&*names) {
+                    let Some(Entry { kind, metadata, .. }) = self.items.get_mut(name).map(|item| &mut item.entry) else {
+                        continue;
+                    };
+                    (metadata.uid, metadata.gid, metadata.mtime) = (last.uid, last.gid, last.mtime);
+                    if !matches!(kind, Kind::Symlink { .. }) {
+                        metadata.mode = last.mode;
+                    }
+                }
+            }
         }
         self.items.insert(item.entry.path.clone(), item);
         Ok(())
@@ -143,6 +161,21 @@ mod tests {
         ];
         let expected = [("/a".into(), TWO), ("/b".into(), ONE), ("/c".into(), link("b"))];
         assert_eq!(merged(items), expected);
+    }
+
+    #[test]
+    fn the_last_name_of_an_archives_file_decides_its_owner_and_mode() {
+        let with = |mut item: LayerItem, mode, uid| {
+            item.entry.metadata = Metadata::new(mode, uid, 0, 0);
+            item
+        };
+        let mut merged = Merged::default();
+        for (name, kind, mode, uid) in [("a", ONE, 0o644, 7), ("b", link("a"), 0o600, 8), ("c", link("b"), 0o711, 9)] {
+            merged.put(with(item(name, kind, ConflictPolicy::Replace), mode, uid)).unwrap();
+        }
+        let items: Vec<Entry> = merged.into_items().map(|item| item.entry).collect();
+        assert!(items.iter().all(|entry| (entry.metadata.mode, entry.metadata.uid) == (0o711, 9)), "{items:?}");
+        assert!(items[1..].iter().all(|entry| entry.kind == link("a")), "{items:?}");
     }
 
     #[test]

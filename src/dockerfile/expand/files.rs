@@ -151,12 +151,13 @@ fn is_scp_address(source: &str) -> bool {
 }
 
 /// The last part of a URL's path. Percent signs are decoded first, as in BuildKit: `%2F` parts,
-/// too.
+/// too. `..` is `download` there, because its downloader does not take it for a name.
 fn url_file_name(url: &str) -> String {
     let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let path = percent_decoded(path);
     match path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
-        name if name.is_empty() || name == "." || name == ".." || name.contains('\0') => "__unnamed__".to_owned(),
+        ".." => "download".to_owned(),
+        name if name.is_empty() || name == "." || name.contains('\0') => "__unnamed__".to_owned(),
         name => name.to_owned(),
     }
 }
@@ -194,6 +195,8 @@ mod tests {
             ("https://h/a/b.tar.gz?x=/y#z", url("https://h/a/b.tar.gz?x=/y#z", "b.tar.gz")),
             ("https://h/a%20b/", url("https://h/a%20b/", "a b")),
             ("http://h", url("http://h", "__unnamed__")),
+            ("http://h/%2e", url("http://h/%2e", "__unnamed__")),
+            ("http://h/%2e%2e", url("http://h/%2e%2e", "download")),
             ("http://h/..%2fx", url("http://h/..%2fx", "x")),
             ("http://h/a%2Fb.txt", url("http://h/a%2Fb.txt", "b.txt")),
             ("https://h/a/b.git#v1:dir", AddSource::Git("https://h/a/b.git#v1:dir".into())),

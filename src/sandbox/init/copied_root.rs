@@ -37,9 +37,11 @@ pub(super) fn build(mounts: &mut SubstituteMounts, spec: &RunSpec, plan: &RootPl
         Content::File(File { optional: true, .. }) if !has_parent(mounts.tree(), target) => Ok(()),
         Content::File(File { bytes, mode, uid, gid, .. }) => put_file(mounts, target, bytes, *mode, *uid, *gid),
         Content::Mount(index, mount) => put_mount(mounts, target, mount, *index, aside),
-        // Without devpts and mqueue there is nothing to put there, and /proc and /sys hold nothing
-        // that needs to be hidden.
-        Content::Terminals | Content::MessageQueues | Content::Console | Content::Hidden | Content::ReadOnly => Ok(()),
+        // Without devpts and mqueue nothing can be in them.
+        Content::Terminals => mounts.put_folder(target, 0o755).map(drop),
+        Content::MessageQueues => mounts.put_folder(target, 0o1777).map(drop),
+        // /proc and /sys hold nothing that needs to be hidden.
+        Content::Console | Content::Hidden | Content::ReadOnly => Ok(()),
     })
 }
 
@@ -96,7 +98,7 @@ fn put_file(
     uid: u32,
     gid: u32,
 ) -> Result<(), SetupError> {
-    mounts.put(path, |folder, name| {
+    mounts.put_mount(path, |folder, name| {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut rest = content;
@@ -129,7 +131,7 @@ fn put_mount(
     match mount {
         Mount::Bind { source, .. } => {
             let source = open_source(source)?;
-            mounts.put(target, |folder, name| copy::copy(&source, folder, name))
+            mounts.put_mount(target, |folder, name| copy::copy(&source, folder, name))
         }
         Mount::Cache { folder, mode, uid, gid, seed, readonly, .. } => {
             if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
@@ -139,17 +141,17 @@ fn put_mount(
             if *readonly {
                 // Nothing keeps the command from writing, but it writes into a copy.
                 let source = open_folder(folder)?;
-                return mounts.put(target, |folder, name| copy::copy(&source, folder, name));
+                return mounts.put_mount(target, |folder, name| copy::copy(&source, folder, name));
             }
             mounts.lend(target, folder)
         }
         Mount::Volume { source, .. } => {
             let source = sources::open_volume(source)?;
-            mounts.put(target, |folder, name| copy::copy(&source, folder, name))
+            mounts.put_mount(target, |folder, name| copy::copy(&source, folder, name))
         }
         Mount::Ssh { .. } => {
             let socket = open_folder(aside)?;
-            mounts.put(target, |folder, name| rustix::fs::renameat(&socket, ssh::socket_name(index), folder, name))
+            mounts.put_mount(target, |folder, name| rustix::fs::renameat(&socket, ssh::socket_name(index), folder, name))
         }
         // The plan has these as memory and as files.
         Mount::Tmpfs { .. } | Mount::Secret { .. } => Ok(()),

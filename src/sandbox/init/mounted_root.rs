@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind};
 
@@ -54,10 +54,17 @@ fn put(mounter: &mut Mounter, Entry { target, content }: &Entry<'_>) -> Result<(
         Content::Memory(memory) => mount_memory(mounter, target, memory),
         Content::Terminals => mount_terminals(mounter, target),
         Content::MessageQueues => mounter.mount_at(target, "mqueue", HARDENED, ""),
-        Content::Device { .. } => {
-            // A device of one's own does not work in a user namespace.
-            let place = create(mounter, target, 0o666)?;
-            mount_bind(target.to_string(), fd_path(&place)).step(|| format!("bind {target}"))
+        Content::Device { major, minor } => {
+            let (folder, name) = parent(mounter, target)?;
+            match make_device(&folder, name, *major, *minor) {
+                // A user namespace has no devices of its own. This machine's cannot be removed, as
+                // one in BuildKit can.
+                Err(Errno::PERM) => {
+                    let place = create(mounter, target, 0o666)?;
+                    mount_bind(target.to_string(), fd_path(&place)).step(|| format!("bind {target}"))
+                }
+                made => made.step(|| format!("create `{target}`")),
+            }
         }
         Content::Console => {
             // Where programs look for the name of their terminal: its own is one of this machine's
@@ -132,6 +139,12 @@ fn mount_terminals(mounter: &mut Mounter, target: &LayerPath) -> Result<(), Setu
 fn parent<'a>(mounter: &Mounter, target: &'a LayerPath) -> Result<(OwnedFd, &'a [u8]), SetupError> {
     let folder = mounter.reopen(&target.parent().unwrap_or_default())?;
     Ok((folder, target.name().unwrap_or_default()))
+}
+
+fn make_device(folder: &OwnedFd, name: &[u8], major: u32, minor: u32) -> Result<(), Errno> {
+    let (mode, device) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(major, minor));
+    rustix::fs::mknodat(folder, name, FileType::CharacterDevice, mode, device)?;
+    rustix::fs::chmodat(folder, name, mode, AtFlags::empty())
 }
 
 fn create(mounter: &Mounter, target: &LayerPath, mode: u32) -> Result<OwnedFd, SetupError> {

@@ -8,14 +8,13 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::stubs::{Stubs, open_folder, resolve};
 use crate::layer::LayerPath;
 use crate::layer::unpack;
-use crate::sandbox::setup_error::SetupError;
-use crate::sandbox::setup_error::Step as _;
+use crate::sandbox::setup_error::{Cause, SetupError, Step as _};
 
 /// A tree with foreign things in it.
 pub(super) struct SubstituteMounts {
@@ -28,6 +27,8 @@ pub(super) struct SubstituteMounts {
 
 struct Moved {
     place: LayerPath,
+    /// What stands for a mount there.
+    substitute: Option<OwnedFd>,
     /// Its name in `aside`, where something was in the way.
     original: Option<String>,
     /// Where what was put there goes back to, for what outlives the step.
@@ -79,14 +80,35 @@ impl SubstituteMounts {
                 Some(aside)
             }
         };
-        self.moved.push(Moved { place: place.clone(), original, returns_to: None });
+        self.moved.push(Moved { place: place.clone(), substitute: None, original, returns_to: None });
         put(&parent, name).step(step)?;
         self.stubs.note_time(&place.parent().unwrap_or_default(), &parent).step(step)
     }
 
-    /// As [`put`](Self::put), with a folder of this machine that goes back when the step has ended.
+    /// As [`put`](Self::put), for what is a mount of its own elsewhere: a command that moves or
+    /// links it to another place is an error when the tree is restored, because a mount stays.
+    pub(super) fn put_mount(
+        &mut self,
+        path: &LayerPath,
+        put: impl FnOnce(&OwnedFd, &OsStr) -> Result<(), Errno>,
+    ) -> Result<(), SetupError> {
+        let mut made = None;
+        self.put(path, |parent, name| {
+            put(parent, name)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            made = Some(rustix::fs::openat(parent, name, flags, Mode::empty())?);
+            Ok(())
+        })?;
+        if let Some(last) = self.moved.last_mut() {
+            last.substitute = made;
+        }
+        Ok(())
+    }
+
+    /// As [`put_mount`](Self::put_mount), with a folder of this machine that goes back when the
+    /// step has ended.
     pub(super) fn lend(&mut self, path: &LayerPath, folder: &std::path::Path) -> Result<(), SetupError> {
-        self.put(path, |parent, name| rustix::fs::renameat(rustix::fs::CWD, folder, parent, name))?;
+        self.put_mount(path, |parent, name| rustix::fs::renameat(rustix::fs::CWD, folder, parent, name))?;
         if let Some(last) = self.moved.last_mut() {
             last.returns_to = Some(folder.to_owned());
         }
@@ -95,7 +117,7 @@ impl SubstituteMounts {
 
     /// Makes a folder at `path` that holds nothing.
     pub(super) fn put_folder(&mut self, path: &LayerPath, mode: u32) -> Result<OwnedFd, SetupError> {
-        self.put(path, |parent, name| {
+        self.put_mount(path, |parent, name| {
             rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?;
             rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
         })?;
@@ -121,10 +143,11 @@ impl SubstituteMounts {
         let parent = match open_folder(&self.tree, &moved.place.parent().unwrap_or_default()) {
             // The command has removed or replaced the folder: then the original is gone with it,
             // but what was lent must return.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if moved.returns_to.is_none() => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if moved.returns_to.is_none() => return moved.has_not_left(None),
             parent => parent.step(step)?,
         };
         let name = moved.place.name().unwrap_or_default();
+        let has_not_left = moved.has_not_left(Some((&parent, name)));
         match &moved.returns_to {
             // A link that the command has put in its place would be followed by the next step.
             Some(folder) if is_folder(&parent, name) => {
@@ -133,9 +156,33 @@ impl SubstituteMounts {
             _ => unpack::remove(&parent, name).step(step)?,
         }
         match &moved.original {
-            Some(original) => rustix::fs::renameat(&self.aside, original.as_str(), &parent, OsStr::from_bytes(name)).step(step),
-            None => Ok(()),
+            Some(original) => {
+                rustix::fs::renameat(&self.aside, original.as_str(), &parent, OsStr::from_bytes(name)).step(step)?
+            }
+            None => {}
         }
+        has_not_left
+    }
+}
+
+impl Moved {
+    /// An error if the substitute of a mount has a name besides this one: it would be in the image,
+    /// with what this machine or a secret has in it.
+    fn has_not_left(&self, place: Option<(&OwnedFd, &[u8])>) -> Result<(), SetupError> {
+        let Some(substitute) = &self.substitute else { return Ok(()) };
+        let stat = rustix::fs::fstat(substitute).step(|| format!("read `{}`", self.place))?;
+        let here =
+            place.and_then(|(parent, name)| rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW).ok());
+        let stays = here.is_some_and(|here| (here.st_dev, here.st_ino) == (stat.st_dev, stat.st_ino));
+        // A folder has one name, whatever its number of links.
+        let names = if unpack::is_folder(&stat) { stat.st_nlink.min(1) } else { stat.st_nlink };
+        if names == u64::from(stays) {
+            return Ok(());
+        }
+        let remedy =
+            format!("copy `{}` instead: with other isolations it is a mount, which cannot be moved or linked", self.place);
+        let step = format!("the command moved or linked `{}`, which is not the image's", self.place);
+        Err(SetupError::new(step, None).with_cause(Cause::Request(remedy)))
     }
 }
 

@@ -105,3 +105,52 @@ fn a_fifo_in_the_place_of_a_file_that_is_read_is_an_error() {
         }
     }
 }
+
+/// What the builder puts into a command's root file system is not the image's. Where it is no
+/// mount, moving it gives the layer this machine's names, or a secret.
+#[test]
+fn what_a_mount_would_keep_in_place_cannot_be_moved_or_linked_into_the_image() {
+    needs_root!();
+    let home = Home::new();
+    std::fs::write(home.path().join("token"), "the secret").unwrap();
+    let secret = format!("id=token,src={}", home.path().join("token").display());
+    let mount = "--mount=type=secret,id=token";
+    let steps = [
+        ("", "mv /etc/hosts /kept", "/etc/hosts"),
+        ("", "ln /etc/resolv.conf /kept", "/etc/resolv.conf"),
+        ("", "mv /etc /etc2 && mkdir /etc", "/etc/resolv.conf"),
+        ("", "mv /dev /kept && ls /kept", "/dev"),
+        (mount, "mv /run/secrets/token /kept", "/run/secrets/token"),
+        (mount, "ln /run/secrets/token /kept", "/run/secrets/token"),
+        ("--mount=type=cache,target=/c", "mv /c /kept", "/c"),
+    ];
+    for (flags, command, place) in steps {
+        for isolation in ["root", "userns", "single", "chroot", "emulated"] {
+            let dockerfile = format!("FROM @BASE@\nRUN {flags} {command}\n");
+            let (built, said) = build(&home, &dockerfile, &["--isolation", isolation, "--secret", &secret]);
+            assert!(!built, "{isolation}, {command}: {said}");
+            if isolation == "chroot" {
+                assert!(said.contains(&format!("the command moved or linked `{place}")), "{command}: {said}");
+            }
+        }
+    }
+    // Removed, it is as it was; and what is no mount elsewhere may be moved, as it often is so that
+    // a key is made at once (with userns and single it is one: docs/parity.md).
+    for (command, isolations) in [
+        ("rm -f /etc/hosts 2>&-; rm -f /etc/resolv.conf 2>&-; true", &["root", "userns", "single", "emulated"][..]),
+        ("mv /dev/random /dev/was && ln -s urandom /dev/random && rm /dev/tty", &["root", "chroot", "emulated"]),
+    ] {
+        let digests = isolations.iter().map(|isolation| {
+            let layout = home.path().join("layout");
+            let dockerfile = format!("FROM @BASE@\nRUN {command}\n");
+            let output = format!("oci:{}:moved", layout.display());
+            let (built, said) = build(&home, &dockerfile, &["--isolation", isolation, "--no-cache", "--output", &output]);
+            assert!(built, "{isolation}, {command}: {said}");
+            let index = std::fs::read(layout.join("index.json")).unwrap();
+            std::fs::remove_dir_all(&layout).unwrap();
+            index
+        });
+        let digests: Vec<Vec<u8>> = digests.collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "{command}");
+    }
+}

@@ -174,6 +174,13 @@ impl Supervisor {
         if flags.contains(RenameFlags::WHITEOUT) {
             return Err(Errno::PERM);
         }
+        if kind(&moved) == FileType::Directory {
+            self.view.may_move_folder(&*old_folder, old_name.strip_suffix(b"/").unwrap_or(&old_name))?;
+        }
+        // Of two that are exchanged, the other one moves as well.
+        if flags.contains(RenameFlags::EXCHANGE) && replaced.is_some_and(|stat| kind(&stat) == FileType::Directory) {
+            self.view.may_move_folder(&*new_folder, new_name.strip_suffix(b"/").unwrap_or(&new_name))?;
+        }
         // A folder that changes its parent has its `..` rewritten, for which it must be writable.
         if kind(&moved) == FileType::Directory && !Rc::ptr_eq(&old_folder, &new_folder) && !caller.rights.can(CAP_DAC_OVERRIDE) {
             self.may(&caller.rights, &moved, 2)?;

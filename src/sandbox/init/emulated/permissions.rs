@@ -28,7 +28,12 @@ pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &Owne
     supervisor.view.may_write(folder, &folder_stat)?;
     supervisor.may(&caller.rights, &folder_stat, 3)?;
     let stat = stat_at(folder, name.strip_suffix(b"/").unwrap_or(name));
-    if stat.is_ok_and(|stat| supervisor.view.is_place(&stat) || supervisor.view.is_mount(&stat)) {
+    // A device is in /dev as any file of it; other places are mounts elsewhere.
+    let is_mount = |stat: &Stat| match kind(stat) {
+        FileType::Directory => supervisor.view.is_place(stat) || supervisor.view.is_mount(stat),
+        _ => supervisor.view.is_mount(stat),
+    };
+    if stat.as_ref().is_ok_and(is_mount) {
         return Err(Errno::BUSY);
     }
     let folder = supervisor.shown(&folder_stat);

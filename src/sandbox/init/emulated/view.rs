@@ -41,6 +41,8 @@ pub(super) struct View {
     proc_device: u64,
     /// What would be a mount elsewhere: it can be neither removed nor replaced.
     points: HashSet<Inode>,
+    /// Where they are.
+    paths: Vec<Vec<u8>>,
     /// Files of these that may not be written to.
     readonly_files: HashSet<Inode>,
     /// Folders of these by their paths inside, and whether they may be written to.
@@ -58,6 +60,7 @@ impl View {
             substitutes: Vec::new(),
             proc_device,
             points: HashSet::new(),
+            paths: Vec::new(),
             readonly_files: HashSet::new(),
             folders: Vec::new(),
         })
@@ -66,6 +69,7 @@ impl View {
     /// Notes that the file or folder `stat` at `inside` would be a mount elsewhere.
     pub(super) fn mount(&mut self, inside: &[u8], stat: &Stat, readonly: bool) {
         self.points.insert(inode_of(stat));
+        self.paths.push(inside.to_vec());
         match kind(stat) {
             FileType::Directory => self.folders.push((inside.to_vec(), !readonly)),
             _ if readonly => drop(self.readonly_files.insert(inode_of(stat))),
@@ -91,6 +95,18 @@ impl View {
             covering.max_by_key(|folder| folder.len())
         };
         if mount(&self.inside(one)?) == mount(&self.inside(other)?) { Ok(()) } else { Err(Errno::XDEV) }
+    }
+
+    /// `EXDEV` for the folder `name` of `parent` if what would be a mount elsewhere is in it: it
+    /// would go into the layer with the folder. An overlay answers so for a folder of an earlier
+    /// layer.
+    pub(super) fn may_move_folder(&self, parent: impl AsDescriptor, name: &[u8]) -> Result<(), Errno> {
+        let mut folder = self.inside(parent)?;
+        if folder != b"/" {
+            folder.push(b'/');
+        }
+        folder.extend_from_slice(name);
+        if self.paths.iter().any(|path| is_below(path, &folder)) { Err(Errno::XDEV) } else { Ok(()) }
     }
 
     fn is_in_readonly_folder(&self, file: impl AsDescriptor) -> Result<bool, Errno> {
