@@ -276,7 +276,7 @@ fn tar(input: &[u8]) {
         let mut total = 0_u64;
         let _ = read_entries(bytes, |entry, content| {
             total += std::io::copy(&mut content.take(1 << 20), &mut std::io::sink()).unwrap_or(0);
-            let _ = tree.put(&entry, 0);
+            let _ = tree.put(entry, 0);
             Ok(())
         });
         total

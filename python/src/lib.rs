@@ -22,7 +22,7 @@ mod _mpimg {
 
     use mpimg::image::Transport;
     use mpimg::oci::Reference;
-    use mpimg::operation::{BuildOutputs, CheckSubject, ProvenanceOptions};
+    use mpimg::operation::{BuildOutputs, CheckSubject, ProvenanceOptions, PushRequest};
     use mpimg::project::{Project, ProjectConfig};
     use mpimg::registry::CredentialStore;
     use mpimg::sbom::SbomFile;
@@ -96,7 +96,7 @@ mod _mpimg {
     fn push(py: Python<'_>, options: Options, mut request: PushOptions, progress: Option<Py<PyAny>>) -> PyResult<PushedImage> {
         call(py, options, progress, move |mut mpimg| async move {
             let (credential, sbom, provenance) = (request.credential()?, request.sbom()?, request.provenance);
-            let request = request.request()?;
+            let request = PushRequest { sbom: sbom.is_wanted(), ..request.request()? };
             if let (Some(credential), Some(destination)) = (credential, request.destination()?) {
                 mpimg = mpimg.with_credential(destination.push.repository().registry(), credential);
             }

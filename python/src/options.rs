@@ -175,6 +175,8 @@ impl BuildOptions {
             cache_from: parse_all(&self.cache_from)?,
             cache_to: parse_all(&self.cache_to)?,
             squash: self.squash,
+            // What makes a bill of materials asks for it.
+            list_packages: false,
             sdk_base: self.sdk_base.parse()?,
             allow_insecure: self.allow_insecure,
         })
@@ -250,7 +252,7 @@ impl PushOptions {
             remember: false,
         };
         // All fields are named here, too.
-        PushRequest { source, project: None, destination, tags: parse_all(&self.tags)? }.in_folder(&self.path)
+        PushRequest { source, project: None, destination, tags: parse_all(&self.tags)?, sbom: false }.in_folder(&self.path)
     }
 }
 

@@ -157,6 +157,9 @@ pub struct BuildRequest {
     pub cache_to: Vec<Repository>,
     /// Whether what the target's own steps changed is one layer, whatever their number.
     pub squash: bool,
+    /// Whether what its layers tell of packages is read while they are written, for a bill of
+    /// materials. Without it that reads them a second time.
+    pub list_packages: bool,
     /// Where base images of the SDK come from.
     pub sdk_base: SdkBase,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
@@ -197,6 +200,7 @@ impl BuildRequest {
             cache_from: Vec::new(),
             cache_to: Vec::new(),
             squash: false,
+            list_packages: false,
             sdk_base: SdkBase::default(),
             allow_insecure: false,
         }

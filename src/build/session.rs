@@ -17,6 +17,7 @@ use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::registry::Client;
 use crate::sandbox::{Isolation, IsolationKind};
+use crate::sbom::PackageObserver;
 use crate::store::Store;
 
 /// One build.
@@ -86,7 +87,11 @@ impl Session<'_> {
     pub(super) fn layer_writer(&self, target: bool) -> Result<LayerWriter<LayerSink>> {
         let sink = LayerSink::new(self.store, self.on_layer.clone().filter(|_| target))?;
         let codec = self.request.codec;
-        Ok(LayerWriter::with_blocks(codec, self.request.threads, self.store.blocks(codec), sink))
+        let writer = LayerWriter::with_blocks(codec, self.request.threads, self.store.blocks(codec), sink);
+        Ok(match self.request.list_packages {
+            true => writer.observed_by(Box::new(PackageObserver::new(self.store.clone()))),
+            false => writer,
+        })
     }
 
     /// A layer of which only the diff ID is wanted.

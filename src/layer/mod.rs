@@ -38,4 +38,4 @@ pub use read::{index_layer, index_layer_with, read_archive, read_entries};
 pub(crate) use remove::remove_tree;
 pub use tar::{Piece, TarReader};
 pub use tree::{Node, Origin, Resolved, Tree};
-pub use writer::{FinishedLayer, LayerWriter};
+pub use writer::{FinishedLayer, LayerObserver, LayerWriter};

@@ -191,6 +191,11 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         self.filled += length;
     }
 
+    /// The last `length` bytes that have come, of those that came since [`room`](Self::room).
+    pub(super) fn newest(&self, length: usize) -> &[u8] {
+        &self.block[self.filled - length..self.filled]
+    }
+
     /// How many bytes have come so far.
     pub(super) fn position(&self) -> u64 {
         self.diff_id.length()

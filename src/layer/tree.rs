@@ -126,9 +126,7 @@ impl Tree {
                 _ => {}
             }
         }
-        for entry in index.entries() {
-            self.put(&entry, layer)?;
-        }
+        index.entries().try_for_each(|entry| self.put(entry, layer))?;
         for (path, content) in index.contents() {
             if let Some(Node { origin: Some(origin), .. }) = self.node_mut(&path) {
                 origin.content = Some(content.into());
@@ -138,24 +136,25 @@ impl Tree {
     }
 
     /// Puts one entry of the layer `layer` in; removals are passed over.
-    pub fn put(&mut self, entry: &Entry, layer: usize) -> Result<()> {
-        let node = match &entry.kind {
+    pub fn put(&mut self, entry: Entry, layer: usize) -> Result<()> {
+        let Entry { path, kind, metadata } = entry;
+        let node = match kind {
             Kind::Whiteout | Kind::OpaqueWhiteout => return Ok(()),
             Kind::Hardlink { target } => {
-                let Some(first) = self.lookup(target).filter(|node| !node.is_dir()) else {
-                    let message = format!("`{}` is a hard link to `{target}`, which is not there", entry.path);
+                let Some(first) = self.lookup(&target).filter(|node| !node.is_dir()) else {
+                    let message = format!("`{path}` is a hard link to `{target}`, which is not there");
                     return Err(Error::new(ErrorKind::Corrupt, message));
                 };
                 first.clone()
             }
             Kind::File { .. } => {
                 self.files += 1;
-                let origin = Origin { layer, path: entry.path.clone(), file: self.files, content: None };
-                Node::file(entry.kind.clone(), entry.metadata.clone(), origin)
+                let origin = Origin { layer, path: path.clone(), file: self.files, content: None };
+                Node::file(kind, metadata, origin)
             }
-            kind => Node::new(kind.clone(), entry.metadata.clone()),
+            kind => Node::new(kind, metadata),
         };
-        self.insert(&entry.path, node);
+        self.insert(&path, node);
         Ok(())
     }
 
@@ -211,6 +210,9 @@ impl Tree {
     /// folder.
     pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Resolved<'_>> {
         let written = path.as_ref();
+        if let Some((path, node)) = self.plain(written, follow_last) {
+            return Ok(Resolved { path, node: Some(node) });
+        }
         let wrong = |why: &str| Error::new(ErrorKind::Context, format!("`{}` {why}", String::from_utf8_lossy(written)));
         let mut rest = split(written);
         // Where the walk is, and all that it went through: looking up each from the root would cost
@@ -249,6 +251,21 @@ impl Tree {
             nodes.push(node);
         }
         Ok(Resolved { node: nodes.last().copied().flatten(), path: LayerPath::parse(names.join(&b'/'))? })
+    }
+
+    /// What is at a path that is written without `.` and `..` and meets no link, as most do.
+    fn plain(&self, written: &[u8], follow_last: bool) -> Option<(LayerPath, &Node)> {
+        let path = written.strip_prefix(b"/").unwrap_or(written);
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let mut node = &self.root;
+        for name in path.split(|byte| *byte == b'/') {
+            if matches!(name, b"" | b"." | b"..") || !node.is_dir() {
+                return None;
+            }
+            node = node.child(name)?;
+        }
+        let ends = !follow_last || !matches!(node.kind, Kind::Symlink { .. });
+        Some((LayerPath::parse(path).ok()?, node)).filter(|_| ends)
     }
 
     /// The content that the index keeps of a small file, links followed: `/etc/passwd`,

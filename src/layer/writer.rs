@@ -23,11 +23,22 @@ pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 pub(super) const WHITEOUT: &[u8] = b".wh.";
 const TAR_BLOCK: u64 = 512;
 
+/// Reads what goes into a layer while it is written.
+pub trait LayerObserver: Send {
+    /// The next entry, and its content, of which it may read as much as it wants; the few files
+    /// that the index keeps come without content.
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()>;
+
+    /// The layer is complete.
+    fn finished(self: Box<Self>, diff_id: &DiffId);
+}
+
 /// Writes one layer. Entries must come in the order of [`LayerPath`]; nothing checks that here.
 pub struct LayerWriter<W: io::Write + Send + 'static> {
     tar: tar::Builder<Pipeline<W>>,
     index: LayerIndex,
     entries: u64,
+    observer: Option<Box<dyn LayerObserver>>,
 }
 
 /// A finished layer.
@@ -58,7 +69,13 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     }
 
     fn over(pipeline: Pipeline<W>) -> Self {
-        Self { tar: tar::Builder::new(pipeline), index: LayerIndex::default(), entries: 0 }
+        Self { tar: tar::Builder::new(pipeline), index: LayerIndex::default(), entries: 0, observer: None }
+    }
+
+    /// The same layer, and `observer` sees what goes into it.
+    #[must_use]
+    pub fn observed_by(self, observer: Box<dyn LayerObserver>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// A layer of which only the diff ID is wanted: nothing is compressed, and `sink` gets nothing.
@@ -92,16 +109,17 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         self.index.push(entry)?;
         self.entries += 1;
         let size = entry.kind.size();
-        if size == 0 {
-            return Ok(());
-        }
-        if LayerIndex::keeps(&entry.path) && size <= KEPT_SIZE {
+        if LayerIndex::keeps(&entry.path) && (1..=KEPT_SIZE).contains(&size) {
             let mut kept = Vec::new();
             content.take(size + 1).read_to_end(&mut kept).map_err(|error| Error::io("read", entry.path.as_path(), error))?;
-            self.write_content(&entry.path, size, &mut &kept[..])?;
+            self.observe(entry, &mut io::empty())?;
+            self.write_content(&entry.path, size, &mut &kept[..], None)?;
             return self.index.push_content(&entry.path, kept);
         }
-        self.write_content(&entry.path, size, content)
+        if size == 0 {
+            return self.observe(entry, &mut io::empty());
+        }
+        self.write_content(&entry.path, size, content, Some(entry))
     }
 
     /// Adds the file that `open` opens.
@@ -112,29 +130,20 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         self.append_file(entry, &mut open()?)
     }
 
-    fn write_content(&mut self, path: &LayerPath, size: u64, content: &mut impl Read) -> Result<()> {
-        let changed = |how: &str| {
-            Error::new(ErrorKind::Context, format!("`{path}` {how} while it was read"))
-                .with_hint("wait until nothing writes to it, then run the same command again")
-        };
-        let pipeline = self.tar.get_mut();
-        let mut rest = size;
-        while rest > 0 {
-            let room = pipeline.room()?;
-            // One byte more than is wanted, where there is room: a file that grew shows itself
-            // without a further call.
-            let want = room.len().min(usize::try_from(rest + 1).unwrap_or(usize::MAX));
-            let read = match content.read(&mut room[..want]) {
-                Ok(0) => return Err(changed("became shorter")),
-                Ok(read) => read as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::io("read", path.as_path(), error)),
-            };
-            if read > rest {
-                return Err(changed("became longer"));
-            }
-            rest -= read;
-            pipeline.advance(read as usize);
+    fn observe(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+        self.observer.as_mut().map_or(Ok(()), |observer| observer.entry(entry, content))
+    }
+
+    /// Writes the content of a file; of the entry `seen` the observer sees it.
+    fn write_content(&mut self, path: &LayerPath, size: u64, content: &mut impl Read, seen: Option<&Entry>) -> Result<()> {
+        let mut passing = Passing { pipeline: self.tar.get_mut(), path, content, rest: size, unseen: 0, failure: None };
+        if let (Some(observer), Some(entry)) = (&mut self.observer, seen) {
+            let observed = observer.entry(entry, &mut passing);
+            // What went wrong on the way into the tar is not the observer's to tell.
+            passing.failure.take().map_or(observed, Err)?;
+        }
+        while passing.rest > 0 {
+            passing.pass()?;
         }
         self.pad(size)
     }
@@ -161,6 +170,9 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     pub fn finish(self) -> Result<FinishedLayer<W>> {
         let pipeline = self.tar.into_inner().map_err(unwrap_io)?;
         let finished = pipeline.finish()?;
+        if let Some(observer) = self.observer {
+            observer.finished(&finished.diff_id);
+        }
         Ok(FinishedLayer {
             descriptor: finished.descriptor,
             diff_id: finished.diff_id,
@@ -169,6 +181,57 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
             blocks: finished.blocks,
             sink: finished.sink,
         })
+    }
+}
+
+/// The content of a file on its way into the tar: what is read here goes there.
+struct Passing<'a, W: io::Write + Send + 'static, R> {
+    pipeline: &'a mut Pipeline<W>,
+    path: &'a LayerPath,
+    content: &'a mut R,
+    /// Bytes that are not in the tar yet.
+    rest: u64,
+    /// How many of the newest bytes of the tar the reader has not got.
+    unseen: usize,
+    failure: Option<Error>,
+}
+
+impl<W: io::Write + Send + 'static, R: Read> Passing<'_, W, R> {
+    /// Takes what one call reads; how many bytes.
+    fn pass(&mut self) -> Result<usize> {
+        let changed = |how: &str| {
+            Error::new(ErrorKind::Context, format!("`{}` {how} while it was read", self.path))
+                .with_hint("wait until nothing writes to it, then run the same command again")
+        };
+        let room = self.pipeline.room()?;
+        // One byte more than is wanted, where there is room: a file that grew shows itself without
+        // a further call.
+        let want = room.len().min(usize::try_from(self.rest + 1).unwrap_or(usize::MAX));
+        let read = loop {
+            match self.content.read(&mut room[..want]) {
+                Ok(0) => return Err(changed("became shorter")),
+                Ok(read) => break read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", self.path.as_path(), error)),
+            }
+        };
+        self.rest = self.rest.checked_sub(read as u64).ok_or_else(|| changed("became longer"))?;
+        self.pipeline.advance(read);
+        Ok(read)
+    }
+}
+
+impl<W: io::Write + Send + 'static, R: Read> Read for Passing<'_, W, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.unseen == 0 && self.rest > 0 && !buffer.is_empty() {
+            self.unseen = self.pass().map_err(|error| {
+                self.failure.get_or_insert(error);
+                io::ErrorKind::BrokenPipe
+            })?;
+        }
+        let read = (&mut self.pipeline.newest(self.unseen)).read(buffer)?;
+        self.unseen -= read;
+        Ok(read)
     }
 }
 

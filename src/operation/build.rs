@@ -84,6 +84,7 @@ impl Mpimg {
             build_index::check(outputs)?;
         }
         let _fetched = self.fetch_inputs(&mut request).await?;
+        request.list_packages |= outputs.sbom.is_some() || outputs.sbom_file.is_some();
         let mut images = Vec::new();
         for platform in platforms {
             images.push(self.build_one(BuildRequest { platform, ..request.clone() }, outputs.check_reproducible).await?);

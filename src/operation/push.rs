@@ -43,6 +43,9 @@ pub struct PushRequest {
     pub destination: DestinationOptions,
     /// The tags; none: [`PushRequest::tags`] finds one.
     pub tags: Vec<Tag>,
+    /// Whether a bill of materials will be made of it ([`Mpimg::add_sbom`]): then what the layers
+    /// tell is read while they are written.
+    pub sbom: bool,
 }
 
 impl PushRequest {
@@ -58,7 +61,7 @@ impl PushRequest {
 
     /// A push that belongs to no project yet.
     pub fn new(source: PushSource) -> Self {
-        Self { source, project: None, destination: DestinationOptions::default(), tags: Vec::new() }
+        Self { source, project: None, destination: DestinationOptions::default(), tags: Vec::new(), sbom: false }
     }
 
     /// Reads the project in the folder `path`. Without one, the Dockerfile or the image must tell
@@ -247,6 +250,7 @@ impl Mpimg {
             PushSource::Build(mut build) => {
                 let _fetched = self.fetch_inputs(&mut build).await?;
                 build.sdk_base = build.sdk_base.published();
+                build.list_packages |= request.sbom;
                 let done = transfer.build_and_push(build, self.progress()).await;
                 self.keep_to_limit().await;
                 let (image, materials, pushed) = done?;

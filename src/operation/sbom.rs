@@ -35,6 +35,13 @@ pub struct SbomOutputs {
     pub file: Option<SbomFile>,
 }
 
+impl SbomOutputs {
+    /// Whether there is any.
+    pub fn is_wanted(&self) -> bool {
+        self.attach.is_some() || self.file.is_some()
+    }
+}
+
 /// A bill of materials of an image.
 #[derive(Debug, Clone)]
 pub struct ImageSbom {
@@ -130,7 +137,7 @@ impl Mpimg {
     /// Those of [`Mpimg::packages`], [`SbomFile::write`] and the registry.
     pub async fn add_sbom(&self, pushed: &PushedImage, outputs: &SbomOutputs) -> Result<Option<Digest>> {
         let SbomOutputs { attach, file } = outputs;
-        if attach.is_none() && file.is_none() {
+        if !outputs.is_wanted() {
             return Ok(None);
         }
         let add = async {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::readers::{Fact, read};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::Layer;
-use crate::layer::{Entry, LayerIndex, LayerPath};
+use crate::layer::{Entry, LayerIndex, LayerObserver, LayerPath};
+use crate::oci::DiffId;
 use crate::store::{LayerData, Store};
 
 /// Format of the stored bytes, and what is looked for: a new number makes old ones a miss.
@@ -40,6 +41,38 @@ impl Facts {
         }
         Ok(())
     }
+
+    /// Keeps them in the store. Without them the next look reads the layer; that is all.
+    fn keep(&self, store: &Store, diff_id: &DiffId) {
+        let kept = postcard::to_extend(self, MAGIC.to_vec())
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot keep the packages of a layer").with_source(error))
+            .and_then(|bytes| store.write_layer_data(diff_id, LayerData::Packages, &bytes));
+        if let Err(error) = kept {
+            tracing::info!(%error, "what a layer tells of packages is not kept");
+        }
+    }
+}
+
+/// Reads what a layer tells of packages while it is written, so that nobody reads it again.
+pub(crate) struct PackageObserver {
+    store: Store,
+    facts: Facts,
+}
+
+impl PackageObserver {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, facts: Facts::default() }
+    }
+}
+
+impl LayerObserver for PackageObserver {
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+        self.facts.add(entry, content)
+    }
+
+    fn finished(self: Box<Self>, diff_id: &DiffId) {
+        self.facts.keep(&self.store, diff_id);
+    }
 }
 
 /// What is known of a layer: what it holds, and what that tells.
@@ -65,12 +98,10 @@ impl LayerFacts {
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the layer is damaged.
     pub fn read(store: &Store, layer: &Layer, tar: impl Read) -> Result<Self> {
+        tracing::debug!(layer = %layer.descriptor.digest, "a layer is read for its packages");
         let mut facts = Facts::default();
         let index = layer.read_index_with(store, tar, |entry, content| facts.add(entry, content))?;
-        let bytes = postcard::to_extend(&facts, MAGIC.to_vec())
-            .map_err(|error| Error::new(ErrorKind::Io, "cannot keep the packages of a layer").with_source(error))?;
-        // Without it the next look takes as long as this one; that is all.
-        let _ = store.write_layer_data(&layer.diff_id, LayerData::Packages, &bytes);
+        facts.keep(store, &layer.diff_id);
         Ok(Self { index, facts })
     }
 

@@ -1,6 +1,6 @@
 //! What is installed in an image: what its layers tell, as it is after the last one.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::facts::LayerFacts;
 use super::license;
@@ -41,17 +41,20 @@ impl Inventory {
     /// it.
     pub fn of(layers: &[LayerFacts]) -> Result<Self> {
         let mut tree = Tree::default();
-        let mut facts: BTreeMap<(usize, &LayerPath), &Fact> = BTreeMap::new();
+        let mut facts: HashMap<(usize, &LayerPath), &Fact> = HashMap::new();
         for (number, layer) in layers.iter().enumerate() {
             tree.apply(&layer.index, number)?;
             facts.extend(layer.facts.files.iter().map(|(path, fact)| ((number, path), fact)));
         }
-        let told: Vec<Told<'_>> = files(&tree)
-            .filter_map(|(path, node)| {
-                let origin = node.origin.as_ref()?;
-                Some(Told { path, origin, fact: *facts.get(&(origin.layer, &origin.path))? })
-            })
-            .collect();
+        let mut told: Vec<Told<'_>> = Vec::new();
+        for_each_file(&tree, &HashSet::new(), |folder, name, node, _| {
+            if let Some(origin) = &node.origin
+                && let Some(fact) = facts.get(&(origin.layer, &origin.path))
+                && let Ok(path) = folder.child(name)
+            {
+                told.push(Told { path, origin, fact });
+            }
+        });
         let fact_at = |path: &str| {
             let origin = tree.resolve(path, true).ok()?.node?.origin.as_ref()?;
             facts.get(&(origin.layer, &origin.path)).copied()
@@ -125,7 +128,7 @@ fn full_name(found: &Found) -> String {
 
 /// Which layer brought the packages of a database, which is written anew whenever one is added.
 struct Brought<'a> {
-    facts: &'a BTreeMap<(usize, &'a LayerPath), &'a Fact>,
+    facts: &'a HashMap<(usize, &'a LayerPath), &'a Fact>,
     origin: &'a Origin,
     layers: usize,
 }
@@ -152,22 +155,22 @@ impl Brought<'_> {
     }
 }
 
-/// The regular files of an image with their paths, in no particular order of folders.
-fn files(tree: &Tree) -> impl Iterator<Item = (LayerPath, &Node)> {
-    let mut next = vec![(LayerPath::root(), tree.root())];
-    std::iter::from_fn(move || {
-        while let Some((path, node)) = next.pop() {
+/// Calls `each` with every regular file of an image: its folder, its name, and whether it is below
+/// one of `folders`.
+fn for_each_file<'t>(tree: &'t Tree, folders: &HashSet<LayerPath>, mut each: impl FnMut(&LayerPath, &[u8], &'t Node, bool)) {
+    let mut next = vec![(LayerPath::root(), tree.root(), false)];
+    while let Some((path, folder, is_below)) = next.pop() {
+        for (name, node) in folder.children() {
             match &node.kind {
-                Kind::Directory => {
-                    let below = node.children().filter_map(|(name, node)| Some((path.child(name).ok()?, node)));
-                    next.extend(below);
-                }
-                Kind::File { .. } => return Some((path, node)),
+                Kind::Directory => next.extend(path.child(name).ok().map(|path| {
+                    let is_below = is_below || folders.contains(&path);
+                    (path, node, is_below)
+                })),
+                Kind::File { .. } => each(&path, name, node, is_below),
                 _ => {}
             }
         }
-        None
-    })
+    }
 }
 
 /// How many files there are, and how many belong to no package.
@@ -195,10 +198,10 @@ fn count(tree: &Tree, told: &[Told<'_>]) -> (u64, u64) {
         }
     }
     let (mut all, mut without) = (0, 0);
-    for (path, _) in files(tree) {
+    for_each_file(tree, &folders, |folder, name, _, is_below| {
         all += 1;
-        let has_package = owned.contains(&path) || path.ancestors().any(|folder| folders.contains(&folder));
+        let has_package = is_below || folder.child(name).is_ok_and(|path| owned.contains(&path));
         without += u64::from(!has_package);
-    }
+    });
     (all, without)
 }

@@ -18,6 +18,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use facts::LayerFacts;
+pub(crate) use facts::PackageObserver;
 pub use file::SbomFile;
 pub use inventory::Inventory;
 pub use package::{Checksum, Package, PackageKind, PackagePlace};

@@ -207,6 +207,49 @@ fn jar(files: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     jar.finish().unwrap().into_inner()
 }
 
+#[test]
+fn what_nobody_reads_in_a_jar_is_passed_over_whatever_form_its_length_has() {
+    let noise: Vec<u8> =
+        (0..700_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[..2].to_vec()).collect();
+    // In what is passed over stands what begins and ends entries.
+    let tricky = [b"PK\x07\x08PK\x03\x04PK\x01\x02".repeat(9), noise].concat();
+    let pom = b"version=1.0\ngroupId=g\nartifactId=last\n".to_vec();
+    let first = jar(
+        &[("a.class", tricky.clone()), ("b.class", b"b".repeat(70_000)), ("META-INF/maven/g/last/pom.properties", pom)],
+        DEFLATED,
+    );
+    let descriptors: Vec<usize> = memchr::memmem::find_iter(&first, b"PK\x07\x08")
+        .filter(|at| first[at + 16..].starts_with(b"PK\x03\x04") || first[at + 16..].starts_with(b"PK\x01\x02"))
+        .collect();
+    assert_eq!(descriptors.len(), 3);
+    for (has_mark, wide) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (mut bytes, mut from) = (Vec::new(), 0);
+        for at in &descriptors {
+            let (start, sizes) = (at + if has_mark { 0 } else { 4 }, [&first[at + 8..at + 12], &first[at + 12..at + 16]]);
+            bytes.extend_from_slice(&first[from..*at]);
+            bytes.extend_from_slice(&first[start..at + 8]);
+            sizes.iter().for_each(|size| bytes.extend([size, &[0; 4][..if wide { 4 } else { 0 }]].concat()));
+            from = at + 16;
+        }
+        bytes.extend_from_slice(&first[from..]);
+        for content in [bytes.clone(), bytes[..bytes.len() / 2].to_vec()] {
+            let found = inventory(&[&[
+                ("outer-1.jar", jar(&[("inner-2.jar", content.clone())], DEFLATED)),
+                ("plain-3.jar", content.clone()),
+            ]]);
+            let is_whole = content.len() == bytes.len();
+            let is_told =
+                found.packages.iter().any(|package| package.purl == "pkg:maven/g/last@1.0" && package.places.len() == 2);
+            assert_eq!(
+                (is_told, found.notices.is_empty()),
+                (is_whole, is_whole),
+                "mark: {has_mark}, wide: {wide}: {:?}",
+                found.notices
+            );
+        }
+    }
+}
+
 /// The same with sizes beforehand.
 fn seekable(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -272,10 +315,10 @@ fn a_jar_with_jars_in_it_tells_all_of_them() {
 
 #[test]
 fn hostile_archives_end_with_a_notice_and_keep_what_was_found_before() {
-    // 520 MiB of zeros in half a MB, three times packed.
+    // 520 MiB of zeros in half a MB, three times packed; they must be read, as a jar may begin late.
     let zeros = {
         let mut packed = zip::ZipWriter::new_stream(Vec::new());
-        packed.start_file("zeros", zip::write::SimpleFileOptions::default().compression_method(DEFLATED)).unwrap();
+        packed.start_file("zeros-1.jar", zip::write::SimpleFileOptions::default().compression_method(DEFLATED)).unwrap();
         let chunk = vec![0; 1 << 20];
         (0..520).for_each(|_| packed.write_all(&chunk).unwrap());
         packed.finish().unwrap().into_inner()

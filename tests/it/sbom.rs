@@ -1,7 +1,8 @@
 //! Bills of materials: attached by a push and read back from the registry by what refers to the
 //! image; and in files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -310,6 +311,49 @@ fn one_of_each(home: &Home) -> PathBuf {
         std::fs::copy(crane, project.join("root/usr/bin/crane")).unwrap();
     }
     project
+}
+
+/// What the store keeps of the packages of layers, by the name of its file.
+fn kept(home: &Home) -> BTreeMap<OsString, Vec<u8>> {
+    let files = std::fs::read_dir(home.store().join("layers")).unwrap().map(|file| file.unwrap().path());
+    let kept = files.filter(|path| path.extension().is_some_and(|extension| extension == "packages"));
+    kept.map(|path| (path.file_name().unwrap().to_owned(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn layers_that_a_build_writes_are_not_read_again_and_tell_the_same_as_if_they_were() {
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let builds: [&[&str]; 2] = [&["build", "-t", "app"], &["push", "-r", &target]];
+    for build in builds {
+        let home = Home::new();
+        let project = one_of_each(&home);
+        let site = "root/usr/lib/python3/site-packages/aria.dist-info";
+        // What the index keeps of a layer, an empty file, and one that is longer than a block.
+        write(&project, "root/etc/passwd", "root:x:0:0::/root:/bin/sh\n");
+        write(&project, &format!("{site}/RECORD"), "");
+        let readme = "no package\n".repeat(1 << 20);
+        write(&project, &format!("{site}/METADATA"), &format!("Metadata-Version: 2.1\nName: aria\nVersion: 1\n\n{readme}"));
+        let reads = |log: &str| {
+            let log = std::fs::read_to_string(home.path().join(log)).unwrap();
+            log.lines().filter(|line| line.contains("a layer is read for its packages")).count()
+        };
+        let made = ["-q", text(&project), "--sbom-file", "first.spdx.json", "--log-file", "first"];
+        run(home.mpimg().args(build), made).done();
+        let first = kept(&home);
+        assert_eq!((reads("first"), first.len()), (0, 2), "{build:?}");
+
+        first.keys().for_each(|name| std::fs::remove_file(home.store().join("layers").join(name)).unwrap());
+        run(&mut home.mpimg(), ["build", "-q", text(&project), "-t", "app", "--no-cache"]).done();
+        assert!(kept(&home).is_empty(), "nobody has asked for an SBOM");
+        run(&mut home.mpimg(), ["sbom", "-q", "app", "-o", "second.spdx.json", "--log-file", "second"]).done();
+        assert!((reads("second"), kept(&home)) == (2, first), "the pass through the pipeline and the layer tell the same");
+        let packages = |name: &str| {
+            let document: Value = serde_json::from_slice(&std::fs::read(home.path().join(name)).unwrap()).unwrap();
+            document["packages"].as_array().unwrap()[1..].to_vec()
+        };
+        assert_eq!(packages("first.spdx.json"), packages("second.spdx.json"));
+    }
 }
 
 #[test]

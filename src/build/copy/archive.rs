@@ -79,7 +79,7 @@ pub(super) fn from_archive<'a>(
         for folder in entry.path.ancestors().filter(|folder| !folder.is_root()) {
             imply(&mut view, &mut merged, base_has_bit, &base, &folder)?;
         }
-        view.put(&entry, 0)?;
+        view.put(entry.clone(), 0)?;
         entry.path = base.join(&entry.path);
         if let Kind::Hardlink { target } = &mut entry.kind {
             *target = base.join(target);
@@ -106,7 +106,7 @@ fn imply(view: &mut Tree, merged: &mut Merged, base_has_bit: bool, base: &LayerP
         None => base_has_bit,
     };
     let mut item = LayerItem::implied_folder(folder.clone(), set_group_id);
-    view.put(&item.entry, 0)?;
+    view.put(item.entry.clone(), 0)?;
     item.entry.path = base.join(folder);
     merged.put(item)
 }

@@ -124,7 +124,8 @@ impl Push {
             }
             PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform()? }),
         };
-        let mut request = PushRequest { tags: self.tag, ..PushRequest::new(source) }.in_folder(&folder)?;
+        let request = PushRequest { tags: self.tag, sbom: sbom.is_wanted(), ..PushRequest::new(source) };
+        let mut request = request.in_folder(&folder)?;
         if let PushSource::Build(build) = &mut request.source
             && !says_sdk_base
         {

@@ -1,11 +1,12 @@
 //! Java: jars, the archives in them, and what their manifest and Maven's files say.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 use sha1::{Digest as _, Sha1};
 
 use super::text::field;
+use super::window::Window;
 use super::zip::{self, Budget, Stopped};
 use crate::sbom::package::{Checksum, Found, PackageKind};
 
@@ -16,7 +17,6 @@ const ARCHIVES: [&str; 10] = [".jar", ".war", ".ear", ".par", ".sar", ".nar", ".
 const DEEPEST: usize = 6;
 /// The largest manifest or pom.properties that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
-const BUFFER: usize = 64 * 1024;
 
 /// Whether a file is searched as an archive.
 pub(super) fn is_archive(path: &str) -> bool {
@@ -46,7 +46,8 @@ fn archive(
     depth: usize,
     found: &mut Vec<Found>,
 ) -> Result<(), Stopped> {
-    let mut archive = BufReader::with_capacity(BUFFER, Hashed { inner: content, hasher: Sha1::new() });
+    let mut hashed = Hashed { inner: content, hasher: Sha1::new() };
+    let mut archive = Window::new(&[], &mut hashed);
     let (mut manifest, mut maven, mut nested) = (String::new(), Vec::new(), Vec::new());
     // What an archive in this one unpacks counts for both: the budget is shared by turns.
     let mut total = Budget(budget.0);
@@ -71,7 +72,7 @@ fn archive(
     });
     budget.0 = budget.0.min(total.0);
     let whole = read.is_ok() && io::copy(&mut archive, &mut io::sink()).is_ok();
-    let sum = archive.into_inner().hasher.finalize();
+    let sum = hashed.hasher.finalize();
     let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
     if !is_archive && read.is_err() {
         return read.map_err(|stopped| match stopped {

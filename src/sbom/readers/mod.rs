@@ -16,6 +16,7 @@ mod python;
 mod rpm;
 mod rust;
 mod text;
+mod window;
 mod zip;
 
 use std::io::{self, Read};

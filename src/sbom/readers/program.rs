@@ -3,15 +3,15 @@
 //! Both are looked for by how they begin and not by the names of sections, whose table stands at a
 //! program's end: so no program is kept, however large.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, Read};
 
 use flate2::{Decompress, FlushDecompress};
 use memchr::{memchr, memmem};
 
+use super::window::{CHUNK, Window};
 use super::{go, rust};
 use crate::sbom::package::Found;
 
-const CHUNK: usize = 256 * 1024;
 /// So much of a compressed list tells how it begins.
 const GLANCE: usize = 1024;
 /// The largest list that is read, in bytes, packed or not.
@@ -24,65 +24,45 @@ pub(super) fn is_program(start: &[u8]) -> bool {
 
 /// The packages that a program was built of. `start` is what was read of it.
 pub(super) fn packages(start: &[u8], content: &mut dyn Read) -> io::Result<Vec<Found>> {
-    let mut window = Window { bytes: start.to_vec(), content, ended: false };
+    let mut window = Window::new(start, content);
     let mut inflate = Decompress::new(true);
     let (mut found, mut go_found) = (Vec::new(), false);
     let mut done = 0_usize;
     loop {
-        window.fill(CHUNK)?;
+        let length = window.ahead(CHUNK)?.len();
         // What could begin in the rest is looked at when there is more of it.
-        let end = if window.ended { window.bytes.len() } else { window.bytes.len().saturating_sub(GLANCE) };
+        let end = if window.has_ended() { length } else { length.saturating_sub(GLANCE) };
         let mut at = 0;
-        while let Some(offset) = memmem::find(&window.bytes[at..], go::MAGIC).filter(|offset| at + offset < end && !go_found) {
+        while let Some(offset) = memmem::find(&window.ahead(0)?[at..], go::MAGIC).filter(|offset| at + offset < end && !go_found)
+        {
             at += offset;
-            if (done + at).is_multiple_of(16) {
-                window.fill(at + LARGEST)?;
-                if let Some(modules) = go::build_info(&window.bytes[at..]) {
-                    found.extend(modules);
-                    go_found = true;
-                }
+            if (done + at).is_multiple_of(16)
+                && let Some(modules) = go::build_info(&window.ahead(at + LARGEST)?[at..])
+            {
+                found.extend(modules);
+                go_found = true;
             }
             at += 1;
         }
         let mut at = 0;
-        while let Some(offset) = memchr(0x78, &window.bytes[at..]).filter(|offset| at + offset < end) {
+        while let Some(offset) = memchr(0x78, &window.ahead(0)?[at..]).filter(|offset| at + offset < end) {
             at += offset;
+            let bytes = &window.ahead(0)?[at..];
             // RFC 1950, section 2.2: the second byte tells the level and makes both divisible by
             // 31.
-            if matches!(window.bytes.get(at + 1), Some(0x01 | 0x5e | 0x9c | 0xda))
-                && begins_list(&mut inflate, &window.bytes[at..])
-            {
-                window.fill(at + LARGEST)?;
-                if let Some(crates) = inflated(&mut inflate, &window.bytes[at..]).and_then(|list| rust::auditable(&list)) {
+            if matches!(bytes.get(1), Some(0x01 | 0x5e | 0x9c | 0xda)) && begins_list(&mut inflate, bytes) {
+                let bytes = &window.ahead(at + LARGEST)?[at..];
+                if let Some(crates) = inflated(&mut inflate, bytes).and_then(|list| rust::auditable(&list)) {
                     found.extend(crates);
                 }
             }
             at += 1;
         }
-        if window.ended && end == window.bytes.len() {
+        if window.has_ended() && end == window.ahead(0)?.len() {
             return Ok(found);
         }
-        window.bytes.drain(..end);
+        window.consume(end);
         done += end;
-    }
-}
-
-/// The part of a file that is looked at.
-struct Window<'a> {
-    bytes: Vec<u8>,
-    content: &'a mut dyn Read,
-    ended: bool,
-}
-
-impl Window<'_> {
-    /// Reads until it has `length` bytes, or the file ends.
-    fn fill(&mut self, length: usize) -> io::Result<()> {
-        let missing = length.saturating_sub(self.bytes.len());
-        if missing > 0 && !self.ended {
-            let read = self.content.take(missing as u64).read_to_end(&mut self.bytes)?;
-            self.ended = read < missing;
-        }
-        Ok(())
     }
 }
 

@@ -4,9 +4,12 @@
 //! The crate `zip` reads from the central directory at the end, or only archives whose entries tell
 //! their size beforehand, which those of `jar` do not.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead as _, Read};
 
 use flate2::bufread::DeflateDecoder;
+use memchr::memmem;
+
+use super::window::Window;
 
 const LOCAL: u32 = 0x0403_4b50;
 const DESCRIPTOR: u32 = 0x0807_4b50;
@@ -18,6 +21,9 @@ const ENCRYPTED: u16 = 1;
 const SIZES_FOLLOW: u16 = 8;
 /// A script may stand before the archive, which makes it a program. Spring Boot's has 10 KB.
 const LONGEST_START: usize = 64 * 1024;
+
+/// Signature, check sum, two lengths of 8 bytes, and the signature of what follows.
+const LONGEST_DESCRIPTOR: usize = 28;
 
 /// How many bytes may still be unpacked: of an archive and all archives in it together.
 #[derive(Debug)]
@@ -64,7 +70,7 @@ impl<R: Read> Read for Counted<'_, R> {
 pub(super) type EachEntry<'a> = dyn FnMut(&str, &mut dyn Read) -> Result<(), Stopped> + 'a;
 
 /// Calls `each` with the name of every file in the archive and a reader of its content.
-pub(super) fn read(archive: &mut dyn BufRead, budget: &mut Budget, each: &mut EachEntry<'_>) -> Result<(), Stopped> {
+pub(super) fn read(archive: &mut Window<'_>, budget: &mut Budget, each: &mut EachEntry<'_>) -> Result<(), Stopped> {
     let mut signature = first(archive)?;
     loop {
         if AFTER.contains(&signature) {
@@ -78,7 +84,7 @@ pub(super) fn read(archive: &mut dyn BufRead, budget: &mut Budget, each: &mut Ea
 }
 
 /// Looks for the first entry; its signature.
-fn first(archive: &mut dyn BufRead) -> Result<u32, Stopped> {
+fn first(archive: &mut Window<'_>) -> Result<u32, Stopped> {
     let mut signature = number(archive)?;
     for _ in 0..LONGEST_START {
         if signature == LOCAL || signature == AFTER[2] {
@@ -92,7 +98,7 @@ fn first(archive: &mut dyn BufRead) -> Result<u32, Stopped> {
 }
 
 /// Reads one entry after its signature; the next signature.
-fn entry(archive: &mut dyn BufRead, budget: &mut Budget, each: &mut EachEntry<'_>) -> Result<u32, Stopped> {
+fn entry(archive: &mut Window<'_>, budget: &mut Budget, each: &mut EachEntry<'_>) -> Result<u32, Stopped> {
     // APPNOTE.TXT 4.3.7
     let mut header = [0; 26];
     archive.read_exact(&mut header)?;
@@ -109,6 +115,9 @@ fn entry(archive: &mut dyn BufRead, budget: &mut Budget, each: &mut EachEntry<'_
     if sizes_follow && method == DEFLATED && flags & ENCRYPTED == 0 {
         let mut content = Counted { inner: DeflateDecoder::new(&mut *archive), budget };
         each(&name, &mut content)?;
+        if content.inner.total_in() == 0 {
+            return pass_deflated(archive);
+        }
         io::copy(&mut content, &mut io::sink())?;
         return after_descriptor(archive);
     }
@@ -133,9 +142,51 @@ fn entry(archive: &mut dyn BufRead, budget: &mut Budget, each: &mut EachEntry<'_
     if sizes_follow { after_descriptor(archive) } else { number(archive).map_err(Stopped::from) }
 }
 
+/// Passes over deflated bytes that nobody reads, to the signature after their data descriptor: to
+/// inflate them only to learn where they end would take most of the time. A descriptor is told by
+/// the length in it, which is the distance from where the bytes begin.
+fn pass_deflated(archive: &mut Window<'_>) -> Result<u32, Stopped> {
+    let mut passed = 0;
+    loop {
+        let bytes = archive.ahead(4 * LONGEST_DESCRIPTOR)?;
+        let mut marks = memmem::find_iter(bytes, b"PK");
+        if let Some(next) = marks.find_map(|at| after_mark(bytes, at, passed)) {
+            archive.consume(next);
+            return number(archive).map_err(Stopped::from);
+        }
+        let length = bytes.len();
+        if archive.has_ended() {
+            return Err(Stopped::Unreadable("it breaks off"));
+        }
+        // What may be a part of a descriptor is looked at again with what follows.
+        let done = length.saturating_sub(2 * LONGEST_DESCRIPTOR);
+        archive.consume(done);
+        passed += done as u64;
+    }
+}
+
+/// Where the signature after a data descriptor is, if the mark at `at` is that of one or of what
+/// follows one (APPNOTE.TXT 4.3.9): its own signature may be missing, and its lengths may have 4 or
+/// 8 bytes. `passed` bytes of the entry came before.
+fn after_mark(bytes: &[u8], at: usize, passed: u64) -> Option<usize> {
+    let short = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let next = |at: usize| short(at).filter(|next| *next == LOCAL || AFTER.contains(next)).map(|_| at);
+    // Whether the bytes end at `end`, where `skipped` bytes stand before lengths of 4 or 8 bytes.
+    let is_short = |end: usize, skipped: usize| short(end + skipped).map(u64::from) == Some(passed + end as u64);
+    let is_long = |end: usize, skipped: usize| long(end + skipped) == Some(passed + end as u64);
+    if short(at) == Some(DESCRIPTOR) {
+        let after = |fits: bool, length: usize| if fits { next(at + length) } else { None };
+        return after(is_short(at, 8), 16).or_else(|| after(is_long(at, 8), 24));
+    }
+    let without_mark =
+        at.checked_sub(12).is_some_and(|end| is_short(end, 4)) || at.checked_sub(20).is_some_and(|end| is_long(end, 4));
+    if without_mark { next(at) } else { None }
+}
+
 /// Passes over a data descriptor; the signature after it. Its own signature may be missing, and its
 /// sizes may have 4 or 8 bytes: what follows them decides.
-fn after_descriptor(archive: &mut dyn BufRead) -> Result<u32, Stopped> {
+fn after_descriptor(archive: &mut Window<'_>) -> Result<u32, Stopped> {
     if number(archive)? == DESCRIPTOR {
         number(archive)?;
     }
@@ -149,7 +200,7 @@ fn after_descriptor(archive: &mut dyn BufRead) -> Result<u32, Stopped> {
     number(archive).map_err(Stopped::from)
 }
 
-fn number(archive: &mut dyn BufRead) -> io::Result<u32> {
+fn number(archive: &mut Window<'_>) -> io::Result<u32> {
     let mut bytes = [0; 4];
     archive.read_exact(&mut bytes)?;
     Ok(u32::from_le_bytes(bytes))
