@@ -74,10 +74,11 @@ mod documentation {}
 pub use build::{BuildMaterials, BuildRequest, ImageMaterial, RunMount, RunSettings, SdkBase};
 pub use operation::{
     ArchiveSource, Aspect, BaseChange, BuildOutputs, Built, Change, CheckReport, CheckSubject, ConfigChange, ConfigurationFile,
-    CopiedImage, CopyRequest, Destination, DestinationOptions, DiffedImage, DoctorReport, ExportedPak, FileChange, ImageDiff,
-    ImageSbom, ImportRequest, ImportedPak, InspectedImage, InspectedPak, LoadRequest, LoadedImage, MigrateRequest, Migration,
-    Mpimg, Options, PackageChange, PakImportRequest, PrunedStore, PulledImage, PushRequest, PushSource, PushSubject, PushedImage,
-    SaveRequest, SbomOutputs, Settings, StepChange, StoredCredential, StoredImage, StreamedInput,
+    CopiedImage, CopyRequest, Destination, DestinationOptions, DiffedImage, DoctorReport, DuplicateFiles, ExportedPak,
+    FileChange, FolderReport, HiddenFile, HtmlFile, ImageDiff, ImageReport, ImageSbom, ImportRequest, ImportedPak,
+    InspectedImage, InspectedPak, LayerReport, LoadRequest, LoadedImage, MigrateRequest, Migration, Mpimg, Options,
+    PackageChange, PakImportRequest, PrunedStore, PulledImage, PushRequest, PushSource, PushSubject, PushedImage, SaveRequest,
+    SbomOutputs, Settings, StepChange, StoredCredential, StoredImage, StreamedInput,
 };
 #[cfg(feature = "run")]
 pub use operation::{AsProduct, ContainerStats, LogOptions, ProductCheck, RunRequest, Started, StopRequest, StoppedContainers};

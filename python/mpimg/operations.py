@@ -398,6 +398,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         image: str,
         *,
         files: bool = False,
+        html: Optional[StrPath] = None,
         platform: str = "linux/amd64",
         progress: Optional[ProgressCallback] = None,
     ) -> InspectedImage:
@@ -406,12 +407,14 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :param image: ``name[:tag]`` of the local store, ``oci:DIR``, ``oci-archive:FILE``, ``docker-archive:FILE``,
             ``docker://NAME``
         :param files: list what each layer holds; fetches layers that are in a registry
+        :param html: a file for a page that a browser shows without loading anything else: sizes by layer and folder, files
+            that a layer above hides, duplicates. Reads all layers
         :param platform: which of an image for several platforms
         :param progress: called with each event, on this thread
         :raises NotFoundError: it is not there
         :raises CorruptError: it is damaged
         """
-        found = _mpimg.inspect(self._options, image, files, platform, progress)
+        found = _mpimg.inspect(self._options, image, files, None if html is None else os.fspath(html), platform, progress)
         listed = found["files"]
         return InspectedImage(
             name=image,
@@ -449,6 +452,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         old: str,
         new: str,
         *,
+        html: Optional[StrPath] = None,
         platform: str = "linux/amd64",
         progress: Optional[ProgressCallback] = None,
     ) -> ImageDiff:
@@ -456,12 +460,13 @@ class Mpimg(Containers, Machine, Paks, Signing):
 
         :param old: as for :meth:`packages`
         :param new: the same
+        :param html: a file for the same as a page that a browser shows without loading anything else
         :param platform: which of an image for several platforms
         :param progress: called with each event, on this thread
         :raises NotFoundError: one of them is not there
         :raises CorruptError: a layer is damaged
         """
-        told = json.loads(_mpimg.diff(self._options, old, new, platform, progress))
+        told = json.loads(_mpimg.diff(self._options, old, new, None if html is None else os.fspath(html), platform, progress))
         del told["same"]
         return ImageDiff(**told)
 

@@ -22,7 +22,7 @@ mod _mpimg {
 
     use mpimg::image::Transport;
     use mpimg::oci::Reference;
-    use mpimg::operation::{BuildOutputs, CheckSubject, ProvenanceOptions, PushRequest};
+    use mpimg::operation::{BuildOutputs, CheckSubject, HtmlFile, ProvenanceOptions, PushRequest};
     use mpimg::project::{Project, ProjectConfig};
     use mpimg::registry::CredentialStore;
     use mpimg::sbom::SbomFile;
@@ -149,11 +149,16 @@ mod _mpimg {
         options: Options,
         image: String,
         files: bool,
+        html: Option<PathBuf>,
         platform: String,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<InspectedImage> {
         call(py, options, progress, move |mpimg| async move {
-            let inspected = mpimg.inspect(Transport::parse(&image)?, &platform.parse()?, files).await?;
+            let (image, platform) = (Transport::parse(&image)?, platform.parse()?);
+            if let Some(file) = html.map(HtmlFile::new).transpose()? {
+                file.write(&mpimg.report(image.clone(), &platform).await?.to_html())?;
+            }
+            let inspected = mpimg.inspect(image, &platform, files).await?;
             Ok(InspectedImage::new(&inspected, files))
         })
     }
@@ -165,11 +170,16 @@ mod _mpimg {
         options: Options,
         old: String,
         new: String,
+        html: Option<PathBuf>,
         platform: String,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<String> {
         call(py, options, progress, move |mpimg| async move {
+            let html = html.map(HtmlFile::new).transpose()?;
             let diff = mpimg.diff(Transport::parse(&old)?, Transport::parse(&new)?, &platform.parse()?).await?;
+            if let Some(file) = &html {
+                file.write(&diff.to_html())?;
+            }
             Ok(diff.to_json().to_string())
         })
     }

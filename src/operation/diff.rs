@@ -10,6 +10,7 @@ use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use super::inspect::InspectedImage;
+use super::page::{Page, page};
 use super::{Mpimg, blocking};
 use crate::error::{ErrorKind, Result, ResultExt as _};
 use crate::image::{Image, Layer, Transport, fetch_layers};
@@ -141,6 +142,11 @@ impl ImageDiff {
         let mut json = serde_json::json!(self);
         json["same"] = self.is_same().into();
         json
+    }
+
+    /// All of it as one page for a browser, which needs nothing else.
+    pub fn to_html(&self) -> String {
+        page(Page::Diff, &self.to_json())
     }
 }
 

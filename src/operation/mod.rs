@@ -30,6 +30,7 @@ mod engine;
 mod exec;
 mod image;
 mod image_files;
+mod image_report;
 mod images;
 mod import;
 mod index;
@@ -42,6 +43,7 @@ mod login;
 #[cfg(feature = "run")]
 mod logs;
 mod migrate;
+mod page;
 mod pak;
 #[cfg(feature = "sign")]
 mod provenance;
@@ -92,6 +94,7 @@ pub use diff::{Aspect, Change, ConfigChange, DiffedImage, FileChange, ImageDiff,
 pub use doctor::DoctorReport;
 pub use image::{find_image, find_local_image, image_size, not_stored};
 pub use image_files::{FoundFile, ImageFiles};
+pub use image_report::{DuplicateFiles, FolderReport, HiddenFile, ImageReport, LayerReport};
 pub use images::StoredImage;
 pub use import::ImportRequest;
 pub use index::IndexPart;
@@ -104,6 +107,7 @@ pub use login::registry_name;
 #[cfg(feature = "run")]
 pub use logs::{LogOptions, read_logs};
 pub use migrate::{BaseChange, MigrateRequest, Migration};
+pub use page::HtmlFile;
 pub use pak::{ExportedPak, ImportedPak, InspectedPak, PakImportRequest};
 #[cfg(feature = "sign")]
 pub use provenance::ProvenanceOptions;

@@ -129,7 +129,8 @@ fn files(store: &Store, layer: Option<&Layer>) -> Result<Files> {
     Ok(files)
 }
 
-fn digest(content: &mut dyn Read, path: &LayerPath) -> Result<Digest> {
+/// The digest of a file's content.
+pub(super) fn digest(content: &mut dyn Read, path: &LayerPath) -> Result<Digest> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {

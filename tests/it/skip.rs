@@ -22,6 +22,8 @@ pub(crate) enum Missing {
     Registries,
     /// PyPI has no syft for this machine's architecture.
     Syft,
+    /// No browser.
+    Chromium,
     /// No network interface, or no /dev/net/tun.
     Tun,
     /// No qemu, or a kernel on which no emulator can be registered (binfmt_misc).
@@ -42,6 +44,7 @@ impl Missing {
                 "this test needs distribution 3, cosign, crane and regctl, which tests/setup builds where Go is installed"
             }
             Self::Syft => "this test needs syft, which tests/setup installs from PyPI",
+            Self::Chromium => "this test needs chromium: apt-get install chromium",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
             Self::NoEmulator => "this test needs a machine without an emulator of s390x",
             Self::Emulator => "this test needs qemu-user-static and a kernel with binfmt_misc",

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
 
+use super::inspect::wrote_page;
 use crate::cli::flags::{ConnectionFlags, parsed};
 use crate::cli::image;
 use crate::cli::size::Size;
@@ -15,7 +17,7 @@ use crate::cli::visible::visible_line;
 use crate::error::Result;
 use crate::image::Transport;
 use crate::oci::Platform;
-use crate::operation::{Aspect, Change, FileChange, ImageDiff, PackageChange, StepChange};
+use crate::operation::{Aspect, Change, FileChange, HtmlFile, ImageDiff, PackageChange, StepChange};
 
 /// As diff(1): 0 is for no difference.
 const DIFFERENT: u8 = 1;
@@ -29,6 +31,7 @@ A folder that one image has is listed without what is in it. Of small texts the 
 Examples:
   mpimg diff app:1 app:2
   mpimg diff docker://harbor.example.com/mp/nsx:1.0.0 oci:out
+  mpimg diff --html diff.html app:1 app:2
   mpimg diff --json app:1 app:2 | jq -r '.files[].path'";
 
 /// Show what differs between two images: configuration, steps, layers, packages and files
@@ -43,6 +46,11 @@ pub(crate) struct Diff {
     #[arg(value_name = "NEW", value_parser = image::named)]
     new: Transport,
 
+    /// Write the difference to this file, too, as a page for a browser that loads nothing from
+    /// elsewhere
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     /// Which of an image for several platforms
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
@@ -54,9 +62,14 @@ pub(crate) struct Diff {
 impl Diff {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         terminal.set_failed_code(TROUBLE);
+        let html = self.html.map(HtmlFile::new).transpose()?;
         let mpimg = self.connection.mpimg(terminal, None);
         terminal.handle_signals();
         let diff = mpimg.diff(self.old, self.new, &self.platform).await?;
+        if let Some(file) = &html {
+            file.write(&diff.to_html())?;
+            terminal.say(&wrote_page(file));
+        }
         let text = drawn(&diff, terminal.theme());
         terminal.answer(&Answer { text, quiet: String::new(), json: diff.to_json() })?;
         if !diff.is_same() {

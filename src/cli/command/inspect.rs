@@ -2,6 +2,8 @@
 //!
 //! Layers in a registry are fetched only if their files are asked for.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ use crate::error::Result;
 use crate::image::{Image, RunConfig, Transport};
 use crate::layer::LayerIndex;
 use crate::oci::Platform;
-use crate::operation::InspectedImage;
+use crate::operation::{HtmlFile, InspectedImage};
 
 const EXAMPLES: &str = "\
 SIZE is what a layer takes in a registry, FILES the sum of its files' sizes; it is known of layers that are here.
@@ -26,6 +28,7 @@ SIZE is what a layer takes in a registry, FILES the sum of its files' sizes; it 
 Examples:
   mpimg inspect base-adapter:python-1.2.0
   mpimg inspect --files oci:out | less
+  mpimg inspect --html image.html base-adapter:python-1.2.0
   mpimg inspect --json docker://docker.io/library/python:3.11-slim";
 
 /// Show an image: configuration, layers, and with --files what is in them
@@ -40,6 +43,11 @@ pub(crate) struct Inspect {
     #[arg(long)]
     files: bool,
 
+    /// Write a page for a browser to this file, too: sizes by layer and folder, files that a layer
+    /// above hides, duplicates. It loads nothing from elsewhere. Reads all layers
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     /// Which of an image for several platforms
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
@@ -50,8 +58,13 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
+        let html = self.html.map(HtmlFile::new).transpose()?;
         let mpimg = self.connection.mpimg(terminal, None);
         terminal.handle_signals();
+        if let Some(file) = &html {
+            file.write(&mpimg.report(self.image.clone(), &self.platform).await?.to_html())?;
+            terminal.say(&wrote_page(file));
+        }
         let name = self.image.to_string();
         let InspectedImage { image, indexes } = mpimg.inspect(self.image, &self.platform, self.files).await?;
 
@@ -64,6 +77,11 @@ impl Inspect {
         let json = json(&name, &image, &indexes, self.files);
         terminal.answer(&Answer { text, quiet: format!("{digest}\n"), json })
     }
+}
+
+/// What is said of a page that was written.
+pub(super) fn wrote_page(file: &HtmlFile) -> String {
+    format!("wrote the page to `{}`", file.path().display())
 }
 
 /// The configuration, without what is not set.

@@ -12,6 +12,7 @@ pub(crate) mod fixture;
 mod kaniko;
 mod log;
 mod messages;
+mod pages;
 mod pak;
 mod prompts;
 mod push;
