@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use mpimg::context::{Patterns, matches_name};
 use mpimg::dockerfile::{Dockerfile, PlanOptions};
-use mpimg::layer::{Codec, Entry, Kind, LayerPath, LayerWriter, Metadata, Tree, index_layer, read_entries, unwrap_tar};
+use mpimg::layer::{Codec, Entry, Kind, LayerPath, LayerWriter, Metadata, Tree, decompress_tar, index_layer, read_entries};
 use mpimg::oci::{Digest, Platform, Reference, Repository};
 
 /// The longest time that an input of this size may take in a test build.
@@ -283,7 +283,7 @@ fn tar(input: &[u8]) {
     };
     read(&mut &input[..]);
     let _ = index_layer(input);
-    if let Ok(Some((_, mut tar))) = unwrap_tar(input) {
+    if let Ok(Some((_, mut tar))) = decompress_tar(input) {
         read(&mut *tar);
     }
 }

@@ -46,7 +46,7 @@ pub enum ErrorKind {
     Network,
     /// A file or folder of this machine cannot be read or written.
     Io,
-    /// Ctrl-C or SIGTERM.
+    /// Stopped by Ctrl-C, SIGTERM, SIGHUP or a cancelled token.
     Interrupted,
     /// Understood, but not something that this version does.
     Unsupported,

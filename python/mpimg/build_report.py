@@ -25,7 +25,7 @@ class BuildReport:
         self._started = time.monotonic()
         self._output: Optional[int] = None
         if as_json:
-            # What the SDK prints goes to standard error, whoever of its libraries writes it.
+            # What the SDK prints goes to standard error, whichever of its libraries writes it.
             sys.stdout.flush()
             self._output = os.dup(1)
             os.dup2(2, 1)

@@ -307,7 +307,7 @@ class Images(_Shape):
         """Builds a folder's Dockerfile.
 
         mp-build wants the image that it tries from the cache and, a moment later, the one that it pushes without. Here the first
-        does those steps anew that are too old, and the second is the same, from the cache: what was tried is what is pushed.
+        does those steps again that are too old, and the second is the same, from the cache: what was tried is what is pushed.
         """
         own = f"mpimg-mp-build:{_this_process()}.{uuid.uuid4().hex[:12]}"
         flags = [f"--label={key}={value}" for key, value in labels.items()]

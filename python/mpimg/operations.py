@@ -274,7 +274,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
             attaches
         :param provenance: attach how the image was made: Dockerfile, base images, downloads and commit by digest (SLSA provenance,
             not signed; the command signs it with ``--sign``)
-        :raises UsageError: no repository was given, or one that is none
+        :raises UsageError: no repository was given, or an invalid one
         :raises AuthError: the registry refuses the credentials, or asks for some
         :raises RegistryError, NetworkError: it answers with an error, or not at all
         :raises KeyboardInterrupt: Ctrl-C; what was sent stays for the next push
@@ -536,7 +536,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         """Give an image of the local store another name; a name that is taken moves to it. Returns its digest.
 
         :raises NotFoundError: there is no such image
-        :raises UsageError: a name is none, or ``target`` has another digest
+        :raises UsageError: a name is invalid, or ``target`` has another digest
         """
         return _mpimg.tag(self._options, source, target)
 

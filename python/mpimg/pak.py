@@ -58,7 +58,7 @@ class Paks:
 
         :param file: the ``.pak``
         :param registry: the product's default registry, for a pack that names none
-        :raises CorruptError: it is no management pack of the SDK
+        :raises CorruptError: it is not a management pack of the SDK
         """
         return _pak(_mpimg.pak_inspect(self._options, os.fspath(file), registry, progress))
 

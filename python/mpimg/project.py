@@ -41,6 +41,6 @@ class Project:
     def open(cls, path: StrPath = ".") -> Project:
         """Read the project in the folder ``path``.
 
-        :raises ProjectError: it is none; or manifest.txt or config.json is not as mp-build needs it.
+        :raises ProjectError: it is not a project; or manifest.txt or config.json is not as mp-build needs it.
         """
         return cls(path=Path(path), **_mpimg.open_project(os.fspath(path)))

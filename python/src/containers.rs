@@ -231,7 +231,7 @@ pub(crate) fn container_signal(py: Python<'_>, options: Options, name: String, n
 pub(crate) fn container_stop(py: Python<'_>, options: Options, name: String, grace: f64) -> PyResult<()> {
     call(py, options, None, move |mpimg| async move {
         let grace = Duration::try_from_secs_f64(grace).map_err(|error| {
-            Error::new(ErrorKind::Usage, format!("`{grace}` is no number of seconds to wait")).with_source(error)
+            Error::new(ErrorKind::Usage, format!("`{grace}` is not a number of seconds to wait")).with_source(error)
         })?;
         mpimg.container(&name)?.stop(grace)
     })

@@ -148,7 +148,7 @@ pub(super) fn find(session: &Session<'_>, name: &str, platform: &Platform, build
     let wrong =
         |error: Error| Error::new(ErrorKind::Dockerfile, error.to_string()).with_hint("name it as [HOST[:PORT]/]PATH[:TAG]");
     let reference = match Transport::parse(name).map_err(wrong)? {
-        // Asked anew: only what no registry can have, the SDK's own images, comes from here.
+        // Asked again: only what no registry can have, the SDK's own images, comes from here.
         Transport::Store(reference) if session.request.pull && SdkBaseImage::of(&reference).is_none() => reference,
         Transport::Store(written) => {
             // Before the store: a team's machines build on the same image.

@@ -9,9 +9,9 @@ use super::base;
 use super::builder::Builder;
 use super::request::BuildRequest;
 use super::session::Session;
-use super::stage::Stage;
+use super::stage::StageState;
 use super::step::located;
-use crate::dockerfile::{AddSource, Base, Expanded, Plan, PlannedStage};
+use crate::dockerfile::{AddSource, Base, Plan, PlannedStage, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
 
@@ -93,8 +93,8 @@ fn sources(session: &Session<'_>, plan: &Plan, images: &Images) -> Result<usize>
         let mut stage = begin(plan, planned, images, &stages);
         for step in &planned.steps {
             found += match stage.scope.expand(step)? {
-                Expanded::Copy(copy) if copy.from.is_none() => look_for(session, &copy.sources, copy.parents),
-                Expanded::Add(add) => {
+                Step::Copy(copy) if copy.from.is_none() => look_for(session, &copy.sources, copy.parents),
+                Step::Add(add) => {
                     let paths = add.sources.iter().filter_map(|source| match source {
                         AddSource::Path(path) => Some(path.clone()),
                         _ => None,
@@ -110,17 +110,22 @@ fn sources(session: &Session<'_>, plan: &Plan, images: &Images) -> Result<usize>
     Ok(found)
 }
 
-fn begin(plan: &Plan, planned: &PlannedStage, images: &Images, stages: &BTreeMap<crate::dockerfile::StageIndex, Stage>) -> Stage {
+fn begin(
+    plan: &Plan,
+    planned: &PlannedStage,
+    images: &Images,
+    stages: &BTreeMap<crate::dockerfile::StageIndex, StageState>,
+) -> StageState {
     match &planned.base {
         Base::Stage(index) => match stages.get(index) {
-            Some(stage) => Stage::on_stage(plan, planned, stage),
-            None => Stage::on_image(plan, planned, None),
+            Some(stage) => StageState::on_stage(plan, planned, stage),
+            None => StageState::on_image(plan, planned, None),
         },
         Base::Image(name) => {
             let image = images.get(&(name.clone(), planned.platform.to_string())).and_then(Option::as_ref);
-            Stage::on_image(plan, planned, image)
+            StageState::on_image(plan, planned, image)
         }
-        Base::Scratch => Stage::on_image(plan, planned, None),
+        Base::Scratch => StageState::on_image(plan, planned, None),
     }
 }
 

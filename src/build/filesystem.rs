@@ -122,7 +122,7 @@ impl Filesystem {
         }
         let Ok(isolation) = session.isolation() else { return };
         // The others ask for all layers in one folder, or for what a step's user may see.
-        if !isolation.kind().needs_tree() && !isolation.kind().has_single_id() {
+        if !isolation.kind().needs_tree() && !isolation.kind().records_owners_in_xattrs() {
             let _ = self.unpacked(session, &User::default());
         }
     }
@@ -136,7 +136,7 @@ impl Filesystem {
             let unpacked = with_tar(session, layer, |tar| {
                 layer.index_beside(session.store, tar, |tar| isolation.unpack_for(user, tar, folder, below, &Limits::default()))
             });
-            Ok(unpacked?.leans_below)
+            Ok(unpacked?.uses_lower_layers)
         })
     }
 

@@ -1,4 +1,4 @@
-//! What a git server is told of who asks.
+//! The credentials that a git server gets: tokens given as secrets of the build.
 
 use std::collections::BTreeMap;
 

@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use crate::context::WalkEntry;
 use crate::error::{Error, Result};
-use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata};
-
-/// The bit of a folder's mode by which what is made in it gets its group.
-pub(super) const SET_GROUP_ID: u32 = 0o2000;
+use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, SET_GROUP_ID};
 
 /// Where the bytes of an entry are.
 pub(super) enum Content {
@@ -35,7 +32,7 @@ pub(super) enum ConflictPolicy {
     Replace,
     /// A folder that is made only where it is missing; one that is there keeps its owner and mode.
     MakeFolder,
-    /// The same, of a folder that an archive implies by what is in it: it is root's, whoever the
+    /// The same, of a folder that an archive implies by what is in it: it is root's, whomever the
     /// archive's entries are given to (moby, pkg/archive, `createImpliedDirectories`), and has the
     /// set-group-ID bit if its parent had it at that moment.
     ImpliedFolder { set_group_id: bool },
@@ -86,7 +83,7 @@ impl LayerItem {
         Self { entry, content: Content::None, policy }
     }
 
-    /// Appends it to a layer; the writer checks the order, nothing else.
+    /// Appends it to a layer; the caller keeps the order, which the writer does not check.
     pub(super) fn append<W: Write + Send + 'static>(self, writer: &mut LayerWriter<W>) -> Result<()> {
         let entry = self.entry;
         match self.content {

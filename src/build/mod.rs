@@ -15,7 +15,7 @@
 //! | `stage` | the state of a stage: config, file system, scope, users |
 //! | `base`, `sdk_base`, `named_context`, `context_image` | the images that the plan names |
 //! | `squash` | one layer in place of a stage's own |
-//! | `sources`, `chroot_root`, `selection`, `filesystem` | layers as trees, as folders, as entries |
+//! | `sources`, `stage_tree`, `selection`, `filesystem` | layers as trees, as folders, as entries |
 //! | `guarded_walk`, `session` | what one build has in its hands |
 //! | `materials` | what the image was made of, for its provenance |
 //! | `git_authorization`, `item`, `sink`, `outcome`, `remote_time`, `request`, `run_settings`, `times` | values |
@@ -24,7 +24,6 @@ mod base;
 mod builder;
 mod cache;
 mod check;
-mod chroot_root;
 mod context_image;
 mod copy;
 mod filesystem;
@@ -47,6 +46,7 @@ mod sink;
 mod sources;
 mod squash;
 mod stage;
+mod stage_tree;
 mod step;
 mod times;
 

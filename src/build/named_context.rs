@@ -25,7 +25,7 @@ impl NamedContext {
     /// Parses docker's words.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: an image's name that is none, or a scheme that docker does not have
+    /// [`ErrorKind::Usage`]: an invalid image name, or a scheme that docker does not have
     /// either.
     pub fn parse(text: &str) -> Result<Self> {
         const HINT: &str =
@@ -45,7 +45,7 @@ impl NamedContext {
                 Ok(Self::Image(Transport::parse(&format!("oci:{path}")).map_err(|_| wrong("does not name a layout"))?))
             }
             _ if ContextAddress::parse(text).is_some() => Ok(Self::Address(text.to_owned())),
-            Some((scheme, _)) => Err(wrong(&format!("has the scheme `{scheme}`, which is none of a build context"))),
+            Some((scheme, _)) => Err(wrong(&format!("has the scheme `{scheme}`, which a build context cannot have"))),
             None if text.is_empty() => Err(wrong("is empty")),
             None => Ok(Self::Folder(text.into())),
         }

@@ -13,7 +13,7 @@ use super::git_authorization::git_authorization;
 use crate::context::{GitAddress, fetch_git, last_commit_time};
 use crate::dockerfile::hide_credentials;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::layer::{Kind, TarReader, unwrap_tar};
+use crate::layer::{Kind, TarReader, decompress_tar};
 use crate::registry::Client;
 use crate::sandbox::SecretBytes;
 use crate::store::Store;
@@ -36,7 +36,7 @@ pub(super) fn of_file(store: &Store, client: &Client, url: &str) -> Result<Optio
         file.write_all(&bytes).map_err(|error| Error::io("write", &path, error))?;
     }
     file.rewind().map_err(|error| Error::io("read", &path, error))?;
-    // What is no archive has no time.
+    // What is not an archive has no time.
     Ok(newest(file).unwrap_or(None))
 }
 
@@ -57,7 +57,7 @@ pub(super) fn of_commit(
 }
 
 fn newest(archive: impl Read + Send) -> Result<Option<i64>> {
-    let Some((_, tar)) = unwrap_tar(archive)? else { return Ok(None) };
+    let Some((_, tar)) = decompress_tar(archive)? else { return Ok(None) };
     let mut tar = TarReader::of_archive(tar);
     let mut newest = None;
     while let Some(entry) = tar.next_entry()? {

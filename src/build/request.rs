@@ -67,7 +67,7 @@ impl FromStr for SdkBase {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |error: Error| {
-            Error::new(ErrorKind::Usage, format!("`{text}` is no place of the SDK's base images"))
+            Error::new(ErrorKind::Usage, format!("`{text}` is not a place of the SDK's base images"))
                 .with_source(error)
                 .with_hint("write `installed`, `as-written`, or a repository as HOST/PATH")
         };

@@ -9,8 +9,8 @@ use super::base::Bases;
 use super::cache::BuildCache;
 use super::filesystem::Filesystem;
 use super::session::Session;
-use super::sources::{Source, Sources};
-use super::stage::Stage;
+use super::sources::{Sources, StageFiles};
+use super::stage::StageState;
 use super::step;
 use crate::dockerfile::{Base, Plan, PlannedStage, StageIndex};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,15 +22,15 @@ pub(super) struct Schedule<'a> {
     plan: &'a Plan,
     bases: &'a Bases,
     /// The images that steps copy from or mount.
-    images: Arc<BTreeMap<String, Source>>,
+    images: Arc<BTreeMap<String, StageFiles>>,
     /// `None`: the stage has failed.
     finished: Mutex<BTreeMap<StageIndex, Option<Arc<Finished>>>>,
     changed: Condvar,
 }
 
 struct Finished {
-    stage: Stage,
-    source: Source,
+    stage: StageState,
+    source: StageFiles,
 }
 
 impl<'a> Schedule<'a> {
@@ -38,14 +38,14 @@ impl<'a> Schedule<'a> {
         let mut images = BTreeMap::new();
         for name in plan.stages.iter().flat_map(|stage| &stage.images) {
             let layers = bases.image(name, &plan.platform)?.layers().to_vec();
-            images.insert(name.clone(), Source::new(name, Filesystem::new(layers)));
+            images.insert(name.clone(), StageFiles::new(name, Filesystem::new(layers)));
         }
         let images = Arc::new(images);
         Ok(Self { session, cache, plan, bases, images, finished: Mutex::default(), changed: Condvar::new() })
     }
 
     /// Builds all stages and returns the target.
-    pub(super) fn build(self) -> Result<Stage> {
+    pub(super) fn build(self) -> Result<StageState> {
         if let [only] = &self.plan.stages[..] {
             return self.build_stage(only);
         }
@@ -67,12 +67,12 @@ impl<'a> Schedule<'a> {
         // Dropped whatever happens, a panic included: others may be waiting for this stage.
         let mut announcement = Announcement { schedule: self, index: planned.index, finished: None };
         let stage = self.build_stage(planned)?;
-        let source = Source::new(display_name(planned), stage.filesystem.clone());
+        let source = StageFiles::new(display_name(planned), stage.filesystem.clone());
         announcement.finished = Some(Arc::new(Finished { stage, source }));
         Ok(())
     }
 
-    fn build_stage(&self, planned: &PlannedStage) -> Result<Stage> {
+    fn build_stage(&self, planned: &PlannedStage) -> Result<StageState> {
         let span = tracing::info_span!("stage", index = planned.index.0, stage = planned.name);
         let _entered = span.enter();
         let mut stages = BTreeMap::new();
@@ -81,9 +81,9 @@ impl<'a> Schedule<'a> {
         }
         let sources = Sources::new(Arc::clone(&self.images), stages);
         let mut stage = match &planned.base {
-            Base::Scratch => Stage::on_image(self.plan, planned, None),
-            Base::Image(name) => Stage::on_image(self.plan, planned, Some(self.bases.image(name, &planned.platform)?)),
-            Base::Stage(index) => Stage::on_stage(self.plan, planned, &self.wait_for(*index)?.stage),
+            Base::Scratch => StageState::on_image(self.plan, planned, None),
+            Base::Image(name) => StageState::on_image(self.plan, planned, Some(self.bases.image(name, &planned.platform)?)),
+            Base::Stage(index) => StageState::on_stage(self.plan, planned, &self.wait_for(*index)?.stage),
         };
         let cache = self.cache.of_stage(planned.name.as_deref(), planned.index.0);
         let total = planned.steps.len();
@@ -98,7 +98,7 @@ impl<'a> Schedule<'a> {
             let name = format!("[{prefix}{}/{total}] {}", number + 1, step.text());
             step::execute(self.session, &cache, &sources, &mut stage, step, &name)
         });
-        stage.checkin_chroot_root(self.session);
+        stage.checkin_stage_tree(self.session);
         done.map(|()| stage)
     }
 

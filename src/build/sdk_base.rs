@@ -82,7 +82,7 @@ pub(super) fn build(
     };
     let mut image = build(&request, &name).map_err(|error| error.wrap(format!("cannot build `{name}` from the SDK")))?;
     if let Some((repository, true)) = session.request.sdk_base.repository() {
-        // Whoever was first: all machines build on the same image.
+        // The first one wins: all machines build on the same image.
         image = match pull(session, reference, platform)? {
             Some(theirs) => theirs,
             None => publish(session, repository, base.tag(), image),

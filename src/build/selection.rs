@@ -12,12 +12,12 @@ use crate::layer::{Entry, Kind, LayerPath, Node, Origin};
 
 /// Entries with the origins of their bytes, by source.
 #[derive(Default)]
-pub(super) struct Selection(Vec<Source>);
+pub(super) struct Selection(Vec<SourceEntries>);
 
-/// What was chosen of one source: its files are no further names of those of another (BuildKit
+/// What was chosen of one source: its files are not further names of the files of another (BuildKit
 /// copies each source by itself).
 #[derive(Default)]
-struct Source {
+struct SourceEntries {
     target: LayerPath,
     entries: Vec<Chosen>,
     made: Option<LayerItem>,
@@ -49,7 +49,7 @@ impl Selection {
 
     fn put(&mut self, entry: Entry, node: &Node, policy: ConflictPolicy) {
         if self.0.is_empty() {
-            self.0.push(Source::default());
+            self.0.push(SourceEntries::default());
         }
         let chosen = Chosen { entry, origin: node.origin.clone(), policy };
         if let Some(source) = self.0.last_mut() {
@@ -61,7 +61,7 @@ impl Selection {
     /// where it is missing.
     pub(super) fn next_source(&mut self, target: LayerPath, make: bool) {
         let made = make.then(|| LayerItem::made_folder(target.clone()));
-        self.0.push(Source { target, entries: Vec::new(), made });
+        self.0.push(SourceEntries { target, entries: Vec::new(), made });
     }
 
     /// Finds the bytes of all files, with `scratch` as room for those that are not unpacked
@@ -74,7 +74,7 @@ impl Selection {
     }
 }
 
-impl Source {
+impl SourceEntries {
     fn into_items(mut self, files: &BTreeMap<u64, PathBuf>) -> SelectedItems {
         self.entries.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
         let mut first_names: BTreeMap<u64, LayerPath> = BTreeMap::new();

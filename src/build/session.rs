@@ -37,7 +37,7 @@ pub(super) struct Session<'a> {
     /// Cancelled when another stage has failed, and with [`Self::cancel`]: no step begins after
     /// that.
     pub(super) stopped: CancellationToken,
-    /// Of a build without the build cache: the cache mounts that it has begun anew.
+    /// Of a build without the build cache: the cache mounts that it has emptied.
     pub(super) reset_caches: Mutex<BTreeSet<String>>,
     /// The Dockerfile's path in the build context, and the digest of its bytes.
     pub(super) dockerfile: (String, Digest),

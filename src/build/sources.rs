@@ -11,13 +11,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// The file system of a finished stage or of an image. Clones share what was found out about its
 /// layers.
 #[derive(Clone)]
-pub(super) struct Source {
+pub(super) struct StageFiles {
     /// As the Dockerfile calls it.
     name: String,
     filesystem: Arc<Mutex<Filesystem>>,
 }
 
-impl Source {
+impl StageFiles {
     pub(super) fn new(name: impl Into<String>, filesystem: Filesystem) -> Self {
         Self { name: name.into(), filesystem: Arc::new(Mutex::new(filesystem)) }
     }
@@ -37,20 +37,20 @@ impl Source {
 /// Everything that the steps of one stage may copy from or mount.
 #[derive(Clone)]
 pub(super) struct Sources {
-    images: Arc<BTreeMap<String, Source>>,
-    stages: BTreeMap<StageIndex, Source>,
+    images: Arc<BTreeMap<String, StageFiles>>,
+    stages: BTreeMap<StageIndex, StageFiles>,
 }
 
 impl Sources {
     /// `images` by the names that the Dockerfile gives them; `stages` that are finished.
-    pub(super) fn new(images: Arc<BTreeMap<String, Source>>, stages: BTreeMap<StageIndex, Source>) -> Self {
+    pub(super) fn new(images: Arc<BTreeMap<String, StageFiles>>, stages: BTreeMap<StageIndex, StageFiles>) -> Self {
         Self { images, stages }
     }
 
     /// What `from` names.
-    pub(super) fn find(&self, from: &Base) -> Result<Source> {
+    pub(super) fn find(&self, from: &Base) -> Result<StageFiles> {
         let (found, name) = match from {
-            Base::Scratch => (Some(Source::new("scratch", Filesystem::default())), "scratch".into()),
+            Base::Scratch => (Some(StageFiles::new("scratch", Filesystem::default())), "scratch".into()),
             Base::Image(name) => (self.images.get(name).cloned(), name.clone()),
             Base::Stage(index) => (self.stages.get(index).cloned(), format!("stage {}", index.0)),
         };

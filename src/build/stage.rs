@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use super::chroot_root::ChrootRoot;
 use super::filesystem::Filesystem;
 use super::session::Session;
 use super::sink::LayerSink;
+use super::stage_tree::StageTree;
 use crate::dockerfile::{InheritedConfig, Plan, PlannedStage, StageScope};
 use crate::error::Result;
 use crate::image::{History, Image, ImageConfig, Layer, rfc3339};
@@ -17,7 +17,7 @@ use crate::sandbox::{User, lookup_owner, lookup_user};
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// A stage as far as it is built.
-pub(super) struct Stage {
+pub(super) struct StageState {
     pub(super) config: ImageConfig,
     pub(super) filesystem: Filesystem,
     pub(super) scope: StageScope,
@@ -27,11 +27,12 @@ pub(super) struct Stage {
     pub(super) target: bool,
     /// How many of its layers are those of an image.
     base_layers: usize,
-    /// With the isolation `chroot`: all its layers in one folder, as far as a RUN has needed them.
-    chroot_root: Option<ChrootRoot>,
+    /// Where steps need a tree (chroot, emulated): all its layers in one folder, as far as a RUN
+    /// has needed them.
+    stage_tree: Option<StageTree>,
 }
 
-impl Stage {
+impl StageState {
     /// A stage on an image, or on nothing.
     pub(super) fn on_image(plan: &Plan, planned: &PlannedStage, base: Option<&Image>) -> Self {
         let mut config = base.map_or_else(|| ImageConfig::scratch(&planned.platform), |image| image.config().derive());
@@ -59,7 +60,7 @@ impl Stage {
             scope,
             own_cmd: false,
             target: planned.index == plan.target,
-            chroot_root: None,
+            stage_tree: None,
         }
     }
 
@@ -75,7 +76,7 @@ impl Stage {
             own_cmd: false,
             target: planned.index == plan.target,
             base_layers: base.base_layers,
-            chroot_root: None,
+            stage_tree: None,
         }
     }
 
@@ -166,31 +167,31 @@ impl Stage {
     }
 
     /// The stage's file system as one folder of its own, with all layers in it.
-    pub(super) fn complete_chroot_root(&mut self, session: &Session<'_>) -> Result<PathBuf> {
-        let root = match self.chroot_root.take() {
+    pub(super) fn fill_stage_tree(&mut self, session: &Session<'_>) -> Result<PathBuf> {
+        let root = match self.stage_tree.take() {
             Some(root) => root,
-            None => ChrootRoot::checkout(session, &self.filesystem.layers()[..self.base_layers])?,
+            None => StageTree::checkout(session, &self.filesystem.layers()[..self.base_layers])?,
         };
-        let root = self.chroot_root.insert(root);
+        let root = self.stage_tree.insert(root);
         root.complete(session, &self.filesystem)?;
         Ok(root.path())
     }
 
     /// The same folder, if a RUN has needed it.
-    pub(super) fn chroot_root(&mut self) -> Option<&mut ChrootRoot> {
-        self.chroot_root.as_mut()
+    pub(super) fn stage_tree(&mut self) -> Option<&mut StageTree> {
+        self.stage_tree.as_mut()
     }
 
     /// Notes that the newest layer, made of the folder's changes, is in the folder.
-    pub(super) fn chroot_root_is_complete(&mut self) {
-        if let Some(root) = &mut self.chroot_root {
+    pub(super) fn note_stage_tree_filled(&mut self) {
+        if let Some(root) = &mut self.stage_tree {
             root.note_complete(&self.filesystem);
         }
     }
 
     /// Gives the folder to later builds: no step of this stage needs it any more.
-    pub(super) fn checkin_chroot_root(&mut self, session: &Session<'_>) {
-        if let Some(root) = self.chroot_root.take().filter(|_| !session.cancel().is_cancelled()) {
+    pub(super) fn checkin_stage_tree(&mut self, session: &Session<'_>) {
+        if let Some(root) = self.stage_tree.take().filter(|_| !session.cancel().is_cancelled()) {
             // What cannot be kept is made again.
             let _ = root.checkin(session);
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::size::Size;
 use crate::image::{Image, Transport};
 pub(super) use crate::operation::image_size as size;
+use crate::sbom::SbomFile;
 
 /// Forms in which an image can be named, for help texts.
 pub(super) const FORMS: &str = "\
@@ -24,6 +25,11 @@ pub(super) fn named(text: &str) -> Result<Transport, String> {
 pub(super) fn extent(image: &Image) -> String {
     let layers = image.layers().len();
     format!("{layers} layer{}, {}", if layers == 1 { "" } else { "s" }, Size(size(image)))
+}
+
+/// Says that a bill of materials is in its file.
+pub(super) fn wrote_sbom(file: &SbomFile) -> String {
+    format!("wrote its SBOM ({}) to `{}`", file.format(), file.path().display())
 }
 
 /// The layers in the JSON of every command, lowest first.

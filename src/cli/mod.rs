@@ -60,7 +60,11 @@ Environment:
   COSIGN_PASSWORD      Password of an encrypted signing key
   SSL_CERT_FILE        Certificate authorities instead of the system's
   NO_COLOR             Turns colours off
-  CI                   Turns bars into lines
+  CI                   Shows progress as lines instead of bars, unless empty or `false`
+  DOCKER_DEFAULT_PLATFORM
+                       The default of --platform
+  MPIMG_PYTHON         The Python of mp-build and mp-test [default: the first in PATH with the SDK]
+  MPIMG_COMMAND        The mpimg that mp-build uses [default: the one that started it]
 
 Exit codes:
   0 done   1 failed   2 wrong use   129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM

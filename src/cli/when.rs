@@ -5,7 +5,7 @@ use jiff::Timestamp;
 /// The first of January of the year 2, in seconds since 1970.
 const YEAR_2: i64 = -62_104_060_800;
 
-/// `5 minutes ago`, of an RFC 3339 time; a text that is none stays as it is.
+/// `5 minutes ago`, of an RFC 3339 time; another text stays as it is.
 pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
     let Some(time) = time else { return "-".into() };
     let Ok(parsed) = time.parse::<Timestamp>() else { return time.to_owned() };
@@ -28,7 +28,7 @@ pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
 
 /// The time itself; nothing for Go's zero time, the first of January of the year 1, which means
 /// that none was set.
-pub(super) fn told(time: Option<&str>) -> String {
+pub(super) fn shown(time: Option<&str>) -> String {
     let unset = |time: &&str| time.parse::<Timestamp>().is_ok_and(is_unset);
     time.filter(|time| !unset(time)).unwrap_or_default().to_owned()
 }
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(ago(Some(time), now), shown);
         }
         assert_eq!(ago(None, now), "-");
-        assert_eq!(told(Some("0001-01-01T00:00:00Z")), "");
-        assert_eq!(told(Some("2024-03-01T12:00:00Z")), "2024-03-01T12:00:00Z");
+        assert_eq!(shown(Some("0001-01-01T00:00:00Z")), "");
+        assert_eq!(shown(Some("2024-03-01T12:00:00Z")), "2024-03-01T12:00:00Z");
     }
 }

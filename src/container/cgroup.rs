@@ -1,7 +1,7 @@
 //! A control group a container, where this machine lets one be made: its memory is limited and
 //! counted there, for all its processes together.
 //!
-//! Refuses to guess: a group counts only if the limit could be written to it.
+//! Does not guess: a group counts only if the limit could be written to it.
 
 use std::io;
 use std::path::{Path, PathBuf};

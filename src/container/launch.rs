@@ -1,6 +1,6 @@
 //! Starting a container: the record, the monitor's process, and what is said to it.
 //!
-//! Refuses to wait for the container's end; it returns when the command runs, or cannot.
+//! Does not wait for the container's end; it returns when the command runs, or cannot.
 
 use std::io;
 use std::os::fd::OwnedFd;

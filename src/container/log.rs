@@ -4,7 +4,7 @@
 //! A record is one byte (the stream), eight bytes (nanoseconds since 1970), four bytes (the
 //! length), all little-endian, and the text.
 //!
-//! Refuses half a record: one that a crash cut off is not shown.
+//! Never shows half a record: one that a crash cut off is left out.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};

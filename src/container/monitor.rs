@@ -1,8 +1,8 @@
 //! The process that supervises one container: it sets the container up, starts its command, writes
 //! its log, carries out commands, and cleans up at the end.
 //!
-//! Refuses to speak to anybody but its starter (a socket) and the container's folder: it has no
-//! terminal and no standard streams.
+//! Speaks only to its starter (a socket) and to the container's folder: it has no terminal and no
+//! standard streams.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -211,13 +211,13 @@ fn root(job: &Job, store: &Store, isolation: &Isolation, scratch: &Path) -> Resu
     };
     let unpacked = |user: &User| {
         unpacked_layers(store, &layers, &isolation.ownership(user), |layer, folder, below| {
-            isolation.unpack_for(user, &mut open(layer)?, folder, below, &Limits::default()).map(|done| done.leans_below)
+            isolation.unpack_for(user, &mut open(layer)?, folder, below, &Limits::default()).map(|done| done.uses_lower_layers)
         })
     };
     if !isolation.kind().needs_tree() {
         let mut lower = unpacked(&User::default())?;
         let mut user = None;
-        if isolation.kind().has_single_id() {
+        if isolation.kind().records_owners_in_xattrs() {
             // There the files are another tree for each user.
             let read = |name: &str| accounts(&lower, name);
             let found = lookup_user(&read("passwd"), &read("group"), &job.user)?;
@@ -256,7 +256,7 @@ fn set_up_environment(spec: &mut RunSpec, job: &Job, plan: &NetworkPlan) -> Resu
     spec.make_cwd = true;
     spec.hostname.clone_from(&job.hostname);
     spec.network = plan.network;
-    spec.way_out = plan.way_out;
+    spec.uplink = plan.uplink;
     spec.name_servers = plan.name_servers();
     spec.terminal = job.terminal;
     spec.ulimits.clone_from(&job.ulimits);

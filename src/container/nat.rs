@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::network_thread::NetworkThread;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sandbox::WAY_OUT_MTU;
+use crate::sandbox::UPLINK_MTU;
 
 /// Where the container finds this machine's name server.
 pub(super) const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
@@ -53,9 +53,9 @@ pub(super) fn open(packets: OwnedFd) -> Result<NetworkThread> {
         let Ok(device) = PacketDevice::new(packets) else { return };
         let mut tcp = TcpConfig::default();
         tcp.timeout = TCP_SILENCE;
-        tcp.options = Some(vec![TcpOptions::MaximumSegmentSize(WAY_OUT_MTU - HEADERS)]);
+        tcp.options = Some(vec![TcpOptions::MaximumSegmentSize(UPLINK_MTU - HEADERS)]);
         let mut config = IpStackConfig::default();
-        config.with_tcp_config(tcp).udp_timeout(UDP_SILENCE).mtu_unchecked(WAY_OUT_MTU);
+        config.with_tcp_config(tcp).udp_timeout(UDP_SILENCE).mtu_unchecked(UPLINK_MTU);
         let mut stack = IpStack::new(config, device);
         while let Ok(stream) = stack.accept().await {
             match stream {

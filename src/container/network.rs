@@ -17,16 +17,16 @@ use super::port_reservation::{PortReservation, is_reserved};
 use super::record::HOST;
 use super::{NetworkMode, PortMapping, nat, port_owner};
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::sandbox::{IsolationKind, Network, Remote};
+use crate::sandbox::{IsolationKind, NetworkAccess, Remote};
 
 /// One of its own, in words.
 const PRIVATE: &str = "private";
 
 /// Which network, and what listens for it.
 pub(super) struct NetworkPlan {
-    pub(super) network: Network,
+    pub(super) network: NetworkAccess,
     /// Whether a network of its own shall have a way to other machines.
-    pub(super) way_out: bool,
+    pub(super) uplink: bool,
     /// In words, for the record.
     pub(super) words: &'static str,
     /// What the user should know at the start.
@@ -50,11 +50,11 @@ pub(super) fn plan(isolation: IsolationKind, mode: NetworkMode, ports: &[PortMap
     match mode {
         NetworkMode::Host => host(ports),
         NetworkMode::Private | NetworkMode::None if isolation.needs_tree() => {
-            Err(Error::new(ErrorKind::Unsupported, "a network of its own cannot be given to a container with isolation `chroot`")
-                .with_hint(format!(
-                    "use {}; `mpimg doctor` tells what would make a better isolation work",
-                    Setting::Network.with("host")
-                )))
+            let message = format!("a container with isolation `{isolation}` cannot have a network of its own");
+            Err(Error::new(ErrorKind::Unsupported, message).with_hint(format!(
+                "use {}; `mpimg doctor` tells what would make a better isolation work",
+                Setting::Network.with("host")
+            )))
         }
         NetworkMode::Auto if ports.is_empty() || isolation.needs_tree() => host(ports),
         // Without a forwarder in between the container can also reach other machines directly.
@@ -84,8 +84,8 @@ fn host(ports: &[PortMapping]) -> Result<NetworkPlan> {
     }
     let note = (!ports.is_empty()).then(|| "network: this machine's; the container listens on its ports itself".to_owned());
     Ok(NetworkPlan {
-        network: Network::Host,
-        way_out: false,
+        network: NetworkAccess::Host,
+        uplink: false,
         words: HOST,
         note,
         ports: ports.to_vec(),
@@ -106,8 +106,8 @@ fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
         Ok(PortMapping { host: address.port(), ..*port })
     };
     let ports = ports.iter().zip(&listeners).map(real).collect::<Result<_>>()?;
-    let way_out = mode != NetworkMode::None && nat::is_possible();
-    let note = match (mode, way_out) {
+    let uplink = mode != NetworkMode::None && nat::is_possible();
+    let note = match (mode, uplink) {
         (NetworkMode::None, _) => None,
         (_, true) => Some("network: the container's own; TCP and UDP reach other machines".to_owned()),
         (_, false) => Some(format!(
@@ -115,7 +115,7 @@ fn private(ports: &[PortMapping], mode: NetworkMode) -> Result<NetworkPlan> {
             Setting::Network.with("host")
         )),
     };
-    Ok(NetworkPlan { network: Network::Private, way_out, words: PRIVATE, note, ports, listeners, reservations: Vec::new() })
+    Ok(NetworkPlan { network: NetworkAccess::Private, uplink, words: PRIVATE, note, ports, listeners, reservations: Vec::new() })
 }
 
 /// Listens where `port` says; without an address on all of them, IPv4 and IPv6.
@@ -161,7 +161,7 @@ fn taken(port: &PortMapping, error: io::Error) -> Error {
 impl NetworkPlan {
     /// The name servers of a network that is not this machine's.
     pub(super) fn name_servers(&self) -> Option<Vec<IpAddr>> {
-        (self.network != Network::Host).then(|| self.way_out.then_some(nat::NAME_SERVER.into()).into_iter().collect())
+        (self.network != NetworkAccess::Host).then(|| self.uplink.then_some(nat::NAME_SERVER.into()).into_iter().collect())
     }
 
     /// Begins to forward connections. The ports are this container's until the value is dropped.

@@ -1,9 +1,9 @@
 //! Containers on disk: a folder each, which its monitor writes and everybody else reads.
 //!
 //! A container lives as long as its `lock` is held: the kernel gives that up with the monitor,
-//! however it dies. What dead ones left is cleaned up by whoever looks next.
+//! however it dies. What dead ones left is cleaned up by the next process that looks.
 //!
-//! Refuses to trust numbers of processes: they are told, and never acted on.
+//! Does not trust numbers of processes: they are shown, and never acted on.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -317,8 +317,8 @@ pub(super) fn list(store: &Store) -> Result<Vec<(Folder, ContainerInfo)>> {
             Ok(info) => found.push((folder, info)),
             // Removed while we look.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            // One that is damaged must not stop work on the others; whoever names it gets the
-            // error.
+            // One that is damaged must not stop work on the others; a command that names it gets
+            // the error.
             Err(error) => tracing::warn!(container = name, %error, "cannot read the container's record"),
         }
     }

@@ -1,6 +1,6 @@
 //! What a container uses at this moment, as docker counts it.
 //!
-//! Refuses to sum up processes that have ended where nothing counted them: their reading and
+//! Processes that have ended, where nothing counted them, are not in the sum: their reading and
 //! writing is gone with them.
 
 use std::collections::{BTreeMap, BTreeSet};

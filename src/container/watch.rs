@@ -80,7 +80,7 @@ impl Watch {
         }
     }
 
-    /// Whoever asks whether the container lives opens and closes its lock: that is no news.
+    /// A process that asks whether the container lives opens and closes its lock: that is no news.
     fn matters(&self, event: ReadFlags, name: Option<&CStr>) -> bool {
         match name.map(CStr::to_bytes) {
             Some(b"lock") if event.contains(ReadFlags::CLOSE_WRITE) => {

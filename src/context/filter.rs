@@ -77,8 +77,8 @@ impl Filter {
         Some(FolderMatches { ignore, include, exclude, taken })
     }
 
-    /// The folder_match of the ignore rules on the folder `path`; `None` where they leave out all
-    /// that is in it.
+    /// What the ignore rules say of the folder `path`; `None` where they leave out all that is in
+    /// it.
     pub(super) fn ignored_folder(&self, path: &[u8], parent: &FolderMatch) -> Option<FolderMatch> {
         if self.ignore.sdk_excludes(path).is_some() {
             return None;

@@ -114,7 +114,7 @@ impl Ignore {
         excludes_folder(name, top).filter(|_| self.sdk).map(Reason::Sdk)
     }
 
-    /// The line that decides on `path`, given the folder_match on the folder that holds it.
+    /// The line that decides on `path`, given the match of the folder that holds it.
     pub(super) fn line_for(&self, path: &[u8], parent: &FolderMatch) -> Option<Reason> {
         let line = self.lines.get(self.patterns.decisive(path, parent)?)?;
         Some(Reason::Line { file: self.name.clone(), number: line.number, text: line.text.clone() })

@@ -82,20 +82,20 @@ impl Patterns {
         self.leaf(path.as_bytes(), &folders)
     }
 
-    /// The folder_match on the root: nothing matched.
+    /// The match of the root folder: nothing matched.
     pub(super) fn root(&self) -> FolderMatch {
         FolderMatch { matched: vec![false; self.0.len()], excluded: false }
     }
 
-    /// The folder_match on the folder `path`, given that on the folder that holds it.
+    /// The match of the folder `path`, given its parent's.
     pub(super) fn folder(&self, path: &[u8], parent: &FolderMatch) -> FolderMatch {
         let mut folder_match = self.root();
         folder_match.excluded = self.evaluate(path, parent, |at| folder_match.matched[at] = true).is_some_and(|by| !by.negated);
         folder_match
     }
 
-    /// Whether `path`, which holds nothing, matches, given the folder_match on the folder that
-    /// holds it.
+    /// Whether `path`, which holds nothing, matches, given the match of the folder that holds
+    /// it.
     pub(super) fn leaf(&self, path: &[u8], parent: &FolderMatch) -> bool {
         self.evaluate(path, parent, |_| {}).is_some_and(|by| !by.negated)
     }

@@ -10,7 +10,7 @@ pub fn context_name(name: &str) -> String {
             let familiar = reference.familiar();
             familiar.strip_suffix(":latest").map_or(familiar.clone(), str::to_owned)
         }
-        // What is no reference may be a stage's name, such as `Base`.
+        // What is not a reference may be a stage's name, such as `Base`.
         Err(_) => name.to_lowercase(),
     }
 }

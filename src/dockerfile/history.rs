@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 
 use super::duration::format_duration;
-use super::{AddSource, AddStep, Chmod, CopyStep, Destination, Expanded, Healthcheck, InlineFile, RunStep};
+use super::{AddSource, AddStep, Chmod, CopyStep, Destination, Healthcheck, InlineFile, RunStep, Step};
 
-impl Expanded {
+impl Step {
     /// `created_by` of the step's history entry; `None` for ONBUILD, of which BuildKit keeps no
     /// entry.
     pub fn history_text(&self) -> Option<String> {

@@ -33,18 +33,19 @@ pub use base::{Base, PlanOptions, StageIndex};
 pub use chmod::Chmod;
 pub use context_name::context_name;
 pub use epoch::EpochSource;
+pub(crate) use expand::DEFAULT_PATH;
 pub use expand::{InheritedConfig, StageScope};
 pub use instruction::{
     AddInstruction, ArgDeclaration, CommandLine, CopyInstruction, Device, Healthcheck, InlineFile, Instruction, KeyValue,
     Network, RunForm, RunInstruction, Security,
 };
-pub use mount::{Mount, Sharing};
+pub use mount::{MountRequest, Sharing};
 pub use parse::{mount_from, parse_trigger};
 pub use plan::{Plan, PlannedStage};
 #[cfg(feature = "run")]
 pub(crate) use signal::SIGNALS;
 pub use source::{Located, hide_credentials};
-pub use step::{AddSource, AddStep, CopyStep, Destination, Expanded, Port, Protocol, RunStep};
+pub use step::{AddSource, AddStep, CopyStep, Destination, Port, Protocol, RunStep, Step};
 pub use warning::{Rule, Warning};
 
 /// A parsed Dockerfile.

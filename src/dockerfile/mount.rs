@@ -1,12 +1,12 @@
 //! `RUN --mount`: each type with what it has, and nothing else.
 //!
-//! Only what the text says; the executor of RUN makes the mounts.
+//! Only what the text says; the build makes the mounts.
 
 use super::Base;
 
 /// A file-system mount of one RUN. Targets are absolute; BuildKit's defaults are filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mount {
+pub enum MountRequest {
     /// `type=bind`: a file or folder of the build context, a stage or an image.
     Bind {
         /// Where.

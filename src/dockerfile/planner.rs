@@ -332,7 +332,7 @@ pub(super) fn global_variables(
     Ok(globals)
 }
 
-/// Warns of bases that are no image unless build arguments are given.
+/// Warns of bases that are not images unless build arguments are given.
 fn check_defaults(dockerfile: &Dockerfile, predefined: &Variables, warnings: &mut Warnings) {
     // The same error is reported with the build arguments, where it counts.
     let Ok(globals) = global_variables(dockerfile, predefined.clone(), &BTreeMap::new()) else { return };

@@ -1,12 +1,12 @@
 //! Steps ready to be executed: instructions with every variable expanded and every word typed.
 //!
-//! Steps know nothing of files: the executor looks up wildcards, users and archives.
+//! Steps know nothing of files: the build looks up wildcards, users and archives.
 
-use super::{Base, Chmod, Device, Healthcheck, InlineFile, Mount, Network, Security};
+use super::{Base, Chmod, Device, Healthcheck, InlineFile, MountRequest, Network, Security};
 
 /// A step, ready to be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expanded {
+pub enum Step {
     /// ADD
     Add(AddStep),
     /// ARG: each name with the value that it has from here on.
@@ -80,7 +80,7 @@ pub struct RunStep {
     /// ARGs with their values, only for the history.
     pub history_args: Vec<(String, String)>,
     /// File-system mounts, in order.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<MountRequest>,
     /// The build argument `BUILDKIT_SANDBOX_HOSTNAME`, if given: the machine's name inside RUN.
     pub hostname: Option<String>,
     /// `--network`

@@ -15,7 +15,7 @@ pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let word = word.to_lowercase();
     let known = known.into_iter().filter(|known| known.len() <= MAX_LENGTH);
     let near = known.map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known));
-    // A word all of whose letters differ is no misspelling.
+    // A word all of whose letters differ is not a misspelling.
     near.filter(|(distance, known)| *distance <= MAX_DISTANCE && *distance < known.chars().count().min(word.chars().count()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)

@@ -81,7 +81,7 @@ pub struct RunConfig {
     /// How to tell whether a container is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
-    /// Instructions for whoever builds on this image.
+    /// Instructions for builds on this image.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
     /// The shell of shell forms.

@@ -1,6 +1,6 @@
 //! A reader whose bytes another thread gets as well.
 //!
-//! Refuses to run far ahead: it waits where the other is slow.
+//! Does not run far ahead: it waits where the other is slow.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -1,6 +1,6 @@
 //! A reader that hashes what passes through it.
 //!
-//! Refuses to judge: whoever knows what the digest must be compares.
+//! Does not judge: the caller knows what the digest must be, and compares.
 
 use std::io::{self, Read};
 

@@ -1,7 +1,7 @@
 //! Tars that become layers: a root file system as `docker import` takes it, and the layers of
 //! docker archives.
 //!
-//! Compression belongs to another room: it is passed in. Refuses what is no tar from its first
+//! Compression belongs to another room: it is passed in. Refuses what is not a tar from its first
 //! header to its end.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::hashing::{self, HashingReader};
 use super::transport::TarWalk;
 use super::{Format, History, Image, ImageConfig, Layer, rfc3339};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{GzipReader, Wrapping, unwrap_tar};
+use crate::layer::{ArchiveCompression, GzipReader, decompress_tar};
 use crate::oci::{Compression, Descriptor, DiffId, Digest, Platform};
 use crate::store::{BlobSource, Store};
 
@@ -31,7 +31,7 @@ const BUFFER: usize = 256 * 1024;
 /// A gzip file becomes the layer as it is; anything else goes through `pack`.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`]: the file is no tar, or is damaged.
+/// [`ErrorKind::Corrupt`]: the file is not a tar, or is damaged.
 pub fn import_rootfs(store: &Store, tar: &Path, platform: &Platform, created: i64, pack: &PackLayer<'_>) -> Result<Image> {
     import_with_comment(store, tar, platform, created, None, pack)
 }
@@ -62,18 +62,18 @@ pub(crate) fn import_with_comment(
 pub(super) fn read_layer(store: &Store, open: &OpenFile<'_>, pack: Option<&PackLayer<'_>>) -> Result<Layer> {
     let mut first = Vec::new();
     open()?.take(512).read_to_end(&mut first).map_err(unreadable)?;
-    if Wrapping::sniff(&first) == Some(Wrapping::Gzip)
+    if ArchiveCompression::sniff(&first) == Some(ArchiveCompression::Gzip)
         && let Some(layer) = keep_gzip(store, open()?)?
     {
         return Ok(layer);
     }
-    let tar = || match unwrap_tar(open()?)? {
+    let tar = || match decompress_tar(open()?)? {
         Some((_, tar)) => Ok(tar),
         None => Err(Error::new(ErrorKind::Corrupt, "it is not a tar, plain or compressed with gzip, bzip2, xz or zstd")),
     };
     let Some(pack) = pack else { return keep_plain(store, tar()?) };
-    // Whoever packs need not know what a tar is; and a file that changes between the two readings
-    // is found out.
+    // The packer need not know what a tar is; and a file that changes between the two readings is
+    // found out.
     let diff_id = check_tar(&mut tar()?)?;
     let layer = pack(&mut tar()?)?;
     diff_id.0.expect(layer.diff_id.0).map_err(|error| error.wrap("the file changed while it was read"))?;

@@ -70,7 +70,7 @@ impl ManifestOrIndex {
     /// without it, the document itself must tell.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`]: docker's schema 1, or a type that is no image.
+    /// [`ErrorKind::Unsupported`]: docker's schema 1, or a type that is not an image.
     /// [`ErrorKind::Corrupt`]: not what it says it is.
     pub fn parse(bytes: &[u8], media_type: Option<&MediaType>) -> Result<Self> {
         let corrupt = |why: &str| Error::new(ErrorKind::Corrupt, format!("the manifest {why}"));
@@ -80,7 +80,7 @@ impl ManifestOrIndex {
         if has_manifests && (has_layers || document.get("config").is_some()) {
             return Err(corrupt("is an index and an image manifest at once"));
         }
-        let media_type = told_type(&document, media_type)?.unwrap_or(match has_manifests {
+        let media_type = declared_type(&document, media_type)?.unwrap_or(match has_manifests {
             true => MediaType::Index,
             false => MediaType::Manifest,
         });
@@ -125,8 +125,8 @@ fn refuse_schema_1(document: &Value) -> Result<()> {
     }
 }
 
-/// The type by the document and by whoever named it; they must not contradict each other.
-fn told_type(document: &Value, named: Option<&MediaType>) -> Result<Option<MediaType>> {
+/// The type by the document and by what named it; they must not contradict each other.
+fn declared_type(document: &Value, named: Option<&MediaType>) -> Result<Option<MediaType>> {
     let own = document.get("mediaType").and_then(Value::as_str).map(MediaType::from);
     match (own, named) {
         (Some(own), Some(named)) if own != *named && (named.is_index() || named.is_manifest()) => {
@@ -184,7 +184,7 @@ impl Manifest {
     }
 }
 
-/// The layer under the media type that `format` has for it. A type that is no known layer stays.
+/// The layer under the media type that `format` has for it. A type that is not a known layer stays.
 fn in_format(layer: Descriptor, format: Format) -> Result<Descriptor> {
     let media_type =
         match (format, layer.media_type.layer_compression()) {
@@ -206,14 +206,14 @@ impl Index {
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is none; the hint lists the platforms that there are.
     pub fn select(&self, platform: &Platform) -> Result<&Descriptor> {
-        let is_image = |media_type: &MediaType| media_type.is_manifest() || media_type.is_index() || media_type.is_untold();
+        let is_image = |media_type: &MediaType| media_type.is_manifest() || media_type.is_index() || media_type.is_unspecified();
         let images = || self.manifests.iter().filter(|manifest| is_image(&manifest.media_type));
         let exact = images().find(|manifest| manifest.platform.as_ref() == Some(platform));
         let fitting = || images().find(|manifest| manifest.platform.as_ref().is_some_and(|own| own.fits(platform)));
         // An index of a layout need not name platforms; then there is only one choice or none.
         let only = || {
-            let told = |entry: &&Descriptor| entry.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
-            match images().filter(told).collect::<Vec<_>>()[..] {
+            let has_platform = |entry: &&Descriptor| entry.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
+            match images().filter(has_platform).collect::<Vec<_>>()[..] {
                 [only] if only.platform.is_none() => Some(only),
                 _ => None,
             }

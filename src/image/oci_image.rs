@@ -35,9 +35,9 @@ impl Image {
         format: Format,
     ) -> Result<Self> {
         config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
-        let told = config.history.iter().filter(|step| !step.empty_layer).count();
-        if told > layers.len() {
-            let message = format!("the history tells of {told} layers, but the image has {}", layers.len());
+        let steps = config.history.iter().filter(|step| !step.empty_layer).count();
+        if steps > layers.len() {
+            let message = format!("the history tells of {steps} layers, but the image has {}", layers.len());
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         config.complete_history();
@@ -57,7 +57,7 @@ impl Image {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: the config is not the one that the manifest names, or tells of
-    /// another number of layers. [`ErrorKind::Unsupported`]: an artifact that is no image.
+    /// another number of layers. [`ErrorKind::Unsupported`]: an artifact that is not an image.
     pub fn from_parts(
         manifest_bytes: Bytes,
         media_type: Option<&MediaType>,

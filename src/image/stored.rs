@@ -1,7 +1,7 @@
 //! Images in the local store.
 //!
-//! Refuses to fetch a remote layer when an image is read or kept: it stays where it is until
-//! somebody needs its content.
+//! Does not fetch a remote layer when an image is read or kept: it stays where it is until somebody
+//! needs its content.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! A manifest or an index with everything below it: what is copied whole, byte for byte.
 //!
-//! Refuses to understand more of a manifest than what it names: a signature or an SBOM is copied as
-//! an image is.
+//! Understands no more of a manifest than what it names: a signature or an SBOM is copied as an
+//! image is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,7 +110,7 @@ impl ManifestTree {
     /// The image, where there is just one.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`]: an index, or an artifact that is no image.
+    /// [`ErrorKind::Usage`]: an index, or an artifact that is not an image.
     pub async fn image(&self) -> Result<Image> {
         let media_type = &self.descriptor.media_type;
         if media_type.is_index() {

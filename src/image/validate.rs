@@ -1,6 +1,6 @@
-//! Proof that an image is whole: everything is read again and every digest computed anew.
+//! Proof that an image is whole: everything is read again and every digest computed again.
 //!
-//! Refuses to believe anything that was computed before.
+//! Believes nothing that was computed before.
 
 use std::io;
 

@@ -1,9 +1,9 @@
 //! Which block of a tar became which bytes of a compressed layer: with that, a block that a layer
 //! of the store holds is copied, not compressed again.
 //!
-//! Refuses to be believed: bytes that are found by the check sums of a block must have the check
+//! Nothing is taken on trust: bytes that are found by the check sums of a block must have the check
 //! sum that they were written with, and are unpacked and compared with the block before they are
-//! used. So damage, and whatever else stands in the way, is a miss.
+//! used. So damage, and anything else that stands in the way, is a miss.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! Compression of one block of a layer, each block on its own, so that all cores can work on one
 //! layer.
 //!
-//! Refuses state between blocks: the bytes of a block depend on its input and the settings alone,
-//! never on which thread had which block before. That is what makes a digest the same for any
-//! number of threads.
+//! There is no state between blocks: the bytes of a block depend on its input and the settings
+//! alone, never on which thread had which block before. That is what makes a digest the same for
+//! any number of threads.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +68,7 @@ impl Codec {
             Compression::Zstd => 1 << 20,
             Compression::Gzip | Compression::None => 1 << 19,
         };
-        BlockBounds { least: half, wait: half, most: 4 * half }
+        BlockBounds { min: half, mean_extra: half, max: 4 * half }
     }
 
     /// Names all that the bytes of a block depend on besides the block: the settings, this program,

@@ -6,8 +6,8 @@
 //! Without one, a block ends at the longest length, counted from its beginning or, in a large file,
 //! from the file's header: so the blocks of a large file stay when one before it changes.
 //!
-//! Refuses to parse: any 512 bytes at a multiple of 512 that look like a header are one. In a tar
-//! in a tar that is as good; elsewhere it does no harm.
+//! Does not parse: any 512 bytes at a multiple of 512 that look like a header are one. In a tar in
+//! a tar that is as good; elsewhere it does no harm.
 
 /// Bytes of a tar block.
 const TAR: usize = 512;
@@ -16,11 +16,11 @@ const TAR: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockBounds {
     /// No border is chosen before.
-    pub(super) least: usize,
+    pub(super) min: usize,
     /// How many bytes after that there is one, on average.
-    pub(super) wait: usize,
+    pub(super) mean_extra: usize,
     /// There is a border where none was chosen.
-    pub(super) most: usize,
+    pub(super) max: usize,
 }
 
 /// Finds the borders in one stream.
@@ -42,7 +42,7 @@ impl Cutter {
 
     /// The most bytes that this block can have, as far as it was looked at.
     pub(super) fn limit(&self) -> usize {
-        self.anchor + self.bounds.most
+        self.anchor + self.bounds.max
     }
 
     /// Looks on in `block`, which is all that came since the last border and not longer than
@@ -51,10 +51,10 @@ impl Cutter {
         while let Some(header) = block.get(self.seen..self.seen + TAR) {
             if is_header(header) {
                 let gap = std::mem::take(&mut self.gap);
-                if self.seen >= self.bounds.least && chosen(header, gap, self.bounds.wait) {
+                if self.seen >= self.bounds.min && chosen(header, gap, self.bounds.mean_extra) {
                     return Some(self.restart(self.seen));
                 }
-                if size(header).is_none_or(|size| size >= self.bounds.most as u64) {
+                if size(header).is_none_or(|size| size >= self.bounds.max as u64) {
                     self.anchor = self.seen;
                 }
             }
@@ -85,7 +85,7 @@ fn size(header: &[u8]) -> Option<u64> {
 
 /// Whether there is a border before `header`. Neither size nor time of the entry count: a file that
 /// changes keeps its border.
-fn chosen(header: &[u8], gap: usize, wait: usize) -> bool {
+fn chosen(header: &[u8], gap: usize, mean_extra: usize) -> bool {
     // FNV-1a, finished as MurmurHash3 does: the last characters of names that are counted up must
     // reach the high bits.
     let name = header[..100].iter().chain(&header[345..500]).take(255);
@@ -93,7 +93,7 @@ fn chosen(header: &[u8], gap: usize, wait: usize) -> bool {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^= hash >> 33;
-    (u128::from(hash) * wait as u128) >> 64 < gap as u128
+    (u128::from(hash) * mean_extra as u128) >> 64 < gap as u128
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: BlockBounds = BlockBounds { least: 8 << 10, wait: 8 << 10, most: 32 << 10 };
+    const BOUNDS: BlockBounds = BlockBounds { min: 8 << 10, mean_extra: 8 << 10, max: 32 << 10 };
 
     /// A tar of files: number of the name, and size.
     fn tar(files: &[(u32, usize)]) -> Vec<u8> {
@@ -152,9 +152,9 @@ mod tests {
             prop_assert_eq!(cut.concat(), stream);
             let (last, others) = cut.split_last().unwrap();
             for block in others {
-                prop_assert!((BOUNDS.least..BOUNDS.most + BOUNDS.least + BOUNDS.most).contains(&block.len()));
+                prop_assert!((BOUNDS.min..BOUNDS.max + BOUNDS.min + BOUNDS.max).contains(&block.len()));
             }
-            prop_assert!(last.len() <= 2 * BOUNDS.most);
+            prop_assert!(last.len() <= 2 * BOUNDS.max);
         }
 
         #[test]
@@ -168,14 +168,14 @@ mod tests {
             let new: usize = after.iter().filter(|block| !old.contains(block)).map(Vec::len).sum();
             // The block of the change, its neighbours, and what it takes until a border is chosen
             // again.
-            let most = files[at].1 + size + 12 * BOUNDS.most;
+            let most = files[at].1 + size + 12 * BOUNDS.max;
             prop_assert!(new <= most, "{} of {} bytes are new", new, tar(&changed).len());
         }
     }
 
     #[test]
     fn the_blocks_of_a_large_file_stay_when_one_before_it_changes() {
-        let with = |size| blocks(&tar(&[(1, size), (2, 20 * BOUNDS.most), (3, 100)]), 512);
+        let with = |size| blocks(&tar(&[(1, size), (2, 20 * BOUNDS.max), (3, 100)]), 512);
         let (before, after) = (with(100), with(2000));
         assert_eq!(before[1..], after[1..]);
         assert_eq!(before.len(), after.len());
@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn what_is_no_tar_is_cut_at_the_longest_length() {
-        let cut = blocks(&vec![7; 5 * BOUNDS.most + 1], 4096);
-        assert_eq!(cut.iter().map(Vec::len).collect::<Vec<_>>(), [[BOUNDS.most; 5].as_slice(), &[1]].concat());
+        let cut = blocks(&vec![7; 5 * BOUNDS.max + 1], 4096);
+        assert_eq!(cut.iter().map(Vec::len).collect::<Vec<_>>(), [[BOUNDS.max; 5].as_slice(), &[1]].concat());
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         for size in [100, 2000, 6000] {
             let stream = tar(&(0..4_000_000 / (size + 512)).map(|name| (name as u32, size)).collect::<Vec<_>>());
             let average = stream.len() / blocks(&stream, 512).len();
-            let goal = BOUNDS.least + BOUNDS.wait;
+            let goal = BOUNDS.min + BOUNDS.mean_extra;
             assert!((goal * 4 / 5..goal * 6 / 5).contains(&average), "{average} for files of {size} bytes");
         }
     }

@@ -17,9 +17,9 @@ const BUFFER: usize = 256 * 1024;
 /// Memory that an .xz file may ask for: `xz -9` needs 65 MiB, a hostile file up to 4 GiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
-/// What a tar may be wrapped in, told by its first bytes.
+/// How a local archive may be compressed: more ways than a layer ([`Compression`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Wrapping {
+pub enum ArchiveCompression {
     /// A tar as it is.
     Plain,
     /// RFC 1952.
@@ -37,15 +37,15 @@ pub enum Wrapping {
 const TAR_MAGIC: usize = 257;
 const TAR_BLOCK: usize = 512;
 
-impl Wrapping {
-    /// Tells by the first bytes of a file, 512 if there are as many; `None` if it is no archive
-    /// that mpimg reads.
+impl ArchiveCompression {
+    /// Tells by the first bytes of a file, 512 if there are as many; `None` if mpimg
+    /// reads no such archive.
     pub fn sniff(start: &[u8]) -> Option<Self> {
-        const MAGIC: [(&[u8], Wrapping); 4] = [
-            (b"\x1f\x8b\x08", Wrapping::Gzip),
-            (b"BZh", Wrapping::Bzip2),
-            (b"\xfd7zXZ\0", Wrapping::Xz),
-            (b"\x28\xb5\x2f\xfd", Wrapping::Zstd),
+        const MAGIC: [(&[u8], ArchiveCompression); 4] = [
+            (b"\x1f\x8b\x08", ArchiveCompression::Gzip),
+            (b"BZh", ArchiveCompression::Bzip2),
+            (b"\xfd7zXZ\0", ArchiveCompression::Xz),
+            (b"\x28\xb5\x2f\xfd", ArchiveCompression::Zstd),
         ];
         let wrapped = MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
         match wrapped {
@@ -73,58 +73,62 @@ fn is_tar(start: &[u8]) -> bool {
 /// The tar inside a layer's stored bytes.
 pub fn decompress<'a>(reader: impl Read + Send + 'a, compression: Compression) -> Result<Box<dyn Read + Send + 'a>> {
     let wrapping = match compression {
-        Compression::None => Wrapping::Plain,
-        Compression::Gzip => Wrapping::Gzip,
-        Compression::Zstd => Wrapping::Zstd,
+        Compression::None => ArchiveCompression::Plain,
+        Compression::Gzip => ArchiveCompression::Gzip,
+        Compression::Zstd => ArchiveCompression::Zstd,
     };
-    unwrap_as(BufReader::with_capacity(BUFFER, reader), wrapping)
+    decompress_as(BufReader::with_capacity(BUFFER, reader), wrapping)
 }
 
-/// The tar inside a layer's stored bytes, told by their start: registries hold layers whose media
-/// type says something else, and docker and containerd do not look at it. `told` counts where the
-/// start tells nothing; `None`: it is no layer.
+/// The tar inside a layer's stored bytes. Their start decides: registries hold layers whose media
+/// type says something else, and docker and containerd do not look at it. `declared` counts where
+/// the start says nothing; `None`: it is not a layer.
 pub fn decompress_layer<'a>(
     reader: impl Read + Send + 'a,
-    told: Option<Compression>,
+    declared: Option<Compression>,
 ) -> Result<Option<Box<dyn Read + Send + 'a>>> {
-    let mut reader = reader;
-    let mut start = Vec::with_capacity(TAR_BLOCK);
     let cannot = |error| Error::new(ErrorKind::Io, "cannot read the layer").with_source(error);
-    reader.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut start).map_err(cannot)?;
+    let (start, whole) = with_start(reader).map_err(cannot)?;
     // A tar's first bytes are a name, which may look like anything.
-    let found = if is_tar(&start) { Some(Wrapping::Plain) } else { Wrapping::sniff(&start) };
-    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(reader));
-    match (found, told) {
-        (Some(wrapping), _) => unwrap_as(whole, wrapping).map(Some),
-        (None, Some(told)) => decompress(whole, told).map(Some),
+    let found = if is_tar(&start) { Some(ArchiveCompression::Plain) } else { ArchiveCompression::sniff(&start) };
+    match (found, declared) {
+        (Some(wrapping), _) => decompress_as(whole, wrapping).map(Some),
+        (None, Some(declared)) => decompress(whole, declared).map(Some),
         (None, None) => Ok(None),
     }
 }
 
-/// The tar inside a local archive, compressed or not; `None` if its first bytes are of no archive.
-pub fn unwrap_tar<'a>(reader: impl Read + Send + 'a) -> Result<Option<(Wrapping, Box<dyn Read + Send + 'a>)>> {
-    let mut reader = reader;
-    let mut start = Vec::with_capacity(TAR_BLOCK);
+/// The tar inside a local archive, compressed or not; `None` if its first bytes are not those of
+/// an archive.
+pub fn decompress_tar<'a>(reader: impl Read + Send + 'a) -> Result<Option<(ArchiveCompression, Box<dyn Read + Send + 'a>)>> {
     let cannot = |error| Error::new(ErrorKind::Io, "cannot read the archive").with_source(error);
-    reader.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut start).map_err(cannot)?;
-    let Some(wrapping) = Wrapping::sniff(&start) else { return Ok(None) };
-    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(start).chain(reader));
-    Ok(Some((wrapping, unwrap_as(whole, wrapping)?)))
+    let (start, whole) = with_start(reader).map_err(cannot)?;
+    let Some(wrapping) = ArchiveCompression::sniff(&start) else { return Ok(None) };
+    Ok(Some((wrapping, decompress_as(whole, wrapping)?)))
 }
 
-fn unwrap_as<'a>(reader: impl BufRead + Send + 'a, wrapping: Wrapping) -> Result<Box<dyn Read + Send + 'a>> {
+/// The first block of `reader`, or less if there is less, and a reader of everything from the
+/// start.
+fn with_start<'a>(mut reader: impl Read + Send + 'a) -> io::Result<(Vec<u8>, impl BufRead + Send + 'a)> {
+    let mut start = Vec::with_capacity(TAR_BLOCK);
+    reader.by_ref().take(TAR_BLOCK as u64).read_to_end(&mut start)?;
+    let whole = BufReader::with_capacity(BUFFER, io::Cursor::new(start.clone()).chain(reader));
+    Ok((start, whole))
+}
+
+fn decompress_as<'a>(reader: impl BufRead + Send + 'a, wrapping: ArchiveCompression) -> Result<Box<dyn Read + Send + 'a>> {
     let cannot = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::new(ErrorKind::Io, "cannot set up decompression").with_source(error)
     };
     Ok(match wrapping {
-        Wrapping::Plain => Box::new(reader),
-        Wrapping::Gzip => Box::new(GzipReader::new(reader)),
-        Wrapping::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
-        Wrapping::Xz => {
+        ArchiveCompression::Plain => Box::new(reader),
+        ArchiveCompression::Gzip => Box::new(GzipReader::new(reader)),
+        ArchiveCompression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
+        ArchiveCompression::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).map_err(|error| cannot(error.into()))?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream))
         }
-        Wrapping::Zstd => Box::new(zstd::Decoder::with_buffer(reader).map_err(|error| cannot(error.into()))?),
+        ArchiveCompression::Zstd => Box::new(zstd::Decoder::with_buffer(reader).map_err(|error| cannot(error.into()))?),
     })
 }
 
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrapping_is_told_by_its_first_bytes_and_read() {
+    fn every_compression_is_known_by_its_first_bytes_and_read() {
         let tar = a_tar();
         let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
         bzip2.write_all(&tar).unwrap();
@@ -259,13 +263,13 @@ mod tests {
         let zstd = zstd::encode_all(&tar[..], 1).unwrap();
         let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9][..], &zstd, &zstd].concat();
         for (bytes, wrapping, times) in [
-            (tar.clone(), Wrapping::Plain, 1),
-            ([gzip(&tar), gzip(&tar)].concat(), Wrapping::Gzip, 2),
-            (bzip2.finish().unwrap(), Wrapping::Bzip2, 1),
-            ([&xz[..], &xz].concat(), Wrapping::Xz, 2),
-            (skippable, Wrapping::Zstd, 2),
+            (tar.clone(), ArchiveCompression::Plain, 1),
+            ([gzip(&tar), gzip(&tar)].concat(), ArchiveCompression::Gzip, 2),
+            (bzip2.finish().unwrap(), ArchiveCompression::Bzip2, 1),
+            ([&xz[..], &xz].concat(), ArchiveCompression::Xz, 2),
+            (skippable, ArchiveCompression::Zstd, 2),
         ] {
-            let (found, mut reader) = unwrap_tar(&bytes[..]).unwrap().unwrap();
+            let (found, mut reader) = decompress_tar(&bytes[..]).unwrap().unwrap();
             let mut read = Vec::new();
             reader.read_to_end(&mut read).unwrap();
             assert_eq!((found, read), (wrapping, tar.repeat(times)));
@@ -273,19 +277,39 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_is_read_as_what_its_first_bytes_say_whatever_its_media_type_says() {
+        let tar = a_tar();
+        let zstd = zstd::encode_all(&tar[..], 1).unwrap();
+        let declared = [None, Some(Compression::None), Some(Compression::Gzip), Some(Compression::Zstd)];
+        for (bytes, declared) in
+            [&tar, &gzip(&tar), &zstd].into_iter().flat_map(|bytes| declared.map(|declared| (bytes, declared)))
+        {
+            let mut read = Vec::new();
+            decompress_layer(&bytes[..], declared).unwrap().unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!(read, tar, "{declared:?}");
+        }
+        // Where the bytes say nothing the media type counts; where neither does, it is not a layer.
+        assert!(decompress_layer(&b"text"[..], None).unwrap().is_none());
+        let mut text = String::new();
+        decompress_layer(&b"text"[..], Some(Compression::None)).unwrap().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        assert!(decompress_layer(&b"text"[..], Some(Compression::Gzip)).unwrap().unwrap().read_to_end(&mut Vec::new()).is_err());
+    }
+
+    #[test]
     fn old_and_empty_tars_are_known_and_other_files_are_not() {
         let mut old = [0; 512];
         let header = tar::Header::from_byte_slice(&old);
         assert_eq!(header.as_bytes().len(), 512);
-        assert_eq!(Wrapping::sniff(&old), Some(Wrapping::Plain));
+        assert_eq!(ArchiveCompression::sniff(&old), Some(ArchiveCompression::Plain));
         let mut header = tar::Header::new_old();
         header.set_path("file").unwrap();
         header.set_cksum();
         old.copy_from_slice(header.as_bytes());
-        assert_eq!(Wrapping::sniff(&old), Some(Wrapping::Plain));
+        assert_eq!(ArchiveCompression::sniff(&old), Some(ArchiveCompression::Plain));
         old[0] ^= 1;
-        assert_eq!(Wrapping::sniff(&old), None);
-        assert_eq!(Wrapping::sniff(b"PK\x03\x04"), None);
-        assert_eq!(Wrapping::sniff(b""), None);
+        assert_eq!(ArchiveCompression::sniff(&old), None);
+        assert_eq!(ArchiveCompression::sniff(b"PK\x03\x04"), None);
+        assert_eq!(ArchiveCompression::sniff(b""), None);
     }
 }

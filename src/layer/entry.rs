@@ -1,13 +1,16 @@
 //! One entry of a layer: what it is, whose it is, and what is removed from below (image
 //! specification, layer.md).
 //!
-//! Refuses content: bytes travel beside an entry, never in it.
+//! Holds no content: bytes travel beside an entry, never in it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::LayerPath;
+
+/// The set-group-ID bit of a mode: new files in such a folder get the folder's group.
+pub(crate) const SET_GROUP_ID: u32 = 0o2000;
 
 /// Extended attributes by name (`security.capability`, `user.…`).
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;

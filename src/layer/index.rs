@@ -2,8 +2,7 @@
 //! without a byte of the layer being fetched or unpacked, and ownership stays known where it cannot
 //! be set on files.
 //!
-//! Refuses to be authoritative: it is a cache, made again from the layer whenever it is missing or
-//! damaged.
+//! Only a cache: it is made again from the layer whenever it is missing or damaged.
 
 use serde::{Deserialize, Serialize};
 

@@ -165,7 +165,7 @@ fn finish(way: &Way, name: &OsStr, place: OwnedFd, kind: FileType, flags: OFlags
         return Err(Errno::LOOP);
     }
     // By name, for a place cannot be read. If something else has this name by now, it must at least
-    // be no link.
+    // not be a link.
     openat(way.here()?, name, flags | OFlags::NOFOLLOW, Mode::empty())
 }
 

@@ -1,7 +1,7 @@
 //! Layers: entries in, a compressed tar with its digests out; and back from a tar to entries and
 //! trees.
 //!
-//! Refuses the network, and decides nothing about Dockerfiles.
+//! Knows nothing of the network, and decides nothing about Dockerfiles.
 
 mod blocks;
 mod codec;
@@ -28,7 +28,8 @@ mod writer;
 pub use blocks::{BlockIndex, BlockKey, BlockRecord, BlockSource};
 pub use codec::Codec;
 pub(crate) use decompress::GzipReader;
-pub use decompress::{Wrapping, decompress, decompress_layer, unwrap_tar};
+pub use decompress::{ArchiveCompression, decompress, decompress_layer, decompress_tar};
+pub(crate) use entry::SET_GROUP_ID;
 pub use entry::{Entry, Kind, Metadata, Xattrs};
 pub use index::LayerIndex;
 pub(crate) use inside::{has_openat2, open_inside};

@@ -7,7 +7,7 @@
 //! means nothing on what cannot be executed. A file without a record belongs to whom the tree says
 //! ([`DEFAULT`]): its root folder has that.
 //!
-//! Refuses nothing that a hostile layer could forge: unpacking leaves these attributes out.
+//! Trusts these attributes: unpacking drops those that a layer brings, so none can be forged.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -86,7 +86,7 @@ impl Identity {
     }
 
     /// What is to be set on disk and what is to be recorded.
-    pub(crate) fn dress(&self, uid: u32, gid: u32, mode: u32, device: Option<Device>) -> (u32, Option<Record>) {
+    pub(crate) fn on_disk(&self, uid: u32, gid: u32, mode: u32, device: Option<Device>) -> (u32, Option<Record>) {
         let on_disk = self.mode_on_disk(uid, gid, mode);
         let record = Record { uid, gid, mode: (on_disk != mode).then_some(mode), device };
         (on_disk, Some(record).filter(|record| !record.is_default(self.default_owner())))
@@ -302,8 +302,8 @@ mod tests {
             assert_eq!(aria.mode_on_disk(uid, gid, mode), expected, "{uid}:{gid} {mode:o}");
             assert_eq!(Identity::default().mode_on_disk(uid, gid, mode), mode);
         }
-        assert_eq!(aria.dress(1000, 1000, 0o644, None), (0o644, None));
+        assert_eq!(aria.on_disk(1000, 1000, 0o644, None), (0o644, None));
         let record = Record { uid: 0, gid: 0, mode: Some(0o644), device: None };
-        assert_eq!(aria.dress(0, 0, 0o644, None), (0o444, Some(record)));
+        assert_eq!(aria.on_disk(0, 0, 0o644, None), (0o444, Some(record)));
     }
 }

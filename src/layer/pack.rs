@@ -1,7 +1,7 @@
 //! A tar that exists becomes a layer: its bytes stay as they are, and with them its diff ID; only
 //! the compression is new.
 //!
-//! Refuses what is no tar of a layer, before anybody takes it for one.
+//! Refuses what is not a tar of a layer, before anybody takes it for one.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::error::Result;
 /// that `blocks` has are copied.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it is no tar, or has entries that no layer
+/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt): it is not a tar, or has entries that no layer
 /// may have.
 pub fn pack_tar<W: Write + Send + 'static>(
     tar: impl Read,

@@ -2,7 +2,7 @@
 //! one pass.
 //!
 //! Blocks of the stream are compressed on all cores and written in order. Memory is bounded by the
-//! number of blocks under way, whatever the layer's size. Refuses to know what the bytes mean.
+//! number of blocks under way, whatever the layer's size. It knows nothing of what the bytes mean.
 //!
 //! The thread that produces the tar is one of the compressing threads: when enough blocks wait, it
 //! compresses one instead of waiting. So two cores are both busy even though reading, hashing and
@@ -21,7 +21,7 @@ use super::cut::Cutter;
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId, Hasher};
 
-/// Bytes of room that a block begins with, and all room where bytes are only hashed.
+/// Initial buffer of a block, in bytes; the whole buffer when only hashing.
 const FIRST_ROOM: usize = 64 << 10;
 
 /// More threads than this gain nothing: reading and hashing the tar is one thread's work.
@@ -365,7 +365,7 @@ impl<W: Write> PipelineShared<W> {
             Ok(key) => drop(state.ready.insert(job.number, Ready { key, bytes })),
             Err(error) => state.failure = Some(PipelineFailure::New(error)),
         }
-        // Whoever holds the output writes; the others leave their block for it and go on
+        // The thread that holds the output writes; the others leave their block for it and go on
         // compressing.
         if let Some(mut output) = state.output.take() {
             while state.failure.is_none()
@@ -465,7 +465,7 @@ mod tests {
         let mut input: Vec<u8> = (0..9_000_001).map(letter).collect();
         for codec in ["gzip", "zstd"] {
             let (fresh, mut bytes) = run(codec, 1, &input);
-            let count = input.len().div_ceil(Codec::parse(codec).unwrap().block_bounds().most) as u64;
+            let count = input.len().div_ceil(Codec::parse(codec).unwrap().block_bounds().max) as u64;
             let (none, copied) = run_with(codec, &input, &BlockIndex::default(), b"");
             assert!(none == bytes && copied == 0, "{codec}: {copied} copied");
             // What is not recorded without somebody who looks: run once more.

@@ -1,7 +1,6 @@
 //! A layer's tar back to entries: for the index, for unpacking, for `inspect`.
 //!
-//! Refuses whatever would leave the image's root, and tars that break off; nothing is written
-//! anywhere.
+//! Refuses what would leave the image's root, and tars that break off; nothing is written anywhere.
 
 use std::io::Read;
 
@@ -21,8 +20,8 @@ pub fn read_entries(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -
     Ok(())
 }
 
-/// The same for an archive that is no layer: names may have `..`, which ends at the folder that it
-/// is unpacked into.
+/// The same for an archive that is not a layer: names may have `..`, which ends at the folder that
+/// it is unpacked into.
 pub fn read_archive(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     let mut tar = TarReader::of_archive(tar);
     while let Some(entry) = tar.next_entry()? {

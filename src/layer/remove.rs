@@ -1,7 +1,7 @@
 //! Removing trees that hold whatever an image or a RUN step put there: any depth, any permissions.
 //!
-//! Refuses to follow a symbolic link or to go into a mount: what is mounted in a left-over tree is
-//! not ours to delete.
+//! Never follows a symbolic link or goes into a mount: what is mounted in a left-over tree is not
+//! ours to delete.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Removes the folder `path` and everything in it; one that is not there is no error. No other
+/// Removes the folder `path` and everything in it; one that is not there is not an error. No other
 /// process may be writing there.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
     match open_folder(CWD, path) {
@@ -21,7 +21,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
     rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)
 }
 
-/// Removes `name`, a file or a folder with everything in it; one that is not there is no error.
+/// Removes `name`, a file or a folder with everything in it; one that is not there is not an error.
 pub(crate) fn remove(folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     let gone = |removed| if removed == Err(Errno::NOENT) { Ok(()) } else { removed };
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {

@@ -91,8 +91,8 @@ impl<R: Read> TarReader<R> {
         Self { input, pending: 0, padding: 0, content: Content::default(), hole: 0, ended: false, climbs: false }
     }
 
-    /// Reads an archive that is no layer: `..` in a name leads up, but never out of the folder that
-    /// it is unpacked into (as tar in a chroot).
+    /// Reads an archive that is not a layer: `..` in a name leads up, but never out of the folder
+    /// that it is unpacked into (as tar in a chroot).
     pub fn of_archive(input: R) -> Self {
         Self { climbs: true, ..Self::new(input) }
     }
@@ -107,7 +107,8 @@ impl<R: Read> TarReader<R> {
     /// AUFS's own files (`.wh..wh.plnk` and the like) are left out, as engines do.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] for what is no tar, or no layer; [`ErrorKind::Io`] from `input`.
+    /// [`ErrorKind::Corrupt`] for what is not a tar, or not a layer; [`ErrorKind::Io`] from
+    /// `input`.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
@@ -179,7 +180,7 @@ impl<R: Read> TarReader<R> {
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             let mut second = [0; BLOCK];
             if self.block(&mut second)? && second.iter().any(|byte| *byte != 0) {
-                return Err(corrupt("one block of zeros in the middle of the tar"));
+                return Err(corrupt("a block of zeros stands in the middle of the tar"));
             }
             return self.end();
         }
@@ -191,8 +192,8 @@ impl<R: Read> TarReader<R> {
         Ok(Some(header))
     }
 
-    // What follows the end mark is read as well: whoever checks the digest of the tar needs every
-    // byte.
+    // What follows the end mark is read as well: to check the digest of the tar, a caller needs
+    // every byte.
     fn end<T>(&mut self) -> Result<Option<T>> {
         self.ended = true;
         std::io::copy(&mut self.input, &mut std::io::sink()).map_err(read_error)?;
@@ -282,7 +283,7 @@ impl<R: Read> TarReader<R> {
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
         let size = unsigned(&header.as_old().size, "size")?;
         if size > MAX_EXTENSION {
-            return Err(corrupt(format!("an extension header of {size} bytes")));
+            return Err(corrupt(format!("an extension header has {size} bytes, more than {} MiB", MAX_EXTENSION >> 20)));
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
         self.input.read_exact(&mut bytes).map_err(read_error)?;
@@ -397,7 +398,7 @@ fn metadata(header: &Header, extensions: &Extensions) -> Result<Metadata> {
 
 /// Whole seconds of a PAX time, rounded down: `-1.5` is -2.
 fn pax_seconds(value: &[u8]) -> Result<i64> {
-    let wrong = || corrupt(format!("PAX time `{}`", lossy(value)));
+    let wrong = || corrupt(format!("`{}` is not a PAX time", lossy(value)));
     let text = std::str::from_utf8(value).map_err(|_| wrong())?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().map_err(|_| wrong())?;
@@ -422,7 +423,7 @@ fn parse_pax(mut bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
 fn padded(size: u64) -> Result<u64> {
     size.checked_next_multiple_of(BLOCK as u64)
         .filter(|size| *size <= i64::MAX as u64)
-        .ok_or_else(|| corrupt("a size that no file can have"))
+        .ok_or_else(|| corrupt("an entry has a size that no file can have"))
 }
 
 fn set_once(slot: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<()> {

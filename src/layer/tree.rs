@@ -1,7 +1,7 @@
 //! The tree of a stack of layers: what a container of it would see, without any content.
 //!
-//! Refuses to touch a file system: it is made of layers' indexes, so it works for layers that
-//! nobody has unpacked and for users who cannot set owners.
+//! Never touches a file system: it is made of layers' indexes, so it works for layers that nobody
+//! has unpacked and for users who cannot set owners.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

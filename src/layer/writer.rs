@@ -1,7 +1,7 @@
 //! Entries in, a layer out: writes the tar stream of a layer (image specification, layer.md;
 //! POSIX.1-2001 pax for what ustar cannot hold) into the pipeline.
 //!
-//! Refuses clocks, users and hosts: all that stands in the tar comes from the entries.
+//! Knows nothing of clocks, users and hosts: all that is in the tar comes from the entries.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -33,7 +33,8 @@ pub trait LayerObserver: Send {
     fn finished(self: Box<Self>, diff_id: &DiffId);
 }
 
-/// Writes one layer. Entries must come in the order of [`LayerPath`]; nothing checks that here.
+/// Writes one layer. Entries must come in the order of [`LayerPath`]; the caller keeps it, the
+/// writer does not check it.
 pub struct LayerWriter<W: io::Write + Send + 'static> {
     tar: tar::Builder<Pipeline<W>>,
     index: LayerIndex,

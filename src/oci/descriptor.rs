@@ -70,8 +70,8 @@ impl MediaType {
         matches!(self, Self::Manifest | Self::DockerManifest)
     }
 
-    /// Whether nothing is told.
-    pub fn is_untold(&self) -> bool {
+    /// Whether no type is given.
+    pub fn is_unspecified(&self) -> bool {
         self.as_str().is_empty()
     }
 
@@ -158,16 +158,16 @@ impl Compression {
     }
 }
 
-/// Names bytes by type, size and digest.
+/// Media type, digest and size of some content (image specification, descriptor.md).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The kind of bytes; empty where an index leaves it out.
-    #[serde(default = "untold", deserialize_with = "type_or_untold")]
+    /// The media type; empty where an index leaves it out.
+    #[serde(default = "unspecified", deserialize_with = "type_or_unspecified")]
     pub media_type: MediaType,
     /// Their digest.
     pub digest: Digest,
-    /// Their number.
+    /// Size in bytes.
     pub size: u64,
     /// Where else the bytes can be had.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
@@ -185,18 +185,18 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn untold() -> MediaType {
+fn unspecified() -> MediaType {
     MediaType::Other(String::new())
 }
 
-fn type_or_untold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MediaType, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_else(untold))
+fn type_or_unspecified<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MediaType, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(unspecified))
 }
 
 /// `{}`, and one without system and architecture, says nothing.
 fn platform_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Platform>, D::Error> {
     let platform: Option<Platform> = Option::deserialize(deserializer)?;
-    Ok(platform.filter(|platform| !platform.is_untold()))
+    Ok(platform.filter(|platform| !platform.is_unspecified()))
 }
 
 impl Descriptor {
@@ -235,7 +235,7 @@ mod tests {
         let digest = Digest::of("x");
         let text = format!(r#"{{"digest":"{digest}","size":1,"urls":null,"annotations":null,"platform":{{}}}}"#);
         let descriptor: Descriptor = serde_json::from_str(&text).unwrap();
-        assert_eq!(descriptor, Descriptor::new(untold(), digest, 1));
+        assert_eq!(descriptor, Descriptor::new(unspecified(), digest, 1));
         let text = text.replace("{}", r#"{"os":"linux"}"#);
         let platform = serde_json::from_str::<Descriptor>(&text).unwrap().platform.unwrap();
         assert!(platform.fits(&Platform::default()) && platform.fits(&Platform::parse("arm64").unwrap()));

@@ -59,21 +59,21 @@ impl Platform {
         Self { architecture, os: "linux".into(), variant }
     }
 
-    /// Whether neither system nor architecture is told: images that are made of nothing by
+    /// Whether neither system nor architecture is given: images that are made of nothing by
     /// `crane append` say so.
-    pub fn is_untold(&self) -> bool {
+    pub fn is_unspecified(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }
 
-    /// The same, with what is not told as `other` has it.
+    /// The same, with what is not given taken from `other`.
     #[must_use]
     pub fn or(&self, other: &Platform) -> Self {
-        let told = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };
+        let own_or = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };
         let variant = match self.architecture.is_empty() {
             true => other.variant.clone(),
             false => self.variant.clone(),
         };
-        Self { architecture: told(&self.architecture, &other.architecture), os: told(&self.os, &other.os), variant }
+        Self { architecture: own_or(&self.architecture, &other.architecture), os: own_or(&self.os, &other.os), variant }
     }
 
     /// Whether an image for `self` can be used where `wanted` is asked for. What either side leaves
@@ -108,8 +108,8 @@ fn normal(architecture: &str, variant: Option<&str>) -> (String, Option<String>)
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |text: &'_ str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
-        write!(f, "{}/{}", told(&self.os), told(&self.architecture))?;
+        let shown = |text: &'_ str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
+        write!(f, "{}/{}", shown(&self.os), shown(&self.architecture))?;
         self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn what_is_not_told_fits_and_becomes_what_is_wanted() {
-        let untold = Platform { architecture: String::new(), os: String::new(), variant: None };
+        let unspecified = Platform { architecture: String::new(), os: String::new(), variant: None };
         let arm = Platform::parse("linux/arm/v7").unwrap();
-        assert!(untold.is_untold() && untold.fits(&arm) && !arm.is_untold());
-        assert_eq!((untold.or(&arm), arm.or(&Platform::default())), (arm.clone(), arm));
-        assert_eq!(untold.to_string(), "unknown/unknown");
+        assert!(unspecified.is_unspecified() && unspecified.fits(&arm) && !arm.is_unspecified());
+        assert_eq!((unspecified.or(&arm), arm.or(&Platform::default())), (arm.clone(), arm));
+        assert_eq!(unspecified.to_string(), "unknown/unknown");
     }
 }

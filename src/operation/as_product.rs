@@ -369,7 +369,7 @@ fn memory_item(container: &Container) -> Result<CheckItem> {
     Ok(CheckItem::passed("memory", format!("{} of {} MB", megabytes(stats.memory), megabytes(stats.memory_limit))))
 }
 
-/// What the adapter has written that a new container does not have. That is no fault, but should
+/// What the adapter has written that a new container does not have. That is not a fault, but should
 /// not surprise.
 fn lost_item(container: &Container, store: &Store, image: &Image) -> Result<CheckItem> {
     let mut lost: Vec<LayerPath> = Vec::new();

@@ -13,7 +13,7 @@ use crate::build::{BuildRequest, NamedContext, git_authorization};
 use crate::context::{ContextAddress, fetch_git};
 use crate::dockerfile::hide_credentials;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Wrapping, unwrap_tar};
+use crate::layer::{ArchiveCompression, decompress_tar};
 use crate::progress::TaskKind;
 use crate::sandbox::SecretBytes;
 use crate::store::ScratchDir;
@@ -71,7 +71,7 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Network`], [`ErrorKind::NotFound`], [`ErrorKind::Auth`]: it cannot be
     /// had; [`ErrorKind::Context`]: it is damaged, or has no such commit or
-    /// folder; [`ErrorKind::Usage`]: an address that is none.
+    /// folder; [`ErrorKind::Usage`]: an invalid address.
     pub async fn fetch_inputs(&self, request: &mut BuildRequest) -> Result<Vec<StreamedInput>> {
         let mut inputs = Vec::new();
         let dockerfile = request.dockerfile.as_deref().and_then(Path::to_str).and_then(ContextAddress::parse);
@@ -189,16 +189,16 @@ fn file_name(url: &str) -> String {
     if name.is_empty() || name.starts_with('.') { "context".to_owned() } else { name.to_owned() }
 }
 
-/// Unpacks a tar, plain or compressed; gives back the stream if it is none.
+/// Unpacks a tar, plain or compressed; gives back the stream if it is not a tar.
 fn unpack_tar<R: Read + Send>(mut reader: R, folder: &Path) -> Result<Option<impl Read + use<R>>> {
     let mut start = Vec::new();
     reader.by_ref().take(BLOCK).read_to_end(&mut start).map_err(unreadable)?;
-    let is_tar = Wrapping::sniff(&start).is_some();
+    let is_tar = ArchiveCompression::sniff(&start).is_some();
     let whole = Cursor::new(start).chain(reader);
     if !is_tar {
         return Ok(Some(whole));
     }
-    if let Some((_, tar)) = unwrap_tar(whole)? {
+    if let Some((_, tar)) = decompress_tar(whole)? {
         unpack(tar, folder)?;
     }
     Ok(None)

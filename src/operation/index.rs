@@ -44,7 +44,7 @@ impl Mpimg {
             let manifests = match tree.descriptor.media_type.is_index() {
                 true => tree.children,
                 false => {
-                    // An artifact that is no image runs on nothing.
+                    // An artifact that is not an image runs on nothing.
                     tree.descriptor.platform = tree.image().await.ok().map(|image| image.config().platform());
                     vec![tree]
                 }

@@ -19,7 +19,7 @@ pub struct LoadRequest {
     pub source: ArchiveSource,
     /// A further name, for an archive of one image.
     pub name: Option<Reference>,
-    /// Which of an image for several platforms.
+    /// The platform, if the image is for several.
     pub platform: Platform,
     /// Keep an image without a name by its ID alone; else it is an error.
     pub unnamed: bool,

@@ -89,8 +89,8 @@ impl Mpimg {
     /// looks for an image whose pack leaves the registry to it.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: it is no management pack; [`ErrorKind::Io`]. What the registry says
-    /// is in the result.
+    /// [`ErrorKind::Corrupt`]: it is not a management pack; [`ErrorKind::Io`]. What the registry
+    /// says is in the result.
     pub async fn pak_inspect(&self, file: &Path, registry: Option<&str>) -> Result<InspectedPak> {
         let path = file.to_owned();
         let pak = blocking(move || Pak::open(&path)).await?;

@@ -27,7 +27,7 @@ pub enum PushSource {
     Image {
         /// Its name.
         name: Transport,
-        /// Which of an image for several platforms.
+        /// The platform, if the image is for several.
         platform: Platform,
     },
 }
@@ -52,7 +52,7 @@ impl PushRequest {
     /// A build and push of the SDK project in the folder `path`.
     ///
     /// # Errors
-    /// [`ErrorKind::Project`]: it is none, or manifest.txt or config.json is wrong.
+    /// [`ErrorKind::Project`]: it is not a project, or manifest.txt or config.json is wrong.
     pub fn project(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let project = Some(read(&path)?);

@@ -13,7 +13,7 @@ pub struct RunRequest {
     /// The image: one of [`Transport`](crate::image::Transport)'s forms, or a digest of one in the
     /// local store.
     pub image: String,
-    /// Which of an image for several platforms.
+    /// The platform, if the image is for several.
     pub platform: Platform,
     /// How it is run.
     pub spec: ContainerSpec,

@@ -16,7 +16,7 @@ use crate::store::ImageRecord;
 pub struct SaveRequest {
     /// The image.
     pub image: Transport,
-    /// Which of an image for several platforms.
+    /// The platform, if the image is for several.
     pub platform: Platform,
     /// Layouts and archives; see [`SaveRequest::add_output`].
     pub outputs: Vec<Transport>,

@@ -20,7 +20,7 @@ use crate::store::Store;
 
 const BUFFER: usize = 256 * 1024;
 
-/// So many files that could not be read are told one by one.
+/// This many files that could not be read are named one by one.
 const NOTICES: usize = 5;
 
 /// What Harbor's own scanner attaches SBOMs as (goharbor/harbor, `src/pkg/scan/sbom`).

@@ -137,7 +137,7 @@ mod tests {
         for (text, expected) in [
             ("[run]\nca_file = 'x'\n", "unknown field `ca_file`"),
             ("[run.env]\nTOKEN = 'hunter2\n", "(line 2)"),
-            ("[store]\ncache_limit = 'much'\n", "is no limit of the build cache"),
+            ("[store]\ncache_limit = 'much'\n", "is not a limit of the build cache"),
             ("[run]\n\nmounts = ['hunter2']\n", "is not a mount for RUN"),
         ] {
             let error = read(text).unwrap_err();

@@ -165,7 +165,7 @@ impl Mpimg {
     }
 
     /// The image under a tag with signatures, if it is there. Asked with HEAD first: that there is
-    /// none is no failure to be shown.
+    /// none is not a failure to show.
     pub(super) async fn signature_image(&self, name: &Reference) -> Result<Option<ManifestTree>> {
         let read = async {
             match self.client().has_manifest(name).await? {

@@ -1,8 +1,8 @@
 //! What `mp-build` leaves out of the build context (SDK 1.3,
 //! `docker_wrapper._docker_context_inclusion_func`).
 //!
-//! Refuses to touch the disk: names in, verdict out. Only folders are ever left out; hidden files
-//! are sent.
+//! Never touches the disk: names in, verdict out. Only folders are ever left out; hidden files are
+//! sent.
 
 /// Folders left out at the top of a project, and only there.
 pub const EXCLUDED_FOLDERS: [&str; 4] = ["build", "content", "logs", "resources"];

@@ -1,7 +1,7 @@
 //! Integration SDK projects: manifest.txt, config.json, the global configuration, the container
 //! repository, and what of a project enters an image.
 //!
-//! Refuses layers, Dockerfiles and the network; everything here agrees with the SDK's own
+//! Knows nothing of layers, Dockerfiles and the network; everything here agrees with the SDK's own
 //! `mp-build`.
 
 mod config;

@@ -53,8 +53,8 @@ impl Pak {
     /// Reads a management pack.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]: the file cannot be read; [`ErrorKind::Corrupt`]: it is no management pack
-    /// that names an image.
+    /// [`ErrorKind::Io`]: the file cannot be read; [`ErrorKind::Corrupt`]: it is not a management
+    /// pack that names an image.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         Self::read(path, BufReader::new(file))
@@ -63,7 +63,7 @@ impl Pak {
     /// Reads a management pack from its bytes; `path` names it.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: it is no management pack that names an image.
+    /// [`ErrorKind::Corrupt`]: it is not a management pack that names an image.
     pub fn read(path: &Path, bytes: impl Read + Seek) -> Result<Self> {
         Self::parse(path, bytes).map_err(|error| {
             error
@@ -104,7 +104,7 @@ impl Pak {
     /// The image, if the pack names its registry, else in the registry `default`.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: what the pack names is no repository.
+    /// [`ErrorKind::Corrupt`]: what the pack names is not a repository.
     pub fn image(&self, default: Option<&str>) -> Result<Option<Reference>> {
         let Some(registry) = self.registry.as_deref().or(default) else { return Ok(None) };
         let repository = Repository::parse(&format!("{registry}/{}", self.repository))

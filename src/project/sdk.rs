@@ -2,8 +2,8 @@
 //! `mp-build` builds `base-adapter:LANGUAGE-VERSION` from a folder of its own package
 //! (`docker_wrapper.ensure_base_image_exists`).
 //!
-//! Refuses to run Python: the package is found by the folders that pip, pipx and virtual
-//! environments make.
+//! Never runs Python: the package is found by the folders that pip, pipx and virtual environments
+//! make.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, LOCATION, RANGE};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
 use super::auth::Scope;
@@ -16,7 +16,7 @@ use super::endpoint::{ApiRequest, Endpoint, RequestTarget};
 use super::errors::not_a_registry_hint;
 use super::failure::is_decisive;
 use super::host::{RegistryKind, host_of};
-use super::pull::{ACCEPTED, LIMIT};
+use super::pull::LIMIT;
 use super::push::{BlobOutcome, PARALLEL_HEADS, Pushed};
 use super::retry::is_transient;
 use super::transport::header_text;
@@ -156,7 +156,7 @@ impl From<Error> for CheckFailure {
     }
 }
 
-/// A blob, and what it is to the image.
+/// A blob and its role in the image (`config` or `layer`).
 type BlobRole = (&'static str, Descriptor);
 
 fn blobs(names: &Names) -> Vec<BlobRole> {
@@ -354,7 +354,7 @@ async fn fetch(endpoint: &Endpoint, call: &ApiRequest) -> Result<Response, Check
 
 async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes), CheckFailure> {
     let Route { endpoint, path } = route;
-    let call = ApiRequest::new(method, path, &format!("manifests/{digest}"), Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
+    let call = route.manifest(method, digest, Scope::pull(path));
     let response = fetch(endpoint, &call).await?;
     let headers = response.headers().clone();
     Ok((headers, endpoint.transport.read_body(response, LIMIT as usize).await?))

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
-use super::pull::{ACCEPTED, DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
+use super::pull::{DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
 use super::push::{PushSession, Pushed};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::{ManifestTree, Names, list_tag};
@@ -164,9 +164,10 @@ async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &M
     Ok(answer.headers().contains_key("oci-subject"))
 }
 
-/// Adds to the list of referrers. Registries change a tag without looking at what it was: whoever
-/// read the list before this change and writes it after loses the entry. So the list is read again
-/// once any concurrent writer must have finished, and the entry added again until it stays.
+/// Adds to the list of referrers. Registries change a tag without looking at what it was: the
+/// process that read the list before this change and writes it after loses the entry. So the list
+/// is read again once any concurrent writer must have finished, and the entry added again until it
+/// stays.
 async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -> Result<()> {
     let tag = list_tag(subject);
     let began = Instant::now();
@@ -189,7 +190,7 @@ async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -
 
 async fn read_list(route: &Route, tag: &str) -> Result<Option<bytes::Bytes>> {
     let Route { endpoint, path } = route;
-    let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path)).with_header(ACCEPT, ACCEPTED);
+    let call = route.manifest(Method::GET, tag, Scope::push(path));
     let answer = endpoint.send_with_retry(&call, None).await?;
     match answer.status() {
         StatusCode::NOT_FOUND => Ok(None),

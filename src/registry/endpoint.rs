@@ -13,7 +13,7 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Authenticator, Challenge, Scope};
-use super::errors::{ErrorResponse, missing_on_ecr, not_a_registry_hint};
+use super::errors::{Refusal, missing_on_ecr, not_a_registry_hint};
 use super::failure::{RequestError, is_decisive};
 use super::host::{RegistryKind, api_authority, host_and_port, is_loopback};
 use super::retry::{is_transient, retry_after};
@@ -273,8 +273,7 @@ impl Endpoint {
                 Ok(response) => {
                     let wait = self.transport.policy.delay(attempt, retry_after(response.headers()));
                     let Some(wait) = wait else { return Ok(response) };
-                    let reason =
-                        ErrorResponse::parse(response.status(), &self.transport.read_error_body(response).await).to_string();
+                    let reason = Refusal::parse(response.status(), &self.transport.read_error_body(response).await).to_string();
                     self.transport.pause_before(attempt, wait, &reason, task).await?;
                 }
                 Err(RequestError::Permanent(error)) => return Err(error),
@@ -301,7 +300,7 @@ impl Endpoint {
     /// The error that an answer with an error status is.
     pub(crate) async fn response_error(&self, response: Response, call: &ApiRequest) -> Error {
         let status = response.status();
-        let refusal = ErrorResponse::parse(status, &self.transport.read_error_body(response).await);
+        let refusal = Refusal::parse(status, &self.transport.read_error_body(response).await);
         self.error_for(refusal, &call.path, call.scope.writes()).await
     }
 

@@ -21,7 +21,7 @@ const SHOWN: usize = 300;
 
 /// A registry's refusal: its status and its own words (distribution specification, "Error Codes").
 #[derive(Debug, Clone)]
-pub(crate) struct ErrorResponse {
+pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) entries: Vec<ErrorEntry>,
     /// Whether there is something else under the tag that was to be pushed.
@@ -64,7 +64,7 @@ struct TokenServerError {
     error: Option<String>,
 }
 
-impl ErrorResponse {
+impl Refusal {
     /// Reads the body of an answer with an error status.
     pub(crate) fn parse(status: StatusCode, body: &[u8]) -> Self {
         let entries = serde_json::from_slice(body).ok().and_then(|Body { errors }| errors).unwrap_or_default();
@@ -113,9 +113,10 @@ impl ErrorResponse {
         refused && !(pushing && push_hint(self, kind, repository).is_some())
     }
 
-    /// Whether the registry has something under this tag that may not be replaced: the very same
-    /// image, perhaps, whose push was answered by a connection that broke.
-    pub(crate) fn is_about_existing_tag(&self) -> bool {
+    /// Whether this refusal may mean an immutable tag. Every 409 counts; the caller asks the
+    /// registry what is under the tag: perhaps the very same image, whose push was answered by a
+    /// connection that broke.
+    pub(crate) fn may_be_about_existing_tag(&self) -> bool {
         let by_words = || ["immutable", "already exists", "overwrit", "redeploy"].iter().any(|words| self.says(words));
         match self.status.as_u16() {
             // A conflict, whatever the registry says of it.
@@ -170,9 +171,10 @@ impl ErrorResponse {
         let error = Error::new(error_kind, self.to_string());
         let hint = match pushing {
             true => push_hint(&self, kind, repository).or_else(|| match self.tag_exists {
-                true => {
-                    Some("push under a new tag: the registry has an image under this one, and does not let it be replaced".into())
-                }
+                true => Some(
+                    "push under a new tag: the registry has another image under this one, and seems not to let it be replaced"
+                        .into(),
+                ),
                 false => push_rights_hint(&self, kind, repository),
             }),
             false => pull_hint(&self, repository),
@@ -184,7 +186,7 @@ impl ErrorResponse {
     }
 }
 
-impl fmt::Display for ErrorResponse {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "registry answered {}", self.status.as_u16())?;
         let words = self.words();
@@ -224,7 +226,7 @@ fn plain(text: &str) -> String {
 }
 
 /// The remedy for what stands in the way of reading.
-fn pull_hint(refusal: &ErrorResponse, repository: &Repository) -> Option<String> {
+fn pull_hint(refusal: &Refusal, repository: &Repository) -> Option<String> {
     let registry = repository.registry();
     Some(match refusal.status.as_u16() {
         400 | 495 | 496 if refusal.says("ssl certificate") => client_certificate_hint(registry),
@@ -245,7 +247,7 @@ fn pull_hint(refusal: &ErrorResponse, repository: &Repository) -> Option<String>
 const TOO_OFTEN: &str = "the registry limits how often it may be asked: wait, or log in for a higher limit";
 
 /// The remedy for each mistake that registries are known to report on a push.
-fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repository) -> Option<String> {
+fn push_hint(refusal: &Refusal, kind: RegistryKind, repository: &Repository) -> Option<String> {
     let project = repository.path().split('/').next().unwrap_or_default();
     let registry = repository.registry();
     let path = repository.path();
@@ -288,7 +290,7 @@ fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repositor
         _ if refusal.says("write_package") || refusal.says("does not match expected scopes") => {
             "the GitHub token needs the scope `write:packages`, and write access to the package: see its settings, `Manage Actions access`".into()
         }
-        404 if refusal.has_code("NAME_UNKNOWN") && kind.must_be_created() => {
+        404 if refusal.has_code("NAME_UNKNOWN") && kind.may_have_to_be_created() => {
             format!("create the repository `{path}` in the registry first: it does not make repositories by itself")
         }
         413 => "a proxy in front of the registry limits the size of a request, and mpimg's smallest chunk is larger: raise its body limit (nginx: `client_max_body_size 0`)".into(),
@@ -298,8 +300,8 @@ fn push_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repositor
     Some(text)
 }
 
-/// The remedy for a push by an account that may not push there.
-fn push_rights_hint(refusal: &ErrorResponse, kind: RegistryKind, repository: &Repository) -> Option<String> {
+/// The remedy for a push that the registry refuses with 401 or 403.
+fn push_rights_hint(refusal: &Refusal, kind: RegistryKind, repository: &Repository) -> Option<String> {
     let project = repository.path().split('/').next().unwrap_or_default();
     let (registry, path) = (repository.registry(), repository.path());
     Some(match refusal.status.as_u16() {
@@ -382,7 +384,7 @@ mod tests {
 
     fn error(status: u16, kind: RegistryKind, body: &str) -> Error {
         let repository = Repository::parse("harbor.example.com/mp/nsx").unwrap();
-        ErrorResponse::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(kind, &repository, true)
+        Refusal::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).into_error(kind, &repository, true)
     }
 
     #[test]
@@ -476,8 +478,7 @@ mod tests {
     #[test]
     fn who_only_reads_is_not_told_to_create_anything() {
         let repository = Repository::parse("user/nsx").unwrap();
-        let refusal =
-            |status| ErrorResponse::parse(StatusCode::from_u16(status).unwrap(), br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#);
+        let refusal = |status| Refusal::parse(StatusCode::from_u16(status).unwrap(), br#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#);
         let hint = |status| refusal(status).into_error(RegistryKind::DockerHub, &repository, false).hint().unwrap().to_owned();
         assert_eq!(hint(404), "check the name, and the tag or digest");
         assert_eq!(hint(401), "check the name `user/nsx`; if the repository is private, log in with `mpimg login docker.io`");
@@ -499,6 +500,6 @@ mod tests {
     fn ecrs_416_names_the_offset() {
         let body =
             r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"First byte of the layer part is 0 instead of 5242880"}]}"#;
-        assert_eq!(ErrorResponse::parse(StatusCode::RANGE_NOT_SATISFIABLE, body.as_bytes()).named_offset(), Some(5_242_880));
+        assert_eq!(Refusal::parse(StatusCode::RANGE_NOT_SATISFIABLE, body.as_bytes()).named_offset(), Some(5_242_880));
     }
 }

@@ -40,8 +40,9 @@ impl RegistryKind {
         }
     }
 
-    /// Whether a repository must be made before the first push.
-    pub(crate) fn must_be_created(self) -> bool {
+    /// Whether NAME_UNKNOWN as the response to a push may mean that the repository must be made
+    /// first.
+    pub(crate) fn may_have_to_be_created(self) -> bool {
         matches!(self, Self::Ecr | Self::Google | Self::Other)
     }
 }

@@ -5,7 +5,7 @@ use reqwest::{Response, ResponseBuilderExt as _, StatusCode};
 
 use super::auth::{LoginState, Scope};
 use super::endpoint::{ApiRequest, Endpoint};
-use super::errors::{ErrorResponse, login_hint, login_refused, not_a_registry_hint, not_logged_in};
+use super::errors::{Refusal, login_hint, login_refused, not_a_registry_hint, not_logged_in};
 use super::failure::RequestError;
 use super::host::host_and_port;
 use super::transport::interrupted;
@@ -16,7 +16,7 @@ impl Endpoint {
     /// The error of an answer to `/v2/`, with a credential or without.
     pub(crate) async fn login_error(&self, response: Response, request: &ApiRequest) -> Error {
         let (status, url) = (response.status(), response.url().clone());
-        let refusal = ErrorResponse::parse(status, &self.transport.read_error_body(response).await);
+        let refusal = Refusal::parse(status, &self.transport.read_error_body(response).await);
         let error = Error::new(if is_unauthorized(status) { ErrorKind::Auth } else { ErrorKind::Registry }, refusal.to_string());
         if !self.is_own(&url) {
             let other = host_and_port(&url);
@@ -56,7 +56,7 @@ impl Endpoint {
     /// The error that an error response is, its body read already; `pushing`: the request was to
     /// write. Where the account is what was refused, it tells a missing login and one that is not
     /// accepted from a missing right.
-    pub(crate) async fn error_for(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
+    pub(crate) async fn error_for(&self, refusal: Refusal, path: &str, pushing: bool) -> Error {
         let repository = self.repository(path);
         let asks_for_login = refusal.status == StatusCode::UNAUTHORIZED || self.is_challenged();
         let about_account = repository.as_ref().is_ok_and(|repository| refusal.is_about_account(self.kind, repository, pushing));
@@ -72,7 +72,7 @@ impl Endpoint {
     }
 
     /// The error that an error response is by itself.
-    pub(crate) fn error_of(&self, refusal: ErrorResponse, path: &str, pushing: bool) -> Error {
+    pub(crate) fn error_of(&self, refusal: Refusal, path: &str, pushing: bool) -> Error {
         match self.repository(path) {
             Ok(repository) => refusal.into_error(self.kind, &repository, pushing),
             Err(_) => Error::new(ErrorKind::Registry, refusal.to_string()),
@@ -113,7 +113,7 @@ impl Endpoint {
         }
         let (status, url, headers) = (response.status(), response.url().clone(), response.headers().clone());
         let body = self.transport.read_error_body(response).await;
-        let refusal = ErrorResponse::parse(status, &body);
+        let refusal = Refusal::parse(status, &body);
         if refusal.says("failed to connect to") {
             let hint = "Harbor cannot reach its database: try again later, or ask who runs it";
             return Err(RequestError::Transient(Error::new(ErrorKind::Network, refusal.to_string()).with_hint(hint)));

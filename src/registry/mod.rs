@@ -40,7 +40,7 @@ pub use check::{AnonymousReport, CheckItem, CheckState};
 pub use client::{Client, ClientOptions};
 pub use download::Download;
 pub use environment::Environment;
-pub use pull::{PulledImage, PulledManifest};
+pub use pull::{PulledManifest, RemoteImage};
 pub use push::{BlobOutcome, PushSession, Pushed, PushedBlob};
 pub use retry::RetryPolicy;
 #[cfg(feature = "run")]

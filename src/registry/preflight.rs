@@ -3,7 +3,6 @@
 //!
 //! Invariant: nothing is begun or left in the registry.
 
-use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
@@ -11,9 +10,8 @@ use super::auth::{Scope, granted};
 use super::check::{CheckItem, CheckState, visibility_hint};
 use super::client::{Client, Route};
 use super::endpoint::{ApiRequest, RequestTarget};
-use super::errors::ErrorResponse;
+use super::errors::Refusal;
 use super::host::RegistryKind;
-use super::pull::ACCEPTED;
 use super::retry::is_transient;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Repository, Tag};
@@ -46,7 +44,7 @@ impl Client {
         let scope = Scope::push(path);
         // A GET of a manifest counts as a pull on Docker Hub.
         let method = if endpoint.kind == RegistryKind::DockerHub { Method::HEAD } else { Method::GET };
-        let call = ApiRequest::new(method, path, &format!("manifests/{tag}"), scope.clone()).with_header(ACCEPT, ACCEPTED);
+        let call = route.manifest(method, tag, scope.clone());
         let response = endpoint.send_with_retry(&call, None).await?;
         let status = response.status();
         let body = endpoint.transport.read_error_body(response).await;
@@ -56,7 +54,7 @@ impl Client {
         let header = endpoint.authorize(path, &scope).await?;
         let rights = header.as_ref().and_then(|header| granted(header, path));
         let may_push = rights.as_ref().map(|rights| rights.iter().any(|right| right == "push" || right == "*"));
-        let refusal = ErrorResponse::parse(status, &body);
+        let refusal = Refusal::parse(status, &body);
         match (may_push, status) {
             // An account that may push and not pull is none to stop.
             (None | Some(false), StatusCode::UNAUTHORIZED) => Err(endpoint.error_for(refusal, path, true).await),
@@ -64,7 +62,7 @@ impl Client {
                 Err(endpoint.error_for(refusal, path, true).await)
             }
             // As the registry would say it of the upload.
-            (Some(false), _) => Err(endpoint.error_for(ErrorResponse::no_right_to_push(path), path, true).await),
+            (Some(false), _) => Err(endpoint.error_for(Refusal::no_right_to_push(path), path, true).await),
             (_, StatusCode::OK) if self.is_harbor(repository)? => {
                 self.warn_of_immutable_tag(&route, tag).await;
                 Ok(())
@@ -73,8 +71,8 @@ impl Client {
         }
     }
 
-    /// Harbor tells whether a tag may be replaced; the same image again is no replacement, so this
-    /// is no error yet.
+    /// Harbor tells whether a tag may be replaced; the same image again is not a replacement, so
+    /// this is not an error yet.
     async fn warn_of_immutable_tag(&self, Route { endpoint, path }: &Route, tag: &str) {
         let Some((project, name)) = path.split_once('/') else { return };
         let name = name.replace('/', "%252F");

@@ -3,6 +3,7 @@
 //! Errors: bytes that do not have their digest, manifests and configs over 4 MiB, and Docker's
 //! schema 1, which names no config.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,12 +29,12 @@ pub(crate) const LIMIT: u64 = 4 << 20;
 pub(super) const DEPTH: usize = 4;
 
 /// The manifests that are understood.
-pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// An image in a registry: checked manifest and config; the layers' bytes are still there.
 #[derive(Debug, Clone)]
-pub struct PulledImage {
+pub struct RemoteImage {
     /// The manifest's bytes, as they came.
     pub manifest: Bytes,
     /// The manifest's type.
@@ -103,6 +104,13 @@ struct RootFs {
     diff_ids: Vec<DiffId>,
 }
 
+impl Route {
+    /// The request for a manifest or index of any known type, by tag or digest.
+    pub(super) fn manifest(&self, method: Method, target: impl fmt::Display, scope: Scope) -> ApiRequest {
+        ApiRequest::new(method, &self.path, &format!("manifests/{target}"), scope).with_header(ACCEPT, ACCEPTED)
+    }
+}
+
 impl Client {
     /// Finds the image of `reference` for `platform`. Manifest and config are fetched and checked,
     /// layers are not fetched.
@@ -113,7 +121,7 @@ impl Client {
     /// # Errors
     /// `NotFound` if the registry has no such image or the index no such platform; `Auth`,
     /// `Network`, `Registry`; `Corrupt` if bytes do not have their digest.
-    pub async fn pull_image(&self, reference: &Reference, platform: &Platform) -> Result<PulledImage> {
+    pub async fn pull_image(&self, reference: &Reference, platform: &Platform) -> Result<RemoteImage> {
         let task = self.options().progress.task(TaskKind::Pull, &format!("pull {}", reference.familiar()), None);
         let image = self.pull_checked(reference, platform, &task).await;
         let image = image.map_err(|error| error.wrap(format!("cannot pull `{}`", reference.familiar())))?;
@@ -139,16 +147,15 @@ impl Client {
     /// `Auth`, `Network`, `Registry`.
     pub(crate) async fn has_manifest(&self, reference: &Reference) -> Result<bool> {
         let route = self.destination(reference.repository())?;
-        let call =
-            ApiRequest::new(Method::HEAD, &route.path, &format!("manifests/{}", reference.target()), Scope::pull(&route.path));
-        match route.endpoint.fetch(&call.with_header(ACCEPT, ACCEPTED), None).await {
+        let call = route.manifest(Method::HEAD, reference.target(), Scope::pull(&route.path));
+        match route.endpoint.fetch(&call, None).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    async fn pull_checked(&self, reference: &Reference, platform: &Platform, task: &Task) -> Result<PulledImage> {
+    async fn pull_checked(&self, reference: &Reference, platform: &Platform, task: &Task) -> Result<RemoteImage> {
         let repository = reference.repository();
         let routes = self.sources(repository, reference.digest().is_some())?;
         let (mut manifest, mut at) = manifest_from(self, &routes, &reference.target(), reference.digest(), task).await?;
@@ -174,7 +181,7 @@ impl Client {
         manifest: PulledManifest,
         platform: &Platform,
         task: &Task,
-    ) -> Result<PulledImage> {
+    ) -> Result<RemoteImage> {
         let PulledManifest { bytes, media_type, digest } = manifest;
         let Manifest { config: config_descriptor, layers } = parse(&bytes, "the manifest")?;
         if config_descriptor.size > LIMIT {
@@ -202,7 +209,7 @@ impl Client {
             let source = BlobSource::Remote(Arc::new(blob(&descriptor)));
             Layer { diff_id, descriptor, source }
         });
-        Ok(PulledImage { layers: layers.collect(), manifest: bytes, media_type, digest, config_descriptor, config })
+        Ok(RemoteImage { layers: layers.collect(), manifest: bytes, media_type, digest, config_descriptor, config })
     }
 
     fn warn_of_platform(&self, config: &Config, wanted: &Platform, repository: &Repository) {
@@ -249,8 +256,7 @@ async fn read_manifest(
     digest: Option<&Digest>,
     task: &Task,
 ) -> Result<PulledManifest> {
-    let call = ApiRequest::new(Method::GET, &route.path, &format!("manifests/{target}"), Scope::pull(&route.path));
-    let call = call.with_header(ACCEPT, ACCEPTED);
+    let call = route.manifest(Method::GET, target, Scope::pull(&route.path));
     let response = route.endpoint.fetch(&call, Some(task)).await?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();

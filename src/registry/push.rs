@@ -30,13 +30,13 @@ use crate::store::{BlobSource, Growing};
 /// As many blobs of one chunk may be: between their requests nothing is lost with them.
 pub(super) const PARALLEL_HEADS: usize = 32;
 
-/// A blob this small (bytes) is sent anew rather than resumed: a record of how far it is would cost
-/// more than that.
+/// A blob this small (bytes) is sent again rather than resumed: a record of how far it is would
+/// cost more than that.
 const SMALL: u64 = 64 << 10;
 
-/// How often a blob is looked at that another process is uploading. To wait in the kernel for its
-/// lock would take a thread for each blob that nothing can cancel, and gain at most this beside an
-/// upload; and the lock is two files, or one that says which other to lock.
+/// How often a blob is looked at that another process is uploading. Polled: waiting in flock would
+/// need one thread per blob that cannot be cancelled, to save at most this long. The lock may also
+/// be an alias for another file.
 const OTHER_PROCESS: Duration = Duration::from_millis(200);
 
 /// How a blob came to be in the repository.
@@ -109,7 +109,7 @@ pub(super) struct PushState {
     questions: Semaphore,
     small: Semaphore,
     large: Semaphore,
-    lanes: Arc<UploadLimiter>,
+    limiter: Arc<UploadLimiter>,
     limits: UploadLimits,
     sessions: Option<Sessions>,
     pushed: Option<PushedBlobs>,
@@ -146,7 +146,7 @@ impl Client {
             questions: Semaphore::new(PARALLEL_HEADS),
             small: Semaphore::new(PARALLEL_HEADS),
             large: Semaphore::new(options.concurrency.max(1)),
-            lanes: UploadLimiter::new(options.concurrency, limits.chunk),
+            limiter: UploadLimiter::new(options.concurrency, limits.chunk_size),
             limits,
             sessions: options.state_dir.as_deref().and_then(Sessions::open),
             pushed: options.state_dir.as_deref().map(PushedBlobs::open),
@@ -158,7 +158,7 @@ impl Client {
 }
 
 impl PushSession {
-    /// Offers a complete layer; its transfer starts now in the background. ApiRequest from any
+    /// Offers a complete layer; its transfer starts now in the background. Call it from any
     /// thread.
     pub fn offer(&self, layer: &Layer) {
         self.offer_blob(layer.descriptor.clone(), layer.source.clone());
@@ -285,7 +285,7 @@ impl PushState {
         // mounted from there.
         let _registry = self.lock_registry(&descriptor).await?;
         let mount = self.mountable(&source, &descriptor.digest)?;
-        let in_one = descriptor.size <= self.limits.chunk && !matches!(source, BlobSource::Remote(_));
+        let in_one = descriptor.size <= self.limits.chunk_size && !matches!(source, BlobSource::Remote(_));
         let _permit = self.permit(if in_one { &self.small } else { &self.large }).await?;
         self.upload(order, Some(descriptor), source, mount, session.as_ref(), task).await
     }
@@ -295,7 +295,7 @@ impl PushState {
         let session = key.and_then(|key| self.sessions.as_ref()?.lock(&self.repository.to_string(), key));
         // Another process sends the very same layer: it may be there when this one is complete.
         let elsewhere = key.is_some() && self.sessions.is_some() && session.is_none();
-        let enough = if self.limits.single || elsewhere { u64::MAX } else { self.limits.first + 1 };
+        let enough = if self.limits.single_request || elsewhere { u64::MAX } else { self.limits.start_at + 1 };
         let growth = self.unless_cancelled(growing.wait_for(enough)).await?;
         if !matches!(growth, crate::store::Growth::Written(_)) {
             let (descriptor, _) = self.unless_cancelled(growing.complete()).await??;
@@ -328,7 +328,7 @@ impl PushState {
             session,
             sessions: self.sessions.as_ref().filter(|_| growing).map(|sessions| (sessions, self.repository.to_string())),
             task: Arc::new(task),
-            lanes: &self.lanes,
+            limiter: &self.limiter,
             order,
             cancel: &self.cancel,
         };
@@ -392,7 +392,7 @@ impl PushState {
 
     /// The right to upload a blob, among the processes of this machine.
     async fn lock_session(&self, blob: &Descriptor, task: &Task) -> Result<Locked> {
-        let small = blob.size <= SMALL.min(self.limits.chunk);
+        let small = blob.size <= SMALL.min(self.limits.chunk_size);
         let Some(sessions) = self.sessions.as_ref().filter(|_| !small) else { return Ok(Locked::Ours(None)) };
         let digest = &blob.digest;
         let (repository, digest_text) = (self.repository.to_string(), digest.to_string());

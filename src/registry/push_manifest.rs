@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 
 use super::auth::Scope;
 use super::client::Route;
 use super::endpoint::ApiRequest;
-use super::errors::ErrorResponse;
-use super::pull::{ACCEPTED, LIMIT};
+use super::errors::Refusal;
+use super::pull::LIMIT;
 use super::push::PushSession;
 use super::schema2;
 use crate::error::Result;
@@ -73,9 +73,9 @@ impl PushSession {
 
     /// PUTs the manifest; an error response is not yet an error. A blob that the registry turns out
     /// to lack is sent once more.
-    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<ErrorResponse>> {
+    async fn put(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<Refusal>> {
         let refusal = self.put_once(target, manifest, media_type, task).await?;
-        let Some(missing) = refusal.as_ref().and_then(ErrorResponse::missing_blobs) else { return Ok(refusal) };
+        let Some(missing) = refusal.as_ref().and_then(Refusal::missing_blobs) else { return Ok(refusal) };
         let cause = "the registry lacks a blob that it said it had: sending it again";
         tracing::debug!(?missing, cause, "retry of a manifest");
         task.retry(cause, 2, Duration::ZERO);
@@ -83,13 +83,7 @@ impl PushSession {
         self.put_once(target, manifest, media_type, task).await
     }
 
-    async fn put_once(
-        &self,
-        target: &str,
-        manifest: &Bytes,
-        media_type: &MediaType,
-        task: &Task,
-    ) -> Result<Option<ErrorResponse>> {
+    async fn put_once(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<Refusal>> {
         let Route { endpoint, path } = &self.shared.route;
         let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
         let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
@@ -100,8 +94,8 @@ impl PushSession {
         let body = endpoint.transport.read_error_body(response).await;
         let own = Digest::of(manifest);
         if !status.is_success() {
-            let mut refusal = ErrorResponse::parse(status, &body);
-            let tagged = if refusal.is_about_existing_tag() { self.tagged(target).await } else { None };
+            let mut refusal = Refusal::parse(status, &body);
+            let tagged = if refusal.may_be_about_existing_tag() { self.tagged(target).await } else { None };
             let there = tagged == Some(own);
             refusal.tag_exists = tagged.is_some() && !there;
             if there {
@@ -122,9 +116,8 @@ impl PushSession {
 
     /// The digest of what the registry has under a tag.
     async fn tagged(&self, tag: &str) -> Option<Digest> {
-        let Route { endpoint, path } = &self.shared.route;
-        let call = ApiRequest::new(Method::GET, path, &format!("manifests/{tag}"), Scope::push(path));
-        let call = call.with_header(ACCEPT, ACCEPTED);
+        let route @ Route { endpoint, path } = &self.shared.route;
+        let call = route.manifest(Method::GET, tag, Scope::push(path));
         let response = endpoint.fetch(&call, None).await.ok()?;
         let body = endpoint.transport.read_body(response, LIMIT as usize).await.ok()?;
         Some(Digest::of(&body))

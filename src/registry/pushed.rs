@@ -16,7 +16,7 @@ const MOST: usize = 8;
 /// Registries collect garbage; a repository that was not pushed to for so long may be gone.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// One of so many records looks for old ones.
+/// One record in this many looks for old ones.
 const SWEEP: u32 = 64;
 
 /// The folder of records, one file a blob.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
-/// How often and how patiently.
+/// How often a failed request is repeated, and how long each wait may be.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// How many tries in all, at least 1. For an upload: tries without a byte of progress between
@@ -20,7 +20,7 @@ pub struct RetryPolicy {
     /// How long a transfer may stand still.
     pub stall_timeout: Duration,
     /// How long the registry may think after it has the whole request: it may be hashing gigabytes.
-    pub answer_timeout: Duration,
+    pub response_timeout: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -31,7 +31,7 @@ impl Default for RetryPolicy {
             longest_delay: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(60),
-            answer_timeout: Duration::from_secs(600),
+            response_timeout: Duration::from_secs(600),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::progress::Progress;
 /// hyper's own limit is 100; Go's programs read a megabyte of them.
 const MOST_HEADERS: usize = 1000;
 
-/// Files of certs.d that were warned of: each is once, whoever shares this.
+/// Files of certs.d that were warned of: each only once, by all that share this.
 pub(crate) type Warned = Arc<Mutex<BTreeSet<PathBuf>>>;
 
 /// Makes and keeps HTTP clients.

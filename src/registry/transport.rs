@@ -163,7 +163,7 @@ impl Transport {
                 builder.header(CONTENT_LENGTH, *length).body(reqwest::Body::wrap_stream(body))
             }
         };
-        let patience = if request.slow { self.policy.answer_timeout } else { self.policy.stall_timeout };
+        let patience = if request.slow { self.policy.response_timeout } else { self.policy.stall_timeout };
         tokio::select! {
             answer = builder.send() => match answer {
                 Ok(answer) if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {

@@ -2,7 +2,7 @@
 //! because the certificate itself was given as one.
 //!
 //! A registry's self-signed certificate, made as docker's documentation makes it, says that it is
-//! an authority; rustls takes none of these for a server's own. Whoever puts it down as trusted
+//! an authority; rustls takes none of these for a server's own. A user who puts it down as trusted
 //! means just this certificate, as in Go's programs.
 
 use std::sync::Arc;

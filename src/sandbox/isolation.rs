@@ -1,4 +1,4 @@
-//! The kinds of isolation, what was tried to choose one, and what the chosen one does.
+//! The chosen isolation: runs a command in it, unpacks layers for it, and says what a step changed.
 //!
 //! The choice is made once: a stage is never built with two kinds of isolation.
 
@@ -21,8 +21,8 @@ use super::{
 };
 
 impl IsolationKind {
-    /// Removes a folder that was unpacked or changed on this isolation, whoever its files belong
-    /// to. One that is not there is no error.
+    /// Removes a folder that was unpacked or changed on this isolation, whatever owners its files
+    /// have. One that is not there is not an error.
     pub fn remove_tree(self, path: &Path) -> Result<()> {
         if self.has_user_namespace() {
             return tasks::remove(self, path);
@@ -203,7 +203,7 @@ impl Isolation {
             IsolationKind::UserNamespace | IsolationKind::SingleId => Whiteouts::UserOverlay,
             IsolationKind::Chroot | IsolationKind::Emulated => Whiteouts::Apply,
         };
-        let recorded = self.kind.has_single_id().then(|| Identity::from(user));
+        let recorded = self.kind.records_owners_in_xattrs().then(|| Identity::from(user));
         let options = UnpackOptions {
             whiteouts,
             lower: lower.to_vec(),
@@ -234,8 +234,8 @@ impl Isolation {
         }
     }
 
-    /// Removes a folder of unpacked or changed files, whoever they belong to. One that is not there
-    /// is no error.
+    /// Removes a folder of unpacked or changed files, whatever owners they have. One that is not
+    /// there is not an error.
     pub fn remove_tree(&self, path: &Path) -> Result<()> {
         self.kind.remove_tree(path)
     }

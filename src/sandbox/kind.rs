@@ -80,7 +80,7 @@ impl IsolationKind {
     }
 
     /// Whether a file on disk has the owner that a command sees.
-    pub(crate) fn has_real_owners(self) -> bool {
+    pub(crate) fn has_host_owners(self) -> bool {
         match self {
             Self::Root | Self::Chroot => true,
             Self::UserNamespace | Self::SingleId | Self::Emulated => false,
@@ -90,7 +90,7 @@ impl IsolationKind {
     /// Whether all files on disk belong to one id, and their owners are recorded in attributes of
     /// the files. Then layers are unpacked once for each user that runs commands: the mode on disk
     /// is what that user may do.
-    pub(crate) fn has_single_id(self) -> bool {
+    pub(crate) fn records_owners_in_xattrs(self) -> bool {
         match self {
             Self::SingleId => true,
             Self::Root | Self::UserNamespace | Self::Chroot | Self::Emulated => false,
@@ -155,8 +155,9 @@ impl FromStr for IsolationMode {
         }
         let kind = IsolationKind::ALL.into_iter().find(|kind| kind.to_string() == text);
         kind.map(Self::Forced).ok_or_else(|| {
+            let words: Vec<String> = IsolationKind::ALL.iter().map(ToString::to_string).collect();
             Error::new(ErrorKind::Usage, format!("`{text}` is not an isolation"))
-                .with_hint("use auto, root, userns, single, chroot or emulated")
+                .with_hint(format!("use auto or one of {}", words.join(", ")))
         })
     }
 }

@@ -49,7 +49,7 @@ pub use kind::{IsolationKind, IsolationMode};
 pub use report::{Attempt, Failure, Report};
 pub use running::{Event, Remote, Running, Streams};
 pub use spec::{
-    BindSource, Exit, Mount, Network, RootSpec, RunOutcome, RunSpec, SecretBytes, Security, WAY_OUT_ADDRESS, WAY_OUT_MTU,
+    BindSource, Exit, Mount, NetworkAccess, RootSpec, RunOutcome, RunSpec, SecretBytes, Security, UPLINK_ADDRESS, UPLINK_MTU,
 };
 pub use tasks::Emit;
 pub use ulimit::Ulimit;

@@ -1,6 +1,6 @@
 //! What one RUN step needs: command, environment, user, root file system, mounts.
 //!
-//! Secrets are never shown: their `Debug` is empty, and a spec travels over a socket, not in
+//! Secrets are never shown: their `Debug` shows no byte, and a spec travels over a socket, not in
 //! arguments.
 
 use std::fmt;
@@ -14,11 +14,11 @@ use crate::layer::LayerPath;
 
 use super::{Ulimit, User};
 
-/// The address of a command whose network has a way out ([`RunSpec::way_out`]), in a network of 24
+/// The address of a command whose network has a way out ([`RunSpec::uplink`]), in a network of 24
 /// bits.
-pub const WAY_OUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+pub const UPLINK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 /// The largest packet on that way, in bytes.
-pub const WAY_OUT_MTU: u16 = 1500;
+pub const UPLINK_MTU: u16 = 1500;
 
 /// One command and everything around it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,10 +43,10 @@ pub struct RunSpec {
     pub user_name: Option<String>,
     /// The root file system.
     pub root: RootSpec,
-    /// What `RUN --mount` asks for, in order.
+    /// What `RUN --mount` asks for, in the step's order; the plan mounts parents first.
     pub mounts: Vec<Mount>,
     /// `RUN --network`.
-    pub network: Network,
+    pub network: NetworkAccess,
     /// `RUN --security`.
     pub security: Security,
     /// The host name inside.
@@ -61,7 +61,7 @@ pub struct RunSpec {
     pub container: bool,
     /// Give a network of the command's own an interface to the world, whose packets
     /// [`Running::wait`](super::Running::wait) hands out.
-    pub way_out: bool,
+    pub uplink: bool,
     /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.
     pub name_servers: Option<Vec<IpAddr>>,
     /// Standard input is a terminal, which becomes the command's controlling one.
@@ -88,13 +88,13 @@ impl RunSpec {
             user_name: None,
             root,
             mounts: Vec::new(),
-            network: Network::default(),
+            network: NetworkAccess::default(),
             security: Security::default(),
             hostname: "buildkitsandbox".into(),
             script: None,
             extra_hosts: Vec::new(),
             container: false,
-            way_out: false,
+            uplink: false,
             name_servers: None,
             terminal: false,
             data_limit: None,
@@ -108,7 +108,7 @@ impl RunSpec {
     /// Whether nothing that the command writes is of use before its step has ended: then it need
     /// not wait for the disk. What a folder outside of the step keeps is of use at once, and
     /// commands with all privileges may have disks of their own.
-    pub(super) fn is_kept_only_as_a_whole(&self) -> bool {
+    pub(super) fn may_skip_fsync(&self) -> bool {
         let lasting =
             |mount: &Mount| matches!(mount, Mount::Cache { readonly: false, .. } | Mount::Volume { readonly: false, .. });
         !self.container && self.security == Security::Sandbox && !self.mounts.iter().any(lasting)
@@ -135,7 +135,7 @@ impl RunSpec {
                 }
                 Mount::Ssh { socket, .. } => make_absolute(socket)?,
                 Mount::Volume { source, .. } => make_absolute(source)?,
-                Mount::Tmpfs { .. } | Mount::Secret { .. } => {}
+                Mount::Tmpfs { .. } | Mount::MemoryFile { .. } => {}
             }
         }
         Ok(spec)
@@ -159,8 +159,8 @@ fn make_absolute(path: &mut PathBuf) -> Result<()> {
 /// The root file system of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootSpec {
-    /// Unpacked layers under an upper folder that takes the changes. For every isolation but
-    /// [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
+    /// Unpacked layers under an upper folder that takes the changes. For isolations
+    /// that can mount (not [`IsolationKind::needs_tree`](super::IsolationKind::needs_tree)).
     Overlay {
         /// Folders of unpacked layers, topmost first. May be empty (`FROM scratch`).
         lower: Vec<PathBuf>,
@@ -171,8 +171,8 @@ pub enum RootSpec {
         /// may be removed afterwards.
         work: PathBuf,
     },
-    /// A complete tree that belongs to this step alone. For
-    /// [`IsolationKind::Chroot`](super::IsolationKind::Chroot).
+    /// A complete tree that belongs to this step alone. For isolations that cannot mount
+    /// ([`IsolationKind::needs_tree`](super::IsolationKind::needs_tree)).
     Tree {
         /// Its root.
         path: PathBuf,
@@ -209,9 +209,9 @@ pub enum Mount {
         /// it to: a path on the folder's file system where nothing is.
         seed: Option<(BindSource, PathBuf)>,
     },
-    /// A folder or file of this machine as it is; writes stay. On
-    /// [`IsolationKind::Chroot`](super::IsolationKind::Chroot), where nothing can be mounted, it is
-    /// copied in and what has changed is copied back at the end.
+    /// A folder or file of this machine as it is; writes stay. Where nothing can be mounted
+    /// ([`IsolationKind::needs_tree`](super::IsolationKind::needs_tree)), it is copied in, and what
+    /// has changed is copied back at the end.
     Volume {
         /// The folder or file.
         source: PathBuf,
@@ -230,8 +230,8 @@ pub enum Mount {
         /// 1777 (as runc).
         mode: Option<u32>,
     },
-    /// A file in memory, read-only.
-    Secret {
+    /// A file in memory, read-only: a secret, or a setting that this machine adds.
+    MemoryFile {
         /// Its content.
         bytes: SecretBytes,
         /// To where.
@@ -266,7 +266,7 @@ impl Mount {
             | Self::Cache { target, .. }
             | Self::Volume { target, .. }
             | Self::Tmpfs { target, .. }
-            | Self::Secret { target, .. }
+            | Self::MemoryFile { target, .. }
             | Self::Ssh { target, .. } => target,
         }
     }
@@ -276,7 +276,7 @@ impl Mount {
         match self {
             Self::Bind { writable, .. } => !writable,
             Self::Cache { readonly, .. } | Self::Volume { readonly, .. } => *readonly,
-            Self::Secret { .. } => true,
+            Self::MemoryFile { .. } => true,
             Self::Tmpfs { .. } | Self::Ssh { .. } => false,
         }
     }
@@ -302,9 +302,9 @@ pub enum BindSource {
     },
 }
 
-/// `RUN --network`.
+/// The network that a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Network {
+pub enum NetworkAccess {
     /// The network of this machine.
     #[default]
     Host,
@@ -385,7 +385,7 @@ mod tests {
         let mut spec = RunSpec::new(["true"], root);
         spec.secret_env.push(("TOKEN".into(), SecretBytes::new("hunter2")));
         let target = LayerPath::parse("run/secrets/a").unwrap();
-        spec.mounts.push(Mount::Secret { bytes: SecretBytes::new("hunter2"), target, mode: 0o400, uid: 0, gid: 0 });
+        spec.mounts.push(Mount::MemoryFile { bytes: SecretBytes::new("hunter2"), target, mode: 0o400, uid: 0, gid: 0 });
         assert!(!format!("{spec:?}").contains("hunter2"));
     }
 }

@@ -54,7 +54,7 @@ pub(super) enum Reply {
     /// The command has been started; process 1 of its namespace, or the command, has this number
     /// here.
     Started(i32),
-    /// What came of [`RunSpec::way_out`]: an error number, or a descriptor that follows and gives
+    /// What came of [`RunSpec::uplink`]: an error number, or a descriptor that follows and gives
     /// IP packets.
     Tun(Option<i32>),
     /// The answer to [`Control::Dial`]: an error number, or a connected socket that follows as a

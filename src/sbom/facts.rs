@@ -12,7 +12,8 @@ use crate::layer::{Entry, LayerIndex, LayerObserver, LayerPath};
 use crate::oci::DiffId;
 use crate::store::{LayerData, Store};
 
-/// Format of the stored bytes, and what is looked for: a new number makes old ones a miss.
+/// Format of the stored bytes, and what is looked for: a new number makes old ones a miss. Raise it
+/// whenever a reader is added or finds more.
 const MAGIC: &[u8] = b"mpimgp01";
 
 /// The most files of a layer that tell anything; node_modules of a large application have 5,000.

@@ -1,7 +1,7 @@
 //! The file that a bill of materials is written to; its name tells the form.
 //!
-//! Refuses names that tell none, and places that cannot be written, when it is made: the work comes
-//! after that.
+//! A name that says no format, and a place that cannot be written, are errors when it is made,
+//! before the work.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! Software bills of materials: what is installed in an image, as SPDX or CycloneDX.
 //!
 //! Read are the databases of package managers, the metadata that installed packages have, archives
-//! of Java, and what compilers put into programs (`readers`). Refuses to guess packages from other
-//! files, the clock and the network: the same image gives the same bytes.
+//! of Java, and what compilers put into programs (`readers`). Packages are not guessed from other
+//! files; the clock and the network are not used: the same image gives the same bytes.
 
 mod cyclone_dx;
 mod facts;

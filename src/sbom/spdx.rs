@@ -1,7 +1,7 @@
 //! SPDX 2.3 in JSON: packages, licences, and which layer brought what. Only what tells of packages;
 //! so it is written here field by field, without the large crates that know the rest.
 //!
-//! Refuses times and identifiers that are not the image's own.
+//! Times and identifiers are the image's own, so the same image gives the same document.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -40,7 +40,7 @@ impl<'a> RequiredAccess<'a> {
     }
 }
 
-/// What whoever asks may do.
+/// What a client may do.
 #[derive(Debug)]
 pub(super) enum Access {
     /// Everything.

@@ -1,6 +1,6 @@
 //! Who may pull and push: users with passwords, and the scheme in which they prove who they are.
 //!
-//! Refuses to show a password: Debug leaves it out.
+//! Never shows a password: `Debug` leaves it out.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -111,7 +111,7 @@ impl AuthOptions {
             }
             let (name, hash) = line.split_once(':').filter(|(name, _)| !name.is_empty()).unwrap_or_default();
             if !["$2a$", "$2b$", "$2y$"].iter().any(|kind| hash.starts_with(kind)) {
-                let message = format!("line {} of the htpasswd file is no user with a bcrypt hash", number + 1);
+                let message = format!("line {} of the htpasswd file is not a user with a bcrypt hash", number + 1);
                 return Err(Error::new(ErrorKind::Usage, message).with_hint("write it with `htpasswd -B FILE NAME`"));
             }
             let password = Password::Bcrypt(hash.to_owned(), Arc::default());

@@ -1,6 +1,6 @@
 //! Pulling and deleting blobs (distribution specification, "Pulling blobs", "Deleting Blobs").
 //!
-//! Refuses to hold a blob in memory: it is read piece by piece, one piece ahead of the client.
+//! Never holds a blob in memory: it is read piece by piece, one piece ahead of the client.
 
 use std::fs::File;
 use std::io;
@@ -14,11 +14,11 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use rustix::buffer::spare_capacity;
 
-use super::app::App;
 use super::blocking::blocking;
 use super::error_response::{ErrorCode, ErrorResponse};
-use super::exchange::{Exchange, empty};
 use super::range::{Wanted, parse_range};
+use super::registry_state::RegistryState;
+use super::request_context::{RequestContext, empty};
 use super::route::RepositoryName;
 use crate::oci::Digest;
 
@@ -33,8 +33,8 @@ const FOREVER: &str = "public, max-age=31536000, immutable";
 
 /// `GET` and `HEAD` of a blob.
 pub(super) async fn get(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     digest: Digest,
 ) -> Result<Response, ErrorResponse> {
@@ -43,8 +43,8 @@ pub(super) async fn get(
         let open = move || {
             let Some(repository) = app.disk.repository(&name)? else { return Ok(None) };
             let opened = repository.open_blob(&digest)?;
-            // Whoever asks leaves the blob out of its push: it must not go before the manifest
-            // comes.
+            // The client that asks leaves the blob out of its push: it must not go before the
+            // manifest comes.
             if let Some((file, _)) = opened.as_ref().filter(|_| is_head && !app.options.read_only) {
                 keep(file, app.options.garbage_age);
             }
@@ -86,7 +86,7 @@ pub(super) async fn get(
 }
 
 /// `DELETE` of a blob: out of this repository only.
-pub(super) async fn delete(app: &Arc<App>, name: RepositoryName, digest: Digest) -> Result<Response, ErrorResponse> {
+pub(super) async fn delete(app: &Arc<RegistryState>, name: RepositoryName, digest: Digest) -> Result<Response, ErrorResponse> {
     let app = app.clone();
     let removed = blocking(move || {
         let Some(repository) = app.disk.repository(&name)? else { return Ok(Ok(false)) };

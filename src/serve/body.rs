@@ -1,7 +1,7 @@
 //! Bodies that are counted, or that end before they should: for the log, for faults, and for a
 //! server that stops.
 //!
-//! Refuses to look at the bytes.
+//! Never looks at the bytes.
 
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Connections that can be cut on purpose, for the faults that tests inject.
 //!
-//! Refuses to do anything else: without a fault it is tokio's own listener and stream.
+//! Does nothing else: without a fault it is tokio's own listener and stream.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

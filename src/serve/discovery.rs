@@ -1,7 +1,7 @@
 //! What is there: tags, referrers, repositories, and a page for people (distribution specification,
 //! "Content Discovery").
 //!
-//! Refuses page sizes that are no numbers; without one, everything is listed.
+//! Refuses page sizes that are not numbers; without one, everything is listed.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use url::form_urlencoded;
 
-use super::app::App;
 use super::blocking::blocking;
 use super::error_response::{ErrorCode, ErrorResponse};
-use super::exchange::{Exchange, json};
+use super::registry_state::RegistryState;
+use super::request_context::{RequestContext, json};
 use super::route::RepositoryName;
 use crate::oci::{Digest, MediaType};
 
@@ -24,7 +24,11 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 const SHOWN: usize = 50;
 
 /// `GET /v2/<name>/tags/list`
-pub(super) async fn tags(app: &Arc<App>, exchange: &mut Exchange, name: RepositoryName) -> Result<Response, ErrorResponse> {
+pub(super) async fn tags(
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
+    name: RepositoryName,
+) -> Result<Response, ErrorResponse> {
     let page = Page::of(exchange)?;
     let repository = {
         let (app, name) = (app.clone(), name.clone());
@@ -41,7 +45,7 @@ pub(super) async fn tags(app: &Arc<App>, exchange: &mut Exchange, name: Reposito
 }
 
 /// `GET /v2/_catalog`, which the specification reserves and docker's registry defines.
-pub(super) async fn catalog(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
+pub(super) async fn catalog(app: &Arc<RegistryState>, exchange: &mut RequestContext) -> Result<Response, ErrorResponse> {
     let page = Page::of(exchange)?;
     let names = {
         let app = app.clone();
@@ -56,8 +60,8 @@ pub(super) async fn catalog(app: &Arc<App>, exchange: &mut Exchange) -> Result<R
 /// `GET /v2/<name>/referrers/<digest>`: never 404, also for a repository or subject that is not
 /// there.
 pub(super) async fn referrers(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     digest: Digest,
 ) -> Result<Response, ErrorResponse> {
@@ -80,8 +84,8 @@ pub(super) async fn referrers(
     Ok(response)
 }
 
-/// `GET /`: how to use this registry, for whoever opens it in a browser.
-pub(super) async fn home(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
+/// `GET /`: how to use this registry, for people who open it in a browser.
+pub(super) async fn home(app: &Arc<RegistryState>, exchange: &mut RequestContext) -> Result<Response, ErrorResponse> {
     let host = exchange.header(header::HOST).unwrap_or("HOST:PORT").to_owned();
     // With users, the names are for them.
     let names = match &app.access_control {
@@ -117,7 +121,7 @@ struct Page {
 }
 
 impl Page {
-    fn of(exchange: &Exchange) -> Result<Self, ErrorResponse> {
+    fn of(exchange: &RequestContext) -> Result<Self, ErrorResponse> {
         let length = exchange.query("n").filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
         let length = length.map_err(|_| ErrorResponse::bad(ErrorCode::Unsupported, "`n` is not a number of entries"))?;
         Ok(Self { length, last: exchange.query("last").filter(|last| !last.is_empty()) })

@@ -1,8 +1,8 @@
 //! Answers that say no, in the JSON that the distribution specification gives errors ("Error
 //! Codes").
 //!
-//! Refuses to tell a client about this machine: what went wrong inside is logged at debug level,
-//! paths and all, and the client only learns that it did.
+//! Tells a client nothing about this machine: what went wrong inside is logged at debug level, with
+//! paths, and the client only learns that something did.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};

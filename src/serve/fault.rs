@@ -1,6 +1,6 @@
 //! Faults that a registry can be told to play, and what its hooks are told of a request.
 //!
-//! Refuses to decide anything: which request meets which fault is the hook's business.
+//! Decides nothing: which request meets which fault is the hook's business.
 
 use std::fmt;
 use std::net::SocketAddr;

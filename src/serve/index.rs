@@ -1,7 +1,7 @@
 //! What one repository holds: its manifests, their tags and who refers to whom. On the disk this is
 //! the `index.json` of an OCI image layout (image specification, image-layout.md).
 //!
-//! Refuses files: it is a value, changed as a whole and written as a whole.
+//! Knows nothing of files: it is a value, changed as a whole and written as a whole.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry::Vacant;
@@ -86,8 +86,8 @@ impl Index {
                 let dropped = descriptor.annotations.contains_key(DROPPED);
                 place.insert(IndexEntry { dropped, ..entry });
             }
-            // A name that is no tag was put there by another program; its manifest stays reachable
-            // by digest.
+            // A name that is not a tag was put there by another program; its manifest stays
+            // reachable by digest.
             if let Some(Ok(tag)) = descriptor.annotations.get(REF_NAME).map(|name| Tag::parse(name)) {
                 index.tags.insert(tag, descriptor.digest);
             }
@@ -171,7 +171,7 @@ impl Index {
             Some(Ok(tag)) => Bound::Excluded(tag),
             _ => Bound::Unbounded,
         };
-        // What is no tag has a place in the order, too.
+        // What is not a tag has a place in the order, too.
         let last = last.unwrap_or_default().to_owned();
         self.tags.range((from, Bound::Unbounded)).map(|(tag, _)| tag.as_str()).filter(move |tag| *tag > last.as_str())
     }

@@ -42,7 +42,10 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BT
 
 impl Content {
     /// Foreign and non-distributable layers need not be in the registry (image specification,
-    /// layer.md).
+    /// layer.md). Either sign is enough, unlike [`Descriptor::is_elsewhere`]: a registry takes what
+    /// other programs push.
+    ///
+    /// [`Descriptor::is_elsewhere`]: crate::oci::Descriptor::is_elsewhere
     fn is_elsewhere(&self) -> bool {
         self.urls.as_ref().is_some_and(|urls| !urls.is_empty())
             || self.media_type.as_ref().is_some_and(MediaType::is_nondistributable)

@@ -11,15 +11,15 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use super::app::App;
 use super::blobs::{CONTENT_DIGEST, matches_etag};
 use super::blocking::blocking;
 use super::disk::NewManifest;
 use super::error_response::{ErrorCode, ErrorResponse};
-use super::exchange::{Exchange, empty};
 use super::index::IndexEntry;
 use super::manifest::{Content, Manifest};
+use super::registry_state::RegistryState;
 use super::repository::Repository;
+use super::request_context::{RequestContext, empty};
 use super::route::{ManifestReference, RepositoryName};
 use crate::error::{Error, Result};
 use crate::oci::{Digest, MediaType};
@@ -33,8 +33,8 @@ const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// `GET` and `HEAD` of a manifest. The answer has the type that was pushed, whatever `Accept` says:
 /// there is only that one.
 pub(super) async fn get(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     reference: ManifestReference,
 ) -> Result<Response, ErrorResponse> {
@@ -75,8 +75,8 @@ pub(super) async fn get(
 
 /// `PUT` of a manifest.
 pub(super) async fn put(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     reference: ManifestReference,
 ) -> Result<Response, ErrorResponse> {
@@ -97,7 +97,7 @@ pub(super) async fn put(
 /// `DELETE`: a tag alone, or a manifest with all its tags. Its blobs stay until they are deleted
 /// themselves.
 pub(super) async fn delete(
-    app: &Arc<App>,
+    app: &Arc<RegistryState>,
     name: RepositoryName,
     reference: ManifestReference,
 ) -> Result<Response, ErrorResponse> {
@@ -124,7 +124,7 @@ fn find(repository: &Repository, reference: &ManifestReference) -> Option<(Diges
     Some((digest, index.manifest(&digest)?.clone()))
 }
 
-async fn read_body(exchange: &mut Exchange) -> Result<Bytes, ErrorResponse> {
+async fn read_body(exchange: &mut RequestContext) -> Result<Bytes, ErrorResponse> {
     let too_large = || {
         let message = format!("a manifest has at most {LARGEST} bytes");
         ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
@@ -171,7 +171,12 @@ impl Pushed {
         Ok(Self { bytes, digest, media_type, manifest })
     }
 
-    fn store(self, app: &App, name: &RepositoryName, reference: ManifestReference) -> Result<Result<(), ErrorResponse>> {
+    fn store(
+        self,
+        app: &RegistryState,
+        name: &RepositoryName,
+        reference: ManifestReference,
+    ) -> Result<Result<(), ErrorResponse>> {
         let repository = app.disk.make_repository(name)?;
         if let Err(refusal) = self.check_contents(&repository)? {
             return Ok(Err(refusal));

@@ -20,10 +20,9 @@
 //! Images whose last tag was deleted, and blobs that no manifest names, are freed at the start and
 //! every hour.
 //!
-//! Refuses replication: it serves a developer's machine and tests.
+//! There is no replication: it serves a developer's machine and tests.
 
 mod access_control;
-mod app;
 mod auth;
 mod blobs;
 mod blocking;
@@ -32,7 +31,6 @@ mod connection;
 mod discovery;
 mod disk;
 mod error_response;
-mod exchange;
 mod fault;
 mod garbage;
 mod index;
@@ -40,7 +38,9 @@ mod manifest;
 mod manifests;
 mod options;
 mod range;
+mod registry_state;
 mod repository;
+mod request_context;
 mod route;
 mod server;
 mod service;
@@ -64,8 +64,8 @@ pub use tls::TlsOptions;
 use tokio_util::task::TaskTracker;
 
 use self::access_control::AccessControl;
-use self::app::App;
 use self::disk::Disk;
+use self::registry_state::RegistryState;
 use self::upload_session::UploadSessions;
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -74,7 +74,7 @@ use crate::error::Result;
 /// A registry: its data and its rules. Cheap to clone; the folder is free again when the last clone
 /// and server are gone.
 #[derive(Debug, Clone)]
-pub struct Registry(Arc<App>);
+pub struct Registry(Arc<RegistryState>);
 
 impl Registry {
     /// Opens the folder, or makes it, and removes what a killed registry left behind.
@@ -82,7 +82,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Usage`] if the folder holds something else or another registry has it open;
-    /// [`ErrorKind::NotFound`] if it is to be served read-only and is no registry's;
+    /// [`ErrorKind::NotFound`] if it is to be served read-only and is not a registry's;
     /// [`ErrorKind::Io`] if it cannot be read or written.
     pub fn open(options: RegistryOptions) -> Result<Self> {
         let disk = Disk::open(options.dir.as_deref(), options.read_only, options.durable)?;
@@ -92,7 +92,7 @@ impl Registry {
         }
         let access_control = options.auth.clone().map(AccessControl::new);
         let (sessions, requests, tasks) = (UploadSessions::default(), AtomicU64::new(0), TaskTracker::new());
-        Ok(Self(Arc::new(App { options, disk, sessions, access_control, requests, tasks })))
+        Ok(Self(Arc::new(RegistryState { options, disk, sessions, access_control, requests, tasks })))
     }
 
     /// The folder that holds the data.

@@ -1,7 +1,7 @@
 //! What a registry is opened with: where it keeps its data, who may use it, and the hooks for tests
 //! and logs.
 //!
-//! Refuses nothing by itself: the folder is looked at when the registry is opened.
+//! Checks nothing by itself: the folder is looked at when the registry is opened.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use super::{AuthOptions, Fault, RequestInfo, Served, TlsOptions};
 /// is done.
 pub type FaultHook = Arc<dyn Fn(&RequestInfo) -> Fault + Send + Sync>;
 
-/// Told of every request: just before its answer's first byte is sent, so that whoever has the
-/// answer can rely on its entry, or when its connection breaks. Must return quickly.
+/// Called for every request, just before its answer's first byte is sent, so that a client that has
+/// the answer can rely on its entry, or when its connection breaks. Must return quickly.
 pub type LogHook = Arc<dyn Fn(&Served) + Send + Sync>;
 
 /// How a [`super::Registry`] is opened. `RegistryOptions::default()` is an empty registry in a

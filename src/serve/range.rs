@@ -2,7 +2,7 @@
 //! upload's chunk (distribution specification, "Pushing a blob in chunks"), which look alike and
 //! are not.
 //!
-//! Refuses several ranges at once: they are answered as no range at all, as RFC 9110 allows.
+//! Several ranges at once are answered as no range at all, as RFC 9110 allows.
 
 /// What a pull asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! One repository: an OCI image layout whose `index.json` is kept in memory and written whole at
 //! every change.
 //!
-//! Refuses to look into blobs other than manifests.
+//! Never looks into blobs other than manifests.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

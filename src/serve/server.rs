@@ -1,6 +1,6 @@
 //! A registry that listens: its address, and its life from the first request to an orderly end.
 //!
-//! Refuses to hang: what does not end in time once it is told to stop is cut.
+//! Never hangs: connections that do not end in time after a stop are cut.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 
-use super::app::App;
 use super::blocking::blocking;
 use super::connection::{CuttingListener, Peer};
+use super::registry_state::RegistryState;
 use super::service::{self, Service};
 use super::tls::Tls;
 use super::tls_listener::TlsListener;
@@ -29,14 +29,14 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 /// A registry that listens. Dropped, it stops listening.
 #[derive(Debug)]
 pub struct Server {
-    app: Arc<App>,
+    app: Arc<RegistryState>,
     listener: TcpListener,
     addr: SocketAddr,
     tls: Option<Tls>,
 }
 
 impl Server {
-    pub(super) async fn bind(app: Arc<App>, addr: impl ToSocketAddrs) -> Result<Self> {
+    pub(super) async fn bind(app: Arc<RegistryState>, addr: impl ToSocketAddrs) -> Result<Self> {
         let listen = async {
             let listener = TcpListener::bind(addr).await?;
             let addr = listener.local_addr()?;
@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-async fn run_on<L>(app: Arc<App>, listener: L, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()>
+async fn run_on<L>(app: Arc<RegistryState>, listener: L, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()>
 where
     L: Listener<Addr = SocketAddr>,
     Peer: for<'a> Connected<IncomingStream<'a, L>>,
@@ -130,7 +130,7 @@ where
 }
 
 /// Removes expired uploads and garbage now and then, for ever.
-async fn sweep(app: Arc<App>) {
+async fn sweep(app: Arc<RegistryState>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let app = app.clone();

@@ -12,18 +12,18 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::access_control::{Access, RequiredAccess};
-use super::app::App;
 use super::body::{Received, announced_length, break_off, count, end_with, truncate};
 use super::connection::{Cut, Peer};
 use super::error_response::{ErrorCode, ErrorResponse};
-use super::exchange::{Exchange, empty, json};
+use super::registry_state::RegistryState;
+use super::request_context::{RequestContext, empty, json};
 use super::route::Route;
 use super::{Fault, RequestInfo, Served, blobs, discovery, manifests, token_endpoint, uploads};
 
 /// What every request shares.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
-    pub(super) app: Arc<App>,
+    pub(super) app: Arc<RegistryState>,
     /// The server has stopped: whatever is still under way is cut.
     pub(super) stopped: CancellationToken,
 }
@@ -39,7 +39,7 @@ pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): Co
         Fault::ResetAfter(room) => break_off(body, room, peer.cut.clone()),
         _ => body,
     };
-    let exchange = Exchange { parts, length, body: Some(count(body, entry.received.clone())) };
+    let exchange = RequestContext { parts, length, body: Some(count(body, entry.received.clone())) };
     let response = tokio::select! {
         response = carry_out(app, exchange, fault, &peer.cut) => end_with(response, &service.stopped),
         () = service.stopped.cancelled() => cut(&peer.cut),
@@ -53,14 +53,14 @@ pub(super) async fn answer(State(service): State<Service>, ConnectInfo(peer): Co
 /// Goes to the log when it is dropped: also if the client leaves and nobody waits for the answer
 /// any more.
 struct LogEntry<'a> {
-    app: &'a App,
+    app: &'a RegistryState,
     started: Instant,
     received: Arc<Received>,
     served: Served,
 }
 
 impl<'a> LogEntry<'a> {
-    fn begin(app: &'a App, parts: &Parts, peer: &Peer) -> Self {
+    fn begin(app: &'a RegistryState, parts: &Parts, peer: &Peer) -> Self {
         let request = RequestInfo {
             number: app.requests.fetch_add(1, Ordering::Relaxed),
             method: parts.method.clone(),
@@ -96,7 +96,7 @@ impl Drop for LogEntry<'_> {
     }
 }
 
-async fn carry_out(app: &Arc<App>, mut exchange: Exchange, fault: Fault, cutter: &Cut) -> Response {
+async fn carry_out(app: &Arc<RegistryState>, mut exchange: RequestContext, fault: Fault, cutter: &Cut) -> Response {
     match fault {
         Fault::None => handle(app, &mut exchange).await,
         Fault::Status(answer) => {
@@ -121,7 +121,7 @@ async fn carry_out(app: &Arc<App>, mut exchange: Exchange, fault: Fault, cutter:
     }
 }
 
-async fn handle(app: &Arc<App>, exchange: &mut Exchange) -> Response {
+async fn handle(app: &Arc<RegistryState>, exchange: &mut RequestContext) -> Response {
     let mut response = match dispatch(app, exchange).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -137,7 +137,7 @@ async fn handle(app: &Arc<App>, exchange: &mut Exchange) -> Response {
     response
 }
 
-async fn dispatch(app: &Arc<App>, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
+async fn dispatch(app: &Arc<RegistryState>, exchange: &mut RequestContext) -> Result<Response, ErrorResponse> {
     let route = Route::parse(exchange.parts.uri.path())?;
     let method = exchange.parts.method.clone();
     let access = match &app.access_control {

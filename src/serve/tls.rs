@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 /// How many days a made certificate is good for: what browsers and Apple's programs take at most.
 const LIFETIME: i64 = 825;
 
-/// One that ends within so many days is made anew.
+/// A certificate that ends within this many days is replaced.
 const RENEWAL: i64 = 30;
 
 /// Which certificate a registry shows.
@@ -32,7 +32,7 @@ pub enum TlsOptions {
         key: PathBuf,
     },
     /// One that signs itself, for this machine's names and addresses. It is kept in the registry's
-    /// folder: whoever trusts it need not do so again.
+    /// folder: a client that trusts it need not do so again.
     Made,
 }
 

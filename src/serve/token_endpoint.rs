@@ -8,7 +8,7 @@ use url::form_urlencoded;
 use super::access_control::{AccessControl, basic_credentials, unauthorized};
 use super::auth::{AuthScheme, User};
 use super::error_response::{ErrorCode, ErrorResponse};
-use super::exchange::{Exchange, json};
+use super::request_context::{RequestContext, json};
 use super::token::{Action, Scope};
 
 /// The longest form that is read, in bytes.
@@ -46,7 +46,7 @@ impl TokenRequest {
 
 /// Answers `GET /token` (Basic credentials or none) and `POST /token` (a form with a password or
 /// refresh token).
-pub(super) async fn answer(access_control: &AccessControl, exchange: &mut Exchange) -> Result<Response, ErrorResponse> {
+pub(super) async fn answer(access_control: &AccessControl, exchange: &mut RequestContext) -> Result<Response, ErrorResponse> {
     let AuthScheme::Bearer { lifetime } = access_control.options.scheme else { return Err(ErrorResponse::no_such_path()) };
     let request = match exchange.parts.method {
         Method::GET => {

@@ -4,7 +4,7 @@
 //! writes at a time; a newer one takes the session over, because the older may hang on a connection
 //! that its client gave up long ago.
 //!
-//! Refuses to know what the bytes will be called before the last of them came.
+//! Does not know the digest before the last byte.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};

@@ -13,12 +13,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::access_control::Access;
-use super::app::App;
 use super::blobs::CONTENT_DIGEST;
 use super::blocking::blocking;
 use super::error_response::{ErrorCode, ErrorResponse};
-use super::exchange::{Exchange, empty};
 use super::range::parse_content_range;
+use super::registry_state::RegistryState;
+use super::request_context::{RequestContext, empty};
 use super::route::{RepositoryName, parse_digest};
 use super::token::Action;
 use super::upload_session::{Ending, UploadSession, Writing};
@@ -31,8 +31,8 @@ const MIN_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 /// `POST` to begin: an upload in steps, one with all bytes at once (`digest`), or a mount
 /// (`mount`).
 pub(super) async fn begin(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     access: &Access,
 ) -> Result<Response, ErrorResponse> {
@@ -58,7 +58,7 @@ pub(super) async fn begin(
 }
 
 /// `GET` of a session: how far it is.
-pub(super) async fn status(app: &Arc<App>, name: RepositoryName, id: &str) -> Result<Response, ErrorResponse> {
+pub(super) async fn status(app: &Arc<RegistryState>, name: RepositoryName, id: &str) -> Result<Response, ErrorResponse> {
     let session = find(app, &name, id).await?;
     let length = session.length().await?;
     Ok(empty(StatusCode::NO_CONTENT, progress(&name, &session, length)))
@@ -66,8 +66,8 @@ pub(super) async fn status(app: &Arc<App>, name: RepositoryName, id: &str) -> Re
 
 /// `PATCH`: a chunk with `Content-Range`, or a stream without.
 pub(super) async fn patch(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     id: &str,
 ) -> Result<Response, ErrorResponse> {
@@ -86,8 +86,8 @@ pub(super) async fn patch(
 
 /// `PUT`: the last chunk, or nothing, and the digest of the whole.
 pub(super) async fn put(
-    app: &Arc<App>,
-    exchange: &mut Exchange,
+    app: &Arc<RegistryState>,
+    exchange: &mut RequestContext,
     name: RepositoryName,
     id: &str,
 ) -> Result<Response, ErrorResponse> {
@@ -101,7 +101,7 @@ pub(super) async fn put(
 }
 
 /// `DELETE` of a session.
-pub(super) async fn cancel(app: &Arc<App>, name: RepositoryName, id: &str) -> Result<Response, ErrorResponse> {
+pub(super) async fn cancel(app: &Arc<RegistryState>, name: RepositoryName, id: &str) -> Result<Response, ErrorResponse> {
     let session = find(app, &name, id).await?;
     let mut writing = session.write().await?;
     let app = app.clone();
@@ -109,7 +109,7 @@ pub(super) async fn cancel(app: &Arc<App>, name: RepositoryName, id: &str) -> Re
     Ok(empty(StatusCode::NO_CONTENT, []))
 }
 
-async fn find(app: &Arc<App>, name: &RepositoryName, id: &str) -> Result<Arc<UploadSession>, ErrorResponse> {
+async fn find(app: &Arc<RegistryState>, name: &RepositoryName, id: &str) -> Result<Arc<UploadSession>, ErrorResponse> {
     let (app, dir, id) = (app.clone(), app.disk.uploads_dir(name), id.to_owned());
     blocking(move || app.sessions.find(&dir, &id)).await?.ok_or_else(ErrorResponse::upload_unknown)
 }
@@ -118,7 +118,7 @@ async fn find(app: &Arc<App>, name: &RepositoryName, id: &str) -> Result<Arc<Upl
 /// specification, "Mounting a blob from another repository"). Without `from`, any repository will
 /// do.
 async fn mount(
-    app: &Arc<App>,
+    app: &Arc<RegistryState>,
     name: &RepositoryName,
     digest: &str,
     from: Option<String>,
@@ -130,7 +130,7 @@ async fn mount(
             Some(from) => Some(from),
             None => return Ok(None),
         },
-        // Whoever may not see every repository must not learn what the others hold.
+        // A client that may not see every repository must not learn what the others hold.
         None if !matches!(access, Access::Everything) => return Ok(None),
         None => None,
     };
@@ -166,14 +166,14 @@ struct Chunk {
 
 impl Chunk {
     /// A body that is all there is.
-    fn whole(exchange: &mut Exchange) -> Self {
+    fn whole(exchange: &mut RequestContext) -> Self {
         Self { announced: exchange.length, limit: u64::MAX, body: exchange.take_body() }
     }
 
     /// A body that continues a session; it must begin where the session ends.
     fn next(
-        exchange: &mut Exchange,
-        app: &App,
+        exchange: &mut RequestContext,
+        app: &RegistryState,
         name: &RepositoryName,
         session: &UploadSession,
         writing: &Writing,
@@ -220,7 +220,7 @@ impl Chunk {
 
 /// The request that ends a session.
 struct LastChunk {
-    app: Arc<App>,
+    app: Arc<RegistryState>,
     name: RepositoryName,
     session: Arc<UploadSession>,
     digest: Digest,

@@ -13,7 +13,7 @@ pub(super) enum BlobState {
     /// Written since the last boot.
     Fresh,
     /// Perhaps damaged.
-    Doubtful,
+    Unverified,
 }
 
 impl BlobState {
@@ -21,13 +21,13 @@ impl BlobState {
         match self {
             Self::Durable => 0o400,
             Self::Fresh => 0o600,
-            Self::Doubtful => 0o700,
+            Self::Unverified => 0o700,
         }
     }
 
     pub(super) fn of(metadata: &Metadata) -> Self {
         let mode = metadata.permissions().mode() & 0o7777;
-        [Self::Durable, Self::Fresh].into_iter().find(|state| state.mode() == mode).unwrap_or(Self::Doubtful)
+        [Self::Durable, Self::Fresh].into_iter().find(|state| state.mode() == mode).unwrap_or(Self::Unverified)
     }
 
     pub(super) fn set(self, path: &Path) -> io::Result<()> {

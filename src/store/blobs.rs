@@ -23,20 +23,20 @@ impl Store {
 
     /// Whether the store has the blob, whole. From then on it stays while this process lives.
     pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
-        match self.settled(digest) {
+        match self.verified(digest) {
             Ok((_, metadata)) => Ok(metadata.len() == size),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Opens the blob. Whoever reads it whole should check its digest, and call
-    /// [`doubt`](Self::doubt) if it is wrong.
+    /// Opens the blob. A caller that reads it whole should check its digest, and call
+    /// [`mark_unverified`](Self::mark_unverified) if it is wrong.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: the store does not have it.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        let (path, _) = self.settled(digest)?;
+        let (path, _) = self.verified(digest)?;
         File::open(&path).map_err(|error| failed("open", &path, error))
     }
 
@@ -53,7 +53,7 @@ impl Store {
         if bytes.len() as u64 > limit {
             return Err(Error::new(ErrorKind::Corrupt, format!("blob `{digest}` is larger than {limit} bytes")));
         }
-        digest.verify(&bytes).map_err(|error| self.doubt(digest, error))?;
+        digest.verify(&bytes).map_err(|error| self.mark_unverified(digest, error))?;
         Ok(bytes)
     }
 
@@ -95,16 +95,16 @@ impl Store {
 
     /// Says that the blob turned out to be damaged: it is checked, and dropped, when it is next
     /// used. Returns the error to give up with, caused by `cause`.
-    pub fn doubt(&self, digest: &Digest, cause: Error) -> Error {
+    pub fn mark_unverified(&self, digest: &Digest, cause: Error) -> Error {
         // If this fails, the store is read-only and the blob stays as it is.
-        let _ = BlobState::Doubtful.set(&self.blob_path(digest));
+        let _ = BlobState::Unverified.set(&self.blob_path(digest));
         Error::new(ErrorKind::Corrupt, format!("blob `{digest}` of the local store is damaged"))
             .with_hint("run `mpimg prune` to drop damaged blobs, then pull or build the image again")
             .with_source(cause)
     }
 
-    /// The blob's file, pinned, and checked if it was doubtful.
-    pub(super) fn settled(&self, digest: &Digest) -> Result<(PathBuf, Metadata)> {
+    /// The blob's file, pinned, and checked if it was unverified.
+    pub(super) fn verified(&self, digest: &Digest) -> Result<(PathBuf, Metadata)> {
         self.pin(digest)?;
         let path = self.blob_path(digest);
         let metadata = match std::fs::symlink_metadata(&path) {
@@ -115,18 +115,19 @@ impl Store {
         };
         match BlobState::of(&metadata) {
             BlobState::Durable => Ok((path, metadata)),
-            BlobState::Fresh if !self.0.doubt_fresh => Ok((path, metadata)),
-            BlobState::Fresh | BlobState::Doubtful if settle(&path, digest)? => Ok((path, metadata)),
-            BlobState::Fresh | BlobState::Doubtful => Err(not_found(digest)),
+            BlobState::Fresh if !self.0.distrust_fresh => Ok((path, metadata)),
+            BlobState::Fresh | BlobState::Unverified if verify_file(&path, digest)? => Ok((path, metadata)),
+            BlobState::Fresh | BlobState::Unverified => Err(not_found(digest)),
         }
     }
 
-    /// Checks every doubtful blob; the damaged ones go.
+    /// Checks every unverified blob; the damaged ones go.
     pub(super) fn settle_all(&self) -> Result<()> {
         for (digest, path) in list(self.root())? {
-            let doubtful = std::fs::symlink_metadata(&path).is_ok_and(|metadata| BlobState::of(&metadata) == BlobState::Doubtful);
-            if doubtful {
-                settle(&path, &digest)?;
+            let unverified =
+                std::fs::symlink_metadata(&path).is_ok_and(|metadata| BlobState::of(&metadata) == BlobState::Unverified);
+            if unverified {
+                verify_file(&path, &digest)?;
             }
         }
         Ok(())
@@ -138,7 +139,7 @@ fn not_found(digest: &Digest) -> Error {
 }
 
 /// Compares the file with its digest: whole, it becomes durable; damaged, it goes. Tells which.
-fn settle(path: &Path, digest: &Digest) -> Result<bool> {
+fn verify_file(path: &Path, digest: &Digest) -> Result<bool> {
     let cannot = |error| failed("read", path, error);
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -173,7 +174,7 @@ fn same_file(file: &File, path: &Path) -> bool {
     }
 }
 
-/// All blobs. Files whose names are no digests are left alone.
+/// All blobs. Files whose names are not digests are left alone.
 pub(super) fn list(root: &Path) -> Result<Vec<(Digest, PathBuf)>> {
     let mut blobs = Vec::new();
     for algorithm in ["sha256", "sha512"] {

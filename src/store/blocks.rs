@@ -1,7 +1,7 @@
 //! Blocks of the layers that the store holds, compressed: a new layer copies those that it has in
 //! common with them.
 //!
-//! Refuses to fail a build: records that are damaged, and blobs that are gone, are misses.
+//! Never fails a build: records that are damaged, and blobs that are gone, are misses.
 
 use std::collections::HashMap;
 use std::fs::File;

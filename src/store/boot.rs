@@ -21,7 +21,7 @@ pub(super) const BOOT: &str = "boot";
 /// which costs only time.
 const MOST_BOOTS: usize = 16;
 
-/// At the first opening since the machine's boot: fresh blobs become doubtful, unmarked unpacked
+/// At the first opening since the machine's boot: fresh blobs become unverified, unmarked unpacked
 /// layers go. `tmp` is this process's folder. Tells whether fresh blobs must be doubted because
 /// nothing could be written down.
 pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
@@ -40,7 +40,7 @@ pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
         if same(&known) {
             return Ok(());
         }
-        doubt_fresh(root)?;
+        distrust_fresh(root)?;
         remove_unmarked(root, tmp)?;
         let file = tempfile::NamedTempFile::new_in(tmp.ok_or(io::ErrorKind::ReadOnlyFilesystem)?)?;
         let boots: Vec<&str> = std::iter::once(current.trim_end()).chain(known.lines()).take(MOST_BOOTS).collect();
@@ -50,14 +50,14 @@ pub(super) fn after_boot(root: &Path, tmp: Option<&Path>) -> bool {
     note().is_err()
 }
 
-/// Makes all fresh blobs doubtful.
-fn doubt_fresh(root: &Path) -> io::Result<()> {
+/// Makes all fresh blobs unverified.
+fn distrust_fresh(root: &Path) -> io::Result<()> {
     for algorithm in ["sha256", "sha512"] {
         let folder = root.join(BLOBS).join(algorithm);
         for name in file_names(&folder)? {
             let path = folder.join(name);
             if BlobState::of(&std::fs::symlink_metadata(&path)?) == BlobState::Fresh {
-                BlobState::Doubtful.set(&path)?;
+                BlobState::Unverified.set(&path)?;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Build cache records: what a step with certain inputs made.
 //!
-//! Refuses to fail a build: a record that is damaged, or whose layer is gone, is a miss.
+//! Never fails a build: a record that is damaged, or whose layer is gone, is a miss.
 
 use std::fmt;
 use std::fs::File;
@@ -24,6 +24,45 @@ pub struct CacheKey(pub Digest);
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Why nothing was taken from the build cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissReason {
+    /// There is no record under the key.
+    NoRecord,
+    /// There is none here, nor in the registry that other machines share.
+    NoRecordAnywhere,
+    /// The record's file is damaged.
+    Damaged,
+    /// The record names a layer that was pruned.
+    LayerGone,
+    /// The build was asked to look for nothing.
+    Bypassed,
+    /// The record is older than the build allows.
+    TooOld,
+    /// The sources of COPY or ADD differ in names, sizes or modes.
+    FileListChanged,
+    /// The sources of COPY or ADD differ in content alone.
+    FileContentChanged,
+    /// What a RUN mounts of the build context differs.
+    MountedFileChanged,
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRecord => "no step has had exactly these inputs",
+            Self::NoRecordAnywhere => "neither this machine nor the cache's repository has a result for exactly these inputs",
+            Self::Damaged => "the record is damaged",
+            Self::LayerGone => "its layer is no longer in the store",
+            Self::Bypassed => "the build was asked not to use it",
+            Self::TooOld => "the result is older than allowed",
+            Self::FileListChanged => "a file is new or gone, or has another size or mode",
+            Self::FileContentChanged => "a file has other content",
+            Self::MountedFileChanged => "a mounted file is new or gone, or has other content or another mode",
+        })
     }
 }
 
@@ -66,19 +105,19 @@ impl Store {
     }
 
     /// As [`cache_lookup`](Self::cache_lookup); a miss says why it is one.
-    pub(crate) fn cache_find(&self, key: &CacheKey) -> std::result::Result<CacheRecord, &'static str> {
+    pub(crate) fn cache_find(&self, key: &CacheKey) -> std::result::Result<CacheRecord, MissReason> {
         let path = self.cache_path(key);
-        let missed = |reason| {
-            tracing::debug!(%key, reason, "build cache has no record");
+        let missed = |reason: MissReason| {
+            tracing::debug!(%key, %reason, "build cache has no record");
             Err(reason)
         };
         let Some(record) = read(&path) else {
-            return missed(if path.exists() { "the record is damaged" } else { "no step has had exactly these inputs" });
+            return missed(if path.exists() { MissReason::Damaged } else { MissReason::NoRecord });
         };
         if let Some(layer) = &record.layer
             && !self.has(&layer.descriptor.digest, layer.descriptor.size).is_ok_and(|has| has)
         {
-            return missed("its layer is no longer in the store");
+            return missed(MissReason::LayerGone);
         }
         tracing::debug!(%key, "build cache has a record");
         // Pruning begins with what was not used for longest; a store that cannot be written to is

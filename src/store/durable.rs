@@ -7,13 +7,13 @@
 //!   ([`Store::sync`]), then until the record is. Whatever has a name after a power cut is whole.
 //! - **Everything else is checked before it is believed.** Blobs written since the last boot are
 //!   *fresh* and believed: the page cache has them. A blob that has been waited for is *durable*.
-//!   When a store is opened for the first time after a boot, its fresh blobs become *doubtful*; a
-//!   doubtful blob is read and compared with its digest when it is next used, and then durable or
+//!   When a store is opened for the first time after a boot, its fresh blobs become *unverified*; a
+//!   unverified blob is read and compared with its digest when it is next used, and then durable or
 //!   gone. Small files carry their own digest, unpacked layers a mark once they are on disk;
 //!   without it they go at that first opening.
 //!
 //! The state of a blob is in its permissions: they change atomically, and a file that came in any
-//! other way is doubtful.
+//! other way is unverified.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ use crate::oci::Digest;
 const WAITERS: usize = 8;
 
 impl Store {
-    /// Whether it would be noticed that the machine has been started anew.
+    /// Whether it would be noticed that the machine has been restarted.
     pub(super) fn knows_boots(&self) -> bool {
         self.root().join(BOOT).exists()
     }
@@ -43,7 +43,7 @@ impl Store {
     pub fn sync(&self, digests: &[Digest]) -> Result<()> {
         let mut waiting: Vec<PathBuf> = Vec::new();
         for digest in digests {
-            let (path, metadata) = self.settled(digest)?;
+            let (path, metadata) = self.verified(digest)?;
             if BlobState::of(&metadata) != BlobState::Durable && !waiting.contains(&path) {
                 waiting.push(path);
             }

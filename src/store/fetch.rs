@@ -88,7 +88,7 @@ impl Store {
         Ok(Begun::Coming(growing, fetching))
     }
 
-    /// `has`, off the async threads: a doubtful blob is read whole.
+    /// `has`, off the async threads: a unverified blob is read whole.
     async fn has_later(&self, expected: &Descriptor) -> Result<bool> {
         let (store, digest, size) = (self.clone(), expected.digest, expected.size);
         blocking(move || store.has(&digest, size)).await
@@ -191,7 +191,7 @@ mod tests {
         let mut bytes = Vec::new();
         reader
             .read_to_end(&mut bytes)
-            .map_err(|error| Error::new(ErrorKind::Corrupt, "what came is no tar").with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Corrupt, "what came is not a tar").with_source(error))?;
         Ok(bytes)
     }
 

@@ -25,8 +25,8 @@ pub(super) struct StoreInner {
     pub(super) root: PathBuf,
     // A full or read-only disk has no place for a session; reading and pruning work all the same.
     pub(super) session: Result<ProcessSession, io::Error>,
-    // Set where blobs written before the last boot could not be marked as doubtful.
-    pub(super) doubt_fresh: bool,
+    // Set where blobs written before the last boot could not be marked as unverified.
+    pub(super) distrust_fresh: bool,
 }
 
 impl Store {
@@ -47,8 +47,8 @@ impl Store {
         if session.is_ok() {
             process_session::sweep(&tmp, &|path| remove_tree(path).is_ok());
         }
-        let doubt_fresh = boot::after_boot(&root, session.as_ref().ok().map(ProcessSession::folder));
-        Ok(Self(Arc::new(StoreInner { root, session, doubt_fresh })))
+        let distrust_fresh = boot::after_boot(&root, session.as_ref().ok().map(ProcessSession::folder));
+        Ok(Self(Arc::new(StoreInner { root, session, distrust_fresh })))
     }
 
     /// Where the store is unless told otherwise: `$MPIMG_HOME`, else `mpimg` in the XDG data

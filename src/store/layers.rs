@@ -1,7 +1,7 @@
 //! What is kept of a layer besides its bytes, by diff ID: side data, and its unpacked trees, one
 //! for each kind of ownership on disk.
 //!
-//! Refuses half a tree: it appears by one rename when it is filled.
+//! A tree is never there in half: it appears by one rename when it is filled.
 
 use std::fs::File;
 use std::io;
@@ -67,7 +67,8 @@ impl Store {
         self.unpacked_home(diff_id, ownership).join(TREE)
     }
 
-    /// The layer's unpacked trees, whoever owns their files: for those that want content alone.
+    /// The layer's unpacked trees, whatever owners their files have: for callers that want content
+    /// alone.
     pub fn unpacked_paths(&self, diff_id: &DiffId) -> Vec<PathBuf> {
         let names = file_names(&self.root().join(UNPACKED)).unwrap_or_default();
         let homes = names.into_iter().filter(|name| layout::diff_id(name) == Some(diff_id.0));

@@ -69,7 +69,7 @@ impl FromStr for CacheLimit {
     /// Reads `auto`, `none`, a share of the disk (`30%`) or a size (`20GB`, `512MiB`).
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
-            Error::new(ErrorKind::Usage, format!("`{text}` is no limit of the build cache"))
+            Error::new(ErrorKind::Usage, format!("`{text}` is not a limit of the build cache"))
                 .with_hint("write a size (20GB), a share of the disk (30%), auto or none")
         };
         match text.trim() {

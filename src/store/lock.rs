@@ -1,7 +1,7 @@
 //! Lock files: one holder per name across threads and processes, given up by the kernel when the
 //! holder dies.
 //!
-//! Refuses to leave the file behind: whoever holds the lock removes the name, and waiters notice.
+//! Never leaves the file behind: the holder of the lock removes the name, and waiters notice.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

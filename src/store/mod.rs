@@ -15,8 +15,8 @@
 //! Several processes may use one store at once; each pins what it uses (`process_session.rs`), and
 //! pruning keeps pinned and named things.
 //!
-//! Refuses HTTP: a remote blob is only known here by the trait that fetches it. Refuses a store of
-//! a newer version, and a folder that holds something else.
+//! Knows nothing of HTTP: a remote blob is only known here by the trait that fetches it. Refuses a
+//! store of a newer version, and a folder that holds something else.
 
 mod blob_state;
 mod blobs;
@@ -46,6 +46,7 @@ mod writer;
 use std::time::SystemTime;
 
 pub(crate) use blocking::blocking;
+pub(crate) use cache::MissReason;
 pub use cache::{CacheKey, CacheRecord, CachedLayer};
 pub use handle::Store;
 pub use layers::LayerData;

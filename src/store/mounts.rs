@@ -1,6 +1,6 @@
 //! Folders of `RUN --mount=type=cache`: what steps keep for their next run.
 //!
-//! Refuses names as paths: a name may hold anything, so its digest is the folder's.
+//! Names are not paths: a name may hold anything, so the folder is called by its digest.
 
 use std::fs::File;
 use std::io;
@@ -20,8 +20,8 @@ pub struct MountLock {
 }
 
 impl Store {
-    /// Where the folder `name` is; whoever mounts it creates it. It is not pruned while this
-    /// process lives.
+    /// Where the folder `name` is; the caller creates it. It is not pruned while this process
+    /// lives.
     pub fn mount_folder(&self, name: &str) -> Result<PathBuf> {
         let all = self.root().join(MOUNTS);
         create_folder(&all)?;
@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// Moves the folder `name` to `to`, with what is beside it; the next that mounts it makes a new
-    /// one. One that is not there is no error.
+    /// one. One that is not there is not an error.
     pub fn discard_mount(&self, name: &str, to: &Path) -> Result<()> {
         let folder = self.mount_folder(name)?;
         match std::fs::rename(&folder, to) {

@@ -1,7 +1,7 @@
 //! Removing what is not needed any more, and counting what is there.
 //!
-//! Refuses to remove what a name means (its blobs, its layers' side data) or what a living process
-//! has pinned.
+//! Never removes what a name means (its blobs, its layers' side data) or what a living process has
+//! pinned.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -86,8 +86,9 @@ impl Store {
         })
     }
 
-    /// Removes what neither a name nor a build cache record refers to, damaged blobs, and what
-    /// `options` say. Other processes wait at their next use of the store until this is done.
+    /// Removes what is unused (neither a name nor a build cache record refers to it), damaged
+    /// blobs, and what `options` say. Other processes wait at their next use of the store until
+    /// this is done.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
         self.prune_with(options, &|path| Err(failed("remove", path, io::ErrorKind::PermissionDenied.into())))
     }
@@ -210,7 +211,7 @@ impl<'a> Pruning<'a> {
         Ok(())
     }
 
-    /// Removes everything that nothing refers to.
+    /// Removes what is unused, as [`prune`](super::Store::prune) defines it.
     fn remove_unused(&mut self) -> Result<()> {
         for (digest, path) in blobs::list(self.store.root())? {
             if !self.is_used(&digest) {

@@ -13,11 +13,11 @@ use rustix::io::Errno;
 
 use super::layout::{CONTAINERS, GATE, LOCKS, MOUNTS, TMP, UNPACKED, failed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::SET_GROUP_ID;
 
 /// The layout's number. A store of an older one is brought up to date here; there is none yet.
 const VERSION: u32 = 1;
 const VERSION_FILE: &str = "version";
-const SETGID: u32 = 0o2000;
 
 pub(super) fn default_root(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -65,15 +65,15 @@ pub(super) fn prepare(root: &Path) -> Result<io::Result<()>> {
     Ok(complete())
 }
 
-/// Takes from a folder what new files in it would inherit: the group of a setgid folder, and a
-/// default access control list (acl(5)).
+/// Takes from a folder what new files in it would inherit: the group of a set-group-ID folder, and
+/// a default access control list (acl(5)).
 fn stop_inheritance(folder: &Path) -> io::Result<()> {
     let metadata = folder.symlink_metadata()?;
     let mode = metadata.permissions().mode();
-    if mode & SETGID != 0 {
+    if mode & SET_GROUP_ID != 0 {
         let group = rustix::process::getegid();
         rustix::fs::chown(folder, None, Some(group))?;
-        std::fs::set_permissions(folder, Permissions::from_mode(mode & 0o7777 & !SETGID))?;
+        std::fs::set_permissions(folder, Permissions::from_mode(mode & 0o7777 & !SET_GROUP_ID))?;
     }
     match rustix::fs::removexattr(folder, "system.posix_acl_default") {
         // None there, or a file system without such lists.
@@ -190,7 +190,7 @@ mod tests {
             std::fs::create_dir(&made).unwrap();
             let file = made.join("file");
             std::fs::write(&file, "").unwrap();
-            assert_eq!(made.metadata().unwrap().permissions().mode() & SETGID, 0, "{folder}");
+            assert_eq!(made.metadata().unwrap().permissions().mode() & SET_GROUP_ID, 0, "{folder}");
             // With the list it would be 664 or 666 under any umask.
             let mode = file.metadata().unwrap().permissions().mode() & 0o777;
             assert!(!lists || mode & 0o022 == 0, "{folder}: {mode:o}");

@@ -1,7 +1,7 @@
 //! Folders for work in progress, on the store's own file system.
 //!
-//! Refuses to survive: such a folder goes when its value is dropped, or at the next opening of the
-//! store if the process died.
+//! Such a folder goes when its value is dropped, or at the next opening of the store if the process
+//! died.
 
 use std::path::{Path, PathBuf};
 

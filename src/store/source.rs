@@ -1,6 +1,6 @@
 //! Where the bytes of a blob come from: bytes that can be read again from any offset.
 //!
-//! Refuses to interpret them; whoever reads a whole blob checks its digest.
+//! Does not interpret them; the reader of a whole blob checks its digest.
 
 use std::fmt;
 use std::io::Read;
@@ -104,7 +104,7 @@ pub enum Growth {
     Written(u64),
     /// All bytes are in the file, and this is what they are.
     Complete(Descriptor, DiffId),
-    /// Whoever wrote it gave up; the error went to its own caller.
+    /// The writer gave up; the error went to its own caller.
     Failed,
 }
 
@@ -181,8 +181,8 @@ impl Growing {
         Error::new(ErrorKind::Interrupted, format!("`{}` was not finished by its writer", self.path.display()))
     }
 
-    /// The bytes for a thread that may block, from the first one on; `runtime` is that of whoever
-    /// writes.
+    /// The bytes for a thread that may block, from the first one on; `runtime` is that of the one
+    /// who writes.
     pub(super) fn reader(self, runtime: Handle) -> GrowingReader {
         GrowingReader { growing: self, runtime, offset: 0 }
     }

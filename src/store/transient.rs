@@ -6,8 +6,8 @@
 //!                                      and when it started (proc(5), `starttime`)
 //! ```
 //!
-//! A process that is killed leaves its names. Refuses to take away those of a process that cannot
-//! be looked at (another namespace's, another machine's) before a day has passed.
+//! A process that is killed leaves its names. Never takes away those of a process that cannot be
+//! looked at (another namespace's, another machine's) before a day has passed.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! Circles of files: which files of the crate use each other's items, in non-test code.
 //!
 //! An edge leads from a file to the file that *defines* what it names, by `use` or by path;
-//! re-exports are resolved. A `pub use` of something that the file itself does not need is no edge.
-//! Calls of methods are not seen: the type's name is.
+//! re-exports are resolved. A `pub use` of something that the file itself does not need is not an
+//! edge. Calls of methods are not seen: the type's name is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap()
 }
 
-/// What is no code: tests, comments, strings, characters; and what stays in its place.
+/// What is not code: tests, comments, strings, characters; and what stays in its place.
 static TEXT: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
     [
         (regex(r"#\[cfg\(test\)\]\s*(?:pub(?:\([^)]*\))?\s+)?use [^;]*;"), ""),
@@ -58,7 +58,7 @@ static TEXT: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
         (regex(r##"(?s)b?r#".*?"#"##), "\"\""),
         (regex(r"'(?:\\.|[^\\'])'"), "' '"),
         (regex(r#"(?s)"(?:\\.|[^"\\])*""#), "\"\""),
-        // Who may see something is no import.
+        // Who may see something is not an import.
         (regex(r"\bpub\(in [\w:]+\)"), "pub"),
     ]
 });

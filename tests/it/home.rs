@@ -41,7 +41,7 @@ impl Home {
         let at = |name: &str| self.folder.path().join(name);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", at("home")).env("TMPDIR", at("tmp")).env("XDG_RUNTIME_DIR", at("run")).env("MPIMG_HOME", at("store"));
-        // A machine's mirrors and logins are no part of a test.
+        // A machine's mirrors and logins are not part of a test.
         command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null").env("DOCKER_CONFIG", at("home"));
         command.stdin(std::process::Stdio::null()).current_dir(at("home"));
         command

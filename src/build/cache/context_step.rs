@@ -8,19 +8,19 @@
 use std::cell::RefCell;
 
 use super::listing::{Listing, ListingKeys};
-use super::records::{BuildCache, Miss, cached, log_miss};
+use super::records::{BuildCache, cached, log_miss};
 use super::remote::Offer;
 use super::{difference, keys};
 use crate::build::guarded_walk::GuardedWalk;
 use crate::build::outcome::StepOutcome;
 use crate::build::sink::LayerSink;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::context::Source;
 use crate::error::Result;
 use crate::image::Layer;
 use crate::layer::LayerWriter;
 use crate::oci::DiffId;
-use crate::store::{CacheKey, now};
+use crate::store::{CacheKey, MissReason, now};
 
 /// Bytes of a layer of COPY or ADD from which on other machines' work is worth asking for: a
 /// smaller one is made in less time.
@@ -28,7 +28,8 @@ const WORTH_SHARING: u64 = 1 << 20;
 
 /// Writes all sources into a layer and gives back its writer unless nothing changed. The listings,
 /// one for each source, take in what was seen.
-type Fill<'f> = dyn FnMut(&mut Stage, LayerWriter<LayerSink>, &[RefCell<Listing>]) -> Result<Option<LayerWriter<LayerSink>>> + 'f;
+type Fill<'f> =
+    dyn FnMut(&mut StageState, LayerWriter<LayerSink>, &[RefCell<Listing>]) -> Result<Option<LayerWriter<LayerSink>>> + 'f;
 
 /// A COPY or ADD from the build context that may have been done before.
 pub(in crate::build) struct ContextAttempt {
@@ -52,20 +53,20 @@ impl ContextAttempt {
     pub(in crate::build) fn take_or_make(
         self,
         cache: &BuildCache<'_>,
-        stage: &mut Stage,
+        stage: &mut StageState,
         walk: &GuardedWalk<'_>,
         sources: &[&Source],
-        mut fill: impl FnMut(&mut Stage, LayerWriter<LayerSink>, &[RefCell<Listing>]) -> Result<Option<LayerWriter<LayerSink>>>,
+        fill: &mut Fill<'_>,
     ) -> Result<StepOutcome> {
         let work = Work { attempt: self, cache, walk, sources };
-        let Some(miss) = work.take(stage, &mut fill)? else { return Ok(StepOutcome::Cached) };
-        if work.take_remote(stage, &mut fill)? {
+        let Some(miss) = work.take(stage, fill)? else { return Ok(StepOutcome::Cached) };
+        if work.take_remote(stage, fill)? {
             return Ok(StepOutcome::Cached);
         }
         log_miss(&work.attempt.step, miss);
         // What an earlier build made of it, while the record still says so.
         let before = tracing::enabled!(tracing::Level::INFO).then(|| cache.stored_layer(&work.attempt.step)).flatten();
-        let made = work.make(stage, &mut fill)?;
+        let made = work.make(stage, fill)?;
         if let (Some(before), Some(made)) = (before, made) {
             difference::log_first(&before, &made);
         }
@@ -83,7 +84,7 @@ struct Work<'w> {
 
 impl Work<'_> {
     /// Takes the layer that this machine has, or tells why not.
-    fn take(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<Option<Miss>> {
+    fn take(&self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<Option<MissReason>> {
         let session = self.cache.session;
         // Only a step that was done before is worth a look at all its files.
         let last = match self.cache.lookup(&self.attempt.step) {
@@ -98,11 +99,11 @@ impl Work<'_> {
             Some(record) => (record, None),
             None => {
                 let Ok(record) = self.cache.lookup(&seen.outline) else {
-                    return Ok(Some("a file is new or gone, or has another size or mode"));
+                    return Ok(Some(MissReason::FileListChanged));
                 };
                 let (diff_id, _, listings) = self.hash(stage, fill)?;
                 if diff_id != record.layer.as_ref().map(|layer| layer.diff_id) {
-                    return Ok(Some("a file has other content"));
+                    return Ok(Some(MissReason::FileContentChanged));
                 }
                 (record, self.keys(listings).exact)
             }
@@ -122,7 +123,7 @@ impl Work<'_> {
     }
 
     /// Takes the layer that another machine has.
-    fn take_remote(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<bool> {
+    fn take_remote(&self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<bool> {
         if !self.cache.has_remote_results() {
             return Ok(false);
         }
@@ -135,7 +136,7 @@ impl Work<'_> {
     }
 
     /// Makes the layer.
-    fn make(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<Option<Layer>> {
+    fn make(&self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<Option<Layer>> {
         let session = self.cache.session;
         let listings = self.new_listings();
         let written = fill(stage, session.layer_writer(stage.target)?, &listings)?;
@@ -150,7 +151,7 @@ impl Work<'_> {
 
     /// The diff ID of the layer (`None` if nothing changes), the size of its tar, and what was seen
     /// of the sources.
-    fn hash(&self, stage: &mut Stage, fill: &mut Fill<'_>) -> Result<(Option<DiffId>, u64, Vec<RefCell<Listing>>)> {
+    fn hash(&self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<(Option<DiffId>, u64, Vec<RefCell<Listing>>)> {
         let listings = self.new_listings();
         let written = fill(stage, self.cache.session.hashing_writer(), &listings)?;
         let size = written.as_ref().map_or(0, LayerWriter::position);

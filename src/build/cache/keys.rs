@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use crate::build::filesystem::Filesystem;
 use crate::build::session::Session;
 use crate::build::sources::Sources;
-use crate::build::stage::Stage;
-use crate::dockerfile::{AddStep, CopyStep, Mount, RunStep};
+use crate::build::stage::StageState;
+use crate::dockerfile::{AddStep, CopyStep, MountRequest, RunStep};
 use crate::error::Result;
 use crate::oci::{ChainId, DiffId, Digest, Hasher};
 use crate::store::CacheKey;
 
-/// Of RUN; a new number when the meaning of a key changes.
+/// Of RUN. Raise the number when old results must not be taken; a new input changes the key by
+/// itself.
 const RUN: &str = "mpimg-run-3";
 /// Of steps whose layer this program writes from known bytes: another release may write them in
 /// another way.
@@ -54,14 +55,14 @@ impl Fields {
 
 /// What a COPY depends on besides the files that it copies. With `--link` that is not what lies
 /// below, unless users are named.
-pub(in crate::build) fn copy(session: &Session<'_>, stage: &Stage, step: &CopyStep) -> CacheKey {
-    let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
+pub(in crate::build) fn copy(session: &Session<'_>, stage: &StageState, step: &CopyStep) -> CacheKey {
+    let below = !step.link || step.chown.as_deref().is_some_and(StageState::needs_accounts);
     copy_key(session, stage, below, "COPY", &format!("{step:?}"))
 }
 
 /// What an ADD depends on besides the files that it adds and downloads.
-pub(in crate::build) fn add(session: &Session<'_>, stage: &Stage, step: &AddStep) -> CacheKey {
-    let below = !step.link || step.chown.as_deref().is_some_and(Stage::needs_accounts);
+pub(in crate::build) fn add(session: &Session<'_>, stage: &StageState, step: &AddStep) -> CacheKey {
+    let below = !step.link || step.chown.as_deref().is_some_and(StageState::needs_accounts);
     copy_key(session, stage, below, "ADD", &format!("{step:?}"))
 }
 
@@ -75,13 +76,13 @@ fn chain_text(chain: Option<ChainId>) -> String {
 }
 
 /// All that a WORKDIR depends on.
-pub(in crate::build) fn workdir(session: &Session<'_>, stage: &Stage, folder: &str) -> CacheKey {
+pub(in crate::build) fn workdir(session: &Session<'_>, stage: &StageState, folder: &str) -> CacheKey {
     copy_key(session, stage, true, "WORKDIR", &format!("{folder:?} {:?}", stage.config.config.user))
 }
 
 /// `step` is all that the instruction says, users by name: who they are is a matter of the layers
 /// below.
-fn copy_key(session: &Session<'_>, stage: &Stage, below: bool, name: &str, step: &str) -> CacheKey {
+fn copy_key(session: &Session<'_>, stage: &StageState, below: bool, name: &str, step: &str) -> CacheKey {
     let mut key = Fields::new(COPY);
     key.add("instruction", name);
     key.add("arguments", step);
@@ -117,10 +118,10 @@ fn joined(version: &str, key: CacheKey, what: &str, more: &str) -> CacheKey {
     both.finish()
 }
 
-/// What the request says of the surroundings of all RUN steps. Of further hosts the names count and
+/// What the request says of the environment of all RUN steps. Of further hosts the names count and
 /// not the addresses, as in BuildKit (solver/llbsolver/ops/exec.go, `CacheMap`): the address of a
 /// mirror may differ between machines.
-fn surroundings(session: &Session<'_>, add: &mut impl FnMut(&str, &str)) {
+fn run_environment(session: &Session<'_>, add: &mut impl FnMut(&str, &str)) {
     let request = session.request;
     request.extra_hosts.iter().for_each(|(name, _)| add("further host", &format!("host {name}")));
     request.shm_size.iter().for_each(|bytes| add("/dev/shm", &format!("shm {bytes}")));
@@ -133,7 +134,7 @@ fn surroundings(session: &Session<'_>, add: &mut impl FnMut(&str, &str)) {
 /// second value names them.
 pub(super) fn run<'s>(
     session: &Session<'_>,
-    stage: &Stage,
+    stage: &StageState,
     step: &'s RunStep,
     others: &Sources,
 ) -> Result<(CacheKey, Vec<&'s str>)> {
@@ -143,10 +144,10 @@ pub(super) fn run<'s>(
     let mut add = |label: &str, field: &str| key.add(label, field);
     add("platform", &stage.config.platform().to_string());
     add("user", &stage.config.config.user);
-    add("working folder", &stage.config.config.working_dir);
+    add("working directory", &stage.config.config.working_dir);
     let network = session.request.network_of(step.network);
     add("network and security", &format!("{network:?} {:?}", step.security));
-    surroundings(session, &mut add);
+    run_environment(session, &mut add);
     if session.times.explicit {
         add("SOURCE_DATE_EPOCH", &session.times.epoch().to_string());
     }
@@ -167,10 +168,10 @@ pub(super) fn run<'s>(
         match mount {
             // What they hold may differ from build to build, and a build must not depend on it
             // (BuildKit's rule).
-            Mount::Cache { .. } | Mount::Tmpfs { .. } | Mount::Secret { .. } | Mount::Ssh { .. } => {
+            MountRequest::Cache { .. } | MountRequest::Tmpfs { .. } | MountRequest::Secret { .. } | MountRequest::Ssh { .. } => {
                 add("mount", &format!("{mount:?}"))
             }
-            Mount::Bind { target, source, from, read_write } => {
+            MountRequest::Bind { target, source, from, read_write } => {
                 add("mount", "bind");
                 [target, source].iter().for_each(|field| add("mount", field));
                 add("writable", &read_write.to_string());

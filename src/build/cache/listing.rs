@@ -112,7 +112,7 @@ mod tests {
     use crate::context::{BuildContext, ContextOptions};
     use crate::oci::Digest;
 
-    /// Whether the stamp of a file is trusted, looked at so many seconds after it changed, on a
+    /// Whether the stamp of a file is trusted, looked at this many seconds after it changed, on a
     /// device that tells or does not.
     fn trusted(after: i64, same_device: bool) -> bool {
         let folder = tempfile::tempdir().unwrap();

@@ -8,14 +8,11 @@ use std::time::Duration;
 use super::keys;
 use super::remote::{Offer, RemoteCache};
 use crate::build::session::Session;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::error::Result;
 use crate::image::Layer;
 use crate::oci::{DiffId, Platform, Repository};
-use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, now};
-
-/// Why nothing was taken from the build cache.
-pub(super) type Miss = &'static str;
+use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, MissReason, now};
 
 /// The build cache as one build, or one stage of it, uses it.
 pub(in crate::build) struct BuildCache<'a> {
@@ -51,9 +48,9 @@ impl<'a> BuildCache<'a> {
 
     /// What this machine has for `key`, or why it has nothing. A step may look for several keys;
     /// only what decides is for the log ([`log_miss`]).
-    pub(super) fn lookup(&self, key: &CacheKey) -> std::result::Result<CacheRecord, Miss> {
+    pub(super) fn lookup(&self, key: &CacheKey) -> std::result::Result<CacheRecord, MissReason> {
         match self.bypass {
-            true => Err("the build was asked not to use it"),
+            true => Err(MissReason::Bypassed),
             false => self.session.store.cache_find(key),
         }
     }
@@ -70,8 +67,8 @@ impl<'a> BuildCache<'a> {
 
     /// Puts a result where other machines look for it.
     fn offer(&self, platform: &Platform, key: &CacheKey, record: &CacheRecord, offer: Offer) {
-        // What was not looked for is there or not: whoever bypasses the cache replaces it only by
-        // what was made anew.
+        // Nobody looked whether it is there: a build that bypasses the cache replaces it only by
+        // what it made itself.
         if offer == Offer::IfMissing && self.bypass {
             return;
         }
@@ -85,7 +82,7 @@ impl<'a> BuildCache<'a> {
     }
 
     /// Puts the layer of an earlier build on the stage, if this machine has one for `key`.
-    pub(in crate::build) fn recall(&self, stage: &mut Stage, key: &CacheKey) -> bool {
+    pub(in crate::build) fn recall(&self, stage: &mut StageState, key: &CacheKey) -> bool {
         match self.lookup(key) {
             Ok(record) => self.push(stage, &record),
             Err(reason) => {
@@ -99,18 +96,28 @@ impl<'a> BuildCache<'a> {
     /// Puts the layer of an earlier build on the stage, if this or another machine has one for
     /// `key`. What only this one has is offered to the others. `max_age`: how old a result may be,
     /// where it is one that ages.
-    pub(in crate::build) fn recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<bool> {
+    pub(in crate::build) fn recall_shared(
+        &self,
+        stage: &mut StageState,
+        key: &CacheKey,
+        max_age: Option<Duration>,
+    ) -> Result<bool> {
         let miss = self.try_recall_shared(stage, key, max_age)?;
-        miss.iter().for_each(|reason| log_miss(key, reason));
+        miss.iter().for_each(|reason| log_miss(key, *reason));
         Ok(miss.is_none())
     }
 
     /// As [`recall_shared`](Self::recall_shared), for a key that is not the last that is tried: a
     /// miss is returned, not logged.
-    pub(super) fn try_recall_shared(&self, stage: &mut Stage, key: &CacheKey, max_age: Option<Duration>) -> Result<Option<Miss>> {
+    pub(super) fn try_recall_shared(
+        &self,
+        stage: &mut StageState,
+        key: &CacheKey,
+        max_age: Option<Duration>,
+    ) -> Result<Option<MissReason>> {
         let young = |record: CacheRecord| match max_age.is_none_or(|age| is_young(record.made, now(), age)) {
             true => Ok(record),
-            false => Err("the result is older than allowed"),
+            false => Err(MissReason::TooOld),
         };
         let platform = stage.config.platform();
         let miss = match self.lookup(key).and_then(young) {
@@ -127,7 +134,7 @@ impl<'a> BuildCache<'a> {
         let record = match self.lookup_remote(&platform, key).map(young) {
             Some(Ok(record)) => record,
             Some(Err(too_old)) => return Ok(Some(too_old)),
-            None => return Ok(Some("neither this machine nor the cache's repository has a result for exactly these inputs")),
+            None => return Ok(Some(MissReason::NoRecordAnywhere)),
         };
         self.session.store.cache_put(key, &record)?;
         Ok(match self.lookup(key) {
@@ -147,7 +154,7 @@ impl<'a> BuildCache<'a> {
     /// Keeps what a step made, here and for other machines.
     pub(in crate::build) fn remember_shared(
         &self,
-        stage: &Stage,
+        stage: &StageState,
         key: &CacheKey,
         layer: Option<&Layer>,
         created: i64,
@@ -159,21 +166,21 @@ impl<'a> BuildCache<'a> {
     }
 
     /// A layer of COPY or ADD that another machine has compressed.
-    pub(super) fn lookup_remote_layer(&self, stage: &Stage, diff_id: &DiffId) -> Option<CacheRecord> {
+    pub(super) fn lookup_remote_layer(&self, stage: &StageState, diff_id: &DiffId) -> Option<CacheRecord> {
         let key = keys::layer(self.session, diff_id);
         let record = self.lookup_remote(&stage.config.platform(), &key)?;
         record.layer.as_ref().is_some_and(|layer| layer.diff_id == *diff_id).then_some(record)
     }
 
     /// Offers a layer of COPY or ADD to other machines.
-    pub(super) fn offer_layer(&self, stage: &Stage, layer: &CachedLayer, offer: Offer) {
+    pub(super) fn offer_layer(&self, stage: &StageState, layer: &CachedLayer, offer: Offer) {
         let key = keys::layer(self.session, &layer.diff_id);
         let record = CacheRecord { layer: Some(layer.clone()), created: self.session.times.context, made: 0 };
         self.offer(&stage.config.platform(), &key, &record, offer);
     }
 
     /// Puts the layer of a record on the stage.
-    pub(super) fn push(&self, stage: &mut Stage, record: &CacheRecord) {
+    pub(super) fn push(&self, stage: &mut StageState, record: &CacheRecord) {
         if let Some(layer) = self.layer(record) {
             stage.filesystem.push(layer);
         }
@@ -192,8 +199,8 @@ impl<'a> BuildCache<'a> {
 }
 
 /// Says in the log why a step is done again.
-pub(super) fn log_miss(key: &CacheKey, reason: Miss) {
-    tracing::info!(%key, reason, "not taken from the build cache");
+pub(super) fn log_miss(key: &CacheKey, reason: MissReason) {
+    tracing::info!(%key, %reason, "not taken from the build cache");
 }
 
 fn record(layer: Option<&Layer>, created: i64) -> CacheRecord {

@@ -10,13 +10,13 @@ use super::listing::{Listing, ListingKeys};
 use super::records::{BuildCache, log_miss};
 use crate::build::session::Session;
 use crate::build::sources::Sources;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::context::{Patterns, Source, WalkEntry};
 use crate::dockerfile::RunStep;
 use crate::error::{Error, Result};
 use crate::image::{HashingReader, Layer};
 use crate::oci::{Digest, Hasher};
-use crate::store::{CacheKey, now};
+use crate::store::{CacheKey, MissReason, now};
 
 /// What one bind mount of the build context held when it was read.
 pub(in crate::build) struct BoundFiles {
@@ -75,13 +75,13 @@ pub(in crate::build) struct RunAttempt<'a> {
 
 impl<'a> RunAttempt<'a> {
     /// Begins: before any of the sources is looked at.
-    pub(in crate::build) fn new(session: &Session<'_>, stage: &Stage, step: &'a RunStep, others: &Sources) -> Result<Self> {
+    pub(in crate::build) fn new(session: &Session<'_>, stage: &StageState, step: &'a RunStep, others: &Sources) -> Result<Self> {
         let (step, sources) = keys::run(session, stage, step, others)?;
         Ok(Self { step, sources, since: now() })
     }
 
     /// Puts the layer of an earlier build on the stage, if there is one.
-    pub(in crate::build) fn recall(&self, cache: &BuildCache<'_>, stage: &mut Stage) -> Result<bool> {
+    pub(in crate::build) fn recall(&self, cache: &BuildCache<'_>, stage: &mut StageState) -> Result<bool> {
         let session = cache.session;
         if self.sources.is_empty() {
             return cache.recall_shared(stage, &self.step, session.request.cache_max_age);
@@ -107,7 +107,10 @@ impl<'a> RunAttempt<'a> {
         }
         let bound = sources.iter().map(|source| BoundFiles::read(session, source)).collect::<Result<Vec<_>>>()?;
         let (content, exact) = self.keys(bound);
-        if !cache.recall_shared(stage, &content, session.request.cache_max_age)? {
+        if let Some(reason) = cache.try_recall_shared(stage, &content, session.request.cache_max_age)? {
+            // Everything else is what it was.
+            let by_files = known && matches!(reason, MissReason::NoRecord | MissReason::NoRecordAnywhere);
+            log_miss(&content, if by_files { MissReason::MountedFileChanged } else { reason });
             return Ok(false);
         }
         if let (Some(exact), Some(record)) = (exact, cache.lookup(&content).ok()) {
@@ -120,7 +123,7 @@ impl<'a> RunAttempt<'a> {
     pub(in crate::build) fn remember(
         self,
         cache: &BuildCache<'_>,
-        stage: &Stage,
+        stage: &StageState,
         bound: Vec<BoundFiles>,
         layer: Option<&Layer>,
     ) -> Result<()> {

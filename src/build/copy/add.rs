@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::archive;
 use super::context_source::{from_context, from_heredoc};
 use super::copier::{Copier, SourceItems};
-use super::destination::Destination;
+use super::destination::ResolvedDestination;
 use super::download;
 use super::repository::Repository;
 use super::rules::{Rules, warn_no_match};
@@ -16,7 +16,7 @@ use crate::build::inputs::StepInputs;
 use crate::build::item::{Content, LayerItem};
 use crate::build::outcome::StepOutcome;
 use crate::build::session::Session;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::context::{Patterns, Source};
 use crate::dockerfile::{AddSource, AddStep};
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ use crate::oci::Digest;
 const DOWNLOADED: u32 = 0o600;
 
 /// Does one ADD.
-pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+pub(in crate::build) fn add(step: &AddStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
     let session = inputs.session;
     let mut attempt = ContextAttempt::new(keys::add(session, stage, step));
     let scratch = session.store.scratch()?;
@@ -45,11 +45,11 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut Stage, inputs: &StepInpu
     for repository in found.iter().filter_map(FoundSource::repository) {
         attempt.depends_on(&repository.commit);
     }
-    attempt.take_or_make(inputs.cache, stage, &walk, &sources, |stage, writer, listings| {
+    attempt.take_or_make(inputs.cache, stage, &walk, &sources, &mut |stage, writer, listings| {
         let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
         let rules = Rules::of_add(step, stage, inputs)?;
-        let mut made = rules.made_folders();
-        let mut destination = Destination::find(&tree, &step.destination.path)?;
+        let mut made = rules.new_folders();
+        let mut destination = ResolvedDestination::find(&tree, &step.destination.path)?;
         let scratch = session.store.scratch()?;
         let mut listings = listings.iter();
         let mut all = Vec::new();
@@ -162,7 +162,11 @@ fn find<'a>(
     Ok(())
 }
 
-fn from_download<'a>(destination: &mut Destination, download: &Download<'_>, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
+fn from_download<'a>(
+    destination: &mut ResolvedDestination,
+    download: &Download<'_>,
+    rules: &Rules<'_>,
+) -> Result<SourceItems<'a>> {
     let file = &download.file;
     let size = file.metadata().map_err(|error| Error::io("read", file, error))?.len();
     let kind = Kind::File { size };

@@ -7,15 +7,15 @@ use std::io::{Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::copier::SourceItems;
-use super::destination::Destination;
+use super::destination::ResolvedDestination;
 use super::merge::Merged;
 use super::rules::Rules;
 use crate::build::cache::Listing;
 use crate::build::guarded_walk::GuardedWalk;
-use crate::build::item::{ConflictPolicy, Content, LayerItem, SET_GROUP_ID};
+use crate::build::item::{ConflictPolicy, Content, LayerItem};
 use crate::context::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Kind, LayerPath, Node, TarReader, Tree, read_archive, unwrap_tar};
+use crate::layer::{Kind, LayerPath, Node, SET_GROUP_ID, TarReader, Tree, decompress_tar, read_archive};
 
 /// Opens a source in the build context if it is an archive.
 pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Listing>) -> Result<Option<File>> {
@@ -25,7 +25,7 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
     let Some(walked) = source.walk(walk.exclude)?.next().transpose()? else { return Ok(None) };
     let mut file = walked.open()?;
     // A compressed file that is not a tar inside is copied as it is, as docker does.
-    let Some((_, tar)) = unwrap_tar(&mut file)? else { return Ok(None) };
+    let Some((_, tar)) = decompress_tar(&mut file)? else { return Ok(None) };
     if TarReader::of_archive(tar).next_entry().is_err() {
         return Ok(None);
     }
@@ -41,7 +41,7 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
 /// there.
 pub(super) fn from_archive<'a>(
     tree: &Tree,
-    destination: &mut Destination,
+    destination: &mut ResolvedDestination,
     file: &File,
     rules: &Rules<'_>,
     scratch: &Path,
@@ -55,7 +55,7 @@ pub(super) fn from_archive<'a>(
     let base_has_bit = way.filter_map(|path| tree.lookup(&path)).last().is_some_and(has_set_group_id);
     let mut merged = Merged::default();
     let mut spooled = 0_u64;
-    let Some((_, tar)) = unwrap_tar(file)? else {
+    let Some((_, tar)) = decompress_tar(file)? else {
         return Err(Error::new(ErrorKind::Context, "the file is not an archive").with_hint("leave out `--unpack`"));
     };
     read_archive(tar, |mut entry, content| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
 use super::copier::SourceItems;
-use super::destination::Destination;
+use super::destination::ResolvedDestination;
 use super::rules::Rules;
 use crate::build::item::{Content, LayerItem};
 use crate::context::{Source, WalkEntry};
@@ -16,7 +16,7 @@ use crate::layer::{Entry, Kind, LayerPath, Metadata};
 /// A source in the build context. Its files belong to root and have the build's time. `check` sees
 /// each of them first.
 pub(super) fn from_context<'a>(
-    destination: &mut Destination,
+    destination: &mut ResolvedDestination,
     source: &Source,
     rules: &'a Rules<'a>,
     check: impl Fn(&WalkEntry) -> Result<()> + 'a,
@@ -51,7 +51,11 @@ pub(super) fn from_context<'a>(
 }
 
 /// A file whose content stands in the Dockerfile.
-pub(super) fn from_heredoc<'a>(destination: &mut Destination, file: &InlineFile, rules: &Rules<'_>) -> Result<SourceItems<'a>> {
+pub(super) fn from_heredoc<'a>(
+    destination: &mut ResolvedDestination,
+    file: &InlineFile,
+    rules: &Rules<'_>,
+) -> Result<SourceItems<'a>> {
     let bytes = file.content.as_slice();
     let kind = Kind::File { size: bytes.len() as u64 };
     let target = destination.target(&kind, Some(file.name.as_bytes()))?;

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::merge::{Merged, conflict};
-use crate::build::item::{ConflictPolicy, LayerItem, SET_GROUP_ID};
+use crate::build::item::{ConflictPolicy, LayerItem};
 use crate::build::selection::SelectedItems;
 use crate::build::sink::LayerSink;
 use crate::error::Result;
-use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, Tree};
+use crate::layer::{Entry, Kind, LayerPath, LayerWriter, Metadata, SET_GROUP_ID, Tree};
 use crate::sandbox::User;
 
 /// Mode of folders that are made, unless an octal `--chmod` says otherwise.
@@ -33,16 +33,16 @@ impl SourceItems<'_> {
     }
 }
 
-/// Owner, mode and time of folders that are made.
+/// Owner, mode and time of the folders that are missing on the way to a destination.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::build) struct MadeFolders {
-    /// `None`: root, or the group of a set-gid folder that they are made in.
+pub(in crate::build) struct NewFolders {
+    /// `None`: root, or the group of a set-group-ID folder that they are made in.
     owner: Option<(u32, u32)>,
     mode: u32,
     mtime: i64,
 }
 
-impl MadeFolders {
+impl NewFolders {
     /// `owner`: whom the instruction gives them to.
     pub(in crate::build) fn new(owner: Option<&User>, mtime: i64) -> Self {
         Self { owner: owner.map(|user| (user.uid, user.gid)), mode: NEW_FOLDER, mtime }
@@ -59,7 +59,7 @@ impl MadeFolders {
         Metadata::new(NEW_FOLDER | if set_group_id { SET_GROUP_ID } else { 0 }, 0, 0, self.mtime)
     }
 
-    /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-gid
+    /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-group-ID
     /// folder.
     fn metadata(self, parent: Option<&Metadata>) -> Metadata {
         let inherited = parent.filter(|parent| parent.mode & SET_GROUP_ID != 0);
@@ -72,14 +72,14 @@ impl MadeFolders {
 pub(in crate::build) struct Copier<'a> {
     tree: &'a Tree,
     writer: LayerWriter<LayerSink>,
-    made: MadeFolders,
+    made: NewFolders,
     /// The folders that are in the layer already.
     folders: BTreeMap<LayerPath, Metadata>,
     changed: bool,
 }
 
 impl<'a> Copier<'a> {
-    pub(in crate::build) fn new(tree: &'a Tree, writer: LayerWriter<LayerSink>, made: MadeFolders) -> Self {
+    pub(in crate::build) fn new(tree: &'a Tree, writer: LayerWriter<LayerSink>, made: NewFolders) -> Self {
         Self { tree, writer, made, folders: BTreeMap::new(), changed: false }
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Kind, LayerPath, Node, Tree};
 
 /// The destination of one step.
-pub(super) struct Destination {
+pub(super) struct ResolvedDestination {
     /// Links followed.
     path: LayerPath,
     /// Whether the folder is in the layers below.
@@ -37,7 +37,7 @@ pub(super) struct CopyTarget {
     pub(super) new_folder: bool,
 }
 
-impl Destination {
+impl ResolvedDestination {
     /// Finds `written` (absolute) in `tree`.
     pub(super) fn find(tree: &Tree, written: &str) -> Result<Self> {
         let resolved = tree.resolve(written, true)?;
@@ -88,7 +88,7 @@ mod tests {
 
     /// Where sources go; a name that ends with `/` is a folder's.
     fn targets(destination: &str, sources: &[&str]) -> Result<Vec<String>> {
-        let mut destination = Destination::find(&Tree::default(), destination)?;
+        let mut destination = ResolvedDestination::find(&Tree::default(), destination)?;
         let target = |source: &&str| {
             let name = source.trim_end_matches('/');
             let kind = if name == *source { Kind::File { size: 0 } } else { Kind::Directory };

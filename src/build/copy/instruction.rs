@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::context_source::{from_context, from_heredoc};
 use super::copier::{Copier, SourceItems};
-use super::destination::Destination;
+use super::destination::ResolvedDestination;
 use super::rules::{Rules, warn_no_match};
 use super::stage_source::StageSources;
 use crate::build::cache::{ContextAttempt, Listing, keys};
@@ -14,7 +14,7 @@ use crate::build::guarded_walk::GuardedWalk;
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
 use crate::build::selection::Selection;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::context::{Patterns, Source, has_wildcards};
 use crate::dockerfile::{Base, CopyStep};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +22,7 @@ use crate::layer::{LayerPath, Tree};
 use crate::store::CacheKey;
 
 /// Does one COPY.
-pub(in crate::build) fn copy(step: &CopyStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+pub(in crate::build) fn copy(step: &CopyStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
     let key = keys::copy(inputs.session, stage, step);
     if step.parents {
         expect_named_sources(step)?;
@@ -33,16 +33,16 @@ pub(in crate::build) fn copy(step: &CopyStep, stage: &mut Stage, inputs: &StepIn
     }
 }
 
-fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
     let attempt = ContextAttempt::new(key);
     let found = context_sources(step, inputs)?;
     let exclude = Patterns::parse(step.exclude.iter().map(String::as_str))?;
     let walk = GuardedWalk { session: inputs.session, instruction: inputs.text, exclude: &exclude };
     let sources: Vec<&Source> = found.iter().collect();
-    attempt.take_or_make(inputs.cache, stage, &walk, &sources, |stage, writer, listings| {
+    attempt.take_or_make(inputs.cache, stage, &walk, &sources, &mut |stage, writer, listings| {
         let tree = tree_below(step, stage, inputs)?;
         let rules = Rules::of_copy(step, stage, inputs)?;
-        let mut destination = Destination::find(&tree, &step.destination.path)?;
+        let mut destination = ResolvedDestination::find(&tree, &step.destination.path)?;
         let mut all: Vec<SourceItems<'_>> = std::iter::zip(&found, listings)
             .map(|(source, listing)| {
                 from_context(&mut destination, source, &rules, |walked| Listing::note(listing, &walk, walked))
@@ -52,7 +52,7 @@ fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut Stage, inputs: 
             all.push(from_heredoc(&mut destination, file, &rules)?);
         }
         destination.warn(inputs);
-        let mut copier = Copier::new(&tree, writer, rules.made_folders());
+        let mut copier = Copier::new(&tree, writer, rules.new_folders());
         copier.copy_all(all)?;
         Ok(copier.finish())
     })
@@ -62,7 +62,7 @@ fn copy_from_stage(
     step: &CopyStep,
     from: &Base,
     key: CacheKey,
-    stage: &mut Stage,
+    stage: &mut StageState,
     inputs: &StepInputs<'_>,
 ) -> Result<StepOutcome> {
     let StepInputs { session, cache, .. } = inputs;
@@ -74,7 +74,7 @@ fn copy_from_stage(
     }
     let tree = tree_below(step, stage, inputs)?;
     let rules = Rules::of_copy(step, stage, inputs)?;
-    let mut destination = Destination::find(&tree, &step.destination.path)?;
+    let mut destination = ResolvedDestination::find(&tree, &step.destination.path)?;
     let source_tree = filesystem.tree(session)?.clone();
     let mut selection = Selection::default();
     let mut all_match = true;
@@ -95,7 +95,7 @@ fn copy_from_stage(
         all.push(from_heredoc(&mut destination, file, &rules)?);
     }
     destination.warn(inputs);
-    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, rules.made_folders());
+    let mut copier = Copier::new(&tree, session.layer_writer(stage.target)?, rules.new_folders());
     copier.copy_all(all)?;
     let layer = stage.push_written(session, copier.finish())?;
     // A pattern that matches nothing is worth a warning each time.
@@ -126,7 +126,7 @@ fn expect_named_sources(step: &CopyStep) -> Result<()> {
 }
 
 /// The tree that the destination is looked up in.
-fn tree_below(step: &CopyStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<Arc<Tree>> {
+fn tree_below(step: &CopyStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<Arc<Tree>> {
     if step.link { Ok(Arc::default()) } else { stage.filesystem.tree(inputs.session).cloned() }
 }
 

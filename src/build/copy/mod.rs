@@ -13,5 +13,5 @@ mod rules;
 mod stage_source;
 
 pub(super) use add::add;
-pub(super) use copier::{Copier, MadeFolders};
+pub(super) use copier::{Copier, NewFolders};
 pub(super) use instruction::copy;

@@ -1,8 +1,8 @@
 //! What one COPY or ADD does to everything that it copies: owner, mode, what is left out.
 
-use super::copier::MadeFolders;
+use super::copier::NewFolders;
 use crate::build::inputs::StepInputs;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::context::Patterns;
 use crate::dockerfile::{AddStep, Chmod, CopyStep};
 use crate::error::Result;
@@ -20,13 +20,13 @@ pub(super) struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     /// The rules of a COPY.
-    pub(super) fn of_copy(step: &'a CopyStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<Self> {
+    pub(super) fn of_copy(step: &'a CopyStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<Self> {
         let owner = owner(step.chown.as_deref(), stage, inputs)?;
         Self::new(owner, step.chmod.as_ref(), &step.exclude, inputs)
     }
 
     /// The rules of an ADD.
-    pub(super) fn of_add(step: &'a AddStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<Self> {
+    pub(super) fn of_add(step: &'a AddStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<Self> {
         let owner = owner(step.chown.as_deref(), stage, inputs)?;
         Self::new(owner, step.chmod.as_ref(), &step.exclude, inputs)
     }
@@ -49,12 +49,12 @@ impl<'a> Rules<'a> {
     }
 
     /// How folders are made that are missing on the way to the destination.
-    pub(super) fn made_folders(&self) -> MadeFolders {
-        MadeFolders::new(self.owner.as_ref(), self.context_mtime).with_mode(self.chmod.and_then(Chmod::octal))
+    pub(super) fn new_folders(&self) -> NewFolders {
+        NewFolders::new(self.owner.as_ref(), self.context_mtime).with_mode(self.chmod.and_then(Chmod::octal))
     }
 }
 
-fn owner(chown: Option<&str>, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<Option<User>> {
+fn owner(chown: Option<&str>, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<Option<User>> {
     chown.map(|spec| stage.owner(inputs.session, spec)).transpose()
 }
 

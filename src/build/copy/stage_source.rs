@@ -1,7 +1,7 @@
 //! Sources in another stage or an image: what a pattern names there, and everything at and below
 //! it.
 
-use super::destination::{CopyTarget, Destination};
+use super::destination::{CopyTarget, ResolvedDestination};
 use super::rules::Rules;
 use crate::build::selection::Selection;
 use crate::context::{Filter, FolderMatches, Patterns, has_wildcards, matches_name};
@@ -13,7 +13,7 @@ pub(super) struct StageSources<'a> {
     /// What is copied from.
     pub(super) tree: &'a Tree,
     pub(super) rules: &'a Rules<'a>,
-    pub(super) destination: &'a mut Destination,
+    pub(super) destination: &'a mut ResolvedDestination,
     pub(super) selection: &'a mut Selection,
 }
 
@@ -106,28 +106,28 @@ fn select(node: &Node, target: CopyTarget, filter: &Filter, rules: &Rules<'_>, s
 }
 
 /// A folder whose entries are being looked at.
-struct Open<'t, I> {
+struct PendingFolder<'t, I> {
     path: LayerPath,
     node: &'t Node,
     rest: I,
     matches: FolderMatches,
     /// Whether it comes along only if something in it is taken, which has not been yet.
-    waits: bool,
+    only_if_child_taken: bool,
 }
 
-fn open(path: LayerPath, node: &Node, matches: FolderMatches) -> Open<'_, impl Iterator<Item = (&[u8], &Node)>> {
-    let waits = !matches.taken;
-    Open { path, node, rest: node.children(), matches, waits }
+fn pending(path: LayerPath, node: &Node, matches: FolderMatches) -> PendingFolder<'_, impl Iterator<Item = (&[u8], &Node)>> {
+    let only_if_child_taken = !matches.taken;
+    PendingFolder { path, node, rest: node.children(), matches, only_if_child_taken }
 }
 
 // An image decides how deep folders are nested, so nothing here is recursive.
 fn select_folder(node: &Node, base: &LayerPath, filter: &Filter, rules: &Rules<'_>, selection: &mut Selection) -> Result<()> {
-    let mut folders = vec![open(LayerPath::root(), node, filter.root())];
+    let mut folders = vec![pending(LayerPath::root(), node, filter.root())];
     // How many of them wait: most often none, and a deep tree is not looked through for each file.
     let mut waiting = 0;
     while let Some(folder) = folders.last_mut() {
         let Some((name, child)) = folder.rest.next() else {
-            waiting -= usize::from(folder.waits);
+            waiting -= usize::from(folder.only_if_child_taken);
             folders.pop();
             continue;
         };
@@ -142,8 +142,8 @@ fn select_folder(node: &Node, base: &LayerPath, filter: &Filter, rules: &Rules<'
         };
         if taken {
             if waiting > 0 {
-                for parent in folders.iter_mut().filter(|folder| folder.waits) {
-                    parent.waits = false;
+                for parent in folders.iter_mut().filter(|folder| folder.only_if_child_taken) {
+                    parent.only_if_child_taken = false;
                     selection.push_parent(ruled(parent.node, base.join(&parent.path), rules), parent.node);
                 }
                 waiting = 0;
@@ -152,7 +152,7 @@ fn select_folder(node: &Node, base: &LayerPath, filter: &Filter, rules: &Rules<'
         }
         if let Some(matches) = matches {
             waiting += usize::from(!matches.taken);
-            folders.push(open(path, child, matches));
+            folders.push(pending(path, child, matches));
         }
     }
     Ok(())

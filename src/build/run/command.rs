@@ -2,11 +2,11 @@
 
 use super::foreign;
 use crate::build::session::Session;
-use crate::build::stage::Stage;
-use crate::dockerfile::{Network as WantedNetwork, RunStep, Security as WantedSecurity};
+use crate::build::stage::StageState;
+use crate::dockerfile::{Network, RunStep, Security as WantedSecurity};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Platform;
-use crate::sandbox::{Exit, Network, RootSpec, RunSpec, Security, User};
+use crate::sandbox::{Exit, NetworkAccess, RootSpec, RunSpec, Security, User};
 
 /// The error of a command that failed.
 pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
@@ -30,7 +30,7 @@ pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
 /// What the sandbox runs, but for the mounts of `--mount`. Variables that the image never has keep
 /// the clock out of the layer: tools that know SOURCE_DATE_EPOCH write that time, and pip and npm
 /// do not note when they looked for a newer version of themselves, nor npm when it ran.
-pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
+pub(super) fn spec(session: &Session<'_>, stage: &mut StageState, step: &RunStep, user: User, root: RootSpec) -> Result<RunSpec> {
     let mut spec = RunSpec::new(step.argv.iter().map(String::as_str), root);
     spec.env = step.env.clone();
     let reproducible = [
@@ -51,8 +51,8 @@ pub(super) fn spec(session: &Session<'_>, stage: &mut Stage, step: &RunStep, use
     spec.make_cwd = true;
     spec.cwd = tree.resolve(if folder.is_empty() { "/" } else { &folder }, true)?.path;
     spec.network = match session.request.network_of(step.network) {
-        WantedNetwork::None => Network::None,
-        WantedNetwork::Default | WantedNetwork::Host => Network::Host,
+        Network::None => NetworkAccess::None,
+        Network::Default | Network::Host => NetworkAccess::Host,
     };
     spec.security = match step.security {
         WantedSecurity::Sandbox => Security::Sandbox,

@@ -6,22 +6,21 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::package_cache::PackageCacheLint;
-use super::{command, foreign, mounts, surroundings};
+use super::{command, foreign, mounts, settings};
 use crate::build::cache::{BoundFiles, RunAttempt};
 use crate::build::inputs::StepInputs;
-use crate::build::item::SET_GROUP_ID;
 use crate::build::outcome::StepOutcome;
 use crate::build::session::Session;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::dockerfile::{Network, RunStep, Security};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Layer;
 use crate::layer::diff::Original;
-use crate::layer::{Entry, Kind, LayerPath, Node, Tree};
+use crate::layer::{Entry, Kind, LayerPath, Node, SET_GROUP_ID, Tree};
 use crate::sandbox::RootSpec;
 
 /// Does one RUN.
-pub(in crate::build) fn run(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+pub(in crate::build) fn run(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
     let session = inputs.session;
     if step.security == Security::Insecure && !session.request.allow_insecure {
         return Err(Error::new(ErrorKind::Usage, "`--security=insecure` is not allowed").with_hint(format!(
@@ -58,7 +57,7 @@ struct Made {
 }
 
 /// Runs the command, with `scratch` as room for it, and puts its changes on the stage as a layer.
-fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &Path) -> Result<Made> {
+fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scratch: &Path) -> Result<Made> {
     let session = inputs.session;
     let isolation = session.isolation()?;
     let platform = stage.config.platform();
@@ -71,23 +70,24 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
         .with_hint("see `mpimg doctor` for what a better isolation takes, or leave out `--network=none`"));
     }
     let user = stage.user(session)?;
-    let root = match isolation.kind() {
-        kind if kind.needs_tree() => RootSpec::Tree { path: stage.complete_chroot_root(session)? },
-        _ => RootSpec::Overlay {
+    let root = if isolation.kind().needs_tree() {
+        RootSpec::Tree { path: stage.fill_stage_tree(session)? }
+    } else {
+        RootSpec::Overlay {
             lower: stage.filesystem.unpacked(session, &user)?,
             upper: new_folder(scratch, "upper")?,
             work: new_folder(scratch, "work")?,
-        },
+        }
     };
     let mut spec = command::spec(session, stage, step, user, root)?;
-    surroundings::add(session, stage, &mut spec)?;
+    settings::add(session, stage, &mut spec)?;
     let mounted = mounts::add(inputs, &mut spec, &step.mounts, scratch)?;
-    let before = match stage.chroot_root() {
+    let before = match stage.stage_tree() {
         Some(root) => root.snapshot()?,
         None => isolation.snapshot(&spec.root)?,
     };
     let outcome = isolation.run(&spec, &mut |bytes| inputs.task.output(bytes), session.cancel());
-    if let Some(root) = stage.chroot_root() {
+    if let Some(root) = stage.stage_tree() {
         root.step_ended(isolation, &before)?;
     }
     let outcome = outcome?;
@@ -112,7 +112,7 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
         }
     };
     let after = isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
-    if let Some(root) = stage.chroot_root() {
+    if let Some(root) = stage.stage_tree() {
         root.note_scan(after);
     }
     if stage.target {
@@ -121,7 +121,7 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
     // With one ID groups are looked up when a file is looked at: what was in a folder before it got
     // its set-group-ID bit has that folder's group, which is not what root would have made.
     let mut pretended = outcome.pretended;
-    if isolation.kind().has_single_id() && !set_group_id.is_empty() {
+    if isolation.kind().records_owners_in_xattrs() && !set_group_id.is_empty() {
         let below = stage.filesystem.tree(session)?;
         pretended |= set_group_id.iter().any(|path| is_new_set_group_id(path, below));
     }
@@ -139,7 +139,7 @@ fn run_in(step: &RunStep, stage: &mut Stage, inputs: &StepInputs<'_>, scratch: &
                     .map_err(|error| Error::io("move", upper, error))
             })?)
         }
-        RootSpec::Tree { .. } => stage.chroot_root_is_complete(),
+        RootSpec::Tree { .. } => stage.note_stage_tree_filled(),
     }
     Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended })
 }
@@ -156,7 +156,7 @@ fn is_new_set_group_id(path: &LayerPath, below: &Tree) -> bool {
 /// the step ran on the only copy.
 fn originals(
     session: &Session<'_>,
-    stage: &mut Stage,
+    stage: &mut StageState,
     paths: &[LayerPath],
     scratch: &Path,
 ) -> Result<HashMap<LayerPath, Original>> {

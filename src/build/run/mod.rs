@@ -6,7 +6,7 @@ mod foreign;
 mod instruction;
 mod mounts;
 mod package_cache;
-mod surroundings;
+mod settings;
 mod trust_store;
 
 pub(super) use instruction::run;

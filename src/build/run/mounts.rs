@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use super::context_mount::copy_context;
 use crate::build::cache::BoundFiles;
 use crate::build::inputs::StepInputs;
-use crate::dockerfile::{Base, Mount as Wanted, Sharing};
+use crate::dockerfile::{Base, MountRequest, Sharing};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::LayerPath;
 use crate::sandbox::{BindSource, Mount, RunSpec, User};
@@ -28,7 +28,7 @@ pub(super) struct Mounted {
 
 /// Adds the mounts that a RUN asks for to `spec`, with `scratch` as room for them. The locks are
 /// held while the step runs.
-pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted], scratch: &Path) -> Result<Mounted> {
+pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[MountRequest], scratch: &Path) -> Result<Mounted> {
     let (locks, busy) = lock(inputs, wanted)?;
     let (mut made, mut bound) = (Vec::new(), Vec::new());
     for (number, mount) in wanted.iter().enumerate() {
@@ -45,9 +45,10 @@ pub(super) fn add(inputs: &StepInputs<'_>, spec: &mut RunSpec, wanted: &[Wanted]
 }
 
 /// In BuildKit's order: that of the line, secrets and agents after all others. Of several at one
-/// place only the last is mounted (executor/oci/mounts.go, `dedupMounts`).
-fn in_order(mut made: Vec<(&Wanted, Mount)>) -> Vec<Mount> {
-    made.sort_by_key(|(wanted, _)| matches!(wanted, Wanted::Secret { .. } | Wanted::Ssh { .. }));
+/// place only the last is mounted (executor/oci/mounts.go, `dedupMounts`). `sandbox/init/plan.rs`
+/// then mounts parents first.
+fn in_order(mut made: Vec<(&MountRequest, Mount)>) -> Vec<Mount> {
+    made.sort_by_key(|(wanted, _)| matches!(wanted, MountRequest::Secret { .. } | MountRequest::Ssh { .. }));
     let mut mounts: Vec<Mount> = Vec::new();
     for (_, mount) in made {
         match mounts.iter_mut().find(|earlier| earlier.target() == mount.target()) {
@@ -60,10 +61,10 @@ fn in_order(mut made: Vec<(&Wanted, Mount)>) -> Vec<Mount> {
 
 /// The name of a cache's folder: what it starts from counts, and the owner and mode that it is made
 /// with, as in BuildKit; and how owners are kept on disk.
-fn cache_name(inputs: &StepInputs<'_>, mount: &Wanted) -> Result<Option<String>> {
-    let Wanted::Cache { id, from, source, owned, mode, uid, gid, .. } = mount else { return Ok(None) };
+fn cache_name(inputs: &StepInputs<'_>, mount: &MountRequest) -> Result<Option<String>> {
+    let MountRequest::Cache { id, from, source, owned, mode, uid, gid, .. } = mount else { return Ok(None) };
     let isolation = inputs.session.isolation()?;
-    let kept = match isolation.kind().has_real_owners() {
+    let kept = match isolation.kind().has_host_owners() {
         true => String::new(),
         false => format!("\n{}", isolation.ownership(&User::default())),
     };
@@ -88,14 +89,14 @@ fn reset(inputs: &StepInputs<'_>, name: &str, scratch: &Path) -> Result<()> {
 
 /// Locks the caches that must not be used by two at once; also gives the names of private ones that
 /// somebody is using.
-fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
+fn lock(inputs: &StepInputs<'_>, wanted: &[MountRequest]) -> Result<(Vec<MountLock>, BTreeSet<String>)> {
     let session = inputs.session;
     let lent = session.isolation()?.kind().needs_tree();
     // In one order everywhere: two steps never wait for each other. One name is locked once,
     // whatever a step calls it twice for.
     let mut names = BTreeMap::new();
     for mount in wanted {
-        if let (Wanted::Cache { sharing, .. }, Some(name)) = (mount, cache_name(inputs, mount)?) {
+        if let (MountRequest::Cache { sharing, .. }, Some(name)) = (mount, cache_name(inputs, mount)?) {
             let wait = match sharing {
                 Sharing::Private => false,
                 Sharing::Locked => true,
@@ -123,20 +124,20 @@ fn lock(inputs: &StepInputs<'_>, wanted: &[Wanted]) -> Result<(Vec<MountLock>, B
 fn make(
     inputs: &StepInputs<'_>,
     spec: &mut RunSpec,
-    wanted: &Wanted,
+    wanted: &MountRequest,
     cache: Option<&String>,
     scratch: &Path,
 ) -> Result<(Option<Mount>, Option<BoundFiles>)> {
     let session = inputs.session;
     let mount = match wanted {
-        Wanted::Bind { target, source, from, read_write } => {
+        MountRequest::Bind { target, source, from, read_write } => {
             let (source, bound) = match from {
                 Some(from) => (stage_source(inputs, &spec.user, source, from, scratch)?, None),
                 None => copy_context(session, source, scratch).map(|(source, bound)| (source, Some(bound)))?,
             };
             return Ok((Some(Mount::Bind { source, target: LayerPath::clean(target)?, writable: *read_write }), bound));
         }
-        Wanted::Cache { target, source, from, read_only, mode, uid, gid, .. } => {
+        MountRequest::Cache { target, source, from, read_only, mode, uid, gid, .. } => {
             let folder = match cache {
                 Some(name) => session.store.mount_folder(name)?,
                 None => scratch.join("cache"),
@@ -151,8 +152,8 @@ fn make(
             let target = LayerPath::clean(target)?;
             Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed }
         }
-        Wanted::Tmpfs { target, size } => Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: None },
-        Wanted::Secret { id, target, env, required, mode, uid, gid } => {
+        MountRequest::Tmpfs { target, size } => Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: None },
+        MountRequest::Secret { id, target, env, required, mode, uid, gid } => {
             let Some(bytes) = session.request.secrets.get(id) else {
                 if !*required {
                     return Ok((None, None));
@@ -167,9 +168,9 @@ fn make(
                 spec.secret_env.push((name.clone(), bytes.clone()));
             }
             let Some(target) = target else { return Ok((None, None)) };
-            Mount::Secret { bytes: bytes.clone(), target: LayerPath::clean(target)?, mode: *mode, uid: *uid, gid: *gid }
+            Mount::MemoryFile { bytes: bytes.clone(), target: LayerPath::clean(target)?, mode: *mode, uid: *uid, gid: *gid }
         }
-        Wanted::Ssh { id, target, required, mode, uid, gid } => {
+        MountRequest::Ssh { id, target, required, mode, uid, gid } => {
             let Some(socket) = session.request.ssh.get(id) else {
                 if !*required {
                     return Ok((None, None));

@@ -7,7 +7,7 @@ use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
 use crate::build::session::Session;
 use crate::build::sources::Sources;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::dockerfile::{Instruction, Located};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::TaskKind;
@@ -18,7 +18,7 @@ pub(in crate::build) fn execute(
     session: &Session<'_>,
     cache: &BuildCache<'_>,
     sources: &Sources,
-    stage: &mut Stage,
+    stage: &mut StageState,
     step: &Located<Instruction>,
     name: &str,
 ) -> Result<()> {

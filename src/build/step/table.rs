@@ -3,9 +3,9 @@
 use super::{settings, workdir};
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::build::{copy, run};
-use crate::dockerfile::Expanded;
+use crate::dockerfile::Step;
 use crate::error::Result;
 
 /// Writes `execute`, which hands each instruction to its function. The compiler finds an
@@ -13,9 +13,9 @@ use crate::error::Result;
 macro_rules! instructions {
     ($($instruction:ident => $function:path,)*) => {
         /// Does what an instruction says to `stage`.
-        pub(super) fn execute(expanded: &Expanded, stage: &mut Stage, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
+        pub(super) fn execute(expanded: &Step, stage: &mut StageState, inputs: &StepInputs<'_>) -> Result<StepOutcome> {
             match expanded {
-                $(Expanded::$instruction(step) => $function(step, stage, inputs),)*
+                $(Step::$instruction(step) => $function(step, stage, inputs),)*
             }
         }
     };

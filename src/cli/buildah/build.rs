@@ -10,9 +10,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::command::{Command, REGISTRY};
-use super::invocation::{Failure, Invocation, Outcome, new_name};
+use super::invocation::{CommandResult, Failure, Invocation, new_name};
 use super::manifest;
-use super::options::{format, platform, surroundings};
+use super::options::{format, platform, run_settings};
 use super::steps::Steps;
 use crate::build::{BuildRequest, NamedContext};
 use crate::cli::drop_in::{Flag, Parsed};
@@ -127,11 +127,11 @@ pub(super) const BUILD: Command = Command {
     run: build,
 };
 
-fn build<'a>(invocation: &'a Invocation, parsed: &'a Parsed) -> LocalBoxFuture<'a, Outcome> {
+fn build<'a>(invocation: &'a Invocation, parsed: &'a Parsed) -> LocalBoxFuture<'a, CommandResult> {
     run(invocation, parsed).boxed_local()
 }
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let names = parsed.list("tag").into_iter().map(new_name).collect::<Result<Vec<_>, _>>()?;
     let mut request = request(parsed)?;
     request.context = parsed.arguments.first().map_or(".", String::as_str).into();
@@ -154,7 +154,7 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
 }
 
 /// What buildah says at the end; the last line is the image ID.
-fn finish(invocation: &Invocation, parsed: &Parsed, image: &Image, names: &[Reference]) -> Outcome {
+fn finish(invocation: &Invocation, parsed: &Parsed, image: &Image, names: &[Reference]) -> CommandResult {
     let id = image.manifest().config.digest.hex();
     if let Some(file) = parsed.value("iidfile").filter(|file| !file.is_empty()) {
         write_result(Path::new(file), format!("sha256:{id}").as_bytes())?;
@@ -251,7 +251,7 @@ fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
     request.secrets = secrets.iter().map(SecretFlag::read).collect::<Result<_, _>>()?;
     let agents = parsed.list("ssh").into_iter().map(SshFlag::from_str).collect::<Result<Vec<_>, _>>()?;
     request.ssh = agents.into_iter().map(SshFlag::find).collect::<Result<_, _>>()?;
-    surroundings(parsed, &mut request)?;
+    run_settings(parsed, &mut request)?;
     for context in parsed.list("build-context") {
         let (name, context) = context.split_once('=').ok_or_else(|| {
             Failure::new(format!("while parsing additional build context: expected NAME=CONTEXT, got {context}"))

@@ -2,11 +2,11 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use super::invocation::{Invocation, Outcome};
+use super::invocation::{CommandResult, Invocation};
 use crate::cli::drop_in::{Flag, Parsed, longest_name};
 
 /// Does a command.
-pub(super) type Run = for<'a> fn(&'a Invocation, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
+pub(super) type Run = for<'a> fn(&'a Invocation, &'a Parsed) -> LocalBoxFuture<'a, CommandResult>;
 
 /// A command of buildah.
 #[derive(Clone, Copy)]

@@ -12,8 +12,8 @@ use futures_util::FutureExt as _;
 
 use super::command::{Command, REGISTRY};
 use super::config::{CONFIG_FLAGS, change_config};
-use super::invocation::{Failure, Found, Invocation, Outcome, WORKING, new_name, working_name};
-use super::options::{format, platform, surroundings};
+use super::invocation::{CommandResult, Failure, Found, Invocation, WORKING, new_name, working_name};
+use super::options::{format, platform, run_settings};
 use super::steps::Steps;
 use super::transfer::{destination, find_or_pull, say_blobs};
 use crate::build::BuildRequest;
@@ -27,7 +27,6 @@ use crate::registry::CredentialSources;
 
 const RIGHTS: &str = "a command has the rights that its isolation gives: see `mpimg doctor`";
 
-/// `buildah from`
 pub(super) const FROM: Command = Command {
     names: &["from"],
     usage: "[OPTIONS] IMAGE",
@@ -59,7 +58,6 @@ pub(super) const FROM: Command = Command {
     run: |invocation, parsed| from(invocation, parsed).boxed_local(),
 };
 
-/// `buildah run`
 pub(super) const RUN: Command = Command {
     names: &["run"],
     usage: "[OPTIONS] CONTAINER [--] COMMAND [ARGUMENT…]",
@@ -101,7 +99,6 @@ const COPY_FLAGS: &[Flag] = &[
     Flag::switch("add-history", "Write it into the history").ignored("it is written in any case"),
 ];
 
-/// `buildah copy`
 pub(super) const COPY: Command = Command {
     names: &["copy"],
     usage: "[OPTIONS] CONTAINER SOURCE [SOURCE…] [DESTINATION]",
@@ -113,7 +110,6 @@ pub(super) const COPY: Command = Command {
     run: |invocation, parsed| copy(invocation, parsed, "COPY").boxed_local(),
 };
 
-/// `buildah add`
 pub(super) const ADD: Command = Command {
     names: &["add"],
     usage: "[OPTIONS] CONTAINER SOURCE [SOURCE…] [DESTINATION]",
@@ -125,7 +121,6 @@ pub(super) const ADD: Command = Command {
     run: |invocation, parsed| copy(invocation, parsed, "ADD").boxed_local(),
 };
 
-/// `buildah config`
 pub(super) const CONFIG: Command = Command {
     names: &["config"],
     usage: "[OPTIONS] CONTAINER",
@@ -137,7 +132,6 @@ pub(super) const CONFIG: Command = Command {
     run: |invocation, parsed| config(invocation, parsed).boxed_local(),
 };
 
-/// `buildah commit`
 pub(super) const COMMIT: Command = Command {
     names: &["commit"],
     usage: "[OPTIONS] CONTAINER [IMAGE]",
@@ -165,7 +159,6 @@ pub(super) const COMMIT: Command = Command {
     run: |invocation, parsed| commit(invocation, parsed).boxed_local(),
 };
 
-/// `buildah rm`
 pub(super) const RM: Command = Command {
     names: &["rm", "delete"],
     usage: "[OPTIONS] [CONTAINER…]",
@@ -177,7 +170,6 @@ pub(super) const RM: Command = Command {
     run: |invocation, parsed| async move { remove(invocation, parsed) }.boxed_local(),
 };
 
-/// `buildah containers`
 pub(super) const CONTAINERS: Command = Command {
     names: &["containers", "list", "ls", "ps"],
     usage: "[OPTIONS]",
@@ -204,7 +196,7 @@ async fn read(invocation: &Invocation, found: &Found) -> Result<Image, Failure> 
     Ok(invocation.mpimg().find(Transport::Store(found.name.clone()), &found.record.platform).await?)
 }
 
-async fn from(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn from(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Some(text) = parsed.arguments.first() else { return Ok(0) };
     invocation.terminal().handle_signals();
     let image = match text.as_str() {
@@ -282,7 +274,7 @@ fn exec_form(words: &[String]) -> String {
     serde_json::Value::from(words.to_vec()).to_string()
 }
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let [container, words @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let words = words.strip_prefix(&["--".to_owned()]).unwrap_or(words);
     let found = invocation.must_find_working(container)?;
@@ -291,7 +283,7 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     }
     invocation.terminal().handle_signals();
     let mut request = BuildRequest::new(".").with_environment();
-    surroundings(parsed, &mut request)?;
+    run_settings(parsed, &mut request)?;
     if parsed.value("isolation") == Some("chroot") {
         request.isolation = "chroot".parse()?;
     }
@@ -323,7 +315,7 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-async fn copy(invocation: &Invocation, parsed: &Parsed, instruction: &str) -> Outcome {
+async fn copy(invocation: &Invocation, parsed: &Parsed, instruction: &str) -> CommandResult {
     let [container, words @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let found = invocation.must_find_working(container)?;
     let (sources, destination) = match words {
@@ -369,7 +361,7 @@ async fn copy(invocation: &Invocation, parsed: &Parsed, instruction: &str) -> Ou
     Ok(0)
 }
 
-async fn config(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn config(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Some(container) = parsed.arguments.first() else { return Ok(0) };
     let found = invocation.must_find_working(container)?;
     let image = read(invocation, &found).await?;
@@ -381,7 +373,7 @@ async fn config(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn commit(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn commit(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Some(container) = parsed.arguments.first() else { return Ok(0) };
     let found = invocation.must_find_working(container)?;
     invocation.terminal().handle_signals();
@@ -433,7 +425,7 @@ fn working(invocation: &Invocation) -> Result<Vec<(String, Found)>, Failure> {
     Ok(own.collect())
 }
 
-fn remove(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn remove(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let found: Vec<Found> = match parsed.is("all") {
         true => working(invocation)?.into_iter().map(|(_, found)| found).collect(),
         false => parsed.arguments.iter().map(|name| invocation.must_find_working(name)).collect::<Result<_, _>>()?,
@@ -448,7 +440,7 @@ fn remove(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn list(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn list(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mut text = String::new();
     if !parsed.is("noheading") && !parsed.is("quiet") {
         text += &format!("{:<14}{:<9}{:<14}CONTAINER NAME\n", "CONTAINER ID", "BUILDER", "IMAGE ID");

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::command::Command;
-use super::invocation::{Failure, Found, Invocation, Outcome, new_name};
+use super::invocation::{CommandResult, Failure, Found, Invocation, new_name};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
@@ -17,7 +17,6 @@ const SHORT: usize = 12;
 
 const FORMAT: &str = "`{{.Field}}` alone is replaced: ID, Name, Tag, Digest, Created, Size";
 
-/// `buildah images`
 pub(super) const IMAGES: Command = Command {
     names: &["images"],
     usage: "[OPTIONS] [IMAGE]",
@@ -39,7 +38,6 @@ pub(super) const IMAGES: Command = Command {
     run: |invocation, parsed| async move { images(invocation, parsed) }.boxed_local(),
 };
 
-/// `buildah tag`
 pub(super) const TAG: Command = Command {
     names: &["tag"],
     usage: "IMAGE NAME [NAME…]",
@@ -51,7 +49,6 @@ pub(super) const TAG: Command = Command {
     run: |invocation, parsed| async move { tag(invocation, parsed) }.boxed_local(),
 };
 
-/// `buildah rmi`
 pub(super) const RMI: Command = Command {
     names: &["rmi"],
     usage: "IMAGE [IMAGE…]",
@@ -69,7 +66,6 @@ pub(super) const RMI: Command = Command {
     run: |invocation, parsed| async move { rmi(invocation, parsed) }.boxed_local(),
 };
 
-/// `buildah inspect`
 pub(super) const INSPECT: Command = Command {
     names: &["inspect"],
     usage: "[OPTIONS] CONTAINER|IMAGE",
@@ -84,7 +80,7 @@ pub(super) const INSPECT: Command = Command {
     run: |invocation, parsed| inspect(invocation, parsed).boxed_local(),
 };
 
-fn images(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn images(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let listed: Vec<Found> = match parsed.arguments.first() {
         None => invocation.images()?,
         Some(name) => {
@@ -205,7 +201,7 @@ fn spaced(size: &str) -> String {
     format!("{} {}", &size[..at], &size[at..])
 }
 
-fn tag(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn tag(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let [source, names @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let found = invocation.must_find(source)?;
     for name in names {
@@ -214,7 +210,7 @@ fn tag(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn rmi(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn rmi(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let (all, force) = (parsed.is("all"), parsed.is("force"));
     if parsed.arguments.is_empty() && !all {
         return Err(Failure::new("image name or ID must be specified"));
@@ -262,7 +258,7 @@ fn rmi(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Err(Failure::new(format!("{count} error{plural} occurred:\n\t* {}\n\n", missing.join("\n\t* "))))
 }
 
-async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Some(name) = parsed.arguments.first() else { return Ok(0) };
     let working = invocation.find_working(name)?;
     let found = match (&working, parsed.value("type")) {

@@ -25,7 +25,7 @@ pub(super) const WORKING: &str = "localhost/buildah-working-container";
 pub(super) const MANIFEST: &str = "localhost/buildah-manifest";
 
 /// The exit code of a command that did what it should, or ran one that ended with this.
-pub(super) type Outcome = Result<u8, Failure>;
+pub(super) type CommandResult = Result<u8, Failure>;
 
 /// Why a command failed.
 #[derive(Debug)]

@@ -3,13 +3,12 @@
 use futures_util::FutureExt as _;
 
 use super::command::{Command, REGISTRY};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::read_password;
 use crate::cli::prompt;
 use crate::operation::registry_name;
 
-/// `buildah login`
 pub(super) const LOGIN: Command = Command {
     names: &["login"],
     usage: "[OPTIONS] REGISTRY",
@@ -30,7 +29,6 @@ pub(super) const LOGIN: Command = Command {
     run: |invocation, parsed| login(invocation, parsed).boxed_local(),
 };
 
-/// `buildah logout`
 pub(super) const LOGOUT: Command = Command {
     names: &["logout"],
     usage: "[OPTIONS] [REGISTRY]",
@@ -49,7 +47,7 @@ fn registry(parsed: &Parsed) -> String {
     registry_name(parsed.arguments.first().map_or("docker.io", String::as_str))
 }
 
-async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn login(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let registry = registry(parsed);
     let username = match parsed.value("username") {
         Some(name) => name.to_owned(),
@@ -66,7 +64,7 @@ async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn logout(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn logout(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let registry = registry(parsed);
     if !invocation.mpimg().logout(&registry).await? {
         return Err(Failure::new(format!("Not logged into {registry}")));

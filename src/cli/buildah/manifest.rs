@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::command::{Command, REGISTRY};
-use super::invocation::{Failure, Found, Invocation, MANIFEST, Outcome, new_name};
+use super::invocation::{CommandResult, Failure, Found, Invocation, MANIFEST, new_name};
 use super::transfer::{destination, find_or_pull};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::Error;
@@ -24,7 +24,6 @@ const PLATFORM: &[Flag] = &[
     Flag::value("platform", "OS/ARCHITECTURE[/VARIANT] of the image"),
 ];
 
-/// `buildah manifest create`
 pub(super) const CREATE: Command = Command {
     names: &["manifest create"],
     usage: "[OPTIONS] LIST [IMAGE…]",
@@ -42,7 +41,6 @@ pub(super) const CREATE: Command = Command {
     run: |invocation, parsed| create(invocation, parsed).boxed_local(),
 };
 
-/// `buildah manifest add`
 pub(super) const ADD: Command = Command {
     names: &["manifest add"],
     usage: "[OPTIONS] LIST IMAGE",
@@ -64,7 +62,6 @@ pub(super) const ADD: Command = Command {
     run: |invocation, parsed| add(invocation, parsed).boxed_local(),
 };
 
-/// `buildah manifest push`
 pub(super) const PUSH: Command = Command {
     names: &["manifest push"],
     usage: "[OPTIONS] LIST [DESTINATION]",
@@ -88,7 +85,6 @@ pub(super) const PUSH: Command = Command {
     run: |invocation, parsed| push(invocation, parsed).boxed_local(),
 };
 
-/// `buildah manifest inspect`
 pub(super) const INSPECT: Command = Command {
     names: &["manifest inspect"],
     usage: "LIST",
@@ -100,7 +96,6 @@ pub(super) const INSPECT: Command = Command {
     run: |invocation, parsed| inspect(invocation, parsed).boxed_local(),
 };
 
-/// `buildah manifest rm`
 pub(super) const RM: Command = Command {
     names: &["manifest rm"],
     usage: "LIST [LIST…]",
@@ -185,7 +180,7 @@ async fn add_image(invocation: &Invocation, parsed: &Parsed, list: &Reference, t
     insert(invocation, list, &image, platform).await
 }
 
-async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let [text, images @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let name = new_name(text)?;
     if read(invocation, &name)?.is_some() && !parsed.is("amend") {
@@ -200,7 +195,7 @@ async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn add(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn add(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let [list, image] = parsed.arguments.as_slice() else { return Ok(0) };
     let (name, _) = must_read(invocation, list)?;
     invocation.terminal().handle_signals();
@@ -233,7 +228,7 @@ async fn tree(invocation: &Invocation, list: &List) -> Result<ManifestTree, Fail
     Ok(ManifestTree::index(descriptor, index.into(), children)?)
 }
 
-async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn push(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let [text, rest @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let (name, list) = must_read(invocation, text)?;
     let to = match rest.first() {
@@ -260,7 +255,7 @@ async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Some(text) = parsed.arguments.first() else { return Ok(0) };
     let (_, list) = must_read(invocation, text)?;
     let tree = tree(invocation, &list).await?;
@@ -276,7 +271,7 @@ fn forget(invocation: &Invocation, name: &Reference, list: &List) -> Result<(), 
     Ok(std::fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))?)
 }
 
-fn remove(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn remove(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     for text in &parsed.arguments {
         let (name, list) = must_read(invocation, text)?;
         forget(invocation, &name, &list)?;

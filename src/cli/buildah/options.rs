@@ -11,7 +11,7 @@ use crate::image::Format;
 use crate::oci::Platform;
 
 /// What RUN has around it: also of `buildah run`.
-pub(super) fn surroundings(parsed: &Parsed, request: &mut BuildRequest) -> Result<(), Failure> {
+pub(super) fn run_settings(parsed: &Parsed, request: &mut BuildRequest) -> Result<(), Failure> {
     request.network = match parsed.value("network").or_else(|| parsed.value("net")) {
         Some("none" | "private") => Network::None,
         _ => Network::Default,

@@ -3,14 +3,13 @@
 use futures_util::FutureExt as _;
 
 use super::command::{Command, REGISTRY};
-use super::invocation::{Failure, Found, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Found, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::{Error, ErrorKind};
 use crate::image::{Transport, write_result};
 use crate::oci::{Digest, Reference};
 use crate::operation::CopyRequest;
 
-/// `buildah push`
 pub(super) const PUSH: Command = Command {
     names: &["push"],
     usage: "[OPTIONS] IMAGE [DESTINATION]",
@@ -40,7 +39,6 @@ pub(super) const PUSH: Command = Command {
     run: |invocation, parsed| push(invocation, parsed).boxed_local(),
 };
 
-/// `buildah pull`
 pub(super) const PULL: Command = Command {
     names: &["pull"],
     usage: "[OPTIONS] IMAGE",
@@ -83,7 +81,7 @@ pub(super) fn destination(text: &str, named: Option<&Reference>) -> Result<Trans
     Ok(transport.named(named.cloned()))
 }
 
-async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn push(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let [name, rest @ ..] = parsed.arguments.as_slice() else { return Ok(0) };
     let shown = rest.first().cloned().unwrap_or_else(|| format!("docker://{}", name.strip_prefix("docker://").unwrap_or(name)));
     let what = format!("pushing image \"{name}\" to \"{shown}\"");
@@ -123,7 +121,7 @@ pub(super) fn say_blobs(invocation: &Invocation, found: &Found) {
     invocation.tell(format!("Copying config {}", found.record.config.digest));
 }
 
-async fn pull(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn pull(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Some(text) = parsed.arguments.first() else { return Ok(0) };
     let platform = super::options::platform(parsed)?;
     invocation.terminal().handle_signals();

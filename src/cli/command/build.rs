@@ -181,7 +181,7 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
     };
     terminal.say(&format!("built{whereto}: {extent} in {}", shown_time(built.time)));
     if let Some(file) = &outputs.sbom_file {
-        terminal.say(&wrote_sbom(file));
+        terminal.say(&image::wrote_sbom(file));
     }
     let mut json = json!({
         "digest": digest,
@@ -229,9 +229,4 @@ pub(in crate::cli) fn metadata(built: &Built, outputs: &BuildOutputs) -> Value {
         metadata["image.name"] = outputs.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into();
     }
     metadata
-}
-
-/// Says that a bill of materials is in its file.
-pub(super) fn wrote_sbom(file: &SbomFile) -> String {
-    format!("wrote its SBOM ({}) to `{}`", file.format(), file.path().display())
 }

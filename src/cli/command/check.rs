@@ -37,8 +37,8 @@ pub(crate) struct Check {
     #[arg(value_name = "PATH|REPOSITORY[:TAG|@DIGEST]", default_value = ".")]
     subject: String,
 
-    /// Start an adapter's local image as VMware Aria Operations does, and ask it what that asks
-    /// first: HTTPS on port 443, memory, /var/log
+    /// Start an adapter's local image as VMware Aria Operations does, and send it the product's
+    /// first requests: HTTPS on port 443, memory, /var/log
     ///
     /// Its platform, layers and command are looked at before. The container is removed afterwards.
     #[arg(long, value_name = "IMAGE", conflicts_with = "subject")]

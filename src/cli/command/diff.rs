@@ -38,11 +38,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n\n{EXAMPLES}", image::FORMS))]
 pub(crate) struct Diff {
-    /// The one to compare with
+    /// The image to compare with
     #[arg(value_name = "OLD", value_parser = image::named)]
     old: Transport,
 
-    /// The other
+    /// The image that may have changed
     #[arg(value_name = "NEW", value_parser = image::named)]
     new: Transport,
 
@@ -51,7 +51,7 @@ pub(crate) struct Diff {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Which of an image for several platforms
+    /// The platform, if the image is for several
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 

@@ -23,7 +23,7 @@ use crate::oci::Platform;
 use crate::operation::{HtmlFile, InspectedImage};
 
 const EXAMPLES: &str = "\
-SIZE is what a layer takes in a registry, FILES the sum of its files' sizes; it is known of layers that are here.
+SIZE: bytes of a layer in a registry. UNPACKED: bytes of its files; - if the layer is not in the local store.
 
 Examples:
   mpimg inspect base-adapter:python-1.2.0
@@ -48,7 +48,7 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Which of an image for several platforms
+    /// The platform, if the image is for several
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 
@@ -93,7 +93,7 @@ fn summary(name: &str, image: &Image) -> String {
         ("Digest", image.descriptor().digest.to_string()),
         ("Type", image.descriptor().media_type.to_string()),
         ("Platform", config.platform().to_string()),
-        ("Created", when::told(config.created.as_deref())),
+        ("Created", when::shown(config.created.as_deref())),
         ("Author", config.author.clone().unwrap_or_default()),
         ("Size", image::extent(image)),
     ];
@@ -131,7 +131,7 @@ fn run_lines(run: &RunConfig) -> Vec<(&'static str, String)> {
 }
 
 fn layer_table(image: &Image, indexes: &[Option<LayerIndex>], theme: Theme) -> String {
-    let mut table = Table::new(["#", "DIGEST", "SIZE", "FILES", "CREATED BY"], &[0, 2, 3]);
+    let mut table = Table::new(["#", "DIGEST", "SIZE", "UNPACKED", "CREATED BY"], &[0, 2, 3]);
     let steps = image.config().layer_steps();
     for (number, (layer, index)) in image.layers().iter().zip(indexes).enumerate() {
         let digest = layer.descriptor.digest;

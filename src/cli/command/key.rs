@@ -38,7 +38,7 @@ enum KeyCommand {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Generate {
-    /// How the files are called
+    /// The names of the files, without .key and .pub
     #[arg(value_name = "PREFIX", default_value = "mpimg")]
     prefix: PathBuf,
 

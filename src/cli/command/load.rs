@@ -38,7 +38,7 @@ pub(crate) struct Load {
     #[arg(short, long, value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
     tag: Option<Reference>,
 
-    /// Which platform of a multi-platform image to load
+    /// The platform, if the image is for several
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 //!
-//! Invariant: commands do not know each other.
+//! Commands do not know each other: what two of them share is in the folder above this one. One
+//! exception: `mp-test` starts Python as `mp-build` does.
 
 mod build;
 mod check;

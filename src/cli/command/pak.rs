@@ -158,7 +158,7 @@ impl Inspect {
         text += &signature_text(pak);
         let pulled = found.anonymous.as_ref().is_none_or(AnonymousReport::pullable);
         if !matches!(found.present, None | Some(Ok(true))) || !pulled {
-            // As `check`: what the product cannot pull is no success.
+            // As `check`: what the product cannot pull is not a success.
             terminal.set_done_code(1);
         }
         let image = found.image.as_ref().map(ToString::to_string);

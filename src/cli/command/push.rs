@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use super::build::wrote_sbom;
 use crate::cli::digest_file::DigestFile;
 use crate::cli::flags::{BuildFlags, ConnectionFlags, DestinationFlags, LoginFlags, PushSigningFlags, ask_for_sdk_base, parsed};
 use crate::cli::image;
@@ -38,9 +37,9 @@ Examples:
 
 /// Build a project and push it; prints REGISTRY, REPOSITORY and DIGEST
 ///
-/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --registry-tag, any
+/// PATH is an Integration SDK project (a folder with manifest.txt), or, with --repository, any
 /// folder with a Dockerfile. NAME is an image of the local store; it is pushed under its own tag,
-/// to the repository in its name unless --registry-tag names one.
+/// to the repository in its name unless --repository names one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Push {
@@ -55,8 +54,8 @@ pub(crate) struct Push {
     #[command(flatten)]
     destination: DestinationFlags,
 
-    /// Push under this tag [default: <version>_<unix time> of a project, else latest]; may be
-    /// repeated
+    /// Push under this tag [default: the image's own; <version>_<unix time> for a project; else
+    /// latest]; may be repeated
     #[arg(short, long, value_name = "TAG", value_parser = parsed::<Tag>)]
     tag: Vec<Tag>,
 
@@ -182,7 +181,7 @@ impl Done {
 
     fn say_sbom(&self, terminal: &Terminal, outputs: &SbomOutputs) {
         if let Some(file) = &outputs.file {
-            terminal.say(&wrote_sbom(file));
+            terminal.say(&image::wrote_sbom(file));
         }
         if let (Some(format), Some(digest)) = (outputs.attach, self.sbom) {
             terminal.say(&format!("attached its SBOM ({format}): {digest}"));

@@ -68,7 +68,7 @@ pub(crate) struct Run {
     #[arg(long)]
     rm: bool,
 
-    /// A name to stop it by
+    /// Name the container
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
@@ -96,7 +96,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
 
-    /// Show a folder or file of this machine: HOST:CONTAINER[:ro]; a missing folder is made
+    /// Mount a folder or file of this machine: HOST:CONTAINER[:ro]; a missing folder is made
     #[arg(short, long, value_name = "VOLUME", value_parser = parsed::<Volume>)]
     volume: Vec<Volume>,
 
@@ -105,8 +105,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MOUNT", value_parser = parsed::<MountFlag>)]
     mount: Vec<MountFlag>,
 
-    /// Listen on this machine: [[IP:]HOST:]CONTAINER; without HOST on a free port, without IP on
-    /// all addresses
+    /// Publish a port of the container on this machine: [[IP:]HOST:]CONTAINER; without HOST on a
+    /// free port, without IP on all addresses
     #[arg(short, long, value_name = "PORT", value_parser = parsed::<PortMapping>)]
     publish: Vec<PortMapping>,
 
@@ -133,8 +133,8 @@ pub(crate) struct Run {
     /// Its network: auto, host (this machine's), private (its own) or none (its own, no way out)
     ///
     /// `auto` is this machine's network, unless a published port has to be moved. A network of its
-    /// own reaches other machines by TCP and UDP where /dev/net/tun can be opened; which one it is,
-    /// is said at the start.
+    /// own reaches other machines by TCP and UDP where /dev/net/tun can be opened; the start says
+    /// which one it got.
     #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "auto", value_parser = parsed::<NetworkMode>)]
     network: NetworkMode,
 
@@ -153,8 +153,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "PLATFORM", value_parser = parsed::<Platform>)]
     platform: Option<Platform>,
 
-    /// As VMware Aria Operations runs an adapter: HTTPS on port 443 with a certificate made for
-    /// this, a network of its own, 1 GiB of memory and 512 MiB of swap, a folder as /var/log
+    /// Run it as VMware Aria Operations runs an adapter: HTTPS on port 443 with a certificate made
+    /// for this, a network of its own, 1 GiB of memory and 512 MiB of swap, a folder as /var/log
     ///
     /// Port 443 is on a free port of 127.0.0.1 unless -p says where; --memory and -v for /var/log
     /// count. `mpimg check --as-product` also asks the adapter what the product asks.

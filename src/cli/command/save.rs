@@ -35,7 +35,7 @@ pub(crate) struct Save {
     #[arg(short, long, value_name = "OUTPUT")]
     output: Vec<String>,
 
-    /// Which of an image for several platforms
+    /// The platform, if the image is for several
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 

@@ -38,7 +38,7 @@ pub(crate) struct Sbom {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Which of an image for several platforms
+    /// The platform, if the image is for several
     #[arg(long, value_name = "PLATFORM", default_value = "linux/amd64", value_parser = parsed::<Platform>)]
     platform: Platform,
 

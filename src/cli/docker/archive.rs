@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::{Error, ErrorKind};
@@ -54,7 +54,7 @@ pub(super) const IMPORT: Command = Command {
     )
 };
 
-async fn save(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn save(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mpimg = invocation.mpimg();
     let mut images: Vec<(ImageRecord, Vec<Reference>)> = Vec::new();
     for text in &parsed.arguments {
@@ -86,7 +86,7 @@ async fn save(invocation: &Invocation, parsed: &Parsed) -> Outcome {
             let path = scratch.path().join("images.tar");
             mpimg.save_images(images, &path).await?;
             let mut file = std::fs::File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-            // Half an archive is none, even where its reader has seen enough.
+            // Half an archive is not an archive, even where its reader has seen enough.
             io::copy(&mut file, &mut io::stdout())
                 .map_err(|error| Error::new(ErrorKind::Io, "cannot write the archive").with_source(error))?;
         }
@@ -119,7 +119,7 @@ fn source(path: Option<&str>) -> ArchiveSource {
     }
 }
 
-async fn load(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn load(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let input = parsed.value("input");
     if input.is_none() && io::stdin().is_terminal() {
         return Err(Failure::new("requested load from stdin, but stdin is empty"));
@@ -140,7 +140,7 @@ async fn load(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn import(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn import(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = parsed.arguments.get(1).map(|name| tag::name(name)).transpose()?;
     let Some(name) = name else {
         return Err(Error::new(ErrorKind::Unsupported, "an imported image needs a name here")

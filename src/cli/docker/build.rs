@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use super::build_output::{self, Output};
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag;
 use crate::build::BuildRequest;
 use crate::cli::command::metadata;
@@ -92,7 +92,7 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let names: Vec<Reference> = parsed.list("tag").into_iter().map(tag::name).collect::<Result<_, _>>()?;
     let files = ["iidfile", "metadata-file"].map(|flag| parsed.value(flag).map(PathBuf::from));
     files.iter().flatten().try_for_each(|path| expect_writable(path))?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
 use super::format::List;
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::{Flag, Parsed, make_parent};
 use crate::error::{Error, ErrorKind};
 use crate::image::write_result;
@@ -181,7 +181,7 @@ impl Builders {
     }
 }
 
-fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mut builders = Builders::read(invocation)?;
     let name = match parsed.value("name") {
         Some(name) => name.to_owned(),
@@ -207,7 +207,7 @@ fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn rm(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mut builders = Builders::read(invocation)?;
     let wanted: Vec<String> = match parsed.arguments.is_empty() {
         true => vec![builders.current.clone()],
@@ -234,7 +234,7 @@ const LIST: List = List {
     kind: "*commands.lsContext",
 };
 
-fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn ls(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let builders = Builders::read(invocation)?;
     let platform = Platform::host();
     let row = |name: &String| {
@@ -250,7 +250,7 @@ fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let builders = Builders::read(invocation)?;
     let name = parsed.arguments.first().unwrap_or(&builders.current);
     builders.expect(name)?;

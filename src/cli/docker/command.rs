@@ -2,7 +2,7 @@
 
 use futures_util::future::LocalBoxFuture;
 
-use super::invocation::{Invocation, Outcome};
+use super::invocation::{CommandResult, Invocation};
 use crate::cli::drop_in::{Flag, Parsed, longest_name};
 
 /// How many arguments a command takes.
@@ -31,7 +31,7 @@ impl Arguments {
 }
 
 /// Does a command; its exit code.
-pub(super) type Run = for<'a> fn(&'a Invocation, &'a Parsed) -> LocalBoxFuture<'a, Outcome>;
+pub(super) type Run = for<'a> fn(&'a Invocation, &'a Parsed) -> LocalBoxFuture<'a, CommandResult>;
 
 /// A command of docker.
 #[derive(Clone, Copy)]
@@ -57,7 +57,7 @@ impl Command {
         Self { names, usage, about, arguments: Arguments::AtLeast(0), options_first: false, flags: &[], differs: "", run }
     }
 
-    /// Whether docker's progress is on standard error even where that is no terminal.
+    /// Whether docker's progress is on standard error even where that is not a terminal.
     pub(super) fn tells_progress(&self) -> bool {
         ["build", "run", "create", "buildx imagetools create"].contains(&self.names[0])
     }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::command::{Arguments, Command};
 use super::container_id::find;
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::{tag, value};
 use crate::build::{BuildRequest, NamedContext};
 use crate::cli::drop_in::{Flag, Parsed};
@@ -32,7 +32,7 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = parsed.arguments.get(1).map(|name| tag::name(name)).transpose()?;
     let container = find(invocation, &parsed.arguments[0])?;
     let mut request = CommitRequest::default().with_environment();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::command::{Arguments, Command};
 use super::container_id::{find, is_running};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::command::attached;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::container::{Container, ContainerState, parse_signal};
@@ -96,7 +96,11 @@ pub(super) const TOP: Command = Command {
 
 /// Does the same with each container, and prints its name where that worked. A wrong name keeps no
 /// other from its turn.
-async fn each(invocation: &Invocation, names: &[String], work: impl AsyncFn(&str) -> Result<Option<String>, Failure>) -> Outcome {
+async fn each(
+    invocation: &Invocation,
+    names: &[String],
+    work: impl AsyncFn(&str) -> Result<Option<String>, Failure>,
+) -> CommandResult {
     let mut code = 0;
     for name in names {
         match work(name).await {
@@ -111,7 +115,7 @@ async fn each(invocation: &Invocation, names: &[String], work: impl AsyncFn(&str
     Ok(code)
 }
 
-async fn start(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn start(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     if parsed.is("attach") {
         let [name] = parsed.arguments.as_slice() else {
             return Err(Failure::new("you cannot start and attach multiple containers at once"));
@@ -133,7 +137,7 @@ async fn start(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     .await
 }
 
-async fn stop(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn stop(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let seconds = parsed.value("time").or(parsed.value("timeout"));
     let seconds = match seconds.map(str::parse::<i64>) {
         None => 10,
@@ -157,7 +161,7 @@ async fn stop(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     .await
 }
 
-async fn kill(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn kill(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let signal = parsed.value("signal").map(parse_signal).transpose()?;
     each(invocation, &parsed.arguments, async |name| {
         let container = find(invocation, name)?;
@@ -174,7 +178,7 @@ async fn kill(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     .await
 }
 
-async fn wait(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn wait(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     invocation.terminal().handle_signals();
     each(invocation, &parsed.arguments, async |name| {
         let container = find(invocation, name)?;
@@ -185,7 +189,7 @@ async fn wait(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     .await
 }
 
-async fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn rm(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let force = parsed.is("force");
     each(invocation, &parsed.arguments, async |name| {
         let container = match find(invocation, name) {
@@ -218,7 +222,7 @@ fn running(invocation: &Invocation, name: &str) -> Result<Container, Failure> {
     }
 }
 
-fn port(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn port(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = &parsed.arguments[0];
     let info = find(invocation, name)?.info()?;
     let wanted = parsed.arguments.get(1).map(|port| port.trim_end_matches("/tcp").to_owned());
@@ -240,7 +244,7 @@ fn port(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn top(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn top(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let container = running(invocation, &parsed.arguments[0])?;
     let mut lines = vec!["UID\tPID\tPPID\tCMD".to_owned()];
     for pid in container.processes()? {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Arguments, Command};
 use super::container_id::find;
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::ErrorKind;
 use crate::image::replace_file;
@@ -47,7 +47,7 @@ fn in_container(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && !name.contains('/') && !name.starts_with('.')).then_some((name, path))
 }
 
-async fn cp(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn cp(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let (source, target) = (&parsed.arguments[0], &parsed.arguments[1]);
     let (name, path) = match (in_container(source), in_container(target)) {
         (Some(_), Some(_)) => return Err(Failure::new("copying between containers is not supported")),
@@ -75,7 +75,7 @@ async fn cp(invocation: &Invocation, parsed: &Parsed) -> Outcome {
 }
 
 /// A file or folder of this machine, or a tar on standard input, into a container.
-async fn into_container(invocation: &Invocation, parsed: &Parsed, source: &str, name: &str, path: &str) -> Outcome {
+async fn into_container(invocation: &Invocation, parsed: &Parsed, source: &str, name: &str, path: &str) -> CommandResult {
     let container = find(invocation, name)?;
     let follow = parsed.is("follow-link");
     let tar = source == "-";
@@ -123,7 +123,7 @@ async fn files(invocation: &Invocation, name: &str) -> Result<ImageFiles, Failur
     Ok(invocation.mpimg().container_files(&find(invocation, name)?).await?)
 }
 
-async fn export(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn export(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let files = files(invocation, &parsed.arguments[0]).await?;
     let all = files.find("/", false)?;
     match parsed.value("output") {

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::command::{Arguments, Command};
 use super::container_id::{find, is_running};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::command::read_env_file;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::Pair;
@@ -17,7 +17,7 @@ use crate::operation::blocking;
 use crate::sandbox::Exit;
 
 /// The exit code of a command that could not be started.
-const NOT_STARTED: u8 = 126;
+const COMMAND_NOT_STARTED: u8 = 126;
 
 pub(super) const COMMAND: Command = Command {
     arguments: Arguments::AtLeast(2),
@@ -44,7 +44,7 @@ pub(super) const COMMAND: Command = Command {
 };
 
 /// Starts it in a process of its own, which waits for it as nobody else does.
-fn in_background(invocation: &Invocation, parsed: &Parsed, container: &Container) -> Outcome {
+fn in_background(invocation: &Invocation, parsed: &Parsed, container: &Container) -> CommandResult {
     container.expect_enterable()?;
     let mut words: Vec<String> = Vec::new();
     if let Some(folder) = invocation.config_folder_given() {
@@ -67,7 +67,7 @@ fn in_background(invocation: &Invocation, parsed: &Parsed, container: &Container
     Ok(0)
 }
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let container = find(invocation, &parsed.arguments[0])?;
     if !is_running(&container.info()?) {
         return Err(Failure::daemon(format!("container {} is not running", super::container_id::long_id(container.id()))));
@@ -99,7 +99,8 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
             }
         });
     }
-    let exit = blocking(move || running.wait(&mut |_| {})).await.map_err(|error| Failure::from(error).with_code(NOT_STARTED))?;
+    let exit =
+        blocking(move || running.wait(&mut |_| {})).await.map_err(|error| Failure::from(error).with_code(COMMAND_NOT_STARTED))?;
     Ok(match exit {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128_u8.saturating_add(signal),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
 use super::format::{self, List};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
@@ -33,7 +33,7 @@ pub(super) const COMMAND: Command = Command {
     })
 };
 
-fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = &parsed.arguments[0];
     let image = invocation.mpimg().local_image(name)?;
     let Some(image) = image else { return Err(Failure::daemon(format!("No such image: {name}"))) };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::command::{Arguments, Command};
 use super::filter::{self, Filters};
 use super::format::{self, List};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
@@ -57,7 +57,7 @@ struct Row<'i> {
     digest: Option<&'i Reference>,
 }
 
-fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let images = invocation.mpimg().local_images()?;
     let filters = Filters::parse(&parsed.list("filter"), &["dangling", "reference", "label", "before", "since", "until"])?;
     let digests = parsed.is("digests") || parsed.value("format").is_some_and(|format| format.contains("Digest"));

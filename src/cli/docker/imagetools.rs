@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::{format, tag};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::ErrorKind;
@@ -59,7 +59,7 @@ async fn manifest(invocation: &Invocation, name: &Reference) -> Result<PulledMan
     })
 }
 
-async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = tag::name(&parsed.arguments[0])?;
     let found = manifest(invocation, &name).await?;
     let text = String::from_utf8_lossy(&found.bytes);
@@ -133,7 +133,7 @@ fn fields_by_go(value: Value) -> Value {
     }
 }
 
-async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let targets: Vec<Reference> = parsed.list("tag").into_iter().map(tag::name).collect::<Result<_, _>>()?;
     let mut sources: Vec<Reference> = parsed.arguments.iter().map(|name| tag::name(name)).collect::<Result<_, _>>()?;
     if parsed.is("append") {

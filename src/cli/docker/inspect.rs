@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::command::{Arguments, Command};
 use super::container_id::find;
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag::shown;
 use super::{container_json, format, image_json, networks};
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
@@ -53,7 +53,7 @@ pub(super) const CONTAINER: Command = Command {
 /// What is shown of a thing: as JSON, and as the value for templates.
 type Shown = (String, Value);
 
-async fn any(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn any(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let wanted = parsed.value("type").unwrap_or_default();
     if !matches!(wanted, "" | "image" | "container") {
         let kinds = ["network", "node", "plugin", "secret", "service", "task", "volume", "config"];
@@ -106,7 +106,7 @@ fn unparsable(error: String) -> Failure {
 }
 
 /// Prints what was found of all names, then why others were not.
-fn inspect(invocation: &Invocation, parsed: &Parsed, look: &mut dyn FnMut(&str) -> Result<Shown, Failure>) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed, look: &mut dyn FnMut(&str) -> Result<Shown, Failure>) -> CommandResult {
     let format = parsed.value("format").filter(|format| !format.is_empty());
     let template = match format {
         None => None,

@@ -17,7 +17,7 @@ use crate::registry::CredentialSources;
 
 /// The exit code of a command that did what it should, or was asked to run something that ended
 /// with this one.
-pub(super) type Outcome = Result<u8, Failure>;
+pub(super) type CommandResult = Result<u8, Failure>;
 
 /// Why a command failed.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::flags::read_password;
 use crate::cli::prompt;
@@ -32,7 +32,7 @@ fn registry(parsed: &Parsed) -> String {
     parsed.arguments.first().map_or_else(|| "docker.io".into(), |server| registry_name(server))
 }
 
-async fn login(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn login(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let (registry, from_input) = (registry(parsed), parsed.is("password-stdin"));
     let password = match parsed.value("password") {
         Some(_) if from_input => return Err(Failure::new("--password and --password-stdin are mutually exclusive")),
@@ -99,7 +99,7 @@ fn is_loopback(registry: &str) -> bool {
     host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-async fn logout(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn logout(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let registry = registry(parsed);
     let shown = parsed.arguments.first().map_or("https://index.docker.io/v1/", String::as_str);
     invocation.print(format!("Removing login credentials for {shown}\n"))?;

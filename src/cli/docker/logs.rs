@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::command::{Arguments, Command};
 use super::container_id::find;
 use super::filter;
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::command::Lines;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::operation::LogOptions;
@@ -26,7 +26,7 @@ pub(super) const COMMAND: Command = Command {
     })
 };
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let container = find(invocation, &parsed.arguments[0])?;
     invocation.terminal().handle_signals();
     let time = |flag: &str| match parsed.value(flag) {
@@ -37,7 +37,7 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
         }
     };
     let (since, until): (Option<Duration>, Option<Duration>) = (time("since")?, time("until")?);
-    // Docker takes what is no number for all of them.
+    // Docker takes what is not a number for all of them.
     let tail = parsed.value("tail").and_then(|lines| lines.parse().ok());
     let mut lines = Lines::new(parsed.is("timestamps"));
     let options = LogOptions { follow: parsed.is("follow"), tail };

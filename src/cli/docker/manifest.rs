@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed, make_parent};
 use crate::error::{Error, ErrorKind};
@@ -135,7 +135,7 @@ fn no_such(name: &Reference, error: Error) -> Failure {
     }
 }
 
-async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = tag::name(&parsed.arguments[0])?;
     if let Ok(list) = List::read(invocation, &name) {
         let index = invocation.mpimg().join_index(&list.index_parts()?, Format::Docker).await?;
@@ -172,7 +172,7 @@ async fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = tag::name(&parsed.arguments[0])?;
     let mut list = match List::read(invocation, &name) {
         Ok(_) if !parsed.is("amend") => {
@@ -194,7 +194,7 @@ async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn annotate(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn annotate(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mut list = List::read(invocation, &tag::name(&parsed.arguments[0])?)?;
     let part = tag::name(&parsed.arguments[1])?.to_string();
     let missing =
@@ -230,7 +230,7 @@ fn is_known(platform: &Platform) -> bool {
     processors.contains(&platform.architecture.as_str())
 }
 
-async fn push(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn push(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = tag::name(&parsed.arguments[0])?;
     let list = List::read(invocation, &name)?;
     invocation.terminal().handle_signals();

@@ -50,7 +50,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use command::Command;
-use invocation::{Failure, Invocation, Outcome};
+use invocation::{CommandResult, Failure, Invocation};
 
 use super::drop_in::{self, Effect, Parsed, WrongFlag};
 use super::logging;
@@ -91,11 +91,11 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     let words = words.get(1..).unwrap_or_default();
     let global = match Parsed::parse(&[global::FLAGS], true, words) {
         Ok(global) => global,
-        Err(wrong) => return told(&format!("{wrong}\nSee 'docker --help'."), WRONG_FLAG),
+        Err(wrong) => return report(&format!("{wrong}\nSee 'docker --help'."), WRONG_FLAG),
     };
     let levels = ["debug", "info", "warn", "error", "fatal"];
     if let Some(level) = global.value("log-level").filter(|level| !levels.contains(level)) {
-        return told(&format!("Unable to parse logging level: {level}"), 1);
+        return report(&format!("Unable to parse logging level: {level}"), 1);
     }
     if global.is("version") {
         return printed(&version::line());
@@ -107,10 +107,10 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     let parsed = match Parsed::parse(command.flags, command.options_first, rest) {
         Ok(parsed) if parsed.help || global.help => return printed(&help(command, name)),
         Ok(parsed) => parsed,
-        Err(WrongFlag(wrong)) => return told(&with_usage(&wrong, command, name), WRONG_FLAG),
+        Err(WrongFlag(wrong)) => return report(&with_usage(&wrong, command, name), WRONG_FLAG),
     };
     if let Some(wrong) = command.arguments.wrong(parsed.arguments.len()) {
-        return told(&with_usage(&format!("docker: 'docker {name}' {wrong}"), command, name), 1);
+        return report(&with_usage(&format!("docker: 'docker {name}' {wrong}"), command, name), 1);
     }
     let invocation = Invocation::new(&global, &parsed, command.tells_progress());
     logging::note_start(name);
@@ -122,7 +122,7 @@ pub(super) fn main(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn start(invocation: &Invocation, command: &Command, global: &Parsed, parsed: &Parsed) -> Outcome {
+fn start(invocation: &Invocation, command: &Command, global: &Parsed, parsed: &Parsed) -> CommandResult {
     let refused = |error: Error| Failure::from(error).with_code(WRONG_FLAG);
     invocation.look_at_flags(global).map_err(refused)?;
     invocation.look_at_flags(parsed).map_err(refused)?;
@@ -137,7 +137,7 @@ fn help_about(words: &[String]) -> ExitCode {
         (None, [group, ..]) if commands::is_group(group) => printed(&overview(&format!("{group} "))),
         (None, [name, ..]) => match commands::refused(name) {
             Some(remedy) => printed(&format!("mpimg does not have `docker {name}`: {remedy}\n")),
-            None => told(&format!("docker: unknown help topic: {name}"), 1),
+            None => report(&format!("docker: unknown help topic: {name}"), 1),
         },
     }
 }
@@ -145,26 +145,26 @@ fn help_about(words: &[String]) -> ExitCode {
 /// Without a command, or with one that docker does not have either, or that mpimg does not.
 fn without_command(global: &Parsed) -> ExitCode {
     match global.arguments.as_slice() {
-        // As docker: help that nobody asked for is no output.
-        [] => told(overview("").trim_end(), 0),
+        // As docker: help that nobody asked for is not output.
+        [] => report(overview("").trim_end(), 0),
         [group, rest @ ..] if commands::is_group(group) => match rest.iter().find(|word| !word.starts_with('-')) {
-            Some(word) => told(
+            Some(word) => report(
                 &format!("docker: unknown command: docker {group} {word}\n\nRun 'docker {group} --help' for more information"),
                 1,
             ),
             None if rest.iter().any(|word| word == "--help" || word == "-h") => printed(&overview(&format!("{group} "))),
-            None => told(overview(&format!("{group} ")).trim_end(), 0),
+            None => report(overview(&format!("{group} ")).trim_end(), 0),
         },
         [name, ..] => match commands::refused(name) {
             Some(remedy) => {
                 let error = Error::new(ErrorKind::Unsupported, format!("mpimg does not have `docker {name}`")).with_hint(remedy);
-                told(
+                report(
                     super::message::draw_error(&error, super::style::Theme::new(super::flags::ColorMode::Never, false), None)
                         .trim_end(),
                     1,
                 )
             }
-            None => told(&format!("docker: unknown command: docker {name}\n\nRun 'docker --help' for more information"), 1),
+            None => report(&format!("docker: unknown command: docker {name}\n\nRun 'docker --help' for more information"), 1),
         },
     }
 }
@@ -227,7 +227,7 @@ fn printed(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn told(text: &str, code: u8) -> ExitCode {
+fn report(text: &str, code: u8) -> ExitCode {
     // Standard error is gone: the exit code says it.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
     code.into()

@@ -15,7 +15,7 @@ use super::confirm::{FORCE, confirmed};
 use super::container_id::{find, is_running, long_id, name_of};
 use super::filter::{self, Filters};
 use super::format::{self, List};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::run_spec;
 use super::value;
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
@@ -342,7 +342,7 @@ fn add(invocation: &Invocation, name: &str, id: &str, names: Vec<String>) -> Res
     Ok(())
 }
 
-fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let name = &parsed.arguments[0];
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if name.is_empty() || !name.bytes().all(letter) || name.starts_with(['.', '-', '_']) {
@@ -403,7 +403,7 @@ fn fits(network: &Network, filters: &Filters, used: bool) -> Result<bool, Failur
         && filters.takes_labels(&labels))
 }
 
-fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn ls(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let filters = Filters::parse(&parsed.list("filter"), &["id", "name", "driver", "label", "type", "scope", "dangling"])?;
     let containers = invocation.mpimg().containers()?;
     let whole = parsed.is("no-trunc");
@@ -422,7 +422,7 @@ fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn rm(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let containers = invocation.mpimg().containers()?;
     let mut code = 0;
     for name in &parsed.arguments {
@@ -466,7 +466,7 @@ pub(super) fn prune(invocation: &Invocation, filters: &[&str]) -> Result<String,
     Ok(text)
 }
 
-fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let template = parsed.value("format").filter(|format| !format.is_empty());
     let template = template.map(|format| if format == "json" { "{{json .}}" } else { format });
     let template = template.map(|format| Template::parse(format).map_err(format::parsing_failed)).transpose()?;

@@ -6,7 +6,7 @@ use super::command::{Arguments, Command};
 use super::container_id::{is_running, long_id, name_of};
 use super::filter::Filters;
 use super::format::{self, List};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::{container_image, networks};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::when;
@@ -56,7 +56,7 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
-fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let known =
         ["id", "name", "status", "exited", "ancestor", "publish", "label", "before", "since", "network", "volume", "health"];
     let filters = Filters::parse(&parsed.list("filter"), &known)?;

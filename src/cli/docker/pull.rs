@@ -1,7 +1,7 @@
 //! `docker pull`.
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::error::ErrorKind;
@@ -24,7 +24,7 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let text = &parsed.arguments[0];
     let name = tag::name(text)?;
     let platform = platform(parsed.value("platform"))?;

@@ -1,7 +1,7 @@
 //! `docker push`.
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::image::Transport;
@@ -24,7 +24,7 @@ pub(super) const COMMAND: Command = Command {
     })
 };
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let (text, quiet) = (&parsed.arguments[0], parsed.is("quiet"));
     let wanted = tag::name(text)?;
     let repository = wanted.repository();

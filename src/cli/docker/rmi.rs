@@ -1,7 +1,7 @@
 //! `docker rmi`.
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::tag::shown;
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::container::ContainerState;
@@ -27,7 +27,7 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let force = parsed.is("force");
     let (mut failures, mut deleted, mut code) = (Vec::new(), false, 0);
     for name in &parsed.arguments {

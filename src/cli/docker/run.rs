@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{Arguments, Command};
 use super::container_id::long_id;
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::{networks, pull, run_spec, tag, value};
 use crate::cli::command::attached;
 use crate::cli::drop_in::{Flag, Parsed};
@@ -158,11 +158,11 @@ fn not_started(failure: Failure) -> Failure {
     failure.with_code(NOT_STARTED).with_text_before("docker: ")
 }
 
-async fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     run_or_fail(invocation, parsed).await.map_err(not_started)
 }
 
-async fn run_or_fail(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn run_or_fail(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     if parsed.is("detach") && !parsed.list("attach").is_empty() {
         return Err(Failure::new("conflicting options: cannot specify both --attach and --detach").unchanged_by_commands());
     }
@@ -199,7 +199,7 @@ pub(super) fn expect_terminal(parsed: &Parsed) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+async fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mut request = request(invocation, parsed).await?;
     request.spec.remove = parsed.is("rm");
     request.spec.keep_changes = !request.spec.remove;
@@ -221,7 +221,7 @@ fn id_file(parsed: &Parsed) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-fn finish(invocation: &Invocation, id: &str, id_file: Option<&Path>) -> Outcome {
+fn finish(invocation: &Invocation, id: &str, id_file: Option<&Path>) -> CommandResult {
     let id = long_id(id);
     if let Some(path) = id_file {
         write_result(path, id.as_bytes())?;

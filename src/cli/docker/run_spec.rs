@@ -147,7 +147,7 @@ fn network(invocation: &Invocation, parsed: &Parsed) -> Result<NetworkMode, Fail
     let mut mode = NetworkMode::Auto;
     for name in networks(parsed) {
         mode = match name {
-            // Docker's default is a bridge; whoever asks for it has no wish that this machine's
+            // Docker's default is a bridge; who asks for it does not want that this machine's
             // network does not fulfil.
             "bridge" | "default" => NetworkMode::Auto,
             "host" => NetworkMode::Host,

@@ -6,7 +6,7 @@ use super::command::{Arguments, Command};
 use super::confirm::{FORCE, confirmed};
 use super::filter::{self, Filters};
 use super::format::{self, List};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::version::DOCKER;
 use super::{networks, volumes};
 use crate::cli::drop_in::{Check, Flag, Parsed};
@@ -267,7 +267,7 @@ fn everything(parsed: &Parsed) -> String {
     format!(":{}\n", what.iter().map(|thing| format!("\n  - {thing}")).collect::<String>())
 }
 
-fn info(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn info(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let containers = invocation.mpimg().containers()?;
     let count = |state: fn(&ContainerState) -> bool| containers.iter().filter(|info| state(&info.state)).count();
     let running = count(|state| matches!(state, ContainerState::Running | ContainerState::Starting));
@@ -346,7 +346,7 @@ const DF_LIST: List = List {
     kind: "*formatter.diskUsageContext",
 };
 
-fn df(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn df(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let usage = invocation.mpimg().store()?.disk_usage()?;
     let images = invocation.mpimg().local_images()?;
     let containers = invocation.mpimg().containers()?;
@@ -409,7 +409,7 @@ fn images(invocation: &Invocation, parsed: &Parsed) -> Result<String, Failure> {
 }
 
 /// Frees space, and says how much after `text`.
-async fn freed(invocation: &Invocation, text: String, total: &str, options: PruneOptions) -> Outcome {
+async fn freed(invocation: &Invocation, text: String, total: &str, options: PruneOptions) -> CommandResult {
     let pruned = invocation.mpimg().prune(options).await?;
     invocation.print(format!("{text}{total}: {}\n", Size(pruned.report.freed)))?;
     Ok(0)
@@ -421,7 +421,7 @@ const CONTEXTS: List = List {
     kind: "*formatter.clientContextContext",
 };
 
-fn context_ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn context_ls(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     if parsed.is("quiet") {
         invocation.print("default\n")?;
         return Ok(0);

@@ -1,7 +1,7 @@
 //! `docker tag`.
 
 use super::command::{Arguments, Command};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use crate::cli::drop_in::Parsed;
 use crate::oci::Reference;
 
@@ -15,7 +15,7 @@ pub(super) const COMMAND: Command = Command {
     )
 };
 
-fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let (source, target) = (&parsed.arguments[0], &parsed.arguments[1]);
     let target = name(target)?;
     if target.digest().is_some() {
@@ -28,7 +28,7 @@ fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-/// A name with a tag; docker's words for what is none.
+/// A name with a tag; docker's words for an invalid one.
 pub(super) fn name(text: &str) -> Result<Reference, Failure> {
     Reference::parse(text).map_err(|error| {
         let why = if text.chars().any(char::is_uppercase) && Reference::parse(&text.to_lowercase()).is_ok() {

@@ -1,7 +1,7 @@
 //! What the values of docker's flags have to be, so that a wrong one is wrong here as well, whether
 //! or not its flag has an effect.
 //!
-//! Each returns why a value is none, in docker's words (Go's strconv and time, docker/go-units,
+//! Each returns why a value is invalid, in docker's words (Go's strconv and time, docker/go-units,
 //! docker/cli opts).
 
 use std::net::IpAddr;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::command::{Arguments, Command};
 use super::format;
-use super::invocation::{Invocation, Outcome};
+use super::invocation::{CommandResult, Invocation};
 use crate::cli::drop_in::{Flag, Parsed};
 use crate::oci::Platform;
 
@@ -29,7 +29,7 @@ pub(super) fn line() -> String {
     format!("Docker version {DOCKER}, build mpimg-{}\n", env!("CARGO_PKG_VERSION"))
 }
 
-fn run(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let platform = Platform::host();
     let (own, system) = (env!("CARGO_PKG_VERSION"), format!("{}/{}", platform.os, platform.architecture));
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();

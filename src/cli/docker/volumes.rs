@@ -11,7 +11,7 @@ use super::confirm::{FORCE, confirmed};
 use super::container_id::long_id;
 use super::filter::{self, Filters};
 use super::format::{self, List};
-use super::invocation::{Failure, Invocation, Outcome};
+use super::invocation::{CommandResult, Failure, Invocation};
 use super::run_spec::{VOLUMES, named};
 use super::value;
 use crate::cli::drop_in::{Flag, Missing, Parsed, Template};
@@ -135,7 +135,7 @@ fn users(invocation: &Invocation, folder: &PathBuf) -> Result<Vec<ContainerInfo>
     Ok(containers)
 }
 
-fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn create(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let made_up = || Digest::of(format!("{} {}", std::process::id(), when::now().as_nanosecond())).hex();
     let name = match (parsed.arguments.first().map(String::as_str), parsed.value("name")) {
         (Some(_), Some(_)) => {
@@ -159,7 +159,7 @@ fn create(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn ls(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let filters = Filters::parse(&parsed.list("filter"), &["name", "driver", "dangling", "label"])?;
     let dangling = filters.values("dangling").last().map(|value| filter::switch("dangling", value)).transpose()?;
     let mut names = Vec::new();
@@ -189,7 +189,7 @@ fn ls(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn rm(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let mut code = 0;
     for name in &parsed.arguments {
         let removed = get(invocation, name).and_then(|folder| match users(invocation, &folder)?.first() {
@@ -210,7 +210,7 @@ fn rm(invocation: &Invocation, parsed: &Parsed) -> Outcome {
     Ok(code)
 }
 
-fn inspect(invocation: &Invocation, parsed: &Parsed) -> Outcome {
+fn inspect(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let template = parsed.value("format").filter(|format| !format.is_empty());
     let template = template.map(|format| if format == "json" { "{{json .}}" } else { format });
     let template = template.map(|format| Template::parse(format).map_err(format::parsing_failed)).transpose()?;

@@ -46,7 +46,7 @@ pub(in crate::cli) struct Flag {
     check: Option<Check>,
 }
 
-/// Why a value of a flag is none, if it is.
+/// Why a value of a flag is invalid, if it is.
 pub(in crate::cli) type Check = fn(&str) -> Result<(), String>;
 
 impl Flag {
@@ -139,7 +139,7 @@ impl fmt::Display for WrongFlag {
 pub(in crate::cli) struct Parsed {
     matches: ArgMatches,
     flags: Vec<Flag>,
-    /// What is no flag, in order.
+    /// What is not a flag, in order.
     pub(in crate::cli) arguments: Vec<String>,
     /// Whether help was asked for.
     pub(in crate::cli) help: bool,
@@ -165,7 +165,7 @@ impl Parsed {
         parsed.check().map(|()| parsed)
     }
 
-    /// The first value that is none of its flag's.
+    /// The first value that is invalid for its flag.
     fn check(&self) -> Result<(), WrongFlag> {
         for (flag, check) in self.flags.iter().filter_map(|flag| Some((flag, flag.check?))) {
             for value in self.list(flag.long) {

@@ -1,8 +1,8 @@
 //! Programs that mpimg stands in for: the name by which it is started decides, such as a link
 //! `docker` in PATH.
 //!
-//! Each has a room of its own beside this one, with its words and what it prints. Here is what they
-//! share.
+//! Each has a folder of its own beside this one, with its words and what it prints. Here is what
+//! they share.
 
 #[cfg(test)]
 pub(super) mod document;

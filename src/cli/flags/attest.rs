@@ -78,9 +78,8 @@ impl FromStr for Provenance {
             }
         };
         match fields.iter().find(|field| !known(field)) {
-            Some(unknown) => {
-                Err(Error::new(ErrorKind::Usage, format!("`{unknown}` is not known of a provenance")).with_hint("write false"))
-            }
+            Some(unknown) => Err(Error::new(ErrorKind::Usage, format!("`{unknown}` is not an option of --provenance"))
+                .with_hint("write true, false or mode=max")),
             None if fields.iter().any(|field| matches!(*field, "" | "false" | "0" | "disabled=true")) => Ok(Self::None),
             None if fields.iter().any(|field| matches!(*field, "max" | "mode=max")) => Ok(Self::Whole),
             None => Ok(Self::Minimal),

@@ -43,7 +43,8 @@ pub(crate) struct BuildFlags {
 
     /// What the image runs on: OS/ARCHITECTURE[/VARIANT]
     ///
-    /// `build --push` and `build --output` take several, parted by commas, and make one index.
+    /// `build --push` and `build --output` take several, separated by commas, and make one image
+    /// index.
     /// RUN for another kind of CPU needs qemu-user, registered with the kernel (binfmt_misc).
     #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env_values = true,
         default_value = "linux/amd64", value_delimiter = ',', value_parser = parsed::<Platform>)]
@@ -81,7 +82,7 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "CODEC", default_value = "gzip:3", value_parser = parsed::<Codec>)]
     compression: Codec,
 
-    /// Whose manifest format to write; `docker` is for registries that refuse OCI's
+    /// The manifest format; `docker` is for registries that refuse OCI manifests
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatFlag::Oci)]
     format: FormatFlag,
 

@@ -16,7 +16,7 @@ use crate::oci::{Reference, Repository};
 pub(crate) struct CacheFlags {
     /// Run every step again, without the build cache
     ///
-    /// Cache mounts (`RUN --mount=type=cache`) begin anew, too, as with BuildKit.
+    /// Cache mounts (`RUN --mount=type=cache`) begin empty, too, as with BuildKit.
     #[arg(long)]
     no_cache: bool,
 
@@ -75,7 +75,7 @@ impl FromStr for CacheTo {
 }
 
 /// The repository of a cache, in buildx's words: `type=registry,ref=NAME[,…]`, or a name alone.
-/// Empty is no cache: a variable of a CI that is not set.
+/// Empty is not a cache: a variable of a CI that is not set.
 fn repository(text: &str) -> Result<Option<Repository>, Error> {
     const HINT: &str = "write type=registry,ref=HOST/PATH: results of steps are kept in a repository";
     if text.is_empty() {

@@ -18,13 +18,13 @@ pub(crate) struct DestinationFlags {
     ///
     /// It is what <kind>.conf names and the product pulls from. Without the flag it is
     /// `container_repository` of config.json. If there is none, it is asked for, and written to
-    /// config.json once the push has succeeded.
-    #[arg(short, long, value_name = "REPOSITORY", visible_alias = "repository")]
-    registry_tag: Option<String>,
+    /// config.json once the push has succeeded. `mp-build` calls it --registry-tag.
+    #[arg(short = 'r', long, value_name = "REPOSITORY", visible_alias = "registry-tag")]
+    repository: Option<String>,
 
     /// Push here instead, if the product reaches the same repository by another name
     /// [default: `container_push_repository`]
-    #[arg(long, value_name = "REPOSITORY")]
+    #[arg(long, value_name = "REPOSITORY", visible_alias = "push-repository")]
     push_registry: Option<String>,
 
     /// Leave REGISTRY out of the printed entries: the product then uses its own default registry
@@ -77,7 +77,7 @@ impl DestinationFlags {
         let parse =
             |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(ContainerRepository::parse).transpose();
         Ok(DestinationOptions {
-            repository: parse(&self.registry_tag)?,
+            repository: parse(&self.repository)?,
             push_repository: parse(&self.push_registry)?,
             use_default_registry: self.use_default_registry,
             remember: false,
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn empty_flags_are_no_flags() {
         let empty = Some(String::new());
-        let flags = DestinationFlags { registry_tag: empty.clone(), push_registry: empty, ..DestinationFlags::default() };
+        let flags = DestinationFlags { repository: empty.clone(), push_registry: empty, ..DestinationFlags::default() };
         assert_eq!(flags.options().unwrap(), DestinationOptions::default());
     }
 }

@@ -19,8 +19,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say more: once for decisions (what came from the build cache, which isolation is used),
-    /// twice for each event
+    /// Show more: -v decisions (what came from the build cache, which isolation), -vv every event
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 

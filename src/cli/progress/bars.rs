@@ -13,8 +13,8 @@ use indicatif::style::ProgressTracker;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::lines::{Lines, one_line};
-use super::log::Log;
 use super::screen::{DisplayOptions, Screen, shown_time};
+use super::step_output::StepOutput;
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
 use crate::cli::visible::visible;
@@ -61,7 +61,7 @@ struct Running {
     window: Option<ProgressBar>,
     recent: VecDeque<String>,
     lines: Lines,
-    log: Log,
+    log: StepOutput,
     printed: bool,
 }
 
@@ -236,7 +236,7 @@ impl Running {
             window: None,
             recent: VecDeque::new(),
             lines: Lines::default(),
-            log: Log::default(),
+            log: StepOutput::default(),
             printed: false,
         }
     }

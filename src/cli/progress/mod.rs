@@ -5,10 +5,10 @@
 
 mod bars;
 mod lines;
-mod log;
 mod plain;
 mod screen;
 mod silent;
+mod step_output;
 mod traced;
 
 use std::sync::Arc;

@@ -70,8 +70,8 @@ impl Plain {
             (TaskKind::Work, Outcome::Done | Outcome::Cached) if !self.options.verbose => {}
             (_, Outcome::Done) if done > 0 => write_line(&format!("{prefix} done, {} in {time}", Size(done))),
             (_, Outcome::Done) => write_line(&format!("{prefix} done in {time}")),
-            // Nothing has come: what the registry said instead is told by whoever asked, if it is a
-            // failure at all.
+            // Nothing has come: what the registry said instead is for the caller to show, if it is
+            // a failure at all.
             (TaskKind::Pull, Outcome::Failed) if done == 0 => {}
             (_, Outcome::Cached) => write_line(&format!("{prefix} was there already")),
             (_, Outcome::Failed) => write_line(&format!("{prefix} {} after {time}", self.options.theme.bad("failed"))),

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::log::Log;
 use super::screen::{DisplayOptions, Screen, write_line};
+use super::step_output::StepOutput;
 use crate::cli::message::draw_warning;
 use crate::progress::{Event, Outcome, Reporter, TaskId};
 
 /// Says nothing unless something is wrong.
 pub(super) struct Silent {
     options: DisplayOptions,
-    logs: Mutex<HashMap<TaskId, Log>>,
+    logs: Mutex<HashMap<TaskId, StepOutput>>,
 }
 
 impl Silent {

@@ -15,6 +15,7 @@ mod variables;
 pub(super) use files::source_kind;
 pub(super) use lexer::{Lexed, Lexer, WordError};
 pub(super) use predefined::{SOURCE_DATE_EPOCH, is_predefined, platform_variables, proxy_variables};
+pub(crate) use scope::DEFAULT_PATH;
 pub use scope::{InheritedConfig, StageScope};
 pub(super) use shared::Shared;
 pub(super) use variables::Variables;

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 use super::super::parse::{MountScope, parse_mount};
 use super::super::warning::Rule;
-use super::super::{CommandLine, InlineFile, Instruction, Located, Mount, RunForm, RunInstruction, RunStep};
+use super::super::{CommandLine, InlineFile, Instruction, Located, MountRequest, RunForm, RunInstruction, RunStep};
 use super::{Lexer, StageScope};
 
 /// The build argument with the machine's name inside RUN.
@@ -71,13 +71,13 @@ impl StageScope {
         })
     }
 
-    fn expand_mounts(&mut self, step: &Located<Instruction>, texts: &[String]) -> Result<Vec<Mount>> {
+    fn expand_mounts(&mut self, step: &Located<Instruction>, texts: &[String]) -> Result<Vec<MountRequest>> {
         let shared = Arc::clone(&self.shared);
         let working_dir = self.working_dir.clone();
         let lexer = Lexer::new(step.location().escape);
-        let mut mounts: Vec<Mount> = Vec::new();
+        let mut mounts: Vec<MountRequest> = Vec::new();
         for text in texts {
-            let agents = mounts.iter().filter(|mount| matches!(mount, Mount::Ssh { .. })).count();
+            let agents = mounts.iter().filter(|mount| matches!(mount, MountRequest::Ssh { .. })).count();
             let mut expand = |value: &str| self.lex(step, value, lexer).map(|lexed| lexed.text).map_err(|error| error.message);
             let scope =
                 MountScope { expand: &mut expand, resolve: &|from| shared.resolve_name(from), working_dir: &working_dir, agents };

@@ -10,11 +10,11 @@ use crate::error::Result;
 
 use super::super::suggest::{did_you_mean, suggest};
 use super::super::warning::{Rule, Warnings, stop_on_warning};
-use super::super::{ArgDeclaration, Expanded, Instruction, KeyValue, Located, Plan, Warning};
+use super::super::{ArgDeclaration, Instruction, KeyValue, Located, Plan, Step, Warning};
 use super::{Lexed, Lexer, Shared, Variables, WordError};
 
 /// What BuildKit gives an image that has none (system.DefaultPathEnvUnix).
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// ARGs that BuildKit reads itself and keeps out of the environment.
 const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -87,31 +87,31 @@ impl StageScope {
     /// steps after it.
     ///
     /// Steps must come in order, each once.
-    pub fn expand(&mut self, step: &Located<Instruction>) -> Result<Expanded> {
+    pub fn expand(&mut self, step: &Located<Instruction>) -> Result<Step> {
         let expanded = match step.value() {
-            Instruction::Add(add) => self.expand_add(step, add).map(Expanded::Add)?,
-            Instruction::Arg(args) => Expanded::Arg(self.expand_args(step, args)?),
-            Instruction::Cmd(command) => Expanded::Cmd(self.expand_command(step, command)),
-            Instruction::Copy(copy) => self.expand_copy(step, copy).map(Expanded::Copy)?,
-            Instruction::Entrypoint(command) => Expanded::Entrypoint(self.expand_command(step, command)),
-            Instruction::Env(pairs) => Expanded::Env(self.expand_env(step, pairs)?),
-            Instruction::Expose(words) => Expanded::Expose(self.expand_ports(step, words)?),
+            Instruction::Add(add) => self.expand_add(step, add).map(Step::Add)?,
+            Instruction::Arg(args) => Step::Arg(self.expand_args(step, args)?),
+            Instruction::Cmd(command) => Step::Cmd(self.expand_command(step, command)),
+            Instruction::Copy(copy) => self.expand_copy(step, copy).map(Step::Copy)?,
+            Instruction::Entrypoint(command) => Step::Entrypoint(self.expand_command(step, command)),
+            Instruction::Env(pairs) => Step::Env(self.expand_env(step, pairs)?),
+            Instruction::Expose(words) => Step::Expose(self.expand_ports(step, words)?),
             Instruction::Healthcheck(healthcheck) => {
                 self.check_once(step);
-                Expanded::Healthcheck(healthcheck.clone())
+                Step::Healthcheck(healthcheck.clone())
             }
-            Instruction::Label(pairs) => Expanded::Label(self.pairs(step, pairs)?),
-            Instruction::Maintainer(name) => Expanded::Maintainer(name.clone()),
-            Instruction::Onbuild(trigger) => Expanded::Onbuild(trigger.clone()),
-            Instruction::Run(run) => Expanded::Run(self.expand_run(step, run)?),
+            Instruction::Label(pairs) => Step::Label(self.pairs(step, pairs)?),
+            Instruction::Maintainer(name) => Step::Maintainer(name.clone()),
+            Instruction::Onbuild(trigger) => Step::Onbuild(trigger.clone()),
+            Instruction::Run(run) => Step::Run(self.expand_run(step, run)?),
             Instruction::Shell(shell) => {
                 self.shell.clone_from(shell);
-                Expanded::Shell(shell.clone())
+                Step::Shell(shell.clone())
             }
-            Instruction::StopSignal(word) => Expanded::StopSignal(self.expand_signal(step, word)?),
-            Instruction::User(word) => Expanded::User(self.word(step, word)?),
-            Instruction::Volume(words) => Expanded::Volume(self.expand_volumes(step, words)?),
-            Instruction::Workdir(word) => Expanded::Workdir(self.expand_workdir(step, word)?),
+            Instruction::StopSignal(word) => Step::StopSignal(self.expand_signal(step, word)?),
+            Instruction::User(word) => Step::User(self.word(step, word)?),
+            Instruction::Volume(words) => Step::Volume(self.expand_volumes(step, words)?),
+            Instruction::Workdir(word) => Step::Workdir(self.expand_workdir(step, word)?),
         };
         stop_on_warning(&self.shared.check, self.warnings.list())?;
         Ok(expanded)

@@ -9,7 +9,7 @@ use super::super::path::{base_name, clean, join};
 use super::super::source::Location;
 use super::super::suggest::{did_you_mean, suggest};
 use super::super::text::{comma_fields, parse_bool};
-use super::super::{Base, Mount, Sharing};
+use super::super::{Base, MountRequest, Sharing};
 
 /// Options as written, variables expanded.
 #[derive(Default)]
@@ -103,7 +103,7 @@ pub(in crate::dockerfile) fn check_mount(location: &Location, text: &str) -> Res
 }
 
 /// Reads a mount.
-pub(in crate::dockerfile) fn parse_mount(location: &Location, text: &str, scope: MountScope<'_>) -> Result<Mount> {
+pub(in crate::dockerfile) fn parse_mount(location: &Location, text: &str, scope: MountScope<'_>) -> Result<MountRequest> {
     parse_parts(text, scope).map_err(|(part, message, hint)| wrong_at(location, &part, message, hint))
 }
 
@@ -115,7 +115,7 @@ fn wrong_at(location: &Location, part: &str, message: String, hint: Option<Strin
     error.with_hint(hint.unwrap_or_else(|| "write it as --mount=type=TYPE,target=PATH,…".into()))
 }
 
-fn parse_parts(text: &str, scope: MountScope<'_>) -> Result<Mount, Wrong> {
+fn parse_parts(text: &str, scope: MountScope<'_>) -> Result<MountRequest, Wrong> {
     let at = |part: &str| {
         let part = part.to_owned();
         move |message: String| (part, message, None)
@@ -218,7 +218,7 @@ impl Options {
         Ok(())
     }
 
-    fn mount(self, scope: MountScope<'_>) -> Result<Mount, String> {
+    fn mount(self, scope: MountScope<'_>) -> Result<MountRequest, String> {
         let owner = (self.uid.unwrap_or(0), self.gid.unwrap_or(0));
         let target = self.target.as_deref().filter(|target| !target.is_empty());
         let absolute = |target: &str| join(scope.working_dir, target);
@@ -230,10 +230,10 @@ impl Options {
         let source = join("/", self.source.as_deref().unwrap_or_default());
         let from = self.from.as_deref().map(scope.resolve);
         Ok(match self.kind {
-            Kind::Bind => Mount::Bind { target: at, source, from, read_write: self.read_only == Some(false) },
+            Kind::Bind => MountRequest::Bind { target: at, source, from, read_write: self.read_only == Some(false) },
             // With an owner or a mode BuildKit mounts a folder that it makes, not all of the stage
             // (`setCacheUIDGID`).
-            Kind::Cache => Mount::Cache {
+            Kind::Cache => MountRequest::Cache {
                 target: at,
                 id: self.id.unwrap_or_else(|| clean(target.unwrap_or("."))),
                 from: from.filter(|from| *from != Base::Scratch && !(source == "/" && owned)),
@@ -246,7 +246,7 @@ impl Options {
                 uid: owner.0,
                 gid: owner.1,
             },
-            Kind::Tmpfs => Mount::Tmpfs { target: at, size: self.size },
+            Kind::Tmpfs => MountRequest::Tmpfs { target: at, size: self.size },
             Kind::Secret => {
                 let named = self.source.filter(|source| !source.is_empty()).or(self.id);
                 let id = match (named, target) {
@@ -256,7 +256,7 @@ impl Options {
                 };
                 let default = || format!("/run/secrets/{}", base_name(&id));
                 let target = target.map(absolute).or_else(|| self.env.is_none().then(default));
-                Mount::Secret {
+                MountRequest::Secret {
                     id,
                     target,
                     env: self.env,
@@ -266,7 +266,7 @@ impl Options {
                     gid: owner.1,
                 }
             }
-            Kind::Ssh => Mount::Ssh {
+            Kind::Ssh => MountRequest::Ssh {
                 id: self.id.unwrap_or_else(|| "default".into()),
                 target: target.map_or_else(|| format!("/run/buildkit/ssh_agent.{}", scope.agents), absolute),
                 required: self.required,

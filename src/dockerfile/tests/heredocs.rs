@@ -2,15 +2,15 @@ use super::*;
 
 fn run(lines: &str) -> RunStep {
     match step(lines) {
-        Expanded::Run(run) => run,
+        Step::Run(run) => run,
         other => panic!("{other:?}"),
     }
 }
 
 fn files(lines: &str) -> Vec<(String, String)> {
     let files = match step(lines) {
-        Expanded::Copy(copy) => copy.inline_files,
-        Expanded::Add(add) => add.inline_files,
+        Step::Copy(copy) => copy.inline_files,
+        Step::Add(add) => add.inline_files,
         other => panic!("{other:?}"),
     };
     files.into_iter().map(|file| (file.name, String::from_utf8(file.content).unwrap())).collect()
@@ -60,8 +60,8 @@ fn bytes_that_are_not_utf8_are_kept_where_nothing_reads_them() {
         Ok::<_, Error>(expand(&dockerfile.plan(&PlanOptions::default())?)?.0)
     };
     let content = |lines: &[u8]| match instructions(lines).unwrap().remove(0) {
-        Expanded::Copy(copy) => copy.inline_files[0].content.clone(),
-        Expanded::Run(run) => run.script.unwrap().content,
+        Step::Copy(copy) => copy.inline_files[0].content.clone(),
+        Step::Run(run) => run.script.unwrap().content,
         other => panic!("{other:?}"),
     };
     assert_eq!(content(b"COPY <<'E' /x\n\xe9$X\nE"), b"\xe9$X\n");
@@ -69,7 +69,7 @@ fn bytes_that_are_not_utf8_are_kept_where_nothing_reads_them() {
     assert_eq!(content(b"# \xe9\nRUN <<E\n#!/bin/sh\n\xe9\nE"), b"#!/bin/sh\n\xe9\n");
     assert_eq!(
         instructions(b"LABEL a=\xe9\xe2\x82").unwrap(),
-        [Expanded::Label(vec![("a".into(), "\u{fffd}\u{fffd}\u{fffd}".into())])]
+        [Step::Label(vec![("a".into(), "\u{fffd}\u{fffd}\u{fffd}".into())])]
     );
     for refused in [&b"RUN echo \xe9"[..], b"RUN a \\\n\xe9", b"RUN <<E\n\xe9\nE", b"RUN cat <<E\n\xe9\nE"] {
         assert_eq!(instructions(refused).unwrap_err().to_string(), "the command of RUN is not UTF-8", "{refused:?}");
@@ -91,7 +91,7 @@ fn shell_text_that_only_looks_like_a_heredoc_is_none() {
     assert_eq!(run("RUN echo '<<EOF'").argv[2], "echo '<<EOF'");
     assert_eq!(run("RUN echo $((1<<2))").argv[2], "echo $((1<<2))");
     assert_eq!(run("RUN [\"echo\", \"<<EOF\"]").argv, ["echo", "<<EOF"]);
-    assert_eq!(step("CMD cat <<EOF"), Expanded::Cmd(vec!["/bin/sh".into(), "-c".into(), "cat <<EOF".into()]));
+    assert_eq!(step("CMD cat <<EOF"), Step::Cmd(vec!["/bin/sh".into(), "-c".into(), "cat <<EOF".into()]));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn copy_and_add_make_files_of_heredocs() {
     let pair = |name: &str, content: &str| (name.to_owned(), content.to_owned());
     assert_eq!(files("COPY <<a.txt <<b.txt /x/\n1\na.txt\n2\nb.txt"), [pair("a.txt", "1\n"), pair("b.txt", "2\n")]);
     assert_eq!(files("ADD --chmod=644 <<EOF /x\nEOF"), [pair("EOF", "")]);
-    let Expanded::Copy(copy) = step("COPY a <<EOF b /x/\n1\nEOF") else { panic!() };
+    let Step::Copy(copy) = step("COPY a <<EOF b /x/\n1\nEOF") else { panic!() };
     assert_eq!(copy.sources, ["a", "b"]);
     assert_eq!(copy.inline_files.len(), 1);
 }
@@ -125,12 +125,12 @@ fn quotes_in_contents_are_characters_and_backslashes_escape_all() {
 #[test]
 fn the_escape_of_contents_is_a_backslash_whatever_the_directive_says() {
     let steps = expand(&plan("# escape=`\nFROM scratch\nCOPY <<EOF /x\n`a \\$\nEOF")).unwrap().0;
-    let Expanded::Copy(copy) = &steps[0] else { panic!() };
+    let Step::Copy(copy) = &steps[0] else { panic!() };
     assert_eq!(copy.inline_files[0].content, b"`a $\n");
 }
 
 #[test]
 fn instructions_go_on_after_a_heredoc() {
     let steps = steps("RUN <<EOF\nFROM a\nEOF\nUSER x");
-    assert_eq!(steps[1], Expanded::User("x".into()));
+    assert_eq!(steps[1], Step::User("x".into()));
 }

@@ -10,21 +10,21 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn copy(lines: &str) -> CopyStep {
     match step(lines) {
-        Expanded::Copy(copy) => copy,
+        Step::Copy(copy) => copy,
         other => panic!("{other:?}"),
     }
 }
 
 fn add(lines: &str) -> AddStep {
     match step(lines) {
-        Expanded::Add(add) => add,
+        Step::Add(add) => add,
         other => panic!("{other:?}"),
     }
 }
 
 fn run(lines: &str) -> RunStep {
     match step(lines) {
-        Expanded::Run(run) => run,
+        Step::Run(run) => run,
         other => panic!("{other:?}"),
     }
 }
@@ -41,20 +41,20 @@ fn env_takes_pairs_and_the_old_form() {
         ("ENV A=b \\\n    B=c \\\n# comment\n\n    C=d", &[("A", "b"), ("B", "c"), ("C", "d")]),
         ("ENV \"A B\"=c", &[("A B", "c")]),
     ] {
-        assert_eq!(step(line), Expanded::Env(pairs(expected)), "{line}");
+        assert_eq!(step(line), Step::Env(pairs(expected)), "{line}");
     }
 }
 
 #[test]
 fn env_uses_the_values_from_before_the_line() {
-    assert_eq!(step("ENV abc=hello\nENV abc=bye def=$abc"), Expanded::Env(pairs(&[("abc", "bye"), ("def", "hello")])));
+    assert_eq!(step("ENV abc=hello\nENV abc=bye def=$abc"), Step::Env(pairs(&[("abc", "bye"), ("def", "hello")])));
 }
 
 #[test]
 fn label_takes_what_env_takes() {
     assert_eq!(
         step("ARG v=1\nLABEL \"com.example\"=\"a b\" version=\"$v\" multi=\"x \\\n y\""),
-        Expanded::Label(pairs(&[("com.example", "a b"), ("version", "1"), ("multi", "x  y")]))
+        Step::Label(pairs(&[("com.example", "a b"), ("version", "1"), ("multi", "x  y")]))
     );
 }
 
@@ -71,14 +71,14 @@ fn commands_have_two_forms() {
         ("CMD", shell("")),
         ("SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nCMD x", strings(&["/bin/bash", "-o", "pipefail", "-c", "x"])),
     ] {
-        assert_eq!(step(line), Expanded::Cmd(argv.clone()), "{line}");
-        assert_eq!(step(&line.replace("CMD", "ENTRYPOINT")), Expanded::Entrypoint(argv), "{line}");
+        assert_eq!(step(line), Step::Cmd(argv.clone()), "{line}");
+        assert_eq!(step(&line.replace("CMD", "ENTRYPOINT")), Step::Entrypoint(argv), "{line}");
     }
 }
 
 #[test]
 fn expose_normalises_ports() {
-    let Expanded::Expose(ports) = step("ARG p=9000-9001/UDP\nEXPOSE 8080 443/tcp $p") else { panic!() };
+    let Step::Expose(ports) = step("ARG p=9000-9001/UDP\nEXPOSE 8080 443/tcp $p") else { panic!() };
     assert_eq!(ports.iter().map(Port::to_string).collect::<Vec<_>>(), ["9000/udp", "9001/udp", "443/tcp", "8080/tcp"]);
 }
 
@@ -94,16 +94,16 @@ fn volume_takes_words_or_json() {
         ("VOLUME [\"/a b\", \"/c\"]", &["/a b", "/c"]),
         ("ARG d=/x\nVOLUME $d/y", &["/x/y"]),
     ] {
-        assert_eq!(step(line), Expanded::Volume(strings(expected)), "{line}");
+        assert_eq!(step(line), Step::Volume(strings(expected)), "{line}");
     }
 }
 
 #[test]
 fn user_and_stopsignal_take_the_rest_of_the_line() {
-    assert_eq!(step("ARG u=aria\nUSER $u:${u}-group"), Expanded::User("aria:aria-group".into()));
-    assert_eq!(step("USER a b"), Expanded::User("a b".into()));
-    assert_eq!(step("STOPSIGNAL SIGINT"), Expanded::StopSignal("SIGINT".into()));
-    assert_eq!(step("ARG s=9\nSTOPSIGNAL $s"), Expanded::StopSignal("9".into()));
+    assert_eq!(step("ARG u=aria\nUSER $u:${u}-group"), Step::User("aria:aria-group".into()));
+    assert_eq!(step("USER a b"), Step::User("a b".into()));
+    assert_eq!(step("STOPSIGNAL SIGINT"), Step::StopSignal("SIGINT".into()));
+    assert_eq!(step("ARG s=9\nSTOPSIGNAL $s"), Step::StopSignal("9".into()));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn workdir_is_absolute_and_relative_ones_add_up() {
         ("WORKDIR /a/", "/a/"),
         ("WORKDIR /a\nWORKDIR $nothing", "/a"),
     ] {
-        assert_eq!(step(lines), Expanded::Workdir(path.into()), "{lines}");
+        assert_eq!(step(lines), Step::Workdir(path.into()), "{lines}");
     }
     assert!(step("WORKDIR /a").makes_layer());
     assert!(!step("WORKDIR /").makes_layer());
@@ -126,7 +126,7 @@ fn workdir_is_absolute_and_relative_ones_add_up() {
 
 #[test]
 fn healthcheck_has_durations_in_nanoseconds() {
-    let Expanded::Healthcheck(check) = step(
+    let Step::Healthcheck(check) = step(
         "HEALTHCHECK --interval=5m --timeout=1.5s --start-period=0s --start-interval=10ms --retries=3 CMD curl -f http://x || exit 1",
     ) else {
         panic!()
@@ -135,7 +135,7 @@ fn healthcheck_has_durations_in_nanoseconds() {
     assert_eq!((check.interval, check.timeout), (300_000_000_000, 1_500_000_000));
     assert_eq!((check.start_period, check.start_interval, check.retries), (0, 10_000_000, 3));
     let test = |line| match step(line) {
-        Expanded::Healthcheck(check) => check.test,
+        Step::Healthcheck(check) => check.test,
         other => panic!("{other:?}"),
     };
     assert_eq!(test("HEALTHCHECK cmd [\"curl\", \"-f\"]"), ["CMD", "curl", "-f"]);
@@ -146,7 +146,7 @@ fn healthcheck_has_durations_in_nanoseconds() {
 fn arg_takes_several_names() {
     assert_eq!(
         step("ARG a=1 b c=\"$a 2\""),
-        Expanded::Arg(vec![("a".into(), Some("1".into())), ("b".into(), None), ("c".into(), Some("1 2".into()))])
+        Step::Arg(vec![("a".into(), Some("1".into())), ("b".into(), None), ("c".into(), Some("1 2".into()))])
     );
 }
 
@@ -157,7 +157,7 @@ fn onbuild_keeps_the_text_of_its_trigger() {
         ("onbuild copy --chown=1 a \\\n  b", "copy --chown=1 a   b"),
         ("ONBUILD COPY <<EOF /x\nhello\nEOF", "COPY <<EOF /x\nhello\nEOF"),
     ] {
-        assert_eq!(step(line), Expanded::Onbuild(text.into()), "{line}");
+        assert_eq!(step(line), Step::Onbuild(text.into()), "{line}");
         assert_eq!(step(line).history_text(), None);
     }
 }
@@ -173,8 +173,8 @@ fn a_trigger_is_parsed_as_one_instruction() {
 
 #[test]
 fn maintainer_and_shell() {
-    assert_eq!(step("MAINTAINER A <a@b>"), Expanded::Maintainer("A <a@b>".into()));
-    assert_eq!(step("SHELL [\"/bin/bash\", \"-c\"]"), Expanded::Shell(strings(&["/bin/bash", "-c"])));
+    assert_eq!(step("MAINTAINER A <a@b>"), Step::Maintainer("A <a@b>".into()));
+    assert_eq!(step("SHELL [\"/bin/bash\", \"-c\"]"), Step::Shell(strings(&["/bin/bash", "-c"])));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn run_has_flags() {
 #[test]
 fn mounts_have_buildkits_defaults() {
     let mount = |options: &str| run(&format!("ARG t=/t i=x\nWORKDIR /w\nRUN --mount={options} x")).mounts.pop().unwrap();
-    let bind = |target: &str, source: &str, from, read_write| Mount::Bind {
+    let bind = |target: &str, source: &str, from, read_write| MountRequest::Bind {
         target: target.into(),
         source: source.into(),
         from,
@@ -264,7 +264,7 @@ fn mounts_have_buildkits_defaults() {
     assert_eq!(mount("from=scratch,target=/a"), bind("/a", "/", Some(Base::Scratch), false));
     assert_eq!(
         mount("type=cache,target=/root/.cache/"),
-        Mount::Cache {
+        MountRequest::Cache {
             target: "/root/.cache".into(),
             id: "/root/.cache".into(),
             source: "/".into(),
@@ -279,7 +279,7 @@ fn mounts_have_buildkits_defaults() {
     );
     assert_eq!(
         mount("type=cache,target=c,id=$i,sharing=LOCKED,mode=0700,uid=5,gid=6,ro,from=a,source=s"),
-        Mount::Cache {
+        MountRequest::Cache {
             target: "/w/c".into(),
             id: "x".into(),
             source: "/s".into(),
@@ -293,15 +293,15 @@ fn mounts_have_buildkits_defaults() {
         }
     );
     // With a mode and without a source BuildKit mounts a folder of its own.
-    let Mount::Cache { from, mode: 0o700, .. } = mount("type=cache,target=c,mode=0700,from=a") else { panic!() };
+    let MountRequest::Cache { from, mode: 0o700, .. } = mount("type=cache,target=c,mode=0700,from=a") else { panic!() };
     assert_eq!(from, None);
-    assert_eq!(mount("type=tmpfs,target=/a,size=64m"), Mount::Tmpfs { target: "/a".into(), size: Some(64 << 20) });
-    assert_eq!(mount("type=tmpfs,target=/a"), Mount::Tmpfs { target: "/a".into(), size: None });
+    assert_eq!(mount("type=tmpfs,target=/a,size=64m"), MountRequest::Tmpfs { target: "/a".into(), size: Some(64 << 20) });
+    assert_eq!(mount("type=tmpfs,target=/a"), MountRequest::Tmpfs { target: "/a".into(), size: None });
 }
 
 #[test]
 fn secrets_and_agents_have_buildkits_defaults() {
-    let secret = |id: &str, target: Option<&str>, env: Option<&str>, required, mode| Mount::Secret {
+    let secret = |id: &str, target: Option<&str>, env: Option<&str>, required, mode| MountRequest::Secret {
         id: id.into(),
         target: target.map(Into::into),
         env: env.map(Into::into),
@@ -310,7 +310,7 @@ fn secrets_and_agents_have_buildkits_defaults() {
         uid: 0,
         gid: 0,
     };
-    let ssh = |id: &str, target: &str, required| Mount::Ssh {
+    let ssh = |id: &str, target: &str, required| MountRequest::Ssh {
         id: id.into(),
         target: target.into(),
         required,
@@ -385,9 +385,9 @@ fn history_has_buildkits_form() {
 fn the_byte_order_mark_and_windows_line_ends_are_nothing() {
     let text = "\u{feff}# escape=`\r\nFROM scratch\r\nRUN a `\r\n  b\r\nCOPY <<E /x\r\none\r\nE\r\n";
     let steps = expand(&plan(text)).unwrap().0;
-    let Expanded::Run(run) = &steps[0] else { panic!() };
+    let Step::Run(run) = &steps[0] else { panic!() };
     assert_eq!(run.argv[2], "a   b");
-    let Expanded::Copy(copy) = &steps[1] else { panic!() };
+    let Step::Copy(copy) = &steps[1] else { panic!() };
     assert_eq!(copy.inline_files[0].content, b"one\r\n");
 }
 
@@ -403,7 +403,7 @@ fn continuations_follow_buildkit() {
         ("RUN a \\\n\n\nb", "a b"),
         ("\\\nRUN a", "a"),
     ] {
-        let Expanded::Run(run) = &steps(text)[0] else { panic!("{text}") };
+        let Step::Run(run) = &steps(text)[0] else { panic!("{text}") };
         assert_eq!(run.argv[2], argv, "{text}");
     }
 }

@@ -29,7 +29,7 @@ fn scope_of(plan: &Plan, stage: &PlannedStage, done: &[(StageIndex, StageScope)]
 }
 
 /// All steps of all stages of a plan.
-fn expand(plan: &Plan) -> crate::error::Result<(Vec<Expanded>, Vec<Warning>)> {
+fn expand(plan: &Plan) -> crate::error::Result<(Vec<Step>, Vec<Warning>)> {
     let mut done: Vec<(StageIndex, StageScope)> = Vec::new();
     let mut steps = Vec::new();
     let mut warnings = Vec::new();
@@ -45,18 +45,18 @@ fn expand(plan: &Plan) -> crate::error::Result<(Vec<Expanded>, Vec<Warning>)> {
 }
 
 /// Steps of the stage `FROM scratch` with these lines.
-fn steps(lines: &str) -> Vec<Expanded> {
+fn steps(lines: &str) -> Vec<Step> {
     expand(&plan(&format!("FROM scratch\n{lines}"))).unwrap_or_else(|error| panic!("{}", draw(&error))).0
 }
 
 /// The last of [`steps`].
-fn step(lines: &str) -> Expanded {
+fn step(lines: &str) -> Step {
     steps(lines).pop().unwrap()
 }
 
 /// History texts of [`steps`].
 fn history(lines: &str) -> Vec<String> {
-    steps(lines).iter().filter_map(Expanded::history_text).collect()
+    steps(lines).iter().filter_map(Step::history_text).collect()
 }
 
 /// What goes wrong in parsing, planning or expanding.

@@ -56,17 +56,17 @@ fn expanded_copies_know_where_from() {
     let from: Vec<Option<Base>> = steps
         .iter()
         .filter_map(|step| match step {
-            Expanded::Copy(copy) => Some(copy.from.clone()),
+            Step::Copy(copy) => Some(copy.from.clone()),
             _ => None,
         })
         .collect();
     assert_eq!(from, [Some(Base::Stage(StageIndex(1))), Some(Base::Stage(StageIndex(2))), Some(image("busybox"))]);
-    let Some(Expanded::Run(run)) = steps.last() else { panic!() };
+    let Some(Step::Run(run)) = steps.last() else { panic!() };
     let from: Vec<Option<&Base>> = run
         .mounts
         .iter()
         .map(|mount| match mount {
-            Mount::Bind { from, .. } | Mount::Cache { from, .. } => from.as_ref(),
+            MountRequest::Bind { from, .. } | MountRequest::Cache { from, .. } => from.as_ref(),
             _ => None,
         })
         .collect();

@@ -61,7 +61,7 @@ fn shape(text: &str) -> Vec<(Base, Vec<StageIndex>)> {
 }
 
 fn texts(text: &str) -> Vec<String> {
-    expand(&plan(text)).unwrap().0.iter().filter_map(Expanded::history_text).collect()
+    expand(&plan(text)).unwrap().0.iter().filter_map(Step::history_text).collect()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_java_adapter_is_built_in_a_stage_of_its_own() {
         ]
     );
     let steps = expand(&plan(JAVA)).unwrap().0;
-    let Expanded::Copy(libs) = &steps[5] else { panic!() };
+    let Step::Copy(libs) = &steps[5] else { panic!() };
     assert_eq!(libs.sources, ["/home/gradle/project/build/libs/*.jar"]);
     assert_eq!(libs.from, Some(Base::Stage(StageIndex(0))));
     assert_eq!(libs.destination.path, "/app.jar");
@@ -114,15 +114,15 @@ fn the_base_image_of_all_adapters() {
         ..InheritedConfig::default()
     };
     let mut scope = StageScope::new(&plan, inherited);
-    let steps: Vec<Expanded> = plan.stages[0].steps.iter().map(|step| scope.expand(step).unwrap()).collect();
-    assert!(steps.contains(&Expanded::User("aria-ops-adapter-user".into())));
-    assert!(steps.contains(&Expanded::Cmd(vec!["-m".into(), "swagger_server".into()])));
+    let steps: Vec<Step> = plan.stages[0].steps.iter().map(|step| scope.expand(step).unwrap()).collect();
+    assert!(steps.contains(&Step::User("aria-ops-adapter-user".into())));
+    assert!(steps.contains(&Step::Cmd(vec!["-m".into(), "swagger_server".into()])));
     assert_eq!(
         scope.image_env()[0],
         ("PATH".to_owned(), "/home/aria-ops-adapter-user/.local/bin:/usr/local/bin:/usr/bin".to_owned())
     );
     let copy = steps.iter().find_map(|step| match step {
-        Expanded::Copy(copy) => Some(copy),
+        Step::Copy(copy) => Some(copy),
         _ => None,
     });
     let copy = copy.unwrap();

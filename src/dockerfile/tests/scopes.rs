@@ -21,7 +21,7 @@ fn run_with(text: &str, build_args: &[(&str, &str)], inherited: &[(&str, &str)])
             }
         };
         for step in &stage.steps {
-            if let Expanded::Run(run) = scope.expand(step).unwrap() {
+            if let Step::Run(run) = scope.expand(step).unwrap() {
                 last = Some(run);
             }
         }
@@ -76,7 +76,7 @@ fn of_env_and_arg_the_later_one_wins_and_only_env_is_in_the_image() {
 #[test]
 fn a_build_argument_shows_in_the_history_with_the_value_that_run_sees() {
     let run = run_with("FROM scratch\nARG a=1\nENV a=2\nRUN x", &[], &[]);
-    assert_eq!(Expanded::Run(run).history_text().unwrap(), "RUN |1 a=2 /bin/sh -c x # buildkit");
+    assert_eq!(Step::Run(run).history_text().unwrap(), "RUN |1 a=2 /bin/sh -c x # buildkit");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn platform_arguments_are_there_for_an_arg_without_a_value() {
         "FROM --platform=$BUILDPLATFORM img AS tool\nARG TARGETPLATFORM TARGETARCH TARGETVARIANT BUILDOS TARGETSTAGE\nRUN x";
     let plan = parse(text).plan(&options).unwrap();
     assert_eq!(plan.stages[0].platform.to_string(), "linux/amd64");
-    let Expanded::Arg(values) = expand(&plan).unwrap().0.swap_remove(0) else { panic!() };
+    let Step::Arg(values) = expand(&plan).unwrap().0.swap_remove(0) else { panic!() };
     let values: Vec<&str> = values.iter().map(|(_, value)| value.as_deref().unwrap()).collect();
     assert_eq!(values, ["linux/arm/v7", "arm", "v7", "linux", "tool"]);
 }
@@ -151,10 +151,10 @@ fn the_epoch_is_a_number_the_context_or_the_one_file_of_a_stage() {
     assert!(epoch("ARG SOURCE_DATE_EPOCH=s\nFROM img AS s", &[]).unwrap_err().contains("not FROM scratch"));
     let options = PlanOptions { source_date_epoch: Some(9), ..PlanOptions::default() };
     let plan = parse("ARG SOURCE_DATE_EPOCH=context\nFROM img\nARG SOURCE_DATE_EPOCH").plan(&options).unwrap();
-    assert_eq!(expand(&plan).unwrap().0, [Expanded::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some("9".into()))])]);
+    assert_eq!(expand(&plan).unwrap().0, [Step::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some("9".into()))])]);
     // A context without a commit has no time.
     let plan = parse("ARG SOURCE_DATE_EPOCH=context\nFROM img\nARG SOURCE_DATE_EPOCH").plan(&PlanOptions::default()).unwrap();
-    assert_eq!(expand(&plan).unwrap().0, [Expanded::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some(String::new()))])]);
+    assert_eq!(expand(&plan).unwrap().0, [Step::Arg(vec![("SOURCE_DATE_EPOCH".into(), Some(String::new()))])]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn proxies_reach_run_in_both_cases_and_no_history() {
     };
     let plan = parse("FROM scratch\nRUN echo $HTTP_PROXY").plan(&options).unwrap();
     assert_eq!(plan.warnings, []);
-    let Expanded::Run(run) = expand(&plan).unwrap().0.swap_remove(0) else { panic!() };
+    let Step::Run(run) = expand(&plan).unwrap().0.swap_remove(0) else { panic!() };
     let proxies: Vec<(&str, &str)> = run.proxies.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
         proxies,
@@ -191,7 +191,7 @@ fn proxies_reach_run_in_both_cases_and_no_history() {
         ]
     );
     assert!(run.env.iter().all(|(name, _)| name == "PATH"));
-    assert_eq!(Expanded::Run(run).history_text().unwrap(), "RUN /bin/sh -c echo $HTTP_PROXY # buildkit");
+    assert_eq!(Step::Run(run).history_text().unwrap(), "RUN /bin/sh -c echo $HTTP_PROXY # buildkit");
 }
 
 #[test]
@@ -206,11 +206,11 @@ fn workdir_and_shell_of_the_base_hold() {
     let plan = plan("FROM img\nWORKDIR b\nCOPY x .\nRUN y");
     let inherited = InheritedConfig { env: vec![], working_dir: "/a".into(), shell: vec!["/bin/bash".into(), "-c".into()] };
     let mut scope = StageScope::new(&plan, inherited);
-    let steps: Vec<Expanded> = plan.stages[0].steps.iter().map(|step| scope.expand(step).unwrap()).collect();
-    assert_eq!(steps[0], Expanded::Workdir("/a/b".into()));
-    let Expanded::Copy(copy) = &steps[1] else { panic!() };
+    let steps: Vec<Step> = plan.stages[0].steps.iter().map(|step| scope.expand(step).unwrap()).collect();
+    assert_eq!(steps[0], Step::Workdir("/a/b".into()));
+    let Step::Copy(copy) = &steps[1] else { panic!() };
     assert_eq!(copy.destination.path, "/a/b/");
-    let Expanded::Run(run) = &steps[2] else { panic!() };
+    let Step::Run(run) = &steps[2] else { panic!() };
     assert_eq!(run.argv, ["/bin/bash", "-c", "y"]);
     assert_eq!(scope.working_dir(), "/a/b");
 }
@@ -218,7 +218,7 @@ fn workdir_and_shell_of_the_base_hold() {
 #[test]
 fn variables_of_mounts_are_expanded_and_those_of_the_command_are_not() {
     let run = run_with("FROM scratch\nARG id=x\nRUN --mount=type=cache,id=pip-$id,target=/c echo $id", &[], &[]);
-    let Mount::Cache { id, .. } = &run.mounts[0] else { panic!() };
+    let MountRequest::Cache { id, .. } = &run.mounts[0] else { panic!() };
     assert_eq!((id.as_str(), run.argv[2].as_str()), ("pip-x", "echo $id"));
 }
 

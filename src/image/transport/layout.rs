@@ -104,7 +104,7 @@ pub(super) fn read_folder(folder: &Path, tag: Option<&str>, platform: &Platform)
     Image::from_parts(document.manifest_bytes, Some(&document.media_type), document.config_bytes, sources)
 }
 
-/// A blob's file in a folder, if it has the right size; whoever reads it checks the digest.
+/// A blob's file in a folder, if it has the right size; the reader checks the digest.
 pub(super) fn folder_source(folder: &Path, blob: &Descriptor) -> Result<BlobSource> {
     let path: PathBuf = folder.join(blob_name(&blob.digest));
     let file = open_file(&path)?;

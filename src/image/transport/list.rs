@@ -1,7 +1,7 @@
-//! Which images an archive or layout holds, and by what names: for whoever loads them all, as
+//! Which images an archive or layout holds, and by what names: for loading all of them, as
 //! `docker load` does.
 //!
-//! Refuses to invent a name: an image that has a tag alone, and no repository, has none here.
+//! Invents no name: an image that has a tag alone, and no repository, has none here.
 
 use std::path::Path;
 

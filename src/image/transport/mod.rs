@@ -2,8 +2,8 @@
 //! they are named.
 //!
 //! Everything in them is hostile input: names in archives are only compared, never used as paths,
-//! documents have size limits, every byte is checked against its digest. Refuses registries:
-//! whoever speaks HTTP reads and writes those.
+//! documents have size limits, every byte is checked against its digest. Knows nothing of
+//! registries: `registry` reads and writes those.
 
 mod archive;
 mod docker;
@@ -94,8 +94,8 @@ impl Transport {
     }
 
     /// Reads the image for `platform`. A layout is read in place: its layers are files there,
-    /// checked by whoever reads them. Archives are read into the store. Uncompressed layers of a
-    /// docker archive go through `pack` if it is given.
+    /// checked by the reader. Archives are read into the store. Uncompressed layers of a docker
+    /// archive go through `pack` if it is given.
     ///
     /// Blocks; call it off the async threads.
     ///

@@ -1,7 +1,7 @@
 //! Where the files of an archive are: read once over its headers, then any member is read in place.
 //!
-//! Refuses to unpack: names of members are keys to look up, never paths. Links are followed inside
-//! the archive alone.
+//! Never unpacks: names of members are keys to look up, never paths. Links are followed inside the
+//! archive alone.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::layout::LayoutFiles;
 use super::walk::{Member, TarWalk};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{LayerPath, Wrapping, unwrap_tar};
+use crate::layer::{ArchiveCompression, LayerPath, decompress_tar};
 use crate::store::{ScratchDir, Store};
 
 /// How many members an archive may have. Each layer takes three at most.
@@ -46,10 +46,10 @@ impl TarIndex {
     /// folder of the store first.
     pub(super) fn open(store: &Store, file: &Path) -> Result<Self> {
         let opened = open_archive(file)?;
-        let Some((wrapping, tar)) = unwrap_tar(opened)? else {
+        let Some((wrapping, tar)) = decompress_tar(opened)? else {
             return Err(Error::new(ErrorKind::Corrupt, "it is not a tar, plain or compressed with gzip, bzip2, xz or zstd"));
         };
-        if wrapping == Wrapping::Plain {
+        if wrapping == ArchiveCompression::Plain {
             return Ok(Self { file: file.to_owned(), members: read_members(file)?, _scratch: None });
         }
         let scratch = store.scratch()?;

@@ -1,7 +1,7 @@
 //! Writing OCI layouts (image specification, image-layout.md).
 //!
-//! Same image, same bytes. Refuses to leave half of anything: blobs first, the index last, files by
-//! a rename. Refuses a layer file that is not what its descriptor says.
+//! Same image, same bytes. Never leaves half of anything: blobs first, the index last, files by a
+//! rename. Refuses a layer file that is not what its descriptor says.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,7 +1,7 @@
 //! Writing OCI archives and docker archives: tars of an OCI layout, docker's with a `manifest.json`
 //! beside the index.
 //!
-//! Same image, same bytes. Refuses to leave half an archive: the file appears when it is complete.
+//! Same image, same bytes. Never leaves half an archive: the file appears when it is complete.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};

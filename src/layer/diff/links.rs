@@ -3,7 +3,7 @@
 //! A file with several names is written whole or not at all: engines that unpack a layer alone
 //! could not link to a file below it.
 //!
-//! Refuses to link across trees: only names in the same changed tree count.
+//! Never links across trees: only names in the same changed tree count.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,9 +2,10 @@
 //! or from a tree that is compared with what it was.
 //!
 //! Equal to what Docker and BuildKit emit, on applied trees: sockets are left out, `user.*`
-//! attributes too, files and folders that were only copied up are no change, hard links stay links.
+//! attributes too, files and folders that were only copied up are not changes, hard links stay
+//! links.
 //!
-//! Refuses to write tars, and to follow links.
+//! Never writes tars, and never follows links.
 
 mod links;
 mod restore;
@@ -25,7 +26,7 @@ use super::owner_table::{OwnerTable, inode_of};
 use super::owners::{Owners, Record, has_attributes, is_copied_up, path_in};
 use super::unpack::relative;
 use crate::error::{Error, Result};
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+use crate::layer::{Entry, Kind, LayerPath, Metadata, SET_GROUP_ID, Xattrs};
 
 pub use restore::{RestorePlan, RestorePoint};
 pub use scan::{Baseline, Original, Originals};
@@ -56,7 +57,7 @@ impl Change {
     /// Opens the content of a regular file; `None` for everything else.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) where the file has gone or is no file any more.
+    /// [`Io`](crate::ErrorKind::Io) where the file has gone or is not a file any more.
     pub fn open(&self) -> Result<Option<File>> {
         match self.entry.kind {
             Kind::File { .. } => Ok(Some(File::from(self.tree.open(&self.entry.path)?))),
@@ -98,7 +99,7 @@ impl Tree {
         Ok(stat)
     }
 
-    /// The same with the true owner and mode. A folder `parent` with the set-gid bit gives new
+    /// The same with the true owner and mode. A folder `parent` with the set-group-ID bit gives new
     /// files its group, which has to be caught up with where owners are recorded. `below`: whether
     /// there is something at `path` below.
     fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>, below: bool) -> Result<Stat> {
@@ -109,7 +110,7 @@ impl Tree {
         }
         let place = path_in(&self.root, relative(path));
         let old = if has_attributes(on_disk) { is_copied_up(&place) } else { below };
-        if let Some(parent) = parent.filter(|parent| !old && parent.st_mode & 0o2000 != 0 && parent.st_gid != stat.st_gid) {
+        if let Some(parent) = parent.filter(|parent| !old && parent.st_mode & SET_GROUP_ID != 0 && parent.st_gid != stat.st_gid) {
             stat.st_gid = parent.st_gid;
             let record = Record { uid: stat.st_uid, gid: stat.st_gid, mode: None, device: None };
             record.write(&place, on_disk).map_err(|errno| self.error("record the group of", path, errno))?;

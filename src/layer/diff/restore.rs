@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Gid, IFlags, Mode, Timespec, Timestamps, Uid};
 
 use super::Tree;
-use super::scan::{Baseline, Stamp};
+use super::scan::{Baseline, InodeState};
 use crate::error::{Error, Result};
 use crate::layer::LayerPath;
 use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
@@ -73,7 +73,7 @@ impl Baseline {
 pub struct RestorePoint {
     baseline: Arc<Baseline>,
     /// Files that this program moved away and back meanwhile, which changed their ctime.
-    moved: BTreeMap<LayerPath, Stamp>,
+    moved: BTreeMap<LayerPath, InodeState>,
 }
 
 /// What has to be done to restore a tree.
@@ -111,7 +111,7 @@ impl RestorePoint {
         &self.baseline
     }
 
-    fn stamp(&self, path: &LayerPath) -> Option<Stamp> {
+    fn stamp(&self, path: &LayerPath) -> Option<InodeState> {
         self.moved.get(path).or_else(|| self.baseline.stamps.get(path)).copied()
     }
 
@@ -126,7 +126,7 @@ impl RestorePoint {
             let Some(then) = self.stamp(path).filter(|then| !then.is_folder() && before.stamps.get(path) == Some(then)) else {
                 continue;
             };
-            let Ok(now) = tree.stat(path).map(|stat| Stamp::of(&stat)) else { continue };
+            let Ok(now) = tree.stat(path).map(|stat| InodeState::of(&stat)) else { continue };
             if now.without_ctime() == then.without_ctime() {
                 self.moved.insert(path.clone(), now);
             }
@@ -153,7 +153,7 @@ impl RestorePoint {
         if now.root != self.baseline.root {
             todo.folders.insert(LayerPath::root());
         }
-        let is_kept_folder = |path: &LayerPath| path.is_root() || self.stamp(path).is_some_and(Stamp::is_folder);
+        let is_kept_folder = |path: &LayerPath| path.is_root() || self.stamp(path).is_some_and(InodeState::is_folder);
         for path in now.stamps.keys().filter(|path| !self.baseline.stamps.contains_key(*path)) {
             // What is below a new folder goes with it; what is below one that was a file, when the
             // file returns.
@@ -200,7 +200,7 @@ impl RestorePoint {
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
     pub fn is_restored(&self, path: &Path, todo: &RestorePlan, after: &Baseline) -> Result<bool> {
-        let same = |path: &LayerPath, then: Stamp, now: Stamp| match then.is_folder() {
+        let same = |path: &LayerPath, then: InodeState, now: InodeState| match then.is_folder() {
             true => now.looks() == then.looks() && now.links == then.links,
             false if todo.lost.contains(path) => now.looks() == then.looks() && now.links == then.links,
             false => now == then,
@@ -218,7 +218,7 @@ impl RestorePoint {
         // Of a folder a stamp does not tell whether a change of its ctime was more than a change of
         // its entries.
         let tree = Tree::new(path)?;
-        let made = todo.lost.iter().filter(|path| self.stamp(path).is_some_and(Stamp::is_folder));
+        let made = todo.lost.iter().filter(|path| self.stamp(path).is_some_and(InodeState::is_folder));
         for folder in todo.folders.iter().chain(made) {
             if !is_plain(&tree.open(folder)?).map_err(|errno| tree.error("read the attributes of", folder, errno))? {
                 return Ok(false);
@@ -228,7 +228,7 @@ impl RestorePoint {
     }
 }
 
-fn restore_metadata(folder: &OwnedFd, stamp: Stamp, table: Option<&mut OwnerTable>) -> Result<(), rustix::io::Errno> {
+fn restore_metadata(folder: &OwnedFd, stamp: InodeState, table: Option<&mut OwnerTable>) -> Result<(), rustix::io::Errno> {
     let mut mode = stamp.mode & 0o7777;
     match table {
         Some(table) => {

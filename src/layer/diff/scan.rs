@@ -1,11 +1,12 @@
-//! A whole tree compared with what it was before a step: for the isolation that has no overlay.
+//! A whole tree compared with what it was before a step: for isolations without overlay
+//! (chroot, emulated).
 //!
 //! What a file system stamps on every change of an inode and nobody can set back, its ctime, tells
 //! what may have changed. Of that, files that look as before (a `chown` to the same owner does
 //! that, or a hard link that has gone) are compared with what they were; the others are not read. A
 //! clock tick separates the baseline from the step, so that a change right after it is seen.
 //!
-//! Refuses to guess: a file whose former content nobody has counts as changed.
+//! Does not guess: a file whose former content nobody has counts as changed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -38,24 +39,25 @@ pub type Originals<'a> = dyn FnMut(&[LayerPath]) -> Result<HashMap<LayerPath, Or
 #[derive(Debug)]
 pub struct Baseline {
     /// The tree's own folder.
-    pub(super) root: Stamp,
-    pub(super) stamps: BTreeMap<LayerPath, Stamp>,
+    pub(super) root: InodeState,
+    pub(super) stamps: BTreeMap<LayerPath, InodeState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Stamp {
+pub(super) struct InodeState {
     pub(super) inode: u64,
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime: (i64, u64),
-    // These three change in a folder with every entry in it, and that is no change of the folder.
+    // These three change in a folder with every entry in it, and that is not a change of the
+    // folder.
     pub(super) size: i64,
     pub(super) links: u64,
     pub(super) ctime: (i64, u64),
 }
 
-impl Stamp {
+impl InodeState {
     #[allow(clippy::unnecessary_cast, reason = "the fields of stat differ between architectures")]
     pub(super) fn of(stat: &Stat) -> Self {
         Self {
@@ -103,9 +105,9 @@ impl Baseline {
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
     pub fn scan(tree: &Path) -> Result<Self> {
         let tree = Tree::new(tree)?;
-        let mut baseline = Self { root: Stamp::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
+        let mut baseline = Self { root: InodeState::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
         walk(&tree, &LayerPath::root(), &mut |path, stat| {
-            baseline.stamps.insert(path.clone(), Stamp::of(stat));
+            baseline.stamps.insert(path.clone(), InodeState::of(stat));
             Ok(())
         })?;
         baseline.let_time_pass();
@@ -139,13 +141,13 @@ impl Baseline {
         originals: &mut Originals<'_>,
     ) -> Result<(Vec<Change>, Self)> {
         let tree = Arc::new(Tree::new(tree)?);
-        let mut after = Self { root: Stamp::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
+        let mut after = Self { root: InodeState::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
         let mut candidates = Vec::new();
         let mut folders = HashSet::from([LayerPath::root()]);
         let mut present = HashSet::new();
         let mut suspects = Vec::new();
         walk(&tree, &LayerPath::root(), &mut |path, stat| {
-            let now = Stamp::of(stat);
+            let now = InodeState::of(stat);
             after.stamps.insert(path.clone(), now);
             let Some(kind) = kind_of(&tree, path, stat)? else { return Ok(()) };
             let then = self.stamps.get(path).copied();

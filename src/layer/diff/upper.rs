@@ -2,7 +2,7 @@
 //! folder that hides those below becomes a whiteout for each name that is gone, as in BuildKit: so
 //! a step makes the same layer with and without overlay.
 //!
-//! Refuses to believe a copy-up: what is equal to the layers below is no change.
+//! Does not believe a copy-up: what is equal to the layers below is not a change.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -97,7 +97,7 @@ impl<'a> Unpacker<'a> {
         }?;
         match entry.kind {
             Kind::File { .. } | Kind::Directory => Ok(()),
-            _ => self.dress_node(&folder, entry),
+            _ => self.apply_node_metadata(&folder, entry),
         }
     }
 
@@ -137,7 +137,7 @@ impl<'a> Unpacker<'a> {
         match entry.kind {
             Kind::Directory => {
                 let root = self.parent(&LayerPath::root())?;
-                self.dress(&root, &entry.path, &entry.metadata)?;
+                self.apply_metadata(&root, &entry.path, &entry.metadata)?;
                 self.folder_times.insert(LayerPath::root(), entry.metadata.mtime);
                 Ok(())
             }
@@ -152,7 +152,7 @@ impl<'a> Unpacker<'a> {
         if let Some(folder) = self.into.folder(&parent)? {
             return Ok(folder);
         }
-        self.stats.leans_below = true;
+        self.stats.uses_lower_layers = true;
         let mut missing = vec![parent];
         let mut folder = loop {
             let above = missing.last().and_then(LayerPath::parent).unwrap_or_default();
@@ -169,7 +169,7 @@ impl<'a> Unpacker<'a> {
 
     /// Makes the folder `path` in `above`, on the way to `entry`.
     fn implied_folder(&mut self, above: &Folder, path: &LayerPath, entry: &LayerPath) -> Result<Folder> {
-        let missing = || corrupt(format!("`{entry}` is in a folder that is none"));
+        let missing = || corrupt(format!("`{entry}` lies below `{path}`, which is not a folder"));
         let existing = stat(above, path.name().unwrap_or_default()).map_err(|errno| self.into.error("examine", path, errno))?;
         if existing.is_some_and(|stat| !is_whiteout(&stat)) {
             return Err(missing());
@@ -208,7 +208,7 @@ impl<'a> Unpacker<'a> {
         if hides_lower {
             self.mark_opaque(&made, path)?;
         }
-        self.dress(&made, path, metadata)?;
+        self.apply_metadata(&made, path, metadata)?;
         self.folder_times.insert(path.clone(), metadata.mtime);
         Ok(())
     }
@@ -225,7 +225,7 @@ impl<'a> Unpacker<'a> {
         };
         let file = file.map_err(|errno| self.into.error("create", path, errno))?;
         self.content(&file, path, tar)?;
-        self.dress(&file, path, metadata)?;
+        self.apply_metadata(&file, path, metadata)?;
         rustix::fs::futimens(&file, &times(metadata.mtime)).map_err(|errno| self.into.error("set the time of", path, errno))
     }
 
@@ -277,7 +277,7 @@ impl<'a> Unpacker<'a> {
         Ok(!forbidden.get())
     }
 
-    /// Makes something that is no folder and has no content, in place of what is there.
+    /// Makes something that is not a folder and has no content, in place of what is there.
     fn place(&mut self, folder: &Folder, path: &LayerPath, make: impl Fn() -> Result<(), Errno>) -> Result<()> {
         match make() {
             Err(Errno::EXIST) => {
@@ -289,7 +289,7 @@ impl<'a> Unpacker<'a> {
         .map_err(|errno| self.into.error("create", path, errno))
     }
 
-    fn dress_node(&mut self, folder: &Folder, entry: &Entry) -> Result<()> {
+    fn apply_node_metadata(&mut self, folder: &Folder, entry: &Entry) -> Result<()> {
         let (path, metadata) = (&entry.path, &entry.metadata);
         let name = os(path.name().unwrap_or_default());
         let failed = |errno| self.into.error("set the owner, mode or time of", path, errno);
@@ -298,7 +298,7 @@ impl<'a> Unpacker<'a> {
             let link = matches!(entry.kind, Kind::Symlink { .. });
             let recorded;
             // A link's mode means nothing.
-            (bits, recorded) = identity.dress(metadata.uid, metadata.gid, if link { 0 } else { bits }, Device::of(&entry.kind));
+            (bits, recorded) = identity.on_disk(metadata.uid, metadata.gid, if link { 0 } else { bits }, Device::of(&entry.kind));
             if let Some(record) = recorded {
                 let now = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
                 record.write(&owners::path_in(folder, name), now.st_mode).map_err(failed)?;
@@ -311,19 +311,19 @@ impl<'a> Unpacker<'a> {
             rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         }
         if !matches!(entry.kind, Kind::Symlink { .. }) {
-            // The node was made a moment ago under a name that nothing else uses, so it is no link.
+            // The node was made a moment ago under a name that nothing else uses: it is not a link.
             rustix::fs::chmodat(folder, name, mode(bits), AtFlags::empty()).map_err(failed)?;
         }
         rustix::fs::utimensat(folder, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
     }
 
     /// Owner, then mode, then attributes: a change of owner clears set-id bits and capabilities.
-    fn dress(&mut self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
+    fn apply_metadata(&mut self, fd: &OwnedFd, path: &LayerPath, metadata: &Metadata) -> Result<()> {
         let failed = |errno| self.into.error("set the owner or mode of", path, errno);
         let mut bits = metadata.mode;
         if let Some(identity) = &self.options.recorded {
             let recorded;
-            (bits, recorded) = identity.dress(metadata.uid, metadata.gid, bits, None);
+            (bits, recorded) = identity.on_disk(metadata.uid, metadata.gid, bits, None);
             if let Some(record) = recorded {
                 rustix::fs::fsetxattr(fd, OWNER, record.to_text().as_bytes(), XattrFlags::empty()).map_err(failed)?;
             }
@@ -383,7 +383,7 @@ impl<'a> Unpacker<'a> {
 
     /// Copies a file of a lower layer up, so that it can be hard-linked. Returns its folder here.
     fn raise(&mut self, target: &LayerPath, path: &LayerPath) -> Result<Folder> {
-        self.stats.leans_below = true;
+        self.stats.uses_lower_layers = true;
         let missing = || corrupt(format!("`{path}` is a hard link to `{target}`, which no layer has"));
         match self.lower.find(target)? {
             Some(found) if !is_folder(&found.stat) => {}
@@ -408,7 +408,7 @@ impl<'a> Unpacker<'a> {
         let (mut from, mut to) = (std::fs::File::from(source), std::fs::File::from(copy));
         std::io::copy(&mut from, &mut to).map_err(|error| Error::io("copy", target.as_path(), error))?;
         let copy = OwnedFd::from(to);
-        self.dress(&copy, target, &metadata)?;
+        self.apply_metadata(&copy, target, &metadata)?;
         rustix::fs::futimens(&copy, &times(metadata.mtime)).map_err(|errno| self.into.error("copy", target, errno))?;
         Ok(folder)
     }

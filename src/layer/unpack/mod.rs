@@ -1,11 +1,10 @@
 //! Unpacks ONE layer into its own folder, so that the folder can be a lower layer of an overlay (or
 //! several into one folder, applied).
 //!
-//! Refuses to leave that folder, whatever the tar says: parents are found inside it
-//! (`open_inside`), the last component is always replaced and never followed, link texts are stored
-//! as they stand, sources of hard links are looked up the same way. Refuses also to lose the owners
-//! that the layer names: a process that may not give them gets an error, unless it asks for records
-//! of them.
+//! Never leaves that folder, whatever the tar says: parents are found inside it (`open_inside`),
+//! the last component is always replaced and never followed, link texts are stored as they stand,
+//! sources of hard links are looked up the same way. Never loses the owners that the layer names,
+//! either: a process that may not give them gets an error, unless it asks for records of them.
 
 mod confined;
 mod entries;

@@ -92,5 +92,5 @@ pub struct UnpackStats {
     pub skipped_devices: u64,
     /// Whether anything was taken from the layers below: over others the folder would be a
     /// different one.
-    pub leans_below: bool,
+    pub uses_lower_layers: bool,
 }

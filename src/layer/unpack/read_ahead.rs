@@ -1,6 +1,6 @@
 //! Reads ahead on a thread of its own, a few buffers at most.
 //!
-//! Refuses to lose an error: it comes after the bytes that were read before it.
+//! Loses no error: it comes after the bytes that were read before it.
 
 use std::io::{Read, Result};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -1,7 +1,7 @@
 //! A stack of unpacked layers seen as the one tree that overlay would show, for looking up single
 //! paths.
 //!
-//! Refuses symbolic links on the way: a path is looked up as the layers name it, never resolved.
+//! Follows no symbolic links on the way: a path is looked up as the layers name it, never resolved.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! A credential for a registry. Its `Debug` never shows the secret.
+//! A credential for a registry.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 
-/// What a registry accepts as proof of who asks. Its Debug shows nothing.
+/// What a registry accepts as proof of who asks. Its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Credential {

@@ -18,7 +18,7 @@ use super::challenge::Scope;
 use super::credential::{Credential, secret_header};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::registry::errors::{ErrorResponse, login_hint, login_refused};
+use crate::registry::errors::{Refusal, login_hint, login_refused};
 use crate::registry::host::host_and_port;
 use crate::registry::retry::is_transient;
 use crate::registry::transport::{HttpRequest, Transport, header_text};
@@ -159,7 +159,7 @@ impl TokenRequest<'_> {
     fn read(&self, status: StatusCode, body: &[u8]) -> Result<BearerToken> {
         let host = self.realm.host_str().unwrap_or_default();
         if !status.is_success() {
-            let refusal = ErrorResponse::parse(status, body);
+            let refusal = Refusal::parse(status, body);
             // One that does not work for now says nothing about rights.
             let kind = if is_transient(status) { ErrorKind::Network } else { ErrorKind::Auth };
             let error = Error::new(kind, format!("token server `{host}`: {refusal}"));

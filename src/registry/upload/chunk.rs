@@ -22,8 +22,8 @@ pub(super) struct Chunks {
     remote: Mutex<Option<(u64, ByteStream)>>,
     /// The last chunk of a remote blob.
     held: Option<(u64, u64, Vec<Bytes>)>,
-    /// What has come of the next one while that was sent.
-    ahead: Option<Filling>,
+    /// What has come of the next chunk while that one was sent.
+    prefetched: Option<Filling>,
 }
 
 /// A chunk that fills.
@@ -45,7 +45,7 @@ impl Filling {
 
 impl Chunks {
     pub(super) fn new(source: BlobSource) -> Self {
-        Self { source, remote: Mutex::default(), held: None, ahead: None }
+        Self { source, remote: Mutex::default(), held: None, prefetched: None }
     }
 
     /// Opens `length` bytes at `offset`. `last`: the blob ends with them.
@@ -68,7 +68,7 @@ impl Chunks {
         }
         // What failed is tried again, and told, when the chunk is opened.
         if self.fill(offset, length).await.is_err() {
-            self.ahead = None;
+            self.prefetched = None;
         }
     }
 
@@ -80,7 +80,7 @@ impl Chunks {
         }
         self.held = None;
         self.fill(offset, length).await?;
-        let pieces = self.ahead.take().map(|filling| filling.pieces).unwrap_or_default();
+        let pieces = self.prefetched.take().map(|filling| filling.pieces).unwrap_or_default();
         let remote = self.remote.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let (true, Some((_, stream))) = (last, remote) {
             // The source checks its digest at its end: a damaged blob must not get away.
@@ -94,11 +94,11 @@ impl Chunks {
 
     /// Fills what comes next. All that has come is kept wherever this stops.
     async fn fill(&mut self, offset: u64, length: u64) -> Result<()> {
-        let filling = match self.ahead.take() {
+        let filling = match self.prefetched.take() {
             Some(filling) if filling.offset == offset && filling.bytes <= length => filling,
             _ => Filling::at(offset),
         };
-        let filling = self.ahead.insert(filling);
+        let filling = self.prefetched.insert(filling);
         let remote = self.remote.get_mut().unwrap_or_else(PoisonError::into_inner);
         if remote.as_ref().is_none_or(|(at, _)| *at != filling.end()) {
             *remote = None;

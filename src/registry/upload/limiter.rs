@@ -11,20 +11,19 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// What one more chunk under way is good for: so many bytes on their way through the link. With
-/// fewer, waiting for the answers of one chunk of 5 MiB after the other costs less than a fifth of
-/// the time.
-const FILLS: f64 = (1280 << 10) as f64;
+/// Bytes in flight per additional chunk. Below that, a second chunk saves less than a fifth of the
+/// time (5 MiB chunks).
+const BYTES_PER_CHUNK: f64 = (1280 << 10) as f64;
 
 /// Bytes a second until something has been measured: 200 Mbit/s.
 const ASSUMED: f64 = 25e6;
 
-/// From this round trip on there are two lanes at least: a connection alone may be slower than the
-/// link.
+/// From this round trip on there are two permits at least: one connection alone may be slower than
+/// the link.
 const LONG: Duration = Duration::from_millis(20);
 
-/// What takes no room: configs.
-const LITTLE: u64 = 64 << 10;
+/// Bytes of a request that needs no permit: configs.
+const WITHOUT_PERMIT: u64 = 64 << 10;
 
 /// What is too short to tell anything about the link's speed.
 const TELLING: u64 = 1 << 20;
@@ -38,7 +37,8 @@ pub(crate) struct UploadLimiter {
 }
 
 struct Occupancy {
-    lanes: u64,
+    /// How many chunks may be in flight.
+    permits: u64,
     /// Bytes a second of all chunks together.
     speed: Option<f64>,
     taken: u64,
@@ -53,40 +53,40 @@ struct Waiter {
 
 /// The right to send; given back when dropped.
 pub(crate) struct UploadPermit {
-    lanes: Arc<UploadLimiter>,
+    limiter: Arc<UploadLimiter>,
     width: u64,
 }
 
 impl UploadLimiter {
-    /// At most `most` lanes for chunks of `width` bytes.
+    /// At most `most` permits for chunks of `width` bytes.
     pub(crate) fn new(most: usize, width: u64) -> Arc<Self> {
-        let state = Occupancy { lanes: 1, speed: None, taken: 0, waiting: BTreeMap::new(), tickets: 0 };
+        let state = Occupancy { permits: 1, speed: None, taken: 0, waiting: BTreeMap::new(), tickets: 0 };
         Arc::new(Self { width: width.max(1), most: (most as u64).max(1), state: Mutex::new(state) })
     }
 
     /// Waits until `bytes` of the blob that was offered as number `order` may be sent.
     /// `round_trip`: of the link, if it is known.
-    pub(crate) async fn enter(self: &Arc<Self>, order: usize, bytes: u64, round_trip: Option<Duration>) -> UploadPermit {
-        if bytes <= LITTLE {
-            return UploadPermit { lanes: self.clone(), width: 0 };
+    pub(crate) async fn acquire(self: &Arc<Self>, order: usize, bytes: u64, round_trip: Option<Duration>) -> UploadPermit {
+        if bytes <= WITHOUT_PERMIT {
+            return UploadPermit { limiter: self.clone(), width: 0 };
         }
         let (grant, granted) = oneshot::channel();
         let width = bytes.min(self.width);
         {
             let mut state = self.lock();
             if let Some(round_trip) = round_trip {
-                state.lanes = lanes(state.speed.unwrap_or(ASSUMED), round_trip).min(self.most);
+                state.permits = permits(state.speed.unwrap_or(ASSUMED), round_trip).min(self.most);
             }
             state.tickets += 1;
             let ticket = state.tickets;
             state.waiting.insert((order, ticket), Waiter { width, grant });
         }
-        self.admit();
+        self.grant_next();
         // The sender is only dropped after it has granted.
-        granted.await.unwrap_or_else(|_| UploadPermit { lanes: self.clone(), width: 0 })
+        granted.await.unwrap_or_else(|_| UploadPermit { limiter: self.clone(), width: 0 })
     }
 
-    /// Takes in that `bytes` took so long, waiting for the answer included.
+    /// Takes in how long `bytes` took, waiting for the response included.
     pub(crate) fn measured(&self, bytes: u64, took: Duration, round_trip: Duration) {
         if bytes < TELLING {
             return;
@@ -100,16 +100,16 @@ impl UploadLimiter {
     }
 
     /// Grants permits to the next in line, as long as there is room.
-    fn admit(self: &Arc<Self>) {
+    fn grant_next(self: &Arc<Self>) {
         while let Some(Waiter { width, grant }) = self.next() {
             // One that does not wait any more returns the permit by dropping it.
-            drop(grant.send(UploadPermit { lanes: self.clone(), width }));
+            drop(grant.send(UploadPermit { limiter: self.clone(), width }));
         }
     }
 
     fn next(&self) -> Option<Waiter> {
         let mut state = self.lock();
-        let room = (state.lanes * self.width).saturating_sub(state.taken);
+        let room = (state.permits * self.width).saturating_sub(state.taken);
         let first = state.waiting.first_entry()?;
         if first.get().width > room {
             return None;
@@ -126,14 +126,14 @@ impl UploadLimiter {
 
 impl Drop for UploadPermit {
     fn drop(&mut self) {
-        self.lanes.lock().taken -= self.width;
-        self.lanes.admit();
+        self.limiter.lock().taken -= self.width;
+        self.limiter.grant_next();
     }
 }
 
-/// One, and one more for each so many bytes that are on their way while an answer is awaited.
-fn lanes(speed: f64, round_trip: Duration) -> u64 {
-    let wanted = 1 + (speed * round_trip.as_secs_f64() / FILLS) as u64;
+/// One, and one more for each [`BYTES_PER_CHUNK`] that are on their way during a round trip.
+fn permits(speed: f64, round_trip: Duration) -> u64 {
+    let wanted = 1 + (speed * round_trip.as_secs_f64() / BYTES_PER_CHUNK) as u64;
     wanted.max(if round_trip < LONG { 1 } else { 2 })
 }
 
@@ -150,20 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn a_short_link_has_one_lane_and_a_long_one_as_many_as_fill_it() {
+    fn a_short_link_has_one_permit_and_a_long_one_as_many_as_fill_it() {
         for (megabytes_a_second, round_trip, expected) in
             [(400.0, 1, 1), (110.0, 10, 1), (110.0, 15, 2), (1.0, 100, 2), (20.0, 50, 2), (20.0, 200, 4), (125.0, 50, 5)]
         {
-            assert_eq!(lanes(megabytes_a_second * 1e6, milliseconds(round_trip)), expected, "{megabytes_a_second} {round_trip}");
+            assert_eq!(
+                permits(megabytes_a_second * 1e6, milliseconds(round_trip)),
+                expected,
+                "{megabytes_a_second} {round_trip}"
+            );
         }
     }
 
     #[test]
     fn chunks_go_one_by_one_and_the_blob_offered_first_goes_first() {
-        let lanes = UploadLimiter::new(8, CHUNK);
-        let enter = |order| Box::pin(lanes.enter(order, CHUNK, Some(milliseconds(1))));
-        let first = enter(0).now_or_never().unwrap();
-        let (mut third, mut second, mut gone) = (enter(2), enter(1), enter(0));
+        let limiter = UploadLimiter::new(8, CHUNK);
+        let acquire = |order| Box::pin(limiter.acquire(order, CHUNK, Some(milliseconds(1))));
+        let first = acquire(0).now_or_never().unwrap();
+        let (mut third, mut second, mut gone) = (acquire(2), acquire(1), acquire(0));
         assert!((&mut third).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         assert!((&mut gone).now_or_never().is_none());
         drop(gone);
@@ -171,36 +175,36 @@ mod tests {
         assert!((&mut third).now_or_never().is_none());
         drop((&mut second).now_or_never().unwrap());
         assert!(third.now_or_never().is_some());
-        assert_eq!(lanes.lock().taken, 0);
+        assert_eq!(limiter.lock().taken, 0);
     }
 
     #[test]
-    fn small_requests_share_a_lane() {
-        let lanes = UploadLimiter::new(8, CHUNK);
-        let enter = || lanes.enter(0, 2 << 20, None).now_or_never();
-        let (one, two) = (enter().unwrap(), enter().unwrap());
-        assert!(enter().is_none());
-        assert!(lanes.enter(0, LITTLE, None).now_or_never().is_some(), "a config waits for nobody");
+    fn small_requests_share_a_permit() {
+        let limiter = UploadLimiter::new(8, CHUNK);
+        let acquire = || limiter.acquire(0, 2 << 20, None).now_or_never();
+        let (one, two) = (acquire().unwrap(), acquire().unwrap());
+        assert!(acquire().is_none());
+        assert!(limiter.acquire(0, WITHOUT_PERMIT, None).now_or_never().is_some(), "a config waits for nobody");
         drop((one, two));
-        assert_eq!(lanes.lock().taken, 0);
+        assert_eq!(limiter.lock().taken, 0);
     }
 
     #[test]
-    fn a_long_link_that_turns_out_slow_gets_fewer_lanes() {
-        let lanes = UploadLimiter::new(8, CHUNK);
+    fn a_long_link_that_turns_out_slow_gets_fewer_permits() {
+        let limiter = UploadLimiter::new(8, CHUNK);
         let all = || -> Vec<UploadPermit> {
-            std::iter::from_fn(|| lanes.enter(0, CHUNK, Some(milliseconds(50))).now_or_never()).collect()
+            std::iter::from_fn(|| limiter.acquire(0, CHUNK, Some(milliseconds(50))).now_or_never()).collect()
         };
         assert_eq!(all().len(), 2);
         let held = all();
         // Two chunks had 100 MB/s together.
-        lanes.measured(CHUNK, milliseconds(50 + 105), milliseconds(50));
+        limiter.measured(CHUNK, milliseconds(50 + 105), milliseconds(50));
         drop(held);
         assert_eq!(all().len(), 4);
         let held = all();
         // Four shared 20 MB/s.
-        lanes.measured(CHUNK, milliseconds(50 + 1048), milliseconds(50));
-        lanes.measured(CHUNK, milliseconds(50 + 1048), milliseconds(50));
+        limiter.measured(CHUNK, milliseconds(50 + 1048), milliseconds(50));
+        limiter.measured(CHUNK, milliseconds(50 + 1048), milliseconds(50));
         drop(held);
         assert_eq!(all().len(), 2);
     }

@@ -5,23 +5,24 @@ use crate::registry::host::RegistryKind;
 
 const MIB: u64 = 1 << 20;
 
-/// UploadLimits of one registry.
+/// The upload limits of one registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UploadLimits {
     /// Bytes of a chunk that is not the last.
-    pub(crate) chunk: u64,
-    /// With so many bytes of a growing blob its upload begins: the link stands idle until then.
-    pub(crate) first: u64,
+    pub(crate) chunk_size: u64,
+    /// The upload of a growing blob begins when it has this many bytes: the link stands idle until
+    /// then.
+    pub(crate) start_at: u64,
     /// What a chunk may grow to where the link carries that in a second or so.
-    pub(crate) most: u64,
+    pub(crate) max_chunk: u64,
     /// A chunk that the registry finds too large is halved no further than this.
-    pub(crate) smallest: u64,
+    pub(crate) min_chunk: u64,
     /// The registry takes everything in one request only.
-    pub(crate) single: bool,
+    pub(crate) single_request: bool,
     /// The last chunk goes with the PUT that ends the upload, instead of a PATCH before it.
     pub(crate) last_in_put: bool,
     /// The `Range` of an answer is not to be believed.
-    pub(crate) range_lies: bool,
+    pub(crate) ignore_range: bool,
     /// A session cannot be asked where it stands; a chunk that is out of place is answered by 416
     /// with the right offset.
     pub(crate) no_status: bool,
@@ -32,40 +33,40 @@ impl UploadLimits {
     pub(crate) fn of(kind: RegistryKind, wished: u64) -> Self {
         let chunk = wished.max(1);
         let plain = Self {
-            chunk,
-            first: chunk.min(MIB),
-            most: chunk.max(512 * MIB),
-            smallest: 64 << 10,
-            single: false,
+            chunk_size: chunk,
+            start_at: chunk.min(MIB),
+            max_chunk: chunk.max(512 * MIB),
+            min_chunk: 64 << 10,
+            single_request: false,
             last_in_put: false,
-            range_lies: false,
+            ignore_range: false,
             no_status: false,
         };
         match kind {
             // A chunk over 4 MiB with Content-Range is answered by 416 (GitHub community discussion
             // 26299).
-            RegistryKind::Ghcr => Self { chunk: chunk.min(4 * MIB), most: 4 * MIB, ..plain },
+            RegistryKind::Ghcr => Self { chunk_size: chunk.min(4 * MIB), max_chunk: 4 * MIB, ..plain },
             // UploadLayerPart takes 5 to 10 MiB; an empty PUT fails (openai/tart#159); Range stands
             // still at the first part (aws/containers-roadmap#2831); GET on a session is 404
             // (dotnet/sdk-container-builds#33019).
             RegistryKind::Ecr => Self {
-                chunk: chunk.clamp(5 * MIB, 10 * MIB),
-                first: 5 * MIB,
-                most: 10 * MIB,
-                smallest: 5 * MIB,
+                chunk_size: chunk.clamp(5 * MIB, 10 * MIB),
+                start_at: 5 * MIB,
+                max_chunk: 10 * MIB,
+                min_chunk: 5 * MIB,
                 last_in_put: true,
-                range_lies: true,
+                ignore_range: true,
                 no_status: true,
                 ..plain
             },
             // Google documents no chunked uploads: one request a blob.
-            RegistryKind::Google => Self { single: true, ..plain },
+            RegistryKind::Google => Self { single_request: true, ..plain },
             // Everything by PATCH, then an empty PUT: with a body, Harbor books that body's length
             // as the blob's size, and Harbor cannot be told by its name.
             RegistryKind::Other => plain,
             // Proxies of the large services take 100 MB a request and more (Cloudflare's smallest
             // plan).
-            RegistryKind::DockerHub | RegistryKind::Quay => Self { most: chunk.max(64 * MIB), ..plain },
+            RegistryKind::DockerHub | RegistryKind::Quay => Self { max_chunk: chunk.max(64 * MIB), ..plain },
         }
     }
 }
@@ -84,7 +85,7 @@ mod tests {
             (RegistryKind::Ecr, MIB, 5 * MIB),
             (RegistryKind::Ecr, 64 * MIB, 10 * MIB),
         ] {
-            assert_eq!(UploadLimits::of(kind, wished).chunk, chunk, "{kind:?} {wished}");
+            assert_eq!(UploadLimits::of(kind, wished).chunk_size, chunk, "{kind:?} {wished}");
         }
     }
 }

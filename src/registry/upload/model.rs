@@ -172,7 +172,7 @@ impl SimulatedRegistry {
                 self.first_chunk = None;
                 UploadResponse { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
             }
-            UploadStep::Find => UploadResponse { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
+            UploadStep::HeadBlob => UploadResponse { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
             UploadStep::Status if !self.dialect.knows_status => self.answer(404),
             UploadStep::Status => match self.enter(location.unwrap()) {
                 true => {
@@ -387,15 +387,15 @@ fn faults() -> impl Strategy<Value = Vec<InjectedFault>> {
 }
 
 /// What is known of a registry beforehand.
-fn known(dialect: Dialect, chunk: u64, most: u64, last_in_put: bool) -> UploadLimits {
+fn known(dialect: Dialect, chunk_size: u64, max_chunk: u64, last_in_put: bool) -> UploadLimits {
     UploadLimits {
-        chunk,
-        first: chunk.min(60),
-        most,
-        smallest: 16,
-        single: false,
+        chunk_size,
+        start_at: chunk_size.min(60),
+        max_chunk,
+        min_chunk: 16,
+        single_request: false,
         last_in_put,
-        range_lies: matches!(dialect.range, RangeDialect::Stuck),
+        ignore_range: matches!(dialect.range, RangeDialect::Stuck),
         no_status: !dialect.knows_status && dialect.names_offset,
     }
 }
@@ -448,7 +448,7 @@ proptest! {
 fn a_registry_that_lies_about_its_range_without_being_known_for_it_is_asked_once() {
     let dialect =
         Dialect { range: RangeDialect::Stuck, keeps_parts: false, knows_status: false, names_offset: true, ..Dialect::PLAIN };
-    let limits = UploadLimits { range_lies: false, no_status: false, ..known(dialect, 100, 100, true) };
+    let limits = UploadLimits { ignore_range: false, no_status: false, ..known(dialect, 100, 100, true) };
     let run = run(&limits, dialect, 450, 450, &[]);
     assert_eq!((run.registry.received, run.registry.sessions), (450, 1));
 }
@@ -476,8 +476,8 @@ fn a_session_that_a_put_has_ended_unheard_is_no_reason_to_send_the_blob_again() 
         let mut upload = resumed();
         assert_eq!(upload.next(whole), UploadStep::Status);
         assert_eq!(upload.answered(UploadStep::Status, &answer(404)), Decision::Continue);
-        assert_eq!(upload.next(whole), UploadStep::Find);
-        upload.answered(UploadStep::Find, &answer(found));
+        assert_eq!(upload.next(whole), UploadStep::HeadBlob);
+        upload.answered(UploadStep::HeadBlob, &answer(found));
         assert_eq!(upload.next(whole), then);
     }
     // What is still being written has no digest to look for.

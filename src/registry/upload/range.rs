@@ -35,6 +35,15 @@ pub(crate) enum StatusNumber {
     Count,
 }
 
+/// How the number of a status is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StatusReading {
+    /// What it names.
+    pub(super) meaning: StatusNumber,
+    /// Whether that is only a guess so far.
+    pub(super) guessed: bool,
+}
+
 /// How many bytes a session holds by its status, if we believe it holds `believed`.
 ///
 /// `0-0` is an empty session or one byte (distribution writes both so). `bytes=0-n` is n bytes at

@@ -35,7 +35,7 @@ impl Sender<'_> {
                 };
                 self.with_payload(call, offset, length).await
             }
-            UploadStep::Find => Ok(self.head(&self.descriptor()?.digest)),
+            UploadStep::HeadBlob => Ok(self.head(&self.descriptor()?.digest)),
             UploadStep::Wait { .. } | UploadStep::Finished { .. } => Err(interrupted()),
         }
     }
@@ -66,7 +66,7 @@ impl Sender<'_> {
     /// The error of an upload that the registry begins without an address.
     pub(super) fn no_location(&self, status: u16) -> Error {
         let registry = self.job.route.endpoint.authority();
-        let message = format!("`{registry}` answered {status} to the begin of an upload, and did not say where it goes");
+        let message = format!("`{registry}` answered {status} to the start of an upload, without the `Location` to send it to");
         Error::new(ErrorKind::Registry, message)
             .with_hint("have the proxy before the registry pass the header `Location` on; or check the registry's name and port")
     }

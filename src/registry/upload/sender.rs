@@ -20,7 +20,7 @@ use crate::oci::{Descriptor, Digest, Hasher, Repository};
 use crate::progress::Task;
 use crate::registry::client::Route;
 use crate::registry::endpoint::{ApiRequest, CLOSED_POSTS};
-use crate::registry::errors::ErrorResponse;
+use crate::registry::errors::Refusal;
 use crate::registry::failure::RequestError;
 use crate::registry::host::RegistryKind;
 use crate::registry::retry::{is_transient, retry_after};
@@ -46,7 +46,7 @@ pub(crate) struct BlobUpload<'a> {
     pub(crate) sessions: Option<(&'a Sessions, String)>,
     pub(crate) task: Arc<Task>,
     /// Shared by the blobs of a push, and this one's place among them.
-    pub(crate) lanes: &'a Arc<UploadLimiter>,
+    pub(crate) limiter: &'a Arc<UploadLimiter>,
     pub(crate) order: usize,
     /// Stops between requests.
     pub(crate) cancel: &'a CancellationToken,
@@ -72,8 +72,8 @@ pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
     };
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
-    let sender =
-        Sender { job, upload, prefix: keyed.then(Hasher::new), ahead: None, chunks, sent: 0, asked: !keyed, begun_anew: false };
+    let prefix = keyed.then(Hasher::new);
+    let sender = Sender { job, upload, prefix, next_prefix: None, chunks, sent: 0, asked: !keyed, restarted: false };
     sender.run().await
 }
 
@@ -116,14 +116,14 @@ pub(super) struct Sender<'a> {
     pub(super) upload: Upload,
     /// Of the confirmed bytes, while the blob's own digest is not known.
     prefix: Option<Hasher>,
-    /// The same with the chunk that was sent last.
-    ahead: Option<Hasher>,
+    /// Of these and of the chunk that was sent last.
+    next_prefix: Option<Hasher>,
     chunks: Chunks,
     sent: u64,
     /// Whether the registry was asked for the blob after its digest became known.
     asked: bool,
-    /// Whether the upload has begun anew because it did not get on.
-    begun_anew: bool,
+    /// Whether the upload has been restarted because it made no progress.
+    restarted: bool,
 }
 
 impl Sender<'_> {
@@ -140,7 +140,7 @@ impl Sender<'_> {
                 }
                 UploadStep::Patch { length, .. } | UploadStep::Put { length, .. } if length > 0 => {
                     self.fetch(step).await?;
-                    let _lane = self.lane(length).await?;
+                    let _permit = self.permit(length).await?;
                     // A growing blob has grown meanwhile.
                     let available = self.available()?;
                     let step = self.upload.next(available);
@@ -149,7 +149,7 @@ impl Sender<'_> {
                 }
                 _ => self.perform(step, false).await?,
             };
-            // The lane is somebody else's meanwhile.
+            // The permit is somebody else's meanwhile.
             match then {
                 AfterRequest::Continue => {}
                 AfterRequest::Pause(wait) => self.pause(wait).await?,
@@ -176,11 +176,11 @@ impl Sender<'_> {
         }
     }
 
-    async fn lane(&self, length: u64) -> Result<UploadPermit> {
+    async fn permit(&self, length: u64) -> Result<UploadPermit> {
         tokio::select! {
             biased;
             () = self.job.cancel.cancelled() => Err(interrupted()),
-            lane = self.job.lanes.enter(self.job.order, length, self.job.route.endpoint.round_trip()) => Ok(lane),
+            permit = self.job.limiter.acquire(self.job.order, length, self.job.route.endpoint.round_trip()) => Ok(permit),
         }
     }
 
@@ -224,7 +224,7 @@ impl Sender<'_> {
     /// Whether to ask for a growing blob whose digest has just become known, if much is left.
     fn must_ask(&mut self, available: Available) -> bool {
         let left = available.written.saturating_sub(self.upload.offset());
-        let ask = !self.asked && available.complete && left > self.job.limits.first;
+        let ask = !self.asked && available.complete && left > self.job.limits.start_at;
         self.asked |= ask;
         ask
     }
@@ -270,7 +270,7 @@ impl Sender<'_> {
             }
         };
         self.chunks = chunks;
-        self.ahead = ahead;
+        self.next_prefix = ahead;
         let answer = match answer {
             Ok(None) => return Ok(AfterRequest::BlobExists),
             Ok(Some(response)) => {
@@ -309,7 +309,7 @@ impl Sender<'_> {
             }
         };
         if before.is_some() && self.upload.location().is_none() && offset > 0 {
-            self.show_new_session(&error);
+            self.show_restart(&error);
         }
         self.account(step, before).await?;
         // A repository that ECR does not know does not appear by waiting.
@@ -318,12 +318,12 @@ impl Sender<'_> {
             Decision::Backoff if hopeless => Err(error),
             Decision::Fail if !matches!(status, Some(409 | 416)) => Err(error),
             Decision::Continue if self.upload.faults() < self.policy().attempts => Ok(AfterRequest::Continue),
-            Decision::Fail | Decision::Continue => self.begin_anew(error.wrap("the upload makes no progress")),
+            Decision::Fail | Decision::Continue => self.restart_session(error.wrap("the upload makes no progress")),
             Decision::Backoff => {
                 let attempt = self.upload.faults() + 1;
                 let Some(wait) = self.policy().delay(attempt, after) else {
                     let in_vain = status.is_some() && attempt > self.policy().attempts;
-                    return if in_vain { self.begin_anew(error) } else { Err(self.kept(error)) };
+                    return if in_vain { self.restart_session(error) } else { Err(self.kept(error)) };
                 };
                 let (cause, wait_ms) = (error.to_string(), wait.as_millis());
                 tracing::debug!(?step, offset, attempt, wait_ms, cause, "retry of an upload step");
@@ -333,20 +333,20 @@ impl Sender<'_> {
         }
     }
 
-    /// A session that the registry answers for, and that does not get on, may be the trouble
-    /// itself: once it is given up for a new one. Its record stays until the registry has begun
-    /// that.
-    fn begin_anew(&mut self, error: Error) -> Result<AfterRequest> {
-        if self.begun_anew || self.upload.location().is_none() {
+    /// A session that the registry answers for, and that makes no progress, may be the trouble
+    /// itself: once per blob, a new one replaces it. Its record stays until the registry has begun
+    /// the new one.
+    fn restart_session(&mut self, error: Error) -> Result<AfterRequest> {
+        if self.restarted || self.upload.location().is_none() {
             return Err(self.kept(error));
         }
-        self.begun_anew = true;
-        self.show_new_session(&error);
-        self.upload.begin_anew();
+        self.restarted = true;
+        self.show_restart(&error);
+        self.upload.restart_session();
         Ok(AfterRequest::Continue)
     }
 
-    fn show_new_session(&self, error: &Error) {
+    fn show_restart(&self, error: &Error) {
         let cause = format!("{error}: the upload starts again");
         tracing::debug!(offset = self.upload.offset(), cause, "upload session given up");
         self.job.task.retry(&cause, self.upload.faults() + 1, Duration::ZERO);
@@ -363,7 +363,7 @@ impl Sender<'_> {
     }
 
     /// The error of a response; whether the login is to blame is asked only if the upload ends.
-    async fn error_of(&self, decision: Decision, refusal: ErrorResponse) -> Error {
+    async fn error_of(&self, decision: Decision, refusal: Refusal) -> Error {
         let Route { endpoint, path } = self.job.route;
         match decision {
             Decision::Fail => endpoint.error_for(refusal, path, true).await,
@@ -383,7 +383,7 @@ impl Sender<'_> {
     fn pace(&mut self, step: UploadStep, took: Duration) {
         let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
-        self.job.lanes.measured(length, took, round_trip);
+        self.job.limiter.measured(length, took, round_trip);
         let most = if matches!(self.job.source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX };
         if let (UploadStep::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
             self.upload.prefer(chunk.min(most));
@@ -423,7 +423,7 @@ impl Sender<'_> {
     }
 
     /// Reads an answer: what matters of it, and the registry's words.
-    async fn read(&self, response: Response) -> Result<(UploadResponse, ErrorResponse)> {
+    async fn read(&self, response: Response) -> Result<(UploadResponse, Refusal)> {
         let header = |name: &str| header_text(response.headers(), name);
         let status = response.status();
         let endpoint = &self.job.route.endpoint;
@@ -442,7 +442,7 @@ impl Sender<'_> {
             endpoint.warn(&warning);
         }
         let body = endpoint.transport.read_error_body(response).await;
-        let refusal = ErrorResponse::parse(status, if status.is_success() { &[] } else { &body });
+        let refusal = Refusal::parse(status, if status.is_success() { &[] } else { &body });
         answer.named_offset = refusal.named_offset();
         answer.wrong_digest = refusal.has_code("DIGEST_INVALID") || refusal.says("none of the provided layer digests match");
         Ok((answer, refusal))
@@ -474,7 +474,7 @@ impl Sender<'_> {
     /// The digest of the confirmed bytes, if the record needs it.
     async fn prefix_digest(&mut self, offset: u64) -> Result<Option<Digest>> {
         let Some(mut hasher) = self.prefix.take() else { return Ok(None) };
-        if let Some(ahead) = self.ahead.take().filter(|ahead| ahead.length() == offset) {
+        if let Some(ahead) = self.next_prefix.take().filter(|ahead| ahead.length() == offset) {
             hasher = ahead;
         }
         if hasher.length() > offset {
@@ -490,7 +490,7 @@ impl Sender<'_> {
     }
 
     pub(super) fn descriptor(&self) -> Result<Descriptor> {
-        let unknown = || Error::new(ErrorKind::Corrupt, "a blob without a digest");
+        let unknown = || Error::new(ErrorKind::Corrupt, "the digest of a blob is not known yet: a bug in mpimg");
         self.job.descriptor.clone().ok_or_else(unknown)
     }
 

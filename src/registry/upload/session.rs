@@ -73,7 +73,7 @@ impl Sessions {
     pub(crate) fn forget(&self, repository: &str, what: &str) {
         let (record, lock) = self.paths(repository, what);
         if record.exists() || lock.exists() {
-            // An alias whose target is in use is removed alone: whoever uses it removes the rest.
+            // An alias whose target is in use is removed alone: its user removes the rest.
             let lock = self.lock(repository, what).or_else(|| self.lock_paths((record, lock)));
             lock.iter().for_each(SessionLock::clear);
         }
@@ -182,7 +182,8 @@ impl SessionLock {
 
 impl Drop for SessionLock {
     fn drop(&mut self) {
-        // Removed while it is still locked: whoever opened it meanwhile sees that it is gone.
+        // Removed while it is still locked: a process that opened it meanwhile sees that it is
+        // gone.
         let _ = std::fs::remove_file(&self.lock);
     }
 }

@@ -4,7 +4,7 @@
 //! It has no clock, network or file, so that it can be tried against any simulated registry.
 
 use super::limits::UploadLimits;
-use super::range::{StatusNumber, UploadedRange, counts, other_meaning, patched_offset, status_offset};
+use super::range::{StatusNumber, StatusReading, UploadedRange, counts, other_meaning, patched_offset, status_offset};
 use super::step::{Available, Decision, UploadResponse, UploadStep};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +12,8 @@ enum Phase {
     Begin {
         mount: bool,
     },
-    /// `QueryReason`: why the registry is asked decides what its answer means.
-    Query(QueryReason),
+    /// [`StatusReason`]: why the registry is asked decides what its response means.
+    Status(StatusReason),
     Send,
     Find {
         session_gone: bool,
@@ -26,7 +26,7 @@ enum Phase {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum QueryReason {
+enum StatusReason {
     /// A request was lost, or the session is from another process.
     Lost,
     /// A chunk was taken, with a `Range` that does not fit.
@@ -58,8 +58,8 @@ pub(crate) struct Upload {
     tainted: bool,
     /// Whether the registry found a wrong digest before.
     wrong_digest: bool,
-    /// What the number of a status names, and whether that is only a guess so far.
-    number: (StatusNumber, bool),
+    /// How the number of a status is read.
+    reading: StatusReading,
     /// The offset before that guess.
     before_guess: u64,
     /// Refusals without a known meaning.
@@ -70,7 +70,7 @@ impl Upload {
     /// A new upload; first it tries to mount, if there is something to mount from.
     pub(crate) fn new(limits: UploadLimits, mount: bool) -> Self {
         Self {
-            preferred: limits.chunk,
+            preferred: limits.chunk_size,
             limits,
             phase: Phase::Begin { mount },
             location: None,
@@ -81,7 +81,7 @@ impl Upload {
             faults: 0,
             tainted: false,
             wrong_digest: false,
-            number: (StatusNumber::Unknown, false),
+            reading: StatusReading { meaning: StatusNumber::Unknown, guessed: false },
             before_guess: 0,
             unexplained_errors: 0,
         }
@@ -89,7 +89,7 @@ impl Upload {
 
     /// Takes up the session of another process, which had `offset` bytes confirmed.
     pub(crate) fn resume(limits: UploadLimits, location: String, offset: u64) -> Self {
-        let phase = Phase::Query(QueryReason::Lost);
+        let phase = Phase::Status(StatusReason::Lost);
         // How far the other process sent, only the blob's end tells.
         let sent = u64::MAX;
         Self { phase, location: Some(location), offset, sent, reached: offset, tainted: true, ..Self::new(limits, false) }
@@ -108,7 +108,7 @@ impl Upload {
     /// The offset for the record: the next process, which does not know what was tried, must be
     /// able to try the same again.
     pub(crate) fn recorded_offset(&self) -> u64 {
-        if self.number.1 { self.before_guess } else { self.offset }
+        if self.reading.guessed { self.before_guess } else { self.offset }
     }
 
     /// Failures since the last progress; the sender gives up when there are too many.
@@ -123,7 +123,7 @@ impl Upload {
 
     /// Wishes for larger chunks, where a round trip a chunk costs much; within the limits.
     pub(crate) fn prefer(&mut self, chunk: u64) {
-        self.preferred = chunk.clamp(self.limits.chunk, self.limits.most.max(self.limits.chunk));
+        self.preferred = chunk.clamp(self.limits.chunk_size, self.limits.max_chunk.max(self.limits.chunk_size));
     }
 
     /// What to do next.
@@ -140,15 +140,15 @@ impl Upload {
             // Only a whole blob has a digest to look for.
             Phase::SessionLost if complete => {
                 self.phase = Phase::Find { session_gone: true };
-                UploadStep::Find
+                UploadStep::HeadBlob
             }
             Phase::SessionLost => {
                 self.restart();
                 UploadStep::Start { mount: false }
             }
             Phase::Begin { mount } => UploadStep::Start { mount },
-            Phase::Query(_) => UploadStep::Status,
-            Phase::Find { .. } => UploadStep::Find,
+            Phase::Status(_) => UploadStep::Status,
+            Phase::Find { .. } => UploadStep::HeadBlob,
             Phase::Done { mounted } => UploadStep::Finished { mounted },
             Phase::Send if !complete => self.next_of_growing(written),
             Phase::Send => self.next_of_complete(written - self.offset),
@@ -156,35 +156,35 @@ impl Upload {
     }
 
     fn next_of_growing(&self, written: u64) -> UploadStep {
-        let enough = if self.offset == 0 { self.limits.first.min(self.limits.chunk) } else { self.limits.chunk };
+        let enough = if self.offset == 0 { self.limits.start_at.min(self.limits.chunk_size) } else { self.limits.chunk_size };
         let end = self.offset + enough;
         // One byte more than a chunk: the last one may have to go with the PUT.
-        match written > end && !self.limits.single {
+        match written > end && !self.limits.single_request {
             true => UploadStep::Patch { offset: self.offset, length: self.preferred.min(written - 1 - self.offset) },
-            false if self.limits.single => UploadStep::Wait { until: u64::MAX },
+            false if self.limits.single_request => UploadStep::Wait { until: u64::MAX },
             false => UploadStep::Wait { until: end + 1 },
         }
     }
 
     fn next_of_complete(&self, left: u64) -> UploadStep {
-        let UploadLimits { single, last_in_put, .. } = self.limits;
+        let UploadLimits { single_request, last_in_put, .. } = self.limits;
         let chunk = self.preferred;
         let whole = self.offset == 0 && left <= chunk;
-        match left == 0 || single || whole || (last_in_put && left <= chunk) {
+        match left == 0 || single_request || whole || (last_in_put && left <= chunk) {
             true => UploadStep::Put { offset: self.offset, length: left },
             false => UploadStep::Patch { offset: self.offset, length: left.min(chunk) },
         }
     }
 
     /// Takes in the registry's answer to `step`.
-    pub(crate) fn answered(&mut self, step: UploadStep, answer: &UploadResponse) -> Decision {
+    pub(crate) fn answered(&mut self, step: UploadStep, response: &UploadResponse) -> Decision {
         self.went(step);
         match step {
-            UploadStep::Start { mount } => self.started(mount, answer),
-            UploadStep::Status => self.status_received(answer),
-            UploadStep::Patch { offset, length } => self.patched(offset, length, answer),
-            UploadStep::Put { length, .. } => self.put(length, answer),
-            UploadStep::Find => self.blob_looked_up(answer),
+            UploadStep::Start { mount } => self.started(mount, response),
+            UploadStep::Status => self.status_received(response),
+            UploadStep::Patch { offset, length } => self.patched(offset, length, response),
+            UploadStep::Put { length, .. } => self.put(length, response),
+            UploadStep::HeadBlob => self.head_answered(response),
             UploadStep::Wait { .. } | UploadStep::Finished { .. } => Decision::Continue,
         }
     }
@@ -195,16 +195,16 @@ impl Upload {
         if let Some(length) = self.went(step).filter(|length| *length > 0) {
             match self.faults {
                 // The link, perhaps.
-                1 => self.preferred = (length / 2).max(self.limits.chunk),
+                1 => self.preferred = (length / 2).max(self.limits.chunk_size),
                 // A proxy ends requests that are too large or take too long for it, without a word.
                 _ => drop(self.shrink()),
             }
         }
         match step {
             UploadStep::Start { .. } => self.phase = Phase::Begin { mount: false },
-            UploadStep::Patch { .. } => self.phase = Phase::Query(QueryReason::Lost),
+            UploadStep::Patch { .. } => self.phase = Phase::Status(StatusReason::Lost),
             UploadStep::Put { .. } => self.phase = Phase::Find { session_gone: false },
-            UploadStep::Status | UploadStep::Find | UploadStep::Wait { .. } | UploadStep::Finished { .. } => {}
+            UploadStep::Status | UploadStep::HeadBlob | UploadStep::Wait { .. } | UploadStep::Finished { .. } => {}
         }
         Decision::Backoff
     }
@@ -217,14 +217,15 @@ impl Upload {
         Some(length)
     }
 
-    fn started(&mut self, mount: bool, answer: &UploadResponse) -> Decision {
-        match answer.status {
+    fn started(&mut self, mount: bool, response: &UploadResponse) -> Decision {
+        match response.status {
             201 if mount => self.to(Phase::Done { mounted: true }),
-            201 | 202 if answer.location.is_some() => {
-                self.location.clone_from(&answer.location);
-                let least = answer.least.unwrap_or(0);
-                (self.limits.chunk, self.limits.first) = (self.limits.chunk.max(least), self.limits.first.max(least));
-                self.preferred = self.preferred.max(self.limits.chunk);
+            201 | 202 if response.location.is_some() => {
+                self.location.clone_from(&response.location);
+                let least = response.least.unwrap_or(0);
+                (self.limits.chunk_size, self.limits.start_at) =
+                    (self.limits.chunk_size.max(least), self.limits.start_at.max(least));
+                self.preferred = self.preferred.max(self.limits.chunk_size);
                 (self.offset, self.sent, self.tainted) = (0, 0, false);
                 self.to(Phase::Send)
             }
@@ -232,19 +233,19 @@ impl Upload {
             // source may not be read (goharbor/harbor#17097), Docker Hub likewise
             // (go-containerregistry#1681).
             _ if mount => self.to(Phase::Begin { mount: false }),
-            _ if answer.transient => self.pause(),
+            _ if response.transient => self.pause(),
             _ => Decision::Fail,
         }
     }
 
-    fn status_received(&mut self, answer: &UploadResponse) -> Decision {
-        let Phase::Query(doubt) = self.phase else { return Decision::Continue };
-        match answer.status {
+    fn status_received(&mut self, response: &UploadResponse) -> Decision {
+        let Phase::Status(reason) = self.phase else { return Decision::Continue };
+        match response.status {
             200..=204 => {
-                let range = answer.range.as_deref().and_then(UploadedRange::parse);
+                let range = response.range.as_deref().and_then(UploadedRange::parse);
                 let offset = range.map_or(self.offset, |range| self.held(range));
-                self.follow(answer);
-                if doubt == QueryReason::Refused && offset == self.offset {
+                self.follow(response);
+                if reason == StatusReason::Refused && offset == self.offset {
                     if let Some(offset) = range.and_then(|range| self.read_otherwise(range)) {
                         self.confirm(offset);
                         return self.to(Phase::Send);
@@ -266,19 +267,19 @@ impl Upload {
             }
             // Public ECR knows no status (dotnet/sdk-container-builds#33019): what it took by its
             // own word, it has.
-            404 | 405 if doubt == QueryReason::OddRange => self.to(Phase::Send),
+            404 | 405 if reason == StatusReason::OddRange => self.to(Phase::Send),
             // It tells the right offset where the next chunk goes, or that the session is gone.
-            404 | 405 if self.limits.no_status && (doubt != QueryReason::Refused || self.shrink()) => self.to(Phase::Send),
+            404 | 405 if self.limits.no_status && (reason != StatusReason::Refused || self.shrink()) => self.to(Phase::Send),
             401 | 403 => Decision::Fail,
-            _ if answer.transient => self.pause(),
-            404 | 410 if doubt == QueryReason::Lost => {
+            _ if response.transient => self.pause(),
+            404 | 410 if reason == StatusReason::Lost => {
                 self.fault();
                 self.to(Phase::SessionLost)
             }
             _ => {
-                if doubt == QueryReason::Refused {
-                    // RegistryLocation or size? It cannot be asked; a smaller chunk is right in
-                    // either case.
+                if reason == StatusReason::Refused {
+                    // Wrong offset or wrong size? The registry cannot say; a smaller chunk is right
+                    // either way.
                     self.shrink();
                 }
                 self.fault();
@@ -288,21 +289,21 @@ impl Upload {
         }
     }
 
-    fn patched(&mut self, offset: u64, length: u64, answer: &UploadResponse) -> Decision {
-        match answer.status {
+    fn patched(&mut self, offset: u64, length: u64, response: &UploadResponse) -> Decision {
+        match response.status {
             200..=204 => {
-                self.follow(answer);
-                let range = answer.range.as_deref().filter(|_| !self.limits.range_lies).and_then(UploadedRange::parse);
+                self.follow(response);
+                let range = response.range.as_deref().filter(|_| !self.limits.ignore_range).and_then(UploadedRange::parse);
                 match range.map_or(Some(offset + length), |range| patched_offset(range, offset, length)) {
                     Some(offset) => {
-                        self.number.1 = false;
+                        self.reading.guessed = false;
                         self.confirm(offset);
                         self.to(Phase::Send)
                     }
                     None => {
                         self.confirm(offset + length);
                         self.fault();
-                        self.to(Phase::Query(QueryReason::OddRange))
+                        self.to(Phase::Status(StatusReason::OddRange))
                     }
                 }
             }
@@ -313,12 +314,12 @@ impl Upload {
             }
             405 | 501 => self.all_at_once(),
             400 => self.unexplained(),
-            _ => self.refused_chunk(answer),
+            _ => self.refused_chunk(response),
         }
     }
 
-    fn put(&mut self, length: u64, answer: &UploadResponse) -> Decision {
-        match answer.status {
+    fn put(&mut self, length: u64, response: &UploadResponse) -> Decision {
+        match response.status {
             200 | 201 | 204 => self.to(Phase::Done { mounted: false }),
             // Taken, but not yet done, or so it says: look.
             202 => {
@@ -333,60 +334,60 @@ impl Upload {
             }
             // Bytes may have been damaged on the way, or put together in a wrong order: once more,
             // unless there is a known reason.
-            _ if answer.wrong_digest && !self.tainted && self.wrong_digest => Decision::Fail,
-            _ if answer.wrong_digest => {
+            _ if response.wrong_digest && !self.tainted && self.wrong_digest => Decision::Fail,
+            _ if response.wrong_digest => {
                 self.wrong_digest = true;
                 self.fault();
                 self.restart();
                 Decision::Continue
             }
             400 => self.unexplained(),
-            _ if answer.transient => {
+            _ if response.transient => {
                 self.phase = Phase::Find { session_gone: false };
                 self.pause()
             }
             // Nothing to cut smaller, and no way to begin again with less.
-            413 if self.limits.single || length == 0 => Decision::Fail,
-            _ => self.refused_chunk(answer),
+            413 if self.limits.single_request || length == 0 => Decision::Fail,
+            _ => self.refused_chunk(response),
         }
     }
 
-    fn blob_looked_up(&mut self, answer: &UploadResponse) -> Decision {
+    fn head_answered(&mut self, response: &UploadResponse) -> Decision {
         let Phase::Find { session_gone } = self.phase else { return Decision::Continue };
-        match answer.status {
+        match response.status {
             200 => self.to(Phase::Done { mounted: false }),
-            _ if answer.transient => self.pause(),
+            _ if response.transient => self.pause(),
             _ if session_gone => {
                 self.restart();
                 Decision::Continue
             }
-            _ => self.to(Phase::Query(QueryReason::Lost)),
+            _ => self.to(Phase::Status(StatusReason::Lost)),
         }
     }
 
     /// A chunk that was refused for its place or size, or not now.
-    fn refused_chunk(&mut self, answer: &UploadResponse) -> Decision {
-        let range = answer.range.as_deref().and_then(UploadedRange::parse);
-        let named = answer.named_offset.or(range.map(|range| self.held(range)));
-        match (answer.status, named) {
+    fn refused_chunk(&mut self, response: &UploadResponse) -> Decision {
+        let range = response.range.as_deref().and_then(UploadedRange::parse);
+        let named = response.named_offset.or(range.map(|range| self.held(range)));
+        match (response.status, named) {
             (416, Some(offset)) if offset != self.offset => {
                 self.fault();
-                self.follow(answer);
+                self.follow(response);
                 self.confirm(offset);
                 self.to(Phase::Send)
             }
             // The registry agrees about the place: it is the size that it refuses.
             (416, Some(_)) if !self.shrink() => Decision::Fail,
-            (416, Some(_)) => self.to(Phase::Query(QueryReason::Lost)),
+            (416, Some(_)) => self.to(Phase::Status(StatusReason::Lost)),
             (416, None) => {
                 // No reason to believe that the session is damaged.
                 self.faults += 1;
-                self.to(Phase::Query(QueryReason::Refused))
+                self.to(Phase::Status(StatusReason::Refused))
             }
             (413, _) if !self.shrink() => Decision::Fail,
-            (413, _) => self.to(Phase::Query(QueryReason::Lost)),
-            _ if answer.transient => {
-                self.phase = Phase::Query(QueryReason::Lost);
+            (413, _) => self.to(Phase::Status(StatusReason::Lost)),
+            _ if response.transient => {
+                self.phase = Phase::Status(StatusReason::Lost);
                 self.pause()
             }
             _ => Decision::Fail,
@@ -408,10 +409,10 @@ impl Upload {
     }
 
     fn all_at_once(&mut self) -> Decision {
-        if self.limits.single {
+        if self.limits.single_request {
             return Decision::Fail;
         }
-        self.limits.single = true;
+        self.limits.single_request = true;
         self.fault();
         self.restart();
         Decision::Continue
@@ -420,10 +421,10 @@ impl Upload {
     /// Makes chunks half as large as the refused one; `false` if that is as small as it gets.
     fn shrink(&mut self) -> bool {
         let half = self.preferred.min(self.last_length) / 2;
-        let may = half >= self.limits.smallest && !self.limits.single;
+        let may = half >= self.limits.min_chunk && !self.limits.single_request;
         if may {
-            (self.preferred, self.limits.most) = (half, half);
-            self.limits.chunk = self.limits.chunk.min(half);
+            (self.preferred, self.limits.max_chunk) = (half, half);
+            self.limits.chunk_size = self.limits.chunk_size.min(half);
         }
         may
     }
@@ -431,33 +432,33 @@ impl Upload {
     /// How many bytes the session holds by its status.
     fn held(&mut self, range: UploadedRange) -> u64 {
         if counts(range, self.sent) {
-            self.number = (StatusNumber::Count, false);
+            self.reading = StatusReading { meaning: StatusNumber::Count, guessed: false };
         }
-        status_offset(range, self.offset, self.number.0)
+        status_offset(range, self.offset, self.reading.meaning)
     }
 
     /// The other meaning of a status that led to a refusal, once; `None` if it is not the place
     /// that is refused.
     fn read_otherwise(&mut self, range: UploadedRange) -> Option<u64> {
-        match self.number {
-            (StatusNumber::Unknown, _) => {
-                let number = other_meaning(range, self.offset)?;
-                (self.number, self.before_guess) = ((number, true), self.offset);
-                Some(status_offset(range, u64::MAX, number))
+        match self.reading {
+            StatusReading { meaning: StatusNumber::Unknown, .. } => {
+                let meaning = other_meaning(range, self.offset)?;
+                (self.reading, self.before_guess) = (StatusReading { meaning, guessed: true }, self.offset);
+                Some(status_offset(range, u64::MAX, meaning))
             }
             // That was not it either: the first reading was right, and something else is refused.
-            (guess, true) => {
-                let number = if guess == StatusNumber::Count { StatusNumber::LastByte } else { StatusNumber::Count };
-                self.number = (number, false);
-                self.offset = status_offset(range, u64::MAX, number);
+            StatusReading { meaning: guess, guessed: true } => {
+                let meaning = if guess == StatusNumber::Count { StatusNumber::LastByte } else { StatusNumber::Count };
+                self.reading = StatusReading { meaning, guessed: false };
+                self.offset = status_offset(range, u64::MAX, meaning);
                 None
             }
-            (_, false) => None,
+            StatusReading { guessed: false, .. } => None,
         }
     }
 
-    /// Gives up a session that does not get on; the next step begins a new one from the first byte.
-    pub(crate) fn begin_anew(&mut self) {
+    /// Gives up a session that makes no progress; the next step starts from the first byte.
+    pub(crate) fn restart_session(&mut self) {
         self.restart();
         (self.reached, self.faults, self.wrong_digest, self.unexplained_errors) = (0, 0, false, 0);
     }
@@ -467,9 +468,9 @@ impl Upload {
         (self.location, self.offset, self.tainted) = (None, 0, false);
     }
 
-    fn follow(&mut self, answer: &UploadResponse) {
-        if answer.location.is_some() {
-            self.location.clone_from(&answer.location);
+    fn follow(&mut self, response: &UploadResponse) {
+        if response.location.is_some() {
+            self.location.clone_from(&response.location);
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) enum UploadStep {
     /// PUT with these bytes and the digest: the end.
     Put { offset: u64, length: u64 },
     /// HEAD: is the blob there after all?
-    Find,
+    HeadBlob,
     /// Nothing any more.
     Finished { mounted: bool },
 }

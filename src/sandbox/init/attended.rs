@@ -19,7 +19,7 @@ use crate::sandbox::channel::{read_message, send_file, write_message};
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::wire::{Control, Reply};
-use crate::sandbox::{WAY_OUT_ADDRESS, WAY_OUT_MTU};
+use crate::sandbox::{UPLINK_ADDRESS, UPLINK_MTU};
 
 /// The way to the command's process: process 1 of its namespace passes signals on.
 pub(super) struct Command<'a> {
@@ -59,18 +59,18 @@ pub(super) fn tell_start(control: &UnixStream, pid: Pid) -> Result<(), SetupErro
 }
 
 /// Makes an interface whose packets the caller gets, or reports why there is none.
-pub(super) fn open_way_out(control: &UnixStream) -> Result<(), SetupError> {
-    let sent = match way_out() {
+pub(super) fn open_uplink(control: &UnixStream) -> Result<(), SetupError> {
+    let sent = match uplink() {
         Ok(packets) => write_message(control, &Reply::Tun(None)).and_then(|()| send_file(control, packets)),
         Err(errno) => write_message(control, &Reply::Tun(Some(errno.raw_os_error()))),
     };
     sent.step(|| "report the network".into())
 }
 
-fn way_out() -> Result<OwnedFd, Errno> {
+fn uplink() -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let tun = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
-    process::tun_up(&tun, WAY_OUT_ADDRESS, WAY_OUT_MTU)?;
+    process::tun_up(&tun, UPLINK_ADDRESS, UPLINK_MTU)?;
     Ok(tun)
 }
 

@@ -49,11 +49,11 @@ pub(super) fn run(
     pivot(&prepared.root)?;
     write_message(report, &Report::Ready(prepared.stubs)).step(|| "report".into())?;
     if probe {
-        return command.rehearse().map(|()| Exit::Code(0));
+        return command.enter().map(|()| Exit::Code(0));
     }
     let events = child_events().step(|| "signalfd".into())?;
     match fork().step(|| "fork".into())? {
-        Fork::Child => exit_now(command.become_it()),
+        Fork::Child => exit_now(command.exec()),
         Fork::Parent(pid) => {
             write_message(report, &Report::Started).step(|| "report".into())?;
             Ok(reap_until_end(pid, &events, report, |helper| match read_message::<i32>(helper) {

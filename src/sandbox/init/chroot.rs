@@ -23,14 +23,14 @@ use super::{attended, command, copied_root, orphans, overlay, process, ssh, volu
 use crate::layer::LayerPath;
 use crate::sandbox::channel::{read_message, write_message};
 use crate::sandbox::setup_error::{SetupError, Step as _};
-use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
+use crate::sandbox::{Exit, IsolationKind, NetworkAccess, RootSpec, RunSpec};
 
 /// Returns how the command ended and the paths whose ctime this function has changed.
 pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(Exit, Vec<LayerPath>), SetupError> {
     let RootSpec::Tree { path } = &spec.root else {
         return Err(SetupError::new("a step with isolation `chroot` with an overlay", None));
     };
-    if spec.network != Network::Host {
+    if spec.network != NetworkAccess::Host {
         return Err(SetupError::new("a network of its own with isolation `chroot`", Some(Errno::PERM.raw_os_error())));
     }
     let own = capabilities(None).step(|| "capget".into())?.effective;
@@ -76,10 +76,10 @@ fn supervise(
         Fork::Child => {
             drop((keep_alive, reports));
             let entered = die_with_parent(&OwnedFd::from(alive)).and_then(|()| enter(tree));
-            let rehearsed = if probe { entered.and_then(|()| device_works()).and_then(|()| command.rehearse()) } else { entered };
-            exit_now(match rehearsed {
+            let probed = if probe { entered.and_then(|()| device_works()).and_then(|()| command.enter()) } else { entered };
+            exit_now(match probed {
                 Ok(()) if probe => 0,
-                Ok(()) => command.become_it(),
+                Ok(()) => command.exec(),
                 Err(error) => i32::from(write_message(&report, &error).is_err()),
             })
         }

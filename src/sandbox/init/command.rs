@@ -14,13 +14,11 @@ use rustix::process::{Resource, Rlimit};
 
 use super::stubs::{Stubs, Target};
 use super::{files, privileges, process};
+use crate::dockerfile::DEFAULT_PATH;
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::users::{home_of, lookup_user};
 use crate::sandbox::{IsolationKind, RunSpec, Security, Ulimit, User};
-
-/// Docker's, for images that set none.
-pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything that is needed once the root file system has been entered.
 pub(super) struct Command<'a> {
@@ -82,7 +80,7 @@ pub(super) fn prepare<'a>(
         cwd: c_string([b"/", spec.cwd.as_bytes()].concat())?,
         user,
         security: spec.security,
-        waits: !spec.is_kept_only_as_a_whole(),
+        waits: !spec.may_skip_fsync(),
         isolation,
         fakeroot,
         terminal: spec.terminal,
@@ -111,10 +109,11 @@ impl Command<'_> {
         &self.cwd
     }
 
-    /// Becomes the command. Returns an exit status only where that was impossible.
-    pub(super) fn become_it(&self) -> i32 {
+    /// Enters its folder, takes on its rights, and becomes it. Returns an exit status only where
+    /// that was impossible.
+    pub(super) fn exec(&self) -> i32 {
         match self.enter() {
-            Ok(()) => self.execute(),
+            Ok(()) => self.exec_program(),
             Err(error) => {
                 let cause =
                     error.errno.map(|errno| format!(": {}", std::io::Error::from_raw_os_error(errno))).unwrap_or_default();
@@ -124,19 +123,16 @@ impl Command<'_> {
         }
     }
 
-    /// The last step of becoming it.
-    pub(super) fn execute(&self) -> i32 {
-        let errno = self.exec();
+    /// Becomes the command in a process that is prepared. Returns an exit status only where that
+    /// was impossible.
+    pub(super) fn exec_program(&self) -> i32 {
+        let errno = self.exec_by_path();
         say(&format!("cannot run `{}`: {}", self.argv[0].to_string_lossy(), std::io::Error::from(errno)));
         if errno == Errno::NOENT { 127 } else { 126 }
     }
 
-    /// Takes all steps but the last.
-    pub(super) fn rehearse(&self) -> Result<(), SetupError> {
-        self.enter()
-    }
-
-    fn enter(&self) -> Result<(), SetupError> {
+    /// All steps but exec; alone, for a probe.
+    pub(super) fn enter(&self) -> Result<(), SetupError> {
         self.prepare_process()?;
         rustix::process::chdir(&self.cwd).step(|| format!("enter `{}`", self.cwd.to_string_lossy()))?;
         privileges::drop_to(self.isolation, &self.user, self.security, self.waits, self.fakeroot)
@@ -162,7 +158,7 @@ impl Command<'_> {
 
     /// As execvp(3): a name without a slash is looked for in PATH, and a file that may not be
     /// executed is no reason to stop looking.
-    fn exec(&self) -> Errno {
+    fn exec_by_path(&self) -> Errno {
         let name = &self.argv[0];
         if name.as_bytes().contains(&b'/') {
             return process::exec(name, &self.argv, &self.env);

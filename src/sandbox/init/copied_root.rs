@@ -10,7 +10,8 @@ use super::descriptors::{is_folder, open_folder};
 use super::owners::Owners;
 use super::plan::{Content, Entry, File, RootPlan};
 use super::substitute_mounts::SubstituteMounts;
-use super::{command, copy, sources, ssh, stubs};
+use super::{copy, sources, ssh, stubs};
+use crate::dockerfile::DEFAULT_PATH;
 use crate::layer::LayerPath;
 use crate::sandbox::setup_error::{SetupError, Step as _};
 use crate::sandbox::{BindSource, Mount, RunSpec};
@@ -83,7 +84,7 @@ fn proc_files(mounts: &mut SubstituteMounts, spec: &RunSpec, target: &LayerPath)
 fn java(tree: &OwnedFd, spec: &RunSpec) -> Option<LayerPath> {
     let variable = |name: &str| spec.env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let home = variable("JAVA_HOME").map(|home| format!("{home}/bin"));
-    let folders = home.into_iter().chain(variable("PATH").unwrap_or(command::DEFAULT_PATH).split(':').map(str::to_owned));
+    let folders = home.into_iter().chain(variable("PATH").unwrap_or(DEFAULT_PATH).split(':').map(str::to_owned));
     folders.filter_map(|folder| stubs::resolve(tree, &LayerPath::clean(format!("{folder}/java")).ok()?).ok()).find(|path| {
         let found = rustix::fs::statat(tree, path.as_path(), AtFlags::SYMLINK_NOFOLLOW);
         found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
@@ -154,6 +155,6 @@ fn put_mount(
             mounts.put_mount(target, |folder, name| rustix::fs::renameat(&socket, ssh::socket_name(index), folder, name))
         }
         // The plan has these as memory and as files.
-        Mount::Tmpfs { .. } | Mount::Secret { .. } => Ok(()),
+        Mount::Tmpfs { .. } | Mount::MemoryFile { .. } => Ok(()),
     }
 }

@@ -16,18 +16,23 @@ use crate::layer::{LayerPath, open_inside};
 
 /// Copies what `source` is open on to `name` in `folder`.
 pub(super) fn copy(source: &OwnedFd, folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
-    copy_with(source, folder.as_fd(), name, &mut dress)
+    copy_with(source, folder.as_fd(), name, &mut copy_metadata)
 }
 
 /// Gives a copy (a name in a folder) what its original (open, and its status) has.
-pub(super) type Dress<'a> = dyn FnMut(&OwnedFd, BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno> + 'a;
+pub(super) type CopyMetadata<'a> = dyn FnMut(&OwnedFd, BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno> + 'a;
 
 /// The same with another way of giving a copy (a name in a folder) what its original (open, and its
 /// status) has.
-pub(super) fn copy_with(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, dress: &mut Dress<'_>) -> Result<(), Errno> {
+pub(super) fn copy_with(
+    source: &OwnedFd,
+    folder: BorrowedFd<'_>,
+    name: &OsStr,
+    apply: &mut CopyMetadata<'_>,
+) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(source)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return if copy_node(source, &stat, folder, name)? { dress(source, folder, name, &stat) } else { Ok(()) };
+        return if copy_node(source, &stat, folder, name)? { apply(source, folder, name, &stat) } else { Ok(()) };
     }
     rustix::fs::mkdirat(folder, name, Mode::RWXU)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -50,7 +55,7 @@ pub(super) fn copy_with(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, 
                 rustix::fs::mkdirat(&to, name, Mode::RWXU)?;
                 below.push((path.child(name.as_bytes()).map_err(|_| Errno::NAMETOOLONG)?, stat));
             } else if copy_node(&node, &stat, to.as_fd(), name)? {
-                dress(&node, to.as_fd(), name, &stat)?;
+                apply(&node, to.as_fd(), name, &stat)?;
             }
         }
         let Some((folder, _)) = below.get(next) else { break };
@@ -61,9 +66,9 @@ pub(super) fn copy_with(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, 
     // what comes into it.
     for (path, stat) in below.iter().rev() {
         let parent = open_folder(&copied, &path.parent().unwrap_or_default())?;
-        dress(&open_folder(source, path)?, parent.as_fd(), OsStr::from_bytes(path.name().unwrap_or_default()), stat)?;
+        apply(&open_folder(source, path)?, parent.as_fd(), OsStr::from_bytes(path.name().unwrap_or_default()), stat)?;
     }
-    dress(source, folder, name, &stat)
+    apply(source, folder, name, &stat)
 }
 
 fn open_folder(root: &OwnedFd, path: &LayerPath) -> Result<OwnedFd, Errno> {
@@ -94,7 +99,7 @@ fn copy_file(source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr) -> Result<(
 }
 
 /// Owner, mode and times.
-pub(super) fn dress(_source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
+pub(super) fn copy_metadata(_source: &OwnedFd, folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
     let (uid, gid) = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
     rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {

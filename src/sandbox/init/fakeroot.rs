@@ -31,8 +31,8 @@ use super::notify::{self, Call, Response};
 use super::notify_target::{NotifyTarget, name_of};
 use super::process::die_with_parent;
 use super::process::{Fork, exit_now, fork};
-use crate::layer::open_inside;
 use crate::layer::owners::{CAPABILITY, Device, OWNER, PREFIX, Record};
+use crate::layer::{SET_GROUP_ID, open_inside};
 use crate::sandbox::User;
 use crate::sandbox::channel::receive_file;
 use crate::sandbox::kernel::FCHMODAT2;
@@ -140,7 +140,8 @@ fn enter_mounts_of(call: &Call, proc: &OwnedFd) -> Result<(), Errno> {
 /// One call of a command that runs as `user`.
 struct FakerootCall<'a> {
     user: &'a User,
-    /// When the step began, in seconds since 1970: what has not changed since then is no new file.
+    /// When the step began, in seconds since 1970: what has not changed since then is not a new
+    /// file.
     began: i64,
     target: NotifyTarget<'a>,
 }
@@ -150,7 +151,7 @@ struct Seen {
     file: OwnedFd,
     stat: Stat,
     record: Option<Record>,
-    /// Whose group a new file is because of its folder's set-gid bit.
+    /// Whose group a new file is because of its folder's set-group-ID bit.
     group: Option<u32>,
 }
 
@@ -164,7 +165,7 @@ impl Seen {
         Ok(Self { file, stat, record, group: None })
     }
 
-    /// The group that a new file has from its folder, if that has the set-gid bit.
+    /// The group that a new file has from its folder, if that has the set-group-ID bit.
     fn group_of_folder(&self) -> Option<u32> {
         let path = rustix::fs::readlinkat(rustix::fs::CWD, name_of(&self.file), Vec::new()).ok()?.into_bytes();
         let parent = Path::new(OsStr::from_bytes(&path)).parent()?;
@@ -175,7 +176,7 @@ impl Seen {
         let Self { mut stat, record, .. } = Self::new(folder).ok()?;
         let record = record?;
         record.apply(&mut stat);
-        (stat.st_mode & 0o2000 != 0).then_some(record.gid)
+        (stat.st_mode & SET_GROUP_ID != 0).then_some(record.gid)
     }
 }
 

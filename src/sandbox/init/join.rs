@@ -1,7 +1,7 @@
 //! A further command in a sandbox that runs already: enters its namespaces or its chroot and starts
 //! the command there, with its few privileges.
 //!
-//! Refuses kinds of isolation that have nothing to enter.
+//! An error for kinds of isolation that have nothing to enter.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -50,7 +50,7 @@ pub(super) fn run(isolation: IsolationKind, pid: i32, spec: &RunSpec, control: &
     let command = command::prepare(isolation, spec, &root, None)?;
     let events = child_events().step(|| "signalfd".into())?;
     match fork().step(|| "fork".into())? {
-        Fork::Child => exit_now(command.become_it()),
+        Fork::Child => exit_now(command.exec()),
         Fork::Parent(child) => {
             write_message(control, &Reply::Started(child.as_raw_nonzero().get())).step(|| "report".into())?;
             Ok(wait(child, &events, control))

@@ -196,7 +196,7 @@ fn bind_mount(mounter: &mut Mounter, target: &LayerPath, mount: &Mount, index: u
             mounter.bind(&socket, target, Target::File, true)
         }
         // The plan has these as memory and as files.
-        Mount::Tmpfs { .. } | Mount::Secret { .. } => Ok(()),
+        Mount::Tmpfs { .. } | Mount::MemoryFile { .. } => Ok(()),
     }
 }
 

@@ -21,7 +21,7 @@ use super::stubs::{self, Stubs};
 use super::{attended, child, overlay, ssh, userns};
 use crate::sandbox::channel::{read_message, write_message};
 use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
-use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
+use crate::sandbox::{Exit, IsolationKind, NetworkAccess, RootSpec, RunSpec};
 
 /// Also returns whether the command was told of an effect that did not happen.
 pub(super) fn run(
@@ -37,10 +37,10 @@ pub(super) fn run(
     overlay::make_folder(work)?;
     let owners = Owners::new(isolation, &spec.user);
     let agents = ssh::listen(&owners, spec, work)?.serve()?;
-    let fakeroot = isolation.has_single_id().then(|| Fakeroot::start(&spec.user)).transpose()?;
+    let fakeroot = isolation.records_owners_in_xattrs().then(|| Fakeroot::start(&spec.user)).transpose()?;
     enter(spec.network)?;
-    if spec.way_out && !probe {
-        attended::open_way_out(control)?;
+    if spec.uplink && !probe {
+        attended::open_uplink(control)?;
     }
     let (reports, report) = UnixStream::pair().step(|| "make a socket".into())?;
     let (alive, keep_alive) = pipe()?;
@@ -62,17 +62,17 @@ pub(super) fn run(
     }
 }
 
-fn enter(network: Network) -> Result<(), SetupError> {
+fn enter(network: NetworkAccess) -> Result<(), SetupError> {
     let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-    if network != Network::Host {
+    if network != NetworkAccess::Host {
         flags |= UnshareFlags::NEWNET;
     }
     unshare(flags).step(|| "unshare(CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS)".into()).because_of(Cause::Namespace)?;
     match network {
-        Network::Host => return Ok(()),
-        Network::None | Network::Private => loopback_up().step(|| "bring up the loopback interface".into())?,
+        NetworkAccess::Host => return Ok(()),
+        NetworkAccess::None | NetworkAccess::Private => loopback_up().step(|| "bring up the loopback interface".into())?,
     }
-    if network == Network::Private {
+    if network == NetworkAccess::Private {
         allow_low_ports_and_ping();
     }
     Ok(())

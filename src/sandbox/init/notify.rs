@@ -88,7 +88,7 @@ pub(super) fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
     }
 }
 
-/// Lets the call return. One that has been given up is no error.
+/// Lets the call return. One that has been given up is not an error.
 pub(super) fn answer(listener: &OwnedFd, call: &Call, answer: Response) {
     let (value, error, flags) = match answer {
         Response::Kernel => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),

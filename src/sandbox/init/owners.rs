@@ -28,7 +28,7 @@ pub(super) enum Owners {
 
 impl Owners {
     pub(super) fn new(isolation: IsolationKind, user: &User) -> Self {
-        match isolation.has_single_id() {
+        match isolation.records_owners_in_xattrs() {
             true => Self::Recorded(user.into()),
             false => Self::OnDisk,
         }
@@ -44,7 +44,7 @@ impl Owners {
             }
             Self::Recorded(identity) => {
                 let now = rustix::fs::fstat(file)?;
-                let (on_disk, record) = identity.dress(uid, gid, mode, None);
+                let (on_disk, record) = identity.on_disk(uid, gid, mode, None);
                 if let Some(record) = record {
                     let _ = record.write_descriptor(Path::new(&fd_path(file)), now.st_mode, identity.default_owner());
                 }
@@ -87,7 +87,7 @@ impl Owners {
         stubs::make_lasting_folders(root, spec, &mut |folder, user, mode| self.give(folder, user.uid, user.gid, mode))
     }
 
-    /// Gives `name` in `folder`, which is no file and no folder, its owner and mode.
+    /// Gives `name` in `folder`, which is neither a file nor a folder, its owner and mode.
     pub(super) fn give_node(&self, folder: &OwnedFd, name: &str, uid: u32, gid: u32, mode: u32) -> Result<(), Errno> {
         let mode = match self {
             Self::OnDisk => {

@@ -3,7 +3,8 @@
 //!
 //! [`RootPlan::new`] is the only place that knows the list. Each kind of isolation has an executor:
 //! [`mounted_root`](super::mounted_root) mounts, [`copied_root`](super::copied_root) puts devices
-//! and copies into a private tree. What an executor cannot give (a terminal without devpts) it
+//! and copies into a private tree, `emulated/place.rs` puts things in place, and `emulated/view.rs`
+//! says what a path means. What an executor cannot give (a terminal without devpts) it
 //! leaves out; what the list hides or protects it may skip where the thing itself is not there.
 
 use std::borrow::Cow;
@@ -181,7 +182,7 @@ impl<'a> RootPlan<'a> {
         if spec.container {
             self.add("etc/hostname", Content::File(file(files::hostname(spec))));
         }
-        if isolation.has_single_id() && spec.user.uid == 0 {
+        if isolation.records_owners_in_xattrs() && spec.user.uid == 0 {
             let settings = File { optional: true, readonly: true, ..file(APT_WITH_ONE_ID.to_vec()) };
             self.add("etc/apt/apt.conf.d/zz-mpimg-one-id", Content::File(settings));
         }
@@ -196,7 +197,7 @@ impl<'a> RootPlan<'a> {
                 Mount::Tmpfs { size, mode, .. } => {
                     Content::Memory(Memory { mode: *mode, size: *size, executable: true, devices: false })
                 }
-                Mount::Secret { bytes, mode, uid, gid, .. } => Content::File(File {
+                Mount::MemoryFile { bytes, mode, uid, gid, .. } => Content::File(File {
                     bytes: Cow::Borrowed(bytes.reveal()),
                     mode: *mode,
                     uid: *uid,

@@ -15,7 +15,7 @@ use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{IsolationKind, Security, User};
 
 /// What Docker leaves (moby, oci/caps/defaults.go).
-const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
+pub(super) const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::FOWNER)

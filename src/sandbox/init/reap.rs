@@ -39,7 +39,7 @@ pub(super) fn reap_until_end(
     }
 }
 
-/// Sends a signal by its number; one that there is not is none.
+/// Sends a signal by its number; a number without a signal sends nothing.
 pub(super) fn send_signal(process: Pid, number: i32) {
     let _ = Signal::from_named_raw(number).map(|signal| kill_process(process, signal));
 }

@@ -40,7 +40,7 @@ pub(super) fn seed_cache(owners: &Owners, source: &OwnedFd, room: &Path, folder:
     let step = || format!("fill the cache folder `{}`", folder.display());
     let (Some(parent), Some(name)) = (room.parent(), room.file_name()) else { return Err(Errno::INVAL).step(step) };
     copy::copy_with(source, open_folder(parent)?.as_fd(), name, &mut |original, folder, name, stat| {
-        copy::dress(original, folder, name, stat)?;
+        copy::copy_metadata(original, folder, name, stat)?;
         owners.copy_record(original, folder, name, stat)
     })
     .step(step)?;

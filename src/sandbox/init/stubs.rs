@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timest
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{LayerPath, open_inside};
+use crate::layer::{LayerPath, SET_GROUP_ID, open_inside};
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
 use crate::sandbox::{RunSpec, User};
@@ -168,7 +168,7 @@ pub(super) fn make_lasting_folders(
     if !spec.make_cwd || spec.container {
         return Ok(());
     }
-    let step = || format!("make the working folder `{}`", spec.cwd);
+    let step = || format!("make the working directory `{}`", spec.cwd);
     let place = resolve(root, &spec.cwd)?;
     for path in place.ancestors().chain([place.clone()]) {
         make_lasting(root, &path, &spec.user, give).step(step)?;
@@ -194,7 +194,7 @@ fn make_lasting(
     let parent = open_folder(root, &path.parent().unwrap_or_default())?;
     rustix::fs::mkdirat(&parent, OsStr::from_bytes(name), Mode::RWXU)?;
     let made = open_folder(root, path)?;
-    let inherited = rustix::fs::fstat(&made)?.st_mode & 0o2000;
+    let inherited = rustix::fs::fstat(&made)?.st_mode & SET_GROUP_ID;
     give(&made, owner, 0o755 | inherited)
 }
 

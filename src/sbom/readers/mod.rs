@@ -1,8 +1,10 @@
 //! What a file of a layer tells of packages: databases, metadata, archives and programs, each as
 //! its layer is read.
 //!
-//! Refuses to keep what it reads, to unpack it to a disk, and to fail because of it: what is too
-//! large or damaged is a notice.
+//! Keeps nothing of what it reads, unpacks nothing to a disk, and does not fail because of it: what
+//! is too large or damaged is a notice.
+//!
+//! What a reader finds is stored for each layer: a change here needs a new `MAGIC` in `facts.rs`.
 
 mod apk;
 mod debian;
@@ -33,7 +35,8 @@ const LARGEST_TEXT: u64 = 64 << 20;
 const LARGEST_RPM: u64 = 256 << 20;
 /// The most packages of one file.
 const MOST_PACKAGES: usize = 100_000;
-/// So many bytes may an archive and the archives in it unpack to, and so many times its own size.
+/// How much an archive and the archives in it may unpack to: this many bytes, or this many times
+/// its own size, whichever is more.
 const UNPACKED: u64 = 512 << 20;
 const UNPACKED_TIMES: u64 = 100;
 

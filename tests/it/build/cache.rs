@@ -312,6 +312,21 @@ fn a_run_with_files_mounted_is_not_done_again_for_files_that_were_seen_before() 
 }
 
 #[test]
+fn the_log_says_that_a_mounted_file_had_a_run_done_again() {
+    let project = Project::new(&bound("type=bind,source=app,target=/app"));
+    let reasons = || {
+        let built = project.build(&["-v"]);
+        built.err.lines().filter(|line| line.contains("not taken from the build cache")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(reasons().iter().all(|line| line.contains("no step has had exactly these inputs")));
+    assert_eq!(reasons(), Vec::<String>::new());
+    project.write("app/a.py", "print(9)\n");
+    let reasons = reasons();
+    let of_run: Vec<&String> = reasons.iter().filter(|line| line.contains("a mounted file is new or gone")).collect();
+    assert_eq!((of_run.len(), reasons.len()), (1, 1), "{reasons:?}");
+}
+
+#[test]
 fn a_run_with_a_stage_mounted_is_done_again_when_the_stage_changes() {
     let project = Project::new(&bound("type=bind,from=one,source=/seen,target=/app"));
     let first = project.build(&[]);

@@ -30,6 +30,27 @@ fn build_prints_the_digest_and_nothing_else_on_standard_output() {
 }
 
 #[test]
+fn inspect_shows_the_layers_as_a_table() {
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = project(&home);
+    let name = format!("{}/mp/hello:1", registry.host);
+    run(&mut home.mpimg(), ["build", text(&project), "-t", &name, "--push"]).done();
+    let rows = |home: &Home, image: &str| -> Vec<Vec<String>> {
+        let shown = run(&mut home.mpimg(), ["inspect", image]).done().out;
+        let (_, table) = shown.split_once("\nLayers\n").unwrap();
+        table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    let here = rows(&home, &name);
+    let json = run(&mut home.mpimg(), ["inspect", "--json", &name]).done().json();
+    assert_eq!(here[0], ["#", "DIGEST", "SIZE", "UNPACKED", "CREATED", "BY"]);
+    assert_eq!((&*here[1][0], &*here[1][3], &json["layers"][0]["unpacked_size"]), ("1", "11B", &Value::from(11)), "{here:?}");
+    assert_eq!(here[1][4..].join(" "), "COPY commands.cfg . # buildkit");
+    // What the files of a layer take is known only if it is in this store.
+    let elsewhere = rows(&Home::new(), &format!("docker://{name}"));
+    assert_eq!((&elsewhere[1][1..3], &*elsewhere[1][3]), (&here[1][1..3], "-"));
+}
+
+#[test]
 fn json_of_a_push_has_the_promised_shape() {
     let (home, registry) = (Home::new(), Serving::open());
     let project = project(&home);

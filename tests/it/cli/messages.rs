@@ -47,7 +47,7 @@ fn an_unknown_flag_or_command_gets_a_suggestion() {
 
       tip: a similar argument exists: '--registry-tag'
 
-    Usage: mpimg push --registry-tag <REPOSITORY> [PATH|NAME[:TAG]]
+    Usage: mpimg push --repository <REPOSITORY> [PATH|NAME[:TAG]]
 
     For more information, try '--help'.
     "#);

@@ -77,7 +77,7 @@ fn without_namespaces_volumes_are_copied_back_and_ports_stay_where_they_are() {
     users_volumes_and_ports(&containers, &format!("{port}:{port}"), port);
     for (flags, message) in [
         (["-p", "1:2"], "port 2 cannot be published as 1: the container has this machine's network"),
-        (["--network", "private"], "a network of its own cannot be given to a container with isolation `chroot`"),
+        (["--network", "private"], "a container with isolation `chroot` cannot have a network of its own"),
     ] {
         let left = containers.run(&flags, "true");
         assert_eq!(left.code, Some(125));

@@ -154,7 +154,7 @@ async fn a_registry_that_stops_answering_is_not_waited_for_for_ever() {
     let (registry, proxy, _, image) = set_up().await;
     let mut options = options();
     options.retry.stall_timeout = Duration::from_millis(300);
-    options.retry.answer_timeout = Duration::from_millis(300);
+    options.retry.response_timeout = Duration::from_millis(300);
     let client = client(options);
     for part in ["uploads/", "manifests/"] {
         let stuck = AtomicUsize::new(0);

@@ -282,7 +282,7 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
     {
         let mut spec = fixture.shell(script);
         spec.mounts = vec![
-            Mount::Secret {
+            Mount::MemoryFile {
                 bytes: SecretBytes::new("hunter2"),
                 target: path("run/secrets/a"),
                 mode: 0o400,

@@ -16,7 +16,7 @@ fn path(text: &str) -> LayerPath {
 }
 
 fn secret(target: &str, mode: u32, id: u32) -> Mount {
-    Mount::Secret { bytes: SecretBytes::new("hunter2"), target: path(target), mode, uid: id, gid: id }
+    Mount::MemoryFile { bytes: SecretBytes::new("hunter2"), target: path(target), mode, uid: id, gid: id }
 }
 
 fn bind(fixture: &Fixture, source: &str, target: &str, writable: bool) -> Mount {

@@ -176,7 +176,7 @@ fn owners_of_everything_that_has_one_reach_the_layer() {
         (&Kind::BlockDevice { major: 8, minor: 17 }, (9, 10, 0o644))
     );
 
-    // What is copied up or moved by a later step keeps them, and a copy-up alone is no change.
+    // What is copied up or moved by a later step keeps them, and a copy-up alone is not a change.
     let second = fixture
         .changes_of("cd /home && mv m n && mv d/p q && mv c dev && touch b && touch -r f b && stat -c '%n %u:%g %a %F' * >list");
     assert_eq!((owner(&second, "home/n").0, owner(&second, "home/n").1), (5, 6));
@@ -199,7 +199,7 @@ fn owners_of_everything_that_has_one_reach_the_layer() {
     assert_eq!(owner(&third, "home/copy"), (12, 4, 0o2755));
     assert_eq!(owner(&third, "home/folder"), (1, 11, 0o1777));
     assert_eq!(owner(&third, "home/d"), (0, 0, 0o1777));
-    // An owner that is the old one is no change.
+    // An owner that is the old one is not a change.
     let same = "chown -h 5:6 /home/n; chown 9:10 /home/b; chown 0:0 /etc /bin/busybox; mkdir /x; rmdir /x";
     assert_eq!(lines(&fixture.changes_of(same)), Vec::<String>::new());
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mpimg::sandbox::{Exit, Network, RootSpec, SecretBytes, User};
+use mpimg::sandbox::{Exit, NetworkAccess, RootSpec, SecretBytes, User};
 use mpimg::{CancellationToken, ErrorKind};
 
 use super::rootfs::{Fixture, lines};
@@ -144,7 +144,7 @@ fn a_command_without_network_has_its_loopback_only() {
     needs_root!();
     let mut fixture = Fixture::new();
     let mut spec = fixture.shell("ip -o link | cut -d: -f2; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up");
-    spec.network = Network::None;
+    spec.network = NetworkAccess::None;
     assert_eq!(fixture.run(&spec).output, " lo\nup\n");
 }
 

@@ -137,7 +137,7 @@ async fn an_unknown_manifest_is_404_with_manifest_unknown() {
         "/v2/b/manifests/1".to_owned(),
         "/v2/a/manifests/.INVALID_MANIFEST_NAME".to_owned(),
         format!("/v2/a/manifests/{}", Digest::of("x")),
-        // A blob is no manifest.
+        // A blob is not a manifest.
         format!("/v2/a/manifests/{layer}"),
     ] {
         assert_eq!(rig.get(&path).await.expect(404).code(), "MANIFEST_UNKNOWN", "{path}");

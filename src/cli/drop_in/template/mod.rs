@@ -1,11 +1,11 @@
-//! Go's text templates, as far as `--format` of docker and buildah uses them (Go's package
-//! text/template).
+//! Go's text templates, as far as `--format` of docker uses them (Go's package text/template).
+//! buildah's scripts need less, see `cli/buildah/template.rs`.
 //!
 //! Values are JSON. There are: fields, variables, pipelines, `if`, `with`, `range`, `else`,
 //! `break`, `continue`, comments, trimming (`{{-`), Go's own functions (`index`, `len`, `slice`,
 //! `print`, `printf`, `println`, `and`, `or`, `not`, `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `html`,
 //! `urlquery`) and docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`,
-//! `truncate`). Refuses `define`, `template`, `block`, `call` and `js`, and says so.
+//! `truncate`). `define`, `template`, `block`, `call` and `js` are errors that say so.
 
 mod evaluate;
 mod functions;

@@ -68,7 +68,7 @@ impl<'a> Aws<'a> {
         let signer = RequestSigner::new(service, region);
         signer.sign_request(&self.context(), &mut head, Some(keys), None).await.map_err(|error| {
             Error::new(ErrorKind::Auth, format!("cannot sign with the AWS identity: {}", error.kind()))
-                .with_hint("get fresh keys: these have run out, or are none")
+                .with_hint("get fresh keys: these have run out, or are not keys")
         })?;
         Ok(HttpRequest { headers: head.headers, ..HttpRequest::new(Method::POST, url) }.with_bytes(body))
     }

@@ -12,6 +12,7 @@ use super::permissions::{may_set_group_id, owns, without_set_id};
 use super::state::{Caller, DONE, Reply, Result, Supervisor, set_mode, touch};
 use super::view::kind;
 use super::walk::Found;
+use crate::layer::SET_GROUP_ID;
 use crate::layer::owner_table::{inode_of, split_mode};
 
 const CAPABILITY: &[u8] = b"security.capability";
@@ -31,8 +32,8 @@ impl Supervisor {
             return Err(Errno::PERM);
         }
         let mut mode = mode as u32 & 0o7777;
-        if mode & 0o2000 != 0 && !may_set_group_id(caller, shown.st_gid) {
-            mode &= !0o2000;
+        if mode & SET_GROUP_ID != 0 && !may_set_group_id(caller, shown.st_gid) {
+            mode &= !SET_GROUP_ID;
         }
         // This machine's files, such as devices and pipes, are in no layer.
         if !self.is_ours(&file, &stat) {
@@ -207,7 +208,7 @@ impl Supervisor {
     /// Whether what is done to a file is done on disk: not to this machine's files, such as
     /// devices, pipes, or what the command was given as a stream.
     fn is_ours(&self, file: &OwnedFd, stat: &rustix::fs::Stat) -> bool {
-        stat.st_uid == self.uid && !self.view.is_place(stat) && !self.view.is_proc(stat) && self.view.holds(file)
+        stat.st_uid == self.uid && !self.view.is_stand_in(stat) && !self.view.is_proc(stat) && self.view.holds(file)
     }
 
     fn may_change_attribute(&self, caller: &Caller, Found { file, stat }: &Found, name: &[u8]) -> Result<()> {

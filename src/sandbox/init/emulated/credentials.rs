@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+use super::super::privileges;
 use crate::sandbox::User;
 
 /// Capabilities by number: bit N is capability N of linux/capability.h.
@@ -24,8 +25,8 @@ pub(super) const CAP_SETFCAP: u32 = 31;
 /// CAP_CHECKPOINT_RESTORE, Linux 5.9.
 const LAST: u32 = 40;
 
-/// What Docker leaves root (moby, oci/caps/defaults.go).
-const DEFAULT: Capabilities = 0xa804_25fb;
+/// What Docker leaves root.
+const DEFAULT: Capabilities = privileges::DEFAULT.bits();
 /// CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE: they
 /// go and come with the fsuid.
 const OF_FILES: Capabilities = 0x1f | 1 << 9 | 1 << CAP_MKNOD | 1 << 32;
@@ -103,7 +104,7 @@ pub(super) struct Credentials {
     pub(super) keep_capabilities: bool,
     /// As far as the command knows: in truth it is always set.
     pub(super) no_new_privileges: bool,
-    /// The bits of PR_SET_SECUREBITS, kept for whoever asks.
+    /// The bits of PR_SET_SECUREBITS, kept for PR_GET_SECUREBITS.
     pub(super) secure_bits: u32,
 }
 
@@ -286,6 +287,11 @@ mod tests {
 
     fn root() -> Credentials {
         Credentials::of(&User::default())
+    }
+
+    #[test]
+    fn a_command_has_the_capabilities_that_docker_gives() {
+        assert_eq!(DEFAULT, 0xa804_25fb, "CapEff in /proc/self/status of a container of Docker's");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Elf {
     /// Reads the headers.
     ///
     /// # Errors
-    /// `ENOEXEC` where it is no program for this machine.
+    /// `ENOEXEC` where it is not a program for this machine.
     pub(super) fn read(file: &File) -> Result<Self, Errno> {
         let mut header = [0; HEADER];
         read_at(file, &mut header, 0)?;
@@ -200,7 +200,7 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     bytes[at..at + 8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
-/// A file that is too short is no program.
+/// A file that is too short is not a program.
 fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> Result<(), Errno> {
     file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => Errno::NOEXEC,

@@ -93,7 +93,7 @@ impl Supervisor {
     }
 
     fn link_text_at(&self, caller: &Caller, from: i32, path: &[u8]) -> Result<Vec<u8>> {
-        if let Some(file) = self.open_at_once(caller, from, path, super::view::PLACE | rustix::fs::OFlags::NOFOLLOW)? {
+        if let Some(file) = self.open_at_once(caller, from, path, super::view::PATH_ONLY | rustix::fs::OFlags::NOFOLLOW)? {
             return link_text(&file);
         }
         let Walked::There(found, path) = self.walk(caller, from, path, false)? else { return Err(Errno::NOENT) };

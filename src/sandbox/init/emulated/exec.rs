@@ -119,7 +119,7 @@ impl Supervisor {
                 self.may_execute(caller, &found)?;
                 let file = rustix::fs::open(name_of(&found.file), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
                 let file = File::from(file);
-                // `ELIBBAD`: what the kernel says of an interpreter that is no program.
+                // `ELIBBAD`: what the kernel says of an interpreter that is not a program.
                 let elf = Elf::read(&file).map_err(|_| Errno::LIBBAD)?;
                 Some((file, elf))
             }

@@ -254,8 +254,8 @@ pub(super) fn program(waits: bool) -> Vec<sock_filter> {
     program.answer_if(AT_LEAST, X32, ENOSYS);
     program.answer_if(AT_LEAST, UNKNOWN, ENOSYS);
     program.call(libc::SYS_openat, |program| {
-        // A descriptor of a link that is only a place cannot be handed over
-        // (SECCOMP_IOCTL_NOTIF_ADDFD says EBADF).
+        // An O_PATH descriptor of a link cannot be handed over (SECCOMP_IOCTL_NOTIF_ADDFD says
+        // EBADF).
         program.load_argument(2);
         program.push(ANY_BIT, 0, 2, libc::O_PATH.unsigned_abs());
         program.answer_if(ANY_BIT, libc::O_NOFOLLOW.unsigned_abs(), TRACE);

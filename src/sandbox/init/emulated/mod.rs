@@ -14,7 +14,7 @@
 //! model (`credentials`). What the kernel must do in the process itself is made by ptrace
 //! (`traced`); execve starts a loader (`loader`) that maps the program.
 //!
-//! It is no boundary: the command runs as the user that runs mpimg, in the same namespaces.
+//! It is not a boundary: the command runs as the user that runs mpimg, in the same namespaces.
 
 mod attributes;
 mod credentials;
@@ -61,14 +61,14 @@ use crate::layer::LayerPath;
 use crate::layer::owner_table::{OwnerTable, Row, inode_of, split_mode};
 use crate::layer::owners::Record;
 use crate::sandbox::setup_error::{SetupError, Step as _};
-use crate::sandbox::{Exit, IsolationKind, Network, RootSpec, RunSpec};
+use crate::sandbox::{Exit, IsolationKind, NetworkAccess, RootSpec, RunSpec};
 
 /// Returns how the command ended and the paths whose ctime this function has changed.
 pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(Exit, Vec<LayerPath>), SetupError> {
     let RootSpec::Tree { path } = &spec.root else {
         return Err(SetupError::new("a step with isolation `emulated` with an overlay", None));
     };
-    if spec.network != Network::Host {
+    if spec.network != NetworkAccess::Host {
         return Err(SetupError::new("a network of its own with isolation `emulated`", Some(Errno::PERM.raw_os_error())));
     }
     let none = CapabilitySets {

@@ -37,7 +37,7 @@ impl Supervisor {
         let (on_disk, _) = split_mode(FileType::Directory, mode);
         rustix::fs::mkdirat(&*folder, os(&name), Mode::from_raw_mode(on_disk))?;
         let stat = stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name))?;
-        self.born(caller, &folder, &stat, mode)?;
+        self.record_new_file(caller, &folder, &stat, mode)?;
         DONE
     }
 
@@ -75,7 +75,7 @@ impl Supervisor {
         }
         self.has_fifos |= real == FileType::Fifo;
         let stat = stat_at(&folder, &name)?;
-        self.born(caller, &folder, &stat, bits)?;
+        self.record_new_file(caller, &folder, &stat, bits)?;
         if device.is_some() {
             self.record(&stat, |record| *record = Record { device, mode: recorded, ..*record });
         }
@@ -90,7 +90,7 @@ impl Supervisor {
         let (folder, name) = self.new_entry(call, caller, at)?;
         rustix::fs::symlinkat(os(&text), &*folder, os(&name))?;
         let stat = stat_at(&folder, &name)?;
-        self.born(caller, &folder, &stat, 0o777)?;
+        self.record_new_file(caller, &folder, &stat, 0o777)?;
         DONE
     }
 
@@ -104,7 +104,7 @@ impl Supervisor {
         let file = match &found {
             Some(found) => name_of(&found.file),
             // By the caller's own link: one of a file that was opened with O_TMPFILE must not come
-            // from a place.
+            // from an O_PATH descriptor.
             None => format!("/proc/{}/fd/{}", caller.thread, from.0),
         };
         let (folder, name) = self.new_entry(call, caller, to)?;
@@ -196,7 +196,7 @@ impl Supervisor {
     pub(super) fn bound(&mut self, caller: &Caller, folder: &OwnedFd, name: &[u8]) -> Result<()> {
         let stat = stat_at(folder, name)?;
         self.table.set(inode_of(&stat), Row::default());
-        self.born(caller, folder, &stat, caller.masked(0o777))
+        self.record_new_file(caller, folder, &stat, caller.masked(0o777))
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::super::notify::{self, Call, Response};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
-use super::view::{PLACE, kind, name_of, os, stat_at};
+use super::view::{PATH_ONLY, kind, name_of, os, stat_at};
 use super::walk::{Found, Walked};
 use super::{descriptors, permissions};
 use crate::layer::owner_table::split_mode;
@@ -25,7 +25,8 @@ impl Request {
     pub(super) fn new(from: i32, flags: i32, mode: u32) -> Self {
         let mut flags = OFlags::from_bits_retain(flags as u32);
         if flags.contains(OFlags::PATH) {
-            // A place cannot be handed over; a file that is open for reading serves as one.
+            // An O_PATH descriptor cannot be handed over; a file that is open for reading serves as
+            // one.
             flags &= OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         }
         Self { from, flags, mode }
@@ -75,7 +76,7 @@ impl Supervisor {
             match self.open_at_once(caller, request.from, path, request.own()) {
                 Ok(Some(file)) => {
                     let stat = rustix::fs::fstat(&file)?;
-                    if !self.view.is_place(&stat) && kind(&stat) != FileType::Fifo && !self.is_virtual_device(&stat) {
+                    if !self.view.is_stand_in(&stat) && kind(&stat) != FileType::Fifo && !self.is_virtual_device(&stat) {
                         permissions::may_open(self, caller, &file, &stat, request.wanted() & 2)?;
                         self.opened_for(caller, &stat, request);
                         return self.hand_over(call, file, request);
@@ -117,7 +118,7 @@ impl Supervisor {
             let begin = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
             let (above, name) = path.split_at(begin);
             let above = if above.is_empty() { b"." } else { above };
-            let parent = rustix::fs::openat2(&*folder, os(above), PLACE | OFlags::DIRECTORY, Mode::empty(), bound)?;
+            let parent = rustix::fs::openat2(&*folder, os(above), PATH_ONLY | OFlags::DIRECTORY, Mode::empty(), bound)?;
             match self.make(caller, &Rc::new(parent), name, request) {
                 Ok(file) => return self.hand_over(call, file, request),
                 Err(Errno::EXIST) if !request.must_be_new() => {}
@@ -126,7 +127,7 @@ impl Supervisor {
         }
         let file = rustix::fs::openat2(&*folder, os(path), request.own() & !OFlags::TRUNC, Mode::empty(), bound)?;
         let stat = rustix::fs::fstat(&file)?;
-        if self.view.is_place(&stat) {
+        if self.view.is_stand_in(&stat) {
             return Err(Errno::XDEV);
         }
         permissions::may_open(self, caller, &file, &stat, request.wanted())?;
@@ -184,7 +185,7 @@ impl Supervisor {
         let flags = request.own() | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&**folder, os(name), flags, Mode::from_raw_mode(on_disk))?;
         let stat = rustix::fs::fstat(&file)?;
-        self.born(caller, folder, &stat, mode)?;
+        self.record_new_file(caller, folder, &stat, mode)?;
         Ok(file)
     }
 
@@ -229,7 +230,7 @@ impl Supervisor {
         let flags = request.own() | request.flags & OFlags::EXCL;
         let file = rustix::fs::open(name_of(folder), flags, Mode::from_raw_mode(on_disk))?;
         let stat = rustix::fs::fstat(&file)?;
-        self.born(caller, folder, &stat, mode)?;
+        self.record_new_file(caller, folder, &stat, mode)?;
         self.hand_over(call, file, request)
     }
 

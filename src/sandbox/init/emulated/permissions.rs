@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::credentials::{CAP_FOWNER, CAP_FSETID};
 use super::state::{Caller, Result, Supervisor};
 use super::view::{kind, stat_at};
+use crate::layer::SET_GROUP_ID;
 use crate::layer::owner_table::{Row, inode_of, split_mode};
 use crate::layer::owners::Record;
 
@@ -30,7 +31,7 @@ pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &Owne
     let stat = stat_at(folder, name.strip_suffix(b"/").unwrap_or(name));
     // A device is in /dev as any file of it; other places are mounts elsewhere.
     let is_mount = |stat: &Stat| match kind(stat) {
-        FileType::Directory => supervisor.view.is_place(stat) || supervisor.view.is_mount(stat),
+        FileType::Directory => supervisor.view.is_stand_in(stat) || supervisor.view.is_mount(stat),
         _ => supervisor.view.is_mount(stat),
     };
     if stat.as_ref().is_ok_and(is_mount) {
@@ -44,14 +45,14 @@ pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &Owne
     Ok(())
 }
 
-/// Whether the caller may read (4) or write (2) what `file` is a place of.
+/// Whether the caller may read (4) or write (2) what the O_PATH descriptor `file` names.
 pub(super) fn may_open(supervisor: &Supervisor, caller: &Caller, file: &OwnedFd, stat: &Stat, wanted: u32) -> Result<()> {
     supervisor.may(&caller.rights, stat, wanted)?;
     if wanted & 2 != 0 { supervisor.view.may_write(file, stat) } else { Ok(()) }
 }
 
-/// A file was written to: whoever lacks CAP_FSETID takes its set-id bits, and everybody its file
-/// capability.
+/// A file was written to: a writer without CAP_FSETID takes its set-id bits, and every writer its
+/// file capability.
 pub(super) fn written(supervisor: &mut Supervisor, caller: &Caller, stat: &Stat) {
     let mut row = supervisor.table.row(inode_of(stat));
     let set_id = row.record.mode.filter(|mode| mode & 0o6000 != 0 && !caller.rights.can(CAP_FSETID));
@@ -65,10 +66,10 @@ pub(super) fn written(supervisor: &mut Supervisor, caller: &Caller, stat: &Stat)
     supervisor.table.set(inode_of(stat), row);
 }
 
-/// A mode without set-id bits; a set-group-id bit without the group's right to execute means
+/// A mode without set-id bits; a set-group-ID bit without the group's right to execute means
 /// something else (mandatory locks).
 pub(super) fn without_set_id(mode: u32) -> u32 {
-    mode & !(0o4000 | if mode & 0o10 != 0 { 0o2000 } else { 0 })
+    mode & !(0o4000 | if mode & 0o10 != 0 { SET_GROUP_ID } else { 0 })
 }
 
 /// Whether these rights are those of somebody who may do with a foreign file what its owner may.
@@ -76,7 +77,7 @@ pub(super) fn owns(supervisor: &Supervisor, caller: &Caller, stat: &Stat) -> boo
     caller.rights.can(CAP_FOWNER) || supervisor.shown(stat).st_uid == caller.rights.user.files
 }
 
-/// Whether a mode keeps a set-group-id bit that its group gives no right to.
+/// Whether a mode keeps a set-group-ID bit that its group gives no right to.
 pub(super) fn may_set_group_id(caller: &Caller, gid: u32) -> bool {
     caller.rights.can(CAP_FSETID) || caller.rights.is_member(gid)
 }
@@ -84,15 +85,15 @@ pub(super) fn may_set_group_id(caller: &Caller, gid: u32) -> bool {
 impl Supervisor {
     /// Records whose a new file in `folder` is. `stat`: as on disk; `mode`: what it is to have, the
     /// umask taken off.
-    pub(super) fn born(&mut self, caller: &Caller, folder: &OwnedFd, stat: &Stat, mode: u32) -> Result<()> {
+    pub(super) fn record_new_file(&mut self, caller: &Caller, folder: &OwnedFd, stat: &Stat, mode: u32) -> Result<()> {
         let above = self.shown(&rustix::fs::fstat(folder)?);
-        let inherits = above.st_mode & 0o2000 != 0;
+        let inherits = above.st_mode & SET_GROUP_ID != 0;
         let gid = if inherits { above.st_gid } else { caller.rights.group.files };
         let mut mode = mode;
         if kind(stat) == FileType::Directory {
-            mode = mode & 0o1777 | if inherits { 0o2000 } else { 0 };
+            mode = mode & 0o1777 | if inherits { SET_GROUP_ID } else { 0 };
         } else if mode & 0o2010 == 0o2010 && !may_set_group_id(caller, gid) {
-            mode &= !0o2000;
+            mode &= !SET_GROUP_ID;
         }
         let recorded = split_mode(kind(stat), mode).1;
         self.gone.remove(&inode_of(stat));

@@ -1,6 +1,6 @@
-//! Puts into the step's tree what is mounted elsewhere: the machine's /proc, /sys and devices as
-//! places for them, the files of /etc, the step's own mounts as copies, or as the folder itself
-//! where it outlives the step.
+//! Puts into the step's tree what is mounted elsewhere: stand-ins for the machine's /proc, /sys and
+//! devices, the files of /etc, the step's own mounts as copies, or as the folder itself where it
+//! outlives the step.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -181,7 +181,7 @@ impl Placed {
             }
             // The plan has it as memory.
             Mount::Tmpfs { .. } => Ok(()),
-            Mount::Secret { bytes, target, mode, uid, gid } => self.put_file(target, bytes.reveal(), *mode, *uid, *gid),
+            Mount::MemoryFile { bytes, target, mode, uid, gid } => self.put_file(target, bytes.reveal(), *mode, *uid, *gid),
             Mount::Ssh { target, mode, uid, gid, .. } => {
                 let sockets = open_folder(aside)?;
                 let name = ssh::socket_name(index);

@@ -63,7 +63,8 @@ pub(super) fn set_registers(thread: i32, registers: &Registers) -> Result<(), Er
     call(libc::PTRACE_SETREGS, thread, std::ptr::from_ref(registers).cast_mut().cast())
 }
 
-/// Lets a thread go on, with a signal if it is to get one. One that has died meanwhile is no error.
+/// Lets a thread go on, with a signal if it is to get one. One that has died meanwhile is not an
+/// error.
 pub(super) fn resume(thread: i32, how: Resume, signal: i32) {
     let request = match how {
         Resume::Run => libc::PTRACE_CONT,

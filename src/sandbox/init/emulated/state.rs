@@ -11,7 +11,7 @@ use super::super::notify::{self, Call};
 use super::credentials::{CAP_DAC_OVERRIDE, Credentials};
 use super::memory::{Memory, PATH_MAX};
 use super::threads::{FileSystem, Threads};
-use super::view::{PLACE, View, kind};
+use super::view::{PATH_ONLY, View, kind};
 use crate::layer::owner_table::{Inode, OwnerTable, inode_of};
 use crate::layer::owners::Record;
 
@@ -100,7 +100,7 @@ impl Supervisor {
             return Err(Errno::BADF);
         }
         let path = format!("/proc/{}/fd/{number}", caller.thread);
-        rustix::fs::open(path, PLACE, rustix::fs::Mode::empty()).map_err(|errno| match errno {
+        rustix::fs::open(path, PATH_ONLY, rustix::fs::Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => Errno::BADF,
             errno => errno,
         })
@@ -174,7 +174,7 @@ impl Supervisor {
     }
 }
 
-/// Changes the mode of an open place.
+/// Changes the mode of what an O_PATH descriptor names.
 pub(super) fn set_mode(file: &OwnedFd, mode: u32) -> Result<()> {
     rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), rustix::fs::Mode::from_raw_mode(mode))
 }

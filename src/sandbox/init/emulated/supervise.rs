@@ -21,14 +21,14 @@ use super::memory::Memory;
 use super::ptrace::{self, Event, Resume};
 use super::state::Supervisor;
 use super::threads::{FileSystem, Threads};
-use super::view::{PLACE, View, reopen};
+use super::view::{PATH_ONLY, View, reopen};
 use super::{dispatch, filter};
 use crate::layer::owner_table::OwnerTable;
 use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
 use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{Exit, User};
 
-/// The command's surroundings.
+/// What the supervisor answers a command's calls from.
 pub(super) struct Setup {
     pub(super) view: View,
     pub(super) table: OwnerTable,
@@ -95,7 +95,7 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
                 send_file(&theirs, listener).step(|| "hand over the system-call filter".into())
             });
             exit_now(match prepared {
-                Ok(()) => command.execute(),
+                Ok(()) => command.exec_program(),
                 Err(fault) => i32::from(write_message(&error, &fault).is_err()),
             })
         }
@@ -158,7 +158,7 @@ impl Running {
         let supervisor = &mut self.supervisor;
         let main = supervisor.main;
         let step = || format!("enter `{}`", command.folder().to_string_lossy());
-        let root = Rc::new(reopen(supervisor.view.root(), PLACE).step(step)?);
+        let root = Rc::new(reopen(supervisor.view.root(), PATH_ONLY).step(step)?);
         supervisor.threads.insert_first(main, FileSystem::new(Rc::clone(&root), root), Credentials::of(&User::default()));
         // The folder is entered before the user is taken on, as runc does.
         let caller = supervisor.caller(main).step(step)?;

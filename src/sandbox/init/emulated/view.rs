@@ -1,9 +1,9 @@
 //! The file system as a command sees it: the tree of the step, and this machine's files that stand
 //! for what cannot be mounted.
 //!
-//! The place of such a file is a node of the tree with mode 000. The kernel refuses to walk through
-//! it (EACCES), which tells that a walk in user space is needed (`walk`); all other paths are
-//! resolved by the kernel alone, by openat2(2).
+//! The stand-in of such a file is a node of the tree with mode 000. The kernel refuses to walk
+//! through it (EACCES), which tells that a walk in user space is needed (`walk`); all other paths
+//! are resolved by the kernel alone, by openat2(2).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,12 +15,12 @@ use rustix::io::Errno;
 
 use crate::layer::owner_table::{Inode, inode_of};
 
-pub(super) const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// Confined to the folder that a lookup begins at.
 pub(super) const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_SYMLINKS);
 
-/// A file or folder of this machine at a place in the tree.
+/// A file or folder of this machine at a path of the tree.
 #[derive(Debug)]
 pub(super) struct Substitute {
     /// Its absolute path inside.
@@ -28,8 +28,8 @@ pub(super) struct Substitute {
     /// Its path on this machine.
     outside: Vec<u8>,
     file: OwnedFd,
-    /// The node of the tree at its place.
-    place: Inode,
+    /// The node of the tree that stands in for it.
+    stand_in: Inode,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(tree: &OwnedFd) -> Result<Self, Errno> {
-        let root = reopen(tree, PLACE | OFlags::DIRECTORY)?;
+        let root = reopen(tree, PATH_ONLY | OFlags::DIRECTORY)?;
         let outside = path_of(&root)?;
         let proc_device = rustix::fs::stat("/proc")?.st_dev;
         Ok(Self {
@@ -119,11 +119,11 @@ impl View {
         Ok(covering.max_by_key(|(folder, _)| folder.len()).is_some_and(|(_, writable)| !writable))
     }
 
-    /// Has this machine's `outside` stand at `inside`, where the node `place` is.
-    pub(super) fn substitute(&mut self, inside: &[u8], outside: &str, place: &Stat) -> Result<(), Errno> {
-        let file = rustix::fs::open(outside, PLACE, Mode::empty())?;
+    /// Has this machine's `outside` stand at `inside`, where the node `stand_in` is.
+    pub(super) fn substitute(&mut self, inside: &[u8], outside: &str, stand_in: &Stat) -> Result<(), Errno> {
+        let file = rustix::fs::open(outside, PATH_ONLY, Mode::empty())?;
         let outside = path_of(&file)?;
-        self.substitutes.push(Substitute { inside: inside.to_vec(), outside, file, place: inode_of(place) });
+        self.substitutes.push(Substitute { inside: inside.to_vec(), outside, file, stand_in: inode_of(stand_in) });
         Ok(())
     }
 
@@ -141,10 +141,10 @@ impl View {
         self.points.contains(&inode_of(stat))
     }
 
-    /// Whether this node only holds a place.
-    pub(super) fn is_place(&self, stat: &Stat) -> bool {
+    /// Whether this node is only a stand-in.
+    pub(super) fn is_stand_in(&self, stat: &Stat) -> bool {
         let inode = inode_of(stat);
-        self.substitutes.iter().any(|one| one.place == inode)
+        self.substitutes.iter().any(|one| one.stand_in == inode)
     }
 
     /// What stands at exactly this path.
@@ -161,9 +161,9 @@ impl View {
         };
         let rest = rest.trim_ascii_start_matching(b'/');
         if rest.is_empty() {
-            return reopen(from, PLACE);
+            return reopen(from, PATH_ONLY);
         }
-        rustix::fs::openat2(from, OsStr::from_bytes(rest), PLACE | OFlags::NOFOLLOW, Mode::empty(), BENEATH)
+        rustix::fs::openat2(from, OsStr::from_bytes(rest), PATH_ONLY | OFlags::NOFOLLOW, Mode::empty(), BENEATH)
     }
 
     /// The path inside of an open file; this machine's own for one that is not inside, such as a

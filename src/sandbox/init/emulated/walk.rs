@@ -14,14 +14,14 @@ use rustix::io::Errno;
 
 use super::credentials::CAP_DAC_OVERRIDE;
 use super::state::{Caller, Result, Supervisor};
-use super::view::{PLACE, kind, os, reopen};
+use super::view::{PATH_ONLY, kind, os, reopen};
 
 /// As many links on the way as the kernel follows.
 const MAX_LINKS: usize = 40;
 
 /// What is at a path.
 pub(super) struct Found {
-    /// A place (O_PATH).
+    /// An O_PATH descriptor.
     pub(super) file: OwnedFd,
     /// As on disk.
     pub(super) stat: Stat,
@@ -53,10 +53,10 @@ struct Step {
 impl Supervisor {
     /// What is at `path`, links at its end followed or not.
     pub(super) fn look_up(&self, caller: &Caller, from: i32, path: &[u8], follow: bool) -> Result<Found> {
-        let flags = if follow { PLACE } else { PLACE | OFlags::NOFOLLOW };
+        let flags = if follow { PATH_ONLY } else { PATH_ONLY | OFlags::NOFOLLOW };
         if let Some(file) = self.open_at_once(caller, from, path, flags)? {
             let stat = rustix::fs::fstat(&file)?;
-            if !self.view.is_place(&stat) {
+            if !self.view.is_stand_in(&stat) {
                 return Ok(Found { file, stat });
             }
         }
@@ -175,7 +175,7 @@ impl Supervisor {
     }
 
     fn start(&self, folder: &OwnedFd) -> Result<Step> {
-        Ok(Step { file: reopen(folder, PLACE)?, path: self.view.inside(folder)? })
+        Ok(Step { file: reopen(folder, PATH_ONLY)?, path: self.view.inside(folder)? })
     }
 
     fn up(&self, at: Step) -> Result<Step> {
@@ -194,8 +194,8 @@ impl Supervisor {
         }
         let path = [if at.path == b"/" { b"" } else { &at.path[..] }, b"/", name].concat();
         let opened = match self.view.substitute_at(&path) {
-            Some(file) => reopen(file, PLACE),
-            None => rustix::fs::openat(&at.file, os(name), PLACE | OFlags::NOFOLLOW, Mode::empty()),
+            Some(file) => reopen(file, PATH_ONLY),
+            None => rustix::fs::openat(&at.file, os(name), PATH_ONLY | OFlags::NOFOLLOW, Mode::empty()),
         };
         match opened {
             Ok(file) => Ok(Some(Step { file, path })),
@@ -206,12 +206,12 @@ impl Supervisor {
 
     /// What a descriptor's link in /proc leads to: the open file itself, which may have no path.
     fn through_descriptor(&self, at: Step, name: &[u8]) -> Result<Step> {
-        let file = rustix::fs::openat(&at.file, os(name), PLACE, Mode::empty())?;
+        let file = rustix::fs::openat(&at.file, os(name), PATH_ONLY, Mode::empty())?;
         if !self.view.holds(&file) {
             let folder = kind(&rustix::fs::fstat(&file)?) == FileType::Directory;
-            // A file from elsewhere was opened by who started the command. A mere place of one
-            // comes from a race (`traced`).
-            if folder || was_opened_as_place(&at.path, name)? {
+            // A file from elsewhere was opened by who started the command. An O_PATH descriptor of
+            // one comes from a race (`traced`).
+            if folder || was_opened_path_only(&at.path, name)? {
                 return Err(Errno::ACCESS);
             }
         }
@@ -245,7 +245,7 @@ impl Supervisor {
 }
 
 /// Whether the descriptor `name` in `folder`, one of /proc/PID/fd, was opened with O_PATH.
-fn was_opened_as_place(folder: &[u8], name: &[u8]) -> Result<bool> {
+fn was_opened_path_only(folder: &[u8], name: &[u8]) -> Result<bool> {
     let number: u32 = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()).ok_or(Errno::NOENT)?;
     let process = folder.strip_suffix(b"/fd").ok_or(Errno::NOENT)?;
     let path = [process, format!("/fdinfo/{number}").as_bytes()].concat();

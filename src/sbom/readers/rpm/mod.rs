@@ -1,7 +1,7 @@
 //! rpm's database in the three forms that it has had: SQLite, ndb (SUSE), and Berkeley DB (before
 //! 2020). Each holds the headers of the installed packages.
 //!
-//! Refuses to write, and to recover what a crash left: only what is in the main file counts.
+//! Never writes, and does not recover what a crash left: only what is in the main file counts.
 
 mod berkeley;
 mod header;

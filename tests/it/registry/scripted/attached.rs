@@ -38,7 +38,7 @@ fn cosign_s_tags_travel_and_so_does_what_belongs_to_them() {
     testbed.run(&["copy", "--referrers", &name("mp/app:1"), &name("mp/copy:1")]).done();
     testbed.run(&["copy", "--referrers", &name("mp/app:1"), "oci:layout:1"]).done();
     testbed.run(&["copy", "--referrers", "oci:layout:1", &name("mp/back:1")]).done();
-    // The signatures beside it are no images.
+    // The signatures beside it are not images.
     testbed.run(&["copy", "oci:layout", &name("mp/untagged:1")]).done();
     testbed.service(|service| {
         for path in ["mp/copy", "mp/back"] {

@@ -188,7 +188,7 @@ impl Rig {
         options.concurrency = 1;
         options.retry.first_delay = Duration::ZERO;
         options.retry.stall_timeout = PATIENCE;
-        options.retry.answer_timeout = PATIENCE;
+        options.retry.response_timeout = PATIENCE;
         // The only other wait that there is: a connection that the kernel drops under load is asked
         // for again after a second.
         options.retry.connect_timeout = Duration::from_secs(2);

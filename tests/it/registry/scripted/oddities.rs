@@ -1,5 +1,5 @@
 //! Answers as no specification has them: headers and bodies that proxies and gateways make, servers
-//! that are no registry, and refusals that need a word of explanation.
+//! that are not registries, and refusals that need a word of explanation.
 
 use std::io::Write as _;
 
@@ -63,7 +63,7 @@ fn an_upload_that_leads_nowhere_is_said_to() {
         service.after_auth = Box::new(|request| request.is("POST", "/blobs/uploads/").then(|| Response::new(202).into()));
     });
     let told = shown_error(&testbed.push(REPOSITORY));
-    assert!(told.contains("answered 202 to the begin of an upload, and did not say where it goes"), "{told}");
+    assert!(told.contains("answered 202 to the start of an upload, without the `Location` to send it to"), "{told}");
     assert!(told.contains("hint: have the proxy before the registry pass the header `Location` on"), "{told}");
 }
 
@@ -133,7 +133,7 @@ fn a_tag_that_may_not_be_overwritten_is_named_whatever_the_registry_calls_it() {
         testbed.push(REPOSITORY).done();
         std::fs::write(testbed.home.path().join("project/app/more"), "more").unwrap();
         let told = shown_error(&testbed.push(REPOSITORY));
-        assert!(told.contains("hint: push under a new tag: the registry has an image under this one"), "{told}");
+        assert!(told.contains("hint: push under a new tag: the registry has another image under this one"), "{told}");
     }
 }
 

@@ -30,7 +30,7 @@ use crate::store::ScratchDir;
 const ROOT: &str = "root";
 
 /// The root file system of a stage.
-pub(super) struct ChrootRoot {
+pub(super) struct StageTree {
     scratch: ScratchDir,
     /// How many of the stage's layers are in it.
     layers: usize,
@@ -45,7 +45,7 @@ struct Base {
     restore_point: RestorePoint,
 }
 
-impl ChrootRoot {
+impl StageTree {
     /// The root file system of an image's layers: one of the pool, or a new one.
     pub(super) fn checkout(session: &Session<'_>, layers: &[Layer]) -> Result<Self> {
         if let Some(pooled) = from_pool(session, layers)? {
@@ -150,11 +150,11 @@ fn pool_name<'l>(session: &Session<'_>, layers: &'l [Layer]) -> Result<Option<(&
     Ok(Some((top, format!("{ownership}-{}", chain.0.hex()))))
 }
 
-fn from_pool(session: &Session<'_>, layers: &[Layer]) -> Result<Option<ChrootRoot>> {
+fn from_pool(session: &Session<'_>, layers: &[Layer]) -> Result<Option<StageTree>> {
     let Some((top, name)) = pool_name(session, layers)? else { return Ok(None) };
     // A root file system whose fingerprint differs is deleted on drop; try the next.
     while let Some((scratch, fingerprint)) = session.store.checkout_root(&top.diff_id, &name)? {
-        let root = ChrootRoot { scratch, layers: layers.len(), base: None, scanned: None };
+        let root = StageTree { scratch, layers: layers.len(), base: None, scanned: None };
         let Ok(baseline) = Baseline::scan(&root.path()) else { continue };
         if baseline.fingerprint_with_owners(&root.path())? == fingerprint {
             return Ok(Some(root.based_on(layers, Arc::new(baseline))));

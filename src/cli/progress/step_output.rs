@@ -16,15 +16,15 @@ const PAGE: usize = 200;
 
 /// The output of one step, whole.
 #[derive(Debug)]
-pub(super) struct Log(SpooledTempFile);
+pub(super) struct StepOutput(SpooledTempFile);
 
-impl Default for Log {
+impl Default for StepOutput {
     fn default() -> Self {
         Self(SpooledTempFile::new(MEMORY))
     }
 }
 
-impl Log {
+impl StepOutput {
     /// Keeps `bytes`.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         // A full disk loses the log, not the build.
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_long_log_comes_back_whole_and_in_order() {
-        let mut log = Log::default();
+        let mut log = StepOutput::default();
         for number in 0..100_000 {
             log.push(format!("line {number}\n").as_bytes());
         }

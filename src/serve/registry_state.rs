@@ -13,7 +13,7 @@ use super::upload_session::UploadSessions;
 
 /// The registry's data and rules, and what is under way.
 #[derive(Debug)]
-pub(super) struct App {
+pub(super) struct RegistryState {
     pub(super) options: RegistryOptions,
     pub(super) disk: Disk,
     pub(super) sessions: UploadSessions,
@@ -23,7 +23,7 @@ pub(super) struct App {
     pub(super) tasks: TaskTracker,
 }
 
-impl App {
+impl RegistryState {
     /// Runs `work` to its end, whatever becomes of the request that waits for it.
     pub(super) async fn in_task<T: Send + 'static>(
         &self,

@@ -13,7 +13,7 @@ const DRAIN: u64 = 64 * 1024 * 1024;
 
 /// A request while it is answered.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct RequestContext {
     pub(super) parts: Parts,
     pub(super) body: Option<Body>,
     /// The announced length of the body in bytes; unknown of a body in `Transfer-Encoding:
@@ -21,7 +21,7 @@ pub(super) struct Exchange {
     pub(super) length: Option<u64>,
 }
 
-impl Exchange {
+impl RequestContext {
     /// The body; empty if it was taken before.
     pub(super) fn take_body(&mut self) -> Body {
         self.body.take().unwrap_or_default()

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::trust_store;
 use crate::build::session::Session;
-use crate::build::stage::Stage;
+use crate::build::stage::StageState;
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::{LayerPath, open_inside};
 use crate::sandbox::{BindSource, Mount, RootSpec, RunSpec, SecretBytes};
@@ -41,7 +41,7 @@ const VARIABLES: [&str; 8] = [
 ];
 
 /// Adds the request's settings to `spec`.
-pub(super) fn add(session: &Session<'_>, stage: &mut Stage, spec: &mut RunSpec) -> Result<()> {
+pub(super) fn add(session: &Session<'_>, stage: &mut StageState, spec: &mut RunSpec) -> Result<()> {
     let settings = &session.request.run;
     for mount in &settings.mounts {
         let source = mount.source.canonicalize().map_err(|error| Error::io("mount", &mount.source, error))?;
@@ -62,7 +62,7 @@ pub(super) fn add(session: &Session<'_>, stage: &mut Stage, spec: &mut RunSpec) 
     Ok(())
 }
 
-fn add_authorities(session: &Session<'_>, stage: &mut Stage, spec: &mut RunSpec) -> Result<()> {
+fn add_authorities(session: &Session<'_>, stage: &mut StageState, spec: &mut RunSpec) -> Result<()> {
     let mut bundle = trusted_by_image(session, stage, &spec.root)?;
     for path in &session.request.run.ca_files {
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
@@ -83,7 +83,7 @@ fn add_authorities(session: &Session<'_>, stage: &mut Stage, spec: &mut RunSpec)
     let java = trust_store::jks(&certificates(&bundle).unwrap_or_default());
     for (name, bytes) in [("ca.pem", bundle), ("apt.conf", apt.into()), ("wgetrc", wget.into()), ("ca.jks", java)] {
         let target = LayerPath::clean(at(name))?;
-        spec.mounts.push(Mount::Secret { bytes: SecretBytes::new(bytes), target, mode: 0o444, uid: 0, gid: 0 });
+        spec.mounts.push(Mount::MemoryFile { bytes: SecretBytes::new(bytes), target, mode: 0o444, uid: 0, gid: 0 });
     }
     let mut set = |name: &str, value: String| {
         // The Dockerfile knows better where it says so.
@@ -98,13 +98,13 @@ fn add_authorities(session: &Session<'_>, stage: &mut Stage, spec: &mut RunSpec)
     Ok(())
 }
 
-/// The certificates of a PEM file; `None` if it is none.
+/// The certificates of a PEM file; `None` if it is not one.
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(pem).collect::<std::result::Result<_, _>>().ok()
 }
 
 /// What the image trusts, as PEM; what this machine trusts where it has no such file.
-fn trusted_by_image(session: &Session<'_>, stage: &mut Stage, root: &RootSpec) -> Result<Vec<u8>> {
+fn trusted_by_image(session: &Session<'_>, stage: &mut StageState, root: &RootSpec) -> Result<Vec<u8>> {
     let folders = match root {
         RootSpec::Overlay { lower, .. } => lower.iter().map(|folder| folder.as_path()).collect(),
         RootSpec::Tree { path } => vec![path.as_path()],
