@@ -50,6 +50,8 @@ pub enum ErrorKind {
     Interrupted,
     /// Understood, but not something that this version does.
     Unsupported,
+    /// What a site demands of its images would be left out.
+    Policy,
 }
 
 impl ErrorKind {
@@ -72,6 +74,7 @@ impl ErrorKind {
             Self::Io => "io",
             Self::Interrupted => "interrupted",
             Self::Unsupported => "unsupported",
+            Self::Policy => "policy",
         }
     }
 }

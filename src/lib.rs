@@ -71,14 +71,14 @@ pub mod store;
 mod documentation {}
 
 // Operations: what is asked for and what comes back.
-pub use build::{BuildMaterials, BuildRequest, ImageMaterial, RunMount, RunSettings, SdkBase};
+pub use build::{AllowedBase, BuildMaterials, BuildRequest, ImageMaterial, RunMount, RunSettings, SdkBase};
 pub use operation::{
     ArchiveSource, Aspect, BaseChange, BuildOutputs, Built, Change, CheckReport, CheckSubject, ConfigChange, ConfigurationFile,
     CopiedImage, CopyRequest, Destination, DestinationOptions, DiffedImage, DoctorReport, DuplicateFiles, ExportedPak,
     FileChange, FolderReport, HiddenFile, HtmlFile, ImageDiff, ImageReport, ImageSbom, ImportRequest, ImportedPak,
     InspectedImage, InspectedPak, LayerReport, LoadRequest, LoadedImage, MigrateRequest, Migration, Mpimg, Options,
-    PackageChange, PakImportRequest, PrunedStore, PulledImage, PushRequest, PushSource, PushSubject, PushedImage, SaveRequest,
-    SbomOutputs, Settings, StepChange, StoredCredential, StoredImage, StreamedInput,
+    PackageChange, PakImportRequest, Policy, PrunedStore, PulledImage, PushRequest, PushSource, PushSubject, PushedImage,
+    SaveRequest, SbomOutputs, Settings, StepChange, StoredCredential, StoredImage, StreamedInput,
 };
 #[cfg(feature = "run")]
 pub use operation::{AsProduct, ContainerStats, LogOptions, ProductCheck, RunRequest, Started, StopRequest, StoppedContainers};

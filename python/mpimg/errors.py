@@ -26,6 +26,7 @@ __all__ = [
     "Snippet",
     "StoreError",
     "UnsupportedError",
+    "PolicyError",
     "UsageError",
 ]
 
@@ -175,6 +176,12 @@ class UnsupportedError(Error):
     """Understood, but not something that this version does."""
 
     kind = "unsupported"
+
+
+class PolicyError(Error):
+    """What a site demands of its images, in ``[policy]`` of mpimg's configuration, would be left out."""
+
+    kind = "policy"
 
 
 _KINDS = {each.kind: each for each in Error.__subclasses__()}

@@ -175,8 +175,10 @@ impl BuildOptions {
             cache_from: parse_all(&self.cache_from)?,
             cache_to: parse_all(&self.cache_to)?,
             squash: self.squash,
-            // What makes a bill of materials asks for it.
+            // What is made of the build asks for these.
             list_packages: false,
+            provenance: false,
+            allowed_bases: Vec::new(),
             sdk_base: self.sdk_base.parse()?,
             allow_insecure: self.allow_insecure,
         })
@@ -252,7 +254,16 @@ impl PushOptions {
             remember: false,
         };
         // All fields are named here, too.
-        PushRequest { source, project: None, destination, tags: parse_all(&self.tags)?, sbom: false }.in_folder(&self.path)
+        PushRequest {
+            source,
+            project: None,
+            destination,
+            tags: parse_all(&self.tags)?,
+            sbom: false,
+            provenance: self.provenance,
+            signed_by: None,
+        }
+        .in_folder(&self.path)
     }
 }
 

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::context_image;
 use super::materials::ImageMaterial;
 use super::named_context::NamedContext;
 use super::sdk_base::{self, BuildImage};
 use super::session::Session;
+use super::{allowed_bases, context_image};
 use crate::context::{BuildContext, ContextOptions, IgnoreFile};
 use crate::dockerfile::{Base, Dockerfile, Plan, PlanOptions, StageIndex, context_name};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +36,11 @@ impl Bases {
         let mut bases = Self::default();
         loop {
             let plan = dockerfile.plan(options)?;
+            let stands_for = |name: &str| match named(session, name) {
+                Some(NamedContext::Image(image)) => image.to_string(),
+                _ => name.to_owned(),
+            };
+            allowed_bases::check(&session.request.allowed_bases, &plan, stands_for)?;
             bases.look_up(session, &plan, build)?;
             let triggers = bases.triggers(&plan);
             if triggers.iter().all(|(stage, _)| options.triggers.contains_key(stage)) {

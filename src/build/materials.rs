@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::request::BuildRequest;
-use crate::context::last_commit;
+use crate::context::{is_modified, last_commit};
 use crate::oci::{Digest, Platform};
 use crate::sandbox::IsolationMode;
 
@@ -33,6 +33,9 @@ pub struct BuildMaterials {
     pub repositories: BTreeMap<String, String>,
     /// The git commit that is checked out in the folder of the build context.
     pub commit: Option<String>,
+    /// Whether a file that was committed is changed or missing in that folder's work tree; `None`
+    /// where nobody asked ([`BuildRequest::provenance`]), and where it cannot be told.
+    pub modified: Option<bool>,
     /// Which isolation RUN was to have. Which one `auto` took is not part of it: a step from the
     /// cache had none.
     pub isolation: IsolationMode,
@@ -65,6 +68,7 @@ impl BuildMaterials {
             repositories: BTreeMap::new(),
             // A commit that cannot be read is left out: the build has warned of it already.
             commit: last_commit(&request.context).ok().flatten(),
+            modified: if request.provenance { is_modified(&request.context) } else { None },
             isolation: request.isolation,
             source_date_epoch: epoch,
         }

@@ -20,6 +20,7 @@
 //! | `materials` | what the image was made of, for its provenance |
 //! | `git_authorization`, `item`, `sink`, `outcome`, `remote_time`, `request`, `run_settings`, `times` | values |
 
+mod allowed_bases;
 mod base;
 mod builder;
 mod cache;
@@ -50,6 +51,8 @@ mod stage_tree;
 mod step;
 mod times;
 
+pub use allowed_bases::AllowedBase;
+pub(crate) use allowed_bases::not_allowed;
 pub use base::stored_image;
 pub use builder::Builder;
 pub use check::{BaseFound, BuildCheck};

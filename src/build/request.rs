@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::allowed_bases::AllowedBase;
 use super::named_context::NamedContext;
 use super::run_settings::RunSettings;
 use crate::dockerfile::Network;
@@ -160,6 +161,14 @@ pub struct BuildRequest {
     /// Whether what its layers tell of packages is read while they are written, for a bill of
     /// materials. Without it that reads them a second time.
     pub list_packages: bool,
+    /// Whether it will be told how the image was made: then it is found out whether the work tree
+    /// is as it was committed.
+    pub provenance: bool,
+    /// What may be built on and copied from; none: any image. [`Mpimg::push`] sets what the site
+    /// demands.
+    ///
+    /// [`Mpimg::push`]: crate::operation::Mpimg::push
+    pub allowed_bases: Vec<AllowedBase>,
     /// Where base images of the SDK come from.
     pub sdk_base: SdkBase,
     /// Whether `RUN --security=insecure` may have all the rights that this program has.
@@ -201,6 +210,8 @@ impl BuildRequest {
             cache_to: Vec::new(),
             squash: false,
             list_packages: false,
+            provenance: false,
+            allowed_bases: Vec::new(),
             sdk_base: SdkBase::default(),
             allow_insecure: false,
         }

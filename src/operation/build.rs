@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::build_outputs::BuildOutputs;
 use super::reproducible::build_twice;
-use super::{Mpimg, PushRequest, PushSource, PushedImage, SbomOutputs, blocking, build_index, engine, name_image};
+use super::{Mpimg, PushRequest, PushSource, PushedImage, SbomOutputs, Settings, blocking, build_index, engine, name_image};
 use crate::build::{BuildMaterials, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, ManifestTree, Transport};
@@ -31,14 +31,21 @@ impl Built {
 
 /// A push of the image under each of these names; an error before the build if a name has no
 /// repository to push to.
-fn pushes(names: &[Reference]) -> Result<Vec<PushRequest>> {
+fn pushes(outputs: &BuildOutputs) -> Result<Vec<PushRequest>> {
+    let names = &outputs.names;
     if names.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "an image without a name cannot be pushed")
             .with_hint(format!("name it with {}", Setting::Name.with("HOST/PATH:TAG"))));
     }
     let request = |name: &Reference| {
         let platform = Platform::default();
-        let request = PushRequest::new(PushSource::Image { name: Transport::Store(name.clone()), platform });
+        let mut request = PushRequest::new(PushSource::Image { name: Transport::Store(name.clone()), platform });
+        request.sbom = outputs.sbom.is_some();
+        #[cfg(feature = "sign")]
+        {
+            request.provenance = outputs.provenance.is_some();
+            request.signed_by = outputs.key.as_ref().map(|key| key.public().clone());
+        }
         match request.destination()? {
             Some(_) => Ok(request),
             None => Err(request.no_destination()),
@@ -55,7 +62,8 @@ impl Mpimg {
     /// # Errors
     /// [`ErrorKind::Dockerfile`], [`ErrorKind::Context`] and [`ErrorKind::RunFailed`] carry the
     /// place in the Dockerfile; [`ErrorKind::Usage`]: a name with a digest;
-    /// [`ErrorKind::Interrupted`]: stopped; those of [`Mpimg::fetch_inputs`]; and those of
+    /// [`ErrorKind::Interrupted`]: stopped; [`ErrorKind::Policy`]: what the site demands of what is
+    /// pushed would be left out; those of [`Mpimg::fetch_inputs`]; and those of
     /// [`Mpimg::packages`] where a bill of materials is wanted.
     pub async fn build(&self, mut request: BuildRequest, outputs: &BuildOutputs) -> Result<Built> {
         let started = Instant::now();
@@ -75,7 +83,12 @@ impl Mpimg {
             return Err(Error::new(ErrorKind::Usage, "an image is signed in its registry, and nothing is pushed")
                 .with_hint("push the image, too"));
         }
-        let pushes = if outputs.push { pushes(&outputs.names)? } else { Vec::new() };
+        let pushes = if outputs.push { pushes(outputs)? } else { Vec::new() };
+        if outputs.push {
+            let policy = Settings::read()?.policy;
+            pushes.iter().try_for_each(|push| policy.check_push(push))?;
+            request.allowed_bases.extend(policy.bases);
+        }
         let platforms = match outputs.platforms.as_slice() {
             [] => vec![request.platform.clone()],
             platforms => platforms.to_vec(),
@@ -84,6 +97,10 @@ impl Mpimg {
             build_index::check(outputs)?;
         }
         let _fetched = self.fetch_inputs(&mut request).await?;
+        #[cfg(feature = "sign")]
+        {
+            request.provenance |= outputs.provenance.is_some();
+        }
         request.list_packages |= outputs.sbom.is_some() || outputs.sbom_file.is_some();
         let mut images = Vec::new();
         for platform in platforms {
@@ -151,7 +168,8 @@ impl Mpimg {
         for request in pushes {
             let platform = image.config().platform();
             let PushSource::Image { name, .. } = request.source else { continue };
-            let pushed = self.push(PushRequest::new(PushSource::Image { name, platform })).await?;
+            let request = PushRequest { source: PushSource::Image { name, platform }, ..request };
+            let pushed = self.push(request).await?;
             let pushed = PushedImage { materials: Some(materials.clone()), ..pushed };
             let sbom = self.add_sbom(&pushed, &SbomOutputs { attach: outputs.sbom, file: None }).await?;
             self.attest(&pushed, sbom, outputs).await?;

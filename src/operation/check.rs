@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::policy::check_bases;
 use super::{Mpimg, blocking};
 use crate::build::{BaseFound, BuildCheck, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
@@ -123,6 +124,7 @@ impl Mpimg {
                 let report = self.client().check_anonymous(&subject.pull, &digest).await;
                 pulls = report.pulls;
                 items.push(anonymous_item(&report));
+                items.extend(self.check_policy(&image, &digest).await);
             }
             Err(error) => items.push(CheckItem::failed("image", &error)),
         }
@@ -154,7 +156,9 @@ impl Mpimg {
         let mut items = match blocking(move || builder.check(&request)).await {
             Ok(found) => {
                 let runs_commands = found.runs_commands;
+                let policy = check_bases(found.bases.iter().map(|(name, _)| name.as_str()));
                 let mut items = build_items(found, &platform);
+                items.extend(policy);
                 let state = root.clone();
                 items.push(match runs_commands {
                     true => blocking(move || Ok(isolation_item(&state, mode)))

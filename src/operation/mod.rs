@@ -45,6 +45,7 @@ mod logs;
 mod migrate;
 mod page;
 mod pak;
+mod policy;
 #[cfg(feature = "sign")]
 mod provenance;
 mod prune;
@@ -109,6 +110,7 @@ pub use logs::{LogOptions, read_logs};
 pub use migrate::{BaseChange, MigrateRequest, Migration};
 pub use page::HtmlFile;
 pub use pak::{ExportedPak, ImportedPak, InspectedPak, PakImportRequest};
+pub use policy::Policy;
 #[cfg(feature = "sign")]
 pub use provenance::ProvenanceOptions;
 pub use prune::PrunedStore;

@@ -72,7 +72,13 @@ fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) -> Value {
     let downloads = materials.downloads.iter().map(|(address, of)| json!({ "uri": address, "digest": digest(of) }));
     let repositories =
         materials.repositories.iter().map(|(address, commit)| json!({ "uri": address, "digest": { "gitCommit": commit } }));
-    let commit = materials.commit.iter().map(|commit| json!({ "name": "source", "digest": { "gitCommit": commit } }));
+    let commit = materials.commit.iter().map(|commit| {
+        let mut source = json!({ "name": "source", "digest": { "gitCommit": commit } });
+        if let Some(modified) = materials.modified {
+            source["annotations"] = json!({ "modified": modified });
+        }
+        source
+    });
     let dependencies: Vec<Value> = commit.chain(images).chain(downloads).chain(repositories).collect();
     let arguments: BTreeMap<&String, Option<&String>> =
         materials.build_args.iter().map(|(name, value)| (name, options.build_arg_values.then_some(value))).collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::destination::{Destination, DestinationOptions};
 use super::transfer::Transfer;
-use super::{Mpimg, image_size};
+use super::{Mpimg, Settings, image_size};
 use crate::build::{BuildMaterials, BuildRequest};
 use crate::context::{ContextAddress, existing_dockerfile};
 use crate::error::{Error, ErrorKind, Result, Setting};
@@ -15,6 +15,8 @@ use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Tag};
 use crate::project::{ConfEntries, ContainerRepository, Project, ProjectConfig};
 use crate::registry::{AnonymousReport, Pushed};
+#[cfg(feature = "sign")]
+use crate::signature::PublicKey;
 
 /// What is pushed.
 #[derive(Debug, Clone)]
@@ -46,6 +48,11 @@ pub struct PushRequest {
     /// Whether a bill of materials will be made of it ([`Mpimg::add_sbom`]): then what the layers
     /// tell is read while they are written.
     pub sbom: bool,
+    /// Whether its provenance will be attached ([`Mpimg::add_provenance`]).
+    pub provenance: bool,
+    /// The key that it will be signed with ([`Mpimg::sign_pushed`]).
+    #[cfg(feature = "sign")]
+    pub signed_by: Option<PublicKey>,
 }
 
 impl PushRequest {
@@ -61,7 +68,16 @@ impl PushRequest {
 
     /// A push that belongs to no project yet.
     pub fn new(source: PushSource) -> Self {
-        Self { source, project: None, destination: DestinationOptions::default(), tags: Vec::new(), sbom: false }
+        Self {
+            source,
+            project: None,
+            destination: DestinationOptions::default(),
+            tags: Vec::new(),
+            sbom: false,
+            provenance: false,
+            #[cfg(feature = "sign")]
+            signed_by: None,
+        }
     }
 
     /// Reads the project in the folder `path`. Without one, the Dockerfile or the image must tell
@@ -226,7 +242,7 @@ impl Mpimg {
     ///
     /// # Errors
     /// Those of [`Mpimg::build`] and [`Mpimg::find`]; [`ErrorKind::Usage`]: no repository;
-    /// [`ErrorKind::Auth`],
+    /// [`ErrorKind::Policy`]: what the site demands would be left out; [`ErrorKind::Auth`],
     /// [`ErrorKind::Registry`], [`ErrorKind::Network`]: the registry.
     pub async fn push(&self, request: PushRequest) -> Result<PushedImage> {
         let started = Instant::now();
@@ -234,6 +250,8 @@ impl Mpimg {
             project.check_pak()?;
         }
         let destination = request.destination()?.ok_or_else(|| request.no_destination())?;
+        let policy = Settings::read()?.policy;
+        policy.check_push(&request)?;
         let tags = request.tags()?;
         let transfer = Transfer {
             store: self.open_store().await?,
@@ -251,6 +269,8 @@ impl Mpimg {
                 let _fetched = self.fetch_inputs(&mut build).await?;
                 build.sdk_base = build.sdk_base.published();
                 build.list_packages |= request.sbom;
+                build.provenance |= request.provenance;
+                build.allowed_bases.extend(policy.bases);
                 let done = transfer.build_and_push(build, self.progress()).await;
                 self.keep_to_limit().await;
                 let (image, materials, pushed) = done?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Policy;
 use crate::build::{RunMount, RunSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::variable;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub run: RunSettings,
     /// `[store]`: how much the build cache may take.
     pub cache_limit: CacheLimit,
+    /// `[policy]`: what is demanded of images that are pushed.
+    pub policy: Policy,
 }
 
 #[derive(Default, Deserialize)]
@@ -30,6 +33,16 @@ pub struct Settings {
 struct Document {
     run: RunTable,
     store: StoreTable,
+    policy: PolicyTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PolicyTable {
+    signed_by: Vec<PathBuf>,
+    sbom: bool,
+    provenance: bool,
+    bases: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -85,7 +98,7 @@ impl Settings {
                 .with_hint("docs/configuration.md lists the tables and keys")
         };
         // Its message shows the line, which may hold a password.
-        let Document { run, store } = toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let Document { run, store, policy } = toml::from_str(&text).map_err(|error: toml::de::Error| {
             let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             wrong(format!("{}{}", error.message(), line.map(|line| format!(" (line {line})")).unwrap_or_default()))
         })?;
@@ -96,7 +109,12 @@ impl Settings {
         let env = run.env.into_iter().map(|(name, value)| (name, SecretBytes::new(value))).collect();
         let cache_limit = store.cache_limit.map_or(Ok(CacheLimit::default()), |limit| limit.parse::<CacheLimit>());
         let cache_limit = cache_limit.map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { cache_limit, run: RunSettings { ca_files: run.ca_files, env, mounts }.relative_to(folder) })
+        let PolicyTable { signed_by, sbom, provenance, bases } = policy;
+        let bases =
+            bases.iter().map(|base| base.parse()).collect::<Result<_>>().map_err(|error: Error| wrong(error.to_string()))?;
+        let signed_by = signed_by.into_iter().map(|path| folder.join(path)).collect();
+        let policy = Policy { signed_by, sbom, provenance, bases };
+        Ok(Self { cache_limit, policy, run: RunSettings { ca_files: run.ca_files, env, mounts }.relative_to(folder) })
     }
 }
 
@@ -129,6 +147,8 @@ mod tests {
         assert_eq!(run.mounts[0].to_string(), "FOLDER/pip.conf:/etc/pip.conf");
         assert_eq!(run.env["PIP_INDEX_URL"].reveal(), b"https://a:b@c");
         assert_eq!(read("").unwrap(), Settings::default());
+        let policy = read("[policy]\nsigned_by = ['/k.pub']\nsbom = true\nbases = ['python']\n").unwrap().policy;
+        assert!(policy.sbom && !policy.provenance && policy.signed_by == [Path::new("/k.pub")] && policy.bases.len() == 1);
         assert_eq!(read("[store]\ncache_limit = '30%'\n").unwrap().cache_limit, CacheLimit::Percent(30));
     }
 
@@ -138,6 +158,7 @@ mod tests {
             ("[run]\nca_file = 'x'\n", "unknown field `ca_file`"),
             ("[run.env]\nTOKEN = 'hunter2\n", "(line 2)"),
             ("[store]\ncache_limit = 'much'\n", "is not a limit of the build cache"),
+            ("[policy]\nbases = ['Not a name']\n", "names no base images"),
             ("[run]\n\nmounts = ['hunter2']\n", "is not a mount for RUN"),
         ] {
             let error = read(text).unwrap_err();

@@ -14,7 +14,7 @@ use crate::cli::size::Size;
 use crate::cli::style::Theme;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, Result};
-use crate::operation::{ConfigurationFile, DoctorReport, Settings, StoredCredential};
+use crate::operation::{ConfigurationFile, DoctorReport, Policy, Settings, StoredCredential};
 use crate::sandbox::{Attempt, Report, kernel};
 use crate::store::DiskUsage;
 
@@ -68,6 +68,7 @@ impl Doctor {
                 "cache_limit": cache_limit,
                 "files": files.iter().map(file_json).collect::<Vec<_>>(),
                 "run": settings_json(settings),
+                "policy": policy_json(settings),
                 "variables": variables,
                 "credentials": credentials.iter().map(credential_json).collect::<Vec<_>>(),
             }),
@@ -91,8 +92,8 @@ fn store_text(usage: &Result<(PathBuf, DiskUsage)>, theme: Theme) -> String {
 
 /// What RUN gets of this machine; of variables the names alone.
 fn settings_text(settings: &Result<Settings>, theme: Theme) -> String {
-    let run = match settings {
-        Ok(settings) => &settings.run,
+    let (run, policy) = match settings {
+        Ok(settings) => (&settings.run, &settings.policy),
         Err(error) => return failure_text(error, theme),
     };
     let authorities = run.ca_files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
@@ -100,7 +101,37 @@ fn settings_text(settings: &Result<Settings>, theme: Theme) -> String {
     let names = run.env.keys().cloned().collect::<Vec<_>>();
     let rows = [("certificate authorities", authorities), ("variables", names), ("mounts", mounts)];
     let rows = rows.iter().filter(|(_, values)| !values.is_empty());
-    rows.map(|(what, values)| format!("  RUN gets {what}: {}\n", values.join(", "))).collect()
+    let run: String = rows.map(|(what, values)| format!("  RUN gets {what}: {}\n", values.join(", "))).collect();
+    let demands = demands(policy).join(", ");
+    if demands.is_empty() { run } else { format!("{run}  what is pushed must have: {demands}\n") }
+}
+
+/// What the site demands of its images.
+fn demands(policy: &Policy) -> Vec<String> {
+    let list = |all: Vec<String>| all.join(" or ");
+    let mut demands = Vec::new();
+    if !policy.signed_by.is_empty() {
+        let keys = policy.signed_by.iter().map(|path| path.display().to_string()).collect();
+        demands.push(format!("a signature by {}", list(keys)));
+    }
+    demands.extend(policy.sbom.then(|| "an SBOM".to_owned()));
+    demands.extend(policy.provenance.then(|| "provenance".to_owned()));
+    if !policy.bases.is_empty() {
+        demands.push(format!("only base images from {}", list(policy.bases.iter().map(ToString::to_string).collect())));
+    }
+    demands
+}
+
+fn policy_json(settings: &Result<Settings>) -> Value {
+    match settings {
+        Ok(Settings { policy, .. }) => json!({
+            "signed_by": policy.signed_by,
+            "sbom": policy.sbom,
+            "provenance": policy.provenance,
+            "bases": policy.bases.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }),
+        Err(error) => error_json(error),
+    }
 }
 
 fn settings_json(settings: &Result<Settings>) -> Value {

@@ -123,7 +123,9 @@ impl Push {
             }
             PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform()? }),
         };
-        let request = PushRequest { tags: self.tag, sbom: sbom.is_wanted(), ..PushRequest::new(source) };
+        let request =
+            PushRequest { tags: self.tag, sbom: sbom.is_wanted(), provenance: self.provenance, ..PushRequest::new(source) };
+        let request = PushRequest { signed_by: key.as_ref().map(|key| key.public().clone()), ..request };
         let mut request = request.in_folder(&folder)?;
         if let PushSource::Build(build) = &mut request.source
             && !says_sdk_base

@@ -12,6 +12,7 @@ mod file;
 mod object;
 mod pack;
 mod refs;
+mod state;
 
 use std::io;
 use std::path::Path;
@@ -48,6 +49,18 @@ pub fn last_commit(folder: &Path) -> Result<Option<String>> {
     let Some(repository) = refs::Repository::find(folder) else { return Ok(None) };
     repository.head().map_err(|error| {
         Error::new(ErrorKind::Context, format!("cannot read HEAD of `{}`", repository.worktree.display())).with_source(error)
+    })
+}
+
+/// Whether a file that was committed is changed or missing in the work tree that `folder` is in.
+/// Files that git does not know are not looked at.
+///
+/// `None` where that cannot be told: in no repository, and in one whose index has a form that is
+/// not read, or whose files git converts.
+pub fn is_modified(folder: &Path) -> Option<bool> {
+    state::is_modified(folder).unwrap_or_else(|error| {
+        tracing::info!(%error, folder = %folder.display(), "whether the work tree is as it was committed cannot be told");
+        None
     })
 }
 

@@ -42,6 +42,14 @@ impl Repository {
         })
     }
 
+    pub(super) fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    pub(super) fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
     pub(super) fn objects(&self) -> PathBuf {
         self.common_dir.join("objects")
     }

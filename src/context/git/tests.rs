@@ -146,3 +146,111 @@ fn damaged_packs_do_not_panic() {
     }
     assert_eq!(repository.time(), Some(1_600_000_019));
 }
+
+#[test]
+fn whether_the_work_tree_is_as_it_was_committed_is_what_git_says() {
+    let long = "l".repeat(200);
+    for options in [&[][..], &["--object-format=sha256"]] {
+        let repository = Repository::new(options);
+        let at = |name: &str| repository.path().join(name);
+        assert_eq!(is_modified(repository.path()), None, "no commit yet");
+        ["a", "a/b", "a-c", "empty"].iter().for_each(|name| std::fs::create_dir(at(name)).unwrap());
+        for name in ["a/b/file", "a.txt", "a-c/x", "a0", "run", "a/b/\u{fc}", &long] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        std::fs::set_permissions(at("run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("a/b/file", at("link")).unwrap();
+        repository.git(&["add", "-A"]);
+        assert_eq!(is_modified(repository.path()), None, "no commit yet");
+        repository.commit("one", 1_700_000_000);
+        std::fs::write(at("unknown"), "to git").unwrap();
+        let expect = |modified: bool, why: &str| {
+            for version in ["2", "3", "4"] {
+                repository.git(&["update-index", "--index-version", version]);
+                assert_eq!(is_modified(&at("a/b")), Some(modified), "{why}, version {version}, {options:?}");
+            }
+        };
+        expect(false, "nothing");
+        std::fs::write(at("a.txt"), "a.tXt").unwrap();
+        expect(true, "content of the same length");
+        std::fs::write(at("a.txt"), "a.txt").unwrap();
+        expect(false, "written again");
+        std::fs::set_permissions(at("a0"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        expect(true, "mode");
+        repository.git(&["config", "core.fileMode", "false"]);
+        expect(false, "a mode that does not count");
+        std::fs::set_permissions(at("a0"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        repository.git(&["config", "--unset", "core.fileMode"]);
+        std::fs::remove_file(at("link")).unwrap();
+        expect(true, "gone");
+        std::os::unix::fs::symlink("a/b/filE", at("link")).unwrap();
+        expect(true, "another target");
+        std::fs::remove_file(at("link")).unwrap();
+        std::fs::write(at("link"), "a/b/file").unwrap();
+        expect(true, "another type");
+        repository.git(&["checkout", "-q", "link"]);
+        expect(false, "as it was");
+        std::fs::write(at("a-c/new"), "").unwrap();
+        repository.git(&["add", "a-c/new"]);
+        expect(true, "added, not committed");
+        repository.commit("two", 1_700_000_001);
+        expect(false, "committed");
+        repository.git(&["rm", "-q", "--cached", "a0"]);
+        expect(true, "to be removed");
+        repository.git(&["reset", "-q"]);
+        repository.git(&["update-index", "--skip-worktree", "a0"]);
+        std::fs::remove_file(at("a0")).unwrap();
+        assert_eq!(is_modified(repository.path()), Some(false), "left out on purpose");
+        repository.git(&["update-index", "--no-skip-worktree", "a0"]);
+        repository.git(&["checkout", "-q", "a0"]);
+        // What git may convert is not told by the bytes.
+        std::fs::write(at(".gitattributes"), "*.txt text eol=crlf\n").unwrap();
+        repository.git(&["add", "-A"]);
+        repository.commit("three", 1_700_000_002);
+        std::fs::write(at("a.txt"), "a.txt\r\n").unwrap();
+        assert_eq!(is_modified(repository.path()), None);
+        repository.git(&["update-index", "--split-index"]);
+        assert_eq!(is_modified(repository.path()), None, "a part of the index is elsewhere");
+    }
+    assert_eq!(is_modified(Path::new("/")), None);
+}
+
+#[test]
+fn a_repository_in_the_repository_counts_with_its_commit_and_its_files() {
+    let (inner, repository) = (Repository::new(&[]), Repository::new(&[]));
+    std::fs::write(inner.path().join("file"), "1").unwrap();
+    inner.git(&["add", "-A"]);
+    inner.commit("inner", 1_700_000_000);
+    let source = inner.path().to_str().unwrap();
+    repository.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", source, "sub"]);
+    repository.commit("one", 1_700_000_000);
+    assert_eq!(is_modified(repository.path()), Some(false));
+    let file = repository.path().join("sub/file");
+    std::fs::write(&file, "2").unwrap();
+    assert_eq!(is_modified(repository.path()), Some(true), "its file");
+    std::fs::write(&file, "1").unwrap();
+    let sub = Repository(tempfile::tempdir().unwrap());
+    sub.git(&["-C", file.parent().unwrap().to_str().unwrap(), "commit", "-q", "--allow-empty", "-m", "two"]);
+    assert_eq!(is_modified(repository.path()), Some(true), "its commit");
+    std::fs::remove_dir_all(repository.path().join("sub")).unwrap();
+    std::fs::create_dir(repository.path().join("sub")).unwrap();
+    assert_eq!(is_modified(repository.path()), Some(false), "not checked out");
+}
+
+#[test]
+fn a_damaged_index_is_no_crash() {
+    let repository = Repository::new(&[]);
+    std::fs::write(repository.path().join("file"), "1").unwrap();
+    repository.git(&["add", "-A"]);
+    repository.commit("one", 1_700_000_000);
+    let index = repository.path().join(".git/index");
+    let bytes = std::fs::read(&index).unwrap();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0xff;
+        std::fs::write(&index, &damaged).unwrap();
+        let _ = is_modified(repository.path());
+        std::fs::write(&index, &bytes[..at]).unwrap();
+        assert_ne!(is_modified(repository.path()), Some(false), "{at} bytes");
+    }
+}

@@ -14,6 +14,7 @@ mod log;
 mod messages;
 mod pages;
 mod pak;
+mod policy;
 mod prompts;
 mod push;
 mod remote;

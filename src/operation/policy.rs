@@ -1,0 +1,164 @@
+//! `[policy]` of mpimg's configuration: what a site demands of its images. What cannot come true is
+//! refused before anything is built or pushed.
+
+use std::path::PathBuf;
+
+use super::{Mpimg, PushRequest, PushSource, Settings};
+use crate::build::AllowedBase;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Digest, Reference};
+use crate::registry::CheckItem;
+#[cfg(feature = "sign")]
+use crate::signature::PublicKey;
+
+/// The item of a check.
+const POLICY: &str = "policy";
+/// What SBOMs are attached as, and what bundles with one say that they state.
+const SBOMS: [&str; 5] = [
+    "application/spdx+json",
+    "application/vnd.cyclonedx+json",
+    "application/vnd.goharbor.harbor.sbom.v1",
+    "https://spdx.dev/Document",
+    "https://cyclonedx.org/bom",
+];
+const PROVENANCE: &str = "https://slsa.dev/provenance/";
+/// What a bundle, and an attestation without a signature, say that they state.
+const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type"];
+
+/// What a site demands of its images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// PEM files with public keys, of which one must have signed; none: no signature is demanded.
+    pub signed_by: Vec<PathBuf>,
+    /// Whether an SBOM must be attached.
+    pub sbom: bool,
+    /// Whether the provenance must be attached.
+    pub provenance: bool,
+    /// What may be built on and copied from; none: any image.
+    pub bases: Vec<AllowedBase>,
+}
+
+impl Policy {
+    /// Whether anything is demanded.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+
+    /// An error if a push as it is requested would leave out what is demanded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Policy`], with what to ask for; those of reading a key.
+    pub(super) fn check_push(&self, request: &PushRequest) -> Result<()> {
+        let refused = |what: &str, hint: &str| {
+            let message = format!("{what} is demanded of every image that is pushed from here");
+            Err(Error::new(ErrorKind::Policy, message).with_hint(format!("{hint}: `[policy]` in mpimg's configuration")))
+        };
+        if self.sbom && !request.sbom {
+            return refused("an SBOM", "attach one with `--sbom spdx` (Python: `sbom=\"spdx\"`)");
+        }
+        if self.provenance && !request.provenance {
+            return match &request.source {
+                PushSource::Build(_) => refused("provenance", "attach it with `--provenance` (Python: `provenance=True`)"),
+                PushSource::Image { .. } => {
+                    refused("provenance", "push the folder that the image is built from, with `--provenance`")
+                }
+            };
+        }
+        #[cfg(feature = "sign")]
+        if !self.signed_by.is_empty() {
+            let names: Vec<String> = self.signed_by.iter().map(|path| path.display().to_string()).collect();
+            let keys = self.keys()?;
+            let is_one = |key: &PublicKey| keys.iter().any(|one| one.fingerprint() == key.fingerprint());
+            match &request.signed_by {
+                Some(key) if is_one(key) => {}
+                Some(key) => {
+                    let message =
+                        format!("the key {} is none that images pushed from here may be signed with", key.fingerprint().short());
+                    return Err(Error::new(ErrorKind::Policy, message).with_hint(format!(
+                        "sign with the private key of `{}`: `[policy]` in mpimg's configuration",
+                        names.join("` or `")
+                    )));
+                }
+                None => {
+                    return refused(
+                        "a signature",
+                        &format!("sign with `--sign KEY`, the private key of `{}`", names.join("` or `")),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "sign")]
+    fn keys(&self) -> Result<Vec<PublicKey>> {
+        self.signed_by.iter().map(|path| PublicKey::read(path)).collect()
+    }
+}
+
+impl Mpimg {
+    /// What the site demands of an image that is in its registry, and whether it is there; nothing
+    /// where nothing is demanded.
+    pub(super) async fn check_policy(&self, image: &Reference, digest: &Digest) -> Vec<CheckItem> {
+        let policy = match Settings::read() {
+            Ok(settings) => settings.policy,
+            Err(error) => return vec![CheckItem::failed(POLICY, &error)],
+        };
+        let Policy { sbom, provenance, .. } = policy;
+        let mut items = Vec::new();
+        let lacks = |what: &str, hint: &str| {
+            let message = format!("`{}` has no {what}, which `[policy]` demands", image.familiar());
+            CheckItem::failed(POLICY, &Error::new(ErrorKind::Policy, message).with_hint(hint))
+        };
+        if sbom || provenance {
+            let attached = match self.client().referrers(image.repository(), digest).await {
+                Ok(attached) => attached,
+                Err(error) => return vec![CheckItem::failed(POLICY, &error)],
+            };
+            let stated: Vec<&str> = attached
+                .iter()
+                .flat_map(|one| {
+                    let kinds = PREDICATE_TYPES.iter().filter_map(|key| one.annotations.get(*key)).map(String::as_str);
+                    kinds.chain([one.media_type.as_str()])
+                })
+                .collect();
+            if sbom && !stated.iter().any(|kind| SBOMS.contains(kind)) {
+                items.push(lacks("SBOM", "push it with `--sbom spdx`"));
+            }
+            if provenance && !stated.iter().any(|kind| kind.starts_with(PROVENANCE)) {
+                items.push(lacks("provenance", "push it with `--provenance`"));
+            }
+        }
+        #[cfg(feature = "sign")]
+        if !policy.signed_by.is_empty() {
+            let verified = async {
+                let request = super::VerifyRequest::new(image.repository().with_digest(*digest), policy.keys()?);
+                self.must_be_signed(&request).await
+            };
+            if let Err(error) = verified.await {
+                items.push(CheckItem::failed(POLICY, &error));
+            }
+        }
+        if items.is_empty() && (sbom || provenance || !policy.signed_by.is_empty()) {
+            items.push(CheckItem::passed(POLICY, "the image has what `[policy]` demands"));
+        }
+        items
+    }
+}
+
+/// Whether a build stands only on what the site allows; nothing where anything is allowed.
+pub(super) fn check_bases<'n>(names: impl Iterator<Item = &'n str>) -> Option<CheckItem> {
+    let allowed = match Settings::read() {
+        Ok(settings) => settings.policy.bases,
+        Err(error) => return Some(CheckItem::failed(POLICY, &error)),
+    };
+    if allowed.is_empty() {
+        return None;
+    }
+    let mut refused = names.filter(|name| !allowed.iter().any(|allowed| allowed.allows(name)));
+    Some(match refused.next() {
+        Some(name) => CheckItem::failed(POLICY, &crate::build::not_allowed(name, &allowed)),
+        None => CheckItem::passed(POLICY, "`[policy]` allows all base images"),
+    })
+}
