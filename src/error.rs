@@ -118,7 +118,9 @@ impl Error {
         let path = path.as_ref().display();
         let error = Self::new(ErrorKind::Io, format!("cannot {verb} `{path}`"));
         match source.kind() {
-            std::io::ErrorKind::StorageFull => error.with_hint("free some space on that disk, then run the same command again"),
+            std::io::ErrorKind::StorageFull => error.with_hint(
+                "free some space on that disk, then run the same command again; `mpimg prune` frees what the local store can spare",
+            ),
             _ => error,
         }
         .with_source(source)

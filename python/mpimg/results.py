@@ -270,6 +270,8 @@ class StoredImage:
     platform: str
     #: When it was made (RFC 3339), as the image says.
     created: Optional[str]
+    #: The same, but if the image says 1970, so that builds are reproducible: when it got its name here.
+    made: Optional[str]
     #: Bytes that it takes in a registry.
     size: int
 

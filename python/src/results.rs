@@ -281,6 +281,7 @@ pub(crate) struct StoredImage {
     image_id: String,
     platform: String,
     created: Option<String>,
+    made: Option<String>,
     size: u64,
 }
 
@@ -292,6 +293,7 @@ impl StoredImage {
             image_id: image.record.config.digest.to_string(),
             platform: image.record.platform.to_string(),
             created: image.created.clone(),
+            made: image.made(),
             size: image.size(),
         }
     }

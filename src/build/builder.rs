@@ -178,19 +178,22 @@ fn expect_buildable(platform: &Platform) -> Result<()> {
     .with_hint("write the platform as linux/amd64 or linux/arm64"))
 }
 
-fn dockerfile_path(request: &BuildRequest) -> Result<PathBuf> {
-    match request.context.metadata() {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            return Err(Error::new(ErrorKind::Usage, format!("`{}` is not a folder", request.context.display()))
-                .with_hint(format!("name the folder of the project; for a Dockerfile elsewhere, use {}", Setting::Dockerfile)));
-        }
+/// An error if there is no folder to build.
+pub(crate) fn expect_folder(context: &Path) -> Result<()> {
+    match context.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Error::new(ErrorKind::Usage, format!("`{}` is not a folder", context.display()))
+            .with_hint(format!("name the folder of the project; for a Dockerfile elsewhere, use {}", Setting::Dockerfile))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no folder `{}`", request.context.display()))
-                .with_hint("name the folder of a project, or one with a Dockerfile"));
+            Err(Error::new(ErrorKind::NotFound, format!("there is no folder `{}`", context.display()))
+                .with_hint("name the folder of a project, or one with a Dockerfile"))
         }
-        Err(error) => return Err(Error::io("open", &request.context, error)),
+        Err(error) => Err(Error::io("open", context, error)),
     }
+}
+
+fn dockerfile_path(request: &BuildRequest) -> Result<PathBuf> {
+    expect_folder(&request.context)?;
     Ok(request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile")))
 }
 
@@ -204,13 +207,7 @@ fn no_dockerfile(context: &Path, path: &Path, error: std::io::Error) -> Error {
         return wrapped
             .with_hint(format!("name the Dockerfile with {}: its path is seen from the current folder", Setting::Dockerfile));
     }
-    let above = context
-        .canonicalize()
-        .ok()
-        .into_iter()
-        .flat_map(|folder| folder.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>());
-    let project = above.into_iter().find(|folder| folder.join("Dockerfile").is_file() && folder.join("manifest.txt").is_file());
-    wrapped.with_hint(match project {
+    wrapped.with_hint(match Project::around(context) {
         Some(project) => format!("name the project's folder: `{}`", project.display()),
         None => format!("run it in the project's folder, or name it: `{}` has no Dockerfile", context.display()),
     })

@@ -55,6 +55,7 @@ pub use allowed_bases::AllowedBase;
 pub(crate) use allowed_bases::not_allowed;
 pub use base::stored_image;
 pub use builder::Builder;
+pub(crate) use builder::expect_folder;
 pub use check::{BaseFound, BuildCheck};
 pub(crate) use git_authorization::git_authorization;
 pub use materials::{BuildMaterials, ImageMaterial};

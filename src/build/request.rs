@@ -15,7 +15,7 @@ use crate::dockerfile::Network;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
 use crate::layer::Codec;
-use crate::oci::{Platform, Repository};
+use crate::oci::{Platform, Repository, expect_no_scheme, expect_path};
 use crate::sandbox::{IsolationMode, SecretBytes, Ulimit};
 
 /// Variables that proxies are configured with, in both spellings (Dockerfile reference, "Predefined
@@ -67,6 +67,9 @@ impl FromStr for SdkBase {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        // Their own hints say what to write.
+        expect_no_scheme(text)?;
+        expect_path(text)?;
         let wrong = |error: Error| {
             Error::new(ErrorKind::Usage, format!("`{text}` is not a place of the SDK's base images"))
                 .with_source(error)

@@ -24,9 +24,7 @@ pub(super) fn replacement(session: &Session<'_>, reference: &Reference) -> Resul
         return Ok(None);
     };
     let Some(sdk) = InstalledSdk::find(&session.request.context) else {
-        return Err(Error::new(ErrorKind::NotFound, "no SDK is installed that builds base images").with_hint(format!(
-            "install it where mpimg finds it: `pip install {PACKAGE}`; on the PATH, in ~/.local or in a virtual environment of the project"
-        )));
+        return Err(InstalledSdk::missing(&session.request.context));
     };
     let Some(name) = base.in_place(&sdk)? else { return Ok(None) };
     let message = format!("the image is built on `{name}` of the installed SDK, not on `{}`", reference.familiar());

@@ -10,6 +10,12 @@ pub(super) fn unpacked_size(index: &LayerIndex) -> u64 {
     index.entries().map(|entry| entry.kind.size()).sum()
 }
 
+/// How many files a layer has, whatever their kind; folders and removals are none.
+pub(super) fn files(index: &LayerIndex) -> usize {
+    let is_file = |entry: &Entry| !matches!(entry.kind, Kind::Directory | Kind::Whiteout | Kind::OpaqueWhiteout);
+    index.entries().filter(is_file).count()
+}
+
 /// One entry: mode, owner, size or device, time, path, link.
 pub(super) fn line(entry: &Entry) -> String {
     let metadata = &entry.metadata;

@@ -5,6 +5,7 @@
 use inquire::validator::{ErrorMessage, Validation};
 use inquire::{Confirm, InquireError, Password, PasswordDisplayMode, Text, ui::RenderConfig};
 
+use super::flags::explained;
 use super::terminal::Terminal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::ContainerRepository;
@@ -75,7 +76,7 @@ pub(super) fn repository(terminal: &Terminal, default: Option<&str>) -> Result<C
     let valid = |text: &str| {
         Ok(match ContainerRepository::parse(text.trim()) {
             Ok(_) => Validation::Valid,
-            Err(error) => Validation::Invalid(ErrorMessage::Custom(error.to_string())),
+            Err(error) => Validation::Invalid(ErrorMessage::Custom(explained(&error))),
         })
     };
     let help = "HOST[:PORT]/PATH without a tag, such as harbor.example.com/project/adapter; NAMESPACE/NAME is Docker Hub";
@@ -92,7 +93,10 @@ pub(super) fn confirm(terminal: &Terminal, question: &str) -> Result<bool> {
 }
 
 fn colours(terminal: &Terminal) -> RenderConfig<'static> {
-    if terminal.error_theme().enabled() { RenderConfig::default_colored() } else { RenderConfig::empty() }
+    let colours = if terminal.error_theme().enabled() { RenderConfig::default_colored() } else { RenderConfig::empty() };
+    // The library begins a refusal with `#`, as if it were a comment.
+    let refusal = colours.error_message.with_prefix(colours.error_message.prefix.with_content("✗"));
+    colours.with_error_message(refusal)
 }
 
 fn refused(terminal: &Terminal, error: InquireError) -> Error {

@@ -60,6 +60,20 @@ impl Image {
         Ok(ImageRecord { manifest, config, platform: self.config.platform(), layers })
     }
 
+    /// Writes manifest and config to the store; the layers are what `repository` has.
+    pub(crate) fn record_in(&self, store: &Store, repository: &Repository) -> Result<ImageRecord> {
+        let manifest = store.put(self.descriptor.media_type.clone(), &self.manifest_bytes)?;
+        let config = store.put(self.manifest.config.media_type.clone(), &self.config_bytes)?;
+        let location = LayerLocation::Remote(repository.clone());
+        let layer = |layer: &Layer| LayerRecord {
+            diff_id: layer.diff_id,
+            descriptor: layer.descriptor.clone(),
+            location: location.clone(),
+        };
+        let layers = self.layers.iter().map(layer).collect();
+        Ok(ImageRecord { manifest, config, platform: self.config.platform(), layers })
+    }
+
     /// The files that hold the layers' bytes, fetched into the store where there is none yet.
     pub(crate) async fn layer_files(&self, store: &Store) -> Result<Vec<PathBuf>> {
         fetch_layers(store, &self.layers).await

@@ -14,3 +14,4 @@ pub use descriptor::{Compression, Descriptor, MediaType};
 pub use digest::{ChainId, DiffId, Digest, Hasher};
 pub use platform::Platform;
 pub use reference::{Reference, Repository, Tag};
+pub(crate) use reference::{expect_no_scheme, expect_path};

@@ -31,8 +31,9 @@ pub struct Reference {
 }
 
 impl Repository {
-    /// Parses `[registry[:port]/]path`; a tag or digest is an error.
+    /// Parses `[registry[:port]/]path`; a tag or digest is an error, and so is a host alone.
     pub fn parse(text: &str) -> Result<Self> {
+        expect_path(text)?;
         let reference = Reference::parse_exact(text)?;
         if reference.tag.is_some() || reference.digest.is_some() {
             return Err(Error::new(ErrorKind::Usage, format!("`{text}` is not a repository: it has a tag or digest"))
@@ -76,7 +77,7 @@ impl Repository {
             _ => return self.to_string(),
         };
         // `docker.io/a.b/c` without its registry would be `c` in the registry `a.b`.
-        let same = Self::parse(short).is_ok_and(|repository| repository == *self);
+        let same = Reference::parse_exact(short).is_ok_and(|reference| reference.repository == *self);
         if same { short.to_owned() } else { self.to_string() }
     }
 }
@@ -138,18 +139,20 @@ impl Reference {
         Ok(reference)
     }
 
+    /// The same, of what a registry is asked for: a host alone is an error. As a name of the local
+    /// store, `my.app` is an image; at Docker Hub, where it would be looked for, nothing is called
+    /// so, and who writes it means the registry of that name.
+    pub fn parse_remote(text: &str) -> Result<Self> {
+        expect_path(text)?;
+        Self::parse(text)
+    }
+
     fn parse_exact(text: &str) -> Result<Self> {
         let wrong = |why: String| {
             Error::new(ErrorKind::Usage, format!("`{text}` is not an image reference: {why}"))
                 .with_hint("write it as [HOST[:PORT]/]PATH[:TAG][@DIGEST], in lower case but for the tag")
         };
-        for scheme in ["https://", "http://"] {
-            if let Some(rest) = text.strip_prefix(scheme) {
-                let message = format!("`{text}` is an address, not an image reference");
-                let rest = rest.trim_end_matches('/');
-                return Err(Error::new(ErrorKind::Usage, message).with_hint(format!("leave out the `{scheme}`: `{rest}`")));
-            }
-        }
+        expect_no_scheme(text)?;
         let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
         // A colon before the last slash belongs to the port.
         let last = rest.rfind('/').map_or(0, |slash| slash + 1);
@@ -225,6 +228,27 @@ impl FromStr for Reference {
     }
 }
 
+/// An error if the text is an address as browsers have them.
+pub(crate) fn expect_no_scheme(text: &str) -> Result<()> {
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "https" | "http")) else {
+        return Ok(());
+    };
+    let message = format!("`{text}` is an address, not an image reference");
+    let rest = rest.trim_end_matches('/');
+    Err(Error::new(ErrorKind::Usage, message).with_hint(format!("leave out the `{scheme}://`: `{rest}`")))
+}
+
+/// An error if the text is a host, with or without its port, and nothing else.
+pub(crate) fn expect_path(text: &str) -> Result<()> {
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let is_port = port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+    if text.contains(['/', '@']) || !is_port || !(host.contains('.') || host == "localhost" && port.is_some()) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Usage, format!("`{text}` is a host without a path"))
+        .with_hint(format!("write it as HOST[:PORT]/PATH: `{text}/project/adapter`")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +287,20 @@ mod tests {
     fn a_repository_has_neither_tag_nor_digest() {
         assert_eq!(Repository::parse("localhost:5000/a").unwrap().to_string(), "localhost:5000/a");
         assert!(Repository::parse("localhost:5000/a:1").is_err());
+    }
+
+    #[test]
+    fn a_host_alone_is_no_repository_but_may_name_an_image_of_the_store() {
+        for host in ["harbor.example.com", "harbor.example.com:443", "localhost:5000", "127.0.0.1:5000"] {
+            for error in [Repository::parse(host).unwrap_err(), Reference::parse_remote(host).unwrap_err()] {
+                assert_eq!(error.to_string(), format!("`{host}` is a host without a path"));
+                assert!(error.hint().unwrap().contains(&format!("`{host}/project/adapter`")));
+            }
+            assert!(Reference::parse(host).is_ok(), "{host}");
+        }
+        for name in ["python", "python:3", "python:3.11", "localhost", "my.app:latest", "localhost:5000/a", "h.example.com/a:1"] {
+            assert!(Reference::parse_remote(name).is_ok(), "{name}");
+        }
     }
 
     #[test]

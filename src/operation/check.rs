@@ -8,7 +8,7 @@ use super::policy::check_bases;
 use super::{Mpimg, blocking};
 use crate::build::{BaseFound, BuildCheck, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Digest, Platform, Reference, Repository, Tag};
+use crate::oci::{Digest, Platform, Reference, Repository, Tag, expect_no_scheme, expect_path};
 use crate::progress::Progress;
 use crate::project::{ContainerRepository, Project, ProjectConfig};
 use crate::registry::{AnonymousReport, CheckItem, CheckState, REGISTRY};
@@ -44,10 +44,9 @@ impl CheckSubject {
         if Path::new(text).is_dir() {
             return Self::project(Path::new(text));
         }
-        if text.starts_with("https://") || text.starts_with("http://") {
-            // Its own hint names the repository.
-            Reference::parse(text)?;
-        }
+        // Their own hints name the repository.
+        expect_no_scheme(text)?;
+        expect_path(text)?;
         let with_tag = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         let reference = Reference::parse(text)
             .map_err(|error| error.with_hint("name a project's folder that exists, or a repository as HOST[:PORT]/PATH[:TAG]"))?;

@@ -1,8 +1,10 @@
 //! Listing the images of the local store.
 
+use std::time::SystemTime;
+
 use super::Mpimg;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{CONFIG_LIMIT, ImageConfig};
+use crate::image::{CONFIG_LIMIT, ImageConfig, rfc3339};
 use crate::oci::Reference;
 use crate::store::ImageRecord;
 
@@ -16,9 +18,22 @@ pub struct StoredImage {
     pub record: ImageRecord,
     /// When it was made, as its config says (RFC 3339).
     pub created: Option<String>,
+    /// When it was given this name.
+    pub named_at: Option<SystemTime>,
 }
 
 impl StoredImage {
+    /// When it was made (RFC 3339): as its config says, or, if that says 1970 so that builds are
+    /// reproducible, when it was given its name here.
+    pub fn made(&self) -> Option<String> {
+        let reproducible = rfc3339(0);
+        let named = || self.named_at.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        match &self.created {
+            Some(created) if *created == reproducible => named().map(|time| rfc3339(time.as_secs().cast_signed())),
+            created => created.clone(),
+        }
+    }
+
     /// The bytes that it takes in a registry.
     pub fn size(&self) -> u64 {
         self.record.size()
@@ -45,7 +60,7 @@ impl Mpimg {
             let bytes = store.read_small(&record.config.digest, CONFIG_LIMIT).ok()?;
             ImageConfig::from_bytes(&bytes).ok()?.created
         };
-        let image = |(name, record)| StoredImage { created: created(&record), name, record };
+        let image = |(name, record)| StoredImage { created: created(&record), named_at: store.named_at(&name), name, record };
         Ok(store.list()?.into_iter().map(image).collect())
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use similar::TextDiff;
 
 use super::{Mpimg, blocking};
-use crate::build::BuildRequest;
+use crate::build::{BuildRequest, expect_folder};
 use crate::context::existing_dockerfile;
 use crate::dockerfile::{ArgDeclaration, Base, Dockerfile, Instruction, Located, PlanOptions, mount_from};
 use crate::error::{Error, ErrorKind, Result};
@@ -120,10 +120,11 @@ impl Mpimg {
 fn migration(request: &MigrateRequest, sdk: impl FnOnce() -> Option<InstalledSdk>) -> Result<Migration> {
     let path = request.dockerfile.clone().unwrap_or_else(|| request.context.join("Dockerfile"));
     let path = existing_dockerfile(&path).into_owned();
+    expect_folder(&request.context)?;
     let before = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
     let shown = path.display().to_string();
     let dockerfile = Dockerfile::parse(&shown, &before)?;
-    let mut names = Names { sdk: Some(sdk), found: None };
+    let mut names = Names { sdk: Some(sdk), found: None, folder: request.context.clone() };
     let mut lines: Vec<Vec<u8>> = before.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let mut changes = Vec::new();
     for (name, place) in written_names(&dockerfile) {
@@ -148,6 +149,8 @@ fn migration(request: &MigrateRequest, sdk: impl FnOnce() -> Option<InstalledSdk
 struct Names<F> {
     sdk: Option<F>,
     found: Option<InstalledSdk>,
+    /// Where it is looked for.
+    folder: PathBuf,
 }
 
 impl<F: FnOnce() -> Option<InstalledSdk>> Names<F> {
@@ -160,10 +163,8 @@ impl<F: FnOnce() -> Option<InstalledSdk>> Names<F> {
         let Some(sdk) = &self.found else {
             // What a registry had is to be changed in any case; what an SDK builds may be what the
             // next one builds.
-            let message = format!("`{name}` needs the SDK, and none is installed that builds base images");
-            return Err(Error::new(ErrorKind::NotFound, message)
-                .with_snippet(place.snippet_of(name))
-                .with_hint("`pip install vmware-aria-operations-integration-sdk`: mpimg finds it on the PATH, in ~/.local and in a virtual environment of the project"));
+            let error = InstalledSdk::missing(&self.folder);
+            return Err(error.wrap(format!("`{name}` needs another image in its place")).with_snippet(place.snippet_of(name)));
         };
         base.in_place(sdk).map_err(|error| error.with_snippet(place.snippet_of(name)))
     }

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::destination::{Destination, DestinationOptions};
 use super::transfer::Transfer;
-use super::{Mpimg, Settings, image_size};
+use super::{Mpimg, Settings, blocking, image_size};
 use crate::build::{BuildMaterials, BuildRequest};
 use crate::context::{ContextAddress, existing_dockerfile};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Transport};
-use crate::oci::{Digest, Platform, Tag};
+use crate::oci::{Digest, Platform, Reference, Repository, Tag};
 use crate::project::{ConfEntries, ContainerRepository, Project, ProjectConfig};
 use crate::registry::{AnonymousReport, Pushed};
 #[cfg(feature = "sign")]
 use crate::signature::PublicKey;
+use crate::store::{LayerLocation, LayerRecord, Store};
 
 /// What is pushed.
 #[derive(Debug, Clone)]
@@ -177,6 +178,28 @@ pub enum PushSubject {
     Image(Transport),
 }
 
+/// How many pushes of a repository whose tags tell only their time are listed in the local store.
+const LISTED: usize = 5;
+
+/// Takes away the names of older pushes.
+fn forget_older(store: &Store, repository: &Repository) -> Result<()> {
+    let by_time = |name: &Reference| {
+        let (_, time) = name.tag()?.as_str().rsplit_once('_')?;
+        time.parse::<f64>().ok()
+    };
+    let is_remote = |layer: &LayerRecord| layer.location == LayerLocation::Remote(repository.clone());
+    let of_pushes =
+        store.list()?.into_iter().filter(|(name, image)| name.repository() == repository && image.layers.iter().all(is_remote));
+    let mut pushes: Vec<(f64, Reference)> = of_pushes.filter_map(|(name, _)| Some((by_time(&name)?, name))).collect();
+    pushes.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    pushes.iter().skip(LISTED).try_for_each(|(_, name)| store.untag(name).map(drop))
+}
+
+/// What the answer to the question for a project's repository is kept under.
+fn repository_question(config: &Path) -> String {
+    format!("repository of {}", std::path::absolute(config).unwrap_or_else(|_| config.to_owned()).display())
+}
+
 fn read(path: &Path) -> Result<(Project, ProjectConfig)> {
     Ok((Project::open(path)?, ProjectConfig::read(path)?))
 }
@@ -199,6 +222,8 @@ pub struct PushedImage {
     pub pushed: Pushed,
     /// How long it took.
     pub time: Duration,
+    /// config.json, where it has learnt the repository.
+    pub remembered_in: Option<PathBuf>,
 }
 
 impl PushedImage {
@@ -233,6 +258,20 @@ impl Mpimg {
             Some(image) => Ok(PushSubject::Image(image)),
             None => Err(Error::new(ErrorKind::NotFound, format!("there is no folder `{text}`"))
                 .with_hint("name the folder of a project, or one with a Dockerfile")),
+        }
+    }
+
+    /// The repository that was given for a project whose push has not succeeded yet: what a prompt
+    /// offers the next time.
+    pub fn repository_answer(&self, config: &ProjectConfig) -> Option<String> {
+        self.store().ok()?.answer(&repository_question(config.path()))
+    }
+
+    /// Keeps such an answer until a push succeeds.
+    pub fn keep_repository_answer(&self, config: &ProjectConfig, answer: &ContainerRepository) {
+        let kept = self.store().and_then(|store| store.keep_answer(&repository_question(config.path()), &answer.to_string()));
+        if let Err(error) = kept {
+            tracing::info!(error = error.in_one_line(), "cannot keep the answer");
         }
     }
 
@@ -277,19 +316,56 @@ impl Mpimg {
                 (image, Some(materials), pushed)
             }
         };
-        let done = PushedImage { destination, tags, image, materials, digest: pushed.digest, pushed, time: started.elapsed() };
-        if let Some((_, mut config)) = request.project.filter(|_| done.destination.remember) {
-            self.remember(&done.destination, &mut config);
+        let digest = pushed.digest;
+        let time = started.elapsed();
+        let mut done = PushedImage { destination, tags, image, materials, digest, pushed, time, remembered_in: None };
+        if let Some((_, mut config)) = request.project {
+            self.name_pushed(&done).await;
+            if done.destination.remember {
+                done.remembered_in = self.remember(&done.destination, &mut config);
+            }
         }
         Ok(done)
     }
 
     /// The image is where it should be: a config.json that cannot be written does not make the push
     /// fail.
-    fn remember(&self, destination: &Destination, config: &mut ProjectConfig) {
-        if let Err(error) = config.set_container_repository(&destination.pull) {
-            let hint = format!("set `container_repository` in it to {}", destination.pull);
-            self.progress().warn(&format!("the image is pushed, but {}", error.in_one_line()), Some(&hint));
+    fn remember(&self, destination: &Destination, config: &mut ProjectConfig) -> Option<PathBuf> {
+        match config.set_container_repository(&destination.pull) {
+            Ok(()) => {
+                if let Ok(store) = self.store() {
+                    // What a prompt would offer is in the file now.
+                    let _ = store.forget_answer(&repository_question(config.path()));
+                }
+                Some(config.path().to_owned())
+            }
+            Err(error) => {
+                let hint = format!("set `container_repository` in it to {}", destination.pull);
+                self.progress().warn(&format!("the image is pushed, but {}", error.in_one_line()), Some(&hint));
+                None
+            }
+        }
+    }
+
+    /// Lists what was pushed among the images of the local store. Its layers are those of the
+    /// registry: the name keeps nothing here that pruning would remove, and costs no waiting for
+    /// the disk. Of tags that only tell the time of a push, the newest few of a repository stay.
+    async fn name_pushed(&self, pushed: &PushedImage) {
+        let PushedImage { destination, tags, image, .. } = pushed;
+        let repository = destination.push.repository().clone();
+        let (tags, image) = (tags.clone(), image.clone());
+        let store = match self.open_store().await {
+            Ok(store) => store,
+            Err(_) => return,
+        };
+        // The image is where it should be; a list that cannot be written is no reason to fail.
+        let named = blocking(move || {
+            let record = image.record_in(&store, &repository)?;
+            tags.iter().try_for_each(|tag| store.tag(&repository.with_tag(tag.clone()), &record))?;
+            forget_older(&store, &repository)
+        });
+        if let Err(error) = named.await {
+            tracing::info!(error = error.in_one_line(), "cannot list the pushed image in the local store");
         }
     }
 

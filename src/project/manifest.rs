@@ -31,12 +31,23 @@ impl Project {
         path.is_dir() && path.join(MANIFEST).is_file()
     }
 
+    /// The project whose subfolder `path` is; the innermost, if there are several.
+    pub fn around(path: &Path) -> Option<PathBuf> {
+        let path = path.canonicalize().ok()?;
+        path.ancestors().skip(1).find(|folder| Self::is_project(folder)).map(Path::to_owned)
+    }
+
     /// Reads the project in the folder `path`.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join(MANIFEST);
         if !Self::is_project(path) {
-            return Err(Error::new(ErrorKind::Project, format!("`{}` is not an Integration SDK project", path.display()))
-                .with_hint(format!("run the command in the folder that holds {MANIFEST}, or name that folder")));
+            let hint = match Self::around(path) {
+                Some(project) => format!("name the project's folder: `{}`", project.display()),
+                None => format!("run the command in the folder that holds {MANIFEST}, or name that folder"),
+            };
+            return Err(
+                Error::new(ErrorKind::Project, format!("`{}` is not an Integration SDK project", path.display())).with_hint(hint)
+            );
         }
         let manifest = json::read_object(&file)?;
         let name = string(&manifest, "name", &file)?;

@@ -56,7 +56,11 @@ impl Pak {
     /// [`ErrorKind::Io`]: the file cannot be read; [`ErrorKind::Corrupt`]: it is not a management
     /// pack that names an image.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        let file = File::open(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no file `{}`", path.display()))
+                .with_hint("mp-build writes the .pak into the project's folder `build`"),
+            _ => Error::io("open", path, error),
+        })?;
         Self::read(path, BufReader::new(file))
     }
 

@@ -13,7 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Repository, expect_path};
 
 /// Where an adapter's image is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +42,7 @@ impl ContainerRepository {
         if text.starts_with("https://") || text.starts_with("http://") {
             return Repository::parse(text).map(Self);
         }
+        expect_path(text.strip_suffix('/').unwrap_or(text))?;
         check_letters(text).map_err(wrong)?;
         let (host, path) = split_host(text);
         if let Some(path) = path.filter(|path| !path.is_empty()).or(host.is_none().then_some(text)) {
@@ -188,6 +189,15 @@ mod tests {
             assert_eq!(error.to_string(), format!("`{text}` is not a container repository: {why}"));
             assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_host_alone_is_told_to_lack_its_path() {
+        for host in ["harbor.example.com", "harbor.example.com/", "localhost:5000", "harbor.example.com:8443/"] {
+            let error = ContainerRepository::parse(host).unwrap_err();
+            let host = host.trim_end_matches('/');
+            assert_eq!(error.to_string(), format!("`{host}` is a host without a path"));
         }
     }
 

@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::variable::variable;
 use super::{VIRTUAL_ENVIRONMENTS, json};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 const PACKAGE: &str = "vmware_aria_operations_integration_sdk";
+/// The same as pip writes it.
+const WHEEL: &str = "vmware-aria-operations-integration-sdk";
 const VERSIONS: &str = "container_versions.json";
 /// The folder whose presence tells the SDK's `images` from anybody else's.
 const PYTHON_IMAGE: &str = "base-python-adapter";
@@ -48,12 +50,32 @@ impl InstalledSdk {
         images.filter(|_| versions.is_file()).map(|images| Self { images, versions })
     }
 
+    /// The error where [`Self::find`] finds none: what is installed instead, and the way on.
+    pub fn missing(folder: &Path) -> Error {
+        Self::missing_with(folder, &variable)
+    }
+
+    fn missing_with(folder: &Path, variable: &dyn Fn(&str) -> Option<OsString>) -> Error {
+        // Releases before 1.3 have no images in their wheels.
+        let old = prefixes(folder, variable).iter().flat_map(|prefix| sites(prefix)).find_map(|site| version_in(&site));
+        let (message, hint) = match old {
+            Some(version) => (
+                format!("the installed SDK {version} builds no base images"),
+                format!("install one that does: `pip install --upgrade {WHEEL}`, or in a virtual environment of the project"),
+            ),
+            None => (
+                "no SDK is installed that builds base images".to_owned(),
+                format!(
+                    "install it where mpimg finds it: `pip install {WHEEL}`; on the PATH, in ~/.local or in a virtual environment of the project"
+                ),
+            ),
+        };
+        Error::new(ErrorKind::NotFound, message).with_hint(hint)
+    }
+
     /// Its version, where pip has written it down.
     pub fn version(&self) -> Option<String> {
-        let site = self.versions.parent()?.parent()?;
-        let names = site.read_dir().ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let version = |name: String| Some(name.strip_prefix(PACKAGE)?.strip_prefix('-')?.strip_suffix(".dist-info")?.to_owned());
-        names.filter_map(version).next()
+        version_in(self.versions.parent()?.parent()?)
     }
 
     /// The base images that this SDK builds: tag (`python-1.2.0`) and folder of each.
@@ -74,6 +96,13 @@ impl InstalledSdk {
         };
         Ok(all.filter_map(image).collect())
     }
+}
+
+/// The version of the SDK in a `site-packages` folder, where pip has written it down.
+fn version_in(site: &Path) -> Option<String> {
+    let names = site.read_dir().ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let version = |name: String| Some(name.strip_prefix(PACKAGE)?.strip_prefix('-')?.strip_suffix(".dist-info")?.to_owned());
+    names.filter_map(version).next()
 }
 
 /// Where Python packages may be installed, nearest first.
@@ -143,6 +172,13 @@ mod tests {
         // Whatever this machine has in /usr is not in these folders.
         let ours = |project: &Path| found(project).filter(|images| images.starts_with(&home));
         assert_eq!(ours(&project), None);
+        // An older one is found as what it is: it has no images.
+        let old = home.join(".local/lib/python3.11/site-packages");
+        std::fs::create_dir_all(old.join(format!("{PACKAGE}-1.2.0.dist-info"))).unwrap();
+        let error = InstalledSdk::missing_with(&project, &variable);
+        assert_eq!(error.to_string(), "the installed SDK 1.2.0 builds no base images");
+        assert!(error.hint().unwrap().contains(&format!("`pip install --upgrade {WHEEL}`")), "{error:?}");
+        std::fs::remove_dir_all(&old).unwrap();
 
         let pipx = home.join(".local/share/pipx/venvs/sdk");
         install(&pipx.join("lib/python3.12/site-packages"));

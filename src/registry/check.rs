@@ -369,7 +369,7 @@ async fn resolve(endpoint: &Endpoint) -> Result<String> {
         }
         Err(_) if endpoint.transport.has_proxy() => Ok("left to the proxy".into()),
         Err(error) => Err(Error::new(ErrorKind::Network, format!("cannot find the host `{host}`"))
-            .with_hint("check the registry's name, and this machine's DNS")
+            .with_hint("check the host's name, and this machine's DNS")
             .with_source(error)),
     }
 }

@@ -179,6 +179,7 @@ impl Refusal {
             }),
             false => pull_hint(&self, repository),
         };
+        let hint = hint.or_else(|| is_transient(self.status).then(|| not_a_registry_hint(self.status).into()));
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -488,7 +489,10 @@ mod tests {
     fn html_is_shown_without_its_tags() {
         let error = error(502, RegistryKind::Other, "<html>\n<h1>502 Bad Gateway</h1>\n<hr>nginx</html>");
         assert_eq!(error.to_string(), "registry answered 502: 502 Bad Gateway nginx");
-        assert_eq!(error.hint(), None);
+        assert_eq!(
+            error.hint(),
+            Some("the registry, or a proxy before it, does not work for now: try again later, or ask who runs it")
+        );
     }
 
     #[test]

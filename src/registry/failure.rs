@@ -79,9 +79,10 @@ pub(super) fn classify(error: reqwest::Error, url: &Url) -> RequestError {
     let failed = |what: String| Error::new(ErrorKind::Network, what);
     if error.is_dns() {
         let temporary = error_text(&error).contains("Temporary failure");
+        // The resolver's words tell more only where it got no answer itself.
+        let why = if temporary { ": the DNS server does not answer" } else { "" };
         let wrong =
-            failed(format!("cannot find the host `{place}`")).with_hint("check the registry's name, and this machine's DNS");
-        let wrong = wrong.with_source(innermost(&error));
+            failed(format!("cannot find the host `{place}`{why}")).with_hint("check the host's name, and this machine's DNS");
         return if temporary { RequestError::Transient(wrong) } else { RequestError::Permanent(wrong) };
     }
     if error.is_builder() {
@@ -131,7 +132,10 @@ fn tls_error(error: rustls::Error, place: &str) -> Error {
             PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => Some(format!("have `{place}` offer TLS 1.2 or 1.3: it speaks only older versions")),
         rustls::Error::InvalidMessage(_) => {
-            Some(format!("`{place}` seems not to speak TLS: if that is right, list it as `insecure` in registries.conf"))
+            let allow = Setting::InsecureRegistry.with(place);
+            Some(format!(
+                "`{place}` seems not to speak TLS: if that is right, use {allow}, or list it as `insecure` in registries.conf"
+            ))
         }
         _ => None,
     };

@@ -18,6 +18,7 @@
 //! Knows nothing of HTTP: a remote blob is only known here by the trait that fetches it. Refuses a
 //! store of a newer version, and a folder that holds something else.
 
+mod answers;
 mod blob_state;
 mod blobs;
 mod blocking;
@@ -56,6 +57,7 @@ pub use names::{ImageRecord, LayerLocation, LayerRecord};
 pub use prune::{DiskUsage, PruneOptions, PruneReport};
 pub use scratch::ScratchDir;
 pub use source::{BlobSource, ByteStream, Growing, Growth, GrowthSender, RemoteBlob};
+pub(crate) use transient::FAILED_STEP;
 pub use writer::BlobWriter;
 
 /// Seconds since 1970 by this machine's clock: when something was, in records.

@@ -18,12 +18,15 @@ use crate::oci::Reference;
 
 /// That of the SDK's tools (python/mpimg/docker_part.py).
 const REPOSITORY: &str = "mpimg-mp-build";
+/// What images are called that a failed step stood on.
+pub(crate) const FAILED_STEP: &str = "failed-step";
 /// Longer than any of them works.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether the name is such a one.
 pub(super) fn is_transient(name: &Reference) -> bool {
-    name.repository().familiar() == REPOSITORY
+    let repository = name.repository().familiar();
+    repository == REPOSITORY || repository == FAILED_STEP
 }
 
 impl Store {

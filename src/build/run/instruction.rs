@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::last_words::LastWords;
 use super::package_cache::PackageCacheLint;
-use super::{command, foreign, mounts, settings};
+use super::{command, failed_step, foreign, mounts, settings};
 use crate::build::cache::{BoundFiles, RunAttempt};
 use crate::build::inputs::StepInputs;
 use crate::build::outcome::StepOutcome;
@@ -86,14 +87,36 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
         Some(root) => root.snapshot()?,
         None => isolation.snapshot(&spec.root)?,
     };
-    let outcome = isolation.run(&spec, &mut |bytes| inputs.task.output(bytes), session.cancel());
+    let mut words = LastWords::default();
+    let mut hear = |bytes: &[u8]| {
+        words.hear(bytes);
+        inputs.task.output(bytes);
+    };
+    let outcome = isolation.run(&spec, &mut hear, session.cancel());
     if let Some(root) = stage.stage_tree() {
         root.step_ended(isolation, &before)?;
     }
     let outcome = outcome?;
     drop(mounted.locks);
     if !outcome.exit.success() {
-        return Err(command::failure(outcome.exit, &platform));
+        let (reason, no_space) = words.end();
+        let error = command::failure(outcome.exit, &platform);
+        let error = match reason {
+            Some(reason) => error.with_source(reason),
+            None => error,
+        };
+        let root = session.store.root();
+        return Err(if no_space || is_full(root) {
+            let root = root.display();
+            error.with_hint(format!("the disk is full: `mpimg prune` frees what the local store in `{root}` can spare"))
+        } else if error.hint().is_some() {
+            error
+        } else {
+            match failed_step::shell(session, stage, step) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        });
     }
     let mut writer = session.layer_writer(stage.target)?;
     let epoch = session.times.epoch();
@@ -142,6 +165,11 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
         RootSpec::Tree { .. } => stage.note_stage_tree_filled(),
     }
     Ok(Made { layer: Some(pushed), bound: mounted.bound, pretended })
+}
+
+/// Whether a disk has no room left: not every command says so.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < 1 << 20)
 }
 
 /// Whether a folder that has the set-group-ID bit got it in this step; one that is new in a folder

@@ -2,8 +2,10 @@
 
 mod command;
 mod context_mount;
+mod failed_step;
 mod foreign;
 mod instruction;
+mod last_words;
 mod mounts;
 mod package_cache;
 mod settings;

@@ -13,7 +13,9 @@ use crate::oci::Reference;
 use crate::operation::StoredImage;
 
 const EXAMPLES: &str = "\
-SIZE is what the image takes in a registry: compressed.
+SIZE is what the image takes in a registry: compressed. MADE is when the image was made; if it says 1970, as one that \
+mpimg has built does without a git commit, when it got its name here. A project that was pushed is listed by the name it \
+has in its registry.
 
 Examples:
   mpimg images                  All images of the local store
@@ -32,19 +34,20 @@ pub(crate) struct Images {
 impl Images {
     pub(super) fn run(self, terminal: &Terminal) -> Result<()> {
         let mpimg = ConnectionFlags::default().mpimg(terminal, None);
-        let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "CREATED", "SIZE"], &[]);
+        let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "MADE", "SIZE"], &[]);
         let (mut digests, mut list) = (String::new(), Vec::new());
         let now = when::now();
         for image in mpimg.images()?.into_iter().filter(|image| self.wants(&image.name)) {
             let (size, named) = (image.size(), !image.is_unnamed());
-            let StoredImage { name, record, created } = image;
+            let made = image.made();
+            let StoredImage { name, record, created, .. } = image;
             let digest = record.manifest.digest;
             let repository = named.then(|| name.repository().familiar());
             let tag = name.tag().map(ToString::to_string);
             let short = format!("{}:{}", digest.algorithm(), digest.short());
             let shown_tag = tag.clone().unwrap_or_else(|| "<none>".into());
             let shown_repository = repository.clone().unwrap_or_else(|| "<none>".into());
-            table.row([shown_repository, shown_tag, short, when::ago(created.as_deref(), now), Size(size).to_string()]);
+            table.row([shown_repository, shown_tag, short, when::ago(made.as_deref(), now), Size(size).to_string()]);
             digests += &format!("{digest}\n");
             list.push(json!({
                 "name": named.then(|| name.familiar()),
@@ -53,6 +56,7 @@ impl Images {
                 "digest": digest,
                 "platform": record.platform.to_string(),
                 "created": created,
+                "made": made,
                 "size": size,
             }));
         }

@@ -23,7 +23,7 @@ use crate::oci::Platform;
 use crate::operation::{HtmlFile, InspectedImage};
 
 const EXAMPLES: &str = "\
-SIZE: bytes of a layer in a registry. UNPACKED: bytes of its files; - if the layer is not in the local store.
+SIZE: bytes of a layer in a registry. FILES, UNPACKED: how many files, and their bytes; - if the layer is not in the local store.
 
 Examples:
   mpimg inspect base-adapter:python-1.2.0
@@ -131,16 +131,20 @@ fn run_lines(run: &RunConfig) -> Vec<(&'static str, String)> {
 }
 
 fn layer_table(image: &Image, indexes: &[Option<LayerIndex>], theme: Theme) -> String {
-    let mut table = Table::new(["#", "DIGEST", "SIZE", "UNPACKED", "CREATED BY"], &[0, 2, 3]);
+    let mut table = Table::new(["#", "DIGEST", "SIZE", "FILES", "UNPACKED", "CREATED BY"], &[0, 2, 3, 4]);
     let steps = image.config().layer_steps();
     for (number, (layer, index)) in image.layers().iter().zip(indexes).enumerate() {
         let digest = layer.descriptor.digest;
-        let unpacked = index.as_ref().map_or_else(|| "-".to_owned(), |index| Size(contents::unpacked_size(index)).to_string());
+        let (files, unpacked) = match index {
+            Some(index) => (contents::files(index).to_string(), Size(contents::unpacked_size(index)).to_string()),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
         let step = steps.get(number).copied().flatten().and_then(|step| step.created_by.as_deref()).unwrap_or("-");
         table.row([
             (number + 1).to_string(),
             format!("{}:{}", digest.algorithm(), digest.short()),
             Size(layer.descriptor.size).to_string(),
+            files,
             unpacked,
             step.split_whitespace().collect::<Vec<_>>().join(" "),
         ]);

@@ -16,8 +16,8 @@ use crate::operation::LogOptions;
 
 const EXAMPLES: &str = "\
 Examples:
-  mpimg logs web             What it has written so far
-  mpimg logs -f --tail 10 web    The last 10 lines, and what follows until it ends";
+  mpimg logs web               What it has written so far
+  mpimg logs -f --tail 10 web  The last 10 lines, and what follows until it ends";
 
 /// Show what a container has written
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags, parsed};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, parsed, registry_image};
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 use crate::oci::{Platform, Reference};
@@ -21,7 +21,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Pull {
     /// The image; `latest` without a tag
-    #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
+    #[arg(value_name = "NAME[:TAG]", value_parser = registry_image)]
     name: Reference,
 
     /// The image's platform

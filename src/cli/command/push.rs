@@ -132,7 +132,7 @@ impl Push {
         {
             ask_for_sdk_base(terminal, &mpimg, build).await?;
         }
-        let destination = self.destination.decide(terminal, &mut request)?;
+        let destination = self.destination.decide(terminal, &mpimg, &mut request)?;
         let mpimg = match self.login.credential(terminal, destination.push.repository().registry())? {
             Some((registry, credential)) => mpimg.with_credential(&registry, credential),
             None => mpimg,
@@ -179,6 +179,10 @@ impl Done {
         let PushedImage { destination, tags, image, .. } = &self.pushed;
         let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
         terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(image), shown_time(self.time)));
+        if let Some(config) = &self.pushed.remembered_in {
+            let config = config.strip_prefix(".").unwrap_or(config).display();
+            terminal.say(&format!("wrote `container_repository` to {config}: the next push goes there without asking"));
+        }
     }
 
     fn say_sbom(&self, terminal: &Terminal, outputs: &SbomOutputs) {

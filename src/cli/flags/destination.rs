@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, Result};
-use crate::operation::{Destination, DestinationOptions, PushRequest, PushSource};
+use crate::operation::{Destination, DestinationOptions, Mpimg, PushRequest, PushSource};
 use crate::project::{ContainerRepository, GlobalConfig};
 
 /// Where an image goes.
@@ -38,7 +38,7 @@ pub(crate) struct DestinationFlags {
 
 impl DestinationFlags {
     /// Puts the flags into the request; asks if neither they nor config.json tell where it goes.
-    pub(crate) fn decide(&self, terminal: &Terminal, request: &mut PushRequest) -> Result<Destination> {
+    pub(crate) fn decide(&self, terminal: &Terminal, mpimg: &Mpimg, request: &mut PushRequest) -> Result<Destination> {
         request.destination = self.options()?;
         if let Some(known) = request.destination()? {
             return Ok(known);
@@ -57,9 +57,13 @@ impl DestinationFlags {
         let of_image = matches!(request.source, PushSource::Image { .. });
         let default = match config.container_repository().filter(|_| of_image) {
             Some(configured) => Some(configured.to_owned()),
-            None => GlobalConfig::read()?.default_repository(project.kind()?),
+            None => match mpimg.repository_answer(config) {
+                Some(answer) => Some(answer),
+                None => GlobalConfig::read()?.default_repository(project.kind()?),
+            },
         };
         let answer = prompt::repository(terminal, default.as_deref())?;
+        mpimg.keep_repository_answer(config, &answer);
         let use_default_registry = self.use_default_registry || config.use_default_registry();
         // Only a project's own image says where its repository is.
         let remember = !of_image;

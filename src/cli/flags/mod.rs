@@ -39,7 +39,7 @@ pub(super) fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 
 /// An image in a registry, with or without `docker://`.
 pub(super) fn registry_image(text: &str) -> Result<Reference, String> {
-    parsed(text.strip_prefix("docker://").unwrap_or(text))
+    Reference::parse_remote(text.strip_prefix("docker://").unwrap_or(text)).map_err(|error| explained(&error))
 }
 
 /// What is wrong and what to write instead, in one line.

@@ -13,6 +13,7 @@ use indicatif::style::ProgressTracker;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::lines::{Lines, one_line};
+use super::retries::Retries;
 use super::screen::{DisplayOptions, Screen, shown_time};
 use super::step_output::StepOutput;
 use crate::cli::message::draw_warning;
@@ -48,6 +49,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     tasks: BTreeMap<TaskId, Running>,
+    retries: Retries,
     ended: bool,
 }
 
@@ -182,6 +184,9 @@ impl Shared {
                 }
             }
             Event::Retry { task, reason, attempt, delay } => {
+                if !state.retries.is_news(reason, attempt, Instant::now()) && !self.options.verbose {
+                    return;
+                }
                 let name = state.tasks.get(&task).map_or("", |running| running.name.as_str());
                 let again = self.options.theme.warning("again");
                 self.print(&format!("↻ {name}: {}; {again} in {} (try {attempt})", visible(reason), shown_time(delay)));
@@ -201,8 +206,10 @@ impl Shared {
         running.clear();
         let Running { kind, name, started, done, log, printed, .. } = running;
         let (elapsed, theme) = (started.elapsed(), self.options.theme);
-        let worth_a_line =
-            kind == TaskKind::Step || outcome == Outcome::Failed || elapsed >= WORTH_A_LINE || self.options.verbose;
+        // What failed is told by whoever asked: of a transfer that has not begun, once for all.
+        let failed = outcome == Outcome::Failed && !(matches!(kind, TaskKind::Pull | TaskKind::Push) && done == 0);
+        let slow = outcome != Outcome::Failed && elapsed >= WORTH_A_LINE;
+        let worth_a_line = kind == TaskKind::Step || failed || slow || self.options.verbose;
         if !worth_a_line {
             return;
         }

@@ -6,6 +6,7 @@
 mod bars;
 mod lines;
 mod plain;
+mod retries;
 mod screen;
 mod silent;
 mod step_output;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::lines::{Lines, one_line};
+use super::retries::Retries;
 use super::screen::{DisplayOptions, Screen, shown_time, write_line};
 use crate::cli::message::draw_warning;
 use crate::cli::size::Size;
@@ -24,6 +25,7 @@ const NAME: usize = 200;
 pub(super) struct Plain {
     options: DisplayOptions,
     tasks: Mutex<HashMap<TaskId, Running>>,
+    retries: Mutex<Retries>,
 }
 
 struct Running {
@@ -39,7 +41,7 @@ struct Running {
 
 impl Plain {
     pub(super) fn new(options: DisplayOptions) -> Self {
-        Self { options, tasks: Mutex::default() }
+        Self { options, tasks: Mutex::default(), retries: Mutex::default() }
     }
 
     fn started(&self, kind: TaskKind, name: &str, total: Option<u64>) -> Running {
@@ -70,9 +72,9 @@ impl Plain {
             (TaskKind::Work, Outcome::Done | Outcome::Cached) if !self.options.verbose => {}
             (_, Outcome::Done) if done > 0 => write_line(&format!("{prefix} done, {} in {time}", Size(done))),
             (_, Outcome::Done) => write_line(&format!("{prefix} done in {time}")),
-            // Nothing has come: what the registry said instead is for the caller to show, if it is
-            // a failure at all.
-            (TaskKind::Pull, Outcome::Failed) if done == 0 => {}
+            // What the registry said instead is for the caller to show, if it is a failure at all:
+            // once, not for each blob.
+            (TaskKind::Pull | TaskKind::Push, Outcome::Failed) if done == 0 => {}
             (_, Outcome::Cached) => write_line(&format!("{prefix} was there already")),
             (_, Outcome::Failed) => write_line(&format!("{prefix} {} after {time}", self.options.theme.bad("failed"))),
         }
@@ -100,6 +102,10 @@ impl Reporter for Plain {
                 running.output.push(bytes, |line| write_line(format!("{prefix} {line}").trim_end()));
             }
             Event::Retry { task, reason, attempt, delay } => {
+                let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+                if !retries.is_news(reason, attempt, Instant::now()) && !self.options.verbose {
+                    return;
+                }
                 let name = tasks.get(&task).map_or("", |running| running.name.as_str());
                 let again = self.options.theme.warning("again");
                 write_line(&format!("{name}: {}; {again} in {} (try {attempt})", visible(reason), shown_time(delay)));

@@ -26,7 +26,7 @@ pub(crate) use write::{expect_writable, write_result};
 
 use super::{Image, PackLayer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Platform, Reference};
+use crate::oci::{Platform, Reference, expect_no_scheme};
 use crate::store::{Store, blocking};
 
 /// Where an image is read from or written to.
@@ -77,6 +77,8 @@ impl Transport {
                 _ => Ok((PathBuf::from(path), name)),
             }
         };
+        // Its own hint says what to write.
+        expect_no_scheme(text)?;
         match text.split_once(':') {
             Some(("oci", rest)) => path_and_rest(rest).map(|(folder, tag)| Self::OciLayout { folder, tag }),
             Some(("oci-archive", rest)) => path_and_rest(rest).map(|(file, tag)| Self::OciArchive { file, tag }),
@@ -85,7 +87,7 @@ impl Transport {
                 let reference = name.as_deref().map(Reference::parse).transpose()?;
                 Ok(Self::DockerArchive { file, reference })
             }
-            Some(("docker", rest)) if rest.starts_with("//") => Ok(Self::Registry(Reference::parse(&rest[2..])?)),
+            Some(("docker", rest)) if rest.starts_with("//") => Ok(Self::Registry(Reference::parse_remote(&rest[2..])?)),
             Some((other @ ("dir" | "docker-daemon" | "containers-storage" | "ostree" | "sif" | "tarball"), _)) => {
                 Err(wrong(&format!("has the transport `{other}`, which mpimg does not support")))
             }

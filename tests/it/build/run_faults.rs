@@ -92,7 +92,9 @@ fn a_full_disk_fails_the_step_and_leaves_room_for_the_next() {
     let parts: Vec<&str> = said.split("exit=").collect();
     assert_eq!(parts.len(), 4, "{said}");
     assert!(parts[0].contains("the command ended with status 1"), "{said}");
+    assert!(parts[0].contains("hint: the disk is full: `mpimg prune` frees"), "{said}");
     assert!(parts[1].starts_with("1\n") && parts[1].contains("No space left on device"), "{said}");
+    assert!(parts[1].contains("`mpimg prune`"), "{said}");
     assert_eq!(parts[2], format!("1\n{digest}"), "{said}");
     assert_eq!(parts[3], "0\n", "{said}");
 }
@@ -141,4 +143,28 @@ fn after_a_power_cut_nothing_is_believed_that_nobody_has_waited_for() {
         assert!(shown.contains(digest.trim()), "{shown}");
         assert_eq!(run(&mut build(&home, &context, &flags)), digest);
     }
+}
+
+#[test]
+fn a_command_that_fails_tells_its_own_reason_and_what_it_stood_on_can_be_entered() {
+    let home = Home::new();
+    let steps = "WORKDIR /opt/here\nENV WORD=kept\nRUN echo left >before\n\
+                 RUN echo 'ERROR: No matching distribution found for nosuch' >&2; echo 'WARNING: pip is old' >&2; exit 3\n";
+    let context = context(&home, "context", steps);
+    let mut command = build(&home, &context, &[]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let reason = "caused by: the command ended with status 3\n  caused by: ERROR: No matching distribution found for nosuch\n";
+    assert!(said.contains(reason), "{said}");
+    let shell = said.lines().find_map(|line| line.strip_prefix("hint: look around where it failed: `mpimg ")).unwrap();
+    let words: Vec<&str> = shell.trim_end_matches('`').split(' ').collect();
+    let ["run", "-it", "--entrypoint", "sh", image] = words[..] else { panic!("{words:?}") };
+    assert_eq!(
+        run(home.mpimg().args(["run", "--entrypoint", "sh", image, "-c", "pwd; cat before; echo $WORD"])),
+        "/opt/here\nleft\nkept\n"
+    );
+    // Another build that fails there takes the same name.
+    assert!(!build(&home, &context, &[]).output().unwrap().status.success());
+    assert_eq!(run(home.mpimg().args(["images", "-q", "failed-step"])).lines().count(), 1);
 }

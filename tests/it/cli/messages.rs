@@ -125,3 +125,66 @@ fn a_name_that_is_not_there_says_where_to_look() {
     hint: `mpimg images` lists what is there; nothing was removed
     "#);
 }
+
+#[test]
+fn a_repository_that_is_an_address_or_a_host_alone_says_what_to_write() {
+    let home = Home::new();
+    project(&home);
+    insta::assert_snapshot!(message(&home, ["push", "project", "-r", "https://harbor.example.com/mp/app"]), @r#"
+    error: `https://harbor.example.com/mp/app` is an address, not an image reference
+    hint: leave out the `https://`: `harbor.example.com/mp/app`
+    "#);
+    insta::assert_snapshot!(message(&home, ["push", "project", "-r", "harbor.example.com:8443"]), @r#"
+    error: `harbor.example.com:8443` is a host without a path
+    hint: write it as HOST[:PORT]/PATH: `harbor.example.com:8443/project/adapter`
+    "#);
+    // Each place that takes a repository, or an image in one.
+    for arguments in [
+        &["check", "harbor.example.com"][..],
+        &["pull", "harbor.example.com:8443"],
+        &["tags", "harbor.example.com"],
+        &["copy", "docker://harbor.example.com", "oci:there"],
+        &["build", "project", "--cache-repo", "harbor.example.com"],
+        &["build", "project", "--sdk-base", "harbor.example.com"],
+        &["sign", "harbor.example.com", "--key", "key"],
+    ] {
+        let left = run(home.mpimg().args(arguments), []);
+        assert_eq!((left.code, left.err.contains("/project/adapter`")), (Some(2), true), "{arguments:?}: {}", left.err);
+    }
+    for arguments in [
+        &["check", "http://harbor.example.com/a"][..],
+        &["pull", "https://harbor.example.com/a"],
+        &["inspect", "https://harbor.example.com/a"],
+        &["copy", "docker://https://harbor.example.com/a", "oci:there"],
+        &["build", "project", "--sdk-base", "https://harbor.example.com/a"],
+        &["build", "project", "-t", "https://harbor.example.com/a"],
+        &["run", "https://harbor.example.com/a"],
+        &["check", "--as-product", "http://harbor.example.com/a"],
+    ] {
+        let left = run(home.mpimg().args(arguments), []);
+        assert!(matches!(left.code, Some(2 | 125)), "{arguments:?}: {}", left.err);
+        assert!(
+            left.err.contains("leave out the `http") && left.err.contains(": `harbor.example.com/a`"),
+            "{arguments:?}: {}",
+            left.err
+        );
+    }
+}
+
+#[test]
+fn a_subfolder_of_a_project_names_the_project_and_a_folder_that_is_not_there_is_told() {
+    let home = Home::new();
+    project(&home);
+    for arguments in [["push", "project/app"], ["build", "project/app"]] {
+        let said = message(&home, arguments);
+        assert!(said.ends_with("hint: name the project's folder: `~/project`\n"), "{said}");
+    }
+    for arguments in [["push", "./nowhere"], ["build", "nowhere"], ["migrate", "nowhere"]] {
+        let said = message(&home, arguments);
+        assert!(said.starts_with("error: there is no folder `"), "{said}");
+    }
+    insta::assert_snapshot!(message(&home, ["pak", "inspect", "nowhere.pak"]), @r#"
+    error: there is no file `nowhere.pak`
+    hint: mp-build writes the .pak into the project's folder `build`
+    "#);
+}

@@ -90,6 +90,7 @@ fn the_repository_is_asked_for_checked_and_remembered() {
     session.wait_for(&format!("{}/mp/helloadapter", registry.host));
     // Offered for editing: a tag is refused, without it the answer is taken.
     session.type_keys(":1\r");
+    session.wait_for("✗ `");
     session.wait_for("is not a container repository");
     session.type_keys("\x7f\x7f\r");
     let (code, output, screen) = session.end();
@@ -97,6 +98,39 @@ fn the_repository_is_asked_for_checked_and_remembered() {
     assert!(output.contains("REPOSITORY=/mp/helloadapter\n"), "{output}");
     let config = std::fs::read_to_string(project.join("config.json")).unwrap();
     assert_eq!(config, format!("{{\n    \"container_repository\": \"{}/mp/helloadapter\"\n}}", registry.host));
+}
+
+#[test]
+fn an_answer_survives_a_push_that_fails_and_config_json_is_written_with_a_line_that_says_so() {
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = project(&home);
+    let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
+    write(&project, "Dockerfile", "FROM scratch\nCOPY missing .\n");
+    let answer = format!("{}/mp/answered", registry.host);
+    let mut session = Session::start(push(&home, &project));
+    session.wait_for("Container repository:");
+    session.type_keys(&format!("{answer}\r"));
+    let (code, _, screen) = session.end();
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(!project.join("config.json").exists());
+
+    write(&project, "Dockerfile", &dockerfile);
+    let mut session = Session::start(push(&home, &project));
+    session.wait_for(&answer);
+    session.type_keys("\r");
+    let (code, _, screen) = session.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(screen.contains("wrote `container_repository` to ") && screen.contains("project/config.json: "), "{screen}");
+    let config = std::fs::read_to_string(project.join("config.json")).unwrap();
+    assert!(config.contains(&answer), "{config}");
+
+    // It is in the file now, and nowhere else.
+    std::fs::remove_file(project.join("config.json")).unwrap();
+    let mut session = Session::start(push(&home, &project));
+    session.wait_for("Container repository:");
+    session.type_keys("\x03");
+    let (_, _, screen) = session.end();
+    assert!(!screen.contains(&answer), "{screen}");
 }
 
 #[test]

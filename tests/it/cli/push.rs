@@ -203,3 +203,51 @@ fn a_passing_fault_is_told_and_tried_again() {
     let left = run(&mut home.mpimg(), ["push", text(&project(&home)), "-r", &repository]).done();
     assert!(left.err.contains("; again in ") && left.err.contains("(try 2)"), "{}", left.err);
 }
+
+#[test]
+fn a_trouble_of_the_registry_is_told_once_a_try_and_not_for_each_blob() {
+    // Each of the blobs meets it, twice in a row.
+    let met = std::sync::Mutex::new(std::collections::HashMap::<String, u32>::new());
+    let registry = Serving::faulty(move |request| {
+        let mut met = met.lock().unwrap();
+        let times = met.entry(format!("{} {}", request.method, request.path)).or_default();
+        *times += 1;
+        match request.method.as_str() {
+            "HEAD" if request.path.contains("/blobs/") && *times <= 2 => {
+                Fault::Status(FaultResponse::error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "busy"))
+            }
+            _ => Fault::None,
+        }
+    });
+    let home = Home::new();
+    let repository = format!("{}/mp/hello", registry.host);
+    let left = run(&mut home.mpimg(), ["push", text(&project(&home)), "-r", &repository, "--progress", "plain"]).done();
+    for attempt in 2..=3 {
+        let told = left.err.matches(&format!("(try {attempt})")).count();
+        assert_eq!(told, 1, "try {attempt}: {}", left.err);
+    }
+}
+
+#[test]
+fn pushed_projects_are_listed_with_the_time_of_their_push_and_the_newest_few_stay() {
+    let (home, registry) = (Home::new(), Serving::open());
+    let project = project(&home);
+    let repository = format!("{}/mp/hello", registry.host);
+    for _ in 0..7 {
+        run(&mut home.mpimg(), ["push", text(&project), "-r", &repository]).done();
+    }
+    run(&mut home.mpimg(), ["push", text(&project), "-r", &repository, "-t", "kept"]).done();
+    let table = run(&mut home.mpimg(), ["images"]).done().out;
+    assert!(table.starts_with("REPOSITORY ") && table.contains(" MADE "), "{table}");
+    assert!(table.contains(" ago ") && !table.contains("year"), "{table}");
+    let images = run(&mut home.mpimg(), ["images", "--json"]).done().json();
+    let images = images["images"].as_array().unwrap();
+    let tags: Vec<&str> = images.iter().map(|image| image["tag"].as_str().unwrap()).collect();
+    assert_eq!((tags.len(), tags.iter().filter(|tag| tag.starts_with("1.2.3_")).count()), (6, 5), "{tags:?}");
+    assert!(images.iter().all(|image| image["repository"] == json!(repository) && image["created"] == "1970-01-01T00:00:00Z"));
+    assert!(images.iter().all(|image| !image["made"].as_str().unwrap().starts_with("1970")), "{images:?}");
+    // The layers are the registry's: a name keeps nothing here, and what it names comes back.
+    run(&mut home.mpimg(), ["prune", "--all"]).done();
+    let left = run(&mut home.mpimg(), ["inspect", "--files", &format!("{repository}:kept")]).done();
+    assert!(left.out.contains("app/adapter.py"), "{}", left.out);
+}
