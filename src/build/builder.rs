@@ -69,6 +69,9 @@ impl Builder {
         plan.warnings.iter().for_each(|warning| self.progress.warn(&warning.message, None));
 
         let target = Schedule::new(&session, &cache, &plan, &bases).and_then(Schedule::build);
+        if target.is_ok() {
+            cache.save_mounts();
+        }
         // Also after a step that failed: those before it need not be done again.
         cache.finish();
         let mut materials = BuildMaterials::new(request, &session.dockerfile, session.times.epoch());

@@ -2,11 +2,14 @@
 //! share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::keys;
+use super::mount_folder::CacheFolder;
 use super::remote::{Offer, RemoteCache};
+use super::remote_mounts::SavedMount;
+use super::young::is_young;
 use crate::build::session::Session;
 use crate::build::stage::StageState;
 use crate::error::Result;
@@ -20,7 +23,11 @@ pub(in crate::build) struct BuildCache<'a> {
     remotes: Arc<Vec<RemoteCache>>,
     /// Whether what is there is left alone.
     bypass: bool,
+    mounts: Arc<UsedMounts>,
 }
+
+/// The cache mounts that steps have used, by name; when what they began with was begun.
+type UsedMounts = Mutex<BTreeMap<String, (CacheFolder, Option<i64>)>>;
 
 impl<'a> BuildCache<'a> {
     pub(in crate::build) fn new(session: &'a Session<'a>) -> Self {
@@ -31,19 +38,51 @@ impl<'a> BuildCache<'a> {
         both.clone().chain(&request.cache_from).for_each(|repository| uses.entry(repository).or_default().0 = true);
         both.chain(&request.cache_to).for_each(|repository| uses.entry(repository).or_default().1 = true);
         let remotes = uses.into_iter().map(|(repository, (reads, writes))| RemoteCache::new(session, repository, reads, writes));
-        Self { session, remotes: Arc::new(remotes.collect()), bypass: request.no_cache }
+        Self { session, remotes: Arc::new(remotes.collect()), bypass: request.no_cache, mounts: Arc::default() }
     }
 
     /// The same for one stage, whose steps may all have to be done again.
     pub(in crate::build) fn of_stage(&self, name: Option<&str>, index: usize) -> Self {
         let mut anew = self.session.request.no_cache_stages.iter();
         let is_named = |stage: &String| name.is_some_and(|name| stage.eq_ignore_ascii_case(name)) || *stage == index.to_string();
-        Self { bypass: self.bypass || anew.any(is_named), remotes: Arc::clone(&self.remotes), session: self.session }
+        Self {
+            bypass: self.bypass || anew.any(is_named),
+            remotes: Arc::clone(&self.remotes),
+            mounts: Arc::clone(&self.mounts),
+            session: self.session,
+        }
     }
 
     /// Waits for uploads that are on their way, unless the build was stopped.
     pub(in crate::build) fn finish(&self) {
         self.remotes.iter().for_each(|remote| remote.finish(self.session.cancel().is_cancelled()));
+    }
+
+    /// What another machine has saved of a cache mount that this one does not have.
+    pub(in crate::build) fn saved_mount(&self, name: &str) -> Option<SavedMount> {
+        self.remote_results().find_map(|remote| remote.saved_mount(name))
+    }
+
+    /// A step uses a cache mount, which began with what was begun then.
+    pub(in crate::build) fn use_mount(&self, folder: CacheFolder, begun: Option<i64>) {
+        if self.remotes.iter().any(RemoteCache::writes) {
+            let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+            let (_, known) = mounts.entry(folder.name.clone()).or_insert((folder, None));
+            *known = known.or(begun);
+        }
+    }
+
+    /// Saves the cache mounts that this build has used, at its end, once it has succeeded.
+    pub(in crate::build) fn save_mounts(&self) {
+        let used = std::mem::take(&mut *self.mounts.lock().unwrap_or_else(PoisonError::into_inner));
+        for (folder, begun) in used.into_values() {
+            // Whoever uses it now saves it, too.
+            let Ok(Some(_alone)) = self.session.store.try_lock_mount(&folder.name) else { continue };
+            self.remotes
+                .iter()
+                .filter(|remote| remote.writes())
+                .for_each(|remote| remote.save_mount(self.session, &folder, begun));
+        }
     }
 
     /// What this machine has for `key`, or why it has nothing. A step may look for several keys;
@@ -210,24 +249,4 @@ fn record(layer: Option<&Layer>, created: i64) -> CacheRecord {
 /// What a record holds of a layer.
 pub(super) fn cached(layer: &Layer) -> CachedLayer {
     CachedLayer { diff_id: layer.diff_id, descriptor: layer.descriptor.clone() }
-}
-
-/// Whether what was made then may be taken now. What a clock that was set back shows as made later
-/// may be of any age.
-fn is_young(made: i64, now: i64, max_age: Duration) -> bool {
-    u64::try_from(now.saturating_sub(made)).is_ok_and(|age| age < max_age.as_secs())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_as_old_as_allowed_is_made_again() {
-        let day = Duration::from_secs(86_400);
-        for (made, young) in [(0, false), (13_600, false), (13_601, true), (100_000, true), (100_001, false)] {
-            assert_eq!(is_young(made, 100_000, day), young, "{made}");
-        }
-        assert!(!is_young(100_000, 100_000, Duration::ZERO));
-    }
 }

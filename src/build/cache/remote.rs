@@ -29,9 +29,9 @@ use crate::store::{BlobSource, CacheKey, CacheRecord, CachedLayer, Store};
 /// The label of an entry with its key, and the one that says whether its layer is what the step
 /// made.
 const KEY: &str = "mpimg.cache.key";
-const LAYER: &str = "mpimg.cache.layer";
+pub(super) const LAYER: &str = "mpimg.cache.layer";
 /// The label with the time at which the step was done. Entries of older releases do not have it.
-const MADE: &str = "mpimg.cache.made";
+pub(super) const MADE: &str = "mpimg.cache.made";
 /// A tar that holds nothing: an image needs a layer, and a step may have changed nothing.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
@@ -91,7 +91,7 @@ impl RemoteCache {
 
     /// What another machine made of the step with this key. The layer is in the store then.
     pub(super) fn lookup(&self, session: &Session<'_>, platform: &Platform, key: &CacheKey) -> Option<CacheRecord> {
-        if self.off.load(Ordering::Acquire) {
+        if self.is_off() {
             return None;
         }
         match self.fetch(session, platform, key) {
@@ -107,9 +107,7 @@ impl RemoteCache {
 
     fn fetch(&self, session: &Session<'_>, platform: &Platform, key: &CacheKey) -> Result<CacheRecord> {
         let reference = self.reference(key)?;
-        let pulled = self.runtime.block_on(self.client.pull_image(&reference, platform))?;
-        let sources = pulled.layers.iter().map(|layer| layer.source.clone()).collect();
-        let image = Image::from_parts(pulled.manifest, Some(&pulled.media_type), pulled.config, sources)?;
+        let image = self.pull_entry(&reference, platform)?;
         let wrong = |why: &str| Error::new(ErrorKind::Corrupt, format!("`{}` {why}", reference.familiar()));
         let label = |name: &str| image.config().config.labels.get(name).map(String::as_str);
         if label(KEY) != Some(key.to_string().as_str()) {
@@ -127,9 +125,16 @@ impl RemoteCache {
         Ok(CacheRecord { layer, created: session.times.context, made })
     }
 
+    /// The image that an entry is, without its layer's bytes.
+    pub(super) fn pull_entry(&self, reference: &Reference, platform: &Platform) -> Result<Image> {
+        let pulled = self.runtime.block_on(self.client.pull_image(reference, platform))?;
+        let sources = pulled.layers.iter().map(|layer| layer.source.clone()).collect();
+        Image::from_parts(pulled.manifest, Some(&pulled.media_type), pulled.config, sources)
+    }
+
     /// Puts a result there, in the background.
     pub(super) fn offer(&self, store: &Store, platform: &Platform, key: &CacheKey, record: &CacheRecord, offer: Offer) {
-        if self.off.load(Ordering::Acquire) {
+        if self.is_off() {
             return;
         }
         let entry = entry(store, platform, key, record).and_then(|image| Ok((image, self.reference(key)?)));
@@ -137,9 +142,14 @@ impl RemoteCache {
             Ok(entry) => entry,
             Err(error) => return self.failed(&error),
         };
+        self.upload(image, reference, offer == Offer::IfMissing);
+    }
+
+    /// Sends an entry, in the background.
+    pub(super) fn upload(&self, image: Image, reference: Reference, if_missing: bool) {
         let (client, repository) = (self.client.clone(), self.repository.clone());
         let upload = self.runtime.spawn(async move {
-            if offer == Offer::IfMissing {
+            if if_missing {
                 // A build neither waits for an answer that it does not need nor warns that there is
                 // none.
                 let asked = tokio::time::timeout(PATIENCE, client.has_manifest(&reference)).await;
@@ -176,7 +186,15 @@ impl RemoteCache {
         Ok(self.repository.with_tag(Tag::parse(&format!("step-{}", key.0.hex()))?))
     }
 
-    fn failed(&self, error: &Error) {
+    pub(super) fn is_off(&self) -> bool {
+        self.off.load(Ordering::Acquire)
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    pub(super) fn failed(&self, error: &Error) {
         // An entry that is damaged is replaced by what is made now; everything else would only take
         // time again.
         if error.kind() != ErrorKind::Corrupt {

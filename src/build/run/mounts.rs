@@ -10,8 +10,10 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::context_mount::copy_context;
-use crate::build::cache::BoundFiles;
+use crate::build::cache::{BoundFiles, CacheFolder, FOLDER};
+use crate::build::filesystem::Filesystem;
 use crate::build::inputs::StepInputs;
+use crate::build::session::Session;
 use crate::dockerfile::{Base, MountRequest, Sharing};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::layer::LayerPath;
@@ -143,12 +145,19 @@ fn make(
                 None => scratch.join("cache"),
             };
             // Looked at only where there is no cache yet.
-            let seed = match from {
-                Some(from) if !folder.exists() => {
-                    Some((stage_source(inputs, &spec.user, source, from, scratch)?, scratch.join("seed")))
-                }
+            let is_new = !folder.exists();
+            let saved = cache.filter(|_| is_new).and_then(|name| saved_source(inputs, &spec.user, name, scratch));
+            let begun = saved.as_ref().map(|(_, begun)| *begun);
+            let beginning = match (saved, from) {
+                (Some((saved, _)), _) => Some(saved),
+                (None, Some(from)) if is_new => Some(stage_source(inputs, &spec.user, source, from, scratch)?),
                 _ => None,
             };
+            let seed = beginning.map(|source| (source, scratch.join("seed")));
+            if let Some(name) = cache.filter(|_| !read_only) {
+                let folder = CacheFolder { name: name.clone(), mode: *mode, uid: *uid, gid: *gid };
+                inputs.cache.use_mount(folder, begun);
+            }
             let target = LayerPath::clean(target)?;
             Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed }
         }
@@ -193,14 +202,39 @@ fn make(
 
 /// A folder or file of a stage or an image, as a step of `user` sees it.
 fn stage_source(inputs: &StepInputs<'_>, user: &User, path: &str, from: &Base, scratch: &Path) -> Result<BindSource> {
-    let session = inputs.session;
     let source = inputs.sources.find(from)?;
     let mut filesystem = source.lock();
-    let resolved = filesystem.tree(session)?.resolve(path, true)?;
+    let resolved = filesystem.tree(inputs.session)?.resolve(path, true)?;
     if resolved.node.is_none() {
         return Err(source.not_found(path));
     }
     let path = resolved.path;
+    source_in(inputs.session, &mut filesystem, user, path, scratch)
+}
+
+/// What another machine has saved of a cache that this one does not have, and when that was begun.
+/// One that is damaged is none.
+fn saved_source(inputs: &StepInputs<'_>, user: &User, name: &str, scratch: &Path) -> Option<(BindSource, i64)> {
+    let saved = inputs.cache.saved_mount(name)?;
+    let mut filesystem = Filesystem::of_stage(vec![saved.layer], true);
+    let path = LayerPath::parse(FOLDER).ok()?;
+    match source_in(inputs.session, &mut filesystem, user, path, &scratch.join("saved")) {
+        Ok(source) => Some((source, saved.begun)),
+        Err(error) => {
+            tracing::warn!(error = error.in_one_line(), "a saved cache mount is not used");
+            None
+        }
+    }
+}
+
+/// A path of a file system, as a step of `user` sees it.
+fn source_in(
+    session: &Session<'_>,
+    filesystem: &mut Filesystem,
+    user: &User,
+    path: LayerPath,
+    scratch: &Path,
+) -> Result<BindSource> {
     if !session.isolation()?.kind().needs_tree() {
         return Ok(BindSource::Stack { lower: filesystem.unpacked(session, user)?, path });
     }

@@ -18,6 +18,7 @@ mod reproducible;
 mod run_faults;
 mod run_options;
 mod run_settings;
+mod saved_mounts;
 pub(crate) mod sdk;
 mod sdk_base;
 mod sdk_java;

@@ -68,7 +68,7 @@ impl Built {
     }
 }
 
-async fn tags(repository: &Repository) -> Vec<Tag> {
+pub(super) async fn tags(repository: &Repository) -> Vec<Tag> {
     client(options()).tags(repository).await.unwrap().into_iter().collect()
 }
 
@@ -119,12 +119,12 @@ async fn entries_are_images_that_other_programs_read() {
 }
 
 /// The file of a blob in the registry's own storage.
-fn blob_file(registry: &Server, digest: &str) -> PathBuf {
+pub(super) fn blob_file(registry: &Server, digest: &str) -> PathBuf {
     let hex = digest.strip_prefix("sha256:").unwrap();
     registry.folder.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
 }
 
-async fn manifest(repository: &Repository, tag: &Tag) -> Value {
+pub(super) async fn manifest(repository: &Repository, tag: &Tag) -> Value {
     let pulled = client(options()).pull_manifest(&repository.with_tag(tag.clone())).await.unwrap();
     serde_json::from_slice(&pulled.bytes).unwrap()
 }
@@ -154,7 +154,7 @@ async fn a_damaged_entry_is_told_once_and_replaced() {
 
 /// Puts an entry under `tag` whose layer is `tar`, and whose config is that of the entry that is
 /// there.
-async fn replace_layer(repository: &Repository, tag: &Tag, tar: &[u8]) {
+pub(super) async fn replace_layer(repository: &Repository, tag: &Tag, tar: &[u8]) {
     let client = client(options());
     let mut manifest = manifest(repository, tag).await;
     let config = client.pull_image(&repository.with_tag(tag.clone()), &Default::default()).await.unwrap().config;
