@@ -42,21 +42,36 @@ fn start(home: &Home, project: &Path, registry: &Server, own: &str, other: &str)
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Two projects of one name and version, each with an adapter that describes itself in its own
+/// words; `edit` gets each Dockerfile and the project's name.
+fn two_projects(home: &Home, edit: impl Fn(&str, &str) -> String) {
+    for name in ["first", "second"] {
+        let folder = home.path().join(name);
+        make(home, "new", &folder);
+        let adapter = folder.join("app/adapter.py");
+        let text = std::fs::read_to_string(&adapter).unwrap();
+        assert!(text.contains("Adapter Memory Limit (MB)"));
+        std::fs::write(adapter, text.replace("Adapter Memory Limit (MB)", &format!("The {name} adapter's memory"))).unwrap();
+        let dockerfile = std::fs::read_to_string(folder.join("Dockerfile")).unwrap();
+        std::fs::write(folder.join("Dockerfile"), edit(&dockerfile, name)).unwrap();
+    }
+}
+
+/// The words with which the adapter of a .pak describes itself.
+fn words(pak: &Path) -> String {
+    const LABELS: &str = "import io, sys, zipfile
+adapter = zipfile.ZipFile(io.BytesIO(zipfile.ZipFile(sys.argv[1]).read('adapter.zip')))
+print(adapter.read('NewPython/conf/resources/resources.properties').decode())";
+    run(judge("python3").args(["-c", LABELS]).arg(pak))
+}
+
 #[test]
 fn two_of_one_name_and_version_try_and_push_what_each_has_built() {
     let _alone = alone();
     let home = Home::new();
     let registry = distribution("");
     let folder = |name: &str| home.path().join(name);
-    for name in ["first", "second"] {
-        make(&home, "new", &folder(name));
-        let adapter = folder(name).join("app/adapter.py");
-        let text = std::fs::read_to_string(&adapter).unwrap();
-        assert!(text.contains("Adapter Memory Limit (MB)"));
-        std::fs::write(adapter, text.replace("Adapter Memory Limit (MB)", &format!("The {name} adapter's memory"))).unwrap();
-        let dockerfile = std::fs::read_to_string(folder(name).join("Dockerfile")).unwrap();
-        std::fs::write(folder(name).join("Dockerfile"), format!("{dockerfile}\nLABEL which={name}\n")).unwrap();
-    }
+    two_projects(&home, |dockerfile, name| format!("{dockerfile}\nLABEL which={name}\n"));
     let first = start(&home, &folder("first"), &registry, "first", "second");
     let second = start(&home, &folder("second"), &registry, "second", "first");
     for (name, child) in [("first", first), ("second", second)] {
@@ -65,16 +80,77 @@ fn two_of_one_name_and_version_try_and_push_what_each_has_built() {
         let image = format!("docker://{}/mp/{name}@{}", registry.address, read_pak(&pak).1["DIGEST"]);
         let labels = run(judge("skopeo").args(["inspect", "--tls-verify=false", "--format", "{{.Labels}}", &image]));
         assert!(labels.contains(&format!("which:{name}")), "{labels}");
-        const LABELS: &str = "import io, sys, zipfile
-adapter = zipfile.ZipFile(io.BytesIO(zipfile.ZipFile(sys.argv[1]).read('adapter.zip')))
-print(adapter.read('NewPython/conf/resources/resources.properties').decode())";
-        let texts = run(judge("python3").args(["-c", LABELS]).arg(&pak));
+        let texts = words(&pak);
         assert!(texts.contains(&format!("The {name} adapter's memory")), "{texts}\n{}", said(&output));
     }
     assert_nothing_runs(&home);
     // Their names for what they had built are gone again.
     let images = run(home.mpimg().env("MPIMG_HOME", store()).args(["images", "--json"]));
     assert!(!images.contains("mpimg-mp-build"), "{images}");
+}
+
+/// An adapter that takes four seconds before it listens.
+const TAKES_ITS_TIME: &str = r#"
+CMD ["-c", "import runpy, time; time.sleep(4); runpy.run_module('swagger_server', run_name='__main__', alter_sys=True)"]
+"#;
+
+/// The seconds between two mp-builds; `MPIMG_TEST_DELAYS=0,0.1,0.5,1,2,3,5` tries others.
+fn delays() -> Vec<f64> {
+    let text = std::env::var("MPIMG_TEST_DELAYS").unwrap_or_else(|_| "0,0.1,2".into());
+    text.split(',').map(|delay| delay.parse().unwrap()).collect()
+}
+
+#[test]
+fn whichever_adapter_is_slow_and_whichever_begins_later_no_pak_has_the_words_of_the_other() {
+    let _alone = alone();
+    let home = Home::new();
+    let registry = distribution("");
+    two_projects(&home, |dockerfile, _| dockerfile.to_owned());
+    let folder = |name: &str| home.path().join(name);
+    let dockerfile = std::fs::read_to_string(folder("first").join("Dockerfile")).unwrap();
+    let begin = |name: &str, port: Option<u16>| {
+        let _ = std::fs::remove_dir_all(folder(name).join("build"));
+        let mut command: Command = home.mpimg();
+        command.arg("mp-build").env("MPIMG_HOME", store()).env("MPIMG_PYTHON", python("1.3.1")).env("PYTHONPATH", package(&home));
+        command.args(["--no-ttl", "-i", "-r", &format!("{}/mp/{name}", registry.address), "-p"]).arg(folder(name));
+        if let Some(port) = port {
+            command.args(["-P", &port.to_string()]);
+        }
+        // See `start`.
+        let user = home.path().join(format!("user-{name}"));
+        std::fs::create_dir_all(user.join(".vmware-aria-operations-integration-sdk")).unwrap();
+        command.env("HOME", user).env("LC_ALL", "C.UTF-8");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for delay in delays() {
+        for slow in ["first", "second"] {
+            for name in ["first", "second"] {
+                let more = if name == slow { TAKES_ITS_TIME } else { "" };
+                std::fs::write(folder(name).join("Dockerfile"), format!("{dockerfile}{more}")).unwrap();
+            }
+            // On the SDK's own port, which both want, and on one for each.
+            for ports in [[None, None], [Some(free_address().port()), Some(free_address().port())]] {
+                let first = begin("first", ports[0]);
+                std::thread::sleep(std::time::Duration::from_secs_f64(delay));
+                let second = begin("second", ports[1]);
+                let mut paks = 0;
+                for (name, child) in [("first", first), ("second", second)] {
+                    let output = child.wait_with_output().unwrap();
+                    let said = said(&output);
+                    let at = format!("{delay} s apart, the {slow} is slow, ports {ports:?}, the {name}:\n{said}");
+                    if output.status.success() {
+                        let words = words(&pak_of(&folder(name), &output));
+                        assert!(words.contains(&format!("The {name} adapter's memory")), "{at}\n{words}");
+                        paks += 1;
+                    } else {
+                        assert!(said.contains("port 8080 is taken by ") && ports[0].is_none(), "{at}");
+                    }
+                }
+                assert!(paks == 2 || paks == 1 && ports[0].is_none(), "{delay} s apart, the {slow} is slow: {paks} .paks");
+            }
+        }
+    }
+    assert_nothing_runs(&home);
 }
 
 /// An adapter that does not listen before its project has the file `logs/go`.
