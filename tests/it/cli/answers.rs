@@ -42,12 +42,14 @@ fn inspect_shows_the_layers_as_a_table() {
     };
     let here = rows(&home, &name);
     let json = run(&mut home.mpimg(), ["inspect", "--json", &name]).done().json();
-    assert_eq!(here[0], ["#", "DIGEST", "SIZE", "UNPACKED", "CREATED", "BY"]);
-    assert_eq!((&*here[1][0], &*here[1][3], &json["layers"][0]["unpacked_size"]), ("1", "11B", &Value::from(11)), "{here:?}");
-    assert_eq!(here[1][4..].join(" "), "COPY commands.cfg . # buildkit");
-    // What the files of a layer take is known only if it is in this store.
+    assert_eq!(here[0], ["#", "DIGEST", "SIZE", "FILES", "UNPACKED", "CREATED", "BY"]);
+    assert_eq!((&*here[1][0], &*here[1][4], &json["layers"][0]["unpacked_size"]), ("1", "11B", &Value::from(11)), "{here:?}");
+    // How many files, and their bytes.
+    assert_eq!(here[1][3], "1");
+    assert_eq!(here[1][5..].join(" "), "COPY commands.cfg . # buildkit");
+    // How many files a layer has, and what they take, is known only if it is in this store.
     let elsewhere = rows(&Home::new(), &format!("docker://{name}"));
-    assert_eq!((&elsewhere[1][1..3], &*elsewhere[1][3]), (&here[1][1..3], "-"));
+    assert_eq!((&elsewhere[1][1..3], &elsewhere[1][3..5]), (&here[1][1..3], &["-".to_owned(), "-".to_owned()][..]));
 }
 
 #[test]
