@@ -54,7 +54,7 @@ impl SbomFile {
         self.format
     }
 
-    /// Writes it: whoever reads it meanwhile sees the old bytes or the new ones.
+    /// Writes it: a reader sees the old bytes or the new ones, never a mixture.
     ///
     /// # Errors
     /// [`ErrorKind::Io`]: it cannot be written.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::facts::LayerFacts;
 use super::license;
-use super::package::{Distribution, Found, Package, PackageKind, PackagePlace};
+use super::package::{Distribution, Package, PackageKind, PackagePlace, PackageRecord};
 use super::readers::Fact;
 use crate::error::Result;
 use crate::layer::{Kind, LayerPath, Node, Origin, Tree};
@@ -26,8 +26,8 @@ pub struct Inventory {
     pub notices: Vec<String>,
 }
 
-/// What a file tells that is there after the last layer.
-struct Told<'a> {
+/// What a file says that is still there after the last layer.
+struct RemainingFact<'a> {
     path: LayerPath,
     origin: &'a Origin,
     fact: &'a Fact,
@@ -46,13 +46,13 @@ impl Inventory {
             tree.apply(&layer.index, number)?;
             facts.extend(layer.facts.files.iter().map(|(path, fact)| ((number, path), fact)));
         }
-        let mut told: Vec<Told<'_>> = Vec::new();
+        let mut remaining: Vec<RemainingFact<'_>> = Vec::new();
         for_each_file(&tree, &HashSet::new(), |folder, name, node, _| {
             if let Some(origin) = &node.origin
                 && let Some(fact) = facts.get(&(origin.layer, &origin.path))
                 && let Ok(path) = folder.child(name)
             {
-                told.push(Told { path, origin, fact });
+                remaining.push(RemainingFact { path, origin, fact });
             }
         });
         let fact_at = |path: &str| {
@@ -64,7 +64,7 @@ impl Inventory {
             _ => None,
         });
         let mut packages: BTreeMap<String, Package> = BTreeMap::new();
-        for Told { path, origin, fact } in &told {
+        for RemainingFact { path, origin, fact } in &remaining {
             let Fact::Packages(found) = fact else { continue };
             let brought = Brought { facts: &facts, origin, layers: layers.len() };
             let first = brought.first_layers(found);
@@ -77,7 +77,7 @@ impl Inventory {
                 add(&mut packages, one, of_debian, distribution, place);
             }
         }
-        let (files, files_without_package) = count(&tree, &told);
+        let (files, files_without_package) = count(&tree, &remaining);
         let mut packages: Vec<Package> = packages.into_values().collect();
         packages.sort();
         let notices: BTreeSet<String> = layers.iter().flat_map(|layer| layer.facts.notices.iter().cloned()).collect();
@@ -88,7 +88,7 @@ impl Inventory {
 /// Puts a package in. One that is there already is at one more place.
 fn add(
     packages: &mut BTreeMap<String, Package>,
-    found: &Found,
+    found: &PackageRecord,
     licenses: &[String],
     distribution: Option<&Distribution>,
     place: PackagePlace,
@@ -106,7 +106,7 @@ fn add(
     let all: BTreeSet<String> = package
         .licenses
         .drain(..)
-        .chain(found.licenses.iter().chain(licenses).map(|told| license::normal(told)))
+        .chain(found.licenses.iter().chain(licenses).map(|words| license::normal(words)))
         .filter(|license| !license.is_empty())
         .collect();
     package.licenses = all.into_iter().collect();
@@ -119,7 +119,7 @@ fn add(
 }
 
 /// As its users write it: with scope or path where these are part of the name.
-fn full_name(found: &Found) -> String {
+fn full_name(found: &PackageRecord) -> String {
     match found.kind {
         PackageKind::Npm | PackageKind::Go if !found.namespace.is_empty() => format!("{}/{}", found.namespace, found.name),
         _ => found.name.clone(),
@@ -135,7 +135,7 @@ struct Brought<'a> {
 
 impl Brought<'_> {
     /// For each package the lowest layer since which the database has listed it.
-    fn first_layers(&self, found: &[Found]) -> Vec<usize> {
+    fn first_layers(&self, found: &[PackageRecord]) -> Vec<usize> {
         let mut first = vec![self.origin.layer; found.len()];
         if !found.iter().any(|one| one.kind.of_distribution()) {
             return first;
@@ -174,7 +174,7 @@ fn for_each_file<'t>(tree: &'t Tree, folders: &HashSet<LayerPath>, mut each: imp
 }
 
 /// How many files there are, and how many belong to no package.
-fn count(tree: &Tree, told: &[Told<'_>]) -> (u64, u64) {
+fn count(tree: &Tree, remaining: &[RemainingFact<'_>]) -> (u64, u64) {
     let (mut owned, mut folders) = (HashSet::new(), HashSet::new());
     folders.extend(DATABASES.iter().filter_map(|folder| LayerPath::parse(folder).ok()));
     let mut own = |path: &[u8]| {
@@ -187,7 +187,7 @@ fn count(tree: &Tree, told: &[Told<'_>]) -> (u64, u64) {
             };
         }
     };
-    for Told { path, fact, .. } in told {
+    for RemainingFact { path, fact, .. } in remaining {
         match fact {
             Fact::Owned(paths) => paths.iter().for_each(|path| own(path)),
             Fact::Packages(found) => {

@@ -1,4 +1,4 @@
-//! Licences: the words of packages as SPDX expressions, where that can be told.
+//! Licences: the words of packages as SPDX expressions, where that is possible.
 
 use std::sync::LazyLock;
 
@@ -39,20 +39,20 @@ static GNU: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)^(A?GPL|LGPL|GFDL)[- ]?v?(\d)(?:\.(\d))?(\+|-only|-or-later)?$").ok());
 
 /// The SPDX expression for what a package says, or its own words.
-pub(super) fn normal(told: &str) -> String {
-    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    if GNU.as_ref().is_none_or(|gnu| !gnu.is_match(&told)) && is_expression(&told) {
-        return told;
+pub(super) fn normal(words: &str) -> String {
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if GNU.as_ref().is_none_or(|gnu| !gnu.is_match(&words)) && is_expression(&words) {
+        return words;
     }
     // Debian and Fedora write `and` and `or`.
     for (word, operator) in [(" and ", " AND "), (" or ", " OR ")] {
-        let parts: Vec<&str> = told.split(word).collect();
+        let parts: Vec<&str> = words.split(word).collect();
         if parts.len() > 1 {
             let parts: Option<Vec<String>> = parts.iter().map(|part| one(part.trim_matches([' ', ',', '(', ')']))).collect();
-            return parts.map_or(told.clone(), |parts| parts.join(operator));
+            return parts.map_or(words.clone(), |parts| parts.join(operator));
         }
     }
-    one(&told).unwrap_or(told)
+    one(&words).unwrap_or(words)
 }
 
 /// Whether it is an expression of licences that SPDX has.
@@ -94,7 +94,7 @@ mod tests {
     fn words_of_packages_become_expressions_where_that_can_be_told() {
         assert!(OTHER_NAMES.is_sorted());
         assert!(OTHER_NAMES.iter().all(|(_, id)| is_id(id)));
-        for (told, expected) in [
+        for (words, expected) in [
             ("MIT", "MIT"),
             ("MIT OR Apache-2.0", "MIT OR Apache-2.0"),
             ("Expat", "MIT"),
@@ -110,7 +110,7 @@ mod tests {
             ("as is and so on", "as is and so on"),
             ("LicenseRef-mine", "LicenseRef-mine"),
         ] {
-            assert_eq!(normal(told), expected);
+            assert_eq!(normal(words), expected);
         }
         assert!(!is_expression("GPL-2+") && !is_id("MIT OR ISC") && !is_expression(""));
     }

@@ -81,7 +81,7 @@ pub struct Package {
     pub version: String,
     /// Its package URL (purl): what scanners look it up by.
     pub purl: String,
-    /// Its licences: SPDX expressions where they can be told, else the words of the package.
+    /// Its licences: SPDX expressions where mpimg can tell, else the words of the package.
     /// Sorted.
     pub licenses: Vec<String>,
     /// Its digest where it is known: of a jar, or of what a crate was unpacked from.
@@ -128,7 +128,7 @@ pub struct PackagePlace {
 
 /// A package as a file of a layer tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Found {
+pub(super) struct PackageRecord {
     pub(super) kind: PackageKind,
     /// Maven's group, npm's scope, the host and folders of a Go module: parts with `/` between.
     pub(super) namespace: String,
@@ -145,7 +145,7 @@ pub(super) struct Found {
     pub(super) owns: Vec<Vec<u8>>,
 }
 
-impl Found {
+impl PackageRecord {
     pub(super) fn new(kind: PackageKind, name: &str, version: &str) -> Self {
         Self {
             kind,
@@ -235,15 +235,15 @@ mod tests {
     #[test]
     fn package_urls_are_as_their_types_want_them() {
         let distribution = Distribution { id: "rhel".into(), version: Some("9.4".into()) };
-        let mut rpm = Found::new(PackageKind::Rpm, "NetworkManager", "1.46-8.el9");
+        let mut rpm = PackageRecord::new(PackageKind::Rpm, "NetworkManager", "1.46-8.el9");
         rpm.qualify("epoch", "1");
         rpm.qualify("arch", "x86_64");
-        let mut npm = Found::new(PackageKind::Npm, "core", "7.0.0");
+        let mut npm = PackageRecord::new(PackageKind::Npm, "core", "7.0.0");
         npm.namespace = "@babel".into();
-        let mut go = Found::new(PackageKind::Go, "v3", "v3.1.0+incompatible");
+        let mut go = PackageRecord::new(PackageKind::Go, "v3", "v3.1.0+incompatible");
         go.namespace = "github.com/Masterminds/semver".into();
-        let python = Found::new(PackageKind::Python, "Ruamel_Yaml", "0.18");
-        let nameless = Found::new(PackageKind::Gem, "rake", "");
+        let python = PackageRecord::new(PackageKind::Python, "Ruamel_Yaml", "0.18");
+        let nameless = PackageRecord::new(PackageKind::Gem, "rake", "");
         for (found, purl) in [
             (rpm, "pkg:rpm/redhat/NetworkManager@1.46-8.el9?arch=x86_64&distro=rhel-9.4&epoch=1"),
             (npm, "pkg:npm/%40babel/core@7.0.0"),

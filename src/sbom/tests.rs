@@ -159,7 +159,7 @@ fn the_three_forms_of_the_database_of_rpm_tell_the_same() {
             drop(inventory(&[&[(path, damaged)]]));
         }
         let nothing = inventory(&[&[(path, b"nothing of the kind".to_vec())]]);
-        assert!(nothing.notices[0].contains("is no database of rpm's"), "{:?}", nothing.notices);
+        assert!(nothing.notices[0].contains("is not a database of rpm's"), "{:?}", nothing.notices);
     }
 }
 
@@ -310,7 +310,7 @@ fn a_jar_with_jars_in_it_tells_all_of_them() {
     use sha1::Digest as _;
     let sum: String = sha1::Sha1::digest(&plain).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(compress.checksum, Some(Checksum::Sha1(sum)));
-    assert_eq!(found.notices, ["`/opt/notes.jar` was not read to its end: it is no archive"]);
+    assert_eq!(found.notices, ["`/opt/notes.jar` was not read to its end: it is not an archive"]);
 }
 
 #[test]

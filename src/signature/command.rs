@@ -48,7 +48,7 @@ impl SigningCommand {
         if done.stdout.len() > LIMIT {
             return Err(failed("it printed more than a signature".to_owned()));
         }
-        // ASN.1 begins with a byte that is no base64: the tag of a sequence, `0`, and a length
+        // ASN.1 begins with a byte that is not base64: the tag of a sequence, `0`, and a length
         // below 80.
         let text = std::str::from_utf8(&done.stdout).ok().map(str::trim);
         let decoded = text

@@ -155,11 +155,8 @@ impl SubstituteMounts {
             }
             _ => unpack::remove(&parent, name).step(step)?,
         }
-        match &moved.original {
-            Some(original) => {
-                rustix::fs::renameat(&self.aside, original.as_str(), &parent, OsStr::from_bytes(name)).step(step)?
-            }
-            None => {}
+        if let Some(original) = &moved.original {
+            rustix::fs::renameat(&self.aside, original.as_str(), &parent, OsStr::from_bytes(name)).step(step)?;
         }
         has_not_left
     }

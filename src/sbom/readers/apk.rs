@@ -1,15 +1,15 @@
 //! Alpine's `lib/apk/db/installed` (apk-tools, "Apk spec").
 
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// The packages, with the files that they own.
-pub(super) fn installed(text: &str) -> Vec<Found> {
+pub(super) fn installed(text: &str) -> Vec<PackageRecord> {
     text.split("\n\n").filter_map(package).collect()
 }
 
-fn package(stanza: &str) -> Option<Found> {
+fn package(stanza: &str) -> Option<PackageRecord> {
     let field = |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
-    let mut found = Found::new(PackageKind::Apk, field("P")?, field("V")?);
+    let mut found = PackageRecord::new(PackageKind::Apk, field("P")?, field("V")?);
     found.qualify("arch", field("A").unwrap_or_default());
     found.qualify("upstream", field("o").filter(|origin| *origin != found.name).unwrap_or_default());
     found.licenses = field("L").filter(|license| !license.is_empty()).map(str::to_owned).into_iter().collect();

@@ -4,20 +4,20 @@
 use std::collections::BTreeSet;
 
 use super::text::{field, fields};
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// The packages of a status file that are installed.
-pub(super) fn status(text: &str) -> Vec<Found> {
+pub(super) fn status(text: &str) -> Vec<PackageRecord> {
     text.split("\n\n").filter_map(package).collect()
 }
 
-fn package(stanza: &str) -> Option<Found> {
+fn package(stanza: &str) -> Option<PackageRecord> {
     // A removed package stays in the database as long as it has configuration files. Parts of
     // distroless images have no status.
     if field(stanza, "Status").is_some_and(|status| !status.ends_with(" installed")) {
         return None;
     }
-    let mut found = Found::new(PackageKind::Debian, field(stanza, "Package")?, field(stanza, "Version")?);
+    let mut found = PackageRecord::new(PackageKind::Debian, field(stanza, "Package")?, field(stanza, "Version")?);
     found.qualify("arch", field(stanza, "Architecture").unwrap_or_default());
     // `glibc (2.36-9)`: the version is there if it is another one.
     let source = field(stanza, "Source").unwrap_or_default().replace(" (", "@").replace(')', "");

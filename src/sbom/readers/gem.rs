@@ -1,11 +1,11 @@
 //! RubyGems: what it writes to `specifications/` when it installs a gem.
 
 use super::text::{all_quoted, quoted};
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// A gemspec as RubyGems writes it. One that a person wrote is Ruby code, and can say its name in
 /// any way: such a one is passed over unless it says it in RubyGems' words.
-pub(super) fn gemspec(text: &str, specifications: &str) -> Option<Found> {
+pub(super) fn gemspec(text: &str, specifications: &str) -> Option<PackageRecord> {
     // `# stub: rake 13.0.6 ruby lib`
     let stub = text.lines().take(5).find_map(|line| line.strip_prefix("# stub: "));
     let mut stub = stub.into_iter().flat_map(str::split_whitespace);
@@ -20,7 +20,7 @@ pub(super) fn gemspec(text: &str, specifications: &str) -> Option<Found> {
     let name = stub.next().or_else(|| value("name").and_then(quoted))?;
     let version = stub.next().or_else(|| value("version").and_then(quoted))?;
     let platform = stub.next().filter(|platform| *platform != "ruby");
-    let mut found = Found::new(PackageKind::Gem, name, version);
+    let mut found = PackageRecord::new(PackageKind::Gem, name, version);
     found.qualify("platform", platform.unwrap_or_default());
     found.licenses = value("licenses").or_else(|| value("license")).map(all_quoted).unwrap_or_default();
     // `…/specifications/default/` are those of Ruby itself.

@@ -1,6 +1,6 @@
 //! Go: the build information that the linker puts into a program (`debug/buildinfo`).
 
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// How the information begins. It is at an address that 16 divides.
 pub(super) const MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -11,7 +11,7 @@ const MARK: usize = 16;
 
 /// What stands at the beginning of `bytes`. `None`: nothing, or what Go before 1.18 wrote, which
 /// only holds addresses.
-pub(super) fn build_info(bytes: &[u8]) -> Option<Vec<Found>> {
+pub(super) fn build_info(bytes: &[u8]) -> Option<Vec<PackageRecord>> {
     let inline = *bytes.get(15)? & 2 != 0;
     let rest = bytes.get(HEADER..).filter(|_| inline)?;
     let (version, rest) = string(rest)?;
@@ -19,7 +19,7 @@ pub(super) fn build_info(bytes: &[u8]) -> Option<Vec<Found>> {
     let version = std::str::from_utf8(version).ok()?;
     // `go1.22.1`, `go1.22.1 X:boringcrypto`, `devel go1.23-…`
     let number = version.split_whitespace().find_map(|word| word.strip_prefix("go"))?;
-    let mut found = vec![Found::new(PackageKind::Go, "stdlib", number)];
+    let mut found = vec![PackageRecord::new(PackageKind::Go, "stdlib", number)];
     let marked = modules.len() > 2 * MARK && modules[modules.len() - MARK - 1] == b'\n';
     if marked {
         found.extend(listed(std::str::from_utf8(&modules[MARK..modules.len() - MARK]).ok()?));
@@ -40,7 +40,7 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
-fn listed(text: &str) -> Vec<Found> {
+fn listed(text: &str) -> Vec<PackageRecord> {
     let setting = |key: &str| text.lines().find_map(|line| line.strip_prefix("build\t")?.strip_prefix(key)?.strip_prefix('='));
     let mut modules: Vec<(&str, String)> = Vec::new();
     for line in text.lines() {
@@ -60,7 +60,7 @@ fn listed(text: &str) -> Vec<Found> {
     }
     let module = |(path, version): &(&str, String)| {
         let (namespace, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut found = Found::new(PackageKind::Go, name, version);
+        let mut found = PackageRecord::new(PackageKind::Go, name, version);
         found.namespace = namespace.to_owned();
         found
     };

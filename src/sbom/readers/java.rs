@@ -8,7 +8,7 @@ use sha1::{Digest as _, Sha1};
 use super::text::field;
 use super::window::Window;
 use super::zip::{self, Budget, Stopped};
-use crate::sbom::package::{Checksum, Found, PackageKind};
+use crate::sbom::package::{Checksum, PackageKind, PackageRecord};
 
 /// How the names of archives end that are searched: jars, and packages of application servers,
 /// Jenkins, Karaf, NiFi and Liferay.
@@ -31,7 +31,12 @@ struct Maven {
 }
 
 /// The packages of the archive `path`, and why it was not read to its end, if so.
-pub(super) fn packages(path: &str, content: &mut dyn Read, budget: &mut Budget, most: usize) -> (Vec<Found>, Option<Stopped>) {
+pub(super) fn packages(
+    path: &str,
+    content: &mut dyn Read,
+    budget: &mut Budget,
+    most: usize,
+) -> (Vec<PackageRecord>, Option<Stopped>) {
     let mut found = Vec::new();
     let stopped = archive(path, "", content, budget, most, 0, &mut found).err();
     (found, stopped)
@@ -44,7 +49,7 @@ fn archive(
     budget: &mut Budget,
     most: usize,
     depth: usize,
-    found: &mut Vec<Found>,
+    found: &mut Vec<PackageRecord>,
 ) -> Result<(), Stopped> {
     let mut hashed = Hashed { inner: content, hasher: Sha1::new() };
     let mut archive = Window::new(&[], &mut hashed);
@@ -76,14 +81,14 @@ fn archive(
     let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
     if !is_archive && read.is_err() {
         return read.map_err(|stopped| match stopped {
-            Stopped::Unreadable(_) => Stopped::Unreadable("it is no archive"),
+            Stopped::Unreadable(_) => Stopped::Unreadable("it is not an archive"),
             stopped => stopped,
         });
     }
     let mut own = described(path, &manifest, &maven);
     own.checksum = whole.then_some(Checksum::Sha1(sum));
     let rest = maven.iter().filter(|one| (&one.artifact, &one.group) != (&own.name, &own.namespace));
-    let rest: Vec<Found> = rest.map(|one| package(&one.group, &one.artifact, &one.version)).collect();
+    let rest: Vec<PackageRecord> = rest.map(|one| package(&one.group, &one.artifact, &one.version)).collect();
     for mut one in std::iter::once(own).chain(rest) {
         one.inside = inside.to_owned();
         found.push(one);
@@ -92,8 +97,8 @@ fn archive(
     read
 }
 
-fn package(group: &str, artifact: &str, version: &str) -> Found {
-    let mut found = Found::new(PackageKind::Java, artifact, version);
+fn package(group: &str, artifact: &str, version: &str) -> PackageRecord {
+    let mut found = PackageRecord::new(PackageKind::Java, artifact, version);
     // A package URL of Maven's must have a group; syft takes the name where there is none.
     found.namespace = if group.is_empty() { artifact.to_owned() } else { group.to_owned() };
     found
@@ -116,7 +121,7 @@ fn properties(text: &str) -> Option<Maven> {
 /// The jar itself: what Maven says of the artifact that the file is named after; else file name and
 /// manifest. That there is one artifact alone tells nothing: it may be what was copied into the
 /// jar.
-fn described(path: &str, manifest: &str, maven: &[Maven]) -> Found {
+fn described(path: &str, manifest: &str, maven: &[Maven]) -> PackageRecord {
     let file = path.rsplit('/').next().unwrap_or(path);
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let (name, version) = split_name(stem);
@@ -147,13 +152,13 @@ fn described(path: &str, manifest: &str, maven: &[Maven]) -> Found {
 }
 
 /// The `release` file of a JDK or JRE.
-pub(super) fn runtime(text: &str) -> Option<Found> {
+pub(super) fn runtime(text: &str) -> Option<PackageRecord> {
     let value = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
         Some(line.trim().trim_matches('"')).filter(|value| !value.is_empty())
     };
     let version = value("JAVA_VERSION")?;
-    let mut found = Found::new(PackageKind::JavaRuntime, "openjdk", value("JAVA_RUNTIME_VERSION").unwrap_or(version));
+    let mut found = PackageRecord::new(PackageKind::JavaRuntime, "openjdk", value("JAVA_RUNTIME_VERSION").unwrap_or(version));
     // Vulnerabilities of all builds of OpenJDK are listed as Oracle's; syft writes the same.
     found.namespace = "oracle".to_owned();
     Some(found)

@@ -26,7 +26,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 
 use self::zip::{Budget, Stopped};
-use super::package::{Distribution, Found};
+use super::package::{Distribution, PackageRecord};
 use crate::layer::{Entry, Kind};
 
 /// The largest text that is read, in bytes; a large system's dpkg status has 10 MB.
@@ -44,7 +44,7 @@ const UNPACKED_TIMES: u64 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Fact {
     /// Packages that are installed.
-    Packages(Vec<Found>),
+    Packages(Vec<PackageRecord>),
     /// Files that belong to a package, from the root of the image.
     Owned(Vec<Vec<u8>>),
     /// The licences of the package whose documentation this is.
@@ -55,7 +55,7 @@ pub(super) enum Fact {
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Interest {
+enum FileKind {
     DpkgStatus,
     DpkgList,
     DpkgCopyright,
@@ -74,7 +74,7 @@ enum Interest {
     Other,
 }
 
-impl Interest {
+impl FileKind {
     fn of(path: &str) -> Self {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let in_folder = |suffixes: [&str; 3]| suffixes.iter().any(|suffix| folder.ends_with(suffix));
@@ -109,19 +109,19 @@ pub(super) fn read(entry: &Entry, content: &mut dyn Read) -> io::Result<(Option<
     let (Kind::File { size }, Ok(path)) = (&entry.kind, std::str::from_utf8(entry.path.as_bytes())) else {
         return Ok((None, None));
     };
-    let interest = Interest::of(path);
-    match interest {
-        Interest::Other => return Ok((program(content)?, None)),
-        Interest::Archive => return archive(path, *size, content),
+    let kind = FileKind::of(path);
+    match kind {
+        FileKind::Other => return Ok((program(content)?, None)),
+        FileKind::Archive => return archive(path, *size, content),
         _ => {}
     }
-    let largest = if matches!(interest, Interest::Rpm(_)) { LARGEST_RPM } else { LARGEST_TEXT };
+    let largest = if matches!(kind, FileKind::Rpm(_)) { LARGEST_RPM } else { LARGEST_TEXT };
     if *size > largest {
         return Ok((None, Some(format!("`/{path}` has {size} bytes, more than such a file should: it was not read"))));
     }
     let mut bytes = Vec::new();
     content.read_to_end(&mut bytes)?;
-    Ok(match told(interest, path, &bytes) {
+    Ok(match facts_of(kind, path, &bytes) {
         Some(Fact::Packages(mut packages)) if packages.len() > MOST_PACKAGES => {
             packages.truncate(MOST_PACKAGES);
             (
@@ -131,36 +131,36 @@ pub(super) fn read(entry: &Entry, content: &mut dyn Read) -> io::Result<(Option<
         }
         // A database that is there and cannot be read hides all that is installed. Of other files,
         // some have the same name by chance.
-        None if matches!(interest, Interest::Rpm(_)) => {
-            (None, Some(format!("`/{path}` is no database of rpm's, or a damaged one")))
+        None if matches!(kind, FileKind::Rpm(_)) => {
+            (None, Some(format!("`/{path}` is not a database of rpm's, or a damaged one")))
         }
         fact => (fact, None),
     })
 }
 
-fn told(interest: Interest, path: &str, bytes: &[u8]) -> Option<Fact> {
+fn facts_of(kind: FileKind, path: &str, bytes: &[u8]) -> Option<Fact> {
     let text = || String::from_utf8_lossy(bytes);
-    let one = |found: Option<Found>| found.map(|found| Fact::Packages(vec![found]));
+    let one = |found: Option<PackageRecord>| found.map(|found| Fact::Packages(vec![found]));
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let above = folder.rsplit_once('/').map_or("", |(above, _)| above);
-    Some(match interest {
-        Interest::DpkgStatus => Fact::Packages(debian::status(&text())),
-        Interest::DpkgList => Fact::Owned(debian::list(bytes)),
-        Interest::DpkgCopyright => Fact::Licenses(debian::copyright(&text())),
-        Interest::PythonMetadata => one(python::metadata(&text()))?,
-        Interest::PythonRecord => Fact::Owned(python::record(&text(), above)),
-        Interest::CargoLock => Fact::Packages(rust::lock(&text())),
-        Interest::Release => Fact::Release(release(&text())?),
-        Interest::Apk => Fact::Packages(apk::installed(&text())),
-        Interest::Rpm(form) => Fact::Packages(rpm::packages(form, bytes)?),
-        Interest::Npm => one(npm::package(bytes, folder))?,
-        Interest::JavaRuntime => one(java::runtime(&text()))?,
-        Interest::Gem => one(gem::gemspec(&text(), folder))?,
-        Interest::PowerShell => one(powershell::manifest(bytes, name.trim_end_matches(".psd1")).map(|mut found| {
+    Some(match kind {
+        FileKind::DpkgStatus => Fact::Packages(debian::status(&text())),
+        FileKind::DpkgList => Fact::Owned(debian::list(bytes)),
+        FileKind::DpkgCopyright => Fact::Licenses(debian::copyright(&text())),
+        FileKind::PythonMetadata => one(python::metadata(&text()))?,
+        FileKind::PythonRecord => Fact::Owned(python::record(&text(), above)),
+        FileKind::CargoLock => Fact::Packages(rust::lock(&text())),
+        FileKind::Release => Fact::Release(release(&text())?),
+        FileKind::Apk => Fact::Packages(apk::installed(&text())),
+        FileKind::Rpm(form) => Fact::Packages(rpm::packages(form, bytes)?),
+        FileKind::Npm => one(npm::package(bytes, folder))?,
+        FileKind::JavaRuntime => one(java::runtime(&text()))?,
+        FileKind::Gem => one(gem::gemspec(&text(), folder))?,
+        FileKind::PowerShell => one(powershell::manifest(bytes, name.trim_end_matches(".psd1")).map(|mut found| {
             found.owns.push(format!("{folder}/").into_bytes());
             found
         }))?,
-        Interest::Archive | Interest::Other => return None,
+        FileKind::Archive | FileKind::Other => return None,
     })
 }
 

@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// A package.json with a name and a version. Others configure folders of a package.
-pub(super) fn package(bytes: &[u8], folder: &str) -> Option<Found> {
+pub(super) fn package(bytes: &[u8], folder: &str) -> Option<PackageRecord> {
     let json: Value = serde_json::from_slice(bytes).ok()?;
     let text = |key: &str| json[key].as_str().filter(|text| !text.is_empty());
     let (name, version) = (text("name")?, text("version")?);
     let (scope, name) = name.split_once('/').unwrap_or(("", name));
-    let mut found = Found::new(PackageKind::Npm, name, version);
+    let mut found = PackageRecord::new(PackageKind::Npm, name, version);
     found.namespace = scope.to_owned();
     // A text; or what npm took before 2014: an object, or a list of objects under another name.
     let license = |value: &Value| value.as_str().or_else(|| value["type"].as_str()).map(str::to_owned);

@@ -1,10 +1,10 @@
 //! PowerShell: the manifest of a module, `NAME.psd1`.
 
 use super::text::quoted;
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// A manifest that tells a version. Other files of this kind are data.
-pub(super) fn manifest(bytes: &[u8], name: &str) -> Option<Found> {
+pub(super) fn manifest(bytes: &[u8], name: &str) -> Option<PackageRecord> {
     let text = decoded(bytes);
     let value = |key: &str| {
         text.lines().map(str::trim_start).find_map(|line| {
@@ -17,7 +17,7 @@ pub(super) fn manifest(bytes: &[u8], name: &str) -> Option<Found> {
         Some(prerelease) => format!("{version}-{}", prerelease.trim_start_matches('-')),
         None => version,
     };
-    let mut found = Found::new(PackageKind::PowerShell, name, &version);
+    let mut found = PackageRecord::new(PackageKind::PowerShell, name, &version);
     found.namespace = "powershell".to_owned();
     Some(found)
 }

@@ -10,9 +10,9 @@ use memchr::{memchr, memmem};
 
 use super::window::{CHUNK, Window};
 use super::{go, rust};
-use crate::sbom::package::Found;
+use crate::sbom::package::PackageRecord;
 
-/// So much of a compressed list tells how it begins.
+/// This much of a compressed list shows how it begins.
 const GLANCE: usize = 1024;
 /// The largest list that is read, in bytes, packed or not.
 const LARGEST: usize = 8 << 20;
@@ -23,7 +23,7 @@ pub(super) fn is_program(start: &[u8]) -> bool {
 }
 
 /// The packages that a program was built of. `start` is what was read of it.
-pub(super) fn packages(start: &[u8], content: &mut dyn Read) -> io::Result<Vec<Found>> {
+pub(super) fn packages(start: &[u8], content: &mut dyn Read) -> io::Result<Vec<PackageRecord>> {
     let mut window = Window::new(start, content);
     let mut inflate = Decompress::new(true);
     let (mut found, mut go_found) = (Vec::new(), false);

@@ -2,11 +2,11 @@
 //! are theirs.
 
 use super::text::{field, fields};
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// A `METADATA` or `PKG-INFO` (core metadata specifications).
-pub(super) fn metadata(text: &str) -> Option<Found> {
-    let mut found = Found::new(PackageKind::Python, field(text, "Name")?, field(text, "Version")?);
+pub(super) fn metadata(text: &str) -> Option<PackageRecord> {
+    let mut found = PackageRecord::new(PackageKind::Python, field(text, "Name")?, field(text, "Version")?);
     found.licenses = match field(text, "License-Expression") {
         Some(expression) => vec![expression.to_owned()],
         None => match field(text, "License").filter(|text| text.len() < 80 && !text.eq_ignore_ascii_case("unknown")) {

@@ -34,7 +34,7 @@ pub(super) struct Budget(pub(super) u64);
 pub(super) enum Stopped {
     /// More would be unpacked than allowed.
     Budget,
-    /// It is no archive, or one that cannot be read.
+    /// It is not an archive, or one that cannot be read.
     Unreadable(&'static str),
     /// It cannot be read from its file.
     Io(io::Error),
@@ -94,7 +94,7 @@ fn first(archive: &mut Window<'_>) -> Result<u32, Stopped> {
         archive.read_exact(&mut next)?;
         signature = signature >> 8 | u32::from(next[0]) << 24;
     }
-    Err(Stopped::Unreadable("it is no archive"))
+    Err(Stopped::Unreadable("it is not an archive"))
 }
 
 /// Reads one entry after its signature; the next signature.

@@ -1,7 +1,7 @@
 //! The header of an installed package (rpm's `docs/manual/hregions.md` and `format_header.md`): a
 //! table of tags, then their data.
 
-use crate::sbom::package::{Found, PackageKind};
+use crate::sbom::package::{PackageKind, PackageRecord};
 
 const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
@@ -58,13 +58,13 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
 
 /// The package. The keys that signatures are verified with are in the database, too: these have no
 /// architecture.
-pub(super) fn package(bytes: &[u8]) -> Option<Found> {
+pub(super) fn package(bytes: &[u8]) -> Option<PackageRecord> {
     let header = Header::new(bytes)?;
     let (name, version, release) = (header.text(NAME)?, header.text(VERSION)?, header.text(RELEASE)?);
     if name == "gpg-pubkey" {
         return None;
     }
-    let mut found = Found::new(PackageKind::Rpm, &name, &format!("{version}-{release}"));
+    let mut found = PackageRecord::new(PackageKind::Rpm, &name, &format!("{version}-{release}"));
     found.qualify("arch", &header.text(ARCH).unwrap_or_default());
     found.qualify("epoch", &header.numbers(EPOCH).first().map(ToString::to_string).unwrap_or_default());
     found.qualify("upstream", &header.text(SOURCE_RPM).unwrap_or_default());

@@ -8,7 +8,7 @@ mod header;
 mod ndb;
 mod sqlite;
 
-use crate::sbom::package::Found;
+use crate::sbom::package::PackageRecord;
 
 /// Which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,8 @@ impl Form {
     }
 }
 
-/// The packages; `None` if it is no such database, or a damaged one.
-pub(super) fn packages(form: Form, database: &[u8]) -> Option<Vec<Found>> {
+/// The packages; `None` if it is not such a database, or a damaged one.
+pub(super) fn packages(form: Form, database: &[u8]) -> Option<Vec<PackageRecord>> {
     let headers = match form {
         Form::Sqlite => sqlite::blobs(database)?,
         Form::Ndb => ndb::blobs(database)?,
