@@ -52,7 +52,7 @@ impl Builder {
         self.build_under(request, None, on_layer)
     }
 
-    /// The same; `heading` is what its steps are shown under, where it is part of another build.
+    /// As `build`; `heading` is what its steps are shown under, where it is part of another build.
     fn build_under(
         &self,
         request: &BuildRequest,

@@ -41,7 +41,7 @@ impl Filesystem {
         Self { layers, ..Self::default() }
     }
 
-    /// The same for a stage with a RUN, where `will_run` says so: what is read of its layers is
+    /// As `new`, for a stage with a RUN, where `will_run` says so: what is read of its layers is
     /// unpacked on the way.
     pub(super) fn of_stage(layers: Vec<Layer>, will_run: bool) -> Self {
         Self { layers, will_run, ..Self::default() }

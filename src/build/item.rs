@@ -32,9 +32,9 @@ pub(super) enum ConflictPolicy {
     Replace,
     /// A folder that is made only where it is missing; one that is there keeps its owner and mode.
     MakeFolder,
-    /// The same, of a folder that an archive implies by what is in it: it is root's, whomever the
-    /// archive's entries are given to (moby, pkg/archive, `createImpliedDirectories`), and has the
-    /// set-group-ID bit if its parent had it at that moment.
+    /// As `MakeFolder`, of a folder that an archive implies by what is in it: it is root's,
+    /// whomever the archive's entries are given to (moby, pkg/archive, `createImpliedDirectories`),
+    /// and has the set-group-ID bit if its parent had it at that moment.
     ImpliedFolder { set_group_id: bool },
     /// The parent of what `--parents` or `--exclude` take, left out itself: one that is there keeps
     /// its owner, and gets its source's `mode` without `--chmod` (fsutil, `createParentDirs`).

@@ -30,7 +30,7 @@ pub enum SdkBase {
     /// fails the build.
     #[default]
     AsWritten,
-    /// The same; but where the Dockerfile names one of a registry that was shut down, or of a
+    /// As `AsWritten`; but where the Dockerfile names one of a registry that was shut down, or of a
     /// version that the installed SDK does not build, the image of the same language that it
     /// builds.
     Installed,
@@ -53,7 +53,7 @@ impl SdkBase {
         }
     }
 
-    /// The same for a build whose result is pushed.
+    /// This source for a build whose result is pushed.
     #[must_use]
     pub(crate) fn published(self) -> Self {
         match self {

@@ -55,7 +55,7 @@ impl Times {
         self.epoch
     }
 
-    /// The same where it was given or there is a commit.
+    /// As `epoch`, where it was given or there is a commit.
     pub(super) fn known_epoch(&self) -> Option<i64> {
         self.known.then_some(self.epoch)
     }

@@ -18,7 +18,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--tmpfs"], "write it as `--mount type=tmpfs,target=/PATH`"),
 ];
 
-/// The same of docker's other commands for containers and images.
+/// Flags that docker's other commands for containers and images have, and what to do instead.
 const OTHER_FLAGS: &[(&[&str], &[&str], &str)] = &[
     (
         &["ps", "images", "stats", "inspect"],

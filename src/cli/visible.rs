@@ -6,7 +6,7 @@ pub(super) fn visible(text: &str) -> String {
     escaped(text, |letter| matches!(letter, '\n' | '\t'))
 }
 
-/// The same for what is to be one line.
+/// As `visible`, for what is to be one line.
 pub(super) fn visible_line(text: &str) -> String {
     escaped(text, |_| false)
 }

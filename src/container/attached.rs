@@ -33,7 +33,7 @@ pub struct AttachedControl {
     sending: Arc<Mutex<()>>,
     /// Where its input goes, until that ends.
     input: Arc<Mutex<Option<File>>>,
-    /// The same, where it is a terminal: its size can be told while a write waits.
+    /// As `input`, where it is a terminal: its size can be told while a write waits.
     terminal: Option<Arc<File>>,
 }
 

@@ -36,7 +36,7 @@ pub fn import_rootfs(store: &Store, tar: &Path, platform: &Platform, created: i6
     import_with_comment(store, tar, platform, created, None, pack)
 }
 
-/// The same with what the image's history says, instead of the file's name.
+/// As `import_rootfs`, with what the image's history says, instead of the file's name.
 pub(crate) fn import_with_comment(
     store: &Store,
     tar: &Path,

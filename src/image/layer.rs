@@ -73,7 +73,7 @@ impl Layer {
         self.read_index_with(store, tar, |_, _| Ok(()))
     }
 
-    /// The same, and calls `each` with every entry and a reader of its content.
+    /// As `read_index`, and calls `each` with every entry and a reader of its content.
     ///
     /// # Errors
     /// As [`Layer::read_index`], and those of `each`.

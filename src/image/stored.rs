@@ -80,7 +80,7 @@ impl Image {
     }
 }
 
-/// The same of some layers.
+/// As `layer_files`, of some layers.
 pub(crate) async fn fetch_layers(store: &Store, layers: &[Layer]) -> Result<Vec<PathBuf>> {
     let files = layers.iter().cloned().map(|layer| layer_file(store.clone(), layer));
     stream::iter(files).buffered(PARALLEL).try_collect().await

@@ -161,7 +161,7 @@ pub fn artifact(artifact_type: &str, media_type: &str, blob: Bytes, subject: &De
     annotated_artifact(artifact_type, media_type, blob, subject, &BTreeMap::new())
 }
 
-/// The same with annotations of its manifest.
+/// As `artifact`, with annotations of its manifest.
 pub fn annotated_artifact(
     artifact_type: &str,
     media_type: &str,

@@ -132,7 +132,7 @@ impl Record {
         Self::from_capability(&value[..length])
     }
 
-    /// The same by the name of an open descriptor in /proc/self/fd.
+    /// As `read`, by the name of an open descriptor in /proc/self/fd.
     pub(crate) fn read_descriptor(path: &Path, mode: u32) -> Option<Self> {
         let mut value = [0; 96];
         let name = if has_attributes(mode) { OWNER } else { CAPABILITY };
@@ -151,8 +151,8 @@ impl Record {
         }
     }
 
-    /// The same by the name of an open descriptor in /proc/self/fd; `owner`: whose files without a
-    /// record are.
+    /// As `write`, by the name of an open descriptor in /proc/self/fd; `owner`: whose files without
+    /// a record are.
     pub(crate) fn write_descriptor(&self, path: &Path, mode: u32, owner: (u32, u32)) -> Result<(), Errno> {
         let attributes = has_attributes(mode);
         let name = if attributes { OWNER } else { CAPABILITY };

@@ -20,8 +20,8 @@ pub fn read_entries(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -
     Ok(())
 }
 
-/// The same for an archive that is not a layer: names may have `..`, which ends at the folder that
-/// it is unpacked into.
+/// As `read_entries`, for an archive that is not a layer: names may have `..`, which ends at the
+/// folder that it is unpacked into.
 pub fn read_archive(tar: impl Read, mut each: impl FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
     let mut tar = TarReader::of_archive(tar);
     while let Some(entry) = tar.next_entry()? {
@@ -35,8 +35,8 @@ pub fn index_layer(tar: impl Read) -> Result<(LayerIndex, DiffId)> {
     index_layer_with(tar, |_, _| Ok(()))
 }
 
-/// The same, and calls `each` with every entry and a reader of its content; of the few files that
-/// the index keeps, with no content.
+/// As `index_layer`, and calls `each` with every entry and a reader of its content; of the few
+/// files that the index keeps, with no content.
 pub fn index_layer_with(
     tar: impl Read,
     mut each: impl FnMut(&Entry, &mut dyn Read) -> Result<()>,

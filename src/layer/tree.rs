@@ -41,7 +41,7 @@ pub struct Origin {
     pub layer: usize,
     /// The path in that layer.
     pub path: LayerPath,
-    /// The same for all names of one file (hard links).
+    /// As `path`, for all names of one file (hard links).
     pub file: u64,
     /// The bytes themselves, where the layer's index keeps them.
     pub content: Option<Arc<[u8]>>,

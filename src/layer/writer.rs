@@ -64,7 +64,7 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         Self::over(Pipeline::new(codec, threads, None, sink))
     }
 
-    /// The same; blocks of the tar that `blocks` has are copied from there.
+    /// As `new`; blocks of the tar that `blocks` has are copied from there.
     pub fn with_blocks(codec: Codec, threads: usize, blocks: Arc<dyn BlockSource>, sink: W) -> Self {
         Self::over(Pipeline::new(codec, threads, Some(blocks), sink))
     }

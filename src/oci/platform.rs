@@ -65,7 +65,7 @@ impl Platform {
         self.os.is_empty() && self.architecture.is_empty()
     }
 
-    /// The same, with what is not given taken from `other`.
+    /// This platform, with what is not given taken from `other`.
     #[must_use]
     pub fn or(&self, other: &Platform) -> Self {
         let own_or = |own: &String, other: &String| if own.is_empty() { other.clone() } else { own.clone() };

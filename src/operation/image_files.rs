@@ -55,7 +55,7 @@ impl Mpimg {
         self.files_of(image.layers().iter().cloned().zip(paths).collect()).await
     }
 
-    /// The same of layers, each with the file that has its bytes, lowest first.
+    /// As `image_files`, of layers, each with the file that has its bytes, lowest first.
     pub(super) async fn files_of(&self, layers: Vec<(Layer, PathBuf)>) -> Result<ImageFiles> {
         let store = self.store()?.clone();
         super::blocking(move || {
@@ -80,7 +80,7 @@ impl Mpimg {
 }
 
 impl ImageFiles {
-    /// The same with what a container has written on top, or with that alone. Blocks.
+    /// These files with what a container has written on top, or with that alone. Blocks.
     #[cfg(feature = "run")]
     pub(super) fn with_container(mut self, container: &Container, image: &Image) -> Result<Self> {
         let scratch = self.store.scratch()?;

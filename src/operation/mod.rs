@@ -205,7 +205,7 @@ impl Mpimg {
         Self { home, store: Arc::default(), client, progress, cancel }
     }
 
-    /// The same with a credential for one registry (`host[:port]`), which wins over all others.
+    /// This `Mpimg` with a credential for one registry (`host[:port]`), which wins over all others.
     #[must_use]
     pub fn with_credential(&self, registry: &str, credential: Credential) -> Self {
         let mut credentials = self.client.options().credentials.clone();
@@ -227,8 +227,8 @@ impl Mpimg {
         Ok(self.store.get_or_init(|| store))
     }
 
-    /// The same from a future: opening may wait for a disk or another process, and must not block
-    /// the caller's executor.
+    /// As `store`, from a future: opening may wait for a disk or another process, and must not
+    /// block the caller's executor.
     async fn open_store(&self) -> Result<Store> {
         match self.store.get() {
             Some(store) => Ok(store.clone()),

@@ -97,8 +97,8 @@ impl Mpimg {
         self.inventory(image).await.map(|inventory| inventory.packages)
     }
 
-    /// The same for a bill of materials. What could not be read is worth a warning, and so is an
-    /// image with no package at all.
+    /// As `packages`, for a bill of materials. What could not be read is worth a warning, and so is
+    /// an image with no package at all.
     pub(super) async fn materials(&self, image: &Image) -> Result<Inventory> {
         let inventory = self.inventory(image).await?;
         let (shown, more) = inventory.notices.split_at(inventory.notices.len().min(NOTICES));

@@ -187,7 +187,8 @@ impl Client {
         report
     }
 
-    /// The same of an image that was just pushed, in less time: what it is made of is known.
+    /// As `check_anonymous`, of an image that was just pushed, in less time: what it is made of is
+    /// known.
     ///
     /// A registry that has not challenged was pushed to without a login: what it said about blobs
     /// then counts here, too.

@@ -158,7 +158,7 @@ impl Client {
         Self::with_conf(options, self.0.conf.clone(), self.0.warned.clone())
     }
 
-    /// The same with other credentials.
+    /// This client with other credentials.
     pub(crate) fn with_credentials(&self, credentials: CredentialSources) -> Self {
         let options = ClientOptions { credentials, ..self.0.options.clone() };
         Self::with_conf(options, self.0.conf.clone(), self.0.warned.clone())

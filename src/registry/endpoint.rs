@@ -85,7 +85,7 @@ impl ApiRequest {
         Self { method, target, headers, payload, path: path.to_owned(), scope, slow: false, attempt: 1 }
     }
 
-    /// The same to a Location.
+    /// As `new`, to a Location.
     pub(crate) fn to(method: Method, location: &Url, path: &str, scope: Scope) -> Self {
         Self { target: RequestTarget::Url(location.clone()), ..Self::new(method, path, "", scope) }
     }

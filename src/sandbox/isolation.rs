@@ -188,8 +188,8 @@ impl Isolation {
         self.unpack_for(&User::default(), tar, into, lower, limits)
     }
 
-    /// The same for steps of `user`. A folder serves all users of one [`Self::ownership`] and no
-    /// others.
+    /// As `unpack`, for steps of `user`. A folder serves all users of one [`Self::ownership`] and
+    /// no others.
     pub fn unpack_for(
         &self,
         user: &User,

@@ -68,7 +68,7 @@ pub(super) fn remedy(isolation: IsolationKind, error: &SetupError) -> String {
     }
 }
 
-/// The same for isolations in user namespaces; `settings`: /proc/sys.
+/// As `remedy`, for isolations in user namespaces; `settings`: /proc/sys.
 fn of_namespaces(cause: &Cause, errno: Option<Errno>, settings: &Path) -> String {
     if *cause == Cause::IdRange {
         return "give the user a range of 65536 ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`"

@@ -114,7 +114,7 @@ impl RunSpec {
         !self.container && self.security == Security::Sandbox && !self.mounts.iter().any(lasting)
     }
 
-    /// The same for a helper that does not share this process's working directory.
+    /// This spec for a helper that does not share this process's working directory.
     pub(super) fn with_absolute_paths(&self) -> Result<Self> {
         let mut spec = self.clone();
         match &mut spec.root {

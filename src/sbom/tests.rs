@@ -315,7 +315,8 @@ fn a_jar_with_jars_in_it_tells_all_of_them() {
 
 #[test]
 fn hostile_archives_end_with_a_notice_and_keep_what_was_found_before() {
-    // 520 MiB of zeros in half a MB, three times packed; they must be read, as a jar may begin late.
+    // 520 MiB of zeros in half a MB, three times packed; they must be read, as a jar may begin
+    // late.
     let zeros = {
         let mut packed = zip::ZipWriter::new_stream(Vec::new());
         packed.start_file("zeros-1.jar", zip::write::SimpleFileOptions::default().compression_method(DEFLATED)).unwrap();

@@ -92,8 +92,8 @@ impl Store {
         self.unpacked_over(diff_id, ownership, None, |folder| fill(folder).map(|()| false))
     }
 
-    /// The same for a layer over others, `below`. `fill` tells whether it took anything from them:
-    /// such a tree is theirs alone.
+    /// As `unpacked_dir`, for a layer over others, `below`. `fill` tells whether it took anything
+    /// from them: such a tree is theirs alone.
     ///
     /// # Errors
     /// Those of `fill`; nothing is kept then.

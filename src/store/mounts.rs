@@ -51,7 +51,7 @@ impl Store {
         Ok(lock.map(|lock| MountLock { _lock: lock }))
     }
 
-    /// The same, once nobody else has it. A task that waits may be dropped.
+    /// As `try_lock_mount`, once nobody else has it. A task that waits may be dropped.
     pub async fn lock_mount(&self, name: &str) -> Result<MountLock> {
         let path = self.mount_lock(name);
         let lock = FileLock::acquire_async(&path).await.map_err(|error| failed("lock", &path, error))?;

@@ -26,8 +26,8 @@ pub struct PruneOptions {
     /// Removes build cache records, folders of cache mounts and unpacked layers, those unused for
     /// longest first, until the store takes no more than this many bytes or there are none left.
     pub keep_storage: Option<u64>,
-    /// The same, until the build cache takes no more than this many bytes: what named images need
-    /// does not count.
+    /// As `keep_storage`, until the build cache takes no more than this many bytes: what named
+    /// images need does not count.
     pub keep_cache: Option<u64>,
     /// Removes the whole build cache, folders of cache mounts among it, and all unpacked layers.
     pub all: bool,
@@ -93,7 +93,7 @@ impl Store {
         self.prune_with(options, &|path| Err(failed("remove", path, io::ErrorKind::PermissionDenied.into())))
     }
 
-    /// The same, also of what this user may not remove: for such a folder `foreign` is called.
+    /// As `prune`, also of what this user may not remove: for such a folder `foreign` is called.
     /// Trees that were unpacked in a user namespace belong to ids that are only there the user's
     /// own.
     pub fn prune_with(&self, options: &PruneOptions, foreign: &dyn Fn(&Path) -> Result<()>) -> Result<PruneReport> {

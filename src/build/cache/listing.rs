@@ -23,7 +23,7 @@ const SETTLED: i64 = 2;
 pub(in crate::build) struct Listing {
     /// Names, kinds, sizes, modes, and the stamps of files.
     exact: Hasher,
-    /// The same without stamps.
+    /// As `exact`, without stamps.
     outline: Hasher,
     device: Option<u64>,
     /// When a file changed last.

@@ -41,7 +41,7 @@ impl<'a> BuildCache<'a> {
         Self { session, remotes: Arc::new(remotes.collect()), bypass: request.no_cache, mounts: Arc::default() }
     }
 
-    /// The same for one stage, whose steps may all have to be done again.
+    /// This cache for one stage, whose steps may all have to be done again.
     pub(in crate::build) fn of_stage(&self, name: Option<&str>, index: usize) -> Self {
         let mut anew = self.session.request.no_cache_stages.iter();
         let is_named = |stage: &String| name.is_some_and(|name| stage.eq_ignore_ascii_case(name)) || *stage == index.to_string();

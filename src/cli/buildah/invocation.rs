@@ -52,12 +52,12 @@ impl Failure {
         Self { code, ..Self::from(error) }
     }
 
-    /// The same with a remedy.
+    /// This failure with a remedy.
     pub(super) fn with_hint(self, hint: &str) -> Self {
         Self { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// The same behind what was tried.
+    /// This failure with what was tried before it.
     pub(super) fn while_doing(self, what: &str) -> Self {
         Self { text: format!("{what}: {}", self.text), ..self }
     }
@@ -174,7 +174,7 @@ impl Invocation {
         Ok(self.images()?.into_iter().find(|found| is_id && found.id().starts_with(hex)))
     }
 
-    /// The same; an error where there is none.
+    /// As `find`; an error where there is none.
     pub(super) fn must_find(&self, text: &str) -> Result<Found, Failure> {
         self.find(text)?.ok_or_else(|| Failure::not_known(text))
     }
@@ -185,7 +185,7 @@ impl Invocation {
         Ok(self.mpimg.store()?.resolve(&name)?.map(|record| Found { name, record }))
     }
 
-    /// The same; an error where there is none.
+    /// As `find_working`; an error where there is none.
     pub(super) fn must_find_working(&self, container: &str) -> Result<Found, Failure> {
         let not_known = || Failure::new("container not known").while_doing(&format!("reading build container \"{container}\""));
         self.find_working(container)?.ok_or_else(not_known)

@@ -30,7 +30,7 @@ impl Filters {
         Ok(Self(filters))
     }
 
-    /// The same without those of one name.
+    /// These filters without those of one name.
     pub(super) fn clone_without(&self, name: &str) -> Self {
         Self(self.0.iter().filter(|(known, _)| known != name).cloned().collect())
     }

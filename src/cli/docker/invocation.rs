@@ -43,12 +43,12 @@ impl Failure {
         Self::new(format!("Error response from daemon: {}", text.as_ref()))
     }
 
-    /// The same with another exit code.
+    /// This failure with another exit code.
     pub(super) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
     }
 
-    /// The same, which no command gives other words or another code.
+    /// This failure as one to which no command gives other words or another code.
     pub(super) fn unchanged_by_commands(self) -> Self {
         Self { stands: true, ..self }
     }
@@ -58,18 +58,18 @@ impl Failure {
         self.stands
     }
 
-    /// The same with other words of docker's.
+    /// This failure with other words of docker's.
     pub(super) fn with_text(self, text: &str) -> Self {
         Self { text: text.to_owned(), ..self }
     }
 
-    /// The same with something before docker's words, where there are any.
+    /// This failure with something before docker's words, where there are any.
     pub(super) fn with_text_before(self, before: &str) -> Self {
         let text = if self.text.is_empty() { self.text } else { format!("{before}{}", self.text) };
         Self { text, ..self }
     }
 
-    /// The same with what mpimg has to say.
+    /// This failure with what mpimg has to say.
     pub(super) fn with_error(self, error: Error) -> Self {
         Self { error: Some(error), ..self }
     }

@@ -36,7 +36,7 @@ impl Pair {
         Self::environment(pairs, environment).into_iter().collect()
     }
 
-    /// The same in the given order, for variables.
+    /// As `build_args`, in the given order, for variables.
     pub(crate) fn environment(pairs: Vec<Self>, environment: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let from_environment = |Self { key, value }| value.or_else(|| environment(&key)).map(|value| (key, value));
         pairs.into_iter().filter_map(from_environment).collect()

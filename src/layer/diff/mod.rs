@@ -99,9 +99,9 @@ impl Tree {
         Ok(stat)
     }
 
-    /// The same with the true owner and mode. A folder `parent` with the set-group-ID bit gives new
-    /// files its group, which has to be caught up with where owners are recorded. `below`: whether
-    /// there is something at `path` below.
+    /// As `stat_at`, with the true owner and mode. A folder `parent` with the set-group-ID bit
+    /// gives new files its group, which has to be caught up with where owners are recorded.
+    /// `below`: whether there is something at `path` below.
     fn true_stat(&self, path: &LayerPath, parent: Option<&Stat>, below: bool) -> Result<Stat> {
         let mut stat = self.stat(path)?;
         let on_disk = stat.st_mode;

@@ -41,8 +41,8 @@ impl Baseline {
         hasher.finish()
     }
 
-    /// The same with the owner table beside the tree, where it has one: of a file capability a
-    /// stamp does not tell.
+    /// As `fingerprint`, with the owner table beside the tree, where it has one: of a file
+    /// capability a stamp does not tell.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where the table cannot be read.

@@ -22,8 +22,8 @@ pub(super) fn copy(source: &OwnedFd, folder: impl AsFd, name: &OsStr) -> Result<
 /// Gives a copy (a name in a folder) what its original (open, and its status) has.
 pub(super) type CopyMetadata<'a> = dyn FnMut(&OwnedFd, BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno> + 'a;
 
-/// The same with another way of giving a copy (a name in a folder) what its original (open, and its
-/// status) has.
+/// As `copy`, with another way of giving a copy (a name in a folder) what its original (open, and
+/// its status) has.
 pub(super) fn copy_with(
     source: &OwnedFd,
     folder: BorrowedFd<'_>,

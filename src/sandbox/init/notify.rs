@@ -147,7 +147,7 @@ pub(super) fn stat(file: &OwnedFd) -> Result<libc::stat, Errno> {
     }
 }
 
-/// The same for `statx`.
+/// As `stat`, for `statx`.
 pub(super) fn statx(file: &OwnedFd, flags: i32, mask: u32) -> Result<libc::statx, Errno> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the call fills the structure, for which zeros are valid as well; the path is empty

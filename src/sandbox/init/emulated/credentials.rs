@@ -147,7 +147,7 @@ impl Credentials {
         self.group.files == gid || self.groups.binary_search(&gid).is_ok()
     }
 
-    /// The same with the real ids, as access(2) looks.
+    /// These credentials with the real ids in force, as access(2) looks.
     pub(super) fn with_real_ids(&self) -> Self {
         let mut real = self.clone();
         real.user.files = self.user.real;

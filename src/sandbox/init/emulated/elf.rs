@@ -117,7 +117,7 @@ impl Elf {
         self.place(plan, descriptor, PROGRAM + (random & 0xffff) * PAGE)
     }
 
-    /// The same for an interpreter.
+    /// As `place_program`, for an interpreter.
     pub(super) fn place_interpreter(&self, plan: &mut Plan, descriptor: i32, random: u64) -> Placed {
         self.place(plan, descriptor, INTERPRETER + (random & 0xff_ffff) * PAGE)
     }

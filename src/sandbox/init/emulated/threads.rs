@@ -35,7 +35,7 @@ impl FileSystem {
 pub(super) enum Pending {
     /// Its registers are to be as they were, but for the call's result. What exists until then.
     Restore(Box<Registers>, #[expect(dead_code, reason = "it is dropped with the call")] Option<ShortName>),
-    /// The same where execve fails; where it succeeds the loader runs. The memory that was
+    /// As `Restore`, where execve fails; where it succeeds the loader runs. The memory that was
     /// overwritten for it, to be put back.
     Execute(Box<Registers>, u64, Vec<u8>),
 }
