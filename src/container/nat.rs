@@ -1,4 +1,4 @@
-//! The way out of a container's own network, without any right on this machine's: its packets come
+//! The uplink of a container's own network, without any right on this machine's: its packets come
 //! here, and each of its connections is made once more by this process, on this machine's network.
 //!
 //! Names are looked up by this machine's name server, which the container sees under an address of

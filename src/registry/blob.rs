@@ -136,13 +136,13 @@ impl BlobRead {
             self.task = Some(self.reader.progress.task(TaskKind::Pull, &name, Some(self.reader.descriptor.size)));
         }
         let rest = format!("blobs/{}", self.reader.descriptor.digest);
-        let mut call = ApiRequest::new(Method::GET, &path, &rest, Scope::pull(&path));
+        let mut request = ApiRequest::new(Method::GET, &path, &rest, Scope::pull(&path));
         if self.offset > 0 {
-            call = call.with_header(RANGE, &format!("bytes={}-", self.offset));
+            request = request.with_header(RANGE, &format!("bytes={}-", self.offset));
         }
-        let mut response = endpoint.send_with_retry(&call, self.task.as_ref()).await.map_err(RequestError::Permanent)?;
+        let mut response = endpoint.send_with_retry(&request, self.task.as_ref()).await.map_err(RequestError::Permanent)?;
         if response.status() == StatusCode::NOT_FOUND && self.reader.descriptor.is_elsewhere() {
-            response = self.open_elsewhere(&call, response).await?;
+            response = self.open_elsewhere(&request, response).await?;
         }
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
@@ -152,18 +152,18 @@ impl BlobRead {
                 self.skip = self.offset;
                 Ok(response)
             }
-            _ => Err(RequestError::Permanent(endpoint.response_error(response, &call).await)),
+            _ => Err(RequestError::Permanent(endpoint.response_error(response, &request).await)),
         }
     }
 
     /// Tries the `urls` of a foreign layer's descriptor, without any credential; `missing` is the
     /// registry's response.
-    async fn open_elsewhere(&self, call: &ApiRequest, missing: Response) -> Result<Response, RequestError> {
+    async fn open_elsewhere(&self, request: &ApiRequest, missing: Response) -> Result<Response, RequestError> {
         let transport = &self.route().endpoint.transport;
         for address in &self.reader.descriptor.urls {
             let Some(url) = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else { continue };
-            let request = HttpRequest { headers: call.headers.clone(), ..HttpRequest::new(Method::GET, url) };
-            let answer = transport.send_with_retry(request, &self.reader.progress, "layer from elsewhere").await;
+            let http_request = HttpRequest { headers: request.headers.clone(), ..HttpRequest::new(Method::GET, url) };
+            let answer = transport.send_with_retry(http_request, &self.reader.progress, "layer from elsewhere").await;
             match answer {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(_) => {}

@@ -250,8 +250,8 @@ impl Client {
     /// HEAD, and where storage behind a redirect refuses that, the first byte.
     async fn anonymous_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<(), CheckFailure> {
         let Route { endpoint, path } = self.destination(repository)?;
-        let call = ApiRequest::new(Method::HEAD, &path, &format!("blobs/{}", blob.digest), Scope::pull(&path));
-        let response = endpoint.send_with_retry(&call, None).await?;
+        let request = ApiRequest::new(Method::HEAD, &path, &format!("blobs/{}", blob.digest), Scope::pull(&path));
+        let response = endpoint.send_with_retry(&request, None).await?;
         if response.status().is_success() {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
             return match length {
@@ -261,8 +261,8 @@ impl Client {
                 _ => Ok(()),
             };
         }
-        let call = ApiRequest { method: Method::GET, ..call }.with_header(RANGE, "bytes=0-0");
-        fetch(&endpoint, &call).await.map(drop)
+        let request = ApiRequest { method: Method::GET, ..request }.with_header(RANGE, "bytes=0-0");
+        fetch(&endpoint, &request).await.map(drop)
     }
 
     /// What a push into `repository` needs, one thing after the other; what depends on a failed one
@@ -328,8 +328,8 @@ impl Client {
 /// Begins an upload and takes it back.
 async fn check_push(route: &Route) -> Result<String> {
     let Route { endpoint, path } = route;
-    let call = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
-    let response = endpoint.fetch(&call, None).await?;
+    let request = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
+    let response = endpoint.fetch(&request, None).await?;
     let location = header_text(response.headers(), LOCATION);
     if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), &location).ok()) {
         let deleted = endpoint.send(&ApiRequest::to(Method::DELETE, &location, path, Scope::push(path))).await;
@@ -345,18 +345,18 @@ async fn check_push(route: &Route) -> Result<String> {
     Ok(format!("into `{path}`"))
 }
 
-async fn fetch(endpoint: &Endpoint, call: &ApiRequest) -> Result<Response, CheckFailure> {
-    let response = endpoint.send_with_retry(call, None).await?;
+async fn fetch(endpoint: &Endpoint, request: &ApiRequest) -> Result<Response, CheckFailure> {
+    let response = endpoint.send_with_retry(request, None).await?;
     match response.status() {
         status if status.is_success() => Ok(response),
-        status => Err(CheckFailure { error: endpoint.response_error(response, call).await, transient: is_transient(status) }),
+        status => Err(CheckFailure { error: endpoint.response_error(response, request).await, transient: is_transient(status) }),
     }
 }
 
 async fn manifest(route: &Route, method: Method, digest: &Digest) -> Result<(HeaderMap, Bytes), CheckFailure> {
     let Route { endpoint, path } = route;
-    let call = route.manifest(method, digest, Scope::pull(path));
-    let response = fetch(endpoint, &call).await?;
+    let request = route.manifest(method, digest, Scope::pull(path));
+    let response = fetch(endpoint, &request).await?;
     let headers = response.headers().clone();
     Ok((headers, endpoint.transport.read_body(response, LIMIT as usize).await?))
 }

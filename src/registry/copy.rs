@@ -158,9 +158,9 @@ impl PushSession {
 /// `OCI-Subject`).
 async fn put(route: &Route, target: &str, manifest: bytes::Bytes, media_type: &MediaType) -> Result<bool> {
     let Route { endpoint, path } = route;
-    let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
-    let call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest);
-    let answer = endpoint.fetch(&ApiRequest { slow: true, ..call }, None).await?;
+    let request = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+    let request = request.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest);
+    let answer = endpoint.fetch(&ApiRequest { slow: true, ..request }, None).await?;
     Ok(answer.headers().contains_key("oci-subject"))
 }
 
@@ -190,12 +190,12 @@ async fn add_to_list(route: &Route, subject: &Digest, artifact: &ManifestTree) -
 
 async fn read_list(route: &Route, tag: &str) -> Result<Option<bytes::Bytes>> {
     let Route { endpoint, path } = route;
-    let call = route.manifest(Method::GET, tag, Scope::push(path));
-    let answer = endpoint.send_with_retry(&call, None).await?;
+    let request = route.manifest(Method::GET, tag, Scope::push(path));
+    let answer = endpoint.send_with_retry(&request, None).await?;
     match answer.status() {
         StatusCode::NOT_FOUND => Ok(None),
         status if status.is_success() => endpoint.transport.read_body(answer, LIMIT as usize).await.map(Some),
-        _ => Err(endpoint.response_error(answer, &call).await),
+        _ => Err(endpoint.response_error(answer, &request).await),
     }
 }
 

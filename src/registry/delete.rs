@@ -21,8 +21,8 @@ impl Client {
         let by_digest = reference.digest().map(ToString::to_string);
         let name = by_digest.clone().or_else(|| reference.tag().map(ToString::to_string)).unwrap_or_else(|| "latest".into());
         let task = self.options().progress.task(TaskKind::Work, &format!("delete {}", reference.familiar()), None);
-        let call = ApiRequest::new(Method::DELETE, &route.path, &format!("manifests/{name}"), Scope::delete(&route.path));
-        let response = route.endpoint.send_with_retry(&call, None).await?;
+        let request = ApiRequest::new(Method::DELETE, &route.path, &format!("manifests/{name}"), Scope::delete(&route.path));
+        let response = route.endpoint.send_with_retry(&request, None).await?;
         match response.status() {
             status if status.is_success() => {
                 task.done();
@@ -34,7 +34,7 @@ impl Client {
             }
             // "If the registry does not support deletion": 400 or 405; some know only digests.
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => {
-                let answer = route.endpoint.response_error(response, &call).await;
+                let answer = route.endpoint.response_error(response, &request).await;
                 let what = if by_digest.is_some() { "manifests" } else { "single tags" };
                 let hint = match by_digest {
                     Some(_) => "delete it with the registry's own means",
@@ -43,7 +43,7 @@ impl Client {
                 let message = format!("the registry of `{}` does not delete {what}", reference.familiar());
                 Err(Error::new(ErrorKind::Unsupported, message).with_source(answer.to_string()).with_hint(hint))
             }
-            _ => Err(route.endpoint.response_error(response, &call).await),
+            _ => Err(route.endpoint.response_error(response, &request).await),
         }
     }
 }

@@ -194,11 +194,11 @@ impl Endpoint {
     }
 
     /// Sends a request without credentials; its status. Takes note of a challenge.
-    pub(crate) async fn ping(&self, call: &ApiRequest) -> Result<StatusCode> {
+    pub(crate) async fn ping(&self, request: &ApiRequest) -> Result<StatusCode> {
         let mut attempt = 1;
         loop {
             attempt += 1;
-            match self.transport.unless_cancelled(self.send_as(call, None)).await? {
+            match self.transport.unless_cancelled(self.send_as(request, None)).await? {
                 Ok(response) => {
                     let wait = self.transport.policy.delay(attempt, retry_after(response.headers()));
                     let wait = wait.filter(|_| is_transient(response.status()) && attempt <= FIRST_ATTEMPTS);
@@ -238,23 +238,23 @@ impl Endpoint {
     }
 
     /// Sends a request once; again only to answer a challenge. Any status is an answer.
-    pub(crate) async fn send(&self, call: &ApiRequest) -> Result<Response, RequestError> {
-        if let Some(not_now) = self.discover(&call.path).await? {
+    pub(crate) async fn send(&self, request: &ApiRequest) -> Result<Response, RequestError> {
+        if let Some(not_now) = self.discover(&request.path).await? {
             return Ok(not_now);
         }
-        let header = self.header(call, None).await?;
-        let response = self.send_as(call, header.as_ref()).await?;
+        let header = self.header(request, None).await?;
+        let response = self.send_as(request, header.as_ref()).await?;
         self.note_challenge(&response);
         // ECR's answer to a password that has expired is 403.
         let may_be_expired = self.kind == RegistryKind::Ecr && response.status() == StatusCode::FORBIDDEN && header.is_some();
         if response.status() != StatusCode::UNAUTHORIZED && !may_be_expired {
             return Ok(response);
         }
-        match self.header(call, header.as_ref()).await? {
+        match self.header(request, header.as_ref()).await? {
             Some(other) => {
                 // Read to its end, so that the connection serves again.
                 self.transport.read_error_body(response).await;
-                self.unless_outage(self.send_as(call, Some(&other)).await?).await
+                self.unless_outage(self.send_as(request, Some(&other)).await?).await
             }
             None => self.unless_outage(response).await,
         }
@@ -262,12 +262,12 @@ impl Endpoint {
 
     /// Sends a request until it gets an answer that is not "not now", or patience ends. Only for
     /// requests that may be repeated.
-    pub(crate) async fn send_with_retry(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
-        let mut call = call.clone();
+    pub(crate) async fn send_with_retry(&self, request: &ApiRequest, task: Option<&Task>) -> Result<Response> {
+        let mut request = request.clone();
         loop {
-            let answer = self.transport.unless_cancelled(self.send(&call)).await?;
-            call.attempt += 1;
-            let attempt = call.attempt;
+            let answer = self.transport.unless_cancelled(self.send(&request)).await?;
+            request.attempt += 1;
+            let attempt = request.attempt;
             match answer {
                 Ok(response) if !is_transient(response.status()) => return Ok(response),
                 Ok(response) => {
@@ -278,9 +278,9 @@ impl Endpoint {
                 }
                 Err(RequestError::Permanent(error)) => return Err(error),
                 Err(RequestError::Transient(mut error)) => {
-                    let closed = self.kind == RegistryKind::Ecr && call.method == Method::POST;
+                    let closed = self.kind == RegistryKind::Ecr && request.method == Method::POST;
                     if closed {
-                        error = error.with_hint(self.missing_on_ecr(&call.path));
+                        error = error.with_hint(self.missing_on_ecr(&request.path));
                     }
                     let hopeless = self.scheme.get().is_none() && attempt > FIRST_ATTEMPTS || closed && attempt > CLOSED_POSTS;
                     let wait = self.transport.policy.delay(attempt, None).filter(|_| !hopeless);
@@ -292,16 +292,16 @@ impl Endpoint {
     }
 
     /// Sends as [`Self::send_with_retry`] does; an error status is an error.
-    pub(crate) async fn fetch(&self, call: &ApiRequest, task: Option<&Task>) -> Result<Response> {
-        let response = self.send_with_retry(call, task).await?;
-        if response.status().is_success() { Ok(response) } else { Err(self.response_error(response, call).await) }
+    pub(crate) async fn fetch(&self, request: &ApiRequest, task: Option<&Task>) -> Result<Response> {
+        let response = self.send_with_retry(request, task).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.response_error(response, request).await) }
     }
 
     /// The error that an answer with an error status is.
-    pub(crate) async fn response_error(&self, response: Response, call: &ApiRequest) -> Error {
+    pub(crate) async fn response_error(&self, response: Response, request: &ApiRequest) -> Error {
         let status = response.status();
         let refusal = Refusal::parse(status, &self.transport.read_error_body(response).await);
-        self.error_for(refusal, &call.path, call.scope.writes()).await
+        self.error_for(refusal, &request.path, request.scope.writes()).await
     }
 
     /// What to do about a POST to ECR that was not answered.
@@ -349,8 +349,8 @@ impl Endpoint {
             .map_err(|error| Error::new(ErrorKind::Usage, format!("`{}` is not a registry", self.registry)).with_source(error))
     }
 
-    async fn header(&self, call: &ApiRequest, rejected: Option<&HeaderValue>) -> Result<Option<HeaderValue>, RequestError> {
-        self.auth.header(&self.transport, &call.path, &call.scope, rejected).await.map_err(RequestError::Permanent)
+    async fn header(&self, request: &ApiRequest, rejected: Option<&HeaderValue>) -> Result<Option<HeaderValue>, RequestError> {
+        self.auth.header(&self.transport, &request.path, &request.scope, rejected).await.map_err(RequestError::Permanent)
     }
 
     /// The shortest time that an answer has taken; a first request's includes the connection.
@@ -381,17 +381,17 @@ impl Endpoint {
     }
 
     /// Sends with this header, on the scheme that works.
-    pub(super) async fn send_as(&self, call: &ApiRequest, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
-        let path = match &call.target {
-            RequestTarget::Url(url) => return self.follow(call, url.clone(), header).await,
+    pub(super) async fn send_as(&self, request: &ApiRequest, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
+        let path = match &request.target {
+            RequestTarget::Url(url) => return self.follow(request, url.clone(), header).await,
             RequestTarget::Path(path) => path,
         };
         if let Some(scheme) = self.scheme.get() {
-            return self.follow(call, self.url_on(scheme, path).map_err(RequestError::Permanent)?, header).await;
+            return self.follow(request, self.url_on(scheme, path).map_err(RequestError::Permanent)?, header).await;
         }
         let mut first = None;
         for scheme in &self.schemes {
-            let answer = self.follow(call, self.url_on(scheme, path).map_err(RequestError::Permanent)?, header).await;
+            let answer = self.follow(request, self.url_on(scheme, path).map_err(RequestError::Permanent)?, header).await;
             // A TLS port answers 400 to plain HTTP, if it answers at all.
             let doubtful = matches!(&answer, Ok(response) if *scheme == "http" && response.status() == StatusCode::BAD_REQUEST);
             if answer.is_ok() && !doubtful {
@@ -414,24 +414,24 @@ impl Endpoint {
     }
 
     /// Sends, and follows redirects: with the credential only to the registry itself.
-    async fn follow(&self, call: &ApiRequest, mut url: Url, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
+    async fn follow(&self, request: &ApiRequest, mut url: Url, header: Option<&HeaderValue>) -> Result<Response, RequestError> {
         for _ in 0..=REDIRECTS {
             let own = self.is_own(&url);
-            let mut request = HttpRequest {
-                headers: call.headers.clone(),
-                payload: call.payload.clone(),
+            let mut http_request = HttpRequest {
+                headers: request.headers.clone(),
+                payload: request.payload.clone(),
                 insecure: self.insecure && own,
-                slow: call.slow,
-                attempt: call.attempt,
-                ..HttpRequest::new(call.method.clone(), url.clone())
+                slow: request.slow,
+                attempt: request.attempt,
+                ..HttpRequest::new(request.method.clone(), url.clone())
             };
-            request.headers.extend(header.filter(|_| own).map(|header| (AUTHORIZATION, header.clone())));
+            http_request.headers.extend(header.filter(|_| own).map(|header| (AUTHORIZATION, header.clone())));
             let began = Instant::now();
-            let response = self.transport.send(&request).await?;
-            if matches!(call.payload, RequestBody::Empty) {
+            let response = self.transport.send(&http_request).await?;
+            if matches!(request.payload, RequestBody::Empty) {
                 self.note_round_trip(began.elapsed());
             }
-            match self.redirect(call, &url, &response)? {
+            match self.redirect(request, &url, &response)? {
                 Some(next) => url = next,
                 None => return Ok(response),
             }
@@ -439,8 +439,8 @@ impl Endpoint {
         Err(RequestError::Permanent(Error::new(ErrorKind::Registry, format!("`{}` redirects in circles", self.registry))))
     }
 
-    fn redirect(&self, call: &ApiRequest, url: &Url, response: &Response) -> Result<Option<Url>, RequestError> {
-        let reads = call.method == Method::GET || call.method == Method::HEAD;
+    fn redirect(&self, request: &ApiRequest, url: &Url, response: &Response) -> Result<Option<Url>, RequestError> {
+        let reads = request.method == Method::GET || request.method == Method::HEAD;
         let redirected = match response.status().as_u16() {
             301..=303 => reads,
             307 | 308 => true,

@@ -61,7 +61,7 @@ impl Client {
     pub async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>> {
         let route = self.destination(repository)?;
         let task = self.options().progress.task(TaskKind::Pull, &format!("tags of {}", repository.familiar()), None);
-        let call = ApiRequest::new(Method::GET, &route.path, &format!("tags/list?n={PAGE}"), Scope::pull(&route.path));
+        let request = ApiRequest::new(Method::GET, &route.path, &format!("tags/list?n={PAGE}"), Scope::pull(&route.path));
         let mut tags = BTreeSet::new();
         let take = |page: &[u8]| {
             let TagPage { tags: page } = serde_json::from_slice(page)?;
@@ -71,7 +71,8 @@ impl Client {
             // A registry that fills the page and names no next one may still have more.
             Ok(page.last().filter(|_| page.len() >= PAGE).map(|last| format!("?n={PAGE}&last={last}")))
         };
-        let listed = route.endpoint.fetch(&call, Some(&task)).and_then(|first| read_pages(&route, &call, first, &task, take));
+        let listed =
+            route.endpoint.fetch(&request, Some(&task)).and_then(|first| read_pages(&route, &request, first, &task, take));
         self.transport()
             .unless_cancelled(listed)
             .await?
@@ -101,8 +102,8 @@ impl Client {
 async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<Vec<Descriptor>> {
     let Route { endpoint, path } = route;
     let get = |rest: &str| ApiRequest::new(Method::GET, path, rest, Scope::pull(path)).with_header(ACCEPT, ACCEPTED);
-    let mut call = get(&format!("referrers/{digest}"));
-    let mut response = endpoint.send_with_retry(&call, Some(task)).await?;
+    let mut request = get(&format!("referrers/{digest}"));
+    let mut response = endpoint.send_with_retry(&request, Some(task)).await?;
     // 404 is what the specification says; go-containerregistry takes 400 and 406, and a page of
     // another type, for the same.
     let unknown = [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_ACCEPTABLE];
@@ -110,8 +111,8 @@ async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<V
         tracing::debug!(status = response.status().as_u16(), "no referrers API: asking for the tag in its place");
         // Read to its end, so that the connection serves again.
         endpoint.transport.read_error_body(response).await;
-        call = get(&format!("manifests/{}", list_tag(digest)));
-        response = endpoint.send_with_retry(&call, Some(task)).await?;
+        request = get(&format!("manifests/{}", list_tag(digest)));
+        response = endpoint.send_with_retry(&request, Some(task)).await?;
         // "The client SHOULD assume there are no referrers" if the tag is not there or is not an
         // index.
         if response.status() == StatusCode::NOT_FOUND || response.status().is_success() && !is_index(&response) {
@@ -119,7 +120,7 @@ async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<V
         }
     }
     if !response.status().is_success() {
-        return Err(endpoint.response_error(response, &call).await);
+        return Err(endpoint.response_error(response, &request).await);
     }
     let (mut seen, mut referrers) = (BTreeSet::new(), Vec::new());
     let take = |page: &[u8]| {
@@ -132,7 +133,7 @@ async fn list_referrers(route: &Route, digest: &Digest, task: &Task) -> Result<V
         }
         Ok(None)
     };
-    read_pages(route, &call, response, task, take).await?;
+    read_pages(route, &request, response, task, take).await?;
     Ok(referrers)
 }
 
@@ -145,7 +146,7 @@ fn is_index(response: &Response) -> bool {
 /// next page, for a registry that does not name it.
 async fn read_pages(
     route: &Route,
-    call: &ApiRequest,
+    request: &ApiRequest,
     mut response: Response,
     task: &Task,
     mut take: impl FnMut(&[u8]) -> serde_json::Result<Option<String>>,
@@ -163,8 +164,8 @@ async fn read_pages(
         if !asked.insert(next.clone()) {
             return Ok(());
         }
-        let call = ApiRequest { target: RequestTarget::Url(next), ..call.clone() };
-        response = endpoint.fetch(&call, Some(task)).await?;
+        let request = ApiRequest { target: RequestTarget::Url(next), ..request.clone() };
+        response = endpoint.fetch(&request, Some(task)).await?;
     }
     Err(Error::new(ErrorKind::Registry, format!("`{}` sent {PAGES} pages and names yet another", endpoint.authority())))
 }

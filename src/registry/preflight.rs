@@ -44,8 +44,8 @@ impl Client {
         let scope = Scope::push(path);
         // A GET of a manifest counts as a pull on Docker Hub.
         let method = if endpoint.kind == RegistryKind::DockerHub { Method::HEAD } else { Method::GET };
-        let call = route.manifest(method, tag, scope.clone());
-        let response = endpoint.send_with_retry(&call, None).await?;
+        let request = route.manifest(method, tag, scope.clone());
+        let response = endpoint.send_with_retry(&request, None).await?;
         let status = response.status();
         let body = endpoint.transport.read_error_body(response).await;
         if is_transient(status) {
@@ -78,10 +78,10 @@ impl Client {
         let name = name.replace('/', "%252F");
         let target =
             format!("/api/v2.0/projects/{project}/repositories/{name}/artifacts/{tag}?with_tag=true&with_immutable_status=true");
-        let call = ApiRequest::new(Method::GET, path, "", Scope::none());
-        let call = ApiRequest { target: RequestTarget::Path(target), ..call };
+        let request = ApiRequest::new(Method::GET, path, "", Scope::none());
+        let request = ApiRequest { target: RequestTarget::Path(target), ..request };
         let header = endpoint.auth.basic_header(&endpoint.transport, path).await;
-        let Ok(response) = endpoint.send_as(&call, header.as_ref()).await else { return };
+        let Ok(response) = endpoint.send_as(&request, header.as_ref()).await else { return };
         let body = endpoint.transport.read_error_body(response).await;
         let Ok(artifact) = serde_json::from_slice::<HarborArtifact>(&body) else { return };
         if artifact.tags.into_iter().flatten().any(|own| own.name == tag && own.immutable) {

@@ -147,8 +147,8 @@ impl Client {
     /// `Auth`, `Network`, `Registry`.
     pub(crate) async fn has_manifest(&self, reference: &Reference) -> Result<bool> {
         let route = self.destination(reference.repository())?;
-        let call = route.manifest(Method::HEAD, reference.target(), Scope::pull(&route.path));
-        match route.endpoint.fetch(&call, None).await {
+        let request = route.manifest(Method::HEAD, reference.target(), Scope::pull(&route.path));
+        match route.endpoint.fetch(&request, None).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -256,8 +256,8 @@ async fn read_manifest(
     digest: Option<&Digest>,
     task: &Task,
 ) -> Result<PulledManifest> {
-    let call = route.manifest(Method::GET, target, Scope::pull(&route.path));
-    let response = route.endpoint.fetch(&call, Some(task)).await?;
+    let request = route.manifest(Method::GET, target, Scope::pull(&route.path));
+    let response = route.endpoint.fetch(&request, Some(task)).await?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
     let announced = header("docker-content-digest").and_then(|text| Digest::parse(&text).ok());

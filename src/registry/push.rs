@@ -385,8 +385,8 @@ impl PushState {
     async fn exists(&self, digest: &Digest, task: &Task) -> Result<bool> {
         let _permit = self.permit(&self.questions).await?;
         let Route { endpoint, path } = &self.route;
-        let call = ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
-        let response = self.unless_cancelled(endpoint.send_with_retry(&call, Some(task))).await??;
+        let request = ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path));
+        let response = self.unless_cancelled(endpoint.send_with_retry(&request, Some(task))).await??;
         Ok(response.status().is_success())
     }
 

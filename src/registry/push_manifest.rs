@@ -85,10 +85,10 @@ impl PushSession {
 
     async fn put_once(&self, target: &str, manifest: &Bytes, media_type: &MediaType, task: &Task) -> Result<Option<Refusal>> {
         let Route { endpoint, path } = &self.shared.route;
-        let call = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
-        let mut call = call.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
-        call.slow = true;
-        let response = endpoint.send_with_retry(&call, Some(task)).await?;
+        let request = ApiRequest::new(Method::PUT, path, &format!("manifests/{target}"), Scope::push(path));
+        let mut request = request.with_header(CONTENT_TYPE, media_type.as_str()).with_bytes(manifest.clone());
+        request.slow = true;
+        let response = endpoint.send_with_retry(&request, Some(task)).await?;
         let status = response.status();
         let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = endpoint.transport.read_error_body(response).await;
@@ -117,8 +117,8 @@ impl PushSession {
     /// The digest of what the registry has under a tag.
     async fn tagged(&self, tag: &str) -> Option<Digest> {
         let route @ Route { endpoint, path } = &self.shared.route;
-        let call = route.manifest(Method::GET, tag, Scope::push(path));
-        let response = endpoint.fetch(&call, None).await.ok()?;
+        let request = route.manifest(Method::GET, tag, Scope::push(path));
+        let response = endpoint.fetch(&request, None).await.ok()?;
         let body = endpoint.transport.read_body(response, LIMIT as usize).await.ok()?;
         Some(Digest::of(&body))
     }

@@ -14,10 +14,10 @@ use crate::layer::LayerPath;
 
 use super::{Ulimit, User};
 
-/// The address of a command whose network has a way out ([`RunSpec::uplink`]), in a network of 24
+/// The address of a command whose network has an uplink ([`RunSpec::uplink`]), in a network of 24
 /// bits.
 pub const UPLINK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
-/// The largest packet on that way, in bytes.
+/// The largest packet on the uplink, in bytes.
 pub const UPLINK_MTU: u16 = 1500;
 
 /// One command and everything around it.
@@ -59,7 +59,7 @@ pub struct RunSpec {
     /// It is the command of a container, not a step of a build: it has an `/etc/hostname` of its
     /// own, and may write to that, to `/etc/hosts` and to `/etc/resolv.conf`.
     pub container: bool,
-    /// Give a network of the command's own an interface to the world, whose packets
+    /// Give a network of the command's own an uplink: an interface to other machines, whose packets
     /// [`Running::wait`](super::Running::wait) hands out.
     pub uplink: bool,
     /// The name servers of `/etc/resolv.conf`; `None`: this machine's file.

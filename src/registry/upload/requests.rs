@@ -15,25 +15,25 @@ use crate::registry::endpoint::ApiRequest;
 use crate::registry::transport::{RequestBody, interrupted};
 
 impl Sender<'_> {
-    pub(super) async fn call_for(&mut self, step: UploadStep) -> Result<ApiRequest> {
+    pub(super) async fn request_for(&mut self, step: UploadStep) -> Result<ApiRequest> {
         let location = || self.location().unwrap_or_else(|| Err(interrupted()));
         match step {
             UploadStep::Start { mount } => self.start(mount),
-            UploadStep::Status => Ok(self.call(Method::GET, &location()?)),
+            UploadStep::Status => Ok(self.request(Method::GET, &location()?)),
             UploadStep::Patch { offset, length } => {
-                let call = self.call(Method::PATCH, &location()?);
-                let call = call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1));
-                self.with_payload(call, offset, length).await
+                let request = self.request(Method::PATCH, &location()?);
+                let request = request.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1));
+                self.with_payload(request, offset, length).await
             }
             UploadStep::Put { offset, length } => {
                 let digest = self.descriptor()?.digest;
-                let call = self.call(Method::PUT, &with_digest(location()?, &digest));
+                let request = self.request(Method::PUT, &with_digest(location()?, &digest));
                 // ECR wants to know where the last part goes.
-                let call = match offset > 0 && length > 0 {
-                    true => call.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1)),
-                    false => call,
+                let request = match offset > 0 && length > 0 {
+                    true => request.with_header(CONTENT_RANGE, &format!("{offset}-{}", offset + length - 1)),
+                    false => request,
                 };
-                self.with_payload(call, offset, length).await
+                self.with_payload(request, offset, length).await
             }
             UploadStep::HeadBlob => Ok(self.head(&self.descriptor()?.digest)),
             UploadStep::Wait { .. } | UploadStep::Finished { .. } => Err(interrupted()),
@@ -76,7 +76,7 @@ impl Sender<'_> {
         ApiRequest::new(Method::HEAD, path, &format!("blobs/{digest}"), Scope::push(path))
     }
 
-    pub(super) fn call(&self, method: Method, location: &Url) -> ApiRequest {
+    pub(super) fn request(&self, method: Method, location: &Url) -> ApiRequest {
         let path = &self.job.route.path;
         ApiRequest::to(method, location, path, Scope::push(path))
     }
@@ -87,16 +87,16 @@ impl Sender<'_> {
         Some(Url::parse(text).map_err(wrong))
     }
 
-    async fn with_payload(&mut self, mut call: ApiRequest, offset: u64, length: u64) -> Result<ApiRequest> {
-        call.slow = true;
-        call = call.with_header(CONTENT_TYPE, "application/octet-stream");
+    async fn with_payload(&mut self, mut request: ApiRequest, offset: u64, length: u64) -> Result<ApiRequest> {
+        request.slow = true;
+        request = request.with_header(CONTENT_TYPE, "application/octet-stream");
         if length == 0 {
-            return Ok(call);
+            return Ok(request);
         }
         let open = self.open(offset, length).await?;
         let task = self.job.task.clone();
-        call.payload = RequestBody::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
-        Ok(call)
+        request.payload = RequestBody::Stream { length, open, meter: Arc::new(move |sent| task.advance(offset + sent)) };
+        Ok(request)
     }
 }
 

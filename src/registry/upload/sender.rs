@@ -232,7 +232,7 @@ impl Sender<'_> {
     async fn existed(self) -> Result<UploadResult> {
         if let Some(location) = self.location() {
             // Registries forget sessions by themselves; some need a right for this that we lack.
-            let _ = self.job.route.endpoint.send(&self.call(Method::DELETE, &location?)).await;
+            let _ = self.job.route.endpoint.send(&self.request(Method::DELETE, &location?)).await;
         }
         self.ended(false, true)
     }
@@ -250,7 +250,7 @@ impl Sender<'_> {
     /// registry has the blob.
     async fn perform(&mut self, step: UploadStep, ask: bool) -> Result<AfterRequest> {
         let before = self.upload.location().map(str::to_owned);
-        let call = self.call_for(step).await?;
+        let request = self.request_for(step).await?;
         let began = Instant::now();
         let mut chunks = std::mem::replace(&mut self.chunks, Chunks::new(self.job.source.clone()));
         let next = self.after(step);
@@ -262,7 +262,7 @@ impl Sender<'_> {
                 // The answer is what is waited for.
                 std::future::pending::<()>().await;
             };
-            let exchange = async { tokio::join!(self.exchange(&call, ask), self.hash_ahead(step)) };
+            let exchange = async { tokio::join!(self.exchange(&request, ask), self.hash_ahead(step)) };
             tokio::select! {
                 biased;
                 done = exchange => done,
@@ -390,10 +390,10 @@ impl Sender<'_> {
         }
     }
 
-    /// The answer to `call`; `None` if the registry says meanwhile that it has the blob: then the
-    /// rest need not be sent.
-    async fn exchange(&self, call: &ApiRequest, ask: bool) -> Result<Option<Response>, RequestError> {
-        let send = self.job.route.endpoint.send(call);
+    /// The answer to `request`; `None` if the registry says meanwhile that it has the blob: then
+    /// the rest need not be sent.
+    async fn exchange(&self, request: &ApiRequest, ask: bool) -> Result<Option<Response>, RequestError> {
+        let send = self.job.route.endpoint.send(request);
         let (Some(blob), true) = (&self.job.descriptor, ask) else { return send.await.map(Some) };
         let is_there = async {
             let answer = self.job.route.endpoint.send(&self.head(&blob.digest)).await;
