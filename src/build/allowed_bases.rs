@@ -37,7 +37,7 @@ impl FromStr for AllowedBase {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: String| {
-            Error::new(ErrorKind::Usage, format!("`{text}` names no base images: {why}"))
+            Error::new(ErrorKind::Usage, format!("`{text}` does not name base images: {why}"))
                 .with_hint("write a repository as HOST/PATH, or HOST/* or HOST/PATH/* for all below it")
         };
         match text.strip_suffix("/*") {
@@ -82,7 +82,7 @@ pub(super) fn check(allowed: &[AllowedBase], plan: &Plan, stands_for: impl Fn(&s
 /// The error of a base image that is none of these.
 pub(crate) fn not_allowed(image: &str, allowed: &[AllowedBase]) -> Error {
     let names: Vec<String> = allowed.iter().map(|allowed| format!("`{allowed}`")).collect();
-    Error::new(ErrorKind::Policy, format!("`{image}` is no image that may be built on here"))
+    Error::new(ErrorKind::Policy, format!("`{image}` is not an image that may be built on here"))
         .with_hint(format!("`bases` in `[policy]` of mpimg's configuration allows {}", names.join(", ")))
 }
 

@@ -158,7 +158,7 @@ mod tests {
             ("[run]\nca_file = 'x'\n", "unknown field `ca_file`"),
             ("[run.env]\nTOKEN = 'hunter2\n", "(line 2)"),
             ("[store]\ncache_limit = 'much'\n", "is not a limit of the build cache"),
-            ("[policy]\nbases = ['Not a name']\n", "names no base images"),
+            ("[policy]\nbases = ['Not a name']\n", "does not name base images"),
             ("[run]\n\nmounts = ['hunter2']\n", "is not a mount for RUN"),
         ] {
             let error = read(text).unwrap_err();

@@ -208,6 +208,33 @@ fn jar(files: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
 }
 
 #[test]
+fn jars_without_maven_s_files_get_the_group_by_which_scanners_know_them() {
+    let manifest =
+        |text: &str| jar(&[("META-INF/MANIFEST.MF", format!("Manifest-Version: 1.0\n{text}\n").into_bytes())], DEFLATED);
+    let found = purls(&[&[
+        ("lib/spring-core-6.1.14.jar", manifest("Automatic-Module-Name: spring.core")),
+        ("lib/spring-boot-starter-web-3.3.5.jar", manifest("Automatic-Module-Name: spring.boot.starter.web")),
+        ("lib/micrometer-core-1.13.4.jar", manifest("Automatic-Module-Name: micrometer.core")),
+        ("lib/tomcat-embed-el-10.1.31.jar", manifest("Bundle-SymbolicName: org.apache.tomcat-embed-jasper-el")),
+        ("lib/limits-0.5.1.jar", manifest("Implementation-Title: com.netflix.limits#limits;0.5.1")),
+        ("lib/netty-buffer-4.1.jar", manifest("Automatic-Module-Name: io.netty.buffer")),
+        ("lib/acme-x-1.jar", manifest("Automatic-Module-Name: acme.x")),
+    ]]);
+    assert_eq!(
+        found,
+        [
+            "pkg:maven/acme-x/acme-x@1",
+            "pkg:maven/com.netflix.limits/limits@0.5.1",
+            "pkg:maven/io.micrometer/micrometer-core@1.13.4",
+            "pkg:maven/io.netty.buffer/netty-buffer@4.1",
+            "pkg:maven/org.springframework.boot/spring-boot-starter-web@3.3.5",
+            "pkg:maven/org.springframework/spring-core@6.1.14",
+            "pkg:maven/org.apache.tomcat.embed/tomcat-embed-el@10.1.31",
+        ]
+    );
+}
+
+#[test]
 fn what_nobody_reads_in_a_jar_is_passed_over_whatever_form_its_length_has() {
     let noise: Vec<u8> =
         (0..700_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()[..2].to_vec()).collect();

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use sha1::{Digest as _, Sha1};
 
+use super::maven_groups::group_of;
 use super::text::field;
 use super::window::Window;
 use super::zip::{self, Budget, Stopped};
@@ -141,14 +142,29 @@ fn described(path: &str, manifest: &str, maven: &[Maven]) -> PackageRecord {
         version => version.to_owned(),
     };
     let is_group = |text: &&str| text.contains('.') && !text.contains([' ', '/']);
-    let group =
-        ["Implementation-Vendor-Id", "Bundle-SymbolicName", "Automatic-Module-Name", "Extension-Name"].iter().find_map(|key| {
-            let text = field(&unfolded, key)?.split(';').next().unwrap_or_default().trim();
-            Some(text).filter(is_group)
-        });
+    let told = |key: &str| {
+        let text = field(&unfolded, key)?.split(';').next().unwrap_or_default().trim();
+        Some(text).filter(is_group)
+    };
+    // `GROUP#ARTIFACT;VERSION`, as Netflix's plugin for Gradle writes it.
+    let titled = || field(&unfolded, "Implementation-Title")?.split_once('#').map(|(group, _)| group).filter(is_group);
+    let group = told("Implementation-Vendor-Id")
+        .or_else(titled)
+        .or_else(|| group_of(name))
+        .or_else(|| told("Bundle-SymbolicName"))
+        .or_else(|| told("Automatic-Module-Name").filter(|module| is_domain(module)))
+        .or_else(|| told("Extension-Name"));
     let mut found = package(group.unwrap_or_default(), name, &version);
     found.licenses = value(&["Bundle-License"]).filter(|license| license.len() < 100).into_iter().collect();
     found
+}
+
+/// Whether a module's name begins as groups do, with a domain from behind: `io.netty.buffer`, and
+/// not `spring.core`.
+fn is_domain(module: &str) -> bool {
+    const LONG: [&str; 8] = ["com", "org", "net", "edu", "gov", "dev", "java", "javax"];
+    let first = module.split('.').next().unwrap_or_default();
+    first.len() == 2 || LONG.contains(&first) || matches!(first, "jakarta" | "info" | "cloud" | "app" | "tech" | "software")
 }
 
 /// The `release` file of a JDK or JRE.

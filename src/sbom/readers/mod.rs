@@ -11,6 +11,7 @@ mod debian;
 mod gem;
 mod go;
 mod java;
+mod maven_groups;
 mod npm;
 mod powershell;
 mod program;

@@ -124,7 +124,7 @@ fn what_is_built_for_a_push_stands_only_on_images_of_the_list() {
         assert_eq!(left.code == Some(0), allowed, "{dockerfile}{context:?}: {}", left.err);
         if !allowed {
             let error = &left.json()["error"];
-            let named = format!("{}/evil/base:1` is no image that may be built on here", registry.host);
+            let named = format!("{}/evil/base:1` is not an image that may be built on here", registry.host);
             assert!(error["kind"] == "policy" && error["message"].as_str().unwrap().contains(&named), "{error}");
         }
         // Nothing is demanded of what stays on this machine.
