@@ -126,7 +126,7 @@ fn full_name(found: &PackageRecord) -> String {
     }
 }
 
-/// Which layer brought the packages of a database, which is written anew whenever one is added.
+/// Which layer brought the packages of a database, which is written again whenever one is added.
 struct Brought<'a> {
     facts: &'a HashMap<(usize, &'a LayerPath), &'a Fact>,
     origin: &'a Origin,

@@ -70,7 +70,7 @@ impl CacheFolder {
         let scratch = session.store.scratch()?;
         let upper = session.store.mount_folder(&self.name)?;
         if isolation.kind().records_owners_in_xattrs() {
-            // Files without a record are those of whoever the mount was made for.
+            // Files without a record belong to the owner that the mount was made for.
             let owner = Identity { uid: self.uid, gid: self.gid, groups: Vec::new() };
             owner.mark_tree(&upper).map_err(|errno| Error::io("record the owner of", &upper, errno.into()))?;
         }

@@ -76,7 +76,7 @@ impl<'a> BuildCache<'a> {
     pub(in crate::build) fn save_mounts(&self) {
         let used = std::mem::take(&mut *self.mounts.lock().unwrap_or_else(PoisonError::into_inner));
         for (folder, begun) in used.into_values() {
-            // Whoever uses it now saves it, too.
+            // The build that uses it now saves it, too.
             let Ok(Some(_alone)) = self.session.store.try_lock_mount(&folder.name) else { continue };
             self.remotes
                 .iter()

@@ -206,7 +206,7 @@ impl Shared {
         running.clear();
         let Running { kind, name, started, done, log, printed, .. } = running;
         let (elapsed, theme) = (started.elapsed(), self.options.theme);
-        // What failed is told by whoever asked: of a transfer that has not begun, once for all.
+        // The caller shows what failed: of a transfer that has not begun, once for all.
         let failed = outcome == Outcome::Failed && !(matches!(kind, TaskKind::Pull | TaskKind::Push) && done == 0);
         let slow = outcome != Outcome::Failed && elapsed >= WORTH_A_LINE;
         let worth_a_line = kind == TaskKind::Step || failed || slow || self.options.verbose;

@@ -1,6 +1,6 @@
 //! Pages for a browser: one file each, which loads nothing from elsewhere.
 //!
-//! Names of files, labels and steps come from whoever made the image. So all of it is JSON in the
+//! Names of files, labels and steps come from the maker of the image. So all of it is JSON in the
 //! page, which the page's script shows as text; and the page's policy lets no other script run.
 
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl HtmlFile {
         &self.path
     }
 
-    /// Writes it: whoever reads it meanwhile sees the old bytes or the new ones.
+    /// Writes it: a reader sees the old bytes or the new ones, never a mixture.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io): it cannot be written.

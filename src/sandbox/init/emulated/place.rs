@@ -282,8 +282,7 @@ fn copy(
         let made = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let row = match owners {
             Some(owners) => owners.row(inode_of(stat)),
-            // This user's own files are root's inside; whoever else they belong to, they belong to
-            // inside.
+            // This user's own files are root's inside; files of others keep their owner.
             None => {
                 let own = stat.st_uid == rustix::process::geteuid().as_raw();
                 let (uid, gid) = if own { (0, 0) } else { (stat.st_uid, stat.st_gid) };
