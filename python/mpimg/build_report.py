@@ -68,7 +68,8 @@ class BuildReport:
             message = str(error) if error is not None else "mp-build failed: what it said is on standard error"
             causes, hint = getattr(error, "causes", []), getattr(error, "hint", "")
             kind = getattr(error, "kind", "") or "project"
-            answer = {"error": {"kind": kind, "message": message, "causes": causes, "hint": hint or None, "file": None, "line": None}}
+            place = {"file": None, "line": None, "text": None, **getattr(error, "place", {})}
+            answer = {"error": {"kind": kind, "message": message, "causes": causes, "hint": hint or None, **place}}
         os.write(self._output, (json.dumps(answer) + "\n").encode())
         os.close(self._output)
         self._output = None

@@ -27,14 +27,30 @@ STARTUP = 20
 
 
 class EngineError(Exception):
-    """mpimg failed: message, causes, `hint` (the remedy, may be empty) and `output` (of the step that failed)."""
+    """mpimg failed: message, causes, `hint` (the remedy, may be empty), `output` (of the step that failed), and its place in a file."""
 
-    def __init__(self, message: str, causes: Optional[List[str]] = None, hint: str = "", output: str = "", kind: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        causes: Optional[List[str]] = None,
+        hint: str = "",
+        output: str = "",
+        kind: str = "",
+        place: Optional[Dict[str, Any]] = None,
+    ) -> None:
         super().__init__(message)
         self.causes = causes or []
         self.hint = hint
         self.output = output
         self.kind = kind
+        #: `file`, `line` and `text`; empty if it is about no line of a file.
+        self.place = {key: place[key] for key in ("file", "line", "text") if place.get(key) is not None} if place else {}
+
+    def where(self) -> str:
+        """The line that it is about: ``Dockerfile:3: RUN make``; empty if there is none."""
+        if not self.place:
+            return ""
+        return "{file}:{line}: {text}".format(**{"file": "", "line": "", "text": "", **self.place})
 
     def full(self) -> str:
         """The message with its causes, on one line."""
@@ -94,7 +110,7 @@ class Engine:
             # A command that had answered before it failed says why on standard error.
             error = answer.get("error") or _error_in(notes)
             message, kind = error.get("message") or "mpimg failed", error.get("kind") or ""
-            raise EngineError(message, error.get("causes"), error.get("hint") or "", notes, kind)
+            raise EngineError(message, error.get("causes"), error.get("hint") or "", notes, kind, error)
         for message in _messages(notes):
             shown = message.startswith("warning:") and arguments[0] != "login"
             self.log(logging.WARNING if shown else logging.DEBUG, message)

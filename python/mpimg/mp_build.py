@@ -45,6 +45,8 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
             raise EngineError(wrong[0], hint=wrong[1])
         version = sdk_compatibility.installed_version()
         sdk_compatibility.check_compatibility(sdk_compatibility.installed_folder(), version)
+        # The SDK of this Python is the one whose base images mpimg builds.
+        os.environ.setdefault("MPIMG_PYTHON", sys.executable)
         engine = Engine.find(options)
     except (sdk_compatibility.CompatibilityError, EngineError) as error:
         report.fail(error)
@@ -309,6 +311,8 @@ class _DockerWrapper:
         except EngineError as error:
             self._report.error = error
             message = f"ERROR: Unable to build Docker file at {path}:\n {error.full()}"
+            if error.where():
+                message += f"\n {error.where()}"
             if error.output:
                 message += f"\n{error.output}"
             raise self._sdk.BuildError(message=message, recommendation=error.hint) from None

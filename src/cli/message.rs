@@ -104,6 +104,7 @@ pub(super) fn error_json(error: &Error) -> Value {
         "hint": error.hint(),
         "file": snippet.map(|snippet| &snippet.file),
         "line": snippet.map(|snippet| snippet.line),
+        "text": snippet.map(|snippet| &snippet.text),
     }})
 }
 
@@ -178,7 +179,7 @@ mod tests {
         let error = Error::new(ErrorKind::RunFailed, "RUN failed").with_snippet(snippet("RUN false", 0, 9));
         assert_eq!(
             error_json(&error).to_string(),
-            r#"{"error":{"causes":[],"file":"Dockerfile","hint":null,"kind":"run_failed","line":12,"message":"RUN failed"}}"#
+            r#"{"error":{"causes":[],"file":"Dockerfile","hint":null,"kind":"run_failed","line":12,"message":"RUN failed","text":"RUN false"}}"#
         );
     }
 }

@@ -30,8 +30,8 @@ pub struct InstalledSdk {
 
 impl InstalledSdk {
     /// Looks for an SDK with base images: beside the build context `folder` if that is one of them,
-    /// in virtual environments of the project in `folder`, in the active one, where `mp-build` on
-    /// the PATH lies, and where pip installs for a user or all.
+    /// in virtual environments of the project in `folder`, in that of `MPIMG_PYTHON`, in the active
+    /// one, where `mp-build` on the PATH lies, and where pip installs for a user or all.
     pub fn find(folder: &Path) -> Option<Self> {
         Self::find_with(folder, &variable)
     }
@@ -109,6 +109,8 @@ fn version_in(site: &Path) -> Option<String> {
 fn prefixes(folder: &Path, variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let mut prefixes = virtual_environments(folder);
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    // The Python that mp-build runs with. It is a link in its virtual environment.
+    prefixes.extend(set("MPIMG_PYTHON").and_then(|python| Some(Path::new(&python).parent()?.parent()?.to_owned())));
     prefixes.extend(set("VIRTUAL_ENV").map(PathBuf::from));
     let path = set("PATH").unwrap_or_default();
     let scripts = std::env::split_paths(&path).flat_map(|folder| ["mp-build", "mp-build.exe"].map(|name| folder.join(name)));

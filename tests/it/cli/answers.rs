@@ -95,7 +95,7 @@ fn an_error_is_one_json_object_too() {
     assert_eq!(left.code, Some(1));
     let json = left.json();
     assert_eq!(keys(&json), ["error"]);
-    assert_eq!(keys(&json["error"]), ["causes", "file", "hint", "kind", "line", "message"]);
+    assert_eq!(keys(&json["error"]), ["causes", "file", "hint", "kind", "line", "message", "text"]);
     assert_eq!(json["error"]["kind"], "dockerfile");
     assert_eq!(json["error"]["line"], 2);
     assert!(json["error"]["file"].as_str().unwrap().ends_with("bad/Dockerfile"));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{make_bare, package, pak_in, python, read_pak};
+use super::{alone, make, make_bare, package, pak_in, python, read_pak, said, store};
 use crate::cli::fixture::{Left, Serving};
 use crate::home::Home;
 use crate::registry::fixture::free_address;
@@ -139,5 +139,28 @@ fn no_text_tells_anybody_to_install_the_wrong_package() {
     for name in listed.lines().filter(|name| is_text(name) && !name.ends_with("results.rs")) {
         let text = std::fs::read_to_string(root.join(name)).unwrap_or_default();
         assert!(wrong.find(&text).is_none(), "{name}: {:?}", wrong.find(&text));
+    }
+}
+
+#[test]
+fn a_build_that_fails_names_the_line_of_the_dockerfile() {
+    let _alone = alone();
+    let home = Home::new();
+    let project = home.path().join("wrong");
+    make(&home, "new", &project);
+    let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
+    for (line, says) in [
+        ("COPIE commands.cfg .", "unknown instruction `COPIE`"),
+        ("RUN echo 'E: Unable to locate package x'; exit 100", "E: Unable to locate package x"),
+    ] {
+        std::fs::write(project.join("Dockerfile"), format!("{dockerfile}\n{line}\n")).unwrap();
+        let number = dockerfile.lines().count() + 2;
+        let arguments = ["--no-ttl", "-i", "--json", "-r", "127.0.0.1:1/mp/wrong", "-p", project.to_str().unwrap()];
+        let output = mp_build(&home, &arguments).env("MPIMG_HOME", store()).output().unwrap();
+        let shown = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{shown}");
+        assert!(shown.contains(says) && shown.contains(&format!("Dockerfile:{number}: {line}")), "{shown}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&answer["error"]["line"], &answer["error"]["text"]), (&number.into(), &line.into()), "{answer}");
     }
 }
