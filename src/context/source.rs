@@ -111,13 +111,26 @@ impl BuildContext {
         let below = LayerPath::clean(below)?;
         if !has_wildcards(pattern.as_bytes()) {
             let whole = LayerPath::clean(pivot)?.join(&below);
-            self.resolver().resolve(&whole).map_err(|why| self.missing(pattern, why))?;
+            self.expect_entry(&whole).map_err(|why| self.missing(pattern, why))?;
         }
         let text = String::from_utf8_lossy(below.as_bytes()).into_owned();
         let include = Arc::new(Patterns::parse([text.as_str()])?);
         let mut sources = self.sources(pivot)?;
         sources.iter_mut().for_each(|source| source.include = Some(include.clone()));
         Ok(sources)
+    }
+
+    /// Whether `path` is there. A link is copied itself, so it may lead to nothing; at the top,
+    /// BuildKit wants it to lead somewhere.
+    fn expect_entry(&self, path: &LayerPath) -> std::result::Result<(), Missing> {
+        let resolver = self.resolver();
+        let (folder, name) = (path.parent().filter(|parent| !parent.is_root()), path.name());
+        if let (Some(folder), Some(name)) = (folder, name)
+            && let Found::Folder(here) = resolver.resolve(&folder)?
+        {
+            return resolver.look(&here, name).map(drop);
+        }
+        resolver.resolve(path).map(drop)
     }
 
     /// The error that says why `pattern` matches nothing: it does not exist, or a rule excludes it;

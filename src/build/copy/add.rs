@@ -49,7 +49,7 @@ pub(in crate::build) fn add(step: &AddStep, stage: &mut StageState, inputs: &Ste
         let tree = if step.link { Arc::new(Tree::default()) } else { stage.filesystem.tree(session)?.clone() };
         let rules = Rules::of_add(step, stage, inputs)?;
         let mut made = rules.new_folders();
-        let mut destination = ResolvedDestination::find(&tree, &step.destination.path)?;
+        let mut destination = ResolvedDestination::find(&tree, &step.destination.path);
         let scratch = session.store.scratch()?;
         let mut listings = listings.iter();
         let mut all = Vec::new();

@@ -19,6 +19,9 @@ pub(super) struct ResolvedDestination {
     state: State,
     /// How many files became the destination itself.
     files: usize,
+    /// Why nothing can be copied there: an error of the first source. Patterns that match nothing
+    /// copy nothing, and the step succeeds.
+    failure: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,17 @@ pub(super) struct CopyTarget {
 
 impl ResolvedDestination {
     /// Finds `written` (absolute) in `tree`.
-    pub(super) fn find(tree: &Tree, written: &str) -> Result<Self> {
+    pub(super) fn find(tree: &Tree, written: &str) -> Self {
+        Self::resolve(tree, written).unwrap_or_else(|failure| Self {
+            path: LayerPath::default(),
+            exists: false,
+            state: State::Missing,
+            files: 0,
+            failure: Some(failure),
+        })
+    }
+
+    fn resolve(tree: &Tree, written: &str) -> Result<Self> {
         let resolved = tree.resolve(written, true)?;
         let exists = resolved.node.is_some_and(Node::is_dir);
         let must_be_folder = written.ends_with('/');
@@ -50,12 +63,15 @@ impl ResolvedDestination {
             None if must_be_folder => State::Folder,
             None => State::Missing,
         };
-        Ok(Self { path: resolved.path, exists, state, files: 0 })
+        Ok(Self { path: resolved.path, exists, state, files: 0, failure: None })
     }
 
     /// Where the next source goes: the entries of a folder into the destination, a file named
     /// `name` into it or in its place.
     pub(super) fn target(&mut self, kind: &Kind, name: Option<&[u8]>) -> Result<CopyTarget> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         if *kind == Kind::Directory {
             if self.files > 0 {
                 return Err(conflict(&self.path, "a folder", "comes from an earlier source"));
@@ -88,7 +104,7 @@ mod tests {
 
     /// Where sources go; a name that ends with `/` is a folder's.
     fn targets(destination: &str, sources: &[&str]) -> Result<Vec<String>> {
-        let mut destination = ResolvedDestination::find(&Tree::default(), destination)?;
+        let mut destination = ResolvedDestination::find(&Tree::default(), destination);
         let target = |source: &&str| {
             let name = source.trim_end_matches('/');
             let kind = if name == *source { Kind::File { size: 0 } } else { Kind::Directory };

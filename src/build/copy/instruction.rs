@@ -42,7 +42,7 @@ fn copy_from_context(step: &CopyStep, key: CacheKey, stage: &mut StageState, inp
     attempt.take_or_make(inputs.cache, stage, &walk, &sources, &mut |stage, writer, listings| {
         let tree = tree_below(step, stage, inputs)?;
         let rules = Rules::of_copy(step, stage, inputs)?;
-        let mut destination = ResolvedDestination::find(&tree, &step.destination.path)?;
+        let mut destination = ResolvedDestination::find(&tree, &step.destination.path);
         let mut all: Vec<SourceItems<'_>> = std::iter::zip(&found, listings)
             .map(|(source, listing)| {
                 from_context(&mut destination, source, &rules, |walked| Listing::note(listing, &walk, walked))
@@ -74,7 +74,7 @@ fn copy_from_stage(
     }
     let tree = tree_below(step, stage, inputs)?;
     let rules = Rules::of_copy(step, stage, inputs)?;
-    let mut destination = ResolvedDestination::find(&tree, &step.destination.path)?;
+    let mut destination = ResolvedDestination::find(&tree, &step.destination.path);
     let source_tree = filesystem.tree(session)?.clone();
     let mut selection = Selection::default();
     let mut all_match = true;

@@ -42,7 +42,9 @@ impl StageSources<'_> {
         let below = LayerPath::clean(below)?;
         if !has_wildcards(pattern.as_bytes()) {
             let path = LayerPath::clean(pivot)?.join(&below);
-            if self.tree.resolve(path.as_bytes(), true)?.node.is_none() {
+            // A link is copied itself; at the top, BuildKit wants it to lead somewhere.
+            let at_top = path.components().count() == 1;
+            if self.tree.resolve(path.as_bytes(), at_top)?.node.is_none() {
                 return Ok(None);
             }
         }
