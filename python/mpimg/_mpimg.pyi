@@ -336,6 +336,7 @@ class StoredResult(TypedDict):
     image_id: str
     platform: str
     created: Optional[str]
+    made: Optional[str]
     size: int
 
 @type_check_only

@@ -26,7 +26,8 @@ pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Li
     let mut file = walked.open()?;
     // A compressed file that is not a tar inside is copied as it is, as docker does.
     let Some((_, tar)) = decompress_tar(&mut file)? else { return Ok(None) };
-    if TarReader::of_archive(tar).next_entry().is_err() {
+    // What holds nothing is none, either (moby, `IsArchivePath`): a file of zeros is a file.
+    if !TarReader::of_archive(tar).next_entry().is_ok_and(|entry| entry.is_some()) {
         return Ok(None);
     }
     Listing::note(listing, walk, &walked)?;

@@ -44,7 +44,9 @@ impl StageSources<'_> {
             let path = LayerPath::clean(pivot)?.join(&below);
             // A link is copied itself; at the top, BuildKit wants it to lead somewhere.
             let at_top = path.components().count() == 1;
-            if self.tree.resolve(path.as_bytes(), at_top)?.node.is_none() {
+            let found = self.tree.resolve(path.as_bytes(), at_top)?;
+            // The walk follows no link on the way to it, and would copy nothing.
+            if found.node.is_none() || !at_top && found.path != path {
                 return Ok(None);
             }
         }

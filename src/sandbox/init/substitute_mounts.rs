@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::stubs::{Stubs, open_folder, resolve};
@@ -142,8 +142,8 @@ impl SubstituteMounts {
         let step = || format!("restore `{}`", moved.place);
         let parent = match open_folder(&self.tree, &moved.place.parent().unwrap_or_default()) {
             // The command has removed or replaced the folder: then the original is gone with it,
-            // but what was lent must return.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if moved.returns_to.is_none() => return moved.has_not_left(None),
+            // and what was lent is begun anew.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return moved.has_not_left(None),
             parent => parent.step(step)?,
         };
         let name = moved.place.name().unwrap_or_default();
@@ -164,7 +164,8 @@ impl SubstituteMounts {
 
 impl Moved {
     /// An error if the substitute of a mount has a name besides this one: it would be in the image,
-    /// with what this machine or a secret has in it.
+    /// with what this machine or a secret has in it. Also if a file of the image was moved over it,
+    /// which would be lost.
     fn has_not_left(&self, place: Option<(&OwnedFd, &[u8])>) -> Result<(), SetupError> {
         let Some(substitute) = &self.substitute else { return Ok(()) };
         let stat = rustix::fs::fstat(substitute).step(|| format!("read `{}`", self.place))?;
@@ -174,13 +175,31 @@ impl Moved {
         // A folder has one name, whatever its number of links.
         let names = if unpack::is_folder(&stat) { stat.st_nlink.min(1) } else { stat.st_nlink };
         if names == u64::from(stays) {
-            return Ok(());
+            let is_older = || match place.and_then(|(parent, name)| born(parent, name)).zip(born(substitute, b"")) {
+                Some((here, substitute)) => here < substitute,
+                None => false,
+            };
+            if here.is_none() || stays || !is_older() {
+                return Ok(());
+            }
+            let step = format!("the command moved a file of the image over `{}`, which is not the image's", self.place);
+            let remedy = "leave it where it is: with other isolations this fails with EBUSY".to_owned();
+            return Err(SetupError::new(step, None).with_cause(Cause::Request(remedy)));
         }
         let remedy =
             format!("copy `{}` instead: with other isolations it is a mount, which cannot be moved or linked", self.place);
         let step = format!("the command moved or linked `{}`, which is not the image's", self.place);
         Err(SetupError::new(step, None).with_cause(Cause::Request(remedy)))
     }
+}
+
+/// When a file was made, or `file` itself without a name; `None` where its file system does not
+/// tell.
+fn born(file: &OwnedFd, name: &[u8]) -> Option<(i64, u32)> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    let found = rustix::fs::statx(file, OsStr::from_bytes(name), flags, StatxFlags::BTIME).ok()?;
+    let told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    told.then_some((found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
 }
 
 fn is_folder(parent: &OwnedFd, name: &[u8]) -> bool {

@@ -124,6 +124,30 @@ fn what_a_mount_would_keep_in_place_cannot_be_moved_or_linked_into_the_image() {
         (mount, "ln /run/secrets/token /kept", "/run/secrets/token"),
         ("--mount=type=cache,target=/c", "mv /c /kept", "/c"),
     ];
+    // Where a mount goes along with the folder that it is in, only its place is in the image.
+    let folders = [
+        (format!("{mount},target=/s/x"), "mv /s /kept", "/kept/x"),
+        ("--mount=type=cache,target=/c/d".to_owned(), "touch /c/d/f; mv /c /kept", "/kept/d/f"),
+        ("--mount=type=bind,target=/b/d".to_owned(), "mv /b /kept", "/kept/d/Dockerfile"),
+    ];
+    for (flags, command, leaked) in &folders {
+        for isolation in ["root", "userns", "single", "chroot", "emulated"] {
+            let dockerfile = format!("FROM @BASE@\nRUN {flags} {command}; true\nRUN test ! -s {leaked}\n");
+            let (built, said) = build(&home, &dockerfile, &["--isolation", isolation, "--no-cache", "--secret", &secret]);
+            let is_told = isolation == "chroot" && said.contains("the command moved or linked `");
+            assert!(built || is_told, "{isolation}, {command}: {said}");
+        }
+    }
+    // What a mount keeps from being removed: an empty cache, no file of the image that is lost.
+    for isolation in ["root", "userns", "single", "chroot", "emulated"] {
+        let removed = "FROM @BASE@\nRUN --mount=type=cache,target=/c/d touch /c/d/f; rm -rf /c; true\n";
+        let (built, said) = build(&home, removed, &["--isolation", isolation, "--no-cache"]);
+        assert!(built, "{isolation}: {said}");
+        let over = "FROM @BASE@\nRUN mv /opt/data/a /etc/hosts; true\nRUN test -e /opt/data/a\n";
+        let (built, said) = build(&home, over, &["--isolation", isolation, "--no-cache"]);
+        let is_told = isolation == "chroot" && said.contains("moved a file of the image over `/etc/hosts`");
+        assert!(built || is_told, "{isolation}: {said}");
+    }
     for (flags, command, place) in steps {
         for isolation in ["root", "userns", "single", "chroot", "emulated"] {
             let dockerfile = format!("FROM @BASE@\nRUN {flags} {command}\n");

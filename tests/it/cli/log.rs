@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::fixture::{Serving, project, run, text, write};
 use crate::home::Home;
+use crate::judges;
+use crate::skip::needs_root;
 
 /// A password that stands for itself nowhere else.
 const PASSWORD: &str = "hunter2-of-the-registry";
@@ -19,14 +21,13 @@ fn events(log: &str) -> Vec<Value> {
 fn the_log_tells_what_happened_and_no_secret() {
     let (home, registry) = (Home::new(), Serving::with_tokens("user", PASSWORD));
     let project = project(&home);
-    write(&project, "token.txt", "hunter2-of-the-build");
     let repository = format!("{}/mp/hello", registry.host);
     let log = home.path().join("mpimg.log");
     let push = |password: &str| {
         let mut command = home.mpimg();
         command.args(["push", text(&project), "-r", &repository, "--log-file", text(&log)]);
         command.args(["--registry-username", "user", "--registry-password", password]);
-        run(&mut command, ["--secret", "id=t,src=project/token.txt"])
+        run(&mut command, [""; 0])
     };
     push(PASSWORD).done();
     let refused = push("hunter2-mistyped");
@@ -41,11 +42,31 @@ fn the_log_tells_what_happened_and_no_secret() {
     assert!(steps > 0, "{written}");
     assert_eq!(log.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-    // Passwords, as they are and as they are sent; tokens; secrets for RUN.
+    // Passwords, as they are and as they are sent; tokens.
     let basic = basic_credential(&format!("user:{PASSWORD}"));
     for secret in ["hunter2", &basic, "Bearer ", "Basic "] {
         assert!(!written.contains(secret), "{secret} is in the log:\n{written}");
     }
+}
+
+/// Also where the command prints it: what a step says is not in the log.
+#[test]
+fn a_secret_of_a_step_is_not_in_the_log_whatever_the_step_does_with_it() {
+    needs_root!();
+    let home = Home::new();
+    write(&home.path(), "token", "hunter2-of-the-build");
+    let base = format!("oci:{}:base", judges().join("base").display());
+    let dockerfile =
+        format!("FROM {base}\nRUN --mount=type=secret,id=t,env=TOKEN --mount=type=secret,id=t env; cat /run/secrets/t\n");
+    std::fs::create_dir(home.path().join("context")).unwrap();
+    write(&home.path(), "context/Dockerfile", &dockerfile);
+    let log = home.path().join("mpimg.log");
+    let mut command = home.mpimg();
+    command.args(["-vv", "build", "context", "--log-file", text(&log)]).current_dir(home.path());
+    run(&mut command, ["--secret", "id=t,src=token"]).done();
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert!(written.contains("/run/secrets/t"), "the step is in the log: {written}");
+    assert!(!written.contains("hunter2"), "{written}");
 }
 
 #[test]

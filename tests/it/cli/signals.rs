@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP, sent while a RUN step is running or a registry serves.
+//! Ctrl-C, SIGTERM and SIGHUP, sent while a RUN step is running, a registry serves or a push waits.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};

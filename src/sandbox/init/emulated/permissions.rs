@@ -109,6 +109,8 @@ impl Supervisor {
         if kind(stat) != FileType::Directory && stat.st_nlink > 1 || self.gone.contains(&inode) {
             return;
         }
+        // The number may be used again, for what is no device.
+        self.view.forget_stand_in(inode);
         self.gone.insert(inode);
         self.gone_in_order.push_back(inode);
         if self.gone_in_order.len() > MANY {

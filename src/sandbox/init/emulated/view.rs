@@ -97,16 +97,16 @@ impl View {
         if mount(&self.inside(one)?) == mount(&self.inside(other)?) { Ok(()) } else { Err(Errno::XDEV) }
     }
 
-    /// `EXDEV` for the folder `name` of `parent` if what would be a mount elsewhere is in it: it
-    /// would go into the layer with the folder. An overlay answers so for a folder of an earlier
-    /// layer.
+    /// `EBUSY` for the folder `name` of `parent` if what would be a mount elsewhere is in it: it
+    /// would go into the layer with the folder. Not `EXDEV`, as an overlay answers for a folder of
+    /// an earlier layer: then mv(1) copies what is in the mount.
     pub(super) fn may_move_folder(&self, parent: impl AsDescriptor, name: &[u8]) -> Result<(), Errno> {
         let mut folder = self.inside(parent)?;
         if folder != b"/" {
             folder.push(b'/');
         }
         folder.extend_from_slice(name);
-        if self.paths.iter().any(|path| is_below(path, &folder)) { Err(Errno::XDEV) } else { Ok(()) }
+        if self.paths.iter().any(|path| is_below(path, &folder)) { Err(Errno::BUSY) } else { Ok(()) }
     }
 
     fn is_in_readonly_folder(&self, file: impl AsDescriptor) -> Result<bool, Errno> {
@@ -139,6 +139,11 @@ impl View {
     /// Whether this would be a mount elsewhere.
     pub(super) fn is_mount(&self, stat: &Stat) -> bool {
         self.points.contains(&inode_of(stat))
+    }
+
+    /// Notes that a stand-in has gone.
+    pub(super) fn forget_stand_in(&mut self, inode: Inode) {
+        self.substitutes.retain(|substitute| substitute.stand_in != inode);
     }
 
     /// Whether this node is only a stand-in.
