@@ -26,7 +26,7 @@ from mpimg.events import Finished, Printed, Started, Warned
 
 KINDS = (
     "usage dockerfile project context secret not_found corrupt store sandbox run_failed auth registry network io interrupted "
-    "unsupported"
+    "unsupported policy"
 ).split()
 
 
