@@ -180,6 +180,10 @@ fn make(
             Mount::MemoryFile { bytes: bytes.clone(), target: LayerPath::clean(target)?, mode: *mode, uid: *uid, gid: *gid }
         }
         MountRequest::Ssh { id, target, required, mode, uid, gid } => {
+            // Also where there is no agent (BuildKit, llb/exec.go).
+            if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
+                spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
+            }
             let Some(socket) = session.request.ssh.get(id) else {
                 if !*required {
                     return Ok((None, None));
@@ -190,9 +194,6 @@ fn make(
                     Setting::Ssh.with(format!("{id}=SOCKET"))
                 )));
             };
-            if !spec.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
-                spec.env.push(("SSH_AUTH_SOCK".into(), target.clone()));
-            }
             let target = LayerPath::clean(target)?;
             Mount::Ssh { socket: socket.clone(), target, mode: *mode, uid: *uid, gid: *gid }
         }
