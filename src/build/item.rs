@@ -34,8 +34,9 @@ pub(super) enum ConflictPolicy {
     MakeFolder,
     /// As `MakeFolder`, of a folder that an archive implies by what is in it: it is root's,
     /// whomever the archive's entries are given to (moby, pkg/archive, `createImpliedDirectories`),
-    /// and has the set-group-ID bit if its parent had it at that moment.
-    ImpliedFolder { set_group_id: bool },
+    /// and has the set-group-ID bit if its parent had it at that moment: all that the item's mode
+    /// says.
+    ImpliedFolder,
     /// The parent of what `--parents` or `--exclude` take, left out itself: one that is there keeps
     /// its owner, and gets its source's `mode` without `--chmod` (fsutil, `createParentDirs`).
     Parent { mode: u32 },
@@ -44,7 +45,7 @@ pub(super) enum ConflictPolicy {
 impl ConflictPolicy {
     /// Whether the item takes the place of an entry of another type.
     pub(super) fn replaces(self) -> bool {
-        matches!(self, Self::Replace | Self::ImpliedFolder { .. })
+        matches!(self, Self::Replace | Self::ImpliedFolder)
     }
 }
 
@@ -73,7 +74,7 @@ impl LayerItem {
 
     /// A folder that an archive implies.
     pub(super) fn implied_folder(path: LayerPath, set_group_id: bool) -> Self {
-        let mut item = Self::missing_folder(path, ConflictPolicy::ImpliedFolder { set_group_id });
+        let mut item = Self::missing_folder(path, ConflictPolicy::ImpliedFolder);
         item.entry.metadata.mode |= if set_group_id { SET_GROUP_ID } else { 0 };
         item
     }

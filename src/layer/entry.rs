@@ -107,6 +107,22 @@ impl Metadata {
     pub fn new(mode: u32, uid: u32, gid: u32, mtime: i64) -> Self {
         Self { mode, uid, gid, mtime, xattrs: Xattrs::new() }
     }
+
+    /// Whether new files in the folder get its group.
+    pub(crate) fn has_set_group_id(&self) -> bool {
+        self.mode & SET_GROUP_ID != 0
+    }
+}
+
+impl Entry {
+    /// The same entry in `folder` instead of the root.
+    pub(crate) fn below(mut self, folder: &LayerPath) -> Self {
+        self.path = folder.join(&self.path);
+        if let Kind::Hardlink { target } = &mut self.kind {
+            *target = folder.join(target);
+        }
+        self
+    }
 }
 
 impl Kind {

@@ -77,14 +77,7 @@ impl CacheFolder {
         let root = RootSpec::Overlay { lower: Vec::new(), upper, work: scratch.path().to_owned() };
         let before = isolation.snapshot(&root)?;
         let no_originals = &mut |_: &[LayerPath]| Ok(Default::default());
-        let inside = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
-            let mut entry = entry.clone();
-            entry.path = folder.join(&entry.path);
-            if let Kind::Hardlink { target } = &mut entry.kind {
-                *target = folder.join(target);
-            }
-            emit(&entry, content)
-        };
+        let inside = &mut |entry: &Entry, content: Option<&mut dyn Read>| emit(&entry.clone().below(&folder), content);
         isolation.changes(&root, &before, no_originals, inside).map(drop)
     }
 }

@@ -15,7 +15,7 @@ use crate::build::guarded_walk::GuardedWalk;
 use crate::build::item::{ConflictPolicy, Content, LayerItem};
 use crate::context::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Kind, LayerPath, Node, SET_GROUP_ID, TarReader, Tree, decompress_tar, read_archive};
+use crate::layer::{Kind, LayerPath, TarReader, Tree, decompress_tar, read_archive};
 
 /// Opens a source in the build context if it is an archive.
 pub(super) fn open(source: &Source, walk: &GuardedWalk<'_>, listing: &RefCell<Listing>) -> Result<Option<File>> {
@@ -53,7 +53,7 @@ pub(super) fn from_archive<'a>(
     let mut view = tree.subtree(&base);
     // A destination that is made inherits the bit, as all folders on its way do.
     let way = std::iter::once(LayerPath::default()).chain(base.ancestors()).chain([base.clone()]);
-    let base_has_bit = way.filter_map(|path| tree.lookup(&path)).last().is_some_and(has_set_group_id);
+    let base_has_bit = way.filter_map(|path| tree.lookup(&path)).last().is_some_and(|node| node.metadata.has_set_group_id());
     let mut merged = Merged::default();
     let mut spooled = 0_u64;
     let Some((_, tar)) = decompress_tar(file)? else {
@@ -81,18 +81,10 @@ pub(super) fn from_archive<'a>(
             imply(&mut view, &mut merged, base_has_bit, &base, &folder)?;
         }
         view.put(entry.clone(), 0)?;
-        entry.path = base.join(&entry.path);
-        if let Kind::Hardlink { target } = &mut entry.kind {
-            *target = base.join(target);
-        }
-        merged.put(LayerItem { entry, content, policy: ConflictPolicy::Replace })
+        merged.put(LayerItem { entry: entry.below(&base), content, policy: ConflictPolicy::Replace })
     })?;
     let folder = target.new_folder.then(|| LayerItem::made_folder(base.clone()));
     Ok(SourceItems { target: base, items: Box::new(folder.into_iter().chain(merged.into_items()).map(Ok)) })
-}
-
-fn has_set_group_id(folder: &Node) -> bool {
-    folder.metadata.mode & SET_GROUP_ID != 0
 }
 
 /// Makes `folder` where it is missing. What it inherits is decided now: a later entry may give its
@@ -103,13 +95,12 @@ fn imply(view: &mut Tree, merged: &mut Merged, base_has_bit: bool, base: &LayerP
     }
     let parent = folder.parent().filter(|parent| !parent.is_root());
     let set_group_id = match parent.and_then(|parent| view.lookup(&parent)) {
-        Some(parent) => has_set_group_id(parent),
+        Some(parent) => parent.metadata.has_set_group_id(),
         None => base_has_bit,
     };
-    let mut item = LayerItem::implied_folder(folder.clone(), set_group_id);
+    let item = LayerItem::implied_folder(folder.clone(), set_group_id);
     view.put(item.entry.clone(), 0)?;
-    item.entry.path = base.join(folder);
-    merged.put(item)
+    merged.put(LayerItem { entry: item.entry.below(base), ..item })
 }
 
 fn spool(content: &mut dyn Read, path: &Path) -> Result<Content> {

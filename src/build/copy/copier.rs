@@ -54,15 +54,15 @@ impl NewFolders {
         Self { mode: chmod.map_or(NEW_FOLDER, |bits| bits & 0o777), ..self }
     }
 
-    /// A folder that an archive implies.
-    fn implied(self, set_group_id: bool) -> Metadata {
-        Metadata::new(NEW_FOLDER | if set_group_id { SET_GROUP_ID } else { 0 }, 0, 0, self.mtime)
+    /// A folder that an archive implies, with this special bit or none.
+    fn implied(self, bit: u32) -> Metadata {
+        Metadata::new(NEW_FOLDER | bit, 0, 0, self.mtime)
     }
 
     /// A folder in `parent`: as mkdir(2) does, it inherits the bit and the group of a set-group-ID
     /// folder.
     fn metadata(self, parent: Option<&Metadata>) -> Metadata {
-        let inherited = parent.filter(|parent| parent.mode & SET_GROUP_ID != 0);
+        let inherited = parent.filter(|parent| parent.has_set_group_id());
         let (uid, gid) = self.owner.unwrap_or_else(|| (0, inherited.map_or(0, |parent| parent.gid)));
         Metadata::new(self.mode | inherited.map_or(0, |_| SET_GROUP_ID), uid, gid, self.mtime)
     }
@@ -118,8 +118,8 @@ impl<'a> Copier<'a> {
         }
         match policy {
             ConflictPolicy::MakeFolder => return self.make_folder(&entry.path),
-            ConflictPolicy::ImpliedFolder { set_group_id } => {
-                let metadata = self.made.implied(*set_group_id);
+            ConflictPolicy::ImpliedFolder => {
+                let metadata = self.made.implied(entry.metadata.mode);
                 return self.make_folder_as(&entry.path, |_| metadata);
             }
             _ => {}

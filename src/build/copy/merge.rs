@@ -23,7 +23,7 @@ impl Merged {
         if let Some(earlier) = self.items.get_mut(path) {
             let both = earlier.entry.kind == Kind::Directory && folder;
             match item.policy {
-                ConflictPolicy::MakeFolder | ConflictPolicy::ImpliedFolder { .. } if both => return Ok(()),
+                ConflictPolicy::MakeFolder | ConflictPolicy::ImpliedFolder if both => return Ok(()),
                 ConflictPolicy::Parent { mode } if both => {
                     earlier.entry.metadata.mode = mode;
                     if let ConflictPolicy::Parent { mode: earlier } = &mut earlier.policy {

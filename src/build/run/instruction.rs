@@ -17,7 +17,7 @@ use crate::dockerfile::{Network, RunStep, Security};
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Layer;
 use crate::layer::diff::Original;
-use crate::layer::{Entry, Kind, LayerPath, Node, SET_GROUP_ID, Tree};
+use crate::layer::{Entry, Kind, LayerPath, Node, Tree};
 use crate::sandbox::RootSpec;
 
 /// Does one RUN.
@@ -124,7 +124,7 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
     let mut set_group_id = Vec::new();
     let emit = &mut |entry: &Entry, content: Option<&mut dyn Read>| {
         lint.count(entry);
-        if entry.kind == Kind::Directory && entry.metadata.mode & SET_GROUP_ID != 0 {
+        if entry.kind == Kind::Directory && entry.metadata.has_set_group_id() {
             set_group_id.push(entry.path.clone());
         }
         let mut entry = entry.clone();
@@ -175,7 +175,7 @@ fn is_full(folder: &Path) -> bool {
 /// Whether a folder that has the set-group-ID bit got it in this step; one that is new in a folder
 /// with the bit inherits it.
 fn is_new_set_group_id(path: &LayerPath, below: &Tree) -> bool {
-    let has = |node: &Node| node.is_dir() && node.metadata.mode & SET_GROUP_ID != 0;
+    let has = |node: &Node| node.is_dir() && node.metadata.has_set_group_id();
     let had = |path: &LayerPath| below.lookup(path).is_some_and(has);
     !had(path) && !path.parent().is_some_and(|parent| had(&parent))
 }
