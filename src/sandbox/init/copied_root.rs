@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::descriptors::{is_folder, open_folder};
+use super::descriptors::{is_folder, make_device, open_folder};
 use super::owners::Owners;
 use super::plan::{Content, Entry, File, RootPlan};
 use super::substitute_mounts::SubstituteMounts;
@@ -29,10 +29,7 @@ pub(super) fn build(mounts: &mut SubstituteMounts, spec: &RunSpec, plan: &RootPl
             mounts.put_folder(target, mode).map(drop)
         }
         Content::Folder { mode } => mounts.put_folder(target, *mode).map(drop),
-        Content::Device { major, minor } => mounts.put(target, |folder, name| {
-            let device = rustix::fs::makedev(*major, *minor);
-            rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
-        }),
+        Content::Device { major, minor } => mounts.put(target, |folder, name| make_device(folder, name, *major, *minor)),
         Content::Link(text) => mounts.put(target, |folder, name| rustix::fs::symlinkat(*text, folder, name)),
         Content::Script(bytes) => put_file(mounts, target, bytes, 0o755, 0, 0),
         Content::File(File { optional: true, .. }) if !has_parent(mounts.tree(), target) => Ok(()),

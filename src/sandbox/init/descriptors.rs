@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 pub(in crate::sandbox) use crate::layer::remove_tree;
@@ -28,6 +28,13 @@ pub(super) fn pipe() -> Result<(File, File), SetupError> {
 
 pub(super) fn is_folder(path: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::fstat(path)?.st_mode & 0o170000 == 0o040000)
+}
+
+/// Makes a character device that everybody may use.
+pub(super) fn make_device(folder: &OwnedFd, name: impl rustix::path::Arg + Copy, major: u32, minor: u32) -> Result<(), Errno> {
+    let (mode, device) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(major, minor));
+    rustix::fs::mknodat(folder, name, FileType::CharacterDevice, mode, device)?;
+    rustix::fs::chmodat(folder, name, mode, AtFlags::empty())
 }
 
 /// An error where the file system of `tree` is not mounted with these options; beside each the flag

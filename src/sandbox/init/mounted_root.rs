@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::descriptors::{fd_path, is_folder, open_folder};
+use super::descriptors::{fd_path, is_folder, make_device, open_folder};
 use super::mounter::{HARDENED, Mounter, read_only_recursively};
 use super::overlay::{Upper, make_folder, mount_stack};
 use super::owners::Owners;
@@ -139,12 +139,6 @@ fn mount_terminals(mounter: &mut Mounter, target: &LayerPath) -> Result<(), Setu
 fn parent<'a>(mounter: &Mounter, target: &'a LayerPath) -> Result<(OwnedFd, &'a [u8]), SetupError> {
     let folder = mounter.reopen(&target.parent().unwrap_or_default())?;
     Ok((folder, target.name().unwrap_or_default()))
-}
-
-fn make_device(folder: &OwnedFd, name: &[u8], major: u32, minor: u32) -> Result<(), Errno> {
-    let (mode, device) = (Mode::from_raw_mode(0o666), rustix::fs::makedev(major, minor));
-    rustix::fs::mknodat(folder, name, FileType::CharacterDevice, mode, device)?;
-    rustix::fs::chmodat(folder, name, mode, AtFlags::empty())
 }
 
 fn create(mounter: &Mounter, target: &LayerPath, mode: u32) -> Result<OwnedFd, SetupError> {

@@ -10,7 +10,7 @@ use super::super::notify::Call;
 use super::credentials::{CAP_DAC_OVERRIDE, CAP_MKNOD};
 use super::permissions::{may_enter, may_remove};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
-use super::view::{kind, name_of, os, stat_at};
+use super::view::{kind, name_of, os, stat_at, without_slash};
 use crate::layer::owner_table::{Row, inode_of, split_mode};
 use crate::layer::owners::{Device, Record};
 
@@ -24,7 +24,7 @@ impl Supervisor {
         let path = self.path(call, at.1)?;
         let (folder, name) = self.parent(caller, at.0, &path)?;
         self.may_search(caller, &folder)?;
-        if stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name)).is_ok() {
+        if stat_at(&folder, without_slash(&name)).is_ok() {
             return Err(Errno::EXIST);
         }
         may_enter(self, caller, &folder)?;
@@ -36,7 +36,7 @@ impl Supervisor {
         let mode = caller.masked(mode as u32) & 0o1777;
         let (on_disk, _) = split_mode(FileType::Directory, mode);
         rustix::fs::mkdirat(&*folder, os(&name), Mode::from_raw_mode(on_disk))?;
-        let stat = stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name))?;
+        let stat = stat_at(&folder, without_slash(&name))?;
         self.record_new_file(caller, &folder, &stat, mode)?;
         DONE
     }
@@ -138,7 +138,7 @@ impl Supervisor {
             return rustix::fs::unlinkat(&*folder, os(&name), flags).and(Err(Errno::BUSY));
         }
         self.view.may_write(&*folder, &rustix::fs::fstat(&*folder)?)?;
-        let stat = stat_at(&folder, name.strip_suffix(b"/").unwrap_or(&name))?;
+        let stat = stat_at(&folder, without_slash(&name))?;
         may_remove(self, caller, &folder, &name)?;
         rustix::fs::unlinkat(&*folder, os(&name), flags)?;
         self.unlinked(&stat);
@@ -159,8 +159,8 @@ impl Supervisor {
         if is_dots(&new_name) {
             return Err(if flags.contains(RenameFlags::NOREPLACE) { Errno::EXIST } else { Errno::BUSY });
         }
-        let moved = stat_at(&old_folder, old_name.strip_suffix(b"/").unwrap_or(&old_name))?;
-        let replaced = stat_at(&new_folder, new_name.strip_suffix(b"/").unwrap_or(&new_name)).ok();
+        let moved = stat_at(&old_folder, without_slash(&old_name))?;
+        let replaced = stat_at(&new_folder, without_slash(&new_name)).ok();
         let same = replaced.is_some_and(|replaced| inode_of(&replaced) == inode_of(&moved));
         if same && flags.is_empty() {
             // Two names of one file: nothing is done, and no right is needed.
@@ -175,11 +175,11 @@ impl Supervisor {
             return Err(Errno::PERM);
         }
         if kind(&moved) == FileType::Directory {
-            self.view.may_move_folder(&*old_folder, old_name.strip_suffix(b"/").unwrap_or(&old_name))?;
+            self.view.may_move_folder(&*old_folder, without_slash(&old_name))?;
         }
         // Of two that are exchanged, the other one moves as well.
         if flags.contains(RenameFlags::EXCHANGE) && replaced.is_some_and(|stat| kind(&stat) == FileType::Directory) {
-            self.view.may_move_folder(&*new_folder, new_name.strip_suffix(b"/").unwrap_or(&new_name))?;
+            self.view.may_move_folder(&*new_folder, without_slash(&new_name))?;
         }
         // A folder that changes its parent has its `..` rewritten, for which it must be writable.
         if kind(&moved) == FileType::Directory && !Rc::ptr_eq(&old_folder, &new_folder) && !caller.rights.can(CAP_DAC_OVERRIDE) {
@@ -202,5 +202,5 @@ impl Supervisor {
 
 /// Whether the last component of a path, perhaps with a slash, names a folder from within.
 fn is_dots(name: &[u8]) -> bool {
-    matches!(name.strip_suffix(b"/").unwrap_or(name), b"." | b"..")
+    matches!(without_slash(name), b"." | b"..")
 }

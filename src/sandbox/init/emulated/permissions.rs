@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::credentials::{CAP_FOWNER, CAP_FSETID};
 use super::state::{Caller, Result, Supervisor};
-use super::view::{kind, stat_at};
+use super::view::{kind, stat_at, without_slash};
 use crate::layer::SET_GROUP_ID;
 use crate::layer::owner_table::{Row, inode_of, split_mode};
 use crate::layer::owners::Record;
@@ -28,7 +28,7 @@ pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &Owne
     let folder_stat = rustix::fs::fstat(folder)?;
     supervisor.view.may_write(folder, &folder_stat)?;
     supervisor.may(&caller.rights, &folder_stat, 3)?;
-    let stat = stat_at(folder, name.strip_suffix(b"/").unwrap_or(name));
+    let stat = stat_at(folder, without_slash(name));
     // A device is in /dev as any file of it; other places are mounts elsewhere.
     let is_mount = |stat: &Stat| match kind(stat) {
         FileType::Directory => supervisor.view.is_stand_in(stat) || supervisor.view.is_mount(stat),

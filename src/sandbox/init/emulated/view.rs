@@ -5,7 +5,7 @@
 //! through it (EACCES), which tells that a walk in user space is needed (`walk`); all other paths
 //! are resolved by the kernel alone, by openat2(2).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -40,9 +40,8 @@ pub(super) struct View {
     substitutes: Vec<Substitute>,
     proc_device: u64,
     /// What would be a mount elsewhere: it can be neither removed nor replaced.
-    points: HashSet<Inode>,
-    /// Where they are.
-    paths: Vec<Vec<u8>>,
+    /// Each with its path.
+    points: HashMap<Inode, Vec<u8>>,
     /// Files of these that may not be written to.
     readonly_files: HashSet<Inode>,
     /// Folders of these by their paths inside, and whether they may be written to.
@@ -59,8 +58,7 @@ impl View {
             outside,
             substitutes: Vec::new(),
             proc_device,
-            points: HashSet::new(),
-            paths: Vec::new(),
+            points: HashMap::new(),
             readonly_files: HashSet::new(),
             folders: Vec::new(),
         })
@@ -68,8 +66,7 @@ impl View {
 
     /// Notes that the file or folder `stat` at `inside` would be a mount elsewhere.
     pub(super) fn mount(&mut self, inside: &[u8], stat: &Stat, readonly: bool) {
-        self.points.insert(inode_of(stat));
-        self.paths.push(inside.to_vec());
+        self.points.insert(inode_of(stat), inside.to_vec());
         match kind(stat) {
             FileType::Directory => self.folders.push((inside.to_vec(), !readonly)),
             _ if readonly => drop(self.readonly_files.insert(inode_of(stat))),
@@ -106,7 +103,7 @@ impl View {
             folder.push(b'/');
         }
         folder.extend_from_slice(name);
-        if self.paths.iter().any(|path| is_below(path, &folder)) { Err(Errno::BUSY) } else { Ok(()) }
+        if self.points.values().any(|path| is_below(path, &folder)) { Err(Errno::BUSY) } else { Ok(()) }
     }
 
     fn is_in_readonly_folder(&self, file: impl AsDescriptor) -> Result<bool, Errno> {
@@ -138,7 +135,7 @@ impl View {
 
     /// Whether this would be a mount elsewhere.
     pub(super) fn is_mount(&self, stat: &Stat) -> bool {
-        self.points.contains(&inode_of(stat))
+        self.points.contains_key(&inode_of(stat))
     }
 
     /// Notes that a stand-in has gone.
@@ -228,6 +225,11 @@ impl TrimStart for [u8] {
 /// Whether `path` is `folder` or below it; neither ends with a slash.
 fn is_below(path: &[u8], folder: &[u8]) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The last component of a path without the slash that may follow it.
+pub(super) fn without_slash(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b"/").unwrap_or(name)
 }
 
 /// The path of an open file on this machine.
