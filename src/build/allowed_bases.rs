@@ -61,29 +61,26 @@ impl fmt::Display for AllowedBase {
 
 /// An error if a stage stands on, or copies from, an image that is none of `allowed`.
 pub(super) fn check(allowed: &[AllowedBase], plan: &Plan, stands_for: impl Fn(&str) -> String) -> Result<()> {
-    if allowed.is_empty() {
-        return Ok(());
-    }
     for stage in &plan.stages {
         let base = match &stage.base {
             Base::Image(name) => Some(name),
             _ => None,
         };
         for name in base.into_iter().chain(&stage.images) {
-            let image = stands_for(name);
-            if !allowed.iter().any(|allowed| allowed.allows(&image)) {
-                return Err(not_allowed(&image, allowed).with_snippet(stage.from.snippet()));
-            }
+            expect_allowed(&stands_for(name), allowed).map_err(|error| error.with_snippet(stage.from.snippet()))?;
         }
     }
     Ok(())
 }
 
-/// The error of a base image that is none of these.
-pub(crate) fn not_allowed(image: &str, allowed: &[AllowedBase]) -> Error {
+/// An error if an image is none of `allowed`, where there are any.
+pub(crate) fn expect_allowed(image: &str, allowed: &[AllowedBase]) -> Result<()> {
+    if allowed.is_empty() || allowed.iter().any(|allowed| allowed.allows(image)) {
+        return Ok(());
+    }
     let names: Vec<String> = allowed.iter().map(|allowed| format!("`{allowed}`")).collect();
-    Error::new(ErrorKind::Policy, format!("`{image}` is not an image that may be built on here"))
-        .with_hint(format!("`bases` in `[policy]` of mpimg's configuration allows {}", names.join(", ")))
+    Err(Error::new(ErrorKind::Policy, format!("`{image}` is not an image that may be built on here"))
+        .with_hint(format!("`bases` in `[policy]` of mpimg's configuration allows {}", names.join(", "))))
 }
 
 #[cfg(test)]

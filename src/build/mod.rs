@@ -52,7 +52,7 @@ mod step;
 mod times;
 
 pub use allowed_bases::AllowedBase;
-pub(crate) use allowed_bases::not_allowed;
+pub(crate) use allowed_bases::expect_allowed;
 pub use base::stored_image;
 pub use builder::Builder;
 pub(crate) use builder::expect_folder;

@@ -53,13 +53,16 @@ fn mpimg(setting: Setting) -> (&'static str, &'static str) {
         Setting::Name => ("build", "--tag"),
         Setting::Network => ("run", "--network"),
         Setting::Platform => ("build", "--platform"),
+        Setting::Provenance => ("push", "--provenance"),
         Setting::Publish => ("run", "-p"),
         Setting::Referrers => ("copy", "--referrers"),
         Setting::Registry => ("pak", "--registry"),
         Setting::Repository => ("push", "-r"),
         Setting::RunCaFile => ("build", "--run-ca-file"),
         Setting::SdkBase => ("build", "--sdk-base"),
+        Setting::Sbom => ("push", "--sbom"),
         Setting::Secret => ("build", "--secret"),
+        Setting::SignedBy => ("push", "--sign"),
         Setting::Ssh => ("build", "--ssh"),
     }
 }
@@ -116,7 +119,7 @@ mod tests {
     use super::super::drop_in;
     use super::*;
 
-    const ALL: [Setting; 22] = [
+    const ALL: [Setting; 25] = [
         Setting::AllowSecretFile,
         Setting::Allow,
         Setting::BuildArg,
@@ -131,13 +134,16 @@ mod tests {
         Setting::Name,
         Setting::Network,
         Setting::Platform,
+        Setting::Provenance,
         Setting::Publish,
         Setting::Referrers,
         Setting::Registry,
         Setting::Repository,
         Setting::RunCaFile,
+        Setting::Sbom,
         Setting::SdkBase,
         Setting::Secret,
+        Setting::SignedBy,
         Setting::Ssh,
     ];
 

@@ -39,6 +39,8 @@ pub enum Setting {
     Network,
     /// One of several platforms.
     Platform,
+    /// Whether the provenance is attached.
+    Provenance,
     /// Published ports.
     Publish,
     /// Whether referrers are copied.
@@ -51,8 +53,12 @@ pub enum Setting {
     SdkBase,
     /// Certificate authorities for RUN.
     RunCaFile,
+    /// Whether an SBOM is attached.
+    Sbom,
     /// A secret for RUN.
     Secret,
+    /// The key that signs the image.
+    SignedBy,
     /// An SSH agent for RUN.
     Ssh,
 }
@@ -92,13 +98,16 @@ impl Setting {
             Self::Name => "name",
             Self::Network => "network",
             Self::Platform => "platform",
+            Self::Provenance => "provenance",
             Self::Publish => "ports",
             Self::Referrers => "referrers",
             Self::Registry => "registry",
             Self::Repository => "repository",
             Self::RunCaFile => "run_ca_files",
             Self::SdkBase => "sdk_base",
+            Self::Sbom => "sbom",
             Self::Secret => "secrets",
+            Self::SignedBy => "signed_by",
             Self::Ssh => "ssh",
         }
     }

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use super::{Mpimg, PushRequest, PushSource, Settings};
-use crate::build::AllowedBase;
-use crate::error::{Error, ErrorKind, Result};
+use crate::build::{AllowedBase, expect_allowed};
+use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::oci::{Digest, Reference};
 use crate::registry::CheckItem;
 #[cfg(feature = "sign")]
@@ -55,13 +55,13 @@ impl Policy {
             Err(Error::new(ErrorKind::Policy, message).with_hint(format!("{hint}: `[policy]` in mpimg's configuration")))
         };
         if self.sbom && !request.sbom {
-            return refused("an SBOM", "attach one with `--sbom spdx` (Python: `sbom=\"spdx\"`)");
+            return refused("an SBOM", &format!("attach one with {}", Setting::Sbom.with("spdx")));
         }
         if self.provenance && !request.provenance {
             return match &request.source {
-                PushSource::Build(_) => refused("provenance", "attach it with `--provenance` (Python: `provenance=True`)"),
+                PushSource::Build(_) => refused("provenance", &format!("attach it with {}", Setting::Provenance)),
                 PushSource::Image { .. } => {
-                    refused("provenance", "push the folder that the image is built from, with `--provenance`")
+                    refused("provenance", &format!("push the folder that the image is built from, with {}", Setting::Provenance))
                 }
             };
         }
@@ -83,7 +83,7 @@ impl Policy {
                 None => {
                     return refused(
                         "a signature",
-                        &format!("sign with `--sign KEY`, the private key of `{}`", names.join("` or `")),
+                        &format!("sign with {}, the private key of `{}`", Setting::SignedBy.with("KEY"), names.join("` or `")),
                     );
                 }
             }
@@ -124,10 +124,10 @@ impl Mpimg {
                 })
                 .collect();
             if sbom && !stated.iter().any(|kind| SBOMS.contains(kind)) {
-                items.push(lacks("SBOM", "push it with `--sbom spdx`"));
+                items.push(lacks("SBOM", &format!("push it with {}", Setting::Sbom.with("spdx"))));
             }
             if provenance && !stated.iter().any(|kind| kind.starts_with(PROVENANCE)) {
-                items.push(lacks("provenance", "push it with `--provenance`"));
+                items.push(lacks("provenance", &format!("push it with {}", Setting::Provenance)));
             }
         }
         #[cfg(feature = "sign")]
@@ -148,7 +148,7 @@ impl Mpimg {
 }
 
 /// Whether a build stands only on what the site allows; nothing where anything is allowed.
-pub(super) fn check_bases<'n>(names: impl Iterator<Item = &'n str>) -> Option<CheckItem> {
+pub(super) fn check_bases<'n>(mut names: impl Iterator<Item = &'n str>) -> Option<CheckItem> {
     let allowed = match Settings::read() {
         Ok(settings) => settings.policy.bases,
         Err(error) => return Some(CheckItem::failed(POLICY, &error)),
@@ -156,9 +156,8 @@ pub(super) fn check_bases<'n>(names: impl Iterator<Item = &'n str>) -> Option<Ch
     if allowed.is_empty() {
         return None;
     }
-    let mut refused = names.filter(|name| !allowed.iter().any(|allowed| allowed.allows(name)));
-    Some(match refused.next() {
-        Some(name) => CheckItem::failed(POLICY, &crate::build::not_allowed(name, &allowed)),
-        None => CheckItem::passed(POLICY, "`[policy]` allows all base images"),
+    Some(match names.try_for_each(|name| expect_allowed(name, &allowed)) {
+        Err(error) => CheckItem::failed(POLICY, &error),
+        Ok(()) => CheckItem::passed(POLICY, "`[policy]` allows all base images"),
     })
 }
