@@ -51,13 +51,7 @@ impl Digest {
 
     /// The digits after the colon.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
-        let bytes = self.bytes();
-        bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(self.bytes())
     }
 
     /// The first twelve digits, as docker shows them.
@@ -256,6 +250,16 @@ impl Write for Hasher {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Bytes as lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod reference;
 
 pub(crate) use descriptor::or_default;
 pub use descriptor::{Compression, Descriptor, MediaType};
+pub(crate) use digest::hex;
 pub use digest::{ChainId, DiffId, Digest, Hasher};
 pub use platform::Platform;
 pub use reference::{Reference, Repository, Tag};

@@ -15,7 +15,7 @@ use super::{Mpimg, blocking};
 use crate::error::{ErrorKind, Result, ResultExt as _};
 use crate::image::{Image, Layer, Transport, fetch_layers};
 use crate::layer::{Kind, LayerPath, Node, Origin, Tree, read_entries};
-use crate::oci::{DiffId, Digest, Hasher, Platform};
+use crate::oci::{DiffId, Digest, Hasher, Platform, hex};
 use crate::sbom::Package;
 
 /// The largest file whose change is shown line by line, in bytes.
@@ -423,7 +423,6 @@ fn attributes(node: &Node) -> String {
     if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = node.kind {
         text.push(format!("{major}:{minor}"));
     }
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     text.extend(node.metadata.xattrs.iter().map(|(name, value)| format!("{}={}", String::from_utf8_lossy(name), hex(value))));
     text.join(" ")
 }

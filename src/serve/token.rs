@@ -10,6 +10,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::auth::User;
 use super::route::RepositoryName;
 use crate::error::{Error, Result};
+use crate::oci::hex;
 
 /// What can be done with a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ fn random_token() -> Result<String> {
     let mut random = [0; 32];
     getrandom(&mut random, GetRandomFlags::empty())
         .map_err(|error| Error::io("take random numbers for", "a token", error.into()))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&random))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::blocking::blocking;
 use super::disk::remove;
 use super::error_response::ErrorResponse;
 use crate::error::{Error, Result};
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Digest, Hasher, hex};
 
 /// How much is collected before it is hashed and written: large enough to make the change of
 /// threads cheap.
@@ -303,7 +303,7 @@ fn append(mut writing: Writing, parts: Vec<Bytes>) -> impl Future<Output = Resul
 fn uuid(mut random: [u8; 16]) -> String {
     random[6] = random[6] & 0x0f | 0x40;
     random[8] = random[8] & 0x3f | 0x80;
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&random);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

@@ -113,7 +113,7 @@ impl Pack {
         }
         let base = match kind {
             OFFSET_DELTA => {
-                let back = read_base_distance(&mut reader)?;
+                let back = read_offset(&mut reader)?;
                 Some(offset.checked_sub(back).filter(|_| back > 0).ok_or_else(|| corrupt("a delta in a pack has no base"))?)
             }
             ID_DELTA => {
@@ -141,9 +141,9 @@ fn read_byte(reader: &mut impl Read) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// How far before a delta its base is: 7 bits a byte, the highest first, each byte but the last
-/// adding one.
-fn read_base_distance(reader: &mut impl Read) -> io::Result<u64> {
+/// A number in the "offset encoding" (gitformat-pack(5)): how far before a delta its base is, and
+/// lengths in an index. 7 bits a byte, the highest first, each byte but the last adding one.
+pub(super) fn read_offset(reader: &mut impl Read) -> io::Result<u64> {
     let mut byte = read_byte(reader)?;
     let mut distance = u64::from(byte & 0x7f);
     while byte & 0x80 != 0 {

@@ -14,7 +14,9 @@ use sha1::Digest as _;
 
 use super::file::{corrupt, open, read_text};
 use super::object;
+use super::pack::read_offset;
 use super::refs::Repository;
+use crate::oci::hex;
 
 /// The largest index that is read, in bytes: that of a repository with millions of files.
 const MAX_INDEX_SIZE: u64 = 1 << 30;
@@ -59,7 +61,7 @@ fn modified(folder: &Path, depth: usize) -> io::Result<Option<bool>> {
     if entries.iter().any(|entry| entry.unmerged) {
         return Ok(Some(true));
     }
-    let tree: String = tree(&entries, 0).iter().map(|byte| format!("{byte:02x}")).collect();
+    let tree = hex(&tree(&entries, 0));
     if !commit.starts_with(format!("tree {tree}\n").as_bytes()) {
         return Ok(Some(true));
     }
@@ -139,7 +141,7 @@ impl Rules<'_> {
         if !path.join(".git").exists() {
             return Ok(Some(false));
         }
-        let expected: String = entry.id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = hex(&entry.id);
         match Repository::find(path).map(|repository| repository.head()).transpose()?.flatten() {
             Some(head) if head == expected && self.depth > 0 => modified(path, self.depth - 1),
             Some(head) if head == expected => Ok(None),
@@ -172,23 +174,15 @@ fn object_id(kind: &str, length: u64, content: &mut dyn Read, long: bool) -> io:
 
 /// SHA-256 in repositories with `long` ids, else SHA-1.
 fn hash(content: &mut dyn Read, long: bool) -> io::Result<Vec<u8>> {
-    Ok(if long {
-        let mut hasher = sha2::Sha256::new();
-        each_chunk(content, |bytes| hasher.update(bytes))?;
-        hasher.finalize().to_vec()
-    } else {
-        let mut hasher = sha1::Sha1::new();
-        each_chunk(content, |bytes| hasher.update(bytes))?;
-        hasher.finalize().to_vec()
-    })
+    if long { hash_with(content, sha2::Sha256::new()) } else { hash_with(content, sha1::Sha1::new()) }
 }
 
-fn each_chunk(content: &mut dyn Read, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+fn hash_with(content: &mut dyn Read, mut hasher: impl sha1::Digest) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match content.read(&mut buffer)? {
-            0 => return Ok(()),
-            read => each(&buffer[..read]),
+            0 => return Ok(hasher.finalize().to_vec()),
+            read => hasher.update(&buffer[..read]),
         }
     }
 }
@@ -269,7 +263,7 @@ fn entry(rest: &mut &[u8], version: u32, id_size: usize, previous: &[u8]) -> Opt
     let more = if flags & EXTENDED != 0 { u16::from_be_bytes(take(rest, 2)?.try_into().ok()?) } else { 0 };
     let mut path = Vec::new();
     if version == 4 {
-        let dropped = offset(rest)?;
+        let dropped = usize::try_from(read_offset(rest).ok()?).ok()?;
         path.extend_from_slice(&previous[..previous.len().checked_sub(dropped)?]);
     }
     let end = memchr::memchr(0, rest)?;
@@ -283,19 +277,6 @@ fn entry(rest: &mut &[u8], version: u32, id_size: usize, previous: &[u8]) -> Opt
     let stat = [ctime, ctime_part, mtime, mtime_part, device, inode, uid, gid, size];
     let (skipped, announced) = (more & 0x4000 != 0, more & 0x2000 != 0);
     Some(IndexEntry { path, mode, id, stat, unmerged: flags & 0x3000 != 0 || announced, skipped })
-}
-
-/// A number of version 4: seven bits a byte, as in packs (gitformat-pack(5), "offset encoding").
-fn offset(rest: &mut &[u8]) -> Option<usize> {
-    let mut value = 0_usize;
-    loop {
-        let byte = take(rest, 1)?[0];
-        value = value.checked_mul(128)?.checked_add(usize::from(byte & 0x7f))?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-        value = value.checked_add(1)?;
-    }
 }
 
 fn number(rest: &mut &[u8]) -> Option<u32> {

@@ -9,6 +9,7 @@ use super::maven_groups::group_of;
 use super::text::field;
 use super::window::Window;
 use super::zip::{self, Budget, Stopped};
+use crate::oci::hex;
 use crate::sbom::package::{Checksum, PackageKind, PackageRecord};
 
 /// How the names of archives end that are searched: jars, and packages of application servers,
@@ -79,7 +80,7 @@ fn archive(
     budget.0 = budget.0.min(total.0);
     let whole = read.is_ok() && io::copy(&mut archive, &mut io::sink()).is_ok();
     let sum = hashed.hasher.finalize();
-    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = hex(&sum);
     if !is_archive && read.is_err() {
         return read.map_err(|stopped| match stopped {
             Stopped::Unreadable(_) => Stopped::Unreadable("it is not an archive"),

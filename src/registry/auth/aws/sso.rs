@@ -16,6 +16,7 @@ use sha1::{Digest as _, Sha1};
 use super::client::{Aws, missing, read_time};
 use super::profiles::{Profiles, Settings, setting};
 use crate::error::{Error, ErrorKind, Result};
+use crate::oci::hex;
 use crate::registry::auth::credential::secret_header;
 use crate::registry::auth::credential_store::write_private;
 use crate::registry::aws_hosts::{Service, Variant};
@@ -99,7 +100,7 @@ impl Aws<'_> {
 
     /// The token of `aws sso login`, renewed if need be.
     async fn sso_token(&self, profile: &SsoProfile<'_>) -> Result<String> {
-        let hash = Sha1::digest(profile.key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hash = hex(&Sha1::digest(profile.key));
         let name = format!(".aws/sso/cache/{hash}.json");
         let path = self.environment.home(&name).ok_or_else(|| profile.log_in("is not there"))?;
         let Ok(text) = std::fs::read(&path) else { return Err(profile.log_in("is not there")) };
