@@ -142,14 +142,14 @@ impl RemoteCache {
             Ok(entry) => entry,
             Err(error) => return self.failed(&error),
         };
-        self.upload(image, reference, offer == Offer::IfMissing);
+        self.upload(image, reference, offer);
     }
 
     /// Sends an entry, in the background.
-    pub(super) fn upload(&self, image: Image, reference: Reference, if_missing: bool) {
+    pub(super) fn upload(&self, image: Image, reference: Reference, offer: Offer) {
         let (client, repository) = (self.client.clone(), self.repository.clone());
         let upload = self.runtime.spawn(async move {
-            if if_missing {
+            if offer == Offer::IfMissing {
                 // A build neither waits for an answer that it does not need nor warns that there is
                 // none.
                 let asked = tokio::time::timeout(PATIENCE, client.has_manifest(&reference)).await;

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::mount_folder::CacheFolder;
-use super::remote::{LAYER, MADE, RemoteCache};
+use super::remote::{LAYER, MADE, Offer, RemoteCache};
 use super::young::is_young;
 use crate::build::session::Session;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,7 +104,7 @@ impl RemoteCache {
             (MADE, begun.unwrap_or_else(now).to_string()),
         ];
         config.config.labels.extend(labels.map(|(name, value)| (name.to_owned(), value)));
-        self.upload(Image::assemble(config, vec![layer], Default::default(), Format::Oci)?, reference, false);
+        self.upload(Image::assemble(config, vec![layer], Default::default(), Format::Oci)?, reference, Offer::Always);
         Ok(())
     }
 

@@ -118,6 +118,16 @@ async fn entries_are_images_that_other_programs_read() {
     }
 }
 
+/// Changes a byte of the first layer of an entry.
+pub(super) async fn damage_layer(registry: &Server, repository: &Repository, tag: &Tag) {
+    let layer = manifest(repository, tag).await["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let file = blob_file(registry, &layer);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+}
+
 /// The file of a blob in the registry's own storage.
 pub(super) fn blob_file(registry: &Server, digest: &str) -> PathBuf {
     let hex = digest.strip_prefix("sha256:").unwrap();
@@ -135,12 +145,7 @@ async fn a_damaged_entry_is_told_once_and_replaced() {
     let repository = registry.repository("cache/steps");
     let first = Machine::new().build(&repository);
     for tag in tags(&repository).await {
-        let layer = manifest(&repository, &tag).await["layers"][0]["digest"].as_str().unwrap().to_owned();
-        let file = blob_file(&registry, &layer);
-        let mut bytes = std::fs::read(&file).unwrap();
-        let at = bytes.len() / 2;
-        bytes[at] ^= 1;
-        std::fs::write(&file, bytes).unwrap();
+        damage_layer(&registry, &repository, &tag).await;
     }
     let machine = Machine::new();
     let built = machine.build(&repository);

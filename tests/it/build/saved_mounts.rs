@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use mpimg::oci::{Repository, Tag};
 
-use super::remote_cache::{blob_file, manifest, replace_layer, tags};
+use super::remote_cache::{damage_layer, manifest, replace_layer, tags};
 use crate::home::Home;
 use crate::judges;
 use crate::registry::fixture::distribution;
@@ -101,12 +101,7 @@ async fn a_damaged_or_foreign_entry_is_a_miss_that_the_log_tells_and_the_next_sa
     let repository = registry.repository("cache/steps");
     Job::new().found(&repository, 1, "first");
     let [tag] = &mount_tags(&repository).await[..] else { panic!("one cache is one tag") };
-    let layer = manifest(&repository, tag).await["layers"][0]["digest"].as_str().unwrap().to_owned();
-    let file = blob_file(&registry, &layer);
-    let mut bytes = std::fs::read(&file).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    std::fs::write(&file, bytes).unwrap();
+    damage_layer(&registry, &repository, tag).await;
     let damaged = Job::new();
     assert_eq!(damaged.found(&repository, 2, "second"), "755:0:0");
     assert!(damaged.log_text().contains("a saved cache mount is not used"), "{}", damaged.log_text());
