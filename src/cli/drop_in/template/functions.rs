@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Value, json};
 
 use super::value::{Datum, Nil, to_json};
+use crate::oci::hex;
 
 /// What a function returns; an error in Go's words.
 type Returned = Result<Datum, String>;
@@ -229,7 +230,7 @@ fn verb_of(verb: char, argument: &Datum, precision: Option<usize>) -> String {
         ('s' | 'v', Value::String(_)) => cut(argument.show()),
         ('q', Value::String(text)) => Value::String(text.clone()).to_string(),
         ('x', Value::Number(number)) => format!("{:x}", number.as_i64().unwrap_or_default()),
-        ('x', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        ('x', Value::String(text)) => hex(text.as_bytes()),
         ('f', Value::Number(number)) => format!("{:.*}", precision.unwrap_or(6), number.as_f64().unwrap_or_default()),
         ('d', Value::Number(_)) | ('t', Value::Bool(_)) | ('v', _) | ('s', Value::Array(_) | Value::Object(_)) => argument.show(),
         (verb, value) => format!("%!{verb}({}={})", kind(value), argument.show()),
