@@ -40,7 +40,9 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     else:
         report = BuildReport(False, None, False)
     try:
-        wrong = wrong_folder(rest) or (wrong_field(rest) if tool == "mp_build" else None)
+        wrong = wrong_folder(rest)
+        if tool == "mp_build":
+            wrong = wrong or wrong_repository(rest) or wrong_field(rest)
         if wrong is not None:
             raise EngineError(wrong[0], hint=wrong[1])
         version = sdk_compatibility.installed_version()
@@ -187,6 +189,47 @@ def wrong_field(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
     return None
 
 
+def wrong_repository(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
+    """What is wrong with a repository that the arguments or config.json name. mp-build sees that when the image is built and tried."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", "--path", default=".")
+    parser.add_argument("-r", "--registry-tag")
+    parser.add_argument("--push-registry")
+    try:
+        known = parser.parse_known_args(list(arguments))[0]
+    except SystemExit:
+        # The SDK's tool says so at once.
+        return None
+    configured: Dict[str, Any] = {}
+    try:
+        with open(os.path.join(known.path, "config.json"), encoding="utf-8") as text:
+            configured = dict(json.load(text))
+    except (OSError, ValueError, TypeError):
+        # There need not be one.
+        pass
+    for repository in (
+        known.registry_tag or configured.get("container_repository"),
+        known.push_registry or configured.get("container_push_repository"),
+    ):
+        wrong = _wrong_reference(repository) if isinstance(repository, str) and repository else None
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _wrong_reference(repository: str) -> Optional[Tuple[str, str]]:
+    scheme, found, rest = repository.partition("://")
+    if found:
+        return f"`{repository}` is an address, not an image reference", f"leave out the `{scheme}://`: `{rest}`"
+    host, slash, path = repository.partition("/")
+    if not slash or not path:
+        return f"`{repository}` is a host without a path", f"write it as HOST[:PORT]/PATH: `{host}/project/adapter`"
+    _, colon, tag = repository.rsplit("/", 1)[1].partition(":")
+    if colon:
+        return f"`{repository}` has a tag", f"leave `:{tag}` out: mp-build's tag is the version and the time"
+    return None
+
+
 def ask_for_sdk_base(engine: Engine, arguments: Sequence[str]) -> None:
     """Asks on a terminal whether to build on the installed SDK's base image, where that of the Dockerfile is gone."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or "--no-ttl" in arguments:
@@ -228,7 +271,7 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
             "--require-anonymous-pull", action="store_true", help="fail if the pushed image cannot be pulled without logging in"
         )
     group.add_argument("--sdk-base", metavar="PLACE", help="where the SDK's base images come from: `installed`, HOST/PATH, or `as-written`")
-    group.add_argument("--run-ca-file", metavar="FILE", action="append", default=[], help="let RUN trust this certificate authority, too")
+    group.add_argument("--run-ca-file", metavar="FILE", type=_readable_file, action="append", default=[], help="let RUN trust this certificate authority, too")
     group.add_argument("--run-env", metavar="NAME[=VALUE]", action="append", default=[], help="set a variable for RUN alone")
     group.add_argument(
         "--run-mount", metavar="SOURCE:TARGET", action="append", default=[], help="let RUN see a file or folder of this machine, read-only"
@@ -237,7 +280,7 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
     group.add_argument(
         "--allow-secret-file", metavar="PATH", action="append", default=[], help="let this file enter the image although it looks like a secret"
     )
-    group.add_argument("--ca-file", metavar="FILE", help="trust these certificate authorities, too")
+    group.add_argument("--ca-file", metavar="FILE", type=_readable_file, help="trust these certificate authorities, too")
     group.add_argument("--insecure-registry", metavar="HOST[:PORT]", action="append", default=[], help="reach this registry by plain HTTP")
     group.add_argument("--registry-mirror", metavar="HOST", action="append", default=[], help="ask this mirror before Docker Hub")
     options, rest = parser.parse_known_args(arguments)
@@ -245,6 +288,15 @@ def _parse(arguments: List[str], program: str) -> Tuple[argparse.Namespace, List
         parser.print_help()
         print()
     return options, rest
+
+
+def _readable_file(text: str) -> str:
+    """A file that is there, by its absolute path."""
+    try:
+        with open(text, "rb"):
+            return os.path.abspath(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read `{text}`: {error.strerror}") from None
 
 
 def _sbom_file(text: str) -> str:

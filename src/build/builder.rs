@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::Image;
 use crate::oci::{Digest, Platform};
 use crate::progress::Progress;
-use crate::project::Project;
+use crate::project::{InstalledSdk, Project};
 use crate::registry::Client;
 use crate::store::Store;
 
@@ -139,7 +139,13 @@ impl Builder {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Usage, "a build needs a tokio runtime around it").with_source(error))?;
         let sdk = Project::is_project(&request.context);
-        let ignore = IgnoreFile::read(&request.context, dockerfile)?;
+        let mut ignore = IgnoreFile::read(&request.context, dockerfile)?;
+        // Every installation of an SDK makes the same base image: pip puts the time into bytecode,
+        // and the commit around a virtual environment is a project's.
+        let is_sdk_base = InstalledSdk::has_folder(&request.context);
+        if is_sdk_base {
+            ignore.get_or_insert_default().add_line("**/__pycache__");
+        }
         let policy = if sdk { GuardPolicy::Stop } else { GuardPolicy::Warn };
         Ok(Session {
             request,
@@ -150,7 +156,10 @@ impl Builder {
             progress: &self.progress,
             context: BuildContext::open(&request.context, ContextOptions { ignore, sdk })?,
             guard: SecretGuard::new(policy, request.allowed_secret_files.iter().cloned())?,
-            times: Times::of(&request.context, epoch, &self.progress)?,
+            times: match (is_sdk_base, epoch) {
+                (true, None) => Times::of_no_commit(),
+                _ => Times::of(&request.context, epoch, &self.progress)?,
+            },
             on_layer,
             isolation: OnceLock::new(),
             stopped: self.client.options().cancel.child_token(),

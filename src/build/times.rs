@@ -44,9 +44,14 @@ impl Times {
                     progress.warn(&format!("{}; the image's time is 1970-01-01", error.in_one_line()), error.hint());
                     None
                 });
-                Ok(Self { epoch: commit.unwrap_or(0), context: ZIP_EPOCH, explicit: false, known: commit.is_some() })
+                Ok(Self { epoch: commit.unwrap_or(0), known: commit.is_some(), ..Self::of_no_commit() })
             }
         }
+    }
+
+    /// Those of a folder that no commit says a time of.
+    pub(super) fn of_no_commit() -> Self {
+        Self { epoch: 0, context: ZIP_EPOCH, explicit: false, known: false }
     }
 
     /// `created` of the image, and the latest time that RUN leaves in a layer; `SOURCE_DATE_EPOCH`

@@ -15,7 +15,7 @@ use crate::project::excludes_folder;
 const DOCKERIGNORE: &str = ".dockerignore";
 
 /// An ignore file: its name for messages, and its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IgnoreFile {
     /// As the user would name it.
     pub name: String,
@@ -40,6 +40,12 @@ impl IgnoreFile {
             }
         }
         Ok(None)
+    }
+
+    /// Adds a line to the text.
+    pub fn add_line(&mut self, line: &str) {
+        self.text.extend_from_slice(b"\n");
+        self.text.extend_from_slice(line.as_bytes());
     }
 }
 

@@ -41,6 +41,14 @@ impl InstalledSdk {
         own.or_else(|| prefixes(folder, variable).iter().flat_map(|prefix| sites(prefix)).find_map(|site| Self::at(&site)))
     }
 
+    /// Whether `folder` is what an installed SDK builds one of its base images from.
+    pub fn has_folder(folder: &Path) -> bool {
+        let Ok(folder) = folder.canonicalize() else { return false };
+        let sdk = folder.parent().and_then(Path::parent).and_then(Self::at);
+        let images = sdk.and_then(|sdk| sdk.base_images().ok()).unwrap_or_default();
+        images.iter().any(|(_, image)| image.canonicalize().is_ok_and(|image| image == folder))
+    }
+
     /// The SDK installed in this `site-packages` folder.
     fn at(site: &Path) -> Option<Self> {
         let versions = site.join(PACKAGE).join(VERSIONS);

@@ -206,6 +206,39 @@ fn the_cache_repository_covers_the_base_image_whose_steps_have_a_heading() {
 }
 
 #[test]
+fn every_installation_of_an_sdk_makes_the_same_base_image() {
+    let made = |number: &str| {
+        let home = Home::new();
+        project_with_sdk(&home, "base-adapter:python-1.2.0");
+        let folder = "adapter/venv-Adapter/lib/python3.11/site-packages/images/base-python-adapter";
+        let at = home.path().join(folder);
+        // pip puts its own time into files and into bytecode, and each job checks out a commit.
+        std::fs::create_dir_all(at.join("swagger_server/models/__pycache__")).unwrap();
+        std::fs::write(at.join("swagger_server/models/__init__.py"), "").unwrap();
+        std::fs::write(at.join("swagger_server/models/__pycache__/__init__.cpython-311.pyc"), number).unwrap();
+        std::fs::write(at.join("Dockerfile"), "FROM scratch\nCOPY . .\n").unwrap();
+        std::fs::write(at.join(".dockerignore"), "Dockerfile").unwrap();
+        let git = |arguments: &[&str]| {
+            let mut git = judge("git");
+            git.args(["-c", "user.name=t", "-c", "user.email=t"]).args(arguments).current_dir(home.path().join("adapter"));
+            let date = format!("170000000{number} +0000");
+            run(git.env("GIT_COMMITTER_DATE", &date).env("GIT_AUTHOR_DATE", &date));
+        };
+        git(&["init", "-q"]);
+        git(&["add", "manifest.txt", "Dockerfile", "app"]);
+        git(&["commit", "-q", "-m", number]);
+        // By the project, and as the SDK's own mp-build asks for it.
+        run(home.mpimg().args(["build", "-q", "adapter"]));
+        let base = run(home.mpimg().args(["images", "-q", "base-adapter"]));
+        assert_eq!(run(home.mpimg().args(["build", "-q", folder])), base);
+        let files = run(home.mpimg().args(["inspect", "--files", "base-adapter:python-1.2.0"]));
+        assert!(files.contains("swagger_server/models/__init__.py") && !files.contains("__pycache__"), "{files}");
+        base
+    };
+    assert_eq!(made("1"), made("2"));
+}
+
+#[test]
 fn sixteen_jobs_at_once_with_empty_repositories_end_and_the_next_one_takes_what_they_made() {
     needs_root!();
     let registry = distribution("");

@@ -116,6 +116,35 @@ fn a_folder_that_is_no_project_is_an_error_and_not_another_project() {
 }
 
 #[test]
+fn a_wrong_repository_or_file_of_certificates_is_told_before_anything_is_built() {
+    let home = Home::new();
+    let project = home.path().join("project");
+    make_bare(&home, &project);
+    let refused = |arguments: &[&str]| {
+        let left = Left::of(mp_build(&home, &[&["--no-ttl", "-p", "project"], arguments].concat()).output().unwrap());
+        assert!(!project.join("build").exists() && !left.err.contains("base image"), "{}", left.err);
+        (left.code, left.err)
+    };
+    for (repository, message, hint) in [
+        ("https://h.example.com/x", "is an address, not an image reference", "leave out the `https://`: `h.example.com/x`"),
+        ("h.example.com", "is a host without a path", "write it as HOST[:PORT]/PATH: `h.example.com/project/adapter`"),
+        ("h.example.com/x:1", "has a tag", "leave `:1` out: mp-build's tag is the version and the time"),
+    ] {
+        let told = (Some(1), format!("error: `{repository}` {message}\nhint: {hint}\n"));
+        assert_eq!(refused(&["-r", repository]), told);
+        assert_eq!(refused(&["-r", "h.example.com/x", "--push-registry", repository]), told);
+        std::fs::write(project.join("config.json"), format!(r#"{{"container_repository": "{repository}"}}"#)).unwrap();
+        assert_eq!(refused(&[]), told);
+        std::fs::remove_file(project.join("config.json")).unwrap();
+    }
+    for flag in ["--ca-file", "--run-ca-file"] {
+        let (code, told) = refused(&["-r", "h.example.com/x", flag, "nosuch"]);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.ends_with(&format!("error: argument {flag}: cannot read `nosuch`: No such file or directory\n")), "{told}");
+    }
+}
+
+#[test]
 fn another_package_of_the_name_is_recognised() {
     let home = Home::new();
     let other = home.path().join("other/mpimg");
