@@ -78,6 +78,8 @@ class Engine:
         self.memory = "1024m"
         #: What was begun before mp-build asked for it: an `speculative_build.SpeculativeBuild`.
         self.speculative_build: Any = None
+        #: Why the adapter could not be tried, once mp-build was told.
+        self.error: Optional[EngineError] = None
         #: Where warnings go, with a level of `logging`: the SDK's log shows them.
         self.log: Callable[[int, str], None] = logging.getLogger(__name__).log
 
@@ -406,8 +408,12 @@ class Containers(_Shape):
     ) -> "Container":
         """Starts an adapter, unless the speculative build has done it; answers when it does, when it ended, or after some seconds."""
         options: Dict[str, Any] = {"ports": ports, "mem_limit": mem_limit, "memswap_limit": memswap_limit, "volumes": volumes}
-        made = self._engine.speculative_build.container(image, **options) if self._engine.speculative_build is not None else None
-        return made or self.start(image, **options)
+        try:
+            made = self._engine.speculative_build.container(image, **options) if self._engine.speculative_build is not None else None
+            return made or self.start(image, **options)
+        except Exception as error:
+            self._engine.error = getattr(error, "engine_error", None)
+            raise
 
     def start(self, image: str, **options: Any) -> "Container":
         """Starts an adapter and waits for it."""
@@ -429,7 +435,7 @@ class Containers(_Shape):
         except EngineError as error:
             # mpimg's own remedy names a flag of `mpimg run`.
             hint = "stop what listens there, or give mp-build another port with -P" if error.kind == "network" else error.hint
-            raise sdk_error(error.full(), hint) from None
+            raise sdk_error(error.full(), hint, error.kind) from None
         container = Container(self._engine, answer["id"])
         self._engine.started(container)
         return container
@@ -484,6 +490,7 @@ class Container(_Shape):
                     f"port {port['host']} is taken by {port['listener_process'] or 'a process of another user'}, which answers in "
                     "place of the adapter",
                     "stop what listens there, or give mp-build another port with -P",
+                    "network",
                 )
         return bool(ports) and all(port["listener"] == "container" for port in ports)
 
@@ -554,7 +561,9 @@ def _answers(port: int) -> bool:
     return True
 
 
-def sdk_error(message: str, hint: str) -> Exception:
-    """What mp-build and mp-test show as a message and a recommendation."""
+def sdk_error(message: str, hint: str, kind: str = "project") -> Exception:
+    """What mp-build and mp-test show as a message and a recommendation; `engine_error` has the same for `--json`."""
     wrapper = importlib.import_module("vmware_aria_operations_integration_sdk.docker_wrapper")
-    return cast(Exception, wrapper.DockerWrapperError(message, hint))
+    error = wrapper.DockerWrapperError(message, hint)
+    error.engine_error = EngineError(message, hint=hint, kind=kind)
+    return cast(Exception, error)

@@ -75,6 +75,7 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     def end(code: int) -> None:
         if code == 0 and engine.trial is not None:
             report.as_product = engine.trial.result()
+        report.error = report.error or engine.error
         report.end(code)
 
     try:
@@ -345,6 +346,7 @@ class _DockerWrapper:
                     raise refused
             self._engine.login(host, name, password)
         except EngineError as error:
+            self._report.error = error
             # mp-build shows nothing of a LoginError where it comes from here: docker's command wrote to the terminal.
             print(error.full(), *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
             raise self._sdk.LoginError(error.full(), error.hint) from None

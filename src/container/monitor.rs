@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use super::cgroup::Cgroup;
 use super::log::{LogWriter, Stream};
-use super::monitor_protocol::{Job, LayerFile, MonitorCommand, MonitorEvent};
+use super::monitor_protocol::{Job, LayerFile, MONITOR_NAME, MonitorCommand, MonitorEvent};
 use super::nat;
 use super::network::{self, NetworkPlan};
 use super::owner::Owner;
@@ -31,6 +31,8 @@ use crate::store::{BlobSource, Store, now};
 /// The monitor's `main`. Returns its exit status.
 pub(super) fn main() -> i32 {
     let Ok(socket) = detach() else { return 1 };
+    // Started by /proc/self/exe, it would be called `exe`; by this name it is found.
+    let _ = std::ffi::CString::new(MONITOR_NAME).map(|name| rustix::thread::set_name(&name));
     let Ok(Some(text)) = read_message::<String>(&socket) else { return 1 };
     let (Ok(job), Ok(lock)) = (serde_json::from_str::<Job>(&text), receive_file(&socket)) else { return 1 };
     let starter = Starter { socket: Arc::new(socket), sending: Arc::default(), attached: job.attached };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::MONITOR_NAME;
 use super::stats;
 use super::{ContainerInfo, ContainerState, PortMapping};
 
@@ -83,7 +84,10 @@ fn process_of(inode: u64) -> Option<String> {
     let mut processes = processes.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let pid = processes.find(|pid| sockets(pid).any(|open| open == inode))?;
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(format!("`{}` (process {pid})", name.trim_end()))
+    Some(match name.trim_end() {
+        MONITOR_NAME => format!("another container (process {pid}; `mpimg ps` lists it)"),
+        name => format!("`{name}` (process {pid})"),
+    })
 }
 
 #[cfg(test)]

@@ -126,6 +126,17 @@ fn pods() -> Vec<(String, serde_json::Value)> {
 }
 
 #[test]
+fn recipes_are_yaml() {
+    let python = crate::judges().join("python/bin/python");
+    for file in
+        ["docs/ci/github-actions.yml", "docs/ci/gitlab-ci.yml", "docs/ci/kubernetes-job.yaml", "templates/push.yml", "action.yml"]
+    {
+        let script = "import sys, yaml\nfor page in yaml.safe_load_all(open(sys.argv[1])): assert isinstance(page, dict), page";
+        crate::run(std::process::Command::new(&python).args(["-c", script]).arg(Path::new(ROOT).join(file)));
+    }
+}
+
+#[test]
 fn manifests_of_pods_have_a_form_that_kubernetes_takes_and_the_first_is_restricted() {
     let pods = pods();
     let page = read("docs/environments.md");

@@ -62,14 +62,26 @@ impl SecretFlag {
     /// Reads the secret.
     pub(crate) fn read(&self) -> Result<(String, SecretBytes)> {
         let bytes = match &self.from {
-            From::File(path) => read_file(path)?,
+            From::File(path) => read_file(path).map_err(|error| self.unreadable(path, error))?,
             From::Variable(name) => variable(name).ok_or_else(|| self.missing(&format!("variable `{name}` is not set")))?,
             From::Either => match variable(&self.id) {
                 Some(bytes) => bytes,
-                None => read_file(Path::new(&self.id))?,
+                None => read_file(Path::new(&self.id)).map_err(|error| match error.kind() {
+                    ErrorKind::Io => self.missing(&format!("there is neither a variable nor a file `{}`", self.id)),
+                    _ => error,
+                })?,
             },
         };
         Ok((self.id.clone(), SecretBytes::new(bytes)))
+    }
+
+    fn unreadable(&self, path: &Path, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Io => error
+                .wrap(format!("secret `{}` cannot be read", self.id))
+                .with_hint(format!("`{}` is seen from the current folder; name the file that holds the secret", path.display())),
+            _ => error,
+        }
     }
 
     fn missing(&self, why: &str) -> Error {
@@ -168,6 +180,17 @@ mod tests {
             format!("id=t,src={}", path.display()).parse::<SecretFlag>().unwrap().read().unwrap_err().kind(),
             ErrorKind::Usage
         );
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_named_with_the_way_on() {
+        let read = |text: &str| text.parse::<SecretFlag>().unwrap().read().unwrap_err();
+        let error = read("id=token,src=/nosuch");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Io, "secret `token` cannot be read".into()));
+        assert!(error.hint().unwrap().starts_with("`/nosuch` is seen from the current folder"), "{error:?}");
+        let error = read("id=NO_SUCH_TOKEN");
+        let message = "secret `NO_SUCH_TOKEN` cannot be read: there is neither a variable nor a file `NO_SUCH_TOKEN`";
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Usage, message.into()));
     }
 
     #[test]

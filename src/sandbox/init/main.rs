@@ -16,6 +16,8 @@ use crate::sandbox::wire::{self, Reply, Request};
 
 /// The helper's `main`. Returns its exit status.
 pub(in crate::sandbox) fn main() -> i32 {
+    // Started by /proc/self/exe or from memory, it has no name that says what it is.
+    let _ = rustix::thread::set_name(c"mpimg-sandbox");
     let Ok(control) = take_control() else { return 1 };
     let Ok(Some(request)) = read_message::<Request>(&control) else { return 1 };
     if matches!(request, Request::Run { stdin: true, .. } | Request::Join { stdin: true, .. }) && take_stdin(&control).is_err() {

@@ -23,7 +23,7 @@ fn two_that_want_the_same_port_run_at_once() {
     let taken = format!("{}:80", host_port(&two));
     let left = containers.run(&["-d", "-p", &taken], SERVER);
     assert_eq!(left.code, Some(125));
-    let message = format!("error: port {} is taken by `", host_port(&two));
+    let message = format!("error: port {} is taken by another container (process ", host_port(&two));
     assert!(left.err.starts_with(&message) && left.err.contains("hint: "), "{}", left.err);
     let left = containers.run(&["-d", "--name", "one"], "true");
     assert_eq!(left.code, Some(125));

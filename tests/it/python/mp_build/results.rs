@@ -145,6 +145,38 @@ fn a_wrong_repository_or_file_of_certificates_is_told_before_anything_is_built()
 }
 
 #[test]
+fn in_json_a_refused_login_and_an_adapter_that_ends_are_what_they_are() {
+    needs_root!();
+    let (home, private, open) = (Home::new(), Serving::private(), Serving::open());
+    let project = home.path().join("project");
+    make_bare(&home, &project);
+    let port = free_address().port().to_string();
+    let failed = |host: &str, login: &[&str]| {
+        let repository = format!("{host}/mp/adapter");
+        let usual = ["--no-ttl", "--json", "-i", "-p", "project", "-P", &port, "-r", &repository];
+        let left = Left::of(mp_build(&home, &[&usual[..], login].concat()).output().unwrap());
+        assert_eq!(left.code, Some(1), "{}", left.err);
+        left.json()["error"].take()
+    };
+    let login = format!("log in with `mpimg login {}`", private.host);
+    let error = failed(&private.host, &[]);
+    assert_eq!((&error["kind"], &error["hint"]), (&"auth".into(), &login.into()), "{error}");
+    let error = failed(&private.host, &["--registry-username", "user", "--registry-password", "wrong"]);
+    assert_eq!(error["kind"], "auth", "{error}");
+    assert!(error["causes"][0].as_str().unwrap().contains("refuses the login as `user`"), "{error}");
+
+    let dockerfile = std::fs::read_to_string(project.join("Dockerfile")).unwrap();
+    std::fs::write(project.join("Dockerfile"), dockerfile.replace("exec httpd", "echo no licence; exit 3; exec httpd")).unwrap();
+    let error = failed(&open.host, &[]);
+    assert_eq!(error["kind"], "project", "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("the adapter ended with exit code 3 before it answered") && message.contains("no licence"),
+        "{error}"
+    );
+}
+
+#[test]
 fn another_package_of_the_name_is_recognised() {
     let home = Home::new();
     let other = home.path().join("other/mpimg");
