@@ -78,7 +78,7 @@ class CheckItem:
 
     #: What was checked: ``dns``, ``tls``, ``registry``, ``login``, ``push``, ``anonymous pull``, …
     name: str
-    #: How it went; ``later``: it can only be told after the first push.
+    #: How it went; ``later``: it can only be told after the first push, or with a connection to what an adapter collects from.
     state: Literal["passed", "failed", "unknown", "later"]
     #: What was found, or why it failed.
     detail: str

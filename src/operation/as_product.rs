@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
@@ -49,6 +51,9 @@ const PLAIN_GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How long a collection may take of an instance that is not configured: it may wait for a machine
+/// that is not there.
+const COLLECT: Duration = Duration::from_secs(5);
 /// Files that are named of all that are lost.
 const NAMED: usize = 3;
 
@@ -155,7 +160,8 @@ impl ProductCheck {
 impl Mpimg {
     /// Checks whether the product can run an adapter's image: its platform, layers and command;
     /// then starts it [as the product does](AsProduct) and asks it over TLS what the product asks
-    /// first. The container is removed afterwards.
+    /// first, and for a collection of an adapter instance that is not configured. The container is
+    /// removed afterwards.
     ///
     /// # Errors
     /// Those of [`Mpimg::find`]; what fails later is an item of the report.
@@ -283,11 +289,69 @@ async fn ask(container: &Container, connections: &Connections) -> Vec<CheckItem>
             return items;
         }
     }
-    items.push(match get(connections, &format!("https://localhost:{port}/adapterDefinition")).await {
-        Ok(definition) => CheckItem::passed("/adapterDefinition", definition_text(&definition)),
-        Err(error) => CheckItem::failed("/adapterDefinition", &error),
+    let definition = get(connections, &format!("https://localhost:{port}/adapterDefinition")).await;
+    items.push(match &definition {
+        Ok(definition) => CheckItem::passed("/adapterDefinition", definition_text(definition)),
+        // Only the SDK asks for it, and not where the project has a describe.xml.
+        Err(error) => CheckItem { state: CheckState::Later, ..CheckItem::failed("/adapterDefinition", error) },
+    });
+    let instance = unconfigured_instance(&definition.unwrap_or_default());
+    items.push(match post(connections, &format!("https://localhost:{port}/collect"), &instance).await {
+        Ok((status, answer)) => collect_item(status, &answer),
+        Err(error) => CheckItem { state: CheckState::Later, ..CheckItem::failed("/collect", &error) },
     });
     items
+}
+
+/// What the product posts to `/collect` (`AdapterConfig` of its API), for an adapter instance that
+/// has the defaults of its definition and neither credentials nor certificates.
+fn unconfigured_instance(definition: &Value) -> Value {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let instance = &definition["adapter_instance"];
+    let identifier = |identifier: &Value| {
+        json!({
+            "key": identifier["key"],
+            "value": text(identifier, "default"),
+            "isPartOfUniqueness": identifier["ident_type"] == 1,
+        })
+    };
+    let identifiers: Vec<Value> = instance["identifiers"].as_array().into_iter().flatten().map(identifier).collect();
+    let or_unknown = |name: String| if name.is_empty() { "unknown".to_owned() } else { name };
+    json!({
+        "adapterKey": {
+            "name": "mpimg",
+            "adapterKind": or_unknown(text(definition, "adapter_key")),
+            "objectKind": or_unknown(text(instance, "key")),
+            "identifiers": identifiers,
+        },
+        "clusterConnectionInfo": null,
+        "certificateConfig": { "certificates": [] },
+    })
+}
+
+/// What an answer to `/collect` says: objects, or why there are none, which is well for an instance
+/// that nobody has configured.
+fn collect_item(status: StatusCode, answer: &str) -> CheckItem {
+    const NAME: &str = "/collect";
+    let last = answer.trim_end_matches(['"', '\n', ' ']).rsplit(['\n', '\r']).next().unwrap_or_default();
+    let last = last.rsplit("\\n").next().unwrap_or_default().trim();
+    if status.is_server_error() {
+        let message = format!("no result for an adapter instance that is not configured ({status}: {last})");
+        let error = Error::new(ErrorKind::Project, message)
+            .with_hint("`mpimg mp-test collect` tries it with a connection of the project");
+        return CheckItem { state: CheckState::Later, ..CheckItem::failed(NAME, &error) };
+    }
+    let result: Value = serde_json::from_str(answer).unwrap_or_default();
+    let reason = result["errorMessage"].as_str().filter(|reason| !reason.is_empty());
+    match (status.is_success(), reason, result["result"].as_array()) {
+        (true, Some(reason), _) => CheckItem::passed(NAME, format!("answers; not configured, it says: {reason}")),
+        (true, None, Some(objects)) => CheckItem::passed(NAME, format!("answers with {} objects", objects.len())),
+        _ => CheckItem::failed(
+            NAME,
+            &Error::new(ErrorKind::Project, format!("the answer is no result of a collection ({status}: {last})"))
+                .with_hint("`mpimg run --as-product IMAGE` starts the adapter; its log says what it made of the request"),
+        ),
+    }
 }
 
 /// The API's version, once the adapter answers, and how long that took.
@@ -337,6 +401,18 @@ async fn get(connections: &Connections, url: &str) -> Result<Value> {
     let answer = connections.client(&url, false)?.get(url).timeout(ANSWER).send().await.map_err(|error| cannot(&error))?;
     let answer = answer.error_for_status().map_err(|error| cannot(&error))?;
     answer.json().await.map_err(|error| cannot(&error))
+}
+
+/// What the adapter answers to JSON, whatever it is.
+async fn post(connections: &Connections, url: &str, body: &Value) -> Result<(StatusCode, String)> {
+    let cannot = |error: &(dyn std::error::Error + 'static)| {
+        Error::new(ErrorKind::Network, format!("POST {url}: {}", innermost(error)))
+            .with_hint("`mpimg mp-test collect` tries it with a connection of the project")
+    };
+    let url = Url::parse(url).map_err(|error| cannot(&error))?;
+    let request = connections.client(&url, false)?.post(url).header(CONTENT_TYPE, "application/json").body(body.to_string());
+    let answer = request.timeout(COLLECT).send().await.map_err(|error| cannot(&error))?;
+    Ok((answer.status(), answer.text().await.map_err(|error| cannot(&error))?))
 }
 
 /// `1.0.0`, from its parts or as it is written.
@@ -389,4 +465,49 @@ fn lost_item(container: &Container, store: &Store, image: &Image) -> Result<Chec
             count => format!("{count} written outside {LOGS} are gone when it starts again: {}{more}", named.join(", ")),
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_is_not_configured_has_the_defaults_of_its_definition() {
+        let definition = json!({"adapter_key": "Kind", "adapter_instance": {"key": "kind_instance", "identifiers": [
+            {"key": "host", "ident_type": 1, "default": null},
+            {"key": "memory", "ident_type": 2, "default": "1024"},
+        ]}});
+        let instance = unconfigured_instance(&definition);
+        let identifiers = json!([
+            {"key": "host", "value": "", "isPartOfUniqueness": true},
+            {"key": "memory", "value": "1024", "isPartOfUniqueness": false},
+        ]);
+        let key = json!({"name": "mpimg", "adapterKind": "Kind", "objectKind": "kind_instance", "identifiers": identifiers});
+        assert_eq!(instance["adapterKey"], key);
+        assert_eq!(unconfigured_instance(&Value::Null)["adapterKey"]["adapterKind"], "unknown");
+    }
+
+    #[test]
+    fn an_answer_to_a_collection_is_judged_by_its_form() {
+        for (status, answer, state, detail) in [
+            (200, r#"{"result": [{}, {}]}"#, CheckState::Passed, "answers with 2 objects"),
+            (200, r#"{"errorMessage": "no host"}"#, CheckState::Passed, "answers; not configured, it says: no host"),
+            (200, r#"{"hello": 1}"#, CheckState::Failed, "the answer is no result of a collection (200 OK: {\"hello\": 1})"),
+            (
+                400,
+                "No body in request",
+                CheckState::Failed,
+                "the answer is no result of a collection (400 Bad Request: No body in request)",
+            ),
+            (
+                500,
+                "\"No result from adapter. Captured stderr:\\n  Traceback\\nKeyError: 'host'\"\n",
+                CheckState::Later,
+                "no result for an adapter instance that is not configured (500 Internal Server Error: KeyError: 'host')",
+            ),
+        ] {
+            let item = collect_item(StatusCode::from_u16(status).unwrap(), answer);
+            assert_eq!((item.state, item.detail.as_str()), (state, detail));
+        }
+    }
 }

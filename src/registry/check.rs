@@ -38,7 +38,8 @@ pub enum CheckState {
     Failed,
     /// It could not be found out.
     Unknown,
-    /// It can only be told after the first push.
+    /// It can only be told later: after the first push, or with a connection to what an adapter
+    /// collects from.
     Later,
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Check {
     subject: String,
 
     /// Start an adapter's local image as VMware Aria Operations does, and send it the product's
-    /// first requests: HTTPS on port 443, memory, /var/log
+    /// requests, a collection without credentials too: HTTPS on port 443, memory, /var/log
     ///
     /// Its platform, layers and command are looked at before. The container is removed afterwards.
     #[arg(long, value_name = "IMAGE", conflicts_with = "subject")]
