@@ -57,6 +57,7 @@ from .results import (
     ConfEntries,
     CopiedImage,
     File,
+    ImageAttestation,
     ImageDiff,
     InspectedImage,
     Layer,
@@ -67,7 +68,7 @@ from .results import (
     Sbom,
     StoredImage,
 )
-from .signing import FoundSignature, KeyFiles, Signed, VerifiedManifest
+from .signing import FoundAttestation, FoundSignature, KeyFiles, Signed, VerifiedManifest
 from .running import Container, ContainerInfo, LogEntry, Outcome, PortMapping, Stats
 
 __version__ = _mpimg.__VERSION__
@@ -92,7 +93,9 @@ __all__ = [
     "Error",
     "Event",
     "File",
+    "FoundAttestation",
     "FoundSignature",
+    "ImageAttestation",
     "ImageDiff",
     "InspectedImage",
     "InterruptedError",

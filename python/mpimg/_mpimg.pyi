@@ -122,6 +122,7 @@ class BuildRequest(TypedDict):
     push: bool
     load: bool
     sbom: Optional[str]
+    attest: Optional[str]
     platforms: list[str]
     check_reproducible: bool
     sbom_file: Optional[str]
@@ -139,6 +140,7 @@ class PushRequest(TypedDict):
     sbom: Optional[str]
     sbom_file: Optional[str]
     provenance: bool
+    attest: Optional[str]
     build: BuildRequest
 
 @type_check_only
@@ -240,10 +242,19 @@ class FoundSignatureResult(TypedDict):
     repository: Optional[str]
 
 @type_check_only
+class FoundAttestationResult(TypedDict):
+    manifest: str
+    image: str
+    error: Optional[str]
+    predicate_type: str
+    predicate: Optional[str]
+
+@type_check_only
 class VerifiedResult(TypedDict):
     digest: str
     signed: bool
     signatures: list[FoundSignatureResult]
+    attestations: list[FoundAttestationResult]
 
 @type_check_only
 class PackageResult(TypedDict):
@@ -353,6 +364,13 @@ class FileResult(TypedDict):
     size: int
 
 @type_check_only
+class ImageAttestationResult(TypedDict):
+    manifest: str
+    predicate_type: str
+    digest: str
+    size: int
+
+@type_check_only
 class InspectedResult(TypedDict):
     digest: str
     image_id: str
@@ -363,6 +381,7 @@ class InspectedResult(TypedDict):
     annotations: dict[str, str]
     layers: list[LayerResult]
     files: Optional[list[list[FileResult]]]
+    attestations: list[ImageAttestationResult]
 
 @type_check_only
 class LoadedResult(TypedDict):

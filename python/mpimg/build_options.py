@@ -63,6 +63,7 @@ class BuildOptions:
     push: bool = False
     load: bool = False
     sbom: Optional[str] = None
+    attest: Optional[str] = None
     platforms: Sequence[str] = ()
     check_reproducible: bool = False
     sbom_file: Optional[StrPath] = None
@@ -108,6 +109,7 @@ class BuildOptions:
             "push": self.push,
             "load": self.load,
             "sbom": self.sbom,
+            "attest": self.attest,
             "platforms": list(self.platforms),
             "check_reproducible": self.check_reproducible,
             "sbom_file": None if self.sbom_file is None else os.fspath(self.sbom_file),

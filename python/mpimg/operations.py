@@ -23,6 +23,7 @@ from .results import (
     CopiedImage,
     File,
     ImageDiff,
+    ImageAttestation,
     InspectedImage,
     Layer,
     Manifest,
@@ -82,6 +83,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         push: bool = False,
         load: bool = False,
         sbom: Optional[str] = None,
+        attest: Optional[str] = None,
         platforms: Sequence[str] = (),
         check_reproducible: bool = False,
         sbom_file: Optional[StrPath] = None,
@@ -134,6 +136,8 @@ class Mpimg(Containers, Machine, Paks, Signing):
         :param check_reproducible: build twice without the build cache first; raises RunFailedError if the images differ, which names each
             file that does and the step that made it
         :param sbom: attach a bill of materials to what is pushed: ``spdx`` or ``cyclonedx``
+        :param attest: where the bill of materials is kept: ``referrer`` (the default), or ``buildkit``, an index above the image,
+            which an OCI layout and archive hold, too
         :param platforms: build for each of these in place of ``platform``; several make one index, which can be pushed or written to an
             OCI layout or archive
         :param sbom_file: write a bill of materials, what is installed in the image, to this file, whose name tells the form:
@@ -192,7 +196,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
             secrets=secrets, ssh=ssh, isolation=isolation, cache_repo=cache_repo, cache_from=cache_from, cache_to=cache_to,
             squash=squash, sdk_base=sdk_base, allow_insecure=allow_insecure, threads=threads, proxies=proxies,
             run_ca_files=run_ca_files, run_env=run_env, run_mounts=run_mounts, names=names, outputs=outputs, push=push,
-            load=load, sbom=sbom, platforms=platforms, check_reproducible=check_reproducible, sbom_file=sbom_file,
+            load=load, sbom=sbom, attest=attest, platforms=platforms, check_reproducible=check_reproducible, sbom_file=sbom_file,
         )  # fmt: skip
         built = _mpimg.build(self._options, build.request(), progress)
         return BuiltImage(
@@ -218,6 +222,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
         sbom: Optional[str] = None,
         sbom_file: Optional[StrPath] = None,
         provenance: bool = False,
+        attest: Optional[str] = None,
         dockerfile: Optional[StrPath] = None,
         target: Optional[str] = None,
         build_args: Optional[Mapping[str, str]] = None,
@@ -274,6 +279,8 @@ class Mpimg(Containers, Machine, Paks, Signing):
             attaches
         :param provenance: attach how the image was made: Dockerfile, base images, downloads and commit by digest (SLSA provenance,
             not signed; the command signs it with ``--sign``)
+        :param attest: where both are kept: ``referrer`` (the default), artifacts that refer to the image; or ``buildkit``, an index
+            above it, as docker buildx makes it. The tags, ``digest`` and ``conf`` name the index then
         :raises UsageError: no repository was given, or an invalid one
         :raises AuthError: the registry refuses the credentials, or asks for some
         :raises RegistryError, NetworkError: it answers with an error, or not at all
@@ -302,6 +309,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
             "sbom": sbom,
             "sbom_file": None if sbom_file is None else os.fspath(sbom_file),
             "provenance": provenance,
+            "attest": attest,
             "build": build.request(),
         }
         pushed = _mpimg.push(self._options, request, progress)
@@ -427,6 +435,7 @@ class Mpimg(Containers, Machine, Paks, Signing):
             annotations=found["annotations"],
             layers=_layers(found["layers"]),
             files=None if listed is None else tuple(tuple(File(**file) for file in layer) for layer in listed),
+            attestations=tuple(ImageAttestation(**attested) for attested in found["attestations"]),
         )
 
     def packages(

@@ -13,6 +13,7 @@ __all__ = [
     "ConfEntries",
     "CopiedImage",
     "File",
+    "ImageAttestation",
     "ImageDiff",
     "InspectedImage",
     "Layer",
@@ -52,7 +53,7 @@ class BuiltImage:
     layers: tuple[Layer, ...]
     #: How long it took, in seconds.
     seconds: float
-    #: Of an image for several platforms: the manifests' digests by platform, in the order of the index.
+    #: Of an index: the digests of its images' manifests by platform, in its order.
     manifests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,7 +95,7 @@ class PushedImage:
     repository: str
     #: Under which tags.
     tags: tuple[str, ...]
-    #: Of the manifest, as the registry confirmed it.
+    #: Of the manifest, as the registry confirmed it; of the index above it, with ``attest="buildkit"``.
     digest: str
     #: Of the configuration.
     image_id: str
@@ -301,6 +302,20 @@ class File:
 
 
 @dataclass(frozen=True)
+class ImageAttestation:
+    """Something that an image's index says of it."""
+
+    #: The digest of the manifest that carries it.
+    manifest: str
+    #: What is stated: ``https://slsa.dev/provenance/v1``, ``https://spdx.dev/Document``, …
+    predicate_type: str
+    #: Of the statement.
+    digest: str
+    #: Bytes of the statement.
+    size: int
+
+
+@dataclass(frozen=True)
 class InspectedImage:
     """An image that was looked into."""
 
@@ -324,3 +339,5 @@ class InspectedImage:
     layers: tuple[Layer, ...]
     #: What each layer holds, lowest first; None unless it was asked for.
     files: Optional[tuple[tuple[File, ...], ...]]
+    #: What its index says of it, as BuildKit puts it there.
+    attestations: tuple[ImageAttestation, ...] = ()

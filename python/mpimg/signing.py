@@ -10,7 +10,7 @@ from typing import Any, Literal, Optional, Tuple
 from . import _mpimg
 from .project import StrPath
 
-__all__ = ["FoundSignature", "KeyFiles", "Signed", "Signing", "VerifiedManifest"]
+__all__ = ["FoundAttestation", "FoundSignature", "KeyFiles", "Signed", "Signing", "VerifiedManifest"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,22 @@ class FoundSignature:
 
 
 @dataclass(frozen=True)
+class FoundAttestation:
+    """Something that an index says of an image in it. A signature of the index is one of this, too."""
+
+    #: The digest of the manifest that carries it.
+    manifest: str
+    #: The image that it is about.
+    image: str
+    #: What is wrong with it; None: it is a statement about that image.
+    error: Optional[str]
+    #: The kind of statement.
+    predicate_type: str
+    #: What is stated.
+    predicate: Any
+
+
+@dataclass(frozen=True)
 class VerifiedManifest:
     """What was found for a manifest or index."""
 
@@ -67,6 +83,8 @@ class VerifiedManifest:
     signed: bool
     #: All that were found.
     signatures: tuple[FoundSignature, ...]
+    #: Of an index: what it says of its images.
+    attestations: tuple[FoundAttestation, ...] = ()
 
 
 class Signing:
@@ -114,9 +132,24 @@ class Signing:
                 repository=signature["repository"],
             )
 
+        def attested(attestation: _mpimg.FoundAttestationResult) -> FoundAttestation:
+            predicate = attestation["predicate"]
+            return FoundAttestation(
+                manifest=attestation["manifest"],
+                image=attestation["image"],
+                error=attestation["error"],
+                predicate_type=attestation["predicate_type"],
+                predicate=None if predicate is None else json.loads(predicate),
+            )
+
         verified = _mpimg.verify(self._options, image, [os.fspath(key) for key in keys], recursive)
         return tuple(
-            VerifiedManifest(manifest["digest"], manifest["signed"], tuple(map(found, manifest["signatures"])))
+            VerifiedManifest(
+                digest=manifest["digest"],
+                signed=manifest["signed"],
+                signatures=tuple(map(found, manifest["signatures"])),
+                attestations=tuple(map(attested, manifest["attestations"])),
+            )
             for manifest in verified
         )
 

@@ -22,7 +22,9 @@ mod _mpimg {
 
     use mpimg::image::Transport;
     use mpimg::oci::Reference;
-    use mpimg::operation::{BuildOutputs, CheckSubject, HtmlFile, ProvenanceOptions, PushRequest};
+    use mpimg::operation::{
+        AttestationForm, BuildOutputs, CheckSubject, HtmlFile, IndexAttestations, ProvenanceOptions, PushRequest,
+    };
     use mpimg::project::{Project, ProjectConfig};
     use mpimg::registry::CredentialStore;
     use mpimg::sbom::SbomFile;
@@ -30,7 +32,7 @@ mod _mpimg {
 
     use crate::call::call;
     use crate::errors::raise;
-    use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, credential, parse_all};
+    use crate::options::{BuildOptions, CopyOptions, Options, PushOptions, attestations, credential, parse_all};
     use crate::results::{
         BuiltImage, CheckReport, CopiedImage, InspectedImage, PackageResult, Project as ProjectResult, PushedImage, SbomResult,
         StoredImage,
@@ -82,6 +84,7 @@ mod _mpimg {
                 load: request.load,
                 sbom: request.sbom.as_deref().map(str::parse).transpose()?,
                 provenance: None,
+                attestations: attestations(request.attest.as_deref())?,
                 key: None,
                 platforms: parse_all(&request.platforms)?,
                 sbom_file: request.sbom_file.clone().map(SbomFile::new).transpose()?,
@@ -96,15 +99,28 @@ mod _mpimg {
     fn push(py: Python<'_>, options: Options, mut request: PushOptions, progress: Option<Py<PyAny>>) -> PyResult<PushedImage> {
         call(py, options, progress, move |mut mpimg| async move {
             let (credential, sbom, provenance) = (request.credential()?, request.sbom()?, request.provenance);
-            let request = PushRequest { sbom: sbom.is_wanted(), ..request.request()? };
+            let in_index = match attestations(request.attest.as_deref())? {
+                AttestationForm::Buildkit => {
+                    let provenance = provenance.then(ProvenanceOptions::default);
+                    Some(IndexAttestations { sbom: sbom.clone(), provenance })
+                }
+                _ => None,
+            };
+            let request = PushRequest { sbom: sbom.is_wanted(), in_index, ..request.request()? };
             if let (Some(credential), Some(destination)) = (credential, request.destination()?) {
                 mpimg = mpimg.with_credential(destination.push.repository().registry(), credential);
             }
             let pushed = mpimg.push(request).await?;
-            let sbom = mpimg.add_sbom(&pushed, &sbom).await?;
-            let provenance = match provenance {
-                true => Some(mpimg.add_provenance(&pushed, ProvenanceOptions::default(), None).await?),
-                false => None,
+            let (sbom, provenance) = match pushed.attestation() {
+                Some(manifest) => (sbom.attach.map(|_| manifest), provenance.then_some(manifest)),
+                None => {
+                    let sbom = mpimg.add_sbom(&pushed, &sbom).await?;
+                    let provenance = match provenance {
+                        true => Some(mpimg.add_provenance(&pushed, ProvenanceOptions::default(), None).await?),
+                        false => None,
+                    };
+                    (sbom, provenance)
+                }
             };
             let report = mpimg.check_anonymous(&pushed).await;
             Ok(PushedImage::new(&pushed, &report, sbom, provenance))

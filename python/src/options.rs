@@ -13,7 +13,7 @@ use std::time::Duration;
 use mpimg::build::{BuildRequest, RunMount, RunSettings};
 use mpimg::dockerfile::Network;
 use mpimg::image::{Format, Transport};
-use mpimg::operation::{CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs, Settings};
+use mpimg::operation::{AttestationForm, CopyRequest, DestinationOptions, Mpimg, PushRequest, PushSource, SbomOutputs, Settings};
 use mpimg::progress::Progress;
 use mpimg::project::ContainerRepository;
 use mpimg::registry::{Credential, CredentialSources};
@@ -124,6 +124,7 @@ pub(crate) struct BuildOptions {
     pub(crate) push: bool,
     pub(crate) load: bool,
     pub(crate) sbom: Option<String>,
+    pub(crate) attest: Option<String>,
     pub(crate) platforms: Vec<String>,
     pub(crate) check_reproducible: bool,
     pub(crate) sbom_file: Option<PathBuf>,
@@ -207,6 +208,11 @@ fn age(seconds: f64) -> Result<Duration> {
         .map_err(|_| Error::new(ErrorKind::Usage, format!("`{seconds}` is not an age")).with_hint("give seconds, 0 or more"))
 }
 
+/// Where an SBOM and provenance are kept.
+pub(crate) fn attestations(form: Option<&str>) -> Result<AttestationForm> {
+    form.map_or(Ok(AttestationForm::default()), str::parse)
+}
+
 /// What `Mpimg.push` takes.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -224,6 +230,7 @@ pub(crate) struct PushOptions {
     sbom: Option<String>,
     sbom_file: Option<PathBuf>,
     pub(crate) provenance: bool,
+    pub(crate) attest: Option<String>,
     build: BuildOptions,
 }
 
@@ -261,6 +268,7 @@ impl PushOptions {
             tags: parse_all(&self.tags)?,
             sbom: false,
             provenance: self.provenance,
+            in_index: None,
             signed_by: None,
         }
         .in_folder(&self.path)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mpimg::image::{Image, Layer, ManifestTree};
+use mpimg::image::{Image, Layer, ManifestTree, attested_digest};
 use mpimg::layer::{Entry, LayerIndex};
 use mpimg::oci::Digest;
 use mpimg::operation::{Built, CheckSubject, ImageSbom, image_size};
@@ -68,14 +68,15 @@ pub(crate) struct BuiltImage {
     size: u64,
     layers: Vec<LayerResult>,
     seconds: f64,
-    /// By platform; empty of a single image.
+    /// Of an index: its images by platform.
     manifests: Vec<(String, String)>,
 }
 
 impl BuiltImage {
     pub(crate) fn new(built: &Built) -> Self {
         let image = &built.image;
-        let of_index = built.index.iter().flat_map(|index| &index.children);
+        let is_image = |child: &&ManifestTree| attested_digest(&child.descriptor).is_none();
+        let of_index = built.index.iter().flat_map(|index| &index.children).filter(is_image);
         let manifest = |child: &ManifestTree| {
             let platform = child.descriptor.platform.as_ref().map(ToString::to_string).unwrap_or_default();
             (platform, child.descriptor.digest.to_string())
@@ -313,6 +314,27 @@ pub(crate) struct InspectedImage {
     layers: Vec<LayerResult>,
     /// Of each layer, where they were asked for.
     files: Option<Vec<Vec<FileResult>>>,
+    attestations: Vec<ImageAttestation>,
+}
+
+/// `mpimg.ImageAttestation`
+#[derive(IntoPyObject)]
+struct ImageAttestation {
+    manifest: String,
+    predicate_type: String,
+    digest: String,
+    size: u64,
+}
+
+impl ImageAttestation {
+    fn new(attested: &mpimg::operation::ImageAttestation) -> Self {
+        Self {
+            manifest: attested.manifest.to_string(),
+            predicate_type: attested.predicate_type.clone(),
+            digest: attested.statement.digest.to_string(),
+            size: attested.statement.size,
+        }
+    }
 }
 
 impl InspectedImage {
@@ -329,6 +351,7 @@ impl InspectedImage {
             annotations: image.manifest().annotations.clone(),
             layers: layers(image),
             files: files.then(|| inspected.indexes.iter().map(of_layer).collect()),
+            attestations: inspected.attestations.iter().map(ImageAttestation::new).collect(),
         }
     }
 }

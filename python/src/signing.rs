@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use mpimg::operation::{FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key, read_signing_key};
+use mpimg::operation::{
+    FoundAttestation, FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key, read_signing_key,
+};
 use mpimg::signature::PublicKey;
 use mpimg::{Error, ErrorKind};
 use pyo3::prelude::*;
@@ -51,6 +53,30 @@ pub(crate) struct VerifiedResult {
     digest: String,
     signed: bool,
     signatures: Vec<FoundSignatureResult>,
+    attestations: Vec<FoundAttestationResult>,
+}
+
+/// `mpimg.FoundAttestation`
+#[derive(IntoPyObject)]
+struct FoundAttestationResult {
+    manifest: String,
+    image: String,
+    error: Option<String>,
+    predicate_type: String,
+    /// As JSON.
+    predicate: Option<String>,
+}
+
+impl FoundAttestationResult {
+    fn new(found: FoundAttestation) -> Self {
+        Self {
+            manifest: found.manifest.to_string(),
+            image: found.image.to_string(),
+            error: found.error,
+            predicate_type: found.predicate_type,
+            predicate: found.predicate.map(|predicate| predicate.to_string()),
+        }
+    }
 }
 
 /// `mpimg.FoundSignature`
@@ -97,6 +123,7 @@ pub(crate) fn verify(
             digest: manifest.digest.to_string(),
             signed: manifest.is_signed(),
             signatures: manifest.signatures.into_iter().map(FoundSignatureResult::new).collect(),
+            attestations: manifest.attestations.into_iter().map(FoundAttestationResult::new).collect(),
         };
         Ok(mpimg.must_be_signed(&request).await?.into_iter().map(result).collect())
     })

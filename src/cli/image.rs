@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::size::Size;
-use crate::image::{Image, Transport};
+use crate::image::{Image, ManifestTree, Transport, attested_digest};
 pub(super) use crate::operation::image_size as size;
 use crate::sbom::SbomFile;
 
@@ -44,4 +44,17 @@ pub(super) fn layers_json(image: &Image) -> Value {
         })
     };
     image.layers().iter().zip(&steps).map(layer).collect()
+}
+
+/// The manifests of an index, in its order.
+pub(super) fn manifests_json(index: &ManifestTree) -> Value {
+    let manifest = |child: &ManifestTree| {
+        let entry = &child.descriptor;
+        let mut json = json!({ "digest": entry.digest, "platform": entry.platform.as_ref().map(ToString::to_string) });
+        if let Some(image) = attested_digest(entry) {
+            json["attests"] = json!(image);
+        }
+        json
+    };
+    index.children.iter().map(manifest).collect()
 }

@@ -4,6 +4,7 @@
 //! in ([`PackLayer`]).
 
 mod attachment;
+mod attestation;
 mod config;
 mod copying;
 mod hashing;
@@ -17,6 +18,8 @@ mod tree;
 mod validate;
 
 pub(crate) use attachment::{COSIGN, cosign_tag, list_tag};
+pub(crate) use attestation::ATTESTATION_TYPE;
+pub use attestation::{AttestedStatement, IN_TOTO_TYPE, PREDICATE_TYPE, attestation, attested_digest};
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub(crate) use hashing::HashingReader;
 pub(crate) use import::import_with_comment;

@@ -7,7 +7,7 @@ use super::reproducible::build_twice;
 use super::{Mpimg, PushRequest, PushSource, PushedImage, SbomOutputs, Settings, blocking, build_index, engine, name_image};
 use crate::build::{BuildMaterials, BuildRequest, Builder};
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::image::{Image, ManifestTree, Transport};
+use crate::image::{Format, Image, ManifestTree, Transport};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
 
 /// An image that was built.
@@ -54,6 +54,16 @@ fn pushes(outputs: &BuildOutputs) -> Result<Vec<PushRequest>> {
     names.iter().map(request).collect()
 }
 
+/// An error if attestations belong into an index that nothing would hold.
+fn expect_place_for_attestations(outputs: &BuildOutputs) -> Result<()> {
+    let holds_index = |output: &Transport| matches!(output, Transport::OciLayout { .. } | Transport::OciArchive { .. });
+    if !outputs.has_attested_index() || outputs.push || outputs.outputs.iter().any(holds_index) {
+        return Ok(());
+    }
+    let message = "attestations in an image's index need a place that holds an index, and none was given";
+    Err(Error::new(ErrorKind::Usage, message).with_hint("push the image, or write it to `oci:DIR` or `oci-archive:FILE`"))
+}
+
 impl Mpimg {
     /// Builds an image; then gives it names, writes it to its outputs, loads and pushes it, and
     /// writes its bill of materials, in this order. A build context that is an address is fetched
@@ -71,7 +81,8 @@ impl Mpimg {
             return Err(Error::new(ErrorKind::Usage, format!("`{}` has a digest", name.familiar()))
                 .with_hint("name the image by NAME:TAG; the build computes the digest"));
         }
-        if outputs.sbom.is_some() && !outputs.push {
+        expect_place_for_attestations(outputs)?;
+        if outputs.sbom.is_some() && !outputs.push && !outputs.has_attested_index() {
             return Err(Error::new(
                 ErrorKind::Usage,
                 "a bill of materials is attached to an image in a registry, and nothing is pushed",
@@ -106,18 +117,34 @@ impl Mpimg {
         for platform in platforms {
             images.push(self.build_one(BuildRequest { platform, ..request.clone() }, outputs.check_reproducible).await?);
         }
-        let index = if images.len() > 1 {
-            Some(build_index::index_of(images.iter().map(|(image, _)| image), request.format)?)
-        } else {
-            None
-        };
-        let delivered = match &index {
-            Some(tree) => self.deliver_index(tree, images.iter().map(|(image, _)| image), pushes, outputs).await,
-            None => self.deliver(&images[0].0, &images[0].1, pushes, outputs).await,
+        let index = self.index(&images, request.format, outputs).await?;
+        let delivered = match (&index, images.as_slice()) {
+            (Some(tree), [_, _, ..]) => self.deliver_index(tree, images.iter().map(|(image, _)| image), pushes, outputs).await,
+            _ => self.deliver(&images[0].0, &images[0].1, index.as_ref(), pushes, outputs).await,
         };
         self.keep_to_limit().await;
         delivered?;
         Ok(Built { image: images.swap_remove(0).0, index, time: started.elapsed() })
+    }
+
+    /// The index of several images, or of what is recorded of them.
+    async fn index(
+        &self,
+        images: &[(Image, BuildMaterials)],
+        format: Format,
+        outputs: &BuildOutputs,
+    ) -> Result<Option<ManifestTree>> {
+        #[cfg(feature = "sign")]
+        if outputs.has_attested_index() {
+            return self.attested_index(images, outputs).await.map(Some);
+        }
+        match images {
+            [_, _, ..] => {
+                let children = images.iter().map(|(image, _)| ManifestTree::of_image(image)).collect();
+                build_index::index_of(children, format).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn build_one(&self, request: BuildRequest, check_reproducible: bool) -> Result<(Image, BuildMaterials)> {
@@ -151,6 +178,7 @@ impl Mpimg {
         &self,
         image: &Image,
         materials: &BuildMaterials,
+        index: Option<&ManifestTree>,
         pushes: Vec<PushRequest>,
         outputs: &BuildOutputs,
     ) -> Result<()> {
@@ -160,11 +188,23 @@ impl Mpimg {
             name_image(store, &outputs.names, record).await?;
         }
         for output in &outputs.outputs {
-            output.clone().named(outputs.names.first().cloned()).write(store, image).await?;
+            match (index, output) {
+                (Some(tree), Transport::OciLayout { .. } | Transport::OciArchive { .. }) => {
+                    output.write_tree(store, tree, &[]).await?;
+                }
+                _ => output.clone().named(outputs.names.first().cloned()).write(store, image).await?,
+            }
         }
         if outputs.load {
             engine::load(store, image, &outputs.names).await?;
         }
+        let pushes = match index {
+            Some(tree) => {
+                self.push_built_index(tree, std::iter::once(image), pushes, outputs).await?;
+                Vec::new()
+            }
+            None => pushes,
+        };
         for request in pushes {
             let platform = image.config().platform();
             let PushSource::Image { name, .. } = request.source else { continue };

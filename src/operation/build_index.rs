@@ -11,7 +11,7 @@ use crate::oci::{Descriptor, Digest, MediaType, Reference};
 /// An error if an output holds one platform alone.
 pub(super) fn check(outputs: &BuildOutputs) -> Result<()> {
     #[cfg(feature = "sign")]
-    if outputs.provenance.is_some() {
+    if outputs.provenance.is_some() && !outputs.has_attested_index() {
         return Err(Error::new(ErrorKind::Usage, "a provenance describes one platform, and several were given")
             .with_hint("build and push each platform by itself, or leave the provenance out"));
     }
@@ -32,13 +32,12 @@ pub(super) fn check(outputs: &BuildOutputs) -> Result<()> {
     )))
 }
 
-/// The index of images, in their order.
-pub(super) fn index_of<'a>(images: impl Iterator<Item = &'a Image>, format: Format) -> Result<ManifestTree> {
+/// The index of manifests, in their order.
+pub(super) fn index_of(children: Vec<ManifestTree>, format: Format) -> Result<ManifestTree> {
     let media_type = match format {
         Format::Oci => MediaType::Index,
         Format::Docker => MediaType::DockerList,
     };
-    let children: Vec<ManifestTree> = images.map(ManifestTree::of_image).collect();
     let manifests: Vec<&Descriptor> = children.iter().map(|child| &child.descriptor).collect();
     let index = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type.as_str(), "manifests": manifests });
     let bytes = Bytes::from(index.to_string());
@@ -55,7 +54,7 @@ impl Mpimg {
         Ok(tree.descriptor.digest)
     }
 
-    /// Writes and pushes an index; bills of materials are attached to its images.
+    /// Writes and pushes an index.
     pub(super) async fn deliver_index<'a>(
         &self,
         tree: &ManifestTree,
@@ -66,10 +65,22 @@ impl Mpimg {
         for output in &outputs.outputs {
             output.write_tree(&self.open_store().await?, tree, &[]).await?;
         }
+        self.push_built_index(tree, images, pushes, outputs).await
+    }
+
+    /// Pushes an index that was built, and signs it; bills of materials that it does not hold are
+    /// attached to its images.
+    pub(super) async fn push_built_index<'a>(
+        &self,
+        tree: &ManifestTree,
+        images: impl Iterator<Item = &'a Image> + Clone,
+        pushes: Vec<PushRequest>,
+        outputs: &BuildOutputs,
+    ) -> Result<()> {
         for request in pushes {
             let PushSource::Image { name: Transport::Store(name), .. } = &request.source else { continue };
             self.push_tree(name, tree, &[]).await?;
-            if let Some(format) = outputs.sbom {
+            if let Some(format) = outputs.sbom.filter(|_| !outputs.has_attested_index()) {
                 for image in images.clone() {
                     let subject = image.descriptor().clone();
                     self.attach_sbom(name.repository(), image, subject, format).await?;

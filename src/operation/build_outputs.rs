@@ -1,7 +1,7 @@
 //! Where a built image goes, as a value.
 
 #[cfg(feature = "sign")]
-use super::ProvenanceOptions;
+use super::recorded::{AttestationForm, ProvenanceOptions};
 use crate::image::Transport;
 use crate::oci::{Platform, Reference};
 use crate::sbom::{SbomFile, SbomFormat};
@@ -24,9 +24,13 @@ pub struct BuildOutputs {
     pub load: bool,
     /// Attach the bill of materials in this form to what is pushed.
     pub sbom: Option<SbomFormat>,
-    /// Attach how it was made to what is pushed; not of an index.
+    /// Attach how it was made to what is pushed; of an index only in itself.
     #[cfg(feature = "sign")]
     pub provenance: Option<ProvenanceOptions>,
+    /// Where `sbom` and `provenance` are kept. In the image's index an OCI layout or archive holds
+    /// them, too; names in the local store, docker archives and engines get the image alone.
+    #[cfg(feature = "sign")]
+    pub attestations: AttestationForm,
     /// Sign what is pushed, with its bill of materials.
     #[cfg(feature = "sign")]
     pub key: Option<SigningKey>,
@@ -37,4 +41,14 @@ pub struct BuildOutputs {
     /// A file for the image's bill of materials, which calls it by the repository of the first of
     /// `names`, else by its digest.
     pub sbom_file: Option<SbomFile>,
+}
+
+impl BuildOutputs {
+    /// Whether what is recorded of the images is in their index.
+    pub(super) fn has_attested_index(&self) -> bool {
+        #[cfg(feature = "sign")]
+        return self.attestations == AttestationForm::Buildkit;
+        #[cfg(not(feature = "sign"))]
+        false
+    }
 }

@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::inspect::InspectedImage;
 use super::page::{Page, page};
 use super::{Mpimg, blocking};
 use crate::error::{ErrorKind, Result, ResultExt as _};
@@ -183,7 +182,7 @@ impl Mpimg {
     }
 
     async fn side(&self, name: Transport, platform: &Platform) -> Result<Side> {
-        let InspectedImage { image, indexes } = self.inspect(name, platform, true).await?;
+        let (image, indexes) = self.look_into(name, platform, true).await?;
         let mut tree = Tree::default();
         for (number, index) in indexes.iter().flatten().enumerate() {
             tree.apply(index, number)?;

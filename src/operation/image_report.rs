@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::inspect::InspectedImage;
 use super::page::{Page, page};
 use super::reproducible;
 use super::{Mpimg, blocking, image_size};
@@ -127,7 +126,7 @@ impl Mpimg {
     /// Those of [`Mpimg::inspect`].
     pub async fn report(&self, name: Transport, platform: &Platform) -> Result<ImageReport> {
         let named = name.to_string();
-        let InspectedImage { image, indexes } = self.inspect(name, platform, true).await?;
+        let (image, indexes) = self.look_into(name, platform, true).await?;
         let store = self.open_store().await?;
         let paths = fetch_layers(&store, image.layers()).await?;
         blocking(move || report(named, &image, &indexes.into_iter().flatten().collect::<Vec<_>>(), &paths)).await

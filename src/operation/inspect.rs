@@ -2,7 +2,7 @@
 //!
 //! Layers are fetched only if their files are asked for.
 
-use super::{Mpimg, blocking};
+use super::{ImageAttestation, Mpimg, blocking};
 use crate::error::Result;
 use crate::image::{Image, Layer, Transport};
 use crate::layer::LayerIndex;
@@ -18,6 +18,8 @@ pub struct InspectedImage {
     /// What each layer holds, lowest first; `None` of a layer that is elsewhere and whose files
     /// were not asked for.
     pub indexes: Vec<Option<LayerIndex>>,
+    /// What its index says of it, as BuildKit puts it there.
+    pub attestations: Vec<ImageAttestation>,
 }
 
 impl Mpimg {
@@ -26,10 +28,22 @@ impl Mpimg {
     /// # Errors
     /// Those of [`Mpimg::find`]; [`ErrorKind::Corrupt`]: a layer is damaged.
     pub async fn inspect(&self, name: Transport, platform: &Platform, files: bool) -> Result<InspectedImage> {
+        let (image, indexes) = self.look_into(name.clone(), platform, files).await?;
+        let attestations = self.attestations(&name, &image.descriptor().digest).await?;
+        Ok(InspectedImage { image, indexes, attestations })
+    }
+
+    /// The image, and what each layer holds.
+    pub(super) async fn look_into(
+        &self,
+        name: Transport,
+        platform: &Platform,
+        files: bool,
+    ) -> Result<(Image, Vec<Option<LayerIndex>>)> {
         let image = self.find(name, platform).await?;
         let (layers, store) = (image.layers().to_vec(), self.open_store().await?);
         let indexes = blocking(move || layers.iter().map(|layer| index(&store, layer, files)).collect()).await?;
-        Ok(InspectedImage { image, indexes })
+        Ok((image, indexes))
     }
 }
 

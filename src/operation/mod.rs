@@ -7,6 +7,9 @@
 mod archive;
 #[cfg(feature = "run")]
 mod as_product;
+#[cfg(feature = "sign")]
+mod attest;
+mod attestation;
 mod build;
 mod build_index;
 mod build_input;
@@ -51,6 +54,7 @@ mod provenance;
 mod prune;
 mod pull;
 mod push;
+mod recorded;
 mod remove;
 mod reproducible;
 #[cfg(feature = "run")]
@@ -80,6 +84,7 @@ use tokio_util::sync::CancellationToken;
 pub use archive::ArchiveSource;
 #[cfg(feature = "run")]
 pub use as_product::{AsProduct, ProductCheck};
+pub use attestation::ImageAttestation;
 pub use build::Built;
 pub use build_input::StreamedInput;
 pub use build_outputs::BuildOutputs;
@@ -111,15 +116,16 @@ pub use migrate::{BaseChange, MigrateRequest, Migration};
 pub use page::HtmlFile;
 pub use pak::{ExportedPak, ImportedPak, InspectedPak, PakImportRequest};
 pub use policy::Policy;
-#[cfg(feature = "sign")]
-pub use provenance::ProvenanceOptions;
 pub use prune::PrunedStore;
 pub use pull::PulledImage;
 pub use push::{PushRequest, PushSource, PushSubject, PushedImage};
+pub use recorded::SbomOutputs;
+#[cfg(feature = "sign")]
+pub use recorded::{AttestationForm, IndexAttestations, ProvenanceOptions};
 #[cfg(feature = "run")]
 pub use run::{RunRequest, Started};
 pub use save::SaveRequest;
-pub use sbom::{ImageSbom, SbomOutputs};
+pub use sbom::ImageSbom;
 #[cfg(feature = "serve")]
 pub use serve::{ServeRequest, ServedRegistry};
 pub use settings::Settings;
@@ -130,7 +136,7 @@ pub use stats::ContainerStats;
 #[cfg(feature = "run")]
 pub use stop::{StopRequest, StoppedContainers};
 #[cfg(feature = "sign")]
-pub use verify::{FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
+pub use verify::{FoundAttestation, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
 
 use crate::error::Result;
 use crate::oci::Reference;

@@ -1,12 +1,14 @@
 //! `[policy]` of mpimg's configuration: what a site demands of its images. What cannot come true is
 //! refused before anything is built or pushed.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{Mpimg, PushRequest, PushSource, Settings};
+use super::{ImageAttestation, Mpimg, PushRequest, PushSource, Settings};
 use crate::build::{AllowedBase, expect_allowed};
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::oci::{Digest, Reference};
+use crate::image::{ATTESTATION_TYPE, ManifestOrIndex, PREDICATE_TYPE};
+use crate::oci::{Descriptor, Digest, Platform, Reference};
 use crate::registry::CheckItem;
 #[cfg(feature = "sign")]
 use crate::signature::PublicKey;
@@ -23,7 +25,7 @@ const SBOMS: [&str; 5] = [
 ];
 const PROVENANCE: &str = "https://slsa.dev/provenance/";
 /// What a bundle, and an attestation without a signature, say that they state.
-const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type"];
+const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", PREDICATE_TYPE];
 
 /// What a site demands of its images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,10 +56,10 @@ impl Policy {
             let message = format!("{what} is demanded of every image that is pushed from here");
             Err(Error::new(ErrorKind::Policy, message).with_hint(format!("{hint}: `[policy]` in mpimg's configuration")))
         };
-        if self.sbom && !request.sbom {
+        if self.sbom && !request.wants_sbom() {
             return refused("an SBOM", &format!("attach one with {}", Setting::Sbom.with("spdx")));
         }
-        if self.provenance && !request.provenance {
+        if self.provenance && !request.wants_provenance() {
             return match &request.source {
                 PushSource::Build(_) => refused("provenance", &format!("attach it with {}", Setting::Provenance)),
                 PushSource::Image { .. } => {
@@ -112,18 +114,11 @@ impl Mpimg {
             CheckItem::failed(POLICY, &Error::new(ErrorKind::Policy, message).with_hint(hint))
         };
         if sbom || provenance {
-            let attached = match self.client().referrers(image.repository(), digest).await {
-                Ok(attached) => attached,
+            let stated = match self.stated(image, digest).await {
+                Ok(stated) => stated,
                 Err(error) => return vec![CheckItem::failed(POLICY, &error)],
             };
-            let stated: Vec<&str> = attached
-                .iter()
-                .flat_map(|one| {
-                    let kinds = PREDICATE_TYPES.iter().filter_map(|key| one.annotations.get(*key)).map(String::as_str);
-                    kinds.chain([one.media_type.as_str()])
-                })
-                .collect();
-            if sbom && !stated.iter().any(|kind| SBOMS.contains(kind)) {
+            if sbom && !stated.iter().any(|kind| SBOMS.contains(&kind.as_str())) {
                 items.push(lacks("SBOM", &format!("push it with {}", Setting::Sbom.with("spdx"))));
             }
             if provenance && !stated.iter().any(|kind| kind.starts_with(PROVENANCE)) {
@@ -144,6 +139,36 @@ impl Mpimg {
             items.push(CheckItem::passed(POLICY, "the image has what `[policy]` demands"));
         }
         items
+    }
+}
+
+impl Mpimg {
+    /// The kinds of what is recorded of an image: by what refers to it, and in the index that has
+    /// it. `digest` is the image's, or that of an index, of which the product pulls one image.
+    async fn stated(&self, name: &Reference, digest: &Digest) -> Result<Vec<String>> {
+        let repository = name.repository();
+        let root = self.client().pull_manifest(&repository.with_digest(*digest)).await?;
+        let image = match ManifestOrIndex::parse(&root.bytes, Some(&root.media_type))? {
+            ManifestOrIndex::Manifest(_) => *digest,
+            ManifestOrIndex::Index(index) => index.select(&Platform::default())?.digest,
+        };
+        let attested = self.attestations_in_registry(name, &image).await?;
+        let mut stated: Vec<String> = attested.into_iter().map(|one| one.predicate_type).collect();
+        let mut referrers: Vec<Descriptor> = Vec::new();
+        for subject in BTreeSet::from([image, *digest]) {
+            referrers.extend(self.client().referrers(repository, &subject).await?);
+        }
+        for one in referrers {
+            // An image that is named by its digest does not tell which index has it.
+            if one.media_type.as_str() == ATTESTATION_TYPE {
+                let manifest = self.client().pull_manifest(&repository.with_digest(one.digest)).await?;
+                let attested = ImageAttestation::read_all(one.digest, &manifest.bytes)?;
+                stated.extend(attested.into_iter().map(|one| one.predicate_type));
+            }
+            stated.extend(PREDICATE_TYPES.iter().filter_map(|key| one.annotations.get(*key)).cloned());
+            stated.push(one.media_type.to_string());
+        }
+        Ok(stated)
     }
 }
 

@@ -8,27 +8,20 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::recorded::{ProvenanceOptions, not_known};
 use super::{Mpimg, PushedImage};
 use crate::build::BuildMaterials;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::image::annotated_artifact;
+use crate::image::{IN_TOTO_TYPE, PREDICATE_TYPE, annotated_artifact};
 use crate::oci::Digest;
 use crate::sandbox::IsolationMode;
-use crate::signature::{IN_TOTO_TYPE, SigningKey, Statement};
+use crate::signature::{SigningKey, Statement};
 
 /// The kind of statement.
-const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+pub(super) const SLSA_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// What `externalParameters` means, and who builds: docs/provenance.md.
 const BUILD_TYPE: &str = "urn:mpimg:build-type:dockerfile:v1";
 const BUILDER: &str = "urn:mpimg:builder";
-const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
-
-/// What a provenance says beyond the minimum.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProvenanceOptions {
-    /// The values of build arguments, too, which may be secret; without it only their names.
-    pub build_arg_values: bool,
-}
 
 impl Mpimg {
     /// Attaches the provenance of an image that was built and pushed: signed as a Sigstore bundle
@@ -43,12 +36,9 @@ impl Mpimg {
         options: ProvenanceOptions,
         key: Option<&SigningKey>,
     ) -> Result<Digest> {
-        let materials = pushed.materials.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "an image that was not built by this push has no provenance that is known")
-                .with_hint("push the folder that it is built from")
-        })?;
+        let materials = pushed.materials.as_ref().ok_or_else(not_known)?;
         let add = async {
-            let statement = Statement::new(&pushed.digest, SLSA_PROVENANCE, predicate(materials, options));
+            let statement = Statement::new(&pushed.pushed.digest, SLSA_PROVENANCE, predicate(materials, options));
             let repository = pushed.destination.push.repository();
             let subject = pushed.pushed.descriptor();
             if let Some(key) = key {
@@ -64,7 +54,8 @@ impl Mpimg {
     }
 }
 
-fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) -> Value {
+/// What is said of how an image was made.
+pub(super) fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) -> Value {
     let digest = |digest: &Digest| json!({ digest.algorithm(): digest.hex() });
     let images = materials.images.iter().map(
         |image| json!({ "name": image.name, "digest": digest(&image.digest), "annotations": { "platform": image.platform } }),

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::destination::{Destination, DestinationOptions};
+#[cfg(feature = "sign")]
+use super::recorded::IndexAttestations;
 use super::transfer::Transfer;
 use super::{Mpimg, Settings, blocking, image_size};
 use crate::build::{BuildMaterials, BuildRequest};
 use crate::context::{ContextAddress, existing_dockerfile};
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::image::{Image, Transport};
+use crate::image::{Image, ManifestTree, Transport, attested_digest};
 use crate::oci::{Digest, Platform, Reference, Repository, Tag};
 use crate::project::{ConfEntries, ContainerRepository, Project, ProjectConfig};
 use crate::registry::{AnonymousReport, Pushed};
@@ -51,6 +53,9 @@ pub struct PushRequest {
     pub sbom: bool,
     /// Whether its provenance will be attached ([`Mpimg::add_provenance`]).
     pub provenance: bool,
+    /// What the push itself records in an index above the image, which the tags then name.
+    #[cfg(feature = "sign")]
+    pub in_index: Option<IndexAttestations>,
     /// The key that it will be signed with ([`Mpimg::sign_pushed`]).
     #[cfg(feature = "sign")]
     pub signed_by: Option<PublicKey>,
@@ -76,6 +81,8 @@ impl PushRequest {
             tags: Vec::new(),
             sbom: false,
             provenance: false,
+            #[cfg(feature = "sign")]
+            in_index: None,
             #[cfg(feature = "sign")]
             signed_by: None,
         }
@@ -138,6 +145,42 @@ impl PushRequest {
             (_, None) => Tag::parse("latest")?,
         };
         Ok(vec![tag])
+    }
+
+    /// Whether a bill of materials is made of it.
+    pub(super) fn wants_sbom(&self) -> bool {
+        #[cfg(feature = "sign")]
+        if self.in_index.as_ref().is_some_and(|wanted| wanted.sbom.is_wanted()) {
+            return true;
+        }
+        self.sbom
+    }
+
+    /// Whether its provenance is attached.
+    pub(super) fn wants_provenance(&self) -> bool {
+        #[cfg(feature = "sign")]
+        if self.in_index.as_ref().is_some_and(|wanted| wanted.provenance.is_some()) {
+            return true;
+        }
+        self.provenance
+    }
+
+    /// Whether the tags name an index above the image; an error if it would hold nothing, or what
+    /// is not known.
+    #[cfg(feature = "sign")]
+    fn has_index(&self) -> Result<bool> {
+        let Some(wanted) = &self.in_index else { return Ok(false) };
+        wanted.expect_some()?;
+        match self.source {
+            PushSource::Image { .. } if wanted.provenance.is_some() => Err(super::recorded::not_known()),
+            _ => Ok(true),
+        }
+    }
+
+    #[cfg(not(feature = "sign"))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same signature as with the feature")]
+    fn has_index(&self) -> Result<bool> {
+        Ok(false)
     }
 
     /// The error of a push that is given no repository.
@@ -216,9 +259,12 @@ pub struct PushedImage {
     pub image: Image,
     /// What it was made of; `None`: it was not built, but existed.
     pub materials: Option<BuildMaterials>,
-    /// The manifest's digest, as the registry confirmed it.
+    /// The digest of what the tags name, as the registry confirmed it: of the image's manifest, or
+    /// of the index above it.
     pub digest: Digest,
-    /// What became of each blob.
+    /// The index, where something is recorded in it.
+    pub index: Option<ManifestTree>,
+    /// The image's own manifest, and what became of each of its blobs.
     pub pushed: Pushed,
     /// How long it took.
     pub time: Duration,
@@ -230,6 +276,12 @@ impl PushedImage {
     /// What `<kind>.conf` says of it.
     pub fn conf_entries(&self) -> ConfEntries {
         self.destination.pull.conf_entries(&self.digest, self.destination.use_default_registry)
+    }
+
+    /// The manifest in the index that carries what is recorded of the image.
+    pub fn attestation(&self) -> Option<Digest> {
+        let children = &self.index.as_ref()?.children;
+        children.iter().map(|child| &child.descriptor).find(|entry| attested_digest(entry).is_some()).map(|entry| entry.digest)
     }
 
     /// The bytes that it takes in the registry.
@@ -292,13 +344,18 @@ impl Mpimg {
         let policy = Settings::read()?.policy;
         policy.check_push(&request)?;
         let tags = request.tags()?;
+        let untagged = request.has_index()?;
+        #[cfg(feature = "sign")]
+        let in_index = request.in_index.clone();
         let transfer = Transfer {
             store: self.open_store().await?,
             client: self.client().clone(),
             repository: destination.push.repository().clone(),
             tags: tags.clone(),
+            untagged,
             cancel: self.cancellation().clone(),
         };
+        let (sbom, provenance) = (request.wants_sbom(), request.wants_provenance());
         let (image, materials, pushed) = match request.source {
             PushSource::Image { name, platform } => {
                 let (image, pushed) = transfer.push_image(name, &platform).await?;
@@ -307,8 +364,8 @@ impl Mpimg {
             PushSource::Build(mut build) => {
                 let _fetched = self.fetch_inputs(&mut build).await?;
                 build.sdk_base = build.sdk_base.published();
-                build.list_packages |= request.sbom;
-                build.provenance |= request.provenance;
+                build.list_packages |= sbom;
+                build.provenance |= provenance;
                 build.allowed_bases.extend(policy.bases);
                 let done = transfer.build_and_push(build, self.progress()).await;
                 self.keep_to_limit().await;
@@ -318,7 +375,13 @@ impl Mpimg {
         };
         let digest = pushed.digest;
         let time = started.elapsed();
-        let mut done = PushedImage { destination, tags, image, materials, digest, pushed, time, remembered_in: None };
+        let mut done =
+            PushedImage { destination, tags, image, materials, digest, index: None, pushed, time, remembered_in: None };
+        #[cfg(feature = "sign")]
+        if let Some(wanted) = &in_index {
+            self.attest_pushed(&mut done, wanted).await?;
+            done.time = started.elapsed();
+        }
         if let Some((_, mut config)) = request.project {
             self.name_pushed(&done).await;
             if done.destination.remember {
@@ -371,6 +434,9 @@ impl Mpimg {
 
     /// Whether the product, which does not log in, can pull what was pushed.
     pub async fn check_anonymous(&self, pushed: &PushedImage) -> AnonymousReport {
+        if pushed.index.is_some() {
+            return self.client().check_anonymous(pushed.destination.pull.repository(), &pushed.digest).await;
+        }
         self.client().check_pushed(pushed.destination.pull.repository(), &pushed.pushed).await
     }
 }

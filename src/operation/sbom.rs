@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::recorded::SbomOutputs;
 use super::{Mpimg, PushedImage, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Layer, ManifestTree, Transport, artifact, fetch_layers};
@@ -25,22 +26,6 @@ const NOTICES: usize = 5;
 
 /// What Harbor's own scanner attaches SBOMs as (goharbor/harbor, `src/pkg/scan/sbom`).
 const HARBOR_SBOM: &str = "application/vnd.goharbor.harbor.sbom.v1";
-
-/// Where the bill of materials of a pushed image goes.
-#[derive(Debug, Clone, Default)]
-pub struct SbomOutputs {
-    /// Into the registry, in this form: an artifact that refers to the image.
-    pub attach: Option<SbomFormat>,
-    /// To this file.
-    pub file: Option<SbomFile>,
-}
-
-impl SbomOutputs {
-    /// Whether there is any.
-    pub fn is_wanted(&self) -> bool {
-        self.attach.is_some() || self.file.is_some()
-    }
-}
 
 /// A bill of materials of an image.
 #[derive(Debug, Clone)]
@@ -144,7 +129,7 @@ impl Mpimg {
             let inventory = self.materials(&pushed.image).await?;
             let repository = pushed.destination.push.repository();
             let name = repository.to_string();
-            let document = |format: SbomFormat| format.document(&name, pushed.digest, &pushed.image, &inventory);
+            let document = |format: SbomFormat| format.document(&name, pushed.pushed.digest, &pushed.image, &inventory);
             if let Some(file) = file {
                 file.write(&document(file.format()))?;
             }

@@ -57,20 +57,11 @@ impl Mpimg {
         let SignRequest { image, key, tag, recursive } = request;
         let repository = image.repository();
         let mut signed = Vec::new();
-        for subject in self.subjects(image, *recursive).await? {
+        let tree = self.client().pull_tree(image, None).await?;
+        for subject in subjects(&tree, *recursive) {
             signed.push(self.sign_manifest(repository, &subject, key, *tag).await?);
         }
         Ok(signed)
-    }
-
-    /// What an image's signatures are of: the manifest or index that `image` names, then, if asked,
-    /// each image of the index.
-    pub(super) async fn subjects(&self, image: &Reference, recursive: bool) -> Result<Vec<Descriptor>> {
-        let tree = self.client().pull_tree(image, None).await?;
-        let manifests = tree.manifests();
-        let count = if recursive { manifests.len() } else { 1 };
-        // A tree gives its root last.
-        Ok(manifests.into_iter().rev().take(count).map(|manifest| manifest.descriptor.clone()).collect())
     }
 
     /// Signs an image that was pushed, and the artifact with its bill of materials.
@@ -141,6 +132,15 @@ impl Mpimg {
         }
         Err(lost(&name))
     }
+}
+
+/// What an image's signatures are of: the manifest or index itself, then, if asked, each manifest
+/// of the index.
+pub(super) fn subjects(tree: &ManifestTree, recursive: bool) -> Vec<Descriptor> {
+    let manifests = tree.manifests();
+    let count = if recursive { manifests.len() } else { 1 };
+    // A tree gives its root last.
+    manifests.into_iter().rev().take(count).map(|manifest| manifest.descriptor.clone()).collect()
 }
 
 fn lost(name: &Reference) -> Error {

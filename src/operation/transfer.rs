@@ -29,6 +29,8 @@ pub(super) struct Transfer {
     pub(super) repository: Repository,
     /// Under which tags.
     pub(super) tags: Vec<Tag>,
+    /// Whether the tags go to an index above the image, which is then pushed by its digest alone.
+    pub(super) untagged: bool,
     /// Ctrl-C.
     pub(super) cancel: CancellationToken,
 }
@@ -114,7 +116,8 @@ impl Transfer {
 
     async fn finish(&self, session: PushSession, image: Image) -> Result<(Image, Pushed)> {
         let (config, manifest) = (image.config_bytes().clone(), image.manifest_bytes().clone());
-        let finish = session.finish(config, manifest, image.descriptor().media_type.clone(), &self.tags);
+        let tags = if self.untagged { &[] } else { self.tags.as_slice() };
+        let finish = session.finish(config, manifest, image.descriptor().media_type.clone(), tags);
         let out_of_patience = async {
             self.cancel.cancelled().await;
             tokio::time::sleep(GRACE).await;

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Mpimg;
+use super::sign::subjects;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{ManifestTree, Names};
+use crate::image::{AttestedStatement, ManifestTree, Names, attested_digest};
 use crate::oci::{Descriptor, Digest, Reference, Repository};
 use crate::signature::{
     BUNDLE_TYPES, Bundle, COSIGN_SIGN, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage,
+    Statement,
 };
 
 /// A signed document has a few hundred bytes, a signed SBOM a few MiB.
@@ -71,10 +73,7 @@ impl FoundSignature {
     /// the others count all the same. A registry that cannot be reached or lets nobody in is no
     /// fault of a signature's: that error comes back.
     fn unreadable(form: SignatureForm, manifest: Digest, error: Error) -> Result<Self> {
-        if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Interrupted | ErrorKind::Network) {
-            return Err(error.wrap("cannot read the signatures"));
-        }
-        let error = Some(format!("it cannot be read: {}", error.in_one_line()));
+        let error = Some(unreadable(error)?);
         Ok(Self { form, manifest, error, key: None, predicate_type: None, predicate: None, repository: None })
     }
 
@@ -86,6 +85,23 @@ impl FoundSignature {
     }
 }
 
+/// Something that an index says of an image in it, as BuildKit puts it there. It has no signature
+/// of its own: a signature of the index is one of all that the index holds.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FoundAttestation {
+    /// The manifest that carries it.
+    pub manifest: Digest,
+    /// The image that it is about.
+    pub image: Digest,
+    /// What is wrong with it; `None`: it is a statement about that image.
+    pub error: Option<String>,
+    /// The kind of statement.
+    pub predicate_type: String,
+    /// What is stated.
+    pub predicate: Option<Value>,
+}
+
 /// What was found for one manifest.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -94,6 +110,8 @@ pub struct VerifiedManifest {
     pub digest: Digest,
     /// Its signatures, good and bad.
     pub signatures: Vec<FoundSignature>,
+    /// Of an index: what it says of its images.
+    pub attestations: Vec<FoundAttestation>,
 }
 
 impl VerifiedManifest {
@@ -113,10 +131,12 @@ impl Mpimg {
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
         let VerifyRequest { image, keys, recursive } = request;
         let mut verified = Vec::new();
-        for Descriptor { digest, .. } in self.subjects(image, *recursive).await? {
+        let tree = self.client().pull_tree(image, None).await?;
+        for Descriptor { digest, .. } in subjects(&tree, *recursive) {
             let mut signatures = self.tag_signatures(image.repository(), &digest, keys).await?;
             signatures.extend(self.bundles(image.repository(), &digest, keys).await?);
-            verified.push(VerifiedManifest { digest, signatures });
+            let attestations = if digest == tree.descriptor.digest { attestations(&tree).await? } else { Vec::new() };
+            verified.push(VerifiedManifest { digest, signatures, attestations });
         }
         Ok(verified)
     }
@@ -223,6 +243,41 @@ impl Mpimg {
         }
         Ok(documents)
     }
+}
+
+/// Why something in the registry cannot be read, unless that is the registry's fault.
+fn unreadable(error: Error) -> Result<String> {
+    if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Interrupted | ErrorKind::Network) {
+        return Err(error.wrap("cannot read the signatures"));
+    }
+    Ok(format!("it cannot be read: {}", error.in_one_line()))
+}
+
+/// What an index says of its images.
+async fn attestations(tree: &ManifestTree) -> Result<Vec<FoundAttestation>> {
+    let mut found = Vec::new();
+    for child in &tree.children {
+        let Some(image) = attested_digest(&child.descriptor) else { continue };
+        for AttestedStatement { predicate_type, blob } in AttestedStatement::read_all(&child.bytes)? {
+            let manifest = child.descriptor.digest;
+            let mut attestation = FoundAttestation { manifest, image, error: None, predicate_type, predicate: None };
+            match child.blob(&blob.digest, LIMIT).await {
+                Ok(bytes) => match Statement::read(&bytes, &image) {
+                    Ok(statement) => {
+                        attestation.predicate_type = statement.predicate_type().to_owned();
+                        attestation.predicate = Some(statement.predicate().clone());
+                    }
+                    Err(error) => attestation.error = Some(error.in_one_line()),
+                },
+                Err(error) => attestation.error = Some(unreadable(error)?),
+            }
+            if !tree.children.iter().any(|other| other.descriptor.digest == image) {
+                attestation.error = Some("it is about an image that the index does not have".to_owned());
+            }
+            found.push(attestation);
+        }
+    }
+    Ok(found)
 }
 
 /// The first key's judgement that is good, else the last one's reason.

@@ -45,6 +45,14 @@ impl SbomFormat {
         }
     }
 
+    /// What an in-toto statement calls it (in-toto attestation framework, spec/predicates).
+    pub fn predicate_type(self) -> &'static str {
+        match self {
+            Self::Spdx => "https://spdx.dev/Document",
+            Self::CycloneDx => "https://cyclonedx.org/bom",
+        }
+    }
+
     /// How the names of its files end.
     pub fn suffix(self) -> &'static str {
         match self {

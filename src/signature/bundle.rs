@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::key::{PublicKey, SigningKey};
-use super::statement::{IN_TOTO_TYPE, Statement};
+use super::statement::Statement;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::image::IN_TOTO_TYPE;
 use crate::oci::Digest;
 
 /// The type of the bundle, and of the artifact that holds it.
@@ -119,12 +120,7 @@ impl Bundle {
         let mut refused = Error::new(ErrorKind::Corrupt, "the bundle has no signature");
         for signature in &signatures {
             match is_good(signature) {
-                Ok(()) => {
-                    let statement: Statement = serde_json::from_slice(&payload)
-                        .context(ErrorKind::Corrupt, || "what was signed is not an in-toto statement".to_owned())?;
-                    statement.expect_about(digest)?;
-                    return Ok(statement);
-                }
+                Ok(()) => return Statement::read(&payload, digest),
                 Err(error) => refused = error,
             }
         }

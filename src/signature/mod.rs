@@ -18,4 +18,4 @@ pub use bundle::{BUNDLE_TYPE, Bundle};
 pub use command::SigningCommand;
 pub use key::{PublicKey, SigningKey, read_pem};
 pub use simple_signing::{SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage};
-pub use statement::{COSIGN_SIGN, IN_TOTO_TYPE, Statement};
+pub use statement::{COSIGN_SIGN, Statement};

@@ -4,12 +4,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::oci::Digest;
 
-/// The media type of a statement, as an artifact and as the payload of an envelope (in-toto
-/// attestation framework, "Bundle").
-pub const IN_TOTO_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// The predicate of a statement that only signs (cosign 3).
 pub const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -41,6 +38,17 @@ impl Statement {
         Self { kind: STATEMENT_TYPE.to_owned(), subject, predicate_type: predicate_type.to_owned(), predicate }
     }
 
+    /// Reads what is said of the image `digest`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: it is about something else than `digest`, or not a statement.
+    pub fn read(bytes: &[u8], digest: &Digest) -> Result<Self> {
+        let statement: Self =
+            serde_json::from_slice(bytes).context(ErrorKind::Corrupt, || "this is not an in-toto statement".to_owned())?;
+        statement.expect_about(digest)?;
+        Ok(statement)
+    }
+
     /// What kind of thing is said.
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type
@@ -51,17 +59,15 @@ impl Statement {
         &self.predicate
     }
 
-    /// # Errors
-    /// [`ErrorKind::Corrupt`]: it is about something else than `digest`, or not a statement.
-    pub(super) fn expect_about(&self, digest: &Digest) -> Result<()> {
+    fn expect_about(&self, digest: &Digest) -> Result<()> {
         if !self.kind.starts_with("https://in-toto.io/Statement/v") {
-            return Err(Error::new(ErrorKind::Corrupt, format!("a `{}` was signed, not an in-toto statement", self.kind)));
+            return Err(Error::new(ErrorKind::Corrupt, format!("this is a `{}`, not an in-toto statement", self.kind)));
         }
         let algorithm = digest.algorithm().to_string();
         let hex = digest.hex().to_string();
         if self.subject.iter().any(|subject| subject.digest.get(&algorithm) == Some(&hex)) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Corrupt, "the signature is for another image"))
+        Err(Error::new(ErrorKind::Corrupt, "the statement is about another image"))
     }
 }

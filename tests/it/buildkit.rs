@@ -27,7 +27,7 @@ pub(crate) struct Build<'a> {
     /// Images for FROM: a name, an OCI layout, and the tag in it.
     pub(crate) images: &'a [(&'a str, &'a Path, &'a str)],
     /// Flags of `docker build`: `--build-arg`, `--target`, `--no-cache`, `--label`, `--add-host`,
-    /// `--shm-size`, `--ulimit`, `--network`, `--build-context` of a folder.
+    /// `--provenance=true`, `--shm-size`, `--ulimit`, `--network`, `--build-context` of a folder.
     pub(crate) flags: &'a [String],
 }
 
@@ -90,6 +90,7 @@ impl Buildkit {
                 "--build-arg" => command.arg("--opt").arg(format!("build-arg:{}", value())),
                 "--label" => command.arg("--opt").arg(format!("label:{}", value())),
                 "--target" => command.arg("--opt").arg(format!("target={}", value())),
+                "--provenance=true" => command.arg("--opt").arg("attest:provenance=mode=min"),
                 "--no-cache" => command.arg("--no-cache"),
                 "--add-host" => command.arg("--opt").arg(format!("add-hosts={}", value().replacen(':', "=", 1))),
                 "--shm-size" => command.arg("--opt").arg(format!("shm-size={}", value())),

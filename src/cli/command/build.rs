@@ -11,7 +11,7 @@ use crate::cli::image;
 use crate::cli::progress::shown_time;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{ManifestTree, Transport, expect_writable, write_result};
+use crate::image::{ManifestTree, Transport, attested_digest, expect_writable, write_result};
 use crate::oci::{Digest, Reference};
 use crate::operation::{BuildOutputs, Built};
 use crate::sbom::SbomFile;
@@ -128,6 +128,7 @@ impl Build {
         let key = self.signing.key(terminal)?;
         let (sbom, platforms) = (self.attest.sbom(), self.build.platforms());
         let provenance = self.attest.provenance(self.push, platforms.len(), terminal);
+        let attestations = self.attest.form();
         let says_sdk_base = self.build.says_sdk_base();
         let (mut request, from_input) = (self.build.request(&self.path)?, Path::new("-"));
         let _input = match (self.path == from_input, request.dockerfile.as_deref() == Some(from_input)) {
@@ -152,6 +153,7 @@ impl Build {
             load: self.load,
             sbom,
             provenance,
+            attestations,
             key,
             platforms,
             sbom_file,
@@ -176,8 +178,8 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
     let places: Vec<String> = names.iter().chain(&written).map(|place| format!("`{place}`")).collect();
     let whereto = if places.is_empty() { String::new() } else { format!(" as {}", places.join(", ")) };
     let extent = match &built.index {
-        Some(index) => format!("{} platforms", index.children.len()),
-        None => image::extent(image),
+        Some(index) if platforms(index) > 1 => format!("{} platforms", platforms(index)),
+        _ => image::extent(image),
     };
     terminal.say(&format!("built{whereto}: {extent} in {}", shown_time(built.time)));
     if let Some(file) = &outputs.sbom_file {
@@ -193,13 +195,14 @@ fn report(terminal: &Terminal, built: &Built, outputs: &BuildOutputs) -> Result<
     });
     // Of an image for one platform there is one manifest: that of `digest`.
     if let Some(index) = &built.index {
-        let manifest = |child: &ManifestTree| {
-            let platform = child.descriptor.platform.as_ref().map(ToString::to_string);
-            json!({ "digest": child.descriptor.digest, "platform": platform })
-        };
-        json["manifests"] = index.children.iter().map(manifest).collect();
+        json["manifests"] = image::manifests_json(index);
     }
     terminal.answer(&Answer { text: format!("{digest}\n"), quiet: format!("{digest}\n"), json })
+}
+
+/// How many images an index has.
+fn platforms(index: &ManifestTree) -> usize {
+    index.children.iter().filter(|child| attested_digest(&child.descriptor).is_none()).count()
 }
 
 /// The image ID as docker has it; of an index its digest, as with buildx.

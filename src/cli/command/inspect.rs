@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::image::{Image, RunConfig, Transport};
 use crate::layer::LayerIndex;
 use crate::oci::Platform;
-use crate::operation::{HtmlFile, InspectedImage};
+use crate::operation::{HtmlFile, ImageAttestation, InspectedImage};
 
 const EXAMPLES: &str = "\
 SIZE: bytes of a layer in a registry. FILES, UNPACKED: how many files, and their bytes; - if the layer is not in the local store.
@@ -66,15 +66,18 @@ impl Inspect {
             terminal.say(&wrote_page(file));
         }
         let name = self.image.to_string();
-        let InspectedImage { image, indexes } = mpimg.inspect(self.image, &self.platform, self.files).await?;
+        let InspectedImage { image, indexes, attestations } = mpimg.inspect(self.image, &self.platform, self.files).await?;
 
-        let mut text = summary(&name, &image);
+        let mut text = summary(&name, &image, &attestations);
         text += &layer_table(&image, &indexes, terminal.theme());
         if self.files {
             text += &files(&image, &indexes, terminal.theme());
         }
         let digest = image.descriptor().digest;
-        let json = json(&name, &image, &indexes, self.files);
+        let mut json = json(&name, &image, &indexes, self.files);
+        if !attestations.is_empty() {
+            json["attestations"] = attestations.iter().map(attestation_json).collect();
+        }
         terminal.answer(&Answer { text, quiet: format!("{digest}\n"), json })
     }
 }
@@ -85,7 +88,7 @@ pub(super) fn wrote_page(file: &HtmlFile) -> String {
 }
 
 /// The configuration, without what is not set.
-fn summary(name: &str, image: &Image) -> String {
+fn summary(name: &str, image: &Image, attestations: &[ImageAttestation]) -> String {
     let config = image.config();
     let run = &config.config;
     let mut lines: Vec<(&str, String)> = vec![
@@ -100,6 +103,8 @@ fn summary(name: &str, image: &Image) -> String {
     lines.extend(run_lines(run));
     let pairs = |(key, value): (&String, &String)| format!("{key}={value}");
     lines.extend(image.manifest().annotations.iter().map(|pair| ("Annotation", pairs(pair))));
+    lines
+        .extend(attestations.iter().map(|attested| ("Attested", format!("{} ({})", attested.predicate_type, attested.manifest))));
     let mut last = "";
     let mut text = String::new();
     for (heading, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
@@ -187,6 +192,15 @@ fn json(name: &str, image: &Image, indexes: &[Option<LayerIndex>], files: bool) 
         "config": image.config().config,
         "history": image.config().history,
         "layers": layers,
+    })
+}
+
+fn attestation_json(attested: &ImageAttestation) -> Value {
+    json!({
+        "manifest": attested.manifest,
+        "predicate_type": attested.predicate_type,
+        "digest": attested.statement.digest,
+        "size": attested.statement.size,
     })
 }
 

@@ -17,7 +17,9 @@ use crate::cli::terminal::{Answer, Terminal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Transport;
 use crate::oci::{Digest, Tag};
-use crate::operation::{ProvenanceOptions, PushRequest, PushSource, PushSubject, PushedImage, SbomOutputs, Signed};
+use crate::operation::{
+    AttestationForm, IndexAttestations, ProvenanceOptions, PushRequest, PushSource, PushSubject, PushedImage, SbomOutputs, Signed,
+};
 use crate::registry::{AnonymousReport, CheckState};
 use crate::sbom::{SbomFile, SbomFormat};
 
@@ -88,6 +90,15 @@ pub(crate) struct Push {
     #[arg(long, requires = "provenance", hide_short_help = true)]
     provenance_args: bool,
 
+    /// Where the SBOM and the provenance are kept: `referrer`, artifacts that refer to the image,
+    /// or `buildkit`, an index above it [default: referrer]
+    ///
+    /// With `buildkit` each tag names an index, as with docker buildx, and so do DIGEST and
+    /// --digest-file. The image in it keeps its own digest, and whoever pulls the index gets that
+    /// image.
+    #[arg(long, value_name = "FORM", value_parser = parsed::<AttestationForm>, hide_short_help = true)]
+    attest: Option<AttestationForm>,
+
     #[command(flatten)]
     signing: PushSigningFlags,
 
@@ -123,8 +134,12 @@ impl Push {
             }
             PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform()? }),
         };
+        let provenance = self.provenance.then_some(ProvenanceOptions { build_arg_values: self.provenance_args });
         let request =
-            PushRequest { tags: self.tag, sbom: sbom.is_wanted(), provenance: self.provenance, ..PushRequest::new(source) };
+            PushRequest { tags: self.tag, sbom: sbom.is_wanted(), provenance: provenance.is_some(), ..PushRequest::new(source) };
+        let in_index =
+            (self.attest == Some(AttestationForm::Buildkit)).then(|| IndexAttestations { sbom: sbom.clone(), provenance });
+        let request = PushRequest { in_index, ..request };
         let request = PushRequest { signed_by: key.as_ref().map(|key| key.public().clone()), ..request };
         let mut request = request.in_folder(&folder)?;
         if let PushSource::Build(build) = &mut request.source
@@ -143,16 +158,24 @@ impl Push {
         self.digest_file.write(&pushed.digest)?;
         let mut done = Done { pushed, time: started.elapsed(), sbom: None, provenance: None, signed: Vec::new() };
         done.say(terminal);
-        done.sbom = mpimg.add_sbom(&done.pushed, &sbom).await?;
+        let in_index = done.pushed.attestation();
+        done.sbom = match in_index {
+            Some(manifest) => sbom.attach.map(|_| manifest),
+            None => mpimg.add_sbom(&done.pushed, &sbom).await?,
+        };
         done.say_sbom(terminal, &sbom);
-        if self.provenance {
-            let options = ProvenanceOptions { build_arg_values: self.provenance_args };
+        if let (Some(manifest), true) = (in_index, self.provenance) {
+            terminal.say(&format!("its provenance is in the index: {manifest}"));
+            done.provenance = Some(manifest);
+        } else if let Some(options) = provenance {
             let digest = mpimg.add_provenance(&done.pushed, options, key.as_ref()).await?;
             terminal.say(&format!("attached its provenance: {digest}"));
             done.provenance = Some(digest);
         }
         if let Some(key) = &key {
-            done.signed = mpimg.sign_pushed(&done.pushed, done.sbom, key).await?;
+            // Of an index all that it has is signed.
+            let sbom = done.sbom.filter(|_| in_index.is_none());
+            done.signed = mpimg.sign_pushed(&done.pushed, sbom, key).await?;
             terminal.say(&format!("signed it with the key {}", key.public().fingerprint().short()));
         }
         let report = mpimg.check_anonymous(&done.pushed).await;
@@ -179,6 +202,10 @@ impl Done {
         let PushedImage { destination, tags, image, .. } = &self.pushed;
         let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", destination.push)).collect();
         terminal.say(&format!("pushed {}: {} in {}", names.join(", "), image::extent(image), shown_time(self.time)));
+        if self.pushed.index.is_some() {
+            let own = self.pushed.pushed.digest;
+            terminal.say(&format!("the tag and the digest below name an index of the image and what is recorded of it; the image's own digest is {own}"));
+        }
         if let Some(config) = &self.pushed.remembered_in {
             let config = config.strip_prefix(".").unwrap_or(config).display();
             terminal.say(&format!("wrote `container_repository` to {config}: the next push goes there without asking"));
@@ -190,7 +217,10 @@ impl Done {
             terminal.say(&image::wrote_sbom(file));
         }
         if let (Some(format), Some(digest)) = (outputs.attach, self.sbom) {
-            terminal.say(&format!("attached its SBOM ({format}): {digest}"));
+            terminal.say(&match self.pushed.index {
+                Some(_) => format!("its SBOM ({format}) is in the index: {digest}"),
+                None => format!("attached its SBOM ({format}): {digest}"),
+            });
         }
     }
 
@@ -228,26 +258,26 @@ impl Done {
     }
 
     fn answer(&self, terminal: &Terminal, anonymous_pull: bool) -> Result<()> {
-        let PushedImage { destination, tags, image, digest, .. } = &self.pushed;
+        let PushedImage { destination, tags, image, digest, index, .. } = &self.pushed;
         let conf = self.pushed.conf_entries();
         let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-        terminal.answer(&Answer {
-            text: conf.to_string(),
-            quiet: format!("{digest}\n"),
-            json: json!({
-                "repository": destination.push.to_string(),
-                "tag": tags.first(),
-                "tags": tags,
-                "digest": digest,
-                "size": image::size(image),
-                "layers": image::layers_json(image),
-                "seconds": self.time.as_secs_f64(),
-                "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
-                "anonymous_pull": anonymous_pull,
-                "sbom": self.sbom,
-                "provenance": self.provenance,
-                "signed": self.signed.iter().map(|signed| signed.digest).collect::<Vec<_>>(),
-            }),
-        })
+        let mut json = json!({
+            "repository": destination.push.to_string(),
+            "tag": tags.first(),
+            "tags": tags,
+            "digest": digest,
+            "size": image::size(image),
+            "layers": image::layers_json(image),
+            "seconds": self.time.as_secs_f64(),
+            "conf": { "registry": conf.registry, "repository": conf.repository, "digest": conf.digest },
+            "anonymous_pull": anonymous_pull,
+            "sbom": self.sbom,
+            "provenance": self.provenance,
+            "signed": self.signed.iter().map(|signed| signed.digest).collect::<Vec<_>>(),
+        });
+        if let Some(index) = index {
+            json["manifests"] = image::manifests_json(index);
+        }
+        terminal.answer(&Answer { text: conf.to_string(), quiet: format!("{digest}\n"), json })
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::visible::visible_line;
 use crate::error::Result;
 use crate::oci::Reference;
-use crate::operation::{FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
+use crate::operation::{FoundAttestation, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
 use crate::signature::PublicKey;
 
 const EXAMPLES: &str = "\
@@ -57,7 +57,12 @@ impl Verify {
         let text = verified.iter().map(|manifest| shown(&repository.with_digest(manifest.digest).familiar(), manifest)).collect();
         let digests = verified.iter().map(|manifest| format!("{}\n", manifest.digest)).collect();
         let entries = verified.iter().map(|manifest| {
-            json!({ "digest": manifest.digest, "signatures": manifest.signatures.iter().map(entry).collect::<Vec<_>>() })
+            let mut json =
+                json!({ "digest": manifest.digest, "signatures": manifest.signatures.iter().map(entry).collect::<Vec<_>>() });
+            if !manifest.attestations.is_empty() {
+                json["attestations"] = manifest.attestations.iter().map(attestation_entry).collect();
+            }
+            json
         });
         terminal.answer(&Answer { text, quiet: digests, json: json!({ "verified": entries.collect::<Vec<_>>() }) })
     }
@@ -81,7 +86,17 @@ fn shown(name: &str, manifest: &VerifiedManifest) -> String {
         }
     };
     let lines: String = manifest.signatures.iter().map(line).collect();
-    format!("{name}\n{lines}  not checked: transparency log, time stamp (only the registry was asked)\n")
+    let attested = |found: &FoundAttestation| {
+        let kind = visible_line(&found.predicate_type);
+        match &found.error {
+            None => format!("  in the index: statement ({kind}) about {}\n", found.image.short()),
+            Some(reason) => {
+                format!("  not valid: statement in the index ({kind}): {} (in {})\n", visible_line(reason), found.manifest)
+            }
+        }
+    };
+    let attested: String = manifest.attestations.iter().map(attested).collect();
+    format!("{name}\n{lines}{attested}  not checked: transparency log, time stamp (only the registry was asked)\n")
 }
 
 fn form(form: SignatureForm) -> &'static str {
@@ -101,5 +116,16 @@ fn entry(signature: &FoundSignature) -> serde_json::Value {
         "predicate_type": signature.predicate_type,
         "predicate": signature.predicate,
         "repository": signature.repository,
+    })
+}
+
+fn attestation_entry(found: &FoundAttestation) -> serde_json::Value {
+    json!({
+        "manifest": found.manifest,
+        "image": found.image,
+        "valid": found.error.is_none(),
+        "error": found.error,
+        "predicate_type": found.predicate_type,
+        "predicate": found.predicate,
     })
 }

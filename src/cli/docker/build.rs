@@ -16,7 +16,7 @@ use crate::context::ContextAddress;
 use crate::error::ErrorKind;
 use crate::image::{expect_writable, write_result};
 use crate::oci::{Platform, Reference};
-use crate::operation::{BuildOutputs, Built, LocalImage, StreamedInput};
+use crate::operation::{AttestationForm, BuildOutputs, Built, LocalImage, StreamedInput};
 
 const LIMITS: &str = "RUN has this machine's limits";
 const NO_MEANING: &str = "it has no meaning without Docker's own builder";
@@ -100,14 +100,23 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let Passed { build: flags, attest } = passed(invocation, parsed)?;
     let platforms = flags.platforms();
     // In the local store an image has no room for what refers to it.
-    let sbom = attest.sbom().filter(|_| outputs.push);
+    let attestations = attest.form();
+    let sbom = attest.sbom().filter(|_| outputs.push || attestations == AttestationForm::Buildkit);
     let provenance = attest.provenance(outputs.push, platforms.len(), invocation.terminal());
     let mut request = request(parsed, flags)?;
     let _input = read_input(invocation, &mut request)?;
     invocation.terminal().handle_signals();
     let (names, archives) = (outputs.names.clone(), outputs.archives.clone());
-    let wanted =
-        BuildOutputs { names, outputs: archives, push: outputs.push, sbom, provenance, platforms, ..BuildOutputs::default() };
+    let wanted = BuildOutputs {
+        names,
+        outputs: archives,
+        push: outputs.push,
+        sbom,
+        provenance,
+        attestations,
+        platforms,
+        ..BuildOutputs::default()
+    };
     let built = invocation.mpimg().build(request, &wanted).await.map_err(|error| {
         let refused = error.kind() == ErrorKind::Auth;
         let failure = Failure::from(error);

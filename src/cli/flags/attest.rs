@@ -8,7 +8,7 @@ use clap::Args;
 use super::parsed;
 use crate::cli::terminal::Terminal;
 use crate::error::{Error, ErrorKind};
-use crate::operation::ProvenanceOptions;
+use crate::operation::{AttestationForm, ProvenanceOptions};
 use crate::sbom::SbomFormat;
 
 /// What is recorded beside an image.
@@ -29,7 +29,12 @@ pub(crate) struct AttestFlags {
     #[arg(long, value_name = "VALUE", value_parser = parsed::<Provenance>)]
     provenance: Option<Provenance>,
 
-    /// type=sbom as --sbom, type=provenance as --provenance
+    /// buildkit: keep both in the image's index, as docker buildx does; type=sbom as --sbom,
+    /// type=provenance as --provenance; may be repeated
+    ///
+    /// With `buildkit` each tag that is pushed, `oci:DIR` and `oci-archive:FILE` hold an index, and
+    /// --digest-file has its digest. The image in it keeps its own, and whoever pulls the index
+    /// gets that image. With `referrer`, the default, both refer to the image.
     #[arg(long, value_name = "ATTESTATION", value_parser = parsed::<Attestation>, hide_short_help = true)]
     attest: Vec<Attestation>,
 }
@@ -90,6 +95,7 @@ impl FromStr for Provenance {
 /// One `--attest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attestation {
+    Form(AttestationForm),
     Sbom(SbomValue),
     Provenance(Provenance),
 }
@@ -107,8 +113,10 @@ impl FromStr for Attestation {
                 None => rest.parse().map(Self::Sbom),
             },
             Some("type=provenance") => rest.parse().map(Self::Provenance),
-            _ => Err(Error::new(ErrorKind::Usage, format!("`{text}` is not an attestation"))
-                .with_hint("write type=sbom or type=provenance")),
+            _ => text.parse().map(Self::Form).map_err(|_: Error| {
+                Error::new(ErrorKind::Usage, format!("`{text}` is not an attestation"))
+                    .with_hint("write type=sbom, type=provenance, or buildkit for where both are kept")
+            }),
         }
     }
 }
@@ -118,9 +126,18 @@ impl AttestFlags {
     pub(crate) fn sbom(&self) -> Option<SbomFormat> {
         let further = self.attest.iter().find_map(|attestation| match attestation {
             Attestation::Sbom(value) => Some(*value),
-            Attestation::Provenance(_) => None,
+            _ => None,
         });
         self.sbom.or(further).and_then(|sbom| sbom.0)
+    }
+
+    /// Where they are kept.
+    pub(crate) fn form(&self) -> AttestationForm {
+        let forms = self.attest.iter().filter_map(|attestation| match attestation {
+            Attestation::Form(form) => Some(*form),
+            _ => None,
+        });
+        forms.last().unwrap_or_default()
     }
 
     /// What the provenance of an image that is pushed is to say. Says once where it has no effect:
@@ -128,13 +145,15 @@ impl AttestFlags {
     pub(crate) fn provenance(&self, pushed: bool, platforms: usize, terminal: &Terminal) -> Option<ProvenanceOptions> {
         let further = self.attest.iter().find_map(|attestation| match attestation {
             Attestation::Provenance(value) => Some(*value),
-            Attestation::Sbom(_) => None,
+            _ => None,
         });
         let build_arg_values = match self.provenance.or(further)? {
             Provenance::None => return None,
             provenance => provenance == Provenance::Whole,
         };
         let without_effect = match (pushed, platforms) {
+            // An index has a place for each, pushed or not.
+            _ if self.form() == AttestationForm::Buildkit => return Some(ProvenanceOptions { build_arg_values }),
             (false, _) => "a provenance is recorded beside an image in a registry, and nothing is pushed",
             (true, 2..) => "no provenance is recorded of an image for several platforms",
             (true, _) => return Some(ProvenanceOptions { build_arg_values }),
@@ -168,6 +187,7 @@ mod tests {
             ("type=sbom,disabled=true", Attestation::Sbom(SbomValue(None))),
             ("type=provenance,mode=max", Attestation::Provenance(Provenance::Whole)),
             ("type=provenance,disabled=true", Attestation::Provenance(Provenance::None)),
+            ("buildkit", Attestation::Form(AttestationForm::Buildkit)),
         ] {
             assert_eq!(text.parse::<Attestation>().unwrap(), attestation, "{text}");
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::attachment::{COSIGN, cosign_tag, list_tag};
@@ -54,6 +55,22 @@ impl Transport {
             }
         };
         read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))
+    }
+
+    /// As `read_tree`, without the blobs: what an archive holds stays in it.
+    ///
+    /// # Errors
+    /// As [`Transport::read`]; [`ErrorKind::Usage`]: neither a layout nor an OCI archive.
+    pub(crate) fn read_manifests(&self, store: &Store) -> Result<ManifestTree> {
+        let nowhere = |_: &Descriptor| Ok(BlobSource::Memory(Bytes::new()));
+        let read = || match self {
+            Self::OciLayout { folder, tag } => read(&LayoutFolder(folder), tag.as_deref(), None, false, &nowhere),
+            Self::OciArchive { file, tag } => read(&TarIndex::open(store, file)?, tag.as_deref(), None, false, &nowhere),
+            other => Err(Error::new(ErrorKind::Usage, format!("`{other}` has no index"))),
+        };
+        let (mut tree, _) = read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))?;
+        forget_blobs(&mut tree);
+        Ok(tree)
     }
 
     /// Writes a manifest or index with everything below it, and `referrers` beside it. Remote blobs
@@ -119,6 +136,11 @@ async fn blobs(store: &Store, trees: &[ManifestTree]) -> Result<Vec<(Descriptor,
     };
     let blobs: Vec<_> = blobs.cloned().map(fetch).collect();
     stream::iter(blobs).buffered(PARALLEL).try_collect().await
+}
+
+fn forget_blobs(tree: &mut ManifestTree) {
+    tree.blobs.clear();
+    tree.children.iter_mut().for_each(forget_blobs);
 }
 
 fn read(

@@ -55,6 +55,31 @@ fn differences(home: &Home, one: &str, other: &Path) -> String {
 }
 
 #[test]
+fn a_pack_whose_digest_is_that_of_an_index_arrives_with_all_that_the_index_says() {
+    let (home, first, site) = (Home::new(), distribution(""), distribution(""));
+    let repository = first.repository("mp/hello").to_string();
+    let attested = ["--sbom", "spdx", "--provenance", "--attest", "buildkit"];
+    let pushed = home.mpimg().args(["push", "--json", "--no-ttl", "-r", &repository]).args(attested).arg(project(&home)).output();
+    let pushed = Left::of(pushed.unwrap()).done().json();
+    let digest = pushed["digest"].as_str().unwrap();
+    make_pak(&home, &format!("REGISTRY={}\nREPOSITORY=/mp/hello\nDIGEST={digest}\n", first.address), &[]);
+    let found = pak(&home, &["inspect", "hello.pak"]).done().json();
+    assert_eq!((&found["present"], &found["anonymous_pull"]), (&true.into(), &true.into()));
+    pak(&home, &["export", "hello.pak"]).done();
+    drop(first);
+    let target = site.repository("vendor/hello").to_string();
+    let arrived = pak(&home, &["import", "hello.pak.tar", "-r", &target, "-o", "arrived.pak"]).done().json();
+    assert_eq!(arrived["anonymous_pull"], true);
+    let index = skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{target}@{digest}")]);
+    let index: Value = serde_json::from_str(&index).unwrap();
+    let attested = &index["manifests"][1];
+    assert_eq!(attested["annotations"]["vnd.docker.reference.digest"], pushed["manifests"][0]["digest"]);
+    let manifest = format!("docker://{target}@{}", attested["digest"].as_str().unwrap());
+    let manifest: Value = serde_json::from_str(&skopeo(&["inspect", "--raw", "--tls-verify=false", &manifest])).unwrap();
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 2, "{manifest}");
+}
+
+#[test]
 fn a_pack_arrives_at_a_site_without_internet_with_the_same_image() {
     let (home, first, site) = (Home::new(), distribution(""), distribution(""));
     let repository = first.repository("mp/hello").to_string();

@@ -1,6 +1,7 @@
 //! Pushing and pulling, against Debian's docker-registry and nginx, skopeo as the judge, and a
 //! server that misbehaves on order.
 
+mod attestations;
 mod copy_killed;
 mod distribution;
 mod faults;
