@@ -3,25 +3,32 @@
 #
 #   --from ADDRESS   where the files of the release are: an https:// address, or a folder
 #   --to FOLDER      where the command goes (default: /usr/local/bin as root, else ~/.local/bin)
+#   --key FILE       the public key that must have signed the release, if you have it from elsewhere
 #   --sums DIGEST    the SHA-256 sum that SHA256SUMS itself must have, if you have it from elsewhere
 #
-# The command is installed only if its sum is the one in SHA256SUMS. That shows a damaged download. To be safe from whoever can change
-# the files at ADDRESS, give --sums.
+# The command is installed only if its sum is the one in SHA256SUMS, which shows a damaged download. Who made it, the signature
+# SHA256SUMS.sig shows: it must be by the key of --key, else by the one below, which the release's maker wrote into this script. openssl
+# verifies it, else cosign, else an mpimg that is there already. Where this script has a key, a release without a good signature is not
+# installed. A key in a script from ADDRESS is no proof against who can change the files there: give --key or --sums, or have this script
+# from elsewhere.
 set -eu
 version=unreleased
-from="" to="" sums=""
+key=''
+from="" to="" sums="" given=""
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || fail "$1 needs a value"
   case "$1" in
     --from) from="${2%/}" ;;
     --to) to="$2" ;;
+    --key) given="$2" ;;
     --sums) sums="$2" ;;
-    *) fail "unknown option $1: --from ADDRESS, --to FOLDER, --sums DIGEST" ;;
+    *) fail "unknown option $1: --from ADDRESS, --to FOLDER, --key FILE, --sums DIGEST" ;;
   esac
   shift 2
 done
 [ -n "$from" ] || fail "say where the release is: --from ADDRESS"
+if [ -n "$given" ]; then key="$(cat "$given")" || fail "cannot read the key $given"; fi
 [ "$(uname -s)" = Linux ] || fail "mpimg runs on Linux; use a virtual machine or WSL2"
 case "$(uname -m)" in
   x86_64 | amd64) name=mpimg-linux-amd64 ;;
@@ -51,9 +58,33 @@ fetch() {
     *) cp "$from/$1" "$work/$1" || fail "there is no $1 in $from" ;;
   esac
 }
+# Whether SHA256SUMS.sig is a signature of SHA256SUMS by the key; sets `by` to the program that knows.
+signed() {
+  if command -v openssl >/dev/null; then
+    by=openssl
+    openssl base64 -d -A -in "$work/SHA256SUMS.sig" -out "$work/signature" 2>/dev/null &&
+      openssl dgst -sha256 -verify "$work/key.pub" -signature "$work/signature" "$work/SHA256SUMS" >/dev/null 2>&1
+  elif command -v cosign >/dev/null; then
+    by=cosign
+    cosign verify-blob --key "$work/key.pub" --signature "$work/SHA256SUMS.sig" --insecure-ignore-tlog=true "$work/SHA256SUMS" >/dev/null 2>&1
+  elif command -v mpimg >/dev/null; then
+    by=mpimg
+    mpimg verify --key "$work/key.pub" --file "$work/SHA256SUMS" >/dev/null 2>&1
+  else
+    fail "nothing here can verify the release's signature: install openssl, or cosign"
+  fi
+}
 fetch SHA256SUMS
 if [ -n "$sums" ]; then
   printf '%s  SHA256SUMS\n' "$sums" | (cd "$work" && sha256sum -c - >/dev/null 2>&1) || fail "SHA256SUMS has another sum than --sums"
+fi
+if [ -n "$key" ]; then
+  printf '%s\n' "$key" >"$work/key.pub"
+  fetch SHA256SUMS.sig
+  signed || fail "SHA256SUMS is not signed with the release's key, says $by: nothing was installed"
+  echo "SHA256SUMS is signed with ${given:-the key in this script}, says $by"
+elif [ -z "$sums" ]; then
+  echo "who made this release is not verified: the script has no key, and neither --key nor --sums was given" >&2
 fi
 grep " [ *]\?$name\$" "$work/SHA256SUMS" >"$work/sum" || fail "the release has no $name"
 fetch "$name"

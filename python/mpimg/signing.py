@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Optional, Tuple
 
 from . import _mpimg
@@ -152,6 +153,28 @@ class Signing:
             )
             for manifest in verified
         )
+
+    def sign_file(self, file: StrPath, key: StrPath, *, password: Optional[str] = None) -> Tuple[Path, Path]:
+        """Sign a file, and write the signature beside it: ``FILE.sigstore.json`` (a Sigstore bundle, which ``cosign verify-blob --bundle``
+        takes) and ``FILE.sig`` (its base64, for openssl). The two paths.
+
+        :param key: a private key: a PEM file of ECDSA on P-256, cosign's key files included
+        :param password: of an encrypted key
+        :raises UsageError: the key cannot be used, or the password is missing or wrong
+        :raises IoError: the file cannot be read, or its folder not be written
+        """
+        bundle, signature = _mpimg.sign_file(self._options, os.fspath(file), os.fspath(key), password)
+        return Path(bundle), Path(signature)
+
+    def verify_file(self, file: StrPath, *keys: StrPath) -> str:
+        """Verify a file by the signature beside it. The fingerprint of the key that signed.
+
+        :param keys: public keys, of which any may have signed: PEM files
+        :raises CorruptError: none of the keys signed this file
+        :raises NotFoundError: there is no signature beside it
+        :raises IoError: it cannot be read
+        """
+        return _mpimg.verify_file(self._options, os.fspath(file), [os.fspath(key) for key in keys])
 
     def generate_key(self, prefix: StrPath, password: str) -> KeyFiles:
         """Make a key pair: ``PREFIX.key``, encrypted with the password, and ``PREFIX.pub``. cosign can use both.

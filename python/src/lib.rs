@@ -50,7 +50,7 @@ mod _mpimg {
     #[pymodule_export]
     use crate::serve::{RegistryServer, serve};
     #[pymodule_export]
-    use crate::signing::{generate_key, sign, verify};
+    use crate::signing::{generate_key, sign, sign_file, verify, verify_file};
     #[pymodule_export]
     use crate::store::{doctor, import_image, load, migrate, prune, save};
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mpimg::operation::{
     FoundAttestation, FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key, read_signing_key,
+    sign_file as sign_one_file, verify_file as verify_one_file,
 };
 use mpimg::signature::PublicKey;
 use mpimg::{Error, ErrorKind};
@@ -126,6 +127,32 @@ pub(crate) fn verify(
             attestations: manifest.attestations.into_iter().map(FoundAttestationResult::new).collect(),
         };
         Ok(mpimg.must_be_signed(&request).await?.into_iter().map(result).collect())
+    })
+}
+
+/// Signs a file: the bundle's path, and that of the bare signature.
+#[pyfunction]
+pub(crate) fn sign_file(
+    py: Python<'_>,
+    options: Options,
+    file: PathBuf,
+    key: PathBuf,
+    password: Option<String>,
+) -> PyResult<(PathBuf, PathBuf)> {
+    call(py, options, None, move |_| async move {
+        let missing = || Error::new(ErrorKind::Usage, "the private key is encrypted, and no password was given");
+        let key = read_signing_key(&key, || password.ok_or_else(missing))?;
+        let signed = sign_one_file(&file, &key).await?;
+        Ok((signed.bundle, signed.signature))
+    })
+}
+
+/// Verifies a file's signature: the fingerprint of the key that signed.
+#[pyfunction]
+pub(crate) fn verify_file(py: Python<'_>, options: Options, file: PathBuf, keys: Vec<PathBuf>) -> PyResult<String> {
+    call(py, options, None, move |_| async move {
+        let keys = keys.iter().map(|path| PublicKey::read(path)).collect::<mpimg::Result<Vec<_>>>()?;
+        Ok(verify_one_file(&file, keys).await?.fingerprint().to_string())
     })
 }
 

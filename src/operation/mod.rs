@@ -66,6 +66,8 @@ mod serve;
 mod settings;
 #[cfg(feature = "sign")]
 mod sign;
+#[cfg(feature = "sign")]
+mod signed_file;
 #[cfg(feature = "run")]
 mod stats;
 #[cfg(feature = "run")]
@@ -131,6 +133,8 @@ pub use serve::{ServeRequest, ServedRegistry};
 pub use settings::Settings;
 #[cfg(feature = "sign")]
 pub use sign::{SignRequest, Signed};
+#[cfg(feature = "sign")]
+pub use signed_file::{SignedFile, sign_file, verify_file};
 #[cfg(feature = "run")]
 pub use stats::ContainerStats;
 #[cfg(feature = "run")]

@@ -39,9 +39,15 @@ struct ParsedBundle {
     #[serde(default)]
     dsse_envelope: Option<Envelope>,
     #[serde(default)]
-    message_signature: Option<serde::de::IgnoredAny>,
+    message_signature: Option<MessageSignature>,
     #[serde(default)]
     verification_material: VerificationMaterial,
+}
+
+/// A signature of a file.
+#[derive(Deserialize)]
+struct MessageSignature {
+    signature: String,
 }
 
 /// What the signer says of the key. Not signed, so nothing is believed of it: it only makes a
@@ -64,6 +70,20 @@ struct Envelope {
 #[derive(Deserialize)]
 struct EnvelopeSignature {
     sig: String,
+}
+
+fn damaged() -> String {
+    "the bundle cannot be read".to_owned()
+}
+
+impl ParsedBundle {
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let bundle: Self = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;
+        match bundle.media_type.starts_with(BUNDLE_TYPES) {
+            true => Ok(bundle),
+            false => Err(Error::new(ErrorKind::Corrupt, format!("a `{}` is not a Sigstore bundle", bundle.media_type))),
+        }
+    }
 }
 
 impl Bundle {
@@ -90,17 +110,41 @@ impl Bundle {
         Ok(Self { bytes: bundle.to_string().into(), annotations: annotations.into() })
     }
 
+    /// The bundle of a file's signature, as `cosign sign-blob` writes it.
+    pub fn of_file(content: &[u8], signature: &[u8], key: &PublicKey) -> Vec<u8> {
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(content);
+        let bundle = json!({
+            "mediaType": BUNDLE_TYPE,
+            "verificationMaterial": { "publicKey": { "hint": key.hint() } },
+            "messageSignature": {
+                "messageDigest": { "algorithm": "SHA2_256", "digest": STANDARD.encode(digest) },
+                "signature": STANDARD.encode(signature),
+            },
+        });
+        bundle.to_string().into_bytes()
+    }
+
+    /// Whether a bundle holds a signature of a file's `content` by `key`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: what is wrong; [`ErrorKind::Unsupported`]: a bundle with a signed
+    /// statement.
+    pub fn verify_file(bytes: &[u8], content: &[u8], key: &PublicKey) -> Result<()> {
+        let bundle = ParsedBundle::read(bytes)?;
+        let Some(MessageSignature { signature }) = bundle.message_signature else {
+            return Err(Error::new(ErrorKind::Unsupported, "the bundle holds no signature of a file"));
+        };
+        let signature = STANDARD.decode(signature).context(ErrorKind::Corrupt, damaged)?;
+        key.verify(content, &signature)
+    }
+
     /// The statement of a bundle about the image `digest`, if `key` signed it.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: what is wrong; [`ErrorKind::Unsupported`]: a bundle without a signed
     /// statement.
     pub fn verify(bytes: &[u8], digest: &Digest, key: &PublicKey) -> Result<Statement> {
-        let damaged = || "the bundle cannot be read".to_owned();
-        let bundle: ParsedBundle = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;
-        if !bundle.media_type.starts_with(BUNDLE_TYPES) {
-            return Err(Error::new(ErrorKind::Corrupt, format!("a `{}` is not a Sigstore bundle", bundle.media_type)));
-        }
+        let bundle = ParsedBundle::read(bytes)?;
         let Some(Envelope { payload, payload_type, signatures }) = bundle.dsse_envelope else {
             let what = if bundle.message_signature.is_some() { "a bare signature" } else { "nothing" };
             return Err(Error::new(ErrorKind::Unsupported, format!("the bundle holds {what}, not a signed statement")));

@@ -121,6 +121,177 @@ fn a_release_has_its_sums_its_sboms_and_images_and_is_installed_only_whole() {
     assert!(left.err.contains("is not encrypted: use https"), "{}", left.err);
 }
 
+/// A folder as `release/build` leaves it, with a command that only tells its name, and the keys
+/// `own` and `other`.
+fn small_release(home: &Home) -> PathBuf {
+    let folder = home.path().join("small");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, content) in [
+        ("mpimg-linux-amd64", "#!/bin/sh\necho small\n"),
+        ("mpimg-linux-arm64", "#!/bin/sh\necho small\n"),
+        ("aria_mpimg-1-py3-none-any.whl", "wheel"),
+        ("mpimg-image.tar", "image"),
+        ("mpimg-image.tar.cdx.json", "{}"),
+    ] {
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+    std::fs::copy(Path::new(ROOT).join("release/install.sh"), folder.join("install.sh")).unwrap();
+    std::fs::write(folder.join("SHA256SUMS"), run(judge("sh").args(["-c", "sha256sum -- *"]).current_dir(&folder))).unwrap();
+    for name in ["own", "other"] {
+        let (private, public) = (format!("{name}.key"), format!("{name}.pub"));
+        let openssl = |arguments: &[&str]| run(judge("openssl").args(arguments).current_dir(home.path()));
+        openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &private]);
+        openssl(&["ec", "-in", &private, "-pubout", "-out", &public]);
+    }
+    folder
+}
+
+/// Signs a release with the command under test.
+fn sign(home: &Home, folder: &Path, public: &str, private: &str) -> Left {
+    let arguments = [folder.to_str().unwrap(), public, "--key", private];
+    let mut command = shell(home, &Path::new(ROOT).join("release/sign"), &arguments);
+    Left::of(command.env("MPIMG", env!("CARGO_BIN_EXE_mpimg")).output().unwrap())
+}
+
+#[test]
+fn a_release_is_signed_as_cosign_and_openssl_verify_and_what_was_changed_is_not_installed() {
+    let home = Home::new();
+    let folder = small_release(&home);
+    let from = folder.to_str().unwrap();
+    let to = home.path().join("bin");
+    let place = to.to_str().unwrap();
+    // The script of a release without signatures says so.
+    let left = install(&home, &folder, &["--from", from, "--to", place]).done();
+    assert!(left.err.contains("who made this release is not verified"), "{}", left.err);
+    let left = install(&home, &folder, &["--from", from, "--to", place, "--key", "own.pub"]);
+    assert!(left.err.contains("there is no SHA256SUMS.sig"), "{}", left.err);
+
+    let left = sign(&home, &folder, "other.pub", "own.key");
+    assert!(left.code == Some(1) && left.err.contains("has no valid signature by any of the given keys"), "{}", left.err);
+    // Signed again, a release has the signatures of one key.
+    sign(&home, &folder, "own.pub", "own.key").done();
+    let left = sign(&home, &folder, "own.pub", "own.key").done();
+    let names = "aria_mpimg-1-py3-none-any.whl mpimg-image.tar SHA256SUMS\n";
+    assert_eq!(left.err, format!("release: signed mpimg-linux-amd64 mpimg-linux-arm64 {names}"));
+    run(judge("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(&folder));
+    for name in ["mpimg-linux-amd64", "aria_mpimg-1-py3-none-any.whl", "mpimg-image.tar", "SHA256SUMS"] {
+        verified_by_others(&home, &folder, name);
+    }
+    let left = install(&home, &folder, &["--from", from, "--to", place]).done();
+    assert!(
+        left.out.starts_with("SHA256SUMS is signed with the key in this script, says openssl\ninstalled mpimg "),
+        "{}",
+        left.out
+    );
+    assert_eq!(run(&mut Command::new(to.join("mpimg"))), "small\n");
+    tampered_is_refused(&home, &folder, &to);
+}
+
+/// cosign, by the bundle and by the bare signature, openssl and mpimg agree on a file, and all
+/// refuse it with another byte.
+fn verified_by_others(home: &Home, folder: &Path, name: &str) {
+    let file = folder.join(name);
+    let in_folder = |suffix: &str| folder.join(format!("{name}{suffix}")).display().to_string();
+    let signature = home.path().join("signature");
+    run(judge("openssl").args(["base64", "-d", "-A", "-in", &in_folder(".sig"), "-out"]).arg(&signature));
+    let cosign = judges().join("go/bin/cosign");
+    let judgements = || {
+        let key = ["--key", "own.pub"];
+        let mut openssl = judge("openssl");
+        openssl.args(["dgst", "-sha256", "-verify", "own.pub", "-signature", signature.to_str().unwrap()]).arg(&file);
+        let mut mpimg = home.mpimg();
+        mpimg.arg("verify").args(key).arg("--file").arg(&file);
+        let mut commands = vec![("openssl", openssl), ("mpimg", mpimg)];
+        for form in [["--bundle", &in_folder(".sigstore.json")], ["--signature", &in_folder(".sig")]] {
+            let mut command = Command::new(&cosign);
+            command.env_clear().env("HOME", home.path());
+            command.args(["verify-blob", "--insecure-ignore-tlog=true"]).args(key).args(form).arg(&file);
+            if cosign.exists() {
+                commands.push(("cosign", command));
+            }
+        }
+        let judged = commands
+            .into_iter()
+            .map(|(by, mut command)| (by, command.current_dir(home.path()).output().unwrap().status.success()));
+        judged.collect::<Vec<_>>()
+    };
+    let good = judgements();
+    assert!(good.iter().all(|(_, good)| *good), "{name}: {good:?}");
+    let before = std::fs::read(&file).unwrap();
+    std::fs::write(&file, [&before[..], b"x"].concat()).unwrap();
+    let bad = judgements();
+    assert!(bad.iter().all(|(_, good)| !*good), "{name}: {bad:?}");
+    std::fs::write(&file, before).unwrap();
+}
+
+fn tampered_is_refused(home: &Home, folder: &Path, to: &Path) {
+    let (from, place) = (folder.to_str().unwrap(), to.to_str().unwrap());
+    let installed = std::fs::read(to.join("mpimg")).unwrap();
+    let script = std::fs::read_to_string(folder.join("install.sh")).unwrap();
+    // Somebody who can change files makes the sums right again, but has no key; then one who signs
+    // with another key; then one who writes that key into the script.
+    let file = folder.join("mpimg-linux-amd64");
+    std::fs::write(&file, "#!/bin/sh\necho evil\n").unwrap();
+    let left = install(home, folder, &["--from", from, "--to", place]);
+    assert!(left.err.contains("does not have the sum in SHA256SUMS: nothing was installed"), "{}", left.err);
+    let sums =
+        || run(judge("sh").args(["-c", "sha256sum -- mpimg-linux-a* *.whl *.tar *.json install.sh *.pub"]).current_dir(folder));
+    std::fs::write(folder.join("SHA256SUMS"), sums()).unwrap();
+    let refused = "install.sh: SHA256SUMS is not signed with the release's key, says openssl: nothing was installed\n";
+    let left = install(home, folder, &["--from", from, "--to", place]);
+    assert_eq!((left.code, left.err.as_str()), (Some(1), refused));
+    sign(home, folder, "other.pub", "other.key").done();
+    let evil = folder.join("install.sh");
+    let other = std::fs::read_to_string(&evil).unwrap();
+    std::fs::write(&evil, &script).unwrap();
+    let left = install(home, folder, &["--from", from, "--to", place]);
+    assert_eq!((left.code, left.err.as_str()), (Some(1), refused));
+    std::fs::write(&evil, other).unwrap();
+    let left = install(home, folder, &["--from", from, "--to", place, "--key", "own.pub"]);
+    assert_eq!((left.code, left.err.as_str()), (Some(1), refused));
+    std::fs::write(folder.join("SHA256SUMS.sig"), "not base64").unwrap();
+    let left = install(home, folder, &["--from", from, "--to", place, "--key", "other.pub"]);
+    assert_eq!((left.code, left.err.as_str()), (Some(1), refused));
+    assert_eq!(std::fs::read(to.join("mpimg")).unwrap(), installed);
+    assert_eq!(std::fs::read_dir(to).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn the_script_takes_another_verifier_where_there_is_no_openssl_and_none_is_an_error() {
+    let home = Home::new();
+    let folder = small_release(&home);
+    sign(&home, &folder, "own.pub", "own.key").done();
+    let programs = home.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for name in ["sh", "cat", "uname", "id", "mkdir", "mktemp", "rm", "cp", "sha256sum", "grep", "chmod", "mv"] {
+        std::os::unix::fs::symlink(crate::judge_path(name), programs.join(name)).unwrap();
+    }
+    let to = home.path().join("bin");
+    let install = || {
+        let arguments = ["--from", folder.to_str().unwrap(), "--to", to.to_str().unwrap()];
+        let mut command = shell(&home, &folder.join("install.sh"), &arguments);
+        Left::of(command.env("PATH", &programs).output().unwrap())
+    };
+    let left = install();
+    assert!(left.err.contains("nothing here can verify the release's signature: install openssl, or cosign"), "{}", left.err);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_mpimg"), programs.join("mpimg")).unwrap();
+    assert!(install().done().out.contains("the key in this script, says mpimg\n"));
+    let cosign = judges().join("go/bin/cosign");
+    if cosign.exists() {
+        std::os::unix::fs::symlink(cosign, programs.join("cosign")).unwrap();
+        assert!(install().done().out.contains("the key in this script, says cosign\n"));
+    }
+    // Either refuses what was changed, too.
+    let sums = folder.join("SHA256SUMS");
+    std::fs::write(&sums, [std::fs::read(&sums).unwrap(), b"\n".to_vec()].concat()).unwrap();
+    for by in ["cosign", "mpimg"] {
+        if programs.join(by).exists() {
+            assert!(install().err.contains(&format!("is not signed with the release's key, says {by}: nothing")), "{by}");
+            std::fs::remove_file(programs.join(by)).unwrap();
+        }
+    }
+}
+
 /// A file of YAML, by the judge that reads it: each of its documents.
 fn yaml(file: &str) -> Vec<Value> {
     let script = "import json, sys, yaml\nprint(json.dumps(list(yaml.safe_load_all(open(sys.argv[1]))), default=str))";
@@ -256,10 +427,21 @@ fn the_images_of_a_release_are_pushed_with_their_sboms() {
     let folder = release(&home);
     let repository = format!("{}/tools/mpimg", registry.host);
     let script = Path::new(ROOT).join("release/push-images");
-    let mut command = shell(&home, &script, &[folder.to_str().unwrap(), &repository, "user"]);
+    run(judge("openssl")
+        .args(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "own.key"])
+        .current_dir(home.path()));
+    run(judge("openssl").args(["ec", "-in", "own.key", "-pubout", "-out", "own.pub"]).current_dir(home.path()));
+    let mut command = shell(&home, &script, &[folder.to_str().unwrap(), &repository, "user", "own.key"]);
     Left::of(command.env("TOKEN", "pass word").output().unwrap()).done();
     let tags = skopeo(&["list-tags", "--tls-verify=false", "--creds", "user:pass word", &format!("docker://{repository}")]);
     for tag in [env!("CARGO_PKG_VERSION"), "latest", &format!("{}-shell", env!("CARGO_PKG_VERSION")), "latest-shell"] {
         assert!(tags.contains(&format!("\"{tag}\"")), "{tag}: {tags}");
+        let cosign = judges().join("go/bin/cosign");
+        if cosign.exists() {
+            let mut command = Command::new(cosign);
+            command.env_clear().env("HOME", home.path()).current_dir(home.path());
+            command.args(["verify", "--key", "own.pub", "--insecure-ignore-tlog=true", "--registry-username", "user"]);
+            run(command.args(["--registry-password", "pass word", &format!("{repository}:{tag}")]));
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! `mpimg sign`: signs an image in its registry.
+//! `mpimg sign`: signs an image in its registry, or files.
+
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -7,7 +9,8 @@ use crate::cli::flags::{ConnectionFlags, LoginFlags, SigningFlags, registry_imag
 use crate::cli::terminal::{Answer, Terminal};
 use crate::error::Result;
 use crate::oci::Reference;
-use crate::operation::SignRequest;
+use crate::operation::{SignRequest, sign_file};
+use crate::signature::SigningKey;
 
 const EXAMPLES: &str = "\
 The signature is written in both forms that cosign knows: as a Sigstore bundle that refers to the image (cosign 3, Harbor from 2.15 \
@@ -17,17 +20,25 @@ on) and under the tag sha256-HEX.sig (older ones). mpimg uses no transparency lo
 Examples:
   mpimg sign harbor.example.com/mp/nsx:1.0.0 --key release.key
   mpimg sign harbor.example.com/mp/nsx@sha256:… --key release.key
+  mpimg sign --file nsx.pak --key release.key      Writes nsx.pak.sigstore.json and nsx.pak.sig
   mpimg sign localhost:5000/app --key-command 'openssl dgst -sha256 -sign key.pem' --public-key key.pub";
 
-/// Sign an image in a registry
+/// Sign an image in a registry, or files
 ///
 /// If IMAGE is an index, each image in it is signed too. The image and its digest stay as they are.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sign {
     /// The image
-    #[arg(value_name = "IMAGE", value_parser = registry_image)]
-    image: Reference,
+    #[arg(value_name = "IMAGE", value_parser = registry_image, required_unless_present = "file")]
+    image: Option<Reference>,
+
+    /// Sign this file instead of an image; may be repeated
+    ///
+    /// The signature is written beside it, where it replaces an older one: as FILE.sigstore.json (a
+    /// Sigstore bundle, for cosign 3) and FILE.sig (its base64, for openssl and older cosigns).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "no_tag", "no_recursive"])]
+    file: Vec<PathBuf>,
 
     #[command(flatten)]
     signing: SigningFlags,
@@ -50,11 +61,12 @@ pub(crate) struct Sign {
 impl Sign {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let key = self.signing.key(terminal)?;
-        let credential = self.login.credential(terminal, self.image.registry())?;
+        let Some(image) = self.image else { return sign_files(terminal, &self.file, &key).await };
+        let credential = self.login.credential(terminal, image.registry())?;
         let mpimg = self.connection.mpimg(terminal, credential);
         terminal.handle_signals();
-        let repository = self.image.repository().clone();
-        let mut request = SignRequest::new(self.image, key);
+        let repository = image.repository().clone();
+        let mut request = SignRequest::new(image, key);
         request.tag = !self.no_tag;
         request.recursive = !self.no_recursive;
         let signed = mpimg.sign(&request).await?;
@@ -66,4 +78,17 @@ impl Sign {
             json: json!({ "signed": entries.collect::<Vec<_>>(), "key": request.key.public().fingerprint() }),
         })
     }
+}
+
+async fn sign_files(terminal: &Terminal, files: &[PathBuf], key: &SigningKey) -> Result<()> {
+    let mut signed = Vec::new();
+    for file in files {
+        signed.push(sign_file(file, key).await?);
+    }
+    let entries = signed.iter().map(|one| json!({ "file": one.file, "bundle": one.bundle, "signature": one.signature }));
+    terminal.answer(&Answer {
+        text: signed.iter().map(|one| format!("signed {}: {}\n", one.file.display(), one.bundle.display())).collect(),
+        quiet: signed.iter().map(|one| format!("{}\n", one.bundle.display())).collect(),
+        json: json!({ "signed": entries.collect::<Vec<_>>(), "key": key.public().fingerprint() }),
+    })
 }

@@ -1,4 +1,4 @@
-//! `mpimg verify`: whether an image in a registry is signed with a key.
+//! `mpimg verify`: whether an image in a registry, or a file, is signed with a key.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::visible::visible_line;
 use crate::error::Result;
 use crate::oci::Reference;
-use crate::operation::{FoundAttestation, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
+use crate::operation::{FoundAttestation, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest, verify_file};
 use crate::signature::PublicKey;
 
 const EXAMPLES: &str = "\
@@ -19,15 +19,23 @@ with a key, in both forms. Exit code 1: no valid signature.
 
 Examples:
   mpimg verify harbor.example.com/mp/nsx:1.0.0 --key release.pub
-  mpimg verify harbor.example.com/mp/nsx@sha256:… --key old.pub --key new.pub --json";
+  mpimg verify harbor.example.com/mp/nsx@sha256:… --key old.pub --key new.pub --json
+  mpimg verify --file nsx.pak --key release.pub    By nsx.pak.sigstore.json beside it, or nsx.pak.sig";
 
-/// Verify that an image in a registry is signed
+/// Verify that an image in a registry, or a file, is signed
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
     /// The image
-    #[arg(value_name = "IMAGE", value_parser = registry_image)]
-    image: Reference,
+    #[arg(value_name = "IMAGE", value_parser = registry_image, required_unless_present = "file")]
+    image: Option<Reference>,
+
+    /// Verify this file instead of an image; may be repeated
+    ///
+    /// Its signature is beside it: FILE.sigstore.json (a Sigstore bundle), or where there is none
+    /// FILE.sig (base64), as `mpimg sign --file` and `cosign sign-blob` write them.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "recursive"])]
+    file: Vec<PathBuf>,
 
     /// The public key, a PEM file; may be repeated: any of them may have signed
     #[arg(short, long, value_name = "FILE", required = true)]
@@ -47,11 +55,12 @@ pub(crate) struct Verify {
 impl Verify {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let keys = self.key.iter().map(|path| PublicKey::read(path)).collect::<Result<Vec<_>>>()?;
-        let credential = self.login.credential(terminal, self.image.registry())?;
+        let Some(image) = self.image else { return verify_files(terminal, &self.file, &keys).await };
+        let credential = self.login.credential(terminal, image.registry())?;
         let mpimg = self.connection.mpimg(terminal, credential);
         terminal.handle_signals();
-        let repository = self.image.repository().clone();
-        let mut request = VerifyRequest::new(self.image, keys);
+        let repository = image.repository().clone();
+        let mut request = VerifyRequest::new(image, keys);
         request.recursive = self.recursive;
         let verified = mpimg.must_be_signed(&request).await?;
         let text = verified.iter().map(|manifest| shown(&repository.with_digest(manifest.digest).familiar(), manifest)).collect();
@@ -127,5 +136,19 @@ fn attestation_entry(found: &FoundAttestation) -> serde_json::Value {
         "error": found.error,
         "predicate_type": found.predicate_type,
         "predicate": found.predicate,
+    })
+}
+
+async fn verify_files(terminal: &Terminal, files: &[PathBuf], keys: &[PublicKey]) -> Result<()> {
+    let mut verified = Vec::new();
+    for file in files {
+        let key = verify_file(file, keys.to_vec()).await?;
+        verified.push((file, key.fingerprint()));
+    }
+    let entries = verified.iter().map(|(file, key)| json!({ "file": file, "key": key }));
+    terminal.answer(&Answer {
+        text: verified.iter().map(|(file, key)| format!("{}: signed with the key {}\n", file.display(), key.short())).collect(),
+        quiet: verified.iter().map(|(file, _)| format!("{}\n", file.display())).collect(),
+        json: json!({ "verified": entries.collect::<Vec<_>>() }),
     })
 }
