@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mpimg::oci::{Digest, Repository};
+use mpimg::image::ManifestTree;
+use mpimg::oci::{Descriptor, Digest, MediaType, Reference, Repository, Tag};
 use mpimg::registry::Client;
 use mpimg::serve::{Fault, FaultResponse};
+use mpimg::store::BlobSource;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -365,6 +367,7 @@ fn whatever_is_tampered_with_is_refused_for_its_own_reason_and_keeps_no_good_sig
     run(home.mpimg().env("COSIGN_PASSWORD", ""), ["key", "generate", "stranger"]).done();
     let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let alone: Mutex<Vec<(String, &str)>> = Mutex::default();
     let cases: Vec<(Digest, &str)> = runtime.block_on(async {
         let client = super::fixture::client(super::fixture::options());
         let repository = Repository::parse(&target).unwrap();
@@ -408,6 +411,7 @@ fn whatever_is_tampered_with_is_refused_for_its_own_reason_and_keeps_no_good_sig
             if document == "lost" {
                 *lost.lock().unwrap() = Digest::of(&document).to_string();
             }
+            alone.lock().unwrap().push((document.clone(), reason));
             let artifact = mpimg::image::artifact(BUNDLE, BUNDLE, document.into(), &subject);
             client.attach(&repository, &artifact).await.unwrap();
             cases.push((artifact.descriptor.digest, reason));
@@ -430,4 +434,107 @@ fn whatever_is_tampered_with_is_refused_for_its_own_reason_and_keeps_no_good_sig
     let left = refused(&mut home.mpimg(), ["verify", &image, "--key", "stranger.pub"], 1);
     assert!(left.err.contains("has no valid signature by any of the given keys"), "{}", left.err);
     assert!(left.err.matches("the signature is not this key's").count() <= 2, "{}", left.err);
+    // Each alone with the image: cosign refuses it, too.
+    let good: Vec<&str> = vec!["--new-bundle-format=true", "--new-bundle-format=false"];
+    assert!(cosign().is_none() || good.iter().all(|form| cosign_takes(&home, &image, "own.pub", form)));
+    for (number, (document, reason)) in alone.into_inner().unwrap().into_iter().enumerate() {
+        let other = alone_with(&home, &image, &format!("{}/mp/bundle-{number}", registry.host));
+        runtime.block_on(async {
+            let client = super::fixture::client(super::fixture::options());
+            let (repository, digest) = (other.repository(), other.digest().unwrap());
+            let subject = client.pull_tree(&repository.with_digest(*digest), None).await.unwrap().descriptor;
+            client.attach(repository, &mpimg::image::artifact(BUNDLE, BUNDLE, document.into(), &subject)).await.unwrap();
+        });
+        both_refuse(&home, &other.to_string(), reason);
+    }
+    tampered_tags_are_refused(&home, &registry.host, &image, &runtime);
+}
+
+/// The image without its signatures in another repository.
+fn alone_with(home: &Home, image: &str, repository: &str) -> Reference {
+    let (_, digest) = image.split_once('@').unwrap();
+    run(&mut home.mpimg(), ["copy", &format!("docker://{image}"), &format!("docker://{repository}:1")]).done();
+    Reference::parse(&format!("{repository}@{digest}")).unwrap()
+}
+
+/// Whether cosign takes a signature of this form.
+fn cosign_takes(home: &Home, image: &str, key: &str, form: &str) -> bool {
+    cosign_runs(home, &["verify", "--key", key, "--insecure-ignore-tlog=true", form, image]).status.success()
+}
+
+/// Refused by mpimg for its reason, and by cosign, whatever form that looks for.
+fn both_refuse(home: &Home, image: &str, reason: &str) {
+    let left = refused(&mut home.mpimg(), ["verify", image, "--key", "own.pub"], 1);
+    assert!(left.err.contains(reason), "{reason}: {}", left.err);
+    if cosign().is_some() {
+        for form in ["--new-bundle-format=true", "--new-bundle-format=false"] {
+            assert!(!cosign_takes(home, image, "own.pub", form), "cosign takes it: {reason}");
+        }
+        let statement =
+            ["verify-attestation", "--key", "own.pub", "--insecure-ignore-tlog=true", "--type", "slsaprovenance1", image];
+        assert!(!cosign_runs(home, &statement).status.success(), "cosign takes the statement: {reason}");
+    }
+}
+
+/// Tampered payloads, signatures and keys in the form with a tag, and a manifest that was changed.
+fn tampered_tags_are_refused(home: &Home, host: &str, image: &str, runtime: &tokio::runtime::Runtime) {
+    let (repository, digest) = image.split_once('@').unwrap();
+    let tag = Tag::parse(&format!("{}.sig", digest.replace(':', "-"))).unwrap();
+    let client = || super::fixture::client(super::fixture::options());
+    let (manifest, config, payload) = runtime.block_on(async {
+        let tree = client().pull_tree(&Repository::parse(repository).unwrap().with_tag(tag.clone()), None).await.unwrap();
+        let manifest: Value = serde_json::from_slice(&tree.bytes).unwrap();
+        let config = tree.blob(&tree.blobs[0].0.digest, 1 << 20).await.unwrap();
+        (manifest, config, tree.blob(&tree.blobs[1].0.digest, 1 << 20).await.unwrap())
+    });
+    const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+    let good = manifest["layers"][0]["annotations"][SIGNATURE].as_str().unwrap().to_owned();
+    let cut = STANDARD.decode(&good).unwrap();
+    let cut = STANDARD.encode(&cut[..cut.len() - 1]);
+    let text = String::from_utf8(payload.to_vec()).unwrap();
+    let not_this_key = "the signature is not this key's";
+    let cases = [
+        (text.replace("mp/app", "mp/evil"), json!(good), not_this_key),
+        (text.replace(digest, &format!("sha256:{}", "0".repeat(64))), json!(good), not_this_key),
+        (format!("{text} "), json!(good), not_this_key),
+        (text.clone(), json!(cut), "the signature is not an ASN.1 ECDSA signature on P-256"),
+        (text.clone(), json!("%"), "the signature is not base64"),
+        (text.clone(), json!(""), "the signature is not an ASN.1 ECDSA signature on P-256"),
+    ];
+    for (number, (payload, signature, reason)) in cases.into_iter().enumerate() {
+        let other = alone_with(home, image, &format!("{host}/mp/tag-{number}"));
+        let mut manifest = manifest.clone();
+        manifest["layers"] = json!([manifest["layers"][0]]);
+        manifest["layers"][0]["digest"] = json!(Digest::of(&payload));
+        manifest["layers"][0]["size"] = json!(payload.len());
+        manifest["layers"][0]["annotations"][SIGNATURE] = signature;
+        let bytes = bytes::Bytes::from(manifest.to_string());
+        let blobs = [config.clone(), payload.into()];
+        let source = |blob: &Descriptor| {
+            let bytes = blobs.iter().find(|bytes| Digest::of(bytes) == blob.digest).unwrap();
+            Ok(BlobSource::Memory(bytes.clone()))
+        };
+        let tree = ManifestTree::manifest(Descriptor::of(MediaType::Manifest, &bytes), bytes, source).unwrap();
+        runtime.block_on(async {
+            let session = client().push(other.repository()).unwrap();
+            session.offer_tree(&tree);
+            session.finish_tree(&tree, std::slice::from_ref(&tag)).await.unwrap();
+        });
+        both_refuse(home, &other.to_string(), reason);
+    }
+    // The image itself: one more annotation is another digest, which nobody signed.
+    let other = alone_with(home, image, &format!("{host}/mp/manifest"));
+    let changed = runtime.block_on(async {
+        let mut tree = client().pull_tree(&other, None).await.unwrap();
+        let mut manifest: Value = serde_json::from_slice(&tree.bytes).unwrap();
+        manifest["annotations"] = json!({ "a": "b" });
+        tree.bytes = manifest.to_string().into();
+        tree.descriptor = Descriptor::of(MediaType::Manifest, &tree.bytes);
+        let session = client().push(other.repository()).unwrap();
+        session.offer_tree(&tree);
+        session.finish_tree(&tree, &[Tag::parse("1").unwrap()]).await.unwrap();
+        other.repository().with_digest(tree.descriptor.digest)
+    });
+    both_refuse(home, &changed.to_string(), "is not signed");
+    both_refuse(home, &other.repository().with_tag(Tag::parse("1").unwrap()).to_string(), "is not signed");
 }
