@@ -356,6 +356,52 @@ fn layers_that_a_build_writes_are_not_read_again_and_tell_the_same_as_if_they_we
     }
 }
 
+/// The package URLs that mpimg and syft find in the image of a layout.
+fn found_in(home: &Home, syft: &Path, layout: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let ours = run(&mut home.mpimg(), ["sbom", "--json", &format!("oci:{layout}")]).done().json();
+    let mut judge = Command::new(syft);
+    judge.args(["-q", "scan", &format!("oci-dir:{layout}"), "-o", "json"]).current_dir(home.path()).env("HOME", home.path());
+    let theirs = judge.env("SYFT_CHECK_FOR_APP_UPDATE", "false").output().unwrap();
+    let theirs: Value = serde_json::from_slice(&theirs.stdout).unwrap();
+    let purls = |list: &Value| list.as_array().unwrap().iter().map(|one| string(&one["purl"])).collect();
+    (purls(&ours["packages"]), purls(&theirs["artifacts"]))
+}
+
+#[test]
+fn each_database_of_rpm_s_and_of_apk_s_tells_syft_the_same_with_all_qualifiers() {
+    let syft = judges().join("sbom/bin/syft");
+    if !syft.exists() {
+        skip!(Missing::Syft);
+    }
+    let apk: String = [("musl", "1.2.4-r4", "musl"), ("libssl3", "3.1.4-r5", "openssl"), ("libcrypto3", "3.1.4-r5", "openssl")]
+        .iter()
+        .map(|(name, version, origin)| {
+            format!("C:Q1deadbeef\nP:{name}\nV:{version}\nA:x86_64\nT:x\nL:MIT\no:{origin}\nF:lib\nR:{name}.so\n\n")
+        })
+        .collect();
+    let rpm = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sbom/rpm").join(name);
+        zstd::decode_all(std::fs::File::open(file).unwrap()).unwrap()
+    };
+    let redhat = "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.3\"\n";
+    for (at, path, content, system, packages) in [
+        ("sqlite", "var/lib/rpm/rpmdb.sqlite", rpm("rpmdb.sqlite.zst"), redhat, 2),
+        ("ndb", "usr/lib/sysimage/rpm/Packages.db", rpm("Packages.db.zst"), redhat, 2),
+        ("berkeley", "var/lib/rpm/Packages", rpm("Packages.le.zst"), redhat, 2),
+        ("apk", "lib/apk/db/installed", apk.into_bytes(), "ID=alpine\nVERSION_ID=3.19.1\n", 3),
+    ] {
+        let home = Home::new();
+        let project = folder(&home, "root", "FROM scratch\nCOPY . /\n");
+        for (path, content) in [(path, content), ("etc/os-release", system.into())] {
+            std::fs::create_dir_all(project.join(path).parent().unwrap()).unwrap();
+            std::fs::write(project.join(path), content).unwrap();
+        }
+        run(&mut home.mpimg(), ["build", "-q", text(&project), "-o", "oci:image"]).done();
+        let (ours, theirs) = found_in(&home, &syft, "image");
+        assert_eq!((ours.len(), &ours), (packages, &theirs), "{at}");
+    }
+}
+
 #[test]
 fn no_package_is_missed_that_syft_finds() {
     let syft = judges().join("sbom/bin/syft");
@@ -365,18 +411,13 @@ fn no_package_is_missed_that_syft_finds() {
     let home = Home::new();
     let project = one_of_each(&home);
     run(&mut home.mpimg(), ["build", "-q", text(&project), "-o", "oci:image"]).done();
-    let ours = run(&mut home.mpimg(), ["sbom", "--json", "oci:image"]).done().json();
-    let mut judge = Command::new(syft);
-    judge.args(["-q", "scan", "oci-dir:image", "-o", "json"]).current_dir(home.path()).env("HOME", home.path());
-    let theirs = judge.env("SYFT_CHECK_FOR_APP_UPDATE", "false").output().unwrap();
-    let theirs: Value = serde_json::from_slice(&theirs.stdout).unwrap();
     // Qualifiers are left out: syft tells of some packages which module they came with, and the
     // like.
-    let purls = |list: &Value| -> BTreeSet<String> {
-        let plain = |one: &Value| one["purl"].as_str().unwrap().split('?').next().unwrap().to_owned();
-        list.as_array().unwrap().iter().map(plain).collect()
+    let plain = |purls: BTreeSet<String>| -> BTreeSet<String> {
+        purls.iter().map(|purl| purl.split('?').next().unwrap().to_owned()).collect()
     };
-    let (ours, theirs) = (purls(&ours["packages"]), purls(&theirs["artifacts"]));
+    let (ours, theirs) = found_in(&home, &syft, "image");
+    let (ours, theirs) = (plain(ours), plain(theirs));
     assert!(theirs.len() >= 12, "{theirs:?}");
     assert_eq!(theirs.difference(&ours).collect::<Vec<_>>(), Vec::<&String>::new());
     assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), ["pkg:generic/powershell/PowerCLI@13.3.0"]);
