@@ -12,7 +12,9 @@ from typing import Any, Callable, Dict, List, Optional
 class ProductTrial:
     """One check, while other work goes on."""
 
-    def __init__(self, command: List[str], log: Callable[[int, str], None]) -> None:
+    def __init__(self, image: str, command: List[str], log: Callable[[int, str], None]) -> None:
+        #: The image that is tried.
+        self.image = image
         self._log = log
         self._process: Optional["subprocess.Popen[str]"] = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"

@@ -64,6 +64,8 @@ class Engine:
         self._command = command
         self._options = options
         self._containers: List["Container"] = []
+        #: Warnings that were shown.
+        self._shown: Set[str] = set()
         #: Names of this process alone, by the names that mp-build knows: another mp-build may take those for its own image meanwhile.
         self._own_names: Dict[str, str] = {}
         #: Folders that were built in order to be tried.
@@ -114,14 +116,24 @@ class Engine:
             message, kind = error.get("message") or "mpimg failed", error.get("kind") or ""
             raise EngineError(message, error.get("causes"), error.get("hint") or "", notes, kind, error)
         for message in _messages(notes):
-            shown = message.startswith("warning:") and arguments[0] != "login"
+            # The second build of a folder warns of what the first did.
+            shown = message.startswith("warning:") and arguments[0] != "login" and message not in self._shown
+            self._shown.add(message)
             self.log(logging.WARNING if shown else logging.DEBUG, message)
         return dict(answer)
 
+    def has_image(self, name: str) -> bool:
+        """Whether the local store has an image of that name and tag."""
+        return bool(self.run("images", name)["images"])
+
     def begin_trial(self, image: str) -> None:
-        """Begins to try an image as the product runs it."""
+        """Begins to try an image as the product runs it, unless that is what is being tried."""
+        if not self.wants_trial or (self.trial is not None and self.trial.image == image):
+            return
+        if self.trial is not None:
+            self.trial.stop()
         arguments = ["check", "--as-product", image, f"--memory={self.memory}", *self.isolation_flags()]
-        self.trial = ProductTrial([self._command, "--json", "--progress", "none", "--color", "never", *arguments], self.log)
+        self.trial = ProductTrial(image, [self._command, "--json", "--progress", "none", "--color", "never", *arguments], self.log)
 
     def output(self, *arguments: str) -> str:
         """What a command prints that has no answer in JSON, on either stream."""
@@ -164,11 +176,8 @@ class Engine:
         """A base image of the folder's Dockerfile that cannot be had, and what the installed SDK builds instead."""
         try:
             for change in self.run("migrate", "--dry-run", path)["changes"]:
-                try:
-                    self.run("inspect", change["from"])
-                except EngineError as error:
-                    if error.kind == "not_found":
-                        return change["from"], change["to"]
+                if not self.has_image(change["from"]):
+                    return change["from"], change["to"]
         except EngineError:
             # The build says what is wrong.
             pass
@@ -304,17 +313,11 @@ class Images(_Shape):
 
     def get(self, name: str) -> "Image":
         """An image of the local store; `docker.errors.ImageNotFound` if there is none."""
-        try:
-            self._engine.run("inspect", name)
-        except EngineError as error:
-            if error.kind != "not_found":
-                raise
-            if name.startswith("base-adapter:") and self._engine.has_base_repository():
-                # The build of the project finds it there, or builds it.
-                return Image(self._engine, name)
-            errors = importlib.import_module("docker.errors")
-            raise cast(Exception, errors.ImageNotFound(str(error))) from None
-        return Image(self._engine, name)
+        # Where base images come from a repository, the build of the project finds it there, or builds it.
+        if self._engine.has_image(name) or (name.startswith("base-adapter:") and self._engine.has_base_repository()):
+            return Image(self._engine, name)
+        errors = importlib.import_module("docker.errors")
+        raise cast(Exception, errors.ImageNotFound(f"there is no image `{name}` in the local store"))
 
     def build(self, path: str, tag: Optional[str], nocache: bool, labels: Dict[str, str]) -> "Image":
         """Builds a folder's Dockerfile, unless the speculative build has done it."""
@@ -337,18 +340,16 @@ class Images(_Shape):
     def was_tried(self, tag: str) -> bool:
         """Whether there is an image under the name that a project is tried under."""
         try:
-            self._engine.run("inspect", tag)
+            return self._engine.has_image(tag)
         except EngineError:
             return False
-        return True
 
     def push(self, repository: str, tag: str, require_anonymous_pull: bool = False) -> Dict[str, Any]:
         """Pushes an image that was given that name by this process."""
         # What the SDK has asked the adapter until now goes into the .pak: nothing is pushed that does not belong to it.
         self._engine.check_adapters()
         name = self._engine.own_name(f"{repository}:{tag}")
-        if self._engine.wants_trial:
-            self._engine.begin_trial(name)
+        self._engine.begin_trial(name)
         flags = [*self._engine.push_flags(), *(["--require-anonymous-pull"] if require_anonymous_pull else [])]
         pushed = self._engine.run("push", "--no-ttl", "--image", name, "-r", repository, "-t", tag, *flags)
         self._engine.pushed = True
@@ -365,6 +366,11 @@ class Image(_Shape):
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
+
+    @property
+    def name(self) -> str:
+        """A name that only this process knows."""
+        return self._name
 
     def tag(self, repository: str, tag: str) -> bool:
         """Gives it the name that it is pushed under. Only this process needs to know it."""
@@ -459,8 +465,9 @@ class Containers(_Shape):
                 looked = time.monotonic()
                 container.check_running("before it answered")
             time.sleep(0.02)
+        printed = container.last_lines()
         raise sdk_error(
-            f"the adapter did not answer on port 8080 within {STARTUP} seconds; it printed:\n{container.last_lines()}",
+            f"the adapter did not answer on port 8080 within {STARTUP} seconds; it printed" + (f":\n{printed}" if printed else " nothing"),
             "the adapter's server has to listen on port 8080 of all addresses: `mpimg run -p 8080:8080 IMAGE` shows how it starts",
         )
 
@@ -471,6 +478,7 @@ class Container(_Shape):
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
+        self._removed = False
         #: Processor time of the container and of the machine when it was last measured, in nanoseconds.
         self._last = (0, 0)
 
@@ -481,9 +489,9 @@ class Container(_Shape):
                 return dict(found)
         return {}
 
-    def listens(self) -> bool:
+    def listens(self, found: Optional[Dict[str, Any]] = None) -> bool:
         """Whether it listens on all its ports. An error if another process does: that one would answer in its place."""
-        ports = self._info().get("ports", [])
+        ports = (self._info() if found is None else found).get("ports", [])
         for port in ports:
             if port["listener"] == "other":
                 raise sdk_error(
@@ -494,11 +502,11 @@ class Container(_Shape):
                 )
         return bool(ports) and all(port["listener"] == "container" for port in ports)
 
-    def check_running(self, when: str) -> None:
-        """An error if it has ended."""
+    def check_running(self, when: str) -> Dict[str, Any]:
+        """What is known of it; an error if it has ended."""
         found = self._info()
         if found.get("state") in ("starting", "running"):
-            return
+            return found
         if found.get("out_of_memory"):
             how = "was killed: it reached its memory limit (`default_memory_limit` in config.json, in MB)"
         else:
@@ -507,8 +515,7 @@ class Container(_Shape):
 
     def check(self) -> None:
         """An error unless what answered the SDK until now was this container."""
-        self.check_running("while mp-build used it")
-        if not self.listens():
+        if not self.listens(self.check_running("while mp-build used it")):
             raise sdk_error("the adapter stopped listening while mp-build used it", "its output is in the project's folder `logs`")
 
     def last_lines(self) -> str:
@@ -520,11 +527,14 @@ class Container(_Shape):
         if self._engine.pushed and sys.exc_info()[0] is None:
             # The last answer goes into the .pak, too.
             self.check()
-        self._engine.run("stop", "--time", "0", self._name)
+        # The SDK removes it next, and asks it nothing in between.
+        self.remove()
 
     def remove(self) -> None:
         """Takes away what is left of it, running or not."""
-        self._engine.run("stop", "--time", "0", "--rm", self._name)
+        if not self._removed:
+            self._engine.run("stop", "--time", "0", "--rm", self._name)
+            self._removed = True
         self._engine.removed(self)
 
     def stats(self, stream: bool) -> Dict[str, Any]:

@@ -58,9 +58,9 @@ def main(arguments: Optional[Sequence[str]] = None, tool: str = "mp_build") -> N
     if tool == "mp_build":
         if options.sdk_base is None:
             ask_for_sdk_base(engine, rest)
-        SpeculativeBuild.begin(engine, rest)
         # With these the product asks by plain HTTP on port 8080, as mp-build does.
         engine.wants_trial = not {"-i", "--insecure-collector-communication"} & set(rest)
+        SpeculativeBuild.begin(engine, rest)
     # Only now: the SDK's modules take longer to read than the adapter to start.
     import importlib
 
@@ -183,6 +183,14 @@ def wrong_field(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
     version = str(manifest.get("version", "")).strip()
     if len([part for part in version.split(".") if part]) < 3 or "" in version.split("."):
         return f"`{file}` has the version `{version}`, which is not of the form x.y.z", "write `version` as three numbers with dots, such as 1.0.0"
+    kinds = manifest.get("adapter_kinds")
+    # On a terminal the SDK offers to correct it.
+    if isinstance(kinds, list) and len(kinds) != 1 and ("--no-ttl" in arguments or not sys.stdin.isatty()):
+        if not kinds:
+            return f"`{file}` names no adapter kind", "set `adapter_kinds` in it to a list that holds the adapter kind key of describe.xml"
+        names = ", ".join(str(kind) for kind in kinds)
+        remedy = "leave one in `adapter_kinds`: a management pack has one container, and a container one adapter kind"
+        return f"`{file}` names {len(kinds)} adapter kinds: {names}", remedy
     for key in ("eula_file", "pak_icon"):
         name = manifest.get(key)
         if name and not os.path.isfile(os.path.join(folder, str(name))):
@@ -194,8 +202,9 @@ def wrong_repository(arguments: Sequence[str]) -> Optional[Tuple[str, str]]:
     """What is wrong with a repository that the arguments or config.json name. mp-build sees that when the image is built and tried."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-p", "--path", default=".")
-    parser.add_argument("-r", "--registry-tag")
-    parser.add_argument("--push-registry")
+    for flags in (("-r", "--registry-tag"), ("--push-registry",)):
+        # As the SDK has them: without a value it asks.
+        parser.add_argument(*flags, nargs="?", const="")
     try:
         known = parser.parse_known_args(list(arguments))[0]
     except SystemExit:

@@ -64,6 +64,8 @@ class SpeculativeBuild:
             # The one to push, while the adapter starts.
             self._images[True] = images.make(self._path, None, True, {})
             containers.wait(self._container, self._options["ports"]["8080/tcp"])
+            # Beside what mp-build asks the adapter, not before it answers: both want the processor.
+            self._engine.begin_trial(self._images[True].name)
         except BaseException as error:
             self._error = error
         finally:

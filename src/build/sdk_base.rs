@@ -143,7 +143,13 @@ fn shut_down(base: SdkBaseImage<'_>, reference: &Reference, sdk: Option<&Install
     let (name, tag) = (reference.familiar(), base.tag());
     let installed = sdk.and_then(|sdk| base.in_place(sdk).ok().flatten());
     let hint = match (installed, SOURCES.iter().find(|(known, _)| *known == tag)) {
-        (Some(installed), _) => use_installed(&installed),
+        (Some(installed), None) => use_installed(&installed),
+        (Some(installed), Some((_, release))) => {
+            format!(
+                "{}; SDK {release} has the source of `{tag}` itself (`pip install {PACKAGE}=={release}`)",
+                use_installed(&installed)
+            )
+        }
         (None, Some((_, release))) => format!(
             "its source is in the SDK {release}: install that (`pip install {PACKAGE}=={release}`) and write `FROM base-adapter:{tag}`, \
              which mpimg builds from it"

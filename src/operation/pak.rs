@@ -4,7 +4,8 @@
 //! Invariant: the image is the same byte for byte, and so is every member of the pack but the lines
 //! that name the repository.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use crate::registry::AnonymousReport;
 
 /// What a pack is in an export: an artifact that refers to the pack's image.
 const PAK_TYPE: &str = "application/vnd.mpimg.management-pack.v1+zip";
+
+/// What a pack begins with: the first entry of a ZIP archive.
+const ZIP: &[u8] = b"PK\x03\x04";
 
 /// Whether a pack's image is where the pack says.
 #[derive(Debug)]
@@ -141,9 +145,12 @@ impl Mpimg {
     /// [`ErrorKind::Unsupported`]: the registry does not take the image as it is; and those of a
     /// push. Nothing is written unless the image is there.
     pub async fn pak_import(&self, request: PakImportRequest) -> Result<ImportedPak> {
-        let archive = Transport::OciArchive { file: request.file.clone(), tag: None };
-        let store = self.open_store().await?;
-        let (tree, mut referrers) = blocking(move || archive.read_tree(&store, None, true)).await?;
+        let (file, store) = (request.file.clone(), self.open_store().await?);
+        let read = move || {
+            expect_exported(&file)?;
+            Transport::OciArchive { file, tag: None }.read_tree(&store, None, true)
+        };
+        let (tree, mut referrers) = blocking(read).await?;
         let is_pak = |tree: &ManifestTree| serde_json::from_slice(&tree.bytes).is_ok_and(|Artifact { kind }| kind == PAK_TYPE);
         let Some(at) = referrers.iter().position(is_pak) else {
             return Err(Error::new(ErrorKind::Corrupt, format!("`{}` has no management pack in it", request.file.display()))
@@ -199,6 +206,24 @@ impl Mpimg {
         let tree = self.client().pull_tree(image, None).await?;
         let referrers = self.client().pull_attached(image.repository(), &tree).await?;
         Ok((tree, referrers))
+    }
+}
+
+/// An error if `file` is not there, or is the pack itself.
+fn expect_exported(file: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    match File::open(file).and_then(|file| file.take(ZIP.len() as u64).read_to_end(&mut start)) {
+        Ok(_) if start == ZIP => Err(Error::new(ErrorKind::Usage, format!("`{}` is a pack without its image", file.display()))
+            .with_hint(format!(
+                "where its registry can be reached, `mpimg pak export {}` puts both into one file; name that here",
+                file.display()
+            ))),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(ErrorKind::NotFound, format!("there is no file `{}`", file.display()))
+                .with_hint("name the file that `mpimg pak export` has written"))
+        }
+        Err(error) => Err(Error::io("open", file, error)),
     }
 }
 

@@ -110,7 +110,6 @@ const GONE: &str = "projects.packages.broadcom.com/vmware_aria_operations_integr
 
 #[test]
 fn the_installed_sdks_image_stands_in_for_one_that_is_gone_where_that_is_wanted() {
-    let home = Home::new();
     let built = |home: &Home, from: &str, flags: &[&str]| {
         project_with_sdk(home, from);
         let output = home.mpimg().args(["build", "-q", "adapter"]).args(flags).output().unwrap();
@@ -128,6 +127,16 @@ fn the_installed_sdks_image_stands_in_for_one_that_is_gone_where_that_is_wanted(
         assert_eq!(names(&home), ["base-adapter:python-1.2.0"]);
         assert_eq!(built(&home, "base-adapter:python-1.2.0", &[]).0, digest);
     }
+    // Without being asked for, it is the remedy, beside the release that has the source.
+    let home = Home::new();
+    project_with_sdk(&home, GONE);
+    let said = fails(&home, Path::new("adapter"));
+    assert!(said.contains("the registry `projects.packages.broadcom.com` was shut down"), "{said}");
+    assert!(
+        said.contains("hint: build on `base-adapter:python-1.2.0` of the installed SDK with `--sdk-base installed`"),
+        "{said}"
+    );
+    assert!(said.contains("; SDK 1.3.0 has the source of `python-1.0.0` itself (`pip install"), "{said}");
     // What is in the store under that name is what the Dockerfile asks for.
     let (base, _) = built(&home, "scratch", &["-t", GONE]);
     let (digest, said) = built(&home, GONE, &["--sdk-base", "installed"]);

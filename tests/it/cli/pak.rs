@@ -162,6 +162,15 @@ fn what_a_pack_lacks_is_said() {
     run(home.mpimg().args(["build", "-q", "-o", "oci-archive:image.tar"]).arg(project(&home)));
     let error = pak(&home, &["import", "image.tar", "-r", &registry.repository("a/b").to_string()]).json();
     assert_eq!(error["error"]["message"], "`image.tar` has no management pack in it");
+    // The pack itself, and what is not there.
+    let error = pak(&home, &["import", "hello.pak", "-r", &registry.repository("a/b").to_string()]).json();
+    assert_eq!(error["error"]["message"], "`hello.pak` is a pack without its image");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("`mpimg pak export hello.pak` puts both into one file"), "{error}");
+    let error = pak(&home, &["import", "nosuch.tar", "-r", &registry.repository("a/b").to_string()]).json();
+    assert_eq!(
+        (error["error"]["kind"].as_str(), error["error"]["message"].as_str()),
+        (Some("not_found"), Some("there is no file `nosuch.tar`"))
+    );
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn wrong_use_ends_as_with_docker() {
         assert_eq!(output.status.code(), Some(1), "{name}: {said}");
         let expected: &[&str] = match name {
             "no manifest" => &["Unexpected exception occurred while trying to build pak file"],
-            "two kinds" => &["multiple adapter kinds are specified in manifest.txt"],
+            "two kinds" => &["names 2 adapter kinds: NewPython, Other", "leave one in `adapter_kinds`"],
             "registry refused" => &["cannot connect to `127.0.0.1:1`", "Connection refused"],
             "crash" => &["the adapter ended with exit code 1 before it answered", "no licence here"],
             "port taken" => &["is taken by", "give mp-build another port with -P"],

@@ -141,6 +141,10 @@ impl<'a> Build<'a> {
 /// before a wheel is built.
 pub(crate) fn package(home: &Home) -> PathBuf {
     let folder = home.path().join("package");
+    if folder.exists() {
+        // Another mp-build may be reading it.
+        return folder;
+    }
     std::fs::create_dir_all(folder.join("mpimg")).unwrap();
     std::fs::write(folder.join("mpimg/__init__.py"), "").unwrap();
     for file in [
@@ -162,7 +166,7 @@ pub(crate) fn package(home: &Home) -> PathBuf {
 
 /// What mp-build wrote, asserting that it succeeded.
 pub(super) fn pak_of(project: &Path, output: &Output) -> PathBuf {
-    assert!(output.status.success(), "{}: {}", project.display(), said(output));
+    assert!(output.status.success() && project.join("build").exists(), "{}: {}", project.display(), said(output));
     pak_in(project)
 }
 

@@ -137,6 +137,13 @@ fn a_wrong_repository_or_file_of_certificates_is_told_before_anything_is_built()
         assert_eq!(refused(&[]), told);
         std::fs::remove_file(project.join("config.json")).unwrap();
     }
+    let manifest = std::fs::read_to_string(project.join("manifest.txt")).unwrap();
+    let without = manifest.replace("\"NewPython\"", "");
+    assert_ne!(without, manifest);
+    std::fs::write(project.join("manifest.txt"), without).unwrap();
+    let told = refused(&["-r", "h.example.com/x"]).1;
+    assert!(told.contains("names no adapter kind\nhint: set `adapter_kinds`"), "{told}");
+    std::fs::write(project.join("manifest.txt"), manifest).unwrap();
     for flag in ["--ca-file", "--run-ca-file"] {
         let (code, told) = refused(&["-r", "h.example.com/x", flag, "nosuch"]);
         assert_eq!(code, Some(2), "{told}");
