@@ -16,6 +16,7 @@ pub(crate) mod owner_table;
 pub(crate) mod owners;
 mod pack;
 mod path;
+pub(crate) mod path_bytes;
 mod pipeline;
 mod read;
 mod remove;

@@ -21,7 +21,7 @@ const PATH_MAX: usize = 4096;
 /// entries in a layer.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(transparent)]
-pub struct LayerPath(Vec<u8>);
+pub struct LayerPath(#[serde(with = "super::path_bytes")] Vec<u8>);
 
 impl LayerPath {
     /// The root of the image.

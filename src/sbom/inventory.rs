@@ -64,17 +64,19 @@ impl Inventory {
             _ => None,
         });
         let mut packages: BTreeMap<String, Package> = BTreeMap::new();
+        let mut normal = HashMap::new();
         for RemainingFact { path, origin, fact } in &remaining {
             let Fact::Packages(found) = fact else { continue };
             let brought = Brought { facts: &facts, origin, layers: layers.len() };
             let first = brought.first_layers(found);
             for (one, layer) in found.iter().zip(first) {
-                let of_debian = match fact_at(&format!("usr/share/doc/{}/copyright", one.name)) {
-                    Some(Fact::Licenses(licenses)) if one.kind == PackageKind::Debian => licenses.as_slice(),
+                let copyright = || fact_at(&format!("usr/share/doc/{}/copyright", one.name));
+                let of_debian = match (one.kind == PackageKind::Debian).then(copyright).flatten() {
+                    Some(Fact::Licenses(licenses)) => licenses.as_slice(),
                     _ => &[],
                 };
                 let place = PackagePlace { path: format!("{path}{}", one.inside), layer };
-                add(&mut packages, one, of_debian, distribution, place);
+                add(&mut packages, &mut normal, one, of_debian, distribution, place);
             }
         }
         let (files, files_without_package) = count(&tree, &remaining);
@@ -85,11 +87,13 @@ impl Inventory {
     }
 }
 
-/// Puts a package in. One that is there already is at one more place.
-fn add(
+/// Puts a package in. One that is there already is at one more place. `normal` keeps what words of
+/// packages are as licences: thousands of packages share a few.
+fn add<'a>(
     packages: &mut BTreeMap<String, Package>,
-    found: &PackageRecord,
-    licenses: &[String],
+    normal: &mut HashMap<&'a str, String>,
+    found: &'a PackageRecord,
+    licenses: &'a [String],
     distribution: Option<&Distribution>,
     place: PackagePlace,
 ) {
@@ -106,7 +110,13 @@ fn add(
     let all: BTreeSet<String> = package
         .licenses
         .drain(..)
-        .chain(found.licenses.iter().chain(licenses).map(|words| license::normal(words)))
+        .chain(
+            found
+                .licenses
+                .iter()
+                .chain(licenses)
+                .map(|words| normal.entry(words).or_insert_with(|| license::normal(words)).clone()),
+        )
         .filter(|license| !license.is_empty())
         .collect();
     package.licenses = all.into_iter().collect();

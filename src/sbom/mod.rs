@@ -10,6 +10,7 @@ mod file;
 mod inventory;
 mod license;
 mod origin;
+mod owned_paths;
 mod package;
 mod readers;
 mod spdx;

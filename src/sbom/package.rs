@@ -142,6 +142,7 @@ pub(super) struct PackageRecord {
     pub(super) inside: String,
     /// The files that it owns, from the root of the image; a folder with all that it holds ends in
     /// `/`.
+    #[serde(with = "super::owned_paths")]
     pub(super) owns: Vec<Vec<u8>>,
 }
 

@@ -47,7 +47,7 @@ pub(super) enum Fact {
     /// Packages that are installed.
     Packages(Vec<PackageRecord>),
     /// Files that belong to a package, from the root of the image.
-    Owned(Vec<Vec<u8>>),
+    Owned(#[serde(with = "super::owned_paths")] Vec<Vec<u8>>),
     /// The licences of the package whose documentation this is.
     Licenses(Vec<String>),
     /// Which distribution it is.
