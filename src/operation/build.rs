@@ -134,8 +134,8 @@ impl Mpimg {
         format: Format,
         outputs: &BuildOutputs,
     ) -> Result<Option<ManifestTree>> {
-        #[cfg(feature = "sign")]
         if outputs.has_attested_index() {
+            #[cfg(feature = "sign")]
             return self.attested_index(images, outputs).await.map(Some);
         }
         match images {
