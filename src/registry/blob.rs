@@ -1,9 +1,14 @@
 //! A blob in a registry, read when it is needed: retried, resumed by Range requests, its size and
-//! digest checked.
+//! digest checked. Where one connection is slow, the rest of a large blob comes in ranges side by
+//! side.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use reqwest::header::RANGE;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::{ACCEPT_RANGES, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
@@ -11,6 +16,7 @@ use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
 use super::failure::RequestError;
+use super::ranges::{self, ConnectionSpeed, RangeReads};
 use super::transport::HttpRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Hasher, Repository};
@@ -58,16 +64,11 @@ impl RemoteBlob for RegistryBlob {
     }
 
     fn fetch(&self, offset: u64) -> ByteStream {
-        let reading = BlobRead {
-            reader: self.reader.clone(),
-            offset,
-            hasher: (offset == 0).then(|| self.reader.descriptor.digest.hasher()),
-            response: None,
-            skip: 0,
-            route: 0,
-            attempt: 1,
-            task: None,
-        };
+        let size = self.reader.descriptor.size;
+        let mut reading = BlobRead::range(self.reader.clone(), offset..size, 0);
+        reading.is_range = false;
+        reading.hasher = (offset == 0).then(|| self.reader.descriptor.digest.hasher());
+        reading.may_split = ranges::is_large(size);
         stream::try_unfold(reading, |mut reading| async move { Ok(reading.next().await?.map(|piece| (piece, reading))) }).boxed()
     }
 }
@@ -76,6 +77,10 @@ impl RemoteBlob for RegistryBlob {
 struct BlobRead {
     reader: BlobReader,
     offset: u64,
+    /// Where it ends.
+    end: u64,
+    /// Only a part of the blob is read, for a reader of the whole.
+    is_range: bool,
     hasher: Option<Hasher>,
     response: Option<Response>,
     /// Bytes of the answer that are not wanted.
@@ -84,15 +89,47 @@ struct BlobRead {
     /// Tries since the last byte came.
     attempt: u32,
     task: Option<Task>,
+    /// The rest may be read in ranges: the blob is large, and ranges have not failed.
+    may_split: bool,
+    /// The server says that it answers ranges (RFC 9110, 14.3).
+    accepts_ranges: bool,
+    speed: ConnectionSpeed,
+    /// The bytes behind those of the one connection.
+    ranges: Option<RangeReads>,
 }
 
 impl BlobRead {
+    /// A read of a part.
+    fn range(reader: BlobReader, range: Range<u64>, route: usize) -> Self {
+        Self {
+            reader,
+            offset: range.start,
+            end: range.end,
+            is_range: true,
+            hasher: None,
+            response: None,
+            skip: 0,
+            route,
+            attempt: 1,
+            task: None,
+            may_split: false,
+            accepts_ranges: false,
+            speed: ConnectionSpeed::default(),
+            ranges: None,
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        let size = self.reader.descriptor.size;
         let cancel = self.route().endpoint.transport.cancel.clone();
         loop {
-            if self.offset >= size {
+            if self.offset >= self.end {
                 return self.end().await;
+            }
+            if let Some(ranges) = self.ranges.as_mut().filter(|ranges| ranges.begin() == self.offset) {
+                match ranges.next().await {
+                    Ok(bytes) => return self.take(bytes).map(Some),
+                    Err(error) => self.give_ranges_up(error)?,
+                }
             }
             let step = tokio::select! {
                 biased;
@@ -100,7 +137,7 @@ impl BlobRead {
                 step = self.step() => step,
             };
             match step {
-                Ok(Some(piece)) => return self.take(piece).map(Some),
+                Ok(Some(piece)) => return self.take_of_connection(piece).await.map(Some),
                 Ok(None) => {}
                 Err(fault) => self.recover(fault).await?,
             }
@@ -111,18 +148,25 @@ impl BlobRead {
     async fn step(&mut self) -> Result<Option<Bytes>, RequestError> {
         let transport = self.route().endpoint.transport.clone();
         let Some(response) = &mut self.response else {
-            self.response = Some(self.open().await?);
+            let response = self.open().await?;
+            let accepts =
+                response.headers().get(ACCEPT_RANGES).is_some_and(|units| units.as_bytes().eq_ignore_ascii_case(b"bytes"));
+            self.accepts_ranges = accepts || response.status() == StatusCode::PARTIAL_CONTENT;
+            self.speed = ConnectionSpeed::default();
+            self.response = Some(response);
             return Ok(None);
         };
+        let asked = Instant::now();
         match transport.next_piece(response).await? {
             Some(mut piece) => {
+                self.speed.add(piece.len(), asked.elapsed());
                 let unwanted = piece.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
                 self.skip -= unwanted as u64;
                 let wanted = piece.split_off(unwanted);
                 Ok(Some(wanted).filter(|wanted| !wanted.is_empty()))
             }
             None => {
-                let message = format!("`{}` ended {} bytes early", self.name(), self.reader.descriptor.size - self.offset);
+                let message = format!("`{}` ended {} bytes early", self.name(), self.end - self.offset);
                 Err(RequestError::Transient(Error::new(ErrorKind::Corrupt, message)))
             }
         }
@@ -131,13 +175,15 @@ impl BlobRead {
     /// Asks for the bytes from the offset on.
     async fn open(&mut self) -> Result<Response, RequestError> {
         let Route { endpoint, path } = self.route().clone();
-        if self.task.is_none() {
+        if self.task.is_none() && !self.is_range {
             let name = format!("pull {}", self.reader.descriptor.digest.short());
             self.task = Some(self.reader.progress.task(TaskKind::Pull, &name, Some(self.reader.descriptor.size)));
         }
         let rest = format!("blobs/{}", self.reader.descriptor.digest);
         let mut request = ApiRequest::new(Method::GET, &path, &rest, Scope::pull(&path));
-        if self.offset > 0 {
+        if self.is_range {
+            request = request.with_header(RANGE, &format!("bytes={}-{}", self.offset, self.end - 1));
+        } else if self.offset > 0 {
             request = request.with_header(RANGE, &format!("bytes={}-", self.offset));
         }
         let mut response = endpoint.send_with_retry(&request, self.task.as_ref()).await.map_err(RequestError::Permanent)?;
@@ -146,6 +192,10 @@ impl BlobRead {
         }
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::OK if self.is_range => {
+                let message = format!("`{}` was asked for a range and sends all of a blob", endpoint.authority());
+                Err(RequestError::Permanent(Error::new(ErrorKind::Registry, message)))
+            }
             StatusCode::OK if self.offset == 0 => Ok(response),
             // The registry ignores Range: bytes that we have already come again and are skipped.
             StatusCode::OK => {
@@ -174,10 +224,58 @@ impl BlobRead {
         Ok(missing)
     }
 
+    /// Takes bytes of the one connection, and ends it where the ranges begin.
+    async fn take_of_connection(&mut self, mut piece: Bytes) -> Result<Bytes> {
+        let after = self.offset + piece.len() as u64;
+        match &mut self.ranges {
+            None if self.may_split && self.accepts_ranges && self.speed.is_slow() => self.start_ranges(after),
+            Some(ranges) if after >= ranges.begin() => match ranges.wait_for_first().await {
+                Ok(()) => {
+                    piece.truncate(usize::try_from(ranges.begin() - self.offset).unwrap_or(usize::MAX));
+                    self.response = None;
+                }
+                Err(error) => self.give_ranges_up(error)?,
+            },
+            _ => {}
+        }
+        self.take(piece)
+    }
+
+    /// Asks for the bytes some way behind `from` in ranges, while the one connection gets there.
+    fn start_ranges(&mut self, from: u64) {
+        let (reader, route) = (self.reader.clone(), self.route);
+        let read = move |range: Range<u64>| {
+            let mut reading = BlobRead::range(reader.clone(), range, route);
+            async move {
+                let mut bytes = BytesMut::with_capacity(usize::try_from(reading.end - reading.offset).unwrap_or_default());
+                while let Some(piece) = reading.next().await? {
+                    bytes.extend_from_slice(&piece);
+                }
+                Ok(bytes.freeze())
+            }
+            .boxed()
+        };
+        let permits = self.route().endpoint.transport.ranges.clone();
+        self.ranges = RangeReads::start(from, self.end, permits, Arc::new(read));
+        // What is left is too short.
+        self.may_split = self.ranges.is_some();
+        tracing::debug!(blob = self.name(), from, at_once = self.may_split, "one connection is slow: ranges");
+    }
+
+    /// Goes on with one connection, unless the work was stopped.
+    fn give_ranges_up(&mut self, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::Interrupted {
+            return Err(error);
+        }
+        tracing::debug!(blob = self.name(), cause = error.to_string(), "ranges failed: one connection");
+        (self.ranges, self.may_split) = (None, false);
+        Ok(())
+    }
+
     fn take(&mut self, piece: Bytes) -> Result<Bytes> {
         self.attempt = 1;
         self.offset += piece.len() as u64;
-        if self.offset > self.reader.descriptor.size {
+        if self.offset > self.end {
             return Err(Error::new(ErrorKind::Corrupt, format!("`{}` is longer than its descriptor says", self.name())));
         }
         self.hasher.iter_mut().for_each(|hasher| hasher.update(&piece));

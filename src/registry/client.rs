@@ -13,6 +13,7 @@ use super::auth::{Authenticator, CredentialSources};
 use super::endpoint::Endpoint;
 use super::environment::Environment;
 use super::host::host_of;
+use super::ranges::MOST_AT_ONCE;
 use super::registries_conf::{RegistriesConf, RegistryLocation};
 use super::retry::RetryPolicy;
 use super::tls::{Connections, Warned, certs_dirs};
@@ -118,7 +119,8 @@ impl Client {
         let certs = options.certs_dirs.clone().unwrap_or_else(|| certs_dirs(&options.environment));
         let (authorities, progress) = (options.ca_files.clone(), options.progress.clone());
         let connections = Connections::new(authorities, certs, options.retry.connect_timeout, progress, warned.clone());
-        let transport = Arc::new(Transport::new(connections, options.retry.clone(), options.cancel.clone()));
+        let ranges = MOST_AT_ONCE.min(options.concurrency.max(1));
+        let transport = Arc::new(Transport::new(connections, options.retry.clone(), options.cancel.clone(), ranges));
         Self(Arc::new(Inner { options, conf, transport, warned, endpoints: Mutex::default() }))
     }
 

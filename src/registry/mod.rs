@@ -26,6 +26,7 @@ mod pull;
 mod push;
 mod push_manifest;
 mod pushed;
+mod ranges;
 mod registries_conf;
 mod retry;
 mod schema2;

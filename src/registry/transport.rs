@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use reqwest::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -101,11 +102,13 @@ pub(crate) struct Transport {
     connections: Connections,
     pub(crate) policy: RetryPolicy,
     pub(crate) cancel: CancellationToken,
+    /// For each range of a blob that is read beside others.
+    pub(crate) ranges: Arc<Semaphore>,
 }
 
 impl Transport {
-    pub(crate) fn new(connections: Connections, policy: RetryPolicy, cancel: CancellationToken) -> Self {
-        Self { connections, policy, cancel }
+    pub(crate) fn new(connections: Connections, policy: RetryPolicy, cancel: CancellationToken, ranges: usize) -> Self {
+        Self { connections, policy, cancel, ranges: Arc::new(Semaphore::new(ranges)) }
     }
 
     /// Whether certificates were put down for `host[:port]`: then it is meant to be encrypted.

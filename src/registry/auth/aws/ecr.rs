@@ -117,6 +117,7 @@ mod tests {
             Connections::new(Vec::new(), Vec::new(), Duration::from_secs(1), Default::default(), Default::default()),
             retry,
             Default::default(),
+            1,
         ))
     }
 

@@ -63,6 +63,8 @@ pub(crate) enum Reply {
     Truncated(Response, usize),
     /// Nothing happens for this time, then the connection ends.
     Silence(Duration),
+    /// The answer at so many bytes a second.
+    Slow(Response, usize),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -246,7 +248,13 @@ fn conversation<S: Script>(
                 std::thread::sleep(time);
                 return Ok(());
             }
-            Reply::Response(_) | Reply::Cut => return Ok(()),
+            Reply::Slow(answer, speed) if whole => {
+                for part in answer.bytes(head_only).chunks(speed / 50) {
+                    stream.write_all(part)?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            Reply::Response(_) | Reply::Slow(..) | Reply::Cut => return Ok(()),
         }
         stream.flush()?;
     }

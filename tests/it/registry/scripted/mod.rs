@@ -10,6 +10,7 @@ mod aws_profiles;
 mod checks;
 mod credentials;
 mod dialects;
+mod downloads;
 mod ecr;
 mod harbor;
 pub(crate) mod http_server;
