@@ -43,7 +43,7 @@ pub use mount::{MountRequest, Sharing};
 pub use parse::{mount_from, parse_trigger};
 pub use plan::{Plan, PlannedStage};
 #[cfg(feature = "run")]
-pub(crate) use signal::SIGNALS;
+pub(crate) use signal::named_signal;
 pub use source::{Located, hide_credentials};
 pub use step::{AddSource, AddStep, CopyStep, Destination, Port, Protocol, RunStep, Step};
 pub use warning::{Rule, Warning};

@@ -3,7 +3,7 @@
 //! 0 and names that Linux does not know are not signals.
 
 /// Linux's signals but for the real-time ones (signal(7)): name without `SIG`, number.
-pub(crate) const SIGNALS: [(&str, i32); 34] = [
+const SIGNALS: [(&str, i32); 34] = [
     ("ABRT", 6),
     ("ALRM", 14),
     ("BUS", 7),
@@ -47,16 +47,30 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 /// Whether moby's signal package knows the signal.
 pub(super) fn is_signal(text: &str) -> bool {
-    if let Ok(number) = text.parse::<i32>() {
-        return number != 0;
+    match text.parse::<i32>() {
+        Ok(number) => number != 0,
+        Err(_) => named_signal(text).is_some(),
     }
+}
+
+/// The number of a signal's name, as moby's signal package has it: `RTMIN+1` to `RTMIN+15` and
+/// `RTMAX-1` to `RTMAX-14` are real-time signals.
+pub(crate) fn named_signal(text: &str) -> Option<i32> {
+    /// What the C library leaves of them (signal(7)).
+    const RTMIN: i32 = 34;
+    const RTMAX: i32 = 64;
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let real_time = |prefix: &str, most: u8| {
-        let offset = name.strip_prefix(prefix).filter(|digits| !digits.starts_with(['0', '+']));
-        offset.and_then(|digits| digits.parse().ok()).is_some_and(|offset: u8| (1..=most).contains(&offset))
+    let offset = |prefix: &str, most: i32| {
+        let digits = name.strip_prefix(prefix).filter(|digits| !digits.starts_with(['0', '+']))?;
+        digits.parse().ok().filter(|offset| (1..=most).contains(offset))
     };
-    names().any(|known| known == name) || name == "RTMAX" || real_time("RTMIN+", 15) || real_time("RTMAX-", 14)
+    let known = || SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    match name {
+        "RTMIN" => Some(RTMIN),
+        "RTMAX" => Some(RTMAX),
+        _ => known().or_else(|| offset("RTMIN+", 15).map(|n| RTMIN + n)).or_else(|| offset("RTMAX-", 14).map(|n| RTMAX - n)),
+    }
 }
 
 /// The known name nearest to a wrong one, with `SIG`.

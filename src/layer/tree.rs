@@ -141,11 +141,13 @@ impl Tree {
         let node = match kind {
             Kind::Whiteout | Kind::OpaqueWhiteout => return Ok(()),
             Kind::Hardlink { target } => {
-                let Some(first) = self.lookup(&target).filter(|node| !node.is_dir()) else {
-                    let message = format!("`{path}` is a hard link to `{target}`, which is not there");
-                    return Err(Error::new(ErrorKind::Corrupt, message));
-                };
-                first.clone()
+                let wrong =
+                    |what| Error::new(ErrorKind::Corrupt, format!("`{path}` is a hard link to `{target}`, which is {what}"));
+                match self.lookup(&target) {
+                    None => return Err(wrong("missing")),
+                    Some(node) if node.is_dir() => return Err(wrong("a folder")),
+                    Some(first) => first.clone(),
+                }
             }
             Kind::File { .. } => {
                 self.files += 1;

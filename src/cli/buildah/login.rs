@@ -55,7 +55,7 @@ async fn login(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     };
     let password = match parsed.value("password") {
         Some(password) => password.to_owned(),
-        None if parsed.is("password-stdin") => read_password()?,
+        None if parsed.is("password-stdin") => read_password("--password-stdin")?,
         None => prompt::password(invocation.terminal(), &registry, "`--password-stdin`")?,
     };
     invocation.terminal().handle_signals();

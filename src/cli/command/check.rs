@@ -17,10 +17,10 @@ use crate::registry::{CheckItem, CheckState};
 use crate::sandbox::IsolationMode;
 
 const EXAMPLES: &str = "\
-For a project, `check` also reads the Dockerfile, and looks for the files and base images that it names, for an
-isolation that RUN can have, and for room on the disk. With a tag or digest, or if an image was pushed before, it tries
-to pull that without logging in, as VMware Aria Operations does; before the first push it asks the registry whether
-that will work, where the registry tells (Harbor).
+For a project, `check` also reads the Dockerfile, and looks for the files and base images that it names, for an isolation that \
+RUN can have, and for room on the disk. With a tag or digest, or if an image was pushed before, it tries to pull that without \
+logging in, as VMware Aria Operations does; before the first push it asks the registry whether that will work, where the registry \
+tells (Harbor).
 
 Examples:
   mpimg check                                   The project in this folder

@@ -26,7 +26,7 @@ Examples:
   mpimg doctor
   mpimg doctor --json | jq -r .isolation.selected";
 
-/// Show what this machine gives: isolation for RUN, the store, configuration, credentials
+/// Show what this machine provides: isolation for RUN, the store, configuration, credentials
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Doctor {}

@@ -1,5 +1,7 @@
 //! `mpimg images`: what the local store has names for.
 
+use std::str::FromStr;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -8,13 +10,13 @@ use crate::cli::size::Size;
 use crate::cli::table::Table;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::when;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci::Reference;
 use crate::operation::StoredImage;
 
 const EXAMPLES: &str = "\
-SIZE is what the image takes in a registry: compressed. MADE is when the image was made; if it says 1970, as one that \
-mpimg has built does without a git commit, when it got its name here. A project that was pushed is listed by the name it \
+SIZE is what the image takes in a registry: compressed. MADE is when the image was built. An image dated 1970 (built by \
+mpimg outside a git repository) shows when it was named here. A project that was pushed is listed by the name it \
 has in its registry.
 
 Examples:
@@ -27,8 +29,24 @@ Examples:
 #[command(after_help = EXAMPLES, visible_alias = "ls")]
 pub(crate) struct Images {
     /// Only images of this repository, or with this tag
-    #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<Reference>)]
-    name: Option<Reference>,
+    #[arg(value_name = "NAME[:TAG]", value_parser = parsed::<NameFilter>)]
+    name: Option<NameFilter>,
+}
+
+/// What is listed: all of a repository where no tag or digest was written.
+#[derive(Debug, Clone)]
+struct NameFilter {
+    name: Reference,
+    is_repository: bool,
+}
+
+impl FromStr for NameFilter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let last = text.rsplit('/').next().unwrap_or_default();
+        Ok(Self { name: text.parse()?, is_repository: !last.contains([':', '@']) })
+    }
 }
 
 impl Images {
@@ -63,9 +81,10 @@ impl Images {
         terminal.answer(&Answer { text: table.draw(), quiet: digests, json: json!({ "images": Value::Array(list) }) })
     }
 
-    /// A name without a tag means the whole repository: as it was parsed, it has the tag `latest`.
     fn wants(&self, name: &Reference) -> bool {
-        let latest = |wanted: &Reference| wanted.tag().is_some_and(|tag| tag.as_str() == "latest");
-        self.name.as_ref().is_none_or(|wanted| wanted == name || latest(wanted) && wanted.repository() == name.repository())
+        self.name.as_ref().is_none_or(|wanted| match wanted.is_repository {
+            true => wanted.name.repository() == name.repository(),
+            false => wanted.name == *name,
+        })
     }
 }

@@ -57,7 +57,7 @@ impl Login {
                 terminal.warn("a password on the command line can be seen by other users of this machine", Some(hint));
                 password
             }
-            None if self.password_stdin => read_password()?,
+            None if self.password_stdin => read_password("--password-stdin")?,
             None => prompt::password(terminal, &registry, "`--password-stdin`")?,
         };
         let mpimg = self.connection.mpimg(terminal, None);

@@ -56,7 +56,7 @@ pub(crate) struct Run {
     #[arg(short, long, conflicts_with = "interactive")]
     detach: bool,
 
-    /// Pass standard input on
+    /// Forward standard input
     #[arg(short, long)]
     interactive: bool,
 
@@ -72,7 +72,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// The program instead of the image's entrypoint; the image's default arguments are dropped
+    /// Run this program in place of the image's entrypoint and default arguments
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
 
@@ -145,7 +145,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = parsed::<IsolationMode>)]
     isolation: IsolationMode,
 
-    /// Stop and remove it when this process of this machine has ended, in whatever way
+    /// Stop and remove the container when process PID ends, for any reason
     #[arg(long, value_name = "PID")]
     end_with: Option<u32>,
 
@@ -156,8 +156,8 @@ pub(crate) struct Run {
     /// Run it as VMware Aria Operations runs an adapter: HTTPS on port 443 with a certificate made
     /// for this, a network of its own, 1 GiB of memory and 512 MiB of swap, a folder as /var/log
     ///
-    /// Port 443 is on a free port of 127.0.0.1 unless -p says where; --memory and -v for /var/log
-    /// count. `mpimg check --as-product` also asks the adapter what the product asks.
+    /// Port 443 is on a free port of 127.0.0.1 unless -p says where; --memory and -v …:/var/log
+    /// override these. `mpimg check --as-product` also asks the adapter what the product asks.
     #[arg(long, conflicts_with_all = ["detach", "network"])]
     as_product: bool,
 

@@ -15,7 +15,7 @@ use crate::signature::PublicKey;
 
 const EXAMPLES: &str = "\
 mpimg asks only the registry, no transparency log or certificate authority. It accepts signatures of `mpimg sign` and of cosign \
-with a key, in both forms. Exit code 1: no valid signature.
+with a key, as a `.sig` tag or as a bundle. Exit code 1: no valid signature.
 
 Examples:
   mpimg verify harbor.example.com/mp/nsx:1.0.0 --key release.pub

@@ -43,7 +43,7 @@ async fn login(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
         None if from_input && parsed.value("username").is_none_or(str::is_empty) => {
             return Err(Failure::new("Must provide --username with --password-stdin"));
         }
-        None if from_input => Some(read_password()?),
+        None if from_input => Some(read_password("--password-stdin")?),
         None => None,
     };
     let stored = invocation.mpimg().stored_login(&registry).await;

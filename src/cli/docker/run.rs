@@ -78,7 +78,7 @@ const FLAGS: &[Flag] = &[
         .ignored("`docker logs` shows what a container has written"),
     Flag::value("memory", "Memory limit").short('m'),
     Flag::value("memory-reservation", "Memory soft limit").checked(value::SIZE).ignored(LIMIT),
-    Flag::value("memory-swap", "Swap limit").checked(value::SIZE).ignored(LIMIT),
+    Flag::value("memory-swap", "Swap limit").checked(value::SWAP_SIZE).ignored(LIMIT),
     Flag::list("mount", "Attach a filesystem mount to the container").differs("types bind and tmpfs, and volume with a source"),
     Flag::value("name", "Assign a name to the container"),
     Flag::list("network", "Connect a container to a network").differs(OWN_NETWORK),

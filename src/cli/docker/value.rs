@@ -22,9 +22,11 @@ pub(super) const INTEGER: Check =
 pub(super) const UNSIGNED: Check =
     |text| when(text.parse::<u64>().is_ok(), || format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
 
-/// Bytes, or 512m; -1 is no limit where docker has it so.
-pub(super) const SIZE: Check =
-    |text| when(matches!(text, "0" | "-1") || parse_memory(text).is_ok(), || format!("invalid size: '{text}'"));
+/// Bytes, or 512m.
+pub(super) const SIZE: Check = |text| when(text == "0" || parse_memory(text).is_ok(), || format!("invalid size: '{text}'"));
+
+/// As [`SIZE`]; -1 is no limit.
+pub(super) const SWAP_SIZE: Check = |text| if text == "-1" { Ok(()) } else { SIZE(text) };
 
 pub(super) const CPUS: Check = |text| {
     let cpus = text.parse::<f64>().map_err(|_| format!("failed to parse {text} as a rational number"))?;
@@ -206,7 +208,8 @@ mod tests {
     fn values_are_those_that_docker_takes() {
         let cases: &[(Check, &[&str], &[&str])] = &[
             (INTEGER, &["0", "-5", "12"], &["x", "", "1.5"]),
-            (SIZE, &["0", "-1", "512m", "2g"], &["x", "-5", ""]),
+            (SIZE, &["0", "512m", "2g"], &["x", "-1", "-5", ""]),
+            (SWAP_SIZE, &["0", "-1", "512m"], &["x", "-5", ""]),
             (HEALTH_TIME, &["0", "1s", "1h30m", "0.5s", "100ms", "1000us"], &["", "x", "1", "1x", "s", "100us", "-1s"]),
             (RETRIES, &["0", "3"], &["x", "-1"]),
             (RUNTIME, &["runc", "io.containerd.runc.v2"], &["foo"]),

@@ -62,7 +62,7 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "NAME=CONTEXT", value_parser = parsed::<ContextFlag>, hide_short_help = true)]
     build_context: Vec<ContextFlag>,
 
-    /// Make one layer of all that the target's own steps changed
+    /// Merge everything that the target stage's own steps changed into one layer
     #[arg(long, hide_short_help = true)]
     squash: bool,
 

@@ -33,9 +33,9 @@ pub(crate) struct CacheFlags {
 
     /// Share results of steps with other machines through this repository, such as between CI jobs
     ///
-    /// An ordinary repository, used with the same credentials as a push. Results are verified, and
-    /// trusted as far as those who can push there. A cache that cannot be used is a warning. Cache
-    /// mounts (`RUN --mount=type=cache`) of up to 1 GiB are shared, too, for 30 days.
+    /// An ordinary repository, used with the same credentials as a push. Results are checked for
+    /// damage, but anyone who can push there is trusted. A cache that cannot be used is a warning.
+    /// Cache mounts (`RUN --mount=type=cache`) of up to 1 GiB are shared, too, for 30 days.
     #[arg(long, value_name = "HOST/PATH", value_parser = parsed::<Repository>)]
     cache_repo: Option<Repository>,
 

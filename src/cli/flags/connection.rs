@@ -1,6 +1,6 @@
 //! How registries are reached, and who asks.
 //!
-//! Invariant: a password is never shown, nor read from a terminal that echoes it.
+//! Invariant: a password is never shown.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) struct ConnectionFlags {
     #[arg(long, value_name = "FILE", value_parser = certificates)]
     ca_file: Vec<PathBuf>,
 
-    /// Reach this registry by plain HTTP, or with a certificate that does not verify
+    /// Use plain HTTP for this registry, or accept a certificate that fails verification
     ///
     /// Loopback addresses need no flag. `registries.conf` can say the same with `insecure = true`.
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -78,7 +78,7 @@ impl LoginFlags {
                 terminal.progress().warn("a password on the command line can be seen by other users of this machine", Some(hint));
                 password
             }
-            None if self.registry_password_stdin => read_password()?,
+            None if self.registry_password_stdin => read_password("--registry-password-stdin")?,
             None => prompt::password(terminal, registry, "`--registry-password-stdin`")?,
         };
         Ok(Some((registry.to_owned(), Credential::Basic { username, password })))
@@ -95,16 +95,16 @@ fn certificates(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// The first line of standard input: what `echo` and password managers write ends with a line feed
-/// that is not the password's.
-pub(crate) fn read_password() -> Result<String> {
+/// All of standard input without its trailing line ends: `echo` and password managers write one
+/// that is not the password's. `flag` is the one that asked for it.
+pub(crate) fn read_password(flag: &str) -> Result<String> {
     let mut password = String::new();
     let read = std::io::stdin().lock().take(64 * 1024).read_to_string(&mut password);
     read.map_err(|error| Error::new(ErrorKind::Io, "cannot read the password from standard input").with_source(error))?;
     let password = password.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "the password on standard input is empty")
-            .with_hint("pipe it in: `mpimg … --password-stdin < FILE`"));
+            .with_hint(format!("pipe it in: `{flag} < FILE`")));
     }
     Ok(password.to_owned())
 }

@@ -31,7 +31,7 @@ pub(crate) struct DestinationFlags {
     #[arg(long)]
     use_default_registry: bool,
 
-    /// Ask nothing, even on a terminal
+    /// Never prompt, even on a terminal
     #[arg(long)]
     no_ttl: bool,
 }

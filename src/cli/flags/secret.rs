@@ -77,9 +77,10 @@ impl SecretFlag {
 
     fn unreadable(&self, path: &Path, error: Error) -> Error {
         match error.kind() {
-            ErrorKind::Io => error
-                .wrap(format!("secret `{}` cannot be read", self.id))
-                .with_hint(format!("`{}` is seen from the current folder; name the file that holds the secret", path.display())),
+            ErrorKind::Io => error.wrap(format!("secret `{}` cannot be read", self.id)).with_hint(format!(
+                "`{}` is relative to the current folder; name the file that holds the secret",
+                path.display()
+            )),
             _ => error,
         }
     }
@@ -187,7 +188,7 @@ mod tests {
         let read = |text: &str| text.parse::<SecretFlag>().unwrap().read().unwrap_err();
         let error = read("id=token,src=/nosuch");
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Io, "secret `token` cannot be read".into()));
-        assert!(error.hint().unwrap().starts_with("`/nosuch` is seen from the current folder"), "{error:?}");
+        assert!(error.hint().unwrap().starts_with("`/nosuch` is relative to the current folder"), "{error:?}");
         let error = read("id=NO_SUCH_TOKEN");
         let message = "secret `NO_SUCH_TOKEN` cannot be read: there is neither a variable nor a file `NO_SUCH_TOKEN`";
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Usage, message.into()));

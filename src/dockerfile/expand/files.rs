@@ -1,6 +1,7 @@
 //! The expansion of COPY and ADD: destinations, modes, and what kind of thing each source is.
 //!
-//! COPY takes no URLs and git repositories. `--checksum` needs exactly one URL or repository.
+//! COPY takes no URLs and git repositories. ADD's `--checksum` needs exactly one URL or
+//! repository.
 
 use crate::error::Result;
 use crate::oci::Digest;

@@ -113,6 +113,7 @@ impl Transport {
 }
 
 /// The first tree's root under its tag, those that belong to it under theirs, or without a name.
+/// Other annotations of the entries are dropped.
 fn entries(trees: &[ManifestTree], tag: Option<&str>) -> Vec<Descriptor> {
     let mut entries: Vec<Descriptor> = trees.iter().map(|tree| tree.descriptor.clone()).collect();
     for (at, (entry, tree)) in entries.iter_mut().zip(trees).enumerate() {

@@ -1,7 +1,9 @@
 //! Writing OCI layouts (image specification, image-layout.md).
 //!
 //! Same image, same bytes. Never leaves half of anything: blobs first, the index last, files by a
-//! rename. Refuses a layer file that is not what its descriptor says.
+//! rename. The index is synced to the disk, blobs are not: one that a power cut left short is
+//! written again by the next that has it. Refuses a layer file that is not what its descriptor
+//! says.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

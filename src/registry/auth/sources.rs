@@ -14,7 +14,8 @@ use crate::registry::environment::Environment;
 use crate::registry::host::{canonical, server_key};
 
 /// Where credentials are looked for: `explicit`, `auth_file`, `DOCKER_AUTH_CONFIG`,
-/// `REGISTRY_AUTH_FILE`, docker's config.json, podman's auth.json.
+/// `REGISTRY_AUTH_FILE`, docker's config.json, podman's auth.json. For ECR an AWS identity comes
+/// last; with `anonymous`, nothing is asked.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
     /// For the registry of this name (`harbor.example.com`): from flags or a prompt.

@@ -15,7 +15,7 @@ pub(crate) struct UploadLimits {
     pub(crate) start_at: u64,
     /// What a chunk may grow to where the link carries that in a second or so.
     pub(crate) max_chunk: u64,
-    /// A chunk that the registry finds too large is halved no further than this.
+    /// Chunks are halved no further than this, after a refusal or broken connections.
     pub(crate) min_chunk: u64,
     /// The registry takes everything in one request only.
     pub(crate) single_request: bool,

@@ -74,11 +74,11 @@ fn uplink() -> Result<OwnedFd, Errno> {
     Ok(tun)
 }
 
-/// Does what the next order says; false when the caller has hung up instead.
+/// Does what the next order says; false once the connection to the caller is of no more use.
 pub(super) fn obey(control: &UnixStream, signal: impl FnOnce(Signal)) -> bool {
     match read_message::<Control>(control) {
         Ok(Some(Control::Signal(number))) => {
-            if let Some(known) = Signal::from_named_raw(number) {
+            if let Some(known) = process::signal(number) {
                 signal(known);
             }
             true

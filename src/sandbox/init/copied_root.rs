@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 
 use super::descriptors::{is_folder, make_device, open_folder};
 use super::owners::Owners;
@@ -55,17 +56,17 @@ fn has_parent(tree: &OwnedFd, path: &LayerPath) -> bool {
     place.is_ok_and(|place| stubs::open_folder(tree, &place).is_ok_and(|folder| is_folder(&folder).unwrap_or(false)))
 }
 
-/// A still picture of /proc. `self/exe` is there for Java alone: its launcher finds its libraries
+/// A snapshot of /proc. `self/exe` is there for Java alone: its launcher finds its libraries
 /// by it.
 fn proc_files(mounts: &mut SubstituteMounts, spec: &RunSpec, target: &LayerPath) -> Result<(), SetupError> {
-    let java = java(mounts.tree(), spec);
+    let java = find_java(mounts.tree(), spec);
     let proc = mounts.put_folder(target, 0o555)?;
     let step = || "set up /proc".to_owned();
     rustix::fs::mkdirat(&proc, "self", Mode::from_raw_mode(0o555)).step(step)?;
     let write = |name: &str, content: &[u8]| {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&proc, name, flags, Mode::from_raw_mode(0o444)).step(step)?;
-        rustix::io::write(&file, content).step(step).map(drop)
+        write_all(&file, content).step(step)
     };
     for name in PROC_FILES {
         write(name, &std::fs::read(format!("/proc/{name}")).unwrap_or_default())?;
@@ -78,7 +79,7 @@ fn proc_files(mounts: &mut SubstituteMounts, spec: &RunSpec, target: &LayerPath)
     }
 }
 
-fn java(tree: &OwnedFd, spec: &RunSpec) -> Option<LayerPath> {
+fn find_java(tree: &OwnedFd, spec: &RunSpec) -> Option<LayerPath> {
     let variable = |name: &str| spec.env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let home = variable("JAVA_HOME").map(|home| format!("{home}/bin"));
     let folders = home.into_iter().chain(variable("PATH").unwrap_or(DEFAULT_PATH).split(':').map(str::to_owned));
@@ -99,13 +100,17 @@ fn put_file(
     mounts.put_mount(path, |folder, name| {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
-        let mut rest = content;
-        while !rest.is_empty() {
-            rest = &rest[rustix::io::write(&file, rest)?..];
-        }
+        write_all(&file, content)?;
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
     })
+}
+
+fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(file, rest)?..];
+    }
+    Ok(())
 }
 
 fn open_source(source: &BindSource) -> Result<OwnedFd, SetupError> {

@@ -127,7 +127,8 @@ impl NotifyTarget<'_> {
     }
 }
 
-/// The name of an open descriptor in this process's /proc/self/fd, which is its working directory.
+/// The number of a descriptor, as a path relative to /proc/self/fd. Valid only after `serve` has
+/// made that this process's working directory.
 pub(super) fn name_of(file: &OwnedFd) -> String {
     file.as_raw_fd().to_string()
 }

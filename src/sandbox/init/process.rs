@@ -7,7 +7,7 @@
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use rustix::thread::UnshareFlags;
 
 use crate::sandbox::Ulimit;
@@ -28,6 +28,14 @@ pub(in crate::sandbox) fn fork() -> Result<Fork, Errno> {
         0 => Ok(Fork::Child),
         pid => Pid::from_raw(pid).map(Fork::Parent).ok_or(Errno::INVAL),
     }
+}
+
+/// The signal with a number, a real-time one, too; `None` where there is none.
+pub(super) fn signal(number: i32) -> Option<Signal> {
+    // SAFETY: these are numbers of signals, and neither of those that the C library keeps for
+    // itself.
+    let real_time = || (34..=64).contains(&number).then(|| unsafe { Signal::from_raw_unchecked(number) });
+    Signal::from_named_raw(number).or_else(real_time)
 }
 
 /// Ends this process without running anything registered by its parent.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process};
+use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process};
 
 use super::process::clear_child_events;
 use crate::sandbox::Exit;
@@ -39,9 +39,9 @@ pub(super) fn reap_until_end(
     }
 }
 
-/// Sends a signal by its number; a number without a signal sends nothing.
+/// Sends a signal by its number; a number that is not a signal sends nothing.
 pub(super) fn send_signal(process: Pid, number: i32) {
-    let _ = Signal::from_named_raw(number).map(|signal| kill_process(process, signal));
+    let _ = super::process::signal(number).map(|signal| kill_process(process, signal));
 }
 
 pub(super) fn exit_of(status: WaitStatus) -> Option<Exit> {

@@ -341,6 +341,7 @@ const WRONG_VALUES: &[[&str; 2]] = &[
     ["--pids-limit", "x"],
     ["--oom-score-adj", "5000"],
     ["--shm-size", "x"],
+    ["--shm-size", "-1"],
     ["--stop-signal", "FOO"],
     ["--stop-timeout", "x"],
     ["--restart", "foo"],

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::super::notify::Call;
-use super::credentials::{CAP_SETGID, Capabilities, Credentials, Ids, NewIds};
+use super::credentials::{CAP_SETGID, CAP_SETPCAP, Capabilities, Credentials, Ids, NewIds};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
 
 /// `NGROUPS_MAX`.
@@ -147,6 +147,7 @@ impl Supervisor {
                 DONE
             }
             libc::PR_GET_NO_NEW_PRIVS => value(i64::from(rights.no_new_privileges)),
+            libc::PR_SET_SECUREBITS if !rights.can(CAP_SETPCAP) => Err(Errno::PERM),
             libc::PR_SET_SECUREBITS => {
                 rights.secure_bits = b as u32;
                 // SECBIT_KEEP_CAPS.

@@ -157,15 +157,17 @@ impl Supervisor {
             let never = wanted & 1 != 0 && kind(&shown) != rustix::fs::FileType::Directory && mode & 0o111 == 0;
             return if never { Err(Errno::ACCESS) } else { Ok(()) };
         }
-        let bits = match () {
-            () if shown.st_uid == rights.user.files => mode >> 6,
-            () if rights.is_member(shown.st_gid) => mode >> 3,
-            () => mode,
+        let bits = if shown.st_uid == rights.user.files {
+            mode >> 6
+        } else if rights.is_member(shown.st_gid) {
+            mode >> 3
+        } else {
+            mode
         };
         if bits & wanted == wanted { Ok(()) } else { Err(Errno::ACCESS) }
     }
 
-    /// Opens a folder for search, which takes the right to.
+    /// Whether the caller may search a folder.
     pub(super) fn may_search(&self, caller: &Caller, folder: &OwnedFd) -> Result<()> {
         if caller.rights.can(CAP_DAC_OVERRIDE) {
             return Ok(());

@@ -242,7 +242,7 @@ pub(super) fn name_of(file: impl AsDescriptor) -> String {
     format!("/proc/self/fd/{}", file.number())
 }
 
-/// Opens an open file once more.
+/// A second descriptor of an open file. With `PATH` it is a duplicate: other flags are not applied.
 pub(super) fn reopen(file: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
     if flags.contains(OFlags::PATH) {
         return rustix::io::fcntl_dupfd_cloexec(file, 3);
