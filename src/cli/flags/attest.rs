@@ -133,11 +133,11 @@ impl AttestFlags {
 
     /// Where they are kept.
     pub(crate) fn form(&self) -> AttestationForm {
-        let forms = self.attest.iter().filter_map(|attestation| match attestation {
+        let mut forms = self.attest.iter().filter_map(|attestation| match attestation {
             Attestation::Form(form) => Some(*form),
             _ => None,
         });
-        forms.last().unwrap_or_default()
+        forms.next_back().unwrap_or_default()
     }
 
     /// What the provenance of an image that is pushed is to say. Says once where it has no effect:

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::fixture::{Left, project, write};
 use crate::home::Home;
-use crate::registry::fixture::{distribution, skopeo};
+use crate::registry::fixture::{distribution, distribution_3, skopeo};
+use crate::registry::real::program;
+use crate::skip::{Missing, skip};
 use crate::{judge, run};
 
 /// Makes `hello.pak` with these entries of `<kind>.conf`, and with the members named after it.
@@ -131,6 +133,33 @@ fn a_pack_arrives_at_a_site_without_internet_with_the_same_image() {
         run(home.mpimg().args(["copy", "--json", "--referrers"]).args([format!("docker://{there}@{digest}"), "oci:back".into()]));
     let referrers: Value = serde_json::from_str(&referrers).unwrap();
     assert_eq!(referrers["referrers"].as_array().unwrap().len(), 1, "its bill of materials came along: {referrers}");
+}
+
+#[test]
+fn the_signatures_of_an_image_are_good_at_the_other_site() {
+    let cosign = program("cosign");
+    if !cosign.exists() {
+        skip!(Missing::Registries);
+    }
+    let (home, first, site) = (Home::new(), distribution(""), distribution_3());
+    run(home.mpimg().env("COSIGN_PASSWORD", "x").args(["key", "generate", "own"]));
+    let repository = first.repository("mp/hello").to_string();
+    let mut push = home.mpimg();
+    push.env("COSIGN_PASSWORD", "x").args(["push", "--json", "--no-ttl", "--sign", "own.key", "-r", &repository]);
+    let pushed = Left::of(push.arg(project(&home)).output().unwrap()).done().json();
+    let digest = pushed["digest"].as_str().unwrap();
+    make_pak(&home, &format!("REGISTRY={}\nREPOSITORY=/mp/hello\nDIGEST={digest}\n", first.address), &[]);
+    pak(&home, &["export", "hello.pak"]).done();
+    drop(first);
+    let there = site.repository("site/hello").to_string();
+    pak(&home, &["import", "hello.pak.tar", "-r", &there, "-o", "arrived.pak"]).done();
+    let image = format!("{there}@{digest}");
+    for form in ["--new-bundle-format=true", "--new-bundle-format=false"] {
+        let mut verify = Command::new(&cosign);
+        verify.env_clear().env("HOME", home.path()).env("DOCKER_CONFIG", home.path()).current_dir(home.path());
+        run(verify.args(["verify", "--key", "own.pub", "--insecure-ignore-tlog=true", form, &image]));
+    }
+    run(home.mpimg().args(["verify", &image, "--key", "own.pub"]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod login;
 mod mirrors;
 mod peer;
 mod proxy;
-mod real;
+pub(crate) mod real;
 mod resume;
 mod scripted;
 mod signing;

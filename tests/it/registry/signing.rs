@@ -15,7 +15,7 @@ use mpimg::store::BlobSource;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::fixture::{distribution, skopeo};
+use super::fixture::{distribution, distribution_3, skopeo};
 use crate::cli::fixture::{DOCKERFILE, Left, Serving, folder, run, text};
 use crate::home::Home;
 use crate::judges;
@@ -79,8 +79,8 @@ fn cosign_verifies_a_signed_push_in_both_forms_with_and_without_a_list_of_referr
         skip!(Missing::Registries);
     }
     let (home, folder) = signer();
-    let (old, new) = (distribution(""), Serving::open());
-    for host in [old.address.to_string(), new.host.clone()] {
+    let (old, three, new) = (distribution(""), distribution_3(), Serving::open());
+    for host in [old.address.to_string(), three.address.to_string(), new.host.clone()] {
         let target = format!("{host}/mp/app");
         let pushed = push(&home, &folder, &target, &["--sign", "own.key", "--sbom", "spdx"]);
         let digest = pushed["digest"].as_str().unwrap();
@@ -118,9 +118,9 @@ fn signatures_of_cosign_are_verified_with_its_own_key_files_and_ours_are_added_t
         skip!(Missing::Registries);
     }
     let (home, folder) = signer();
-    let (old, new) = (distribution(""), Serving::open());
+    let (old, three, new) = (distribution(""), distribution_3(), Serving::open());
     cosign_does(&home, &["generate-key-pair"]);
-    for host in [old.address.to_string(), new.host.clone()] {
+    for host in [old.address.to_string(), three.address.to_string(), new.host.clone()] {
         let target = format!("{host}/mp/app");
         let pushed = push(&home, &folder, &target, &[]);
         let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
@@ -234,6 +234,21 @@ fn provenance_of(home: &Home, target: &str, more: &[&str]) -> (Value, Value) {
     (pushed, manifest)
 }
 
+/// Reads a statement of provenance as in-toto's own library does: a field that its schema does not
+/// have, or of another type, is an error.
+fn fits_in_toto_s_schema(statement: &Path) {
+    let read = "import json, sys
+from google.protobuf.json_format import ParseDict
+from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+from in_toto_attestation.v1.statement import Statement
+statement = json.load(open(sys.argv[1]))
+Statement.copy_from_pb(ParseDict(statement, Statement([], '', {}).pb.__class__())).validate()
+provenance = ParseDict(statement['predicate'], Provenance())
+assert provenance.run_details.builder.id and provenance.build_definition.build_type, provenance";
+    let python = judges().join("sbom/bin/python");
+    crate::run(Command::new(python).args(["-c", read]).arg(statement));
+}
+
 #[test]
 fn the_same_build_has_the_same_provenance_which_names_its_inputs_and_no_argument_s_value() {
     let (home, _) = signer();
@@ -249,8 +264,9 @@ fn the_same_build_has_the_same_provenance_which_names_its_inputs_and_no_argument
     run(&mut home.mpimg(), copy).done();
     let blob = manifest["layers"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     let statement: Value =
-        serde_json::from_slice(&std::fs::read(home.path().join("all/blobs/sha256").join(blob)).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(home.path().join("all/blobs/sha256").join(&blob)).unwrap()).unwrap();
     assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    fits_in_toto_s_schema(&home.path().join("all/blobs/sha256").join(blob));
     assert_eq!(format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap()), pushed["digest"]);
     let definition = &statement["predicate"]["buildDefinition"];
     assert_eq!(definition["externalParameters"]["buildArgs"], serde_json::json!({ "TOKEN": null }));
