@@ -141,7 +141,7 @@ impl<'a> Build<'a> {
 /// before a wheel is built.
 pub(crate) fn package(home: &Home) -> PathBuf {
     let folder = home.path().join("package");
-    if folder.exists() {
+    if folder.join("mpimg").exists() {
         // Another mp-build may be reading it.
         return folder;
     }
