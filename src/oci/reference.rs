@@ -130,6 +130,13 @@ impl FromStr for Tag {
 }
 
 impl Reference {
+    /// Whether a tag or a digest is written in the name `text`, which otherwise means the tag
+    /// `latest` or the whole repository.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_tag_or_digest(text: &str) -> bool {
+        text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']))
+    }
+
     /// Parses `[registry[:port]/]path[:tag][@digest]`. Without tag and digest, the tag is `latest`.
     pub fn parse(text: &str) -> Result<Self> {
         let mut reference = Self::parse_exact(text)?;

@@ -11,6 +11,7 @@ use crate::cli::drop_in::{Flag, Parsed};
 use crate::cli::size::Size;
 use crate::cli::when;
 use crate::image::ImageConfig;
+use crate::oci::Reference;
 
 /// How many digits of an ID lists show.
 const SHORT: usize = 12;
@@ -86,8 +87,7 @@ fn images(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
         Some(name) => {
             let found = invocation.must_find(name)?;
             // A name without a tag is that of all tags; an ID that of one image.
-            let whole =
-                name.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) || found.id().starts_with(name.as_str());
+            let whole = Reference::has_tag_or_digest(name) || found.id().starts_with(name.as_str());
             let mut all = invocation.images()?;
             all.retain(|other| match whole {
                 true => other.name == found.name,

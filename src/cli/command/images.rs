@@ -44,8 +44,7 @@ impl FromStr for NameFilter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let last = text.rsplit('/').next().unwrap_or_default();
-        Ok(Self { name: text.parse()?, is_repository: !last.contains([':', '@']) })
+        Ok(Self { name: text.parse()?, is_repository: !Reference::has_tag_or_digest(text) })
     }
 }
 

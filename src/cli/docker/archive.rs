@@ -61,7 +61,7 @@ async fn save(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
         let Some(image) = mpimg.local_image(text)? else { return Err(Failure::daemon("reference does not exist")) };
         let exact = Reference::parse(text).ok().filter(|name| image.names.contains(name) || image.digests.contains(name));
         // A repository alone means all its tags.
-        let tagged = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+        let tagged = Reference::has_tag_or_digest(text);
         let names: Vec<Reference> = match exact {
             Some(name) if !tagged => all_of(invocation, &name)?,
             Some(name) => vec![name],

@@ -101,8 +101,7 @@ impl Filters {
 /// Whether a name is of this repository, or has this tag; `*`, `?` and `[…]` match as in a shell.
 pub(super) fn fits(name: &Reference, wanted: &str) -> bool {
     let exact = Reference::parse(wanted).is_ok_and(|wanted_name| {
-        let written_tag = wanted.rsplit('/').next().is_some_and(|last| last.contains(':') || last.contains('@'));
-        if written_tag { wanted_name == *name } else { wanted_name.repository() == name.repository() }
+        if Reference::has_tag_or_digest(wanted) { wanted_name == *name } else { wanted_name.repository() == name.repository() }
     });
     let matches = |text: &str| glob(wanted, text);
     exact || matches(&name.repository().familiar()) || matches(&name.familiar())

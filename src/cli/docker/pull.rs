@@ -31,7 +31,7 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     invocation.terminal().handle_signals();
     let quiet = parsed.is("quiet");
     if !parsed.is("all-tags") {
-        if !quiet && name.digest().is_none() && !text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        if !quiet && !Reference::has_tag_or_digest(text) {
             invocation.print("Using default tag: latest\n")?;
         }
         pull(invocation, &name, &platform, quiet).await?;

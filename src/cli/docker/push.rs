@@ -28,7 +28,7 @@ async fn run(invocation: &Invocation, parsed: &Parsed) -> CommandResult {
     let (text, quiet) = (&parsed.arguments[0], parsed.is("quiet"));
     let wanted = tag::name(text)?;
     let repository = wanted.repository();
-    let tagged = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    let tagged = Reference::has_tag_or_digest(text);
     if parsed.is("all-tags") && tagged {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
     }
