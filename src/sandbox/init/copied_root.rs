@@ -5,9 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
-use rustix::io::Errno;
 
-use super::descriptors::{is_folder, make_device, open_folder};
+use super::descriptors::{is_folder, make_device, open_folder, write_all};
 use super::owners::Owners;
 use super::plan::{Content, Entry, File, RootPlan};
 use super::substitute_mounts::SubstituteMounts;
@@ -104,13 +103,6 @@ fn put_file(
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
     })
-}
-
-fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
-    while !rest.is_empty() {
-        rest = &rest[rustix::io::write(file, rest)?..];
-    }
-    Ok(())
 }
 
 fn open_source(source: &BindSource) -> Result<OwnedFd, SetupError> {

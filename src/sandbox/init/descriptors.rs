@@ -26,6 +26,13 @@ pub(super) fn pipe() -> Result<(File, File), SetupError> {
     Ok((reader.into(), writer.into()))
 }
 
+pub(super) fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(file, rest)?..];
+    }
+    Ok(())
+}
+
 pub(super) fn is_folder(path: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::fstat(path)?.st_mode & 0o170000 == 0o040000)
 }

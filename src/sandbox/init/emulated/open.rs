@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::super::descriptors::write_all;
 use super::super::notify::{self, Call, Response};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
 use super::view::{PATH_ONLY, kind, name_of, os, stat_at};
@@ -300,10 +301,7 @@ impl Supervisor {
 /// A file in memory with this text.
 fn file_of(text: &[u8]) -> Result<OwnedFd> {
     let file = rustix::fs::memfd_create("proc", MemfdFlags::CLOEXEC)?;
-    let mut rest = text;
-    while !rest.is_empty() {
-        rest = &rest[rustix::io::write(&file, rest)?..];
-    }
+    write_all(&file, text)?;
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
     Ok(file)
 }

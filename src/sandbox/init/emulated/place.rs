@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::super::descriptors::open_folder;
+use super::super::descriptors::{open_folder, write_all};
 use super::super::plan::{Content, Entry, RootPlan};
 use super::super::{copy, sources, ssh, stubs};
 use super::view::{View, kind, stat_at};
@@ -135,11 +135,7 @@ impl Placed {
         let write = |folder: &OwnedFd, name: &OsStr| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(on_disk))?;
-            let mut rest = content;
-            while !rest.is_empty() {
-                rest = &rest[rustix::io::write(&file, rest)?..];
-            }
-            Ok(())
+            write_all(&file, content)
         };
         self.put(path, uid, gid, mode, write).map(drop)
     }
