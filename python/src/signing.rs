@@ -1,12 +1,12 @@
 //! Signing and verifying for a Python caller.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mpimg::operation::{
     FoundAttestation, FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key, read_signing_key,
     sign_file as sign_one_file, verify_file as verify_one_file,
 };
-use mpimg::signature::PublicKey;
+use mpimg::signature::{PublicKey, SigningKey};
 use mpimg::{Error, ErrorKind};
 use pyo3::prelude::*;
 
@@ -22,6 +22,15 @@ pub(crate) struct SignedResult {
     tag: Option<String>,
 }
 
+fn private_key(path: &Path, password: Option<String>) -> mpimg::Result<SigningKey> {
+    let missing = || Error::new(ErrorKind::Usage, "the private key is encrypted, and no password was given");
+    read_signing_key(path, || password.ok_or_else(missing))
+}
+
+fn public_keys(paths: &[PathBuf]) -> mpimg::Result<Vec<PublicKey>> {
+    paths.iter().map(|path| PublicKey::read(path)).collect()
+}
+
 /// Signs an image in its registry.
 #[pyfunction]
 pub(crate) fn sign(
@@ -34,8 +43,7 @@ pub(crate) fn sign(
     recursive: bool,
 ) -> PyResult<Vec<SignedResult>> {
     call(py, options, None, move |mpimg| async move {
-        let missing = || Error::new(ErrorKind::Usage, "the private key is encrypted, and no password was given");
-        let key = read_signing_key(&key, || password.ok_or_else(missing))?;
+        let key = private_key(&key, password)?;
         let mut request = SignRequest::new(image.parse()?, key);
         request.tag = tag;
         request.recursive = recursive;
@@ -117,7 +125,7 @@ pub(crate) fn verify(
     recursive: bool,
 ) -> PyResult<Vec<VerifiedResult>> {
     call(py, options, None, move |mpimg| async move {
-        let keys = keys.iter().map(|path| PublicKey::read(path)).collect::<mpimg::Result<Vec<_>>>()?;
+        let keys = public_keys(&keys)?;
         let mut request = VerifyRequest::new(image.parse()?, keys);
         request.recursive = recursive;
         let result = |manifest: mpimg::operation::VerifiedManifest| VerifiedResult {
@@ -140,8 +148,7 @@ pub(crate) fn sign_file(
     password: Option<String>,
 ) -> PyResult<(PathBuf, PathBuf)> {
     call(py, options, None, move |_| async move {
-        let missing = || Error::new(ErrorKind::Usage, "the private key is encrypted, and no password was given");
-        let key = read_signing_key(&key, || password.ok_or_else(missing))?;
+        let key = private_key(&key, password)?;
         let signed = sign_one_file(&file, &key).await?;
         Ok((signed.bundle, signed.signature))
     })
@@ -151,7 +158,7 @@ pub(crate) fn sign_file(
 #[pyfunction]
 pub(crate) fn verify_file(py: Python<'_>, options: Options, file: PathBuf, keys: Vec<PathBuf>) -> PyResult<String> {
     call(py, options, None, move |_| async move {
-        let keys = keys.iter().map(|path| PublicKey::read(path)).collect::<mpimg::Result<Vec<_>>>()?;
+        let keys = public_keys(&keys)?;
         Ok(verify_one_file(&file, keys).await?.fingerprint().to_string())
     })
 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::blocking;
+use super::verify::first_good;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::write_result;
 use crate::signature::{Bundle, PublicKey, SigningKey};
@@ -58,30 +59,22 @@ pub async fn verify_file(file: &Path, keys: Vec<PublicKey>) -> Result<PublicKey>
     blocking(move || {
         let content = read(&file)?;
         let (bundle, signature) = (beside(&file, BUNDLE), beside(&file, BARE));
-        let judge = |key: &PublicKey| -> Result<()> {
-            if bundle.exists() {
-                return Bundle::verify_file(&read(&bundle)?, &content, key);
-            }
+        let good = if bundle.exists() {
+            let bundle = read(&bundle)?;
+            first_good(&keys, |key| Bundle::verify_file(&bundle, &content, key))
+        } else if signature.exists() {
             let text = read(&signature)?;
-            let decoded = STANDARD.decode(text.trim_ascii());
-            let decoded = decoded.map_err(|_| Error::new(ErrorKind::Corrupt, "the signature is not base64"))?;
-            key.verify(&content, &decoded)
-        };
-        if !bundle.exists() && !signature.exists() {
+            let not_base64 = |_| Error::new(ErrorKind::Corrupt, "the signature is not base64");
+            first_good(&keys, |key| key.verify(&content, &STANDARD.decode(text.trim_ascii()).map_err(not_base64)?))
+        } else {
             return Err(Error::new(ErrorKind::NotFound, format!("`{}` is not signed", file.display())).with_hint(format!(
                 "a signature is in `{}` or `{}`",
                 bundle.display(),
                 signature.display()
             )));
-        }
-        let mut refused = Error::new(ErrorKind::Usage, "no public key was given");
-        for key in keys {
-            match judge(&key) {
-                Ok(()) => return Ok(key),
-                Err(error) => refused = error,
-            }
-        }
-        Err(refused.wrap(format!("`{}` has no valid signature by any of the given keys", file.display())))
+        };
+        let wrong = |error: Error| error.wrap(format!("`{}` has no valid signature by any of the given keys", file.display()));
+        good.map(|((), key)| key.clone()).map_err(wrong)
     })
     .await
 }

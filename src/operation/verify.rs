@@ -281,7 +281,7 @@ async fn attestations(tree: &ManifestTree) -> Result<Vec<FoundAttestation>> {
 }
 
 /// The first key's judgement that is good, else the last one's reason.
-fn first_good<T>(keys: &[PublicKey], judge: impl Fn(&PublicKey) -> Result<T>) -> Result<(T, &PublicKey)> {
+pub(super) fn first_good<T>(keys: &[PublicKey], judge: impl Fn(&PublicKey) -> Result<T>) -> Result<(T, &PublicKey)> {
     let mut refused = Error::new(ErrorKind::Usage, "no public key was given");
     for key in keys {
         match judge(key) {
