@@ -293,12 +293,12 @@ async fn ask(container: &Container, connections: &Connections) -> Vec<CheckItem>
     items.push(match &definition {
         Ok(definition) => CheckItem::passed("/adapterDefinition", definition_text(definition)),
         // Only the SDK asks for it, and not where the project has a describe.xml.
-        Err(error) => CheckItem { state: CheckState::Later, ..CheckItem::failed("/adapterDefinition", error) },
+        Err(error) => CheckItem::later("/adapterDefinition", error),
     });
     let instance = unconfigured_instance(&definition.unwrap_or_default());
     items.push(match post(connections, &format!("https://localhost:{port}/collect"), &instance).await {
         Ok((status, answer)) => collect_item(status, &answer),
-        Err(error) => CheckItem { state: CheckState::Later, ..CheckItem::failed("/collect", &error) },
+        Err(error) => CheckItem::later("/collect", &error),
     });
     items
 }
@@ -339,7 +339,7 @@ fn collect_item(status: StatusCode, answer: &str) -> CheckItem {
         let message = format!("no result for an adapter instance that is not configured ({status}: {last})");
         let error = Error::new(ErrorKind::Project, message)
             .with_hint("`mpimg mp-test collect` tries it with a connection of the project");
-        return CheckItem { state: CheckState::Later, ..CheckItem::failed(NAME, &error) };
+        return CheckItem::later(NAME, &error);
     }
     let result: Value = serde_json::from_str(answer).unwrap_or_default();
     let reason = result["errorMessage"].as_str().filter(|reason| !reason.is_empty());

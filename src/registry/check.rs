@@ -71,6 +71,12 @@ impl CheckItem {
         let hint = error.hint().map(str::to_owned);
         Self { name: name.into(), state: CheckState::Failed, detail: texts.join(": "), hint, kind: Some(error.kind()) }
     }
+
+    /// As `failed`, of what is no fault yet.
+    #[cfg(feature = "run")]
+    pub(crate) fn later(name: &str, error: &Error) -> Self {
+        Self { state: CheckState::Later, ..Self::failed(name, error) }
+    }
 }
 
 /// Whether an image can be pulled without credentials.
