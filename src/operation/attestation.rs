@@ -41,8 +41,11 @@ impl Mpimg {
     }
 
     /// As `attestations`. Reads the index, and of its manifests only those that attest the image:
-    /// each counts where a registry counts pulls.
+    /// each counts where a registry counts pulls. The image's own digest names no index.
     pub(super) async fn attestations_in_registry(&self, name: &Reference, digest: &Digest) -> Result<Vec<ImageAttestation>> {
+        if name.digest() == Some(digest) {
+            return Ok(Vec::new());
+        }
         let root = self.client().pull_manifest(name).await?;
         if !root.media_type.is_index() {
             return Ok(Vec::new());
