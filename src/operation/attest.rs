@@ -15,6 +15,7 @@ use crate::build::BuildMaterials;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::{Format, Image, ManifestTree, attestation};
 use crate::oci::{Descriptor, Digest};
+use crate::sbom::SbomFormat;
 use crate::signature::Statement;
 
 impl Mpimg {
@@ -74,13 +75,13 @@ impl Mpimg {
         let SbomOutputs { attach, file } = &wanted.sbom;
         if wanted.sbom.is_wanted() {
             let inventory = self.materials(of.image).await?;
+            let document = |format: SbomFormat| format.document(called, digest, of.image, &inventory);
             if let Some(file) = file {
-                file.write(&file.format().document(called, digest, of.image, &inventory))?;
+                file.write(&document(file.format()))?;
             }
             if let Some(format) = attach {
-                let document = format.document(called, digest, of.image, &inventory);
                 let document =
-                    serde_json::from_str(&document).context(ErrorKind::Corrupt, || "the SBOM is not JSON".to_owned())?;
+                    serde_json::from_str(&document(*format)).context(ErrorKind::Corrupt, || "the SBOM is not JSON".to_owned())?;
                 statements.push((format.predicate_type(), statement(&digest, format.predicate_type(), document)?));
             }
         }

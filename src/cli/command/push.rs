@@ -135,13 +135,17 @@ impl Push {
             PushSubject::Image(name) => (".".into(), PushSource::Image { name, platform: self.build.platform()? }),
         };
         let provenance = self.provenance.then_some(ProvenanceOptions { build_arg_values: self.provenance_args });
-        let request =
-            PushRequest { tags: self.tag, sbom: sbom.is_wanted(), provenance: provenance.is_some(), ..PushRequest::new(source) };
         let in_index =
             (self.attest == Some(AttestationForm::Buildkit)).then(|| IndexAttestations { sbom: sbom.clone(), provenance });
-        let request = PushRequest { in_index, ..request };
-        let request = PushRequest { signed_by: key.as_ref().map(|key| key.public().clone()), ..request };
-        let mut request = request.in_folder(&folder)?;
+        let mut request = PushRequest {
+            tags: self.tag,
+            sbom: sbom.is_wanted(),
+            provenance: provenance.is_some(),
+            in_index,
+            signed_by: key.as_ref().map(|key| key.public().clone()),
+            ..PushRequest::new(source)
+        }
+        .in_folder(&folder)?;
         if let PushSource::Build(build) = &mut request.source
             && !says_sdk_base
         {
