@@ -81,7 +81,15 @@ impl OwnerTable {
     /// # Errors
     /// [`Io`](ErrorKind::Io).
     pub(crate) fn write(&self, tree: &Path) -> Result<()> {
-        let device = std::fs::metadata(tree).map_err(|error| Error::io("examine", tree, error))?.dev();
+        self.write_for(tree, std::fs::metadata(tree).map_err(|error| Error::io("examine", tree, error))?.dev())
+    }
+
+    /// As [`write`](Self::write), also for a tree that gets its place later, on the file system
+    /// `device`. Whoever reads the table meanwhile, or after a kill, finds this or the one before.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io).
+    pub(crate) fn write_for(&self, tree: &Path, device: u64) -> Result<()> {
         let mut text = String::new();
         for ((_, inode), row) in self.0.iter().filter(|((on, _), _)| *on == device) {
             let _ = write!(text, "{inode} {}", row.record.to_text());
@@ -94,7 +102,9 @@ impl OwnerTable {
             text.push('\n');
         }
         let path = Self::path_of(tree);
-        std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))
+        let new = path.with_extension("new");
+        let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path));
+        written.map_err(|error| Error::io("write", &path, error))
     }
 
     /// The row of an inode; the default where it has none.

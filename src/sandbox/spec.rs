@@ -126,12 +126,10 @@ impl RunSpec {
         for mount in &mut spec.mounts {
             match mount {
                 Mount::Bind { source, .. } => source.make_absolute()?,
-                Mount::Cache { folder, seed, .. } => {
+                Mount::Cache { folder, room, seed, .. } => {
                     make_absolute(folder)?;
-                    if let Some((source, room)) = seed {
-                        source.make_absolute()?;
-                        make_absolute(room)?;
-                    }
+                    make_absolute(room)?;
+                    seed.as_mut().map_or(Ok(()), BindSource::make_absolute)?;
                 }
                 Mount::Ssh { socket, .. } => make_absolute(socket)?,
                 Mount::Volume { source, .. } => make_absolute(source)?,
@@ -195,6 +193,9 @@ pub enum Mount {
     Cache {
         /// The folder on this machine; created with `mode` and owner where it is missing.
         folder: PathBuf,
+        /// Where it is made before it gets its name: a path on its file system where nothing is. It
+        /// goes when the step has ended or is killed.
+        room: PathBuf,
         /// To where.
         target: LayerPath,
         /// Permission bits of a new folder.
@@ -205,9 +206,8 @@ pub enum Mount {
         gid: u32,
         /// `ro`.
         readonly: bool,
-        /// What a folder that is missing begins with, owners and modes included, and room to copy
-        /// it to: a path on the folder's file system where nothing is.
-        seed: Option<(BindSource, PathBuf)>,
+        /// What a folder that is missing begins with, owners and modes included.
+        seed: Option<BindSource>,
     },
     /// A folder or file of this machine as it is; writes stay. Where nothing can be mounted
     /// ([`IsolationKind::needs_tree`](super::IsolationKind::needs_tree)), it is copied in, and what

@@ -17,6 +17,7 @@ use super::layout::{GATE, TMP, failed};
 use super::lock::lock_exclusive;
 use super::{Store, blobs, layers, mounts, process_session};
 use crate::error::{Error, Result};
+use crate::layer::owner_table::OwnerTable;
 use crate::layer::remove_tree;
 use crate::oci::Digest;
 
@@ -265,6 +266,7 @@ impl<'a> Pruning<'a> {
                 Old::Mount(path) => {
                     self.report.mounts += 1;
                     self.remove_folder(&path)?;
+                    self.remove_file(&OwnerTable::path_of(&path))?;
                 }
                 Old::Record(stored) => {
                     self.remove_record(&stored)?;

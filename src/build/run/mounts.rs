@@ -148,18 +148,18 @@ fn make(
             let is_new = !folder.exists();
             let saved = cache.filter(|_| is_new).and_then(|name| saved_source(inputs, &spec.user, name, scratch));
             let begun = saved.as_ref().map(|(_, begun)| *begun);
-            let beginning = match (saved, from) {
+            let seed = match (saved, from) {
                 (Some((saved, _)), _) => Some(saved),
                 (None, Some(from)) if is_new => Some(stage_source(inputs, &spec.user, source, from, scratch)?),
                 _ => None,
             };
-            let seed = beginning.map(|source| (source, scratch.join("seed")));
+            let room = scratch.join("room");
             if let Some(name) = cache.filter(|_| !read_only) {
                 let folder = CacheFolder { name: name.clone(), mode: *mode, uid: *uid, gid: *gid };
                 inputs.cache.use_mount(folder, begun);
             }
             let target = LayerPath::clean(target)?;
-            Mount::Cache { folder, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed }
+            Mount::Cache { folder, room, target, mode: *mode, uid: *uid, gid: *gid, readonly: *read_only, seed }
         }
         MountRequest::Tmpfs { target, size } => Mount::Tmpfs { target: LayerPath::clean(target)?, size: *size, mode: None },
         MountRequest::Secret { id, target, env, required, mode, uid, gid } => {

@@ -128,14 +128,13 @@ fn put_mount(
             let source = open_source(source)?;
             mounts.put_mount(target, |folder, name| copy::copy(&source, folder, name))
         }
-        Mount::Cache { folder, mode, uid, gid, seed, readonly, .. } => {
-            if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
-                sources::seed_cache(&Owners::OnDisk, &open_source(source)?, room, folder)?;
-            }
-            drop(sources::cache_folder(&Owners::OnDisk, folder, *mode, *uid, *gid)?);
+        Mount::Cache { folder, room, mode, uid, gid, seed, readonly, .. } => {
+            let source = sources::cache_folder(folder, room, |parent, name| {
+                let source = seed.as_ref().map(open_source).transpose()?;
+                sources::make_cache(&Owners::OnDisk, source.as_ref(), parent, name, (*uid, *gid, *mode))
+            })?;
             if *readonly {
                 // Nothing keeps the command from writing, but it writes into a copy.
-                let source = open_folder(folder)?;
                 return mounts.put_mount(target, |folder, name| copy::copy(&source, folder, name));
             }
             mounts.lend(target, folder)

@@ -169,11 +169,11 @@ fn bind_mount(mounter: &mut Mounter, target: &LayerPath, mount: &Mount, index: u
             let copy = disposable(mounter, source, kind, index)?;
             mounter.bind(&copy, target, kind, false)
         }
-        Mount::Cache { folder, mode, uid, gid, readonly, seed, .. } => {
-            if let Some((source, room)) = seed.as_ref().filter(|_| !folder.exists()) {
-                sources::seed_cache(&mounter.owners, &open_source(mounter, source, index)?, room, folder)?;
-            }
-            let folder = sources::cache_folder(&mounter.owners, folder, *mode, *uid, *gid)?;
+        Mount::Cache { folder, room, mode, uid, gid, readonly, seed, .. } => {
+            let folder = sources::cache_folder(folder, room, |parent, name| {
+                let source = seed.as_ref().map(|source| open_source(mounter, source, index)).transpose()?;
+                sources::make_cache(&mounter.owners, source.as_ref(), parent, name, (*uid, *gid, *mode))
+            })?;
             mounter.bind(&folder, target, Target::Folder, *readonly)
         }
         Mount::Volume { source, readonly, .. } => {

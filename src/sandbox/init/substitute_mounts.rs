@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
@@ -32,7 +33,7 @@ struct Moved {
     /// Its name in `aside`, where something was in the way.
     original: Option<String>,
     /// Where what was put there goes back to, for what outlives the step.
-    returns_to: Option<std::path::PathBuf>,
+    returns_to: Option<PathBuf>,
 }
 
 impl SubstituteMounts {
@@ -107,12 +108,17 @@ impl SubstituteMounts {
 
     /// As [`put_mount`](Self::put_mount), with a folder of this machine that goes back when the
     /// step has ended.
-    pub(super) fn lend(&mut self, path: &LayerPath, folder: &std::path::Path) -> Result<(), SetupError> {
+    pub(super) fn lend(&mut self, path: &LayerPath, folder: &Path) -> Result<(), SetupError> {
         self.put_mount(path, |parent, name| rustix::fs::renameat(rustix::fs::CWD, folder, parent, name))?;
         if let Some(last) = self.moved.last_mut() {
             last.returns_to = Some(folder.to_owned());
         }
         Ok(())
+    }
+
+    /// Folders that are lent: where each goes back to, and the folder itself, wherever it is now.
+    pub(super) fn lent(&self) -> impl Iterator<Item = (&Path, &OwnedFd)> {
+        self.moved.iter().filter_map(|moved| moved.returns_to.as_deref().zip(moved.substitute.as_ref()))
     }
 
     /// Makes a folder at `path` that holds nothing.

@@ -3,9 +3,11 @@
 //! The environments are made with Debian's tools around this very test program, which is started
 //! again for one ignored test.
 
+use std::error::Error as _;
 use std::path::Path;
 use std::process::Command;
 
+use mpimg::CancellationToken;
 use mpimg::layer::LayerPath;
 use mpimg::layer::unpack::Limits;
 use mpimg::sandbox::{BindSource, Exit, Isolation, IsolationKind, IsolationMode, Mount, SecretBytes, User};
@@ -75,7 +77,27 @@ fn inside_user_namespace() {
     assert_eq!((stats.entries, stats.skipped_devices), (2, 1));
     let error = fixture.isolation.unpack(&mut &b"no tar"[..], &folder, &[], &Limits::default()).unwrap_err();
     assert_eq!(error.kind(), mpimg::ErrorKind::Corrupt);
+    a_cache_of_a_user_who_is_not_here_is_refused_each_time(&mut fixture);
     commands_do_what_they_do_in_docker(&mut fixture);
+}
+
+/// The folder that could not be given away is not there for the next step to take.
+fn a_cache_of_a_user_who_is_not_here_is_refused_each_time(fixture: &mut Fixture) {
+    for round in [1, 2] {
+        let mut spec = fixture.shell("stat -c %u /c");
+        spec.mounts = vec![Mount::Cache {
+            folder: fixture.state.path().join("caches/foreign"),
+            room: fixture.state.path().join(format!("room-{round}")),
+            target: LayerPath::parse("c").unwrap(),
+            mode: 0o750,
+            uid: 70_000,
+            gid: 0,
+            readonly: false,
+            seed: None,
+        }];
+        let error = fixture.isolation.run(&spec, &mut |_| (), &CancellationToken::default()).unwrap_err();
+        assert!(error.source().unwrap().to_string().contains("Invalid argument"), "{error:?}");
+    }
 }
 
 /// A user without a range of ids; the second may not even run newuidmap.
@@ -297,6 +319,7 @@ fn mounts_leave_nothing(fixture: &mut Fixture) {
             Mount::Tmpfs { target: path("scratch"), size: None, mode: Some(0o755) },
             Mount::Cache {
                 folder: cache.clone(),
+                room: fixture.state.path().join("room"),
                 target: path("cache"),
                 mode: 0o755,
                 uid: 0,

@@ -1,12 +1,14 @@
 //! `RUN --mount`, and that mount targets leave no trace.
 
-use std::fs;
+use std::error::Error as _;
+use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 
+use mpimg::CancellationToken;
 use mpimg::layer::LayerPath;
-use mpimg::sandbox::{BindSource, Exit, Mount, SecretBytes, User};
+use mpimg::sandbox::{BindSource, Exit, IsolationKind, IsolationMode, Mount, SecretBytes, User};
 
 use super::rootfs::{Fixture, lines};
 use crate::skip::needs_root;
@@ -99,8 +101,10 @@ fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
     needs_root!();
     let mut fixture = Fixture::new();
     let folder = fixture.state.path().join("caches/one");
+    let room = fixture.state.path().join("room");
     let cache = |readonly| Mount::Cache {
         folder: folder.clone(),
+        room: room.clone(),
         target: path("var/cache"),
         mode: 0o750,
         uid: 5,
@@ -119,6 +123,42 @@ fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
     let mut spec = fixture.shell("cat /var/cache/x; echo y >/var/cache/y");
     spec.mounts = vec![cache(true)];
     assert_eq!(fixture.run(&spec).output, "kept\n/bin/sh: can't create /var/cache/y: Read-only file system\n");
+}
+
+/// A step that is killed in the middle ends there as well, but not always at the same place.
+#[test]
+fn a_cache_that_was_begun_and_not_finished_is_not_there_for_the_next_step() {
+    needs_root!();
+    let mut fixture = Fixture::on(IsolationMode::Forced(IsolationKind::Emulated));
+    let seed = fixture.state.path().join("seed");
+    fs::create_dir_all(seed.join("first")).unwrap();
+    // Not even its owner may read it.
+    fs::write(seed.join("second"), "x").unwrap();
+    fs::set_permissions(seed.join("second"), Permissions::from_mode(0)).unwrap();
+    let folder = fixture.state.path().join("caches/one");
+    let mut step = |round: u32| {
+        let mut spec = fixture.shell("ls -l /c | wc -l; stat -c '%a %u %g' /c");
+        spec.mounts = vec![Mount::Cache {
+            folder: folder.clone(),
+            room: fixture.state.path().join(format!("room-{round}")),
+            target: path("c"),
+            mode: 0o750,
+            uid: 5,
+            gid: 6,
+            readonly: false,
+            seed: Some(BindSource::Host { root: seed.clone(), path: path("") }),
+        }];
+        let mut output = Vec::new();
+        let ran = fixture.isolation.run(&spec, &mut |bytes| output.extend_from_slice(bytes), &CancellationToken::default());
+        ran.map(|_| String::from_utf8(output).unwrap())
+    };
+    for round in [1, 2] {
+        let error = step(round).unwrap_err();
+        assert!(error.source().unwrap().to_string().contains("Permission denied"), "{error:?}");
+        assert!(!folder.exists());
+    }
+    fs::set_permissions(seed.join("second"), Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(step(3).unwrap(), "3\n755 0 0\n");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::super::descriptors::{open_folder, write_all};
+use super::super::descriptors::{fd_path, open_folder, write_all};
 use super::super::plan::{Content, Entry, RootPlan};
 use super::super::{copy, sources, ssh, stubs};
 use super::view::{View, kind, stat_at};
@@ -32,13 +32,11 @@ pub(super) struct Placed {
     pub(super) table: OwnerTable,
     /// Inodes that go when the step has ended.
     passing: Vec<Inode>,
-    /// Folders that stay: their owners are recorded beside them.
-    caches: Vec<PathBuf>,
 }
 
 impl Placed {
     pub(super) fn new(mounts: SubstituteMounts, table: OwnerTable) -> Self {
-        Self { mounts, table, passing: Vec::new(), caches: Vec::new() }
+        Self { mounts, table, passing: Vec::new() }
     }
 
     /// Puts everything of `plan` in place. Returns the file system as the command will see it.
@@ -93,13 +91,15 @@ impl Placed {
     /// Takes everything out again. Nothing of the step may run any more.
     pub(super) fn restore(self, mut table: OwnerTable, tree: &Path) -> Result<(), SetupError> {
         self.passing.into_iter().for_each(|inode| table.forget(inode));
-        let restored = self.mounts.restore();
         let written = |error: crate::Error| SetupError::new(error.to_string(), None);
-        for folder in self.caches {
-            let rows = table.split_off(inodes_in(&folder).into_iter());
-            rows.write(&folder).map_err(written)?;
-        }
-        restored?;
+        // Before what stays is back at its name: there later steps take it and its owners for
+        // whole.
+        let record = |(folder, lent): (&Path, &OwnedFd)| {
+            let rows = table.split_off(inodes_in(&Path::new(&fd_path(lent)).join(".")).into_iter());
+            rows.write_for(folder, device_of(lent)?).map_err(written)
+        };
+        let recorded = self.mounts.lent().map(record).fold(Ok(()), Result::and);
+        self.mounts.restore().and(recorded)?;
         table.write(tree).map_err(written)
     }
 
@@ -161,18 +161,21 @@ impl Placed {
                 self.put_copy(&sources::open_in(&open_folder(root)?, path)?, table_of(root)?.as_ref(), target)
             }
             Mount::Volume { source, target, .. } => self.put_copy(&sources::open_volume(source)?, None, target),
-            Mount::Cache { folder, target, mode, uid, gid, seed, readonly } => {
-                self.make_cache(folder, (*uid, *gid, *mode), seed.as_ref())?;
+            Mount::Cache { folder, room, target, mode, uid, gid, seed, readonly } => {
+                let source = sources::cache_folder(folder, room, |parent, name| {
+                    let rows = make_cache(seed.as_ref(), parent, name, (*uid, *gid, *mode))?;
+                    // Before the folder gets its name: with it later steps take both for whole.
+                    rows.write_for(folder, device_of(parent)?).map_err(|error| SetupError::new(error.to_string(), None))
+                })?;
                 if *readonly {
                     // Nothing keeps the command from writing, but it writes into a copy.
-                    return self.put_copy(&open_folder(folder)?, table_of(folder)?.as_ref(), target);
+                    return self.put_copy(&source, table_of(folder)?.as_ref(), target);
                 }
                 if let Some(mut table) = table_of(folder)? {
                     // Without those of files that have gone since, whose numbers may be others'
                     // now.
                     self.table.extend(table.split_off(inodes_in(folder).into_iter()));
                 }
-                self.caches.push(folder.clone());
                 self.mounts.lend(target, folder)
             }
             // The plan has it as memory.
@@ -186,42 +189,6 @@ impl Placed {
         }
     }
 
-    /// Makes the folder of a cache where there is none, with what it is to begin with.
-    fn make_cache(
-        &mut self,
-        folder: &Path,
-        (uid, gid, mode): (u32, u32, u32),
-        seed: Option<&(BindSource, PathBuf)>,
-    ) -> Result<(), SetupError> {
-        if folder.exists() {
-            return Ok(());
-        }
-        let mut table = OwnerTable::default();
-        let step = || format!("create the cache folder `{}`", folder.display());
-        let parent = folder.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(parent).step(step)?;
-        let parent = open_folder(parent)?;
-        let name = folder.file_name().unwrap_or_default();
-        match seed {
-            Some((source, _)) => {
-                let (root, path) = source_of(source)?;
-                let source = sources::open_in(&open_folder(root)?, path)?;
-                if kind(&rustix::fs::fstat(&source).step(step)?) != FileType::Directory {
-                    return Err(Errno::NOTDIR).step(|| "fill a cache".into());
-                }
-                copy(&source, table_of(root)?.as_ref(), &parent, name, &mut table).step(step)?;
-            }
-            None => {
-                let (on_disk, recorded) = split_mode(FileType::Directory, mode);
-                rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(on_disk)).step(step)?;
-                let stat = stat_at(&parent, name.as_bytes()).step(step)?;
-                let record = Record { uid, gid, mode: recorded, device: None };
-                table.set(inode_of(&stat), Row { record, capability: None });
-            }
-        }
-        table.write(folder).map_err(|error| SetupError::new(error.to_string(), None))
-    }
-
     fn put_copy(&mut self, source: &OwnedFd, owners: Option<&OwnerTable>, target: &LayerPath) -> Result<(), SetupError> {
         let mut rows = OwnerTable::default();
         self.mounts.put(target, |folder, name| copy(source, owners, folder, name, &mut rows))?;
@@ -229,6 +196,33 @@ impl Placed {
         self.table.extend(rows);
         Ok(())
     }
+}
+
+/// Makes the folder of a cache, as `name` in `parent`: a copy of `seed`, or an empty one with this
+/// owner and mode. Returns the rows of its files.
+fn make_cache(
+    seed: Option<&BindSource>,
+    parent: &OwnedFd,
+    name: &OsStr,
+    (uid, gid, mode): (u32, u32, u32),
+) -> Result<OwnerTable, SetupError> {
+    let mut rows = OwnerTable::default();
+    let step = || "fill a cache".to_owned();
+    let Some(seed) = seed else {
+        let (on_disk, recorded) = split_mode(FileType::Directory, mode);
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(on_disk)).step(step)?;
+        let stat = stat_at(parent, name.as_bytes()).step(step)?;
+        let record = Record { uid, gid, mode: recorded, device: None };
+        rows.set(inode_of(&stat), Row { record, capability: None });
+        return Ok(rows);
+    };
+    let (root, path) = source_of(seed)?;
+    let source = sources::open_in(&open_folder(root)?, path)?;
+    if sources::kind_of(&source)? != stubs::Target::Folder {
+        return Err(Errno::NOTDIR).step(step);
+    }
+    copy(&source, table_of(root)?.as_ref(), parent, name, &mut rows).step(step)?;
+    Ok(rows)
 }
 
 fn source_of(source: &BindSource) -> Result<(&PathBuf, &LayerPath), SetupError> {
@@ -243,6 +237,11 @@ fn source_of(source: &BindSource) -> Result<(&PathBuf, &LayerPath), SetupError> 
 
 fn table_of(folder: &Path) -> Result<Option<OwnerTable>, SetupError> {
     OwnerTable::read(folder).map_err(|error| SetupError::new(error.to_string(), None))
+}
+
+fn device_of(folder: &OwnedFd) -> Result<u64, SetupError> {
+    let stat = rustix::fs::fstat(folder).step(|| "examine the folder of a cache".into())?;
+    Ok(inode_of(&stat).0)
 }
 
 /// All inodes of a folder, its own included.
