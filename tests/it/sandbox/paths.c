@@ -5,6 +5,8 @@
  *   paths race MS OUTSIDE TREE   threads change paths, links, folders and descriptors during calls; says how many calls
  *                                reached the file OUTSIDE, which is not in this root (TREE: this root's path there)
  *   paths datagram               messages to sockets with paths
+ *   paths vfork COUNT            children that execute while they have their parent's memory; says how often that was
+ *                                not the parent's alone afterwards
  *
  * Prints nothing that differs between two runs in equal roots.
  */
@@ -24,6 +26,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -412,10 +415,46 @@ static int datagram(void) {
     return 0;
 }
 
+/* --------------------------------------------------------------------------------------------------- vfork */
+
+/* What lies below the stack of whoever calls this, for as long as another process may take to change it. */
+static __attribute__((noinline)) int is_changed(void) {
+    volatile char below[4096];
+    for (size_t index = 0; index < sizeof below; index++) below[index] = 'x';
+    struct timespec begin, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        for (size_t index = 0; index < sizeof below; index++)
+            if (below[index] != 'x') return 1;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - begin.tv_sec) * 1000000000L + now.tv_nsec - begin.tv_nsec < 5000000);
+    return 0;
+}
+
+static int children(int count) {
+    int changed = 0;
+    char *arguments[] = {"true", NULL}, *environment[] = {NULL};
+    for (int index = 0; index < count; index++) {
+        pid_t child = vfork();
+        if (!child) {
+            execve("/nowhere", arguments, environment);
+            execve("/bin/busybox", arguments, environment);
+            _exit(1);
+        }
+        changed += is_changed();
+        int status = 0;
+        waitpid(child, &status, 0);
+        report(status ? -1 : 0, "child", "", "");
+    }
+    printf("%d changed\n", changed);
+    return 0;
+}
+
 int main(int count, char **arguments) {
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
     if (count == 4 && !strcmp(arguments[1], "walk")) return walk(strtoull(arguments[2], NULL, 10), atoi(arguments[3]));
     if (count == 5 && !strcmp(arguments[1], "race")) return race(atoi(arguments[2]), arguments[3], arguments[4]);
     if (count == 2 && !strcmp(arguments[1], "datagram")) return datagram();
+    if (count == 3 && !strcmp(arguments[1], "vfork")) return children(atoi(arguments[2]));
     return 2;
 }

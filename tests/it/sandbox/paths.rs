@@ -91,3 +91,12 @@ fn messages_reach_sockets_with_long_paths() {
     assert_eq!(found, expected);
     assert!(expected.contains("one\ntwo\nthree\n"), "{expected}");
 }
+
+#[test]
+fn a_process_has_its_memory_to_itself_once_its_child_has_executed() {
+    needs_root!();
+    let [expected, found] =
+        [IsolationKind::Chroot, IsolationKind::Emulated].map(|kind| fixture(kind).0.output_of("paths vfork 40"));
+    assert_eq!(found, expected);
+    assert!(expected.ends_with(": ok\n0 changed\n"), "{expected}");
+}

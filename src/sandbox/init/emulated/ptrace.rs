@@ -33,6 +33,9 @@ pub(super) enum Event {
     Seccomp(u32),
     /// It has made a new thread or process of this number.
     Cloned(i32),
+    /// A child that it had lent its memory has ended, or has another one now: its first stop since
+    /// then.
+    HasMemoryBack,
     /// A new thread's first stop, or a stop of the whole process by this signal.
     Stop(i32),
     SyscallExit,
@@ -47,6 +50,7 @@ pub(super) fn seize(thread: i32) -> Result<(), Errno> {
         | libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK
         | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEVFORKDONE
         | libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_EXITKILL;
     call(libc::PTRACE_SEIZE, thread, options as usize as *mut c_void)
@@ -114,6 +118,7 @@ fn parse(thread: i32, status: i32) -> Event {
     match status >> 16 {
         libc::PTRACE_EVENT_SECCOMP => Event::Seccomp(message(thread) as u32),
         libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => Event::Cloned(message(thread) as i32),
+        libc::PTRACE_EVENT_VFORK_DONE => Event::HasMemoryBack,
         libc::PTRACE_EVENT_STOP => Event::Stop(signal),
         // PTRACE_O_TRACESYSGOOD.
         0 if signal == libc::SIGTRAP | 0x80 => Event::SyscallExit,

@@ -246,6 +246,7 @@ impl Running {
                 }
                 ptrace::resume(thread, Resume::Run, 0);
             }
+            Event::HasMemoryBack => supervisor.on_memory_back(thread),
             Event::Stop(libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) => {
                 ptrace::resume(thread, Resume::Listen, 0);
             }

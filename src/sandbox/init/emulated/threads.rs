@@ -180,6 +180,17 @@ impl Threads {
         lender
     }
 
+    /// What is to be put back into the memory that `lender` had lent, where its child's execve has
+    /// not returned yet. The child has a memory of its own from now on.
+    pub(super) fn take_lent(&mut self, lender: i32) -> Option<(u64, Vec<u8>)> {
+        let child = self.threads.values_mut().find(|thread| thread.lends_memory == Some(lender))?;
+        child.lends_memory = None;
+        match &mut child.pending {
+            Some(Pending::Execute(_, address, saved)) => Some((*address, std::mem::take(saved))),
+            _ => None,
+        }
+    }
+
     /// The loader of `process` asks: takes what it is to load, which the process runs from now on.
     pub(super) fn take_execution(&mut self, process: i32) -> Option<Box<Execution>> {
         let known = self.processes.get_mut(&process)?;

@@ -201,6 +201,7 @@ impl Supervisor {
                 restore(thread, &before, now.rax);
             }
             (Some(Pending::Execute(_, address, saved)), Ok(_)) => {
+                // Who has lent it has not gone on yet (`on_memory_back`).
                 if let Some(lender) = self.threads.execution_ended(thread, true) {
                     let _ = self.memory.write(lender, address, &saved);
                 }
@@ -208,6 +209,15 @@ impl Supervisor {
             // execve by a thread other than the main one: it takes over the main thread's ID.
             (None, Ok(now)) if now.rax == 0 => drop(self.threads.execution_ended(thread, true)),
             _ => {}
+        }
+        ptrace::resume(thread, Resume::Run, 0);
+    }
+
+    /// A thread gets the memory back that it had lent to a child (vfork), before it goes on: what
+    /// was overwritten for the child's execve may be a part of its stack from now on.
+    pub(super) fn on_memory_back(&mut self, thread: i32) {
+        if let Some((address, saved)) = self.threads.take_lent(thread) {
+            let _ = self.memory.write(thread, address, &saved);
         }
         ptrace::resume(thread, Resume::Run, 0);
     }
