@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::oci::{Compression, Descriptor, MediaType, Platform, or_default};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
+use crate::oci::{Compression, Descriptor, MediaType, or_default};
 
 /// The largest manifest or index that is read, in bytes: what registries accept (distribution
 /// specification, "Pushing manifests").
@@ -116,11 +117,50 @@ struct RawIndex {
     manifests: Vec<Descriptor>,
 }
 
+/// What a manifest or index is: by its own words, else by what was announced, else by its shape
+/// (image specification, manifest.md).
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`]: docker's schema 1. [`ErrorKind::Corrupt`]: it is not what it says.
+pub(crate) fn media_type_of(bytes: &[u8], announced: MediaType) -> Result<MediaType> {
+    let document: Shape = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, || "the manifest cannot be read".into())?;
+    if document.schema_version == Some(1) {
+        return Err(schema_1());
+    }
+    let known = |media_type: &MediaType| media_type.is_index() || media_type.is_manifest();
+    let by_shape = if document.manifests { MediaType::Index } else { MediaType::Manifest };
+    let media_type = document.media_type.or(Some(announced).filter(known)).unwrap_or(by_shape);
+    // An index that is served as a manifest, or the reverse, would be read differently by different
+    // programs.
+    if media_type.is_index() != document.manifests {
+        return Err(Error::new(ErrorKind::Corrupt, format!("the manifest says it is `{media_type}`, and is not")));
+    }
+    Ok(media_type)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    schema_version: Option<u32>,
+    media_type: Option<MediaType>,
+    /// Whether it is there at all: Go writes an empty list as null.
+    #[serde(default, deserialize_with = "is_there")]
+    manifests: bool,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+fn schema_1() -> Error {
+    Error::new(ErrorKind::Unsupported, "the manifest is of docker's schema 1, which is no longer in use")
+        .with_hint("push the image again with a current tool, such as `skopeo copy --format oci`")
+}
+
 fn refuse_schema_1(document: &Value) -> Result<()> {
     match document.get("schemaVersion").and_then(Value::as_u64) {
         Some(2) => Ok(()),
-        Some(1) => Err(Error::new(ErrorKind::Unsupported, "the manifest is of docker's schema 1, which is no longer in use")
-            .with_hint("push the image again with a current tool, such as `skopeo copy --format oci`")),
+        Some(1) => Err(schema_1()),
         _ => Err(Error::new(ErrorKind::Corrupt, "the manifest has no `schemaVersion` of 2")),
     }
 }
@@ -200,60 +240,16 @@ fn in_format(layer: Descriptor, format: Format) -> Result<Descriptor> {
     Ok(Descriptor { media_type, ..layer })
 }
 
-impl Index {
-    /// The manifest for `platform`: one that names the very variant before one that names none.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`]: there is none; the hint lists the platforms that there are.
-    pub fn select(&self, platform: &Platform) -> Result<&Descriptor> {
-        let is_image = |media_type: &MediaType| media_type.is_manifest() || media_type.is_index() || media_type.is_unspecified();
-        let images = || self.manifests.iter().filter(|manifest| is_image(&manifest.media_type));
-        let exact = images().find(|manifest| manifest.platform.as_ref() == Some(platform));
-        let fitting = || images().find(|manifest| manifest.platform.as_ref().is_some_and(|own| own.fits(platform)));
-        // An index of a layout need not name platforms; then there is only one choice or none.
-        let only = || {
-            let has_platform = |entry: &&Descriptor| entry.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
-            match images().filter(has_platform).collect::<Vec<_>>()[..] {
-                [only] if only.platform.is_none() => Some(only),
-                _ => None,
-            }
-        };
-        exact.or_else(fitting).or_else(only).ok_or_else(|| {
-            let mut there: Vec<String> = images()
-                .filter_map(|manifest| manifest.platform.as_ref())
-                .filter(|own| own.os != "unknown")
-                .map(ToString::to_string)
-                .collect();
-            there.dedup();
-            let error = Error::new(ErrorKind::NotFound, format!("the image is not there for {platform}"));
-            match there.is_empty() {
-                true => error,
-                false => error.with_hint(format!("choose one of these with {}: {}", Setting::Platform, there.join(", "))),
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Digest;
 
-    fn descriptor(media_type: MediaType, platform: Option<&str>) -> Descriptor {
-        let mut descriptor = Descriptor::of(media_type, platform.unwrap_or("").as_bytes());
-        descriptor.platform = platform.map(|text| {
-            let mut parts = text.split('/').map(str::to_owned);
-            Platform { os: parts.next().unwrap(), architecture: parts.next().unwrap(), variant: parts.next() }
-        });
-        descriptor
-    }
-
-    fn index(platforms: &[&str]) -> Index {
-        Index { manifests: platforms.iter().map(|platform| descriptor(MediaType::Manifest, Some(platform))).collect() }
+    fn descriptor(media_type: MediaType) -> Descriptor {
+        Descriptor::of(media_type, b"")
     }
 
     fn layers() -> Vec<Descriptor> {
-        vec![descriptor(MediaType::LayerGzip, None)]
+        vec![descriptor(MediaType::LayerGzip)]
     }
 
     #[test]
@@ -262,7 +258,7 @@ mod tests {
             (Format::Oci, MediaType::Manifest, MediaType::LayerGzip),
             (Format::Docker, MediaType::DockerManifest, MediaType::DockerLayerGzip),
         ] {
-            let manifest = Manifest::new(format, descriptor(MediaType::Config, None), layers(), BTreeMap::new()).unwrap();
+            let manifest = Manifest::new(format, descriptor(MediaType::Config), layers(), BTreeMap::new()).unwrap();
             assert_eq!((&manifest.media_type, &manifest.layers[0].media_type), (&media_type, &layer));
             let bytes = manifest.to_bytes().unwrap();
             let parsed = ManifestOrIndex::parse(&bytes, Some(&media_type)).unwrap();
@@ -274,8 +270,8 @@ mod tests {
 
     #[test]
     fn docker_has_neither_zstd_nor_annotations() {
-        let config = || descriptor(MediaType::Config, None);
-        let zstd = vec![descriptor(MediaType::LayerZstd, None)];
+        let config = || descriptor(MediaType::Config);
+        let zstd = vec![descriptor(MediaType::LayerZstd)];
         let error = Manifest::new(Format::Docker, config(), zstd, BTreeMap::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
@@ -296,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_may_be_null_and_must_be_there() {
-        let config = serde_json::to_string(&descriptor(MediaType::Config, None)).unwrap();
+        let config = serde_json::to_string(&descriptor(MediaType::Config)).unwrap();
         let manifest = |more: &str| format!(r#"{{"schemaVersion":2,"config":{config}{more}}}"#);
         let parsed = Manifest::parse(manifest(r#","layers":null"#).as_bytes(), None).unwrap();
         assert_eq!(parsed.layers, []);
@@ -315,18 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_variant_wins_and_attestations_are_never_taken() {
-        let index = index(&["linux/arm", "linux/arm/v7", "linux/amd64", "unknown/unknown"]);
-        let select = |text: &str| index.select(&Platform::parse(text).unwrap()).map(|found| found.digest);
-        assert_eq!(select("linux/arm/v7").unwrap(), Digest::of("linux/arm/v7"));
-        assert_eq!(select("linux/arm/v6").unwrap(), Digest::of("linux/arm"));
-        let error = select("linux/s390x").unwrap_err();
-        assert_eq!(error.hint(), Some("choose one of these with `platform`: linux/arm, linux/arm/v7, linux/amd64"));
-    }
-
-    #[test]
-    fn a_single_image_without_a_platform_is_the_one() {
-        let index = Index { manifests: vec![descriptor(MediaType::Manifest, None)] };
-        assert!(index.select(&Platform::default()).is_ok());
+    fn a_manifest_is_what_it_says_if_it_looks_so() {
+        let index = br#"{"schemaVersion":2,"manifests":[]}"#;
+        assert_eq!(media_type_of(index, "application/json".into()).unwrap(), MediaType::Index);
+        let docker = MediaType::DockerManifest;
+        assert_eq!(media_type_of(br#"{"schemaVersion":2}"#, docker.clone()).unwrap(), docker);
+        let confused = format!(r#"{{"schemaVersion":2,"mediaType":"{docker}","manifests":[]}}"#);
+        assert_eq!(media_type_of(confused.as_bytes(), "".into()).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(media_type_of(br#"{"schemaVersion":1}"#, "".into()).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 }

@@ -5,6 +5,7 @@
 
 mod attachment;
 mod attestation;
+mod choice;
 mod config;
 mod copying;
 mod hashing;
@@ -20,12 +21,14 @@ mod validate;
 pub(crate) use attachment::{COSIGN, cosign_tag, list_tag};
 pub(crate) use attestation::ATTESTATION_TYPE;
 pub use attestation::{AttestedStatement, IN_TOTO_TYPE, PREDICATE_TYPE, attestation, attested_digest};
+pub(crate) use choice::{Choice, platform_of_config};
 pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig, rfc3339};
 pub(crate) use hashing::HashingReader;
 pub(crate) use import::import_with_comment;
 pub use import::{PackLayer, import_rootfs};
 pub use layer::Layer;
 pub(crate) use layer::unpacked_layers;
+pub(crate) use manifest::media_type_of;
 pub use manifest::{CONFIG_LIMIT, Format, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
 pub use oci_image::Image;
 pub(crate) use stored::fetch_layers;

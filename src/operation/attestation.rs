@@ -4,7 +4,8 @@
 use super::{Mpimg, blocking};
 use crate::error::Result;
 use crate::image::{AttestedStatement, ManifestTree, Names, Transport, attested_digest};
-use crate::oci::{Descriptor, Digest, Reference};
+use crate::oci::{Descriptor, Digest, Repository};
+use crate::registry::PulledManifest;
 
 /// Something that an image's index says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,34 +27,31 @@ impl ImageAttestation {
 }
 
 impl Mpimg {
-    /// What the index that `name` names attests of the image `digest` in it; nothing where `name`
-    /// is no index, or of a place that holds none.
-    pub(super) async fn attestations(&self, name: &Transport, digest: &Digest) -> Result<Vec<ImageAttestation>> {
-        match name {
-            Transport::Registry(name) => self.attestations_in_registry(name, digest).await,
+    /// What the index that `place` names attests of the image `digest` in it; nothing where `place`
+    /// is no index, or holds none.
+    pub(super) async fn attestations_in_layout(&self, place: &Transport, digest: &Digest) -> Result<Vec<ImageAttestation>> {
+        match place {
             Transport::OciLayout { .. } | Transport::OciArchive { .. } => {
-                let (name, store) = (name.clone(), self.open_store().await?);
-                let tree = blocking(move || name.read_manifests(&store)).await?;
+                let (place, store) = (place.clone(), self.open_store().await?);
+                let tree = blocking(move || place.read_manifests(&store)).await?;
                 attestations_in(&tree, digest)
             }
-            Transport::Store(_) | Transport::DockerArchive { .. } => Ok(Vec::new()),
+            Transport::Store(_) | Transport::DockerArchive { .. } | Transport::Registry(_) => Ok(Vec::new()),
         }
     }
 
-    /// As `attestations`. Reads the index, and of its manifests only those that attest the image:
-    /// each counts where a registry counts pulls. The image's own digest names no index.
-    pub(super) async fn attestations_in_registry(&self, name: &Reference, digest: &Digest) -> Result<Vec<ImageAttestation>> {
-        if name.digest() == Some(digest) {
-            return Ok(Vec::new());
-        }
-        let root = self.client().pull_manifest(name).await?;
-        if !root.media_type.is_index() {
-            return Ok(Vec::new());
-        }
+    /// What an index of `repository` attests of the image `digest` in it. Reads only the manifests
+    /// that attest it: each counts where a registry counts pulls.
+    pub(super) async fn attestations_in_registry(
+        &self,
+        repository: &Repository,
+        index: &PulledManifest,
+        digest: &Digest,
+    ) -> Result<Vec<ImageAttestation>> {
         let mut found = Vec::new();
-        for entry in Names::parse(&root.bytes)?.manifests {
+        for entry in Names::parse(&index.bytes)?.manifests {
             if attested_digest(&entry).as_ref() == Some(digest) {
-                let manifest = self.client().pull_manifest(&name.repository().with_digest(entry.digest)).await?;
+                let manifest = self.client().pull_manifest(&repository.with_digest(entry.digest)).await?;
                 found.extend(ImageAttestation::read_all(entry.digest, &manifest.bytes)?);
             }
         }

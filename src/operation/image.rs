@@ -7,7 +7,7 @@ use crate::build::stored_image;
 use crate::error::{Error, ErrorKind, Result, Setting};
 use crate::image::{Image, Transport};
 use crate::oci::{Digest, Platform, Reference};
-use crate::registry::Client;
+use crate::registry::{Client, PulledManifest};
 use crate::store::{ImageRecord, Store};
 
 impl Mpimg {
@@ -27,7 +27,7 @@ impl Mpimg {
 /// See [`Mpimg::find`].
 pub async fn find_image(transport: Transport, platform: &Platform, store: &Store, client: &Client) -> Result<Image> {
     match transport {
-        Transport::Registry(reference) => pull(&reference, platform, client).await,
+        Transport::Registry(reference) => Ok(pull(&reference, platform, client).await?.0),
         Transport::Store(reference) => {
             stored_image(store, client, &reference, platform)?.ok_or_else(|| not_stored(store, &reference, platform))
         }
@@ -55,10 +55,12 @@ pub async fn find_local_image(text: &str, platform: &Platform, store: &Store, cl
     }
 }
 
-async fn pull(reference: &Reference, platform: &Platform, client: &Client) -> Result<Image> {
+/// The image that `reference` names in a registry, and the index that has it, if there is one.
+pub(super) async fn pull(reference: &Reference, platform: &Platform, client: &Client) -> Result<(Image, Option<PulledManifest>)> {
     let pulled = client.pull_image(reference, platform).await?;
     let sources = pulled.layers.into_iter().map(|layer| layer.source).collect();
-    Image::from_parts(pulled.manifest, Some(&pulled.media_type), pulled.config, sources)
+    let image = Image::from_parts(pulled.manifest, Some(&pulled.media_type), pulled.config, sources)?;
+    Ok((image, pulled.index))
 }
 
 /// The error of an image that the store does not have for `platform`.

@@ -2,6 +2,7 @@
 //!
 //! Layers are fetched only if their files are asked for.
 
+use super::image::pull;
 use super::{ImageAttestation, Mpimg, blocking};
 use crate::error::Result;
 use crate::image::{Image, Layer, Transport};
@@ -28,8 +29,23 @@ impl Mpimg {
     /// # Errors
     /// Those of [`Mpimg::find`]; [`ErrorKind::Corrupt`]: a layer is damaged.
     pub async fn inspect(&self, name: Transport, platform: &Platform, files: bool) -> Result<InspectedImage> {
-        let (image, indexes) = self.look_into(name.clone(), platform, files).await?;
-        let attestations = self.attestations(&name, &image.descriptor().digest).await?;
+        let (image, attestations) = match &name {
+            Transport::Registry(reference) => {
+                let (image, index) = pull(reference, platform, self.client()).await?;
+                let digest = image.descriptor().digest;
+                let attestations = match index {
+                    Some(index) => self.attestations_in_registry(reference.repository(), &index, &digest).await?,
+                    None => Vec::new(),
+                };
+                (image, attestations)
+            }
+            place => {
+                let image = self.find(place.clone(), platform).await?;
+                let attestations = self.attestations_in_layout(place, &image.descriptor().digest).await?;
+                (image, attestations)
+            }
+        };
+        let indexes = self.layer_indexes(&image, files).await?;
         Ok(InspectedImage { image, indexes, attestations })
     }
 
@@ -41,9 +57,14 @@ impl Mpimg {
         files: bool,
     ) -> Result<(Image, Vec<Option<LayerIndex>>)> {
         let image = self.find(name, platform).await?;
-        let (layers, store) = (image.layers().to_vec(), self.open_store().await?);
-        let indexes = blocking(move || layers.iter().map(|layer| index(&store, layer, files)).collect()).await?;
+        let indexes = self.layer_indexes(&image, files).await?;
         Ok((image, indexes))
+    }
+
+    /// What each layer holds.
+    async fn layer_indexes(&self, image: &Image, files: bool) -> Result<Vec<Option<LayerIndex>>> {
+        let (layers, store) = (image.layers().to_vec(), self.open_store().await?);
+        blocking(move || layers.iter().map(|layer| index(&store, layer, files)).collect()).await
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{ImageAttestation, Mpimg, PushRequest, PushSource, Settings};
 use crate::build::{AllowedBase, expect_allowed};
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::image::{ATTESTATION_TYPE, ManifestOrIndex, PREDICATE_TYPE};
+use crate::image::{ATTESTATION_TYPE, PREDICATE_TYPE};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
 use crate::registry::CheckItem;
 #[cfg(feature = "sign")]
@@ -147,12 +147,15 @@ impl Mpimg {
     /// it. `digest` is the image's, or that of an index, of which the product pulls one image.
     async fn stated(&self, name: &Reference, digest: &Digest) -> Result<Vec<String>> {
         let repository = name.repository();
-        let root = self.client().pull_manifest(&repository.with_digest(*digest)).await?;
-        let image = match ManifestOrIndex::parse(&root.bytes, Some(&root.media_type))? {
-            ManifestOrIndex::Manifest(_) => *digest,
-            ManifestOrIndex::Index(index) => index.select(&Platform::default())?.digest,
+        let (image, index) = self.client().image_manifest(&repository.with_digest(*digest), &Platform::default()).await?;
+        let (image, index) = match index {
+            None if name.digest() != Some(digest) => (image.digest, Some(self.client().pull_manifest(name).await?)),
+            index => (image.digest, index),
         };
-        let attested = self.attestations_in_registry(name, &image).await?;
+        let attested = match index {
+            Some(index) => self.attestations_in_registry(repository, &index, &image).await?,
+            None => Vec::new(),
+        };
         let mut stated: Vec<String> = attested.into_iter().map(|one| one.predicate_type).collect();
         let mut referrers: Vec<Descriptor> = Vec::new();
         for subject in BTreeSet::from([image, *digest]) {

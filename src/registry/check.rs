@@ -16,7 +16,7 @@ use super::endpoint::{ApiRequest, Endpoint, RequestTarget};
 use super::errors::not_a_registry_hint;
 use super::failure::is_decisive;
 use super::host::{RegistryKind, host_of};
-use super::pull::LIMIT;
+use super::manifest::LIMIT;
 use super::push::{BlobOutcome, PARALLEL_HEADS, Pushed};
 use super::retry::is_transient;
 use super::transport::header_text;

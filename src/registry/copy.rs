@@ -10,9 +10,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::auth::Scope;
+use super::children::{Child, PARALLEL, Place, expect_depth};
 use super::client::{Client, Route};
 use super::endpoint::ApiRequest;
-use super::pull::{DEPTH, LIMIT, PulledManifest, choose, manifest_from, prefer};
+use super::manifest::{LIMIT, manifest_from, prefer};
 use super::push::{PushSession, Pushed};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::{ManifestTree, Names, list_tag};
@@ -26,15 +27,6 @@ const LIST_TRIES: usize = 20;
 const SHORTEST_WINDOW: Duration = Duration::from_millis(150);
 const LONGEST_WINDOW: Duration = Duration::from_secs(5);
 
-/// How many manifests of an index are read at once.
-const PARALLEL: usize = 8;
-
-struct TreePull<'a> {
-    repository: &'a Repository,
-    platform: Option<&'a Platform>,
-    task: Task,
-}
-
 impl Client {
     /// The manifest or index of `reference` with everything below it; no config or layer is
     /// fetched. With `platform` only the image for it.
@@ -44,50 +36,20 @@ impl Client {
     pub async fn pull_tree(&self, reference: &Reference, platform: Option<&Platform>) -> Result<ManifestTree> {
         let repository = reference.repository();
         let task = self.options().progress.task(TaskKind::Pull, &format!("manifest of {}", reference.familiar()), None);
-        let walk = TreePull { repository, platform, task };
         let read = async {
             let routes = self.sources(repository, reference.digest().is_some())?;
-            let (manifest, at) = manifest_from(self, &routes, &reference.target(), reference.digest(), &walk.task).await?;
+            let (manifest, at) = manifest_from(self, &routes, &reference.target(), reference.digest(), &task).await?;
             let descriptor = Descriptor::new(manifest.media_type.clone(), manifest.digest, manifest.bytes.len() as u64);
             let mut routes = self.sources(repository, true)?;
             // Children come from the source that served the tag: a mirror that is out of date must
             // not be mixed with the registry.
             prefer(&mut routes, at);
-            self.tree(&walk, &routes, descriptor, manifest, 0).await
+            let place = Place { client: self, repository, routes: &routes, task: &task };
+            place.tree(Child { descriptor, manifest, at }, platform, 0).await
         };
         let tree = read.await.map_err(|error: Error| error.wrap(format!("cannot pull `{}`", reference.familiar())))?;
-        walk.task.done();
+        task.done();
         Ok(tree)
-    }
-
-    fn tree<'a>(
-        &'a self,
-        walk: &'a TreePull<'a>,
-        routes: &'a [Route],
-        descriptor: Descriptor,
-        manifest: PulledManifest,
-        depth: usize,
-    ) -> BoxFuture<'a, Result<ManifestTree>> {
-        async move {
-            if depth == DEPTH {
-                return Err(Error::new(ErrorKind::Corrupt, "indexes are nested too deeply"));
-            }
-            if !manifest.media_type.is_index() {
-                return ManifestTree::manifest(descriptor, manifest.bytes, |blob| self.blob(walk.repository, blob));
-            }
-            let names = Names::parse(&manifest.bytes)?;
-            let below = |child: Descriptor| async move {
-                let target = child.digest.to_string();
-                let (manifest, _) = manifest_from(self, routes, &target, Some(&child.digest), &walk.task).await?;
-                self.tree(walk, routes, child, manifest, depth + 1).await
-            };
-            if let Some(platform) = walk.platform {
-                return below(choose(&names.manifests, platform)?.clone()).await;
-            }
-            let children = stream::iter(names.manifests).map(below).buffered(PARALLEL).try_collect().await?;
-            ManifestTree::index(descriptor, manifest.bytes, children)
-        }
-        .boxed()
     }
 
     /// Pushes a referrer, under its tag if it has one. If the registry has no referrers API, also
@@ -109,6 +71,27 @@ impl Client {
             Some(subject) if !known => add_to_list(&route, &subject, artifact).await.map_err(cannot),
             _ => Ok(()),
         }
+    }
+}
+
+impl Place<'_> {
+    /// A manifest or index with all below it, or with the one for `platform`.
+    fn tree<'a>(&'a self, top: Child, platform: Option<&'a Platform>, depth: usize) -> BoxFuture<'a, Result<ManifestTree>> {
+        async move {
+            let Child { descriptor, manifest, .. } = top;
+            if !manifest.media_type.is_index() {
+                return ManifestTree::manifest(descriptor, manifest.bytes, |blob| self.client.blob(self.repository, blob));
+            }
+            if let Some(wanted) = platform {
+                return self.tree(self.child_for(&manifest, wanted, depth).await?, platform, depth + 1).await;
+            }
+            expect_depth(depth)?;
+            let below = |entry: Descriptor| async move { self.tree(self.child(&entry).await?, None, depth + 1).await };
+            let children: Vec<_> = Names::parse(&manifest.bytes)?.manifests.into_iter().map(below).collect();
+            let children = stream::iter(children).buffered(PARALLEL).try_collect().await?;
+            ManifestTree::index(descriptor, manifest.bytes, children)
+        }
+        .boxed()
     }
 }
 

@@ -16,7 +16,7 @@ use url::Url;
 use super::auth::Scope;
 use super::client::{Client, Route};
 use super::endpoint::{ApiRequest, RequestTarget};
-use super::pull::ACCEPTED;
+use super::manifest::ACCEPTED;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::image::list_tag;
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};

@@ -13,7 +13,7 @@ use super::auth::Scope;
 use super::client::Route;
 use super::endpoint::ApiRequest;
 use super::errors::Refusal;
-use super::pull::LIMIT;
+use super::manifest::LIMIT;
 use super::push::PushSession;
 use super::schema2;
 use crate::error::Result;

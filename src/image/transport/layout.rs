@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::super::attachment::is_attachment_tag;
-use super::super::{CONFIG_LIMIT, Image, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex};
+use super::super::choice::{Choice, platform_of_config};
+use super::super::{CONFIG_LIMIT, Image, Index, MANIFEST_LIMIT, Manifest, ManifestOrIndex, Names, media_type_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, MediaType, Platform};
 use crate::store::BlobSource;
@@ -129,7 +130,7 @@ pub(super) struct Document {
 /// Finds one image in a layout and reads its manifest and config.
 pub(super) fn read_document(files: &impl LayoutFiles, tag: Option<&str>, platform: &Platform) -> Result<Document> {
     let index = read_checked_index(files)?;
-    read_manifest(files, select(&index, tag, platform)?, platform)
+    read_manifest(files, &select(files, &index, tag, platform)?, platform)
 }
 
 /// The index of a layout whose version is known.
@@ -163,10 +164,10 @@ pub(super) fn read_index(files: &impl LayoutFiles) -> Result<Index> {
 /// Reads the manifest of a descriptor, through nested indexes if it is one, and the config.
 pub(super) fn read_manifest(files: &impl LayoutFiles, descriptor: &Descriptor, platform: &Platform) -> Result<Document> {
     let mut descriptor = descriptor.clone();
-    for _ in 0..NESTING {
+    for depth in 0..NESTING {
         let manifest_bytes = files.read_blob(&descriptor, MANIFEST_LIMIT)?;
         match ManifestOrIndex::parse(&manifest_bytes, Some(&descriptor.media_type))? {
-            ManifestOrIndex::Index(index) => descriptor = index.select(platform)?.clone(),
+            ManifestOrIndex::Index(index) => descriptor = choose(files, &index, platform, depth)?,
             ManifestOrIndex::Manifest(manifest) => {
                 let config_bytes = files.read_blob(&manifest.config, CONFIG_LIMIT)?;
                 let media_type = manifest.media_type.clone();
@@ -178,9 +179,8 @@ pub(super) fn read_manifest(files: &impl LayoutFiles, descriptor: &Descriptor, p
 }
 
 /// The entry of a layout's index that is meant.
-pub(super) fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platform) -> Result<&'a Descriptor> {
-    let name = |entry: &'a Descriptor, key: &str| entry.annotations.get(key).map(String::as_str);
-    let is_named = |entry: &'a Descriptor, tag: &str| [REF_NAME, IMAGE_NAME].iter().any(|key| name(entry, key) == Some(tag));
+pub(super) fn select(files: &impl LayoutFiles, index: &Index, tag: Option<&str>, platform: &Platform) -> Result<Descriptor> {
+    let is_named = |entry: &Descriptor, tag: &str| [REF_NAME, IMAGE_NAME].iter().any(|key| named(entry, key) == Some(tag));
     let meant: Vec<&Descriptor> = match tag {
         Some(tag) => index.manifests.iter().filter(|entry| is_named(entry, tag)).collect(),
         // `cosign save` puts signatures beside the image, and marks each. What belongs to an image
@@ -188,10 +188,10 @@ pub(super) fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platfor
         None => index
             .manifests
             .iter()
-            .filter(|entry| attached_as(entry).is_none() && !name(entry, REF_NAME).is_some_and(is_attachment_tag))
+            .filter(|entry| attached_as(entry).is_none() && !named(entry, REF_NAME).is_some_and(is_attachment_tag))
             .collect(),
     };
-    let mut names: Vec<&str> = index.manifests.iter().filter_map(|entry| name(entry, REF_NAME)).collect();
+    let mut names: Vec<&str> = index.manifests.iter().filter_map(|entry| named(entry, REF_NAME)).collect();
     names.sort_unstable();
     names.dedup();
     let hint = |error: Error| match names.is_empty() {
@@ -199,26 +199,91 @@ pub(super) fn select<'a>(index: &'a Index, tag: Option<&str>, platform: &Platfor
         false => error.with_hint(format!("add one of these tags: {}", names.join(", "))),
     };
     match (&meant[..], tag) {
-        ([only], _) => Ok(only),
+        ([only], _) => Ok((*only).clone()),
         ([], Some(tag)) => Err(hint(Error::new(ErrorKind::NotFound, format!("no image has the tag `{tag}`")))),
         ([], None) => Err(Error::new(ErrorKind::NotFound, "there is no image in it")),
         // One name for several platforms.
-        (several, _) if several.iter().all(|entry| name(entry, REF_NAME) == name(several[0], REF_NAME)) => {
+        (several, _) if several.iter().all(|entry| named(entry, REF_NAME) == named(several[0], REF_NAME)) => {
             let index = Index { manifests: several.iter().map(|entry| (*entry).clone()).collect() };
-            let digest = index.select(platform)?.digest;
-            several
-                .iter()
-                .find(|entry| entry.digest == digest)
-                .copied()
-                .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the image is not there for {platform}")))
+            let chosen = choose(files, &index, platform, 0)?;
+            match named(&chosen, REF_NAME).is_none() && chosen.platform.is_none() && fits_two(files, &index, platform)? {
+                true => Err(hint(count(several.len()))),
+                false => Ok(chosen),
+            }
         }
-        (several, _) => Err(hint(Error::new(ErrorKind::NotFound, format!("there are {} images in it", several.len())))),
+        (several, _) => Err(hint(count(several.len()))),
+    }
+}
+
+fn count(images: usize) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there are {images} images in it"))
+}
+
+fn named<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a str> {
+    entry.annotations.get(key).map(String::as_str)
+}
+
+/// Whether the configs of two images say that they are for `platform`: without a name, the one is
+/// as much meant as the other.
+fn fits_two(files: &impl LayoutFiles, index: &Index, platform: &Platform) -> Result<bool> {
+    let mut fitting = 0;
+    for entry in &index.manifests {
+        fitting += usize::from(platform_of(files, entry, platform, 0)?.is_some_and(|own| own.fits(platform)));
+    }
+    Ok(fitting > 1)
+}
+
+/// The entry of an index for `platform`.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`]: there is none.
+pub(super) fn choose(files: &impl LayoutFiles, index: &Index, platform: &Platform, depth: usize) -> Result<Descriptor> {
+    let (entries, mut by_config) = match index.choose(platform) {
+        Choice::Entry(entry) => return Ok(entry.clone()),
+        Choice::ByConfig(entries, by_config) => (entries, by_config),
+    };
+    for entry in entries {
+        if let Some(own) = platform_of(files, entry, platform, depth)? {
+            by_config.offer(own, entry.clone());
+        }
+    }
+    by_config.chosen()
+}
+
+/// What an entry's image runs on, as its config says; of an index `wanted`, if it has an image for
+/// it. `None`: it is no image, or is not there.
+fn platform_of(files: &impl LayoutFiles, entry: &Descriptor, wanted: &Platform, depth: usize) -> Result<Option<Platform>> {
+    let bytes = match files.read_blob(entry, MANIFEST_LIMIT) {
+        Ok(bytes) if depth < NESTING => bytes,
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => return Ok(None),
+    };
+    let Names { config, manifests, .. } = Names::parse(&bytes)?;
+    if media_type_of(&bytes, entry.media_type.clone())?.is_index() {
+        return match choose(files, &Index { manifests }, wanted, depth + 1) {
+            Ok(_) => Ok(Some(wanted.clone())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+    }
+    match config.filter(|config| config.media_type.may_be_config()) {
+        Some(config) => platform_of_config(&files.read_blob(&config, CONFIG_LIMIT)?).map(Some),
+        None => Ok(None),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where nothing need be read.
+    struct NoFiles;
+
+    impl LayoutFiles for NoFiles {
+        fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+            panic!("`{name}` is read")
+        }
+    }
 
     fn entry(name: Option<&str>, platform: &str) -> Descriptor {
         let mut entry = Descriptor::of(MediaType::Manifest, format!("{name:?}{platform}").as_bytes());
@@ -232,11 +297,11 @@ mod tests {
         let manifests = vec![entry(Some("a"), "amd64"), entry(Some("a"), "arm64"), entry(Some("b"), "amd64")];
         let index = Index { manifests: manifests.clone() };
         let arm = Platform::parse("arm64").unwrap();
-        assert_eq!(select(&index, Some("a"), &arm).unwrap(), &manifests[1]);
-        assert_eq!(select(&index, Some("b"), &arm).unwrap(), &manifests[2]);
-        let error = select(&index, None, &arm).unwrap_err();
+        assert_eq!(select(&NoFiles, &index, Some("a"), &arm).unwrap(), manifests[1]);
+        assert_eq!(select(&NoFiles, &index, Some("b"), &arm).unwrap(), manifests[2]);
+        let error = select(&NoFiles, &index, None, &arm).unwrap_err();
         assert_eq!((error.kind(), error.hint()), (ErrorKind::NotFound, Some("add one of these tags: a, b")));
-        assert_eq!(select(&index, Some("c"), &arm).unwrap_err().hint(), Some("add one of these tags: a, b"));
+        assert_eq!(select(&NoFiles, &index, Some("c"), &arm).unwrap_err().hint(), Some("add one of these tags: a, b"));
     }
 
     #[test]
@@ -248,13 +313,13 @@ mod tests {
             entry
         });
         let index = Index { manifests: manifests.to_vec() };
-        assert_eq!(select(&index, None, &Platform::default()).unwrap(), &manifests[0]);
+        assert_eq!(select(&NoFiles, &index, None, &Platform::default()).unwrap(), manifests[0]);
     }
 
     #[test]
     fn a_single_image_needs_no_tag() {
         let index = Index { manifests: vec![entry(None, "amd64")] };
-        assert!(select(&index, None, &Platform::default()).is_ok());
-        assert!(select(&Index { manifests: vec![] }, None, &Platform::default()).is_err());
+        assert!(select(&NoFiles, &index, None, &Platform::default()).is_ok());
+        assert!(select(&NoFiles, &Index { manifests: vec![] }, None, &Platform::default()).is_err());
     }
 }

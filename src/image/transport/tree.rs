@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::super::attachment::{COSIGN, cosign_tag, list_tag};
-use super::super::{Index, MANIFEST_LIMIT, ManifestTree, Names};
+use super::super::{Index, MANIFEST_LIMIT, ManifestTree, Names, media_type_of};
 use super::layout::{self, LayoutFiles, LayoutFolder, NESTING, blob_name, folder_source};
 use super::tar_index::TarIndex;
 use super::{Transport, write, write_archive};
@@ -154,8 +154,8 @@ fn read(
     let index = layout::read_checked_index(files)?;
     // What refers to something else is only meant where it is named.
     let named = if tag.is_some() { index.clone() } else { without_referrers(files, &index)? };
-    let meant = layout::select(&named, tag, platform.unwrap_or(&Platform::default()))?;
-    let tree = read_tree(files, meant, platform, source, 0)?;
+    let meant = layout::select(files, &named, tag, platform.unwrap_or(&Platform::default()))?;
+    let tree = read_tree(files, &meant, platform, source, 0)?;
     let found = if referrers { read_attached(files, &index, &tree, source)? } else { Vec::new() };
     Ok((tree, found))
 }
@@ -231,13 +231,17 @@ fn read_tree(
         return Err(Error::new(ErrorKind::Corrupt, format!("indexes lie more than {NESTING} deep in indexes")));
     }
     let bytes = files.read_blob(descriptor, MANIFEST_LIMIT)?;
+    let mut descriptor = descriptor.clone();
+    if descriptor.media_type.is_unspecified() {
+        descriptor.media_type = media_type_of(&bytes, descriptor.media_type)?;
+    }
     if !descriptor.media_type.is_index() {
-        return ManifestTree::manifest(descriptor.clone(), bytes, source);
+        return ManifestTree::manifest(descriptor, bytes, source);
     }
     let index = Index { manifests: Names::parse(&bytes)?.manifests };
     if let Some(wanted) = platform {
-        return read_tree(files, index.select(wanted)?, platform, source, depth + 1);
+        return read_tree(files, &layout::choose(files, &index, wanted, depth)?, platform, source, depth + 1);
     }
     let children = index.manifests.iter().map(|child| read_tree(files, child, None, source, depth + 1));
-    ManifestTree::index(descriptor.clone(), bytes, children.collect::<Result<_>>()?)
+    ManifestTree::index(descriptor, bytes, children.collect::<Result<_>>()?)
 }

@@ -270,5 +270,5 @@ async fn an_index_is_resolved_to_the_platform() {
     assert_eq!(pulled.digest, image.digest());
     let error = client.pull_image(&reference, &Platform::parse("linux/s390x").unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(error.hint(), Some("choose one of the platforms there: linux/arm64, linux/amd64"));
+    assert_eq!(error.hint(), Some("choose one of these with `platform`: linux/arm64, linux/amd64"));
 }

@@ -198,10 +198,22 @@ impl Registry {
 
     /// Puts an image there; its digest. `layers` are tars.
     pub(super) fn put_image(&mut self, repository: &str, tag: &str, layers: &[&[u8]]) -> String {
+        let platform = serde_json::json!({"architecture": "amd64", "os": "linux"});
+        self.put_image_for(repository, tag, &platform, layers).0
+    }
+
+    /// The same for what the fields of `platform` say in its config; its digest and size.
+    pub(super) fn put_image_for(
+        &mut self,
+        repository: &str,
+        tag: &str,
+        platform: &serde_json::Value,
+        layers: &[&[u8]],
+    ) -> (String, usize) {
         let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
-        let config = serde_json::json!({
-            "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
+        let mut config = platform.clone();
+        config["config"] = serde_json::json!({});
+        config["rootfs"] = serde_json::json!({"type": "layers", "diff_ids": diff_ids});
         let config = config.to_string().into_bytes();
         let describe = |kind: &str, bytes: &[u8]| {
             let media_type = format!("application/vnd.oci.image.{kind}");
@@ -213,7 +225,9 @@ impl Registry {
             "layers": layers.iter().map(|layer| describe("layer.v1.tar", layer)).collect::<Vec<_>>(),
         });
         layers.iter().copied().chain([config.as_slice()]).for_each(|bytes| self.keep(repository, bytes.to_vec(), bytes.len()));
-        self.keep_manifest(repository, tag, "application/vnd.oci.image.manifest.v1+json", manifest.to_string().into_bytes())
+        let manifest = manifest.to_string().into_bytes();
+        let size = manifest.len();
+        (self.keep_manifest(repository, tag, "application/vnd.oci.image.manifest.v1+json", manifest), size)
     }
 
     /// Checks a repository's image as a puller would: every digest, every size. Its layers' sizes.

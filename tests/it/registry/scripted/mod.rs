@@ -24,6 +24,7 @@ mod memory;
 mod network;
 mod oddities;
 mod others;
+mod platforms;
 mod preflight;
 mod recipes;
 mod testbed;
