@@ -14,11 +14,14 @@ use super::docker::MANIFEST_FILE;
 use super::layout::{IMAGE_NAME, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, blob_name};
 use super::write::{Blob, blobs, empty_index, entry, replace_file, sorted, with_entry};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::decompress;
+use crate::layer::ArchiveCompression;
 use crate::oci::{Compression, Descriptor, Reference};
 use crate::store::{BlobSource, Store};
 
 const BUFFER: usize = 256 * 1024;
+
+/// As many bytes of a file tell what it is.
+const TAR_BLOCK: u64 = 512;
 
 /// Writes a tar of an OCI layout of this one image.
 pub(super) fn oci_archive(file: &Path, tag: Option<&str>, image: &Image, files: &[PathBuf]) -> Result<()> {
@@ -69,14 +72,14 @@ pub(super) fn docker_archive(store: &Store, file: &Path, images: &[(Image, Vec<R
 /// The image with zstd layers unwrapped: docker before 23 reads gzip and plain tars alone. Its
 /// configuration stays as it is.
 fn loadable(store: &Store, image: &Image, files: &[PathBuf]) -> Result<(Image, Vec<PathBuf>)> {
-    let is_zstd = |layer: &Layer| layer.descriptor.media_type.layer_compression() == Some(Compression::Zstd);
-    if !image.layers().iter().any(is_zstd) {
+    let are_zstd: Vec<bool> = files.iter().map(|path| is_zstd(path)).collect::<Result<_>>()?;
+    if !are_zstd.contains(&true) {
         return Ok((image.clone(), files.to_vec()));
     }
     let mut descriptors = Vec::new();
     let mut paths = Vec::new();
-    for (layer, path) in image.layers().iter().zip(files) {
-        let (descriptor, path) = match is_zstd(layer) {
+    for ((layer, path), is_zstd) in image.layers().iter().zip(files).zip(are_zstd) {
+        let (descriptor, path) = match is_zstd {
             true => unwrap_layer(store, layer, path)?,
             false => (layer.descriptor.clone(), path.clone()),
         };
@@ -91,20 +94,24 @@ fn loadable(store: &Store, image: &Image, files: &[PathBuf]) -> Result<(Image, V
     Ok((image, paths))
 }
 
+/// Whether a layer is compressed so, whatever its media type says.
+fn is_zstd(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    file.take(TAR_BLOCK).read_to_end(&mut start).map_err(|error| Error::io("read", path, error))?;
+    Ok(ArchiveCompression::sniff(&start) == Some(ArchiveCompression::Zstd))
+}
+
 /// Puts a layer's plain tar into the store.
 fn unwrap_layer(store: &Store, layer: &Layer, path: &Path) -> Result<(Descriptor, PathBuf)> {
-    let open = || -> Result<_> {
-        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        decompress(file, Compression::Zstd)
-    };
     let unreadable = |error| {
         let message = format!("layer `{}` cannot be decompressed", layer.descriptor.digest);
         Error::new(ErrorKind::Corrupt, message).with_source(error)
     };
     // Its length must be known first.
-    let size = io::copy(&mut open()?, &mut io::sink()).map_err(unreadable)?;
+    let size = io::copy(&mut layer.open_tar(path)?, &mut io::sink()).map_err(unreadable)?;
     let descriptor = Descriptor::new(Compression::None.layer_media_type(), layer.diff_id.0, size);
-    let path = store.import(&mut open()?, &descriptor)?;
+    let path = store.import(&mut layer.open_tar(path)?, &descriptor)?;
     Ok((descriptor, path))
 }
 

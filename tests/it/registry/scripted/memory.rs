@@ -267,6 +267,12 @@ impl Registry {
         &self.blobs[&(repository.to_owned(), digest.to_owned())].bytes
     }
 
+    /// Keeps a blob.
+    pub(super) fn keep_blob(&mut self, repository: &str, bytes: Vec<u8>) {
+        let length = bytes.len();
+        self.keep(repository, bytes, length);
+    }
+
     fn keep(&mut self, repository: &str, bytes: Vec<u8>, booked: usize) {
         let digest = Digest::of(&bytes).to_string();
         self.blobs.insert((repository.into(), digest), Blob { bytes, booked: booked as u64 });

@@ -7,6 +7,7 @@ mod auth;
 mod aws;
 mod aws_endpoints;
 mod aws_profiles;
+mod bases;
 mod checks;
 mod credentials;
 mod dialects;
