@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Image, Transport};
 use crate::oci::{Platform, Repository, Tag};
 use crate::progress::Progress;
-use crate::registry::{Client, PushSession, Pushed};
+use crate::registry::{Client, PushSession, Pushed, UploadTrial};
 use crate::store::{Growing, Growth, Store};
 
 /// How long a chunk that is under way may take to arrive once the push is given up.
@@ -56,7 +56,9 @@ impl Transfer {
         let (client, repository, tags) = (self.client.clone(), self.repository.clone(), self.tags.clone());
         // A task of its own: left in its middle, it would leave others to look up the credential
         // again.
-        let mut preflight = tokio::spawn(async move { client.preflight(&repository, &tags).await });
+        let trial = Arc::new(UploadTrial::default());
+        let its = trial.clone();
+        let mut preflight = tokio::spawn(async move { client.preflight(&repository, &tags, &its).await });
         let (built, offered) = {
             let offer = async {
                 let mut offered = Vec::new();
@@ -88,11 +90,13 @@ impl Transfer {
                 }
             }
         };
+        trial.stop();
         let (image, materials) = match built {
             Ok(built) => built,
             Err(error) => {
+                let ended = async { tokio::join!(session.abandon(), trial.stopped()) };
                 // A registry that does not answer must not delay the error.
-                let _ = tokio::time::timeout(GRACE, session.abandon()).await;
+                let _ = tokio::time::timeout(GRACE, ended).await;
                 return Err(error);
             }
         };
@@ -102,7 +106,10 @@ impl Transfer {
             offered.iter().any(complete)
         };
         image.layers().iter().filter(|layer| !is_offered(layer.descriptor.digest)).for_each(|layer| session.offer(layer));
-        let (image, pushed) = self.finish(session, image).await?;
+        let finished = self.finish(session, image).await;
+        // It began long before what was just sent.
+        let _ = tokio::time::timeout(GRACE, trial.stopped()).await;
+        let (image, pushed) = finished?;
         Ok((image, materials, pushed))
     }
 

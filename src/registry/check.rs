@@ -334,9 +334,18 @@ impl Client {
 
 /// Begins an upload and takes it back.
 async fn check_push(route: &Route) -> Result<String> {
-    let Route { endpoint, path } = route;
-    let request = ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path));
-    let response = endpoint.fetch(&request, None).await?;
+    let response = route.endpoint.fetch(&begin_upload(route), None).await?;
+    cancel_upload(route, response).await;
+    Ok(format!("into `{}`", route.path))
+}
+
+/// The request that begins an upload.
+pub(super) fn begin_upload(Route { path, .. }: &Route) -> ApiRequest {
+    ApiRequest::new(Method::POST, path, "blobs/uploads/", Scope::push(path))
+}
+
+/// Takes an upload back that has begun with this answer.
+pub(super) async fn cancel_upload(Route { endpoint, path }: &Route, response: Response) {
     let location = header_text(response.headers(), LOCATION);
     if let Some(location) = location.and_then(|location| endpoint.resolve(response.url(), &location).ok()) {
         let deleted = endpoint.send(&ApiRequest::to(Method::DELETE, &location, path, Scope::push(path))).await;
@@ -349,7 +358,6 @@ async fn check_push(route: &Route) -> Result<String> {
             let _ = endpoint.send(&end.with_bytes(empty)).await;
         }
     }
-    Ok(format!("into `{path}`"))
 }
 
 async fn fetch(endpoint: &Endpoint, request: &ApiRequest) -> Result<Response, CheckFailure> {

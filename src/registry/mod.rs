@@ -44,6 +44,7 @@ pub use client::{Client, ClientOptions};
 pub use download::Download;
 pub use environment::Environment;
 pub use manifest::PulledManifest;
+pub(crate) use preflight::UploadTrial;
 pub use pull::RemoteImage;
 pub use push::{BlobOutcome, PushSession, Pushed, PushedBlob};
 pub use retry::RetryPolicy;

@@ -1,13 +1,17 @@
 //! What a registry tells before anything is sent: whether a push can succeed, and whether the image
 //! can be pulled without credentials.
 //!
-//! Invariant: nothing is begun or left in the registry.
+//! Invariant: nothing is left in the registry.
+
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::{Scope, granted};
-use super::check::{CheckItem, CheckState, visibility_hint};
+use super::check::{CheckItem, CheckState, begin_upload, cancel_upload, visibility_hint};
 use super::client::{Client, Route};
 use super::endpoint::{ApiRequest, RequestTarget};
 use super::errors::Refusal;
@@ -15,6 +19,48 @@ use super::host::RegistryKind;
 use super::retry::is_transient;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Repository, Tag};
+
+/// A build that ends by then begins its uploads itself: most that find all in the build cache.
+const TRIAL_AFTER: Duration = Duration::from_millis(300);
+
+/// An upload that is begun and taken back. Where no token tells what the account may do (Basic,
+/// tokens without claims), and whether ECR has the repository or creates it, the registry tells it
+/// so.
+#[derive(Default)]
+pub(crate) struct UploadTrial {
+    needless: CancellationToken,
+    under_way: Mutex<()>,
+}
+
+impl UploadTrial {
+    /// Begins none from now on: the push has come as far itself.
+    pub(crate) fn stop(&self) {
+        self.needless.cancel();
+    }
+
+    /// Waits until one that has begun is taken back.
+    pub(crate) async fn stopped(&self) {
+        drop(self.under_way.lock().await);
+    }
+
+    async fn run(&self, route: &Route) -> Result<()> {
+        if tokio::time::timeout(TRIAL_AFTER, self.needless.cancelled()).await.is_ok() {
+            return Ok(());
+        }
+        let _under_way = self.under_way.lock().await;
+        if self.needless.is_cancelled() {
+            return Ok(());
+        }
+        let request = begin_upload(route);
+        let response = route.endpoint.send_with_retry(&request, None).await?;
+        match response.status() {
+            status if status.is_success() => cancel_upload(route, response).await,
+            status if is_transient(status) => {}
+            _ => return Err(route.endpoint.response_error(response, &request).await),
+        }
+        Ok(())
+    }
+}
 
 /// An artifact as Harbor's own interface describes it.
 #[derive(Deserialize)]
@@ -37,7 +83,7 @@ impl Client {
     ///
     /// # Errors
     /// What the push would fail with: `Network`, `Auth`, `Registry`, `NotFound`.
-    pub(crate) async fn preflight(&self, repository: &Repository, tags: &[Tag]) -> Result<()> {
+    pub(crate) async fn preflight(&self, repository: &Repository, tags: &[Tag], trial: &UploadTrial) -> Result<()> {
         let route = self.destination(repository)?;
         let Route { endpoint, path } = &route;
         let tag = tags.first().map_or("latest", Tag::as_str);
@@ -67,6 +113,7 @@ impl Client {
                 self.warn_of_immutable_tag(&route, tag).await;
                 Ok(())
             }
+            (None, _) => trial.run(&route).await,
             _ => Ok(()),
         }
     }

@@ -151,8 +151,14 @@ impl Auth {
         let writes = !matches!(request.method.as_str(), "GET" | "HEAD") || request.path.contains("/uploads/");
         let repository = repository(&request.path);
         let header = request.header("authorization").unwrap_or_default();
+        let known = header.strip_prefix("Basic ").is_some_and(|text| text == self.user);
+        if matches!(self.scheme, Scheme::Basic) && known && writes && !repository.is_none_or(self.may_push) {
+            return Some(Response::error(403, "DENIED", "requested access to the resource is denied"));
+        }
         let may = match &self.scheme {
-            Scheme::Basic => header.strip_prefix("Basic ").is_some_and(|text| text == self.user),
+            // Strangers, where they may pull.
+            Scheme::Basic if header.is_empty() => !writes && repository.is_some_and(self.public),
+            Scheme::Basic => known,
             Scheme::Bearer { .. } => {
                 let token = header.strip_prefix("Bearer ").and_then(|name| self.tokens.get(name));
                 token.is_some_and(|token| {

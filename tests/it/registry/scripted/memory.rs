@@ -136,6 +136,7 @@ pub(super) struct Registry {
     manifests: HashMap<(String, String), (String, Vec<u8>)>,
     sessions: HashMap<u64, Session>,
     begun: u64,
+    cancelled: u64,
 }
 
 /// What a path below `/v2/` means.
@@ -167,12 +168,12 @@ fn resource<'a>(path: &'a str, uploads: &str) -> Option<Resource<'a>> {
 impl Registry {
     pub(super) fn new(quirks: Quirks) -> Self {
         let (blobs, manifests, sessions) = Default::default();
-        Self { quirks, blobs, manifests, sessions, begun: 0 }
+        Self { quirks, blobs, manifests, sessions, begun: 0, cancelled: 0 }
     }
 
-    /// How many sessions were begun.
+    /// How many sessions were begun and not taken back.
     pub(super) fn sessions_begun(&self) -> u64 {
-        self.begun
+        self.begun - self.cancelled
     }
 
     /// How many sessions are neither ended nor cancelled.
@@ -376,6 +377,7 @@ impl Registry {
             }
             "DELETE" => {
                 self.sessions.remove(&id);
+                self.cancelled += 1;
                 Response::new(204)
             }
             "PATCH" | "PUT" => self.take(method == "PUT", id, request),

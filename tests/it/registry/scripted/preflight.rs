@@ -9,7 +9,7 @@ use super::auth::{Auth, Scheme};
 use super::http_server::{HttpServer, Reply, Request, Response};
 use super::memory::Quirks;
 use super::testbed::{PASSWORD, Service, Testbed, shown_error};
-use crate::cli::fixture::write;
+use crate::cli::fixture::{project, write};
 
 const HOST: &str = "harbor.example.com";
 const ROBOT: &str = "robot$mp+ci";
@@ -47,13 +47,119 @@ fn what_would_fail_the_push_at_its_end_stops_the_build_in_its_first_step() {
         ("harbor.example.com/nope/nsx", "project nope not found", "create the project `nope` in Harbor"),
         ("harbor.example.com/mp/locked", "action: push", "the right to push into the project `mp`"),
     ] {
-        let (testbed, files) = (harbor(), slow());
-        let steps: String = (0..4).map(|number| format!("ADD http://{}/{number} /\n", files.address)).collect();
-        write(&testbed.home.path().join("project"), "Dockerfile", &format!("FROM scratch\n{steps}"));
-        let left = testbed.push(repository);
-        let told = shown_error(&left);
+        let told = told_early(&harbor(), repository);
         assert!(told.contains(words) && told.contains(hint), "{told}");
-        assert!(files.seen().len() < 4, "the build went on: {told}");
+    }
+}
+
+/// Pushes a project of four slow steps; what the user reads, which must come before the last step.
+fn told_early(testbed: &Testbed, repository: &str) -> String {
+    let files = slow();
+    let steps: String = (0..4).map(|number| format!("ADD http://{}/{number} /\n", files.address)).collect();
+    write(&testbed.home.path().join("project"), "Dockerfile", &format!("FROM scratch\n{steps}"));
+    let left = testbed.push(repository);
+    assert_eq!(left.code, Some(1), "{}", left.err);
+    let told = shown_error(&left);
+    assert!(files.seen().len() < 4, "the build went on: {told}");
+    told
+}
+
+#[test]
+fn a_registry_without_tokens_tells_the_login_and_the_right_to_push_as_early() {
+    const NEXUS: &str = "nexus.example.com";
+    const ZOT: &str = "zot.example.com";
+    let basic = |user: &str| {
+        let mut auth = Auth::new(Scheme::Basic, user, PASSWORD);
+        auth.may_push = |name| name != "mp/locked";
+        auth.public = |_| true;
+        Testbed::new(&[NEXUS, ZOT], Service::new(Quirks::HARBOR, Some(auth)))
+    };
+    let nothing_open = |testbed: &Testbed| assert_eq!(testbed.service(|service| service.registry.open_sessions()), 0);
+    // zot with anonymous reading: strangers are not asked who they are before they write.
+    let open = |testbed: &Testbed| {
+        testbed.service(|service| {
+            service.before_auth = Box::new(|request| {
+                let open = request.path == "/v2/" && request.header("authorization").is_none();
+                open.then(|| Response::json(200, &json!({})).into())
+            });
+        });
+    };
+    for (host, repository) in [(NEXUS, format!("{NEXUS}/mp/nsx")), (ZOT, format!("{ZOT}/mp/nsx"))] {
+        let with = |testbed: Testbed| {
+            if host == ZOT {
+                open(&testbed);
+            }
+            testbed
+        };
+        let told = told_early(&with(basic("other").with_login(host, "me")), &repository);
+        let words = format!("`{host}` refuses the login as `me`: wrong password or token, expired, or disabled");
+        assert!(told.contains(&words) && told.contains(&format!("log in again with `mpimg login {host}`")), "{told}");
+        let told = told_early(&with(basic("me")), &repository);
+        assert!(told.contains(&format!("not logged in to `{host}`")), "{told}");
+        assert!(told.contains(&format!("hint: log in with `mpimg login {host}`")), "{told}");
+        let testbed = with(basic("me").with_login(host, "me"));
+        let told = told_early(&testbed, &format!("{host}/mp/locked"));
+        assert!(told.contains("registry answered 403: DENIED"), "{told}");
+        assert!(told.contains("hint: check that the account may push to and pull from `mp/locked`"), "{told}");
+        project(&testbed.home);
+        testbed.push(&repository).done();
+        nothing_open(&testbed);
+        // What `check` says of the same.
+        let failed = |testbed: &Testbed, repository: &str| {
+            let left = testbed.run(&["check", "--json", repository]);
+            let json = left.json();
+            let items = json["checks"].as_array().unwrap().iter().filter(|item| item["state"] == "failed");
+            let text = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
+            items.map(|item| [text(item, "name"), text(item, "detail"), text(item, "hint")].join("; ")).collect::<Vec<_>>()
+        };
+        let checked = failed(&testbed, &format!("{host}/mp/locked"));
+        assert!(checked.len() == 1 && checked[0].starts_with("push; registry answered 403"), "{checked:?}");
+        assert!(checked[0].ends_with("check that the account may push to and pull from `mp/locked`"), "{checked:?}");
+        nothing_open(&testbed);
+        // Where nobody is asked at `/v2/`, the login is first used to push.
+        let name = if host == ZOT { "push" } else { "login" };
+        let checked = failed(&with(basic("other").with_login(host, "me")), &repository);
+        assert!(
+            checked.len() == 1 && checked[0].starts_with(&format!("{name}; `{host}` refuses the login as `me`")),
+            "{checked:?}"
+        );
+        assert!(checked[0].contains(&format!("log in again with `mpimg login {host}`")), "{checked:?}");
+        let checked = failed(&with(basic("me")), &repository);
+        assert!(checked.len() == 1 && checked[0].starts_with(&format!("{name}; ")), "{checked:?}");
+        assert!(checked[0].ends_with(&format!("log in with `mpimg login {host}`")), "{checked:?}");
+    }
+}
+
+#[test]
+fn a_repository_that_ecr_does_not_have_is_told_before_the_build_unless_a_push_creates_it() {
+    const ECR: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+    for by_closing in [false, true] {
+        let service = Service::new(Quirks::ECR, Some(Auth::new(Scheme::Basic, "AWS", PASSWORD)));
+        let testbed = Testbed::new(&[ECR], service).with_login(ECR, "AWS");
+        let words = "The repository with name 'mp/nsx' does not exist in the registry with id '123456789012'";
+        let unknown = Response::error(404, "NAME_UNKNOWN", words);
+        testbed.service(|service| {
+            service.after_auth = Box::new(move |request| match request.path.starts_with("/v2/mp/nsx/") {
+                true if by_closing && request.method == "POST" => Some(Reply::Cut),
+                true => Some(unknown.clone().into()),
+                false => None,
+            });
+        });
+        let told = told_early(&testbed, &format!("{ECR}/mp/nsx"));
+        let command = "aws ecr create-repository --repository-name mp/nsx --region eu-central-1";
+        assert!(told.contains(&format!("hint: create the repository first: `{command}`")), "{told}");
+        // A template of the registry with CREATE_ON_PUSH.
+        project(&testbed.home);
+        let mut created = false;
+        testbed.service(|service| {
+            let unknown = Response::error(404, "NAME_UNKNOWN", words);
+            service.after_auth = Box::new(move |request| {
+                created |= request.method == "POST";
+                (!created && request.path.starts_with("/v2/mp/nsx/")).then(|| unknown.clone().into())
+            });
+        });
+        let left = testbed.push(&format!("{ECR}/mp/nsx")).done();
+        testbed.validate("mp/nsx", &left);
     }
 }
 
