@@ -13,6 +13,8 @@ mod range;
 mod requests;
 mod sender;
 mod session;
+#[cfg(test)]
+mod simulated;
 mod state;
 mod step;
 

@@ -4,67 +4,9 @@
 use proptest::prelude::*;
 
 use super::limits::UploadLimits;
+use super::simulated::{Dialect, RangeDialect, SimulatedRegistry};
 use super::state::Upload;
 use super::step::{Available, Decision, UploadResponse, UploadStep};
-
-/// What sets registries apart.
-#[derive(Debug, Clone, Copy)]
-struct Dialect {
-    range: RangeDialect,
-    /// distribution 2.8: an address names its offset, and any other is the end of the session.
-    strict: bool,
-    /// Parts of a broken chunk stay.
-    keeps_parts: bool,
-    /// Knows GET on a session.
-    knows_status: bool,
-    /// Largest request body, and what it answers to a larger one.
-    largest: Option<(u64, u16)>,
-    /// Refuses PATCH.
-    no_patch: bool,
-    /// Appends bytes wherever they were meant to go.
-    ignores_offsets: bool,
-    /// Names the right offset in a 416.
-    names_offset: bool,
-    /// `OCI-Chunk-Min-Length`, enforced at the end.
-    least: Option<u64>,
-    /// A chunk that breaks ends the session: zot, ACR.
-    fragile: bool,
-    /// Takes no second chunk: Google.
-    whole_only: bool,
-    /// Refuses a PUT without bytes: ECR.
-    no_empty_put: bool,
-    /// What it answers to a mount: 201, an ordinary session, or a refusal.
-    mount: u16,
-}
-
-impl Dialect {
-    const PLAIN: Self = Self {
-        range: RangeDialect::Standard,
-        strict: false,
-        keeps_parts: true,
-        knows_status: true,
-        largest: None,
-        no_patch: false,
-        ignores_offsets: false,
-        names_offset: false,
-        least: None,
-        fragile: false,
-        whole_only: false,
-        no_empty_put: false,
-        mount: 202,
-    };
-}
-
-#[derive(Debug, Clone, Copy)]
-enum RangeDialect {
-    Standard,
-    Quay,
-    Absent,
-    /// ECR: stands still at the end of the first chunk.
-    Stuck,
-    /// Gitea: a status names the count of bytes.
-    Counted,
-}
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy)]
@@ -88,158 +30,8 @@ enum InjectedFault {
     Killed(u8),
 }
 
-struct SimulatedRegistry {
-    dialect: Dialect,
-    session: Option<SimulatedSession>,
-    sessions: u64,
-    first_chunk: Option<u64>,
-    blob: Option<Vec<u8>>,
-    received: u64,
-}
-
-struct SimulatedSession {
-    id: u64,
-    bytes: Vec<u8>,
-    parts: Vec<u64>,
-}
-
 fn source(size: u64) -> Vec<u8> {
     (0..size).map(|at| (at * 31 % 251) as u8).collect()
-}
-
-impl SimulatedRegistry {
-    fn new(dialect: Dialect) -> Self {
-        Self { dialect, session: None, sessions: 0, first_chunk: None, blob: None, received: 0 }
-    }
-
-    fn location(&self) -> Option<String> {
-        let session = self.session.as_ref()?;
-        Some(format!("{}/{}", session.id, if self.dialect.strict { session.bytes.len() } else { 0 }))
-    }
-
-    /// Whether an address leads to the session; a strict registry ends a session that is asked for
-    /// by a stale one.
-    fn enter(&mut self, location: &str) -> bool {
-        let (id, offset) = location.split_once('/').unwrap();
-        let Some(session) = self.session.as_ref().filter(|session| session.id.to_string() == id) else { return false };
-        if self.dialect.strict && offset != session.bytes.len().to_string() {
-            self.session = None;
-            return false;
-        }
-        true
-    }
-
-    fn range(&self, after_patch: bool) -> Option<String> {
-        let held = self.session.as_ref()?.bytes.len() as u64;
-        let last = held.saturating_sub(1);
-        match self.dialect.range {
-            RangeDialect::Standard => Some(format!("0-{last}")),
-            RangeDialect::Absent if after_patch => None,
-            RangeDialect::Absent => Some(format!("0-{last}")),
-            RangeDialect::Quay if after_patch => Some(format!("0-{last}")),
-            RangeDialect::Quay => Some(format!("bytes=0-{held}")),
-            RangeDialect::Counted if after_patch => Some(format!("0-{last}")),
-            RangeDialect::Counted => Some(format!("0-{held}")),
-            RangeDialect::Stuck if after_patch => Some(format!("0-{}", self.first_chunk.unwrap_or(held) - 1)),
-            RangeDialect::Stuck => Some(format!("0-{last}")),
-        }
-    }
-
-    fn answer(&self, status: u16) -> UploadResponse {
-        UploadResponse { status, transient: matches!(status, 429 | 503), location: self.location(), ..UploadResponse::default() }
-    }
-
-    /// Carries out a request; `body` is what of its bytes arrives, `whole` whether that is all of
-    /// them.
-    fn handle(
-        &mut self,
-        step: UploadStep,
-        location: Option<&str>,
-        body: &[u8],
-        length: u64,
-        whole: bool,
-        expected: &[u8],
-    ) -> UploadResponse {
-        match step {
-            UploadStep::Start { mount: true } if self.dialect.mount == 201 => {
-                self.blob = Some(expected.to_vec());
-                self.answer(201)
-            }
-            UploadStep::Start { mount: true } if self.dialect.mount != 202 => self.answer(self.dialect.mount),
-            UploadStep::Start { .. } => {
-                self.sessions += 1;
-                self.session = Some(SimulatedSession { id: self.sessions, bytes: Vec::new(), parts: Vec::new() });
-                self.first_chunk = None;
-                UploadResponse { least: self.dialect.least, range: Some("0-0".into()), ..self.answer(202) }
-            }
-            UploadStep::HeadBlob => UploadResponse { location: None, ..self.answer(if self.blob.is_some() { 200 } else { 404 }) },
-            UploadStep::Status if !self.dialect.knows_status => self.answer(404),
-            UploadStep::Status => match self.enter(location.unwrap()) {
-                true => {
-                    let location = self.location().filter(|_| !matches!(self.dialect.range, RangeDialect::Quay));
-                    UploadResponse { range: self.range(false), location, ..self.answer(204) }
-                }
-                false => self.answer(404),
-            },
-            UploadStep::Patch { .. } if self.dialect.no_patch => self.answer(405),
-            UploadStep::Patch { offset, .. } | UploadStep::Put { offset, .. } => {
-                let put = matches!(step, UploadStep::Put { .. });
-                self.take(location.unwrap(), offset, body, length, whole, put, expected)
-            }
-            UploadStep::Wait { .. } | UploadStep::Finished { .. } => unreachable!(),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one request")]
-    fn take(
-        &mut self,
-        location: &str,
-        offset: u64,
-        body: &[u8],
-        length: u64,
-        whole: bool,
-        put: bool,
-        expected: &[u8],
-    ) -> UploadResponse {
-        if !self.enter(location) {
-            return self.answer(404);
-        }
-        if let Some((_, status)) = self.dialect.largest.filter(|(largest, _)| length > *largest) {
-            return UploadResponse { location: None, ..self.answer(status) };
-        }
-        let session = self.session.as_mut().unwrap();
-        let held = session.bytes.len() as u64;
-        if offset != held && !self.dialect.ignores_offsets {
-            let named_offset = self.dialect.names_offset.then_some(held);
-            return UploadResponse { named_offset, location: None, ..self.answer(416) };
-        }
-        if (self.dialect.whole_only && held > 0 && length > 0) || (self.dialect.no_empty_put && put && length == 0) {
-            return self.answer(400);
-        }
-        if whole || self.dialect.keeps_parts {
-            session.bytes.extend_from_slice(body);
-            session.parts.extend(Some(body.len() as u64).filter(|length| *length > 0));
-            self.received += body.len() as u64;
-        }
-        if !whole {
-            self.session = self.session.take().filter(|_| !self.dialect.fragile);
-            return self.answer(500);
-        }
-        if !put {
-            self.first_chunk.get_or_insert(length);
-            return UploadResponse { range: self.range(true), ..self.answer(202) };
-        }
-        let SimulatedSession { bytes, parts, .. } = self.session.take().unwrap();
-        let least = self.dialect.least.unwrap_or(0);
-        if !self.dialect.keeps_parts && parts.iter().rev().skip(1).any(|part| *part < least) {
-            return self.answer(400);
-        }
-        if bytes != expected {
-            return UploadResponse { wrong_digest: true, ..self.answer(400) };
-        }
-        self.blob = Some(bytes);
-        self.answer(201)
-    }
 }
 
 /// What an upload did.
@@ -252,6 +44,50 @@ struct Run {
     faults: u32,
 }
 
+/// How large the chunks of an upload may be: larger and larger over a link that is as fast as it
+/// gets, and half as large after a connection that broke under one.
+struct ChunkSizes {
+    /// Chunks are halved once to no less than this, and then to no less than the other.
+    wished: u64,
+    smallest: u64,
+    /// The least bytes of a chunk that is not the last.
+    least: u64,
+    /// The most that the next chunk may have.
+    most: Option<u64>,
+}
+
+impl ChunkSizes {
+    fn new(limits: &UploadLimits, dialect: Dialect) -> Self {
+        let least = dialect.least.unwrap_or(0);
+        Self { wished: limits.chunk_size.max(least), smallest: limits.min_chunk.max(least), least, most: None }
+    }
+
+    fn check(&self, step: UploadStep, size: u64) {
+        let UploadStep::Patch { offset, length } = step else { return };
+        assert!(self.most.is_none_or(|most| length <= most), "{length} bytes after a break, not {:?}", self.most);
+        assert!(length >= self.least || offset + length == size, "a chunk of {length} bytes, less than {}", self.least);
+    }
+
+    fn answered(&mut self, upload: &mut Upload, step: UploadStep, status: u16) {
+        if let (UploadStep::Patch { length, .. }, 200..=204) = (step, status) {
+            upload.prefer(length * 4);
+            self.most = None;
+        }
+    }
+
+    fn broken(&mut self, step: UploadStep, faults: u32) {
+        let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
+        let half = length / 2;
+        self.most = match faults {
+            _ if length == 0 => self.most,
+            1 => Some(half.max(self.wished)),
+            // As small as it gets.
+            _ if half < self.smallest => self.most,
+            _ => Some(half),
+        };
+    }
+}
+
 /// Uploads `size` bytes that become available `growth` at a time.
 fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: &[InjectedFault]) -> Run {
     let bytes = source(size);
@@ -260,6 +96,7 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
     let mut record: Option<(String, u64)> = None;
     let mut written = growth.min(size);
     let mut faults = faults.iter().copied();
+    let mut sizes = ChunkSizes::new(limits, dialect);
     loop {
         run.steps += 1;
         if run.steps > 2000 {
@@ -278,6 +115,7 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
             _ => (0, 0),
         };
         assert!(offset + length <= written, "sends bytes that are not there");
+        sizes.check(step, size);
         let body = &bytes[offset as usize..(offset + length) as usize];
         let fault = faults.next().unwrap_or(InjectedFault::None);
         let location = upload.location().map(str::to_owned);
@@ -286,6 +124,7 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
         let verdict = match fault {
             InjectedFault::None => {
                 let answer = send(body, true);
+                sizes.answered(&mut upload, step, answer.status);
                 upload.answered(step, &answer)
             }
             InjectedFault::Lost => upload.broken(step),
@@ -321,11 +160,14 @@ fn run(limits: &UploadLimits, dialect: Dialect, size: u64, growth: u64, faults: 
                     Some((location, offset)) => Upload::resume(limits.clone(), location, offset),
                     None => Upload::new(limits.clone(), true),
                 };
+                // No record has what the registry answered to the start.
+                (sizes.most, sizes.least) = (None, 0);
                 continue;
             }
         };
-        // As fast as the link allows, which is as fast as it gets.
-        upload.prefer(u64::MAX);
+        if matches!(fault, InjectedFault::Lost | InjectedFault::Unanswered | InjectedFault::Broken(_)) {
+            sizes.broken(step, upload.faults());
+        }
         run.faults = run.faults.max(upload.faults());
         record = upload.location().map(|location| (location.to_owned(), upload.recorded_offset()));
         if verdict == Decision::Fail {

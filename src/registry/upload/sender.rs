@@ -274,7 +274,7 @@ impl Sender<'_> {
         let answer = match answer {
             Ok(None) => return Ok(AfterRequest::BlobExists),
             Ok(Some(response)) => {
-                self.pace(step, began.elapsed());
+                self.pace(step, response.status().is_success(), began.elapsed());
                 Ok(response)
             }
             Err(RequestError::Transient(error)) => Err(error),
@@ -378,10 +378,10 @@ impl Sender<'_> {
         }
     }
 
-    /// Larger chunks where the link carries them. Two chunks of a remote blob are held in memory:
-    /// there they stay small.
-    fn pace(&mut self, step: UploadStep, took: Duration) {
-        let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
+    /// Larger chunks where the link carries them: a refusal may come before the bytes are through.
+    /// Two chunks of a remote blob are held in memory: there they stay small.
+    fn pace(&mut self, step: UploadStep, taken: bool, took: Duration) {
+        let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }, true) = (step, taken) else { return };
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
         self.job.limiter.measured(length, took, round_trip);
         let most = if matches!(self.job.source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX };

@@ -223,8 +223,8 @@ impl Upload {
             201 | 202 if response.location.is_some() => {
                 self.location.clone_from(&response.location);
                 let least = response.least.unwrap_or(0);
-                (self.limits.chunk_size, self.limits.start_at) =
-                    (self.limits.chunk_size.max(least), self.limits.start_at.max(least));
+                let UploadLimits { chunk_size, start_at, min_chunk, .. } = &mut self.limits;
+                [chunk_size, start_at, min_chunk].into_iter().for_each(|limit| *limit = least.max(*limit));
                 self.preferred = self.preferred.max(self.limits.chunk_size);
                 (self.offset, self.sent, self.tainted) = (0, 0, false);
                 self.to(Phase::Send)
