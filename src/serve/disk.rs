@@ -44,7 +44,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct NewManifest {
     pub(super) digest: Digest,
     pub(super) entry: IndexEntry,
-    pub(super) tag: Option<Tag>,
+    pub(super) tags: Vec<Tag>,
 }
 
 /// The open folder.
@@ -190,13 +190,13 @@ impl Disk {
     /// Records a manifest: the file at `path`, as [`Disk::add_blob`] takes it, and what the index
     /// says of it.
     pub(super) fn put_manifest(&self, repository: &Repository, path: &Path, manifest: NewManifest) -> Result<()> {
-        let NewManifest { digest, entry, tag } = manifest;
+        let NewManifest { digest, entry, tags } = manifest;
         repository.change(|index| {
             self.add_blob(path, &digest, repository)?;
             if self.durable {
                 repository.sync_blob_links()?;
             }
-            index.put(digest, entry, tag);
+            index.put(digest, entry, tags);
             Ok(true)
         })?;
         Ok(())

@@ -123,10 +123,10 @@ impl Index {
         self.manifests.get(digest)
     }
 
-    /// Adds a manifest, and points `tag` to it.
-    pub(super) fn put(&mut self, digest: Digest, entry: IndexEntry, tag: Option<Tag>) {
+    /// Adds a manifest, and points `tags` to it.
+    pub(super) fn put(&mut self, digest: Digest, entry: IndexEntry, tags: impl IntoIterator<Item = Tag>) {
         self.manifests.insert(digest, entry);
-        self.tags.extend(tag.map(|tag| (tag, digest)));
+        self.tags.extend(tags.into_iter().map(|tag| (tag, digest)));
     }
 
     /// Removes a tag; its manifest stays until garbage is collected, or for good if it has other

@@ -22,13 +22,14 @@ use super::repository::Repository;
 use super::request_context::{RequestContext, empty};
 use super::route::{ManifestReference, RepositoryName};
 use crate::error::{Error, Result};
-use crate::oci::{Digest, MediaType};
+use crate::oci::{Digest, MediaType, Tag};
 
 /// The largest manifest in bytes: the least that every registry should take, and what others stop
 /// at.
 const LARGEST: usize = 4 * 1024 * 1024;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// `GET` and `HEAD` of a manifest. The answer has the type that was pushed, whatever `Accept` says:
 /// there is only that one.
@@ -84,14 +85,31 @@ pub(super) async fn put(
     if let ManifestReference::Invalid(text) = &reference {
         return Err(ErrorResponse::bad(ErrorCode::ManifestInvalid, format!("`{text}` is neither a tag nor a digest")));
     }
+    let tags = tags(exchange, &reference)?;
     let bytes = read_body(exchange).await?;
     let pushed = Pushed::check(bytes, content_type.as_deref(), &reference)?;
     let digest = pushed.digest;
     let mut headers = vec![(header::LOCATION, format!("/v2/{name}/manifests/{digest}")), (CONTENT_DIGEST, digest.to_string())];
     headers.extend(pushed.manifest.subject.as_ref().map(|subject| (SUBJECT, subject.digest.to_string())));
+    if matches!(reference, ManifestReference::Digest(_)) && !tags.is_empty() {
+        headers.push((TAG, tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")));
+    }
     let app = app.clone();
-    blocking(move || pushed.store(&app, &name, reference)).await??;
+    blocking(move || pushed.store(&app, &name, tags)).await??;
     Ok(empty(StatusCode::CREATED, headers))
+}
+
+/// The tags that a manifest gets: the one of the path, or beside a digest any number of parameters
+/// (distribution specification after 1.1, "Pushing Manifests", `tag`).
+fn tags(exchange: &RequestContext, reference: &ManifestReference) -> Result<Vec<Tag>, ErrorResponse> {
+    match reference {
+        ManifestReference::Tag(tag) => Ok(vec![tag.clone()]),
+        ManifestReference::Digest(_) => {
+            let tags = exchange.query_all("tag").map(|text| Tag::parse(&text));
+            tags.collect::<Result<_>>().map_err(|error| ErrorResponse::bad(ErrorCode::ManifestInvalid, error.to_string()))
+        }
+        ManifestReference::Invalid(_) => Ok(Vec::new()),
+    }
 }
 
 /// `DELETE`: a tag alone, or a manifest with all its tags. Its blobs stay until they are deleted
@@ -171,12 +189,7 @@ impl Pushed {
         Ok(Self { bytes, digest, media_type, manifest })
     }
 
-    fn store(
-        self,
-        app: &RegistryState,
-        name: &RepositoryName,
-        reference: ManifestReference,
-    ) -> Result<Result<(), ErrorResponse>> {
+    fn store(self, app: &RegistryState, name: &RepositoryName, tags: Vec<Tag>) -> Result<Result<(), ErrorResponse>> {
         let repository = app.disk.make_repository(name)?;
         if let Err(refusal) = self.check_contents(&repository)? {
             return Ok(Err(refusal));
@@ -186,12 +199,8 @@ impl Pushed {
         if app.disk.durable() {
             file.as_file().sync_data().map_err(|error| Error::io("write", file.path(), error))?;
         }
-        let tag = match reference {
-            ManifestReference::Tag(tag) => Some(tag),
-            _ => None,
-        };
         let entry = IndexEntry::new(self.media_type, self.bytes.len() as u64, self.manifest);
-        app.disk.put_manifest(&repository, file.path(), NewManifest { digest: self.digest, entry, tag })?;
+        app.disk.put_manifest(&repository, file.path(), NewManifest { digest: self.digest, entry, tags })?;
         Ok(Ok(()))
     }
 

@@ -34,8 +34,13 @@ impl RequestContext {
 
     /// The first value of `key` in the query, decoded.
     pub(super) fn query(&self, key: &str) -> Option<String> {
-        let query = self.parts.uri.query().unwrap_or_default();
-        form_urlencoded::parse(query.as_bytes()).find(|(found, _)| found == key).map(|(_, value)| value.into_owned())
+        self.query_all(key).next()
+    }
+
+    /// All values of `key` in the query, decoded.
+    pub(super) fn query_all(&self, key: &str) -> impl Iterator<Item = String> {
+        let query = form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes());
+        query.filter(move |(found, _)| found == key).map(|(_, value)| value.into_owned())
     }
 
     pub(super) fn is_head(&self) -> bool {

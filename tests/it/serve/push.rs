@@ -171,6 +171,28 @@ async fn sha512_is_as_good_as_sha256() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_is_pushed_by_its_digest_gets_the_tags_of_the_query() {
+    let rig = Rig::new().await;
+    rig.image("b", "layer").await;
+    let manifest = image_manifest("{}", "layer");
+    for empty in ["sha256:", "sha512:"] {
+        let length = if empty == "sha256:" { 64 } else { 128 };
+        let mut hasher = Digest::parse(&format!("{empty}{}", "0".repeat(length))).unwrap().hasher();
+        hasher.update(manifest.to_string().as_bytes());
+        let digest = hasher.finish().to_string();
+        let reply = rig.push_manifest("b", &format!("{digest}?tag=one&tag=two%2E2"), MANIFEST, &manifest).await.expect(201);
+        assert_eq!(reply.header("docker-content-digest"), digest);
+        assert_eq!(reply.header("oci-tag"), "one, two.2");
+        for tag in ["one", "two.2"] {
+            let reply = rig.get(&format!("/v2/b/manifests/{tag}")).await.expect(200);
+            assert_eq!(reply.header("docker-content-digest"), digest);
+        }
+        rig.push_manifest("b", &format!("{digest}?tag=three&tag=-wrong"), MANIFEST, &manifest).await.expect(400);
+        rig.get("/v2/b/manifests/three").await.expect(404);
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_upload_is_gone() {
     let rig = Rig::new().await;
     let location = rig.begin("a").await;
