@@ -105,7 +105,7 @@ impl Supervisor {
         resolve: u64,
     ) -> Result<Reply> {
         let folder = self.folder(caller, request.from)?;
-        if self.view.is_proc(&rustix::fs::fstat(&*folder)?) || request.creates() && resolve & 0x18 == 0 {
+        if self.view.is_proc(&rustix::fs::fstat(&*folder)?) {
             return Err(Errno::XDEV);
         }
         let resolve = ResolveFlags::from_bits_retain(resolve) | ResolveFlags::NO_MAGICLINKS;
