@@ -6,13 +6,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, LayerPath};
+use super::{Entry, Kind, LayerPath};
 use crate::error::{ErrorKind, Result, ResultExt as _};
 
 /// What a layer holds, in the order of its tar.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LayerIndex {
     bytes: Vec<u8>,
+    /// Whether there is a whiteout: most layers have none, and a tree looks for them first.
+    removes: bool,
+    /// Whether the content of a file is kept.
+    has_content: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +55,7 @@ impl LayerIndex {
         if self.bytes.is_empty() {
             self.bytes.extend_from_slice(MAGIC);
         }
+        self.note(record);
         self.bytes = postcard::to_extend(record, std::mem::take(&mut self.bytes))
             .context(ErrorKind::Io, || "cannot index a layer".into())?;
         Ok(())
@@ -66,9 +71,23 @@ impl LayerIndex {
         if !bytes.starts_with(MAGIC) {
             return None;
         }
-        let index = Self { bytes };
-        let whole = index.records().all(|record| record.is_some());
-        whole.then_some(index)
+        let mut noted = Self::default();
+        let kept = Self { bytes, ..Self::default() };
+        let whole = kept.records().all(|record| record.as_ref().inspect(|record| noted.note(record)).is_some());
+        whole.then(|| Self { bytes: kept.bytes, ..noted })
+    }
+
+    fn note(&mut self, record: &IndexRecord) {
+        match record {
+            IndexRecord::Content(..) => self.has_content = true,
+            IndexRecord::Entry(entry) => self.removes |= matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout),
+        }
+    }
+
+    /// The entries that remove something of lower layers.
+    pub(super) fn removals(&self) -> impl Iterator<Item = Entry> {
+        let entries = self.removes.then(|| self.entries()).into_iter().flatten();
+        entries.filter(|entry| matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout))
     }
 
     fn records(&self) -> impl Iterator<Item = Option<IndexRecord>> {
@@ -100,7 +119,8 @@ impl LayerIndex {
 
     /// The files whose content the index holds.
     pub fn contents(&self) -> impl Iterator<Item = (LayerPath, Vec<u8>)> {
-        self.records().flatten().filter_map(|record| match record {
+        let records = self.has_content.then(|| self.records()).into_iter().flatten();
+        records.flatten().filter_map(|record| match record {
             IndexRecord::Content(path, content) => Some((path, content)),
             IndexRecord::Entry(_) => None,
         })

@@ -114,6 +114,13 @@ impl LayerPath {
         Some(Self(self.0[..end].to_vec()))
     }
 
+    /// The bytes of the folder that holds this path, and its name there; `None` of the root.
+    pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
+        let name = self.name()?;
+        let end = self.0.len() - name.len();
+        Some((&self.0[..end.saturating_sub(1)], name))
+    }
+
     /// All folders above this path, outermost first, the root left out.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| Self(self.0[..end].to_vec()))

@@ -77,9 +77,19 @@ impl Node {
         file
     }
 
-    /// The entry `name` of a folder, made where it is missing.
-    fn entry(&mut self, name: &[u8]) -> &mut Self {
-        Arc::make_mut(self.children.entry(name.to_vec()).or_insert_with(|| Arc::new(Self::implied())))
+    /// Puts `node` into a folder. A folder over a folder keeps its entries.
+    fn put(&mut self, name: &[u8], node: Self) {
+        match self.children.get_mut(name) {
+            Some(place) if node.is_dir() && place.is_dir() => Arc::make_mut(place).replace_with(node),
+            Some(place) => *place = Arc::new(node),
+            None => _ = self.children.insert(name.to_vec(), Arc::new(node)),
+        }
+    }
+
+    /// Becomes the folder `node` with its own entries.
+    fn replace_with(&mut self, mut node: Self) {
+        node.children = std::mem::take(&mut self.children);
+        *self = node;
     }
 
     /// Whether this is a folder.
@@ -115,18 +125,38 @@ impl Tree {
     pub fn apply(&mut self, index: &LayerIndex, layer: usize) -> Result<()> {
         // Removals count for lower layers only, wherever they stand in the tar (image
         // specification, layer.md, "Whiteouts").
-        for entry in index.entries() {
+        for entry in index.removals() {
             match entry.kind {
-                Kind::Whiteout => self.remove(&entry.path),
                 Kind::OpaqueWhiteout => {
                     if let Some(folder) = self.node_mut(&entry.path) {
                         folder.children.clear();
                     }
                 }
-                _ => {}
+                _ => self.remove(&entry.path),
             }
         }
-        index.entries().try_for_each(|entry| self.put(entry, layer))?;
+        let mut entries = index.entries().peekable();
+        while let Some(entry) = entries.next() {
+            if !matches!(entry.kind, Kind::File { .. }) {
+                self.put(entry, layer)?;
+                continue;
+            }
+            // Files of one folder follow each other: the way to it is looked up once for all of them.
+            let first = entry.path.clone();
+            let Some((folder, _)) = first.split() else { continue };
+            let place = folder_at(&mut self.root, folder);
+            let is_beside = |next: &Entry| {
+                matches!(next.kind, Kind::File { .. }) && next.path.split().is_some_and(|(other, _)| other == folder)
+            };
+            let mut next = Some(entry);
+            while let Some(Entry { path, kind, metadata }) = next {
+                self.files += 1;
+                let origin = Origin { layer, path, file: self.files, content: None };
+                let name = origin.path.name().unwrap_or_default().to_vec();
+                place.put(&name, Node::file(kind, metadata, origin));
+                next = entries.next_if(is_beside);
+            }
+        }
         for (path, content) in index.contents() {
             if let Some(Node { origin: Some(origin), .. }) = self.node_mut(&path) {
                 origin.content = Some(content.into());
@@ -134,7 +164,6 @@ impl Tree {
         }
         Ok(())
     }
-
     /// Puts one entry of the layer `layer` in; removals are passed over.
     pub fn put(&mut self, entry: Entry, layer: usize) -> Result<()> {
         let Entry { path, kind, metadata } = entry;
@@ -156,22 +185,12 @@ impl Tree {
             }
             kind => Node::new(kind, metadata),
         };
-        self.insert(&path, node);
+        match path.split() {
+            Some((folder, name)) => folder_at(&mut self.root, folder).put(name, node),
+            None if node.is_dir() => self.root.replace_with(node),
+            None => {}
+        }
         Ok(())
-    }
-
-    fn insert(&mut self, path: &LayerPath, mut node: Node) {
-        let mut place = &mut self.root;
-        for name in path.components() {
-            if !place.is_dir() {
-                *place = Node::implied();
-            }
-            place = place.entry(name);
-        }
-        if node.is_dir() && place.is_dir() {
-            node.children = std::mem::take(&mut place.children);
-        }
-        *place = node;
     }
 
     fn remove(&mut self, path: &LayerPath) {
@@ -277,6 +296,19 @@ impl Tree {
     }
 }
 
+/// The folder at a path below `root`, made where there is none.
+fn folder_at<'n>(root: &'n mut Node, path: &[u8]) -> &'n mut Node {
+    let mut place = root;
+    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        let entry = place.children.entry(name.to_vec()).or_insert_with(|| Arc::new(Node::implied()));
+        if !entry.is_dir() {
+            *entry = Arc::new(Node::implied());
+        }
+        place = Arc::make_mut(entry);
+    }
+    place
+}
+
 /// Components in reverse, so that the next one is the last; without those that stay where they are.
 fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|byte| *byte == b'/').rev().filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect()
@@ -284,6 +316,8 @@ fn split(path: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn path(text: &str) -> LayerPath {
@@ -383,5 +417,24 @@ mod tests {
     fn folders_that_no_layer_describes_are_as_docker_makes_them() {
         let tree = tree(&[&[("a/b/c", FILE)]]);
         assert_eq!(tree.lookup(&path("a/b")).unwrap().metadata, Metadata::new(0o755, 0, 0, 0));
+    }
+
+    /// Few names, so that files and folders replace each other.
+    fn entries() -> impl Strategy<Value = Vec<(String, Kind)>> {
+        let name = prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4).prop_map(|names| names.join("/"));
+        let kind = prop::sample::select(vec![DIR, FILE, FILE, FILE, link("a"), Kind::Fifo]);
+        prop::collection::vec((name, kind), 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_layer_put_on_as_a_whole_is_the_layer_put_on_entry_by_entry(entries in entries()) {
+            let entries: Vec<(&str, Kind)> = entries.iter().map(|(name, kind)| (name.as_str(), kind.clone())).collect();
+            let mut one_by_one = Tree::default();
+            index(&entries).entries().for_each(|entry| one_by_one.put(entry, 0).unwrap());
+            prop_assert_eq!(format!("{:?}", tree(&[&entries])), format!("{one_by_one:?}"));
+        }
     }
 }
