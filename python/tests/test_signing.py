@@ -20,10 +20,11 @@ class Signing(Case):
     def openssl(self, *words: object) -> str:
         return subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, text=True).stdout
 
-    def manifest(self, reference: str) -> Any:
+    def index(self, reference: str) -> Any:
         host, _, rest = reference.partition("/")
         repository, _, digest = rest.partition("@")
-        request = urllib.request.Request(f"http://{host}/v2/{repository}/manifests/{digest}", headers={"Accept": "*/*"})
+        request = urllib.request.Request(f"http://{host}/v2/{repository}/manifests/{digest}")
+        request.add_header("Accept", "application/vnd.oci.image.index.v1+json")
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
@@ -43,7 +44,7 @@ class Signing(Case):
 
     def test_an_index_as_buildkit_makes_it_has_the_sbom_and_the_provenance(self) -> None:
         pushed = self.mpimg.push(self.project, f"{REGISTRY}/py/attest", tags=["1"], sbom="spdx", provenance=True, attest="buildkit")
-        image, attestation = self.manifest(pushed.reference)["manifests"]
+        image, attestation = self.index(pushed.reference)["manifests"]
         self.assertEqual(attestation["annotations"]["vnd.docker.reference.type"], "attestation-manifest")
         self.assertEqual(attestation["annotations"]["vnd.docker.reference.digest"], image["digest"])
         self.mpimg.sign(pushed.reference, self.keys.private, password="pass word")
@@ -59,8 +60,10 @@ class Signing(Case):
         layout = self.folder / "layout"
         built = self.mpimg.build(self.project, outputs=[f"oci:{layout}"], sbom="cyclonedx", attest="buildkit")
         (top,) = json.loads((layout / "index.json").read_text())["manifests"]
+        self.assertEqual(top["digest"], built.digest)
         index = json.loads((layout / "blobs" / top["digest"].replace(":", "/")).read_text())
-        self.assertEqual(index["manifests"][1]["annotations"]["vnd.docker.reference.digest"], built.digest)
+        image, attestation = index["manifests"]
+        self.assertEqual(attestation["annotations"]["vnd.docker.reference.digest"], image["digest"])
 
     def test_a_signed_file_is_verified_by_openssl_and_a_changed_one_by_nobody(self) -> None:
         file = self.folder / "adapter.pak"

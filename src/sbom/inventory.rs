@@ -219,10 +219,10 @@ fn count<'p>(tree: &Tree, remaining: &'p [RemainingFact<'p>]) -> (u64, u64) {
     DATABASES.iter().for_each(|folder| own(folder.as_bytes()));
     for RemainingFact { path, fact, .. } in remaining {
         match fact {
-            Fact::Owned(paths) => paths.iter().for_each(|path| own(path)),
+            Fact::Owned(paths) => paths.iter().for_each(&mut own),
             Fact::Packages(found) => {
                 own(path.as_bytes());
-                found.iter().flat_map(|one| &one.owns).for_each(|path| own(path));
+                found.iter().flat_map(|one| one.owns.iter()).for_each(&mut own);
             }
             _ => {}
         }

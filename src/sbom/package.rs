@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::owned_paths::OwnedPaths;
+
 /// Whose package it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -142,8 +144,7 @@ pub(super) struct PackageRecord {
     pub(super) inside: String,
     /// The files that it owns, from the root of the image; a folder with all that it holds ends in
     /// `/`.
-    #[serde(with = "super::owned_paths")]
-    pub(super) owns: Vec<Vec<u8>>,
+    pub(super) owns: OwnedPaths,
 }
 
 impl PackageRecord {
@@ -157,7 +158,7 @@ impl PackageRecord {
             licenses: Vec::new(),
             checksum: None,
             inside: String::new(),
-            owns: Vec::new(),
+            owns: OwnedPaths::default(),
         }
     }
 

@@ -17,7 +17,7 @@ fn package(stanza: &str) -> Option<PackageRecord> {
     for line in stanza.lines() {
         match line.split_at_checked(2) {
             Some(("F:", path)) => folder = path,
-            Some(("R:", name)) => found.owns.push(format!("{folder}/{name}").into_bytes()),
+            Some(("R:", name)) => found.owns.push(format!("{folder}/{name}")),
             _ => {}
         }
     }

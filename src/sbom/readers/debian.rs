@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::text::{field, fields};
+use crate::sbom::owned_paths::OwnedPaths;
 use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// The packages of a status file that are installed.
@@ -26,8 +27,8 @@ fn package(stanza: &str) -> Option<PackageRecord> {
 }
 
 /// The paths in an `info/*.list`.
-pub(super) fn list(bytes: &[u8]) -> Vec<Vec<u8>> {
-    bytes.split(|byte| *byte == b'\n').filter(|line| line.len() > 2).map(|line| line.trim_ascii_start().to_vec()).collect()
+pub(super) fn list(bytes: &[u8]) -> OwnedPaths {
+    bytes.split(|byte| *byte == b'\n').filter(|line| line.len() > 2).map(<[u8]>::trim_ascii_start).collect()
 }
 
 /// The licences that a copyright file names: the short names of a machine-readable one (Debian's

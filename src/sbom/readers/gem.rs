@@ -26,6 +26,6 @@ pub(super) fn gemspec(text: &str, specifications: &str) -> Option<PackageRecord>
     // `…/specifications/default/` are those of Ruby itself.
     let home = specifications.trim_end_matches("/default").trim_end_matches("specifications");
     let suffix = platform.map(|platform| format!("-{platform}")).unwrap_or_default();
-    found.owns.push(format!("{home}gems/{name}-{version}{suffix}/").into_bytes());
+    found.owns.push(format!("{home}gems/{name}-{version}{suffix}/"));
     Some(found)
 }

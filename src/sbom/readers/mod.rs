@@ -27,6 +27,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 
 use self::zip::{Budget, Stopped};
+use super::owned_paths::OwnedPaths;
 use super::package::{Distribution, PackageRecord};
 use crate::layer::{Entry, Kind};
 
@@ -47,7 +48,7 @@ pub(super) enum Fact {
     /// Packages that are installed.
     Packages(Vec<PackageRecord>),
     /// Files that belong to a package, from the root of the image.
-    Owned(#[serde(with = "super::owned_paths")] Vec<Vec<u8>>),
+    Owned(OwnedPaths),
     /// The licences of the package whose documentation this is.
     Licenses(Vec<String>),
     /// Which distribution it is.
@@ -158,7 +159,7 @@ fn facts_of(kind: FileKind, path: &str, bytes: &[u8]) -> Option<Fact> {
         FileKind::JavaRuntime => one(java::runtime(&text()))?,
         FileKind::Gem => one(gem::gemspec(&text(), folder))?,
         FileKind::PowerShell => one(powershell::manifest(bytes, name.trim_end_matches(".psd1")).map(|mut found| {
-            found.owns.push(format!("{folder}/").into_bytes());
+            found.owns.push(format!("{folder}/"));
             found
         }))?,
         FileKind::Archive | FileKind::Other => return None,

@@ -20,7 +20,7 @@ pub(super) fn package(bytes: &[u8], folder: &str) -> Option<PackageRecord> {
     };
     // What belongs to the application itself is not the package manager's.
     if folder.split('/').any(|part| part == "node_modules") {
-        found.owns.push(format!("{folder}/").into_bytes());
+        found.owns.push(format!("{folder}/"));
     }
     Some(found)
 }

@@ -2,6 +2,7 @@
 //! are theirs.
 
 use super::text::{field, fields};
+use crate::sbom::owned_paths::OwnedPaths;
 use crate::sbom::package::{PackageKind, PackageRecord};
 
 /// A `METADATA` or `PKG-INFO` (core metadata specifications).
@@ -21,12 +22,12 @@ pub(super) fn metadata(text: &str) -> Option<PackageRecord> {
 }
 
 /// The paths in a `RECORD`, from the root of the image; `folder` is what the RECORD's folder is in.
-pub(super) fn record(text: &str, folder: &str) -> Vec<Vec<u8>> {
+pub(super) fn record(text: &str, folder: &str) -> OwnedPaths {
     let path = |line: &str| {
         let quoted = line.strip_prefix('"').and_then(|rest| rest.split_once("\",").map(|(path, _)| path.replace("\"\"", "\"")));
         quoted.unwrap_or_else(|| line.split(',').next().unwrap_or_default().to_owned())
     };
-    text.lines().map(path).filter(|path| !path.is_empty()).map(|path| joined(folder, &path).into_bytes()).collect()
+    text.lines().map(path).filter(|path| !path.is_empty()).map(|path| joined(folder, &path)).collect()
 }
 
 /// `path`, as seen from `folder`; one that begins with `/` is whole.
