@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -38,7 +39,7 @@ impl Store {
         if self.has_later(expected).await? {
             return Ok(path);
         }
-        write_stream(self.blob_writer()?.expecting(expected), source).await
+        store_stream(self.blob_writer()?.expecting(expected), source).await
     }
 
     /// As [`fetch`](Self::fetch) of a layer, whose bytes `read` gets while they come: they are
@@ -83,7 +84,7 @@ impl Store {
         let writer = writer.expecting(expected).of_layer(diff_id);
         let fetching = tokio::spawn(async move {
             let _lock = lock;
-            write_stream(writer, &source).await
+            store_stream(writer, &source).await
         });
         Ok(Begun::Coming(growing, fetching))
     }
@@ -104,18 +105,38 @@ enum Begun {
     Coming(Growing, JoinHandle<Result<PathBuf>>),
 }
 
-async fn write_stream(mut writer: CheckedWriter, source: &BlobSource) -> Result<PathBuf> {
-    let (sender, mut parts) = mpsc::channel::<Option<bytes::Bytes>>(WAITING);
-    let write = blocking(move || {
-        while let Some(part) = parts.blocking_recv() {
-            match part {
-                Some(bytes) => writer.write_checked(&bytes)?,
-                None => return writer.commit(),
-            }
+async fn store_stream(mut writer: CheckedWriter, source: &BlobSource) -> Result<PathBuf> {
+    let write = move |parts: Parts| {
+        for part in parts {
+            writer.write_checked(&part?)?;
         }
-        // Only a sender that gave up leaves without the end mark; nobody reads this.
-        Err(Error::new(ErrorKind::Interrupted, "the stream was not finished"))
-    });
+        writer.commit()
+    };
+    write_stream(source, write).await
+}
+
+/// The parts of a stream as they come: an error at the end if it broke off.
+pub(crate) struct Parts(mpsc::Receiver<Option<Bytes>>);
+
+impl Iterator for Parts {
+    type Item = Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.blocking_recv() {
+            Some(part) => part.map(Ok),
+            // Only a sender that gave up leaves without the end mark; its own error is told.
+            None => Some(Err(Error::new(ErrorKind::Interrupted, "the stream was not finished"))),
+        }
+    }
+}
+
+/// Writes the bytes of `source` on a thread that may block, while more of them come.
+pub(crate) async fn write_stream<T: Send + 'static>(
+    source: &BlobSource,
+    write: impl FnOnce(Parts) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, parts) = mpsc::channel(WAITING);
+    let write = blocking(move || write(Parts(parts)));
     let read = async move {
         let mut stream = source.read(0);
         while let Some(part) = stream.next().await {
@@ -135,7 +156,6 @@ async fn write_stream(mut writer: CheckedWriter, source: &BlobSource) -> Result<
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
     use futures_util::stream;
 
     use super::*;

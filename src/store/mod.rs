@@ -49,6 +49,7 @@ use std::time::SystemTime;
 pub(crate) use blocking::blocking;
 pub(crate) use cache::MissReason;
 pub use cache::{CacheKey, CacheRecord, CachedLayer};
+pub(crate) use fetch::write_stream;
 pub use handle::Store;
 pub use layers::LayerData;
 pub use limit::{CacheLimit, Disk};

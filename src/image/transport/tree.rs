@@ -4,6 +4,7 @@
 //! name.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -15,7 +16,7 @@ use super::tar_index::TarIndex;
 use super::{Transport, write, write_archive};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Platform, Tag};
-use crate::store::{BlobSource, Store, blocking};
+use crate::store::{BlobSource, Store, blocking, write_stream};
 
 /// How many blobs are fetched at once.
 const PARALLEL: usize = 4;
@@ -73,9 +74,9 @@ impl Transport {
         Ok(tree)
     }
 
-    /// Writes a manifest or index with everything below it, and `referrers` beside it. Remote blobs
-    /// are fetched into the store first: what is there already need not come again after an
-    /// interruption.
+    /// Writes a manifest or index with everything below it, and `referrers` beside it. What was
+    /// complete need not come again after an interruption: remote blobs go straight into a layout,
+    /// and for an archive into the store first.
     ///
     /// # Errors
     /// As [`Transport::write`]; [`ErrorKind::Usage`]: several images for what holds one.
@@ -85,7 +86,14 @@ impl Transport {
         }
         let write = async {
             let trees: Vec<ManifestTree> = std::iter::once(tree).chain(referrers).cloned().collect();
-            let blobs = blobs(store, &trees).await?;
+            let layout = match self {
+                Self::OciLayout { folder, .. } => Some(folder.clone()),
+                _ => None,
+            };
+            if let Some(folder) = layout.clone() {
+                blocking(move || write::prepare(&folder).map(drop)).await?;
+            }
+            let blobs = blobs(store, &trees, layout.as_deref()).await?;
             let this = self.clone();
             blocking(move || this.write_trees(&trees, &blobs)).await
         };
@@ -124,19 +132,35 @@ fn entries(trees: &[ManifestTree], tag: Option<&str>) -> Vec<Descriptor> {
     entries
 }
 
-/// All blobs, with sources on this machine.
-async fn blobs(store: &Store, trees: &[ManifestTree]) -> Result<Vec<(Descriptor, BlobSource)>> {
+/// All blobs, with sources on this machine: in the store, or in the layout that they are for.
+async fn blobs(store: &Store, trees: &[ManifestTree], layout: Option<&Path>) -> Result<Vec<(Descriptor, BlobSource)>> {
     let mut seen = BTreeSet::new();
     let blobs = trees.iter().flat_map(ManifestTree::all_blobs).filter(|(descriptor, _)| seen.insert(descriptor.digest));
     let fetch = |(descriptor, source): (Descriptor, BlobSource)| async move {
-        let source = match source {
-            BlobSource::File(_) | BlobSource::Memory(_) => source,
-            BlobSource::Growing(_) | BlobSource::Remote(_) => BlobSource::File(store.fetch(&source, &descriptor).await?),
+        let source = match (&source, layout) {
+            (BlobSource::File(_) | BlobSource::Memory(_), _) => source,
+            (BlobSource::Remote(_), Some(folder)) => BlobSource::File(download(store, folder, &source, &descriptor).await?),
+            (BlobSource::Growing(_) | BlobSource::Remote(_), _) => BlobSource::File(store.fetch(&source, &descriptor).await?),
         };
         Ok((descriptor, source))
     };
     let blobs: Vec<_> = blobs.cloned().map(fetch).collect();
     stream::iter(blobs).buffered(PARALLEL).try_collect().await
+}
+
+/// Writes a blob into a layout, unless that or the store has it. The file that has it.
+async fn download(store: &Store, folder: &Path, source: &BlobSource, blob: &Descriptor) -> Result<PathBuf> {
+    let path = folder.join(blob_name(&blob.digest));
+    let (own, store_of, wanted) = (path.clone(), store.clone(), blob.clone());
+    let here = move || Ok((write::has_blob(&own, &wanted), store_of.has(&wanted.digest, wanted.size)?));
+    match blocking(here).await? {
+        (true, _) => return Ok(path),
+        (false, true) => return Ok(store.blob_path(&blob.digest)),
+        (false, false) => {}
+    }
+    let own = path.clone();
+    write_stream(source, move |parts| write::write_parts(&own, parts)).await?;
+    Ok(path)
 }
 
 fn forget_blobs(tree: &mut ManifestTree) {

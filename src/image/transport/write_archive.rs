@@ -12,13 +12,11 @@ use serde_json::json;
 use super::super::{Format, Image, Layer, Manifest};
 use super::docker::MANIFEST_FILE;
 use super::layout::{IMAGE_NAME, INDEX_FILE, LAYOUT, LAYOUT_FILE, REF_NAME, blob_name};
-use super::write::{Blob, blobs, empty_index, entry, replace_file, sorted, with_entry};
+use super::write::{BUFFER, Blob, blobs, empty_index, entry, replace_file, sorted, with_entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::ArchiveCompression;
 use crate::oci::{Compression, Descriptor, Reference};
 use crate::store::{BlobSource, Store};
-
-const BUFFER: usize = 256 * 1024;
 
 /// As many bytes of a file tell what it is.
 const TAR_BLOCK: u64 = 512;

@@ -1,6 +1,9 @@
 //! Large layers over slow connections: read in ranges side by side, and right whatever the server
 //! does with ranges.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mpimg::oci::Digest;
 
 use super::http_server::{Reply, Request, Response};
@@ -126,4 +129,42 @@ fn a_damaged_range_is_found_by_the_digest_of_the_layer() {
     assert_eq!(left.code, Some(1), "{}", left.err);
     assert!(shown_error(&left).contains("damaged"), "{}", left.err);
     assert!(!is_there && asked.len() > 3, "{asked:?}");
+}
+
+#[test]
+fn layers_go_straight_into_a_layout_and_those_that_came_do_not_come_again() {
+    let layers: Vec<Vec<u8>> = (0..3).map(|number| noise(number, 200_000)).collect();
+    let names: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
+    let testbed = Testbed::new(&[HOST], Service::new(Quirks::HARBOR, None));
+    let damaged = Arc::new(AtomicBool::new(true));
+    let (last, damage) = (names[2].clone(), damaged.clone());
+    let mut bytes = layers[2].clone();
+    bytes[100_000] ^= 1;
+    testbed.service(|service| {
+        service.registry.put_image("mp/base", "1", &layers.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        service.after_auth = Box::new(move |request| {
+            let is_meant = request.is("GET", &last) && damage.load(Ordering::Relaxed);
+            is_meant.then(|| Response::new(200).with_body(bytes.clone()).into())
+        });
+    });
+    let copied = testbed.home.path().join("copied");
+    let file = |name: &str| copied.join("blobs").join(name.replace(':', "/"));
+    let copy = || testbed.run(&["copy", &format!("docker://{HOST}/mp/base:1"), "oci:copied:1"]);
+
+    let left = copy();
+    assert_eq!(left.code, Some(1), "{}", left.err);
+    assert!(shown_error(&left).contains("damaged"), "{}", left.err);
+    assert!(!copied.join("index.json").exists() && !file(&names[2]).exists());
+    let came: Vec<&String> = names.iter().filter(|name| file(name).exists()).collect();
+    let before = testbed.server.seen().len();
+
+    damaged.store(false, Ordering::Relaxed);
+    copy().done();
+    for (name, layer) in names.iter().zip(&layers) {
+        assert!(std::fs::read(file(name)).unwrap() == *layer, "{name}");
+        let asked = testbed.server.seen()[before..].iter().filter(|request| request.is("GET", name)).count();
+        assert_eq!(asked, usize::from(!came.contains(&name)), "{name}");
+    }
+    let stored = std::fs::read_dir(testbed.home.store().join("blobs/sha256")).map_or(0, Iterator::count);
+    assert_eq!(stored, 0, "the store keeps a copy of what a layout was to have");
 }
