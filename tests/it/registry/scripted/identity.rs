@@ -180,6 +180,16 @@ fn an_encrypted_registry_that_names_its_token_server_by_http_is_reached_by_https
 }
 
 #[test]
+fn a_token_server_whose_certificate_is_not_its_own_is_named_and_not_the_registry() {
+    let testbed = token_server(|_, _| None, "https://elsewhere.example.com/token");
+    let told = shown_error(&testbed.push(REPOSITORY));
+    assert!(told.contains("token server `elsewhere.example.com`"), "{told}");
+    assert!(told.contains("cannot make a TLS connection to `elsewhere.example.com`"), "{told}");
+    let checked = testbed.run(&["check", REPOSITORY]);
+    assert!(checked.out.contains("✗ login  ") && checked.out.contains("`elsewhere.example.com`"), "{}", checked.out);
+}
+
+#[test]
 fn a_token_server_that_is_busy_is_shown_while_it_is_waited_for() {
     let mut busy = 2;
     let testbed = basic();

@@ -106,6 +106,8 @@ struct Faulty {
     service: Service,
     faults: Vec<(usize, Fault)>,
     count: usize,
+    /// After how long a silence the client gives up.
+    patience: Duration,
     elsewhere: SocketAddr,
 }
 
@@ -143,7 +145,7 @@ impl Script for Faulty {
                 Response::new(504).into()
             }
             Some(Fault::Truncated) => Reply::Truncated(done(), 20),
-            Some(Fault::Stalled) => Reply::Silence(4 * PATIENCE),
+            Some(Fault::Stalled) => Reply::Silence(4 * self.patience),
             Some(Fault::WrongDigest) => {
                 Response::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content").into()
             }
@@ -174,21 +176,22 @@ impl Rig {
         let elsewhere: HttpServer<fn(&Request) -> Reply> =
             HttpServer::plain(|_| Response::error(404, "NOT_FOUND", "who are you").into());
         let service = Service::new(quirks, Some(Auth::new(Scheme::Basic, "user", PASSWORD)));
-        let server = HttpServer::plain(Faulty { service, faults: Vec::new(), count: 0, elsewhere: elsewhere.address });
+        let (faults, count, patience) = (Vec::new(), 0, PATIENCE);
+        let server = HttpServer::plain(Faulty { service, faults, count, patience, elsewhere: elsewhere.address });
         let realm = format!("http://{}/token", server.address);
         let scheme = Scheme::Bearer { realm, service: "registry" };
         server.script.lock().unwrap().service.auth.iter_mut().for_each(|auth| auth.scheme = scheme.clone());
         Self { server, elsewhere, image: Image::new(91, &[150_000, 500]), transcript: Arc::default(), slowest: Mutex::default() }
     }
 
-    fn options(&self) -> ClientOptions {
+    fn options(&self, patience: Duration) -> ClientOptions {
         let mut options = options();
         options.chunk_size = CHUNK;
         // One request after the other: a fault's place says what it hits.
         options.concurrency = 1;
         options.retry.first_delay = Duration::ZERO;
-        options.retry.stall_timeout = PATIENCE;
-        options.retry.response_timeout = PATIENCE;
+        options.retry.stall_timeout = patience;
+        options.retry.response_timeout = patience;
         // The only other wait that there is: a connection that the kernel drops under load is asked
         // for again after a second.
         options.retry.connect_timeout = Duration::from_secs(2);
@@ -201,32 +204,32 @@ impl Rig {
         Repository::parse(&format!("{}/{path}", self.server.address)).unwrap()
     }
 
-    fn have(&self, faults: &[(usize, Fault)]) {
+    fn have(&self, faults: &[(usize, Fault)], patience: Duration) {
         let mut script = self.server.script.lock().unwrap();
-        (script.faults, script.count) = (faults.to_vec(), 0);
+        (script.faults, script.count, script.patience) = (faults.to_vec(), 0, patience);
     }
 
     /// One push with these faults; how many requests it took.
     async fn push(&self, path: &str, faults: &[(usize, Fault)]) -> usize {
-        let mut found = self.attempt(path, faults).await;
+        let mut found = self.attempt(path, faults, PATIENCE).await;
         for again in 0..3 {
-            // Silence of a busy machine is one fault more, and moves the others to other requests.
-            // What is wrong with the push happens each time.
+            // Silence of a busy machine is one fault more, and moves the others to other requests:
+            // it is waited out longer and longer. What is wrong with the push happens each time.
             if found.is_ok() {
                 break;
             }
-            found = self.attempt(&format!("{path}/again{again}"), faults).await;
+            found = self.attempt(&format!("{path}/again{again}"), faults, PATIENCE * (2 << again)).await;
         }
         found.unwrap_or_else(|why| panic!("{path}, {faults:?}: {why}"))
     }
 
     /// How many requests a push took that ended as it should; else what is wrong with it. A wrong
     /// image is no matter of chance.
-    async fn attempt(&self, path: &str, faults: &[(usize, Fault)]) -> Result<usize, String> {
-        self.have(faults);
+    async fn attempt(&self, path: &str, faults: &[(usize, Fault)], patience: Duration) -> Result<usize, String> {
+        self.have(faults, patience);
         self.server.forget();
         let started = Instant::now();
-        let client = Client::new(self.options());
+        let client = Client::new(self.options(patience));
         let pushed = push(&client, &self.repository(path), &self.image, &["1"]).await;
         let took = started.elapsed();
         let mut slowest = self.slowest.lock().unwrap();
