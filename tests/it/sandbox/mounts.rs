@@ -134,7 +134,7 @@ fn a_cache_that_was_begun_and_not_finished_is_not_there_for_the_next_step() {
     fs::create_dir_all(seed.join("first")).unwrap();
     // Not even its owner may read it.
     fs::write(seed.join("second"), "x").unwrap();
-    fs::set_permissions(seed.join("second"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(seed.join("second"), Permissions::from_mode(0o000)).unwrap();
     let folder = fixture.state.path().join("caches/one");
     let mut step = |round: u32| {
         let mut spec = fixture.shell("ls -l /c | wc -l; stat -c '%a %u %g' /c");
