@@ -77,17 +77,23 @@ impl Mpimg {
         // is not needed otherwise.
         let _ = self.open_store().await;
         let (tree, mut referrers) = self.read_tree(&request).await?;
-        let mut left_behind = self.referrers_at_registry(&request, &tree).await;
+        let mut left_behind = 0;
         if !request.referrers {
-            left_behind += std::mem::take(&mut referrers).len();
+            left_behind = std::mem::take(&mut referrers).len();
         }
-        let blobs = match &request.destination {
-            Transport::Registry(name) => self.push_tree(name, &tree, &referrers).await?,
-            other => {
-                other.write_tree(&self.open_store().await?, &tree, &referrers).await?;
-                Vec::new()
+        let write = async {
+            match &request.destination {
+                Transport::Registry(name) => self.push_tree(name, &tree, &referrers).await,
+                other => {
+                    other.write_tree(&self.open_store().await?, &tree, &referrers).await?;
+                    Ok(Vec::new())
+                }
             }
         };
+        // Beside the copy: on a long link, the question takes as long as a layer.
+        let count = async { Ok(self.referrers_at_registry(&request, &tree).await) };
+        let (blobs, at_registry) = tokio::try_join!(write, count)?;
+        left_behind += at_registry;
         Ok(CopiedImage { tree, referrers, left_behind, blobs })
     }
 

@@ -9,6 +9,7 @@ mod limiter;
 mod limits;
 #[cfg(test)]
 mod model;
+mod prefix;
 mod range;
 mod requests;
 mod sender;

@@ -12,6 +12,7 @@ use super::chunk::{Chunks, cut};
 use super::chunk_size::chunk_for;
 use super::limiter::{UploadLimiter, UploadPermit};
 use super::limits::UploadLimits;
+use super::prefix::prefix_fits;
 use super::session::{SessionLock, SessionRecord, Sessions};
 use super::state::Upload;
 use super::step::{Available, Decision, UploadResponse, UploadStep};
@@ -28,8 +29,13 @@ use crate::registry::transport::{OpenBody, header_text, interrupted};
 use crate::store::{BlobSource, Growth};
 
 /// The largest chunk of a remote blob. Eight blobs may be under way, each with the chunk that is
-/// sent and the next.
+/// sent and the next in memory.
 const REMOTE: u64 = 8 << 20;
+
+/// How large a chunk may be.
+fn largest(source: &BlobSource) -> u64 {
+    if matches!(source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX }
+}
 
 /// A blob to be uploaded.
 pub(crate) struct BlobUpload<'a> {
@@ -66,41 +72,18 @@ pub(crate) struct UploadResult {
 
 /// Uploads one blob; returns when the registry has it.
 pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
-    let upload = match job.session.and_then(SessionLock::read) {
+    let mut upload = match job.session.and_then(SessionLock::read) {
         Some(record) if prefix_fits(&job, &record).await? => Upload::resume(job.limits.clone(), record.location, record.offset),
         _ => Upload::new(job.limits.clone(), job.mount.is_some()),
     };
+    if let Some(chunk) = job.limiter.chunk() {
+        upload.prefer(chunk.min(largest(&job.source)));
+    }
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
     let prefix = keyed.then(Hasher::new);
     let sender = Sender { job, upload, prefix, next_prefix: None, chunks, sent: 0, asked: !keyed, restarted: false };
     sender.run().await
-}
-
-/// Whether a growing blob begins with the bytes that an earlier process sent: a different build
-/// must not go on with its session.
-async fn prefix_fits(job: &BlobUpload<'_>, record: &SessionRecord) -> Result<bool> {
-    let Some(expected) = record.prefix else { return Ok(job.descriptor.is_some()) };
-    if let BlobSource::Growing(growing) = &job.source {
-        let mut growing = growing.clone();
-        let enough = tokio::select! {
-            () = job.cancel.cancelled() => return Err(interrupted()),
-            growth = growing.wait_for(record.offset) => growth,
-        };
-        if matches!(enough, Growth::Complete(descriptor, _) if descriptor.size < record.offset) {
-            return Ok(false);
-        }
-    }
-    Ok(hash_prefix(&job.source, record.offset).await?.finish() == expected)
-}
-
-async fn hash_prefix(source: &BlobSource, length: u64) -> Result<Hasher> {
-    let mut hasher = Hasher::new();
-    let mut bytes = cut(source.read(0), length);
-    while let Some(piece) = bytes.next().await {
-        hasher.update(&piece?);
-    }
-    Ok(hasher)
 }
 
 /// What follows a request.
@@ -379,14 +362,16 @@ impl Sender<'_> {
     }
 
     /// Larger chunks where the link carries them: a refusal may come before the bytes are through.
-    /// Two chunks of a remote blob are held in memory: there they stay small.
     fn pace(&mut self, step: UploadStep, taken: bool, took: Duration) {
-        let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }, true) = (step, taken) else { return };
+        let (UploadStep::Patch { length, .. } | UploadStep::Put { length, .. }) = step else { return };
+        if !taken {
+            return self.job.limiter.set_chunk(None);
+        }
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
         self.job.limiter.measured(length, took, round_trip);
-        let most = if matches!(self.job.source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX };
         if let (UploadStep::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
-            self.upload.prefer(chunk.min(most));
+            self.upload.prefer(chunk.min(largest(&self.job.source)));
+            self.job.limiter.set_chunk(Some(chunk));
         }
     }
 
