@@ -74,7 +74,7 @@ impl LayerIndex {
         let mut noted = Self::default();
         let kept = Self { bytes, ..Self::default() };
         let whole = kept.records().all(|record| record.as_ref().inspect(|record| noted.note(record)).is_some());
-        whole.then(|| Self { bytes: kept.bytes, ..noted })
+        whole.then_some(Self { bytes: kept.bytes, ..noted })
     }
 
     fn note(&mut self, record: &IndexRecord) {
