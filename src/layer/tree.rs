@@ -141,7 +141,8 @@ impl Tree {
                 self.put(entry, layer)?;
                 continue;
             }
-            // Files of one folder follow each other: the way to it is looked up once for all of them.
+            // Files of one folder follow each other: the way to it is looked up once for all of
+            // them.
             let first = entry.path.clone();
             let Some((folder, _)) = first.split() else { continue };
             let place = folder_at(&mut self.root, folder);

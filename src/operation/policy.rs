@@ -114,15 +114,20 @@ impl Mpimg {
             CheckItem::failed(POLICY, &Error::new(ErrorKind::Policy, message).with_hint(hint))
         };
         if sbom || provenance {
-            let stated = match self.stated(image, digest).await {
+            let stated = match self.stated_by_the_right(image, digest, &policy).await {
                 Ok(stated) => stated,
                 Err(error) => return vec![CheckItem::failed(POLICY, &error)],
             };
-            if sbom && !stated.iter().any(|kind| SBOMS.contains(&kind.as_str())) {
-                items.push(lacks("SBOM", &format!("push it with {}", Setting::Sbom.with("spdx"))));
+            // What anybody may attach is no answer to a site that asks for signatures.
+            let (signed, with) = match policy.signed_by.is_empty() {
+                true => ("", String::new()),
+                false => (" signed by one of the keys of `signed_by`", format!(" and {}", Setting::SignedBy)),
+            };
+            if sbom && !stated.iter().any(|one| SBOMS.contains(&one.kind.as_str())) {
+                items.push(lacks(&format!("SBOM{signed}"), &format!("push it with {}{with}", Setting::Sbom.with("spdx"))));
             }
-            if provenance && !stated.iter().any(|kind| kind.starts_with(PROVENANCE)) {
-                items.push(lacks("provenance", &format!("push it with {}", Setting::Provenance)));
+            if provenance && !stated.iter().any(|one| one.kind.starts_with(PROVENANCE)) {
+                items.push(lacks(&format!("provenance{signed}"), &format!("push it with {}{with}", Setting::Provenance)));
             }
         }
         #[cfg(feature = "sign")]
@@ -142,10 +147,63 @@ impl Mpimg {
     }
 }
 
+/// Something that is recorded of an image.
+struct Stated {
+    /// What an in-toto statement or an artifact calls it.
+    kind: String,
+    /// The manifest that refers to the image with it; `None`: the index has it, and the index is
+    /// what is signed.
+    manifest: Option<Digest>,
+}
+
 impl Mpimg {
-    /// The kinds of what is recorded of an image: by what refers to it, and in the index that has
-    /// it. `digest` is the image's, or that of an index, of which the product pulls one image.
-    async fn stated(&self, name: &Reference, digest: &Digest) -> Result<Vec<String>> {
+    /// What is recorded of an image, without what none of the keys signed that the policy names.
+    async fn stated_by_the_right(&self, name: &Reference, digest: &Digest, policy: &Policy) -> Result<Vec<Stated>> {
+        let stated = self.stated(name, digest).await?;
+        #[cfg(feature = "sign")]
+        if !policy.signed_by.is_empty() {
+            return self.signed_by(name, digest, policy.keys()?, stated).await;
+        }
+        // Without signatures there is nothing to ask a policy for.
+        let _ = policy;
+        Ok(stated)
+    }
+
+    /// What one of the keys signed: as a statement about the image, or the manifest itself.
+    #[cfg(feature = "sign")]
+    async fn signed_by(
+        &self,
+        name: &Reference,
+        digest: &Digest,
+        keys: Vec<PublicKey>,
+        stated: Vec<Stated>,
+    ) -> Result<Vec<Stated>> {
+        let of = |digest| super::VerifyRequest::new(name.repository().with_digest(digest), keys.clone());
+        // Of an index, each image is another that statements are about.
+        let all = super::VerifyRequest { recursive: true, ..of(*digest) };
+        let statements: BTreeSet<Digest> = self
+            .verify(&all)
+            .await?
+            .iter()
+            .flat_map(|manifest| &manifest.signatures)
+            .filter(|signature| signature.error.is_none())
+            .map(|signature| signature.manifest)
+            .collect();
+        let mut signed = Vec::new();
+        for one in stated {
+            let is_signed = match one.manifest {
+                None => true,
+                Some(manifest) if statements.contains(&manifest) => true,
+                Some(manifest) => self.verify(&of(manifest)).await?.iter().any(super::VerifiedManifest::is_signed),
+            };
+            signed.extend(is_signed.then_some(one));
+        }
+        Ok(signed)
+    }
+
+    /// What is recorded of an image: by what refers to it, and in the index that has it. `digest`
+    /// is the image's, or that of an index, of which the product pulls one image.
+    async fn stated(&self, name: &Reference, digest: &Digest) -> Result<Vec<Stated>> {
         let repository = name.repository();
         let (image, index) = self.client().image_manifest(&repository.with_digest(*digest), &Platform::default()).await?;
         let (image, index) = match index {
@@ -156,7 +214,8 @@ impl Mpimg {
             Some(index) => self.attestations_in_registry(repository, &index, &image).await?,
             None => Vec::new(),
         };
-        let mut stated: Vec<String> = attested.into_iter().map(|one| one.predicate_type).collect();
+        let from = |manifest| move |one: ImageAttestation| Stated { kind: one.predicate_type, manifest };
+        let mut stated: Vec<Stated> = attested.into_iter().map(from(None)).collect();
         let mut referrers: Vec<Descriptor> = Vec::new();
         for subject in BTreeSet::from([image, *digest]) {
             referrers.extend(self.client().referrers(repository, &subject).await?);
@@ -166,10 +225,11 @@ impl Mpimg {
             if one.media_type.as_str() == ATTESTATION_TYPE {
                 let manifest = self.client().pull_manifest(&repository.with_digest(one.digest)).await?;
                 let attested = ImageAttestation::read_all(one.digest, &manifest.bytes)?;
-                stated.extend(attested.into_iter().map(|one| one.predicate_type));
+                stated.extend(attested.into_iter().map(from(Some(one.digest))));
             }
-            stated.extend(PREDICATE_TYPES.iter().filter_map(|key| one.annotations.get(*key)).cloned());
-            stated.push(one.media_type.to_string());
+            let kinds = PREDICATE_TYPES.iter().filter_map(|key| one.annotations.get(*key)).cloned();
+            let kinds = kinds.chain([one.media_type.to_string()]);
+            stated.extend(kinds.map(|kind| Stated { kind, manifest: Some(one.digest) }));
         }
         Ok(stated)
     }

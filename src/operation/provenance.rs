@@ -54,13 +54,19 @@ impl Mpimg {
     }
 }
 
+/// An address without its query, which often is a key: a token, or the signature of a presigned
+/// URL. The digest says which file it was.
+fn shown(address: &str) -> &str {
+    address.split_once('?').map_or(address, |(address, _)| address)
+}
+
 /// What is said of how an image was made.
 pub(super) fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) -> Value {
     let digest = |digest: &Digest| json!({ digest.algorithm(): digest.hex() });
     let images = materials.images.iter().map(
         |image| json!({ "name": image.name, "digest": digest(&image.digest), "annotations": { "platform": image.platform } }),
     );
-    let downloads = materials.downloads.iter().map(|(address, of)| json!({ "uri": address, "digest": digest(of) }));
+    let downloads = materials.downloads.iter().map(|(address, of)| json!({ "uri": shown(address), "digest": digest(of) }));
     let repositories =
         materials.repositories.iter().map(|(address, commit)| json!({ "uri": address, "digest": { "gitCommit": commit } }));
     let commit = materials.commit.iter().map(|commit| {
@@ -94,4 +100,15 @@ pub(super) fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) 
         },
         "runDetails": { "builder": { "id": BUILDER, "version": { "mpimg": env!("CARGO_PKG_VERSION") } } },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_s_query_is_not_told() {
+        assert_eq!(shown("https://h/a?token=s3cret&x=1#f"), "https://h/a");
+        assert_eq!(shown("https://h/a"), "https://h/a");
+    }
 }

@@ -39,10 +39,10 @@ struct Document {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct PolicyTable {
-    signed_by: Vec<PathBuf>,
+    signed_by: Option<Vec<PathBuf>>,
     sbom: bool,
     provenance: bool,
-    bases: Vec<String>,
+    bases: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -110,6 +110,15 @@ impl Settings {
         let cache_limit = store.cache_limit.map_or(Ok(CacheLimit::default()), |limit| limit.parse::<CacheLimit>());
         let cache_limit = cache_limit.map_err(|error| wrong(error.to_string()))?;
         let PolicyTable { signed_by, sbom, provenance, bases } = policy;
+        // Whoever writes an empty list may mean that nothing is allowed.
+        let empty = |name: &str| wrong(format!("`{name}` is empty: name what is allowed, or leave it out to allow anything"));
+        if signed_by.as_ref().is_some_and(Vec::is_empty) {
+            return Err(empty("signed_by"));
+        }
+        if bases.as_ref().is_some_and(Vec::is_empty) {
+            return Err(empty("bases"));
+        }
+        let (signed_by, bases) = (signed_by.unwrap_or_default(), bases.unwrap_or_default());
         let bases =
             bases.iter().map(|base| base.parse()).collect::<Result<_>>().map_err(|error: Error| wrong(error.to_string()))?;
         let signed_by = signed_by.into_iter().map(|path| folder.join(path)).collect();
@@ -159,6 +168,8 @@ mod tests {
             ("[run.env]\nTOKEN = 'hunter2\n", "(line 2)"),
             ("[store]\ncache_limit = 'much'\n", "is not a limit of the build cache"),
             ("[policy]\nbases = ['Not a name']\n", "does not name base images"),
+            ("[policy]\nbases = []\n", "`bases` is empty"),
+            ("[policy]\nsigned_by = []\n", "`signed_by` is empty"),
             ("[run]\n\nmounts = ['hunter2']\n", "is not a mount for RUN"),
         ] {
             let error = read(text).unwrap_err();

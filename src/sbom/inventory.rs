@@ -184,9 +184,9 @@ fn for_each_file<'t>(tree: &'t Tree, folders: &Nodes, mut each: impl FnMut(&Laye
 /// Nodes of a tree that is not changed meanwhile.
 type Nodes = HashSet<*const Node>;
 
-/// Finds what is at the paths that packages list, as they were before /bin became a link to usr/bin.
-/// Packages list some 100,000 paths in few folders: with each followed from the root, and all kept
-/// as paths, this took twice as long as the rest of an inventory.
+/// Finds what is at the paths that packages list, as they were before /bin became a link to
+/// usr/bin. Packages list some 100,000 paths in few folders: with each followed from the root, and
+/// all kept as paths, this took twice as long as the rest of an inventory.
 struct ListedPaths<'t, 'p> {
     tree: &'t Tree,
     folders: HashMap<&'p [u8], Option<&'t Node>>,

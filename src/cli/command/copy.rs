@@ -25,7 +25,7 @@ Both registries are logged in to with what `mpimg login` has stored; --registry-
 Examples:
   mpimg copy docker://staging.example.com/mp/app:1 docker://harbor.example.com/mp/app:1
   mpimg copy --referrers docker://ghcr.io/me/app:1 oci-archive:app.tar      Carry this file to a site without network,
-  mpimg copy oci-archive:app.tar docker://harbor.site/mp/app:1              and copy it into its registry
+  mpimg copy --referrers oci-archive:app.tar docker://harbor.site/mp/app:1  and copy it into its registry
   mpimg copy --platform linux/arm64 docker://python:3.12-slim python:arm";
 
 /// Copy an image between registries, OCI layouts, archives and the local store

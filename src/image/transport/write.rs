@@ -139,7 +139,8 @@ fn write_blob(folder: &Path, blob: &Blob<'_>) -> Result<()> {
     replace_file(&path, |file| blob.copy(file, &path))
 }
 
-/// Writes a blob's file as its bytes come; the stream ends with an error if they are not the blob's.
+/// Writes a blob's file as its bytes come; the stream ends with an error if they are not the
+/// blob's.
 pub(super) fn write_parts(path: &Path, parts: impl Iterator<Item = Result<bytes::Bytes>>) -> Result<()> {
     make_parent(path)?;
     replace_file(path, |file| {

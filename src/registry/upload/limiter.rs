@@ -26,12 +26,12 @@ const LONG: Duration = Duration::from_millis(20);
 const WITHOUT_PERMIT: u64 = 64 << 10;
 
 /// Bytes a second per permit on a fast link, whatever its round trip. There a chunk waits for the
-/// registry, which computes its digest and puts it onto the disk, and not for the link: three layers
-/// side by side take two thirds of the time. What a break costs is sent again in a moment.
+/// registry, which computes its digest and puts it onto the disk, and not for the link: three
+/// layers side by side take two thirds of the time. What a break costs is sent again in a moment.
 const FAST: f64 = 50e6;
 
-/// No more than this many on a fast link, because each chunk that breaks may take its blob's session
-/// along.
+/// No more than this many on a fast link, because each chunk that breaks may take its blob's
+/// session along.
 const MOST_ON_FAST: u64 = 4;
 
 /// What is too short to tell anything about the link's speed.
@@ -116,8 +116,8 @@ impl UploadLimiter {
         self.lock().chunk
     }
 
-    /// Takes in what the link called for; `None`: a chunk was not taken, and the next blob finds out
-    /// by itself.
+    /// Takes in what the link called for; `None`: a chunk was not taken, and the next blob finds
+    /// out by itself.
     pub(crate) fn set_chunk(&self, chunk: Option<u64>) {
         self.lock().chunk = chunk;
     }
@@ -154,8 +154,8 @@ impl Drop for UploadPermit {
     }
 }
 
-/// One, and one more for each [`BYTES_PER_CHUNK`] that are on their way during a round trip; more on
-/// a [`FAST`] link.
+/// One, and one more for each [`BYTES_PER_CHUNK`] that are on their way during a round trip; more
+/// on a [`FAST`] link.
 fn permits(speed: f64, round_trip: Duration) -> u64 {
     let under_way = 1 + (speed * round_trip.as_secs_f64() / BYTES_PER_CHUNK) as u64;
     let fast = ((speed / FAST) as u64).min(MOST_ON_FAST);

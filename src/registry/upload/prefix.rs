@@ -2,30 +2,32 @@
 //! known yet.
 
 use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::chunk::cut;
-use super::sender::BlobUpload;
-use super::session::SessionRecord;
 use crate::error::Result;
-use crate::oci::Hasher;
+use crate::oci::{Digest, Hasher};
 use crate::registry::transport::interrupted;
 use crate::store::{BlobSource, Growth};
 
 /// Whether a growing blob begins with the bytes that an earlier process sent: a different build
 /// must not go on with its session.
-pub(super) async fn prefix_fits(job: &BlobUpload<'_>, record: &SessionRecord) -> Result<bool> {
-    let Some(expected) = record.prefix else { return Ok(job.descriptor.is_some()) };
-    if let BlobSource::Growing(growing) = &job.source {
+pub(super) async fn prefix_fits(
+    source: &BlobSource,
+    (offset, expected): (u64, Digest),
+    cancel: &CancellationToken,
+) -> Result<bool> {
+    if let BlobSource::Growing(growing) = source {
         let mut growing = growing.clone();
         let enough = tokio::select! {
-            () = job.cancel.cancelled() => return Err(interrupted()),
-            growth = growing.wait_for(record.offset) => growth,
+            () = cancel.cancelled() => return Err(interrupted()),
+            growth = growing.wait_for(offset) => growth,
         };
-        if matches!(enough, Growth::Complete(descriptor, _) if descriptor.size < record.offset) {
+        if matches!(enough, Growth::Complete(descriptor, _) if descriptor.size < offset) {
             return Ok(false);
         }
     }
-    Ok(hash_prefix(&job.source, record.offset).await?.finish() == expected)
+    Ok(hash_prefix(source, offset).await?.finish() == expected)
 }
 
 async fn hash_prefix(source: &BlobSource, length: u64) -> Result<Hasher> {

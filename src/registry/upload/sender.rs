@@ -73,7 +73,7 @@ pub(crate) struct UploadResult {
 /// Uploads one blob; returns when the registry has it.
 pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
     let mut upload = match job.session.and_then(SessionLock::read) {
-        Some(record) if prefix_fits(&job, &record).await? => Upload::resume(job.limits.clone(), record.location, record.offset),
+        Some(record) if goes_on(&job, &record).await? => Upload::resume(job.limits.clone(), record.location, record.offset),
         _ => Upload::new(job.limits.clone(), job.mount.is_some()),
     };
     if let Some(chunk) = job.limiter.chunk() {
@@ -84,6 +84,14 @@ pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
     let prefix = keyed.then(Hasher::new);
     let sender = Sender { job, upload, prefix, next_prefix: None, chunks, sent: 0, asked: !keyed, restarted: false };
     sender.run().await
+}
+
+/// Whether the recorded session is for this blob.
+async fn goes_on(job: &BlobUpload<'_>, record: &SessionRecord) -> Result<bool> {
+    match record.prefix {
+        Some(prefix) => prefix_fits(&job.source, (record.offset, prefix), job.cancel).await,
+        None => Ok(job.descriptor.is_some()),
+    }
 }
 
 /// What follows a request.

@@ -90,9 +90,28 @@ fn a_push_that_leaves_out_what_is_demanded_is_refused_before_it_begins_with_the_
     for (told, lacks) in told.iter().zip(["has no SBOM", "has no provenance", "has no valid signature"]) {
         assert!(told.starts_with("failed: ") && told.contains(lacks), "{told}");
     }
+    what_others_attach_does_not_count(&home, &registry.host);
     let doctor = run(&mut mpimg(&home), ["doctor"]).done().out;
     let key = home.path().join("own.pub").display().to_string();
     assert!(doctor.contains(&format!("what is pushed must have: a signature by {key}, an SBOM, provenance\n")), "{doctor}");
+}
+
+/// Anybody who may push can attach an SBOM and a provenance to an image that the right key signed.
+fn what_others_attach_does_not_count(home: &Home, host: &str) {
+    let project = folder(home, "third", &format!("{DOCKERFILE}LABEL c=1\n"));
+    let target = format!("{host}/mp/app:5");
+    let by_other = ["push", text(&project), "-r", target.trim_end_matches(":5"), "--tag", "5", "--sbom", "spdx", "--provenance"];
+    run(home.mpimg().args(by_other), ["--sign", "other.key"]).done();
+    run(&mut home.mpimg(), ["sign", &target, "--key", "own.key"]).done();
+    let told = judged(home, &target);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for ((state, why), lacks) in told.iter().zip(["has no SBOM signed by", "has no provenance signed by"]) {
+        assert!(state == "failed" && why.contains(lacks), "{why}");
+    }
+    // The index is what is signed where it has both.
+    let whole = ["--sbom", "spdx", "--provenance", "--attest", "buildkit", "--sign", "own.key"];
+    runs(home, &["push", text(&project), "-r", target.trim_end_matches(":5"), "--tag", "6"], &whole).done();
+    assert_eq!(judged(home, &target.replace(":5", ":6"))[0].0, "passed");
 }
 
 #[test]
