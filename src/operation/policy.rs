@@ -153,6 +153,7 @@ struct Stated {
     kind: String,
     /// The manifest that refers to the image with it; `None`: the index has it, and the index is
     /// what is signed.
+    #[cfg_attr(not(feature = "sign"), expect(dead_code, reason = "only signatures are looked for by it"))]
     manifest: Option<Digest>,
 }
 
