@@ -12,7 +12,7 @@ pub(super) fn unpacked_size(index: &LayerIndex) -> u64 {
 
 /// How many files a layer has, whatever their kind; folders and removals are none.
 pub(super) fn files(index: &LayerIndex) -> usize {
-    let is_file = |entry: &Entry| !matches!(entry.kind, Kind::Directory | Kind::Whiteout | Kind::OpaqueWhiteout);
+    let is_file = |entry: &Entry| !(entry.kind == Kind::Directory || entry.kind.is_whiteout());
     index.entries().filter(is_file).count()
 }
 

@@ -70,6 +70,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it removes something of lower layers.
+    pub(crate) fn is_whiteout(&self) -> bool {
+        matches!(self, Self::Whiteout | Self::OpaqueWhiteout)
+    }
+
     /// What it is in one word, as `mpimg inspect --json` and the Python package write it, and where
     /// a link leads.
     pub fn describe(&self) -> (&'static str, Option<String>) {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Kind, LayerPath};
+use super::{Entry, LayerPath};
 use crate::error::{ErrorKind, Result, ResultExt as _};
 
 /// What a layer holds, in the order of its tar.
@@ -71,47 +71,29 @@ impl LayerIndex {
         if !bytes.starts_with(MAGIC) {
             return None;
         }
-        let mut noted = Self::default();
-        let kept = Self { bytes, ..Self::default() };
-        let whole = kept.records().all(|record| record.as_ref().inspect(|record| noted.note(record)).is_some());
-        whole.then_some(Self { bytes: kept.bytes, ..noted })
+        let mut index = Self::default();
+        for record in records(&bytes) {
+            index.note(&record?);
+        }
+        Some(Self { bytes, ..index })
     }
 
     fn note(&mut self, record: &IndexRecord) {
         match record {
             IndexRecord::Content(..) => self.has_content = true,
-            IndexRecord::Entry(entry) => self.removes |= matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout),
+            IndexRecord::Entry(entry) => self.removes |= entry.kind.is_whiteout(),
         }
     }
 
     /// The entries that remove something of lower layers.
     pub(super) fn removals(&self) -> impl Iterator<Item = Entry> {
         let entries = self.removes.then(|| self.entries()).into_iter().flatten();
-        entries.filter(|entry| matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout))
-    }
-
-    fn records(&self) -> impl Iterator<Item = Option<IndexRecord>> {
-        let mut rest = self.bytes.get(MAGIC.len()..).unwrap_or_default();
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            match postcard::take_from_bytes(rest) {
-                Ok((record, tail)) => {
-                    rest = tail;
-                    Some(Some(record))
-                }
-                Err(_) => {
-                    rest = &[];
-                    Some(None)
-                }
-            }
-        })
+        entries.filter(|entry| entry.kind.is_whiteout())
     }
 
     /// The entries, in the order of the tar.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.records().flatten().filter_map(|record| match record {
+        records(&self.bytes).flatten().filter_map(|record| match record {
             IndexRecord::Entry(entry) => Some(entry),
             IndexRecord::Content(..) => None,
         })
@@ -119,10 +101,30 @@ impl LayerIndex {
 
     /// The files whose content the index holds.
     pub fn contents(&self) -> impl Iterator<Item = (LayerPath, Vec<u8>)> {
-        let records = self.has_content.then(|| self.records()).into_iter().flatten();
+        let records = self.has_content.then(|| records(&self.bytes)).into_iter().flatten();
         records.flatten().filter_map(|record| match record {
             IndexRecord::Content(path, content) => Some((path, content)),
             IndexRecord::Entry(_) => None,
         })
     }
+}
+
+/// What stored bytes hold; `None` and the end where they are damaged.
+fn records(bytes: &[u8]) -> impl Iterator<Item = Option<IndexRecord>> {
+    let mut rest = bytes.get(MAGIC.len()..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        match postcard::take_from_bytes(rest) {
+            Ok((record, tail)) => {
+                rest = tail;
+                Some(Some(record))
+            }
+            Err(_) => {
+                rest = &[];
+                Some(None)
+            }
+        }
+    })
 }

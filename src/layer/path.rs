@@ -107,11 +107,7 @@ impl LayerPath {
 
     /// The folder that holds this path; `None` of the root.
     pub fn parent(&self) -> Option<Self> {
-        if self.is_root() {
-            return None;
-        }
-        let end = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        Some(Self(self.0[..end].to_vec()))
+        self.split().map(|(folder, _)| Self(folder.to_vec()))
     }
 
     /// The bytes of the folder that holds this path, and its name there; `None` of the root.

@@ -3,7 +3,7 @@
 //! Never touches a file system: it is made of layers' indexes, so it works for layers that nobody
 //! has unpacked and for users who cannot set owners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use super::{Entry, Kind, LayerIndex, LayerPath, Metadata};
@@ -71,18 +71,22 @@ impl Node {
         Self { kind, metadata, origin: None, children: BTreeMap::new() }
     }
 
-    fn file(kind: Kind, metadata: Metadata, origin: Origin) -> Self {
+    /// The next file of a tree that has `files`, at `path` in the layer `layer`.
+    fn file(kind: Kind, metadata: Metadata, path: LayerPath, layer: usize, files: &mut u64) -> Self {
+        *files += 1;
         let mut file = Self::new(kind, metadata);
-        file.origin = Some(origin);
+        file.origin = Some(Origin { layer, path, file: *files, content: None });
         file
     }
 
     /// Puts `node` into a folder. A folder over a folder keeps its entries.
     fn put(&mut self, name: &[u8], node: Self) {
-        match self.children.get_mut(name) {
-            Some(place) if node.is_dir() && place.is_dir() => Arc::make_mut(place).replace_with(node),
-            Some(place) => *place = Arc::new(node),
-            None => _ = self.children.insert(name.to_vec(), Arc::new(node)),
+        match self.children.entry(name.to_vec()) {
+            btree_map::Entry::Vacant(place) => _ = place.insert(Arc::new(node)),
+            btree_map::Entry::Occupied(mut place) if node.is_dir() && place.get().is_dir() => {
+                Arc::make_mut(place.get_mut()).replace_with(node);
+            }
+            btree_map::Entry::Occupied(mut place) => _ = place.insert(Arc::new(node)),
         }
     }
 
@@ -151,10 +155,8 @@ impl Tree {
             };
             let mut next = Some(entry);
             while let Some(Entry { path, kind, metadata }) = next {
-                self.files += 1;
-                let origin = Origin { layer, path, file: self.files, content: None };
-                let name = origin.path.name().unwrap_or_default().to_vec();
-                place.put(&name, Node::file(kind, metadata, origin));
+                let node = Node::file(kind, metadata, path.clone(), layer, &mut self.files);
+                place.put(path.name().unwrap_or_default(), node);
                 next = entries.next_if(is_beside);
             }
         }
@@ -165,6 +167,7 @@ impl Tree {
         }
         Ok(())
     }
+
     /// Puts one entry of the layer `layer` in; removals are passed over.
     pub fn put(&mut self, entry: Entry, layer: usize) -> Result<()> {
         let Entry { path, kind, metadata } = entry;
@@ -179,11 +182,7 @@ impl Tree {
                     Some(first) => first.clone(),
                 }
             }
-            Kind::File { .. } => {
-                self.files += 1;
-                let origin = Origin { layer, path: path.clone(), file: self.files, content: None };
-                Node::file(kind, metadata, origin)
-            }
+            Kind::File { .. } => Node::file(kind, metadata, path.clone(), layer, &mut self.files),
             kind => Node::new(kind, metadata),
         };
         match path.split() {

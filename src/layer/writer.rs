@@ -250,7 +250,7 @@ type Pax = Vec<(String, Vec<u8>)>;
 fn header(entry: &Entry) -> Result<(Header, Pax)> {
     let mut header = Header::new_ustar();
     let mut pax = Pax::new();
-    let removal = matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout);
+    let removal = entry.kind.is_whiteout();
     let name = tar_name(entry)?;
     if !set_name(&mut header, &name) {
         pax.push(("path".into(), name));

@@ -123,10 +123,10 @@ impl Mpimg {
                 true => ("", String::new()),
                 false => (" signed by one of the keys of `signed_by`", format!(" and {}", Setting::SignedBy)),
             };
-            if sbom && !stated.iter().any(|one| SBOMS.contains(&one.kind.as_str())) {
+            if sbom && !stated.iter().any(Stated::is_sbom) {
                 items.push(lacks(&format!("SBOM{signed}"), &format!("push it with {}{with}", Setting::Sbom.with("spdx"))));
             }
-            if provenance && !stated.iter().any(|one| one.kind.starts_with(PROVENANCE)) {
+            if provenance && !stated.iter().any(Stated::is_provenance) {
                 items.push(lacks(&format!("provenance{signed}"), &format!("push it with {}{with}", Setting::Provenance)));
             }
         }
@@ -157,10 +157,23 @@ struct Stated {
     manifest: Option<Digest>,
 }
 
+impl Stated {
+    fn is_sbom(&self) -> bool {
+        SBOMS.contains(&self.kind.as_str())
+    }
+
+    fn is_provenance(&self) -> bool {
+        self.kind.starts_with(PROVENANCE)
+    }
+}
+
 impl Mpimg {
-    /// What is recorded of an image, without what none of the keys signed that the policy names.
+    /// What is recorded of an image that a policy may ask for, without what none of the keys signed
+    /// that the policy names.
     async fn stated_by_the_right(&self, name: &Reference, digest: &Digest, policy: &Policy) -> Result<Vec<Stated>> {
-        let stated = self.stated(name, digest).await?;
+        let mut stated = self.stated(name, digest).await?;
+        // Signatures are looked for of what is left; most of what refers to an image is one itself.
+        stated.retain(|one| one.is_sbom() || one.is_provenance());
         #[cfg(feature = "sign")]
         if !policy.signed_by.is_empty() {
             return self.signed_by(name, digest, policy.keys()?, stated).await;

@@ -70,7 +70,7 @@ pub(super) fn from_archive<'a>(
         if let Some(owner) = &rules.owner {
             (entry.metadata.uid, entry.metadata.gid) = (owner.uid, owner.gid);
         }
-        if matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout) {
+        if entry.kind.is_whiteout() {
             return Err(Error::new(ErrorKind::Context, format!("the archive has a whiteout for `{}`", entry.path))
                 .with_hint("it is a layer, not an archive of files: use it as a base image"));
         }

@@ -62,7 +62,7 @@ impl<'a> Unpacker<'a> {
     pub(super) fn entry<R: Read>(&mut self, entry: &Entry, tar: &mut TarReader<R>) -> Result<()> {
         self.count(entry)?;
         let path = &entry.path;
-        if self.options.whiteouts == Whiteouts::Apply && !matches!(entry.kind, Kind::Whiteout | Kind::OpaqueWhiteout) {
+        if self.options.whiteouts == Whiteouts::Apply && !entry.kind.is_whiteout() {
             self.own.extend(path.ancestors());
             self.own.insert(path.clone());
         }
