@@ -17,6 +17,17 @@ key=''
 from="" to="" sums="" given=""
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 while [ $# -gt 0 ]; do
+  case "$1" in
+    # Not from the comments above: the script may come through a pipe.
+    -h | --help) cat <<'HELP'; exit 0 ;;
+Installs the command mpimg: install.sh --from ADDRESS [--to FOLDER] [--key FILE] [--sums DIGEST]
+
+  --from ADDRESS   where the files of the release are: an https:// address, or a folder
+  --to FOLDER      where the command goes (default: /usr/local/bin as root, else ~/.local/bin)
+  --key FILE       the public key that must have signed the release
+  --sums DIGEST    the SHA-256 sum that SHA256SUMS itself must have
+HELP
+  esac
   [ $# -ge 2 ] || fail "$1 needs a value"
   case "$1" in
     --from) from="${2%/}" ;;

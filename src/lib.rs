@@ -84,8 +84,8 @@ pub use operation::{
 pub use operation::{AsProduct, ContainerStats, LogOptions, ProductCheck, RunRequest, Started, StopRequest, StoppedContainers};
 #[cfg(feature = "sign")]
 pub use operation::{
-    FoundSignature, KeyFiles, ProvenanceOptions, SignRequest, SignatureForm, Signed, VerifiedManifest, VerifyRequest,
-    generate_key, read_signing_key,
+    FoundReferrer, FoundSignature, KeyFiles, ProvenanceOptions, SignRequest, SignatureForm, Signed, Unsigned, VerifiedManifest,
+    VerifyRequest, generate_key, read_signing_key,
 };
 #[cfg(feature = "serve")]
 pub use operation::{ServeRequest, ServedRegistry};

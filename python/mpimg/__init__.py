@@ -68,7 +68,7 @@ from .results import (
     Sbom,
     StoredImage,
 )
-from .signing import FoundAttestation, FoundSignature, KeyFiles, Signed, VerifiedManifest
+from .signing import FoundAttestation, FoundReferrer, FoundSignature, KeyFiles, Signed, VerifiedManifest
 from .running import Container, ContainerInfo, LogEntry, Outcome, PortMapping, Stats
 
 __version__ = _mpimg.__VERSION__
@@ -94,6 +94,7 @@ __all__ = [
     "Event",
     "File",
     "FoundAttestation",
+    "FoundReferrer",
     "FoundSignature",
     "ImageAttestation",
     "ImageDiff",

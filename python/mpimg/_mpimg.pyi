@@ -252,11 +252,20 @@ class FoundAttestationResult(TypedDict):
     predicate: Optional[str]
 
 @type_check_only
+class FoundReferrerResult(TypedDict):
+    manifest: str
+    artifact_type: str
+    predicate_type: Optional[str]
+    signed: bool
+    signatures: list[FoundSignatureResult]
+
+@type_check_only
 class VerifiedResult(TypedDict):
     digest: str
     signed: bool
     signatures: list[FoundSignatureResult]
     attestations: list[FoundAttestationResult]
+    referrers: list[FoundReferrerResult]
 
 @type_check_only
 class PackageResult(TypedDict):
@@ -512,7 +521,7 @@ def remove(options: Options, names: list[str], force: bool) -> list[str]: ...
 def login(options: Options, registry: str, username: str, password: str) -> str: ...
 def logout(options: Options, registry: str) -> bool: ...
 def sign(
-    options: Options, image: str, key: str, password: Optional[str], tag: bool, recursive: bool
+    options: Options, image: str, key: str, password: Optional[str], what: Tuple[bool, bool, bool]
 ) -> list[SignedResult]: ...
 def verify(options: Options, image: str, keys: list[str], recursive: bool) -> list[VerifiedResult]: ...
 def sign_file(options: Options, file: str, key: str, password: Optional[str]) -> Tuple[str, str]: ...

@@ -11,7 +11,7 @@ from typing import Any, Literal, Optional, Tuple
 from . import _mpimg
 from .project import StrPath
 
-__all__ = ["FoundAttestation", "FoundSignature", "KeyFiles", "Signed", "Signing", "VerifiedManifest"]
+__all__ = ["FoundAttestation", "FoundReferrer", "FoundSignature", "KeyFiles", "Signed", "Signing", "VerifiedManifest"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,22 @@ class FoundAttestation:
 
 
 @dataclass(frozen=True)
+class FoundReferrer:
+    """Something that refers to an image and is no signature itself: an SBOM, provenance that nobody signed."""
+
+    #: The digest of its manifest.
+    manifest: str
+    #: What it is: ``application/spdx+json``, …
+    artifact_type: str
+    #: The kind of statement, of one that says so.
+    predicate_type: Optional[str]
+    #: Whether one of the keys signed it.
+    signed: bool
+    #: All signatures of it that were found.
+    signatures: tuple[FoundSignature, ...]
+
+
+@dataclass(frozen=True)
 class VerifiedManifest:
     """What was found for a manifest or index."""
 
@@ -86,6 +102,8 @@ class VerifiedManifest:
     signatures: tuple[FoundSignature, ...]
     #: Of an index: what it says of its images.
     attestations: tuple[FoundAttestation, ...] = ()
+    #: What else refers to it.
+    referrers: tuple[FoundReferrer, ...] = ()
 
 
 class Signing:
@@ -94,7 +112,14 @@ class Signing:
     _options: _mpimg.Options
 
     def sign(
-        self, image: str, key: StrPath, *, password: Optional[str] = None, tag: bool = True, recursive: bool = True
+        self,
+        image: str,
+        key: StrPath,
+        *,
+        password: Optional[str] = None,
+        tag: bool = True,
+        recursive: bool = True,
+        referrers: bool = False,
     ) -> Tuple[Signed, ...]:
         """Sign an image in its registry. The image and its digest stay as they are.
 
@@ -103,17 +128,18 @@ class Signing:
         :param password: of an encrypted key
         :param tag: write the signature under the tag ``sha256-HEX.sig``, too: Harbor before 2.15 and cosign before 3 look only there
         :param recursive: of an index, sign each image, too
+        :param referrers: sign what refers to the image, too: SBOMs, provenance that nobody signed
         :raises UsageError: the key cannot be used, or the password is missing or wrong
         :raises NotFoundError: there is no such image
         :raises AuthError, RegistryError, NetworkError: the registry
         """
-        signed = _mpimg.sign(self._options, image, os.fspath(key), password, tag, recursive)
+        signed = _mpimg.sign(self._options, image, os.fspath(key), password, (tag, recursive, referrers))
         return tuple(Signed(**manifest) for manifest in signed)
 
     def verify(self, image: str, *keys: StrPath, recursive: bool = False) -> Tuple[VerifiedManifest, ...]:
-        """Look for the signatures of an image in its registry and judge each. Nothing beside the registry is asked.
+        """Look for the signatures of an image and judge each. Nothing but the registry is asked.
 
-        :param image: ``name[:tag]`` or ``name@digest``
+        :param image: ``name[:tag]`` or ``name@digest`` in its registry; ``oci:dir`` or ``oci-archive:file``
         :param keys: public keys, of which any may have signed: PEM files
         :param recursive: of an index, each image must be signed, too
         :raises CorruptError: there are signatures, but none is good
@@ -143,6 +169,15 @@ class Signing:
                 predicate=None if predicate is None else json.loads(predicate),
             )
 
+        def referring(referrer: _mpimg.FoundReferrerResult) -> FoundReferrer:
+            return FoundReferrer(
+                manifest=referrer["manifest"],
+                artifact_type=referrer["artifact_type"],
+                predicate_type=referrer["predicate_type"],
+                signed=referrer["signed"],
+                signatures=tuple(map(found, referrer["signatures"])),
+            )
+
         verified = _mpimg.verify(self._options, image, [os.fspath(key) for key in keys], recursive)
         return tuple(
             VerifiedManifest(
@@ -150,6 +185,7 @@ class Signing:
                 signed=manifest["signed"],
                 signatures=tuple(map(found, manifest["signatures"])),
                 attestations=tuple(map(attested, manifest["attestations"])),
+                referrers=tuple(map(referring, manifest["referrers"])),
             )
             for manifest in verified
         )

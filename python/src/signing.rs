@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use mpimg::image::Transport;
 use mpimg::operation::{
-    FoundAttestation, FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key, read_signing_key,
-    sign_file as sign_one_file, verify_file as verify_one_file,
+    FoundAttestation, FoundReferrer, FoundSignature, SignRequest, SignatureForm, VerifyRequest, generate_key as make_key,
+    read_signing_key, sign_file as sign_one_file, verify_file as verify_one_file,
 };
 use mpimg::signature::{PublicKey, SigningKey};
 use mpimg::{Error, ErrorKind};
@@ -39,14 +40,14 @@ pub(crate) fn sign(
     image: String,
     key: PathBuf,
     password: Option<String>,
-    tag: bool,
-    recursive: bool,
+    (tag, recursive, referrers): (bool, bool, bool),
 ) -> PyResult<Vec<SignedResult>> {
     call(py, options, None, move |mpimg| async move {
         let key = private_key(&key, password)?;
         let mut request = SignRequest::new(image.parse()?, key);
         request.tag = tag;
         request.recursive = recursive;
+        request.referrers = referrers;
         let result = |signed: mpimg::operation::Signed| SignedResult {
             digest: signed.digest.to_string(),
             bundle: signed.bundle.to_string(),
@@ -63,6 +64,29 @@ pub(crate) struct VerifiedResult {
     signed: bool,
     signatures: Vec<FoundSignatureResult>,
     attestations: Vec<FoundAttestationResult>,
+    referrers: Vec<FoundReferrerResult>,
+}
+
+/// `mpimg.FoundReferrer`
+#[derive(IntoPyObject)]
+struct FoundReferrerResult {
+    manifest: String,
+    artifact_type: String,
+    predicate_type: Option<String>,
+    signed: bool,
+    signatures: Vec<FoundSignatureResult>,
+}
+
+impl FoundReferrerResult {
+    fn new(found: FoundReferrer) -> Self {
+        Self {
+            signed: found.signed().is_some(),
+            manifest: found.manifest.to_string(),
+            artifact_type: found.artifact_type,
+            predicate_type: found.predicate_type,
+            signatures: found.signatures.into_iter().map(FoundSignatureResult::new).collect(),
+        }
+    }
 }
 
 /// `mpimg.FoundAttestation`
@@ -115,7 +139,7 @@ impl FoundSignatureResult {
     }
 }
 
-/// Verifies the signatures of an image in its registry.
+/// Verifies the signatures of an image.
 #[pyfunction]
 pub(crate) fn verify(
     py: Python<'_>,
@@ -126,13 +150,19 @@ pub(crate) fn verify(
 ) -> PyResult<Vec<VerifiedResult>> {
     call(py, options, None, move |mpimg| async move {
         let keys = public_keys(&keys)?;
-        let mut request = VerifyRequest::new(image.parse()?, keys);
+        let image = match image.parse()? {
+            // A bare name is one in a registry: the local store holds no signatures.
+            Transport::Store(name) => Transport::Registry(name),
+            other => other,
+        };
+        let mut request = VerifyRequest::new(image, keys);
         request.recursive = recursive;
         let result = |manifest: mpimg::operation::VerifiedManifest| VerifiedResult {
             digest: manifest.digest.to_string(),
             signed: manifest.is_signed(),
             signatures: manifest.signatures.into_iter().map(FoundSignatureResult::new).collect(),
             attestations: manifest.attestations.into_iter().map(FoundAttestationResult::new).collect(),
+            referrers: manifest.referrers.into_iter().map(FoundReferrerResult::new).collect(),
         };
         Ok(mpimg.must_be_signed(&request).await?.into_iter().map(result).collect())
     })

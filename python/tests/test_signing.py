@@ -42,6 +42,19 @@ class Signing(Case):
         with self.assertRaises(mpimg.UsageError):
             self.mpimg.sign(pushed.reference, self.keys.private, password="wrong")
 
+    def test_what_refers_to_an_image_is_signed_when_that_is_asked(self) -> None:
+        pushed = self.mpimg.push(self.project, f"{REGISTRY}/py/referrers", tags=["1"], sbom="spdx")
+        self.mpimg.sign(pushed.reference, self.keys.private, password="pass word")
+        (sbom,) = self.mpimg.verify(pushed.reference, self.keys.public)[0].referrers
+        self.assertEqual((sbom.manifest, sbom.artifact_type, sbom.signed), (pushed.sbom, "application/spdx+json", False))
+        signed = self.mpimg.sign(pushed.reference, self.keys.private, password="pass word", referrers=True)
+        self.assertEqual([one.digest for one in signed], [pushed.digest, pushed.sbom])
+        (sbom,) = self.mpimg.verify(pushed.reference, self.keys.public)[0].referrers
+        self.assertTrue(sbom.signed)
+        layout = f"oci:{self.folder / 'copy'}"
+        self.mpimg.copy(f"docker://{pushed.reference}", layout, referrers=True)
+        self.assertTrue(self.mpimg.verify(layout, self.keys.public)[0].signed)
+
     def test_an_index_as_buildkit_makes_it_has_the_sbom_and_the_provenance(self) -> None:
         pushed = self.mpimg.push(self.project, f"{REGISTRY}/py/attest", tags=["1"], sbom="spdx", provenance=True, attest="buildkit")
         image, attestation = self.index(pushed.reference)["manifests"]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::request::BuildRequest;
-use crate::context::{is_modified, last_commit};
+use super::session::Session;
+use crate::context::{has_untracked, is_modified, last_commit};
 use crate::oci::{Digest, Platform};
 use crate::sandbox::IsolationMode;
 
@@ -36,6 +37,8 @@ pub struct BuildMaterials {
     /// Whether a file that was committed is changed or missing in that folder's work tree; `None`
     /// where nobody asked ([`BuildRequest::provenance`]), and where it cannot be told.
     pub modified: Option<bool>,
+    /// Whether the build context has a file that git does not know; `None` as for `modified`.
+    pub untracked: Option<bool>,
     /// Which isolation RUN was to have. Which one `auto` took is not part of it: a step from the
     /// cache had none.
     pub isolation: IsolationMode,
@@ -56,7 +59,8 @@ pub struct ImageMaterial {
 }
 
 impl BuildMaterials {
-    pub(super) fn new(request: &BuildRequest, (dockerfile, digest): &(String, Digest), epoch: i64) -> Self {
+    pub(super) fn new(request: &BuildRequest, session: &Session<'_>) -> Self {
+        let (dockerfile, digest) = &session.dockerfile;
         Self {
             dockerfile: dockerfile.clone(),
             dockerfile_digest: *digest,
@@ -69,8 +73,9 @@ impl BuildMaterials {
             // A commit that cannot be read is left out: the build has warned of it already.
             commit: last_commit(&request.context).ok().flatten(),
             modified: if request.provenance { is_modified(&request.context) } else { None },
+            untracked: if request.provenance { has_untracked(&session.context) } else { None },
             isolation: request.isolation,
-            source_date_epoch: epoch,
+            source_date_epoch: session.times.epoch(),
         }
     }
 }

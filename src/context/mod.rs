@@ -22,7 +22,7 @@ mod walk;
 pub use address::{ContextAddress, GitAddress};
 pub use dockerfile::existing_dockerfile;
 pub(crate) use filter::{Filter, FolderMatches};
-pub use git::{GitCommit, fetch_git, is_modified, last_commit, last_commit_time};
+pub use git::{GitCommit, fetch_git, has_untracked, is_modified, last_commit, last_commit_time};
 pub(crate) use glob::has_wildcards;
 pub use guard::{GuardPolicy, SecretGuard, SecretKind};
 pub use ignore::{Ignore, IgnoreFile};

@@ -8,6 +8,8 @@ mod archive;
 #[cfg(feature = "run")]
 mod as_product;
 #[cfg(feature = "sign")]
+mod attached;
+#[cfg(feature = "sign")]
 mod attest;
 mod attestation;
 mod build;
@@ -132,7 +134,7 @@ pub use sbom::ImageSbom;
 pub use serve::{ServeRequest, ServedRegistry};
 pub use settings::Settings;
 #[cfg(feature = "sign")]
-pub use sign::{SignRequest, Signed};
+pub use sign::{SignRequest, Signed, Unsigned};
 #[cfg(feature = "sign")]
 pub use signed_file::{SignedFile, sign_file, verify_file};
 #[cfg(feature = "run")]
@@ -140,7 +142,9 @@ pub use stats::ContainerStats;
 #[cfg(feature = "run")]
 pub use stop::{StopRequest, StoppedContainers};
 #[cfg(feature = "sign")]
-pub use verify::{FoundAttestation, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest};
+pub use verify::{
+    FoundAttestation, FoundReferrer, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest, manifest_name,
+};
 
 use crate::error::Result;
 use crate::oci::Reference;

@@ -11,7 +11,7 @@ use crate::image::{ATTESTATION_TYPE, PREDICATE_TYPE};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
 use crate::registry::CheckItem;
 #[cfg(feature = "sign")]
-use crate::signature::PublicKey;
+use crate::{image::Transport, signature::PublicKey};
 
 /// The item of a check.
 const POLICY: &str = "policy";
@@ -133,7 +133,8 @@ impl Mpimg {
         #[cfg(feature = "sign")]
         if !policy.signed_by.is_empty() {
             let verified = async {
-                let request = super::VerifyRequest::new(image.repository().with_digest(*digest), policy.keys()?);
+                let named = Transport::Registry(image.repository().with_digest(*digest));
+                let request = super::VerifyRequest::new(named, policy.keys()?);
                 self.must_be_signed(&request).await
             };
             if let Err(error) = verified.await {
@@ -192,7 +193,7 @@ impl Mpimg {
         keys: Vec<PublicKey>,
         stated: Vec<Stated>,
     ) -> Result<Vec<Stated>> {
-        let of = |digest| super::VerifyRequest::new(name.repository().with_digest(digest), keys.clone());
+        let of = |digest| super::VerifyRequest::new(Transport::Registry(name.repository().with_digest(digest)), keys.clone());
         // Of an index, each image is another that statements are about.
         let all = super::VerifyRequest { recursive: true, ..of(*digest) };
         let statements: BTreeSet<Digest> = self

@@ -71,8 +71,10 @@ pub(super) fn predicate(materials: &BuildMaterials, options: ProvenanceOptions) 
         materials.repositories.iter().map(|(address, commit)| json!({ "uri": address, "digest": { "gitCommit": commit } }));
     let commit = materials.commit.iter().map(|commit| {
         let mut source = json!({ "name": "source", "digest": { "gitCommit": commit } });
-        if let Some(modified) = materials.modified {
-            source["annotations"] = json!({ "modified": modified });
+        for (name, state) in [("modified", materials.modified), ("untracked", materials.untracked)] {
+            if let Some(state) = state {
+                source["annotations"][name] = json!(state);
+            }
         }
         source
     });

@@ -1,11 +1,12 @@
 //! Signing what is in a registry. The image does not change: its signatures are manifests of their
 //! own beside it.
 
+use super::attached::Attached;
 use super::{Mpimg, PushedImage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ManifestTree, Names, annotated_artifact};
 use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
-use crate::signature::{BUNDLE_TYPE, Bundle, COSIGN_SIGN, SigningKey, SimpleSigningImage, Statement};
+use crate::signature::{BUNDLE_TYPE, BUNDLE_TYPES, Bundle, COSIGN_SIGN, SigningKey, SimpleSigningImage, Statement};
 use crate::store::BlobSource;
 
 /// How often the tag with signatures is written again because another writer replaced it at the
@@ -25,12 +26,14 @@ pub struct SignRequest {
     pub tag: bool,
     /// Whether each image of an index is signed besides the index.
     pub recursive: bool,
+    /// Whether what refers to the image is signed as well: SBOMs, provenance that nobody signed.
+    pub referrers: bool,
 }
 
 impl SignRequest {
-    /// Signs in both forms, and each image of an index.
+    /// Signs in both forms, and each image of an index; nothing that refers to them.
     pub fn new(image: Reference, key: SigningKey) -> Self {
-        Self { image, key, tag: true, recursive: true }
+        Self { image, key, tag: true, recursive: true, referrers: false }
     }
 }
 
@@ -46,6 +49,16 @@ pub struct Signed {
     pub tag: Option<Digest>,
 }
 
+/// Something that refers to an image that was signed, and is itself not signed with the key.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Unsigned {
+    /// Its manifest.
+    pub digest: Digest,
+    /// What it is: `application/spdx+json`, …
+    pub artifact_type: String,
+}
+
 impl Mpimg {
     /// Signs an image in its registry; first what a manifest was asked for, then, of an index, each
     /// image. Signing again with the same key adds nothing.
@@ -54,14 +67,52 @@ impl Mpimg {
     /// [`ErrorKind::NotFound`]: there is no such image; those of [`SigningKey::sign`] and of the
     /// registry.
     pub async fn sign(&self, request: &SignRequest) -> Result<Vec<Signed>> {
-        let SignRequest { image, key, tag, recursive } = request;
+        let SignRequest { image, key, tag, recursive, referrers } = request;
         let repository = image.repository();
         let mut signed = Vec::new();
         let tree = self.client().pull_tree(image, None).await?;
         for subject in subjects(&tree, *recursive) {
             signed.push(self.sign_manifest(repository, &subject, key, *tag).await?);
         }
+        if *referrers {
+            for Descriptor { digest, .. } in self.referrers_of(repository, &signed).await? {
+                // Only the manifest's own descriptor may be a subject: a list has the artifact's type.
+                let referrer = self.client().pull_tree(&repository.with_digest(digest), None).await?;
+                signed.push(self.sign_manifest(repository, &referrer.descriptor, key, *tag).await?);
+            }
+        }
         Ok(signed)
+    }
+
+    /// What refers to manifests that were signed, and is not signed with the key itself.
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn unsigned_referrers(&self, request: &SignRequest, signed: &[Signed]) -> Result<Vec<Unsigned>> {
+        let repository = request.image.repository();
+        let beside = self.beside(repository);
+        let mut unsigned = Vec::new();
+        for Descriptor { digest, media_type, .. } in self.referrers_of(repository, signed).await? {
+            if beside.bundle_of(&digest, request.key.public()).await?.is_none() {
+                unsigned.push(Unsigned { digest, artifact_type: media_type.to_string() });
+            }
+        }
+        Ok(unsigned)
+    }
+
+    /// What refers to manifests that were signed, is no signature, and is not among them.
+    async fn referrers_of(&self, repository: &Repository, signed: &[Signed]) -> Result<Vec<Descriptor>> {
+        let own = |digest: &Digest| signed.iter().any(|one| one.digest == *digest || one.tag.as_ref() == Some(digest));
+        let mut found: Vec<Descriptor> = Vec::new();
+        for Signed { digest, .. } in signed {
+            let listed = self.client().referrers(repository, digest).await?.into_iter();
+            found.extend(listed.filter(|one| !one.media_type.as_str().starts_with(BUNDLE_TYPES) && !own(&one.digest)));
+        }
+        Ok(found)
+    }
+
+    fn beside(&self, repository: &Repository) -> Attached<'_> {
+        Attached::Registry { client: self.client(), repository: repository.clone() }
     }
 
     /// Signs an image that was pushed, and the artifact with its bill of materials.
@@ -83,9 +134,8 @@ impl Mpimg {
         let digest = subject.digest;
         // A command may give another signature for the same message each time: one of this key is
         // enough.
-        let before = self.bundles(repository, &digest, std::slice::from_ref(key.public())).await?;
-        let bundle = match before.iter().find(|found| found.signs_image()) {
-            Some(found) => found.manifest,
+        let bundle = match self.beside(repository).bundle_of(&digest, key.public()).await? {
+            Some(bundle) => bundle,
             None => {
                 let statement = Statement::new(&digest, COSIGN_SIGN, serde_json::json!({}));
                 self.attach_statement(repository, subject, &statement, key).await?
@@ -114,7 +164,8 @@ impl Mpimg {
         let tag = SimpleSigningImage::tag(digest)?;
         let name = repository.with_tag(tag.clone());
         for _ in 0..ATTEMPTS {
-            let before = self.signature_image(&name).await?;
+            let before = self.beside(repository).tagged(digest, "sig").await;
+            let before = before.map_err(|error| error.wrap("cannot read the signatures"))?;
             let layers = match &before {
                 Some(tree) => Names::parse(&tree.bytes)?.layers,
                 None => Vec::new(),

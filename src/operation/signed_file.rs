@@ -63,9 +63,11 @@ pub async fn verify_file(file: &Path, keys: Vec<PublicKey>) -> Result<PublicKey>
             let bundle = read(&bundle)?;
             first_good(&keys, |key| Bundle::verify_file(&bundle, &content, key))
         } else if signature.exists() {
-            let text = read(&signature)?;
+            // openssl breaks lines, cosign does not.
+            let mut text = read(&signature)?;
+            text.retain(|byte| !byte.is_ascii_whitespace());
             let not_base64 = |_| Error::new(ErrorKind::Corrupt, "the signature is not base64");
-            first_good(&keys, |key| key.verify(&content, &STANDARD.decode(text.trim_ascii()).map_err(not_base64)?))
+            first_good(&keys, |key| key.verify(&content, &STANDARD.decode(&text).map_err(not_base64)?))
         } else {
             return Err(Error::new(ErrorKind::NotFound, format!("`{}` is not signed", file.display())).with_hint(format!(
                 "a signature is in `{}` or `{}`",

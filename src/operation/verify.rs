@@ -1,19 +1,21 @@
-//! Whether an image in a registry is signed, by whom, and what else was said of it.
+//! Whether an image in a registry, a layout or an archive is signed, by whom, and what else was
+//! said of it.
 //!
-//! Nothing beside the registry is asked: there is no transparency log and no certificate authority
-//! in it.
+//! Nothing else is asked: there is no transparency log and no certificate authority in it.
 
-use bytes::Bytes;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::Mpimg;
+use super::attached::Attached;
 use super::sign::subjects;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{AttestedStatement, ManifestTree, Names, attested_digest};
-use crate::oci::{Descriptor, Digest, Reference, Repository};
+use crate::image::{AttestedStatement, ManifestTree, Names, PREDICATE_TYPE, Transport, attested_digest};
+use crate::oci::{Descriptor, Digest};
 use crate::signature::{
-    BUNDLE_TYPES, Bundle, COSIGN_SIGN, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage,
-    Statement,
+    BUNDLE_TYPES, Bundle, COSIGN_SIGN, ENVELOPE_TYPE, Envelope, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE,
+    SimpleSigning, Statement,
 };
 
 /// A signed document has a few hundred bytes, a signed SBOM a few MiB.
@@ -23,8 +25,8 @@ const LIMIT: u64 = 32 << 20;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VerifyRequest {
-    /// The image in its registry.
-    pub image: Reference,
+    /// The image: in its registry, an OCI layout or an OCI archive.
+    pub image: Transport,
     /// The public keys of which any may have signed.
     pub keys: Vec<PublicKey>,
     /// Whether each image of an index must be signed besides the index.
@@ -33,7 +35,7 @@ pub struct VerifyRequest {
 
 impl VerifyRequest {
     /// Verifies the manifest or index that `image` names.
-    pub fn new(image: Reference, keys: Vec<PublicKey>) -> Self {
+    pub fn new(image: Transport, keys: Vec<PublicKey>) -> Self {
         Self { image, keys, recursive: false }
     }
 }
@@ -42,7 +44,7 @@ impl VerifyRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignatureForm {
-    /// Under the tag `sha256-HEX.sig`.
+    /// Under cosign's tag: `sha256-HEX.sig`, or for a statement `sha256-HEX.att`.
     Tag,
     /// A Sigstore bundle in an artifact that refers to the image.
     Bundle,
@@ -60,7 +62,7 @@ pub struct FoundSignature {
     pub error: Option<String>,
     /// The fingerprint of the key that signed.
     pub key: Option<Digest>,
-    /// The kind of statement that was signed, of a bundle.
+    /// The kind of statement that was signed.
     pub predicate_type: Option<String>,
     /// What is stated, where it is more than a signature: provenance, an SBOM.
     pub predicate: Option<Value>,
@@ -75,6 +77,20 @@ impl FoundSignature {
     fn unreadable(form: SignatureForm, manifest: Digest, error: Error) -> Result<Self> {
         let error = Some(unreadable(error)?);
         Ok(Self { form, manifest, error, key: None, predicate_type: None, predicate: None, repository: None })
+    }
+
+    fn judged(form: SignatureForm, manifest: Digest, judged: Result<(Statement, &PublicKey)>) -> Self {
+        let statement = judged.as_ref().ok().map(|(statement, _)| statement);
+        let states_more = statement.filter(|statement| statement.predicate_type() != COSIGN_SIGN);
+        Self {
+            form,
+            manifest,
+            key: judged.as_ref().ok().map(|(_, key)| key.fingerprint()),
+            predicate_type: statement.map(|statement| statement.predicate_type().to_owned()),
+            predicate: states_more.map(|statement| statement.predicate().clone()),
+            repository: None,
+            error: judged.err().map(|error| error.in_one_line()),
+        }
     }
 
     /// Whether it says that the image is the signer's: a good signature, and not a statement about
@@ -102,6 +118,28 @@ pub struct FoundAttestation {
     pub predicate: Option<Value>,
 }
 
+/// Something that refers to an image and is no signature itself: an SBOM, provenance that nobody
+/// signed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FoundReferrer {
+    /// Its manifest.
+    pub manifest: Digest,
+    /// What it is: `application/spdx+json`, …
+    pub artifact_type: String,
+    /// The kind of statement, of one that says so.
+    pub predicate_type: Option<String>,
+    /// Its signatures, good and bad.
+    pub signatures: Vec<FoundSignature>,
+}
+
+impl FoundReferrer {
+    /// The good signature of it, if there is one.
+    pub fn signed(&self) -> Option<&FoundSignature> {
+        self.signatures.iter().find(|signature| signature.signs_image())
+    }
+}
+
 /// What was found for one manifest.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -112,6 +150,8 @@ pub struct VerifiedManifest {
     pub signatures: Vec<FoundSignature>,
     /// Of an index: what it says of its images.
     pub attestations: Vec<FoundAttestation>,
+    /// What else refers to it.
+    pub referrers: Vec<FoundReferrer>,
 }
 
 impl VerifiedManifest {
@@ -122,21 +162,31 @@ impl VerifiedManifest {
 }
 
 impl Mpimg {
-    /// Looks for the signatures of an image in both forms and judges each. What is named by the
-    /// request comes first, then, if asked, each image of an index.
+    /// Looks for the signatures of an image in both forms and judges each, and for what else refers
+    /// to it. What is named by the request comes first, then, if asked, each image of an index.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is no such image; those of the registry. A bad signature, or
-    /// none, is not an error here: [`Mpimg::must_be_signed`] makes it one.
+    /// none, is not an error here: [`VerifyRequest::expect_signed`] makes it one.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
         let VerifyRequest { image, keys, recursive } = request;
+        let (tree, beside) = self.with_attached(image).await?;
+        let own: BTreeSet<Digest> = tree.manifests().iter().map(|manifest| manifest.descriptor.digest).collect();
         let mut verified = Vec::new();
-        let tree = self.client().pull_tree(image, None).await?;
         for Descriptor { digest, .. } in subjects(&tree, *recursive) {
-            let mut signatures = self.tag_signatures(image.repository(), &digest, keys).await?;
-            signatures.extend(self.bundles(image.repository(), &digest, keys).await?);
             let attestations = if digest == tree.descriptor.digest { attestations(&tree).await? } else { Vec::new() };
-            verified.push(VerifiedManifest { digest, signatures, attestations });
+            let mut referrers = Vec::new();
+            let (signatures, others) = beside.signatures_and_others(&digest, keys).await?;
+            // What the index has itself is not beside it.
+            for other in others.into_iter().filter(|other| !own.contains(&other.digest)) {
+                referrers.push(FoundReferrer {
+                    manifest: other.digest,
+                    artifact_type: other.media_type.to_string(),
+                    predicate_type: other.annotations.get(PREDICATE_TYPE).cloned(),
+                    signatures: beside.signatures_and_others(&other.digest, keys).await?.0,
+                });
+            }
+            verified.push(VerifiedManifest { digest, signatures, attestations, referrers });
         }
         Ok(verified)
     }
@@ -144,19 +194,33 @@ impl Mpimg {
     /// As [`Mpimg::verify`].
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]: a manifest has no signature that is good, with the reason of each
-    /// that was found.
+    /// Also those of [`VerifyRequest::expect_signed`].
     pub async fn must_be_signed(&self, request: &VerifyRequest) -> Result<Vec<VerifiedManifest>> {
         let verified = self.verify(request).await?;
-        match verified.iter().find(|manifest| !manifest.is_signed()) {
-            None => Ok(verified),
-            Some(manifest) => Err(not_signed(request.image.repository(), manifest)),
-        }
+        request.expect_signed(&verified)?;
+        Ok(verified)
+    }
+}
+
+impl Attached<'_> {
+    /// The signatures of a manifest, and what else refers to it.
+    async fn signatures_and_others(&self, digest: &Digest, keys: &[PublicKey]) -> Result<(Vec<FoundSignature>, Vec<Descriptor>)> {
+        let found = async {
+            let mut signatures = self.tag_signatures(digest, keys).await?;
+            signatures.extend(self.tag_statements(digest, keys).await?);
+            let listed = self.referrers(digest).await?;
+            let (bundles, mut others): (Vec<_>, Vec<_>) =
+                listed.into_iter().partition(|referrer| referrer.media_type.as_str().starts_with(BUNDLE_TYPES));
+            signatures.extend(self.bundles(&bundles, digest, keys).await?);
+            // Harbor lists what stands under cosign's tags, too.
+            others.retain(|other| signatures.iter().all(|signature| signature.manifest != other.digest));
+            Ok((signatures, others))
+        };
+        found.await.map_err(|error: Error| error.wrap("cannot read the signatures"))
     }
 
-    async fn tag_signatures(&self, repository: &Repository, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
-        let name = repository.with_tag(SimpleSigningImage::tag(digest)?);
-        let Some(tree) = self.signature_image(&name).await? else { return Ok(Vec::new()) };
+    async fn tag_signatures(&self, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
+        let Some(tree) = self.tagged(digest, "sig").await? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for layer in Names::parse(&tree.bytes)?.layers {
             if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
@@ -169,7 +233,7 @@ impl Mpimg {
                     continue;
                 }
             };
-            let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map_or("", String::as_str);
+            let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map(String::as_str);
             let judged = first_good(keys, |key| SimpleSigning::verify(&payload, signature, digest, key));
             found.push(FoundSignature {
                 form: SignatureForm::Tag,
@@ -184,65 +248,51 @@ impl Mpimg {
         Ok(found)
     }
 
-    /// The image under a tag with signatures, if it is there. Asked with HEAD first: that there is
-    /// none is not a failure to show.
-    pub(super) async fn signature_image(&self, name: &Reference) -> Result<Option<ManifestTree>> {
-        let read = async {
-            match self.client().has_manifest(name).await? {
-                true => self.client().pull_tree(name, None).await.map(Some),
-                false => Ok(None),
-            }
-        };
-        read.await.map_err(|error: Error| error.wrap("cannot read the signatures"))
+    /// What cosign before 3 attests.
+    async fn tag_statements(&self, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
+        let Some(tree) = self.tagged(digest, "att").await? else { return Ok(Vec::new()) };
+        judge_layers(&tree, SignatureForm::Tag, ENVELOPE_TYPE, keys, |bytes, key| Envelope::verify(bytes, digest, key)).await
     }
 
-    pub(super) async fn bundles(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        keys: &[PublicKey],
-    ) -> Result<Vec<FoundSignature>> {
+    async fn bundles(&self, listed: &[Descriptor], digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
         let mut found = Vec::new();
-        for referrer in self.client().referrers(repository, digest).await? {
-            if !referrer.media_type.as_str().starts_with(BUNDLE_TYPES) {
-                continue;
-            }
-            let documents = match self.bundle_documents(&repository.with_digest(referrer.digest)).await {
-                Ok(documents) => documents,
-                Err(error) => {
-                    found.push(FoundSignature::unreadable(SignatureForm::Bundle, referrer.digest, error)?);
-                    continue;
+        for referrer in listed {
+            match self.tree(&referrer.digest).await {
+                Ok(tree) => {
+                    let judge = |bytes: &[u8], key: &PublicKey| Bundle::verify(bytes, digest, key);
+                    found.extend(judge_layers(&tree, SignatureForm::Bundle, BUNDLE_TYPES, keys, judge).await?);
                 }
-            };
-            for bytes in documents {
-                let judged = first_good(keys, |key| Bundle::verify(&bytes, digest, key));
-                let statement = judged.as_ref().ok().map(|(statement, _)| statement);
-                let states_more = statement.filter(|statement| statement.predicate_type() != COSIGN_SIGN);
-                found.push(FoundSignature {
-                    form: SignatureForm::Bundle,
-                    manifest: referrer.digest,
-                    key: judged.as_ref().ok().map(|(_, key)| key.fingerprint()),
-                    predicate_type: statement.map(|statement| statement.predicate_type().to_owned()),
-                    predicate: states_more.map(|statement| statement.predicate().clone()),
-                    repository: None,
-                    error: judged.err().map(|error| error.in_one_line()),
-                });
+                Err(error) => found.push(FoundSignature::unreadable(SignatureForm::Bundle, referrer.digest, error)?),
             }
         }
         Ok(found)
     }
 
-    /// The bundles in an artifact.
-    async fn bundle_documents(&self, name: &Reference) -> Result<Vec<Bytes>> {
-        let tree = self.client().pull_tree(name, None).await?;
-        let mut documents = Vec::new();
-        for layer in Names::parse(&tree.bytes)?.layers {
-            if layer.media_type.as_str().starts_with(BUNDLE_TYPES) {
-                documents.push(tree.blob(&layer.digest, LIMIT).await?);
-            }
-        }
-        Ok(documents)
+    /// The bundle of a manifest that only signs it, by this key.
+    pub(super) async fn bundle_of(&self, digest: &Digest, key: &PublicKey) -> Result<Option<Digest>> {
+        let (signatures, _) = self.signatures_and_others(digest, std::slice::from_ref(key)).await?;
+        let bundle = |found: &&FoundSignature| found.form == SignatureForm::Bundle && found.signs_image();
+        Ok(signatures.iter().find(bundle).map(|found| found.manifest))
     }
+}
+
+/// The signed statements of a manifest: its layers of a type.
+async fn judge_layers(
+    tree: &ManifestTree,
+    form: SignatureForm,
+    media_type: &str,
+    keys: &[PublicKey],
+    judge: impl Fn(&[u8], &PublicKey) -> Result<Statement>,
+) -> Result<Vec<FoundSignature>> {
+    let manifest = tree.descriptor.digest;
+    let mut found = Vec::new();
+    for layer in Names::parse(&tree.bytes)?.layers.iter().filter(|layer| layer.media_type.as_str().starts_with(media_type)) {
+        found.push(match tree.blob(&layer.digest, LIMIT).await {
+            Ok(bytes) => FoundSignature::judged(form, manifest, first_good(keys, |key| judge(&bytes, key))),
+            Err(error) => FoundSignature::unreadable(form, manifest, error)?,
+        });
+    }
+    Ok(found)
 }
 
 /// Why something in the registry cannot be read, unless that is the registry's fault.
@@ -292,8 +342,22 @@ pub(super) fn first_good<T>(keys: &[PublicKey], judge: impl Fn(&PublicKey) -> Re
     Err(refused)
 }
 
-fn not_signed(repository: &Repository, manifest: &VerifiedManifest) -> Error {
-    let name = repository.with_digest(manifest.digest).familiar();
+impl VerifyRequest {
+    /// Whether each manifest that was verified is signed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: one has no signature that is good, with the reason of each that was
+    /// found; [`ErrorKind::NotFound`]: it has none.
+    pub fn expect_signed(&self, verified: &[VerifiedManifest]) -> Result<()> {
+        match verified.iter().find(|manifest| !manifest.is_signed()) {
+            None => Ok(()),
+            Some(manifest) => Err(not_signed(&self.image, manifest)),
+        }
+    }
+}
+
+fn not_signed(image: &Transport, manifest: &VerifiedManifest) -> Error {
+    let name = manifest_name(image, &manifest.digest);
     let mut reasons: Vec<&str> = manifest.signatures.iter().filter_map(|signature| signature.error.as_deref()).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -302,5 +366,13 @@ fn not_signed(repository: &Repository, manifest: &VerifiedManifest) -> Error {
             .with_source(reasons.join("; ")),
         true => Error::new(ErrorKind::NotFound, format!("`{name}` is not signed"))
             .with_hint("`mpimg sign` signs an image in its registry"),
+    }
+}
+
+/// How a manifest of an image is called.
+pub fn manifest_name(image: &Transport, digest: &Digest) -> String {
+    match image {
+        Transport::Registry(name) => name.repository().with_digest(*digest).familiar(),
+        other => format!("{other} ({digest})"),
     }
 }

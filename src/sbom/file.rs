@@ -24,9 +24,7 @@ impl SbomFile {
     /// now.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        let format = [SbomFormat::Spdx, SbomFormat::CycloneDx].into_iter().find(|form| name.ends_with(form.suffix().as_bytes()));
-        let Some(format) = format else {
+        let Some(format) = named(&path) else {
             let message = format!("`{}` does not say which SBOM format to write", path.display());
             return Err(Error::new(ErrorKind::Usage, message)
                 .with_hint("name it FILE.spdx.json for SPDX, or FILE.cdx.json for CycloneDX"));
@@ -34,12 +32,19 @@ impl SbomFile {
         Self::with_format(path, format)
     }
 
-    /// The file `path` for a document in this form, whatever the name.
+    /// The file `path` for a document in this form.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]: it could not be written now.
+    /// [`ErrorKind::Usage`]: its name tells the other form. [`ErrorKind::Io`]: it could not be
+    /// written now.
     pub fn with_format(path: impl Into<PathBuf>, format: SbomFormat) -> Result<Self> {
         let path = path.into();
+        if let Some(other) = named(&path).filter(|other| *other != format) {
+            let message = format!("`{}` is the name of a file in the format {other}, not {format}", path.display());
+            return Err(
+                Error::new(ErrorKind::Usage, message).with_hint(format!("name it FILE{}, or ask for {other}", format.suffix()))
+            );
+        }
         expect_writable(&path)?;
         Ok(Self { path, format })
     }
@@ -63,6 +68,12 @@ impl SbomFile {
     }
 }
 
+/// The form that the name of a file tells.
+fn named(path: &Path) -> Option<SbomFormat> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    [SbomFormat::Spdx, SbomFormat::CycloneDx].into_iter().find(|form| name.ends_with(form.suffix().as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +87,9 @@ mod tests {
         for name in ["sbom", "sbom.json", "spdx.json", "app.SPDX.json", "app.spdx.json/.."] {
             assert_eq!(at(name).unwrap_err().kind(), ErrorKind::Usage, "{name}");
         }
+        let other = SbomFile::with_format(folder.path().join("app.cdx.json"), SbomFormat::Spdx).unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Usage, "{other}");
+        SbomFile::with_format(folder.path().join("app.json"), SbomFormat::Spdx).unwrap();
         std::fs::create_dir(folder.path().join("folder.spdx.json")).unwrap();
         for name in ["folder.spdx.json", "missing/app.spdx.json"] {
             assert_eq!(at(name).unwrap_err().kind(), ErrorKind::Io, "{name}");

@@ -189,7 +189,12 @@ impl PackageRecord {
                     name = name.to_lowercase();
                 }
             }
-            PackageKind::Python => name = name.to_lowercase().replace('_', "-"),
+            // As PyPI compares names, and lists of vulnerabilities have them (PEP 503): `boolean.py` is
+            // `boolean-py`.
+            PackageKind::Python => {
+                let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
+                name = parts.collect::<Vec<_>>().join("-").to_lowercase();
+            }
             _ => {}
         }
         qualifiers.sort();

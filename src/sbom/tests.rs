@@ -361,6 +361,19 @@ fn hostile_archives_end_with_a_notice_and_keep_what_was_found_before() {
     }
     let found = inventory(&[&[("nest-1.jar", nest.clone())]]);
     assert_eq!(found.packages.len(), 7);
+    assert_eq!(found.notices, ["`/nest-1.jar` was not read to its end: archives lie more than six deep in archives there"]);
+    let torn =
+        jar(&[("whole-1.jar", jar(&[("x", vec![])], DEFLATED)), ("torn-1.jar", nest[..nest.len() / 2].to_vec())], DEFLATED);
+    let found = inventory(&[&[("app-1.jar", torn)]]);
+    assert!(found.packages.iter().any(|package| package.name == "whole"));
+    let notice = "`/app-1.jar` was not read to its end: an archive in it is damaged, or of a form that is not read";
+    assert_eq!(found.notices, [notice]);
+    let found = inventory(&[&[
+        ("node_modules/a/package.json", b"{".to_vec()),
+        ("node_modules/a/test/package.json", b"{".to_vec()),
+        ("node_modules/b/package.json", b"{\"name\": \"b\"}".to_vec()),
+    ]]);
+    assert_eq!(found.notices, ["`/node_modules/a/package.json` is not JSON: the package whose it is was left out"]);
     // Cut off, or damaged anywhere: no crash, and what comes later in the layer is found.
     for step in 0..600 {
         let mut damaged = nest.clone();

@@ -22,6 +22,8 @@ use crate::oci::Digest;
 pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What the types of bundles of all versions begin with.
 pub(crate) const BUNDLE_TYPES: &str = "application/vnd.dev.sigstore.bundle";
+/// The type of a layer that is an envelope: what cosign before 3 attests.
+pub const ENVELOPE_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
 
 /// A bundle that was made.
 #[derive(Debug, Clone)]
@@ -50,8 +52,7 @@ struct MessageSignature {
     signature: String,
 }
 
-/// What the signer says of the key. Not signed, so nothing is believed of it: it only makes a
-/// refusal clearer.
+/// What the signer says of the key. Not signed, so nothing is believed of it.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct VerificationMaterial {
@@ -59,9 +60,10 @@ struct VerificationMaterial {
     x509_certificate_chain: Option<serde::de::IgnoredAny>,
 }
 
+/// A signed statement: a DSSE envelope (secure-systems-lab/dsse, envelope.md).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope {
+pub struct Envelope {
     payload: String,
     payload_type: String,
     signatures: Vec<EnvelopeSignature>,
@@ -79,10 +81,69 @@ fn damaged() -> String {
 impl ParsedBundle {
     fn read(bytes: &[u8]) -> Result<Self> {
         let bundle: Self = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;
-        match bundle.media_type.starts_with(BUNDLE_TYPES) {
-            true => Ok(bundle),
-            false => Err(Error::new(ErrorKind::Corrupt, format!("a `{}` is not a Sigstore bundle", bundle.media_type))),
+        let media_type = &bundle.media_type;
+        if !media_type.starts_with(BUNDLE_TYPES) {
+            return Err(Error::new(ErrorKind::Corrupt, format!("a `{media_type}` is not a Sigstore bundle")));
         }
+        if !is_known_version(media_type) {
+            return Err(Error::new(ErrorKind::Unsupported, format!("a `{media_type}` is of a version that mpimg does not know")));
+        }
+        // One of public key, certificate and chain says whose the signature is
+        // (`VerificationMaterial.content`): with a certificate it is for those who ask its
+        // authority, whether a key of ours fits or not. cosign refuses it for a key as well.
+        let material = &bundle.verification_material;
+        if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the bundle brings a certificate, and only the given keys are believed",
+            ));
+        }
+        Ok(bundle)
+    }
+}
+
+/// Versions 0.1 to 0.3, in the two forms that their types have had.
+fn is_known_version(media_type: &str) -> bool {
+    let rest = media_type.strip_prefix(BUNDLE_TYPES).unwrap_or_default();
+    let version = rest.strip_prefix("+json;version=").or_else(|| rest.strip_prefix(".v")?.strip_suffix("+json"));
+    version.is_some_and(|version| {
+        ["0.1", "0.2", "0.3"]
+            .into_iter()
+            .any(|known| version.strip_prefix(known).is_some_and(|patch| patch.is_empty() || patch.starts_with('.')))
+    })
+}
+
+impl Envelope {
+    /// The statement of an envelope about the image `digest`, if `key` signed it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: what is wrong; [`ErrorKind::Unsupported`]: what is signed is no
+    /// statement.
+    pub fn verify(bytes: &[u8], digest: &Digest, key: &PublicKey) -> Result<Statement> {
+        let envelope: Self = serde_json::from_slice(bytes).context(ErrorKind::Corrupt, damaged)?;
+        envelope.statement(digest, key)
+    }
+
+    fn statement(&self, digest: &Digest, key: &PublicKey) -> Result<Statement> {
+        let Self { payload, payload_type, signatures } = self;
+        if payload_type != IN_TOTO_TYPE {
+            let message = format!("a `{payload_type}` is signed, not an in-toto statement");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let payload = STANDARD.decode(payload).context(ErrorKind::Corrupt, damaged)?;
+        let message = pre_authentication_encoding(payload_type, &payload);
+        let is_good = |EnvelopeSignature { sig }: &EnvelopeSignature| {
+            let signature = STANDARD.decode(sig).context(ErrorKind::Corrupt, damaged)?;
+            key.verify(&message, &signature)
+        };
+        let mut refused = Error::new(ErrorKind::Corrupt, "the statement has no signature");
+        for signature in signatures {
+            match is_good(signature) {
+                Ok(()) => return Statement::read(&payload, digest),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 }
 
@@ -145,34 +206,11 @@ impl Bundle {
     /// statement.
     pub fn verify(bytes: &[u8], digest: &Digest, key: &PublicKey) -> Result<Statement> {
         let bundle = ParsedBundle::read(bytes)?;
-        let Some(Envelope { payload, payload_type, signatures }) = bundle.dsse_envelope else {
+        let Some(envelope) = bundle.dsse_envelope else {
             let what = if bundle.message_signature.is_some() { "a bare signature" } else { "nothing" };
             return Err(Error::new(ErrorKind::Unsupported, format!("the bundle holds {what}, not a signed statement")));
         };
-        if payload_type != IN_TOTO_TYPE {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the bundle signs a `{payload_type}`, not an in-toto statement"),
-            ));
-        }
-        let payload = STANDARD.decode(payload).context(ErrorKind::Corrupt, damaged)?;
-        let message = pre_authentication_encoding(&payload_type, &payload);
-        let is_good = |EnvelopeSignature { sig }: &EnvelopeSignature| {
-            let signature = STANDARD.decode(sig).context(ErrorKind::Corrupt, damaged)?;
-            key.verify(&message, &signature)
-        };
-        let mut refused = Error::new(ErrorKind::Corrupt, "the bundle has no signature");
-        for signature in &signatures {
-            match is_good(signature) {
-                Ok(()) => return Statement::read(&payload, digest),
-                Err(error) => refused = error,
-            }
-        }
-        let material = bundle.verification_material;
-        if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
-            refused = refused.wrap("the bundle brings a certificate, and only the given keys are believed");
-        }
-        Err(refused)
+        envelope.statement(digest, key)
     }
 }
 
@@ -181,4 +219,24 @@ fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut message = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     message.extend_from_slice(payload);
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_of_bundles_that_cosign_takes_are_known() {
+        for (media_type, known) in [
+            (BUNDLE_TYPE, true),
+            ("application/vnd.dev.sigstore.bundle+json;version=0.1", true),
+            ("application/vnd.dev.sigstore.bundle+json;version=0.2", true),
+            ("application/vnd.dev.sigstore.bundle.v0.3.1+json", true),
+            ("application/vnd.dev.sigstore.bundle.v0.9+json", false),
+            ("application/vnd.dev.sigstore.bundle.v0.31+json", false),
+            ("application/vnd.dev.sigstore.bundle", false),
+        ] {
+            assert_eq!(is_known_version(media_type), known, "{media_type}");
+        }
+    }
 }

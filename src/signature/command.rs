@@ -1,15 +1,18 @@
 //! Signing with a key that another program keeps: a PKCS#11 token, a cloud's key service, an HSM.
 
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use p256::ecdsa::DerSignature;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// A signature of P-256 has at most 72 bytes; a program that prints more prints something else.
-const LIMIT: usize = 4096;
+const LIMIT: u64 = 4096;
+const FORM: &str = "the command gets what is signed on standard input, and prints an ECDSA signature of its SHA-256 on P-256: ASN.1, as it is or in base64";
 
 /// A command line that signs: run by `/bin/sh -c`, it gets the message on standard input and prints
 /// the signature, an ASN.1 `ECDSA-Sig-Value` over its SHA-256, as it is or in base64.
@@ -36,24 +39,58 @@ impl SigningCommand {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
+        // Each pipe has a thread of its own: a command may write to one while the other is full.
+        let output = child.stdout.take().map(|pipe| std::thread::spawn(move || read_start(pipe)));
+        let errors = child.stderr.take().map(|mut pipe| {
+            std::thread::spawn(move || {
+                let start = read_start(&mut pipe);
+                // A command that has more to say signs all the same.
+                drop(io::copy(&mut pipe, &mut io::sink()));
+                start
+            })
+        });
         // What is signed has a few hundred bytes: it fits into the pipe even if nobody reads it.
         if let Some(mut input) = child.stdin.take() {
             drop(input.write_all(message));
         }
-        let done = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-        if !done.status.success() {
-            let said = String::from_utf8_lossy(&done.stderr);
-            return Err(failed([done.status.to_string().as_str(), said.trim()].join(": ").trim_end_matches(": ").to_owned()));
+        let (output, is_more) = started(output);
+        if is_more {
+            // It may go on for ever. Its own children see that nobody reads what they write.
+            drop(child.kill());
         }
-        if done.stdout.len() > LIMIT {
-            return Err(failed("it printed more than a signature".to_owned()));
+        let status = child.wait().map_err(|error| failed(error.to_string()))?;
+        if is_more {
+            return Err(failed("it printed more than a signature".to_owned()).with_hint(FORM));
+        }
+        if !status.success() {
+            let (errors, _) = started(errors);
+            let said = String::from_utf8_lossy(&errors);
+            return Err(failed([status.to_string().as_str(), said.trim()].join(": ").trim_end_matches(": ").to_owned()));
         }
         // ASN.1 begins with a byte that is not base64: the tag of a sequence, `0`, and a length
         // below 80.
-        let text = std::str::from_utf8(&done.stdout).ok().map(str::trim);
+        let text = std::str::from_utf8(&output).ok().map(str::trim);
         let decoded = text
             .and_then(|text| STANDARD.decode(text.replace(['\n', '\r'], "")).ok())
             .filter(|bytes| bytes.first() == Some(&0x30));
-        Ok(decoded.unwrap_or(done.stdout))
+        let signature = decoded.unwrap_or(output);
+        if DerSignature::from_bytes(&signature).is_err() {
+            let what = if signature.is_empty() { "it printed nothing" } else { "what it printed is not a signature" };
+            return Err(failed(what.to_owned()).with_hint(FORM));
+        }
+        Ok(signature)
     }
+}
+
+/// What comes first through a pipe, and whether more came than is kept.
+fn read_start(pipe: impl Read) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    // What a pipe gave before it failed counts.
+    let _ = pipe.take(LIMIT + 1).read_to_end(&mut bytes);
+    let is_more = bytes.len() as u64 > LIMIT;
+    (bytes, is_more)
+}
+
+fn started(reader: Option<JoinHandle<(Vec<u8>, bool)>>) -> (Vec<u8>, bool) {
+    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
 }

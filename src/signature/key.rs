@@ -22,6 +22,8 @@ const LIMIT: u64 = 64 << 10;
 const FORMS: &str =
     "a private key is a PEM file of an ECDSA key on P-256: `mpimg key generate` or `cosign generate-key-pair` makes one";
 
+const ONE_EACH: &str = "put each key into a file of its own";
+
 /// A private key, or a command that has one.
 #[derive(Clone)]
 pub struct SigningKey {
@@ -82,12 +84,25 @@ impl SigningKey {
     /// # Errors
     /// [`ErrorKind::Usage`]: it is not such a key, or the password is missing or wrong.
     pub fn parse(pem: &str, password: Option<&str>) -> Result<Self> {
-        let block = private_block(pem).ok_or_else(|| Error::new(ErrorKind::Usage, "no private key found").with_hint(FORMS))?;
+        let block = match private_blocks(pem)[..] {
+            [block] => block,
+            [] => return Err(Error::new(ErrorKind::Usage, "no private key found").with_hint(FORMS)),
+            // Which one is meant is not for us to guess.
+            _ => return Err(Error::new(ErrorKind::Usage, "the file holds several private keys").with_hint(ONE_EACH)),
+        };
         let wrong = |error: &dyn fmt::Display| {
-            Error::new(ErrorKind::Usage, "the private key cannot be read").with_source(error.to_string()).with_hint(FORMS)
+            Error::new(ErrorKind::Usage, "the private key is damaged, or not one of ECDSA on P-256")
+                .with_source(error.to_string())
+                .with_hint(FORMS)
         };
         let password =
             || password.ok_or_else(|| Error::new(ErrorKind::Usage, "the private key is encrypted, and no password was given"));
+        if is_encrypted_by_header(block) {
+            let message = format!("the `{}` is encrypted in openssl's old form, which mpimg does not read", label(block));
+            return Err(
+                Error::new(ErrorKind::Usage, message).with_hint("write it anew: `openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem`")
+            );
+        }
         let secret = match label(block) {
             "PRIVATE KEY" => SecretKey::from_pkcs8_pem(block).map_err(|error| wrong(&error))?,
             "EC PRIVATE KEY" => SecretKey::from_sec1_pem(block).map_err(|error| wrong(&error))?,
@@ -196,7 +211,9 @@ impl PublicKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<()> {
         let signature = DerSignature::from_bytes(signature)
             .map_err(|_| Error::new(ErrorKind::Corrupt, "the signature is not an ASN.1 ECDSA signature on P-256"))?;
-        self.0.verify(message, &signature).map_err(|_| Error::new(ErrorKind::Corrupt, "the signature is not this key's"))
+        self.0
+            .verify(message, &signature)
+            .map_err(|_| Error::new(ErrorKind::Corrupt, "the signature is not by this key, or what it signs was changed"))
     }
 }
 
@@ -209,6 +226,9 @@ impl FromStr for PublicKey {
         let start = pem.find("-----BEGIN ").ok_or_else(|| wrong("not a PEM file"))?;
         if label(&pem[start..]).ends_with("PRIVATE KEY") {
             return Err(wrong("this is a private key; a public key is needed"));
+        }
+        if pem.matches("-----BEGIN PUBLIC KEY-----").count() > 1 {
+            return Err(Error::new(ErrorKind::Usage, "the file holds several public keys").with_hint(ONE_EACH));
         }
         let key = P256PublicKey::from_public_key_pem(pem[start..].trim_end());
         key.map(|key| Self(VerifyingKey::from(key)))
@@ -231,19 +251,23 @@ pub fn read_pem(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// The text from the first private key on.
-fn private_block(pem: &str) -> Option<&str> {
-    let mut rest = pem;
+/// The texts of the private keys, each from its first line to its last.
+fn private_blocks(pem: &str) -> Vec<&str> {
+    let (mut rest, mut found) = (pem, Vec::new());
     while let Some(start) = rest.find("-----BEGIN ") {
         let block = &rest[start..];
         let end = block.find("-----END ").map(|end| end + block[end..].find("-----\n").map_or(block.len() - end, |at| at + 5));
-        let block_text = &block[..end.unwrap_or(block.len())];
         if label(block).ends_with("PRIVATE KEY") {
-            return Some(block_text);
+            found.push(&block[..end.unwrap_or(block.len())]);
         }
         rest = &block["-----BEGIN ".len()..];
     }
-    None
+    found
+}
+
+/// Whether a PEM block says in a header that it is encrypted (RFC 1421, section 4.6.1.1).
+fn is_encrypted_by_header(block: &str) -> bool {
+    block.lines().nth(1).is_some_and(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
 }
 
 /// What a PEM block says that it is.

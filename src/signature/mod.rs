@@ -14,7 +14,7 @@ mod simple_signing;
 mod statement;
 
 pub(crate) use bundle::BUNDLE_TYPES;
-pub use bundle::{BUNDLE_TYPE, Bundle};
+pub use bundle::{BUNDLE_TYPE, Bundle, ENVELOPE_TYPE, Envelope};
 pub use command::SigningCommand;
 pub use key::{PublicKey, SigningKey, read_pem};
 pub use simple_signing::{SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE, SimpleSigning, SimpleSigningImage};

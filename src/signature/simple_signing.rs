@@ -65,11 +65,14 @@ impl SimpleSigning {
         serde_json::to_vec(self).map(Bytes::from).context(ErrorKind::Io, || "cannot write the signed document".to_owned())
     }
 
-    /// Whether `payload` says that an image has `digest`, and `signature` (base64) is by `key`.
+    /// Whether `payload` says that an image has `digest`, and `signature` (base64; `None`: the layer
+    /// has none) is by `key`.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: what is wrong.
-    pub fn verify(payload: &[u8], signature: &str, digest: &Digest, key: &PublicKey) -> Result<Self> {
+    pub fn verify(payload: &[u8], signature: Option<&str>, digest: &Digest, key: &PublicKey) -> Result<Self> {
+        let missing = || Error::new(ErrorKind::Corrupt, format!("the annotation `{SIGNATURE_ANNOTATION}` is missing"));
+        let signature = signature.ok_or_else(missing)?;
         let damaged = || "the signature is not base64".to_owned();
         let signature = STANDARD.decode(signature.trim()).context(ErrorKind::Corrupt, damaged)?;
         key.verify(payload, &signature)?;
@@ -135,9 +138,8 @@ impl SimpleSigningImage {
         let payload = SimpleSigning::new(repository, digest).bytes()?;
         let own = Descriptor::of(MediaType::from(SIMPLE_SIGNING_TYPE), &payload);
         let good = |layer: &Descriptor| {
-            let signature = layer.annotations.get(SIGNATURE_ANNOTATION);
-            layer.digest == own.digest
-                && signature.is_some_and(|text| SimpleSigning::verify(&payload, text, digest, key.public()).is_ok())
+            let signature = layer.annotations.get(SIGNATURE_ANNOTATION).map(String::as_str);
+            layer.digest == own.digest && SimpleSigning::verify(&payload, signature, digest, key.public()).is_ok()
         };
         if before.iter().any(good) {
             return Ok(None);

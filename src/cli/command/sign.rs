@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::cli::flags::{ConnectionFlags, LoginFlags, SigningFlags, registry_image};
 use crate::cli::terminal::{Answer, Terminal};
+use crate::cli::visible::visible_line;
 use crate::error::Result;
 use crate::oci::Reference;
-use crate::operation::{SignRequest, sign_file};
+use crate::operation::{SignRequest, Unsigned, sign_file};
 use crate::signature::SigningKey;
 
 const EXAMPLES: &str = "\
@@ -19,7 +20,7 @@ on) and under the tag sha256-HEX.sig (older ones). mpimg uses no transparency lo
 
 Examples:
   mpimg sign harbor.example.com/mp/nsx:1.0.0 --key release.key
-  mpimg sign harbor.example.com/mp/nsx@sha256:… --key release.key
+  mpimg sign harbor.example.com/mp/nsx@sha256:… --key release.key --referrers
   mpimg sign --file nsx.pak --key release.key      Writes nsx.pak.sigstore.json and nsx.pak.sig
   mpimg sign localhost:5000/app --key-command 'openssl dgst -sha256 -sign key.pem' --public-key key.pub";
 
@@ -37,7 +38,7 @@ pub(crate) struct Sign {
     ///
     /// The signature is written beside it, where it replaces an older one: as FILE.sigstore.json (a
     /// Sigstore bundle, for cosign 3) and FILE.sig (its base64, for openssl and older cosigns).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "no_tag", "no_recursive"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "no_tag", "no_recursive", "referrers"])]
     file: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -50,6 +51,10 @@ pub(crate) struct Sign {
     /// Sign only the manifest or index that IMAGE names, not the images of an index
     #[arg(long)]
     no_recursive: bool,
+
+    /// Sign what refers to the image, too: SBOMs, provenance that nobody signed
+    #[arg(long)]
+    referrers: bool,
 
     #[command(flatten)]
     login: LoginFlags,
@@ -69,15 +74,32 @@ impl Sign {
         let mut request = SignRequest::new(image, key);
         request.tag = !self.no_tag;
         request.recursive = !self.no_recursive;
+        request.referrers = self.referrers;
         let signed = mpimg.sign(&request).await?;
+        let unsigned = match request.referrers {
+            true => Vec::new(),
+            false => mpimg.unsigned_referrers(&request, &signed).await?,
+        };
         let name = |digest| repository.with_digest(digest).familiar();
         let entries = signed.iter().map(|signed| json!({ "digest": signed.digest, "bundle": signed.bundle, "tag": signed.tag }));
         terminal.answer(&Answer {
-            text: signed.iter().map(|signed| format!("signed {}\n", name(signed.digest))).collect(),
+            text: signed.iter().map(|signed| format!("signed {}\n", name(signed.digest))).chain(unsigned.iter().map(not_signed)).collect(),
             quiet: signed.iter().map(|signed| format!("{}\n", signed.digest)).collect(),
-            json: json!({ "signed": entries.collect::<Vec<_>>(), "key": request.key.public().fingerprint() }),
+            json: json!({
+                "signed": entries.collect::<Vec<_>>(),
+                "unsigned": unsigned.iter().map(|one| json!({ "digest": one.digest, "artifact_type": one.artifact_type })).collect::<Vec<_>>(),
+                "key": request.key.public().fingerprint(),
+            }),
         })
     }
+}
+
+fn not_signed(referrer: &Unsigned) -> String {
+    format!(
+        "not signed: {} {}, which refers to it; --referrers signs it, too\n",
+        visible_line(&referrer.artifact_type),
+        referrer.digest
+    )
 }
 
 async fn sign_files(terminal: &Terminal, files: &[PathBuf], key: &SigningKey) -> Result<()> {

@@ -1,34 +1,40 @@
-//! `mpimg verify`: whether an image in a registry, or a file, is signed with a key.
+//! `mpimg verify`: whether an image in a registry, a layout or an archive, or a file, is signed with
+//! a key.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags, registry_image};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, explained, registry_image};
+use crate::cli::message::error_json;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::visible::visible_line;
 use crate::error::Result;
-use crate::oci::Reference;
-use crate::operation::{FoundAttestation, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest, verify_file};
+use crate::image::Transport;
+use crate::operation::{
+    FoundAttestation, FoundReferrer, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest, manifest_name, verify_file,
+};
 use crate::signature::PublicKey;
 
 const EXAMPLES: &str = "\
 mpimg asks only the registry, no transparency log or certificate authority. It accepts signatures of `mpimg sign` and of cosign \
-with a key, as a `.sig` tag or as a bundle. Exit code 1: no valid signature.
+with a key, as a `.sig` tag or as a bundle. It lists what else refers to the image, such as an SBOM, and whether that is signed, \
+too. Exit code 1: no valid signature of the image.
 
 Examples:
   mpimg verify harbor.example.com/mp/nsx:1.0.0 --key release.pub
   mpimg verify harbor.example.com/mp/nsx@sha256:… --key old.pub --key new.pub --json
+  mpimg verify oci-archive:nsx.tar --key release.pub     A copy made with `mpimg copy --referrers`
   mpimg verify --file nsx.pak --key release.pub    By nsx.pak.sigstore.json beside it, or nsx.pak.sig";
 
-/// Verify that an image in a registry, or a file, is signed
+/// Verify that an image, or a file, is signed
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
-    /// The image
-    #[arg(value_name = "IMAGE", value_parser = registry_image, required_unless_present = "file")]
-    image: Option<Reference>,
+    /// The image in its registry, or oci:DIR[:TAG] or oci-archive:FILE[:TAG]
+    #[arg(value_name = "IMAGE", value_parser = signed_image, required_unless_present = "file")]
+    image: Option<Transport>,
 
     /// Verify this file instead of an image; may be repeated
     ///
@@ -56,28 +62,57 @@ impl Verify {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let keys = self.key.iter().map(|path| PublicKey::read(path)).collect::<Result<Vec<_>>>()?;
         let Some(image) = self.image else { return verify_files(terminal, &self.file, &keys).await };
-        let credential = self.login.credential(terminal, image.registry())?;
+        let credential = match &image {
+            Transport::Registry(name) => self.login.credential(terminal, name.registry())?,
+            _ => None,
+        };
         let mpimg = self.connection.mpimg(terminal, credential);
         terminal.handle_signals();
-        let repository = image.repository().clone();
         let mut request = VerifyRequest::new(image, keys);
         request.recursive = self.recursive;
-        let verified = mpimg.must_be_signed(&request).await?;
-        let text = verified.iter().map(|manifest| shown(&repository.with_digest(manifest.digest).familiar(), manifest)).collect();
-        let digests = verified.iter().map(|manifest| format!("{}\n", manifest.digest)).collect();
-        let entries = verified.iter().map(|manifest| {
-            let mut json =
-                json!({ "digest": manifest.digest, "signatures": manifest.signatures.iter().map(entry).collect::<Vec<_>>() });
-            if !manifest.attestations.is_empty() {
-                json["attestations"] = manifest.attestations.iter().map(attestation_entry).collect();
-            }
-            json
-        });
-        terminal.answer(&Answer { text, quiet: digests, json: json!({ "verified": entries.collect::<Vec<_>>() }) })
+        let verified = mpimg.verify(&request).await?;
+        let judged = request.expect_signed(&verified);
+        // A program gets what was found, good or bad.
+        match (judged, terminal.wants_json()) {
+            (Err(error), false) => Err(error),
+            (judged, _) => answer(terminal, &request, &verified, judged),
+        }
     }
 }
 
-fn shown(name: &str, manifest: &VerifiedManifest) -> String {
+/// An image in a registry, or in what can hold its signatures besides.
+fn signed_image(text: &str) -> Result<Transport, String> {
+    match ["oci:", "oci-archive:", "docker-archive:"].iter().any(|form| text.starts_with(form)) {
+        true => Transport::parse(text).map_err(|error| explained(&error)),
+        false => registry_image(text).map(Transport::Registry),
+    }
+}
+
+fn answer(terminal: &Terminal, request: &VerifyRequest, verified: &[VerifiedManifest], judged: Result<()>) -> Result<()> {
+    let text = verified.iter().map(|manifest| shown(request, manifest)).collect();
+    let digests = verified.iter().map(|manifest| format!("{}\n", manifest.digest)).collect();
+    let entries = verified.iter().map(|manifest| {
+            let mut json =
+                json!({ "digest": manifest.digest, "signed": manifest.is_signed(), "signatures": manifest.signatures.iter().map(entry).collect::<Vec<_>>() });
+            if !manifest.attestations.is_empty() {
+                json["attestations"] = manifest.attestations.iter().map(attestation_entry).collect();
+            }
+            if !manifest.referrers.is_empty() {
+                json["referrers"] = manifest.referrers.iter().map(referrer_entry).collect();
+            }
+            json
+        });
+    let mut report = json!({ "verified": entries.collect::<Vec<_>>() });
+    // As every command that fails tells a program.
+    if let (Err(error), Some(report)) = (&judged, report.as_object_mut()) {
+        report.extend(error_json(error).as_object().cloned().unwrap_or_default());
+    }
+    terminal.answer(&Answer { text, quiet: digests, json: report })?;
+    judged
+}
+
+fn shown(request: &VerifyRequest, manifest: &VerifiedManifest) -> String {
+    let name = manifest_name(&request.image, &manifest.digest);
     let line = |signature: &FoundSignature| {
         let form = form(signature.form);
         let what = match &signature.predicate_type {
@@ -105,7 +140,26 @@ fn shown(name: &str, manifest: &VerifiedManifest) -> String {
         }
     };
     let attested: String = manifest.attestations.iter().map(attested).collect();
-    format!("{name}\n{lines}{attested}  not checked: transparency log, time stamp (only the registry was asked)\n")
+    let referring: String = manifest.referrers.iter().map(shown_referrer).collect();
+    let asked = match &request.image {
+        Transport::Registry(_) => "only the registry was asked",
+        _ => "nothing else was asked",
+    };
+    format!("{name}\n{lines}{attested}{referring}  not checked: transparency log, time stamp ({asked})\n")
+}
+
+fn shown_referrer(found: &FoundReferrer) -> String {
+    let kind = match &found.predicate_type {
+        Some(kind) => format!("{} ({})", visible_line(&found.artifact_type), visible_line(kind)),
+        None => visible_line(&found.artifact_type),
+    };
+    let state = match found.signed().map(|signature| signature.key) {
+        Some(Some(key)) => format!("signed, key {}", key.short()),
+        Some(None) => "signed".to_owned(),
+        None if found.signatures.is_empty() => "not signed".to_owned(),
+        None => "no valid signature".to_owned(),
+    };
+    format!("  refers to it: {kind}, {state} (in {})\n", found.manifest)
 }
 
 fn form(form: SignatureForm) -> &'static str {
@@ -136,6 +190,16 @@ fn attestation_entry(found: &FoundAttestation) -> serde_json::Value {
         "error": found.error,
         "predicate_type": found.predicate_type,
         "predicate": found.predicate,
+    })
+}
+
+fn referrer_entry(found: &FoundReferrer) -> serde_json::Value {
+    json!({
+        "manifest": found.manifest,
+        "artifact_type": found.artifact_type,
+        "predicate_type": found.predicate_type,
+        "signed": found.signed().is_some(),
+        "signatures": found.signatures.iter().map(entry).collect::<Vec<_>>(),
     })
 }
 

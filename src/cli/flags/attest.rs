@@ -151,14 +151,20 @@ impl AttestFlags {
             Provenance::None => return None,
             provenance => provenance == Provenance::Whole,
         };
-        let without_effect = match (pushed, platforms) {
+        let (without_effect, hint) = match (pushed, platforms) {
             // An index has a place for each, pushed or not.
             _ if self.form() == AttestationForm::Buildkit => return Some(ProvenanceOptions { build_arg_values }),
-            (false, _) => "a provenance is recorded beside an image in a registry, and nothing is pushed",
-            (true, 2..) => "no provenance is recorded of an image for several platforms",
+            (false, _) => (
+                "no provenance is recorded: it is kept beside an image in a registry, and nothing is pushed",
+                "push the image with --push, or add `--attest buildkit` to have it in an index with --output",
+            ),
+            (true, 2..) => (
+                "no provenance is recorded of an image for several platforms",
+                "add `--attest buildkit` to have it in the index, or write `--provenance=false`",
+            ),
             (true, _) => return Some(ProvenanceOptions { build_arg_values }),
         };
-        terminal.warn(without_effect, Some("push the image of one platform, or write `--provenance=false`"));
+        terminal.warn(without_effect, Some(hint));
         None
     }
 }

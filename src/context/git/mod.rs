@@ -19,6 +19,7 @@ use std::path::Path;
 
 pub use self::fetch::{GitCommit, fetch_git};
 use self::file::corrupt;
+use super::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
 
 /// When the commit that is checked out in `folder` was made, in seconds since 1970.
@@ -60,6 +61,18 @@ pub fn last_commit(folder: &Path) -> Result<Option<String>> {
 pub fn is_modified(folder: &Path) -> Option<bool> {
     state::is_modified(folder).unwrap_or_else(|error| {
         tracing::info!(%error, folder = %folder.display(), "whether the work tree is as it was committed cannot be told");
+        None
+    })
+}
+
+/// Whether the build context, without what `.dockerignore` leaves out, has a file that git does not
+/// know: the commit does not say what it is.
+///
+/// `None` where that cannot be told, as for [`is_modified`].
+pub fn has_untracked(context: &BuildContext) -> Option<bool> {
+    state::has_untracked(context).unwrap_or_else(|error| {
+        let folder = context.path();
+        tracing::info!(%error, folder = %folder.display(), "whether files are unknown to git cannot be told");
         None
     })
 }

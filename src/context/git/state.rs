@@ -1,9 +1,9 @@
 //! Whether the files of a work tree are as they were committed.
 //!
 //! What git has noted of each file (gitformat-index(5)) tells it without a look at the content, as
-//! long as nothing has touched the file; of the others the content is hashed. Files that git does
-//! not know are not looked at.
+//! long as nothing has touched the file; of the others the content is hashed.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -16,6 +16,8 @@ use super::file::{corrupt, open, read_text};
 use super::object;
 use super::pack::read_offset;
 use super::refs::Repository;
+use crate::context::{BuildContext, Patterns};
+use crate::layer::Kind;
 use crate::oci::hex;
 
 /// The largest index that is read, in bytes: that of a repository with millions of files.
@@ -79,6 +81,38 @@ fn modified(folder: &Path, depth: usize) -> io::Result<Option<bool>> {
         }
     }
     Ok((!is_unknown).then_some(false))
+}
+
+/// Whether the build context has a file that the repository's index does not; `None` where that
+/// cannot be told. Files of a repository in the repository are that one's.
+pub(super) fn has_untracked(context: &BuildContext) -> io::Result<Option<bool>> {
+    let Some(repository) = Repository::find(context.path()) else { return Ok(None) };
+    let Some(head) = repository.head()? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    open(&repository.git_dir().join("index"))?.take(MAX_INDEX_SIZE).read_to_end(&mut bytes)?;
+    let Some(entries) = entries(&bytes, head.len() / 2)? else { return Ok(None) };
+    let submodules: Vec<&[u8]> =
+        entries.iter().filter(|entry| entry.mode & TYPE == SUBMODULE).map(|entry| &entry.path[..]).collect();
+    let is_tracked = |path: &[u8]| {
+        // An index is in the order of its paths' bytes.
+        entries.binary_search_by(|entry| entry.path[..].cmp(path)).is_ok()
+            || submodules.iter().any(|at| path.strip_prefix(*at).is_some_and(|below| below.starts_with(b"/")))
+            || path == b".git"
+            || path.starts_with(b".git/")
+    };
+    let folder = std::fs::canonicalize(context.path())?;
+    let worktree = std::fs::canonicalize(&repository.worktree)?;
+    let Ok(at) = folder.strip_prefix(&worktree) else { return Ok(None) };
+    for source in context.sources("/").map_err(io::Error::other)? {
+        for entry in source.walk(&Patterns::default()).map_err(io::Error::other)? {
+            let entry = entry.map_err(io::Error::other)?.entry;
+            let path = at.join(OsStr::from_bytes(entry.path.as_bytes()));
+            if entry.kind != Kind::Directory && !is_tracked(path.as_os_str().as_bytes()) {
+                return Ok(Some(true));
+            }
+        }
+    }
+    Ok(Some(false))
 }
 
 /// How the files of a repository are compared.

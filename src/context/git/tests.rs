@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
+use super::super::{ContextOptions, IgnoreFile};
 use super::*;
 
 /// A repository of real git's.
@@ -235,6 +236,39 @@ fn a_repository_in_the_repository_counts_with_its_commit_and_its_files() {
     std::fs::remove_dir_all(repository.path().join("sub")).unwrap();
     std::fs::create_dir(repository.path().join("sub")).unwrap();
     assert_eq!(is_modified(repository.path()), Some(false), "not checked out");
+}
+
+#[test]
+fn a_file_of_the_context_that_git_does_not_have_is_untracked() {
+    let (inner, repository) = (Repository::new(&[]), Repository::new(&[]));
+    let untracked = |folder: &str, ignore: Option<&str>| {
+        let ignore = ignore.map(|text| IgnoreFile { name: ".dockerignore".to_owned(), text: text.into() });
+        let context = BuildContext::open(&repository.path().join(folder), ContextOptions { ignore, sdk: false }).unwrap();
+        has_untracked(&context)
+    };
+    assert_eq!(untracked("", None), None, "no commit yet");
+    std::fs::write(inner.path().join("file"), "1").unwrap();
+    inner.git(&["add", "-A"]);
+    inner.commit("inner", 1_700_000_000);
+    let source = inner.path().to_str().unwrap();
+    repository.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", source, "sub"]);
+    std::fs::create_dir_all(repository.path().join("app/src")).unwrap();
+    for name in ["app/src/main", "app/src.txt", "app/src0", "top"] {
+        std::fs::write(repository.path().join(name), name).unwrap();
+    }
+    std::fs::write(repository.path().join(".gitignore"), "*.log").unwrap();
+    repository.git(&["add", "-A"]);
+    repository.commit("one", 1_700_000_000);
+    assert_eq!(untracked("", None), Some(false));
+    assert_eq!(untracked("app", None), Some(false));
+    std::fs::create_dir(repository.path().join("app/empty")).unwrap();
+    assert_eq!(untracked("app", None), Some(false), "a folder is nothing to git");
+    std::fs::write(repository.path().join("out.log"), "").unwrap();
+    assert_eq!(untracked("", None), Some(true), "in the context, whatever .gitignore says");
+    assert_eq!(untracked("", Some("out.log")), Some(false), "not in the context");
+    assert_eq!(untracked("app", None), Some(false), "elsewhere");
+    std::os::unix::fs::symlink("x", repository.path().join("app/src/link")).unwrap();
+    assert_eq!(untracked("app", None), Some(true), "a link");
 }
 
 #[test]

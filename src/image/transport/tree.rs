@@ -18,6 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Platform, Tag};
 use crate::store::{BlobSource, Store, blocking, write_stream};
 
+/// A signed document has a few hundred bytes, an SBOM a few MiB.
+const DOCUMENT_LIMIT: u64 = 32 << 20;
+
 /// How many blobs are fetched at once.
 const PARALLEL: usize = 4;
 
@@ -54,6 +57,33 @@ impl Transport {
                 let image = self.read(store, platform.unwrap_or(&Platform::default()), None)?;
                 Ok((ManifestTree::of_image(&image), Vec::new()))
             }
+        };
+        read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))
+    }
+
+    /// As `read_tree` with what refers to the image, without layers: these stay in an archive, and
+    /// nothing goes into the store.
+    ///
+    /// # Errors
+    /// As [`Transport::read`]; [`ErrorKind::Usage`]: neither a layout nor an OCI archive.
+    pub(crate) fn read_attached(&self, store: &Store) -> Result<(ManifestTree, Vec<ManifestTree>)> {
+        let read = || match self {
+            Self::OciLayout { folder, tag } => {
+                read(&LayoutFolder(folder), tag.as_deref(), None, true, &|blob| folder_source(folder, blob))
+            }
+            Self::OciArchive { file, tag } => {
+                let archive = TarIndex::open(store, file)?;
+                let source = |blob: &Descriptor| {
+                    let is_read = blob.media_type.layer_compression().is_none() && blob.size <= DOCUMENT_LIMIT;
+                    let bytes = match is_read {
+                        true => archive.read_small(&blob_name(&blob.digest), DOCUMENT_LIMIT)?,
+                        false => Bytes::new(),
+                    };
+                    Ok(BlobSource::Memory(bytes))
+                };
+                read(&archive, tag.as_deref(), None, true, &source)
+            }
+            other => Err(Error::new(ErrorKind::Usage, format!("`{other}` is neither a layout nor an OCI archive"))),
         };
         read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))
     }

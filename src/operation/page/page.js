@@ -146,6 +146,7 @@ function treemap(rootOf, controls, legend) {
         if (opens && wide > 30 && high > 36) cells(item, left + 2, top + 17, wide - 4, high - 19, whole, stack);
       }
     };
+    if (trail[0].size === 0) hint.textContent = "No file with any bytes is here.";
     cells(trail[trail.length - 1], 0, 0, area.clientWidth || 1100, area.clientHeight || 520, path(), trail);
   };
   const restart = () => { trail = [rootOf()]; draw(); };
@@ -210,7 +211,8 @@ function image(page) {
     };
     return page.layers.length > 0 ? merge(page.layers.map((layer, number) => [number, layer.root]), "") : { name: "", size: 0, children: [] };
   };
-  let view = byFolder;
+  // Where no file is seen, the layers are all that there is to see.
+  let view = shownBytes === 0 && hiddenBytes > 0 ? byLayer : byFolder;
   const controls = (restart) => {
     const choice = (name, wanted) => make("button", { type: "button", "aria-pressed": String(view === wanted), onclick: (event) => {
       view = wanted;

@@ -32,6 +32,10 @@ struct Maven {
     version: String,
 }
 
+/// Why archives in archives were not all read.
+const TOO_DEEP: &str = "archives lie more than six deep in archives there";
+const DAMAGED_INSIDE: &str = "an archive in it is damaged, or of a form that is not read";
+
 /// The packages of the archive `path`, and why it was not read to its end, if so.
 pub(super) fn packages(
     path: &str,
@@ -39,64 +43,78 @@ pub(super) fn packages(
     budget: &mut Budget,
     most: usize,
 ) -> (Vec<PackageRecord>, Option<Stopped>) {
+    let mut search = Search { budget, most, passed_over: None };
     let mut found = Vec::new();
-    let stopped = archive(path, "", content, budget, most, 0, &mut found).err();
-    (found, stopped)
+    let stopped = search.archive(path, "", content, 0, &mut found).err();
+    (found, stopped.or(search.passed_over.map(Stopped::Unreadable)))
 }
 
-fn archive(
-    path: &str,
-    inside: &str,
-    content: &mut dyn Read,
-    budget: &mut Budget,
+/// What one archive and all those in it share.
+struct Search<'b> {
+    budget: &'b mut Budget,
+    /// How many packages are kept.
     most: usize,
-    depth: usize,
-    found: &mut Vec<PackageRecord>,
-) -> Result<(), Stopped> {
-    let mut hashed = Hashed { inner: content, hasher: Sha1::new() };
-    let mut archive = Window::new(&[], &mut hashed);
-    let (mut manifest, mut maven, mut nested) = (String::new(), Vec::new(), Vec::new());
-    // What an archive in this one unpacks counts for both: the budget is shared by turns.
-    let mut total = Budget(budget.0);
-    let mut is_archive = false;
-    let read = zip::read(&mut archive, &mut total, &mut |name, content| {
-        is_archive = true;
-        if name == "META-INF/MANIFEST.MF" {
-            manifest = text(content)?;
-        } else if name.starts_with("META-INF/maven/") && name.ends_with("/pom.properties") {
-            maven.extend(properties(&text(content)?));
-        } else if self::is_archive(name) && depth < DEEPEST {
-            let inside = format!("{inside}!/{name}");
-            match self::archive(name, &inside, content, budget, most, depth + 1, &mut nested) {
-                Ok(()) | Err(Stopped::Unreadable(_)) => {}
-                Err(stopped) => return Err(stopped),
+    /// Why an archive in it was not read, of the first one.
+    passed_over: Option<&'static str>,
+}
+
+impl Search<'_> {
+    fn archive(
+        &mut self,
+        path: &str,
+        inside: &str,
+        content: &mut dyn Read,
+        depth: usize,
+        found: &mut Vec<PackageRecord>,
+    ) -> Result<(), Stopped> {
+        let mut hashed = Hashed { inner: content, hasher: Sha1::new() };
+        let mut archive = Window::new(&[], &mut hashed);
+        let (mut manifest, mut maven, mut nested) = (String::new(), Vec::new(), Vec::new());
+        // What an archive in this one unpacks counts for both: the budget is shared by turns.
+        let mut total = Budget(self.budget.0);
+        let mut is_archive = false;
+        let read = zip::read(&mut archive, &mut total, &mut |name, content| {
+            is_archive = true;
+            if name == "META-INF/MANIFEST.MF" {
+                manifest = text(content)?;
+            } else if name.starts_with("META-INF/maven/") && name.ends_with("/pom.properties") {
+                maven.extend(properties(&text(content)?));
+            } else if self::is_archive(name) && depth == DEEPEST {
+                self.passed_over.get_or_insert(TOO_DEEP);
+            } else if self::is_archive(name) {
+                let inside = format!("{inside}!/{name}");
+                match self.archive(name, &inside, content, depth + 1, &mut nested) {
+                    Ok(()) => {}
+                    Err(Stopped::Unreadable(_)) => drop(self.passed_over.get_or_insert(DAMAGED_INSIDE)),
+                    Err(stopped) => return Err(stopped),
+                }
             }
-        }
-        match nested.len() + maven.len() > most {
-            true => Err(Stopped::Budget),
-            false => Ok(()),
-        }
-    });
-    budget.0 = budget.0.min(total.0);
-    let whole = read.is_ok() && io::copy(&mut archive, &mut io::sink()).is_ok();
-    let sum = hashed.hasher.finalize();
-    let sum = hex(&sum);
-    if !is_archive && read.is_err() {
-        return read.map_err(|stopped| match stopped {
-            Stopped::Unreadable(_) => Stopped::Unreadable("it is not an archive"),
-            stopped => stopped,
+            match nested.len() + maven.len() > self.most {
+                true => Err(Stopped::Budget),
+                false => Ok(()),
+            }
         });
+        self.budget.0 = self.budget.0.min(total.0);
+        let whole = read.is_ok() && io::copy(&mut archive, &mut io::sink()).is_ok();
+        let sum = hashed.hasher.finalize();
+        let sum = hex(&sum);
+        if !is_archive && read.is_err() {
+            return read.map_err(|stopped| match stopped {
+                Stopped::Unreadable(_) => Stopped::Unreadable("it is not an archive"),
+                stopped => stopped,
+            });
+        }
+        let mut own = described(path, &manifest, &maven);
+        own.checksum = whole.then_some(Checksum::Sha1(sum));
+        let rest = maven.iter().filter(|one| (&one.artifact, &one.group) != (&own.name, &own.namespace));
+        let rest: Vec<PackageRecord> = rest.map(|one| package(&one.group, &one.artifact, &one.version)).collect();
+        for mut one in std::iter::once(own).chain(rest) {
+            one.inside = inside.to_owned();
+            found.push(one);
+        }
+        found.append(&mut nested);
+        read
     }
-    let mut own = described(path, &manifest, &maven);
-    own.checksum = whole.then_some(Checksum::Sha1(sum));
-    let rest = maven.iter().filter(|one| (&one.artifact, &one.group) != (&own.name, &own.namespace));
-    let rest: Vec<PackageRecord> = rest.map(|one| package(&one.group, &one.artifact, &one.version)).collect();
-    for mut one in std::iter::once(own).chain(rest) {
-        one.inside = inside.to_owned();
-        found.push(one);
-    }
-    found.append(&mut nested);
-    read
 }
 
 fn package(group: &str, artifact: &str, version: &str) -> PackageRecord {

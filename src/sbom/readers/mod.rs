@@ -136,6 +136,10 @@ pub(super) fn read(entry: &Entry, content: &mut dyn Read) -> io::Result<(Option<
         None if matches!(kind, FileKind::Rpm(_)) => {
             (None, Some(format!("`/{path}` is not a database of rpm's, or a damaged one")))
         }
+        // npm has put this one there.
+        None if matches!(kind, FileKind::Npm) && npm::is_installed(path) && !npm::is_json(&bytes) => {
+            (None, Some(format!("`/{path}` is not JSON: the package whose it is was left out")))
+        }
         fact => (fact, None),
     })
 }

@@ -4,6 +4,21 @@ use serde_json::Value;
 
 use crate::sbom::package::{PackageKind, PackageRecord};
 
+/// Whether a package.json is an installed package's own: those below it may be anything.
+pub(super) fn is_installed(path: &str) -> bool {
+    let Some(inside) = path.strip_suffix("/package.json").and_then(|folder| folder.rsplit_once("node_modules/")) else {
+        return false;
+    };
+    match inside.1.split_once('/') {
+        None => true,
+        Some((scope, name)) => scope.starts_with('@') && !name.contains('/'),
+    }
+}
+
+pub(super) fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
 /// A package.json with a name and a version. Others configure folders of a package.
 pub(super) fn package(bytes: &[u8], folder: &str) -> Option<PackageRecord> {
     let json: Value = serde_json::from_slice(bytes).ok()?;
@@ -23,4 +38,23 @@ pub(super) fn package(bytes: &[u8], folder: &str) -> Option<PackageRecord> {
         found.owns.push(format!("{folder}/"));
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_s_own_file_is_told_from_those_in_it() {
+        for (path, own) in [
+            ("app/node_modules/a/package.json", true),
+            ("node_modules/@s/a/package.json", true),
+            ("node_modules/a/node_modules/b/package.json", true),
+            ("node_modules/a/test/broken/package.json", false),
+            ("node_modules/@s/a/test/package.json", false),
+            ("app/package.json", false),
+        ] {
+            assert_eq!(is_installed(path), own, "{path}");
+        }
+    }
 }

@@ -138,3 +138,16 @@ fn a_page_of_a_difference_tells_all_of_it_and_no_name_does_anything_in_it() {
     assert_eq!(run(&mut home.mpimg(), ["diff", "--html", text(&same), "app:1", "app:1"]).code, Some(0));
     assert!(shown(&home, &same).unwrap().contains("<h2>Nothing differs</h2>"));
 }
+
+#[test]
+fn an_image_whose_bytes_are_all_hidden_is_shown_by_its_layers() {
+    let home = Home::new();
+    let project = folder(&home, "pages", "FROM scratch\nCOPY large /file\nCOPY empty /file\n");
+    write(&project, "large", &"l".repeat(900_000));
+    write(&project, "empty", "");
+    run(&mut home.mpimg(), ["build", "-q", text(&project), "-t", "app:1"]).done();
+    let page = home.path().join("image.html");
+    run(&mut home.mpimg(), ["inspect", "--html", text(&page), "app:1"]).done();
+    let Some(dom) = shown(&home, &page) else { skip!(Missing::Chromium) };
+    assert!(dom.contains(">By layer</button>") && dom.contains("class=\"cell"), "nothing is drawn: {dom}");
+}

@@ -14,6 +14,8 @@ mod proxy;
 pub(crate) mod real;
 mod resume;
 mod scripted;
+mod signed_referrers;
 mod signing;
+mod signing_keys;
 pub(crate) mod tls;
 mod token_server;
