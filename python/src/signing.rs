@@ -40,14 +40,12 @@ pub(crate) fn sign(
     image: String,
     key: PathBuf,
     password: Option<String>,
-    (tag, recursive, referrers): (bool, bool, bool),
+    what: (bool, bool, bool),
 ) -> PyResult<Vec<SignedResult>> {
     call(py, options, None, move |mpimg| async move {
         let key = private_key(&key, password)?;
         let mut request = SignRequest::new(image.parse()?, key);
-        request.tag = tag;
-        request.recursive = recursive;
-        request.referrers = referrers;
+        (request.tag, request.recursive, request.referrers) = what;
         let result = |signed: mpimg::operation::Signed| SignedResult {
             digest: signed.digest.to_string(),
             bundle: signed.bundle.to_string(),

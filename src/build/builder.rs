@@ -74,7 +74,7 @@ impl Builder {
         }
         // Also after a step that failed: those before it need not be done again.
         cache.finish();
-        let mut materials = BuildMaterials::new(request, &session);
+        let mut materials = BuildMaterials::new(request, &session.dockerfile, &session.context, session.times.epoch());
         materials.images = bases.materials();
         materials.downloads = session.downloads.files();
         materials.repositories = session.downloads.commits();

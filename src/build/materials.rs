@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::request::BuildRequest;
-use super::session::Session;
-use crate::context::{has_untracked, is_modified, last_commit};
+use crate::context::{BuildContext, has_untracked, is_modified, last_commit};
 use crate::oci::{Digest, Platform};
 use crate::sandbox::IsolationMode;
 
@@ -59,8 +58,12 @@ pub struct ImageMaterial {
 }
 
 impl BuildMaterials {
-    pub(super) fn new(request: &BuildRequest, session: &Session<'_>) -> Self {
-        let (dockerfile, digest) = &session.dockerfile;
+    pub(super) fn new(
+        request: &BuildRequest,
+        (dockerfile, digest): &(String, Digest),
+        context: &BuildContext,
+        epoch: i64,
+    ) -> Self {
         Self {
             dockerfile: dockerfile.clone(),
             dockerfile_digest: *digest,
@@ -73,9 +76,9 @@ impl BuildMaterials {
             // A commit that cannot be read is left out: the build has warned of it already.
             commit: last_commit(&request.context).ok().flatten(),
             modified: if request.provenance { is_modified(&request.context) } else { None },
-            untracked: if request.provenance { has_untracked(&session.context) } else { None },
+            untracked: if request.provenance { has_untracked(context) } else { None },
             isolation: request.isolation,
-            source_date_epoch: session.times.epoch(),
+            source_date_epoch: epoch,
         }
     }
 }

@@ -76,7 +76,7 @@ impl Mpimg {
         }
         if *referrers {
             for Descriptor { digest, .. } in self.referrers_of(repository, &signed).await? {
-                // Only the manifest's own descriptor may be a subject: a list has the artifact's type.
+                // The descriptor of a list has the artifact's type, which is none of a subject's.
                 let referrer = self.client().pull_tree(&repository.with_digest(digest), None).await?;
                 signed.push(self.sign_manifest(repository, &referrer.descriptor, key, *tag).await?);
             }

@@ -65,8 +65,8 @@ impl SimpleSigning {
         serde_json::to_vec(self).map(Bytes::from).context(ErrorKind::Io, || "cannot write the signed document".to_owned())
     }
 
-    /// Whether `payload` says that an image has `digest`, and `signature` (base64; `None`: the layer
-    /// has none) is by `key`.
+    /// Whether `payload` says that an image has `digest`, and `signature` (base64; `None`: the
+    /// layer has none) is by `key`.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]: what is wrong.

@@ -1,5 +1,5 @@
-//! `mpimg verify`: whether an image in a registry, a layout or an archive, or a file, is signed with
-//! a key.
+//! `mpimg verify`: whether an image in a registry, a layout or an archive, or a file, is signed
+//! with a key.
 
 use std::path::PathBuf;
 

@@ -66,7 +66,7 @@ impl Transport {
     ///
     /// # Errors
     /// As [`Transport::read`]; [`ErrorKind::Usage`]: neither a layout nor an OCI archive.
-    pub(crate) fn read_attached(&self, store: &Store) -> Result<(ManifestTree, Vec<ManifestTree>)> {
+    pub fn read_attached(&self, store: &Store) -> Result<(ManifestTree, Vec<ManifestTree>)> {
         let read = || match self {
             Self::OciLayout { folder, tag } => {
                 read(&LayoutFolder(folder), tag.as_deref(), None, true, &|blob| folder_source(folder, blob))
