@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
+use super::setup_error::KILLED_HINT;
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 
 /// `argv[0]` of the helper process.
@@ -112,12 +113,14 @@ pub(super) fn spawn(output: Stdio, errors: Stdio) -> Result<(Child, UnixStream)>
     Ok((child, ours))
 }
 
-/// Waits for the helper's end and says how it was, for a message.
-pub(super) fn wait(child: &mut Child) -> Result<String> {
+/// Waits for the helper's end. Gives the error of one that has not said how its request went.
+pub(super) fn wait(child: &mut Child) -> Result<Error> {
+    let early = |status: &str| Error::new(ErrorKind::Sandbox, format!("the sandbox ended early: {status}"));
     match child.wait() {
-        Ok(status) => Ok(status.to_string()),
+        Ok(status) if status.signal() == Some(libc::SIGKILL) => Ok(early(&status.to_string()).with_hint(KILLED_HINT)),
+        Ok(status) => Ok(early(&status.to_string())),
         // A program that ignores SIGCHLD gets no status (wait(2)); by then the child has ended.
-        Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => Ok("exit status unknown".into()),
+        Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => Ok(early("exit status unknown")),
         Err(error) => Err(error).context(ErrorKind::Sandbox, || "lost the connection to the sandbox".into()),
     }
 }

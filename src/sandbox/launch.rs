@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
@@ -36,13 +37,13 @@ pub(super) fn carry_out(request: &Request, output: &mut dyn FnMut(&[u8]), cancel
     while !running.ended() {
         running.step(output)?;
     }
-    let status = helper::wait(&mut running.child)?;
+    let ended_early = helper::wait(&mut running.child)?;
     if running.stopped.is_some() {
         return Err(Error::new(ErrorKind::Interrupted, "stopped while a command was running"));
     }
     match running.reply.take() {
         Some(Some(reply)) => Ok(reply),
-        _ => Err(Error::new(ErrorKind::Sandbox, format!("the sandbox ended early: {status}"))),
+        _ => Err(ended_early),
     }
 }
 
@@ -109,7 +110,7 @@ impl Running {
             self.stop();
         }
         if self.stopped.is_some_and(|since| since.elapsed() >= GRACE) {
-            let _ = self.child.kill();
+            self.kill();
         }
         if output_ready {
             self.read_output(output)?;
@@ -140,6 +141,14 @@ impl Running {
             Err(error) => return Err(error).context(ErrorKind::Sandbox, || "cannot read the command's output".into()),
         }
         Ok(())
+    }
+
+    /// Kills the helper with all that is of its process group. Before it has one it has no child.
+    fn kill(&mut self) {
+        let group = Pid::from_child(&self.child);
+        if rustix::process::kill_process_group(group, Signal::KILL).is_err() {
+            let _ = self.child.kill();
+        }
     }
 
     /// Has the helper end the command: it sees the end of the socket and cleans up itself.

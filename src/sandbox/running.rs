@@ -13,7 +13,7 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, ErrorKind, Result, ResultExt as _};
+use crate::error::{ErrorKind, Result, ResultExt as _};
 
 use super::channel::{read_message, receive_file, send_file, write_message};
 use super::wire::{Control, Reply, Request};
@@ -171,14 +171,14 @@ impl Running {
                 Ok(None) | Err(_) => break None,
             }
         };
-        let status = helper::wait(&mut self.child)?;
+        let ended_early = helper::wait(&mut self.child)?;
         // Nobody answers any more.
         self.remote.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
         match last {
             Some(Reply::Ended(exit, _) | Reply::EndedInTree(exit, _)) => Ok(exit),
             _ if self.remote.0.killed.load(Ordering::Acquire) => Ok(Exit::Signal(9)),
             Some(other) => Err(launch::unexpected(other)),
-            None => Err(Error::new(ErrorKind::Sandbox, format!("the sandbox ended early: {status}"))),
+            None => Err(ended_early),
         }
     }
 }

@@ -51,6 +51,11 @@ impl SetupError {
         Self { cause, ..self }
     }
 
+    /// A process of the sandbox has died.
+    pub(super) fn ended_early() -> Self {
+        Self::new("the sandbox ended early", None).with_cause(Cause::Request(KILLED_HINT.into()))
+    }
+
     /// What was asked for is wrong.
     pub(super) fn refused(error: &crate::Error) -> Self {
         let remedy = error.hint().unwrap_or_default().to_owned();
@@ -94,3 +99,6 @@ pub(super) fn limit_hint(errno: Option<Errno>) -> Option<&'static str> {
         errno => crate::error::limit_hint(errno.raw_os_error()),
     }
 }
+
+/// What to do where a process of the sandbox was killed.
+pub(super) const KILLED_HINT: &str = "unless somebody killed it, memory ran out: give this machine or container more";

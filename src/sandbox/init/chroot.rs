@@ -4,6 +4,7 @@
 //! This is not a security boundary: the command sees the machine's processes and network as its
 //! parent container does.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -38,6 +39,8 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         let uid = rustix::process::geteuid().as_raw();
         return Err(SetupError::new(format!("chroot as uid {uid} without CAP_SYS_CHROOT"), Some(Errno::PERM.raw_os_error())));
     }
+    // Nothing else would end processes that have left their parents. A rehearsal starts none.
+    let guard = if probe { None } else { Some(orphans::guard()?) };
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
     // Devices can be made, and programs copied, where neither can be used.
@@ -49,7 +52,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         copied_root::build(&mut mounts, spec, &RootPlan::new(IsolationKind::Chroot, spec), &aside)?;
         let volumes = volumes::note(mounts.tree(), spec)?;
         let command = command::prepare(IsolationKind::Chroot, spec, mounts.tree(), None)?;
-        let exit = supervise(&command, mounts.tree(), agents, probe, control);
+        let exit = supervise(&command, mounts.tree(), agents, guard.as_ref(), control);
         // Also of a command that failed or was killed: its logs are what somebody wants then.
         volumes::copy_all_back(&volumes).and(exit)
     });
@@ -64,9 +67,10 @@ fn supervise(
     command: &command::Command<'_>,
     tree: &OwnedFd,
     agents: ssh::Server,
-    probe: bool,
+    guard: Option<&File>,
     control: &UnixStream,
 ) -> Result<Exit, SetupError> {
+    let probe = guard.is_none();
     // Orphans come to this process instead of leaving it.
     orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     let (alive, keep_alive) = pipe()?;
@@ -86,7 +90,7 @@ fn supervise(
         Fork::Parent(pid) => pid,
     };
     drop((report, alive));
-    let exit = attended::tell_start(control, pid).and_then(|()| wait_or_hang_up(pid, &events, control));
+    let exit = attended::tell_start(control, pid).and_then(|()| wait_or_hang_up(pid, &events, guard, control));
     drop(agents);
     orphans::kill_descendants();
     drop(keep_alive);
@@ -106,18 +110,22 @@ fn device_works() -> Result<(), SetupError> {
     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "open /dev/null inside".into()).map(drop)
 }
 
-fn wait_or_hang_up(pid: Pid, events: &OwnedFd, control: &UnixStream) -> Result<Exit, SetupError> {
+fn wait_or_hang_up(pid: Pid, events: &OwnedFd, guard: Option<&File>, control: &UnixStream) -> Result<Exit, SetupError> {
     loop {
         let ended = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).step(|| "wait".into())?;
         if let Some(exit) = ended.and_then(|(_, status)| exit_of(status)) {
             return Ok(exit);
         }
-        let mut fds = [PollFd::new(events, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(events, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        fds.extend(guard.map(|guard| PollFd::new(guard, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             polled => polled.step(|| "wait for the command".into()).map(drop)?,
         }
         let asked = !fds[1].revents().is_empty();
+        if fds.get(2).is_some_and(|guard| !guard.revents().is_empty()) {
+            return Err(SetupError::ended_early());
+        }
         process::clear_child_events(events);
         // Not reaped before the next turn, so the number is still its own.
         let signal = |signal| {

@@ -22,7 +22,7 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 
 use super::command;
@@ -69,6 +69,14 @@ impl Fakeroot {
     pub(super) fn has_pretended(&self) -> bool {
         let _ = self.socket.set_nonblocking(true);
         (&self.socket).read(&mut [0; 1]).is_ok_and(|read| read > 0)
+    }
+
+    /// Whether it was killed, once its end of the socket is closed: then calls are no longer
+    /// answered, and the layer may lack owners.
+    pub(super) fn was_killed(&self) -> bool {
+        // Its number stays its own.
+        let ended = rustix::process::waitid(WaitId::Pid(self.process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        ended.is_ok_and(|ended| ended.is_some_and(|status| status.killed()))
     }
 
     /// Takes the listener of the command's filter.

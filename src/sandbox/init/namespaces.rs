@@ -52,7 +52,7 @@ pub(super) fn run(
         }
         Fork::Parent(pid) => {
             drop((report, alive));
-            let (stubs, outcome) = supervise(pid, reports, control);
+            let (stubs, outcome) = supervise(pid, reports, control, fakeroot.as_ref());
             let pretended = fakeroot.as_ref().is_some_and(Fakeroot::has_pretended);
             drop((keep_alive, agents, fakeroot));
             stubs::remove(upper, &stubs)?;
@@ -110,12 +110,17 @@ fn process_one(
 }
 
 /// Hears process 1 out until it is gone; kills it when the caller goes.
-fn supervise(pid: Pid, reports: UnixStream, control: &UnixStream) -> (Stubs, Result<Exit, SetupError>) {
+fn supervise(
+    pid: Pid,
+    reports: UnixStream,
+    control: &UnixStream,
+    mut fakeroot: Option<&Fakeroot>,
+) -> (Stubs, Result<Exit, SetupError>) {
     let mut command = attended::Command::new(&reports);
     let mut stubs = Stubs::default();
-    let mut outcome = Err(SetupError::new("start process 1", None));
+    let mut outcome = Err(SetupError::ended_early());
     loop {
-        if wait_or_hang_up(&reports, control, &mut command) {
+        if wait_or_hang_up(&reports, control, &mut command, &mut fakeroot) {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             break;
         }
@@ -132,14 +137,28 @@ fn supervise(pid: Pid, reports: UnixStream, control: &UnixStream) -> (Stubs, Res
     (stubs, outcome)
 }
 
-/// Waits for a report; true when the caller has hung up instead.
-fn wait_or_hang_up(reports: &UnixStream, control: &UnixStream, command: &mut attended::Command<'_>) -> bool {
+/// Waits for a report; true when the caller has hung up instead, or what answers the command's
+/// calls has been killed.
+fn wait_or_hang_up(
+    reports: &UnixStream,
+    control: &UnixStream,
+    command: &mut attended::Command<'_>,
+    fakeroot: &mut Option<&Fakeroot>,
+) -> bool {
     loop {
-        let mut fds = [PollFd::new(reports, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(reports, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        // Its end alone.
+        fds.extend(fakeroot.map(|fakeroot| PollFd::new(fakeroot.socket(), PollFlags::empty())));
         match poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
             Err(_) => return true,
             Ok(_) if !fds[0].revents().is_empty() => return false,
+            Ok(_) if fds.get(2).is_some_and(|end| !end.revents().is_empty()) => {
+                // By itself it ends with the command.
+                if fakeroot.take().is_some_and(Fakeroot::was_killed) {
+                    return true;
+                }
+            }
             Ok(_) if attended::obey(control, |signal| command.signal(signal)) => {}
             Ok(_) => return true,
         }

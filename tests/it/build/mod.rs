@@ -15,7 +15,7 @@ mod parity;
 mod pretended;
 mod remote_cache;
 mod reproducible;
-mod run_faults;
+pub(crate) mod run_faults;
 mod run_options;
 mod run_settings;
 mod saved_mounts;

@@ -37,14 +37,14 @@ fn steps(marker: &str) -> String {
 }
 
 /// Processes with `marker` in their arguments.
-fn running(marker: &str) -> Vec<String> {
+pub(crate) fn running(marker: &str) -> Vec<String> {
     let lines = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(marker)).collect()
 }
 
 #[test]
 fn a_build_that_is_killed_at_any_moment_leaves_nothing_behind_and_the_next_is_right() {
-    for isolation in ["root", "chroot"] {
+    for isolation in ["root", "chroot", "emulated"] {
         let home = Home::new();
         let marker = format!("marker-{}-{isolation}", std::process::id());
         let context = context(&home, "context", &steps(&marker));
@@ -74,29 +74,37 @@ fn a_build_that_is_killed_at_any_moment_leaves_nothing_behind_and_the_next_is_ri
 
 #[test]
 fn a_full_disk_fails_the_step_and_leaves_room_for_the_next() {
-    let home = Home::new();
-    // The first does not fit as files, the second as files and a layer.
-    let large = context(&home, "large", "RUN head -c 90000000 /dev/urandom >/opt/a\n");
-    let medium = context(&home, "medium", "RUN head -c 30000000 /dev/urandom >/opt/a\n");
-    let small = context(&home, "small", "RUN seq 1000 >/opt/a\n");
-    let digest = run(&mut build(&Home::new(), &small, &[]));
-    let script = "mount -t tmpfs -o size=48m none \"$MPIMG_HOME\"; for context in \"$@\"; do \
-                  status=0; \"$MPIMG\" build -q \"$context\" 2>&1 || status=$?; echo \"exit=$status\"; ls -A \"$MPIMG_HOME/tmp\"; done; \
-                  \"$MPIMG\" prune -q --all >/dev/null";
-    let mut command = judge("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh"]).args([&large, &medium, &small]);
-    let environment = home.mpimg();
-    let set = environment.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
-    command.env_clear().envs(set).env("MPIMG", env!("CARGO_BIN_EXE_mpimg")).env("SOURCE_DATE_EPOCH", "1000000000");
-    let said = run(&mut command);
-    let parts: Vec<&str> = said.split("exit=").collect();
-    assert_eq!(parts.len(), 4, "{said}");
-    assert!(parts[0].contains("the command ended with status 1"), "{said}");
-    assert!(parts[0].contains("hint: the disk is full: `mpimg prune` frees"), "{said}");
-    assert!(parts[1].starts_with("1\n") && parts[1].contains("No space left on device"), "{said}");
-    assert!(parts[1].contains("`mpimg prune`"), "{said}");
-    assert_eq!(parts[2], format!("1\n{digest}"), "{said}");
-    assert_eq!(parts[3], "0\n", "{said}");
+    for isolation in ["root", "emulated"] {
+        let home = Home::new();
+        // The first does not fit as files, the second as files and a layer.
+        let large = context(&home, "large", "RUN head -c 90000000 /dev/urandom >/opt/a\n");
+        let medium = context(&home, "medium", "RUN head -c 30000000 /dev/urandom >/opt/a\n");
+        let small = context(&home, "small", "RUN seq 1000 >/opt/a\n");
+        let digest = run(&mut build(&Home::new(), &small, &[]));
+        let script = "mount -t tmpfs -o size=48m none \"$MPIMG_HOME\"; for context in \"$@\"; do \
+                      status=0; \"$MPIMG\" build -q --isolation $ISOLATION \"$context\" 2>&1 || status=$?; \
+                      echo \"exit=$status\"; ls -A \"$MPIMG_HOME/tmp\"; done; \
+                      \"$MPIMG\" prune -q --all >/dev/null";
+        let mut command = judge("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh"]).args([&large, &medium, &small]);
+        let environment = home.mpimg();
+        let set = environment.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        command
+            .env_clear()
+            .envs(set)
+            .env("MPIMG", env!("CARGO_BIN_EXE_mpimg"))
+            .env("SOURCE_DATE_EPOCH", "1000000000")
+            .env("ISOLATION", isolation);
+        let said = run(&mut command);
+        let parts: Vec<&str> = said.split("exit=").collect();
+        assert_eq!(parts.len(), 4, "{said}");
+        assert!(parts[0].contains("the command ended with status 1"), "{said}");
+        assert!(parts[0].contains("hint: the disk is full: `mpimg prune` frees"), "{said}");
+        assert!(parts[1].starts_with("1\n") && parts[1].contains("No space left on device"), "{said}");
+        assert!(parts[1].contains("`mpimg prune`"), "{said}");
+        assert!(parts[2].starts_with("1\n") && parts[2].ends_with(&digest), "{said}");
+        assert_eq!(parts[3], "0\n", "{said}");
+    }
 }
 
 /// Files below `folder`.
@@ -128,7 +136,7 @@ fn cut_power(store: &Path) {
 
 #[test]
 fn after_a_power_cut_nothing_is_believed_that_nobody_has_waited_for() {
-    for isolation in ["root", "chroot"] {
+    for isolation in ["root", "chroot", "emulated"] {
         let home = Home::new();
         let marker = format!("marker-power-{}-{isolation}", std::process::id());
         let context = context(&home, "context", &steps(&marker));

@@ -5,6 +5,7 @@
 
 pub(crate) mod docker;
 mod isolations;
+mod killed;
 mod mounts;
 mod old_kernels;
 mod one_id;

@@ -13,10 +13,14 @@ use crate::home::Home;
 use crate::skip::needs_root;
 use crate::{judge, judges, run};
 
-const ONE_ID: &str = "exec setpriv --reuid=5000 --regid=5000 --clear-groups --no-new-privs --bounding-set=-all -- \"$@\"";
+pub(super) const ONE_ID: &str =
+    "exec setpriv --reuid=5000 --regid=5000 --clear-groups --no-new-privs --bounding-set=-all -- \"$@\"";
 
 /// Both kinds of users, and the isolation that each gets.
 pub(crate) const KINDS: [(&str, &str); 2] = [("userns", PLAIN_USER), ("single", ONE_ID)];
+
+/// Those, and the isolation that is left if nothing else works.
+const WITH_EMULATED: [(&str, &str); 3] = [KINDS[0], KINDS[1], ("emulated", ONE_ID)];
 
 /// `mpimg` as that user, to whom the home belongs.
 pub(crate) fn as_user(home: &Home, script: &str) -> Command {
@@ -75,7 +79,7 @@ fn a_plain_user_prunes_files_of_the_users_that_only_its_namespace_has() {
 #[test]
 fn after_a_boot_and_a_kill_a_plain_user_gets_rid_of_what_is_left() {
     needs_root!();
-    for (isolation, script) in KINDS {
+    for (isolation, script) in WITH_EMULATED {
         let home = Home::new();
         let context = prepare(&home, &format!("{FOREIGN}RUN chown -R 7:8 /opt && echo started && sleep 600\n"));
         let mut build = as_user(&home, script);
@@ -96,9 +100,10 @@ fn after_a_boot_and_a_kill_a_plain_user_gets_rid_of_what_is_left() {
 }
 
 #[test]
-fn ctrl_c_as_a_plain_user_leaves_nothing_and_the_next_build_is_right() {
+fn a_signal_as_a_plain_user_leaves_nothing_and_the_next_build_is_right() {
     needs_root!();
-    for (isolation, script) in KINDS {
+    let interrupted = WITH_EMULATED.map(|(isolation, script)| (isolation, script, Signal::INT, 130));
+    for (isolation, script, signal, status) in interrupted.into_iter().chain([("emulated", ONE_ID, Signal::TERM, 143)]) {
         let home = Home::new();
         let steps =
             "RUN mkdir -m 700 /opt/x && chown 7:8 /opt/x && (sleep 600 & [ -e /opt/go ] || { echo started; sleep 600; })\n";
@@ -107,9 +112,9 @@ fn ctrl_c_as_a_plain_user_leaves_nothing_and_the_next_build_is_right() {
         build.args(["build", "--progress", "plain", "--isolation", isolation]).arg(&context);
         let mut child = build.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for(&mut child, "] started");
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()), "{isolation}");
+        assert_eq!((output.status.code(), output.stdout), (Some(status), Vec::new()), "{isolation}");
         assert_clean(&home);
         assert_eq!(entries(&home.store().join("blobs/sha256")), Vec::<PathBuf>::new(), "{isolation}");
         let next = steps.replace("[ -e /opt/go ] || { echo started; sleep 600; }", "true");
