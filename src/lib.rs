@@ -64,6 +64,7 @@ pub mod signature;
 mod size;
 #[doc(hidden)]
 pub mod store;
+mod threads;
 
 /// The examples of the documentation are compiled and run.
 #[cfg(all(doctest, feature = "run", feature = "serve"))]

@@ -14,6 +14,7 @@ use super::stage::StageState;
 use super::step;
 use crate::dockerfile::{Base, Plan, PlannedStage, StageIndex};
 use crate::error::{Error, ErrorKind, Result};
+use crate::threads::spawn_scoped;
 
 /// The stages of one build, finished or not.
 pub(super) struct Schedule<'a> {
@@ -50,9 +51,14 @@ impl<'a> Schedule<'a> {
             return self.build_stage(only);
         }
         let mut outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = self.plan.stages.iter().map(|planned| scope.spawn(|| self.run_stage(planned))).collect();
+            let schedule = &self;
+            let start = schedule.plan.stages.iter().map(|planned| {
+                let lost = |_: &_| drop(Announcement { schedule, index: planned.index, finished: None });
+                spawn_scoped(scope, move || schedule.run_stage(planned)).inspect_err(lost)
+            });
+            let threads: Vec<_> = start.collect();
             let panicked = |_| Err(Error::new(ErrorKind::Io, "a stage's thread panicked"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+            threads.into_iter().map(|thread| thread?.join().unwrap_or_else(panicked)).collect()
         });
         // Stages that stopped because another failed say so; the failure itself is what the user
         // needs.

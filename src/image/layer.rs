@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::layer::{Codec, Entry, FinishedLayer, LayerIndex, decompress_layer, index_layer_with, pack_tar};
 use crate::oci::{ChainId, Descriptor, DiffId};
 use crate::store::{BlobSource, LayerData, Store};
+use crate::threads::spawn_scoped;
 
 /// How many bytes of a layer are read at a time.
 const BUFFER: usize = 256 * 1024;
@@ -111,7 +112,7 @@ impl Layer {
         }
         std::thread::scope(|scope| {
             let (copying, copy) = copying(tar);
-            let indexing = scope.spawn(move || self.read_index(store, copy).map(drop));
+            let indexing = spawn_scoped(scope, move || self.read_index(store, copy).map(drop))?;
             // Dropped at its end, and in a panic: the other thread waits for it.
             let mut copying = copying;
             let done = work(&mut copying)?;

@@ -217,11 +217,12 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         self.help_until(limit)
     }
 
-    /// A small layer never gets here, and so starts no thread.
+    /// A small layer never gets here, and so starts no thread. Where none can be started, this one
+    /// does all.
     fn start_workers(&mut self) {
         for _ in 1..self.threads {
             let shared = Arc::clone(&self.shared);
-            self.workers.push(std::thread::spawn(move || shared.work()));
+            self.workers.extend(std::thread::Builder::new().spawn(move || shared.work()));
         }
     }
 

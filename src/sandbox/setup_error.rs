@@ -95,7 +95,7 @@ impl<T> BecauseOf for std::result::Result<T, SetupError> {
 pub(super) fn limit_hint(errno: Option<Errno>) -> Option<&'static str> {
     match errno? {
         // Of fork; other calls of the helper do not answer so.
-        Errno::AGAIN => Some("raise the limit of processes (`ulimit -u`, or `pids` of the container)"),
+        Errno::AGAIN => Some(crate::threads::LIMIT_HINT),
         errno => crate::error::limit_hint(errno.raw_os_error()),
     }
 }

@@ -17,6 +17,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::thread::Builder;
 
 use super::Store;
 use super::blob_state::BlobState;
@@ -51,8 +52,13 @@ impl Store {
         let sync_all = |paths: &[PathBuf]| paths.iter().try_for_each(|path| sync_file(path));
         std::thread::scope(|scope| {
             let parts = waiting.chunks(waiting.len().div_ceil(WAITERS).max(1));
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || sync_all(part))).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let start = |part| Builder::new().spawn_scoped(scope, move || sync_all(part)).map_err(|_| part);
+            let threads: Vec<_> = parts.map(start).collect();
+            threads.into_iter().try_for_each(|started| match started {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // No more threads may be started.
+                Err(part) => sync_all(part),
+            })
         })?;
         let mut folders: Vec<&Path> = waiting.iter().filter_map(|path| path.parent()).collect();
         folders.sort();

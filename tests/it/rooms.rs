@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those before it. docs/architecture.md shows the same order.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "error",
     "certificate",
     "size",
+    "threads",
     "progress",
     "oci",
     "project",

@@ -1,10 +1,13 @@
 //! The command of a RUN: what it is run with, and what its exit status means.
 
+use std::path::Path;
+
 use super::foreign;
+use super::last_words::Lack;
 use crate::build::session::Session;
 use crate::build::stage::StageState;
 use crate::dockerfile::{Network, RunStep, Security as WantedSecurity};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, limit_hint};
 use crate::oci::Platform;
 use crate::sandbox::{Exit, NetworkAccess, RootSpec, RunSpec, Security, User};
 
@@ -24,6 +27,27 @@ pub(super) fn failure(exit: Exit, platform: &Platform) -> Error {
         Exit::Signal(9) => Error::new(ErrorKind::RunFailed, "the command was killed by signal 9")
             .with_hint("if nothing killed it on purpose, the machine ran out of memory"),
         Exit::Signal(signal) => Error::new(ErrorKind::RunFailed, format!("the command was killed by signal {signal}")),
+    }
+}
+
+/// What the command has run out of, if its end says so.
+pub(super) fn lack(exit: Exit) -> Option<Lack> {
+    let signal = match exit {
+        Exit::Signal(signal) => i32::from(signal),
+        // What a shell makes of a command that was killed.
+        Exit::Code(status) => i32::from(status) - 128,
+    };
+    (signal == libc::SIGXFSZ).then_some(Lack::FileSize)
+}
+
+/// What to do about it; `store`: the local store.
+pub(super) fn remedy(lack: Lack, store: &Path) -> String {
+    let limit = |errno: i32| limit_hint(errno).unwrap_or_default().to_owned();
+    match lack {
+        Lack::Space => format!("the disk is full: `mpimg prune` frees what the local store in `{}` can spare", store.display()),
+        Lack::OpenFiles => limit(libc::EMFILE),
+        Lack::FileSize => limit(libc::EFBIG),
+        Lack::Processes => crate::threads::LIMIT_HINT.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::last_words::LastWords;
+use super::last_words::{Lack, LastWords};
 use super::package_cache::PackageCacheLint;
 use super::{command, failed_step, foreign, mounts, settings};
 use crate::build::cache::{BoundFiles, RunAttempt};
@@ -99,16 +99,15 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
     let outcome = outcome?;
     drop(mounted.locks);
     if !outcome.exit.success() {
-        let (reason, no_space) = words.end();
+        let (reason, lack) = words.end();
         let error = command::failure(outcome.exit, &platform);
+        let lack = lack.or(command::lack(outcome.exit)).or(is_full(session.store.root()).then_some(Lack::Space));
         let error = match reason {
             Some(reason) => error.with_source(reason),
             None => error,
         };
-        let root = session.store.root();
-        return Err(if no_space || is_full(root) {
-            let root = root.display();
-            error.with_hint(format!("the disk is full: `mpimg prune` frees what the local store in `{root}` can spare"))
+        return Err(if let Some(lack) = lack {
+            error.with_hint(command::remedy(lack, session.store.root()))
         } else if error.hint().is_some() {
             error
         } else {

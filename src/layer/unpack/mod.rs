@@ -36,7 +36,7 @@ pub(crate) use stack::{Stack, is_opaque, is_whiteout, relative};
 pub fn unpack(reader: impl Read + Send, into: &Path, options: &UnpackOptions) -> Result<UnpackStats> {
     std::fs::create_dir_all(into).map_err(|error| Error::io("create", into, error))?;
     std::thread::scope(|scope| {
-        let mut tar = TarReader::new(read_ahead::start(scope, reader));
+        let mut tar = TarReader::new(read_ahead::start(scope, reader)?);
         if let Some(identity) = &options.recorded {
             identity.mark_tree(into).map_err(|errno| Error::io("record the owner of", into, errno.into()))?;
         }

@@ -6,6 +6,8 @@ use std::io::{Read, Result};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
+use crate::threads::spawn_scoped;
+
 /// Bytes of one buffer.
 pub(super) const READ: usize = 256 * 1024;
 
@@ -20,11 +22,11 @@ pub(super) struct ReadAhead {
     at: usize,
 }
 
-pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, reader: impl Read + Send + 'scope) -> ReadAhead {
+pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, reader: impl Read + Send + 'scope) -> crate::Result<ReadAhead> {
     let (full_in, full) = sync_channel(BUFFERS);
     let (empty, empty_out) = sync_channel(BUFFERS);
-    scope.spawn(move || fill(reader, &full_in, &empty_out));
-    ReadAhead { full, empty, current: Vec::new(), at: 0 }
+    spawn_scoped(scope, move || fill(reader, &full_in, &empty_out))?;
+    Ok(ReadAhead { full, empty, current: Vec::new(), at: 0 })
 }
 
 fn fill(mut reader: impl Read, full: &SyncSender<Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {

@@ -4,9 +4,10 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use super::plain_users::as_user;
 use crate::home::Home;
-use crate::judges;
 use crate::skip::needs_root;
+use crate::{judge, judges, run};
 
 /// Runs `mpimg build` of `steps` by a shell that has done `first`.
 fn build(home: &Home, first: &str, isolation: &str, steps: &str) -> Output {
@@ -45,6 +46,58 @@ fn a_file_beyond_the_limit_is_an_error_and_not_a_silent_death() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code().is_some_and(|code| code != 0), "{output:?}");
     assert!(errors.contains("File too large") && errors.contains("hint: "), "{errors}");
+}
+
+#[test]
+fn a_step_that_meets_its_own_limit_is_told_which() {
+    needs_root!();
+    for isolation in ["root", "chroot", "emulated"] {
+        for (limit, step, hint) in [
+            ("nofile=5:5", "exec 3</dev/null && exec 4</dev/null && exec 5</dev/null", "`ulimit -n`"),
+            ("fsize=1000000", "head -c 9000000 /dev/zero >/opt/a", "`ulimit -f`"),
+        ] {
+            let output = build(&Home::new(), "true", &format!("{isolation} --ulimit {limit}"), &format!("RUN {step}\n"));
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let told = errors.lines().filter(|line| line.starts_with("hint: ")).collect::<Vec<_>>();
+            assert_eq!(output.status.code(), Some(1), "{isolation} {limit}: {errors}");
+            assert!(told.len() == 1 && told[0].contains(hint), "{isolation} {limit}: {errors}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_processes_is_told_before_anything_begins_or_by_the_step_that_meets_it() {
+    needs_root!();
+    // Whose processes count: nobody else's test may have any.
+    let user = 700_000 + std::process::id() % 100_000;
+    for isolation in ["single", "emulated"] {
+        for limit in [1, 2, 4, 8, 10, 40] {
+            let home = Home::new();
+            let base = home.path().join("base");
+            run(judge("cp").arg("-a").arg(judges().join("base")).arg(&base));
+            let context = home.path().join("context");
+            fs::create_dir(&context).unwrap();
+            let step = "RUN for i in $(seq 60); do sleep 60 & done\n";
+            fs::write(context.join("Dockerfile"), format!("FROM oci:{}:base\n{step}", base.display())).unwrap();
+            run(judge("chown").args(["-R", &format!("{user}:{user}")]).arg(home.store().parent().unwrap()));
+            let script = format!(
+                "exec prlimit --nproc={limit} setpriv --reuid={user} --regid={user} --clear-groups --no-new-privs \"$@\""
+            );
+            let mut command = as_user(&home, &script);
+            let output = command.args(["build", "-q", "--isolation", isolation]).arg(&context).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let (error, cause) = match limit {
+                40 => ("error: RUN failed", "/bin/sh: can't fork: Resource temporarily unavailable"),
+                _ => ("error: cannot start threads", "caused by: Resource temporarily unavailable"),
+            };
+            assert_eq!(output.status.code(), Some(1), "{isolation} {limit}: {errors}");
+            let all = [error, cause, "\nhint: raise the limit of processes (`ulimit -u`, or `pids` of the container)\n"];
+            assert!(
+                all.iter().all(|text| errors.contains(text)) && !errors.contains("panicked"),
+                "{isolation} {limit}: {errors}"
+            );
+        }
+    }
 }
 
 #[test]
