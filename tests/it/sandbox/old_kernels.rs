@@ -8,8 +8,8 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use super::plain_users::{ONE_ID, as_user, give};
 use crate::home::Home;
-use crate::judges;
 use crate::skip::needs_root;
 
 /// The first call that is missing: those of 5.1 and later, of 5.6 (openat2), of 5.8 (faccessat2),
@@ -18,16 +18,35 @@ const FIRST_MISSING: [u32; 4] = [424, 437, 439, 442];
 
 const CLONE3: u32 = 435;
 
+const OPENAT2: u32 = 437;
+
+/// The first of its three calls.
+const LANDLOCK: u32 = 444;
+
 const DOCKERFILE: &str = "FROM oci:@BASE@:base AS other\n\
     RUN mkdir /there && echo of the stage >/there/x && ln -s /there/x /there/link\n\
     FROM oci:@BASE@:base\n\
     RUN --mount=target=/in,rw --mount=type=tmpfs,target=/t --mount=type=cache,target=/c --mount=from=other,source=/there,target=/o \
         cat /in/file /o/link >/copied && touch /t/x /c/x && echo x >/in/new && sleep 0 & wait\n\
-    RUN echo x >/f && chown 7:8 /f && chmod 4755 /f && ln -s /f /l && mkdir -p /d/e && rm /etc/group && cat /proc/version /dev/null\n\
+    RUN echo x >/f && chown 7:8 /f && chmod 4755 /f && ln -s /f /l && mkdir -p /d/e && rm /opt/one && cat /proc/version /dev/null\n\
     COPY --from=other /there/link /d/e/\n\
+    RUN --mount=type=secret,id=token,mode=0440,uid=5 --mount=type=tmpfs,target=/t,size=1m --mount=type=cache,target=/c,uid=1000,mode=0750 \
+        stat -c '%a %u' /run/secrets/token /c >/modes && cat /run/secrets/token >/token && touch /t/x /c/x\n\
+    RUN mkdir -m 2770 /g && chown 0:60 /g && touch /g/a && ln /g/a /g/b && mv /g/a /g/c && touch /g/e && mkfifo /g/p && cp -a /g /h && rm -r /opt/data\n\
+    RUN touch -d @5 /h/e && chmod go-rwx /h /h/e /h/p && mv /h /i && tar cf /i.tar /i && mkdir /j && tar xf /i.tar -C /j && rm /i.tar\n\
+    RUN <<END\n\
+    set -e\n\
+    (echo 1; sleep 0) | cat >/piped\n\
+    END\n\
+    RUN <<END\n\
+    #!/bin/awk -f\n\
+    BEGIN { print \"awk\" >\"/awk\" }\n\
+    END\n\
+    USER aria:games\n\
+    RUN id >/tmp/id && test ! -r /token && find / -xdev -type d >/dev/null 2>&1; test -w /dev/null\n\
     USER 1000\n\
     WORKDIR /w\n\
-    RUN id -u >own && test ! -w /f\n";
+    RUN id -u >own && test ! -w /f && umask >umask && test \"$PWD\" = /w\n";
 
 /// Has the program be started under a filter that answers all calls from `first` on with `errno`.
 fn without_calls_from(command: &mut Command, first: u32, errno: i32) {
@@ -62,22 +81,33 @@ fn without_calls_from(command: &mut Command, first: u32, errno: i32) {
     unsafe { command.pre_exec(install) };
 }
 
-fn build(isolation: &str, missing: Option<(u32, i32)>) -> String {
+/// Who starts the build: for an isolation that is meant for others than root, one of those.
+fn user_of(isolation: &str) -> &'static str {
+    if ["single", "emulated"].contains(&isolation) { ONE_ID } else { "exec \"$@\"" }
+}
+
+fn try_build(isolation: &str, missing: Option<(u32, i32)>) -> Result<String, String> {
     let home = Home::new();
     let context = home.path().join("context");
     fs::create_dir(&context).unwrap();
     fs::write(context.join("file"), "of the project\n").unwrap();
-    let base = judges().join("base").display().to_string();
+    fs::write(home.path().join("token"), "hunter2").unwrap();
+    let base = home.path().join("base").display().to_string();
     fs::write(context.join("Dockerfile"), DOCKERFILE.replace("@BASE@", &base)).unwrap();
-    let mut command = home.mpimg();
-    command.args(["build", "-q", "--no-cache", "--isolation", isolation]).arg(&context).env("SOURCE_DATE_EPOCH", "1000000000");
+    give(&home);
+    let mut command = as_user(&home, user_of(isolation));
+    let secret = format!("id=token,src={}", home.path().join("token").display());
+    command.args(["build", "-q", "--no-cache", "--secret", &secret, "--isolation", isolation]).arg(&context);
     if let Some((first, errno)) = missing {
         without_calls_from(&mut command, first, errno);
     }
     let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{isolation} without the calls of {missing:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    let errors = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() { Ok(String::from_utf8(output.stdout).unwrap()) } else { Err(errors) }
+}
+
+fn build(isolation: &str, missing: Option<(u32, i32)>) -> String {
+    try_build(isolation, missing).unwrap_or_else(|errors| panic!("{isolation} without the calls of {missing:?}: {errors}"))
 }
 
 #[test]
@@ -91,5 +121,34 @@ fn every_isolation_makes_the_same_image_without_the_calls_of_younger_kernels() {
         for first in &FIRST_MISSING[1..] {
             assert_eq!(build("root", Some((*first, errno))), expected, "{first} {errno}");
         }
+    }
+}
+
+#[test]
+fn emulated_makes_it_too_or_says_which_call_it_lacks() {
+    needs_root!();
+    let expected = build("root", None);
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        for first in FIRST_MISSING {
+            // It is openat2 that it cannot do without.
+            let built = try_build("emulated", Some((first, errno)));
+            if first > OPENAT2 {
+                assert_eq!(built.as_deref(), Ok(expected.as_str()), "{first} {errno}");
+            } else {
+                let errors = built.unwrap_err();
+                let reason = format!("emulated: openat2 failed: {}", std::io::Error::from_raw_os_error(errno));
+                assert!(errors.contains(&reason) && errors.contains("\nhint: "), "{first} {errno}: {errors}");
+            }
+        }
+    }
+}
+
+/// It uses none of it: a container may do without, and a command that asks gets the kernel's answer.
+#[test]
+fn emulated_needs_no_landlock() {
+    needs_root!();
+    let expected = build("root", None);
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        assert_eq!(build("emulated", Some((LANDLOCK, errno))), expected, "{errno}");
     }
 }
