@@ -48,26 +48,51 @@ const DOCKERFILE: &str = "FROM oci:@BASE@:base AS other\n\
     WORKDIR /w\n\
     RUN id -u >own && test ! -w /f && umask >umask && test \"$PWD\" = /w\n";
 
-/// Has the program be started under a filter that answers all calls from `first` on with `errno`.
-fn without_calls_from(command: &mut Command, first: u32, errno: i32) {
-    let code = |code: u32| code as u16;
-    let (load, at_least, equal, answer) = (
-        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS),
-        code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K),
-        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K),
-        code(libc::BPF_RET | libc::BPF_K),
-    );
-    let one = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let refused = |errno: i32| libc::SECCOMP_RET_ERRNO | errno.unsigned_abs();
-    let program = [
-        one(load, 0, 0, 0),
+const fn one(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+
+const fn answer(action: u32) -> libc::sock_filter {
+    one(libc::BPF_RET | libc::BPF_K, 0, 0, action)
+}
+
+const fn refused(errno: i32) -> libc::sock_filter {
+    answer(libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
+}
+
+/// A filter that answers all calls from `first` on with `errno`.
+fn without_calls_from(first: u32, errno: i32) -> Vec<libc::sock_filter> {
+    vec![
+        one(LOAD, 0, 0, 0),
         // With another answer for this one no program of today's libc could start a thread.
-        one(equal, 0, 1, CLONE3),
-        one(answer, 0, 0, refused(libc::ENOSYS)),
-        one(at_least, 0, 1, first),
-        one(answer, 0, 0, refused(errno)),
-        one(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+        one(EQUAL, 0, 1, CLONE3),
+        refused(libc::ENOSYS),
+        one(AT_LEAST, 0, 1, first),
+        refused(errno),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// A filter that answers SECCOMP_IOCTL_NOTIF_ADDFD as kernels before 5.9 do, and those before 5.14
+/// with SECCOMP_ADDFD_FLAG_SEND.
+fn without_handing_over() -> Vec<libc::sock_filter> {
+    vec![
+        one(LOAD, 0, 0, 0),
+        one(EQUAL, 0, 3, libc::SYS_ioctl as u32),
+        // The lower half of the second argument.
+        one(LOAD, 0, 0, 24),
+        one(EQUAL, 0, 1, 0x4018_2103),
+        refused(libc::EINVAL),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// Has the program be started under a filter.
+fn start_under(command: &mut Command, program: Vec<libc::sock_filter>) {
     let install = move || {
         let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
         // SAFETY: pointer and length describe `program`, which outlives the call. Root needs no
@@ -86,7 +111,7 @@ fn user_of(isolation: &str) -> &'static str {
     if ["single", "emulated"].contains(&isolation) { ONE_ID } else { "exec \"$@\"" }
 }
 
-fn try_build(isolation: &str, missing: Option<(u32, i32)>) -> Result<String, String> {
+fn try_build(isolation: &str, filter: Option<Vec<libc::sock_filter>>) -> Result<String, String> {
     let home = Home::new();
     let context = home.path().join("context");
     fs::create_dir(&context).unwrap();
@@ -98,8 +123,8 @@ fn try_build(isolation: &str, missing: Option<(u32, i32)>) -> Result<String, Str
     let mut command = as_user(&home, user_of(isolation));
     let secret = format!("id=token,src={}", home.path().join("token").display());
     command.args(["build", "-q", "--no-cache", "--secret", &secret, "--isolation", isolation]).arg(&context);
-    if let Some((first, errno)) = missing {
-        without_calls_from(&mut command, first, errno);
+    if let Some(filter) = filter {
+        start_under(&mut command, filter);
     }
     let output = command.output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -107,7 +132,8 @@ fn try_build(isolation: &str, missing: Option<(u32, i32)>) -> Result<String, Str
 }
 
 fn build(isolation: &str, missing: Option<(u32, i32)>) -> String {
-    try_build(isolation, missing).unwrap_or_else(|errors| panic!("{isolation} without the calls of {missing:?}: {errors}"))
+    let filter = missing.map(|(first, errno)| without_calls_from(first, errno));
+    try_build(isolation, filter).unwrap_or_else(|errors| panic!("{isolation} without the calls of {missing:?}: {errors}"))
 }
 
 #[test]
@@ -131,7 +157,7 @@ fn emulated_makes_it_too_or_says_which_call_it_lacks() {
     for errno in [libc::ENOSYS, libc::EPERM] {
         for first in FIRST_MISSING {
             // It is openat2 that it cannot do without.
-            let built = try_build("emulated", Some((first, errno)));
+            let built = try_build("emulated", Some(without_calls_from(first, errno)));
             if first > OPENAT2 {
                 assert_eq!(built.as_deref(), Ok(expected.as_str()), "{first} {errno}");
             } else {
@@ -141,6 +167,14 @@ fn emulated_makes_it_too_or_says_which_call_it_lacks() {
             }
         }
     }
+}
+
+#[test]
+fn emulated_says_that_the_kernel_cannot_hand_a_file_over() {
+    needs_root!();
+    let errors = try_build("emulated", Some(without_handing_over())).unwrap_err();
+    let reason = "emulated: ioctl(SECCOMP_ADDFD_FLAG_SEND) failed: Invalid argument";
+    assert!(errors.contains(reason) && errors.contains("\nhint: use Linux 5.14 or newer"), "{errors}");
 }
 
 /// It uses none of it: a container may do without, and a command that asks gets the kernel's answer.

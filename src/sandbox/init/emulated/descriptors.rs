@@ -39,12 +39,25 @@ pub(super) fn give_and_return(
     add(listener, call, descriptor, SEND, close_on_exec).map(drop)
 }
 
+/// Whether the kernel knows how to do that.
+pub(super) fn can_give_and_return(listener: &OwnedFd) -> Result<(), Errno> {
+    let to_no_call = AddDescriptor { id: 0, flags: SEND, source: listener.as_raw_fd().unsigned_abs(), new: 0, new_flags: 0 };
+    match request(listener, &to_no_call) {
+        // It looks for the call last.
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 fn add(listener: &OwnedFd, call: &Call, descriptor: BorrowedFd<'_>, flags: u32, close_on_exec: bool) -> Result<i32, Errno> {
     let new_flags = if close_on_exec { libc::O_CLOEXEC.unsigned_abs() } else { 0 };
     let source = descriptor.as_raw_fd().unsigned_abs();
-    let request = AddDescriptor { id: call.id(), flags, source, new: 0, new_flags };
+    request(listener, &AddDescriptor { id: call.id(), flags, source, new: 0, new_flags })
+}
+
+fn request(listener: &OwnedFd, request: &AddDescriptor) -> Result<i32, Errno> {
     // SAFETY: the structure is of the type that this request reads, and outlives the call.
-    match unsafe { libc::ioctl(listener.as_raw_fd(), ADD, &raw const request) } {
+    match unsafe { libc::ioctl(listener.as_raw_fd(), ADD, std::ptr::from_ref(request)) } {
         -1 => Err(last_errno()),
         number => Ok(number),
     }

@@ -22,7 +22,7 @@ use super::ptrace::{self, Event, Resume};
 use super::state::Supervisor;
 use super::threads::{FileSystem, Threads};
 use super::view::{PATH_ONLY, View, reopen};
-use super::{dispatch, filter};
+use super::{descriptors, dispatch, filter};
 use crate::layer::owner_table::OwnerTable;
 use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
 use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
@@ -106,7 +106,9 @@ fn start(command: &Command<'_>) -> Result<Started, SetupError> {
     drop(let_go);
     let received = seized.and_then(|()| {
         let_it_send(main);
-        receive_file(&ours).step(|| "receive the system-call filter".into())
+        let listener = receive_file(&ours).step(|| "receive the system-call filter".into())?;
+        let known = descriptors::can_give_and_return(&listener).step(|| "ioctl(SECCOMP_ADDFD_FLAG_SEND)".into());
+        known.map(|()| listener)
     });
     match received {
         Ok(listener) => Ok(Started { main, listener, keep_alive, errors }),
