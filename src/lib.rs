@@ -85,7 +85,7 @@ pub use operation::{
 pub use operation::{AsProduct, ContainerStats, LogOptions, ProductCheck, RunRequest, Started, StopRequest, StoppedContainers};
 #[cfg(feature = "sign")]
 pub use operation::{
-    FoundReferrer, FoundSignature, KeyFiles, ProvenanceOptions, SignRequest, SignatureForm, Signed, Unsigned, VerifiedManifest,
+    FoundReferrer, FoundSignature, KeyFiles, ProvenanceOptions, SignRequest, SignatureForm, Signed, VerifiedManifest,
     VerifyRequest, generate_key, read_signing_key,
 };
 #[cfg(feature = "serve")]

@@ -1,7 +1,6 @@
 //! Threads that may not start: a pod's limit of processes counts them as well.
 
 use std::io;
-use std::sync::Mutex;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +19,7 @@ pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
 /// Makes sure that so many threads can be started at once.
 #[cfg(feature = "cli")]
 pub(crate) fn expect_room(threads: usize) -> Result<()> {
-    let gate = Mutex::new(());
+    let gate = std::sync::Mutex::new(());
     std::thread::scope(|scope| {
         let _closed = gate.lock();
         for _ in 0..threads {

@@ -255,7 +255,8 @@ class FoundAttestationResult(TypedDict):
 class FoundReferrerResult(TypedDict):
     manifest: str
     artifact_type: str
-    predicate_type: Optional[str]
+    predicate_types: list[str]
+    error: Optional[str]
     signed: bool
     signatures: list[FoundSignatureResult]
 

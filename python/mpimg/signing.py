@@ -82,8 +82,10 @@ class FoundReferrer:
     manifest: str
     #: What it is: ``application/spdx+json``, …
     artifact_type: str
-    #: The kind of statement, of one that says so.
-    predicate_type: Optional[str]
+    #: The kinds of statements that it holds about the image.
+    predicate_types: tuple[str, ...]
+    #: What is wrong with it; ``None``: it is whole.
+    error: Optional[str]
     #: Whether one of the keys signed it.
     signed: bool
     #: All signatures of it that were found.
@@ -128,7 +130,7 @@ class Signing:
         :param password: of an encrypted key
         :param tag: write the signature under the tag ``sha256-HEX.sig``, too: Harbor before 2.15 and cosign before 3 look only there
         :param recursive: of an index, sign each image, too
-        :param referrers: sign what refers to the image, too: SBOMs, provenance that nobody signed
+        :param referrers: sign the SBOMs and statements (provenance) that refer to the image, too; anybody who may push can have attached one
         :raises UsageError: the key cannot be used, or the password is missing or wrong
         :raises NotFoundError: there is no such image
         :raises AuthError, RegistryError, NetworkError: the registry
@@ -173,7 +175,8 @@ class Signing:
             return FoundReferrer(
                 manifest=referrer["manifest"],
                 artifact_type=referrer["artifact_type"],
-                predicate_type=referrer["predicate_type"],
+                predicate_types=tuple(referrer["predicate_types"]),
+                error=referrer["error"],
                 signed=referrer["signed"],
                 signatures=tuple(map(found, referrer["signatures"])),
             )

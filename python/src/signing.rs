@@ -70,7 +70,8 @@ pub(crate) struct VerifiedResult {
 struct FoundReferrerResult {
     manifest: String,
     artifact_type: String,
-    predicate_type: Option<String>,
+    predicate_types: Vec<String>,
+    error: Option<String>,
     signed: bool,
     signatures: Vec<FoundSignatureResult>,
 }
@@ -81,7 +82,8 @@ impl FoundReferrerResult {
             signed: found.signed().is_some(),
             manifest: found.manifest.to_string(),
             artifact_type: found.artifact_type,
-            predicate_type: found.predicate_type,
+            predicate_types: found.predicate_types,
+            error: found.error,
             signatures: found.signatures.into_iter().map(FoundSignatureResult::new).collect(),
         }
     }

@@ -34,7 +34,7 @@ pub use oci_image::Image;
 pub(crate) use stored::fetch_layers;
 #[cfg(feature = "cli")]
 pub(crate) use transport::replace_file;
-pub use transport::{Listed, Transport};
+pub use transport::{AttachedTrees, Listed, Transport};
 pub(crate) use transport::{expect_writable, write_docker_archive, write_result};
 pub use tree::{ManifestTree, Names, annotated_artifact, artifact};
 pub use validate::validate;

@@ -8,14 +8,14 @@ use serde::Deserialize;
 
 use super::{Mpimg, blocking};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{ManifestTree, Names, Transport, cosign_tag};
+use crate::image::{AttachedTrees, ManifestTree, Names, Transport, cosign_tag};
 use crate::oci::{Descriptor, Digest, MediaType, Repository, Tag};
 use crate::registry::Client;
 
 /// What stands beside the manifests of an image.
 pub(super) enum Attached<'m> {
     Registry { client: &'m Client, repository: Repository },
-    Read(Vec<ManifestTree>),
+    Read(AttachedTrees),
 }
 
 impl Mpimg {
@@ -53,18 +53,29 @@ impl Attached<'_> {
                 true => client.pull_tree(&repository.with_tag(tag), None).await.map(Some),
                 false => Ok(None),
             },
-            Self::Read(trees) => Ok(trees.iter().find(|tree| tree.tag.as_ref() == Some(&tag)).cloned()),
+            Self::Read(read) => Ok(read.trees.iter().find(|tree| tree.tag.as_ref() == Some(&tag)).cloned()),
         }
     }
 
-    /// What refers to a manifest. A descriptor's media type is the artifact's type, if it has one.
+    /// What is listed as referring to a manifest. A descriptor's media type is the artifact's type,
+    /// if it has one. Anybody who may push can have written a registry's list: only the manifests
+    /// themselves tell what they are and what they refer to ([`described`]).
     pub(super) async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         match self {
             Self::Registry { client, repository } => client.referrers(repository, digest).await,
-            Self::Read(trees) => {
-                let referring = trees.iter().filter(|tree| tree.subject.as_ref() == Some(digest));
-                referring.map(listed).collect()
+            Self::Read(read) => {
+                let referring = read.trees.iter().filter(|tree| tree.subject.as_ref() == Some(digest));
+                referring.map(described).collect()
             }
+        }
+    }
+
+    /// The manifests of a layout or archive that cannot be read, and why: what they belong to is
+    /// not known.
+    pub(super) fn unreadable(&self) -> &[(Digest, String)] {
+        match self {
+            Self::Registry { .. } => &[],
+            Self::Read(read) => &read.unreadable,
         }
     }
 
@@ -72,17 +83,17 @@ impl Attached<'_> {
     pub(super) async fn tree(&self, digest: &Digest) -> Result<ManifestTree> {
         match self {
             Self::Registry { client, repository } => client.pull_tree(&repository.with_digest(*digest), None).await,
-            Self::Read(trees) => {
-                let found = trees.iter().find(|tree| tree.descriptor.digest == *digest);
+            Self::Read(read) => {
+                let found = read.trees.iter().find(|tree| tree.descriptor.digest == *digest);
                 found.cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the manifest `{digest}` is missing")))
             }
         }
     }
 }
 
-/// As a registry lists what refers to a manifest (distribution specification, "Listing
-/// Referrers").
-fn listed(tree: &ManifestTree) -> Result<Descriptor> {
+/// A manifest as a registry should list it among those that refer to another (distribution
+/// specification, "Listing Referrers").
+pub(super) fn described(tree: &ManifestTree) -> Result<Descriptor> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Artifact {
@@ -97,4 +108,13 @@ fn listed(tree: &ManifestTree) -> Result<Descriptor> {
     }
     descriptor.annotations = annotations.unwrap_or_default();
     Ok(descriptor)
+}
+
+/// What an image's signatures are of: the manifest or index itself, then, if asked, each manifest
+/// of the index.
+pub(super) fn subjects(tree: &ManifestTree, recursive: bool) -> Vec<Descriptor> {
+    let manifests = tree.manifests();
+    let count = if recursive { manifests.len() } else { 1 };
+    // A tree gives its root last.
+    manifests.into_iter().rev().take(count).map(|manifest| manifest.descriptor.clone()).collect()
 }

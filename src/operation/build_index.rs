@@ -80,16 +80,18 @@ impl Mpimg {
         for request in pushes {
             let PushSource::Image { name: Transport::Store(name), .. } = &request.source else { continue };
             self.push_tree(name, tree, &[]).await?;
+            let mut attached = Vec::new();
             if let Some(format) = outputs.sbom.filter(|_| !outputs.has_attested_index()) {
                 for image in images.clone() {
                     let subject = image.descriptor().clone();
-                    self.attach_sbom(name.repository(), image, subject, format).await?;
+                    attached.push(self.attach_sbom(name.repository(), image, subject, format).await?);
                 }
             }
             #[cfg(feature = "sign")]
             if let Some(key) = &outputs.key {
-                let index = name.repository().with_digest(tree.descriptor.digest);
-                self.sign(&super::SignRequest::new(index, key.clone())).await?;
+                for digest in [tree.descriptor.digest].into_iter().chain(attached) {
+                    self.sign(&super::SignRequest::new(name.repository().with_digest(digest), key.clone())).await?;
+                }
             }
         }
         Ok(())

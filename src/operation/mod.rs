@@ -134,7 +134,7 @@ pub use sbom::ImageSbom;
 pub use serve::{ServeRequest, ServedRegistry};
 pub use settings::Settings;
 #[cfg(feature = "sign")]
-pub use sign::{SignRequest, Signed, Unsigned};
+pub use sign::{SignRequest, Signed};
 #[cfg(feature = "sign")]
 pub use signed_file::{SignedFile, sign_file, verify_file};
 #[cfg(feature = "run")]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::recorded::is_sbom;
 use super::{ImageAttestation, Mpimg, PushRequest, PushSource, Settings};
 use crate::build::{AllowedBase, expect_allowed};
 use crate::error::{Error, ErrorKind, Result, Setting};
@@ -15,14 +16,6 @@ use crate::{image::Transport, signature::PublicKey};
 
 /// The item of a check.
 const POLICY: &str = "policy";
-/// What SBOMs are attached as, and what bundles with one say that they state.
-const SBOMS: [&str; 5] = [
-    "application/spdx+json",
-    "application/vnd.cyclonedx+json",
-    "application/vnd.goharbor.harbor.sbom.v1",
-    "https://spdx.dev/Document",
-    "https://cyclonedx.org/bom",
-];
 const PROVENANCE: &str = "https://slsa.dev/provenance/";
 /// What a bundle, and an attestation without a signature, say that they state.
 const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", PREDICATE_TYPE];
@@ -113,34 +106,22 @@ impl Mpimg {
             let message = format!("`{}` has no {what}, which `[policy]` demands", image.familiar());
             CheckItem::failed(POLICY, &Error::new(ErrorKind::Policy, message).with_hint(hint))
         };
-        if sbom || provenance {
-            let stated = match self.stated_by_the_right(image, digest, &policy).await {
-                Ok(stated) => stated,
-                Err(error) => return vec![CheckItem::failed(POLICY, &error)],
-            };
-            // What anybody may attach is no answer to a site that asks for signatures.
-            let (signed, with) = match policy.signed_by.is_empty() {
-                true => ("", String::new()),
-                false => (" signed by one of the keys of `signed_by`", format!(" and {}", Setting::SignedBy)),
-            };
-            if sbom && !stated.iter().any(Stated::is_sbom) {
-                items.push(lacks(&format!("SBOM{signed}"), &format!("push it with {}{with}", Setting::Sbom.with("spdx"))));
-            }
-            if provenance && !stated.iter().any(Stated::is_provenance) {
-                items.push(lacks(&format!("provenance{signed}"), &format!("push it with {}{with}", Setting::Provenance)));
-            }
+        let (stated, is_signed) = match self.stated_by_the_right(image, digest, &policy).await {
+            Ok(found) => found,
+            Err(error) => return vec![CheckItem::failed(POLICY, &error)],
+        };
+        // What anybody may attach is no answer to a site that asks for signatures.
+        let (signed, with) = match policy.signed_by.is_empty() {
+            true => ("", String::new()),
+            false => (" signed by one of the keys of `signed_by`", format!(" and {}", Setting::SignedBy)),
+        };
+        if sbom && !stated.iter().any(Stated::is_sbom) {
+            items.push(lacks(&format!("SBOM{signed}"), &format!("push it with {}{with}", Setting::Sbom.with("spdx"))));
         }
-        #[cfg(feature = "sign")]
-        if !policy.signed_by.is_empty() {
-            let verified = async {
-                let named = Transport::Registry(image.repository().with_digest(*digest));
-                let request = super::VerifyRequest::new(named, policy.keys()?);
-                self.must_be_signed(&request).await
-            };
-            if let Err(error) = verified.await {
-                items.push(CheckItem::failed(POLICY, &error));
-            }
+        if provenance && !stated.iter().any(Stated::is_provenance) {
+            items.push(lacks(&format!("provenance{signed}"), &format!("push it with {}{with}", Setting::Provenance)));
         }
+        items.extend(is_signed.err().map(|error| CheckItem::failed(POLICY, &error)));
         if items.is_empty() && (sbom || provenance || !policy.signed_by.is_empty()) {
             items.push(CheckItem::passed(POLICY, "the image has what `[policy]` demands"));
         }
@@ -148,72 +129,58 @@ impl Mpimg {
     }
 }
 
-/// Something that is recorded of an image.
-struct Stated {
-    /// What an in-toto statement or an artifact calls it.
-    kind: String,
-    /// The manifest that refers to the image with it; `None`: the index has it, and the index is
-    /// what is signed.
-    #[cfg_attr(not(feature = "sign"), expect(dead_code, reason = "only signatures are looked for by it"))]
-    manifest: Option<Digest>,
-}
+/// The kind of something that is recorded of an image: what an in-toto statement or an artifact
+/// calls it.
+struct Stated(String);
 
 impl Stated {
     fn is_sbom(&self) -> bool {
-        SBOMS.contains(&self.kind.as_str())
+        is_sbom(&self.0)
     }
 
     fn is_provenance(&self) -> bool {
-        self.kind.starts_with(PROVENANCE)
+        self.0.starts_with(PROVENANCE)
     }
 }
 
 impl Mpimg {
-    /// What is recorded of an image that a policy may ask for, without what none of the keys signed
-    /// that the policy names.
-    async fn stated_by_the_right(&self, name: &Reference, digest: &Digest, policy: &Policy) -> Result<Vec<Stated>> {
-        let mut stated = self.stated(name, digest).await?;
-        // Signatures are looked for of what is left; most of what refers to an image is one itself.
-        stated.retain(|one| one.is_sbom() || one.is_provenance());
+    /// What is recorded of an image that a policy may ask for, and whether the image is signed as
+    /// it must be. Without what none of the keys signed that the policy names.
+    async fn stated_by_the_right(&self, name: &Reference, digest: &Digest, policy: &Policy) -> Result<(Vec<Stated>, Result<()>)> {
         #[cfg(feature = "sign")]
         if !policy.signed_by.is_empty() {
-            return self.signed_by(name, digest, policy.keys()?, stated).await;
+            return self.signed_by(name, policy.keys()?).await;
         }
-        // Without signatures there is nothing to ask a policy for.
-        let _ = policy;
-        Ok(stated)
+        match policy.sbom || policy.provenance {
+            true => Ok((self.stated(name, digest).await?, Ok(()))),
+            false => Ok((Vec::new(), Ok(()))),
+        }
     }
 
-    /// What one of the keys signed: as a statement about the image, or the manifest itself.
+    /// What one of the keys signed, and whether it signed what `name` names. Only what is signed
+    /// tells what it is: lists and annotations beside it are written by whoever may push.
     #[cfg(feature = "sign")]
-    async fn signed_by(
-        &self,
-        name: &Reference,
-        digest: &Digest,
-        keys: Vec<PublicKey>,
-        stated: Vec<Stated>,
-    ) -> Result<Vec<Stated>> {
-        let of = |digest| super::VerifyRequest::new(Transport::Registry(name.repository().with_digest(digest)), keys.clone());
-        // Of an index, each image is another that statements are about.
-        let all = super::VerifyRequest { recursive: true, ..of(*digest) };
-        let statements: BTreeSet<Digest> = self
-            .verify(&all)
-            .await?
-            .iter()
-            .flat_map(|manifest| &manifest.signatures)
-            .filter(|signature| signature.error.is_none())
-            .map(|signature| signature.manifest)
-            .collect();
-        let mut signed = Vec::new();
-        for one in stated {
-            let is_signed = match one.manifest {
-                None => true,
-                Some(manifest) if statements.contains(&manifest) => true,
-                Some(manifest) => self.verify(&of(manifest)).await?.iter().any(super::VerifiedManifest::is_signed),
-            };
-            signed.extend(is_signed.then_some(one));
+    async fn signed_by(&self, name: &Reference, keys: Vec<PublicKey>) -> Result<(Vec<Stated>, Result<()>)> {
+        // Of an index, each image is another that statements are about: the product pulls one.
+        let (image, index) = self.client().image_manifest(name, &Platform::default()).await?;
+        let mut request = super::VerifyRequest::new(Transport::Registry(name.clone()), keys);
+        request.recursive = index.is_some();
+        let verified = self.verify(&request).await?;
+        let Some((root, below)) = verified.split_first() else { return Ok((Vec::new(), Ok(()))) };
+        let signed = request.expect_signed(std::slice::from_ref(root));
+        let mut stated = Vec::new();
+        for manifest in std::iter::once(root).chain(below.iter().filter(|manifest| manifest.digest == image.digest)) {
+            let statements = manifest.signatures.iter().filter(|signature| signature.error.is_none());
+            stated.extend(statements.filter_map(|signature| signature.predicate_type.clone()));
+            for record in manifest.referrers.iter().filter(|referrer| referrer.is_record() && referrer.signed().is_some()) {
+                stated.extend(record.predicate_types.iter().cloned().chain([record.artifact_type.clone()]));
+            }
         }
-        Ok(signed)
+        if root.is_signed() {
+            let of_image = root.attestations.iter().filter(|found| found.error.is_none() && found.image == image.digest);
+            stated.extend(of_image.map(|found| found.predicate_type.clone()));
+        }
+        Ok((stated.into_iter().map(Stated).collect(), signed))
     }
 
     /// What is recorded of an image: by what refers to it, and in the index that has it. `digest`
@@ -229,8 +196,8 @@ impl Mpimg {
             Some(index) => self.attestations_in_registry(repository, &index, &image).await?,
             None => Vec::new(),
         };
-        let from = |manifest| move |one: ImageAttestation| Stated { kind: one.predicate_type, manifest };
-        let mut stated: Vec<Stated> = attested.into_iter().map(from(None)).collect();
+        let from = |one: ImageAttestation| Stated(one.predicate_type);
+        let mut stated: Vec<Stated> = attested.into_iter().map(from).collect();
         let mut referrers: Vec<Descriptor> = Vec::new();
         for subject in BTreeSet::from([image, *digest]) {
             referrers.extend(self.client().referrers(repository, &subject).await?);
@@ -240,11 +207,11 @@ impl Mpimg {
             if one.media_type.as_str() == ATTESTATION_TYPE {
                 let manifest = self.client().pull_manifest(&repository.with_digest(one.digest)).await?;
                 let attested = ImageAttestation::read_all(one.digest, &manifest.bytes)?;
-                stated.extend(attested.into_iter().map(from(Some(one.digest))));
+                stated.extend(attested.into_iter().map(from));
             }
             let kinds = PREDICATE_TYPES.iter().filter_map(|key| one.annotations.get(*key)).cloned();
             let kinds = kinds.chain([one.media_type.to_string()]);
-            stated.extend(kinds.map(|kind| Stated { kind, manifest: Some(one.digest) }));
+            stated.extend(kinds.map(Stated));
         }
         Ok(stated)
     }

@@ -7,6 +7,20 @@ use std::str::FromStr;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sbom::{SbomFile, SbomFormat};
 
+/// What SBOMs are attached as, and what statements with one say that they state.
+const SBOMS: [&str; 5] = [
+    "application/spdx+json",
+    "application/vnd.cyclonedx+json",
+    "application/vnd.goharbor.harbor.sbom.v1",
+    "https://spdx.dev/Document",
+    "https://cyclonedx.org/bom",
+];
+
+/// Whether an artifact or a statement of this type is an SBOM.
+pub(super) fn is_sbom(kind: &str) -> bool {
+    SBOMS.contains(&kind)
+}
+
 /// Where the bill of materials of a pushed image goes.
 #[derive(Debug, Clone, Default)]
 pub struct SbomOutputs {

@@ -149,11 +149,12 @@ impl Mpimg {
         image: &Image,
         subject: Descriptor,
         format: SbomFormat,
-    ) -> Result<()> {
+    ) -> Result<Digest> {
         let inventory = self.materials(image).await?;
         let document = format.document(&repository.to_string(), subject.digest, image, &inventory);
         let artifact = self.sbom_artifact(repository, format, document, &subject)?;
-        self.client().attach(repository, &artifact).await.map(drop)
+        self.client().attach(repository, &artifact).await?;
+        Ok(artifact.descriptor.digest)
     }
 
     /// A document as an artifact that refers to `subject`. Harbor shows its own type as the image's

@@ -1,12 +1,12 @@
 //! Signing what is in a registry. The image does not change: its signatures are manifests of their
 //! own beside it.
 
-use super::attached::Attached;
-use super::{Mpimg, PushedImage};
+use super::attached::{Attached, subjects};
+use super::{FoundReferrer, Mpimg, PushedImage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ManifestTree, Names, annotated_artifact};
 use crate::oci::{Descriptor, Digest, MediaType, Reference, Repository};
-use crate::signature::{BUNDLE_TYPE, BUNDLE_TYPES, Bundle, COSIGN_SIGN, SigningKey, SimpleSigningImage, Statement};
+use crate::signature::{BUNDLE_TYPE, Bundle, COSIGN_SIGN, SigningKey, SimpleSigningImage, Statement};
 use crate::store::BlobSource;
 
 /// How often the tag with signatures is written again because another writer replaced it at the
@@ -26,7 +26,8 @@ pub struct SignRequest {
     pub tag: bool,
     /// Whether each image of an index is signed besides the index.
     pub recursive: bool,
-    /// Whether what refers to the image is signed as well: SBOMs, provenance that nobody signed.
+    /// Whether the SBOMs and statements that refer to the image are signed as well. Anybody who may
+    /// push can have attached one.
     pub referrers: bool,
 }
 
@@ -49,16 +50,6 @@ pub struct Signed {
     pub tag: Option<Digest>,
 }
 
-/// Something that refers to an image that was signed, and is itself not signed with the key.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Unsigned {
-    /// Its manifest.
-    pub digest: Digest,
-    /// What it is: `application/spdx+json`, …
-    pub artifact_type: String,
-}
-
 impl Mpimg {
     /// Signs an image in its registry; first what a manifest was asked for, then, of an index, each
     /// image. Signing again with the same key adds nothing.
@@ -75,38 +66,37 @@ impl Mpimg {
             signed.push(self.sign_manifest(repository, &subject, key, *tag).await?);
         }
         if *referrers {
-            for Descriptor { digest, .. } in self.referrers_of(repository, &signed).await? {
-                // The descriptor of a list has the artifact's type, which is none of a subject's.
-                let referrer = self.client().pull_tree(&repository.with_digest(digest), None).await?;
-                signed.push(self.sign_manifest(repository, &referrer.descriptor, key, *tag).await?);
+            for FoundReferrer { manifest, .. } in self.records_beside(repository, &signed, key).await? {
+                let record = self.client().pull_tree(&repository.with_digest(manifest), None).await?;
+                signed.push(self.sign_manifest(repository, &record.descriptor, key, *tag).await?);
             }
         }
         Ok(signed)
     }
 
-    /// What refers to manifests that were signed, and is not signed with the key itself.
+    /// The SBOMs and statements that refer to manifests that were signed, and are not signed with
+    /// the key themselves.
     ///
     /// # Errors
     /// Those of the registry.
-    pub async fn unsigned_referrers(&self, request: &SignRequest, signed: &[Signed]) -> Result<Vec<Unsigned>> {
-        let repository = request.image.repository();
-        let beside = self.beside(repository);
-        let mut unsigned = Vec::new();
-        for Descriptor { digest, media_type, .. } in self.referrers_of(repository, signed).await? {
-            if beside.bundle_of(&digest, request.key.public()).await?.is_none() {
-                unsigned.push(Unsigned { digest, artifact_type: media_type.to_string() });
-            }
-        }
-        Ok(unsigned)
+    pub async fn unsigned_referrers(&self, request: &SignRequest, signed: &[Signed]) -> Result<Vec<FoundReferrer>> {
+        let mut found = self.records_beside(request.image.repository(), signed, &request.key).await?;
+        found.retain(|record| record.signed().is_none());
+        Ok(found)
     }
 
-    /// What refers to manifests that were signed, is no signature, and is not among them.
-    async fn referrers_of(&self, repository: &Repository, signed: &[Signed]) -> Result<Vec<Descriptor>> {
-        let own = |digest: &Digest| signed.iter().any(|one| one.digest == *digest || one.tag.as_ref() == Some(digest));
-        let mut found: Vec<Descriptor> = Vec::new();
+    /// The SBOMs and statements that refer to manifests that were signed. What else refers to them,
+    /// anybody who may push can have put there: a signature would say of a stranger's image that it
+    /// is ours.
+    async fn records_beside(&self, repository: &Repository, signed: &[Signed], key: &SigningKey) -> Result<Vec<FoundReferrer>> {
+        let (beside, keys) = (self.beside(repository), std::slice::from_ref(key.public()));
+        let mut found: Vec<FoundReferrer> = Vec::new();
         for Signed { digest, .. } in signed {
-            let listed = self.client().referrers(repository, digest).await?.into_iter();
-            found.extend(listed.filter(|one| !one.media_type.as_str().starts_with(BUNDLE_TYPES) && !own(&one.digest)));
+            for listed in beside.signatures_and_others(digest, keys).await?.1 {
+                let is_new = signed.iter().all(|one| one.digest != listed.digest);
+                let referrer = if is_new { beside.referrer(&listed, digest, keys).await? } else { None };
+                found.extend(referrer.filter(FoundReferrer::is_record));
+            }
         }
         Ok(found)
     }
@@ -132,20 +122,13 @@ impl Mpimg {
 
     async fn sign_manifest(&self, repository: &Repository, subject: &Descriptor, key: &SigningKey, tag: bool) -> Result<Signed> {
         let digest = subject.digest;
-        // A command may give another signature for the same message each time: one of this key is
-        // enough.
-        let bundle = match self.beside(repository).bundle_of(&digest, key.public()).await? {
-            Some(bundle) => bundle,
-            None => {
-                let statement = Statement::new(&digest, COSIGN_SIGN, serde_json::json!({}));
-                self.attach_statement(repository, subject, &statement, key).await?
-            }
-        };
+        let statement = Statement::new(&digest, COSIGN_SIGN, serde_json::json!({}));
+        let bundle = self.attach_statement(repository, subject, &statement, key).await?;
         let tag = if tag { Some(self.sign_under_tag(repository, &digest, key).await?) } else { None };
         Ok(Signed { digest, bundle, tag })
     }
 
-    /// Attaches a signed statement about a manifest; the digest of the artifact.
+    /// Attaches a signed statement about a manifest, unless it is there; the digest of what has it.
     pub(super) async fn attach_statement(
         &self,
         repository: &Repository,
@@ -153,6 +136,11 @@ impl Mpimg {
         statement: &Statement,
         key: &SigningKey,
     ) -> Result<Digest> {
+        // A command may give another signature for the same message each time: one of this key is
+        // enough.
+        if let Some(before) = self.beside(repository).bundle_with(&subject.digest, statement, key.public()).await? {
+            return Ok(before);
+        }
         let bundle = Bundle::sign(statement, key)?;
         let artifact = annotated_artifact(BUNDLE_TYPE, BUNDLE_TYPE, bundle.bytes, subject, &bundle.annotations);
         self.client().attach(repository, &artifact).await?;
@@ -183,15 +171,6 @@ impl Mpimg {
         }
         Err(lost(&name))
     }
-}
-
-/// What an image's signatures are of: the manifest or index itself, then, if asked, each manifest
-/// of the index.
-pub(super) fn subjects(tree: &ManifestTree, recursive: bool) -> Vec<Descriptor> {
-    let manifests = tree.manifests();
-    let count = if recursive { manifests.len() } else { 1 };
-    // A tree gives its root last.
-    manifests.into_iter().rev().take(count).map(|manifest| manifest.descriptor.clone()).collect()
 }
 
 fn lost(name: &Reference) -> Error {

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Mpimg;
-use super::attached::Attached;
-use super::sign::subjects;
+use super::attached::{Attached, described, subjects};
+use super::recorded::is_sbom;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{AttestedStatement, ManifestTree, Names, PREDICATE_TYPE, Transport, attested_digest};
+use crate::image::{AttestedStatement, IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest};
 use crate::oci::{Descriptor, Digest};
 use crate::signature::{
     BUNDLE_TYPES, Bundle, COSIGN_SIGN, ENVELOPE_TYPE, Envelope, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE,
@@ -127,16 +127,31 @@ pub struct FoundReferrer {
     pub manifest: Digest,
     /// What it is: `application/spdx+json`, …
     pub artifact_type: String,
-    /// The kind of statement, of one that says so.
-    pub predicate_type: Option<String>,
+    /// The kinds of statements that it holds about the image.
+    pub predicate_types: Vec<String>,
+    /// What is wrong with it; `None`: its documents are whole, and its statements about the image.
+    pub error: Option<String>,
+    /// Whether it could be run as an image.
+    pub is_image: bool,
     /// Its signatures, good and bad.
     pub signatures: Vec<FoundSignature>,
 }
 
 impl FoundReferrer {
-    /// The good signature of it, if there is one.
+    /// The good signature of it, if there is one and nothing is wrong with what is signed.
     pub fn signed(&self) -> Option<&FoundSignature> {
-        self.signatures.iter().find(|signature| signature.signs_image())
+        self.signatures.iter().find(|signature| signature.signs_image()).filter(|_| self.error.is_none())
+    }
+
+    /// Whether it is an SBOM or a statement, and nothing else.
+    pub fn is_record(&self) -> bool {
+        !self.is_image && self.error.is_none() && (is_sbom(&self.artifact_type) || !self.predicate_types.is_empty())
+    }
+
+    /// A manifest that cannot be read.
+    fn unreadable(manifest: Digest, artifact_type: String, error: String) -> Self {
+        let error = Some(error);
+        Self { manifest, artifact_type, predicate_types: Vec::new(), error, is_image: false, signatures: Vec::new() }
     }
 }
 
@@ -152,6 +167,8 @@ pub struct VerifiedManifest {
     pub attestations: Vec<FoundAttestation>,
     /// What else refers to it.
     pub referrers: Vec<FoundReferrer>,
+    /// Of an index: how many images it has.
+    pub images: usize,
 }
 
 impl VerifiedManifest {
@@ -179,14 +196,17 @@ impl Mpimg {
             let (signatures, others) = beside.signatures_and_others(&digest, keys).await?;
             // What the index has itself is not beside it.
             for other in others.into_iter().filter(|other| !own.contains(&other.digest)) {
-                referrers.push(FoundReferrer {
-                    manifest: other.digest,
-                    artifact_type: other.media_type.to_string(),
-                    predicate_type: other.annotations.get(PREDICATE_TYPE).cloned(),
-                    signatures: beside.signatures_and_others(&other.digest, keys).await?.0,
-                });
+                referrers.extend(beside.referrer(&other, &digest, keys).await?);
             }
-            verified.push(VerifiedManifest { digest, signatures, attestations, referrers });
+            if digest == tree.descriptor.digest {
+                let unreadable = beside.unreadable().iter().cloned();
+                referrers.extend(unreadable.map(|(manifest, error)| FoundReferrer::unreadable(manifest, String::new(), error)));
+            }
+            let images = match digest == tree.descriptor.digest {
+                true => tree.children.iter().filter(|child| attested_digest(&child.descriptor).is_none()).count(),
+                false => 0,
+            };
+            verified.push(VerifiedManifest { digest, signatures, attestations, referrers, images });
         }
         Ok(verified)
     }
@@ -203,8 +223,12 @@ impl Mpimg {
 }
 
 impl Attached<'_> {
-    /// The signatures of a manifest, and what else refers to it.
-    async fn signatures_and_others(&self, digest: &Digest, keys: &[PublicKey]) -> Result<(Vec<FoundSignature>, Vec<Descriptor>)> {
+    /// The signatures of a manifest, and what else is listed as referring to it.
+    pub(super) async fn signatures_and_others(
+        &self,
+        digest: &Digest,
+        keys: &[PublicKey],
+    ) -> Result<(Vec<FoundSignature>, Vec<Descriptor>)> {
         let found = async {
             let mut signatures = self.tag_signatures(digest, keys).await?;
             signatures.extend(self.tag_statements(digest, keys).await?);
@@ -245,6 +269,10 @@ impl Attached<'_> {
                 error: judged.err().map(|error| error.in_one_line()),
             });
         }
+        if found.is_empty() {
+            let error = Error::new(ErrorKind::Corrupt, "no signature is in it");
+            found.push(FoundSignature::unreadable(SignatureForm::Tag, tree.descriptor.digest, error)?);
+        }
         Ok(found)
     }
 
@@ -268,11 +296,56 @@ impl Attached<'_> {
         Ok(found)
     }
 
-    /// The bundle of a manifest that only signs it, by this key.
-    pub(super) async fn bundle_of(&self, digest: &Digest, key: &PublicKey) -> Result<Option<Digest>> {
+    /// What is listed as referring to a manifest, as it is; `None`: it refers to something else.
+    pub(super) async fn referrer(
+        &self,
+        listed: &Descriptor,
+        digest: &Digest,
+        keys: &[PublicKey],
+    ) -> Result<Option<FoundReferrer>> {
+        let tree = match self.tree(&listed.digest).await {
+            Ok(tree) => tree,
+            Err(error) => {
+                let kind = listed.media_type.to_string();
+                return Ok(Some(FoundReferrer::unreadable(listed.digest, kind, unreadable(error)?)));
+            }
+        };
+        if tree.subject.as_ref() != Some(digest) {
+            return Ok(None);
+        }
+        let Names { config, layers, .. } = Names::parse(&tree.bytes)?;
+        let is_image = config.is_some_and(|config| config.media_type.may_be_config())
+            || layers.iter().any(|layer| layer.media_type.layer_compression().is_some());
+        let (mut predicate_types, mut error) = (Vec::new(), None);
+        for layer in layers.iter().filter(|layer| layer.size <= LIMIT && layer.media_type.layer_compression().is_none()) {
+            let read = tree.blob(&layer.digest, LIMIT).await;
+            let is_statement = layer.media_type.as_str() == IN_TOTO_TYPE;
+            match read.and_then(|bytes| is_statement.then(|| Statement::read(&bytes, digest)).transpose()) {
+                Ok(statement) => predicate_types.extend(statement.map(|statement| statement.predicate_type().to_owned())),
+                Err(wrong) => error = Some(unreadable(wrong)?),
+            }
+        }
+        Ok(Some(FoundReferrer {
+            manifest: listed.digest,
+            artifact_type: described(&tree)?.media_type.to_string(),
+            predicate_types,
+            error,
+            is_image,
+            signatures: self.signatures_and_others(&listed.digest, keys).await?.0,
+        }))
+    }
+
+    /// The bundle with this very statement about a manifest, by this key.
+    pub(super) async fn bundle_with(&self, digest: &Digest, statement: &Statement, key: &PublicKey) -> Result<Option<Digest>> {
         let (signatures, _) = self.signatures_and_others(digest, std::slice::from_ref(key)).await?;
-        let bundle = |found: &&FoundSignature| found.form == SignatureForm::Bundle && found.signs_image();
-        Ok(signatures.iter().find(bundle).map(|found| found.manifest))
+        let is_it = |found: &&FoundSignature| {
+            let says = found.predicate.as_ref().is_none_or(|predicate| predicate == statement.predicate());
+            found.form == SignatureForm::Bundle
+                && found.error.is_none()
+                && found.predicate_type.as_deref() == Some(statement.predicate_type())
+                && says
+        };
+        Ok(signatures.iter().find(is_it).map(|found| found.manifest))
     }
 }
 
@@ -291,6 +364,10 @@ async fn judge_layers(
             Ok(bytes) => FoundSignature::judged(form, manifest, first_good(keys, |key| judge(&bytes, key))),
             Err(error) => FoundSignature::unreadable(form, manifest, error)?,
         });
+    }
+    if found.is_empty() {
+        let error = Error::new(ErrorKind::Corrupt, "no statement is in it");
+        found.push(FoundSignature::unreadable(form, manifest, error)?);
     }
     Ok(found)
 }

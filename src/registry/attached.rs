@@ -36,6 +36,11 @@ impl Client {
                     continue;
                 }
                 let mut tree = self.pull_tree(&repository.with_digest(digest), None).await?;
+                // A list under a tag is written by whoever may push: it may name anything.
+                if tag.is_none() && !tree.subject.is_some_and(|subject| seen.contains(&subject)) {
+                    tracing::debug!(%digest, "listed as referring to the image, and does not");
+                    continue;
+                }
                 tree.tag = tag;
                 next.extend(tree.manifests().iter().map(|manifest| manifest.descriptor.digest));
                 seen.extend(&next);

@@ -189,8 +189,8 @@ impl PackageRecord {
                     name = name.to_lowercase();
                 }
             }
-            // As PyPI compares names, and lists of vulnerabilities have them (PEP 503): `boolean.py`
-            // is `boolean-py`.
+            // As PyPI compares names, and lists of vulnerabilities have them (PEP 503):
+            // `boolean.py` is `boolean-py`.
             PackageKind::Python => {
                 let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
                 name = parts.collect::<Vec<_>>().join("-").to_lowercase();

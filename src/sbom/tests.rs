@@ -341,6 +341,31 @@ fn a_jar_with_jars_in_it_tells_all_of_them() {
 }
 
 #[test]
+fn a_database_that_tells_nothing_is_a_notice_and_what_is_half_installed_is_there() {
+    let found = inventory(&[&[
+        ("lib/apk/db/installed", b"\x00\x01garbage".to_vec()),
+        ("usr/lib/python3/a-1.dist-info/METADATA", b"Version: 1\n".to_vec()),
+        ("usr/lib/python3/b-1.dist-info/METADATA", b"\xef\xbb\xbfName: bom\nVersion: 1\n".to_vec()),
+        (
+            "var/lib/dpkg/status",
+            ["installed", "unpacked", "half-configured", "triggers-pending", "config-files", "not-installed"]
+                .map(|state| format!("Package: {state}\nStatus: install ok {state}\nVersion: 1\n\n"))
+                .concat()
+                .into_bytes(),
+        ),
+    ]]);
+    let names: Vec<&str> = found.packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(names, ["half-configured", "installed", "triggers-pending", "unpacked", "bom"]);
+    assert_eq!(
+        found.notices,
+        [
+            "`/lib/apk/db/installed` is not a database of apk's, or a damaged one",
+            "`/usr/lib/python3/a-1.dist-info/METADATA` is without a name and a version: the package whose it is was left out",
+        ]
+    );
+}
+
+#[test]
 fn hostile_archives_end_with_a_notice_and_keep_what_was_found_before() {
     // 520 MiB of zeros in half a MB, three times packed; they must be read, as a jar may begin
     // late.

@@ -48,8 +48,16 @@ struct ParsedBundle {
 
 /// A signature of a file.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct MessageSignature {
+    #[serde(default)]
+    message_digest: Option<MessageDigest>,
     signature: String,
+}
+
+#[derive(Deserialize)]
+struct MessageDigest {
+    digest: String,
 }
 
 /// What the signer says of the key. Not signed, so nothing is believed of it.
@@ -192,9 +200,14 @@ impl Bundle {
     /// statement.
     pub fn verify_file(bytes: &[u8], content: &[u8], key: &PublicKey) -> Result<()> {
         let bundle = ParsedBundle::read(bytes)?;
-        let Some(MessageSignature { signature }) = bundle.message_signature else {
+        let Some(MessageSignature { message_digest, signature }) = bundle.message_signature else {
             return Err(Error::new(ErrorKind::Unsupported, "the bundle holds no signature of a file"));
         };
+        // A hint only, but one that must not be wrong (sigstore_common.proto, `MessageSignature`).
+        let digest = STANDARD.encode(<sha2::Sha256 as sha2::Digest>::digest(content));
+        if message_digest.is_some_and(|given| given.digest != digest) {
+            return Err(Error::new(ErrorKind::Corrupt, "the bundle is of a file with another digest"));
+        }
         let signature = STANDARD.decode(signature).context(ErrorKind::Corrupt, damaged)?;
         key.verify(content, &signature)
     }

@@ -113,7 +113,8 @@ impl SigningKey {
                         ErrorKind::Usage,
                         "the private key cannot be decrypted: wrong password, or not a P-256 key",
                     )
-                    .with_source(error.to_string()));
+                    .with_source(error.to_string())
+                    .with_hint("if the password is right, write the key anew: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.pem -out NEW.pem`"));
                 }
             },
             "ENCRYPTED SIGSTORE PRIVATE KEY" | "ENCRYPTED COSIGN PRIVATE KEY" => {
@@ -141,6 +142,18 @@ impl SigningKey {
     /// Its public key.
     pub fn public(&self) -> &PublicKey {
         &self.public
+    }
+
+    /// Signs something for a trial, if a command has the key: what cannot sign is told before
+    /// anything is done that is to be signed.
+    ///
+    /// # Errors
+    /// As [`SigningKey::sign`].
+    pub fn try_command(&self) -> Result<()> {
+        match &self.signer {
+            Signer::Key(_) => Ok(()),
+            Signer::Command(_) => self.sign(b"a trial of mpimg's, which signs nothing").map(drop),
+        }
     }
 
     /// Signs a message; the signature is an ASN.1 `ECDSA-Sig-Value` (RFC 3279, section 2.2.3). A

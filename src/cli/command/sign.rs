@@ -10,7 +10,7 @@ use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::visible::visible_line;
 use crate::error::Result;
 use crate::oci::Reference;
-use crate::operation::{SignRequest, Unsigned, sign_file};
+use crate::operation::{FoundReferrer, SignRequest, sign_file};
 use crate::signature::SigningKey;
 
 const EXAMPLES: &str = "\
@@ -52,7 +52,9 @@ pub(crate) struct Sign {
     #[arg(long)]
     no_recursive: bool,
 
-    /// Sign what refers to the image, too: SBOMs, provenance that nobody signed
+    /// Sign the SBOMs and the statements (provenance) that refer to the image, too
+    ///
+    /// Anybody who may push can have attached one: `mpimg verify` lists them.
     #[arg(long)]
     referrers: bool,
 
@@ -87,19 +89,16 @@ impl Sign {
             quiet: signed.iter().map(|signed| format!("{}\n", signed.digest)).collect(),
             json: json!({
                 "signed": entries.collect::<Vec<_>>(),
-                "unsigned": unsigned.iter().map(|one| json!({ "digest": one.digest, "artifact_type": one.artifact_type })).collect::<Vec<_>>(),
+                "unsigned": unsigned.iter().map(|one| json!({ "digest": one.manifest, "artifact_type": one.artifact_type })).collect::<Vec<_>>(),
                 "key": request.key.public().fingerprint(),
             }),
         })
     }
 }
 
-fn not_signed(referrer: &Unsigned) -> String {
-    format!(
-        "not signed: {} {}, which refers to it; --referrers signs it, too\n",
-        visible_line(&referrer.artifact_type),
-        referrer.digest
-    )
+fn not_signed(record: &FoundReferrer) -> String {
+    let kind = visible_line(&record.artifact_type);
+    format!("not signed: {kind} {}, which refers to it; --referrers signs it, too\n", record.manifest)
 }
 
 async fn sign_files(terminal: &Terminal, files: &[PathBuf], key: &SigningKey) -> Result<()> {

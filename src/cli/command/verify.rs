@@ -72,11 +72,8 @@ impl Verify {
         request.recursive = self.recursive;
         let verified = mpimg.verify(&request).await?;
         let judged = request.expect_signed(&verified);
-        // A program gets what was found, good or bad.
-        match (judged, terminal.wants_json()) {
-            (Err(error), false) => Err(error),
-            (judged, _) => answer(terminal, &request, &verified, judged),
-        }
+        // What was found is told, good or bad.
+        answer(terminal, &request, &verified, judged)
     }
 }
 
@@ -90,7 +87,8 @@ fn signed_image(text: &str) -> Result<Transport, String> {
 
 fn answer(terminal: &Terminal, request: &VerifyRequest, verified: &[VerifiedManifest], judged: Result<()>) -> Result<()> {
     let text = verified.iter().map(|manifest| shown(request, manifest)).collect();
-    let digests = verified.iter().map(|manifest| format!("{}\n", manifest.digest)).collect();
+    let digests =
+        verified.iter().filter(|manifest| manifest.is_signed()).map(|manifest| format!("{}\n", manifest.digest)).collect();
     let entries = verified.iter().map(|manifest| {
             let mut json =
                 json!({ "digest": manifest.digest, "signed": manifest.is_signed(), "signatures": manifest.signatures.iter().map(entry).collect::<Vec<_>>() });
@@ -143,21 +141,33 @@ fn shown(request: &VerifyRequest, manifest: &VerifiedManifest) -> String {
     let referring: String = manifest.referrers.iter().map(shown_referrer).collect();
     let asked = match &request.image {
         Transport::Registry(_) => "only the registry was asked",
-        _ => "nothing else was asked",
+        _ => "nothing else was asked), the bytes of layers (they are when they are read",
     };
-    format!("{name}\n{lines}{attested}{referring}  not checked: transparency log, time stamp ({asked})\n")
+    let images = match request.recursive || manifest.images == 0 {
+        true => String::new(),
+        false => {
+            format!("  not checked: the {} of the index, and what refers to them (--recursive)\n", of_images(manifest.images))
+        }
+    };
+    format!("{name}\n{lines}{attested}{referring}{images}  not checked: transparency log, time stamp ({asked})\n")
+}
+
+fn of_images(count: usize) -> String {
+    if count == 1 { "image".to_owned() } else { format!("{count} images") }
 }
 
 fn shown_referrer(found: &FoundReferrer) -> String {
-    let kind = match &found.predicate_type {
-        Some(kind) => format!("{} ({})", visible_line(&found.artifact_type), visible_line(kind)),
-        None => visible_line(&found.artifact_type),
+    let kind = match (found.artifact_type.as_str(), &found.predicate_types[..]) {
+        ("", _) => "something".to_owned(),
+        (kind, []) => visible_line(kind),
+        (kind, stated) => format!("{} ({})", visible_line(kind), visible_line(&stated.join(", "))),
     };
-    let state = match found.signed().map(|signature| signature.key) {
-        Some(Some(key)) => format!("signed, key {}", key.short()),
-        Some(None) => "signed".to_owned(),
-        None if found.signatures.is_empty() => "not signed".to_owned(),
-        None => "no valid signature".to_owned(),
+    let state = match (&found.error, found.signed().map(|signature| signature.key)) {
+        (Some(error), _) => visible_line(error),
+        (None, Some(Some(key))) => format!("signed, key {}", key.short()),
+        (None, Some(None)) => "signed".to_owned(),
+        (None, None) if found.signatures.is_empty() => "not signed".to_owned(),
+        (None, None) => "no valid signature".to_owned(),
     };
     format!("  refers to it: {kind}, {state} (in {})\n", found.manifest)
 }
@@ -197,7 +207,8 @@ fn referrer_entry(found: &FoundReferrer) -> serde_json::Value {
     json!({
         "manifest": found.manifest,
         "artifact_type": found.artifact_type,
-        "predicate_type": found.predicate_type,
+        "predicate_types": found.predicate_types,
+        "error": found.error,
         "signed": found.signed().is_some(),
         "signatures": found.signatures.iter().map(entry).collect::<Vec<_>>(),
     })

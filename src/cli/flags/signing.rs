@@ -48,7 +48,12 @@ impl PushSigningFlags {
         let Self { key, command, public_key, key_password_fd } = self;
         match (key, command) {
             (Some(path), _) => file_key(terminal, &path, key_password_fd).map(Some),
-            (None, Some(command)) => command_key(command, public_key).map(Some),
+            (None, Some(command)) => {
+                let key = command_key(command, public_key)?;
+                // The image would be there without a signature.
+                key.try_command()?;
+                Ok(Some(key))
+            }
             (None, None) => Ok(None),
         }
     }

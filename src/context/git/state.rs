@@ -73,7 +73,11 @@ fn modified(folder: &Path, depth: usize) -> io::Result<Option<bool>> {
         || entries.iter().any(|entry| entry.path.ends_with(b".gitattributes"));
     let rules = Rules { converts, has_modes: !config.contains("filemode = false"), written: &written, depth };
     let mut is_unknown = false;
-    for entry in entries.iter().filter(|entry| !entry.skipped) {
+    for entry in &entries {
+        // Left out on purpose; where it is there all the same, it counts as any other.
+        if entry.skipped && repository.worktree.join(OsStr::from_bytes(&entry.path)).symlink_metadata().is_err() {
+            continue;
+        }
         match rules.differs(entry, &repository.worktree)? {
             Some(true) => return Ok(Some(true)),
             Some(false) => {}
@@ -83,23 +87,54 @@ fn modified(folder: &Path, depth: usize) -> io::Result<Option<bool>> {
     Ok((!is_unknown).then_some(false))
 }
 
+/// What a repository's index has.
+struct Tracked {
+    /// In the order of the paths' bytes.
+    entries: Vec<IndexEntry>,
+    /// The repositories in it, by path; one that is not checked out has nothing.
+    submodules: Vec<(Vec<u8>, Option<Tracked>)>,
+}
+
+impl Tracked {
+    /// `None`: it cannot be told.
+    fn read(repository: &Repository, depth: usize) -> io::Result<Option<Self>> {
+        let Some(head) = repository.head()? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        open(&repository.git_dir().join("index"))?.take(MAX_INDEX_SIZE).read_to_end(&mut bytes)?;
+        let Some(entries) = entries(&bytes, head.len() / 2)? else { return Ok(None) };
+        let mut submodules = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.mode & TYPE == SUBMODULE) {
+            let folder = repository.worktree.join(OsStr::from_bytes(&entry.path));
+            let tracked = match Repository::find(&folder).filter(|found| found.worktree == folder) {
+                Some(inner) if depth > 0 => match Self::read(&inner, depth - 1)? {
+                    Some(tracked) => Some(tracked),
+                    None => return Ok(None),
+                },
+                _ => None,
+            };
+            submodules.push((entry.path.clone(), tracked));
+        }
+        Ok(Some(Self { entries, submodules }))
+    }
+
+    fn has(&self, path: &[u8]) -> bool {
+        if path == b".git" || path.starts_with(b".git/") {
+            return true;
+        }
+        for (at, inner) in &self.submodules {
+            if let Some(below) = path.strip_prefix(&at[..]).and_then(|rest| rest.strip_prefix(b"/")) {
+                return inner.as_ref().is_some_and(|inner| inner.has(below));
+            }
+        }
+        self.entries.binary_search_by(|entry| entry.path[..].cmp(path)).is_ok()
+    }
+}
+
 /// Whether the build context has a file that the repository's index does not; `None` where that
-/// cannot be told. Files of a repository in the repository are that one's.
+/// cannot be told.
 pub(super) fn has_untracked(context: &BuildContext) -> io::Result<Option<bool>> {
     let Some(repository) = Repository::find(context.path()) else { return Ok(None) };
-    let Some(head) = repository.head()? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    open(&repository.git_dir().join("index"))?.take(MAX_INDEX_SIZE).read_to_end(&mut bytes)?;
-    let Some(entries) = entries(&bytes, head.len() / 2)? else { return Ok(None) };
-    let submodules: Vec<&[u8]> =
-        entries.iter().filter(|entry| entry.mode & TYPE == SUBMODULE).map(|entry| &entry.path[..]).collect();
-    let is_tracked = |path: &[u8]| {
-        // An index is in the order of its paths' bytes.
-        entries.binary_search_by(|entry| entry.path[..].cmp(path)).is_ok()
-            || submodules.iter().any(|at| path.strip_prefix(*at).is_some_and(|below| below.starts_with(b"/")))
-            || path == b".git"
-            || path.starts_with(b".git/")
-    };
+    let Some(tracked) = Tracked::read(&repository, MAX_SUBMODULES)? else { return Ok(None) };
     let folder = std::fs::canonicalize(context.path())?;
     let worktree = std::fs::canonicalize(&repository.worktree)?;
     let Ok(at) = folder.strip_prefix(&worktree) else { return Ok(None) };
@@ -107,7 +142,7 @@ pub(super) fn has_untracked(context: &BuildContext) -> io::Result<Option<bool>> 
         for entry in source.walk(&Patterns::default()).map_err(io::Error::other)? {
             let entry = entry.map_err(io::Error::other)?.entry;
             let path = at.join(OsStr::from_bytes(entry.path.as_bytes()));
-            if entry.kind != Kind::Directory && !is_tracked(path.as_os_str().as_bytes()) {
+            if entry.kind != Kind::Directory && !tracked.has(path.as_os_str().as_bytes()) {
                 return Ok(Some(true));
             }
         }

@@ -202,6 +202,9 @@ fn whether_the_work_tree_is_as_it_was_committed_is_what_git_says() {
         repository.git(&["update-index", "--skip-worktree", "a0"]);
         std::fs::remove_file(at("a0")).unwrap();
         assert_eq!(is_modified(repository.path()), Some(false), "left out on purpose");
+        std::fs::write(at("a0"), "another").unwrap();
+        assert_eq!(is_modified(repository.path()), Some(true), "left out, and there all the same");
+        std::fs::remove_file(at("a0")).unwrap();
         repository.git(&["update-index", "--no-skip-worktree", "a0"]);
         repository.git(&["checkout", "-q", "a0"]);
         // What git may convert is not told by the bytes.
@@ -269,6 +272,18 @@ fn a_file_of_the_context_that_git_does_not_have_is_untracked() {
     assert_eq!(untracked("app", None), Some(false), "elsewhere");
     std::os::unix::fs::symlink("x", repository.path().join("app/src/link")).unwrap();
     assert_eq!(untracked("app", None), Some(true), "a link");
+    assert_eq!(untracked("sub", None), Some(false), "another repository's");
+    std::fs::remove_file(repository.path().join("out.log")).unwrap();
+    std::fs::remove_file(repository.path().join("app/src/link")).unwrap();
+    assert_eq!(untracked("", None), Some(false));
+    let stranger = repository.path().join("sub/stranger");
+    std::fs::write(&stranger, "").unwrap();
+    assert_eq!(untracked("", None), Some(true), "in a submodule");
+    std::fs::remove_dir_all(repository.path().join("sub")).unwrap();
+    std::fs::create_dir(repository.path().join("sub")).unwrap();
+    assert_eq!(untracked("", None), Some(false), "a submodule that is not checked out");
+    std::fs::write(&stranger, "").unwrap();
+    assert_eq!(untracked("", None), Some(true), "in the place of a submodule");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use list::Listed;
+pub use tree::AttachedTrees;
 pub(super) use walk::TarWalk;
 #[cfg(feature = "cli")]
 pub(crate) use write::replace_file;

@@ -61,27 +61,28 @@ impl Transport {
         read().map_err(|error: Error| error.wrap(format!("cannot read image `{self}`")))
     }
 
-    /// As `read_tree` with what refers to the image, without layers: these stay in an archive, and
-    /// nothing goes into the store.
+    /// As `read_tree` with what refers to the image, for a look at it: nothing goes into the store,
+    /// the layers of an archive stay in it, and what is damaged beside the image is no error.
     ///
     /// # Errors
     /// As [`Transport::read`]; [`ErrorKind::Usage`]: neither a layout nor an OCI archive.
-    pub fn read_attached(&self, store: &Store) -> Result<(ManifestTree, Vec<ManifestTree>)> {
+    pub fn read_attached(&self, store: &Store) -> Result<(ManifestTree, AttachedTrees)> {
         let read = || match self {
             Self::OciLayout { folder, tag } => {
-                read(&LayoutFolder(folder), tag.as_deref(), None, true, &|blob| folder_source(folder, blob))
+                // Whether it is there, and right, is told when it is read.
+                let source = |blob: &Descriptor| Ok(BlobSource::File(folder.join(blob_name(&blob.digest))));
+                read_with_attached(&LayoutFolder(folder), tag.as_deref(), &source)
             }
             Self::OciArchive { file, tag } => {
                 let archive = TarIndex::open(store, file)?;
                 let source = |blob: &Descriptor| {
                     let is_read = blob.media_type.layer_compression().is_none() && blob.size <= DOCUMENT_LIMIT;
-                    let bytes = match is_read {
-                        true => archive.read_small(&blob_name(&blob.digest), DOCUMENT_LIMIT)?,
-                        false => Bytes::new(),
-                    };
-                    Ok(BlobSource::Memory(bytes))
+                    let name = blob_name(&blob.digest);
+                    // What is missing has no bytes, and so another digest.
+                    let bytes = is_read.then(|| archive.read_small(&name, DOCUMENT_LIMIT).unwrap_or_default());
+                    Ok(BlobSource::Memory(bytes.unwrap_or_default()))
                 };
-                read(&archive, tag.as_deref(), None, true, &source)
+                read_with_attached(&archive, tag.as_deref(), &source)
             }
             other => Err(Error::new(ErrorKind::Usage, format!("`{other}` is neither a layout nor an OCI archive"))),
         };
@@ -212,6 +213,34 @@ fn read(
     let tree = read_tree(files, &meant, platform, source, 0)?;
     let found = if referrers { read_attached(files, &index, &tree, source)? } else { Vec::new() };
     Ok((tree, found))
+}
+
+/// What belongs to an image in a layout or archive.
+#[derive(Debug, Clone, Default)]
+pub struct AttachedTrees {
+    /// Manifests that belong to it, to these, and so on.
+    pub trees: Vec<ManifestTree>,
+    /// Those that cannot be read, and why. What they belong to is not known.
+    pub unreadable: Vec<(Digest, String)>,
+}
+
+fn read_with_attached(files: &impl LayoutFiles, tag: Option<&str>, source: Source<'_>) -> Result<(ManifestTree, AttachedTrees)> {
+    let mut index = layout::read_checked_index(files)?;
+    let mut unreadable = Vec::new();
+    index.manifests.retain(|entry| match files.read_blob(entry, MANIFEST_LIMIT).and_then(|bytes| Names::parse(&bytes)) {
+        Ok(_) => true,
+        // The image itself must be whole.
+        Err(_) if entry.annotations.contains_key(layout::REF_NAME) && layout::attached_as(entry).is_none() => true,
+        Err(error) => {
+            unreadable.push((entry.digest, error.in_one_line()));
+            false
+        }
+    });
+    let named = if tag.is_some() { index.clone() } else { without_referrers(files, &index)? };
+    let meant = layout::select(files, &named, tag, &Platform::default())?;
+    let tree = read_tree(files, &meant, None, source, 0)?;
+    let trees = read_attached(files, &index, &tree, source)?;
+    Ok((tree, AttachedTrees { trees, unreadable }))
 }
 
 /// What belongs to any manifest of `tree`, what belongs to that, and so on.

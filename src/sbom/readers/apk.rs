@@ -9,7 +9,7 @@ pub(super) fn installed(text: &str) -> Vec<PackageRecord> {
 
 fn package(stanza: &str) -> Option<PackageRecord> {
     let field = |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
-    let mut found = PackageRecord::new(PackageKind::Apk, field("P")?, field("V")?);
+    let mut found = PackageRecord::new(PackageKind::Apk, field("P")?, field("V").unwrap_or_default());
     found.qualify("arch", field("A").unwrap_or_default());
     found.qualify("upstream", field("o").filter(|origin| *origin != found.name).unwrap_or_default());
     found.licenses = field("L").filter(|license| !license.is_empty()).map(str::to_owned).into_iter().collect();

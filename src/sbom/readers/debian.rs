@@ -7,18 +7,20 @@ use super::text::{field, fields};
 use crate::sbom::owned_paths::OwnedPaths;
 use crate::sbom::package::{PackageKind, PackageRecord};
 
-/// The packages of a status file that are installed.
+/// The packages of a status file whose files are there.
 pub(super) fn status(text: &str) -> Vec<PackageRecord> {
     text.split("\n\n").filter_map(package).collect()
 }
 
 fn package(stanza: &str) -> Option<PackageRecord> {
-    // A removed package stays in the database as long as it has configuration files. Parts of
-    // distroless images have no status.
-    if field(stanza, "Status").is_some_and(|status| !status.ends_with(" installed")) {
+    // A removed package stays in the database as long as it has configuration files; one whose
+    // installation broke off has its files. Parts of distroless images have no status.
+    let is_gone = |status: &str| status.ends_with(" not-installed") || status.ends_with(" config-files");
+    if field(stanza, "Status").is_some_and(is_gone) {
         return None;
     }
-    let mut found = PackageRecord::new(PackageKind::Debian, field(stanza, "Package")?, field(stanza, "Version")?);
+    let mut found =
+        PackageRecord::new(PackageKind::Debian, field(stanza, "Package")?, field(stanza, "Version").unwrap_or_default());
     found.qualify("arch", field(stanza, "Architecture").unwrap_or_default());
     // `glibc (2.36-9)`: the version is there if it is another one.
     let source = field(stanza, "Source").unwrap_or_default().replace(" (", "@").replace(')', "");

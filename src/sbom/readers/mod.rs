@@ -131,21 +131,37 @@ pub(super) fn read(entry: &Entry, content: &mut dyn Read) -> io::Result<(Option<
                 Some(format!("`/{path}` lists more than {MOST_PACKAGES} packages: the others were left out")),
             )
         }
-        // A database that is there and cannot be read hides all that is installed. Of other files,
-        // some have the same name by chance.
-        None if matches!(kind, FileKind::Rpm(_)) => {
-            (None, Some(format!("`/{path}` is not a database of rpm's, or a damaged one")))
+        fact => {
+            let notice = unread(kind, path, &bytes, fact.is_some()).map(|what| format!("`/{path}` is {what}"));
+            (fact, notice)
         }
-        // npm has put this one there.
-        None if matches!(kind, FileKind::Npm) && npm::is_installed(path) && !npm::is_json(&bytes) => {
-            (None, Some(format!("`/{path}` is not JSON: the package whose it is was left out")))
-        }
-        fact => (fact, None),
     })
 }
 
+/// What is wrong with a file that a package manager has put there and that tells nothing. Of other
+/// files, some have the same name by chance.
+fn unread(kind: FileKind, path: &str, bytes: &[u8], told: bool) -> Option<&'static str> {
+    let lacks = |field: &str| {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        !bytes.trim_ascii().is_empty() && !lines.any(|line| line.starts_with(field.as_bytes()))
+    };
+    let what = match kind {
+        // A database that cannot be read hides all that is installed.
+        FileKind::Rpm(_) if !told => "not a database of rpm's, or a damaged one",
+        FileKind::Apk if lacks("P:") => "not a database of apk's, or a damaged one",
+        FileKind::DpkgStatus if lacks("Package:") => "not a database of dpkg's, or a damaged one",
+        FileKind::PythonMetadata if !told => "without a name and a version: the package whose it is was left out",
+        FileKind::Npm if !told && npm::is_installed(path) && !npm::is_json(bytes) => {
+            "not JSON: the package whose it is was left out"
+        }
+        _ => return None,
+    };
+    Some(what)
+}
+
 fn facts_of(kind: FileKind, path: &str, bytes: &[u8]) -> Option<Fact> {
-    let text = || String::from_utf8_lossy(bytes);
+    // Windows' editors begin a text with a mark of its byte order.
+    let text = || String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     let one = |found: Option<PackageRecord>| found.map(|found| Fact::Packages(vec![found]));
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let above = folder.rsplit_once('/').map_or("", |(above, _)| above);

@@ -6,6 +6,7 @@ mod copy_killed;
 mod distribution;
 mod faults;
 pub(crate) mod fixture;
+mod forged;
 mod listing;
 mod login;
 mod mirrors;
