@@ -28,15 +28,6 @@ use crate::registry::retry::{is_transient, retry_after};
 use crate::registry::transport::{OpenBody, header_text, interrupted};
 use crate::store::{BlobSource, Growth};
 
-/// The largest chunk of a remote blob. Eight blobs may be under way, each with the chunk that is
-/// sent and the next in memory.
-const REMOTE: u64 = 8 << 20;
-
-/// How large a chunk may be.
-fn largest(source: &BlobSource) -> u64 {
-    if matches!(source, BlobSource::Remote(_)) { REMOTE } else { u64::MAX }
-}
-
 /// A blob to be uploaded.
 pub(crate) struct BlobUpload<'a> {
     pub(crate) route: &'a Route,
@@ -77,7 +68,7 @@ pub(crate) async fn send(job: BlobUpload<'_>) -> Result<UploadResult> {
         _ => Upload::new(job.limits.clone(), job.mount.is_some()),
     };
     if let Some(chunk) = job.limiter.chunk() {
-        upload.prefer(chunk.min(largest(&job.source)));
+        upload.prefer(chunk);
     }
     let keyed = job.descriptor.is_none();
     let chunks = Chunks::new(job.source.clone());
@@ -378,7 +369,7 @@ impl Sender<'_> {
         let Some(round_trip) = self.job.route.endpoint.round_trip() else { return };
         self.job.limiter.measured(length, took, round_trip);
         if let (UploadStep::Patch { .. }, Some(chunk)) = (step, chunk_for(round_trip, length, took)) {
-            self.upload.prefer(chunk.min(largest(&self.job.source)));
+            self.upload.prefer(chunk);
             self.job.limiter.set_chunk(Some(chunk));
         }
     }
