@@ -39,8 +39,9 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         let uid = rustix::process::geteuid().as_raw();
         return Err(SetupError::new(format!("chroot as uid {uid} without CAP_SYS_CHROOT"), Some(Errno::PERM.raw_os_error())));
     }
-    // Nothing else would end processes that have left their parents. A rehearsal starts none.
-    let guard = if probe { None } else { Some(orphans::guard()?) };
+    // Nothing else would end processes that have left their parents. A container's monitor would,
+    // and a rehearsal starts none.
+    let guard = if probe || spec.container { None } else { Some(orphans::guard()?) };
     let aside = path.with_extension("aside");
     overlay::make_folder(path)?;
     // Devices can be made, and programs copied, where neither can be used.
@@ -52,7 +53,7 @@ pub(super) fn run(spec: &RunSpec, probe: bool, control: &UnixStream) -> Result<(
         copied_root::build(&mut mounts, spec, &RootPlan::new(IsolationKind::Chroot, spec), &aside)?;
         let volumes = volumes::note(mounts.tree(), spec)?;
         let command = command::prepare(IsolationKind::Chroot, spec, mounts.tree(), None)?;
-        let exit = supervise(&command, mounts.tree(), agents, guard.as_ref(), control);
+        let exit = supervise(&command, mounts.tree(), agents, guard.as_ref(), probe, control);
         // Also of a command that failed or was killed: its logs are what somebody wants then.
         volumes::copy_all_back(&volumes).and(exit)
     });
@@ -68,9 +69,9 @@ fn supervise(
     tree: &OwnedFd,
     agents: ssh::Server,
     guard: Option<&File>,
+    probe: bool,
     control: &UnixStream,
 ) -> Result<Exit, SetupError> {
-    let probe = guard.is_none();
     // Orphans come to this process instead of leaving it.
     orphans::adopt().step(|| "prctl(PR_SET_CHILD_SUBREAPER)".into())?;
     let (alive, keep_alive) = pipe()?;

@@ -4,10 +4,10 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use super::plain_users::as_user;
+use super::plain_users::{as_user, give_to};
 use crate::home::Home;
+use crate::judges;
 use crate::skip::needs_root;
-use crate::{judge, judges, run};
 
 /// Runs `mpimg build` of `steps` by a shell that has done `first`.
 fn build(home: &Home, first: &str, isolation: &str, steps: &str) -> Output {
@@ -74,12 +74,11 @@ fn a_limit_of_processes_is_told_before_anything_begins_or_by_the_step_that_meets
         for limit in [1, 2, 4, 8, 10, 40] {
             let home = Home::new();
             let base = home.path().join("base");
-            run(judge("cp").arg("-a").arg(judges().join("base")).arg(&base));
             let context = home.path().join("context");
             fs::create_dir(&context).unwrap();
             let step = "RUN for i in $(seq 60); do sleep 60 & done\n";
             fs::write(context.join("Dockerfile"), format!("FROM oci:{}:base\n{step}", base.display())).unwrap();
-            run(judge("chown").args(["-R", &format!("{user}:{user}")]).arg(home.store().parent().unwrap()));
+            give_to(&home, user);
             let script = format!(
                 "exec prlimit --nproc={limit} setpriv --reuid={user} --regid={user} --clear-groups --no-new-privs \"$@\""
             );
