@@ -179,6 +179,15 @@ impl Client {
         Ok(self.route(self.conf()?.destination(repository)?))
     }
 
+    /// Asks a registry what it wants of its clients, so that the connection and the answer are there
+    /// when it is needed. What fails is told by the request that needs it.
+    pub(crate) async fn make_ready(&self, repository: &Repository) {
+        if let Ok(Route { endpoint, path }) = self.destination(repository) {
+            let asked = endpoint.discover(&path).await;
+            tracing::debug!(answered = asked.is_ok(), "asked the destination beside the source");
+        }
+    }
+
     /// Whether the registry of `repository` is a Harbor, as far as it has told: its token server
     /// says so.
     pub(crate) fn is_harbor(&self, repository: &Repository) -> Result<bool> {

@@ -170,7 +170,7 @@ impl Endpoint {
     /// Learns the registry's scheme and challenge from `/v2/`, once; other requests wait for that.
     /// Some registries challenge only there, and hide everything else from requests without
     /// credentials (Nexus, GitLab behind proxies). `Some`: an answer that means "not now".
-    async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
+    pub(super) async fn discover(&self, path: &str) -> Result<Option<Response>, RequestError> {
         if self.discovered.load(Ordering::Acquire) {
             return Ok(None);
         }

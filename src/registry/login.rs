@@ -1,15 +1,10 @@
 //! Logging in and out. A credential that the registry does not accept is not stored.
 
-use std::time::Duration;
-
 use super::auth::{Credential, CredentialSources, CredentialStore};
 use super::client::Client;
 use super::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Repository;
-
-/// Somebody waits in front of the terminal: how long all tries of a login take together.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Where [`Client::login`] would store a credential for `registry`.
@@ -50,9 +45,10 @@ impl Client {
         let client = self.with_credentials(CredentialSources { explicit, ..CredentialSources::default() });
         // Any repository would do: the question is about the registry.
         let route = client.destination(&Repository::parse(&format!("{registry}/login"))?)?;
-        let tried = tokio::time::timeout(LOGIN_DEADLINE, route.endpoint.try_login(&route.path)).await;
+        let deadline = self.options().retry.login_deadline;
+        let tried = tokio::time::timeout(deadline, route.endpoint.try_login(&route.path)).await;
         let response = tried.map_err(|_| {
-            let message = format!("`{registry}` did not answer within {} s", LOGIN_DEADLINE.as_secs());
+            let message = format!("`{registry}` did not answer within {} s", deadline.as_secs());
             Error::new(ErrorKind::Network, message).with_hint("try again later, or ask who runs the registry")
         })??;
         match response.status().is_success() {

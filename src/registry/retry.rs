@@ -21,6 +21,8 @@ pub struct RetryPolicy {
     pub stall_timeout: Duration,
     /// How long the registry may think after it has the whole request: it may be hashing gigabytes.
     pub response_timeout: Duration,
+    /// How long all tries of a login take together: somebody waits in front of the terminal.
+    pub login_deadline: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -32,6 +34,7 @@ impl Default for RetryPolicy {
             connect_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(60),
             response_timeout: Duration::from_secs(600),
+            login_deadline: Duration::from_secs(60),
         }
     }
 }

@@ -38,6 +38,19 @@ fn states(items: &[mpimg::registry::CheckItem]) -> Vec<(&str, CheckState)> {
 }
 
 #[tokio::test]
+async fn a_login_at_a_server_that_takes_connections_and_says_nothing_ends_at_its_deadline() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name = silent.local_addr().unwrap().to_string();
+    let mut options = options();
+    options.retry.login_deadline = std::time::Duration::from_secs(1);
+    let tried = client(options).login(&name, &Credential::basic("user", PASSWORD)).await;
+    let error = tried.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    let causes = error.causes().join("; ");
+    assert!(causes.contains(&format!("`{name}` did not answer within 1 s")), "{error}: {causes}");
+}
+
+#[tokio::test]
 async fn basic_authentication_opens_the_registry_and_a_wrong_password_does_not() {
     let registry = with_htpasswd();
     let name = registry.address.to_string();

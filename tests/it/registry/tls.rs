@@ -184,6 +184,17 @@ async fn a_client_certificate_is_shown_where_certs_d_has_one() {
     push(&shown, &repository, &image, &["1"]).await.unwrap();
     assert_eq!(shown.tags(&repository).await.unwrap().len(), 1);
     assert_eq!(shown.referrers(&repository, &image.digest()).await.unwrap(), []);
+    // What refers to an image, and what refers to that, comes with it over such a registry, too.
+    let name = repository.with_digest(image.digest());
+    let subject = shown.pull_tree(&name, None).await.unwrap().descriptor;
+    let sbom = mpimg::image::artifact("application/spdx+json", "application/spdx+json", "{}".into(), &subject);
+    shown.attach(&repository, &sbom).await.unwrap();
+    let note = mpimg::image::artifact("application/x", "application/x", "note".into(), &sbom.descriptor);
+    shown.attach(&repository, &note).await.unwrap();
+    let tree = shown.pull_tree(&name, None).await.unwrap();
+    let attached = shown.pull_attached(&repository, &tree).await.unwrap();
+    let digests: Vec<_> = attached.iter().map(|tree| tree.descriptor.digest).collect();
+    assert_eq!(digests, [sbom.descriptor.digest, note.descriptor.digest]);
     std::fs::remove_file(host.join("client.key")).unwrap();
     let error = push(&client(options), &repository, &image, &[]).await.unwrap_err();
     assert!(error.causes().join("; ").contains("has no key beside it"), "{error:?}");
