@@ -3,10 +3,12 @@
 use std::io::{self, Read, Write as _};
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use p256::ecdsa::DerSignature;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -14,18 +16,28 @@ use crate::error::{Error, ErrorKind, Result};
 const LIMIT: u64 = 4096;
 const FORM: &str = "the command gets what is signed on standard input, and prints an ECDSA signature of its SHA-256 on P-256: ASN.1, as it is or in base64";
 
+/// How often is looked whether a command is done, or the work was stopped.
+const POLL: Duration = Duration::from_millis(10);
+
 /// A command line that signs: run by `/bin/sh -c`, it gets the message on standard input and prints
 /// the signature, an ASN.1 `ECDSA-Sig-Value` over its SHA-256, as it is or in base64.
 /// `openssl dgst -sha256 -sign key.pem` is such a command.
 #[derive(Debug, Clone)]
 pub struct SigningCommand {
     line: String,
+    cancel: CancellationToken,
 }
 
 impl SigningCommand {
     /// The command is not run yet.
     pub fn new(line: impl Into<String>) -> Self {
-        Self { line: line.into() }
+        Self { line: line.into(), cancel: CancellationToken::new() }
+    }
+
+    /// The same, killed when `cancel` says so.
+    #[must_use]
+    pub fn cancelled_by(self, cancel: CancellationToken) -> Self {
+        Self { cancel, ..self }
     }
 
     /// # Errors
@@ -52,6 +64,14 @@ impl SigningCommand {
         // What is signed has a few hundred bytes: it fits into the pipe even if nobody reads it.
         if let Some(mut input) = child.stdin.take() {
             drop(input.write_all(message));
+        }
+        while output.as_ref().is_some_and(|reader| !reader.is_finished()) {
+            if self.cancel.is_cancelled() {
+                drop(child.kill());
+                drop(child.wait());
+                return Err(Error::new(ErrorKind::Interrupted, "the work was stopped while a key command signed"));
+            }
+            std::thread::sleep(POLL);
         }
         let (output, is_more) = started(output);
         if is_more {

@@ -68,10 +68,11 @@ pub(crate) struct Sign {
 impl Sign {
     pub(super) async fn run(self, terminal: &Terminal) -> Result<()> {
         let key = self.signing.key(terminal)?;
+        // A key command may take its time, or wait for somebody's finger.
+        terminal.handle_signals();
         let Some(image) = self.image else { return sign_files(terminal, &self.file, &key).await };
         let credential = self.login.credential(terminal, image.registry())?;
         let mpimg = self.connection.mpimg(terminal, credential);
-        terminal.handle_signals();
         let repository = image.repository().clone();
         let mut request = SignRequest::new(image, key);
         request.tag = !self.no_tag;

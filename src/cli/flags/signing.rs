@@ -49,7 +49,7 @@ impl PushSigningFlags {
         match (key, command) {
             (Some(path), _) => file_key(terminal, &path, key_password_fd).map(Some),
             (None, Some(command)) => {
-                let key = command_key(command, public_key)?;
+                let key = command_key(terminal, command, public_key)?;
                 // The image would be there without a signature.
                 key.try_command()?;
                 Ok(Some(key))
@@ -89,7 +89,7 @@ impl SigningFlags {
         let Self { key, command, public_key, key_password_fd } = self;
         match (key, command) {
             (Some(path), _) => file_key(terminal, &path, key_password_fd),
-            (None, command) => command_key(command.unwrap_or_default(), public_key),
+            (None, command) => command_key(terminal, command.unwrap_or_default(), public_key),
         }
     }
 }
@@ -98,9 +98,10 @@ fn file_key(terminal: &Terminal, path: &Path, descriptor: Option<u32>) -> Result
     read_signing_key(path, || password(terminal, path, descriptor))
 }
 
-fn command_key(command: String, public_key: Option<PathBuf>) -> Result<SigningKey> {
+fn command_key(terminal: &Terminal, command: String, public_key: Option<PathBuf>) -> Result<SigningKey> {
     let public = PublicKey::read(&public_key.unwrap_or_default())?;
-    Ok(SigningKey::from_command(SigningCommand::new(command), public))
+    let command = SigningCommand::new(command).cancelled_by(terminal.interrupt().cancel().clone());
+    Ok(SigningKey::from_command(command, public))
 }
 
 fn password(terminal: &Terminal, path: &Path, descriptor: Option<u32>) -> Result<String> {

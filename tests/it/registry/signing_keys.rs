@@ -108,3 +108,25 @@ fn a_key_command_that_prints_something_else_is_told_so_and_does_not_fill_the_mem
         assert!(!home.path().join("file.sig").exists(), "{command}");
     }
 }
+
+#[test]
+fn a_signal_ends_a_key_command_that_waits() {
+    let (home, _) = signer();
+    write(&home.path(), "file", "content");
+    let sign = ["sign", "--file", "file", "--key-command", "echo $$ >pid; exec sleep 300", "--public-key", "own.pub"];
+    let mut running = home.mpimg().args(sign).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = home.path().join("pid");
+    let started = || std::fs::read_to_string(&pid).unwrap_or_default().trim().parse::<i32>().ok();
+    let command = loop {
+        if let Some(command) = started() {
+            break command;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    let own = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(143));
+    let gone = rustix::process::test_kill_process(rustix::process::Pid::from_raw(command).unwrap());
+    assert_eq!(gone, Err(rustix::io::Errno::SRCH), "the command runs on");
+    assert!(!home.path().join("file.sig").exists());
+}
