@@ -5,8 +5,8 @@
 use super::{Mpimg, blocking, not_stored};
 use crate::build::stored_image;
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::image::{ManifestTree, Transport};
-use crate::oci::{Digest, Platform, Reference, Tag};
+use crate::image::{ManifestTree, Transport, with_attachments_of};
+use crate::oci::{Digest, Platform, Reference, Repository, Tag};
 use crate::registry::PushedBlob;
 
 /// What is copied, and where to.
@@ -186,9 +186,23 @@ impl Mpimg {
             .with_hint(format!("leave out {}: they refer to the image's old digest", Setting::Referrers)));
         }
         for referrer in referrers {
-            self.client().attach(name.repository(), referrer).await?;
+            let referrer = self.beside_what_is_there(name.repository(), referrer).await?;
+            self.client().attach(name.repository(), &referrer).await?;
         }
         Ok(pushed.blobs)
+    }
+
+    /// What comes under one of cosign's tags, with what the destination has there: a site's own
+    /// signatures stay.
+    async fn beside_what_is_there(&self, repository: &Repository, referrer: &ManifestTree) -> Result<ManifestTree> {
+        let Some(tag) = &referrer.tag else { return Ok(referrer.clone()) };
+        let there = repository.with_tag(tag.clone());
+        let joins = ["sig", "att"].iter().any(|suffix| tag.as_str().ends_with(&format!(".{suffix}")));
+        if !joins || !self.client().has_manifest(&there).await? {
+            return Ok(referrer.clone());
+        }
+        let before = self.client().pull_tree(&there, None).await?;
+        with_attachments_of(&before, referrer)
     }
 }
 

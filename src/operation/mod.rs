@@ -56,6 +56,8 @@ mod provenance;
 mod prune;
 mod pull;
 mod push;
+#[cfg(feature = "sign")]
+mod record;
 mod recorded;
 mod remove;
 mod reproducible;

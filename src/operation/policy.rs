@@ -113,7 +113,10 @@ impl Mpimg {
         // What anybody may attach is no answer to a site that asks for signatures.
         let (signed, with) = match policy.signed_by.is_empty() {
             true => ("", String::new()),
-            false => (" signed by one of the keys of `signed_by`", format!(" and {}", Setting::SignedBy)),
+            false => (
+                " signed by one of the keys of `signed_by`",
+                format!(" and {}, or sign what is attached: `mpimg sign --referrers`", Setting::SignedBy),
+            ),
         };
         if sbom && !stated.iter().any(Stated::is_sbom) {
             items.push(lacks(&format!("SBOM{signed}"), &format!("push it with {}{with}", Setting::Sbom.with("spdx"))));

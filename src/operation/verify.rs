@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::Mpimg;
 use super::attached::{Attached, described, subjects};
+use super::record::holds_documents_alone;
 use super::recorded::is_sbom;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{AttestedStatement, IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest};
+use crate::image::{AttestedStatement, IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest, cosign_tag};
 use crate::oci::{Descriptor, Digest};
 use crate::signature::{
     BUNDLE_TYPES, Bundle, COSIGN_SIGN, ENVELOPE_TYPE, Envelope, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE,
@@ -20,6 +21,9 @@ use crate::signature::{
 
 /// A signed document has a few hundred bytes, a signed SBOM a few MiB.
 const LIMIT: u64 = 32 << 20;
+
+/// What is read, in bytes, of something that is no document.
+const SMALL: u64 = 1 << 20;
 
 /// What is verified.
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ pub enum SignatureForm {
 pub struct FoundSignature {
     /// Where.
     pub form: SignatureForm,
-    /// The manifest that carries it.
+    /// The manifest that carries it; of a tag that cannot be read, the one that it is about.
     pub manifest: Digest,
     /// What is wrong with it; `None`: it is good.
     pub error: Option<String>,
@@ -131,8 +135,8 @@ pub struct FoundReferrer {
     pub predicate_types: Vec<String>,
     /// What is wrong with it; `None`: its documents are whole, and its statements about the image.
     pub error: Option<String>,
-    /// Whether it could be run as an image.
-    pub is_image: bool,
+    /// Whether it holds SBOMs or statements and nothing else, such as what could be run.
+    pub documents_alone: bool,
     /// Its signatures, good and bad.
     pub signatures: Vec<FoundSignature>,
 }
@@ -145,13 +149,13 @@ impl FoundReferrer {
 
     /// Whether it is an SBOM or a statement, and nothing else.
     pub fn is_record(&self) -> bool {
-        !self.is_image && self.error.is_none() && (is_sbom(&self.artifact_type) || !self.predicate_types.is_empty())
+        self.documents_alone && self.error.is_none() && (is_sbom(&self.artifact_type) || !self.predicate_types.is_empty())
     }
 
     /// A manifest that cannot be read.
     fn unreadable(manifest: Digest, artifact_type: String, error: String) -> Self {
         let error = Some(error);
-        Self { manifest, artifact_type, predicate_types: Vec::new(), error, is_image: false, signatures: Vec::new() }
+        Self { manifest, artifact_type, predicate_types: Vec::new(), error, documents_alone: false, signatures: Vec::new() }
     }
 }
 
@@ -233,18 +237,20 @@ impl Attached<'_> {
             let mut signatures = self.tag_signatures(digest, keys).await?;
             signatures.extend(self.tag_statements(digest, keys).await?);
             let listed = self.referrers(digest).await?;
-            let (bundles, mut others): (Vec<_>, Vec<_>) =
+            let (bundles, others): (Vec<_>, Vec<_>) =
                 listed.into_iter().partition(|referrer| referrer.media_type.as_str().starts_with(BUNDLE_TYPES));
             signatures.extend(self.bundles(&bundles, digest, keys).await?);
-            // Harbor lists what stands under cosign's tags, too.
-            others.retain(|other| signatures.iter().all(|signature| signature.manifest != other.digest));
             Ok((signatures, others))
         };
         found.await.map_err(|error: Error| error.wrap("cannot read the signatures"))
     }
 
     async fn tag_signatures(&self, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
-        let Some(tree) = self.tagged(digest, "sig").await? else { return Ok(Vec::new()) };
+        let tree = match self.tagged(digest, "sig").await {
+            Ok(Some(tree)) => tree,
+            Ok(None) => return Ok(Vec::new()),
+            Err(error) => return unreadable_tag(digest, "sig", error),
+        };
         let mut found = Vec::new();
         for layer in Names::parse(&tree.bytes)?.layers {
             if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
@@ -278,7 +284,11 @@ impl Attached<'_> {
 
     /// What cosign before 3 attests.
     async fn tag_statements(&self, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
-        let Some(tree) = self.tagged(digest, "att").await? else { return Ok(Vec::new()) };
+        let tree = match self.tagged(digest, "att").await {
+            Ok(Some(tree)) => tree,
+            Ok(None) => return Ok(Vec::new()),
+            Err(error) => return unreadable_tag(digest, "att", error),
+        };
         judge_layers(&tree, SignatureForm::Tag, ENVELOPE_TYPE, keys, |bytes, key| Envelope::verify(bytes, digest, key)).await
     }
 
@@ -313,11 +323,11 @@ impl Attached<'_> {
         if tree.subject.as_ref() != Some(digest) {
             return Ok(None);
         }
-        let Names { config, layers, .. } = Names::parse(&tree.bytes)?;
-        let is_image = config.is_some_and(|config| config.media_type.may_be_config())
-            || layers.iter().any(|layer| layer.media_type.layer_compression().is_some());
+        let layers = Names::parse(&tree.bytes)?.layers;
+        let documents_alone = holds_documents_alone(&tree);
         let (mut predicate_types, mut error) = (Vec::new(), None);
-        for layer in layers.iter().filter(|layer| layer.size <= LIMIT && layer.media_type.layer_compression().is_none()) {
+        // Of a document that is too large, `blob` says so. What else there is may be of any size.
+        for layer in layers.iter().filter(|layer| documents_alone || layer.size <= SMALL) {
             let read = tree.blob(&layer.digest, LIMIT).await;
             let is_statement = layer.media_type.as_str() == IN_TOTO_TYPE;
             match read.and_then(|bytes| is_statement.then(|| Statement::read(&bytes, digest)).transpose()) {
@@ -330,7 +340,7 @@ impl Attached<'_> {
             artifact_type: described(&tree)?.media_type.to_string(),
             predicate_types,
             error,
-            is_image,
+            documents_alone,
             signatures: self.signatures_and_others(&listed.digest, keys).await?.0,
         }))
     }
@@ -370,6 +380,12 @@ async fn judge_layers(
         found.push(FoundSignature::unreadable(form, manifest, error)?);
     }
     Ok(found)
+}
+
+/// What stands under one of cosign's tags cannot be read: anybody who may push can put it there.
+fn unreadable_tag(digest: &Digest, suffix: &str, error: Error) -> Result<Vec<FoundSignature>> {
+    let error = error.wrap(format!("the tag `{}`", cosign_tag(digest, suffix)));
+    FoundSignature::unreadable(SignatureForm::Tag, *digest, error).map(|found| vec![found])
 }
 
 /// Why something in the registry cannot be read, unless that is the registry's fault.

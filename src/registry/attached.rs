@@ -27,28 +27,39 @@ impl Client {
     /// # Errors
     /// As [`Client::referrers`] and [`Client::pull_image`].
     pub async fn pull_attached(&self, repository: &Repository, tree: &ManifestTree) -> Result<Vec<ManifestTree>> {
-        let mut seen: BTreeSet<Digest> = tree.manifests().iter().map(|manifest| manifest.descriptor.digest).collect();
-        let (mut next, mut found) = (seen.iter().copied().collect::<Vec<_>>(), Vec::new());
+        let mut whole: BTreeSet<Digest> = tree.manifests().iter().map(|manifest| manifest.descriptor.digest).collect();
+        let (mut next, mut found) = (whole.iter().copied().collect::<Vec<_>>(), Vec::new());
+        let (mut asked, mut listed) = (BTreeSet::new(), Vec::<ManifestTree>::new());
         while !next.is_empty() {
-            let named = self.attached_to(repository, std::mem::take(&mut next)).await?;
-            for (digest, tag) in named {
-                if !seen.insert(digest) {
+            for (digest, tag) in self.attached_to(repository, std::mem::take(&mut next)).await? {
+                // One manifest may stand under several tags.
+                if !asked.insert((digest, tag.clone())) || tag.is_none() && whole.contains(&digest) {
                     continue;
                 }
                 let mut tree = self.pull_tree(&repository.with_digest(digest), None).await?;
-                // A list under a tag is written by whoever may push: it may name anything.
-                if tag.is_none() && !tree.subject.is_some_and(|subject| seen.contains(&subject)) {
-                    tracing::debug!(%digest, "listed as referring to the image, and does not");
-                    continue;
-                }
                 tree.tag = tag;
-                next.extend(tree.manifests().iter().map(|manifest| manifest.descriptor.digest));
-                seen.extend(&next);
-                found.push(tree);
-                if found.len() > MOST {
-                    return Err(Error::new(ErrorKind::Corrupt, format!("more than {MOST} manifests refer to the image")));
+                listed.push(tree);
+                if asked.len() > MOST {
+                    return Err(Error::new(ErrorKind::Corrupt, format!("more than {MOST} manifests refer to the image"))
+                        .with_hint("remove from the repository what nobody needs, or copy without what refers to the image"));
                 }
             }
+            // A list under a tag is written by whoever may push: it may name anything, and in any
+            // order. What refers to something that comes later waits for that.
+            let mut waiting = Vec::new();
+            for tree in std::mem::take(&mut listed) {
+                if tree.tag.is_none() && !tree.subject.is_some_and(|subject| whole.contains(&subject)) {
+                    waiting.push(tree);
+                    continue;
+                }
+                let own = tree.manifests().into_iter().map(|manifest| manifest.descriptor.digest);
+                next.extend(own.filter(|digest| whole.insert(*digest)));
+                found.push(tree);
+            }
+            listed = waiting;
+        }
+        for tree in listed {
+            tracing::debug!(digest = %tree.descriptor.digest, "listed as referring to the image, and does not");
         }
         Ok(found)
     }

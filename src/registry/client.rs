@@ -179,8 +179,8 @@ impl Client {
         Ok(self.route(self.conf()?.destination(repository)?))
     }
 
-    /// Asks a registry what it wants of its clients, so that the connection and the answer are there
-    /// when it is needed. What fails is told by the request that needs it.
+    /// Asks a registry what it wants of its clients, so that the connection and the answer are
+    /// there when they are needed. What fails is told by the request that needs it.
     pub(crate) async fn make_ready(&self, repository: &Repository) {
         if let Ok(Route { endpoint, path }) = self.destination(repository) {
             let asked = endpoint.discover(&path).await;

@@ -10,18 +10,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::key::{PublicKey, SigningKey};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
-use crate::image::cosign_tag;
+use crate::image::{attachment_image, cosign_tag};
 use crate::oci::{Descriptor, Digest, MediaType, Tag};
 
 /// The type of the document.
 pub const SIMPLE_SIGNING_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation of its layer that has the signature in base64.
 pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const KIND: &str = "cosign container image signature";
 
 /// What is signed: that an image of a repository has a digest.
@@ -103,23 +101,6 @@ pub struct SimpleSigningImage {
     pub payload: Bytes,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Config {
-    architecture: String,
-    created: String,
-    history: Vec<BTreeMap<String, String>>,
-    os: String,
-    rootfs: RootFs,
-    config: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RootFs {
-    #[serde(rename = "type")]
-    kind: String,
-    diff_ids: Vec<Digest>,
-}
-
 impl SimpleSigningImage {
     /// The tag under which signatures of `digest` are found.
     ///
@@ -147,25 +128,7 @@ impl SimpleSigningImage {
         let signature = STANDARD.encode(key.sign(&payload)?);
         let annotations = BTreeMap::from([(SIGNATURE_ANNOTATION.to_owned(), signature)]);
         let layers: Vec<Descriptor> = before.iter().cloned().chain([Descriptor { annotations, ..own }]).collect();
-        // An image without a platform, as cosign writes it: it is not to be run. No time: the same
-        // signature has the same digest.
-        let never = "0001-01-01T00:00:00Z";
-        let config = Config {
-            architecture: String::new(),
-            created: never.to_owned(),
-            history: layers.iter().map(|_| BTreeMap::from([("created".to_owned(), never.to_owned())])).collect(),
-            os: String::new(),
-            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: layers.iter().map(|layer| layer.digest).collect() },
-            config: BTreeMap::new(),
-        };
-        let cannot = || "cannot write the signature".to_owned();
-        let config = Bytes::from(serde_json::to_vec(&config).context(ErrorKind::Io, cannot)?);
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::Manifest.as_str(),
-            "config": Descriptor::of(MediaType::from(CONFIG_TYPE), &config),
-            "layers": layers,
-        });
-        Ok(Some(Self { manifest: manifest.to_string().into(), config, payload }))
+        let (manifest, config) = attachment_image(&layers)?;
+        Ok(Some(Self { manifest, config, payload }))
     }
 }

@@ -164,6 +164,10 @@ fn shown_referrer(found: &FoundReferrer) -> String {
     };
     let state = match (&found.error, found.signed().map(|signature| signature.key)) {
         (Some(error), _) => visible_line(error),
+        // Its type promises more than is true.
+        (None, _) if !found.is_record() && !found.documents_alone => {
+            format!("{}not an SBOM or statement alone", if found.signed().is_some() { "signed, " } else { "" })
+        }
         (None, Some(Some(key))) => format!("signed, key {}", key.short()),
         (None, Some(None)) => "signed".to_owned(),
         (None, None) if found.signatures.is_empty() => "not signed".to_owned(),
@@ -208,6 +212,7 @@ fn referrer_entry(found: &FoundReferrer) -> serde_json::Value {
         "manifest": found.manifest,
         "artifact_type": found.artifact_type,
         "predicate_types": found.predicate_types,
+        "documents_alone": found.documents_alone,
         "error": found.error,
         "signed": found.signed().is_some(),
         "signatures": found.signatures.iter().map(entry).collect::<Vec<_>>(),

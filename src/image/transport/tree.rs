@@ -211,7 +211,7 @@ fn read(
     let named = if tag.is_some() { index.clone() } else { without_referrers(files, &index)? };
     let meant = layout::select(files, &named, tag, platform.unwrap_or(&Platform::default()))?;
     let tree = read_tree(files, &meant, platform, source, 0)?;
-    let found = if referrers { read_attached(files, &index, &tree, source)? } else { Vec::new() };
+    let found = if referrers { read_attached(files, &index, &tree, source, None)? } else { Vec::new() };
     Ok((tree, found))
 }
 
@@ -227,36 +227,65 @@ pub struct AttachedTrees {
 fn read_with_attached(files: &impl LayoutFiles, tag: Option<&str>, source: Source<'_>) -> Result<(ManifestTree, AttachedTrees)> {
     let mut index = layout::read_checked_index(files)?;
     let mut unreadable = Vec::new();
+    let whole = index.clone();
     index.manifests.retain(|entry| match files.read_blob(entry, MANIFEST_LIMIT).and_then(|bytes| Names::parse(&bytes)) {
         Ok(_) => true,
-        // The image itself must be whole.
-        Err(_) if entry.annotations.contains_key(layout::REF_NAME) && layout::attached_as(entry).is_none() => true,
         Err(error) => {
             unreadable.push((entry.digest, error.in_one_line()));
             false
         }
     });
     let named = if tag.is_some() { index.clone() } else { without_referrers(files, &index)? };
-    let meant = layout::select(files, &named, tag, &Platform::default())?;
+    let meant = layout::select(files, &named, tag, &Platform::default()).or_else(|missing| {
+        // The image itself must be whole: it is said what is wrong with it.
+        match unreadable.is_empty() {
+            true => Err(missing),
+            false => layout::select(files, &whole, tag, &Platform::default()),
+        }
+    })?;
     let tree = read_tree(files, &meant, None, source, 0)?;
-    let trees = read_attached(files, &index, &tree, source)?;
+    let trees = read_attached(files, &index, &tree, source, Some(&mut unreadable))?;
     Ok((tree, AttachedTrees { trees, unreadable }))
 }
 
 /// What belongs to any manifest of `tree`, what belongs to that, and so on.
-fn read_attached(files: &impl LayoutFiles, index: &Index, tree: &ManifestTree, source: Source<'_>) -> Result<Vec<ManifestTree>> {
+///
+/// With `unreadable`, what is damaged goes there and is no error.
+fn read_attached(
+    files: &impl LayoutFiles,
+    index: &Index,
+    tree: &ManifestTree,
+    source: Source<'_>,
+    mut unreadable: Option<&mut Vec<(Digest, String)>>,
+) -> Result<Vec<ManifestTree>> {
     let root = tree.descriptor.digest;
     let mut digests: BTreeSet<Digest> = tree.manifests().iter().map(|tree| tree.descriptor.digest).collect();
     let mut found: Vec<ManifestTree> = Vec::new();
+    // One manifest may stand under several tags.
+    let mut seen: BTreeSet<(Digest, Option<Tag>)> = BTreeSet::new();
     loop {
         let before = found.len();
         for (entry, tag) in attached(files, index, &digests, &root)? {
-            if digests.insert(entry.digest) {
-                let mut tree = read_tree(files, &entry, None, source, 0)?;
-                tree.tag = tag;
-                digests.extend(tree.manifests().iter().map(|manifest| manifest.descriptor.digest));
-                found.push(tree);
+            if seen.contains(&(entry.digest, tag.clone())) || tag.is_none() && digests.contains(&entry.digest) {
+                continue;
             }
+            let mut tree = match (read_tree(files, &entry, None, source, 0), &mut unreadable) {
+                (Ok(tree), _) => tree,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(unreadable)) => {
+                    seen.insert((entry.digest, tag));
+                    unreadable.push((entry.digest, error.in_one_line()));
+                    continue;
+                }
+            };
+            // A list may name anything, and in any order.
+            if tag.is_none() && !tree.subject.is_some_and(|subject| digests.contains(&subject)) {
+                continue;
+            }
+            seen.insert((entry.digest, tag.clone()));
+            tree.tag = tag;
+            digests.extend(tree.manifests().iter().map(|manifest| manifest.descriptor.digest));
+            found.push(tree);
         }
         if found.len() == before {
             return Ok(found);
@@ -274,7 +303,7 @@ fn attached(
     let tags: BTreeSet<String> = digests.iter().flat_map(|digest| COSIGN.map(|suffix| cosign_tag(digest, suffix))).collect();
     let lists: BTreeSet<String> = digests.iter().map(list_tag).collect();
     let mut found = Vec::new();
-    for entry in index.manifests.iter().filter(|entry| !digests.contains(&entry.digest)) {
+    for entry in &index.manifests {
         let name = entry.annotations.get(layout::REF_NAME);
         let saved = layout::attached_as(entry).map(|suffix| cosign_tag(root, suffix));
         if let Some(tag) = saved.as_ref().or(name.filter(|name| tags.contains(*name))) {

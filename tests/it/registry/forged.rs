@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use mpimg::image::{ManifestTree, annotated_artifact};
 use mpimg::oci::{Descriptor, Digest, MediaType, Reference, Repository, Tag};
 use mpimg::registry::Client;
+use mpimg::serve::{Fault, FaultResponse};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::fixture::{client, distribution, options};
@@ -215,4 +217,108 @@ fn a_copy_whose_sbom_or_signature_is_damaged_says_so_and_counts_the_good_ones() 
         let told = found[0]["referrers"].as_array().unwrap().iter().any(|one| one["manifest"] == bundle["manifest"]);
         assert!(told, "{place}: {found}");
     }
+}
+
+#[test]
+fn an_index_with_a_stranger_s_image_that_calls_itself_an_sbom_is_not_signed() {
+    let (home, folder) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let own = push(&home, &folder, &target, &[]);
+    let image = format!("{target}@{}", own["digest"].as_str().unwrap());
+    std::fs::write(folder.join("app/adapter.py"), "print('evil')\n").unwrap();
+    push(&home, &folder, &target, &["--tag", "evil"]);
+    block_on(async |client| {
+        let repository = Repository::parse(&target).unwrap();
+        let subject = client.pull_tree(&repository.with_digest(digest_of(&own, "digest")), None).await.unwrap().descriptor;
+        let evil = client.pull_tree(&Reference::parse(&format!("{target}:evil")).unwrap(), None).await.unwrap();
+        let mut index = json!({ "schemaVersion": 2, "mediaType": MediaType::Index, "manifests": [evil.descriptor] });
+        index["artifactType"] = json!("application/spdx+json");
+        index["subject"] = json!({ "mediaType": subject.media_type, "digest": subject.digest, "size": subject.size });
+        let bytes = bytes::Bytes::from(index.to_string());
+        let tree = ManifestTree::index(Descriptor::of(MediaType::Index, &bytes), bytes, vec![evil]).unwrap();
+        put(&client, &repository, &tree, "evil").await;
+    });
+    let signed = run(&mut mpimg(&home), ["sign", "--json", &image, "--key", "own.key", "--referrers"]).done().json();
+    assert_eq!(signed["signed"].as_array().unwrap().len(), 1, "{signed}");
+    let report = run(&mut home.mpimg(), ["verify", &image, "--key", "own.pub"]).done().out;
+    assert!(report.contains("application/spdx+json, not an SBOM or statement alone"), "{report}");
+    refused(&mut home.mpimg(), ["verify", &format!("{target}:evil"), "--key", "own.pub"], 1);
+}
+
+#[test]
+fn a_copy_has_every_tag_of_a_signature_and_leaves_the_destination_s_own() {
+    let (home, folder) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    let pushed = push(&home, &folder, &target, &EVERYTHING);
+    let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+    let tag = |what: &str, suffix: &str| format!("{}.{suffix}", pushed[what].as_str().unwrap().replace(':', "-"));
+    let (first, second) = (tag("digest", "sig"), tag("digest", "att"));
+    // One manifest under two tags: the SBOM's signature as the image's statement.
+    block_on(async |client| {
+        let repository = Repository::parse(&target).unwrap();
+        let name = repository.with_tag(Tag::parse(&tag("sbom", "sig")).unwrap());
+        let tree = client.pull_tree(&name, None).await.unwrap();
+        put(&client, &repository, &tree, &second).await;
+    });
+    let site = format!("{}/site/app", registry.host);
+    run(&mut home.mpimg(), ["copy", &format!("docker://{image}"), &format!("docker://{site}:1")]).done();
+    run(home.mpimg().env("COSIGN_PASSWORD", ""), ["key", "generate", "site"]).done();
+    run(home.mpimg().env("COSIGN_PASSWORD", ""), ["sign", &format!("{site}:1"), "--key", "site.key"]).done();
+    for _ in 0..2 {
+        run(&mut home.mpimg(), ["copy", "--referrers", &format!("docker://{image}"), &format!("docker://{site}:1")]).done();
+    }
+    for key in ["own.pub", "site.pub"] {
+        let found = run(&mut home.mpimg(), ["verify", "--json", &format!("{site}:1"), "--key", key]).done().json();
+        let good = found["verified"][0]["signatures"].as_array().unwrap().iter().filter(|one| one["valid"] == true);
+        let forms: Vec<&str> = good.map(|one| one["form"].as_str().unwrap()).collect();
+        assert!(forms.contains(&"tag") && forms.contains(&"bundle"), "{key}: {found}");
+    }
+    block_on(async |client| {
+        for tag in [&first, &second, &tag("sbom", "sig")] {
+            let name = Repository::parse(&site).unwrap().with_tag(Tag::parse(tag).unwrap());
+            client.pull_manifest(&name).await.unwrap_or_else(|error| panic!("{tag} is missing: {error}"));
+        }
+    });
+}
+
+#[test]
+fn a_tag_that_cannot_be_read_hides_no_good_signature_and_no_sbom() {
+    let (home, folder) = signer();
+    let registry = Serving::faulty(|request| match request.method == Method::GET && request.path.ends_with(".att") {
+        true => Fault::Status(FaultResponse::error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "gone")),
+        false => Fault::None,
+    });
+    let target = format!("{}/mp/app", registry.host);
+    let pushed = push(&home, &folder, &target, &EVERYTHING);
+    let image = format!("{target}@{}", pushed["digest"].as_str().unwrap());
+    let att = format!("{}.att", pushed["digest"].as_str().unwrap().replace(':', "-"));
+    block_on(async |client| {
+        let repository = Repository::parse(&target).unwrap();
+        let sbom = client.pull_tree(&repository.with_digest(digest_of(&pushed, "sbom")), None).await.unwrap();
+        put(&client, &repository, &sbom, &att).await;
+    });
+    let found = verified(&home, &image);
+    assert_eq!((&found[0]["signed"], &found[0]["referrers"][0]["signed"]), (&json!(true), &json!(true)), "{found}");
+    let errors = found[0]["signatures"].as_array().unwrap().iter().filter_map(|one| one["error"].as_str());
+    assert!(errors.clone().any(|error| error.contains(&att)), "{found}");
+    assert_eq!(lacks(&home, &image), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_damaged_elsewhere_in_a_layout_is_no_fault_of_an_image() {
+    let (home, folder) = signer();
+    let registry = Serving::open();
+    let target = format!("{}/mp/app", registry.host);
+    push(&home, &folder, &target, &EVERYTHING);
+    run(&mut home.mpimg(), ["copy", "--referrers", &format!("docker://{target}:1"), "oci:whole:1"]).done();
+    std::fs::write(folder.join("app/adapter.py"), "print('other')\n").unwrap();
+    let other = push(&home, &folder, &target, &["--tag", "2"]);
+    run(&mut home.mpimg(), ["copy", &format!("docker://{target}:2"), "oci:whole:2"]).done();
+    let manifest = home.path().join("whole/blobs/sha256").join(digest_of(&other, "digest").hex());
+    std::fs::write(&manifest, "{").unwrap();
+    assert_eq!(verified(&home, "oci:whole:1")[0]["signed"], true);
+    let left = refused(&mut home.mpimg(), ["verify", "oci:whole:2", "--key", "own.pub"], 1);
+    assert!(left.err.contains("is damaged"), "{}", left.err);
 }
