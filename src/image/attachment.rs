@@ -75,6 +75,11 @@ pub(crate) fn attachment_image(layers: &[Descriptor]) -> Result<(Bytes, Bytes)> 
     Ok((manifest.to_string().into(), config))
 }
 
+/// Whether what stands under one of cosign's tags is a list that several people add to.
+pub(crate) fn may_be_joined(tag: &str) -> bool {
+    tag.ends_with(".sig") || tag.ends_with(".att")
+}
+
 /// What stands under one of cosign's tags, with the signatures or statements of another such image
 /// that are missing there: those of other people stay.
 pub(crate) fn with_attachments_of(there: &ManifestTree, more: &ManifestTree) -> Result<ManifestTree> {

@@ -20,7 +20,7 @@ mod validate;
 
 #[cfg(feature = "sign")]
 pub(crate) use attachment::attachment_image;
-pub(crate) use attachment::{COSIGN, cosign_tag, list_tag, with_attachments_of};
+pub(crate) use attachment::{COSIGN, cosign_tag, list_tag, may_be_joined, with_attachments_of};
 pub(crate) use attestation::ATTESTATION_TYPE;
 pub use attestation::{AttestedStatement, IN_TOTO_TYPE, PREDICATE_TYPE, attestation, attested_digest};
 pub(crate) use choice::{Choice, platform_of_config};

@@ -5,7 +5,7 @@
 use super::{Mpimg, blocking, not_stored};
 use crate::build::stored_image;
 use crate::error::{Error, ErrorKind, Result, Setting};
-use crate::image::{ManifestTree, Transport, with_attachments_of};
+use crate::image::{ManifestTree, Transport, may_be_joined, with_attachments_of};
 use crate::oci::{Digest, Platform, Reference, Repository, Tag};
 use crate::registry::PushedBlob;
 
@@ -197,8 +197,7 @@ impl Mpimg {
     async fn beside_what_is_there(&self, repository: &Repository, referrer: &ManifestTree) -> Result<ManifestTree> {
         let Some(tag) = &referrer.tag else { return Ok(referrer.clone()) };
         let there = repository.with_tag(tag.clone());
-        let joins = ["sig", "att"].iter().any(|suffix| tag.as_str().ends_with(&format!(".{suffix}")));
-        if !joins || !self.client().has_manifest(&there).await? {
+        if !may_be_joined(tag.as_str()) || !self.client().has_manifest(&there).await? {
             return Ok(referrer.clone());
         }
         let before = self.client().pull_tree(&there, None).await?;

@@ -39,6 +39,8 @@ mod image_report;
 mod images;
 mod import;
 mod index;
+#[cfg(feature = "sign")]
+mod index_statements;
 mod inspect;
 #[cfg(feature = "sign")]
 mod key;
@@ -110,6 +112,8 @@ pub use image_report::{DuplicateFiles, FolderReport, HiddenFile, ImageReport, La
 pub use images::StoredImage;
 pub use import::ImportRequest;
 pub use index::IndexPart;
+#[cfg(feature = "sign")]
+pub use index_statements::FoundAttestation;
 pub use inspect::InspectedImage;
 #[cfg(feature = "sign")]
 pub use key::{KeyFiles, generate_key, read_signing_key};
@@ -144,9 +148,7 @@ pub use stats::ContainerStats;
 #[cfg(feature = "run")]
 pub use stop::{StopRequest, StoppedContainers};
 #[cfg(feature = "sign")]
-pub use verify::{
-    FoundAttestation, FoundReferrer, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest, manifest_name,
-};
+pub use verify::{FoundReferrer, FoundSignature, SignatureForm, VerifiedManifest, VerifyRequest, manifest_name};
 
 use crate::error::Result;
 use crate::oci::Reference;

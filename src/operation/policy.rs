@@ -16,6 +16,9 @@ use crate::{image::Transport, signature::PublicKey};
 
 /// The item of a check.
 const POLICY: &str = "policy";
+/// What stands for an SBOM of any form.
+#[cfg(feature = "sign")]
+const SBOM: &str = "application/spdx+json";
 const PROVENANCE: &str = "https://slsa.dev/provenance/";
 /// What a bundle, and an attestation without a signature, say that they state.
 const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", PREDICATE_TYPE];
@@ -176,7 +179,8 @@ impl Mpimg {
             let statements = manifest.signatures.iter().filter(|signature| signature.error.is_none());
             stated.extend(statements.filter_map(|signature| signature.predicate_type.clone()));
             for record in manifest.referrers.iter().filter(|referrer| referrer.is_record() && referrer.signed().is_some()) {
-                stated.extend(record.predicate_types.iter().cloned().chain([record.artifact_type.clone()]));
+                stated.extend(record.predicate_types.iter().cloned());
+                stated.extend(record.has_sbom.then(|| SBOM.to_owned()));
             }
         }
         if root.is_signed() {

@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use super::Mpimg;
 use super::attached::{Attached, described, subjects};
-use super::record::holds_documents_alone;
+use super::index_statements::{FoundAttestation, attestations, unreadable};
+use super::record::{holds_documents_alone, is_sbom_document};
 use super::recorded::is_sbom;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{AttestedStatement, IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest, cosign_tag};
+use crate::image::{IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest, cosign_tag};
 use crate::oci::{Descriptor, Digest};
 use crate::signature::{
     BUNDLE_TYPES, Bundle, COSIGN_SIGN, ENVELOPE_TYPE, Envelope, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE,
@@ -105,23 +106,6 @@ impl FoundSignature {
     }
 }
 
-/// Something that an index says of an image in it, as BuildKit puts it there. It has no signature
-/// of its own: a signature of the index is one of all that the index holds.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct FoundAttestation {
-    /// The manifest that carries it.
-    pub manifest: Digest,
-    /// The image that it is about.
-    pub image: Digest,
-    /// What is wrong with it; `None`: it is a statement about that image.
-    pub error: Option<String>,
-    /// The kind of statement.
-    pub predicate_type: String,
-    /// What is stated.
-    pub predicate: Option<Value>,
-}
-
 /// Something that refers to an image and is no signature itself: an SBOM, provenance that nobody
 /// signed.
 #[derive(Debug, Clone)]
@@ -137,6 +121,8 @@ pub struct FoundReferrer {
     pub error: Option<String>,
     /// Whether it holds SBOMs or statements and nothing else, such as what could be run.
     pub documents_alone: bool,
+    /// Whether an SBOM is in it, whatever it calls itself.
+    pub has_sbom: bool,
     /// Its signatures, good and bad.
     pub signatures: Vec<FoundSignature>,
 }
@@ -149,13 +135,21 @@ impl FoundReferrer {
 
     /// Whether it is an SBOM or a statement, and nothing else.
     pub fn is_record(&self) -> bool {
-        self.documents_alone && self.error.is_none() && (is_sbom(&self.artifact_type) || !self.predicate_types.is_empty())
+        self.documents_alone && self.error.is_none() && (self.has_sbom || !self.predicate_types.is_empty())
     }
 
     /// A manifest that cannot be read.
     fn unreadable(manifest: Digest, artifact_type: String, error: String) -> Self {
         let error = Some(error);
-        Self { manifest, artifact_type, predicate_types: Vec::new(), error, documents_alone: false, signatures: Vec::new() }
+        Self {
+            manifest,
+            artifact_type,
+            predicate_types: Vec::new(),
+            error,
+            documents_alone: false,
+            has_sbom: false,
+            signatures: Vec::new(),
+        }
     }
 }
 
@@ -240,6 +234,17 @@ impl Attached<'_> {
             let (bundles, others): (Vec<_>, Vec<_>) =
                 listed.into_iter().partition(|referrer| referrer.media_type.as_str().starts_with(BUNDLE_TYPES));
             signatures.extend(self.bundles(&bundles, digest, keys).await?);
+            // A list's word is not the manifest's own.
+            let mut rest = Vec::new();
+            for other in others {
+                match self.tree(&other.digest).await {
+                    Ok(tree) if described(&tree)?.media_type.as_str().starts_with(BUNDLE_TYPES) => {
+                        signatures.extend(self.bundles(&[other], digest, keys).await?);
+                    }
+                    _ => rest.push(other),
+                }
+            }
+            let others = rest;
             Ok((signatures, others))
         };
         found.await.map_err(|error: Error| error.wrap("cannot read the signatures"))
@@ -324,14 +329,26 @@ impl Attached<'_> {
             return Ok(None);
         }
         let layers = Names::parse(&tree.bytes)?.layers;
-        let documents_alone = holds_documents_alone(&tree);
-        let (mut predicate_types, mut error) = (Vec::new(), None);
+        let is_record = holds_documents_alone(&tree);
+        let mut documents_alone = is_record;
+        let (mut predicate_types, mut error, mut has_sbom) = (Vec::new(), None, false);
         // Of a document that is too large, `blob` says so. What else there is may be of any size.
-        for layer in layers.iter().filter(|layer| documents_alone || layer.size <= SMALL) {
+        for layer in layers.iter().filter(|layer| is_record || layer.size <= SMALL) {
             let read = tree.blob(&layer.digest, LIMIT).await;
-            let is_statement = layer.media_type.as_str() == IN_TOTO_TYPE;
-            match read.and_then(|bytes| is_statement.then(|| Statement::read(&bytes, digest)).transpose()) {
-                Ok(statement) => predicate_types.extend(statement.map(|statement| statement.predicate_type().to_owned())),
+            let kind = layer.media_type.as_str();
+            match read {
+                Ok(bytes) if kind == IN_TOTO_TYPE => match Statement::read(&bytes, digest) {
+                    Ok(statement) => {
+                        documents_alone &= statement.has_one_subject();
+                        predicate_types.push(statement.predicate_type().to_owned());
+                    }
+                    Err(wrong) => error = Some(wrong.in_one_line()),
+                },
+                Ok(bytes) if is_sbom(kind) => {
+                    has_sbom |= is_sbom_document(&bytes);
+                    documents_alone &= is_sbom_document(&bytes);
+                }
+                Ok(_) => {}
                 Err(wrong) => error = Some(unreadable(wrong)?),
             }
         }
@@ -341,6 +358,7 @@ impl Attached<'_> {
             predicate_types,
             error,
             documents_alone,
+            has_sbom,
             signatures: self.signatures_and_others(&listed.digest, keys).await?.0,
         }))
     }
@@ -386,41 +404,6 @@ async fn judge_layers(
 fn unreadable_tag(digest: &Digest, suffix: &str, error: Error) -> Result<Vec<FoundSignature>> {
     let error = error.wrap(format!("the tag `{}`", cosign_tag(digest, suffix)));
     FoundSignature::unreadable(SignatureForm::Tag, *digest, error).map(|found| vec![found])
-}
-
-/// Why something in the registry cannot be read, unless that is the registry's fault.
-fn unreadable(error: Error) -> Result<String> {
-    if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Interrupted | ErrorKind::Network) {
-        return Err(error.wrap("cannot read the signatures"));
-    }
-    Ok(format!("it cannot be read: {}", error.in_one_line()))
-}
-
-/// What an index says of its images.
-async fn attestations(tree: &ManifestTree) -> Result<Vec<FoundAttestation>> {
-    let mut found = Vec::new();
-    for child in &tree.children {
-        let Some(image) = attested_digest(&child.descriptor) else { continue };
-        for AttestedStatement { predicate_type, blob } in AttestedStatement::read_all(&child.bytes)? {
-            let manifest = child.descriptor.digest;
-            let mut attestation = FoundAttestation { manifest, image, error: None, predicate_type, predicate: None };
-            match child.blob(&blob.digest, LIMIT).await {
-                Ok(bytes) => match Statement::read(&bytes, &image) {
-                    Ok(statement) => {
-                        attestation.predicate_type = statement.predicate_type().to_owned();
-                        attestation.predicate = Some(statement.predicate().clone());
-                    }
-                    Err(error) => attestation.error = Some(error.in_one_line()),
-                },
-                Err(error) => attestation.error = Some(unreadable(error)?),
-            }
-            if !tree.children.iter().any(|other| other.descriptor.digest == image) {
-                attestation.error = Some("it is about an image that the index does not have".to_owned());
-            }
-            found.push(attestation);
-        }
-    }
-    Ok(found)
 }
 
 /// The first key's judgement that is good, else the last one's reason.

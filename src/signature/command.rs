@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -52,7 +54,15 @@ impl SigningCommand {
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
         // Each pipe has a thread of its own: a command may write to one while the other is full.
-        let output = child.stdout.take().map(|pipe| std::thread::spawn(move || read_start(pipe)));
+        let overflows = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&overflows);
+        let output = child.stdout.take().map(|pipe| {
+            std::thread::spawn(move || {
+                let start = read_start(pipe);
+                seen.store(start.1, Ordering::Relaxed);
+                start
+            })
+        });
         let errors = child.stderr.take().map(|mut pipe| {
             std::thread::spawn(move || {
                 let start = read_start(&mut pipe);
@@ -61,24 +71,27 @@ impl SigningCommand {
                 start
             })
         });
-        // What is signed has a few hundred bytes: it fits into the pipe even if nobody reads it.
+        // A command need not read all of it.
         if let Some(mut input) = child.stdin.take() {
-            drop(input.write_all(message));
+            let message = message.to_vec();
+            std::thread::spawn(move || drop(input.write_all(&message)));
         }
-        while output.as_ref().is_some_and(|reader| !reader.is_finished()) {
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(|error| failed(error.to_string()))? {
+                break status;
+            }
             if self.cancel.is_cancelled() {
                 drop(child.kill());
                 drop(child.wait());
                 return Err(Error::new(ErrorKind::Interrupted, "the work was stopped while a key command signed"));
             }
+            if overflows.load(Ordering::Relaxed) {
+                // It may go on for ever. Its own children see that nobody reads what they write.
+                drop(child.kill());
+            }
             std::thread::sleep(POLL);
-        }
+        };
         let (output, is_more) = started(output);
-        if is_more {
-            // It may go on for ever. Its own children see that nobody reads what they write.
-            drop(child.kill());
-        }
-        let status = child.wait().map_err(|error| failed(error.to_string()))?;
         if is_more {
             return Err(failed("it printed more than a signature".to_owned()).with_hint(FORM));
         }

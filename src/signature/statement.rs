@@ -49,6 +49,11 @@ impl Statement {
         Ok(statement)
     }
 
+    /// Whether it is about one thing only: a signature of it says nothing of anything else.
+    pub fn has_one_subject(&self) -> bool {
+        self.subject.len() == 1
+    }
+
     /// What kind of thing is said.
     pub fn predicate_type(&self) -> &str {
         &self.predicate_type

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags, SigningFlags, registry_image};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, SigningFlags, names_a_file, registry_image};
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::visible::visible_line;
 use crate::error::Result;
@@ -31,7 +31,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Sign {
     /// The image
-    #[arg(value_name = "IMAGE", value_parser = registry_image, required_unless_present = "file")]
+    #[arg(value_name = "IMAGE", value_parser = image_to_sign, required_unless_present = "file")]
     image: Option<Reference>,
 
     /// Sign this file instead of an image; may be repeated
@@ -94,6 +94,13 @@ impl Sign {
                 "key": request.key.public().fingerprint(),
             }),
         })
+    }
+}
+
+fn image_to_sign(text: &str) -> Result<Reference, String> {
+    match names_a_file(text) {
+        true => Err("an image is signed in its registry: copy it there first, with `mpimg copy`".to_owned()),
+        false => registry_image(text),
     }
 }
 

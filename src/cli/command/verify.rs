@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{ConnectionFlags, LoginFlags, explained, registry_image};
+use crate::cli::flags::{ConnectionFlags, LoginFlags, explained, names_a_file, registry_image};
 use crate::cli::message::error_json;
 use crate::cli::terminal::{Answer, Terminal};
 use crate::cli::visible::visible_line;
@@ -79,7 +79,7 @@ impl Verify {
 
 /// An image in a registry, or in what can hold its signatures besides.
 fn signed_image(text: &str) -> Result<Transport, String> {
-    match ["oci:", "oci-archive:", "docker-archive:"].iter().any(|form| text.starts_with(form)) {
+    match names_a_file(text) {
         true => Transport::parse(text).map_err(|error| explained(&error)),
         false => registry_image(text).map(Transport::Registry),
     }

@@ -42,6 +42,11 @@ pub(super) fn registry_image(text: &str) -> Result<Reference, String> {
     Reference::parse_remote(text.strip_prefix("docker://").unwrap_or(text)).map_err(|error| explained(&error))
 }
 
+/// Whether a text names a place on this machine by one of skopeo's transports.
+pub(super) fn names_a_file(text: &str) -> bool {
+    ["oci:", "oci-archive:", "docker-archive:", "dir:"].iter().any(|transport| text.starts_with(transport))
+}
+
 /// What is wrong and what to write instead, in one line.
 pub(super) fn explained(error: &Error) -> String {
     match error.hint() {

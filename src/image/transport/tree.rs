@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::super::attachment::{COSIGN, cosign_tag, list_tag};
+use super::super::attachment::{COSIGN, cosign_tag, list_tag, may_be_joined, with_attachments_of};
 use super::super::{Index, MANIFEST_LIMIT, ManifestTree, Names, media_type_of};
 use super::layout::{self, LayoutFiles, LayoutFolder, NESTING, blob_name, folder_source};
 use super::tar_index::TarIndex;
 use super::{Transport, write, write_archive};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Descriptor, Digest, Platform, Tag};
+use crate::oci::{Descriptor, Digest, MediaType, Platform, Tag};
 use crate::store::{BlobSource, Store, blocking, write_stream};
 
 /// A signed document has a few hundred bytes, an SBOM a few MiB.
@@ -116,11 +116,14 @@ impl Transport {
             return self.write(store, &tree.image().await?).await;
         }
         let write = async {
-            let trees: Vec<ManifestTree> = std::iter::once(tree).chain(referrers).cloned().collect();
+            let mut trees: Vec<ManifestTree> = std::iter::once(tree).chain(referrers).cloned().collect();
             let layout = match self {
                 Self::OciLayout { folder, .. } => Some(folder.clone()),
                 _ => None,
             };
+            if let Some(folder) = layout.clone().filter(|folder| folder.join(layout::INDEX_FILE).exists()) {
+                trees = blocking(move || beside_what_is_there(&folder, trees)).await?;
+            }
             if let Some(folder) = layout.clone() {
                 blocking(move || write::prepare(&folder).map(drop)).await?;
             }
@@ -149,6 +152,21 @@ impl Transport {
             Self::Store(_) | Self::DockerArchive { .. } | Self::Registry(_) => Ok(()),
         }
     }
+}
+
+/// What comes under cosign's tags, with what a layout has there: other people's signatures stay.
+fn beside_what_is_there(folder: &Path, mut trees: Vec<ManifestTree>) -> Result<Vec<ManifestTree>> {
+    let files = LayoutFolder(folder);
+    let index = layout::read_checked_index(&files)?;
+    for tree in &mut trees {
+        let Some(tag) = tree.tag.as_ref().map(Tag::as_str).filter(|tag| may_be_joined(tag)) else { continue };
+        let is_it = |entry: &&Descriptor| entry.annotations.get(layout::REF_NAME).is_some_and(|name| name == tag);
+        if let Some(entry) = index.manifests.iter().find(is_it) {
+            let there = read_tree(&files, entry, None, &|blob| folder_source(folder, blob), 0)?;
+            *tree = with_attachments_of(&there, tree)?;
+        }
+    }
+    Ok(trees)
 }
 
 /// The first tree's root under its tag, those that belong to it under theirs, or without a name.
@@ -269,7 +287,9 @@ fn read_attached(
             if seen.contains(&(entry.digest, tag.clone())) || tag.is_none() && digests.contains(&entry.digest) {
                 continue;
             }
-            let mut tree = match (read_tree(files, &entry, None, source, 0), &mut unreadable) {
+            // What it is, its own bytes say.
+            let unsaid = Descriptor { media_type: MediaType::from(String::new()), ..entry.clone() };
+            let mut tree = match (read_tree(files, &unsaid, None, source, 0), &mut unreadable) {
                 (Ok(tree), _) => tree,
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(unreadable)) => {

@@ -100,7 +100,13 @@ fn what_a_list_names_and_does_not_refer_to_the_image_belongs_to_it_in_no_way() {
         let mut list: Value =
             serde_json::from_slice(&client.pull_manifest(&repository.with_tag(Tag::parse(&tag).unwrap())).await.unwrap().bytes)
                 .unwrap();
+        // The list's word for the image's own bundle is wrong, too.
         let mut children = Vec::new();
+        for entry in list["manifests"].as_array_mut().unwrap() {
+            entry["artifactType"] = json!("application/x");
+            let digest = Digest::parse(entry["digest"].as_str().unwrap()).unwrap();
+            children.push(client.pull_tree(&repository.with_digest(digest), None).await.unwrap());
+        }
         for (what, kind) in [("sbom", "application/spdx+json"), ("digest", "https://slsa.dev/provenance/v1")] {
             let child = client.pull_tree(&repository.with_digest(digest_of(&other, what)), None).await.unwrap();
             let mut entry = json!(child.descriptor);
@@ -114,7 +120,8 @@ fn what_a_list_names_and_does_not_refer_to_the_image_belongs_to_it_in_no_way() {
     });
     let image = format!("{target}:2");
     let found = verified(&home, &image);
-    assert_eq!(found[0]["signed"], true);
+    let good = found[0]["signatures"].as_array().unwrap().iter().filter(|one| one["valid"] == true);
+    assert_eq!(good.map(|one| one["form"].as_str().unwrap()).collect::<Vec<_>>(), ["tag", "bundle"], "{found}");
     assert_eq!(found[0]["referrers"], Value::Null, "{found}");
     assert_eq!(lacks(&home, &image).len(), 2);
     run(&mut home.mpimg(), ["copy", "--referrers", &format!("docker://{image}"), "oci-archive:copy.tar"]).done();
@@ -274,6 +281,20 @@ fn a_copy_has_every_tag_of_a_signature_and_leaves_the_destination_s_own() {
         let good = found["verified"][0]["signatures"].as_array().unwrap().iter().filter(|one| one["valid"] == true);
         let forms: Vec<&str> = good.map(|one| one["form"].as_str().unwrap()).collect();
         assert!(forms.contains(&"tag") && forms.contains(&"bundle"), "{key}: {found}");
+    }
+    // A layout keeps what it has, as well.
+    for from in [format!("{site}:1"), image.clone()] {
+        let alone = format!("{}/alone/app-{}", registry.host, from.contains("site"));
+        run(&mut home.mpimg(), ["copy", &format!("docker://{from}"), &format!("docker://{alone}:1")]).done();
+        let key = if from.contains("site") { "site.key" } else { "own.key" };
+        let password = if from.contains("site") { "" } else { super::signing::PASSWORD };
+        run(home.mpimg().env("COSIGN_PASSWORD", password), ["sign", &format!("{alone}:1"), "--key", key]).done();
+        run(&mut home.mpimg(), ["copy", "--referrers", &format!("docker://{alone}:1"), "oci:kept:1"]).done();
+    }
+    for key in ["own.pub", "site.pub"] {
+        let found = run(&mut home.mpimg(), ["verify", "--json", "oci:kept:1", "--key", key]).done().json();
+        let mut good = found["verified"][0]["signatures"].as_array().unwrap().iter().filter(|one| one["valid"] == true);
+        assert!(good.any(|one| one["form"] == "tag"), "{key}: {found}");
     }
     block_on(async |client| {
         for tag in [&first, &second, &tag("sbom", "sig")] {

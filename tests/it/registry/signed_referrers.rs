@@ -64,6 +64,8 @@ fn what_refers_to_an_image_is_listed_with_who_signed_it_in_a_registry_a_layout_a
     }
     let left = refused(&mut home.mpimg(), ["verify", "docker-archive:app.tar", "--key", "own.pub"], 2);
     assert!(left.err.contains("cannot hold signatures"), "{}", left.err);
+    let left = refused(&mut mpimg(&home), ["sign", "oci:layout-new", "--key", "own.key"], 2);
+    assert!(left.err.contains("an image is signed in its registry"), "{}", left.err);
 }
 
 #[test]

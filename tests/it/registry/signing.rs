@@ -21,7 +21,7 @@ use crate::home::Home;
 use crate::judges;
 use crate::skip::{Missing, skip};
 
-const PASSWORD: &str = "correct horse";
+pub(super) const PASSWORD: &str = "correct horse";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// cosign, if tests/setup could build it.
