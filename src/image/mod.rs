@@ -18,8 +18,6 @@ mod transport;
 mod tree;
 mod validate;
 
-#[cfg(feature = "sign")]
-pub(crate) use attachment::attachment_image;
 pub(crate) use attachment::{COSIGN, cosign_tag, list_tag, may_be_joined, with_attachments_of};
 pub(crate) use attestation::ATTESTATION_TYPE;
 pub use attestation::{AttestedStatement, IN_TOTO_TYPE, PREDICATE_TYPE, attestation, attested_digest};
@@ -40,3 +38,5 @@ pub use transport::{AttachedTrees, Listed, Transport};
 pub(crate) use transport::{expect_writable, write_docker_archive, write_result};
 pub use tree::{ManifestTree, Names, annotated_artifact, artifact};
 pub use validate::validate;
+#[cfg(feature = "sign")]
+pub(crate) use {attachment::attachment_image, transport::DOCUMENT_LIMIT};

@@ -89,9 +89,7 @@ impl Mpimg {
             }
             #[cfg(feature = "sign")]
             if let Some(key) = &outputs.key {
-                for digest in [tree.descriptor.digest].into_iter().chain(attached) {
-                    self.sign(&super::SignRequest::new(name.repository().with_digest(digest), key.clone())).await?;
-                }
+                self.sign_all(name.repository(), [tree.descriptor.digest].into_iter().chain(attached), key).await?;
             }
         }
         Ok(())

@@ -3,12 +3,9 @@
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{AttestedStatement, ManifestTree, attested_digest};
+use crate::image::{AttestedStatement, DOCUMENT_LIMIT, ManifestTree, attested_digest};
 use crate::oci::Digest;
 use crate::signature::Statement;
-
-/// A statement has a few KiB, one with an SBOM a few MiB.
-const LIMIT: u64 = 32 << 20;
 
 /// Something that an index says of an image in it, as BuildKit puts it there. It has no signature
 /// of its own: a signature of the index is one of all that the index holds.
@@ -43,7 +40,7 @@ pub(super) async fn attestations(tree: &ManifestTree) -> Result<Vec<FoundAttesta
         for AttestedStatement { predicate_type, blob } in AttestedStatement::read_all(&child.bytes)? {
             let manifest = child.descriptor.digest;
             let mut attestation = FoundAttestation { manifest, image, error: None, predicate_type, predicate: None };
-            match child.blob(&blob.digest, LIMIT).await {
+            match child.blob(&blob.digest, DOCUMENT_LIMIT).await {
                 Ok(bytes) => match Statement::read(&bytes, &image) {
                     Ok(statement) => {
                         attestation.predicate_type = statement.predicate_type().to_owned();

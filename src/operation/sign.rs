@@ -92,9 +92,9 @@ impl Mpimg {
         let (beside, keys) = (self.beside(repository), std::slice::from_ref(key.public()));
         let mut found: Vec<FoundReferrer> = Vec::new();
         for Signed { digest, .. } in signed {
-            for listed in beside.signatures_and_others(digest, keys).await?.1 {
-                let is_new = signed.iter().all(|one| one.digest != listed.digest);
-                let referrer = if is_new { beside.referrer(&listed, digest, keys).await? } else { None };
+            for listed in beside.bundles_and_others(digest, keys).await?.1 {
+                let is_new = signed.iter().all(|one| one.digest != listed.descriptor.digest);
+                let referrer = if is_new { beside.referrer(listed, digest, keys).await? } else { None };
                 found.extend(referrer.filter(FoundReferrer::is_record));
             }
         }
@@ -110,9 +110,19 @@ impl Mpimg {
     /// # Errors
     /// Those of [`Mpimg::sign`]: the image is pushed all the same.
     pub async fn sign_pushed(&self, pushed: &PushedImage, sbom: Option<Digest>, key: &SigningKey) -> Result<Vec<Signed>> {
-        let repository = pushed.destination.push.repository();
+        let digests = [pushed.digest].into_iter().chain(sbom);
+        self.sign_all(pushed.destination.push.repository(), digests, key).await
+    }
+
+    /// Signs manifests that were pushed.
+    pub(super) async fn sign_all(
+        &self,
+        repository: &Repository,
+        digests: impl Iterator<Item = Digest>,
+        key: &SigningKey,
+    ) -> Result<Vec<Signed>> {
         let mut signed = Vec::new();
-        for digest in [pushed.digest].into_iter().chain(sbom) {
+        for digest in digests {
             let request = SignRequest::new(repository.with_digest(digest), key.clone());
             let more = self.sign(&request).await;
             signed.extend(more.map_err(|error| error.wrap(format!("`{repository}@{digest}` is pushed, but not signed")))?);

@@ -13,15 +13,12 @@ use super::index_statements::{FoundAttestation, attestations, unreadable};
 use super::record::{holds_documents_alone, is_sbom_document};
 use super::recorded::is_sbom;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest, cosign_tag};
+use crate::image::{DOCUMENT_LIMIT, IN_TOTO_TYPE, ManifestTree, Names, Transport, attested_digest, cosign_tag};
 use crate::oci::{Descriptor, Digest};
 use crate::signature::{
     BUNDLE_TYPES, Bundle, COSIGN_SIGN, ENVELOPE_TYPE, Envelope, PublicKey, SIGNATURE_ANNOTATION, SIMPLE_SIGNING_TYPE,
     SimpleSigning, Statement,
 };
-
-/// A signed document has a few hundred bytes, a signed SBOM a few MiB.
-const LIMIT: u64 = 32 << 20;
 
 /// What is read, in bytes, of something that is no document.
 const SMALL: u64 = 1 << 20;
@@ -189,18 +186,19 @@ impl Mpimg {
         let own: BTreeSet<Digest> = tree.manifests().iter().map(|manifest| manifest.descriptor.digest).collect();
         let mut verified = Vec::new();
         for Descriptor { digest, .. } in subjects(&tree, *recursive) {
-            let attestations = if digest == tree.descriptor.digest { attestations(&tree).await? } else { Vec::new() };
+            let is_root = digest == tree.descriptor.digest;
+            let attestations = if is_root { attestations(&tree).await? } else { Vec::new() };
             let mut referrers = Vec::new();
             let (signatures, others) = beside.signatures_and_others(&digest, keys).await?;
             // What the index has itself is not beside it.
-            for other in others.into_iter().filter(|other| !own.contains(&other.digest)) {
-                referrers.extend(beside.referrer(&other, &digest, keys).await?);
+            for other in others.into_iter().filter(|other| !own.contains(&other.descriptor.digest)) {
+                referrers.extend(beside.referrer(other, &digest, keys).await?);
             }
-            if digest == tree.descriptor.digest {
+            if is_root {
                 let unreadable = beside.unreadable().iter().cloned();
                 referrers.extend(unreadable.map(|(manifest, error)| FoundReferrer::unreadable(manifest, String::new(), error)));
             }
-            let images = match digest == tree.descriptor.digest {
+            let images = match is_root {
                 true => tree.children.iter().filter(|child| attested_digest(&child.descriptor).is_none()).count(),
                 false => 0,
             };
@@ -220,34 +218,47 @@ impl Mpimg {
     }
 }
 
+/// What is listed as referring to a manifest, and what was read there.
+pub(super) struct Listed {
+    pub(super) descriptor: Descriptor,
+    tree: Result<ManifestTree>,
+}
+
 impl Attached<'_> {
     /// The signatures of a manifest, and what else is listed as referring to it.
-    pub(super) async fn signatures_and_others(
-        &self,
-        digest: &Digest,
-        keys: &[PublicKey],
-    ) -> Result<(Vec<FoundSignature>, Vec<Descriptor>)> {
+    async fn signatures_and_others(&self, digest: &Digest, keys: &[PublicKey]) -> Result<(Vec<FoundSignature>, Vec<Listed>)> {
         let found = async {
             let mut signatures = self.tag_signatures(digest, keys).await?;
             signatures.extend(self.tag_statements(digest, keys).await?);
-            let listed = self.referrers(digest).await?;
-            let (bundles, others): (Vec<_>, Vec<_>) =
-                listed.into_iter().partition(|referrer| referrer.media_type.as_str().starts_with(BUNDLE_TYPES));
-            signatures.extend(self.bundles(&bundles, digest, keys).await?);
-            // A list's word is not the manifest's own.
-            let mut rest = Vec::new();
-            for other in others {
-                match self.tree(&other.digest).await {
-                    Ok(tree) if described(&tree)?.media_type.as_str().starts_with(BUNDLE_TYPES) => {
-                        signatures.extend(self.bundles(&[other], digest, keys).await?);
-                    }
-                    _ => rest.push(other),
-                }
-            }
-            let others = rest;
+            let (bundles, others) = self.bundles_and_others(digest, keys).await?;
+            signatures.extend(bundles);
             Ok((signatures, others))
         };
         found.await.map_err(|error: Error| error.wrap("cannot read the signatures"))
+    }
+
+    /// The bundles among what is listed as referring to a manifest, and the others. A bundle is
+    /// what the list calls so, or what calls itself so: the list's word is not the manifest's own.
+    pub(super) async fn bundles_and_others(
+        &self,
+        digest: &Digest,
+        keys: &[PublicKey],
+    ) -> Result<(Vec<FoundSignature>, Vec<Listed>)> {
+        let is_bundle = |descriptor: &Descriptor| descriptor.media_type.as_str().starts_with(BUNDLE_TYPES);
+        let judge = |bytes: &[u8], key: &PublicKey| Bundle::verify(bytes, digest, key);
+        let (mut bundles, mut others) = (Vec::new(), Vec::new());
+        for descriptor in self.referrers(digest).await? {
+            match self.tree(&descriptor.digest).await {
+                Ok(tree) if is_bundle(&descriptor) || is_bundle(&described(&tree)?) => {
+                    bundles.extend(judge_layers(&tree, SignatureForm::Bundle, BUNDLE_TYPES, keys, judge).await?);
+                }
+                Err(error) if is_bundle(&descriptor) => {
+                    bundles.push(FoundSignature::unreadable(SignatureForm::Bundle, descriptor.digest, error)?);
+                }
+                tree => others.push(Listed { descriptor, tree }),
+            }
+        }
+        Ok((bundles, others))
     }
 
     async fn tag_signatures(&self, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
@@ -261,7 +272,7 @@ impl Attached<'_> {
             if layer.media_type.as_str() != SIMPLE_SIGNING_TYPE {
                 continue;
             }
-            let payload = match tree.blob(&layer.digest, LIMIT).await {
+            let payload = match tree.blob(&layer.digest, DOCUMENT_LIMIT).await {
                 Ok(payload) => payload,
                 Err(error) => {
                     found.push(FoundSignature::unreadable(SignatureForm::Tag, tree.descriptor.digest, error)?);
@@ -297,32 +308,19 @@ impl Attached<'_> {
         judge_layers(&tree, SignatureForm::Tag, ENVELOPE_TYPE, keys, |bytes, key| Envelope::verify(bytes, digest, key)).await
     }
 
-    async fn bundles(&self, listed: &[Descriptor], digest: &Digest, keys: &[PublicKey]) -> Result<Vec<FoundSignature>> {
-        let mut found = Vec::new();
-        for referrer in listed {
-            match self.tree(&referrer.digest).await {
-                Ok(tree) => {
-                    let judge = |bytes: &[u8], key: &PublicKey| Bundle::verify(bytes, digest, key);
-                    found.extend(judge_layers(&tree, SignatureForm::Bundle, BUNDLE_TYPES, keys, judge).await?);
-                }
-                Err(error) => found.push(FoundSignature::unreadable(SignatureForm::Bundle, referrer.digest, error)?),
-            }
-        }
-        Ok(found)
-    }
-
     /// What is listed as referring to a manifest, as it is; `None`: it refers to something else.
     pub(super) async fn referrer(
         &self,
-        listed: &Descriptor,
+        Listed { descriptor, tree }: Listed,
         digest: &Digest,
         keys: &[PublicKey],
     ) -> Result<Option<FoundReferrer>> {
-        let tree = match self.tree(&listed.digest).await {
+        let manifest = descriptor.digest;
+        let tree = match tree {
             Ok(tree) => tree,
             Err(error) => {
-                let kind = listed.media_type.to_string();
-                return Ok(Some(FoundReferrer::unreadable(listed.digest, kind, unreadable(error)?)));
+                let kind = descriptor.media_type.to_string();
+                return Ok(Some(FoundReferrer::unreadable(manifest, kind, unreadable(error)?)));
             }
         };
         if tree.subject.as_ref() != Some(digest) {
@@ -334,7 +332,7 @@ impl Attached<'_> {
         let (mut predicate_types, mut error, mut has_sbom) = (Vec::new(), None, false);
         // Of a document that is too large, `blob` says so. What else there is may be of any size.
         for layer in layers.iter().filter(|layer| is_record || layer.size <= SMALL) {
-            let read = tree.blob(&layer.digest, LIMIT).await;
+            let read = tree.blob(&layer.digest, DOCUMENT_LIMIT).await;
             let kind = layer.media_type.as_str();
             match read {
                 Ok(bytes) if kind == IN_TOTO_TYPE => match Statement::read(&bytes, digest) {
@@ -353,27 +351,24 @@ impl Attached<'_> {
             }
         }
         Ok(Some(FoundReferrer {
-            manifest: listed.digest,
+            manifest,
             artifact_type: described(&tree)?.media_type.to_string(),
             predicate_types,
             error,
             documents_alone,
             has_sbom,
-            signatures: self.signatures_and_others(&listed.digest, keys).await?.0,
+            signatures: self.signatures_and_others(&manifest, keys).await?.0,
         }))
     }
 
     /// The bundle with this very statement about a manifest, by this key.
     pub(super) async fn bundle_with(&self, digest: &Digest, statement: &Statement, key: &PublicKey) -> Result<Option<Digest>> {
-        let (signatures, _) = self.signatures_and_others(digest, std::slice::from_ref(key)).await?;
+        let (bundles, _) = self.bundles_and_others(digest, std::slice::from_ref(key)).await?;
         let is_it = |found: &&FoundSignature| {
             let says = found.predicate.as_ref().is_none_or(|predicate| predicate == statement.predicate());
-            found.form == SignatureForm::Bundle
-                && found.error.is_none()
-                && found.predicate_type.as_deref() == Some(statement.predicate_type())
-                && says
+            found.error.is_none() && found.predicate_type.as_deref() == Some(statement.predicate_type()) && says
         };
-        Ok(signatures.iter().find(is_it).map(|found| found.manifest))
+        Ok(bundles.iter().find(is_it).map(|found| found.manifest))
     }
 }
 
@@ -388,7 +383,7 @@ async fn judge_layers(
     let manifest = tree.descriptor.digest;
     let mut found = Vec::new();
     for layer in Names::parse(&tree.bytes)?.layers.iter().filter(|layer| layer.media_type.as_str().starts_with(media_type)) {
-        found.push(match tree.blob(&layer.digest, LIMIT).await {
+        found.push(match tree.blob(&layer.digest, DOCUMENT_LIMIT).await {
             Ok(bytes) => FoundSignature::judged(form, manifest, first_good(keys, |key| judge(&bytes, key))),
             Err(error) => FoundSignature::unreadable(form, manifest, error)?,
         });

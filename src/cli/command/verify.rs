@@ -165,7 +165,7 @@ fn shown_referrer(found: &FoundReferrer) -> String {
     let state = match (&found.error, found.signed().map(|signature| signature.key)) {
         (Some(error), _) => visible_line(error),
         // Its type promises more than is true.
-        (None, _) if !found.is_record() && !found.documents_alone => {
+        (None, _) if !found.documents_alone => {
             format!("{}not an SBOM or statement alone", if found.signed().is_some() { "signed, " } else { "" })
         }
         (None, Some(Some(key))) => format!("signed, key {}", key.short()),

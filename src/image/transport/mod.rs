@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub use list::Listed;
 pub use tree::AttachedTrees;
+#[cfg(feature = "sign")]
+pub(crate) use tree::DOCUMENT_LIMIT;
 pub(super) use walk::TarWalk;
 #[cfg(feature = "cli")]
 pub(crate) use write::replace_file;

@@ -18,8 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, MediaType, Platform, Tag};
 use crate::store::{BlobSource, Store, blocking, write_stream};
 
-/// A signed document has a few hundred bytes, an SBOM a few MiB.
-const DOCUMENT_LIMIT: u64 = 32 << 20;
+/// What is read of a document that belongs to an image, in bytes: a signed one has a few hundred,
+/// an SBOM a few MiB.
+pub(crate) const DOCUMENT_LIMIT: u64 = 32 << 20;
 
 /// How many blobs are fetched at once.
 const PARALLEL: usize = 4;
