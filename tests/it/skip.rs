@@ -28,6 +28,10 @@ pub(crate) enum Missing {
     Tun,
     /// No qemu, or a kernel on which no emulator can be registered (binfmt_misc).
     Emulator,
+    /// No control group that limits processes can be made.
+    Pids,
+    /// The kernel, or the filter of `benches/old-kernels`, lacks what `emulated` cannot do without.
+    Openat2,
     /// An emulator is registered for the CPU that a test wants none for.
     NoEmulator,
 }
@@ -46,6 +50,8 @@ impl Missing {
             Self::Syft => "this test needs syft, which tests/setup installs from PyPI",
             Self::Chromium => "this test needs chromium: apt-get install chromium",
             Self::Tun => "this test needs a network interface and /dev/net/tun",
+            Self::Pids => "this test needs a control group with the controller `pids`",
+            Self::Openat2 => "`emulated` needs openat2 (Linux 5.6)",
             Self::NoEmulator => "this test needs a machine without an emulator of s390x",
             Self::Emulator => "this test needs qemu-user-static and a kernel with binfmt_misc",
         }
@@ -75,7 +81,33 @@ macro_rules! needs_root {
     };
 }
 
-pub(crate) use {needs_root, skip};
+/// Skips the test unless the isolation `emulated` is possible here.
+macro_rules! needs_emulated {
+    () => {
+        if !$crate::skip::is_possible("emulated") {
+            return;
+        }
+    };
+}
+
+pub(crate) use {needs_emulated, needs_root, skip};
+
+/// Whether the kernel has what this isolation cannot do without. Where it has not, that part of the
+/// test is skipped.
+pub(crate) fn is_possible(isolation: &str) -> bool {
+    let flags = rustix::fs::OFlags::PATH;
+    let possible = isolation != "emulated"
+        || rustix::fs::openat2(rustix::fs::CWD, "/", flags, rustix::fs::Mode::empty(), rustix::fs::ResolveFlags::empty()).is_ok();
+    if !possible {
+        record(Missing::Openat2);
+    }
+    possible
+}
+
+/// Those of some isolations that are possible.
+pub(crate) fn possible<'a>(isolations: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    isolations.into_iter().filter(|isolation| is_possible(isolation))
+}
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::home::Home;
+use crate::skip::possible;
 use crate::{judge, judges, run};
 
 /// A folder with a Dockerfile.
@@ -44,7 +45,7 @@ pub(crate) fn running(marker: &str) -> Vec<String> {
 
 #[test]
 fn a_build_that_is_killed_at_any_moment_leaves_nothing_behind_and_the_next_is_right() {
-    for isolation in ["root", "chroot", "emulated"] {
+    for isolation in possible(["root", "chroot", "emulated"]) {
         let home = Home::new();
         let marker = format!("marker-{}-{isolation}", std::process::id());
         let context = context(&home, "context", &steps(&marker));
@@ -74,7 +75,7 @@ fn a_build_that_is_killed_at_any_moment_leaves_nothing_behind_and_the_next_is_ri
 
 #[test]
 fn a_full_disk_fails_the_step_and_leaves_room_for_the_next() {
-    for isolation in ["root", "emulated"] {
+    for isolation in possible(["root", "emulated"]) {
         let home = Home::new();
         // The first does not fit as files, the second as files and a layer.
         let large = context(&home, "large", "RUN head -c 90000000 /dev/urandom >/opt/a\n");
@@ -136,7 +137,7 @@ fn cut_power(store: &Path) {
 
 #[test]
 fn after_a_power_cut_nothing_is_believed_that_nobody_has_waited_for() {
-    for isolation in ["root", "chroot", "emulated"] {
+    for isolation in possible(["root", "chroot", "emulated"]) {
         let home = Home::new();
         let marker = format!("marker-power-{}-{isolation}", std::process::id());
         let context = context(&home, "context", &steps(&marker));

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::fixture::{Containers, SERVER, free_port, page, running, wait_until};
-use crate::skip::needs_root;
+use crate::skip::{needs_emulated, needs_root};
 
 pub(super) fn users_volumes_and_ports(containers: &Containers, published: &str, port: u16) {
     let home = containers.home.path();
@@ -47,6 +47,7 @@ const RESTRICTED: &str = "exec setpriv --reuid=5000 --regid=0 --clear-groups --n
 #[test]
 fn without_any_privilege_containers_run_as_root_does() {
     needs_root!();
+    needs_emulated!();
     let containers = Containers::of(("emulated", RESTRICTED));
     let port = free_port();
     users_volumes_and_ports(&containers, &format!("{port}:{port}"), port);

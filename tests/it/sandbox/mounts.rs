@@ -11,7 +11,7 @@ use mpimg::layer::LayerPath;
 use mpimg::sandbox::{BindSource, Exit, IsolationKind, IsolationMode, Mount, SecretBytes, User};
 
 use super::rootfs::{Fixture, lines};
-use crate::skip::needs_root;
+use crate::skip::{needs_emulated, needs_root};
 
 fn path(text: &str) -> LayerPath {
     LayerPath::parse(text).unwrap()
@@ -129,6 +129,7 @@ fn a_cache_mount_outlives_the_step_and_a_tmpfs_does_not() {
 #[test]
 fn a_cache_that_was_begun_and_not_finished_is_not_there_for_the_next_step() {
     needs_root!();
+    needs_emulated!();
     let mut fixture = Fixture::on(IsolationMode::Forced(IsolationKind::Emulated));
     let seed = fixture.state.path().join("seed");
     fs::create_dir_all(seed.join("first")).unwrap();

@@ -12,7 +12,7 @@ use mpimg::sandbox::{IsolationKind, IsolationMode};
 
 use super::rootfs::Fixture;
 use crate::run;
-use crate::skip::needs_root;
+use crate::skip::{needs_emulated, needs_root};
 
 /// A root file system with the program in it.
 fn fixture(isolation: IsolationKind) -> (Fixture, PathBuf) {
@@ -35,6 +35,7 @@ fn amount() -> (std::ops::Range<u64>, u32) {
 #[test]
 fn random_calls_get_the_answers_of_the_kernel() {
     needs_root!();
+    needs_emulated!();
     let (seeds, calls) = amount();
     // One step for all, each in a root of its own: what a seed leaves is another tree for the next.
     // The last one once found a difference.
@@ -69,6 +70,7 @@ fn random_calls_get_the_answers_of_the_kernel() {
 #[test]
 fn no_race_reaches_a_file_outside() {
     needs_root!();
+    needs_emulated!();
     let (mut fixture, tree) = fixture(IsolationKind::Emulated);
     let outside = fixture.state.path().join("outside/er");
     std::fs::create_dir_all(&outside).unwrap();
@@ -87,6 +89,7 @@ fn no_race_reaches_a_file_outside() {
 #[test]
 fn messages_reach_sockets_with_long_paths() {
     needs_root!();
+    needs_emulated!();
     let [expected, found] =
         [IsolationKind::Chroot, IsolationKind::Emulated].map(|kind| fixture(kind).0.output_of("paths datagram"));
     assert_eq!(found, expected);
@@ -96,6 +99,7 @@ fn messages_reach_sockets_with_long_paths() {
 #[test]
 fn a_process_has_its_memory_to_itself_once_its_child_has_executed() {
     needs_root!();
+    needs_emulated!();
     let [expected, found] =
         [IsolationKind::Chroot, IsolationKind::Emulated].map(|kind| fixture(kind).0.output_of("paths vfork 40"));
     assert_eq!(found, expected);
