@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::LayerPath;
-use crate::layer::diff::{self, Baseline, Originals};
+use crate::layer::diff::{self, Baseline, Originals, TreeChanges};
 use crate::layer::unpack::{Identity, Limits, UnpackOptions, UnpackStats, Whiteouts, unpack};
 
 use super::wire::{Reply, Request};
@@ -45,6 +45,17 @@ impl Snapshot {
     pub(crate) fn baseline(&self) -> Option<&Arc<Baseline>> {
         self.0.as_ref()
     }
+}
+
+/// What is known of a step's changes when they have been handed over.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// What the next step will be compared with, where that is known.
+    pub after: Option<Snapshot>,
+    /// In a [`RootSpec::Tree`], a name of a file of several names from below that the step changed,
+    /// and with it all its names. With an overlay the name by which it was changed would have
+    /// become a file of its own: what the step changed is not what root would have changed.
+    pub of_several_names: Option<LayerPath>,
 }
 
 /// The isolation that this machine gives, chosen by [`Isolation::detect`].
@@ -147,24 +158,23 @@ impl Isolation {
     }
 
     /// Hands over what a step changed, in the order of a layer, owners as seen inside. `originals`
-    /// finds what files of a [`RootSpec::Tree`] were; with an overlay it is not asked. Gives what
-    /// the next step will be compared with, where that is known.
+    /// finds what files of a [`RootSpec::Tree`] were; with an overlay it is not asked.
     pub fn changes(
         &self,
         root: &RootSpec,
         before: &Snapshot,
         originals: &mut Originals<'_>,
         emit: &mut Emit<'_>,
-    ) -> Result<Option<Snapshot>> {
-        let (changes, after) = match (root, &before.0) {
+    ) -> Result<Changed> {
+        let (changes, changed) = match (root, &before.0) {
             (RootSpec::Overlay { lower, upper, .. }, _) if self.kind.has_user_namespace() => {
-                return tasks::changes(self.kind, upper, lower, emit).map(|()| None);
+                return tasks::changes(self.kind, upper, lower, emit).map(|()| Changed::default());
             }
-            (RootSpec::Overlay { lower, upper, .. }, _) => (diff::changes(upper, lower)?, None),
+            (RootSpec::Overlay { lower, upper, .. }, _) => (diff::changes(upper, lower)?, Changed::default()),
             (RootSpec::Tree { path }, Some(baseline)) => {
                 let touched = self.touched.lock().ok().and_then(|mut all| all.remove(path)).unwrap_or_default();
-                let (changes, after) = baseline.changes(path, &touched, originals)?;
-                (changes, Some(Snapshot::of_tree(Arc::new(after))))
+                let TreeChanges { changes, after, of_several_names } = baseline.changes(path, &touched, originals)?;
+                (changes, Changed { after: Some(Snapshot::of_tree(Arc::new(after))), of_several_names })
             }
             (RootSpec::Tree { .. }, None) => {
                 return Err(Error::new(ErrorKind::Usage, "the snapshot is that of another root file system"));
@@ -176,7 +186,7 @@ impl Isolation {
                 None => emit(&change.entry, None)?,
             }
         }
-        Ok(after)
+        Ok(changed)
     }
 
     /// Unpacks one layer (an uncompressed tar) into the new folder `into`, so that it can be one of

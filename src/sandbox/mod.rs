@@ -44,7 +44,7 @@ pub(crate) mod wire;
 #[cfg(feature = "run")]
 pub(crate) use detached::{detach, kill_orphans, spawn_detached};
 pub use helper::{HELPER_NAME, init_main, set_helper};
-pub use isolation::{Isolation, Snapshot};
+pub use isolation::{Changed, Isolation, Snapshot};
 pub use kind::{IsolationKind, IsolationMode};
 pub use report::{Attempt, Failure, Report};
 pub use running::{Event, Remote, Running, Streams};

@@ -43,6 +43,9 @@ pub struct RunSpec {
     pub user_name: Option<String>,
     /// The root file system.
     pub root: RootSpec,
+    /// Inodes of a [`RootSpec::Tree`] that have several names: on `emulated`, one that the command
+    /// changes by one of them becomes a file of its own, as where an overlay copies it up.
+    pub linked: Vec<u64>,
     /// What `RUN --mount` asks for, in the step's order; the plan mounts parents first.
     pub mounts: Vec<Mount>,
     /// `RUN --network`.
@@ -98,6 +101,7 @@ impl RunSpec {
             name_servers: None,
             terminal: false,
             data_limit: None,
+            linked: Vec::new(),
             ulimits: Vec::new(),
             shm_size: None,
         }

@@ -87,6 +87,7 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
         Some(root) => root.snapshot()?,
         None => isolation.snapshot(&spec.root)?,
     };
+    spec.linked = before.baseline().map(|baseline| baseline.linked()).unwrap_or_default();
     let mut words = LastWords::default();
     let mut hear = |bytes: &[u8]| {
         words.hear(bytes);
@@ -133,16 +134,24 @@ fn run_in(step: &RunStep, stage: &mut StageState, inputs: &StepInputs<'_>, scrat
             None => writer.append(&entry),
         }
     };
-    let after = isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
+    let changed = isolation.changes(&spec.root, &before, &mut |paths| originals(session, stage, paths, scratch), emit)?;
     if let Some(root) = stage.stage_tree() {
-        root.note_scan(after);
+        root.note_scan(changed.after);
     }
     if stage.target {
         lint.warn(session.progress);
     }
     // With one ID groups are looked up when a file is looked at: what was in a folder before it got
     // its set-group-ID bit has that folder's group, which is not what root would have made.
-    let mut pretended = outcome.pretended;
+    let mut pretended = outcome.pretended || changed.of_several_names.is_some();
+    if let Some(path) = &changed.of_several_names {
+        let line = format!(
+            "mpimg: `{path}` has several names, and this step has changed the file for all of them (--isolation {}), not for one as root would: \
+             no other build takes this step's result\n",
+            isolation.kind()
+        );
+        inputs.task.output(line.as_bytes());
+    }
     if isolation.kind().records_owners_in_xattrs() && !set_group_id.is_empty() {
         let below = stage.filesystem.tree(session)?;
         pretended |= set_group_id.iter().any(|path| is_new_set_group_id(path, below));

@@ -5,7 +5,7 @@
 //!
 //! Never links across trees: only names in the same changed tree count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Change, Tree};
@@ -26,8 +26,7 @@ pub(super) struct Candidate {
 
 /// Drops what is unchanged, keeps the folders above every change, and turns later names of a file
 /// into links.
-pub(super) fn settle(candidates: Vec<Candidate>, tree: &Arc<Tree>) -> Vec<Change> {
-    let changed = changed_inodes(&candidates);
+pub(super) fn settle(candidates: Vec<Candidate>, changed: &HashSet<Inode>, tree: &Arc<Tree>) -> Vec<Change> {
     let mut first_names: HashMap<Inode, LayerPath> = HashMap::new();
     let mut folders: Vec<Entry> = Vec::new();
     let mut changes = Vec::new();
@@ -56,9 +55,9 @@ pub(super) fn settle(candidates: Vec<Candidate>, tree: &Arc<Tree>) -> Vec<Change
 
 /// Files with several names of which one at least is new or changed, or whose names were not one
 /// file before.
-fn changed_inodes(candidates: &[Candidate]) -> std::collections::HashSet<Inode> {
+pub(super) fn changed_inodes(candidates: &[Candidate]) -> HashSet<Inode> {
     let mut before: HashMap<Inode, Inode> = HashMap::new();
-    let mut changed = std::collections::HashSet::new();
+    let mut changed = HashSet::new();
     for candidate in candidates {
         let Some(inode) = candidate.inode else { continue };
         match candidate.copy_of {

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::layer::{Entry, Kind, LayerPath, Metadata, SET_GROUP_ID, Xattrs};
 
 pub use restore::{RestorePlan, RestorePoint};
-pub use scan::{Baseline, Original, Originals};
+pub use scan::{Baseline, Original, Originals, TreeChanges};
 pub use upper::changes;
 
 /// The only attribute that images carry.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::links::{Candidate, settle};
+use super::links::{Candidate, changed_inodes, settle};
 use super::{CAPABILITY, Change, Tree, kind_of, metadata_of, same_bytes};
 use crate::error::{Error, Result};
 use crate::layer::unpack::is_folder;
@@ -41,6 +41,18 @@ pub struct Baseline {
     /// The tree's own folder.
     pub(super) root: InodeState,
     pub(super) stamps: BTreeMap<LayerPath, InodeState>,
+}
+
+/// What a step has changed in a tree.
+#[derive(Debug)]
+pub struct TreeChanges {
+    /// In the order of a layer.
+    pub changes: Vec<Change>,
+    /// The tree as it is now.
+    pub after: Baseline,
+    /// A name of a changed file that had several names before the step, and has: overlayfs would
+    /// have parted them.
+    pub of_several_names: Option<LayerPath>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +126,12 @@ impl Baseline {
         Ok(baseline)
     }
 
+    /// The inodes that have several names.
+    pub fn linked(&self) -> Vec<u64> {
+        let several = self.stamps.values().filter(|stamp| stamp.links > 1 && !stamp.is_folder());
+        several.map(|stamp| stamp.inode).collect::<HashSet<_>>().into_iter().collect()
+    }
+
     /// Until the next change will have another ctime than any that was seen.
     fn let_time_pass(&self) {
         let newest = self.stamps.values().map(|stamp| stamp.ctime).fold(self.root.ctime, Ord::max);
@@ -128,18 +146,13 @@ impl Baseline {
         }
     }
 
-    /// What has changed in `tree` since, in the order of a layer, and a new baseline. `touched` are
-    /// paths that this program itself has moved away and back: their ctime says nothing.
-    /// `originals` finds what files were, in the image that `tree` was made of.
+    /// What has changed in `tree` since. `touched` are paths that this program itself has moved
+    /// away and back: their ctime says nothing. `originals` finds what files were, in the image
+    /// that `tree` was made of.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where a folder cannot be read.
-    pub fn changes(
-        &self,
-        tree: &Path,
-        touched: &HashSet<LayerPath>,
-        originals: &mut Originals<'_>,
-    ) -> Result<(Vec<Change>, Self)> {
+    pub fn changes(&self, tree: &Path, touched: &HashSet<LayerPath>, originals: &mut Originals<'_>) -> Result<TreeChanges> {
         let tree = Arc::new(Tree::new(tree)?);
         let mut after = Self { root: InodeState::of(&tree.stat(&LayerPath::root())?), stamps: BTreeMap::new() };
         let mut candidates = Vec::new();
@@ -191,7 +204,15 @@ impl Baseline {
         candidates.sort_by(|left, right| left.entry.path.cmp(&right.entry.path));
         self.fill_attributes(&mut candidates, &tree)?;
         after.let_time_pass();
-        Ok((settle(candidates, &tree), after))
+        let changed = changed_inodes(&candidates);
+        let had_several = |candidate: &&Candidate| {
+            let then = self.stamps.get(&candidate.entry.path);
+            candidate
+                .inode
+                .is_some_and(|now| changed.contains(&now) && then.is_some_and(|then| then.links > 1 && (0, then.inode) == now))
+        };
+        let of_several_names = candidates.iter().find(had_several).map(|candidate| candidate.entry.path.clone());
+        Ok(TreeChanges { changes: settle(candidates, &changed, &tree), after, of_several_names })
     }
 
     /// Takes those suspects for unchanged that are what they were.
@@ -258,7 +279,7 @@ mod tests {
     use super::*;
 
     fn changed(before: &Baseline, tree: &Path) -> Vec<(String, bool)> {
-        let (changes, _) = before.changes(tree, &HashSet::new(), &mut |_| Ok(HashMap::new())).unwrap();
+        let TreeChanges { changes, .. } = before.changes(tree, &HashSet::new(), &mut |_| Ok(HashMap::new())).unwrap();
         changes.iter().map(|change| (change.entry.path.to_string(), change.entry.kind == Kind::Whiteout)).collect()
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
-use super::links::{Candidate, settle};
+use super::links::{Candidate, changed_inodes, settle};
 use super::{Change, Tree, capability, kind_of, metadata_of, same_bytes};
 use crate::error::{Error, Result};
 use crate::layer::unpack::{Stack, is_folder, is_opaque, is_whiteout, relative};
@@ -27,7 +27,8 @@ pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     let tree = Arc::new(Tree::new(upper)?);
     let mut walk = Walk { tree: &tree, lower: Stack::open(lower)?, found: Vec::new() };
     walk.all()?;
-    Ok(settle(walk.found, &tree))
+    let changed = changed_inodes(&walk.found);
+    Ok(settle(walk.found, &changed, &tree))
 }
 
 struct Walk<'a> {

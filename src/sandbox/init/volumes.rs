@@ -19,7 +19,7 @@ use super::descriptors::fd_path;
 use super::descriptors::is_folder;
 use super::stubs::{open_folder, resolve};
 use super::{copy, sources};
-use crate::layer::diff::Baseline;
+use crate::layer::diff::{Baseline, TreeChanges};
 use crate::layer::{Kind, LayerPath, open_inside, unpack};
 use crate::sandbox::setup_error::SetupError;
 use crate::sandbox::setup_error::Step as _;
@@ -83,7 +83,7 @@ impl Volume {
         let step = || format!("copy `{}` back", self.source.display());
         let root = rustix::fs::open(&self.source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let root = root.step(step)?;
-        let (changes, _) = before
+        let TreeChanges { changes, .. } = before
             .changes(fd_path(&self.copy).as_ref(), &Default::default(), &mut |_| Ok(Default::default()))
             .map_err(|error| SetupError::new(step(), error.os_error()))?;
         let apply = |change: crate::layer::diff::Change| {

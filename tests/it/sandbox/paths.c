@@ -210,7 +210,9 @@ static int walk(uint64_t seed, int calls) {
             report(setresuid(500, 500, 500), "setresuid", "", "");
         }
     }
-    list("/w", 0);
+    /* Not what a link leads to: /dev is not the same everywhere. */
+    struct stat top;
+    if (!lstat("/w", &top) && S_ISDIR(top.st_mode)) list("/w", 0);
     return 0;
 }
 

@@ -105,13 +105,7 @@ impl Supervisor {
             return DONE;
         }
         let times = Timestamps { last_access: time(0), last_modification: time(1) };
-        match rustix::fs::utimensat(&file, "", &times, AtFlags::EMPTY_PATH) {
-            // A kernel that takes no empty path here.
-            Err(Errno::NOENT | Errno::INVAL) => {
-                rustix::fs::utimensat(rustix::fs::CWD, attributes_of(&file), &times, AtFlags::empty())?;
-            }
-            set => set?,
-        }
+        set_times_of(&file, &times)?;
         DONE
     }
 
@@ -269,6 +263,14 @@ impl Supervisor {
             self.write(call, buffer, value)?;
         }
         Ok(Reply::Value(value.len() as i64))
+    }
+}
+
+pub(super) fn set_times_of(file: &OwnedFd, times: &Timestamps) -> Result<()> {
+    match rustix::fs::utimensat(file, "", times, AtFlags::EMPTY_PATH) {
+        // A kernel that takes no empty path here.
+        Err(Errno::NOENT | Errno::INVAL) => rustix::fs::utimensat(rustix::fs::CWD, attributes_of(file), times, AtFlags::empty()),
+        set => set,
     }
 }
 

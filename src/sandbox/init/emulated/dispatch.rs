@@ -87,10 +87,9 @@ impl Supervisor {
     fn dispatch_attributes(&mut self, call: &Call, caller: &Caller) -> Result<Reply> {
         let [a, b, c, d, e, _] = call.arguments;
         let int = |argument: u64| argument as u32 as i32;
-        let path = |flags: i32| self.at(call, caller, (CWD, a), flags);
         match call.number {
             libc::SYS_chmod => {
-                let found = path(0);
+                let found = self.at_to_change(call, caller, (CWD, a), 0);
                 self.chmod(caller, found, b)
             }
             libc::SYS_fchmod => {
@@ -98,15 +97,16 @@ impl Supervisor {
                 self.chmod(caller, found, b)
             }
             libc::SYS_fchmodat => {
-                let found = self.at(call, caller, (int(a), b), 0);
+                let found = self.at_to_change(call, caller, (int(a), b), 0);
                 self.chmod(caller, found, c)
             }
             FCHMODAT2 => {
-                let found = self.at(call, caller, (int(a), b), int(d));
+                let found = self.at_to_change(call, caller, (int(a), b), int(d));
                 self.chmod(caller, found, c)
             }
             libc::SYS_chown | libc::SYS_lchown => {
-                let found = path(if call.number == libc::SYS_lchown { NOFOLLOW } else { 0 });
+                let flags = if call.number == libc::SYS_lchown { NOFOLLOW } else { 0 };
+                let found = self.at_to_change(call, caller, (CWD, a), flags);
                 self.chown(caller, found, b, c)
             }
             libc::SYS_fchown => {
@@ -114,18 +114,18 @@ impl Supervisor {
                 self.chown(caller, found, b, c)
             }
             libc::SYS_fchownat => {
-                let found = self.at(call, caller, (int(a), b), int(e));
+                let found = self.at_to_change(call, caller, (int(a), b), int(e));
                 self.chown(caller, found, c, d)
             }
             libc::SYS_utimensat => {
                 let times = self.times(call, c, 1)?;
-                let found = self.at(call, caller, (int(a), b), int(d));
+                let found = self.at_to_change(call, caller, (int(a), b), int(d));
                 self.set_times(caller, found, times)
             }
             libc::SYS_utimes | libc::SYS_futimesat => {
                 let (at, address) = if call.number == libc::SYS_utimes { ((CWD, a), b) } else { ((int(a), b), c) };
                 let times = self.times(call, address, 1000)?;
-                let found = self.at(call, caller, at, 0);
+                let found = self.at_to_change(call, caller, at, 0);
                 self.set_times(caller, found, times)
             }
             libc::SYS_utime => {
@@ -136,15 +136,23 @@ impl Supervisor {
                         Some([(seconds[0] as i64, 0), (seconds[1] as i64, 0)])
                     }
                 };
-                let found = path(0);
+                let found = self.at_to_change(call, caller, (CWD, a), 0);
                 self.set_times(caller, found, times)
             }
-            libc::SYS_setxattr | libc::SYS_getxattr | libc::SYS_listxattr | libc::SYS_removexattr => {
-                let found = path(0);
+            libc::SYS_getxattr | libc::SYS_listxattr => {
+                let found = self.at(call, caller, (CWD, a), 0);
                 self.dispatch_xattr(call, caller, found)
             }
-            libc::SYS_lsetxattr | libc::SYS_lgetxattr | libc::SYS_llistxattr | libc::SYS_lremovexattr => {
-                let found = path(NOFOLLOW);
+            libc::SYS_lgetxattr | libc::SYS_llistxattr => {
+                let found = self.at(call, caller, (CWD, a), NOFOLLOW);
+                self.dispatch_xattr(call, caller, found)
+            }
+            libc::SYS_setxattr | libc::SYS_removexattr => {
+                let found = self.at_to_change(call, caller, (CWD, a), 0);
+                self.dispatch_xattr(call, caller, found)
+            }
+            libc::SYS_lsetxattr | libc::SYS_lremovexattr => {
+                let found = self.at_to_change(call, caller, (CWD, a), NOFOLLOW);
                 self.dispatch_xattr(call, caller, found)
             }
             libc::SYS_fsetxattr | libc::SYS_fgetxattr | libc::SYS_flistxattr | libc::SYS_fremovexattr => {

@@ -17,6 +17,7 @@
 //! It is not a boundary: the command runs as the user that runs mpimg, in the same namespaces.
 
 mod attributes;
+mod copy_up;
 mod credentials;
 mod descriptors;
 mod dispatch;
@@ -119,7 +120,13 @@ fn start(
     let command = command::prepare(IsolationKind::Emulated, spec, placed.mounts.tree(), None)?;
     let loader = aside.join("loader");
     write_program(&loader, &loader::image())?;
-    let setup = supervise::Setup { view, table: placed.table.clone(), loader: loader.as_os_str().as_bytes().to_vec() };
+    let device = rustix::fs::fstat(placed.mounts.tree()).step(|| "examine the tree".into())?.st_dev;
+    let setup = supervise::Setup {
+        view,
+        table: placed.table.clone(),
+        linked: spec.linked.iter().map(|inode| (device, *inode)).collect(),
+        loader: loader.as_os_str().as_bytes().to_vec(),
+    };
     let exit = supervise::run(&command, setup, agents, control);
     // Also of a command that failed or was killed: its logs are what somebody wants then.
     volumes::copy_all_back(&volumes).and(exit)

@@ -7,8 +7,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::super::notify::Call;
-use super::credentials::{CAP_DAC_OVERRIDE, CAP_MKNOD};
-use super::permissions::{may_enter, may_remove};
+use super::credentials::CAP_MKNOD;
+use super::permissions::{may_enter, may_link, may_remove};
 use super::state::{Caller, DONE, Reply, Result, Supervisor};
 use super::view::{kind, name_of, os, stat_at, without_slash};
 use crate::layer::owner_table::{Row, inode_of, split_mode};
@@ -101,12 +101,6 @@ impl Supervisor {
             true => Some(self.look_up(caller, from.0, &old, flags & libc::AT_SYMLINK_FOLLOW != 0)?),
             false => None,
         };
-        let file = match &found {
-            Some(found) => name_of(&found.file),
-            // By the caller's own link: one of a file that was opened with O_TMPFILE must not come
-            // from an O_PATH descriptor.
-            None => format!("/proc/{}/fd/{}", caller.thread, from.0),
-        };
         let (folder, name) = self.new_entry(call, caller, to)?;
         if name.ends_with(b"/") {
             return Err(Errno::NOENT);
@@ -123,6 +117,14 @@ impl Supervisor {
         if kind(&source.stat) == FileType::Directory {
             return Err(Errno::PERM);
         }
+        may_link(self, caller, &source.stat)?;
+        let source = if by_path { self.copy_up(source)? } else { source };
+        let file = match by_path {
+            true => name_of(&source.file),
+            // By the caller's own link: one of a file that was opened with O_TMPFILE must not come
+            // from an O_PATH descriptor.
+            false => format!("/proc/{}/fd/{}", caller.thread, from.0),
+        };
         rustix::fs::linkat(rustix::fs::CWD, file.as_str(), &*folder, os(&name), AtFlags::SYMLINK_FOLLOW)?;
         DONE
     }
@@ -162,7 +164,10 @@ impl Supervisor {
         let moved = stat_at(&old_folder, without_slash(&old_name))?;
         let replaced = stat_at(&new_folder, without_slash(&new_name)).ok();
         let same = replaced.is_some_and(|replaced| inode_of(&replaced) == inode_of(&moved));
-        if same && flags.is_empty() {
+        if same && kind(&moved) != FileType::Directory && (old_name.ends_with(b"/") || new_name.ends_with(b"/")) {
+            return Err(Errno::NOTDIR);
+        }
+        if same && !flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT) && !self.is_linked_below(&moved) {
             // Two names of one file: nothing is done, and no right is needed.
             return DONE;
         }
@@ -182,9 +187,21 @@ impl Supervisor {
             self.view.may_move_folder(&*new_folder, without_slash(&new_name))?;
         }
         // A folder that changes its parent has its `..` rewritten, for which it must be writable.
-        if kind(&moved) == FileType::Directory && !Rc::ptr_eq(&old_folder, &new_folder) && !caller.rights.can(CAP_DAC_OVERRIDE) {
+        let parents = [rustix::fs::fstat(&*old_folder)?, rustix::fs::fstat(&*new_folder)?].map(|stat| inode_of(&stat));
+        if kind(&moved) == FileType::Directory && parents[0] != parents[1] {
             self.may(&caller.rights, &moved, 2)?;
         }
+        self.copy_up_entry(&old_folder, without_slash(&old_name))?;
+        let mut replaced = replaced;
+        if replaced.is_some() {
+            if flags.contains(RenameFlags::EXCHANGE) {
+                self.copy_up_entry(&new_folder, without_slash(&new_name))?;
+            }
+            // The other name of what was moved may be its last one now.
+            replaced = stat_at(&new_folder, without_slash(&new_name)).ok();
+        }
+        let moved = stat_at(&old_folder, without_slash(&old_name))?;
+        let same = replaced.is_some_and(|replaced| inode_of(&replaced) == inode_of(&moved));
         rustix::fs::renameat_with(&*old_folder, os(&old_name), &*new_folder, os(&new_name), flags)?;
         if let Some(replaced) = replaced.filter(|_| !flags.contains(RenameFlags::EXCHANGE) && !same) {
             self.unlinked(&replaced);

@@ -20,17 +20,20 @@ pub(super) struct Request {
     pub(super) from: i32,
     flags: OFlags,
     mode: u32,
+    /// Only to name it, which takes no right to it.
+    path_only: bool,
 }
 
 impl Request {
     pub(super) fn new(from: i32, flags: i32, mode: u32) -> Self {
         let mut flags = OFlags::from_bits_retain(flags as u32);
-        if flags.contains(OFlags::PATH) {
+        let path_only = flags.contains(OFlags::PATH);
+        if path_only {
             // An O_PATH descriptor cannot be handed over; a file that is open for reading serves as
             // one.
             flags &= OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         }
-        Self { from, flags, mode }
+        Self { from, flags, mode, path_only }
     }
 
     fn temporary(self) -> bool {
@@ -51,6 +54,9 @@ impl Request {
 
     /// 4 for reading, 2 for writing.
     fn wanted(self) -> u32 {
+        if self.path_only {
+            return 0;
+        }
         let truncates = if self.flags.contains(OFlags::TRUNC) { 2 } else { 0 };
         truncates
             | match self.flags & OFlags::RWMODE {
@@ -72,8 +78,9 @@ impl Supervisor {
         if request.creates() {
             return self.create(call, caller, path, request);
         }
-        // To truncate is to write, which takes the right to.
-        if !request.temporary() && !self.has_fifos && !request.flags.contains(OFlags::TRUNC) {
+        // To truncate is to write, which takes the right to. One of several names is copied first.
+        let writes = request.flags.contains(OFlags::TRUNC) || request.wanted() & 2 != 0 && !self.linked.is_empty();
+        if !request.temporary() && !self.has_fifos && !writes {
             match self.open_at_once(caller, request.from, path, request.own()) {
                 Ok(Some(file)) => {
                     let stat = rustix::fs::fstat(&file)?;
@@ -191,10 +198,10 @@ impl Supervisor {
     }
 
     fn open_found(&mut self, call: &Call, caller: &Caller, found: Found, path: &[u8], request: Request) -> Result<Reply> {
-        let Found { file, stat } = found;
         if request.must_be_new() {
             return Err(Errno::EXIST);
         }
+        let Found { mut file, mut stat } = found;
         match kind(&stat) {
             FileType::Symlink if request.flags.contains(OFlags::DIRECTORY) => return Err(Errno::NOTDIR),
             FileType::Symlink => return Err(Errno::LOOP),
@@ -214,6 +221,9 @@ impl Supervisor {
             && let Some(text) = self.proc_text(path)
         {
             return self.hand_over(call, file_of(&text)?, request);
+        }
+        if request.wanted() & 2 != 0 && kind(&stat) == FileType::RegularFile {
+            Found { file, stat } = self.copy_up(Found { file, stat })?;
         }
         let flags = request.own() & !OFlags::NOFOLLOW;
         if kind(&stat) == FileType::Fifo && !request.flags.contains(OFlags::NONBLOCK) {
@@ -291,6 +301,7 @@ impl Supervisor {
             _ => return Err(Errno::INVAL),
         }
         permissions::may_open(self, caller, &found.file, &found.stat, 2)?;
+        let found = self.copy_up(found)?;
         let file = rustix::fs::open(name_of(&found.file), OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
         rustix::fs::ftruncate(&file, call.arguments[1])?;
         permissions::written(self, caller, &found.stat);

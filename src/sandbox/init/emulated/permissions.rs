@@ -45,6 +45,19 @@ pub(super) fn may_remove(supervisor: &Supervisor, caller: &Caller, folder: &Owne
     Ok(())
 }
 
+/// Whether it may give a file another name, where the kernel asks (`fs.protected_hardlinks`,
+/// proc_sys_fs(5)).
+pub(super) fn may_link(supervisor: &Supervisor, caller: &Caller, stat: &Stat) -> Result<()> {
+    if owns(supervisor, caller, stat)
+        || std::fs::read("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.starts_with(b"0"))
+    {
+        return Ok(());
+    }
+    let mode = supervisor.shown(stat).st_mode;
+    let is_safe = kind(stat) == FileType::RegularFile && without_set_id(mode) == mode;
+    if is_safe && supervisor.may(&caller.rights, stat, 6).is_ok() { Ok(()) } else { Err(Errno::PERM) }
+}
+
 /// Whether the caller may read (4) or write (2) what the O_PATH descriptor `file` names.
 pub(super) fn may_open(supervisor: &Supervisor, caller: &Caller, file: &OwnedFd, stat: &Stat, wanted: u32) -> Result<()> {
     supervisor.may(&caller.rights, stat, wanted)?;
@@ -97,6 +110,7 @@ impl Supervisor {
         }
         let recorded = split_mode(kind(stat), mode).1;
         self.gone.remove(&inode_of(stat));
+        self.linked.remove(&inode_of(stat));
         let record = Record { uid: caller.rights.user.files, gid, mode: recorded, device: None };
         self.table.set(inode_of(stat), Row { record, capability: None });
         Ok(())

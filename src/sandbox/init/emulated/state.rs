@@ -45,6 +45,8 @@ pub(super) struct Supervisor {
     /// numbers are in use again.
     pub(super) gone: HashSet<Inode>,
     pub(super) gone_in_order: VecDeque<Inode>,
+    /// Inodes of several names that were there before the step (`copy_up`).
+    pub(super) linked: HashSet<Inode>,
     /// A fifo has been made: opening one may block.
     pub(super) has_fifos: bool,
 }

@@ -3,6 +3,7 @@
 //! One thread does everything: to answer a call on another processor costs more than the call
 //! itself.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -23,7 +24,7 @@ use super::state::Supervisor;
 use super::threads::{FileSystem, Threads};
 use super::view::{PATH_ONLY, View, reopen};
 use super::{descriptors, dispatch, filter};
-use crate::layer::owner_table::OwnerTable;
+use crate::layer::owner_table::{Inode, OwnerTable};
 use crate::sandbox::channel::{read_message, receive_file, send_file, write_message};
 use crate::sandbox::setup_error::{BecauseOf as _, Cause, SetupError, Step as _};
 use crate::sandbox::{Exit, User};
@@ -32,6 +33,8 @@ use crate::sandbox::{Exit, User};
 pub(super) struct Setup {
     pub(super) view: View,
     pub(super) table: OwnerTable,
+    /// Inodes of several names that the step has not made.
+    pub(super) linked: HashSet<Inode>,
     /// The path of the loader on this machine.
     pub(super) loader: Vec<u8>,
 }
@@ -141,11 +144,11 @@ fn let_it_send(main: i32) {
 
 fn supervisor(setup: Setup, main: i32, listener: OwnedFd) -> Result<Supervisor, SetupError> {
     notify::wake_up_here(&listener);
-    let Setup { view, table, loader } = setup;
+    let Setup { view, table, linked, loader } = setup;
     let uid = rustix::process::geteuid().as_raw();
     let (memory, threads) = (Memory::of(main), Threads::default());
     let (gone, gone_in_order) = Default::default();
-    Ok(Supervisor { listener, view, table, threads, memory, main, loader, uid, gone, gone_in_order, has_fifos: false })
+    Ok(Supervisor { listener, view, table, threads, memory, main, loader, uid, gone, gone_in_order, linked, has_fifos: false })
 }
 
 struct Running {

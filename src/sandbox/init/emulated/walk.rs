@@ -31,7 +31,7 @@ pub(super) struct Found {
 pub(super) enum Walked {
     /// Its place, and its path inside.
     There(Found, Vec<u8>),
-    /// Nothing has this name in this folder.
+    /// Nothing has this name in this folder. With a slash, it would have to be a folder.
     Missing(OwnedFd, Vec<u8>),
 }
 
@@ -136,7 +136,11 @@ impl Supervisor {
             }
             let last = rest.is_empty();
             let Some(next) = self.down(&at, &name)? else {
-                return if last { Ok(Walked::Missing(at.file, name)) } else { Err(Errno::NOENT) };
+                if !last {
+                    return Err(Errno::NOENT);
+                }
+                let slash: &[u8] = if wants_folder { b"/" } else { b"" };
+                return Ok(Walked::Missing(at.file, [&name[..], slash].concat()));
             };
             let stat = rustix::fs::fstat(&next.file)?;
             if kind(&stat) == FileType::Symlink && (!last || follow || wants_folder) {
