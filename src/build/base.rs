@@ -180,8 +180,13 @@ pub(super) fn find(session: &Session<'_>, name: &str, platform: &Platform, build
     };
     let task = session.progress.task(crate::progress::TaskKind::Work, &format!("look up {}", reference.familiar()), None);
     let image = runtime
-        .block_on(session.client.pull_image(&reference, platform))
+        .block_on(session.client.pull_image_beside(Some(session.store), &reference, platform))
         .map_err(|error| sdk_base::not_there(&reference, || InstalledSdk::find(&session.request.context), error))?;
+    // What has a digest is not fetched again. Only time is lost if it cannot be kept.
+    let manifest = image.index.is_some().then_some((&image.media_type, &image.manifest));
+    for (media_type, bytes) in manifest.into_iter().chain([(&image.config_descriptor.media_type, &image.config)]) {
+        let _ = session.store.put(media_type.clone(), bytes);
+    }
     task.done();
     let sources = image.layers.into_iter().map(|layer| layer.source).collect();
     Image::from_parts(image.manifest, Some(&image.media_type), image.config, sources)

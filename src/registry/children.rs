@@ -2,6 +2,7 @@
 //!
 //! Errors: indexes that are nested too deeply.
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
@@ -9,9 +10,10 @@ use super::blob::RegistryBlob;
 use super::client::{Client, Route};
 use super::manifest::{LIMIT, PulledManifest, manifest_from};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::{Choice, Index, Names, platform_of_config};
-use crate::oci::{Descriptor, Platform, Repository};
+use crate::image::{Choice, Index, Names, media_type_of, platform_of_config};
+use crate::oci::{Descriptor, Digest, Platform, Repository};
 use crate::progress::Task;
+use crate::store::Store;
 
 /// How deep indexes may stand in indexes.
 const DEPTH: usize = 4;
@@ -22,6 +24,8 @@ pub(super) const PARALLEL: usize = 8;
 /// Where manifests are read.
 pub(super) struct Place<'a> {
     pub(super) client: &'a Client,
+    /// What it has is not fetched.
+    pub(super) store: Option<&'a Store>,
     pub(super) repository: &'a Repository,
     /// Where they may be, the first choice first.
     pub(super) routes: &'a [Route],
@@ -46,10 +50,35 @@ pub(super) fn expect_depth(depth: usize) -> Result<()> {
 }
 
 impl Place<'_> {
+    /// A blob of the repository.
+    pub(super) fn blob(&self, descriptor: &Descriptor) -> RegistryBlob {
+        RegistryBlob::new(self.client, self.repository, self.routes.to_vec(), descriptor.clone())
+    }
+
+    /// The bytes of a config.
+    pub(super) async fn config(&self, descriptor: &Descriptor) -> Result<Bytes> {
+        match self.stored(&descriptor.digest).filter(|bytes| bytes.len() as u64 == descriptor.size) {
+            Some(bytes) => Ok(bytes),
+            None => self.client.transport().unless_cancelled(self.blob(descriptor).read_all(self.task)).await?,
+        }
+    }
+
+    /// A manifest or config that the store has.
+    fn stored(&self, digest: &Digest) -> Option<Bytes> {
+        self.store?.read_small(digest, LIMIT).ok().map(Bytes::from)
+    }
+
     /// What an entry of an index names.
     pub(super) async fn child(&self, entry: &Descriptor) -> Result<Child> {
         let digest = &entry.digest;
-        let (manifest, at) = manifest_from(self.client, self.routes, &digest.to_string(), Some(digest), self.task).await?;
+        let (manifest, at) = match self.stored(digest).filter(|_| !entry.media_type.is_unspecified()) {
+            // What served the index serves it, too: the first choice.
+            Some(bytes) => {
+                let media_type = media_type_of(&bytes, entry.media_type.clone())?;
+                (PulledManifest { bytes, media_type, digest: *digest }, 0)
+            }
+            None => manifest_from(self.client, self.routes, &digest.to_string(), Some(digest), self.task).await?,
+        };
         let mut descriptor = entry.clone();
         if descriptor.media_type.is_unspecified() {
             descriptor.media_type = manifest.media_type.clone();
@@ -108,9 +137,7 @@ impl Place<'_> {
             if !config.media_type.may_be_config() || config.size > LIMIT {
                 return Ok(None);
             }
-            let blob = RegistryBlob::new(self.client, self.repository, self.routes.to_vec(), config);
-            let config = self.client.transport().unless_cancelled(blob.read_all(self.task)).await??;
-            Ok(Some((platform_of_config(&config)?, child)))
+            Ok(Some((platform_of_config(&self.config(&config).await?)?, child)))
         }
         .boxed()
     }

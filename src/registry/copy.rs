@@ -44,7 +44,7 @@ impl Client {
             // Children come from the source that served the tag: a mirror that is out of date must
             // not be mixed with the registry.
             prefer(&mut routes, at);
-            let place = Place { client: self, repository, routes: &routes, task: &task };
+            let place = Place { client: self, store: None, repository, routes: &routes, task: &task };
             place.tree(Child { descriptor, manifest, at }, platform, 0).await
         };
         let tree = read.await.map_err(|error: Error| error.wrap(format!("cannot pull `{}`", reference.familiar())))?;

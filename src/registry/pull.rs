@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::auth::Scope;
-use super::blob::RegistryBlob;
 use super::children::Place;
 use super::client::{Client, Route};
 use super::manifest::{LIMIT, PulledManifest, manifest_from, prefer};
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _, Setting};
 use crate::image::{Layer, platform_of_config};
 use crate::oci::{Descriptor, DiffId, Digest, MediaType, Platform, Reference, Repository, or_default};
 use crate::progress::{Task, TaskKind};
-use crate::store::BlobSource;
+use crate::store::{BlobSource, Store};
 
 /// An image in a registry: checked manifest and config; the layers' bytes are still there.
 #[derive(Debug, Clone)]
@@ -78,8 +78,24 @@ impl Client {
     /// `NotFound` if the registry has no such image or the index no such platform; `Auth`,
     /// `Network`, `Registry`; `Corrupt` if bytes do not have their digest.
     pub async fn pull_image(&self, reference: &Reference, platform: &Platform) -> Result<RemoteImage> {
+        self.pull_image_beside(None, reference, platform).await
+    }
+
+    /// As [`Client::pull_image`]. Of what has a digest, what `store` holds is not fetched again:
+    /// the manifest that an index names, and the config. A build that has seen the image before
+    /// asks the registry only what the name stands for.
+    ///
+    /// # Errors
+    /// As [`Client::pull_image`].
+    pub(crate) async fn pull_image_beside(
+        &self,
+        store: Option<&Store>,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<RemoteImage> {
         let task = self.options().progress.task(TaskKind::Pull, &format!("pull {}", reference.familiar()), None);
-        let image = self.pull_checked(reference, platform, &task).await;
+        // On the heap: with it, callers nest too deeply for the compiler.
+        let image = self.pull_checked(store, reference, platform, &task).boxed().await;
         let image = image.map_err(|error| error.wrap(format!("cannot pull `{}`", reference.familiar())))?;
         task.done();
         Ok(image)
@@ -122,19 +138,32 @@ impl Client {
         platform: &Platform,
     ) -> Result<(PulledManifest, Option<PulledManifest>)> {
         let task = self.options().progress.task(TaskKind::Pull, &format!("manifest of {}", reference.familiar()), None);
-        let Found { manifest, index, .. } = self.find_manifest(reference, platform, &task).await?;
+        let Found { manifest, index, .. } = self.find_manifest(None, reference, platform, &task).await?;
         task.done();
         Ok((manifest, index))
     }
 
-    async fn pull_checked(&self, reference: &Reference, platform: &Platform, task: &Task) -> Result<RemoteImage> {
-        let Found { routes, manifest, index } = self.find_manifest(reference, platform, task).await?;
-        let image = self.complete(reference.repository(), routes, manifest, platform, task).await?;
+    async fn pull_checked(
+        &self,
+        store: Option<&Store>,
+        reference: &Reference,
+        platform: &Platform,
+        task: &Task,
+    ) -> Result<RemoteImage> {
+        let Found { routes, manifest, index } = self.find_manifest(store, reference, platform, task).await?;
+        let place = Place { client: self, store, repository: reference.repository(), routes: &routes, task };
+        let image = self.complete(&place, manifest, platform).await?;
         Ok(RemoteImage { index, ..image })
     }
 
     /// From index to index to the manifest.
-    async fn find_manifest(&self, reference: &Reference, platform: &Platform, task: &Task) -> Result<Found> {
+    async fn find_manifest(
+        &self,
+        store: Option<&Store>,
+        reference: &Reference,
+        platform: &Platform,
+        task: &Task,
+    ) -> Result<Found> {
         let repository = reference.repository();
         let routes = self.sources(repository, reference.digest().is_some())?;
         let (mut manifest, mut at) = manifest_from(self, &routes, &reference.target(), reference.digest(), task).await?;
@@ -147,21 +176,14 @@ impl Client {
             if !manifest.media_type.is_index() {
                 return Ok(Found { routes, manifest, index });
             }
-            let place = Place { client: self, repository, routes: &routes, task };
+            let place = Place { client: self, store, repository, routes: &routes, task };
             let child = place.child_for(&manifest, platform, depth).await?;
             index.get_or_insert(manifest);
             (manifest, at, depth) = (child.manifest, child.at, depth + 1);
         }
     }
 
-    async fn complete(
-        &self,
-        repository: &Repository,
-        routes: Vec<Route>,
-        manifest: PulledManifest,
-        platform: &Platform,
-        task: &Task,
-    ) -> Result<RemoteImage> {
+    async fn complete(&self, place: &Place<'_>, manifest: PulledManifest, platform: &Platform) -> Result<RemoteImage> {
         let PulledManifest { bytes, media_type, digest } = manifest;
         let Manifest { config: config_descriptor, layers } = parse(&bytes, "the manifest")?;
         if config_descriptor.size > LIMIT {
@@ -176,17 +198,16 @@ impl Client {
                 Error::new(ErrorKind::Unsupported, message).with_hint("name an image: this is an artifact of another kind")
             );
         }
-        let blob = |descriptor: &Descriptor| RegistryBlob::new(self, repository, routes.clone(), descriptor.clone());
-        let config = self.transport().unless_cancelled(blob(&config_descriptor).read_all(task)).await??;
+        let config = place.config(&config_descriptor).await?;
         let parsed: Config = parse(&config, "the config")?;
         if parsed.rootfs.diff_ids.len() != layers.len() {
             let message = format!("the config names {} layers, the manifest {}", parsed.rootfs.diff_ids.len(), layers.len());
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        self.warn_of_platform(&platform_of_config(&config)?, platform, repository);
+        self.warn_of_platform(&platform_of_config(&config)?, platform, place.repository);
         let layers = layers.into_iter().zip(parsed.rootfs.diff_ids);
         let layers = layers.map(|(descriptor, diff_id)| {
-            let source = BlobSource::Remote(Arc::new(blob(&descriptor)));
+            let source = BlobSource::Remote(Arc::new(place.blob(&descriptor)));
             Layer { diff_id, descriptor, source }
         });
         let layers = layers.collect();

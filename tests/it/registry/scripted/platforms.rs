@@ -219,3 +219,22 @@ fn a_tag_is_asked_for_once_by_inspect_also_where_its_index_attests_the_image() {
     expected.sort_unstable();
     assert_eq!(asked, expected);
 }
+
+#[test]
+fn a_second_build_asks_for_the_name_of_its_base_image_alone() {
+    let (testbed, _) =
+        base(|base| json!([with(entry(&base.amd64), "platform", json!({"os": "linux", "architecture": "amd64"}))]));
+    write(&testbed.home.path().join("project"), "Dockerfile", &format!("FROM {HOST}/mp/base:1\nENV a=b\n"));
+    let gets = || {
+        let seen = testbed.server.seen();
+        let asked = seen.iter().filter_map(|request| request.path.strip_prefix("/v2/mp/base/"));
+        asked.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = testbed.run(&["build", "-q", "project", "--platform", "linux/amd64"]).done();
+    let of_first = gets().len();
+    // The index, the manifest and the config.
+    assert_eq!(of_first, 3, "{:?}", gets());
+    let second = testbed.run(&["build", "-q", "project", "--platform", "linux/amd64"]).done();
+    assert_eq!(gets()[of_first..], ["manifests/1"]);
+    assert_eq!(second.out, first.out);
+}
