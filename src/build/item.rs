@@ -89,11 +89,7 @@ impl LayerItem {
         let entry = self.entry;
         match self.content {
             Content::None => writer.append(&entry),
-            Content::Context(walked) => {
-                let mut file = walked.open()?;
-                writer.append_file(&entry, &mut file)?;
-                walked.check_unchanged(&file)
-            }
+            Content::Context(walked) => writer.append_late(&entry, walked),
             Content::Disk(path) => {
                 let open = || File::open(&path).map_err(|error| Error::io("open", &path, error));
                 writer.append_opened(&entry, open)

@@ -29,7 +29,7 @@ pub use ignore::{Ignore, IgnoreFile};
 pub use pattern::Patterns;
 pub(crate) use regular::read_regular;
 pub use source::{BuildContext, ContextOptions, Source};
-pub use walk::{Stamp, Walk, WalkEntry};
+pub use walk::{Walk, WalkEntry};
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -87,8 +87,8 @@ impl BuildContext {
         &self.path
     }
 
-    /// The device of files whose [`Stamp`](super::Stamp) shows reliably whether they have changed;
-    /// `None` if that is not certain.
+    /// The device of files whose [`Stamp`](crate::layer::Stamp) shows reliably whether they have
+    /// changed; `None` if that is not certain.
     pub fn device_with_reliable_times(&self) -> Option<u64> {
         self.root.device_with_reliable_times().ok().flatten()
     }

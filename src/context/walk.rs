@@ -14,7 +14,7 @@ use super::filter::{Filter, FolderMatches};
 use super::tree::{self, EntryType, Folder, Form, Identity, Name, Status};
 use super::{changed, shown, unreadable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{Entry, Kind, LayerPath, Metadata, Xattrs};
+use crate::layer::{Entry, Kind, LateContent, LayerPath, Metadata, Stamp, Xattrs};
 
 /// How many folders of the way down stay open; those above are opened again from below when the
 /// walk comes back to them.
@@ -49,23 +49,6 @@ struct Level {
     pending: Option<WalkEntry>,
     /// The length of its path.
     length: usize,
-}
-
-/// What changes in a regular file's metadata whenever its content changes, on file systems with
-/// reliable times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// The device it is on.
-    pub device: u64,
-    /// Its number there.
-    pub inode: u64,
-    /// Bytes.
-    pub size: u64,
-    /// When its content was last changed, unless somebody set it: seconds since 1970, and
-    /// nanoseconds.
-    pub mtime: (i64, u32),
-    /// When anything of it was last changed: seconds since 1970, and nanoseconds.
-    pub ctime: (i64, u32),
 }
 
 /// One entry of a walk. That of a regular file holds its folder open: keep few of them.
@@ -332,5 +315,19 @@ impl WalkEntry {
     pub fn xattrs(&self, file: &File) -> Result<Xattrs> {
         let value = tree::xattr(file, CAPABILITY).map_err(|error| unreadable(self.context_path().as_bytes(), error))?;
         Ok(value.map(|value| (CAPABILITY.into(), value)).into_iter().collect())
+    }
+}
+
+impl LateContent for WalkEntry {
+    fn stamp(&self) -> Option<Stamp> {
+        self.stamp()
+    }
+
+    fn open(&self) -> Result<File> {
+        self.open()
+    }
+
+    fn check_unchanged(&self, file: &File) -> Result<()> {
+        self.check_unchanged(file)
     }
 }

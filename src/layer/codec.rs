@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
+use super::block::BlockKey;
 use super::cut::BlockBounds;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Compression;
@@ -159,14 +160,31 @@ impl Encoder {
 
     /// Whether `stored` is a member or frame that becomes exactly `block`.
     pub(super) fn is_of(&mut self, stored: &[u8], block: &[u8]) -> bool {
+        if let Engine::None = self.engine {
+            return stored == block;
+        }
         // Room for one byte more: what is longer shows itself.
         self.unpacked.resize(block.len() + 1, 0);
-        let length = match &self.engine {
-            Engine::None => return stored == block,
-            Engine::Gzip { .. } => Decompressor::new().gzip_decompress(stored, &mut self.unpacked).ok(),
-            Engine::Zstd(_) => zstd::bulk::decompress_to_buffer(stored, &mut self.unpacked).ok(),
-        };
-        length.is_some_and(|length| self.unpacked[..length] == *block)
+        unpack(&self.engine, stored, &mut self.unpacked).is_some_and(|length| self.unpacked[..length] == *block)
+    }
+
+    /// Unpacks a member or frame into `block`, which it replaces. `false`: it is not of this block.
+    pub(super) fn decode(&mut self, stored: &[u8], key: &BlockKey, block: &mut Vec<u8>) -> bool {
+        let expected = key.length() as usize;
+        block.resize(expected + 1, 0);
+        let length = unpack(&self.engine, stored, block);
+        block.truncate(expected);
+        length == Some(expected) && BlockKey::of(block) == *key
+    }
+}
+
+/// Unpacks all of `stored`; how many bytes of `out` that took. `None`: it is damaged or does not
+/// fit.
+fn unpack(engine: &Engine, stored: &[u8], out: &mut [u8]) -> Option<usize> {
+    match engine {
+        Engine::None => out.get_mut(..stored.len()).map(|out| out.copy_from_slice(stored)).map(|()| stored.len()),
+        Engine::Gzip { .. } => Decompressor::new().gzip_decompress(stored, out).ok(),
+        Engine::Zstd(_) => zstd::bulk::decompress_to_buffer(stored, out).ok(),
     }
 }
 

@@ -64,6 +64,16 @@ impl Cutter {
         (block.len() == self.limit()).then(|| self.restart(block.len()))
     }
 
+    /// Whether there is a border behind all that was looked at if `header` comes there.
+    pub(super) fn cuts_before(&self, header: &[u8; TAR]) -> bool {
+        self.seen >= self.bounds.min && is_header(header) && chosen(header, self.gap, self.bounds.mean_extra)
+    }
+
+    /// Begins anew at a border.
+    pub(super) fn begin(&mut self) {
+        (self.seen, self.gap, self.anchor) = (0, 0, 0);
+    }
+
     fn restart(&mut self, end: usize) -> usize {
         (self.seen, self.anchor) = (0, 0);
         end

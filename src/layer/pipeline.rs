@@ -9,15 +9,17 @@
 //! compressing take different times (measured on 311 MB of /usr: 1.9 times as fast as one thread;
 //! with a thread a role it was 1.4).
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use super::blocks::{BlockIndex, BlockKey, BlockSource};
+use super::block::BlockRecord;
+use super::blocks::{BlockIndex, BlockSource};
 use super::codec::{Codec, Encoder};
 use super::cut::Cutter;
+use super::segments::Segment;
+use super::workers::{Job, JobInput, PipelineFailure, PipelineShared};
 use crate::error::{Error, Result};
 use crate::oci::{Descriptor, DiffId, Hasher};
 
@@ -37,9 +39,24 @@ pub(super) struct Pipeline<W: Write + Send + 'static> {
     block: Vec<u8>,
     filled: usize,
     next: u64,
-    diff_id: Hasher,
-    /// Only the diff ID is wanted.
-    hash_only: bool,
+    /// How many bytes have come.
+    position: u64,
+    /// Borders that nobody has asked for: where they are, and the number of the block behind.
+    borders: Vec<(u64, u64)>,
+    /// Where only the diff ID is wanted.
+    hash_only: Option<Hasher>,
+    beginning: Beginning,
+}
+
+/// Whether the layer begins with the blocks of another one.
+enum Beginning {
+    /// It has no block yet.
+    Empty,
+    /// It is so far the source's layer of this number. Of its last blocks there is no record of how
+    /// far the diff ID was: they wait for one.
+    Of(usize, Vec<BlockRecord>),
+    /// It is another layer.
+    Other,
 }
 
 /// What a finished pipeline knows of the layer.
@@ -53,79 +70,12 @@ pub(super) struct Finished<W> {
     pub(super) sink: W,
 }
 
-struct PipelineShared<W> {
-    codec: Codec,
-    /// Blocks that need not be compressed.
-    source: Option<Arc<dyn BlockSource>>,
-    /// How many were not.
-    copied: AtomicU64,
-    state: Mutex<PipelineState<W>>,
-    /// Work has come, room has come, or the end.
-    changed: Condvar,
-}
-
-struct PipelineState<W> {
-    waiting: VecDeque<Job>,
-    /// Compressed, not yet written, by number.
-    ready: BTreeMap<u64, Ready>,
-    /// Blocks handed in and not yet written.
-    under_way: usize,
-    /// Taken out by the one thread that writes.
-    output: Option<Output<W>>,
-    spare: Vec<Vec<u8>>,
-    /// The first failure; none is compressed or written after it.
-    failure: Option<PipelineFailure>,
-    closed: bool,
-}
-
-/// A block to compress.
-struct Job {
-    number: u64,
-    block: Vec<u8>,
-    /// It is all of a small layer: nobody looks for it or keeps a record of it.
-    alone: bool,
-}
-
-/// A block as it will be written.
-struct Ready {
-    key: Option<BlockKey>,
-    bytes: Vec<u8>,
-}
-
-enum PipelineFailure {
-    New(Error),
-    /// The caller has the error; should it go on all the same, it gets another.
-    Reported,
-}
-
-struct Output<W> {
-    sink: W,
-    digest: Hasher,
-    blocks: BlockIndex,
-    next: u64,
-}
-
 impl<W: Write + Send + 'static> Pipeline<W> {
     /// A pipeline into `sink` on at most `threads` threads, the caller's included. Blocks that
     /// `source` has are not compressed.
     pub(super) fn new(codec: Codec, threads: usize, source: Option<Arc<dyn BlockSource>>, sink: W) -> Self {
-        let state = PipelineState {
-            waiting: VecDeque::new(),
-            ready: BTreeMap::new(),
-            under_way: 0,
-            output: Some(Output { sink, digest: Hasher::new(), blocks: BlockIndex::default(), next: 0 }),
-            spare: Vec::new(),
-            failure: None,
-            closed: false,
-        };
         Self {
-            shared: Arc::new(PipelineShared {
-                codec,
-                source,
-                copied: AtomicU64::new(0),
-                state: Mutex::new(state),
-                changed: Condvar::new(),
-            }),
+            shared: Arc::new(PipelineShared::new(codec, source, sink)),
             threads: threads.clamp(1, MOST_THREADS),
             workers: Vec::new(),
             encoder: None,
@@ -133,26 +83,28 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             block: Vec::new(),
             filled: 0,
             next: 0,
-            diff_id: Hasher::new(),
-            hash_only: false,
+            position: 0,
+            borders: Vec::new(),
+            hash_only: None,
+            beginning: Beginning::Empty,
         }
     }
 
     /// A pipeline that finds the diff ID and drops the bytes; `sink` gets none.
     pub(super) fn hashing(sink: W) -> Self {
         let mut pipeline = Self::new(Codec::default(), 1, None, sink);
-        pipeline.hash_only = true;
+        pipeline.hash_only = Some(Hasher::new());
         pipeline
     }
 
     /// The diff ID of what has come.
     pub(super) fn finish_hash(mut self) -> DiffId {
-        DiffId(std::mem::take(&mut self.diff_id).finish())
+        DiffId(self.hash_only.take().unwrap_or_default().finish())
     }
 
     /// Room for more bytes, never empty: fill a part of it, then call [`advance`](Self::advance).
     pub(super) fn room(&mut self) -> Result<&mut [u8]> {
-        if self.hash_only {
+        if self.hash_only.is_some() {
             self.filled = 0;
             self.block.resize(FIRST_ROOM, 0);
             return Ok(&mut self.block);
@@ -171,23 +123,105 @@ impl<W: Write + Send + 'static> Pipeline<W> {
     /// Hands in the blocks that are complete.
     fn cut(&mut self) -> Result<()> {
         while let Some(end) = self.cutter.find(&self.block[..self.filled]) {
-            let mut next = self.shared.lock().spare.pop().unwrap_or_default();
-            let rest = end..self.filled;
-            self.filled = rest.len();
-            if next.len() < self.filled {
-                next.resize(self.filled.max(FIRST_ROOM), 0);
-            }
-            next[..self.filled].copy_from_slice(&self.block[rest]);
-            let mut block = std::mem::replace(&mut self.block, next);
-            block.truncate(end);
-            self.submit(block)?;
+            self.borders.push((self.position - (self.filled - end) as u64, self.number() + 1));
+            self.hand_in(end)?;
         }
         Ok(())
     }
 
+    /// Hands in the first `end` bytes as a block.
+    fn hand_in(&mut self, end: usize) -> Result<()> {
+        let mut next = self.shared.lock().spare.pop().unwrap_or_default();
+        let rest = end..self.filled;
+        self.filled = rest.len();
+        if next.len() < self.filled {
+            next.resize(self.filled.max(FIRST_ROOM), 0);
+        }
+        next[..self.filled].copy_from_slice(&self.block[rest]);
+        let mut block = std::mem::replace(&mut self.block, next);
+        block.truncate(end);
+        self.end_beginning()?;
+        self.submit(JobInput::Tar { block, alone: false })
+    }
+
+    /// Borders that have come since the last call: where they are in the tar, and the number of the
+    /// block behind.
+    pub(super) fn borders(&mut self) -> std::vec::Drain<'_, (u64, u64)> {
+        self.borders.drain(..)
+    }
+
+    /// Cuts here if there is a border before `header`, which comes next; the number of the block
+    /// that begins here.
+    pub(super) fn cut_before(&mut self, header: &[u8; 512]) -> Result<Option<u64>> {
+        self.cut()?;
+        if self.filled > 0 {
+            if !self.cutter.cuts_before(header) {
+                return Ok(None);
+            }
+            self.hand_in(self.filled)?;
+        }
+        self.cutter.begin();
+        Ok(Some(self.number()))
+    }
+
+    /// The number of the next block.
+    fn number(&self) -> u64 {
+        let waiting = if let Beginning::Of(_, waiting) = &self.beginning { waiting.len() } else { 0 };
+        self.next + waiting as u64
+    }
+
+    /// Takes the blocks of a segment that begins here; the number of the block behind. `None`, and
+    /// nothing is taken: one is not as it was recorded.
+    pub(super) fn take(&mut self, segment: &Segment) -> Result<Option<u64>> {
+        let Some(source) = self.shared.source.clone() else { return Ok(None) };
+        let mut bytes = self.shared.lock().spare.pop().unwrap_or_default();
+        let is_there = segment.blocks.iter().all(|record| source.read_of(segment.layer, record, &mut bytes));
+        self.shared.lock().spare.push(bytes);
+        if !is_there {
+            return Ok(None);
+        }
+        if matches!(self.beginning, Beginning::Empty) {
+            self.beginning = Beginning::Of(segment.layer, Vec::new());
+        }
+        if !matches!(self.beginning, Beginning::Of(layer, _) if layer == segment.layer) || segment.block() != self.number() {
+            self.end_beginning()?;
+        }
+        for record in &segment.blocks {
+            self.position += u64::from(record.key.length());
+            let next = self.number() + 1;
+            let Beginning::Of(layer, waiting) = &mut self.beginning else {
+                self.submit(JobInput::Stored(segment.layer, *record))?;
+                continue;
+            };
+            waiting.push(*record);
+            if let Some(prefix) = source.prefix(*layer, next) {
+                let (layer, same) = (*layer, std::mem::take(waiting));
+                let (last, mut prefix) = (same.len() - 1, Some(Box::new(prefix)));
+                for (at, record) in same.into_iter().enumerate() {
+                    self.submit(JobInput::Same(layer, record, prefix.take_if(|_| at == last)))?;
+                }
+            }
+        }
+        Ok(Some(self.number()))
+    }
+
+    /// What comes next is not what the other layer has. The blocks that wait are taken with their
+    /// bytes of tar.
+    fn end_beginning(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.beginning, Beginning::Other) {
+            Beginning::Of(layer, waiting) => {
+                waiting.into_iter().try_for_each(|record| self.submit(JobInput::Stored(layer, record)))
+            }
+            Beginning::Empty | Beginning::Other => Ok(()),
+        }
+    }
+
     /// `length` bytes of the room are filled.
     pub(super) fn advance(&mut self, length: usize) {
-        self.diff_id.update(&self.block[self.filled..self.filled + length]);
+        if let Some(hasher) = &mut self.hash_only {
+            hasher.update(&self.block[self.filled..self.filled + length]);
+        }
+        self.position += length as u64;
         self.filled += length;
     }
 
@@ -196,19 +230,24 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         &self.block[self.filled - length..self.filled]
     }
 
-    /// How many bytes have come so far.
-    pub(super) fn position(&self) -> u64 {
-        self.diff_id.length()
+    /// Where blocks are looked for.
+    pub(super) fn source(&self) -> Option<Arc<dyn BlockSource>> {
+        self.shared.source.clone()
     }
 
-    fn submit(&mut self, block: Vec<u8>) -> Result<()> {
+    /// How many bytes have come so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn submit(&mut self, from: JobInput) -> Result<()> {
         if self.threads > 1 && self.workers.is_empty() {
             self.start_workers();
         }
         let number = self.next;
         self.next += 1;
         let mut state = self.shared.lock();
-        state.waiting.push_back(Job { number, block, alone: false });
+        state.waiting.push_back(Job { number, from });
         state.under_way += 1;
         drop(state);
         self.shared.changed.notify_one();
@@ -259,11 +298,13 @@ impl<W: Write + Send + 'static> Pipeline<W> {
     /// Compresses what is left and ends the workers.
     pub(super) fn finish(mut self) -> Result<Finished<W>> {
         self.cut()?;
+        self.end_beginning()?;
         let mut block = std::mem::take(&mut self.block);
         block.truncate(self.filled);
         if !block.is_empty() || self.next == 0 {
             let state = &mut *self.shared.lock();
-            state.waiting.push_back(Job { number: self.next, block, alone: self.next == 0 });
+            let from = JobInput::Tar { block, alone: self.next == 0 };
+            state.waiting.push_back(Job { number: self.next, from });
             state.under_way += 1;
         }
         self.help_until(0)?;
@@ -275,8 +316,8 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         tracing::debug!(blocks = output.next, copied = self.shared.copied.load(Ordering::Relaxed), "a layer was compressed");
         let size = output.digest.length();
         let media_type = self.shared.codec.compression().layer_media_type();
-        let unpacked_size = self.diff_id.length();
-        let diff_id = DiffId(std::mem::take(&mut self.diff_id).finish());
+        let unpacked_size = output.diff_id.length();
+        let diff_id = DiffId(output.diff_id.finish());
         let descriptor = Descriptor::new(media_type, output.digest.finish(), size);
         Ok(Finished { descriptor, diff_id, unpacked_size, blocks: output.blocks, sink: output.sink })
     }
@@ -311,103 +352,11 @@ impl<W: Write + Send + 'static> Write for Pipeline<W> {
     }
 }
 
-impl<W: Write> PipelineShared<W> {
-    fn lock(&self) -> MutexGuard<'_, PipelineState<W>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, PipelineState<W>>) -> MutexGuard<'a, PipelineState<W>> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A worker's life.
-    fn work(&self) {
-        let mut encoder = match Encoder::new(self.codec) {
-            Ok(encoder) => encoder,
-            // The producer, which compresses too, meets the same error and returns it.
-            Err(_) => return,
-        };
-        let _guard = WorkerGuard(self);
-        loop {
-            let mut state = self.lock();
-            let job = loop {
-                match state.waiting.pop_front() {
-                    Some(job) => break job,
-                    None if state.closed => return,
-                    None => state = self.wait(state),
-                }
-            };
-            drop(state);
-            self.run(&mut encoder, job);
-        }
-    }
-
-    /// Makes the bytes of a block: those that a layer of the store has, or new ones.
-    fn make(&self, encoder: &mut Encoder, job: &Job, out: &mut Vec<u8>) -> Result<Option<BlockKey>> {
-        let source = match &self.source {
-            Some(source) if !job.alone => source,
-            _ => return encoder.encode(&job.block, out).map(|()| None),
-        };
-        let key = BlockKey::of(&job.block);
-        match source.read(&key, out) && encoder.is_of(out, &job.block) {
-            true => drop(self.copied.fetch_add(1, Ordering::Relaxed)),
-            false => encoder.encode(&job.block, out)?,
-        }
-        Ok(Some(key))
-    }
-
-    /// Compresses one block and writes whatever is next in order.
-    fn run(&self, encoder: &mut Encoder, job: Job) {
-        let mut bytes = self.lock().spare.pop().unwrap_or_default();
-        let made = self.make(encoder, &job, &mut bytes);
-        let mut state = self.lock();
-        state.spare.push(job.block);
-        match made {
-            Ok(key) => drop(state.ready.insert(job.number, Ready { key, bytes })),
-            Err(error) => state.failure = Some(PipelineFailure::New(error)),
-        }
-        // The thread that holds the output writes; the others leave their block for it and go on
-        // compressing.
-        if let Some(mut output) = state.output.take() {
-            while state.failure.is_none()
-                && let Some(Ready { key, bytes }) = state.ready.remove(&output.next)
-            {
-                drop(state);
-                key.iter().for_each(|key| output.blocks.push(*key, output.digest.length(), &bytes));
-                output.digest.update(&bytes);
-                let written = output.sink.write_all(&bytes);
-                state = self.lock();
-                output.next += 1;
-                state.under_way -= 1;
-                state.spare.push(bytes);
-                if let Err(error) = written {
-                    state.failure = Some(PipelineFailure::New(Error::io("write", "layer", error)));
-                }
-            }
-            state.output = Some(output);
-        }
-        drop(state);
-        self.changed.notify_all();
-    }
-}
-
-/// Ends the pipeline with an error where its thread panics: the producer would wait for that
-/// thread's blocks for ever.
-struct WorkerGuard<'a, W: Write>(&'a PipelineShared<W>);
-
-impl<W: Write> Drop for WorkerGuard<'_, W> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let panicked = io::Error::other("a thread that compresses it panicked");
-            self.0.lock().failure = Some(PipelineFailure::New(Error::io("write", "layer", panicked)));
-            self.0.changed.notify_all();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::blocks::BlockRecord;
+    use std::sync::Mutex;
+
+    use super::super::{BlockKey, PrefixRecord};
     use super::*;
     use crate::error::ErrorKind;
     use crate::oci::Digest;
@@ -428,11 +377,22 @@ mod tests {
     }
 
     /// The blocks of one layer, as the store has them.
-    struct Known(Vec<BlockRecord>, Vec<u8>);
+    struct Known(BlockIndex, Vec<u8>);
 
     impl BlockSource for Known {
         fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool {
-            let Some(record) = self.0.iter().find(|record| record.key == *key) else { return false };
+            self.0.records().iter().find(|record| record.key == *key).is_some_and(|record| self.read_of(0, record, out))
+        }
+
+        fn segment(&self, _: u64) -> Option<Segment> {
+            None
+        }
+
+        fn prefix(&self, _: usize, _: u64) -> Option<PrefixRecord> {
+            None
+        }
+
+        fn read_of(&self, _: usize, record: &BlockRecord, out: &mut Vec<u8>) -> bool {
             let from = record.offset as usize;
             out.clear();
             out.extend_from_slice(&self.1[from..from + record.length as usize]);
@@ -470,7 +430,7 @@ mod tests {
             let (none, copied) = run_with(codec, &input, &BlockIndex::default(), b"");
             assert!(none == bytes && copied == 0, "{codec}: {copied} copied");
             // What is not recorded without somebody who looks: run once more.
-            let known = Arc::new(Known(Vec::new(), Vec::new()));
+            let known = Arc::new(Known(BlockIndex::default(), Vec::new()));
             let mut pipeline = Pipeline::new(Codec::parse(codec).unwrap(), 2, Some(known), Seen::default());
             pipeline.write_all(&input).unwrap();
             let blocks = pipeline.finish().unwrap().blocks;

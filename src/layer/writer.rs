@@ -7,20 +7,19 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::sync::Arc;
 
-use ::tar::{self, EntryType, Header};
+use ::tar;
 
 use super::blocks::{BlockIndex, BlockSource};
 use super::codec::Codec;
+use super::entry_header::EntryHeader;
 use super::index::{KEPT_SIZE, LayerIndex};
 use super::pipeline::Pipeline;
-use super::{Entry, Kind, LayerPath};
+use super::reuse::{LateContent, PendingEntry, Reuse};
+use super::stamp::StampRule;
+use super::{Entry, LayerPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, DiffId};
 
-/// Name of the file in a folder that hides all that lower layers have in it.
-pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Before the name of what is removed.
-pub(super) const WHITEOUT: &[u8] = b".wh.";
 const TAR_BLOCK: u64 = 512;
 
 /// Reads what goes into a layer while it is written.
@@ -40,6 +39,7 @@ pub struct LayerWriter<W: io::Write + Send + 'static> {
     index: LayerIndex,
     entries: u64,
     observer: Option<Box<dyn LayerObserver>>,
+    reuse: Option<Reuse>,
 }
 
 /// A finished layer.
@@ -70,13 +70,22 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     }
 
     fn over(pipeline: Pipeline<W>) -> Self {
-        Self { tar: tar::Builder::new(pipeline), index: LayerIndex::default(), entries: 0, observer: None }
+        Self { tar: tar::Builder::new(pipeline), index: LayerIndex::default(), entries: 0, observer: None, reuse: None }
+    }
+
+    /// The same layer; entries whose stamps prove that they are those of a layer of the store take
+    /// their blocks from there, and no file of theirs is opened.
+    #[must_use]
+    pub fn trusting(mut self, rule: StampRule) -> Self {
+        self.reuse = self.tar.get_ref().source().map(|source| Reuse::new(source, rule));
+        self
     }
 
     /// The same layer, and `observer` sees what goes into it.
     #[must_use]
     pub fn observed_by(self, observer: Box<dyn LayerObserver>) -> Self {
-        Self { observer: Some(observer), ..self }
+        // It reads what is in the files.
+        Self { observer: Some(observer), reuse: None, ..self }
     }
 
     /// A layer of which only the diff ID is wanted: nothing is compressed, and `sink` gets nothing.
@@ -85,28 +94,103 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     }
 
     /// Ends the tar; its digest.
-    pub fn finish_hash(self) -> Result<DiffId> {
+    pub fn finish_hash(mut self) -> Result<DiffId> {
+        self.write_waiting()?;
         Ok(self.tar.into_inner().map_err(unwrap_io)?.finish_hash())
     }
 
-    /// How many entries were written.
+    /// How many entries were written, or wait to be.
     pub fn entries(&self) -> u64 {
-        self.entries
+        self.entries + self.reuse.iter().map(|reuse| reuse.waiting_entries() as u64).sum::<u64>()
     }
 
-    /// How many bytes of tar were written.
+    /// How many bytes of tar were written, or wait to be.
     pub fn position(&self) -> u64 {
-        self.tar.get_ref().position()
+        self.tar.get_ref().position() + self.reuse.iter().map(Reuse::waiting_bytes).sum::<u64>()
     }
 
     /// Adds an entry that has no content: anything but a file of more than 0 bytes.
     pub fn append(&mut self, entry: &Entry) -> Result<()> {
-        self.append_file(entry, &mut io::empty())
+        self.offer(PendingEntry::new(entry, None)?)
+    }
+
+    /// Adds a file whose content may not be needed.
+    pub fn append_late(&mut self, entry: &Entry, content: Box<dyn LateContent>) -> Result<()> {
+        self.offer(PendingEntry::new(entry, Some(content))?)
     }
 
     /// Adds a file with its content, which must be exactly as long as the entry says.
     pub fn append_file(&mut self, entry: &Entry, content: &mut impl Read) -> Result<()> {
-        self.write_header(entry)?;
+        self.write_waiting()?;
+        let header = EntryHeader::of(entry)?;
+        if let Some(reuse) = &mut self.reuse {
+            reuse.recorder.entry(self.tar.get_ref().position(), header.clone(), None);
+        }
+        self.write_entry(entry, &header, content)
+    }
+
+    /// Takes an entry whose content may not be needed: it waits where it may belong to a segment.
+    fn offer(&mut self, entry: PendingEntry) -> Result<()> {
+        let waiting = self.reuse.as_mut().and_then(|reuse| reuse.waiting.as_mut());
+        let entry = match waiting {
+            Some(waiting) => waiting.take(entry),
+            None => Some(entry),
+        };
+        let Some(entry) = entry else { return Ok(()) };
+        self.end_waiting(&entry)?;
+        let pipeline = self.tar.get_mut();
+        if let Some(reuse) = &mut self.reuse
+            && let Some(segment) = reuse.find(&entry)
+            && let Some(block) = pipeline.cut_before(entry.header.header.as_bytes())?
+        {
+            reuse.recorder.borders(pipeline.borders());
+            reuse.recorder.border_before(&entry.header, block);
+            reuse.wait_for(segment, entry);
+            return Ok(());
+        }
+        self.write_pending(entry)
+    }
+
+    /// No further entry waits: takes the segment if it is one and `next` comes behind.
+    fn end_waiting(&mut self, next: &PendingEntry) -> Result<()> {
+        let Some(reuse) = &mut self.reuse else { return Ok(()) };
+        if let Some(waiting) = reuse.waiting.take_if(|waiting| waiting.is_segment(next)) {
+            let Some(block) = self.tar.get_mut().take(&waiting.segment)? else {
+                return waiting.entries.into_iter().try_for_each(|entry| self.write_pending(entry));
+            };
+            reuse.recorder.known(&waiting.segment, block);
+            let count = waiting.entries.len() as u64;
+            (self.entries, reuse.taken) = (self.entries + count, reuse.taken + count);
+            return waiting.entries.iter().try_for_each(|entry| self.index.push(&entry.entry));
+        }
+        self.write_waiting()
+    }
+
+    /// Writes the entries that wait: they are no segment.
+    fn write_waiting(&mut self) -> Result<()> {
+        let waiting = self.reuse.as_mut().and_then(|reuse| reuse.waiting.take());
+        waiting.into_iter().flat_map(|waiting| waiting.entries).try_for_each(|entry| self.write_pending(entry))
+    }
+
+    fn write_pending(&mut self, pending: PendingEntry) -> Result<()> {
+        if let Some(reuse) = &mut self.reuse {
+            let pipeline = self.tar.get_mut();
+            reuse.recorder.borders(pipeline.borders());
+            reuse.note(pipeline.position(), &pending);
+        }
+        let PendingEntry { entry, header, content } = pending;
+        match content.filter(|_| entry.kind.size() > 0) {
+            None => self.write_entry(&entry, &header, &mut io::empty()),
+            Some(content) => {
+                let mut file = content.open()?;
+                self.write_entry(&entry, &header, &mut file)?;
+                content.check_unchanged(&file)
+            }
+        }
+    }
+
+    fn write_entry(&mut self, entry: &Entry, header: &EntryHeader, content: &mut impl Read) -> Result<()> {
+        self.write_header(header)?;
         self.index.push(entry)?;
         self.entries += 1;
         let size = entry.kind.size();
@@ -158,8 +242,7 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
         self.tar.get_mut().write_all(bytes).map_err(unwrap_io)
     }
 
-    fn write_header(&mut self, entry: &Entry) -> Result<()> {
-        let (header, pax) = header(entry)?;
+    fn write_header(&mut self, EntryHeader { header, pax }: &EntryHeader) -> Result<()> {
         if !pax.is_empty() {
             let records = pax.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
             self.tar.append_pax_extensions(records).map_err(unwrap_io)?;
@@ -168,9 +251,14 @@ impl<W: io::Write + Send + 'static> LayerWriter<W> {
     }
 
     /// Ends the tar and waits for the pipeline.
-    pub fn finish(self) -> Result<FinishedLayer<W>> {
+    pub fn finish(mut self) -> Result<FinishedLayer<W>> {
+        self.write_waiting()?;
         let pipeline = self.tar.into_inner().map_err(unwrap_io)?;
-        let finished = pipeline.finish()?;
+        let mut finished = pipeline.finish()?;
+        if let Some(reuse) = self.reuse {
+            tracing::debug!(taken = reuse.taken, of = self.entries, "entries were taken with their blocks");
+            finished.blocks.set_segments(reuse.recorder.finish());
+        }
         if let Some(observer) = self.observer {
             observer.finished(&finished.diff_id);
         }
@@ -244,133 +332,13 @@ fn unwrap_io(error: io::Error) -> Error {
     }
 }
 
-/// Values that do not fit the header, by pax key.
-type Pax = Vec<(String, Vec<u8>)>;
-
-fn header(entry: &Entry) -> Result<(Header, Pax)> {
-    let mut header = Header::new_ustar();
-    let mut pax = Pax::new();
-    let removal = entry.kind.is_whiteout();
-    let name = tar_name(entry)?;
-    if !set_name(&mut header, &name) {
-        pax.push(("path".into(), name));
-    }
-    header.set_entry_type(entry_type(&entry.kind));
-    let link = match &entry.kind {
-        Kind::Symlink { target } => target.as_slice(),
-        Kind::Hardlink { target } => target.as_bytes(),
-        _ => b"",
-    };
-    match header.as_ustar_mut() {
-        Some(ustar) if link.len() <= ustar.linkname.len() => ustar.linkname[..link.len()].copy_from_slice(link),
-        _ => pax.push(("linkpath".into(), link.to_vec())),
-    }
-    if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = entry.kind {
-        let set = |result: io::Result<()>| result.map_err(|error| Error::io("describe", entry.path.as_path(), error));
-        set(header.set_device_major(major))?;
-        set(header.set_device_minor(minor))?;
-    }
-    // A whiteout has no owner or time of its own: what BuildKit writes.
-    let metadata = if removal { &Default::default() } else { &entry.metadata };
-    header.set_mode(metadata.mode);
-    set_number(&mut pax, "uid", metadata.uid.into(), 0o7_777_777, |value| header.set_uid(value));
-    set_number(&mut pax, "gid", metadata.gid.into(), 0o7_777_777, |value| header.set_gid(value));
-    set_number(&mut pax, "size", entry.kind.size(), 0o77_777_777_777, |value| header.set_size(value));
-    match u64::try_from(metadata.mtime) {
-        Ok(mtime) => set_number(&mut pax, "mtime", mtime, 0o77_777_777_777, |value| header.set_mtime(value)),
-        Err(_) => {
-            header.set_mtime(0);
-            pax.push(("mtime".into(), metadata.mtime.to_string().into_bytes()));
-        }
-    }
-    for (name, value) in &metadata.xattrs {
-        let name = std::str::from_utf8(name).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, format!("an attribute of `{}` has a strange name", entry.path)).with_source(error)
-        })?;
-        pax.push((format!("SCHILY.xattr.{name}"), value.clone()));
-    }
-    pax.sort();
-    header.set_cksum();
-    Ok((header, pax))
-}
-
-fn entry_type(kind: &Kind) -> EntryType {
-    match kind {
-        Kind::Directory => EntryType::Directory,
-        Kind::File { .. } | Kind::Whiteout | Kind::OpaqueWhiteout => EntryType::Regular,
-        Kind::Symlink { .. } => EntryType::Symlink,
-        Kind::Hardlink { .. } => EntryType::Link,
-        Kind::CharDevice { .. } => EntryType::Char,
-        Kind::BlockDevice { .. } => EntryType::Block,
-        Kind::Fifo => EntryType::Fifo,
-    }
-}
-
-fn tar_name(entry: &Entry) -> Result<Vec<u8>> {
-    let mut name = match &entry.kind {
-        Kind::Whiteout => {
-            let removed = entry.path.name().unwrap_or_default();
-            let parent = entry.path.parent().unwrap_or_default();
-            parent.child(&[WHITEOUT, removed].concat())?.as_bytes().to_vec()
-        }
-        Kind::OpaqueWhiteout => entry.path.child(OPAQUE)?.as_bytes().to_vec(),
-        _ if entry.path.name().is_some_and(|name| name.starts_with(WHITEOUT)) => {
-            return Err(Error::new(ErrorKind::Context, format!("`{}` cannot be in an image", entry.path))
-                .with_hint("names that begin with `.wh.` mean removed files in a layer: rename it or leave it out"));
-        }
-        _ => entry.path.as_bytes().to_vec(),
-    };
-    if name.is_empty() {
-        name.push(b'.');
-    }
-    if entry.kind == Kind::Directory {
-        name.push(b'/');
-    }
-    Ok(name)
-}
-
-/// Puts `name` into the header's name and prefix; `false` if it does not fit, with a shortened one
-/// in its place.
-fn set_name(header: &mut Header, name: &[u8]) -> bool {
-    let Some(ustar) = header.as_ustar_mut() else { return false };
-    let most = ustar.name.len();
-    if name.len() <= most {
-        ustar.name[..name.len()].copy_from_slice(name);
-        return true;
-    }
-    // The prefix ends before a slash that is not the name's last character, as late as the name
-    // allows.
-    let split = (name.len() - most - 1..name.len() - 1).find(|at| name[*at] == b'/');
-    match split {
-        Some(at) if at > 0 && at <= ustar.prefix.len() => {
-            ustar.prefix[..at].copy_from_slice(&name[..at]);
-            ustar.name[..name.len() - at - 1].copy_from_slice(&name[at + 1..]);
-            true
-        }
-        _ => {
-            ustar.name.copy_from_slice(&name[..most]);
-            false
-        }
-    }
-}
-
-/// Numbers beyond the octal field go into a pax record: base-256 fields are GNU's, not POSIX's.
-fn set_number(pax: &mut Pax, key: &str, value: u64, most: u64, set: impl FnOnce(u64)) {
-    if value <= most {
-        set(value);
-    } else {
-        set(0);
-        pax.push((key.into(), value.to_string().into_bytes()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
     use proptest::prelude::*;
 
-    use super::super::{Metadata, read_entries};
+    use super::super::{Kind, Metadata, read_entries};
     use super::*;
 
     #[derive(Clone, Default)]

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::SerializableState as _;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -238,6 +239,28 @@ impl Hasher {
             State::Sha256(state) => Value::Sha256(state.finalize().into()),
             State::Sha512(state) => Value::Sha512(state.finalize().into()),
         })
+    }
+}
+
+impl Hasher {
+    /// The state of the hash, for [`restore`](Self::restore); of SHA-256 alone.
+    pub(crate) fn save(&self) -> Option<Vec<u8>> {
+        match &self.state {
+            State::Sha256(state) => Some(state.serialize().to_vec()),
+            State::Sha512(_) => None,
+        }
+    }
+
+    /// The hasher of a saved state, which has taken in `length` bytes.
+    pub(crate) fn restore(state: &[u8], length: u64) -> Option<Self> {
+        let state = Sha256::deserialize(state.try_into().ok()?).ok()?;
+        Some(Self { state: State::Sha256(state), length })
+    }
+
+    /// The first bytes of the digest, for keys that are kept in great number.
+    pub(crate) fn finish_prefix<const N: usize>(self) -> [u8; N] {
+        let digest = self.finish();
+        std::array::from_fn(|at| digest.bytes().get(at).copied().unwrap_or_default())
     }
 }
 

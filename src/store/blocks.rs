@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use super::Store;
 use super::layers::{LAYERS, list_data, read_sealed};
 use crate::error::Result;
-use crate::layer::{BlockIndex, BlockKey, BlockRecord, BlockSource, Codec};
+use crate::layer::{BlockIndex, BlockKey, BlockRecord, BlockSource, Codec, PrefixRecord, Segment, SegmentRecord};
 use crate::oci::Digest;
 
 const EXTENSION: &str = "blocks";
@@ -51,20 +51,39 @@ struct StoredBlocks {
 struct Known {
     /// Each in the newest layer that has it, by number.
     blocks: HashMap<BlockKey, (usize, BlockRecord)>,
+    /// By their first entry, as above.
+    segments: HashMap<u64, (usize, SegmentRecord)>,
     layers: Vec<KnownLayer>,
 }
 
 struct KnownLayer {
     digest: Digest,
+    index: BlockIndex,
     /// `None`: the blob is gone.
     file: OnceLock<Option<File>>,
 }
 
 impl BlockSource for StoredBlocks {
     fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool {
-        let known = self.known.get_or_init(|| self.load());
-        let Some((layer, record)) = known.blocks.get(key) else { return false };
-        let layer = &known.layers[*layer];
+        match self.known().blocks.get(key) {
+            Some((layer, record)) => self.read_of(*layer, record, out),
+            None => false,
+        }
+    }
+
+    fn segment(&self, first: u64) -> Option<Segment> {
+        let known = self.known();
+        let (layer, record) = known.segments.get(&first)?;
+        let blocks = known.layers[*layer].index.blocks_of(record)?;
+        Some(Segment::new(*record, *layer, blocks.to_vec()))
+    }
+
+    fn prefix(&self, layer: usize, block: u64) -> Option<PrefixRecord> {
+        self.known().layers.get(layer)?.index.prefix(block).cloned()
+    }
+
+    fn read_of(&self, layer: usize, record: &BlockRecord, out: &mut Vec<u8>) -> bool {
+        let Some(layer) = self.known().layers.get(layer) else { return false };
         let Some(file) = layer.file.get_or_init(|| self.store.open_blob(&layer.digest).ok()) else { return false };
         out.resize(record.length as usize, 0);
         file.read_exact_at(out, record.offset).is_ok() && record.matches(out)
@@ -72,6 +91,10 @@ impl BlockSource for StoredBlocks {
 }
 
 impl StoredBlocks {
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| self.load())
+    }
+
     fn load(&self) -> Known {
         let mut found: Vec<(SystemTime, u64, Digest, PathBuf)> = list_data(self.store.root())
             .unwrap_or_default()
@@ -87,13 +110,17 @@ impl StoredBlocks {
         for (_, size, digest, path) in found.into_iter().rev() {
             let Some(less) = rest.checked_sub(size) else { break };
             rest = less;
-            let records = read_sealed(&path).ok().flatten().and_then(|bytes| BlockIndex::from_bytes(&bytes, &maker));
-            let Some(records) = records else { continue };
+            let index = read_sealed(&path).ok().flatten().and_then(|bytes| BlockIndex::from_bytes(&bytes, &maker));
+            let Some(index) = index else { continue };
             let layer = known.layers.len();
-            known.layers.push(KnownLayer { digest, file: OnceLock::new() });
-            for record in records {
-                known.blocks.entry(record.key).or_insert((layer, record));
+            // What did not become shorter is as soon made as copied.
+            for record in index.records().iter().filter(|record| record.is_shorter()) {
+                known.blocks.entry(record.key).or_insert((layer, *record));
             }
+            for segment in index.segments() {
+                known.segments.entry(segment.first).or_insert((layer, *segment));
+            }
+            known.layers.push(KnownLayer { digest, index, file: OnceLock::new() });
         }
         tracing::debug!(blocks = known.blocks.len(), layers = known.layers.len(), "blocks of layers in the store");
         known

@@ -3,7 +3,8 @@
 //! Their sources are compared in two ways. If every file has the stamp that it had (device, inode,
 //! size, times of change), the layer is the same, and no byte is read. If only names, sizes and
 //! modes are the same, as in a fresh clone, the tar is made and hashed, which is a fraction of the
-//! work of compressing it, and its diff ID decides.
+//! work of compressing it, and its diff ID decides. Where most files have the times that they had,
+//! some file was changed: the layer is made at once, which copies the blocks of all others.
 
 use std::cell::RefCell;
 
@@ -18,7 +19,7 @@ use crate::build::stage::StageState;
 use crate::context::Source;
 use crate::error::Result;
 use crate::image::Layer;
-use crate::layer::LayerWriter;
+use crate::layer::{LayerWriter, StampRule};
 use crate::oci::DiffId;
 use crate::store::{CacheKey, MissReason, now};
 
@@ -66,7 +67,12 @@ impl ContextAttempt {
         log_miss(&work.attempt.step, miss);
         // What an earlier build made of it, while the record still says so.
         let before = tracing::enabled!(tracing::Level::INFO).then(|| cache.stored_layer(&work.attempt.step)).flatten();
+        let last = cache.lookup(&work.attempt.step).ok().map(|record| record.layer);
         let made = work.make(stage, fill)?;
+        // A file was only touched.
+        if last == Some(made.as_ref().map(cached)) {
+            return Ok(StepOutcome::Cached);
+        }
         if let (Some(before), Some(made)) = (before, made) {
             difference::log_first(&before, &made);
         }
@@ -92,7 +98,7 @@ impl Work<'_> {
             Err(miss) => return Ok(Some(miss)),
         };
         let device = session.context.device_with_reliable_times();
-        let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, |walked| self.walk.check(walked));
+        let list = |source: &&Source| Listing::of(source, device, self.walk.exclude, last.made, |walked| self.walk.check(walked));
         let listings = self.sources.iter().map(list).collect::<Result<Vec<_>>>()?;
         let seen = ListingKeys::new(self.attempt.step, listings, i64::MAX);
         let (record, exact) = match seen.exact.as_ref().and_then(|key| self.cache.lookup(key).ok()) {
@@ -101,6 +107,9 @@ impl Work<'_> {
                 let Ok(record) = self.cache.lookup(&seen.outline) else {
                     return Ok(Some(MissReason::FileListChanged));
                 };
+                if seen.few_changed {
+                    return Ok(Some(MissReason::FileContentChanged));
+                }
                 let (diff_id, _, listings) = self.hash(stage, fill)?;
                 if diff_id != record.layer.as_ref().map(|layer| layer.diff_id) {
                     return Ok(Some(MissReason::FileContentChanged));
@@ -139,7 +148,8 @@ impl Work<'_> {
     fn make(&self, stage: &mut StageState, fill: &mut Fill<'_>) -> Result<Option<Layer>> {
         let session = self.cache.session;
         let listings = self.new_listings();
-        let written = fill(stage, session.layer_writer(stage.target)?, &listings)?;
+        let rule = StampRule { device: session.context.device_with_reliable_times(), since: self.attempt.since };
+        let written = fill(stage, session.layer_writer(stage.target)?.trusting(rule), &listings)?;
         let size = written.as_ref().map_or(0, LayerWriter::position);
         let layer = stage.push_written(session, written)?;
         self.remember(layer.as_ref(), listings)?;

@@ -12,12 +12,9 @@ use super::keys;
 use crate::build::guarded_walk::GuardedWalk;
 use crate::context::{Patterns, Source, WalkEntry};
 use crate::error::Result;
+use crate::layer::is_settled;
 use crate::oci::Hasher;
 use crate::store::CacheKey;
-
-/// A file must not have changed for this long before it was looked at: the coarsest times are whole
-/// seconds.
-const SETTLED: i64 = 2;
 
 /// What a source was when it was looked at.
 pub(in crate::build) struct Listing {
@@ -30,12 +27,25 @@ pub(in crate::build) struct Listing {
     newest: i64,
     /// Whether the times of change of all files say that nothing changed.
     telling: bool,
+    /// Bytes of all files.
+    bytes: u64,
+    /// Bytes of those that changed after `before`, in seconds since 1970.
+    newer: u64,
+    before: i64,
 }
 
 impl Listing {
     pub(super) fn new(source: &Source, device: Option<u64>) -> Self {
-        let mut listing =
-            Self { exact: Hasher::new(), outline: Hasher::new(), device, newest: i64::MIN, telling: device.is_some() };
+        let mut listing = Self {
+            exact: Hasher::new(),
+            outline: Hasher::new(),
+            device,
+            newest: i64::MIN,
+            telling: device.is_some(),
+            bytes: 0,
+            newer: 0,
+            before: i64::MAX,
+        };
         listing.field(source.path().as_bytes());
         listing.field(format!("{:?}", source.kind()).as_bytes());
         listing
@@ -48,14 +58,15 @@ impl Listing {
         Ok(())
     }
 
-    /// All that a source holds; its files are not read.
+    /// All that a source holds; its files are not read. `before`: when they were looked at last.
     pub(super) fn of(
         source: &Source,
         device: Option<u64>,
         exclude: &Patterns,
+        before: i64,
         check: impl Fn(&WalkEntry) -> Result<()>,
     ) -> Result<Self> {
-        let mut listing = Self::new(source, device);
+        let mut listing = Self { before, ..Self::new(source, device) };
         for walked in source.walk(exclude)? {
             let walked = walked?;
             check(&walked)?;
@@ -75,6 +86,8 @@ impl Listing {
         self.field(format!("{:?} {:o}", walked.entry.kind, walked.entry.metadata.mode).as_bytes());
         let Some(stamp) = walked.stamp() else { return };
         self.newest = self.newest.max(stamp.ctime.0);
+        self.bytes += stamp.size;
+        self.newer += if stamp.ctime.0 >= self.before { stamp.size } else { 0 };
         self.telling &= self.device == Some(stamp.device);
         self.exact.update(format!("{stamp:?}").as_bytes());
     }
@@ -85,14 +98,19 @@ pub(super) struct ListingKeys {
     pub(super) outline: CacheKey,
     /// `None` where stamps prove nothing.
     pub(super) exact: Option<CacheKey>,
+    /// Whether less than half of the bytes are in files that changed after they were looked at
+    /// last.
+    pub(super) few_changed: bool,
 }
 
 impl ListingKeys {
     /// `since`: when the first source was looked at.
     pub(super) fn new(step: CacheKey, listings: impl IntoIterator<Item = Listing>, since: i64) -> Self {
         let (mut exact, mut outline, mut trusted) = (String::new(), String::new(), true);
+        let (mut newer, mut bytes) = (0, 0);
         for listing in listings {
-            trusted &= listing.telling && listing.newest.saturating_add(SETTLED) < since;
+            trusted &= listing.telling && is_settled(listing.newest, since);
+            (newer, bytes) = (newer + listing.newer, bytes + listing.bytes);
             exact.push_str(&listing.exact.finish().to_string());
             outline.push_str(&listing.outline.finish().to_string());
         }
@@ -100,6 +118,7 @@ impl ListingKeys {
         Self {
             outline: keys::with(step, "names, sizes and modes of files", &format!("outline {outline}")),
             exact: trusted.then_some(exact),
+            few_changed: newer < bytes / 2,
         }
     }
 }

@@ -97,7 +97,7 @@ impl<'a> RunAttempt<'a> {
         let sources = self.sources.iter().map(|pattern| BoundFiles::source(session, pattern)).collect::<Result<Vec<_>>>()?;
         if known {
             let (device, all) = (session.context.device_with_reliable_times(), Patterns::default());
-            let list = |source| Listing::of(source, device, &all, |_| Ok(()));
+            let list = |source| Listing::of(source, device, &all, i64::MAX, |_| Ok(()));
             let listings = sources.iter().map(list).collect::<Result<Vec<_>>>()?;
             if let Some(exact) = ListingKeys::new(self.step, listings, i64::MAX).exact
                 && cache.try_recall_shared(stage, &exact, session.request.cache_max_age)?.is_none()

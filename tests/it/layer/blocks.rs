@@ -159,6 +159,60 @@ fn a_build_compresses_what_changed_alone_and_what_was_pruned_again() {
     assert_eq!(copied, 0);
 }
 
+/// How many entries were taken with the blocks that they had.
+fn taken(said: &str) -> u64 {
+    let line = said.lines().rfind(|line| line.contains("entries were taken with their blocks"));
+    line.map_or(0, |line| line.split("taken=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn files_that_have_their_stamps_are_not_read_and_damage_makes_no_other_layer() {
+    let home = Home::new();
+    let context = home.path().join("context");
+    fs::create_dir_all(context.join("data/sub")).unwrap();
+    fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY data /data\n").unwrap();
+    (0..300).for_each(|number| fs::write(context.join(format!("data/{number}")), text(number, 40_000)).unwrap());
+    fs::write(context.join("data/sub/large"), text(1, 5_000_000)).unwrap();
+    // Until then, a change of a file might leave no trace in its times.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!(taken(&build(&home, &context, "app:1")), 0);
+    let store = home.path().join("saved");
+    run(Command::new("cp").arg("-a").arg(home.store()).arg(&store));
+
+    // Of the same length, of another, new, gone, and one that keeps its time of modification.
+    fs::write(context.join("data/150"), text(1000, 40_000)).unwrap();
+    fs::write(context.join("data/20"), text(1001, 4_000)).unwrap();
+    fs::write(context.join("data/333"), text(1002, 30_000)).unwrap();
+    fs::remove_file(context.join("data/250")).unwrap();
+    let old = fs::metadata(context.join("data/77")).unwrap().modified().unwrap();
+    fs::write(context.join("data/77"), text(1003, 40_000)).unwrap();
+    fs::File::options().write(true).open(context.join("data/77")).unwrap().set_modified(old).unwrap();
+    let fresh = run(Home::new().mpimg().args(["build", "-q"]).arg(&context));
+    let said = build(&home, &context, "app:2");
+    assert!((60..300).contains(&taken(&said)), "{}", taken(&said));
+    assert_eq!(run(home.mpimg().args(["build", "-q"]).arg(&context)), fresh);
+
+    let names = [files_in(&store.join("blobs/sha256")), files_in(&store.join("layers"))].concat();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names.iter().map(|path| path.strip_prefix(&store).unwrap()) {
+        for cut in [false, true] {
+            let damaged = home.path().join("damaged");
+            run(Command::new("cp").arg("-a").arg(&store).arg(&damaged));
+            let mut bytes = fs::read(damaged.join(name)).unwrap();
+            let middle = bytes.len() / 2;
+            if cut {
+                bytes.truncate(middle)
+            } else {
+                bytes[middle] ^= 0x10
+            }
+            fs::write(damaged.join(name), bytes).unwrap();
+            let built = run(home.mpimg().env("MPIMG_HOME", &damaged).args(["build", "-q"]).arg(&context));
+            assert_eq!(built, fresh, "{} {}", name.display(), if cut { "ends early" } else { "has another byte" });
+            fs::remove_dir_all(&damaged).unwrap();
+        }
+    }
+}
+
 #[test]
 fn readers_of_gzip_take_a_layer_of_many_blocks() {
     let (home, files) = (Home::new(), (0..200).map(|name| (name, (u32::from(name), 30_000))).collect());

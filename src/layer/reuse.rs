@@ -1,0 +1,430 @@
+//! Waits with entries that may be those of a segment that a layer of the store has: their files are
+//! opened only if they turn out not to be.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::Entry;
+use super::blocks::BlockSource;
+use super::entry_header::EntryHeader;
+use super::index::LayerIndex;
+use super::segments::{EntryMark, Segment, SegmentMark, SegmentRecorder};
+use super::stamp::{Stamp, StampRule};
+use crate::error::Result;
+
+/// Content of a file that is opened only if it is needed.
+pub trait LateContent: Send {
+    /// What changes when the content does; `None` where nothing tells.
+    fn stamp(&self) -> Option<Stamp>;
+
+    /// Opens the file, which is still the one of the stamp.
+    ///
+    /// # Errors
+    /// Also if it is another one.
+    fn open(&self) -> Result<File>;
+
+    /// Checks, after the last byte was read, that `file` is still as the stamp says.
+    ///
+    /// # Errors
+    /// If it is not.
+    fn check_unchanged(&self, file: &File) -> Result<()>;
+}
+
+/// An entry that is to be written.
+pub(super) struct PendingEntry {
+    pub(super) entry: Entry,
+    pub(super) header: EntryHeader,
+    /// `None`: it has no content.
+    pub(super) content: Option<Box<dyn LateContent>>,
+}
+
+impl PendingEntry {
+    pub(super) fn new(entry: &Entry, content: Option<Box<dyn LateContent>>) -> Result<Self> {
+        Ok(Self { header: EntryHeader::of(entry)?, entry: entry.clone(), content })
+    }
+
+    /// `None`: nothing tells whether the entry is the same another time, or its content is needed.
+    fn mark(&self) -> Option<EntryMark> {
+        match (self.entry.kind.size(), &self.content) {
+            (0, _) => Some(EntryMark::of(&self.header, None)),
+            (_, Some(content)) if !LayerIndex::keeps(&self.entry.path) => {
+                content.stamp().map(|stamp| EntryMark::of(&self.header, Some(&stamp)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Entries that may be those of a segment.
+pub(super) struct Waiting {
+    pub(super) segment: Segment,
+    pub(super) entries: Vec<PendingEntry>,
+    marks: SegmentMark,
+}
+
+impl Waiting {
+    /// Takes the next entry, unless the segment is complete or nothing tells of the entry.
+    pub(super) fn take(&mut self, entry: PendingEntry) -> Option<PendingEntry> {
+        match entry.mark().filter(|_| self.entries.len() < self.segment.entries()) {
+            Some(mark) => {
+                self.marks.add(&mark);
+                self.entries.push(entry);
+                None
+            }
+            None => Some(entry),
+        }
+    }
+
+    /// Whether the entries are those of the segment, if `next` comes behind.
+    pub(super) fn is_segment(&self, next: &PendingEntry) -> bool {
+        self.entries.len() == self.segment.entries() && self.segment.is_of(&self.marks, &next.header)
+    }
+}
+
+/// The segments of one layer: those of other layers that come again, and its own.
+pub(super) struct Reuse {
+    source: Arc<dyn BlockSource>,
+    rule: StampRule,
+    pub(super) recorder: SegmentRecorder,
+    pub(super) waiting: Option<Waiting>,
+    /// How many entries were taken with their blocks.
+    pub(super) taken: u64,
+}
+
+impl Reuse {
+    pub(super) fn new(source: Arc<dyn BlockSource>, rule: StampRule) -> Self {
+        Self { source, rule, recorder: SegmentRecorder::default(), waiting: None, taken: 0 }
+    }
+
+    /// A segment that may begin with `entry`.
+    pub(super) fn find(&self, entry: &PendingEntry) -> Option<Segment> {
+        let mark = entry.mark().filter(|_| entry.header.begins_with_header())?;
+        self.source.segment(mark.first())
+    }
+
+    /// Waits with `entry`, which comes behind a border, for the rest of the segment.
+    pub(super) fn wait_for(&mut self, segment: Segment, entry: PendingEntry) {
+        let mut waiting = Waiting { segment, entries: Vec::new(), marks: SegmentMark::default() };
+        waiting.take(entry);
+        self.waiting = Some(waiting);
+    }
+
+    pub(super) fn waiting_entries(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.entries.len())
+    }
+
+    /// Bytes of tar that wait: those of the whole segment.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.segment.unpacked_size())
+    }
+
+    /// Notes that the entry is written at `position` of the tar.
+    pub(super) fn note(&mut self, position: u64, entry: &PendingEntry) {
+        let stamp = entry.content.as_ref().and_then(|content| content.stamp());
+        let mark = entry.mark().filter(|_| entry.content.is_none() || stamp.is_some_and(|stamp| self.rule.proves(&stamp)));
+        self.recorder.entry(position, entry.header.clone(), mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Seek as _, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{LazyLock, Mutex};
+
+    use proptest::prelude::*;
+
+    use super::super::{BlockIndex, BlockKey, BlockRecord, Codec, Kind, LayerPath, LayerWriter, Metadata, PrefixRecord};
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    /// A file of the tree: its number, bytes, and how often it was changed.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    struct TestFile {
+        number: u64,
+        size: u64,
+        version: u64,
+    }
+
+    /// Text of which about half is left when it is compressed: another part of it for each file.
+    fn content(file: &TestFile) -> Vec<u8> {
+        static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let mut state = 1_u32;
+            let letter = |_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b'a' + (state >> 28) as u8
+            };
+            (0..1_000_003).map(letter).collect()
+        });
+        let from = (file.number * 7919 + file.version * 104_729) as usize % TEXT.len();
+        let mut content = TEXT[from..].to_vec();
+        while content.len() < file.size as usize {
+            content.extend_from_slice(&TEXT);
+        }
+        content.truncate(file.size as usize);
+        content
+    }
+
+    struct Late(TestFile, Arc<AtomicUsize>);
+
+    impl LateContent for Late {
+        fn stamp(&self) -> Option<Stamp> {
+            let TestFile { number, size, version } = self.0;
+            let time = (version as i64, 0);
+            Some(Stamp { device: 1, inode: number, size, mtime: time, ctime: time })
+        }
+
+        fn open(&self) -> Result<File> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let cannot = |error| Error::io("write", "content", error);
+            let mut file = tempfile::tempfile().map_err(cannot)?;
+            file.write_all(&content(&self.0)).and_then(|()| file.rewind()).map_err(cannot)?;
+            Ok(file)
+        }
+
+        fn check_unchanged(&self, _: &File) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// One layer, as the store has it.
+    #[derive(Clone, Default, PartialEq)]
+    struct Layer {
+        index: BlockIndex,
+        bytes: Vec<u8>,
+        diff_id: String,
+    }
+
+    impl BlockSource for Layer {
+        fn read(&self, key: &BlockKey, out: &mut Vec<u8>) -> bool {
+            let record = self.index.records().iter().find(|record| record.key == *key);
+            record.is_some_and(|record| self.read_of(0, record, out))
+        }
+
+        fn segment(&self, first: u64) -> Option<Segment> {
+            let record = self.index.segments().iter().find(|segment| segment.first == first)?;
+            Some(Segment::new(*record, 0, self.index.blocks_of(record)?.to_vec()))
+        }
+
+        fn prefix(&self, _: usize, block: u64) -> Option<PrefixRecord> {
+            self.index.prefix(block).cloned()
+        }
+
+        fn read_of(&self, _: usize, record: &BlockRecord, out: &mut Vec<u8>) -> bool {
+            let from = record.offset as usize;
+            out.clear();
+            out.extend_from_slice(&self.bytes[from..from + record.length as usize]);
+            record.matches(out)
+        }
+    }
+
+    fn entry(path: &str, kind: Kind) -> Entry {
+        Entry { path: LayerPath::parse(path).unwrap(), kind, metadata: Metadata::new(0o644, 0, 0, 0) }
+    }
+
+    /// Writes the tree where `known` is in the store, and looks at it at this time; the layer, and
+    /// how many files were opened.
+    fn write(codec: &str, files: &[TestFile], known: Layer, since: i64) -> (Layer, usize) {
+        let (opened, seen, codec) = (Arc::new(AtomicUsize::new(0)), Seen::default(), Codec::parse(codec).unwrap());
+        let rule = StampRule { device: Some(1), since };
+        let mut writer = LayerWriter::with_blocks(codec, 2, Arc::new(known), seen.clone()).trusting(rule);
+        for file in files {
+            if file.number % 16 == 0 {
+                writer.append(&entry(&format!("folder-{:05}", file.number / 16), Kind::Directory)).unwrap();
+            }
+            let path = format!("folder-{:05}/file-{:02}", file.number / 16, file.number % 16);
+            let content = Box::new(Late(*file, Arc::clone(&opened)));
+            writer.append_late(&entry(&path, Kind::File { size: file.size }), content).unwrap();
+        }
+        let finished = writer.finish().unwrap();
+        let index = BlockIndex::from_bytes(&finished.blocks.to_bytes(""), "").unwrap();
+        let bytes = seen.0.lock().unwrap().clone();
+        assert_eq!(finished.descriptor.digest, crate::oci::Digest::of(&bytes));
+        (Layer { index, bytes, diff_id: finished.diff_id.to_string() }, opened.load(Ordering::Relaxed))
+    }
+
+    /// So late that all stamps prove what they say.
+    const LATER: i64 = 1000;
+
+    fn fresh(codec: &str, files: &[TestFile]) -> Layer {
+        write(codec, files, Layer::default(), LATER).0
+    }
+
+    fn tree(sizes: &[u64]) -> Vec<TestFile> {
+        std::iter::zip(0.., sizes).map(|(number, size)| TestFile { number, size: *size, version: 1 }).collect()
+    }
+
+    /// What happens to a tree between two builds.
+    #[derive(Debug, Clone)]
+    enum Edit {
+        Change(prop::sample::Index, u64),
+        Touch(prop::sample::Index),
+        Remove(prop::sample::Index),
+        Add(u64, u64),
+    }
+
+    fn edits() -> impl Strategy<Value = Vec<Edit>> {
+        let index = any::<prop::sample::Index>;
+        let edit = prop_oneof![
+            (index(), 0..90_000_u64).prop_map(|(at, size)| Edit::Change(at, size)),
+            index().prop_map(Edit::Touch),
+            index().prop_map(Edit::Remove),
+            (0..4000_u64, 0..90_000_u64).prop_map(|(number, size)| Edit::Add(number, size)),
+        ];
+        prop::collection::vec(edit, 0..4)
+    }
+
+    fn edited(files: &[TestFile], edits: &[Edit]) -> Vec<TestFile> {
+        let mut files = files.to_vec();
+        for edit in edits {
+            match edit {
+                Edit::Add(number, size) => files.push(TestFile { number: *number, size: *size, version: 5 }),
+                _ if files.is_empty() => {}
+                Edit::Change(at, size) => {
+                    let at = at.index(files.len());
+                    (files[at].size, files[at].version) = (*size, files[at].version + 1);
+                }
+                Edit::Touch(at) => {
+                    let at = at.index(files.len());
+                    files[at].version += 1;
+                }
+                Edit::Remove(at) => drop(files.remove(at.index(files.len()))),
+            }
+        }
+        files.sort_by_key(|file| file.number);
+        files.dedup_by_key(|file| file.number);
+        files
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_layer_from_segments_is_the_layer_that_is_made_anew(
+            sizes in prop::collection::vec(prop_oneof![40 => 0..60_000_u64, 1 => 0..5_000_000_u64], 0..500),
+            edits in prop::collection::vec(edits(), 1..4),
+            codec in prop_oneof![Just("gzip"), Just("zstd"), Just("none")],
+        ) {
+            let mut files = tree(&sizes);
+            let mut known = fresh(codec, &files);
+            for edits in &edits {
+                files = edited(&files, edits);
+                let (again, _) = write(codec, &files, known, LATER);
+                let anew = fresh(codec, &files);
+                prop_assert!(again.bytes == anew.bytes && again.diff_id == anew.diff_id, "{} differs", codec);
+                prop_assert_eq!(&again.index, &anew.index, "what the next build finds");
+                known = again;
+            }
+        }
+    }
+
+    /// About 10 MB, with one file of several blocks.
+    fn large() -> Vec<TestFile> {
+        let sizes: Vec<u64> = (0..400).map(|number| if number == 200 { 5_000_000 } else { number * 97 % 30_000 }).collect();
+        tree(&sizes)
+    }
+
+    #[test]
+    fn files_of_known_segments_are_not_opened() {
+        let mut files = large();
+        let with_content = files.iter().filter(|file| file.size > 0).count();
+        let (known, opened) = write("gzip", &files, Layer::default(), LATER);
+        assert_eq!(opened, with_content);
+        assert!(known.index.segments().len() >= 4, "{:?}", known.index.segments());
+        let (again, opened) = write("gzip", &files, known.clone(), LATER);
+        // The last blocks end with the tar and are no segment.
+        assert!(again == known && opened < 150, "{opened} opened");
+        files[100].version += 1;
+        let (changed, opened) = write("gzip", &files, known, LATER);
+        assert!(changed == fresh("gzip", &files) && opened < 300, "{opened} opened");
+    }
+
+    #[test]
+    fn the_diff_id_goes_on_from_where_the_same_blocks_end() {
+        let mut files = tree(&[30_000; 900]);
+        let known = fresh("gzip", &files);
+        let recorded: Vec<u64> = (0..100).filter(|block| known.index.prefix(*block).is_some()).collect();
+        assert!((2..4).contains(&recorded.len()), "{recorded:?}");
+        for at in [899, 500, 0] {
+            files[at].version += 1;
+            let (changed, _) = write("gzip", &files, known.clone(), LATER);
+            assert!(changed == fresh("gzip", &files), "a change in file {at}");
+        }
+    }
+
+    #[test]
+    fn what_changed_a_moment_ago_is_read_again() {
+        let files = large();
+        let (young, _) = write("gzip", &files, Layer::default(), 3);
+        assert_eq!(young.index.segments(), []);
+        let (_, opened) = write("gzip", &files, young, LATER);
+        assert_eq!(opened, files.iter().filter(|file| file.size > 0).count());
+    }
+
+    #[test]
+    fn a_damaged_block_is_made_anew() {
+        let files = large();
+        let known = fresh("gzip", &files);
+        let positions: Vec<u64> = known.index.records().iter().map(|record| record.offset + 20).collect();
+        for at in positions {
+            let mut damaged = known.clone();
+            damaged.bytes[at as usize] ^= 4;
+            let (again, _) = write("gzip", &files, damaged, LATER);
+            assert!(again == known, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_changes_while_it_is_read_is_an_error() {
+        /// Good when it is looked at, and damaged afterwards.
+        struct Changes(Layer, AtomicUsize);
+
+        impl BlockSource for Changes {
+            fn read(&self, _: &BlockKey, _: &mut Vec<u8>) -> bool {
+                false
+            }
+
+            fn segment(&self, first: u64) -> Option<Segment> {
+                self.0.segment(first).filter(|segment| segment.blocks.len() == 1)
+            }
+
+            fn prefix(&self, _: usize, _: u64) -> Option<PrefixRecord> {
+                None
+            }
+
+            fn read_of(&self, layer: usize, record: &BlockRecord, out: &mut Vec<u8>) -> bool {
+                self.1.fetch_add(1, Ordering::Relaxed) == 0 && self.0.read_of(layer, record, out)
+            }
+        }
+
+        let files = large();
+        let source = Arc::new(Changes(fresh("gzip", &files), AtomicUsize::new(0)));
+        let rule = StampRule { device: Some(1), since: LATER };
+        let mut writer = LayerWriter::with_blocks(Codec::default(), 1, source, io::sink()).trusting(rule);
+        let mut done = Ok(());
+        for file in &files {
+            if file.number % 16 == 0 {
+                done = done.and_then(|()| writer.append(&entry(&format!("folder-{:05}", file.number / 16), Kind::Directory)));
+            }
+            let path = format!("folder-{:05}/file-{:02}", file.number / 16, file.number % 16);
+            let content = Box::new(Late(*file, Arc::default()));
+            done = done.and_then(|()| writer.append_late(&entry(&path, Kind::File { size: file.size }), content));
+        }
+        let error = done.and_then(|()| writer.finish().map(drop)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+}
