@@ -14,8 +14,9 @@ use crate::oci::{Digest, Reference, Repository, Tag};
 /// How many manifests are asked after at once.
 const PARALLEL: usize = 8;
 
-/// More belong to no image.
-const MOST: usize = 1000;
+/// How many bytes the manifests that belong to an image may have together: they are in memory until
+/// they are written. A signature's has 500 to 1,000.
+const MOST: usize = 16 << 20;
 
 /// A manifest that belongs to another one, and the tag that says so.
 type Attached = (Digest, Option<Tag>);
@@ -29,18 +30,19 @@ impl Client {
     pub async fn pull_attached(&self, repository: &Repository, tree: &ManifestTree) -> Result<Vec<ManifestTree>> {
         let mut whole: BTreeSet<Digest> = tree.manifests().iter().map(|manifest| manifest.descriptor.digest).collect();
         let (mut next, mut found) = (whole.iter().copied().collect::<Vec<_>>(), Vec::new());
-        let (mut asked, mut listed) = (BTreeSet::new(), Vec::<ManifestTree>::new());
+        let (mut asked, mut listed, mut held) = (BTreeSet::new(), Vec::<ManifestTree>::new(), 0);
         while !next.is_empty() {
-            for (digest, tag) in self.attached_to(repository, std::mem::take(&mut next)).await? {
-                // One manifest may stand under several tags.
-                if !asked.insert((digest, tag.clone())) || tag.is_none() && whole.contains(&digest) {
-                    continue;
-                }
-                let mut tree = self.pull_tree(&repository.with_digest(digest), None).await?;
-                tree.tag = tag;
+            let mut names = self.attached_to(repository, std::mem::take(&mut next)).await?;
+            // One manifest may stand under several tags.
+            names.retain(|name| !(name.1.is_none() && whole.contains(&name.0)) && asked.insert(name.clone()));
+            let reads: Vec<_> = names.into_iter().map(|name| self.pull_one(repository, name)).collect();
+            let mut trees = stream::iter(reads).buffered(PARALLEL);
+            while let Some(tree) = trees.try_next().await? {
+                held += tree.manifests().iter().map(|manifest| manifest.bytes.len()).sum::<usize>();
                 listed.push(tree);
-                if asked.len() > MOST {
-                    return Err(Error::new(ErrorKind::Corrupt, format!("more than {MOST} manifests refer to the image"))
+                if held > MOST {
+                    let message = format!("the manifests that refer to the image have more than {} MiB together", MOST >> 20);
+                    return Err(Error::new(ErrorKind::Corrupt, message)
                         .with_hint("remove from the repository what nobody needs, or copy without what refers to the image"));
                 }
             }
@@ -62,6 +64,11 @@ impl Client {
             tracing::debug!(digest = %tree.descriptor.digest, "listed as referring to the image, and does not");
         }
         Ok(found)
+    }
+
+    async fn pull_one(&self, repository: &Repository, (digest, tag): Attached) -> Result<ManifestTree> {
+        let tree = self.pull_tree(&repository.with_digest(digest), None).await?;
+        Ok(ManifestTree { tag, ..tree })
     }
 
     /// How many manifests belong to those of `tree`, without what belongs to these in turn.

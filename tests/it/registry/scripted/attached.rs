@@ -1,10 +1,11 @@
 //! What belongs to an image: cosign's tags, lists of referrers that others write at the same time,
 //! registries that do not tell.
 
+use mpimg::oci::Digest;
 use serde_json::{Value, json};
 
 use super::auth::{Auth, Scheme};
-use super::http_server::{Reply, Response};
+use super::http_server::{HttpServer, Reply, Response};
 use super::memory::Quirks;
 use super::testbed::{PASSWORD, Service, Testbed, shown_error};
 
@@ -50,6 +51,37 @@ fn cosign_s_tags_travel_and_so_does_what_belongs_to_them() {
         }
         assert_eq!(service.registry.digest("mp/untagged", "1").as_ref(), Some(&image));
     });
+}
+
+#[test]
+fn more_than_a_thousand_signatures_travel() {
+    let testbed = testbed();
+    let server = HttpServer::plain(Service::new(Quirks::HARBOR, None));
+    {
+        let registry = &mut server.script.lock().unwrap().registry;
+        let image = registry.put_image("mp/app", "1", &[b"layer"]);
+        let empty = json!({"mediaType": "application/vnd.oci.empty.v1+json", "size": 2, "digest": Digest::of("{}")});
+        registry.keep_blob("mp/app", b"{}".to_vec());
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let subject = json!({"mediaType": kind, "size": registry.manifest("mp/app", "1").unwrap().len(), "digest": image});
+        let entries = (0..1010).map(|number| {
+            let signature = json!({
+                "schemaVersion": 2, "mediaType": kind, "config": empty, "layers": [empty], "subject": subject,
+                "annotations": {"number": number.to_string()},
+            });
+            let bytes = signature.to_string().into_bytes();
+            let size = bytes.len();
+            json!({"mediaType": kind, "size": size, "digest": registry.keep_manifest("mp/app", "signature", kind, bytes)})
+        });
+        let entries: Vec<Value> = entries.collect();
+        let index = "application/vnd.oci.image.index.v1+json";
+        let list = json!({"schemaVersion": 2, "mediaType": index, "manifests": entries});
+        registry.keep_manifest("mp/app", &image.replace(':', "-"), index, list.to_string().into_bytes());
+    }
+    testbed.run(&["copy", "--referrers", &format!("docker://{}/mp/app:1", server.address), "oci:layout:1"]).done();
+    let index = std::fs::read(testbed.home.path().join("layout/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1011);
 }
 
 #[test]
