@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::registry::tls::certificate;
 
 /// A request as it came.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Request {
     /// The host that the client meant, without a port.
     pub(crate) host: String,
